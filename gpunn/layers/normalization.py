@@ -39,6 +39,10 @@ class BatchNorm(Layer):
 
     where mean() is over the rows. Its terms are there because mean and variance depend on x.
 
+    Training needs two rows or more in a batch. Over one row, y = shift for any x, and dL/dx = 0.
+    So `Trainer.fit` raises an error if each batch has one row, as PyTorch does, and warns if the
+    last batch of an epoch has one row.
+
     A frozen layer (`trainable`) is the same in training as in inference, as in Keras: it uses the
     running averages, which stay as they are, and so dL/dx = scale * dL/dy / sqrt(running variance
     + epsilon). Otherwise the layers above would be trained on other features than the network has

@@ -16,7 +16,12 @@ from gpunn.data.frames import difference
 from gpunn.data.prefetch import Prefetch
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.network import Sequential
-from gpunn.training.checks import check_classes, warn_of_outputs, warn_of_scale
+from gpunn.training.checks import (
+    check_classes,
+    warn_of_one_row,
+    warn_of_outputs,
+    warn_of_scale,
+)
 from gpunn.training.dataset import CheckedData, DatasetBuilder, HostRows, Names
 from gpunn.training.loss_of_outputs import check_output_layers
 from gpunn.typing import HostArray
@@ -117,7 +122,7 @@ class BatchStream:
         self.validation_names = Names()
         self.own_metric_weights = False
         self._kind: tuple[object, ...] | None = None
-        self._looked_at = False
+        self._looked_at = self._warned = False
         self._untrained = builder.model.output_activation is None  # training begins by setting it
         self._stager: Stager | None = None
 
@@ -329,6 +334,13 @@ class BatchStream:
         if self._untrained:
             warn_of_scale(model, loss, data.targets, None)
         model.remember(names.features, names.targets, loss.output_activation)
+
+    def look_at_sizes(self, sizes: tuple[int, ...]) -> None:
+        """Warn of the first training batch with one row, if a layer needs several."""
+        if 1 in sizes and not self._warned:
+            self._warned = True
+            found = f"a batch of {self._argument} has one row"
+            warn_of_one_row(self._builder.model, found, "Yield batches of two rows or more")
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
         """Raise an ArgumentError: there are never all rows at once."""

@@ -27,16 +27,18 @@ from gpunn.activations import (
     Tanh,
 )
 from gpunn.data.preprocessing import chunks_of, mean_and_std
-from gpunn.errors import GpunnWarning
+from gpunn.errors import ArgumentError, GpunnWarning
 from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import Dense, Dropout, Flatten, Rescaling
+from gpunn.layers.base import synchronizing
 from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
 from gpunn.meaning import check_class_count
 from gpunn.metrics import BinaryAccuracy, BrierScore, LogLoss, Metric
 from gpunn.metrics.confusion import CountMetric
 from gpunn.network import Sequential
 
-__all__ = ["check_classes", "warn_of_outputs", "warn_of_scale"]
+__all__ = ["check_batch_statistics", "check_classes", "warn_of_one_row", "warn_of_outputs"]
+__all__ += ["warn_of_scale"]
 
 PACKAGE = str(Path(__file__).parents[1])
 
@@ -82,6 +84,72 @@ def check_classes(model: Sequential, loss: Loss) -> None:
     one_of_them = activation == "softmax" or (activation == "sigmoid" and outputs == 1)
     if one_of_them and (classes := model.classes) is not None:
         check_class_count(classes, outputs, "classes")
+
+
+# -------------------------------------------------------------------------- rows of a batch
+
+
+def check_batch_statistics(
+    model: Sequential, rows: int, batch_size: int, shards: int = 1, members: int = 1
+) -> None:
+    """Check that a layer that normalizes over the rows of a batch always has several.
+
+    Over one row, its output is the same for all rows, and no gradient gets through. Warns if this
+    is so for the last batch of an epoch.
+
+    Parameters
+    ----------
+    model : Sequential
+    rows : int
+        Rows that an epoch visits.
+    batch_size : int
+    shards : int
+        Parts of a batch that are normalized one by one.
+    members : int
+        Rows in front of the layer `Members` for each row of a batch.
+
+    Raises
+    ------
+    ArgumentError
+        If each batch has one row.
+    """
+    label = normalizing(model)
+    if label is None or members > 1:
+        return
+    if batch_size < 2 * shards:
+        few = "each batch" if shards == 1 else f"a shard of each batch ({shards} shards)"
+        raise ArgumentError(
+            f"batch_size: layer {label!r} normalizes over the rows of a batch, but {few} has one "
+            "row, so its output would be the same for all rows, and the layers before it would not "
+            "learn. "
+            f"Give batch_size={2 * shards} or more{' and more rows' if rows == 1 else ''}, or "
+            "replace the layer by 'layer_norm'"
+        )
+    if 0 < rows % batch_size < 2 * shards:
+        part = "" if shards == 1 else f"a shard ({shards} shards) of "
+        warn_of_one_row(
+            model,
+            f"{rows} rows in batches of {batch_size} leave one row for {part}the last batch of an "
+            "epoch",
+            "Choose another batch_size, or set drop_last=True",
+        )
+
+
+def warn_of_one_row(model: Sequential, found: str, remedy: str) -> None:
+    """Warn of a batch of one row, if there is a layer that normalizes over the rows of a batch."""
+    if (label := normalizing(model)) is not None:
+        warnings.warn(
+            f"layer {label!r}: normalizes over the rows of a batch, but {found}. From it the "
+            "layers before this one do not learn, and the running variance shrinks. " + remedy,
+            GpunnWarning,
+            caller(),
+        )
+
+
+def normalizing(model: Sequential) -> str | None:
+    """Return the first layer that normalizes over the rows of a batch, or contains one."""
+    labels = zip(model.labels, model.layers, strict=True)
+    return next((label for label, layer in labels if synchronizing([layer])), None)
 
 
 # ------------------------------------------------------------------------------ the last layer

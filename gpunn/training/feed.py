@@ -180,6 +180,7 @@ class BatchFeed(Feed):
             )
             self._load_rates(cursor)
         chunk = next(self._chunks)
+        self._stream.look_at_sizes(chunk.batches or (chunk.rows,))
         if self.augmentation is not None:
             chunk = self.augmentation.applied(chunk, 0, chunk.rows, cursor.done)
         self._step.load(chunk)

@@ -21,6 +21,7 @@ from gpunn.training.batch_stream import BatchStream
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes import Changes
 from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
+from gpunn.training.checks import check_batch_statistics
 from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochPlan
 from gpunn.training.interruption import Interruption
@@ -137,6 +138,10 @@ class TrainingSession:
                 f"drop_last: an epoch of {rows} rows has no whole update of "
                 f"{self.plan.rows_per_update} rows; take fewer batches an update"
             )
+        shards = 1 if trainer.batch_norm == "synchronized" else self.ranks.shares.shards
+        if options.epochs:
+            given = self.plan.visited, batch_size, shards, self.plan.members
+            check_batch_statistics(trainer.model, *given)
         if accumulation > 1:  # no buffers for more batches than there are; 2 is not computed as 1
             accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
         self.recipe = StepRecipe(

@@ -7,8 +7,18 @@ import pytest
 
 import gpunn
 from gpunn.data import load_digits
-from gpunn.errors import GpunnWarning
-from gpunn.layers import Activation, BatchNorm, Dense, Rescaling
+from gpunn.errors import ArgumentError, GpunnWarning
+from gpunn.layers import (
+    Activation,
+    BatchNorm,
+    Chain,
+    Dense,
+    LayerNorm,
+    MeanOverMembers,
+    MemberDense,
+    Members,
+    Rescaling,
+)
 
 random = np.random.default_rng(0)
 X = random.normal(size=(200, 3))
@@ -160,3 +170,94 @@ def test_targets_in_a_memory_map(tmp_path):
     np.save(tmp_path / "y.npy", 1e6 + NUMBERS)
     with pytest.warns(GpunnWarning, match=r"mean of 1e\+06"):
         fit([Dense(1)], "mean_squared_error", np.load(tmp_path / "y.npy", mmap_mode="r"))
+
+
+# ------------------------------------------------------------- normalized over a batch of one row
+
+
+def normalized(rows, layers=None, given=None, settings=None, **options):
+    """Train two epochs with a layer that normalizes over the rows of a batch."""
+    layers = layers or [Dense(4), BatchNorm(), Dense(1)]
+    model = gpunn.Sequential(layers, 3, "numpy", seed=0)
+    trainer = gpunn.Trainer(model, "mean_squared_error", **(settings or {}))
+    arrays = (X[:rows], NUMBERS[:rows]) if given is None else (given,)
+    trainer.fit(*arrays, epochs=options.pop("epochs", 2), progress=False, **options)
+
+
+LOCAL = {"shards": 4, "batch_norm": "local"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (20, {"batch_size": 1}, r"each batch has one row.* Give batch_size=2 or more, or replace"),
+        (20, {"batch_size": 1, "settings": {"gradient_accumulation": 4}}, "each batch has one"),
+        (1, {}, "each batch has one row.* Give batch_size=2 or more and more rows, or replace"),
+        (20, {"batch_size": 1, "layers": [Chain([Dense(4), BatchNorm()]), Dense(1)]}, "'chain_1'"),
+        (
+            24,
+            {"batch_size": 6, "settings": LOCAL},
+            r"a shard of each batch \(4 shards\) has one row.*=8 ",
+        ),
+        (0, {"given": [(X[:1], NUMBERS[:1])] * 3, "batch_size": 1}, "each batch has one row"),
+    ],
+)
+def test_batches_of_one_row_can_not_be_normalized(rows, options, message):
+    with pytest.raises(ArgumentError, match=f"(?=.*{message})batch_size: layer .* normalizes"):
+        normalized(rows, **options)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (21, {"batch_size": 5}, r"21 rows in batches of 5 leave one row for the last batch of an"),
+        (21, {"batch_size": 5, "settings": {"gradient_accumulation": 3}}, "21 rows in batches"),
+        (27, {"batch_size": 5, "validation_split": 0.22}, "21 rows in batches of 5 leave one row"),
+        (
+            21,
+            {"batch_size": 8, "settings": LOCAL},
+            r"for a shard \(4 shards\) of the last batch of an epoch",
+        ),
+        (0, {"given": [(X[:4], NUMBERS[:4]), (X[:1], NUMBERS[:1])]}, "a batch of X has one row"),
+        (
+            0,
+            {
+                "given": [(X[:4], NUMBERS[:4]), (X[:1], NUMBERS[:1])] * 2,
+                "settings": {"gradient_accumulation": 2},
+            },
+            "a batch of X has one row.*Yield batches of two rows",
+        ),
+    ],
+)
+def test_a_last_batch_of_one_row_is_warned_of_once(rows, options, message):
+    with pytest.warns(GpunnWarning, match=f"layer 'batch_norm_1': normalizes .*{message}") as all:
+        normalized(rows, **options)
+    assert [warning.filename for warning in all] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        (22, {"batch_size": 5}),
+        (21, {"batch_size": 5, "drop_last": True}),
+        (1, {"epochs": 0}),
+        (20, {"batch_size": 1, "layers": [Dense(4), LayerNorm(), Dense(1)]}),
+        (21, {"batch_size": 5, "layers": [BatchNorm(trainable=False), Dense(1)]}),
+        (24, {"batch_size": 8, "settings": LOCAL}),
+        (0, {"given": [(X[:4], NUMBERS[:4]), (X[:2], NUMBERS[:2])]}),
+        (0, {"given": [(X[:1], NUMBERS[:1])], "layers": [Dense(1)], "batch_size": 1}),
+        (
+            21,
+            {
+                "batch_size": 5,
+                "shuffle_members": True,
+                "layers": [
+                    *(BatchNorm(), Members(3)),
+                    *(MemberDense(1, separate=True), MeanOverMembers()),
+                ],
+            },
+        ),
+    ],
+)
+def test_what_has_several_rows_trains_quietly(rows, options):
+    normalized(rows, **options)
