@@ -45,6 +45,8 @@ class Workspace:
         What batch normalisation needs to take the rows of all ranks together, if it does.
     passed : callable
         Is told of each layer with which a backward pass is done.
+    place : tuple of int
+        The first row of the pass within its batch, the number of rows, and the number of the shard.
     keeps_averages : bool
         Whether batch normalisation updates its running averages: of a batch's shards that are
         normalised one by one, only the first does.
@@ -64,7 +66,7 @@ class Workspace:
         self.settings: Mapping[tuple[int, str], Array] = {}
         self.collectives: Collectives | None = None
         self.passed: Callable[[object], None] = unnoticed
-        self._place, self.keeps_averages = (0, 1), True
+        self.place = (0, 1, 0)
         self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
@@ -106,11 +108,15 @@ class Workspace:
 
     def place_in_batch(self, first: int, rows: int, shard: int) -> None:
         """Say which rows of a batch the next pass has: so many, from number `first` on."""
-        self._place, self.keeps_averages = (first, max(1, rows)), shard == 0
+        self.place = (first, max(1, rows), shard)
+
+    @property
+    def keeps_averages(self) -> bool:
+        return self.place[2] == 0
 
     def first_element(self, x: Array) -> int:
         """Return which number the first element of x has in the array of the whole batch."""
-        first, rows = self._place
+        first, rows, _ = self.place
         return first * (math.prod(x.shape) // rows) if first else 0
 
     def setting(self, owner: object, name: str) -> float | Array:

@@ -37,10 +37,16 @@ LIBRARIES = sys.stdlib_module_names | frozenset(
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "size"))
 """What may be read of an array beside its shape."""
 
+SIZES = frozenset(("ndim", "shape", "size"))
+"""Functions of NumPy that read no numbers."""
+
 VIEWS = frozenset(
-    ("reshape", "transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze", "matrix_transpose")
+    (
+        *("reshape", "transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze"),
+        *("matrix_transpose", "ravel", "broadcast_to"),
+    )
 )
-"""Functions of NumPy that give a view, or a copy, which is refused."""
+"""Functions and methods of NumPy that give a view, or a copy, which is refused."""
 
 REFUSED = {
     "writes into an array; use assign, fill or copy_columns": ("setitem", "delitem"),
@@ -127,6 +133,11 @@ class Placeholder:
         object.__setattr__(self, "_gpunn_array", array)
         object.__setattr__(self, "_gpunn_key", key)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        """The type of the array, so that `isinstance` answers as in a call on arrays."""
+        return type(self._gpunn_array)
+
     @property
     def shape(self) -> Shape:
         """The shape of the array."""
@@ -170,6 +181,10 @@ class Placeholder:
             return getattr(self._gpunn_array, name)
         if name in ("T", "mT"):
             return self._view(getattr(self._gpunn_array, name), name)
+        if name == "__array_namespace__":
+            return self._gpunn_array.__array_namespace__
+        if name in VIEWS and hasattr(self._gpunn_array, name):
+            return partial(self._viewed, getattr(self._gpunn_array, name))
         if hasattr(self._gpunn_array, name):
             refuse(f"uses {name} of an array")
         raise AttributeError(f"an array has no attribute {name!r}")
@@ -184,11 +199,18 @@ class Placeholder:
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Refuse any other function of NumPy that does not return a view."""
-        if function.__name__ in VIEWS and isinstance(self._gpunn_array, np.ndarray):
-            found = function(self._gpunn_array, *args[1:], **kwargs)
-            if np.may_share_memory(found, self._gpunn_array):
-                return self._view(found, function.__name__, *args[1:], *sorted(kwargs.items()))
+        if function.__name__ in SIZES:
+            return function(*actual(args), **kwargs)
+        if function.__name__ in VIEWS and args and args[0] is self:
+            return self._viewed(partial(function, self._gpunn_array), *args[1:], **kwargs)
         refuse(f"calls the function {function.__name__}")
+
+    def _viewed(self, function: Callable[..., Array], *args: Any, **kwargs: Any) -> Placeholder:
+        found, base = function(*args, **kwargs), self._gpunn_array
+        shares = getattr(array_api_compat.array_namespace(base), "may_share_memory", None)
+        if shares is None or not shares(found, base):
+            refuse("copies an array; use assign")
+        return self._view(found, getattr(function, "func", function).__name__, args, kwargs)
 
     def _view(self, array: Array, *how: Any) -> Placeholder:
         return Placeholder(array, (*self._gpunn_key, how))
@@ -405,26 +427,60 @@ def described(name: str, value: Any) -> Any:
             f"gives {name} an array that it has made itself; take buffers from workspace.rows or "
             "workspace.fixed, constants from workspace.constant, parameters from self.values"
         )
+    if isinstance(value, FunctionType | partial):
+        return type(value), [described_use(each) for each in used_by(value)]
     plain = isinstance(value, int | float | str | np.generic) or is_dataclass(value)
     return type(value), repr(value) if plain else ""
 
 
-def bound(function: Any) -> Any:
-    """Return a function that is called in each step, with arrays for the placeholders it uses."""
+def used_by(function: Any) -> list[Any]:
+    """Return what a function that is called in each step was made with."""
     if isinstance(function, partial):
-        return partial(function.func, *actual(function.args), **actual(function.keywords))
-    copy = FunctionType(
+        return [function.func, *function.args, *function.keywords.items()]
+    cells = [contents(cell) for cell in function.__closure__ or ()]
+    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items(), *cells]
+
+
+def described_use(value: Any) -> Any:
+    """Return a number or an array that such a function uses, in terms that can be compared."""
+    if isinstance(value, Placeholder):
+        return value._gpunn_key
+    if isinstance(value, tuple):
+        return [described_use(each) for each in value]
+    return repr(value) if isinstance(value, int | float | str | np.generic) else ""
+
+
+def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
+    """Return a function that is called in each step, with arrays for the placeholders it uses."""
+    done = {} if done is None else done
+    if isinstance(function, partial):
+        inner = function.func
+        inner = bound(inner, done) if isinstance(inner, FunctionType) else inner
+        return partial(inner, *actual(function.args), **actual(function.keywords))
+    if id(function) in done:  # it calls itself
+        return done[id(function)]
+    changed = {
+        number: CellType()
+        for number, cell in enumerate(function.__closure__ or ())
+        if isinstance(contents(cell), Placeholder | tuple | FunctionType)
+    }
+    cells = [changed.get(number, cell) for number, cell in enumerate(function.__closure__ or ())]
+    copy = done[id(function)] = FunctionType(
         *(function.__code__, function.__globals__, function.__name__),
-        *(actual(function.__defaults__), tuple(map(bound_cell, function.__closure__ or ()))),
+        *(actual(function.__defaults__), tuple(cells)),
     )
     copy.__kwdefaults__ = actual(function.__kwdefaults__)
+    copy.__dict__.update(function.__dict__)
+    for number, cell in changed.items():
+        value = contents(function.__closure__[number])
+        local = isinstance(value, FunctionType)
+        cell.cell_contents = bound(value, done) if local else actual(value)
     return copy
 
 
-def bound_cell(cell: CellType) -> CellType:
-    """Return a variable of a function, with an array for its placeholder."""
+def contents(cell: CellType) -> Any:
+    """Return the variable of a function, or None if it is not set."""
     try:
-        value = cell.cell_contents
-    except ValueError:  # not yet set
-        return cell
-    return CellType(actual(value)) if isinstance(value, Placeholder | tuple) else cell
+        return cell.cell_contents
+    except ValueError:
+        return None

@@ -10,7 +10,7 @@ for one, since `forward` may keep something for `backward`, as a `Chain` keeps i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 from gpunn.backends.placeholder import actual, guarded, released, repeated, stand_in, suspended
@@ -85,7 +85,7 @@ def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     def call() -> None:
         put(workspace, layer.forward(x, workspace), result, what)
 
-    workspace.backend.call(Called(call, [result]))
+    workspace.backend.call(Called(call, workspace, [result]))
     return stand_in(result)
 
 
@@ -125,18 +125,26 @@ def backward(
         if wants_input_gradient:
             put(workspace, found, result, what)
 
-    workspace.backend.call(Called(call, [result, *map(actual, layer.gradients.values())]))
+    results = [result, *map(actual, layer.gradients.values())]
+    workspace.backend.call(Called(call, workspace, results))
     return stand_in(result)
 
 
 class Called:
-    """A method that is called in every step, and the arrays that it sets."""
+    """A method that is called in every step, and the arrays that it sets.
 
-    def __init__(self, function: Callable[[], None], results: Sequence[Array]) -> None:
-        self.function, self.results = function, results
+    Each shard of a batch has a call of its own, with its place in the batch.
+    """
+
+    def __init__(
+        self, function: Callable[[], object], workspace: Workspace, results: Sequence[Array] = ()
+    ) -> None:
+        self.function, self.workspace, self.results = function, workspace, results
+        self.place = workspace.place
 
     def __call__(self) -> None:
         """Call it."""
+        self.workspace.place = self.place
         self.function()
 
 
@@ -271,7 +279,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
         put(workspace, found[-1], result, "model: forward")
         outputs[:] = [*found[:-1], result]
 
-    workspace.backend.call(call)
+    workspace.backend.call(Called(call, workspace))
     return outputs
 
 
@@ -288,4 +296,5 @@ def network_backward(
             workspace,
         )
     else:
-        workspace.backend.call(lambda: network.backward(outputs, gradient, workspace))
+        call = partial(network.backward, outputs, gradient, workspace)
+        workspace.backend.call(Called(call, workspace))

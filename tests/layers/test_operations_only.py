@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 from functools import partial
 
+import array_api_compat
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
@@ -135,6 +136,15 @@ def as_c(layer, x, y, ws):
     ctypes.c_double.from_buffer(y).value = 1.0
 
 
+def random_in_a_function(layer, x, y, ws):
+    scale = random.random()
+    ws.backend.call(lambda: y.__setitem__(..., x * scale))
+
+
+def random_in_a_partial(layer, x, y, ws):
+    ws.backend.call(partial(lambda s: y.__setitem__(..., x * s), random.random()))
+
+
 class Doubled(Dense):
     name = "test_doubled_by_arithmetic"
 
@@ -199,6 +209,8 @@ WRONG = {
     "counted": count_calls,
     "every second call": every_second_call,
     "random": lambda layer, x, y, ws: ws.backend.rescale(x, random.random(), 0.0, y),
+    "random in a function": random_in_a_function,
+    "random in a partial": random_in_a_partial,
     "random constant": lambda layer, x, y, ws: ws.backend.fill(y, np.random.default_rng().normal()),
 }
 
@@ -290,6 +302,33 @@ def by_default(layer, x, y, ws):
     ws.backend.call(function)
 
 
+def by_functions_within(layer, x, y, ws):
+    def add(depth):
+        if depth:
+            return add(depth - 1)
+        return outer()
+
+    def outer():
+        y[...] = y + x
+
+    ws.backend.call(partial(lambda: add(2)))
+    ws.backend.call(lambda: add(1))
+
+
+def by_type(layer, x, y, ws):
+    if isinstance(x, type(ws.backend.zeros((1,), ws.dtype))):
+        ws.backend.accumulate(x, y)
+
+
+def by_methods(layer, x, y, ws):
+    if type(ws.backend.zeros((1,), ws.dtype)) is np.ndarray:
+        x = x.transpose(1, 0).swapaxes(0, 1).ravel().reshape(-1, np.shape(x)[1])
+        x = np.broadcast_to(x, y.shape)
+        assert (np.ndim(x), np.size(x)) == (2, x.size)
+        assert array_api_compat.array_namespace(x) is not None
+    ws.backend.accumulate(x, y)
+
+
 def by_views(layer, x, y, ws):
     for column in range(x.shape[1]):
         ws.backend.accumulate(x[:, column : column + 1], y[:, column : column + 1])
@@ -319,7 +358,10 @@ def by_numbers(layer, x, y, ws):
 
 RIGHT = {
     each.__name__: each
-    for each in (by_call, by_partial, by_default, by_views, by_kept_arrays, by_constant, by_numbers)
+    for each in (
+        *(by_call, by_partial, by_default, by_functions_within, by_type, by_methods),
+        *(by_views, by_kept_arrays, by_constant, by_numbers),
+    )
 }
 
 
@@ -376,6 +418,30 @@ class Tied(Residual):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_layers_within_may_share_parameters(backend):
     assert_as_written(lambda: [Tied(), Dense(4)], BACKENDS[backend]())
+
+
+class Unmarked(Residual):
+    """The same by methods that are called in every step."""
+
+    name = "test_residual_of_calls"
+
+    def forward(self, *args):
+        return super().forward(*args)
+
+    def backward(self, *args):
+        return super().backward(*args)
+
+
+def test_a_call_of_each_shard_has_its_place_in_the_batch():
+    found = []
+    for kind in (Residual, Unmarked):
+        layer = kind()
+        layer.body = Chain([Dense(6), BatchNorm(), Dropout(0.5), Dense(4)])
+        model = gpunn.Sequential([layer, Dense(4)], 4, "numpy", seed=1, dtype="float64")
+        trainer = gpunn.Trainer(model, "mean_squared_error", shards=2, batch_norm="local")
+        trainer.fit(X, Y, epochs=2, batch_size=20, progress=False)
+        found.append(model.predict(X))
+    np.testing.assert_allclose(*found, 1e-9)
 
 
 class Twice(gpunn.Sequential):
