@@ -114,7 +114,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Whether to show a progress bar: on standard error, if that is a terminal, and in a notebook
         in the output of the cell.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        Factor of the sample weights, by class.
+        Factor of the sample weights, by class. Class weights distort the predicted probabilities;
+        scikit-learn's `TunedThresholdClassifierCV` chooses a threshold instead.
     loss : {"log_loss"}, Loss or mapping, default="log_loss"
         A loss of gpunn must take logits, which are the network's outputs.
     label_smoothing : float, default=0.0

@@ -313,7 +313,8 @@ class Trainer:
         class_weight : mapping of int to float, or "balanced"
             Factor of the weight of each class's rows in the training loss, 1 if missing; "balanced"
             is rows / (classes * rows of the class). Metrics and validation data have no class
-            weights, so "loss" and "val_loss" are of different scales then.
+            weights, so "loss" and "val_loss" are of different scales then. Class weights distort
+            the predicted probabilities: they are those of rows weighted so.
         shuffle : bool
             Whether to visit the rows in a new order each epoch, drawn from (seed, epoch).
         callbacks : sequence of Callback, str or mapping
