@@ -78,12 +78,15 @@ _OPTIONAL = {"sklearn": "sklearn"}
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    elif name in __all__ or name in _OPTIONAL:
-        value = import_module(f"gpunn.{name}")
-    else:
-        raise AttributeError(f"module 'gpunn' has no attribute {name!r}")
+    from gpunn.forks import IMPORTING
+
+    with IMPORTING:
+        if name in _HOMES:
+            value = getattr(import_module(_HOMES[name]), name)
+        elif name in __all__ or name in _OPTIONAL:
+            value = import_module(f"gpunn.{name}")
+        else:
+            raise AttributeError(f"module 'gpunn' has no attribute {name!r}")
     globals()[name] = value
     return value
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gpunn.errors import ConcurrentUseError
+from gpunn.forks import renewed_in_children
 
 __all__ = ["Exclusion"]
 
@@ -24,6 +25,13 @@ class Exclusion:
         self._thread: int | None = None
         self._depth = 0
         self._training = False
+        renewed_in_children(self)
+
+    def begin_anew(self) -> None:
+        """Let go, in a forked process, unless its own thread holds the lock."""
+        self._changed = threading.Condition()
+        if self._thread != threading.get_ident():
+            self._thread, self._depth, self._training = None, 0, False
 
     @property
     def training(self) -> bool:

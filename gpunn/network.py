@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from gpunn.errors import (
     suggest,
 )
 from gpunn.exclusion import Exclusion
+from gpunn.forks import IMPORTING, ForkableLock
 from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family
@@ -227,7 +227,7 @@ class Sequential(Described):
         )
         self._inference: Workspace | None = None
         self._recordings = RecordingCache(list(family(*self.layers)), CACHE_SIZE)
-        self._lock = threading.Lock()
+        self._lock = ForkableLock()
         self.exclusion = Exclusion()
 
     def _attach_layers(self) -> None:
@@ -253,7 +253,8 @@ class Sequential(Described):
 
     @schema.setter
     def schema(self, schema: Schema | None) -> None:
-        from gpunn.tables import Schema
+        with IMPORTING:
+            from gpunn.tables import Schema
 
         if schema is not None:
             if not isinstance(schema, Schema):
@@ -469,7 +470,8 @@ class Sequential(Described):
                 f"schema: {title} has {'none' if schema is None else 'one'}, and this network "
                 f"{'one' if schema is None else 'none'}; both must take the same table"
             )
-        from gpunn.tables.difference import schema_difference
+        with IMPORTING:
+            from gpunn.tables.difference import schema_difference
 
         if problem := schema_difference(self._schema, schema):
             raise ArgumentError(
@@ -1122,7 +1124,8 @@ def schema_of(description: Description) -> Schema | None:
         If it is damaged.
     """
     if description.schema is not None:
-        from gpunn.tables import Schema
+        with IMPORTING:
+            from gpunn.tables import Schema
 
         return Schema.from_json(description.schema, description.schema_arrays)
     if description.schema_arrays:

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from gpunn.errors import MissingPackageError
+from gpunn.forks import IMPORTING
 
 __all__ = ["require"]
 
@@ -38,7 +39,8 @@ def require(module: str, purpose: str, install: str) -> Any:
     'no_such_module'): pip install 'gpunn[magic]'
     """
     try:
-        return importlib.import_module(module)
+        with IMPORTING:
+            return importlib.import_module(module)
     except ImportError as error:
         raise MissingPackageError(
             f"{purpose} needs the package {module.partition('.')[0]!r} ({error}): "

@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
+import numpy.random  # NumPy itself would import it at its first use
 
 __all__ = ["generator", "permutation", "permutations"]
 

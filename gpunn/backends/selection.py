@@ -15,6 +15,7 @@ from gpunn.backends.claims import claim
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.thread_count import check_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
+from gpunn.forks import IMPORTING
 
 __all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend", "settle_backend"]
 
@@ -213,16 +214,19 @@ def _check_name(name: str, origin: str) -> None:
 
 
 def _numpy(threads: int | None) -> Backend:
-    from gpunn.backends.numpy.compiled import CompiledBackend
+    with IMPORTING:
+        from gpunn.backends.numpy.compiled import CompiledBackend
 
     return CompiledBackend(threads)
 
 
 def _cupy(device: int | None, options: CudaOptions) -> Backend:
-    from gpunn.backends.cupy.diagnosis import require_device
+    with IMPORTING:
+        from gpunn.backends.cupy.diagnosis import require_device
 
     require_device(device)
-    from gpunn.backends.cupy import CupyBackend
+    with IMPORTING:
+        from gpunn.backends.cupy import CupyBackend
 
     return CupyBackend(device, **asdict(options))
 

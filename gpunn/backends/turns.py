@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from gpunn.forks import renewed_in_children
 
 __all__ = ["TURNS", "Turns"]
 
@@ -72,5 +73,4 @@ class Turns:
 TURNS = Turns()
 """The lock of this process."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=TURNS.begin_anew)
+renewed_in_children(TURNS)

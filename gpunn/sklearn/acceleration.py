@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import warnings
 import weakref
 from collections import Counter
@@ -28,6 +27,7 @@ from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptr
 
 from gpunn.backends import get_backend
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
+from gpunn.forks import ForkableLock
 from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.regressor import MLPRegressor
 
@@ -73,7 +73,7 @@ class Acceleration:
         self.fits: Counter[str] = Counter()
         self.original: Callable[..., Any] = BaseMultilayerPerceptron._fit
         self._said: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = ForkableLock()
         self._twins: dict[int, Any] = {}  # by `id`: a subclass may say what is equal
 
     def __enter__(self) -> Self:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from gpunn.forks import ForkableLock
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import LearningRate
 from gpunn.sklearn.layout import layer_units, layers_of, named_values
@@ -45,7 +45,7 @@ class Engine:
         self._network: Sequential | None = None
         self._made_from: tuple[Any, ...] = ()
         self._saved: dict[str, Any] = {}
-        self._lock = threading.RLock()
+        self._lock = ForkableLock()
 
     def network(self, estimator: Any, dtype: str) -> Sequential:
         """Return a network with the estimator's fitted arrays."""

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from gpunn.errors import ModelFileError
+from gpunn.forks import IMPORTING
 from gpunn.storage.reading import open_file
 
 __all__ = ["checksummed", "read_safetensors"]
@@ -121,7 +122,8 @@ def read_safetensors(
     OSError
         If the file can't be read.
     """
-    from safetensors import SafetensorError, safe_open
+    with IMPORTING:
+        from safetensors import SafetensorError, safe_open
 
     try:
         with open_file(path, ModelFileError) as file:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
 __all__ = ["progress_bar"]
@@ -23,10 +24,12 @@ def progress_bar(title: str, rows: int, wanted: bool) -> Any:
         return NoBar()
     options: dict[str, Any] = {"desc": title, "unit": " samples", "unit_scale": True}
     if notebook and has_widgets():
-        from tqdm.notebook import tqdm as widget
+        with IMPORTING:
+            from tqdm.notebook import tqdm as widget
 
         return widget(total=rows, **options)
-    from tqdm import tqdm
+    with IMPORTING:
+        from tqdm import tqdm
 
     if notebook:  # whose standard error would be shown as an error, and keep a line of each epoch
         return tqdm(total=rows, file=Display(), ascii=False, **options)

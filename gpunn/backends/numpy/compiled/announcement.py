@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
 __all__ = ["LOGGER_NAME", "announced", "say"]
@@ -33,7 +34,8 @@ def say(line: str) -> None:
     the command `gpunn` writes to standard error.
     """
     if shown := stream():
-        from tqdm import tqdm
+        with IMPORTING:
+            from tqdm import tqdm
 
         tqdm.write(line, file=shown)
     else:
@@ -46,7 +48,8 @@ def announced(what: str) -> Iterator[Callable[[int, int], None]]:
 
     That takes the number of parts that are done, and of all parts.
     """
-    from tqdm import tqdm
+    with IMPORTING:
+        from tqdm import tqdm
 
     began = time.perf_counter()
     say(f"Building {what}, which is done once ...")

@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.compiled.library import library, loaded_library
 from gpunn.backends.recording import Tape, apply_forms, expand_composites, record
+from gpunn.forks import IMPORTING
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ class CompiledBackend(NumpyBackend):
         return self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
 
     def _program(self, tape: Tape) -> Program:
-        from gpunn.backends.numpy.compiled.encoder import Encoder
-        from gpunn.backends.numpy.compiled.product_plans import ProductPlans
-        from gpunn.backends.numpy.compiled.program import Program
+        with IMPORTING:
+            from gpunn.backends.numpy.compiled.encoder import Encoder
+            from gpunn.backends.numpy.compiled.product_plans import ProductPlans
+            from gpunn.backends.numpy.compiled.program import Program
 
         tape = expand_composites(tape, self, Encoder)
         threads = self._team_size(tape)

@@ -22,6 +22,7 @@ from gpunn.backends.numpy.compiled.targets import (
     runnable_targets,
 )
 from gpunn.errors import ArgumentError, GpunnError, InvalidFileError
+from gpunn.forks import IMPORTING
 
 __all__ = ["Library", "Search", "find_library", "library", "loaded_library"]
 
@@ -86,7 +87,8 @@ def linked(path: Path) -> Callable[[str], int]:
 def archived(path: Path) -> Callable[[str], int]:
     """Return the same for object files that nothing has linked: LLVM does it in memory."""
     try:
-        import llvmlite.binding as llvm
+        with IMPORTING:
+            import llvmlite.binding as llvm
     except ImportError as error:
         raise OSError(f"{path} needs the package llvmlite: {error}") from error
     llvm.initialize_native_target()
@@ -189,7 +191,8 @@ def has_numba() -> bool:
 
 def built(target: Target) -> Search:
     """Build the library for a target."""
-    from gpunn.backends.numpy.compiled.building import build
+    with IMPORTING:
+        from gpunn.backends.numpy.compiled.building import build
 
     try:
         return Search(Library(build(target), target))

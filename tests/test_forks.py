@@ -1,0 +1,125 @@
+"""Processes that fork while another thread imports, predicts or trains."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+BEGINNING = """\
+import os, sys, threading, time
+import numpy as np
+import gpunn
+
+def fitted():
+    model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, "numpy")
+    trainer = gpunn.Trainer(model, "mean_squared_error", "sgd")
+    trainer.fit(np.ones((4, 2)), np.ones(4), progress=False)
+    return trainer
+
+def forked(work):
+    "Fork, do the work in the child, and return its status, or None if it hangs."
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+        os._exit(7)
+    for _ in range(2000):
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+"""
+
+IMPORTING = """\
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name == MODULE and not begun.is_set():
+            begun.set()
+            leave.wait(1.0)
+
+MODULE = sys.argv[1]
+begun, leave = threading.Event(), threading.Event()
+sys.meta_path.insert(0, Slow())
+work = fitted if sys.argv[2] == "fit" else lambda: gpunn.load_model(sys.argv[3])
+if sys.argv[2] != "fit":
+    fitted().model.save(sys.argv[3])
+thread = threading.Thread(target=work)
+thread.start()
+assert begun.wait(60)
+status = forked(work)
+leave.set()
+thread.join()
+assert status == 7, status
+"""
+
+HOLDING = """\
+from dataclasses import dataclass
+
+@dataclass(eq=False)
+class Waiting(gpunn.layers.Layer):
+    name = "waiting"
+
+    def forward(self, x, workspace):
+        if threading.current_thread() is thread:
+            begun.set()
+            leave.wait(60)
+        return x
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return gradient
+
+begun, leave = threading.Event(), threading.Event()
+model = gpunn.Sequential([gpunn.layers.Dense(1), Waiting()], 2, "numpy")
+trainer = gpunn.Trainer(model, "mean_squared_error", "sgd")
+data = np.ones((4, 2)), np.ones(4)
+holds = {
+    "predict": lambda: model.predict(data[0]),
+    "evaluate": lambda: trainer.evaluate(*data),
+    "fit": lambda: trainer.fit(*data, progress=False),
+}
+
+def work():
+    model.predict(data[0])
+    trainer.evaluate(*data)
+    trainer.fit(*data, progress=False)
+
+thread = threading.Thread(target=holds[sys.argv[1]])
+thread.start()
+assert begun.wait(60)
+status = forked(work)
+leave.set()
+thread.join()
+assert status == 7, status
+"""
+
+
+def run(script, *arguments):
+    """Run it in a process of its own, which has no threads of pytest's."""
+    command = [sys.executable, "-W", "ignore", "-c", BEGINNING + script, *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("gpunn.backends.numpy.compiled.encoder", "fit"),
+        ("gpunn.backends.numpy.compiled.backend", "fit"),
+        ("gpunn.training.loop", "fit"),
+        ("safetensors", "load"),
+    ],
+)
+def test_a_child_of_a_process_whose_other_thread_imports(module, call, tmp_path):
+    run(IMPORTING, module, call, tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate", "fit"])
+def test_a_child_of_a_process_whose_other_thread_holds_a_lock(call):
+    run(HOLDING, call)
