@@ -9,7 +9,7 @@ from typing import Any
 from gpunn.monitor import VALIDATION
 from gpunn.optional import require
 
-__all__ = ["html_table", "plot_columns", "title_of"]
+__all__ = ["SYMBOLS", "html_table", "plot_columns", "title_of"]
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -65,12 +65,16 @@ def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> l
     return list(grid[0])
 
 
+SYMBOLS = {"auc": "AUC", "f1": "F1", "r2": "R²"}
+"""Titles of metrics that are no words."""
+
+
 def title_of(name: str) -> str:
     """Return a metric's name as a title.
 
     Examples
     --------
-    >>> title_of("root_mean_squared_error"), title_of("r2")
-    ('Root mean squared error', 'R²')
+    >>> title_of("root_mean_squared_error"), title_of("r2"), title_of("auc")
+    ('Root mean squared error', 'R²', 'AUC')
     """
-    return "R²" if name == "r2" else name.replace("_", " ").capitalize()
+    return SYMBOLS.get(name) or name.replace("_", " ").capitalize()

@@ -75,20 +75,21 @@ class Classes:
 class Labels:
     """Several yes-or-no labels a row: truth and prediction of shape (rows, labels), as booleans.
 
-    And probabilities of yes, if they are known.
+    And probabilities of yes, if they are known, and the labels' names, if they have some.
     """
 
     truth: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray | None = None
+    names: list[str] | None = None
 
     @property
     def scores(self) -> list[Scores]:
         """Probabilities of yes for each label."""
         if self.probabilities is None:
             return []
-        pairs = zip(self.truth.T, self.probabilities.T, strict=True)
-        return [Scores(f"output {place}", *pair) for place, pair in enumerate(pairs)]
+        names = self.names or [f"output {place}" for place in range(self.truth.shape[1])]
+        return list(map(Scores, names, self.truth.T, self.probabilities.T))
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def outcome(
         meaning = interpret(raw, loss.output_activation, model.classes)
         assert meaning.probabilities is not None
         if truth is None:
-            return Labels(targets > 0.5, raw > 0, meaning.probabilities)
+            return Labels(targets > 0.5, raw > 0, meaning.probabilities, model.target_names)
         predicted = decide(raw, loss.output_activation, model.threshold)
         confidence = np.take_along_axis(meaning.probabilities, predicted[:, None], 1)[:, 0]
         return Classes(meaning.labels, truth, predicted, confidence, meaning.probabilities)

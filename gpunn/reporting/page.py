@@ -13,7 +13,7 @@ from typing import Any
 
 from gpunn.backends import Backend
 from gpunn.differences import varying
-from gpunn.display import title_of
+from gpunn.display import SYMBOLS, title_of
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.metadata import check_metadata, check_schema
 from gpunn.experiment.objects import objects_of_run
@@ -315,7 +315,7 @@ def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]
 
 def lower(title: str) -> str:
     """Return a title within a sentence."""
-    return title if title == "R²" else title[:1].lower() + title[1:]
+    return title if title in SYMBOLS.values() else title[:1].lower() + title[1:]
 
 
 def final_metrics(record: Record, findings: Findings | None) -> Table | None:

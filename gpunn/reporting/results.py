@@ -216,7 +216,7 @@ def labels(outcome: Labels, part: str) -> Table:
             precision, recall = np.divide(hits, predicted.sum()), np.divide(hits, truth.sum())
         rows.append(
             (
-                index,
+                outcome.names[index] if outcome.names else index,
                 number_text(int(truth.sum())),
                 percent(float(np.mean(truth == predicted))),
                 percent(float(precision)),

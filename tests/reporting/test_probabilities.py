@@ -68,8 +68,10 @@ def test_charts_of_several_classes_and_labels():
     outcome = Classes(["a", "b", "c"], raw.argmax(axis=1), raw.argmax(axis=1), raw.max(1), raw)
     (_, curve, *_) = results(findings(outcome), "a").charts
     assert [line.name[:3] for line in curve.legend] == ["a, ", "b, ", "c, "]
-    labels = Labels(raw > 0.3, raw > 0.5, raw)
-    assert [len(chart.legend) for chart in results(findings(labels), "a").charts] == [3, 3, 3]
+    labels = results(findings(Labels(raw > 0.3, raw > 0.5, raw, ["late", "lost", "cold"])), "a")
+    assert [len(chart.legend) for chart in labels.charts] == [3, 3, 3]
+    assert [line.name for line in labels.charts[-1].legend] == ["late", "lost", "cold"]
+    assert [row[0] for row in labels.tables[0].rows] == ["late", "lost", "cold"]
 
 
 def test_what_has_no_curves():
