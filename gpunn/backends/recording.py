@@ -267,7 +267,8 @@ class RecordingCache:
     ----------
     parts : sequence of object
         The layers, loss, metrics and optimizer that take part. Of those that are dataclasses the
-        fields are looked at, the fields of fields, and the elements of lists and dicts.
+        fields are looked at, the fields of fields, the elements of lists and dicts, and what a
+        method `recorded_attributes` names.
     size : int or None
         How many recordings are kept; where there would be more, all are forgotten.
     """
@@ -281,21 +282,24 @@ class RecordingCache:
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what was made for this key, or make it."""
-        if not self._made or self._changed():
+        if self._made and self._changed():
             self._made.clear()
-            places = fields_of(tuple(self._parts))
-            self._fields = list({(id(part), name): (part, name) for part, name in places}.values())
-            self._values = [getattr(part, name) for part, name in self._fields]
-            changeable = [each for each in self._values if isinstance(each, list | dict)]
-            self._elements = [(each, elements(each)) for each in changeable]
         if key not in self._made:
             if self._size is not None and len(self._made) >= self._size:
                 self._made.clear()
             self._made[key] = make()
+            self._remember()  # now, since a method may set attributes that it reads later
         return cast("T", self._made[key])
 
+    def _remember(self) -> None:
+        places = fields_of(tuple(self._parts))
+        self._fields = list({(id(part), name): (part, name) for part, name in places}.values())
+        self._values = [getattr(part, name, None) for part, name in self._fields]
+        changeable = [each for each in self._values if isinstance(each, list | dict)]
+        self._elements = [(each, elements(each)) for each in changeable]
+
     def _changed(self) -> bool:
-        values = [getattr(part, name) for part, name in self._fields]
+        values = [getattr(part, name, None) for part, name in self._fields]
         if not same(values, self._values):
             return True
         return not all(same(elements(each), earlier) for each, earlier in self._elements)
@@ -309,9 +313,12 @@ def fields_of(part: object) -> list[tuple[object, str]]:
     """Return the dataclass's fields, and those of dataclasses in them, each with its owner."""
     found: list[tuple[object, str]] = []
     if is_dataclass(part):
-        for field in fields(part):
-            found.append((part, field.name))
-            found += fields_of(getattr(part, field.name))
+        names = [field.name for field in fields(part)]
+        for name in names:
+            found.append((part, name))
+            found += fields_of(getattr(part, name))
+        others = getattr(part, "recorded_attributes", tuple[str, ...])()
+        found += [(part, name) for name in others if name not in names]
     elif isinstance(part, list | tuple):
         found += [place for each in part for place in fields_of(each)]
     return found

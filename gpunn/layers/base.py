@@ -282,6 +282,20 @@ class Layer(Configurable):
             child_key = int(generator(key, "dropout", index).integers(2**32))
             child.attach(within(values, label), within(gradients, label), child_key)
 
+    def recorded_attributes(self) -> list[str]:
+        """Return what a marked `forward` or `backward` of a custom class may read beside fields.
+
+        Returns
+        -------
+        list of str
+            Attributes that hold a number or text. If one has another value, a step is recorded
+            again.
+        """
+        marked = any(hasattr(method, "operations_only") for method in (self.forward, self.backward))
+        if type(self).__module__.startswith("gpunn.") or not marked:
+            return []
+        return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a copy, which belongs to no network yet."""
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}

@@ -365,6 +365,42 @@ RIGHT = {
 }
 
 
+@dataclass(eq=False)
+class Faded(Layer):
+    """y = factor * x, with a factor that is no field."""
+
+    name = "test_faded"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.factor = 1.0
+
+    @operations_only
+    def forward(self, x, workspace):
+        self.rows = x.shape[0]
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.rescale(x, self.factor, 0.0, y)
+        return y
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        workspace.backend.rescale(gradient, self.factor, 0.0, gradient)
+        return gradient
+
+
+def test_an_attribute_that_changes_is_recorded_again():
+    layer, made = Faded(), []
+    model = gpunn.Sequential([layer], 4, next(iter(BACKENDS.values()))())
+    original = model.backend.recorded_function
+    model.backend.recorded_function = lambda *given: made.append(1) or original(*given)
+    expected = model.predict(X, batch_size=16)
+    for _ in range(3):  # whole batches and a last one in turn
+        np.testing.assert_array_equal(model.predict(X, batch_size=16), expected)
+    assert len(made) == 2
+    layer.factor = 3.0
+    np.testing.assert_array_equal(model.predict(X, batch_size=16), 3 * expected)
+
+
 class Unrecorded(Backend):
     """Calls each method in each step."""
 
