@@ -52,7 +52,8 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
         are exchanged by NCCL, with "auto" where it is there and with "nccl" always; with "mpi" they
         are copied to the host.
     timeout : float
-        Seconds to wait for the other processes before all end.
+        Seconds to wait for the other processes before all end; so for the start of MPI, if a
+        process has ended before it.
 
     Returns
     -------
@@ -84,8 +85,12 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
             f"communicator: {cause}mpi4py is not installed, without which each would train by "
             "itself. Install it: pip install 'gpunn[mpi]'"
         )
-    from mpi4py import MPI
+    from gpunn.distributed.mpi import started_mpi
 
+    several = f", of the {expected} that {launcher} has started," if launcher else ""
+    MPI = started_mpi(
+        timeout, f"start of MPI; a process{several} that ends before it keeps the others waiting"
+    )
     world = MPI.COMM_WORLD
     if world.Get_size() != expected and launcher:
         library = MPI.Get_library_version().splitlines()[0].strip()

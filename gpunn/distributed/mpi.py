@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
 from typing import Any, NoReturn
 
@@ -9,8 +11,12 @@ import numpy as np
 
 from gpunn.backends import Backend
 from gpunn.distributed.communicator import Communicator, Gather, on_host
+from gpunn.distributed.watchdog import Watchdog
 
-__all__ = ["MPICommunicator"]
+__all__ = ["MPICommunicator", "started_mpi"]
+
+RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+"""Variables in which launchers tell a process its rank."""
 
 
 class MPICommunicator(Communicator):
@@ -50,3 +56,48 @@ class MPICommunicator(Communicator):
     def abort(self) -> NoReturn:
         self._world.Abort(1)
         os._exit(1)  # where MPI can't end the others, at least this one ends
+
+
+def started_mpi(timeout: float, what: str) -> Any:
+    """Return the module `mpi4py.MPI`, once MPI has started in all processes.
+
+    MPI waits until each process that the launcher has started takes part. One that ends before is
+    not missed by every launcher, and the others would wait for ever.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds, after which this process says what it has waited for, and ends.
+    what : str
+        What it waits for, for that message.
+    """
+    import mpi4py
+
+    mpi4py.rc.initialize = False
+    from mpi4py import MPI
+
+    if MPI.Is_initialized():
+        return MPI
+    rank = next((os.environ[name] for name in RANKS if name in os.environ), "0")
+    watchdog = Watchdog(timeout, lambda: os._exit(1), int(rank) if rank.isdecimal() else 0)
+    watchdog.start()
+    try:
+        with watchdog.waiting(what):
+            initialize(MPI)
+    finally:
+        watchdog.stop()
+    atexit.register(lambda: None if MPI.Is_finalized() else MPI.Finalize())
+    return MPI
+
+
+def initialize(MPI: Any) -> None:
+    """Start MPI without holding Python's lock, which the thread that watches needs.
+
+    mpi4py itself holds it meanwhile.
+    """
+    try:
+        start = ctypes.CDLL(MPI.__file__).MPI_Init_thread
+    except (AttributeError, OSError):  # where the library is not found this way
+        MPI.Init_thread()
+        return
+    start(None, None, int(MPI.THREAD_MULTIPLE), ctypes.byref(ctypes.c_int()))

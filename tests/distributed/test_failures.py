@@ -1,5 +1,6 @@
 """Whatever happens to a rank, all end, with a status that says so and the reason once."""
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -54,6 +55,15 @@ def test_all_ranks_end(case, tmp_path):
         assert output.count(message) == 1, output
     if what in ("SIGTERM", "SIGINT"):
         assert [path.name for path in tmp_path.iterdir() if path.stem == "51"] == ["51.gpunn"]
+
+
+@needs_mpi
+@pytest.mark.parametrize("ends", [0, 3])
+def test_a_rank_that_ends_before_mpi_starts(ends):
+    status, output = run(3, PROGRAM.with_name("missing_rank.py"), 1, ends)
+    assert status != 0, output
+    assert re.search(r"rank [02] has waited 2 s for the other ranks \(start of MPI; a proc", output)
+    assert "there are" not in output
 
 
 @needs_mpi

@@ -43,9 +43,15 @@ def test_without_mpi4py_several_processes_are_an_error(monkeypatch):
 
 def test_an_mpi_that_is_not_the_launchers_is_an_error(monkeypatch):
     world = types.SimpleNamespace(Get_size=lambda: 1)
-    mpi = types.SimpleNamespace(COMM_WORLD=world, Get_library_version=lambda: "Some MPI 1.0\n")
+    mpi = types.SimpleNamespace(
+        COMM_WORLD=world,
+        Get_library_version=lambda: "Some MPI 1.0\n",
+        Is_initialized=lambda: True,
+    )
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
-    monkeypatch.setitem(sys.modules, "mpi4py", types.SimpleNamespace(MPI=mpi))
+    monkeypatch.setitem(
+        sys.modules, "mpi4py", types.SimpleNamespace(MPI=mpi, rc=types.SimpleNamespace())
+    )
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(
         DistributedError, match=r"started 4 processes, but mpi4py's MPI knows of 1.*'Some MPI 1.0'"
