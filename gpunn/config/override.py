@@ -41,6 +41,9 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
     if (in_data or keys == ["model", "start_from"]) and isinstance(value, str):
         value = str(Path(value).expanduser().absolute())
     named = _check_network(raw, keys, setting, value)
+    training = raw.get("training", {})
+    optimizer = training.get("optimizer", {}) if isinstance(training, dict) else None
+    of_recipe = named and keys[:2] == ["training", "optimizer"] and is_part("optimizer", optimizer)
     table: Any = raw
     for depth, key in enumerate(keys):
         place = _place(table, key, keys[:depth], setting)
@@ -50,12 +53,12 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
             if key == "monitor":
                 forget_mode(table, found)
             return
-        if (
-            found is None and keys[depth + 1] != "name"
-        ):  # a run's JSON has null for what is left out
+        # A run's JSON has null for what is left out. A schedule around that of a recipe has none.
+        if found is None and keys[depth + 1] != "name" and not (of_recipe and key == "schedule"):
             outermost = keys[: depth + 1] == ["training", "optimizer"] and not named
             found = default_optimizer if outermost else _default(table, key)
-        table[place] = _opened(found, key)
+        is_rate = of_recipe and type(found) in (int, float)  # whose schedule is that of the recipe
+        table[place] = {"rate": found} if is_rate else _opened(found, key)
         table = table[place]
 
 

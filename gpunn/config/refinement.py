@@ -63,7 +63,7 @@ def _refined(old: Any, new: Any, path: str) -> Any:
             changed |= {key: it for key, it in parts.items() if key in MODES}
         return changed
     if is_schedule(new) and (is_schedule(old) or type(old) in (int, float)):
-        return with_rate_of(new, old)
+        return with_rate_of(new, old, path)
     return replaced(old, new, path)
 
 
@@ -88,7 +88,14 @@ def replaced(old: Any, new: Any, path: str) -> Any:
     ConfigError
         If a number meets a schedule without a rate.
     """
-    return with_rate(old, new, path) if type(new) in (int, float) and is_schedule(old) else new
+    if type(new) not in (int, float):
+        return new
+    if is_schedule(old):
+        return with_rate(old, new, path)
+    of_recipe = isinstance(old, Mapping) and path.startswith(
+        ("training.optimizer.", "training.loss.")
+    )
+    return {**old, "rate": new} if of_recipe else new
 
 
 def is_schedule(value: object) -> bool:
@@ -106,20 +113,22 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
     if "rate" in own:
         return {**table, "rate": rate}
     if "schedule" in own:
-        inner = table.get("schedule", own["schedule"])
-        return {**table, "schedule": replaced(inner, rate, f"{path}.schedule")}
+        return {**table, "schedule": replaced(table.get("schedule"), rate, f"{path}.schedule")}
     raise ConfigError(
         f"{path}: {table['name']!r} has no rate that could be {rate}; to have a constant one, set "
         f"{path}={{name = 'constant', rate = {rate}}}"
     )
 
 
-def with_rate_of(schedule: Any, old: Any) -> dict[str, Any]:
+def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
     """Return a schedule that has the rate of an old one, or is around it, unless it says else."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     own = default_parameters(table["name"])
     if "schedule" in own:
-        return {"schedule": old, **table}
+        inner = table.get("schedule", {})
+        if isinstance(inner, Mapping) and not is_schedule(old):
+            old = {"name": "constant", "rate": old}
+        return {**table, "schedule": _refined(old, inner, f"{path}.schedule")}
     while isinstance(old, Mapping) and "rate" not in old:
         old = old.get("schedule")
     rate = old["rate"] if isinstance(old, Mapping) else old

@@ -214,18 +214,50 @@ def test_a_layer_s_schedule_keeps_its_form(folder, descriptions):
     assert changed_places(descriptions["layers"], after) == ["model.layers[1].rate.rate"]
 
 
+COSINES = {"name": "cosine_log", "rate": 0.04, "cycles": 4, "time_of_update": 0.0}
+
+
 def test_a_schedule_that_is_named_has_the_rate_of_the_recipe(folder):
     rate = "training.optimizer.learning_rate"
     for settings, expected in (
         ([f"{rate}.name=cosine"], {"name": "cosine", "rate": 0.04, "final": 0.0}),
+        ([f"{rate}.cycles=2", f"{rate}=0.5"], {**COSINES, "rate": 0.5, "cycles": 2}),
+        ([f"{rate}=0.5", f"{rate}.cycles=2"], {**COSINES, "rate": 0.5, "cycles": 2}),
+        ([f"{rate}=0.5", f"{rate}.rate=0.6"], {**COSINES, "rate": 0.6}),
         ([f"{rate}={{name='constant', rate=0.01}}"], {"name": "constant", "rate": 0.01}),
     ):
         after = described(raw_of("realmlp"), folder, *settings)
         assert after["training"]["optimizer"]["learning_rate"] == expected
         assert after["training"]["optimizer"]["beta2"] == 0.95
-    warm_up = described(raw_of("realmlp"), folder, f"{rate}.name=warm_up")
-    schedule = warm_up["training"]["optimizer"]["learning_rate"]["schedule"]
-    assert (schedule["name"], schedule["rate"]) == ("cosine_log", 0.04)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], 0.04),
+        (["{rate}=0.5"], 0.5),
+        (["{rate}.schedule=0.5"], 0.5),
+        (["{rate}.schedule.rate=0.5"], 0.5),
+        (["{rate}={{name='warm_up', schedule={{rate=0.5}}}}"], 0.5),
+        (["{rate}.schedule.time_of_update=0", "{rate}=0.5"], 0.5),
+        (["{rate}.epochs=2", "{rate}.schedule.time_of_update=0.0"], 0.04),
+    ],
+)
+def test_a_warm_up_is_around_the_schedule_of_the_recipe(folder, settings, expected):
+    rate = "training.optimizer.learning_rate"
+    settings = [f"{rate}.name=warm_up", *(each.format(rate=rate) for each in settings)]
+    warm_up = described(raw_of("realmlp"), folder, *settings)["training"]["optimizer"]
+    schedule = warm_up["learning_rate"]["schedule"]
+    assert (schedule["name"], schedule["rate"]) == ("cosine_log", expected)
+    assert (warm_up["beta2"], schedule["time_of_update"]) == (0.95, 0.0)
+
+
+def test_a_warm_up_is_around_the_rate_of_the_recipe(folder):
+    rate = "training.optimizer.learning_rate"
+    for settings, expected in (([], 0.002), ([f"{rate}=0.5"], 0.5)):
+        after = described(raw_of("tabm"), folder, f"{rate}.name=warm_up", *settings)
+        schedule = after["training"]["optimizer"]["learning_rate"]["schedule"]
+        assert schedule == {"name": "constant", "rate": expected}
 
 
 @pytest.mark.parametrize("name", ["realmlp", "tabm"])
