@@ -664,9 +664,11 @@ class ReduceOnPlateau(Schedule):
         return {"current": self._current, "best": best, "waited": self._waited}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        self._current = state["current"]
+        current, waited = float(state["current"]), int(state["waited"])
+        if not 0 <= current < math.inf:
+            raise ValueError(f"current: expected a finite rate >= 0; got {current}")
         self._best = state["best"] if math.isfinite(state["best"]) else None
-        self._waited = int(state["waited"])
+        self._current, self._waited = current, waited
 
 
 if not TYPE_CHECKING:  # else every name would be taken for one of this module

@@ -97,7 +97,7 @@ def summary_table(
 
     shown = {int(last["epoch"]): last}
     if best_epoch is not None:
-        shown[best_epoch] = next(row for row in rows if row["epoch"] == best_epoch)
+        shown[best_epoch] = next((row for row in rows if row["epoch"] == best_epoch), last)
     for epoch in sorted(shown):
         title = f"epoch {epoch}" + (" (best)" if epoch == best_epoch else "")
         add(f"training, {title}", shown[epoch])
@@ -110,8 +110,10 @@ def summary_table(
         "  ".join([f"{cells[0]:<{widths[0]}}", *map(str.rjust, cells[1:], widths[1:])]).rstrip()
         for cells in lines
     ]
-    seconds = sum(row["seconds"] for row in rows)
-    samples = sum(row["seconds"] * row["samples_per_second"] for row in rows)
+    # A resumed history can lack them: a checkpoint is a file that others may have written.
+    speeds = [(row.get("seconds", 0.0), row.get("samples_per_second", 0.0)) for row in rows]
+    seconds = sum(took for took, _ in speeds)
+    samples = sum(took * speed for took, speed in speeds)
     speed = f", {samples / seconds:,.0f} samples/s" if seconds else ""
     epochs = "1 epoch" if len(rows) == 1 else f"{len(rows)} epochs"
     return "\n".join([*table, f"{epochs} in {seconds:.1f} s{speed}"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +48,18 @@ STATE_TYPES = {
 }
 """Types of the state's arrays that are not of the network's."""
 
-Count = Annotated[int, partial(check_integer, at_least=0)]
+LARGEST = 2**63 - 1
+"""Largest whole number in a checkpoint; a float can't hold any of JSON's."""
+
+
+def check_count(path: str, value: Any) -> int:
+    """Return a whole number from 0 to `LARGEST`, or raise an ArgumentError."""
+    if check_integer(path, value, at_least=0) > LARGEST:
+        raise ArgumentError(f"{path}: expected a whole number <= {LARGEST}; got a larger one")
+    return int(value)
+
+
+Count = Annotated[int, check_count]
 
 
 @dataclass
@@ -219,6 +229,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
                 f"{path}: row {number} of the history is damaged: expected a number of an epoch; "
                 f"got {row.get('epoch')!r}"
             )
+        for name, value in row.items():
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise ModelFileError(
+                    f"{path}: row {number} of the history is damaged: {name!r} is too large"
+                )
     return Checkpoint(Path(path), description, record, values, state)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_files import contents, rewritten
 from run_folders import (
     checkpoints,
     evaluation,
@@ -325,6 +326,19 @@ def test_overwrite_replaces_a_run_and_nothing_else(gpunn, run_before, digits, tm
     assert len(history(tmp_path / "run")) == 1
     assert not (tmp_path / "run" / "best.safetensors").exists()
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("lost", [["seconds"], ["samples_per_second"], ["accuracy", "seconds"]])
+def test_a_resumed_history_without_some_columns(gpunn, run_before, tmp_path, lost):
+    run_before()
+    path = max((tmp_path / "run" / "checkpoints").iterdir())
+    training = contents(path)[1]["training"]
+    for name in lost:
+        del training["history"][0][name]
+    rewritten(path, training=training)
+    result = gpunn("train", "run", "--resume")
+    assert "training, epoch" in result.stdout
+    assert f"{len(training['history'])} epochs in " in result.stdout
 
 
 def test_overwrite_begins_logs_anew(gpunn, digits, tmp_path):

@@ -1,14 +1,16 @@
 """Trainers as checkpoints, and back."""
 
 import copy
+import functools
 
 import numpy as np
 import pytest
-from model_files import DAMAGED, contents, everything, rewritten, small, trained
+from model_files import DAMAGED, contents, data, everything, rewritten, small, trained
 
 import gpunn
 from gpunn import layers
-from gpunn.errors import ModelFileError
+from gpunn.callbacks import Callback, CSVLog, EarlyStopping
+from gpunn.errors import GpunnError, ModelFileError
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import ReduceOnPlateau
 
@@ -120,6 +122,75 @@ def test_a_history_without_numbers_of_epochs(path, epoch):
     rewritten(path, training=training)
     with pytest.raises(ModelFileError, match="row 2 of the history is damaged: expected a number"):
         trained(epochs=1).load_checkpoint(path)
+
+
+def keys(value, above=()):
+    """Yield where each value of a description is."""
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield (*above, key)
+            yield from keys(value[key], (*above, key))
+
+
+class Save(Callback):
+    """Writes a checkpoint within the second epoch."""
+
+    name = "save"
+    every_updates = 1
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_updates_end(self, trainer):
+        if trainer.updates == 4:
+            trainer.save_checkpoint(self.path)
+
+
+def fitted(epochs, *callbacks, **options):
+    optimizer = Adam(ReduceOnPlateau(0.01, "loss"))
+    this = gpunn.Trainer(everything(), "softmax_cross_entropy", optimizer, ["accuracy"])
+    callbacks = [EarlyStopping("loss"), *callbacks]
+    this.fit(*data(), epochs=epochs, batch_size=8, progress=False, callbacks=callbacks, **options)
+    return this
+
+
+@pytest.mark.parametrize("value", [..., "x", 10**400], ids=["missing", "text", "huge"])
+def test_a_key_that_is_missing_or_of_another_kind(path, value):
+    """Each is an error that names the file, or has a default."""
+    fitted(2, Save(path))
+    content = path.read_bytes()
+    for place in keys(contents(path)[1]["training"]):
+        path.write_bytes(content)
+        training = contents(path)[1]["training"]
+        *above, last = place
+        parent = functools.reduce(lambda part, key: part[key], above, training)
+        if value is ...:
+            del parent[last]
+        else:
+            parent[last] = value
+        rewritten(path, training=training)
+        assert str(path) in refusal(path), place
+
+
+def refusal(path):
+    """Return what is said of a checkpoint, or its path if a run goes on from it."""
+    try:
+        this = fitted(2, CSVLog(path.with_name("log.csv")), resume_from=path)
+    except GpunnError as error:
+        return str(error)
+    this.history.best_epoch_by("loss")
+    this.history._repr_html_()
+    return str(path)
+
+
+@pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
+def test_a_learning_rate_that_is_none(path, rate):
+    fitted(2, Save(path))
+    training = contents(path)[1]["training"]
+    training["schedule_state"]["current"] = rate
+    rewritten(path, training=training)
+    with pytest.raises(ModelFileError, match="schedule's state is damaged: current: expected a fi"):
+        fitted(2, resume_from=path)
 
 
 def test_a_checkpoint_without_the_recoveries(path):
