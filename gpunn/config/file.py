@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from gpunn.errors import ConfigFileError
-from gpunn.storage.reading import read_whole
+from gpunn.storage.reading import parsed_json, read_whole
 
 __all__ = ["read_config"]
 
@@ -73,7 +72,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         text = content.decode()
         if kind == "TOML" and most_parts(text) > DEEPEST:
             raise ConfigFileError(f"{path}: not a configuration: a name of over {DEEPEST} parts")
-        raw = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        raw = parsed_json(text) if kind == "JSON" else tomllib.loads(text)
     except ConfigFileError:
         raise
     except ValueError as error:  # of both parsers, and of bytes that are not UTF-8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,7 +32,7 @@ from gpunn.schema import typed
 from gpunn.storage.checkpoint_folder import newest_first
 from gpunn.storage.files import is_locked
 from gpunn.storage.models import FINAL
-from gpunn.storage.reading import read_lines, read_whole
+from gpunn.storage.reading import parsed_json, read_lines, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import newest_checkpoint
 
@@ -312,6 +311,6 @@ def whole(path: Path, kind: Any) -> Any:
 def decode(place: object, text: bytes, kind: Any) -> Any:
     """Return what JSON text holds, or raise a DataFileError that names the place."""
     try:
-        return typed(kind, json.loads(text.decode()), ignore_unknown=True)
-    except (ValueError, RecursionError) as error:
+        return typed(kind, parsed_json(text.decode()), ignore_unknown=True)
+    except ValueError as error:
         raise DataFileError(f"{place}: damaged: {error}") from error

@@ -20,6 +20,7 @@ from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.schema import typed
 from gpunn.storage.checksums import checksummed, read_safetensors
 from gpunn.storage.files import write_atomically
+from gpunn.storage.reading import parsed_json
 from gpunn.version import __version__
 
 __all__ = [
@@ -126,9 +127,9 @@ def read_model(
     """
     metadata, arrays = read_safetensors(path, verify=True)
     try:
-        description = json.loads(metadata[KEY])
+        description = parsed_json(metadata[KEY])
         format_version = description["format"]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: a safetensors file, but not one of gpunn's") from error
     if format_version != FORMAT:
         raise ModelFileError(

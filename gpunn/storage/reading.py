@@ -7,6 +7,7 @@ A name may stand for a device that never ends, a pipe that nobody writes to, or 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ __all__ = [
     "checked_path",
     "explanation",
     "open_file",
+    "parsed_json",
     "read_lines",
     "read_whole",
 ]
@@ -158,6 +160,14 @@ def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) ->
             if len(line) > LONGEST_LINE:
                 raise invalid(f"{path}, line {number}: damaged: more than {LONGEST_LINE:,} bytes")
             yield line
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """Return what JSON says; a ValueError if it is damaged, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def explanation(error: OSError, path: str | os.PathLike[str]) -> str:

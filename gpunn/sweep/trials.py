@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from gpunn.configurable import check_number
 from gpunn.errors import ArgumentError, DataFileError
 from gpunn.schema import typed
 from gpunn.storage.files import write_json
-from gpunn.storage.reading import read_whole
+from gpunn.storage.reading import parsed_json, read_whole
 
 __all__ = ["COMPLETE", "COUNTED", "TRIALS", "Trial", "Trials", "read_trials", "write_trials"]
 
@@ -220,7 +219,7 @@ def read_trials(folder: Path) -> Trials:
     path = folder / TRIALS
     content = read_whole(path, DataFileError, LARGEST, "the trials of a sweep")
     try:
-        found: Trials = typed(Trials, json.loads(content.decode()), ignore_unknown=True)
-    except (ValueError, RecursionError) as error:
+        found: Trials = typed(Trials, parsed_json(content.decode()), ignore_unknown=True)
+    except ValueError as error:
         raise DataFileError(f"{path}: damaged: {error}") from error
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, DataFileError
 from gpunn.storage.files import append, finite_or_none, holds, make_folder, write_atomically
-from gpunn.storage.reading import read_lines
+from gpunn.storage.reading import parsed_json, read_lines
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.typing import Array
@@ -111,7 +111,7 @@ class NormLog(Callback):
             rows = rows_of(state, trained(trainer))
         elif trainer.epoch and path.exists():
             lines = read_lines(path, DataFileError)
-            rows = [json.loads(line) for line in lines if epoch_of(line)]
+            rows = [parsed_json(line) for line in lines if epoch_of(line)]
         self._rows = {row["epoch"]: row for row in rows if 0 < row["epoch"] <= trainer.epoch}
         return "".join(map(line_of, self._rows.values())).encode()
 
@@ -191,7 +191,7 @@ def line_of(row: Mapping[str, Any]) -> str:
 def epoch_of(line: bytes) -> int:
     """Return the epoch of a line of the file, 0 if the line is damaged."""
     try:
-        epoch = json.loads(line)["epoch"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        epoch = parsed_json(line)["epoch"]
+    except (ValueError, KeyError, TypeError):
         return 0
     return epoch if isinstance(epoch, int) and line.endswith(b"\n") else 0

@@ -15,7 +15,7 @@ from gpunn.interchange import load_state_dict
 from gpunn.reporting.records import Ending, Environment, NormRow, history, lines, whole
 from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import append, write_atomically
-from gpunn.storage.reading import LONGEST_LINE, open_file, read_lines, read_whole
+from gpunn.storage.reading import LONGEST_LINE, open_file, parsed_json, read_lines, read_whole
 from gpunn.training.checkpoint import newest_checkpoint
 from gpunn.training.logs import csv_header
 
@@ -197,3 +197,9 @@ def test_a_row_of_a_table_over_many_lines(tmp_path, monkeypatch):
         load_csv(path, -1)
     path.write_text("1,2\n" * 3000)
     assert len(load_csv(path, -1).X) == 3000
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, b"[" * 100_000, "{", "\x00"])
+def test_json_that_is_damaged_or_too_deep(text):
+    with pytest.raises(ValueError, match=r"nested too deeply|Expecting"):
+        parsed_json(text)

@@ -3,8 +3,9 @@
 A library lies beside a manifest, which says for what target and from what sources it was built, and
 has its checksum. What is torn, damaged or built from other sources is never loaded.
 
-A library is code. So none is loaded but from the package's own folder or from one of this user's
-to which nobody else may write.
+A library is code. So none is loaded that another user can write, or that lies where another user
+can write: neither from the user's own folder nor from the package's, which root, or whose account
+the package's modules belong to, may have filled.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import os
 import stat
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from gpunn.backends.numpy.compiled.targets import Target
 from gpunn.errors import InvalidFileError
 from gpunn.storage.files import Replacement, json_bytes, make_folder
+from gpunn.storage.reading import parsed_json, read_whole
 
 __all__ = ["VARIABLE", "folders", "read", "sources", "write"]
 
@@ -33,6 +35,9 @@ PACKAGE = HERE.parents[2]
 
 PACKAGED = HERE / "built"
 """Of the package, which a wheel brings filled."""
+
+LARGEST_MANIFEST = 2**16
+"""Bytes; usual ones have some hundred."""
 
 ELSEWHERE = ("activations.py", "backends/hashing.py", "backends/numpy/subnormals.py")
 """What kernels import, beside one another."""
@@ -83,33 +88,71 @@ def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
         If it must not be loaded; the message says why.
     """
     path = folder / f"{target.name}.json"
+    content = read_whole(path, InvalidFileError, LARGEST_MANIFEST, "a library's manifest")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = parsed_json(content)
         library = folder / Path(manifest["file"]).name
         expected, built_from = manifest["sha256"], manifest["sources"]
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidFileError(f"{path} is damaged") from error
     if built_from != sources():
         raise InvalidFileError(f"{library} was built from other sources")
-    if folder != PACKAGED and (problem := fault(folder) or fault(folder.parent)):
+    if not library.is_file():
+        raise InvalidFileError(f"{library} is damaged")
+    if problem := faults(folder, path, library):
         raise InvalidFileError(problem)
-    if not library.is_file() or hashlib.sha256(library.read_bytes()).hexdigest() != expected:
+    if hashlib.sha256(library.read_bytes()).hexdigest() != expected:
         raise InvalidFileError(f"{library} is damaged")
     return library, manifest
 
 
-def fault(folder: Path) -> str:
-    """Return why code is not to be loaded from this folder, or ""."""
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        return f"{folder} is not a folder"
+def faults(folder: Path, *within: Path) -> str:
+    """Return why code is not to be loaded from a folder, or by files in it; "" if it may be."""
     if not hasattr(os, "geteuid"):
         return ""
-    if found.st_uid != os.geteuid():
-        return f"{folder} belongs to another user"
-    if found.st_mode & 0o022:
-        return f"others can write to {folder} (chmod go-w helps)"
+    owners = {os.geteuid()}
+    folders = [folder, folder.parent]
+    if folder == PACKAGED:  # who owns the modules that run here may as well have built these
+        owners |= {0, PACKAGE.stat().st_uid}
+        folders = [folder]
+    for each in folders:
+        if not stat.S_ISDIR((found := each.lstat()).st_mode):
+            return f"{each} is not a folder"
+        if problem := fault(each, found, owners):
+            return problem
+    for path in within:  # installers may make links of them, to where they keep all packages
+        for each in {path, path.resolve(), path.resolve().parent}:
+            if problem := fault(each, each.stat(), owners):
+                return problem
     return ""
+
+
+def fault(path: Path, found: os.stat_result, owners: Collection[int]) -> str:
+    """Return why a file or folder is not to be trusted, or ""."""
+    if found.st_uid not in owners:
+        return f"{path} belongs to another user"
+    # Others may add files to a sticky folder, such as /tmp, but not replace those of an owner.
+    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    writable = found.st_mode & 0o022
+    if writable == stat.S_IWGRP and is_private(found):
+        return ""
+    return f"others can write to {path}; run: chmod go-w {path}" if writable and not sticky else ""
+
+
+def is_private(found: os.stat_result) -> bool:
+    """Return whether a file's group is its owner's alone, as where the umask is usually 002.
+
+    That of root is not: containers with users of any number give it to all of them.
+    """
+    try:
+        import grp
+        import pwd
+
+        user, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+    except (ImportError, KeyError):
+        return False
+    members = {user.pw_name, *group.gr_mem}
+    return group.gr_gid == user.pw_gid != 0 and members == {group.gr_name}
 
 
 def writable_folder() -> Path:
@@ -123,12 +166,12 @@ def writable_folder() -> Path:
     *first, last = folders()
     for folder in first:
         with contextlib.suppress(OSError):
-            make_folder(folder)
-            if os.access(folder, os.W_OK):
+            make_folder(folder, 0o755)
+            if os.access(folder, os.W_OK) and not faults(folder):
                 return folder
     make_folder(last.parent, 0o700)
     make_folder(last, 0o700)
-    if problem := fault(last) or fault(last.parent):
+    if problem := faults(last):
         raise InvalidFileError(f"{problem}. Set {VARIABLE} to a folder that you alone can write to")
     return last
 
@@ -149,6 +192,8 @@ def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: st
             json_bytes({**manifest, "sources": sources(), **notes}),
         )
         new.commit()
+    for path in (library, folder / f"{target.name}.json"):  # whatever the umask is
+        path.chmod(path.stat().st_mode & ~0o022)
     for old in folder.glob(f"{target.name}-*"):
         if old != library:
             with contextlib.suppress(OSError):  # Windows keeps what is loaded

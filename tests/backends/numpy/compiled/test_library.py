@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +166,8 @@ def test_a_torn_file_is_never_loaded(packaged, target, builds, damage, suffix):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"{}", b'{"file": 1, "sha256": "", "sources": ""}', b"\xff"]
+    "content",
+    [b"[]", b"{}", b'{"file": 1, "sha256": "", "sources": ""}', b"\xff", b"[" * 50_000],
 )
 def test_a_manifest_of_something_else(packaged, target, content):
     (packaged / f"{target.name}.json").write_bytes(content)
@@ -257,29 +259,114 @@ def test_where_the_package_is_read_only_the_users_folder_has_the_library(
 @posix_only
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
 @pytest.mark.parametrize("which", ["parent", "folder"])
-def test_no_code_is_loaded_from_where_others_can_write(packaged, target, mode, which):
+def test_no_code_is_loaded_from_where_others_can_write(packaged, target, monkeypatch, mode, which):
     shutil.rmtree(packaged)
     folder = files.folders()[-1]
     folder.mkdir(mode=0o700, parents=True)
     folder.parent.chmod(0o700)
     (folder if which == "folder" else folder.parent).chmod(mode)
-    (folder / f"{target.name}.json").write_text(
-        json.dumps({"file": "a.so", "sha256": "", "sources": files.sources()})
-    )
+    manifest = {"file": "a.so", "sha256": "", "sources": files.sources()}
+    (folder / f"{target.name}.json").write_text(json.dumps(manifest))
+    (folder / "a.so").touch()
+    monkeypatch.setattr(files, "is_private", lambda found: False)
     with pytest.raises(InvalidFileError, match="others can write to"):
         files.read(folder, target)
 
 
 @posix_only
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+@pytest.mark.parametrize("which", ["folder", "library", "manifest", "link"])
+def test_no_packaged_code_is_loaded_that_others_can_write(
+    packaged, target, builds, monkeypatch, tmp_path, which, mode
+):
+    """It is built elsewhere; without numba the warning names the file, and what to do."""
+    monkeypatch.setattr(files, "is_private", lambda found: False)
+    (path,) = packaged.glob({"folder": "../built", "manifest": "*.json"}.get(which, "*.so"))
+    path = path.resolve()
+    if which == "link":  # the file is as it should be, and the folder where it lies is not
+        (tmp_path / "elsewhere").mkdir()
+        kept = path.rename(tmp_path / "elsewhere" / path.name)
+        path.symlink_to(kept)
+        path = kept.parent
+    path.chmod(path.stat().st_mode | mode)
+    with pytest.raises(InvalidFileError, match=f"others can write to {path}; run: chmod go-w"):
+        files.read(packaged, target)
+    assert str(path) in library.find_library().problem
+    if which == "link":
+        return  # what builds here copies through links; `Replacement` puts a file in their place
+    found = library.library().path.parent
+    assert found == (files.folders()[-1] if which == "folder" else packaged)
+    assert builds == [found]
+
+
+@posix_only
+@pytest.mark.parametrize("owner", ["another", "the package's"])
+def test_owners_of_packaged_code(packaged, target, monkeypatch, owner):
+    """Who owns the modules may own their kernels: an administrator who is not root."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(files, "PACKAGE", packaged if owner != "another" else Path(__file__))
+    before = Path.stat
+    if owner == "another":
+
+        def stat(path, **options):
+            found = before(path, **options)
+            return os.stat_result([*found[:4], 4712, *found[5:]]) if path == packaged else found
+
+        monkeypatch.setattr(Path, "stat", stat)
+        monkeypatch.setattr(Path, "lstat", lambda path: stat(path, follow_symlinks=False))
+        with pytest.raises(InvalidFileError, match=f"{packaged} belongs to another user"):
+            files.read(packaged, target)
+    else:
+        files.read(packaged, target)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("name", "members", "primary", "is_private"),
+    [
+        ("ann", [], 100, True),
+        ("ann", ["ann"], 100, True),
+        ("ann", ["ann", "bob"], 100, False),
+        ("users", [], 100, False),
+        ("ann", [], 101, False),
+        ("ann", [], 0, False),
+    ],
+)
+def test_private_groups(monkeypatch, tmp_path, name, members, primary, is_private):
+    """A umask of 002 is usual where each user has a group; nobody else can write then."""
+    found = os.stat_result([0o100664, 0, 0, 1, 7, 0 if primary == 0 else 100, 0, 0, 0, 0])
+    group = types.SimpleNamespace(gr_gid=found.st_gid, gr_name=name, gr_mem=members)
+    user = types.SimpleNamespace(pw_name="ann", pw_gid=primary)
+    monkeypatch.setattr("grp.getgrgid", lambda number: group)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: user)
+    assert files.is_private(found) is is_private
+    assert bool(files.fault(tmp_path, found, {7})) is not is_private
+
+
+@posix_only
+def test_what_is_written_is_read_whatever_the_umask_is(packaged, target, monkeypatch, objects):
+    monkeypatch.setattr(files, "is_private", lambda found: False)
+    shutil.rmtree(packaged)
+    before = os.umask(0)
+    try:
+        folder = files.writable_folder()
+        files.write(folder, target, *linking.link(objects))
+    finally:
+        os.umask(before)
+    assert folder == packaged
+    files.read(folder, target)
+
+
+@posix_only
 def test_no_code_is_loaded_from_a_folder_of_another_user(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    assert "belongs to another user" in files.fault(tmp_path)
+    assert "belongs to another user" in files.faults(tmp_path)
 
 
 @posix_only
 def test_a_link_to_a_folder_is_not_followed(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
-    assert "is not a folder" in files.fault(tmp_path / "link")
+    assert "is not a folder" in files.faults(tmp_path / "link")
 
 
 def test_another_process_that_builds_is_waited_for(packaged, target, monkeypatch):
