@@ -986,7 +986,13 @@ class Sequential(Described):
         learned = {} if self._schema is None else self._schema.arrays()
         named = {f"{SCHEMA}{name}": array for name, array in learned.items()}
         values = self.parameters.to_host()
-        check_arrays(values, self.dtype)
+        try:
+            check_arrays(values, self.dtype)
+        except ArgumentError as error:
+            raise ArgumentError(
+                f"{error}, so no file is written: none could be read. Train the network again, or "
+                "load an earlier file"
+            ) from None
         return {**values, **named}
 
     def save(self, path: str | Path) -> None:

@@ -350,7 +350,7 @@ def check_finite(state: Mapping[str, np.ndarray]) -> None:
         if not np.isfinite(array).all():
             raise ArgumentError(
                 f"training state: {name!r} holds numbers that are not finite, so training can't "
-                "go on from it"
+                "resume from it; use an earlier checkpoint"
             )
 
 
