@@ -35,7 +35,7 @@ SECTIONS = {
         "Come from scikit-learn": "how_to/sklearn",
         "Train on a GPU": "how_to/gpu",
         "Train on a cluster": "how_to/distributed",
-        "Try many settings": "how_to/many_runs",
+        "Tune hyperparameters": "how_to/many_runs",
         "Resume a run": "how_to/resume",
         "Report a run": "how_to/report",
         "Compare runs": "how_to/compare_runs",

@@ -210,11 +210,18 @@ def test_search_finds(browser: Any, site: Path) -> None:
 SEARCHES = {
     "early stopping": "how_to/early_stopping",
     "overfitting": "how_to/early_stopping",
+    "regularization": "how_to/early_stopping",
     "class weights": "how_to/imbalanced",
     "imbalanced": "how_to/imbalanced",
     "time series": "how_to/splits",
     "prediction interval": "how_to/prediction_intervals",
     "prediction intervals": "how_to/prediction_intervals",
+    "uncertainty": "how_to/prediction_intervals",
+    "hyperparameter tuning": "how_to/many_runs",
+    "categorical": "how_to/tables",
+    "multilabel": "how_to/tables",
+    "transfer learning": "how_to/fine_tuning",
+    "ROC curve": "how_to/report",
 }
 """What new users look for, and the page that the search has to find first."""
 
