@@ -141,11 +141,17 @@ class Experiment:
         )
         return TrainingLoop(trainer, self.training, self.validation, options).run()
 
-    def choose_threshold(self) -> None:
-        """Set the network's threshold between two classes, if the configuration asks for that."""
+    def choose_threshold(self, *, warn: bool = True) -> None:
+        """Set the network's threshold between two classes, if the configuration asks for that.
+
+        Parameters
+        ----------
+        warn : bool
+            Whether to warn if the criterion can't be met on the validation rows.
+        """
         criterion = self.config.training.threshold_for
         if criterion is not None and self.validation is not None:
-            choose_threshold(self.trainer, self.validation, criterion)
+            choose_threshold(self.trainer, self.validation, criterion, warn=warn)
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate the test part.

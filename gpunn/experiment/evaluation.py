@@ -130,7 +130,7 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
     return loss.class_indices(np.asarray(targets))
 
 
-def choose_threshold(trainer: Trainer, validation: Subset, criterion: str) -> None:
+def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
     """Set the network's threshold to the best one on the validation rows.
 
     It is chosen by this process alone, from the network as it is.
@@ -141,13 +141,15 @@ def choose_threshold(trainer: Trainer, validation: Subset, criterion: str) -> No
     validation : Subset
     criterion : str
         As `gpunn.thresholds.best_threshold` takes it.
+    warn : bool
+        Whether to warn if the criterion can't be met.
     """
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)
     choice = None if truth is None else best_threshold(criterion, margins(outputs), truth == 1)
-    if choice is None:
+    if choice is None and warn:
         LOG.warning("threshold_for: the validation rows are all of one class, so it stays 0.5")
-    elif not choice.reached:
+    elif choice is not None and not choice.reached and warn:
         LOG.warning(
             "threshold_for: no threshold reaches %s on the validation rows; the nearest is taken",
             criterion,

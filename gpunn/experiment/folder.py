@@ -346,7 +346,7 @@ class RunFolder(Callback):
         for log in self._logs:
             log.on_epoch_end(trainer, logs)
         if self._improves(logs):
-            self.experiment.choose_threshold()
+            self.experiment.choose_threshold(warn=False)
             self._held = take_checkpoint(trainer)
         training = self.experiment.config.training
         age, oldest = time.monotonic() - self._written_at, training.checkpoint_every_seconds

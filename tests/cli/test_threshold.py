@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_folders import history
 
 from gpunn import load_model
 from gpunn.cli.options import load_run
@@ -116,6 +117,19 @@ def test_a_threshold_is_kept_and_can_be_overridden(gpunn, rare):
     assert "best" in part
     predicted = gpunn("predict", "run/final.safetensors", "rare.csv", "--threshold=1").stdout
     assert set(answers(predicted)) == {"no"}
+
+
+def test_a_criterion_out_of_reach_is_said_once(gpunn, rare, caplog):
+    """Also if several epochs are the best so far, each of which is kept with its threshold."""
+    lines = [f"{n % 2},{n % 3},{'no' if n % 11 else 'yes'}" for n in range(400)]
+    Path("rare.csv").write_text("\n".join(["a,b,fraud", *lines]))
+    options = ["--threshold-for=precision=0.9", "--set=training.monitor=val_loss"]
+    gpunn("train", rare, "--output", "run", *options)
+    losses = [row["val_loss"] for row in history(Path("run"))]
+    assert losses[1] < losses[0]
+    said = [each for each in caplog.messages if each.startswith("threshold_for: no threshold")]
+    assert len(said) == 1
+    assert load_model("run").threshold is not None
 
 
 @pytest.mark.parametrize("flavor", [[], ["--pure"]], ids=["numpy", "pure"])
