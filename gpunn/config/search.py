@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -85,8 +85,8 @@ class SearchRange:
             value = getattr(self, key)
             if value is None:
                 raise ArgumentError(f"{key}: this key is needed, or 'choices'")
-            if not math.isfinite(value):
-                raise ArgumentError(f"{key}: expected a finite number; got {value!r}")
+            if not abs(value) <= sys.float_info.max:  # also of integers that no float holds
+                raise ArgumentError(f"{key}: expected a finite number; got {value!r:.40}")
         assert self.low is not None
         assert self.high is not None
         if self.low >= self.high:
@@ -101,7 +101,7 @@ class SearchRange:
             raise ArgumentError("step: can't be given beside 'log'")
         if self.whole and not isinstance(step, int):
             raise ArgumentError(f"step: expected a whole number, as low and high are; got {step!r}")
-        if not (math.isfinite(step) and step > 0):
+        if not 0 < step <= sys.float_info.max:
             raise ArgumentError(f"step: expected a number > 0; got {step!r}")
         # As they are written: 0.3 is three times 0.1.
         if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from gpunn.config import SearchRange
 from gpunn.sweep.journal import optuna
 from gpunn.sweep.space import distribution, labelled
@@ -58,7 +60,10 @@ def importances(found: Trials) -> dict[str, float]:
     with warnings.catch_warnings():  # in some releases it is new
         warnings.simplefilter("ignore", package.exceptions.ExperimentalWarning)
         evaluator = package.importance.PedAnovaImportanceEvaluator()
-    shares: dict[str, float] = package.importance.get_param_importances(study, evaluator=evaluator)
+    with np.errstate(all="ignore"):  # differences of the largest numbers overflow
+        shares: dict[str, float] = package.importance.get_param_importances(
+            study, evaluator=evaluator
+        )
     return {path: float(share) if math.isfinite(share) else 0.0 for path, share in shares.items()}
 
 

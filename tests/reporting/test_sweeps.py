@@ -227,9 +227,28 @@ def test_no_importance_of_too_few_trials(sweep, no_drawings, changes):
     assert "sweep-importance" not in written(sweep, many(5))
 
 
-def test_a_space_is_checked_as_it_is_read(sweep):
-    with pytest.raises(DataFileError, match=r"damaged: space.rate.log: "):
-        written(sweep, many(1), space={"rate": {"low": 1, "high": 2, "log": 3}})
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"log": 3}, "log"),
+        ({"high": 10**400}, "high"),
+        ({"step": 10**400}, "step"),
+        ({"low": 9}, "high"),
+    ],
+)
+def test_a_space_is_checked_as_it_is_read(sweep, changed, key):
+    with pytest.raises(DataFileError, match=rf"damaged: space.rate.{key}: "):
+        written(sweep, many(1), space={"rate": {"low": 1, "high": 2, **changed}})
+
+
+def test_a_space_of_the_largest_numbers(sweep):
+    space = {**SPACE, "rate": {"low": -1e308, "high": 1e308}}
+    trials = many(30)
+    for trial in trials[::2]:
+        trial["parameters"]["rate"] = 1e308
+    assert set(SPACE) == {
+        row[0] for row in written(sweep, trials, space=space)["sweep-importance"].rows
+    }
 
 
 def test_without_a_complete_trial(sweep, no_drawings):
