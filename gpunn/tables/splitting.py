@@ -37,14 +37,15 @@ SHARED = 0.1
 
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-IDENTIFIERS = frozenset(("id", "ids", "uuid", "guid"))
-"""Last words of names of identifiers."""
+IDENTIFIERS = frozenset(("id", "ids", "pid", "uid", "uuid", "guid"))
+"""First or last words of names of identifiers."""
 
 OWNERS = re.compile(
-    "account|client|customer|device|driver|employee|family|group|hospital|household|machine|member"
-    "|participant|patient|person|player|school|session|site|store|student|subject|user"
+    "(account|client|customer|device|driver|employee|family|group|hospital|household|machine|member"
+    "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
+    "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
 )
-"""Names of columns that say whose row it is."""
+"""Names of columns that say whose row it is, without what is between their words."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
 """Last words of names of columns whose numbers are times, such as 20260531."""
@@ -224,7 +225,8 @@ def has_times(table: Table, column: Column) -> bool:
 def is_named_as_identifier(name: str) -> bool:
     """Return whether a name says that a column tells whose row it is."""
     words = words_of(name)
-    return words[-1] in IDENTIFIERS or (len(words) == 1 and OWNERS.fullmatch(words[0]) is not None)
+    named = not IDENTIFIERS.isdisjoint((words[0], words[-1]))
+    return named or OWNERS.fullmatch("".join(words)) is not None
 
 
 def words_of(name: str) -> list[str]:

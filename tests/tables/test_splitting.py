@@ -111,6 +111,10 @@ NUMBERS = np.arange(ROWS)
         ("patient", [f"P{number % 12}" for number in NUMBERS], "group=patient"),
         ("patientID", NUMBERS % 12, "group=patientID"),
         ("customer_id", NUMBERS % 12, "group=customer_id"),
+        ("userid", NUMBERS % 12, "group=userid"),
+        ("ID_client", NUMBERS % 12, "group=ID_client"),
+        ("account number", NUMBERS % 12, 'group="account number"'),
+        ("orderid", NUMBERS % 12, "group=orderid"),
         ("id", NUMBERS, None),  # another one in each row
         ("id", [*NUMBERS[:-2], 0, 1], None),
         ("user_id", NUMBERS % 2, None),
