@@ -36,7 +36,7 @@ REFUSED = "valid = 0, missing = 1;"
 MEANING = """\
 /* A row of the table. If a value is missing, set a number to NAN, a text to NULL, a boolean to -1
    (else to 0 or 1), and the month of a date to 0. Texts are in UTF-8, spelt as in the training
-   rows; 7.0 is 7. */
+   rows, without spaces around them; 7.0 is 7. */
 """
 
 ENCODE = """\
