@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
-from gpunn.tables.cells import Markers, coded, texts_of
+from gpunn.tables.cells import Markers, coded, numbers_of, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
 from gpunn.tables.learning import finite_numbers, kind_of, valid_dates
@@ -196,10 +196,13 @@ def described_target(
     if kind == "datetime":
         raise DataError(f"{table.title}: the target {name!r} holds dates; predict a number instead")
     problems = []
-    numbers = finite_numbers(table, name, markers) if kind == "number" else None
+    # Codes such as 007 are numbers, too, if there are too many of them for classes.
+    are_codes = kind == "category" and not numbers_of(cells, markers)[1]
+    numbers = finite_numbers(table, name, markers) if kind == "number" or are_codes else None
     if numbers is not None and name in table.doubts:
         problems.append(f"{name}: {table.doubts[name]}")
-    values = coded(cells if numbers is None else numbers)
+    unnamed = None if are_codes and not is_one_of_several else numbers
+    values = coded(cells if unnamed is None else unnamed)
     counts = counted(values, markers)
     texts = texts_of(values.values, markers)
     present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
@@ -213,7 +216,7 @@ def described_target(
         problems.append(
             f"{name}: the target is the same in every row, so there is nothing to learn"
         )
-    if is_one_of_several and kind == "category":
+    if is_one_of_several and kind == "category" and numbers is None:
         problems.append(
             f"{name}: several targets have to be numbers, or labels of 0 and 1, and this one is "
             "text"

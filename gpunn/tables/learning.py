@@ -302,7 +302,7 @@ def categorical(
         whole_texts = texts if whole is cells else texts_of(whole.values, markers)
         found, is_other = remarks_on_categories(every, name, whole, whole_texts, markers)
         code = next((text for text in whole_texts if text is not None and is_code(text)), None)
-        if code is not None and not chosen:
+        if code is not None and not (chosen or found):  # else there is other text
             found.append(CODES.format(code))
         is_unique = not (chosen or is_other) and all_different(whole, whole_texts)
     if not constant and kind == "category":

@@ -52,6 +52,24 @@ def test_nothing_looks_wrong(gpunn):
     assert "Target" not in gpunn("inspect", "numbers.csv").stdout
 
 
+@pytest.mark.parametrize(
+    ("cells", "options", "expected"),
+    [
+        ([f"{n:03}" for n in range(41)], (), "Target 't': numbers, 0 to 40, median 20"),
+        (["07", "7.5", "08"], (), "Target 't': numbers, 7 to 8, median 7.5"),
+        (["07", "12", "07"], (), "Target 't': 2 classes: '07' (2 rows), '12' (1 row)"),
+        (["07", "12"], ("--target", "n"), "Target 't': numbers, 7 to 12, median 7"),
+        (["00", "01", "01"], ("--target", "n"), "Target 't': label, yes in 2 of 3 rows"),
+    ],
+)
+def test_a_target_of_codes_is_what_training_takes_it_for(gpunn, cells, options, expected):
+    rows = "".join(f"{cell},{n},{n}.5\n" for n, cell in enumerate(cells))
+    Path("codes.csv").write_text(f"t,n,x\n{rows}")
+    result = gpunn("inspect", "codes.csv", "--target", "t", *options)
+    assert f"{expected}\n" in result.stdout
+    assert "several targets have to be" not in result.stdout
+
+
 def test_what_can_not_be_told_by_the_cells(gpunn):
     """A column without a name, and codes that differ only beyond the precision of numbers."""
     codes = [9007199254740992, 9007199254740993, 9007199254740992]

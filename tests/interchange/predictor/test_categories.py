@@ -160,6 +160,11 @@ def test_a_column_with_a_code_is_a_category(tmp_path, cells, kind):
             assert numbers.encode({"c": [code]}).tolist() == [[float(code)]]
 
 
+def test_only_a_column_of_codes_is_advised_to_be_a_number():
+    problems = Schema.fit({"c": ["007", "A1", "007"]}).problems
+    assert problems == ["c: numbers and text: 1 of 2 values are numbers, but not 'A1' (row 1)"]
+
+
 def test_a_code_is_no_number_that_means_a_missing_value():
     schema = Schema.fit({"c": ["0999", "12", "999"]}, missing_values=["999"])
     assert schema.columns[0].categories == ("0999", "12")
