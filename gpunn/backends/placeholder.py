@@ -148,8 +148,7 @@ class Placeholder:
         if order != "C" or copy:
             refuse("copies an array; use assign")
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-        xp = array_api_compat.array_namespace(self._gpunn_array)
-        found = xp.reshape(self._gpunn_array, tuple(sizes), copy=False)
+        found = self.__array_namespace__().reshape(self._gpunn_array, tuple(sizes), copy=False)
         return self._view(found, "reshape", tuple(sizes))
 
     def __getitem__(self, index: Any) -> Placeholder:
@@ -162,6 +161,10 @@ class Placeholder:
         if len(parts) == len(self.shape) and all(isinstance(i, int | np.integer) for i in parts):
             refuse("reads a number of an array")
         return self._view(self._gpunn_array[index], "[]", *parts)
+
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        """Return the functions of the array's library."""
+        return array_api_compat.array_namespace(self._gpunn_array)
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -181,8 +184,6 @@ class Placeholder:
             return getattr(self._gpunn_array, name)
         if name in ("T", "mT"):
             return self._view(getattr(self._gpunn_array, name), name)
-        if name == "__array_namespace__":
-            return self._gpunn_array.__array_namespace__
         if name in VIEWS and hasattr(self._gpunn_array, name):
             return partial(self._viewed, getattr(self._gpunn_array, name))
         if hasattr(self._gpunn_array, name):
@@ -207,7 +208,7 @@ class Placeholder:
 
     def _viewed(self, function: Callable[..., Array], *args: Any, **kwargs: Any) -> Placeholder:
         found, base = function(*args, **kwargs), self._gpunn_array
-        shares = getattr(array_api_compat.array_namespace(base), "may_share_memory", None)
+        shares = getattr(self.__array_namespace__(), "may_share_memory", None)
         if shares is None or not shares(found, base):
             refuse("copies an array; use assign")
         return self._view(found, getattr(function, "func", function).__name__, args, kwargs)
