@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from gpunn.backends import Backend
 from gpunn.configurable import resolve_all
 from gpunn.data.mapped import check_whole
-from gpunn.errors import DataError
+from gpunn.errors import DataError, GpunnWarning
 from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import Convergence
@@ -338,6 +338,13 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                 stacklevel=4,
             )
         policy.best = None
+        finite = map(np.isfinite, network.parameters.to_host().values())
+        if policy.fault and all(map(np.all, finite)):  # else `fit` raises an error
+            warnings.warn(
+                f"Training went on after it diverged, as in scikit-learn: {policy.fault}",
+                GpunnWarning,
+                stacklevel=4,
+            )
         return network
 
     def _runtime(self) -> Engine:

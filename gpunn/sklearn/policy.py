@@ -21,7 +21,8 @@ Score = Callable[[np.ndarray], float]
 class EstimatorPolicy(TrainingPolicy):
     """Shuffles, stops and changes the learning rate as scikit-learn does.
 
-    A loss that is infinite or NaN does not end training. `fit` checks the parameters afterwards.
+    A loss or a training state that is infinite or NaN does not end training. `fit` checks the
+    parameters afterwards, and warns if these are finite.
 
     Parameters
     ----------
@@ -32,6 +33,8 @@ class EstimatorPolicy(TrainingPolicy):
     ----------
     best : Snapshot or None
         With early stopping: parameters and optimizer at the best score.
+    fault : str
+        What was not finite first; "" if nothing was.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
@@ -63,6 +66,7 @@ class EstimatorPolicy(TrainingPolicy):
         self.batch_means = weighted
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None
+        self.fault = ""
         self._order_so_far: np.ndarray | None = None
 
     def begin(self, trainer: TrainerProtocol) -> None:
@@ -95,4 +99,5 @@ class EstimatorPolicy(TrainingPolicy):
         return reason
 
     def diverged(self, message: str) -> None:
-        """Go on, as scikit-learn does."""
+        """Note it and continue, as scikit-learn does."""
+        self.fault = self.fault or message

@@ -12,6 +12,7 @@ import gpunn
 from gpunn import activations, losses, optimizers, schedules
 from gpunn.callbacks import EarlyStopping
 from gpunn.configurable import known
+from gpunn.errors import GpunnWarning
 from gpunn.sklearn import MLPClassifier, MLPRegressor
 
 X, y = load_iris(return_X_y=True)
@@ -294,6 +295,17 @@ def test_optimizers_by_name_take_the_learning_rate():
 def test_every_optimizer(name, rate):
     options = {**FAST, "learning_rate_init": rate}
     assert MLPClassifier(optimizer=name, alpha=1e-3, **options).fit(X, y).score(X, y) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("incremental", [False, True])
+def test_an_optimizer_that_cannot_change_weights_any_more_is_warned_of(incremental):
+    """Squares of gradients overflow, so updates are 0; weights and losses stay finite."""
+    inputs = X.astype("float32")
+    inputs[3, 1] = 1e15
+    regressor = MLPRegressor(**{**FAST, "max_iter": 2}, backend="numpy")
+    with pytest.warns(GpunnWarning, match=r"diverged.*its 'square' of 'dense_1.weights'"):
+        (regressor.partial_fit if incremental else regressor.fit)(inputs, X[:, 0])
 
 
 def test_schedules():
