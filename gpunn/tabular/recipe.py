@@ -28,7 +28,7 @@ class Recipe:
         model = gpunn.Sequential(recipe.layers, schema.width)
         model.schema = schema
         trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
-        trainer.fit(X, y, validation_split=0.2, **recipe.options)
+        trainer.fit(X, y, validation_data=(X_val, y_val), **recipe.options)
 
     Parameters
     ----------
