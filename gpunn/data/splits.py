@@ -104,15 +104,16 @@ def split_groups(
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
         raise DataError("all rows are of one group, which can't be in both parts")
-    smaller = min(held, len(groups) - held)
+    # Only the chosen rows are kept from having all of a class, so with classes they are held out.
+    wanted = held if labels is not None else min(held, len(groups) - held)
     random = generator(seed, "split")
     counted = _Counts(codes, sizes, labels)
     choices = [
-        _Choice(counted, smaller, random.permutation(len(sizes)).tolist())
+        _Choice(counted, wanted, random.permutation(len(sizes)).tolist())
         for _ in range(max(1, min(ORDERS, GROUPS // len(sizes))))
     ]
     is_held = np.isin(codes, min(choices, key=_Choice.distance).groups)
-    if smaller < held:
+    if wanted < held:
         is_held = ~is_held
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 

@@ -84,11 +84,12 @@ def test_classes_keep_their_proportions_as_far_as_groups_allow():
         assert abs(labels[held].mean() - labels.mean()) < 0.02
 
 
-def test_the_last_group_of_a_class_is_kept():
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.8, 0.9])
+def test_the_last_group_of_a_class_is_kept(fraction):
     groups = np.repeat(np.arange(30), 5)
     labels = (groups == 7).astype(int) + 2 * (groups % 10 == 3)
     for seed in range(10):
-        kept, _ = split_groups(groups, 0.5, seed, labels)
+        kept, _ = split_groups(groups, fraction, seed, labels)
         assert set(labels[kept]) == {0, 1, 2}
 
 
