@@ -259,6 +259,36 @@ def test_a_message_names_what_is_done_and_what_to_do_instead():
     )
 
 
+@dataclass(eq=False)
+class Nested(Residual):
+    """A residual around others, each of which is called in each call of the one around it."""
+
+    depth: int = 0
+    name = "test_nested_residual"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.depth:
+            self.body = Chain([type(self)(depth=self.depth - 1)])
+
+
+def test_layers_within_layers_are_called_twice_each():
+    calls = []
+    counted = type("Counted", (Nested,), {"__module__": __name__, "name": "test_counted_residual"})
+    counted.add = lambda self, x, y, workspace: calls.append(self.depth)
+    model = gpunn.Sequential([counted(depth=8)], 4, next(iter(BACKENDS.values()))())
+    model.predict(X)
+    assert sorted(calls) == sorted([*range(9)] * 2)
+
+
+def test_a_message_names_the_method_within():
+    inner = type("Inner", (Nested,), {"__module__": __name__, "add": count_calls, "name": "inner"})
+    outer = Nested()
+    outer.body = Chain([inner()])
+    with pytest.raises(ArgumentError, match=r"'inner': forward is .* another rescale each time"):
+        gpunn.Sequential([outer], 4, next(iter(BACKENDS.values()))()).predict(X)
+
+
 class Plain(gpunn.Sequential):
     """A network whose own pass is not made of operations."""
 
