@@ -278,8 +278,12 @@ def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, np
 
 def predict(rows: Sequence[Sequence[Any]]) -> np.ndarray:
     """Return the outputs of the network for rows of numbers."""
+    shape = tuple(MODEL["input_shape"])
     with np.errstate(all="ignore"):
-        x = np.asarray(rows, MODEL["dtype"]).reshape(len(rows), *MODEL["input_shape"])
+        x = np.asarray(rows, MODEL["dtype"])
+        if x.ndim > 2 and x.shape[1:] != shape:
+            raise ValueError(f"rows: expected vectors or shape {shape}; got {x.shape[1:]}")
+        x = x.reshape(len(x), *shape)
         if not np.isfinite(x).all():
             raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")
         starts = range(0, max(len(x), 1), 1024)

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn.interchange.predictor.streaming import flattened
+
 MODEL: dict[str, Any] = {}
 """The predictor's own stands in its place, as does its `network`."""
 
@@ -352,22 +354,19 @@ def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
 def rounded(row: Sequence[Any]) -> list[float]:
     """Return a row as floats of the network's type; a ValueError if one is not finite in it.
 
-    A row of several axes may be nested.
+    It has the network's shape, or is a vector.
     """
-    for _ in MODEL["input_shape"][1:]:
-        if len(row) and hasattr(row[0], "__len__"):
-            row = [each for part in row for each in part]
-    kind = {"float32": "f", "float64": "d"}[MODEL["dtype"]]
+    shape = MODEL["input_shape"]
+    row, count = flattened(row, shape), math.prod(shape)
+    kind = f"<{count}f" if MODEL["dtype"] == "float32" else f"<{count}d"
     try:
-        values = struct.unpack(f"<{len(row)}{kind}", struct.pack(f"<{len(row)}{kind}", *row))
+        values = struct.unpack(kind, struct.pack(kind, *row))
     except OverflowError:
         values = (math.inf,)
+    except struct.error:
+        raise ValueError(f"rows: expected {count} numbers in each, or shape {shape}") from None
     if not all(map(math.isfinite, values)):
         raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")
-    if len(values) != math.prod(MODEL["input_shape"]):
-        raise ValueError(
-            f"rows: expected {math.prod(MODEL['input_shape'])} numbers in each; got {len(values)}"
-        )
     return list(values)
 
 

@@ -28,7 +28,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 
@@ -294,12 +294,13 @@ def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
     return [json_cell(name, each) for name, each in values]
 
 
-def flattened(row: list[Any], shape: list[int]) -> list[Any]:
-    """Return what nested lists of a shape hold, the last axis varying fastest; else the row."""
-    found: list[Any] = [row]
+def flattened(row: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
+    """Return what nested sequences of a shape hold, the last axis varying fastest; else the row."""
+    found = [row]
     for size in shape:
-        if not all(isinstance(part, list) and len(part) == size for part in found):
-            return row
+        for part in found:
+            if isinstance(part, (str, dict)) or not hasattr(part, "__len__") or len(part) != size:
+                return row
         found = [each for part in found for each in part]
     return found if shape else row
 

@@ -100,8 +100,10 @@ def test_rows_of_images_may_be_nested_or_flat(pure):
     expected = model.predict(images)
     for rows in (images.tolist(), images, images.reshape(4, -1).tolist(), images.reshape(4, -1)):
         np.testing.assert_allclose(predict(rows), expected, 1e-5, 1e-5)
-    with pytest.raises(ValueError, match="reshape" if not pure else "expected 12 numbers in each"):
-        predict(images[:, :, :2])
+    for wrong in (images[:, :, :2], images.transpose(0, 2, 1, 3), images[:, None]):
+        for rows in (wrong, wrong.tolist()):
+            with pytest.raises(ValueError, match=r"^rows: expected .*shape [\[(]2, 3, 2[\])]"):
+                predict(rows)
 
 
 def test_an_overflow_warns_of_nothing_and_not_a_number_is_the_largest():
