@@ -98,6 +98,8 @@ def is_text(y: np.ndarray) -> bool:
 def text_classes(y: np.ndarray, place: str) -> tuple[list[str], np.ndarray]:
     """Return the classes that an array of text holds, and the index of each row's class.
 
+    Spaces around the text don't count, as in CSV.
+
     Parameters
     ----------
     y : ndarray of shape (rows,) or (rows, 1)
@@ -119,7 +121,7 @@ def text_classes(y: np.ndarray, place: str) -> tuple[list[str], np.ndarray]:
         raise DataError(
             f"{place}: expected text of shape (rows,), a class for each row; got shape {y.shape}"
         )
-    values, codes = np.unique(y.reshape(-1), return_inverse=True)
+    values, codes = np.unique(np.char.strip(y.reshape(-1)), return_inverse=True)
     names: list[str] = []
     for code, value in enumerate(values):
         try:
@@ -127,7 +129,7 @@ def text_classes(y: np.ndarray, place: str) -> tuple[list[str], np.ndarray]:
             text.encode()
         except ValueError as error:
             raise DataError(f"{_first(place, codes, code)}: damaged text: {error}") from error
-        if text.strip().casefold() in ("", "nan"):
+        if text.casefold() in ("", "nan"):
             raise DataError(
                 f"{_first(place, codes, code)}: the class is missing here; fill it in, or remove "
                 "such rows"

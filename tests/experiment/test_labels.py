@@ -87,7 +87,9 @@ def test_classes_need_a_loss_for_classes():
         ([b"b", "ü".encode()], ["b", "ü"], [0, 1]),
         (["10", "9", "9"], ["9", "10"], [1, 0, 0]),
         (["10", "9", "x"], ["10", "9", "x"], [0, 1, 2]),
-        (["real estate", " a", "01"], [" a", "01", "real estate"], [2, 0, 1]),
+        (["real estate", " a", "01"], ["01", "a", "real estate"], [2, 1, 0]),
+        (["yes ", "yes", " no\t"], ["no", "yes"], [1, 1, 0]),
+        ([b"a ", b"a"], ["a"], [0, 0]),
     ],
 )
 def test_classes_of_an_array_of_text(y, names, codes):
