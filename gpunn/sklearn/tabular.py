@@ -489,6 +489,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
     """Base of the classifiers."""
 
+    threshold_for: str | None = None
+    """Also of pickles that an earlier release wrote, without this parameter."""
+
     @property
     def _task(self) -> str:
         return "multilabel" if self._multilabel else "classification"

@@ -298,6 +298,11 @@ def test_pickles_and_files(estimator, tmp_path):
     expected = fitted.predict(X)
     data = pickle.dumps(fitted)
     np.testing.assert_array_equal(pickle.loads(data).predict(X), expected)
+    if is_classifier(estimator):
+        earlier = pickle.loads(data)
+        del earlier.threshold_for  # as releases had it before there was this parameter
+        assert clone(earlier).get_params() == fitted.get_params()
+        assert repr(earlier) == repr(fitted)
     path = tmp_path / "fitted.safetensors"
     fitted.save(path)
     loaded = type(fitted).load(path, backend="numpy")
