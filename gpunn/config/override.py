@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from gpunn.config.refinement import forget_mode, is_part, replaced
+from gpunn.config.refinement import forget_mode, is_part, refined_part, replaced
 from gpunn.configurable import default_parameters
 from gpunn.errors import ConfigError
 
@@ -49,7 +49,11 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
         place = _place(table, key, keys[:depth], setting)
         found = table[place] if isinstance(table, list) else table.get(place)
         if depth == len(keys) - 1:
-            table[place] = replaced(found, value, path.strip())
+            partly = named and keys[0] == "training" and is_part("".join(keys[1:2]), value)
+            if partly and type(found) in (int, float):
+                found = {"rate": found}
+            change = refined_part if partly and found is not None else replaced
+            table[place] = change(found, value, path.strip())
             if key == "monitor":
                 forget_mode(table, found)
             return

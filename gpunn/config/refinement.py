@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.configurable import default_parameters, key_path, known
 from gpunn.errors import ConfigError
 
-__all__ = ["forget_mode", "is_part", "refined", "replaced"]
+__all__ = ["forget_mode", "is_part", "refined", "refined_part", "replaced"]
 
 OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
 """Keys of `[training]` that hold objects, of which a network with a name brings its own."""
@@ -39,24 +39,30 @@ def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         If there is no such part.
     """
     changed = {
-        key: _refined(recipe.get(key), value, f"training.{key}") if is_part(key, value) else value
+        key: refined_part(recipe.get(key), value, f"training.{key}")
+        if is_part(key, value)
+        else value
         for key, value in given.items()
     }
     return {**recipe, **changed}
 
 
-def _refined(old: Any, new: Any, path: str) -> Any:
-    old = {"name": old} if isinstance(old, str) and isinstance(new, Mapping) else old
+def refined_part(old: Any, new: Any, path: str) -> Any:
+    """Return a part of a recipe, or of what is said of it, changed by what a user says of it."""
+    if isinstance(new, Mapping) and isinstance(old, str):
+        old = {"name": old}
     if isinstance(old, list) and isinstance(new, Mapping):
         items = list(old)
         for key, value in new.items():
             if not (key.isdecimal() and int(key) < len(items)):
                 count = len(items)
                 raise ConfigError(f"{path}.{key}: there are {count} entries, numbered from 0")
-            items[int(key)] = _refined(items[int(key)], value, f"{path}[{key}]")
+            items[int(key)] = refined_part(items[int(key)], value, f"{path}[{key}]")
         return items
     if isinstance(old, dict) and isinstance(new, Mapping) and "name" not in new:
-        parts = {key: _refined(old.get(key), it, key_path(path, key)) for key, it in new.items()}
+        parts = {
+            key: refined_part(old.get(key), it, key_path(path, key)) for key, it in new.items()
+        }
         changed = {**old, **parts}
         if "monitor" in parts:
             forget_mode(changed, old.get("monitor"))
@@ -128,7 +134,7 @@ def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
         inner = table.get("schedule", {})
         if isinstance(inner, Mapping) and not is_schedule(old):
             old = {"name": "constant", "rate": old}
-        return {**table, "schedule": _refined(old, inner, f"{path}.schedule")}
+        return {**table, "schedule": refined_part(old, inner, f"{path}.schedule")}
     while isinstance(old, Mapping) and "rate" not in old:
         old = old.get("schedule")
     rate = old["rate"] if isinstance(old, Mapping) else old

@@ -282,6 +282,22 @@ def test_an_object_that_is_named_replaces_only_that_of_the_recipe(
     assert all(place.startswith(f"training.{key}") for place in places)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["={beta2=0.9}", "={learning_rate=0.5}"], ("adam", 0.9, 0.5)),
+        (["={beta2=0.9, learning_rate=0.5}", ".learning_rate={cycles=2}"], ("adam", 0.9, 0.5)),
+        (["=adamw", "={learning_rate=0.5}"], ("adamw", 0.999, 0.5)),
+    ],
+)
+def test_tables_without_names_add_to_earlier_settings(folder, whole, settings, expected):
+    raw = described(raw_of("realmlp"), folder) if whole else raw_of("realmlp")
+    after = described(raw, folder, *(f"training.optimizer{each}" for each in settings))
+    found = after["training"]["optimizer"]
+    assert (found["name"], found["beta2"], found["learning_rate"]["rate"]) == expected
+
+
 def test_metrics_without_the_one_that_is_monitored(folder):
     with pytest.raises(ConfigError, match=r"no metric 'val_accuracy'.* is in training.metrics"):
         described(raw_of("tabm"), folder, "training.metrics=['log_loss']")
