@@ -120,7 +120,8 @@ def best_threshold(
     """Return the threshold that is the best by a criterion, as `check_criterion` takes it.
 
     Of the k rows of the largest margins, TP are of the second class, which has P rows; N are of the
-    other. Each k between two different margins is tried, and the threshold put in their middle::
+    other. Each k between two different margins is tried, and the threshold put in their middle, if
+    a number in float64 divides them, in which probabilities are 1 above a margin of 37::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2
@@ -153,7 +154,6 @@ def best_threshold(
     counts, hits = counts[ends], hits[ends]
     ratios = {"precision": hits / counts, "recall": hits / positive}
     name, _, number = criterion.partition("=")
-    reached = True
     if name == "f1":
         values = 2 * hits / (counts + positive)
     elif name == "balanced_accuracy":
@@ -161,18 +161,22 @@ def best_threshold(
         values = (hits / positive + (negative - counts + hits) / negative) / 2
     else:
         enough = ratios[name] >= float(number)
-        reached = bool(enough.any())
-        values = np.where(enough, ratios[LIMITED[name]], -1.0) if reached else ratios[name]
-    end = int(ends[int(values.argmax())])
-    if end == len(order) - 1:
-        return Choice(0.0, reached)
-    middle = (ranked[end] + ranked[end + 1]) / 2
-    threshold = math.exp(min(middle, 0.0)) / (1 + math.exp(-abs(middle)))
-    return Choice(min(threshold, math.nextafter(1.0, 0.0)), reached)
+        values = np.where(enough, ratios[LIMITED[name]], ratios[name] - 1)
+    below = np.append(ranked[ends[:-1] + 1], -np.inf)
+    for place in np.argsort(-values, kind="stable"):
+        least, next_one = float(ranked[ends[place]]), float(below[place])
+        middle = (least + next_one) / 2
+        threshold = math.exp(min(middle, 0.0)) / (1 + math.exp(-abs(middle)))
+        threshold = min(threshold, math.nextafter(1.0, 0.0))
+        if next_one == -math.inf or next_one < limit_of(threshold) <= least:
+            break
+    return Choice(threshold, bool(values[place] >= 0))
 
 
 def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Return how good decisions are: metrics of the second class, by their names.
+
+    As in scikit-learn, the balanced accuracy is the mean recall of the classes that there are.
 
     Parameters
     ----------
@@ -186,9 +190,10 @@ def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     def ratio(part: float, whole: float) -> float:
         return part / whole if whole else 0.0
 
+    recalls = [part / whole for part, whole in ((hits, positive), (rejected, negative)) if whole]
     return {
         "accuracy": ratio(hits + rejected, len(truth)),
-        "balanced_accuracy": (ratio(hits, positive) + ratio(rejected, negative)) / 2,
+        "balanced_accuracy": ratio(sum(recalls), len(recalls)),
         "precision": ratio(hits, predicted),
         "recall": ratio(hits, positive),
         "f1": ratio(2 * hits, predicted + positive),

@@ -139,3 +139,26 @@ def test_metrics_without_such_rows_are_zero():
 def test_criteria_that_there_are_not(text, problem):
     with pytest.raises(ArgumentError, match=f"^threshold_for: {problem}"):
         check_criterion("threshold_for", text)
+
+
+def test_metrics_of_rows_of_one_class_are_scikit_learns():
+    truth, second = np.ones(4, bool), np.array([True, False, True, True])
+    for one in truth, ~truth:
+        with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+            expected = metrics.balanced_accuracy_score(one, second)
+        assert decision_metrics(second, one)["balanced_accuracy"] == expected
+
+
+@pytest.mark.parametrize("criterion", ["f1", "precision=1", "recall=0", "balanced_accuracy"])
+def test_a_choice_decides_as_promised_of_probabilities_that_round_to_one(criterion):
+    margin = np.array([60.0, 50.0, 45.0, 38.0, 3.0, 2.0, 1.0])
+    truth = np.array([True, False, False, False, True, True, False])
+    choice = best_threshold(criterion, margin, truth)
+    found = decision_metrics(margin >= limit_of(choice.threshold), truth)
+    possible = [decision_metrics(margin >= limit, truth) for limit in (37, 2.5, 1.5, 0)]
+    name, _, number = criterion.partition("=")
+    if name == "precision":
+        assert not choice.reached
+    elif number:
+        name = "precision"
+    assert found[name] == max(each[name] for each in possible)
