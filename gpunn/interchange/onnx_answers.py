@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from gpunn.errors import ArgumentError
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.network import Sequential
@@ -70,11 +68,11 @@ def add_labels(
     shape = model.output_shape
     threshold = model.threshold if (function, shape) in TWO_CLASSES else None
     if threshold is not None:
-        margin = y
-        if shape == (2,):
-            signs = graph.array(np.array([[-1], [1]], model.dtype), "label.signs")
-            margin = graph.add("MatMul", y, signs, name="label.margin")
-        limit = graph.number(limit_of(threshold), "label.limit")
+        # In float64, as gpunn decides: the limit is between two margins that may be close.
+        wide = graph.add("Cast", y, name="label.wide", to=graph.element_type("float64"))
+        signs = graph.doubles([[-1], [1]] if shape == (2,) else [[1]], "label.signs")
+        margin = graph.add("MatMul", wide, signs, name="label.margin")
+        limit = graph.doubles(limit_of(threshold), "label.limit")
         second = graph.add("GreaterOrEqual", margin, limit, name="label.second")
         whole = graph.add("Cast", second, name="label.whole", to=graph.element_type("int64"))
         number = squeezed(graph, whole, "label.number")

@@ -6,6 +6,7 @@ or logistic) is not part of a gpunn network, whose outputs are logits.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +17,7 @@ import numpy as np
 from gpunn import layers
 from gpunn.activations import Activation, Identity, ReLU, Sigmoid, Tanh
 from gpunn.backends import Backend
-from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError, GpunnWarning, suggest
 from gpunn.interchange.affine import Affine, affine_of, layers_with_arrays
 from gpunn.network import Sequential
 from gpunn.optional import require
@@ -155,6 +156,11 @@ def to_sklearn(
     MissingPackageError
         If scikit-learn is not installed.
 
+    Warns
+    -----
+    GpunnWarning
+        If the network has a threshold, which the estimator does not keep.
+
     See Also
     --------
     from_sklearn : The other way.
@@ -173,6 +179,13 @@ def to_sklearn(
     blocks = dense_blocks(model)
     outputs = blocks[-1].b.size
     names = None if task == "numbers" else class_names(model, task, outputs, classes)
+    if model.threshold is not None:
+        warnings.warn(
+            "to_sklearn: the estimator decides by the threshold 0.5; for the network's, wrap it in "
+            f"sklearn.model_selection.FixedThresholdClassifier(threshold={model.threshold!r})",
+            GpunnWarning,
+            stacklevel=2,
+        )
     purpose, package = "exporting to scikit-learn", "scikit-learn"
     estimators = require("sklearn.neural_network", purpose, package)
     preprocessing = require("sklearn.preprocessing", purpose, package)

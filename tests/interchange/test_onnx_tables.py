@@ -22,6 +22,7 @@ from gpunn.layers import Dense, Dropout, Members
 from gpunn.tables import Schema
 from gpunn.tables.dates import PARTS
 from gpunn.tables.scaling import SCALINGS, RobustScaling
+from gpunn.thresholds import decide, margins
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -351,6 +352,21 @@ def test_labels_of_a_network_without_a_schema():
     X = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
     label, output = session.run(["label", "output"], {"input": X})
     assert label.tolist() == [model.classes[k] for k in output.argmax(axis=1)]
+
+
+@pytest.mark.parametrize(("outputs", "activation"), [(1, "sigmoid"), (2, "softmax")])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_labels_at_the_threshold_are_those_of_gpunn(outputs, activation, dtype):
+    """A margin that rounds to the limit in float32 is still on its own side."""
+    model = gpunn.Sequential([Dense(outputs)], 2, "numpy", dtype=dtype)
+    model.output_activation = activation
+    X = np.random.default_rng(0).normal(size=(40, 2)).astype(dtype)
+    chance = 1 / (1 + np.exp(-margins(model.predict(X))))
+    for threshold in chance[:20] * (1 + np.linspace(-3e-8, 3e-8, 20)):
+        model.threshold = threshold
+        session = session_of(to_onnx(model, labels=True))
+        label, output = session.run(["label", "output"], {"input": X})
+        np.testing.assert_array_equal(label, decide(output, activation, threshold))
 
 
 # ------------------------------------------------------------------------------- encoded, errors

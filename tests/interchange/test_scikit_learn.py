@@ -10,7 +10,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import gpunn
-from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError, MissingPackageError
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ExportError,
+    GpunnWarning,
+    MissingPackageError,
+)
 from gpunn.interchange import from_sklearn, to_sklearn
 from gpunn.layers import (
     Activation,
@@ -155,6 +161,9 @@ def test_two_classes_and_labels():
     expected = logistic(model.predict(X)[:, 0])
     np.testing.assert_allclose(estimator.predict_proba(X)[:, 1], expected, atol=1e-9)
     assert estimator.predict(X).tolist() == (expected > 0.5).astype(int).tolist()
+    model.threshold = 0.25
+    with pytest.warns(GpunnWarning, match=r"FixedThresholdClassifier\(threshold=0.25\)"):
+        to_sklearn(model, "classes")
     model = trained([Dense(4, "relu"), Dense(3)], LABELS, "binary_cross_entropy")
     estimator = to_sklearn(model, "labels")
     np.testing.assert_allclose(estimator.predict_proba(X), logistic(model.predict(X)), atol=1e-9)
