@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
+from gpunn.thresholds import TWO_CLASSES
 from gpunn.typing import Shape
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 OUTPUT_ACTIVATIONS = ("identity", "softmax", "sigmoid", "exponential")
+
+SHAPES_OF_TWO = tuple(shape for _, shape in TWO_CLASSES)
 
 SHOWN = 5
 """Most names that a message lists."""
@@ -116,19 +119,24 @@ class Described:
         None is the more probable class. `gpunn train --threshold-for` chooses one.
         """
         value = self.metadata.get("threshold")
-        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        if value is None:
+            return None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+        if not number or self.output_shape not in SHAPES_OF_TWO:
             raise DataError(
-                f"metadata['threshold']: expected a number from 0 to 1; got {value!r:.80}"
+                "metadata['threshold']: expected a number from 0 to 1, of a network that tells two "
+                f"classes apart; got {value!r:.80} for outputs of shape {self.output_shape}"
             )
-        return value
+        return float(value)
 
     @threshold.setter
     def threshold(self, value: float | None) -> None:
         if value is not None:
-            if self.output_shape not in ((1,), (2,)):
+            known, shape = self.output_activation, self.output_shape
+            if shape not in SHAPES_OF_TWO or (known and (known, shape) not in TWO_CLASSES):
                 raise ArgumentError(
                     "threshold: needs a network that tells two classes apart; this one has outputs "
-                    f"of shape {self.output_shape}"
+                    f"of shape {shape}" + (f" and the output activation {known!r}" if known else "")
                 )
             if not 0 <= value <= 1:
                 raise ArgumentError(f"threshold: expected a number from 0 to 1; got {value!r}")

@@ -255,3 +255,22 @@ def test_classes_of_an_odd_file(names):
 def test_feature_names_that_do_not_fit():
     with pytest.raises(ArgumentError, match=r"one for each of the inputs, of shape \(3,\); got 2"):
         network().feature_names = ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "activation"), [(3, "softmax"), (2, "sigmoid"), (1, "identity"), (3, None)]
+)
+def test_a_network_without_two_classes_has_no_threshold(outputs, activation):
+    model = network(outputs)
+    model.output_activation = activation
+    with pytest.raises(ArgumentError, match=r"^threshold: needs a network that tells two"):
+        model.threshold = 0.3
+    assert model.threshold is None
+
+
+@pytest.mark.parametrize(("outputs", "value"), [(3, 0.3), (2, True), (2, "0.3"), (2, 1.5)])
+def test_a_threshold_in_a_file_is_checked(outputs, value):
+    model = network(outputs)
+    model.metadata["threshold"] = value
+    with pytest.raises(DataError, match=r"^metadata\['threshold'\]: expected a number from 0 to 1"):
+        _ = model.threshold
