@@ -125,7 +125,7 @@ def train(
     config, output = _places(config, output)
     for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
         if text is not None:
-            settings = (*settings, f"{key}={json.dumps(text)}")
+            settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
     reading = {
         "drop": list(drop),
         "columns": column_kinds(columns),

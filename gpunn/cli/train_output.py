@@ -17,9 +17,9 @@ __all__ = ["TrainOutput"]
 
 
 CLASS_WEIGHTS = (
-    "class weights: predicted probabilities are those of the weighted rows, not of the data; to "
-    "find more of a rare class without that, use --threshold-for instead"
+    "class weights: predicted probabilities are those of the weighted rows, not of the data"
 )
+INSTEAD = "; to find more of a rare class without that, use --threshold-for instead"
 
 
 class TrainOutput(Callback):
@@ -44,6 +44,8 @@ class TrainOutput(Callback):
         say(f"backend: {', '.join(trainer.model.backend.describe().values())}")
         for line in self._table():
             say(line)
+        if self.experiment.config.training.class_weight is not None:
+            say(CLASS_WEIGHTS + INSTEAD * (trainer.model.output_shape[0] <= 2))
         parts = self.experiment.parts.by_name
         counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
         say(f"rows: {', '.join(counts)}")
@@ -68,8 +70,6 @@ class TrainOutput(Callback):
         yield f"columns: {used}, as {numbers} and {categories}"
         kind = f"{len(model.classes)} classes" if model.classes else self._kind_of_numbers()
         yield f"target: {', '.join(data.targets)} ({kind})"
-        if self.experiment.config.training.class_weight is not None:
-            yield CLASS_WEIGHTS
 
     def _kind_of_numbers(self) -> str:
         """Return whether targets that are no classes are labels or numbers, and what to do else."""

@@ -144,11 +144,13 @@ def in_order(classes: list[str] | None, positive: str | None) -> list[str] | Non
     if classes is None or len(classes) != 2:
         found = "no classes" if classes is None else f"{len(classes)} classes"
         raise ConfigError(f"data.positive: is for a target of two classes; this one has {found}")
-    if positive not in classes:
+    booleans = set(classes) == set(BOOLEANS)
+    place = _Known.of(classes).find(boolean_text(positive) if booleans else positive)
+    if place < 0:
         raise ConfigError(
             f"data.positive: there is no class {positive!r}; {suggest(positive, classes)}"
         )
-    return sorted(classes, key=positive.__eq__)
+    return [classes[1 - place], classes[place]]
 
 
 def targets_of(
@@ -190,16 +192,20 @@ class _Known:
     names: dict[str, int]
     numbers: dict[float | None, int]
 
+    @classmethod
+    def of(cls, classes: Sequence[str]) -> _Known:
+        names = {text: place for place, text in enumerate(classes)}
+        numbers = {as_number(text): place for text, place in reversed(names.items())}
+        numbers.pop(None, None)
+        return cls(names, numbers)
+
     def find(self, text: str) -> int:
         return self.names.get(text, self.numbers.get(as_number(text), -1))
 
 
 def class_codes(table: Table, name: str, classes: Sequence[str], markers: Markers) -> np.ndarray:
     """Return the place of each row's class; 1.0 is the class 1."""
-    names = {text: place for place, text in enumerate(classes)}
-    numbers = {as_number(text): place for text, place in reversed(names.items())}
-    numbers.pop(None, None)
-    known = _Known(names, numbers)
+    known = _Known.of(classes)
     cells = coded(table.column(name))
     texts = class_texts(cells, markers, set(classes) == set(BOOLEANS))
     found = [-1 if text is None else known.find(text) for text in texts]

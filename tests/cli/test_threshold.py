@@ -200,6 +200,20 @@ def test_the_class_that_is_looked_for_may_be_the_first(gpunn, rare, words):
 
 
 @pytest.mark.parametrize(
+    ("words", "positive", "place"),
+    [(("true", "false"), "false", "False"), (("😀", "no"), "😀", "😀"), (("1", "0"), "0.0", "0")],
+)
+def test_the_class_that_is_looked_for_may_be_spelt_as_in_the_table(
+    gpunn, rare, words, positive, place
+):
+    text = Path("rare.csv").read_text()
+    found, other = words
+    Path("rare.csv").write_text(text.replace(",yes", f",{found}").replace(",no", f",{other}"))
+    gpunn("train", rare, "--output", "run", "--positive", positive)
+    assert load_model("run").classes[1] == place
+
+
+@pytest.mark.parametrize(
     ("options", "problem"),
     [
         (["--positive=si"], "data.positive: there is no class 'si'"),
@@ -227,6 +241,20 @@ def test_class_weights_are_said_to_change_probabilities(gpunn, rare):
     weights = ["--set", 'training.class_weight="balanced"']
     assert notice in gpunn("train", rare, "--output", "a", *weights).stdout
     assert notice not in gpunn("train", rare, "--output", "b").stdout
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_class_weights_of_rows_without_schema_are_said_to_change_probabilities(gpunn, classes):
+    lines = [f"{n % 7},{n % classes}" for n in range(90)]
+    Path("rows.csv").write_text("\n".join(["a,b", *lines]))
+    config = TABLE.replace('"table"', '"csv"').replace("rare", "rows").replace('"fraud"', '"b"')
+    for word, value in zip(("UNITS", "LOSS", "METRIC"), LOSSES["softmax"], strict=True):
+        config = config.replace(word, str(classes) if word == "UNITS" else value)
+    config = config.replace("test_fraction = 0.25\n", "")
+    Path("rows.toml").write_text(config + 'class_weight = "balanced"\n')
+    said = gpunn("train", "rows.toml", "--output", "run").stdout
+    assert "class weights: predicted probabilities are those of the weighted rows" in said
+    assert ("use --threshold-for instead" in said) == (classes == 2)
 
 
 def test_a_table_without_configuration_shows_validation_metrics(gpunn, rare):
