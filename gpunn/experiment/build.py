@@ -16,6 +16,7 @@ from gpunn.experiment.data import load, warn_of_constant_columns
 from gpunn.experiment.evaluation import (
     Evaluation,
     choose_threshold,
+    classes_of,
     evaluated,
     tells_classes_apart,
 )
@@ -262,7 +263,7 @@ def build(
     test = builder.subset(data["test"]) if "test" in data else None
     if test is None and parts.test is not None:
         test = Subset(training.dataset, parts.test.indices)
-    _check_threshold(config.training, trainer, parts)
+    _check_threshold(config, trainer, training, parts.validation)
     logs = trainer.log_names_of(parts.validation is not None)
     settle_monitors(description["training"], logs, directions(trainer.every_metric))
     best = best_rule(description["training"], objects.callbacks, logs)
@@ -404,9 +405,12 @@ def _network(
     return model
 
 
-def _check_threshold(training: Training, trainer: Trainer, parts: Parts) -> None:
-    """Raise a ConfigError if there is no threshold that could be chosen."""
-    if training.threshold_for is None:
+def _check_threshold(
+    config: Config, trainer: Trainer, training: Subset, validation: Part | None
+) -> None:
+    """Raise a ConfigError if no threshold can be chosen; warn if it is for the commoner class."""
+    criterion, data, classes = config.training.threshold_for, config.data, trainer.model.classes
+    if criterion is None:
         return
     outputs = trainer.model.output_shape[0]
     if outputs > 2 or not tells_classes_apart(trainer.loss, outputs):
@@ -414,10 +418,19 @@ def _check_threshold(training: Training, trainer: Trainer, parts: Parts) -> None
             "training.threshold_for: a threshold is between two classes; this network has "
             f"{outputs} outputs and the loss {trainer.loss.name!r}"
         )
-    if parts.validation is None:
+    if validation is None:
         raise ConfigError(
             "training.threshold_for: the threshold is chosen on validation rows, and there are "
             "none; set data.validation_fraction"
+        )
+    if not isinstance(data, TableFile) or data.positive or criterion == "balanced_accuracy":
+        return
+    codes = classes_of(trainer.loss, training)
+    if classes is not None and codes is not None and 2 * np.count_nonzero(codes) > len(codes):
+        LOG.warning(
+            "threshold_for: %s is for %r, the commoner class; for %r set data.positive, or "
+            "--positive",
+            *(criterion, classes[1], classes[0]),
         )
 
 

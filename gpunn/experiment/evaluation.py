@@ -18,7 +18,14 @@ from gpunn.thresholds import DEFAULT, best_threshold, decide, decision_metrics, 
 from gpunn.training import Trainer
 from gpunn.training.dataset import Subset
 
-__all__ = ["Decisions", "Evaluation", "choose_threshold", "evaluated", "tells_classes_apart"]
+__all__ = [
+    "Decisions",
+    "Evaluation",
+    "choose_threshold",
+    "classes_of",
+    "evaluated",
+    "tells_classes_apart",
+]
 
 LOG = logging.getLogger("gpunn")
 

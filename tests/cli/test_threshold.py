@@ -200,6 +200,20 @@ def test_the_class_that_is_looked_for_may_be_the_first(gpunn, rare, words):
 
 
 @pytest.mark.parametrize(
+    ("criterion", "options", "warned"),
+    [("f1", [], 1), ("f1", ["--positive", "ok"], 0), ("balanced_accuracy", [], 0)],
+)
+def test_a_threshold_for_the_commoner_class_is_warned_of_once(
+    gpunn, rare, caplog, criterion, options, warned
+):
+    text = Path("rare.csv").read_text()
+    Path("rare.csv").write_text(text.replace(",yes", ",bad").replace(",no", ",ok"))
+    gpunn("train", rare, "--output", "run", "--threshold-for", criterion, *options)
+    said = "threshold_for: f1 is for 'ok', the commoner class; for 'bad' set data.positive"
+    assert caplog.text.count(said) == warned
+
+
+@pytest.mark.parametrize(
     ("words", "positive", "place"),
     [(("true", "false"), "false", "False"), (("😀", "no"), "😀", "😀"), (("1", "0"), "0.0", "0")],
 )
