@@ -101,7 +101,7 @@ def make_objects(
                 with open(folder / f"errors-{number}", "wb") as errors:
                     command = [sys.executable, "-c", start]
                     workers.append(
-                        subprocess.Popen(
+                        subprocess.Popen(  # noqa: S603 - this interpreter, without a shell
                             command,
                             env={**settings, VARIABLE: target.name},
                             stdin=subprocess.DEVNULL,
