@@ -114,6 +114,7 @@ def run(script, *arguments):
         ("gpunn.backends.numpy.compiled.backend", "fit"),
         ("gpunn.training.loop", "fit"),
         ("safetensors", "load"),
+        ("cupy", "load"),
     ],
 )
 def test_a_child_of_a_process_whose_other_thread_imports(module, call, tmp_path):

@@ -182,7 +182,8 @@ def available_backends() -> list[str]:
     >>> gpunn.available_backends()[0]
     'numpy'
     """
-    from gpunn.backends.cupy.diagnosis import usable_devices
+    with IMPORTING:
+        from gpunn.backends.cupy.diagnosis import usable_devices
 
     return ["numpy", *(f"cupy:{index}" for index in usable_devices())]
 

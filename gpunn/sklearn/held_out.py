@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.data.splits import split_groups, split_times
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
+from gpunn.forks import IMPORTING
 from gpunn.sklearn.inputs import to_host
 
 __all__ = ["Apart", "checked_apart", "split_apart"]
@@ -51,9 +52,10 @@ def checked_apart(groups: Any, times: Any, has_validation: bool) -> Apart:
             f"{np.shape(values)}"
         )
     # Imported here, since the estimators for numbers need no tables otherwise.
-    from gpunn.tables import table_of
-    from gpunn.tables.cells import Markers
-    from gpunn.tables.splitting import split_values
+    with IMPORTING:
+        from gpunn.tables import table_of
+        from gpunn.tables.cells import Markers
+        from gpunn.tables.splitting import split_values
 
     table = table_of({argument: values}, "fit")
     return kind, split_values(table, kind, argument, Markers.of())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from gpunn.forks import IMPORTING
 from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.training.dataset import Subset
@@ -115,8 +116,9 @@ def minimize(
     ConvergenceWarning
         If it ended without convergence.
     """
-    from scipy.optimize import OptimizeResult
-    from scipy.optimize import minimize as scipy_minimize
+    with IMPORTING:
+        from scipy.optimize import OptimizeResult
+        from scipy.optimize import minimize as scipy_minimize
 
     numbers = itertools.count(1)
 

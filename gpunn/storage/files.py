@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gpunn.errors import FileAccessError
+from gpunn.forks import IMPORTING
 from gpunn.storage.reading import checked_path
 
 __all__ = [
@@ -300,7 +301,8 @@ def lock(descriptor: int, shared: bool = False) -> bool:
     if sys.platform == "win32":
         return True
     try:
-        import fcntl
+        with IMPORTING:
+            import fcntl
 
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -63,7 +63,8 @@ class Display:
             return
         shown = {"text/plain": line}
         if self._handle is None:
-            display = importlib.import_module("IPython.display").display
+            with IMPORTING:
+                display = importlib.import_module("IPython.display").display
             self._handle = display(shown, raw=True, display_id=True)
         else:
             self._handle.update(shown, raw=True)

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gpunn.errors import BackendUnavailableError
+from gpunn.forks import IMPORTING
 
 __all__ = ["Finding", "cuda_version", "findings", "require_device", "usable_devices"]
 
@@ -133,7 +134,8 @@ def _unavailable(name: str, found: list[Finding]) -> BackendUnavailableError:
 
 
 def _cupy() -> Any:
-    return importlib.import_module("cupy")
+    with IMPORTING:
+        return importlib.import_module("cupy")
 
 
 def cuda_version(number: int) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 from gpunn.backends.numpy.compiled.targets import Target
 from gpunn.errors import InvalidFileError
+from gpunn.forks import IMPORTING
 from gpunn.storage.files import Replacement, json_bytes, make_folder
 from gpunn.storage.reading import parsed_json, read_whole
 
@@ -145,8 +146,9 @@ def is_private(found: os.stat_result) -> bool:
     That of root is not: containers with users of any number give it to all of them.
     """
     try:
-        import grp
-        import pwd
+        with IMPORTING:
+            import grp
+            import pwd
 
         user, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
     except (ImportError, KeyError):
