@@ -101,6 +101,27 @@ assert status == 7, status
 """
 
 
+LOCKED = """\
+from gpunn.storage.files import FolderLock
+
+lock = FolderLock(sys.argv[1])
+reading, writing = os.pipe()
+child = os.fork()
+if not child:
+    os.close(writing)
+    os.read(reading, 1)
+    os._exit(0)
+try:
+    FolderLock(sys.argv[1])
+    raise AssertionError("the child has let go of its parent's lock")
+except BlockingIOError:
+    lock.release()
+FolderLock(sys.argv[1])
+os.close(writing)
+os.waitpid(child, 0)
+"""
+
+
 def run(script, *arguments):
     """Run it in a process of its own, which has no threads of pytest's."""
     command = [sys.executable, "-W", "ignore", "-c", BEGINNING + script, *map(str, arguments)]
@@ -124,3 +145,7 @@ def test_a_child_of_a_process_whose_other_thread_imports(module, call, tmp_path)
 @pytest.mark.parametrize("call", ["predict", "evaluate", "fit"])
 def test_a_child_of_a_process_whose_other_thread_holds_a_lock(call):
     run(HOLDING, call)
+
+
+def test_a_child_holds_no_lock_on_a_folder(tmp_path):
+    run(LOCKED, tmp_path)

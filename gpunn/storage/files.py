@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gpunn.errors import FileAccessError
-from gpunn.forks import IMPORTING
+from gpunn.forks import IMPORTING, renewed_in_children
 from gpunn.storage.reading import checked_path
 
 __all__ = [
@@ -247,7 +247,8 @@ class FolderLock:
     """An exclusive lock on a folder, held until it is released or the process ends.
 
     The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. Windows,
-    or a file system without locks, gives none, and nobody is kept out.
+    or a file system without locks, gives none, and nobody is kept out. A forked process does not
+    hold it.
 
     Parameters
     ----------
@@ -266,12 +267,17 @@ class FolderLock:
             return
         descriptor = os.open(folder, os.O_RDONLY)
         self.release = weakref.finalize(self, os.close, descriptor)
+        renewed_in_children(self)
         for _ in range(TRIES):
             if lock(descriptor):
                 return
             time.sleep(0.01)
         self.release()
         raise BlockingIOError(errno.EWOULDBLOCK, "somebody else has the folder", str(folder))
+
+    def begin_anew(self) -> None:
+        """Leave the lock to the parent process: closing a copy of its descriptor keeps it."""
+        self.release()
 
 
 def is_locked(folder: Path) -> bool:
