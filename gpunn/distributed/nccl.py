@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import faulthandler
 import logging
 import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,8 +22,8 @@ __all__ = ["NCCLCommunicator"]
 
 LOG = logging.getLogger("gpunn")
 
-PATIENCE = 30.0
-"""Seconds that NCCL may take to abort, after which the process ends without it."""
+PATIENCE = 3.0
+"""Seconds that NCCL may take to abort, after which all processes end without it."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
 """Variable of NCCL. With "0" a rank captures its calls without the others, so that a capture that
@@ -52,6 +51,7 @@ class NCCLCommunicator(Communicator):
         self._calls: Any = None
         self._device: int | None = None
         self._given_up = False
+        self._aborting: threading.Thread | None = None
 
     # ------------------------------------------------------------------------- begin and end
 
@@ -111,7 +111,8 @@ class NCCLCommunicator(Communicator):
         failed = ""
         try:
             backend.device.use()
-            calls = Calls(nccl, nccl.NcclCommunicator(self.size, identity, self.rank), self.size)
+            communicator = nccl.NcclCommunicator(self.size, identity, self.rank)
+            calls = Calls(nccl, communicator, self.size, backend.device)
         except Exception as error:
             failed = f"{type(error).__name__}: {error}"
         for rank, each in enumerate(gather(failed, "NCCL's beginning")):
@@ -134,18 +135,35 @@ class NCCLCommunicator(Communicator):
         """
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None
-        for graph in list(self.graphs):
-            graph.destroy()
+        self._destroy_graphs()
         if calls is not None:
             calls.communicator.destroy()
 
     def abort(self) -> NoReturn:
-        """Abort NCCL's calls, for which this process may be waiting, and end all processes."""
+        """Abort NCCL's calls, for which this process may be waiting, and end all processes.
+
+        NCCL waits until no graph has a call of the communicator, and CuPy releases Python's lock
+        meanwhile. Whatever becomes of that, all processes end after `PATIENCE` seconds.
+        """
         calls, self._calls = self._calls, None
         if calls is not None:
-            with ended_after(PATIENCE), suppress(Exception):
-                calls.communicator.abort()
+            self._aborting = threading.Thread(
+                target=self._abort, args=(calls,), name="gpunn-abort", daemon=True
+            )
+            self._aborting.start()
+        if self._aborting is not None:  # also if another thread began it
+            self._aborting.join(PATIENCE)
         self.host.abort()
+
+    def _abort(self, calls: Calls) -> None:
+        with suppress(Exception):
+            calls.use_device()
+            self._destroy_graphs()
+            calls.communicator.abort()
+
+    def _destroy_graphs(self) -> None:
+        for graph in list(self.graphs):
+            graph.destroy()
 
     # ------------------------------------------------------------------------------ the calls
 
@@ -172,17 +190,3 @@ class NCCLCommunicator(Communicator):
             raise DistributedError("communicator: NCCL's communicator was closed or aborted")
         calls: Calls = self._calls
         return calls
-
-
-@contextmanager
-def ended_after(seconds: float) -> Iterator[None]:
-    """End this process if the context takes longer, even if it does not let go of Python's lock."""
-    file = sys.__stderr__
-    if file is None:
-        yield
-        return
-    faulthandler.dump_traceback_later(seconds, exit=True, file=file)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()

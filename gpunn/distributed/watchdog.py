@@ -38,16 +38,24 @@ class Watchdog:
         self._since, self._what = 0.0, ""
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._ending = False
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Watch what is done in this context; it may be entered within itself."""
+        """Watch what is done in this context; it may be entered within itself.
+
+        If the wait was cut off because all processes end, it does not return before they have:
+        what was waited for is of no use.
+        """
         before = self._since, self._what
         self._what, self._since = what, time.monotonic()
         try:
             yield
         finally:
             self._since, self._what = before
+            thread = self._thread
+            if self._ending and thread is not None and thread is not threading.current_thread():
+                thread.join()
 
     def start(self) -> None:
         """Begin to watch."""
@@ -67,6 +75,7 @@ class Watchdog:
         while not stopped.wait(pause):
             since = self._since
             if since and time.monotonic() - since > allowed:
+                self._ending = True
                 write_last_words(
                     f"gpunn: rank {self._rank} has waited {self.timeout:g} s for the other ranks "
                     f"({self._what}); one of them is stopped, lost, or busy. All end now. "

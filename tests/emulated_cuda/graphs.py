@@ -464,4 +464,5 @@ class Scheduler:
 
     def in_graphs(self, owner: int) -> bool:
         """Whether graphs that are not destroyed have work that belongs to this owner."""
-        return any(work.owner == owner for nodes in self._graphs.values() for work, _ in nodes)
+        graphs = list(self._graphs.values())  # other threads may change the dictionary
+        return any(work.owner == owner for nodes in graphs for work, _ in nodes)

@@ -358,17 +358,10 @@ int ncclCommInitRankConfig(Comm** comm, int size, Id id, int rank, void*) {
 }
 
 // Communicators stay in memory: graphs may have calls of one that is gone, which is an error then.
-static int leave(Comm* c, State state, const char* what) {
-  if (!c) return success;
-  if (c->state) return invalid_argument;
-  c->state = state;
+static void say_complete(const Comm* c, const char* what) {
   const char* debug = getenv("NCCL_DEBUG");
   if (debug && !std::strcmp(debug, "INFO"))
     std::fprintf(stderr, "NCCL INFO comm rank %d nranks %d - %s COMPLETE\n", c->rank, c->size, what);
-  Lock lock(c->world);
-  if (state == destroyed) c->world->ranks[c->rank].gone = 1;  // others notice that; not of an abort
-  pthread_cond_broadcast(&c->world->changed);
-  return success;
 }
 
 int ncclCommDestroy(Comm* c) {
@@ -377,9 +370,28 @@ int ncclCommDestroy(Comm* c) {
                  "this communicator; destroy the graphs first\n");
     return invalid_usage;
   }
-  return leave(c, destroyed, "Destroy");
+  if (!c) return success;
+  if (c->state) return invalid_argument;
+  c->state = destroyed;
+  say_complete(c, "Destroy");
+  Lock lock(c->world);
+  c->world->ranks[c->rank].gone = 1;  // others notice that; not of an abort
+  pthread_cond_broadcast(&c->world->changed);
+  return success;
 }
-int ncclCommAbort(Comm* c) { return leave(c, aborted, "Abort"); }
+// What waits for others ends, but the call returns only when no graph has calls of the communicator.
+int ncclCommAbort(Comm* c) {
+  if (!c) return success;
+  if (c->state) return invalid_argument;
+  c->state = aborted;
+  { Lock lock(c->world); pthread_cond_broadcast(&c->world->changed); }
+  if (in_graphs && in_graphs(c))
+    std::fprintf(stderr, "emulated NCCL: ncclCommAbort waits: graphs have calls of this "
+                 "communicator; destroy the graphs first\n");
+  while (in_graphs && in_graphs(c)) usleep(10'000);
+  say_complete(c, "Abort");
+  return success;
+}
 void emulated_nccl_end() { in_graphs = nullptr; }
 
 int ncclCommGetAsyncError(Comm* c, int* error) {

@@ -17,13 +17,18 @@ __all__ = ["Calls", "library", "place_of", "stream_now"]
 class Calls:
     """The collective calls of a communicator of NCCL's, on the current stream."""
 
-    def __init__(self, nccl: Any, communicator: Any, size: int) -> None:
+    def __init__(self, nccl: Any, communicator: Any, size: int, device: Any) -> None:
         self._nccl, self.communicator, self._size = nccl, communicator, size
+        self._device = device
         self._types = {
             "float32": nccl.NCCL_FLOAT32,
             "float64": nccl.NCCL_FLOAT64,
             "int64": nccl.NCCL_INT64,
         }
+
+    def use_device(self) -> None:
+        """Make the communicator's device the current one of this thread."""
+        self._device.use()
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
         """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""

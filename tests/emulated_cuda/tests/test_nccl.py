@@ -292,15 +292,21 @@ def test_graphs_have_to_go_before_the_communicator(monkeypatch, capfd):
     assert "rank 0 nranks 2 - Destroy COMPLETE" not in said
 
 
-def test_a_graph_after_its_communicator_is_an_error():
+def test_an_abort_waits_for_graphs_whose_launch_is_an_error():
     def go(rank, communicator, stream):
         given, out = data(rank)
         graph = captured(stream, lambda: all_gather(communicator, given, out, stream))
-        communicator.abort()
+        aborting = threading.Thread(target=communicator.abort, daemon=True)
+        aborting.start()
+        aborting.join(0.1)
+        waits = aborting.is_alive()
         with pytest.raises(emulated_cuda.CollectiveError, match="destroyed or aborted before"):
             graph.launch()
+        del graph
+        aborting.join(60)
+        return waits, aborting.is_alive()
 
-    assert run(go) == [None, None]
+    assert run(go) == [(True, False)] * 2
 
 
 def test_abort_ends_a_call_that_waits(capfd):

@@ -269,6 +269,10 @@ BUGS = (
         "            graph.destroy()\n", "            pass\n"),
     Bug("several devices: NCCL's calls are not aborted", 5,
         "gpunn/distributed/nccl.py", (NCCL, "-k", "planted_bugs and skipped"),
-        "                calls.communicator.abort()\n", "                pass\n"),
+        "            calls.communicator.abort()\n", "            pass\n"),
+    Bug("several devices: abort before the graphs are destroyed", 5,
+        "gpunn/distributed/nccl.py", (NCCL, "-k", "waits_for_too_long and clock"),
+        "            self._destroy_graphs()\n            calls.communicator.abort()\n",
+        "            calls.communicator.abort()\n            self._destroy_graphs()\n"),
 )
 # fmt: on
