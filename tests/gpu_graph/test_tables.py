@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import cupy
+import numpy as np
+import pytest
 from parity.runs import RUNS, assert_same_bits
 
 from gpunn.backends.cupy import CupyBackend, capture
@@ -28,3 +33,33 @@ def test_all_operations_are_kernels_in_one_graph(monkeypatch):
     }
     assert defined == {"accumulate"}  # which is one kernel of CuPy's own
     assert step._graph is not None
+
+
+@pytest.mark.emulated
+def test_an_embeddings_gradient_takes_no_more_threads_with_a_larger_table(monkeypatch):
+    from emulated_cuda.kernels import Kernel
+
+    threads, run = [], Kernel.run
+
+    def counted(self, arguments, grid, block, *rest):
+        threads[-1] += math.prod(grid) * math.prod(block)
+        run(self, arguments, grid, block, *rest)
+
+    monkeypatch.setattr(Kernel, "run", counted)
+    backend, rng = CupyBackend(0), np.random.default_rng(0)
+    for size in (10, 10**5):
+        threads.append(0)
+        sizes, rows, dimension = [size, 7], 300, 5
+        codes = rng.integers(-1, size + 1, (rows, 2)).astype("float32")
+        gradient = rng.standard_normal((rows, 2 * dimension)).astype("float32")
+        out = backend.from_host(np.full((sum(sizes), dimension), np.nan, "float32"))
+        given = backend.from_host(codes), sizes, backend.from_host(gradient), out
+        backend.embed_gradient(*given)
+        expected = np.zeros((sum(sizes), dimension), "float32")
+        known = np.where((codes >= 0) & (codes < sizes), codes, 0).astype(int)
+        known[:, 1] += size
+        for row, column in np.ndindex(codes.shape):  # in the order of the batch: the same bits
+            own = gradient[row, column * dimension : (column + 1) * dimension]
+            expected[known[row, column]] += own
+        np.testing.assert_array_equal(cupy.asnumpy(out), expected)
+    assert threads[0] == threads[1] > 0

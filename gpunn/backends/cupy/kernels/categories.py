@@ -13,15 +13,84 @@ from typing import Any
 
 import cupy
 
+from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
 from gpunn.typing import Array
 
 __all__ = ["copy_columns", "embed", "embed_gradient", "one_hot"]
 
-ROW_OF = """
-template <typename T> __device__ long long row_of(T code, long long size) {
-  return code >= 0 && code < size ? (long long)code : 0;
+KNOWN = """
+template <typename T> __device__ T known(T code, T size) {
+  return code >= 0 && code < size ? trunc(code) : (T)0;
 }
 """
+
+# A warp has a row of the batch and a column. If no earlier row has the same code, it sums up the
+# gradients of this row and the later ones that have it, in their order; lanes are elements. Codes
+# and gradients are loaded several at a time, and waited for once.
+EMBED_GRADIENT = (
+    KNOWN
+    + r"""
+enum { STEPS = 4, EACH = 8 };
+
+// Which of the rows from `start` on, 32 for each step, have this code, and whether any has; at most
+// up to `end`.
+__device__ bool uses_of(unsigned (&uses)[STEPS], T code, const T* codes, T size,
+                        long long columns, long long start, long long end) {
+  T own[STEPS];
+#pragma unroll
+  for (int n = 0; n < STEPS; ++n) {
+    const long long k = start + n * LANES + threadIdx.x;
+    own[n] = k < end ? codes[k * columns] : (T)0;
+  }
+  unsigned any = 0;
+#pragma unroll
+  for (int n = 0; n < STEPS; ++n) {
+    const bool inside = start + n * LANES + threadIdx.x < end;
+    any |= uses[n] = __ballot_sync(0xffffffff, inside && known(own[n], size) == code);
+  }
+  return any;
+}
+
+extern "C" __global__ void gpunn_embed_gradient(
+    const T* __restrict__ all_codes, const long long* __restrict__ sizes,
+    const long long* __restrict__ starts, const T* __restrict__ all_gradients,
+    T* __restrict__ table_gradient, long long rows, long long columns, long long dimension) {
+  const long long warp = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+  const long long row = warp / columns, column = warp - row * columns;
+  if (row >= rows) return;
+  const T* const codes = all_codes + column;
+  const T size = (T)sizes[column], code = known(codes[row * columns], size);
+  unsigned uses[STEPS];
+  for (long long start = 0; start < row; start += STEPS * LANES)
+    if (uses_of(uses, code, codes, size, columns, start, row)) return;
+  const long long width = columns * dimension;
+  T* const out = table_gradient + (starts[column] + (long long)code) * dimension;
+  for (long long first = 0; first < dimension; first += LANES) {
+    const long long element = first + threadIdx.x;
+    const bool inside = element < dimension;
+    const T* const gradients = all_gradients + column * dimension + element;
+    T sum = 0;
+    for (long long start = row; start < rows; start += STEPS * LANES) {
+      uses_of(uses, code, codes, size, columns, start, rows);
+#pragma unroll
+      for (int step = 0; step < STEPS; ++step)
+        while (uses[step]) {
+          T own[EACH];
+#pragma unroll
+          for (int n = 0; n < EACH; ++n) {
+            const long long k = start + step * LANES + __ffs(uses[step]) - 1;
+            own[n] = inside && uses[step] ? gradients[k * width] : (T)0;
+            uses[step] &= uses[step] - 1;
+          }
+#pragma unroll
+          for (int n = 0; n < EACH; ++n) sum += own[n];
+        }
+    }
+    if (inside) out[element] = sum;
+  }
+}
+"""
+)
 
 
 def on_device(numbers: Sequence[int]) -> Array:
@@ -64,14 +133,19 @@ def embed_gradient(
 ) -> Callable[[], None]:
     """Return what sums up the gradients of each row's uses, in the order of the batch.
 
-    A thread does an element of the table, and looks at all codes of the column that its row is of.
+    Its cost is the square of the rows times the columns, whatever the size of the table, but for
+    the zeros of rows without a use.
     """
-    owners = [column for column, size in enumerate(sizes) for _ in range(size)]
-    firsts = [0, *accumulate(sizes)]
-    starts = [firsts[column] for column in owners]
-    given = codes, on_device(sizes), on_device(owners), on_device(starts), gradient
-    shape = codes.shape[0], codes.shape[1], table_gradient.shape[1]
-    return partial(embed_gradient_kernel(), *given, *shape, table_gradient)
+    kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=gradient.dtype)
+    tables = on_device(sizes), on_device([0, *accumulate(sizes)][:-1])
+    (rows, columns), dimension = codes.shape, table_gradient.shape[1]
+    given = codes, *tables, gradient, table_gradient, rows, columns, dimension
+
+    def run() -> None:
+        table_gradient.fill(0)
+        over_rows(kernel, rows * columns, given)
+
+    return run
 
 
 @functools.cache
@@ -100,25 +174,8 @@ def embed_kernel() -> Any:
            int64 dimension""",
         "T y",
         """const long long place = i / dimension, column = place % columns;
-           const long long row = starts[column] + row_of(codes[place], sizes[column]);
+           const long long row = starts[column] + (long long)known(codes[place], (T)sizes[column]);
            y = table[row * dimension + (i - place * dimension)];""",
         "gpunn_embed",
-        preamble=ROW_OF,
-    )
-
-
-@functools.cache
-def embed_gradient_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        """raw T codes, raw int64 sizes, raw int64 owners, raw int64 starts, raw T gradient,
-           int64 rows, int64 columns, int64 dimension""",
-        "T sum",
-        """const long long row = i / dimension, column = owners[row], code = row - starts[row];
-           const long long j = column * dimension + (i - row * dimension);
-           sum = 0;
-           for (long long k = 0; k < rows; ++k)
-             if (row_of(codes[k * columns + column], sizes[column]) == code)
-               sum += gradient[k * columns * dimension + j];""",
-        "gpunn_embed_gradient",
-        preamble=ROW_OF,
+        preamble=KNOWN,
     )
