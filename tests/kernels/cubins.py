@@ -117,6 +117,7 @@ class Job:
     options: tuple[str, ...]
     names: tuple[str, ...]
     architecture: str
+    method: str = "cubin"  # or "ptx", whose text is the result, without what the kernels take
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ class Job:
 
     def key(self) -> str:
         return hashlib.sha256(
-            "\0".join((self.text, *self.names, *self.flags, toolkit())).encode()
+            "\0".join((self.text, *self.names, *self.flags, self.method, toolkit())).encode()
         ).hexdigest()[:32]
 
 
@@ -135,7 +136,7 @@ def toolkit() -> str:
 
 
 def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, dict[str, Resources] | str]:
-    """Build every job that is not in the cache; return what its kernels take, or the errors."""
+    """Build every job that is not in the cache; return what its kernels take, or PTX, or errors."""
     jobs = list(jobs)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {job: folder / f"{job.key()}.json" for job in jobs}
@@ -152,6 +153,7 @@ def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, dict[str, Resou
                             "text": job.text,
                             "names": job.names,
                             "flags": job.flags,
+                            "method": job.method,
                             "path": str(paths[job]),
                         }
                         for job in part
@@ -169,15 +171,17 @@ def read_result(path: Path) -> dict[str, Resources] | str:
     content: dict[str, Any] = json.loads(path.read_text())
     if "errors" in content:
         return str(content["errors"])
+    if "ptx" in content:
+        return str(content["ptx"])
     return {name: Resources(**numbers) for name, numbers in content["kernels"].items()}
 
 
-def build(text: str, names: list[str], flags: list[str]) -> bytes:
-    """Return the cubin of a source, as CuPy would have it."""
+def build(text: str, names: list[str], flags: list[str], method: str) -> bytes:
+    """Return the cubin or the PTX of a source, as CuPy would have it."""
     from cupy.cuda import compiler
 
     program = compiler._NVRTCProgram(
-        text, "kernel.cu", name_expressions=tuple(names) or None, method="cubin"
+        text, "kernel.cu", name_expressions=tuple(names) or None, method=method
     )
     image: bytes = program.compile(tuple(flags))[0]
     return image
@@ -188,9 +192,12 @@ def main(listed: Path) -> None:
 
     for job in json.loads(listed.read_text()):
         try:
-            image = build(job["text"], job["names"], job["flags"])
-            found = {name: vars(r) for name, r in read_cubin(image).items()}
-            result: dict[str, Any] = {"kernels": found}
+            image = build(job["text"], job["names"], job["flags"], job["method"])
+            result: dict[str, Any]
+            if job["method"] == "ptx":
+                result = {"ptx": image.decode()}
+            else:
+                result = {"kernels": {name: vars(r) for name, r in read_cubin(image).items()}}
         except CompileException as error:
             result = {"errors": str(error)}
         path = Path(job["path"])

@@ -96,9 +96,10 @@ def sum_kernel() -> Any:
         "raw T gradient, raw T factors, int64 members, int64 width",
         "T sum",
         """const long long row = i / width, j = i - row * width;
-           sum = 0;
+           T total = 0;
            for (long long m = 0; m < members; ++m)
-             sum += gradient[(row * members + m) * width + j] * factors[m * width + j];""",
+             total += gradient[(row * members + m) * width + j] * factors[m * width + j];
+           sum = total;""",
         "gpunn_sum_over_members",
     )
 

@@ -99,7 +99,8 @@ extern "C" __global__ void gpunn_scale_and_shift_gradient(
 
 LAYER_NORM = rf"""
 extern "C" __global__ void gpunn_layer_norm(
-    const T* x, const T* scale, const T* shift, T* normalized, T* inverse_std, T* out,
+    const T* __restrict__ x, const T* __restrict__ scale, const T* __restrict__ shift,
+    T* __restrict__ normalized, T* __restrict__ inverse_std, T* __restrict__ out,
     long long rows, long long columns, T epsilon) {{
   {ROW}
   T sum = 0;
@@ -119,7 +120,8 @@ extern "C" __global__ void gpunn_layer_norm(
 
 LAYER_NORM_GRADIENT = rf"""
 extern "C" __global__ void gpunn_layer_norm_gradient(
-    T* gradient, const T* normalized, const T* inverse_std, const T* scale,
+    T* __restrict__ gradient, const T* __restrict__ normalized,
+    const T* __restrict__ inverse_std, const T* __restrict__ scale,
     long long rows, long long columns) {{
   {ROW}
   T sum = 0, along = 0;

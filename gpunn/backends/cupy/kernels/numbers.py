@@ -140,13 +140,13 @@ def waves_gradient_kernel() -> Any:
     return cupy.ElementwiseKernel(
         "T number, raw T frequencies, raw T gradient, int64 columns, int64 waves",
         "T sum",
-        """sum = 0;
+        """T total = 0;
            for (long long k = 0; k < waves; ++k) {
              const T frequency = frequencies[i % columns * waves + k], t = frequency * number;
-             sum += frequency * (gradient[(2 * i + 1) * waves + k] * cos_of_turns(t)
-                                 - gradient[2 * i * waves + k] * sin_of_turns(t));
+             total += frequency * (gradient[(2 * i + 1) * waves + k] * cos_of_turns(t)
+                                   - gradient[2 * i * waves + k] * sin_of_turns(t));
            }
-           sum *= TURN;""",
+           sum = TURN * total;""",
         "gpunn_waves_gradient",
         preamble=TURNS,
     )
@@ -157,13 +157,13 @@ def shifted_waves_gradient_kernel() -> Any:
     return cupy.ElementwiseKernel(
         "T number, raw T frequencies, raw T phases, raw T gradient, int64 columns, int64 waves",
         "T sum",
-        """sum = 0;
+        """T total = 0;
            for (long long k = 0; k < waves; ++k) {
              const long long own = i % columns * waves + k;
              const T t = frequencies[own] * number + phases[own] / TURN;
-             sum -= frequencies[own] * gradient[i * waves + k] * sin_of_turns(t);
+             total -= frequencies[own] * gradient[i * waves + k] * sin_of_turns(t);
            }
-           sum *= TURN;""",
+           sum = TURN * total;""",
         "gpunn_shifted_waves_gradient",
         preamble=TURNS,
     )
@@ -187,12 +187,13 @@ def piecewise_gradient_kernel() -> Any:
         """T x, raw T starts, raw T slopes, raw T lowest, raw T highest, raw T gradient,
            int64 columns, int64 bins""",
         "T sum",
-        """sum = 0;
+        """T total = 0;
            for (long long t = 0; t < bins; ++t) {
              const long long own = i % columns * bins + t;
              const T line = slopes[own] * (x - starts[own]);
              if (lowest[own] < line && line < highest[own])
-               sum += slopes[own] * gradient[i * bins + t];
-           }""",
+               total += slopes[own] * gradient[i * bins + t];
+           }
+           sum = total;""",
         "gpunn_piecewise_linear_gradient",
     )

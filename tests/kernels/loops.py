@@ -1,0 +1,59 @@
+"""What loops of kernels store and load, in the PTX that NVRTC makes of a source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+ENTRY = re.compile(r"^\.visible \.entry (\w+)\(.*?^}$", re.MULTILINE | re.DOTALL)
+LABEL = re.compile(r"^(\$\w+):")
+BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
+STORE = re.compile(r"\bst\.global[.\w]*\s+\[(%\w+)")
+LOAD = re.compile(r"\bld\.global\.(?!nc)[.\w]*\s+%\w+, \[(%\w+)")
+DEFINED = re.compile(r"^(?:@!?%\w+\s+)?[\w.]+\s+\{?(%\w+)")
+
+
+def kernels(ptx: str) -> dict[str, list[str]]:
+    """Return the lines of each kernel."""
+    return {
+        match[1]: [line.strip() for line in match[0].splitlines()] for match in ENTRY.finditer(ptx)
+    }
+
+
+def innermost_loops(lines: list[str]) -> Iterator[list[str]]:
+    """Yield the lines between each label and the branch back to it that have no such within."""
+    labels = {match[1]: at for at, line in enumerate(lines) if (match := LABEL.match(line))}
+    found = [
+        (labels[match[1]], at)
+        for at, line in enumerate(lines)
+        if (match := BRANCH.search(line)) and labels[match[1]] <= at
+    ]
+    for first, last in found:
+        if not any((a, b) != (first, last) and first <= a and b <= last for a, b in found):
+            yield lines[first : last + 1]
+
+
+def adds_up_in_memory(lines: list[str]) -> bool:
+    """Return whether a loop of a kernel stores to the same address each time."""
+    for loop in innermost_loops(lines):
+        defined = {match[1] for line in loop if (match := DEFINED.match(line))}
+        if any(match[1] not in defined for line in loop if (match := STORE.search(line))):
+            return True
+    return False
+
+
+def loads_that_wait(lines: list[str]) -> int:
+    """Count the loads of innermost loops that a store before may be to, for all the compiler knows.
+
+    Those marked as non-coherent may be lifted over stores, and so may those from the register that
+    a store goes to, at another offset.
+    """
+    count = 0
+    for loop in innermost_loops(lines):
+        stores = set[str]()
+        for line in loop:
+            if match := STORE.search(line):
+                stores.add(match[1])
+            elif (match := LOAD.search(line)) and stores - {match[1]}:
+                count += 1
+    return count

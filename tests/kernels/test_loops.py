@@ -1,0 +1,70 @@
+"""Tier 3: no loop adds up in memory, and no load of layer norm waits for a store."""
+
+from __future__ import annotations
+
+import pytest
+from emulated_cuda import toolchain
+from kernels.cubins import Job, compile_jobs
+from kernels.loops import adds_up_in_memory, kernels, loads_that_wait
+
+pytestmark = pytest.mark.tier(3)
+
+
+def lines_of(sources):
+    """Return the PTX of each kernel of the project, by name and source."""
+    jobs = [Job(s["text"], tuple(s["options"]), tuple(s["names"]), "90", "ptx") for s in sources]
+    built = compile_jobs(jobs, toolchain.cache_folder() / "cubins")
+    return [
+        (name, lines)
+        for job in jobs
+        for name, lines in kernels(built[job]).items()
+        if name.startswith("gpunn_")
+    ]
+
+
+@pytest.fixture(scope="module")
+def recorded(recording):
+    return lines_of(recording.sources)
+
+
+def test_no_loop_adds_up_in_memory(recorded, proved):
+    assert {name for name, lines in recorded if adds_up_in_memory(lines)} == set()
+    assert "gpunn_waves_gradient" in dict(recorded)
+    proved("kernels of the project, none of whose loops adds up in memory", len(recorded))
+
+
+@pytest.mark.parametrize("kernel", ["gpunn_layer_norm", "gpunn_layer_norm_gradient"])
+def test_loads_do_not_wait_for_stores(recorded, kernel):
+    found = [loads_that_wait(lines) for name, lines in recorded if name == kernel]
+    assert found
+    assert set(found) == {0}
+
+
+# ----------------------------------------------------------------- the checkers are checked
+
+ADDS = """extern "C" __global__ void gpunn_k(const float* x, float* y, int n) {
+  float& sum = y[threadIdx.x];
+  sum = 0;
+  for (int i = 0; i < n; ++i) sum += x[i];
+}"""
+COPIES = """extern "C" __global__ void gpunn_k(const float* x, float* y, int n) {
+  for (int i = threadIdx.x; i < n; i += 32) y[i] = x[i] + 1;
+}"""
+
+
+def of_one(text):
+    [(_, lines)] = lines_of([{"text": text, "options": (), "names": ()}])
+    return lines
+
+
+def test_a_sum_in_memory_is_seen():
+    assert adds_up_in_memory(of_one(ADDS))
+    assert not adds_up_in_memory(of_one(COPIES))
+
+
+def test_a_load_that_waits_is_seen():
+    assert loads_that_wait(of_one(COPIES))
+    distinct = COPIES.replace("float* x", "float* __restrict__ x").replace(
+        "float* y", "float* __restrict__ y"
+    )
+    assert not loads_that_wait(of_one(distinct))
