@@ -13,7 +13,7 @@ from gpunn.backends.cupy import diagnosis
 from gpunn.backends.cupy.diagnosis import findings, require_device, usable_devices
 from gpunn.errors import BackendUnavailableError
 
-OLD_DRIVER, NO_DEVICE, UNKNOWN = 35, 100, 999
+OLD_DRIVER, NO_DEVICE, NOT_READY, UNKNOWN = 35, 100, 802, 999
 
 
 class CudaError(RuntimeError):
@@ -127,6 +127,11 @@ def refusal(index=None):
             {"driver": 12040, "runtime": 13020, "status": OLD_DRIVER},
             ["driver is too old", "up to 12.4", "needs CUDA 13.2", '"gpunn[cuda12]"'],
         ),
+        (
+            {"driver": 11080, "runtime": 12090, "status": OLD_DRIVER},
+            ["driver is too old", "up to 11.8", "update the driver, for gpunn needs CUDA 12"],
+        ),
+        ({"status": NOT_READY}, ["does not start", "systemctl start nvidia-fabricmanager"]),
         ({"status": NO_DEVICE}, ["no CUDA device", "nvidia-smi"]),
         ({"devices": ()}, ["no CUDA device", "nvidia-smi"]),
         ({"driver": 0, "status": OLD_DRIVER, "raises": True}, ["no NVIDIA driver"]),
@@ -258,6 +263,22 @@ def test_a_first_kernel_that_fails_is_found(monkeypatch, kernel, problem):
     assert last.name == "first kernel"
     assert problem in last.problem
     assert last.fix
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"),
+    [
+        (2, "memory is full: nvidia-smi lists the processes"),
+        (46, "nvidia-smi --compute-mode=DEFAULT"),
+        (UNKNOWN, "if a header file is missing"),
+    ],
+)
+def test_a_device_that_others_use_is_told_from_missing_header_files(monkeypatch, status, fix):
+    def kernel(x):
+        raise CudaError(status)
+
+    have_cupy(monkeypatch, imitation(kernel))
+    assert fix in findings()[-1].fix
 
 
 def test_every_problem_comes_with_a_fix(monkeypatch):

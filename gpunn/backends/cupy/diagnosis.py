@@ -23,8 +23,15 @@ PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 """CUDA libraries that the operations need, and the modules of `cupy.cuda` that load them."""
 
-INSUFFICIENT_DRIVER, NO_DEVICE = 35, 100
-"""cudaErrorInsufficientDriver, which is also what no driver at all gives, and cudaErrorNoDevice."""
+INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
+"""cudaErrorInsufficientDriver, which is also what no driver at all gives, cudaErrorNoDevice, and
+cudaErrorSystemNotReady, as of GPUs with NVSwitch whose fabric manager does not run."""
+
+EXTRAS = (12, 13)
+"""Versions of CUDA that gpunn has extras for."""
+
+OUT_OF_MEMORY, UNAVAILABLE = 2, 46
+"""cudaErrorMemoryAllocation, and cudaErrorDevicesUnavailable, as of a GPU in exclusive mode."""
 
 INSTALL = (
     'pip install "gpunn[cuda13]", or "gpunn[cuda12]" where the driver is of CUDA 12; with '
@@ -244,11 +251,16 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
         )
     if status == INSUFFICIENT_DRIVER:
         runtime = cuda_version(cuda.runtime.runtimeGetVersion())
+        major = driver // 1000
+        other = (
+            f'or uninstall CuPy and install the one for its CUDA: pip install "gpunn[cuda{major}]"'
+            if major in EXTRAS
+            else f"for gpunn needs CUDA {EXTRAS[0]} or newer"
+        )
         return (
             f"the NVIDIA driver is too old: it knows CUDA up to {cuda_version(driver)}, and this "
             f"CuPy needs CUDA {runtime}",
-            "update the driver, or uninstall CuPy and install the one for its CUDA: "
-            f'pip install "gpunn[cuda{driver // 1000}]"',
+            f"update the driver, {other}",
             False,
         )
     if status == NO_DEVICE:
@@ -256,6 +268,13 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
             "the NVIDIA driver finds no CUDA device",
             f"check that nvidia-smi lists a GPU{_visible_devices()}",
             True,
+        )
+    if status == NOT_READY:
+        return (
+            f"CUDA does not start: {reason}",
+            "GPUs with NVSwitch need NVIDIA's fabric manager, in the version of the driver: "
+            "systemctl start nvidia-fabricmanager",
+            False,
         )
     return (
         f"CUDA does not start: {reason}",
@@ -320,14 +339,25 @@ def _first_kernel() -> Finding:
         kernel = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1", "gpunn_first_kernel")
         result = float(kernel(cupy.ones(1, "float32"))[0])
     except Exception as error:  # as above; compilers have errors of their own
-        return Finding(
-            "first kernel",
-            "fails",
-            f"a kernel can't be compiled and run: {_first_line(error)}",
-            'if a header file is missing, install "gpunn[cuda13-toolkit]" or '
-            '"gpunn[cuda12-toolkit]", whichever fits the CuPy package',
-        )
+        problem = f"a kernel can't be compiled and run: {_first_line(error)}"
+        return Finding("first kernel", "fails", problem, _fix_of_kernel(error))
     if result != 2:
         problem = f"a kernel that adds 1 to 1 gives {result}"
         return Finding("first kernel", "wrong", problem, "check the device and its driver")
     return Finding("first kernel", "compiled and run")
+
+
+def _fix_of_kernel(error: Exception) -> str:
+    """Return what to do about an error of the first kernel."""
+    status = getattr(error, "status", None)
+    if status == OUT_OF_MEMORY or type(error).__name__ == "OutOfMemoryError":
+        return "the device's memory is full: nvidia-smi lists the processes that use it; end one"
+    if status == UNAVAILABLE:
+        return (
+            "another process has the device for itself: nvidia-smi lists it; end it, or allow "
+            "several with nvidia-smi --compute-mode=DEFAULT"
+        )
+    return (
+        'if a header file is missing, install "gpunn[cuda13-toolkit]" or '
+        '"gpunn[cuda12-toolkit]", whichever fits the CuPy package'
+    )
