@@ -32,7 +32,9 @@ class Agreement:
     def __init__(self, communicator: Communicator) -> None:
         self.communicator = communicator
         self.rank, self.size = communicator.rank, communicator.size
-        self.watchdog = Watchdog(communicator.timeout, communicator.abort, communicator.rank)
+        self.watchdog = Watchdog(
+            communicator.timeout, communicator.abort, communicator.rank, communicator.trouble
+        )
         self._in_step = self._ended = self._inside = False
         if not self.alone:
             self.watchdog.start()

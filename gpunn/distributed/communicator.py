@@ -161,6 +161,16 @@ class Communicator:
         """
         return [message]
 
+    def trouble(self) -> str:
+        """Return why calls that run on a device have failed; an empty string if none has.
+
+        Returns
+        -------
+        str
+            Here always empty. Another thread may ask for it.
+        """
+        return ""
+
     def abort(self) -> NoReturn:
         """End all processes at once, with a status that is not 0."""
         raise SystemExit(1)

@@ -139,6 +139,12 @@ class NCCLCommunicator(Communicator):
         if calls is not None:
             calls.communicator.destroy()
 
+    def trouble(self) -> str:
+        """Return the error that NCCL met after a call had returned; an empty string if none."""
+        calls = self._calls
+        found = "" if calls is None else calls.trouble()
+        return found if self._calls is calls else ""  # none of a communicator that has gone
+
     def abort(self) -> NoReturn:
         """Abort NCCL's calls, for which this process may be waiting, and end all processes.
 

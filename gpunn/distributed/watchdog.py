@@ -30,10 +30,18 @@ class Watchdog:
         Ends all processes.
     rank : int
         Lower ranks look earlier, so that one of them speaks for all.
+    trouble : callable
+        Returns why waiting is of no use, or an empty string; asked at each look.
     """
 
-    def __init__(self, timeout: float, end: Callable[[], object], rank: int = 0) -> None:
-        self.timeout = timeout
+    def __init__(
+        self,
+        timeout: float,
+        end: Callable[[], object],
+        rank: int = 0,
+        trouble: Callable[[], str] = str,
+    ) -> None:
+        self.timeout, self._trouble = timeout, trouble
         self._end, self._rank = end, rank
         self._since, self._what = 0.0, ""
         self._thread: threading.Thread | None = None
@@ -73,12 +81,18 @@ class Watchdog:
         stopped, pause = self._stopped, min(1.0, self.timeout / LOOKS)
         allowed = self.timeout + min(self._rank, 8) * pause / 8
         while not stopped.wait(pause):
-            since = self._since
-            if since and time.monotonic() - since > allowed:
+            since, what = self._since, self._what
+            if not since:
+                continue
+            trouble = self._trouble()
+            if trouble or time.monotonic() - since > allowed:
                 self._ending = True
                 write_last_words(
-                    f"gpunn: rank {self._rank} has waited {self.timeout:g} s for the other ranks "
-                    f"({self._what}); one of them is stopped, lost, or busy. All end now. "
+                    f"gpunn: rank {self._rank} waits for the other ranks ({what}), and "
+                    f"{trouble}; one of them, or the network, is lost. All end now\n"
+                    if trouble
+                    else f"gpunn: rank {self._rank} has waited {self.timeout:g} s for the other "
+                    f"ranks ({what}); one of them is stopped, lost, or busy. All end now. "
                     "distributed.timeout sets how long to wait\n"
                 )
                 with suppress(DistributedError):

@@ -4,6 +4,7 @@ It is a program for mpiexec, which `test_nccl.py` starts once the devices are th
 leaves files for each rank.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -166,6 +167,20 @@ def stopped():
     if PLANTED:
         Calls.all_gather = stop
     train("stopped")
+
+
+def lost():
+    """Stop one rank in the middle of a step, of which the other learns by an error of NCCL's."""
+
+    def lose(self, given, out, call=Calls.all_gather):
+        library = ctypes.CDLL("libnccl.so.2")
+        library.emulated_nccl_lose(ctypes.c_void_p(self.communicator.comm))
+        call(self, given, out)
+
+    if PLANTED:
+        stopped()
+    Calls.all_gather = lose
+    train("lost")
 
 
 def one_device():

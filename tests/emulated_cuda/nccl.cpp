@@ -392,6 +392,8 @@ int ncclCommAbort(Comm* c) {
   say_complete(c, "Abort");
   return success;
 }
+// Have ncclCommGetAsyncError tell of an error, as after a failure of the network.
+void emulated_nccl_lose(Comm* c) { c->error = remote_error; }
 void emulated_nccl_end() { in_graphs = nullptr; }
 
 int ncclCommGetAsyncError(Comm* c, int* error) {

@@ -30,6 +30,14 @@ class Calls:
         """Make the communicator's device the current one of this thread."""
         self._device.use()
 
+    def trouble(self) -> str:
+        """Return the error that NCCL met after a call had returned; an empty string if none."""
+        try:
+            self.communicator.check_async_error()
+        except Exception as error:  # CuPy 13 has no name of some of NCCL's errors: a KeyError
+            return f"NCCL has failed: {type(error).__name__}: {error}"
+        return ""
+
     def all_to_all(self, blocks: Array, out: Array) -> None:
         """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
         given, taken = self._pointer(blocks), self._pointer(out)
