@@ -108,9 +108,11 @@ def blas() -> dict[str, Any]:
 def cpu_engine() -> dict[str, Any]:
     """Return the number of CPU threads, and which compiled kernels there are, if any."""
     from gpunn.backends.numpy.compiled import CompiledBackend
+    from gpunn.backends.numpy.compiled.library import find_library
 
     described: dict[str, Any] = {"threads": None, "problem": "", "kernels": kernels()}
     try:
+        find_library()  # no network can be trained with a wrong name in GPUNN_KERNELS
         described["threads"] = CompiledBackend().threads
     except GpunnError as error:
         described["problem"] = str(error)
@@ -120,13 +122,12 @@ def cpu_engine() -> dict[str, Any]:
 def kernels() -> dict[str, Any]:
     """Return which processor the kernels are for, and their file; or why there are none."""
     from gpunn.backends.numpy.compiled.library import find_library, remedy
-    from gpunn.backends.numpy.compiled.targets import VARIABLE as KERNELS
 
     described: dict[str, Any] = {"target": None, "file": None, "problem": "", "fix": ""}
     try:
         found = find_library()
     except GpunnError as error:
-        return {**described, "problem": str(error), "fix": f"Unset {KERNELS}"}
+        return {**described, "problem": str(error)}
     if found.library is None:
         fix = remedy(found) or ("Run: python -m gpunn.build" if found.target else "")
         return {**described, "problem": found.problem, "fix": fix}
