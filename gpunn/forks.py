@@ -6,7 +6,8 @@ held there for ever, that of a module which it was importing included.
 
 from __future__ import annotations
 
-import logging  # noqa: F401  # before what is registered here
+import concurrent.futures.thread  # noqa: F401  # these two before what is registered here
+import logging  # noqa: F401
 import os
 import threading
 from typing import Protocol

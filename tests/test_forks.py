@@ -149,3 +149,27 @@ def test_a_child_of_a_process_whose_other_thread_holds_a_lock(call):
 
 def test_a_child_holds_no_lock_on_a_folder(tmp_path):
     run(LOCKED, tmp_path)
+
+
+def test_a_fork_waits_for_imports_that_register_for_forks():
+    script = """\
+import os, sys, threading, time
+from gpunn.forks import IMPORTING
+
+def importing():
+    with IMPORTING:
+        begun.set()
+        time.sleep(0.2)
+        import concurrent.futures.thread
+
+sys.unraisablehook = lambda unraisable: os._exit(1)
+begun = threading.Event()
+thread = threading.Thread(target=importing)
+thread.start()
+begun.wait(60)
+if not os.fork():
+    os._exit(0)
+thread.join()
+os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
