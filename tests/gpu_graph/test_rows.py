@@ -1,5 +1,6 @@
 """Rows that are gathered, whatever type numbers their elements."""
 
+import cupy
 import numpy as np
 import pytest
 from parity import operations
@@ -28,3 +29,20 @@ def test_the_type_that_numbers_elements_holds_those_of_the_last_block():
     last_block = rows.THREADS * rows.PER_THREAD
     assert rows.index_type([Sized(7), Sized(2**31 - last_block - 1)]) == "int"
     assert rows.index_type([Sized(2**31 - last_block), Sized(7)]) == "long long"
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(
+    ("given", "made"), [("float32",) * 2, ("float64", "float32"), ("int64",) * 2]
+)
+def test_an_assignment_of_any_layout_is_one_kernel_and_allocates_nothing(given, made):
+    import emulated_cuda
+
+    backend = gpunn.get_backend("cupy")
+    numbers = (np.arange(24).reshape(6, 4) / (3 if given[0] == "f" else 1)).astype(given)
+    values, out = backend.from_host(numbers).T, backend.zeros((4, 6), made)
+    backend.assign(values, out)  # which compiles it
+    with emulated_cuda.counters() as counts:
+        backend.assign(values, out)
+    assert (counts.launches, counts.pool_mallocs) == (1, 0)
+    assert np.array_equal(cupy.asnumpy(out), numbers.T.astype(made))

@@ -78,6 +78,9 @@ class Launches:
     def call(self, function: Callable[[], None]) -> Calls | None:
         return [function] if isinstance(function, Collective) else None
 
+    def assign(self, values: Array, out: Array) -> Calls | None:
+        return [partial(rows.assign, values, out)]
+
     def take(self, table: Array, index: Array, out: Array) -> Calls | None:
         return [partial(rows.take, table, index, out)]
 

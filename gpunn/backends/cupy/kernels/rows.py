@@ -14,7 +14,7 @@ from gpunn.backends.cupy.kernels.raw import C_TYPES, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["TYPES", "count_finite", "gather_rows", "next_batch", "rescale", "take"]
+__all__ = ["TYPES", "assign", "count_finite", "gather_rows", "next_batch", "rescale", "take"]
 
 TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
 """Types of rows that `next_batch` can take."""
@@ -100,6 +100,11 @@ def rescale(x: Array, scale: float, offset: float, out: Array) -> None:
     rescale_kernel()(x, scale, offset, out)
 
 
+def assign(values: Array, out: Array) -> None:
+    """Set out = values in the type of `out`, both of any layout; a thread does an element."""
+    assign_kernel()(values, out)
+
+
 def take(table: Array, index: Array, out: Array) -> None:
     """Set out = table[index], an entry of a vector or a row of a matrix."""
     take_kernel()(table, index, out.size, out)
@@ -144,6 +149,11 @@ def rescale_kernel() -> Any:
     return cupy.ElementwiseKernel(
         "S x, T scale, T offset", "T y", "y = (T)x * scale + offset;", "gpunn_rescale"
     )
+
+
+@functools.cache
+def assign_kernel() -> Any:
+    return cupy.ElementwiseKernel("S x", "T y", "y = (T)x;", "gpunn_assign")
 
 
 @functools.cache
