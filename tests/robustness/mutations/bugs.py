@@ -244,7 +244,7 @@ BUGS = (
         "with self._scratch.using(self._buffers):", "if True:"),
     Bug("a baked-in scalar: a changed number is not recorded anew", 5,
         "gpunn/backends/recording.py", (GRAPH,),
-        "if not self._made or self._changed():\n", "if not self._made:\n"),
+        "if self._made and self._changed():\n", "if not self._made:\n"),
     Bug("a baked-in scalar: the same learning rate for every step", 5,
         f"{KERNELS}/optimizers.py", (RUNS, "-k", "agrees_with_the_oracle and float32"),
         '"rates[position[0]]"', '"rates[0]"'),
