@@ -311,23 +311,20 @@ class Backend(Operations):
         """
         return int(array_api_compat.size(array) or 0) * np.dtype(self.dtype_name(array)).itemsize
 
-    def finite_sums(self, arrays: Sequence[Array]) -> bool:
-        """Return whether the sum of each of some vectors is finite. This waits for the device.
+    def total(self, arrays: Sequence[Array], out: Array) -> None:
+        """Compute the sum of all numbers of some vectors. Nothing waits for the device.
 
         Parameters
         ----------
         arrays : sequence of array, shapes (n,)
             On the device, of one floating-point type.
-
-        Returns
-        -------
-        bool
-            False if a number is infinite or NaN, or a sum overflows.
+        out : array, shape (1,)
+            The sum: not finite if a number is infinite or NaN, or if a sum overflows.
         """
         sums = self.zeros((len(arrays),), self.dtype_name(arrays[0]))
         for index, array in enumerate(arrays):
             self.sum(array, sums[index : index + 1])
-        return bool(np.isfinite(self.to_host(sums)).all())
+        self.sum(sums, out)
 
     # ------------------------------------------------------------------------------ recording
 

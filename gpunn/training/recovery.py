@@ -200,8 +200,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
             "even with the smallest loss scale there is",
             False,
         )
-    if not step.statistics.state_finite:
-        fault = state_fault(step) or "parameters: their sum is not finite"
+    if not step.statistics.state_finite and (fault := state_fault(step)):
         return f"{fault} after step {cursor.done} of epoch {epoch}", True
     return "", True
 
@@ -214,4 +213,6 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         step.check_state()
     finite_steps, state_finite = step.statistics.peek()
-    return finite_steps == cursor.unreported - cursor.left_out and state_finite
+    if finite_steps != cursor.unreported - cursor.left_out:
+        return False
+    return state_finite or not state_fault(step)

@@ -77,12 +77,14 @@ class Statistics:
     vector : array
         All sums since the last `collect`, on the device, shard after shard.
     loss_sum, weight_sum, finite_steps, parameter_sum, loss_scale : array, shape (1,)
-        Views of the vector. `parameter_sum` is that of several processes alone, and NaN if the
-        state of this one is not finite (`TrainStep.check_state`).
+        Views of the vector. `parameter_sum` is set with several processes only.
+    state_sum : array, shape (1,)
+        Beside the vector: not finite if the state of this process is not, or if the sum overflows
+        (`TrainStep.check_state`).
     summaries : list of array
         Views of the vector, one a metric.
     state_finite : bool
-        Whether `parameter_sum` of every process was a finite number at the last `collect`.
+        Whether `state_sum` of every process was a finite number at the last `collect`.
     shown_loss_scale : float
         What `loss_scale` was then.
     parameters_differ : bool
@@ -106,7 +108,8 @@ class Statistics:
         self._bounds = np.cumsum([OWN, *(metric.size(outputs) for metric in metrics)])
         self._length = int(self._bounds[-1]) + int(own_weights)
         self._shards = shards
-        self.vector = backend.zeros((shards * self._length,), dtype)
+        self._memory = backend.zeros((shards * self._length + 1,), dtype)  # read by one copy
+        self.vector, self.state_sum = self._memory[:-1], self._memory[-1:]
         self.state_finite, self.shown_loss_scale = True, 0.0
         self.parameters_differ = False
         self.select(0)
@@ -152,7 +155,10 @@ class Statistics:
 
     def _all_rows(self) -> np.ndarray:
         """Return the vectors of all shards, those of other processes included, as float64."""
-        own = self._backend.to_host(self.vector).reshape(self._shards, self._length)
+        *_, state_sum = memory = self._backend.to_host(self._memory)
+        own = memory[:-1].reshape(self._shards, self._length)
+        if not np.isfinite(state_sum):
+            own[:, 3] = np.nan
         rows = self._gather(own, "loss and metrics")
         if len(rows) > self._shards:
             sums = rows[:: self._shards, 3]

@@ -363,17 +363,12 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Put NaN into the statistics unless the whole state, and the parameters' sum, are finite.
+        """Put the sum of the whole state beside the statistics, which shows if it is finite.
 
         The state is the parameters, what layers keep besides, and the optimizer's. The last two can
         overflow although loss and parameters stay finite.
         """
-        ops, (values, *others) = self.ops, self._state
-        if ops.finite_sums(self._state):
-            return
-        isfinite, every = ops.xp.isfinite, ops.xp.all
-        if not (ops.finite_sums([values]) and all(bool(every(isfinite(each))) for each in others)):
-            ops.fill(self.statistics.parameter_sum, np.nan)
+        self.ops.total(self._state, self.statistics.state_sum)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
         parameters = self.model.parameters
