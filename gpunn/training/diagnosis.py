@@ -20,7 +20,7 @@ __all__ = ["diagnosis", "state_fault"]
 
 
 def state_fault(step: TrainStep) -> str:
-    """Return which array of the training state is not finite; "" if all are.
+    """Return what in the training state is not finite, an array or the parameters' sum, or "".
 
     Such as "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". All
     ranks call it.
@@ -36,7 +36,9 @@ def state_fault(step: TrainStep) -> str:
             for name, view in parameters.views_into(ops.from_host(whole)).items():
                 if bad := not_finite(ops.to_host(view)):
                     return f"optimizer: its {slot!r} of {name!r} is not finite ({bad})"
-    return ""
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(np.add.reduce(ops.to_host(parameters.values)))
+    return "" if finite else "parameters: their sum is not finite"
 
 
 def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:

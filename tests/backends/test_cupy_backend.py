@@ -36,7 +36,7 @@ def test_an_override_has_the_signature_of_the_base(method):
 
 def test_there_is_a_kernel_for_each_operation_but_a_few():
     operations = public_methods("operations.py", "Operations")
-    without = {"fill", "assign", "accumulate", "increment", "count_pass"}
+    without = {"fill", "accumulate", "increment", "count_pass"}
     without |= {"group_dense", "group_dense_gradient"}  # which consist of others
     without |= {"sum_of_squares", "clip_to"}  # of several ranks
     without |= {"column_moments", "combine_moments", "running_average"}
