@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "MissingPackageError",
     "ModelFileError",
     "SettingError",
+    "ShapeError",
     "TrackerError",
     "UnknownCategoryWarning",
     "suggest",
@@ -54,6 +56,26 @@ class GpunnError(Exception):
     """
 
 
+KEY = re.compile(r"([\w.\[\]]+): ")
+"""What an error is about, at the beginning of its message."""
+
+
+class KeyedError(GpunnError):
+    """An error about an argument, or the key of a setting, with which the message begins."""
+
+    @property
+    def key(self) -> str:
+        """What it is about, such as "units"; empty if the message begins with something else."""
+        match = KEY.match(str(self))
+        return match[1] if match else ""
+
+    @property
+    def problem(self) -> str:
+        """The message without the key."""
+        match = KEY.match(str(self))
+        return str(self)[match.end() :] if match else str(self)
+
+
 class GpunnWarning(UserWarning):
     """Something works but is probably not intended; the message says what to do instead."""
 
@@ -62,16 +84,20 @@ class UnknownCategoryWarning(GpunnWarning):
     """Rows have categories that the training rows had not; the message counts them by column."""
 
 
-class ArgumentError(GpunnError, ValueError):
+class ArgumentError(KeyedError, ValueError):
     """An argument has an impossible value."""
 
 
-class ArgumentTypeError(GpunnError, TypeError):
+class ArgumentTypeError(KeyedError, TypeError):
     """An argument has a wrong type."""
 
 
-class DataError(GpunnError, ValueError):
+class DataError(KeyedError, ValueError):
     """Data handed in, or a data file, is malformed or does not fit the network."""
+
+
+class ShapeError(DataError):
+    """An array has a shape that a network and its loss don't take."""
 
 
 class ConfigError(GpunnError, ValueError):

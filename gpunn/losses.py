@@ -19,7 +19,7 @@ from array_api_compat import device
 
 from gpunn.activations import sigmoid, softplus
 from gpunn.configurable import Configurable, check_fraction, missing_class
-from gpunn.errors import ArgumentError, DataError
+from gpunn.errors import ArgumentError, DataError, ShapeError
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Namespace
 
@@ -286,7 +286,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
             if y.ndim == 1 and y.dtype.kind in "bui"
             else ""
         )
-        raise DataError(
+        raise ShapeError(
             f"y: this network has {outputs} output{'s' if outputs > 1 else ''}, so the targets "
             f"must have shape {expected}; got {y.shape}{hint}"
         )
@@ -544,7 +544,7 @@ class SoftmaxCrossEntropy(Loss):
             return self._check_probabilities(real_targets(y, outputs))
         labels = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if labels.ndim != 1 or labels.dtype.kind not in "bui":
-            raise DataError(
+            raise ShapeError(
                 f"y: expected integer labels of shape (rows,) or probabilities of shape "
                 f"(rows, {outputs}); got shape {y.shape}, dtype {y.dtype}"
             )

@@ -298,7 +298,7 @@ def make_trainer(
             validation_metrics=objects.validation_metrics,
         )
     except ArgumentError as error:
-        where = "distributed" if str(error).startswith("shards") else "training"
+        where = "distributed" if error.key == "shards" else "training"
         raise ConfigError(f"{where}.{error}") from error
 
 
@@ -331,7 +331,7 @@ def _started(config: Config, model: Sequential) -> WeightsReport | None:
     try:
         model.set_trainable(dict.fromkeys(config.model.frozen, False))
     except ArgumentError as error:
-        raise ConfigError(f"model.frozen: {str(error).removeprefix('layers: ')}") from error
+        raise ConfigError(f"model.frozen: {error.problem}") from error
     return report
 
 

@@ -273,11 +273,8 @@ def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | 
     try:
         return load_csv(path, data.target, **options)
     except (ArgumentError, ArgumentTypeError, DataError) as error:
-        argument = str(error).partition(":")[0]
-        configured = {"target", "header", "delimiter", "missing"}
-        if features is data.features:
-            configured.add("features")
-        if argument in configured:
+        of_file = error.key == "features" and features is not data.features
+        if not of_file and hasattr(data, error.key):
             raise ConfigError(f"data.{error}") from error
         raise
 

@@ -52,7 +52,7 @@ def settle_monitors(
             try:
                 table[mode] = direction(table[mode], monitor, larger_is_better)
             except ArgumentError as error:
-                raise ConfigError(f"{path}.{mode}{str(error).removeprefix('mode')}") from error
+                raise ConfigError(f"{path}.{mode}: {error.problem}") from error
 
 
 def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:

@@ -234,7 +234,7 @@ class Parts:
                 else:
                     kept, held = keys.split(part.indices, fraction, config.split_seed, chosen)
             except ArgumentError as error:
-                raise ConfigError(str(error).replace("fraction", f"data.{key}", 1)) from error
+                raise ConfigError(f"data.{key}: {error.problem}") from error
             except DataError as error:
                 if keys is not None:
                     raise DataError(f"data.{key}: data.split = {keys.text!r}: {error}") from error

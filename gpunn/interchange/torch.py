@@ -213,7 +213,7 @@ def load_state_dict(
         try:
             values = fitting(model, arrays, prefix)
         except ArgumentError as error:
-            raise ModelFileError(f"{state}: {str(error).removeprefix('state: ')}") from error
+            raise ModelFileError(f"{state}: {error.problem}") from error
     else:
         values = fitting(model, state, prefix)
     for name, value in values.items():

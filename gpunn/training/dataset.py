@@ -14,7 +14,7 @@ from gpunn.data.checks import check_finite, check_inputs, check_rows, check_weig
 from gpunn.data.frames import column_names, order_of
 from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
-from gpunn.errors import ArgumentError, DataError
+from gpunn.errors import ArgumentError, DataError, ShapeError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
@@ -242,7 +242,7 @@ class DatasetBuilder:
             for metric in self.metrics:
                 metric.check_targets(targets, outputs)
         except DataError as error:
-            shapes = f"\n{self._picture(X, y)}" if "shape" in str(error) else ""
+            shapes = f"\n{self._picture(X, y)}" if isinstance(error, ShapeError) else ""
             raise DataError(f"{prefix}{error}{shapes}") from None
         weights = sample_weight
         if weights is not None:
