@@ -21,6 +21,7 @@ import numpy as np
 
 from gpunn.data.limits import check_expansion
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
+from gpunn.rows.cells import MISSING_NUMBERS, number_of
 from gpunn.storage.formulas import text_of_cell
 from gpunn.storage.reading import LONGEST_LINE, checked_path, open_file
 
@@ -28,7 +29,6 @@ __all__ = [
     "BoundedLines",
     "CSVData",
     "load_csv",
-    "number_of",
     "numbered_rows",
     "open_table",
 ]
@@ -36,7 +36,6 @@ __all__ = [
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 
-_MISSING = ("", "NA", "N/A", "nan", "?")
 _BLOCK_CELLS = 2**12  # they stay in the cache; larger blocks took half as long again
 _PLACES_SHOWN = 5
 
@@ -100,7 +99,7 @@ def load_csv(
     delimiter: str = ",",
     features: Sequence[str | int] | None = None,
     dtype: str | np.dtype = "float32",
-    missing: Collection[str] = _MISSING,
+    missing: Collection[str] = MISSING_NUMBERS,
 ) -> CSVData:
     r"""Load a CSV file in UTF-8, which may be compressed with gzip.
 
@@ -547,14 +546,6 @@ class _Parser:
             and number_of(cell) is not None
             for text, cell in zip(top, second, strict=True)
         )
-
-
-def number_of(cell: str) -> float | None:
-    """Return the number that a cell spells; None if it spells none."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
 
 
 class _TextTargetError(Exception):

@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunn.interchange.predictor.streaming import finite_number
 from gpunn.network import Sequential
+from gpunn.rows.cells import Markers, finite_number
 from gpunn.tables import Schema, Table
-from gpunn.tables.cells import Markers
 from gpunn.tables.files import CellReader
 from gpunn.tables.table import Cells
 

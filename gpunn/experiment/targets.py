@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.config import TableFile
-from gpunn.data.csv import LONGEST_NAME, number_of
+from gpunn.data.csv import LONGEST_NAME
 from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.experiment.labels import as_number
 from gpunn.losses import Loss
+from gpunn.rows.cells import number_of
 from gpunn.storage.formulas import text_of_cell
 from gpunn.tables import Table
 from gpunn.tables.cells import Markers, boolean_text, coded, numbers_of, texts_of

@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Container, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -309,7 +309,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _markers(self) -> Markers:
         """Return the text that means a missing target, as it does in `X`; every number is one."""
         further = () if self.missing_values is None else self.missing_values
-        return replace(Markers.of(checked_texts("missing_values", further)), numbers=())
+        return Markers(Markers.of(checked_texts("missing_values", further)).texts, ())
 
     def _train(
         self, training: Rows, validation: Rows, table: Table, seed: int, *, set_aside: bool

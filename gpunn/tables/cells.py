@@ -6,15 +6,22 @@ import contextlib
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from gpunn.data.csv import number_of
+from gpunn.rows.cells import (
+    MISSING_VALUES,
+    SEPARATORS,
+    Markers,
+    boolean_text,
+    date_of,
+    is_code,
+    number_of,
+)
 from gpunn.tables.table import Cells, Coded
 
 __all__ = [
@@ -32,54 +39,14 @@ __all__ = [
     "texts_of",
 ]
 
-MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
-"""Text that means a missing value, in any case, beside further ones that are given."""
-
-TRUE = frozenset(("true", "t", "yes", "y", "1", "1.0"))
-FALSE = frozenset(("false", "f", "no", "n", "0", "0.0"))
-
-CODE = re.compile("0[0-9]+")
-
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
 """An integer as a column without or with gaps has it."""
-
-SEPARATORS = ("", " ", "T")
-"""What may stand between a date and a time."""
 
 EXACT_INTEGERS = 2.0**53
 """From here on not every whole number is a float64."""
 
 MOST_DIGITS = 300
 """Of more digits a float64 may be infinite."""
-
-
-@dataclass(frozen=True)
-class Markers:
-    """Cells that mean a missing value.
-
-    Attributes
-    ----------
-    texts : frozenset of str
-        Without spaces around them, and with letters folded to one case.
-    numbers : tuple of float
-        Those of the texts that are numbers, such as -999, which may be spelt in other ways.
-    """
-
-    texts: frozenset[str]
-    numbers: tuple[float, ...]
-
-    @classmethod
-    def of(cls, further: Sequence[str] = ()) -> Self:
-        """Return the markers that `MISSING_VALUES` and further texts are, in any case."""
-        folded = frozenset(text.strip().casefold() for text in (*MISSING_VALUES, *further))
-        numbers = (number_of(text) for text in sorted(folded))
-        return cls(folded, tuple(each for each in numbers if each is not None))
-
-    def __contains__(self, text: str) -> bool:
-        """Return whether a text, without spaces around it, means a missing value."""
-        if text.casefold() in self.texts:
-            return True
-        return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)
 
 
 def coded(cells: Cells) -> Coded:
@@ -157,11 +124,6 @@ def texts_of(values: Sequence[Any], markers: Markers) -> list[str | None]:
     return [None if (text := text_of(value)) in markers else text for value in values]
 
 
-def is_code(text: str) -> bool:
-    """Return whether a text is digits after a zero, such as 007: a code, not a number."""
-    return text[:1] == "0" and CODE.fullmatch(text) is not None
-
-
 def other_spelling(text: str) -> str | None:
     """Return 7.0 for 7, and 7 for 7.0, as which a column with gaps has it; else None."""
     whole = WHOLE.fullmatch(text)
@@ -217,14 +179,6 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
     return ""
 
 
-def boolean_text(text: str) -> str:
-    """Return "True" or "False" for the words for it, in any case; any other text as it is."""
-    folded = text.casefold()
-    if folded in TRUE:
-        return "True"
-    return "False" if folded in FALSE else text
-
-
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     """Return the dates and times that cells are or spell, and which values are none.
 
@@ -248,7 +202,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     found: list[np.datetime64 | datetime | None] = []
     others = []
     for place, value in enumerate(cells.values):
-        found.append(date_of(value))
+        found.append(moment_of(value))
         if found[-1] is None and not (
             isinstance(value, str) and value.strip().casefold() in markers.texts
         ):
@@ -273,18 +227,10 @@ def is_plain_date(value: Any) -> bool:
     )
 
 
-def date_of(value: Any) -> np.datetime64 | datetime | None:
+def moment_of(value: Any) -> np.datetime64 | datetime | None:
     """Return the date and time that a value is or spells; None if it does not."""
     if isinstance(value, str):
-        text = value.strip()
-        if text[4:5] == "/":
-            text = text.replace("/", "-")
-        if text[4:5] != "-" or text[10:11] not in SEPARATORS:  # Python takes any letter there
-            return None
-        try:
-            return datetime.fromisoformat(text).replace(tzinfo=None)
-        except ValueError:
-            return None
+        return date_of(value)
     if isinstance(value, np.datetime64):
         return value
     if isinstance(value, datetime):

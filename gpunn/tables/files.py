@@ -14,11 +14,12 @@ from typing import Literal
 
 import numpy as np
 
-from gpunn.data.csv import number_of, numbered_rows, open_table
+from gpunn.data.csv import numbered_rows, open_table
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
+from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.storage.reading import checked_path, open_file
-from gpunn.tables.cells import EXACT_INTEGERS, Markers, is_code, remark_on_rounding
+from gpunn.tables.cells import EXACT_INTEGERS, remark_on_rounding
 from gpunn.tables.frames import table_of
 from gpunn.tables.marks import PARTED
 from gpunn.tables.table import Cells, Coded, Table, check_column_names

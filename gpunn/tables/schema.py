@@ -12,7 +12,6 @@ import numpy as np
 
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.configurable import check_choice, check_integer
-from gpunn.data.csv import number_of
 from gpunn.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -21,8 +20,9 @@ from gpunn.errors import (
 )
 from gpunn.meaning import shown
 from gpunn.randomness import generator
+from gpunn.rows.cells import Markers, boolean_text, is_code, number_of
 from gpunn.schema import typed
-from gpunn.tables.cells import Markers, boolean_text, coded, is_code, other_spelling, texts_of
+from gpunn.tables.cells import coded, other_spelling, texts_of
 from gpunn.tables.columns import KINDS, Column, EncodedCategory, Kind
 from gpunn.tables.dates import CYCLES, PARTS, cycle_of
 from gpunn.tables.description import SchemaRecord, column_of, record_of

@@ -22,7 +22,7 @@ from gpunn.terminal import escaped
 from gpunn.thresholds import limit_of
 
 MODEL: dict[str, Any] = {}
-"""The predictor's own stands in its place, as do its `predict`, `probabilities` and `encoded`."""
+"""Stand in for the predictor's own."""
 
 
 def predict(rows: Sequence[Sequence[float]]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 MODEL: dict[str, Any] = {}
-"""The predictor's own stands in its place, as does its `network`."""
+"""Stand in for the predictor's own."""
 
 
 def network(x: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any
 from gpunn.interchange.predictor.streaming import flattened
 
 MODEL: dict[str, Any] = {}
-"""The predictor's own stands in its place, as does its `network`."""
+"""Stand in for the predictor's own."""
 
 
 def network(x: list[float]) -> list[float]:

@@ -25,6 +25,7 @@ from gpunn.interchange.predictor.description import check_outputs, described
 from gpunn.interchange.predictor.templates import Template, imports_of
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
+from gpunn.rows import cells
 from gpunn.version import __version__
 
 __all__ = ["python_source"]
@@ -38,7 +39,7 @@ LIBRARY = (
 
 TYPES = {
     "collections.abc": ("Callable", "Iterable", "Iterator", "Sequence"),
-    "typing": ("Any", "BinaryIO"),
+    "typing": ("Any", "BinaryIO", "Self"),
 }
 """Types of the standard library that templates name."""
 
@@ -81,7 +82,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
     rows = rows_of_numbers if model.schema is None else rows_of_tables
-    template = Template(functions, streaming, rows, terminal, command, thresholds)
+    template = Template(functions, cells, streaming, rows, terminal, command, thresholds)
     taken = template.take(["main", "decoded", *(step.function for step in steps.steps)])
     first = Template(functions)
     parts = [text for name, text in taken.items() if name in first]

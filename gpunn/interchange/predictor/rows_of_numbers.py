@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.interchange.predictor.streaming import finite_number
+from gpunn.rows.cells import finite_number
 
 MODEL: dict[str, Any] = {}
-"""The predictor's own stands in its place."""
+"""Stand in for the predictor's own."""
 
 
 def encoded(

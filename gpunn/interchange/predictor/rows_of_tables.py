@@ -11,17 +11,10 @@ import math
 import statistics
 from typing import Any
 
-from gpunn.interchange.predictor.streaming import number_of
+from gpunn.rows.cells import Markers, boolean_text, date_of, number_of
 
 MODEL: dict[str, Any] = {}
-"""The predictor's own stands in its place."""
-
-
-def markers() -> tuple[set[str], set[float]]:
-    """Return the texts, in lower case, and the numbers that mean a missing value."""
-    always = ["", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?"]
-    texts = {text.strip().casefold() for text in [*always, *MODEL["schema"]["missing_values"]]}
-    return texts, {number for number in map(number_of, texts) if number is not None}
+"""Stand in for the predictor's own."""
 
 
 def encoded(
@@ -33,13 +26,13 @@ def encoded(
     where the training rows lacked none.
     """
     schema = MODEL["schema"]
-    texts, numbers = markers()
+    markers = Markers.of(schema["missing_values"])
     found = []
     for row in rows:
         numbers_of_row = [0.0] * schema["width"]
         for column, cell in zip(schema["columns"], row, strict=True):
             cell = cell.strip()
-            if cell.casefold() in texts or is_marker(cell, column["kind"], numbers):
+            if cell in markers or (column["kind"] == "number" and is_gap(cell, markers)):
                 cell = ""
             try:
                 if column["kind"] == "number":
@@ -58,13 +51,10 @@ def encoded(
     return found
 
 
-def is_marker(cell: str, kind: str, numbers: set[float]) -> bool:
-    """Return whether a cell spells a number that means a missing value in a column of a kind."""
+def is_gap(cell: str, markers: Markers) -> bool:
+    """Return whether a cell is a number that means a missing value, in whatever spelling."""
     number = number_of(cell)
-    if kind == "number":
-        return number in numbers or number != number
-    is_code = cell[:1] == "0" and cell[1:].isdecimal() and cell.isascii()
-    return kind != "datetime" and number in numbers and not is_code
+    return number in markers.numbers or number != number
 
 
 def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:
@@ -72,13 +62,6 @@ def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:
     if "codes" in column:
         return row[column["place"]] == 0 and not (cell == "" and column["gaps"])
     return cell == "" and "missing" not in column
-
-
-def boolean_text(cell: str) -> str:
-    """Return "True" or "False" for the words for it, any other text as it is."""
-    if cell.casefold() in ("true", "t", "yes", "y", "1", "1.0"):
-        return "True"
-    return "False" if cell.casefold() in ("false", "f", "no", "n", "0", "0.0") else cell
 
 
 def encode_number(column: dict[str, Any], cell: str, row: list[float]) -> None:
@@ -95,7 +78,9 @@ def encode_number(column: dict[str, Any], cell: str, row: list[float]) -> None:
 
 def encode_date(column: dict[str, Any], cell: str, row: list[float]) -> None:
     """Set what becomes of a date: its parts, and sine and cosine of those that come round."""
-    moment = date_of(cell) if cell else None
+    moment = date_of(cell)
+    if cell and moment is None:
+        raise ValueError(f"expected a date, such as 2026-05-31; got {cell!r}")
     if "missing" in column:
         row[column["missing"]] = float(moment is None)
     for part, scale in column["parts"].items():
@@ -104,17 +89,6 @@ def encode_date(column: dict[str, Any], cell: str, row: list[float]) -> None:
         if "sine" in scale and moment is not None:
             angle = number * (2 * math.pi / {"month": 12, "day of week": 7, "hour": 24}[part])
             row[scale["sine"]], row[scale["cosine"]] = math.sin(angle), math.cos(angle)
-
-
-def date_of(cell: str) -> dt.datetime:
-    """Return a date and time; an offset from UTC is left out."""
-    text = cell.replace("/", "-") if cell[4:5] == "/" else cell
-    try:
-        if text[4:5] == "-" and text[10:11] in ("", " ", "T"):
-            return dt.datetime.fromisoformat(text).replace(tzinfo=None)
-    except ValueError:
-        pass
-    raise ValueError(f"expected a date, such as 2026-05-31; got {cell!r}")
 
 
 def part_of(moment: dt.datetime, part: str) -> float:

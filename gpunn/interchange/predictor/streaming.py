@@ -31,6 +31,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from gpunn.rows.cells import number_of, with_point
+
 
 def chunks_of(file: Any) -> Iterator[bytes]:
     """Yield what a file or pipe holds, as soon as something is there; gzip is decompressed.
@@ -108,30 +110,6 @@ def wrong_text(text: str) -> str:
         return ""
     byte = ord(wrong[0]) - 0xDC00
     return f"expected text in UTF-8; got the byte 0x{byte:02x}; save it as UTF-8"
-
-
-def number_of(cell: str) -> float | None:
-    """Return the number that a cell spells; None if it spells none."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def finite_number(cell: str, name: str | int, missing: list[float]) -> float:
-    """Return the number that a cell spells; a ValueError if it spells none, or a missing one."""
-    number = number_of(cell)
-    if number is None or number - number != 0 or number in missing:
-        raise ValueError(f"column {name!r}: expected a finite number; got {cell!r:.80}")
-    return number
-
-
-def with_point(cell: str) -> str:
-    """Return a number that has a comma as its decimal mark with a point instead."""
-    if "," not in cell:
-        return cell
-    changed = cell.replace(",", ".")
-    return cell if number_of(changed) is None else changed
 
 
 def found_delimiter(line: str, layout: dict[str, Any]) -> str:

@@ -1,12 +1,13 @@
-"""Functions taken from a template: those that are used, and what they use in turn."""
+"""Definitions taken from a template: those that are used, and what they use in turn."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from types import ModuleType
 
 __all__ = ["Template", "imports_of"]
@@ -15,8 +16,8 @@ STAND_IN = "Stand in for"
 
 
 @dataclass(frozen=True)
-class Function:
-    """A function's name, its text, and the names that it reads."""
+class Definition:
+    """The name of a function, class or constant, its text, and the names that it reads."""
 
     name: str
     text: str
@@ -24,61 +25,77 @@ class Function:
 
 
 class Template:
-    """The source of modules, function by function.
+    """The source of modules, definition by definition.
 
     Parameters
     ----------
     modules : module
-        Their top-level functions can be taken one by one. Those whose docstring begins with
-        `STAND_IN` are left out: another module, or the predictor, has the function of that name.
+        Their top-level functions, classes and constants can be taken one by one. Those whose
+        docstring begins with `STAND_IN` are left out: another module, or the predictor, has what is
+        called so.
     """
 
     def __init__(self, *modules: ModuleType) -> None:
-        self._functions: dict[str, Function] = {}
-        for function in (each for module in modules for each in functions_of(module)):
-            if function.name in self._functions:
-                raise ValueError(f"templates: two functions are called {function.name!r}")
-            self._functions[function.name] = function
+        self._definitions: dict[str, Definition] = {}
+        for each in (each for module in modules for each in definitions_of(module)):
+            if each.name in self._definitions:
+                raise ValueError(f"templates: two definitions are called {each.name!r}")
+            self._definitions[each.name] = each
 
     def __contains__(self, name: str) -> bool:
-        """Return whether there is a function of this name."""
-        return name in self._functions
+        """Return whether there is a definition of this name."""
+        return name in self._definitions
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
-        """Return the texts of functions, and of those that they use, in the modules' order."""
+        """Return the texts of definitions, and of those that they use, in the modules' order."""
         found: set[str] = set()
         waiting = list(wanted)
         while waiting:
             name = waiting.pop()
-            if name in self._functions and name not in found:
+            if name in self._definitions and name not in found:
                 found.add(name)
-                waiting += self._functions[name].uses
-        return {name: each.text for name, each in self._functions.items() if name in found}
+                waiting += self._definitions[name].uses
+        return {name: each.text for name, each in self._definitions.items() if name in found}
 
 
 @functools.cache
-def functions_of(module: ModuleType) -> list[Function]:
-    """Return a module's top-level functions, those that stand in for others left out."""
+def definitions_of(module: ModuleType) -> list[Definition]:
+    """Return a module's top-level definitions, those that stand in for others left out."""
     source = inspect.getsource(module)
     lines = source.splitlines()
-    return [
-        Function(node.name, "\n".join(lines[node.lineno - 1 : node.end_lineno]), names_in(node))
-        for node in ast.parse(source).body
-        if isinstance(node, ast.FunctionDef)
-        and not (ast.get_docstring(node) or "").startswith(STAND_IN)
-    ]
+    found = []
+    for node, following in pairwise([*ast.parse(source).body, ast.Pass()]):
+        documented = node
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            name, text = node.name, ast.get_docstring(node) or ""
+        elif (name := constant_of(node)) and name != "__all__":
+            text = ""
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                documented, text = following, str(following.value.value)
+        else:
+            continue
+        if not text.startswith(STAND_IN):
+            first = min([node.lineno, *(each.lineno for each in decorators_of(node))])
+            part = "\n".join(lines[first - 1 : documented.end_lineno])
+            found.append(Definition(name, part, names_in(node)))
+    return found
+
+
+def constant_of(node: ast.stmt) -> str:
+    """Return the name of the constant that a statement defines; empty if it defines none."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return targets[0].id if isinstance(targets[0], ast.Name) else ""
+
+
+def decorators_of(node: ast.AST) -> list[ast.expr]:
+    """Return the decorators of a function or class."""
+    found: list[ast.expr] = getattr(node, "decorator_list", [])
+    return found
 
 
 def names_in(node: ast.AST) -> set[str]:
     """Return the names that code reads from outside: not its own variables, nor annotations."""
-    annotations = {
-        id(each)
-        for function in ast.walk(node)
-        if isinstance(function, ast.FunctionDef)
-        for annotation in (function.returns, *(a.annotation for a in arguments_of(function)))
-        if annotation is not None
-        for each in ast.walk(annotation)
-    }
+    annotations = {id(name) for annotation in annotations_in(node) for name in ast.walk(annotation)}
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     own = {each.id for each in names if isinstance(each.ctx, ast.Store)}
     for each in ast.walk(node):
@@ -87,6 +104,16 @@ def names_in(node: ast.AST) -> set[str]:
         elif isinstance(each, ast.FunctionDef | ast.ExceptHandler) and each.name and each != node:
             own.add(each.name)
     return {each.id for each in names if id(each) not in annotations} - own
+
+
+def annotations_in(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield the types of parameters, results, variables and fields."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.FunctionDef):
+            found = [each.returns, *(argument.annotation for argument in arguments_of(each))]
+            yield from (annotation for annotation in found if annotation is not None)
+        elif isinstance(each, ast.AnnAssign):
+            yield each.annotation
 
 
 def arguments_of(function: ast.FunctionDef) -> list[ast.arg]:
