@@ -30,7 +30,6 @@ __all__ = [
     "GpunnError",
     "GpunnWarning",
     "InvalidFileError",
-    "MissingFigureError",
     "MissingMetricError",
     "MissingPackageError",
     "ModelFileError",
@@ -241,10 +240,6 @@ class MissingMetricError(GpunnError, KeyError):
     """A history has no metric of that name; the message suggests the nearest."""
 
     __str__ = Exception.__str__  # KeyError shows its message in quotes
-
-
-MissingFigureError = MissingMetricError
-"""Earlier name of `MissingMetricError`."""
 
 
 class MissingPackageError(GpunnError, ImportError):

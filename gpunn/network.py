@@ -755,25 +755,6 @@ class Sequential(Described):
         self.set_adapted_values(self.adapted_values(self._checked_inputs(self.encoded(X)), None, y))
         self.remember(names, None, self.output_activation)
 
-    def fit_inputs(self, X: HostArray) -> None:
-        """Earlier name of `adapt`.
-
-        Parameters
-        ----------
-        X : array, shape (rows, *input_shape)
-            As for `adapt`.
-        """
-        self.adapt(X)
-
-    @property
-    def inputs_fitted(self) -> bool:
-        """Earlier name of `adapted`."""
-        return self.adapted
-
-    @inputs_fitted.setter
-    def inputs_fitted(self, value: bool) -> None:
-        self.adapted = value
-
     def adapted_values(
         self, X: HostArray, indices: np.ndarray | None = None, y: HostArray | None = None
     ) -> dict[str, np.ndarray]:
@@ -1057,8 +1038,6 @@ class Sequential(Described):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Build the network anew, so that views and flat vectors share memory again."""
         kept = dict(state)
-        if "inputs_fitted" in kept:  # pickled by an earlier release
-            kept["adapted"] = kept.pop("inputs_fitted")
         layers = copy.deepcopy(kept.pop("layers"))
         backend = get_backend(kept.pop("backend"), **kept.pop("backend_options"))
         backend.restore_algorithms(kept.pop("algorithms", {}))

@@ -205,11 +205,6 @@ class Parameters:
         room = self._room[name]
         return room[:length] if length <= room.shape[0] else None
 
-    @property
-    def statistics(self) -> Array:
-        """Earlier name of `buffers`."""
-        return self.buffers
-
     def _lay_out(self, names: Sequence[str], offset: int) -> int:
         for name in names:
             self._offsets[name] = offset

@@ -60,15 +60,6 @@ class Backend(Operations):
     maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
     """Makes a backend from a name and options; `gpunn.backends.selection` sets it."""
 
-    add = Operations.accumulate
-    """Earlier name of `accumulate`."""
-    penalize = Operations.l2_penalty
-    """Earlier name of `l2_penalty`."""
-    select = Operations.take
-    """Earlier name of `take`."""
-    sum_weights = Operations.sum
-    """Earlier name of `sum`."""
-
     def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
         self.xp = xp
         self.device = device

@@ -155,23 +155,11 @@ class Layer(Configurable):
     adapts: ClassVar[bool] = False
     adapts_to_targets: ClassVar[bool] = False
     after_loss: ClassVar[bool] = False
-    learns_from_inputs: ClassVar[bool] = False
-    """Earlier name of `adapts`."""
 
     label: str = field(default="", kw_only=True)
     learning_rate_factor: float | Mapping[str, float] = field(default=1.0, kw_only=True)
     weight_decay_factor: float | Mapping[str, float] | None = field(default=None, kw_only=True)
     trainable: bool = field(default=True, kw_only=True)
-
-    def __init_subclass__(cls) -> None:
-        """Keep the earlier names of `adapt` and `adapts` in step with these, and the other way."""
-        super().__init_subclass__()
-        for name, earlier in (("adapt", "fit_inputs"), ("adapts", "learns_from_inputs")):
-            own = vars(cls)
-            if name in own and earlier not in own:
-                setattr(cls, earlier, with_numbers(own[name]) if name == "adapt" else own[name])
-            elif earlier in own and name not in own:
-                setattr(cls, name, own[earlier])
 
     def __post_init__(self) -> None:
         if not isinstance(self.label, str):
@@ -346,27 +334,6 @@ class Layer(Configurable):
         """
         return {}
 
-    def fit_inputs(
-        self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
-    ) -> Mapping[str, np.ndarray]:
-        """Earlier name of `adapt`.
-
-        Parameters
-        ----------
-        X : array, shape (rows, *input shape)
-            As for `adapt`.
-        numbers : array of int64 or None
-            What `adapt` calls `indices`.
-        dtype : {"float32", "float64"}
-            As for `adapt`.
-
-        Returns
-        -------
-        mapping of str to ndarray
-            What `adapt` returns.
-        """
-        return Layer.adapt(self, X, numbers, dtype)  # of subclasses: see `__init_subclass__`
-
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return what this layer adds its biases to, for initial values that depend on data.
 
@@ -540,18 +507,6 @@ def check_factors(layer: Layer, names: Sequence[str]) -> None:
                 )
     for label, child in layer.children().items():
         check_factors(child, list(within(dict.fromkeys(names), label)))
-
-
-def with_numbers(adapt: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `adapt` under its earlier name, with `indices` as `numbers`."""
-
-    def fit_inputs(
-        self: Layer, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
-    ) -> Any:
-        return adapt(self, X, numbers, dtype)
-
-    fit_inputs.__doc__ = Layer.fit_inputs.__doc__
-    return fit_inputs
 
 
 def family(*layers: Layer) -> Iterator[Layer]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.deprecation import deprecated
-
 __all__ = ["EpochCursor", "EpochPlan"]
 
 
@@ -52,12 +50,6 @@ class EpochPlan:
         """How many rows it visits."""
         return self.rows - self.rows % self.rows_per_update if self.drop_last else self.rows
 
-    @property
-    @deprecated("metric_names", removed_in="0.4")
-    def figures(self) -> list[str]:
-        """Earlier name of `metric_names`."""
-        return self.metric_names
-
     def __str__(self) -> str:
         """Describe it for a message."""
         return (
@@ -90,11 +82,6 @@ class EpochCursor:
     reported: int = 0
     left_out: int = 0
     seconds: float = 0.0
-
-    @property
-    def course(self) -> EpochPlan:
-        """Earlier name of `plan`."""
-        return self.plan
 
     @property
     def finished(self) -> bool:

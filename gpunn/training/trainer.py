@@ -11,7 +11,6 @@ import numpy as np
 
 from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
-from gpunn.deprecation import deprecated
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError, ArgumentTypeError
@@ -169,8 +168,6 @@ class Trainer:
     updates = ProgressAttribute[int]("updates")
     first_epoch = ProgressAttribute[int]("first_epoch")
     cursor = ProgressAttribute[EpochCursor | None]("cursor")
-    position = ProgressAttribute[EpochCursor | None]("cursor")
-    """Earlier name of `cursor`."""
     recoveries = ProgressAttribute[int]("recoveries")
     stop_reason = ProgressAttribute[str]("stop_reason")
 
@@ -450,18 +447,6 @@ class Trainer:
     def metric_names(self) -> list[str]:
         """Names of what is measured on each batch: the loss and the metrics."""
         return ["loss", *(metric.name for metric in self.metrics)]
-
-    @property
-    @deprecated("metric_names", removed_in="0.4")
-    def measured(self) -> list[str]:
-        """Earlier name of `metric_names`."""
-        return self.metric_names
-
-    @property
-    @deprecated("log_names", removed_in="0.4")
-    def figures(self) -> list[str]:
-        """Earlier name of `log_names`."""
-        return self.log_names
 
     def log_names_of(self, validated: bool) -> list[str]:
         """Return the names of an epoch's logs, with or without those of validation data.

@@ -89,11 +89,3 @@ def test_arrays_stay_on_their_device(backend):
     ]
     for array in arrays:
         assert str(array.device) == str(backend.device)
-
-
-@pytest.mark.parametrize(
-    ("earlier", "name"),
-    [("add", "accumulate"), ("penalize", "l2_penalty"), ("select", "take"), ("sum_weights", "sum")],
-)
-def test_operations_go_by_their_earlier_names_too(backend, earlier, name):
-    assert getattr(type(backend), earlier) is getattr(type(backend), name)

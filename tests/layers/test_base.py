@@ -82,29 +82,6 @@ def test_label():
         layers.Flatten(label=3)
 
 
-@dataclass(eq=False)
-class Shifted(layers.Standardization):
-    """Defines `adapt` by the name that it had in earlier releases."""
-
-    name = "test_shifted"
-    learns_from_inputs = True
-
-    def fit_inputs(self, X, numbers=None, dtype="float32"):
-        values = super().fit_inputs(X, numbers=numbers, dtype=dtype)
-        return {**values, "mean": values["mean"] + 1}
-
-
-def test_earlier_names_of_adapt():
-    assert Shifted.adapts
-    assert layers.Standardization.learns_from_inputs
-    assert not layers.Dense.learns_from_inputs
-    model = gpunn.Sequential([Shifted()], 1, backend="numpy")
-    assert not model.inputs_fitted
-    model.fit_inputs(np.array([[1.0], [3.0]]))
-    assert model.inputs_fitted
-    np.testing.assert_array_equal(model.predict([[3.0], [4.0]]), [[0], [1]])
-
-
 BUILTIN = [cls for cls in known(Layer).values() if cls.__module__.startswith("gpunn.")]
 
 

@@ -277,25 +277,6 @@ def test_history():
     assert last["accuracy"] == pytest.approx(history["val_accuracy"][-1])
 
 
-def test_attributes_go_by_their_earlier_names_too():
-    class Look(Callback):
-        every_updates = 1
-
-        def on_updates_end(self, trainer):
-            assert trainer.position is trainer.cursor
-            assert trainer.position.course is trainer.cursor.plan
-            self.looked, self.plan = True, trainer.cursor.plan
-
-    this, look = trainer(), Look()
-    fit(this, epochs=1, callbacks=[look])
-    assert look.looked
-    for owner, name in ((this, "measured"), (look.plan, "figures")):
-        with pytest.warns(DeprecationWarning, match=f"{name} is deprecated .* use metric_names"):
-            assert getattr(owner, name) == this.metric_names
-    with pytest.warns(DeprecationWarning, match="figures is deprecated .* use log_names"):
-        assert this.figures == this.log_names
-
-
 def test_the_loss_of_an_epoch_is_that_of_its_rows():
     """With a rate of zero nothing moves, so it is the loss of the whole set, weighted."""
     this = trainer(smooth(), SGD(0.0))
