@@ -131,14 +131,14 @@ class Experiment:
         """
         config, trainer = self.config.training, self.trainer
         options = FitOptions(
-            config.epochs if resume_from else max(0, config.epochs - trainer.epoch),
-            config.batch_size,
-            config.shuffle,
-            [*self.callbacks, *extra],
-            progress,
-            resume_from,
-            config.drop_last,
-            config.shuffle_members,
+            epochs=config.epochs if resume_from else max(0, config.epochs - trainer.epoch),
+            batch_size=config.batch_size,
+            shuffle=config.shuffle,
+            callbacks=[*self.callbacks, *extra],
+            progress=progress,
+            resume_from=resume_from,
+            drop_last=config.drop_last,
+            shuffle_members=config.shuffle_members,
         )
         return TrainingLoop(trainer, self.training, self.validation, options).run()
 

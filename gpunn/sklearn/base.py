@@ -317,11 +317,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         trainer.cursor = None
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
         options = FitOptions(
-            1 if incremental else int(self.max_iter),
-            self._batch_rows(training.rows),
-            bool(self.shuffle),
-            callbacks,
-            bool(self.progress),
+            epochs=1 if incremental else int(self.max_iter),
+            batch_size=self._batch_rows(training.rows),
+            shuffle=bool(self.shuffle),
+            callbacks=callbacks,
+            progress=bool(self.progress),
         )
         TrainingLoop(trainer, training, held, options).run()
         if self.early_stopping and policy.best is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, field
+from copy import copy
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from gpunn.storage import checkpoints as stored
 from gpunn.storage.checkpoint_folder import newest_undamaged
 from gpunn.storage.checkpoints import CheckpointContent, checkpoint_content
 from gpunn.storage.models import STATE, Description, check_arrays
-from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
+from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.statistics import has_metric_weight, state_shapes
 
@@ -62,28 +63,8 @@ def check_count(path: str, value: Any) -> int:
 Count = Annotated[int, check_count]
 
 
-@dataclass
-class CourseRecord:
-    """What a checkpoint says of an `EpochPlan`; its fields, in their order."""
-
-    rows: int
-    batch_size: int
-    rows_per_update: int
-    shuffle: bool
-    figures: list[str]
-    drop_last: bool = False
-    members: int = 1
-
-
-@dataclass
-class PositionRecord:
-    """What a checkpoint says of an `EpochCursor`; its fields, in their order."""
-
-    course: CourseRecord
-    done: int = 0
-    reported: int = 0
-    left_out: int = 0
-    seconds: float = 0.0
+RECORDED_AS = {"plan": "course", "metric_names": "figures"}
+"""Names in files of what has another name here."""
 
 
 @dataclass
@@ -102,21 +83,13 @@ class TrainingRecord:
     updates: Count
     first_epoch: Count
     stopped: str
-    position: PositionRecord | None
+    cursor: EpochCursor | None
     optimizer: str
     schedule_state: dict[str, float]
     history: list[dict[str, int | float]]
     callbacks: list[CallbackRecord]
     recoveries: Count = 0
     algorithms: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def cursor(self) -> EpochCursor | None:
-        """The place within an epoch, or None between two."""
-        if self.position is None:
-            return None
-        course, *rest = astuple(self.position)
-        return EpochCursor(EpochPlan(*course), *rest)
 
 
 @dataclass(frozen=True)
@@ -178,10 +151,6 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
         callbacks.append({"name": callback.name, "state": plain})
         state |= {f"{CALLBACKS}{index}.{name}": array for name, array in arrays.items()}
     progress = trainer.progress
-    position = None
-    if progress.cursor is not None:
-        plan, *rest = astuple(progress.cursor)
-        position = asdict(PositionRecord(CourseRecord(*plan), *rest))
     description = {
         **model.file_description(),
         "training": {
@@ -190,7 +159,7 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
             "recoveries": progress.recoveries,
             "first_epoch": progress.first_epoch,
             "stopped": "" if progress.interrupted else progress.stop_reason,
-            "position": position,
+            "position": progress.cursor and renamed(asdict(progress.cursor), RECORDED_AS),
             "optimizer": trainer.optimizer.name,
             "schedule_state": trainer.optimizer.schedule.state(),
             "history": trainer.history.rows,
@@ -200,6 +169,13 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
     }
     named = {f"{STATE}{name}": array for name, array in state.items()}
     return checkpoint_content(description, {**model.file_arrays(), **named})
+
+
+def renamed(data: Any, names: Mapping[str, str]) -> Any:
+    """Return a table of JSON, and those within it, with other names."""
+    if not isinstance(data, dict):
+        return data
+    return {names.get(key, key): renamed(value, names) for key, value in data.items()}
 
 
 # ------------------------------------------------------------------------- checkpoint to trainer
@@ -219,8 +195,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         check_finite(state)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: {error}") from error
+    training = dict(description.training or {})
+    if "position" in training:
+        names = {recorded: name for name, recorded in RECORDED_AS.items()}
+        training["cursor"] = renamed(training["position"], names)
     try:
-        record = typed(TrainingRecord, description.training, "training", ignore_unknown=True)
+        record = typed(TrainingRecord, training, "training", ignore_unknown=True)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     for number, row in enumerate(record.history, start=1):
@@ -290,7 +270,7 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     trainer.device_state.replace(state, trainer.model.parameters.trained)
     progress = trainer.progress
     progress.epoch, progress.updates = training.epoch, training.updates
-    progress.first_epoch, progress.cursor = training.first_epoch, training.cursor
+    progress.first_epoch, progress.cursor = training.first_epoch, copy(training.cursor)
     progress.recoveries, progress.stop_reason = training.recoveries, training.stopped
 
 

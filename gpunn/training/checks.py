@@ -36,6 +36,7 @@ from gpunn.meaning import check_class_count
 from gpunn.metrics import BinaryAccuracy, BrierScore, LogLoss, Metric
 from gpunn.metrics.confusion import CountMetric
 from gpunn.network import Sequential
+from gpunn.training.epoch_cursor import EpochPlan
 
 __all__ = ["check_batch_statistics", "check_classes", "warn_of_one_row", "warn_of_outputs"]
 __all__ += ["warn_of_scale"]
@@ -89,33 +90,16 @@ def check_classes(model: Sequential, loss: Loss) -> None:
 # -------------------------------------------------------------------------- rows of a batch
 
 
-def check_batch_statistics(
-    model: Sequential, rows: int, batch_size: int, shards: int = 1, members: int = 1
-) -> None:
-    """Check that a layer that normalizes over the rows of a batch always has several.
+def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) -> None:
+    """Raise an ArgumentError if a layer normalizes over a batch, or each of its shards, of one row.
 
-    Over one row, its output is the same for all rows, and no gradient gets through. Warns if this
+    Over one row, its output is the same for all rows, and no gradient gets through. Warn if this
     is so for the last batch of an epoch.
-
-    Parameters
-    ----------
-    model : Sequential
-    rows : int
-        Rows that an epoch visits.
-    batch_size : int
-    shards : int
-        Parts of a batch that are normalized one by one.
-    members : int
-        Rows in front of the layer `Members` for each row of a batch.
-
-    Raises
-    ------
-    ArgumentError
-        If each batch has one row.
     """
     label = normalizing(model)
-    if label is None or members > 1:
+    if label is None or plan.members > 1:
         return
+    rows, batch_size = plan.visited, plan.batch_size
     if batch_size < 2 * shards:
         few = "each batch" if shards == 1 else f"a shard of each batch ({shards} shards)"
         raise ArgumentError(

@@ -103,9 +103,12 @@ class Subset:
         data = self.dataset
         indices = order if self.indices is None else self.indices[order]
         return HostRows(
-            *(rows_of(data.X, indices), rows_of(data.y, indices)),
-            None if data.weights is None else data.weights[indices],
-            *(data.input_dtype, data.target_dtype, data.dtype),
+            X=rows_of(data.X, indices),
+            y=rows_of(data.y, indices),
+            weights=None if data.weights is None else data.weights[indices],
+            input_dtype=data.input_dtype,
+            target_dtype=data.target_dtype,
+            dtype=data.dtype,
         )
 
     def chunks(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:

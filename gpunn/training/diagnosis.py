@@ -76,7 +76,7 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, faul
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.members_apart = step.workspace.members_apart
     workspace.passes[...] = step.workspace.passes
-    step.look_up_settings()
+    step.scheduled.look_up()
     workspace.settings, loss = step.scheduled.now, step.scheduled.present(step.loss)
     largest = (0.0, "")
     for x, targets, weights, normalizer in batches(step, feed, cursor):
@@ -133,10 +133,11 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, faul
             f"{fault} after {place}, though its activations and gradients are; the largest "
             f"gradient is {size:.3g}, in layer {label!r}."
         )
+    rate = feed.settings[cursor.done, 0]
     return (
         f"parameters: not finite after {place}. Its activations and gradients are finite, so the "
-        f"update itself was too large: the learning rate is {feed.rates[cursor.done]:.3g} and the "
-        f"largest gradient {size:.3g}, in layer {label!r}."
+        f"update itself was too large: the learning rate is {rate:.3g} and the largest gradient "
+        f"{size:.3g}, in layer {label!r}."
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["EpochCursor", "EpochPlan"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochPlan:
     """What an epoch consists of; the place in one epoch means nothing in another.
 
@@ -39,6 +39,12 @@ class EpochPlan:
     metric_names: list[str]
     drop_last: bool = False
     members: int = 1
+
+    @property
+    def accumulation(self) -> int:
+        """Batches of an update, no more than the rows fill; 2 is not computed as 1."""
+        several = self.rows_per_update // self.batch_size
+        return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 
     @property
     def updates(self) -> int:

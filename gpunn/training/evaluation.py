@@ -14,7 +14,7 @@ from gpunn.network import Sequential
 from gpunn.training.batch_stream import BatchStream
 from gpunn.training.dataset import Subset
 from gpunn.training.ranks import Ranks
-from gpunn.training.step import BatchPass
+from gpunn.training.step import BatchPass, PassRecipe
 
 __all__ = ["Evaluator"]
 
@@ -85,12 +85,16 @@ class Evaluator:
 
     def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:
         """Return the pass of a batch, made anew if anything that it is made from is another one."""
-        wanted = settings.model, settings.loss, settings.every_metric, batch_size
-        now = self._pass
-        if now is None or wanted != (now.model, now.loss, now.metrics, now.batch_size):
+        wanted = PassRecipe(
+            model=settings.model,
+            loss=settings.loss,
+            metrics=settings.every_metric,
+            batch_size=batch_size,
+        )
+        if self._pass is None or wanted != self._pass.recipe:
             self.unload()
-            now = self._pass = BatchPass(*wanted, training=False)
-        return now
+            self._pass = BatchPass(wanted)
+        return self._pass
 
     def unload(self) -> None:
         """Let go of the rows, whose memory may be large."""

@@ -26,10 +26,8 @@ class Feed:
     order : ndarray of int64 or None
         The epoch's order, from its beginning; None is the rows as they are. Where members have rows
         of their own, those of all members, one after the other.
-    rates : ndarray, shape (updates,)
-        The learning rate of each update of the epoch.
-    settings : ndarray, shape (updates, settings)
-        What else schedules move, likewise.
+    settings : ndarray, shape (updates, 1 + settings)
+        What schedules move, by the updates of the epoch: the learning rate first.
     augmentation : Augmentation or None
         Changes the rows of each update before it, if there is one.
 
@@ -44,11 +42,10 @@ class Feed:
         step: TrainStep,
         training: Subset,
         order: np.ndarray | None,
-        rates: np.ndarray,
         settings: np.ndarray,
         augmentation: Augmentation | None = None,
     ) -> None:
-        self.training, self.order, self.rates, self.settings = training, order, rates, settings
+        self.training, self.order, self.settings = training, order, settings
         self.augmentation = augmentation
         self._chunk: DeviceRows | None = None
         self.rows_left = 0
@@ -94,7 +91,7 @@ class Feed:
         if own and not self.rows_left:
             chunk = self._chunk = next(self._chunks)
             step.load(chunk)
-            self._load_rates(cursor)
+            self._load_settings(cursor)
             self.rows_left = chunk.rows // step.members
         if own:
             times = min(times, self.rows_left // own)
@@ -118,14 +115,14 @@ class Feed:
             starts = np.arange(0, left, plan.rows_per_update)
             totals = None if weights is None else np.add.reduceat(weights[:left], starts)
             self._totals, self._totals_from = totals, cursor.done
-            self._load_rates(cursor)
+            self._load_settings(cursor)
             remaining = positions if remaining is None else remaining[positions]
         together = step.own_rows(step.rows_per_update) * step.members
         return training.chunks(max(1, together), remaining)
 
-    def _load_rates(self, cursor: EpochCursor) -> None:
+    def _load_settings(self, cursor: EpochCursor) -> None:
         step = self._step
-        step.load_rates(self.rates[cursor.done :], self.settings[cursor.done :])
+        step.load_settings(self.settings[cursor.done :])
         totals = self._totals
         step.load_totals(None if totals is None else totals[cursor.done - self._totals_from :])
 
@@ -139,7 +136,7 @@ class BatchFeed(Feed):
     stream : BatchStream
     epoch : int
         Number of the epoch, from 0.
-    rates, settings, augmentation
+    settings, augmentation
         As for `Feed`.
     """
 
@@ -148,11 +145,10 @@ class BatchFeed(Feed):
         step: TrainStep,
         stream: BatchStream,
         epoch: int,
-        rates: np.ndarray,
         settings: np.ndarray,
         augmentation: Augmentation | None = None,
     ) -> None:
-        self.rates, self.settings, self.augmentation = rates, settings, augmentation
+        self.settings, self.augmentation = settings, augmentation
         self.order, self.rows_left = None, 0
         self._step, self._stream, self._epoch = step, stream, epoch
         self._chunks: Iterator[DeviceRows] | None = None
@@ -175,10 +171,13 @@ class BatchFeed(Feed):
         """Load the next update's rows, and return how many they are, and that it is one update."""
         if self._chunks is None:
             self._chunks = self._stream.chunks_of(
-                *(self._epoch, cursor.done, self._together, self._step.rows_per_update),
+                self._epoch,
+                done=cursor.done,
+                together=self._together,
+                capacity=self._step.rows_per_update,
                 look_at=self._stream.look_at,
             )
-            self._load_rates(cursor)
+            self._load_settings(cursor)
         chunk = next(self._chunks)
         self._stream.look_at_sizes(chunk.batches or (chunk.rows,))
         if self.augmentation is not None:
@@ -188,7 +187,7 @@ class BatchFeed(Feed):
 
     @property
     def _together(self) -> int:
-        return -(-self._step.rows_per_update // self._step.batch_size)
+        return self._step.recipe.accumulation
 
     def host_rows(self, cursor: EpochCursor) -> HostRows:
         return self._stream.host_rows(self._epoch, cursor.done, self._together)

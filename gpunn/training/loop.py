@@ -122,7 +122,7 @@ class TrainingLoop:
             seconds = step.clock() - began
             logs = self._training_logs() | self._validation_logs()
             bar.set_postfix(logs)
-        timings = float(feed.rates[-1]), seconds, self.cursor.plan.visited / seconds
+        timings = float(feed.settings[-1, 0]), seconds, self.cursor.plan.visited / seconds
         return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
     def _end_epoch(self, logs: dict[str, float]) -> None:
@@ -183,12 +183,10 @@ class TrainingLoop:
         with session.memory:
             order = self.policy.order(trainer, plan.rows) if plan.shuffle else None
             if plan.members > 1:
-                given = trainer.model.seed, progress.epoch, plan.rows, plan.members
-                order = permutations(*given).reshape(-1)
+                seed = trainer.model.seed
+                order = permutations(seed, progress.epoch, plan.rows, plan.members).reshape(-1)
             rates = self.policy.learning_rates(trainer, plan.updates, self.last_epoch)
-            settings = session.step.scheduled.over_epoch(
-                progress.epoch, plan.updates, self.last_epoch
-            )
+            settings = session.step.scheduled.over_epoch(rates, progress.epoch, self.last_epoch)
         augmentation = session.augmentation
         if augmentation is not None:
             augmentation.epoch = progress.epoch
@@ -202,14 +200,10 @@ class TrainingLoop:
             bar.update(progress.cursor.rows_done)
         if session.recovery is not None:
             session.recovery.good.keep()
-        if isinstance(session.training, BatchStream):
-            stream = session.training
-            feed = BatchFeed(
-                *(session.step, stream, progress.epoch, rates, settings),
-                augmentation=augmentation,
-            )
-            return feed, bar
-        return Feed(session.step, session.training, order, rates, settings, augmentation), bar
+        step, training = session.step, session.training
+        if isinstance(training, BatchStream):
+            return BatchFeed(step, training, progress.epoch, settings, augmentation), bar
+        return Feed(step, training, order, settings, augmentation), bar
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
         """Read the statistics; where training has gone bad, go back to where it was good."""

@@ -15,7 +15,7 @@ from gpunn.training.checkpoint import Checkpoint, restore_checkpoint
 from gpunn.training.dataset import Names
 from gpunn.training.epoch_cursor import EpochPlan
 from gpunn.training.protocol import TrainerProtocol
-from gpunn.training.state import StepRecipe
+from gpunn.training.step import StepRecipe
 
 __all__ = ["CallbackStates", "resume"]
 

@@ -1,7 +1,8 @@
-"""Settings that schedules move: one number of each for each update, in a table on the device.
+"""Settings that schedules move: one number of each for each update, in tables on the device.
 
-So a recorded step stays as it is while a rate of dropout, a weight decay or a label smoothing
-changes. The learning rate has a table of its own, which is looked up where an update is counted.
+So a recorded step stays as it is while the learning rate, a rate of dropout, a weight decay or a
+label smoothing changes. On the device the learning rates are apart from the others: they are looked
+up where an update is counted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from gpunn.layers.base import family
 from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
-from gpunn.typing import Array
 
 __all__ = ["ScheduledSetting", "ScheduledSettings", "scheduled_settings"]
 
@@ -74,24 +74,25 @@ def scheduled_settings(
 
 
 class ScheduledSettings:
-    """A table of the settings' values on the device, and those of the present update.
-
-    Parameters
-    ----------
-    ops : Backend
-    dtype : str
-        The network's.
-    settings : sequence of ScheduledSetting
+    """Tables of the settings' values on the device, and those of the present update.
 
     Attributes
     ----------
+    rates : array, shape (updates,)
+        The learning rates.
+    position : array of int64, shape (1,)
+        Which update is next.
+    rate : array, shape (1,)
+        The learning rate of the last one.
     now : dict of (int, str) to array, shape (1,)
-        The values in the present update, by the owner's `id` and name.
+        The other settings' values in the present update, by the owner's `id` and name.
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
         self.settings = list(settings)
         self._ops, self._dtype = ops, dtype
+        self.rates, self.rate = ops.zeros((0,), dtype), ops.zeros((1,), dtype)
+        self.position = ops.zeros((1,), "int64")
         columns = len(self.settings)
         self._table = ops.zeros((0, columns), dtype)
         self._row = ops.zeros((1, columns), dtype)
@@ -100,25 +101,28 @@ class ScheduledSettings:
             for column, one in enumerate(self.settings)
         }
 
-    def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
-        """Return the values (updates, settings) in each update of an epoch."""
-        columns = [one.over_epoch(epoch, updates, duration) for one in self.settings]
-        return np.stack(columns, axis=1) if columns else np.zeros((updates, 0))
+    def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
+        """Return the values (updates, 1 + settings) in each update of an epoch, the rates first."""
+        more = [one.over_epoch(epoch, len(rates), duration) for one in self.settings]
+        return np.stack([rates, *more], axis=1)
 
     def load(self, values: np.ndarray) -> bool:
-        """Take the values of the next updates, and return whether that needed a larger table."""
-        if not self.settings:
-            return False
-        grown = bool(self._table.shape[0] < len(values))
+        """Take the values of the next updates, and return whether that needed larger tables."""
+        ops, updates = self._ops, len(values)
+        grown = bool(self.rates.shape[0] < updates)
         if grown:
-            self._table = self._ops.zeros(values.shape, self._dtype)
-        self._ops.copy_from_host(values, self._table[: len(values), :])
+            self.rates = ops.zeros((updates,), self._dtype)
+            self._table = ops.zeros((updates, len(self.settings)), self._dtype)
+        ops.copy_from_host(values[:, 0], self.rates[:updates])
+        if self.settings:
+            ops.copy_from_host(values[:, 1:], self._table[:updates, :])
+        ops.fill(self.position, 0)
         return grown
 
-    def look_up(self, position: Array) -> None:
-        """Set the present values to those of the update at a position in the table."""
+    def look_up(self) -> None:
+        """Set the present values, but for the learning rate, to those of the next update."""
         if self.settings:
-            self._ops.take(self._table, position, self._row)
+            self._ops.take(self._table, self.position, self._row)
 
     def present(self, owner: T) -> T:
         """Return the owner, or a copy of it with the present values in place of its schedules."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from gpunn.training.memory import BufferMemory
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.recovery import Recovery
 from gpunn.training.resume import CallbackStates, resume
-from gpunn.training.state import StepRecipe
+from gpunn.training.step import StepRecipe
 from gpunn.version import __version__
 
 __all__ = ["FitOptions", "TrainingSession"]
@@ -40,7 +39,7 @@ SAMPLED = 1000
 """Rows that ranks compare; all of a large file would take its time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitOptions:
     """Checked options of `Trainer.fit`, which describes them."""
 
@@ -54,16 +53,22 @@ class FitOptions:
     shuffle_members: bool = False
     augment: Augment | None = None
 
+    def plan(self, trainer: TrainerProtocol, training: Subset | BatchStream) -> EpochPlan:
+        """Return what an epoch consists of; a batch has no more rows than there are."""
+        batch_size = min(self.batch_size, training.rows)
+        return EpochPlan(
+            rows=training.rows,
+            batch_size=batch_size,
+            rows_per_update=batch_size * trainer.gradient_accumulation,
+            shuffle=self.shuffle and isinstance(training, Subset),
+            metric_names=trainer.metric_names,
+            drop_last=self.drop_last,
+            members=members_apart(trainer.model) if self.shuffle_members else 1,
+        )
+
 
 class TrainingSession:
     """One call of `Trainer.fit`: what it trains with, from the checks to the clearing away.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    training : Subset or BatchStream
-    validation : Subset, BatchStream or None
-    options : FitOptions
 
     Attributes
     ----------
@@ -94,7 +99,6 @@ class TrainingSession:
         self.callbacks = sorted(options.callbacks, key=lambda callback: callback.saves)
         if not self.ranks.first:
             self.callbacks = []
-        self.memory = BufferMemory(trainer.model, trainer.optimizer, options.batch_size)
         self.interruption = Interruption()
         self.recovery: Recovery | None = None
         self.augmentation: Augmentation | None = None
@@ -110,7 +114,6 @@ class TrainingSession:
                 "model: every layer with parameters is frozen, so there is nothing to train; set "
                 "trainable = True for one of them"
             )
-        rows, accumulation = training.rows, trainer.gradient_accumulation
         if options.shuffle_members and not self.ranks.shares.whole:
             raise ArgumentError(
                 "shuffle_members: can't be given where batches are divided among ranks or shards"
@@ -126,29 +129,29 @@ class TrainingSession:
                 f"shards: the layer {together[0].name!r} takes the rows of all ranks together, "
                 "which can't be done shard by shard; choose batch_norm='local', or shards=0"
             )
-        batch_size = min(options.batch_size, rows)
-        self.plan = EpochPlan(
-            *(rows, batch_size, batch_size * accumulation),
-            options.shuffle and isinstance(training, Subset),
-            *(trainer.metric_names, options.drop_last),
-            members_apart(trainer.model) if options.shuffle_members else 1,
-        )
-        if not self.plan.updates:
+        self.plan = plan = options.plan(trainer, training)
+        if not plan.updates:
             raise ArgumentError(
-                f"drop_last: an epoch of {rows} rows has no whole update of "
-                f"{self.plan.rows_per_update} rows; take fewer batches an update"
+                f"drop_last: an epoch of {plan.rows} rows has no whole update of "
+                f"{plan.rows_per_update} rows; take fewer batches an update"
             )
-        shards = 1 if trainer.batch_norm == "synchronized" else self.ranks.shares.shards
+        synchronized = trainer.batch_norm == "synchronized"
         if options.epochs:
-            given = self.plan.visited, batch_size, shards, self.plan.members
-            check_batch_statistics(trainer.model, *given)
-        if accumulation > 1:  # no buffers for more batches than there are; 2 is not computed as 1
-            accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
+            shards = 1 if synchronized else self.ranks.shares.shards
+            check_batch_statistics(trainer.model, plan, shards)
+        self.memory = BufferMemory(trainer.model, trainer.optimizer, plan.batch_size)
         self.recipe = StepRecipe(
-            *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
-            *(accumulation, training.own_metric_weights, self.plan.members),
-            *(self.ranks, trainer.batch_norm == "synchronized"),
-            trainer.policy.batch_means,
+            model=trainer.model,
+            loss=trainer.loss,
+            optimizer=trainer.optimizer,
+            metrics=list(trainer.metrics),
+            batch_size=plan.batch_size,
+            accumulation=plan.accumulation,
+            own_metric_weights=training.own_metric_weights,
+            members=plan.members,
+            ranks=self.ranks,
+            synchronized=synchronized,
+            batch_means=trainer.policy.batch_means,
         )
 
     @contextmanager
@@ -349,7 +352,7 @@ class TrainingSession:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
             if self.options.augment is not None:
-                most = self.recipe.batch_size * self.recipe.accumulation * self.recipe.members
+                most = self.recipe.rows_per_update * self.recipe.members
                 self.augmentation = Augmentation(self.options.augment, model, most)
             trainer.policy.begin(trainer)
         model.remember(names.features, names.targets, trainer.loss.output_activation)

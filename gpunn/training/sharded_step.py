@@ -16,7 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
-from gpunn.backends.operations import Segment, Trained, UpdateCounters
+from gpunn.backends.operations import Segment, Trained
 from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.shares import Block, batches, block_of
 from gpunn.errors import DistributedError
@@ -24,7 +24,7 @@ from gpunn.layers.base import synchronizing
 from gpunn.training.early_gradients import EarlyGradients
 from gpunn.training.ranks import Ranks
 from gpunn.training.statistics import Statistics
-from gpunn.training.step import TrainStep
+from gpunn.training.step import StepRecipe, TrainStep
 from gpunn.typing import Array
 
 __all__ = ["ShardedStep"]
@@ -33,23 +33,16 @@ __all__ = ["ShardedStep"]
 class ShardedStep(TrainStep):
     """A `TrainStep` of one rank; `rows` are those of all ranks' batches.
 
-    Parameters
-    ----------
-    ranks : Ranks
-    synchronized : bool
-        Whether batch normalisation takes the rows of all ranks together.
-    *parts, **options
-        As for `TrainStep`.
-
     Attributes
     ----------
     block : Block
         What this rank updates; `slots` and `gradients` are of this part.
     """
 
-    def __init__(self, ranks: Ranks, synchronized: bool, *parts: Any, **options: Any) -> None:
-        self.ranks, self.shares = ranks, ranks.shares
-        super().__init__(*parts, **options)
+    def __init__(self, recipe: StepRecipe) -> None:
+        self.ranks = ranks = recipe.ranks or Ranks()
+        self.shares, synchronized = ranks.shares, recipe.synchronized
+        super().__init__(recipe)
         ops, parameters = self.ops, self.model.parameters
         size, dtype = int(parameters.values.shape[0]), self.model.dtype
         shards, count = self.shares.shards, self.shares.count
@@ -68,7 +61,7 @@ class ShardedStep(TrainStep):
         length = buffers.shape[0] if self._has_averages else 0
         self._buffers = ops.zeros((ranks.size, length), dtype)
         padded = self.block.length * ranks.size
-        direct = count == 1 and self.rows_per_update == self.batch_size
+        direct = count == 1 and recipe.accumulation == 1
         own = parameters.padded("gradients", padded) if direct else None
         self._parts = ops.zeros((count, padded), dtype) if own is None else own[None, :]
         self._direct = own is not None
@@ -101,11 +94,9 @@ class ShardedStep(TrainStep):
         block = block_of(size, ranks.rank, ranks.size, self.shares.shards)
         return block.stop - block.start
 
-    def make_statistics(self) -> Statistics:
-        return Statistics(
-            *(self.ops, self.model.dtype, self.metrics, self.model.output_shape[0]),
-            *(self.own_metric_weights, self.shares.count, self.ranks.gather_rows),
-        )
+    def make_statistics(self, **options: Any) -> Statistics:
+        options |= {"shards": self.shares.count, "gather": self.ranks.gather_rows}
+        return super().make_statistics(**options)
 
     # ----------------------------------------------------------------------- state of all ranks
 
@@ -152,7 +143,7 @@ class ShardedStep(TrainStep):
     # ------------------------------------------------------------------------------ the update
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Take the sum of the sample weights of each update that `load_rates` is for.
+        """Take the sum of the sample weights of each update that `load_settings` is for.
 
         None, if all rows count as one.
         """
@@ -179,21 +170,12 @@ class ShardedStep(TrainStep):
     def own_rows(self, rows: int) -> int:
         return self.shares.rows_of(rows, self.batch_size)
 
-    def next_weights(self, rows: int) -> tuple[Array, Array]:
-        """Return the sample weights of this rank's next rows, and the sum of all ranks'."""
-        ops, data, own = self.ops, self.data, self.own_rows(rows)
-        if not self._weighted:
-            if rows not in self._counts:
-                self._counts[rows] = ops.from_host(np.array([rows]), self.model.dtype)
-            return self._equal_weights[:own], self._counts[rows]
-        weights = self.workspace.fixed(self, "weights", (self.rows_per_update,))[:own]
-        total = self.workspace.fixed(self, "total_weight", (1,))
-        if own:
-            assert data is not None
-            assert data.weights is not None
-            ops.gather_rows(data.weights, data.order, self._start, weights)
-        ops.take(self._totals, self._position, total)
-        return weights, total
+    @property
+    def weighted(self) -> bool:
+        return self._weighted  # with which the rows of this rank need not be there
+
+    def sum_weights(self, weights: Array, total: Array) -> None:
+        self.ops.take(self._totals, self.scheduled.position, total)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
         ops, workspace = self.ops, self.workspace
@@ -271,10 +253,7 @@ class ShardedStep(TrainStep):
             statistics.select(shard)
             ops.count_finite(statistics.loss_sum, statistics.finite_steps)
         statistics.select(0)
-        counters = UpdateCounters(
-            *(self._rates, self._position, self._rate, self.updates, total),
-            *(statistics.loss_sum, statistics.weight_sum, statistics.finite_steps),
-        )
+        counters = self._counters(total)
         trained = Trained(values[self.block.slice], gradients, self.slots, self._segments)
         if self._segments:
             self.loss_scale.update(counters, self.scheduled.present(optimizer), trained)

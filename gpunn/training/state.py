@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.losses import Loss
-from gpunn.metrics import Metric
-from gpunn.network import Sequential
-from gpunn.optimizers import Optimizer
 from gpunn.training.batch_means import BatchMeansStep
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.ranks import Ranks
 from gpunn.training.scheduled import scheduled_settings
 from gpunn.training.sharded_step import ShardedStep
-from gpunn.training.statistics import has_metric_weight, with_metric_weight
-from gpunn.training.step import TrainStep
+from gpunn.training.statistics import with_metric_weight
+from gpunn.training.step import StepRecipe, TrainStep
 from gpunn.typing import Array
 
 __all__ = [
     "Progress",
     "ProgressAttribute",
     "Snapshot",
-    "StepRecipe",
     "TrainingState",
+    "new_step",
     "on_device",
 ]
 
@@ -96,39 +92,6 @@ class Snapshot:
     trained: tuple[str, ...]
 
 
-class StepRecipe(NamedTuple):
-    """What a `TrainStep` is made from.
-
-    Attributes
-    ----------
-    batch_means : bool
-        Whether an epoch's loss is that of `BatchMeansStep`, which one process can do.
-    """
-
-    model: Sequential
-    loss: Loss
-    optimizer: Optimizer
-    metrics: Sequence[Metric]
-    batch_size: int
-    accumulation: int = 1
-    own_metric_weights: bool = False
-    members: int = 1
-    ranks: Ranks | None = None
-    synchronized: bool = True
-    batch_means: bool = False
-
-    def step(self) -> TrainStep:
-        """Return a new step."""
-        parts, ranks = self[:8], self.ranks
-        if ranks is None or (ranks.alone and ranks.shares.whole):
-            return (BatchMeansStep if self.batch_means else TrainStep)(*parts)
-        return ShardedStep(ranks, self.synchronized, *parts)
-
-    def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
-        """Return whether sums of an epoch are those of metrics with weights of their own."""
-        return has_metric_weight(state, self.metrics, self.model.output_shape[0])
-
-
 class TrainingState:
     """The state on the device, and the step that works on it.
 
@@ -190,9 +153,8 @@ class TrainingState:
         parameters that are new to it would be zeros, which Adam would take for small gradients.
         """
         scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
-        parts = recipe._replace(metrics=list(recipe.metrics))
         parameters = recipe.model.parameters
-        made_from = (*parts, recipe.optimizer.config(), scheduled, parameters)
+        made_from = recipe, recipe.optimizer.config(), scheduled, parameters
         if self.step is not None and self._made_from == made_from:
             return self.step
         state = self.arrays(within_epoch)
@@ -203,7 +165,7 @@ class TrainingState:
         other = self.step is not None and self.step.optimizer is not recipe.optimizer
         if other or self.trained not in (None, parameters.trained):
             state = {name: array for name, array in state.items() if not of_optimizer(name)}
-        self.step, self._made_from, self._pending = recipe.step(), made_from, {}
+        self.step, self._made_from, self._pending = new_step(recipe), made_from, {}
         self.trained = parameters.trained
         self.load(state)
         return self.step
@@ -283,58 +245,46 @@ class TrainingState:
         taken = self._snapshots[number] = Snapshot(number, copies, step.model.parameters.trained)
         return taken
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Take back what `snapshot` returned, here or, of one process, in a trainer alike.
+    def restore(self, snapshot: Snapshot | int) -> None:
+        """Restore what `snapshot` returned, here or, of one process, in a trainer alike.
 
         Raises
         ------
         ArgumentError
             If it is of other trained layers.
         """
+        snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
             raise ArgumentError(
                 "snapshot: layers have been frozen, or are trained again, since it was taken; set "
                 "trainable as it was then"
             )
-        self.started_step()
-        self._ranks.join("restore_snapshot", self._number(snapshot))
-        self._restore(snapshot)
-
-    def restore_snapshot(self, number: int) -> None:
-        """Take back the snapshot with this number."""
-        self._restore(self._snapshots[number])
-
-    def _restore(self, snapshot: Snapshot) -> None:
         arrays = trained_arrays(self.started_step())
+        self._ranks.join("restore", snapshot.number)
         for name, kept in snapshot.arrays.items():
             arrays[name][...] = kept
 
-    def _number(self, snapshot: Snapshot) -> int:
-        """Return what all ranks call it.
+    def _numbered(self, snapshot: Snapshot | int) -> Snapshot:
+        """Return a snapshot, or the one with this number, as other ranks have it.
 
         Raises
         ------
         ArgumentError
             If other ranks don't have it.
         """
+        if isinstance(snapshot, int):
+            return self._snapshots[snapshot]
         if not self._ranks.alone and self._snapshots.get(snapshot.number) is not snapshot:
             raise ArgumentError(
                 "snapshot: is not one of this trainer, and of several processes each has a part of "
                 "it; take it by this trainer's snapshot()"
             )
-        return snapshot.number
+        return snapshot
 
-    def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+    def snapshot_to_host(self, snapshot: Snapshot | int) -> dict[str, np.ndarray]:
         """Return a snapshot as host arrays, for a checkpoint."""
-        self._ranks.join("numbered_to_host", self._number(snapshot))
-        return self._to_host(snapshot)
-
-    def numbered_to_host(self, number: int) -> None:
-        """Take part in returning the snapshot with this number as host arrays."""
-        self._to_host(self._snapshots[number])
-
-    def _to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        step = self.started_step()
+        snapshot, step = self._numbered(snapshot), self.started_step()
+        self._ranks.join("snapshot_to_host", snapshot.number)
         return {name: step.to_host(name, array) for name, array in snapshot.arrays.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
@@ -380,11 +330,23 @@ class TrainingState:
     @property
     def services(self) -> dict[str, Callable[..., object]]:
         """What rank 0 may ask the others to do with it, by name."""
-        methods = (
-            *(self.arrays, self.load, self.keep_snapshot, self.restore_snapshot),
-            *(self.numbered_to_host, self.fill_snapshot),
+        methods: tuple[Callable[..., object], ...] = (
+            self.arrays,
+            self.load,
+            self.keep_snapshot,
+            self.restore,
+            self.snapshot_to_host,
+            self.fill_snapshot,
         )
         return {method.__name__: method for method in methods}
+
+
+def new_step(recipe: StepRecipe) -> TrainStep:
+    """Return a new step of the kind that the recipe needs."""
+    ranks = recipe.ranks
+    if ranks is None or (ranks.alone and ranks.shares.whole):
+        return (BatchMeansStep if recipe.batch_means else TrainStep)(recipe)
+    return ShardedStep(recipe)
 
 
 def of_optimizer(name: str) -> bool:

@@ -9,7 +9,9 @@ it once and replay it. So is the pass of a batch in an evaluation.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,12 +28,65 @@ from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.training.loss_of_outputs import outputs_until_loss, take_loss
 from gpunn.training.loss_scale import loss_scale
+from gpunn.training.ranks import Ranks
 from gpunn.training.scheduled import ScheduledSettings, scheduled_settings
-from gpunn.training.statistics import Statistics
+from gpunn.training.statistics import Statistics, has_metric_weight
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["BatchPass", "TrainStep"]
+__all__ = ["BatchPass", "PassRecipe", "StepRecipe", "TrainStep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassRecipe:
+    """What a `BatchPass` is made from.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows that go through the network at a time.
+    accumulation : int
+        Number of such passes whose gradients make up one update.
+    own_metric_weights : bool
+        Whether the rows come with weights for the metrics that are not those of the loss.
+    members : int
+        How many rows a row stands for: one for each member, if these have rows of their own.
+    """
+
+    model: Sequential
+    loss: Loss
+    metrics: list[Metric]
+    batch_size: int
+    accumulation: int = 1
+    own_metric_weights: bool = False
+    members: int = 1
+
+    @property
+    def rows_per_update(self) -> int:
+        """Rows whose weights are averaged over at a time."""
+        return self.batch_size * self.accumulation
+
+    def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Return whether sums of an epoch are those of metrics with weights of their own."""
+        return has_metric_weight(state, self.metrics, self.model.output_shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecipe(PassRecipe):
+    """What a `TrainStep` is made from.
+
+    Attributes
+    ----------
+    synchronized : bool
+        Whether batch normalization takes the rows of all ranks together.
+    batch_means : bool
+        Whether an epoch's loss is that of `BatchMeansStep`, which one process can do.
+    """
+
+    optimizer: Optimizer
+    ranks: Ranks | None = None
+    synchronized: bool = True
+    batch_means: bool = False
 
 
 class BatchPass:
@@ -43,36 +98,26 @@ class BatchPass:
         Loss and metrics so far.
     data : DeviceRows or None
         The rows that batches are taken from.
-    rows_per_update : int
-        Rows whose weights are averaged over at a time.
     recording_seconds : float
         How long passes were recorded so far, compilation included.
     """
 
-    def __init__(
-        self,
-        model: Sequential,
-        loss: Loss,
-        metrics: Sequence[Metric],
-        batch_size: int,
-        *,
-        training: bool,
-        accumulation: int = 1,
-        own_metric_weights: bool = False,
-        members: int = 1,
-    ) -> None:
-        self.model, self.loss, self.metrics = model, loss, list(metrics)
-        self.batch_size, self.members = batch_size, members
-        self.rows_per_update = batch_size * accumulation
+    training: ClassVar[bool] = False
+
+    def __init__(self, recipe: PassRecipe) -> None:
+        self.recipe = recipe
+        model, loss, metrics = recipe.model, recipe.loss, recipe.metrics
+        self.model, self.loss, self.metrics = model, loss, metrics
+        self.batch_size, self.members = recipe.batch_size, recipe.members
+        self.rows_per_update = recipe.rows_per_update
         self.ops = model.backend
-        self.workspace = Workspace(self.ops, model.dtype, self.most_rows(), training=training)
-        self.workspace.members_apart = members > 1
-        self.own_metric_weights = own_metric_weights
+        self.workspace = Workspace(self.ops, model.dtype, self.most_rows(), training=self.training)
+        self.workspace.members_apart = self.members > 1
         self.statistics = self.make_statistics()
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
         self._start = self.ops.zeros((1,), "int64")
-        equal = np.full(self.rows_per_update * members, 1 / members)
+        equal = np.full(self.rows_per_update * self.members, 1 / self.members)
         self._equal_weights = self.ops.from_host(equal, model.dtype)
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[object, ...], Array] = {}
@@ -86,11 +131,16 @@ class BatchPass:
         """Return how many rows a pass has at most."""
         return self.batch_size
 
-    def make_statistics(self) -> Statistics:
+    def make_statistics(self, **options: Any) -> Statistics:
         """Return what takes loss and metrics."""
-        outputs = self.model.output_shape[0]
-        given = self.metrics, outputs, self.own_metric_weights
-        return Statistics(self.ops, self.model.dtype, *given)
+        return Statistics(
+            self.ops,
+            self.model.dtype,
+            self.metrics,
+            outputs=self.model.output_shape[0],
+            own_weights=self.recipe.own_metric_weights,
+            **options,
+        )
 
     def clock(self) -> float:
         """Return seconds that pass while anything but recording is done."""
@@ -133,19 +183,34 @@ class BatchPass:
 
         Where members have rows of their own, those are rows * members weights, divided by members.
         """
-        ops, data = self.ops, self._loaded()
-        if data.weights is None:
+        ops, data, count = self.ops, self.data, self.own_rows(rows) * self.members
+        if not self.weighted:
             if rows not in self._counts:
                 self._counts[rows] = ops.from_host(np.array([rows]), self.model.dtype)
-            return self._equal_weights[: rows * self.members], self._counts[rows]
-        most, count = self.rows_per_update * self.members, rows * self.members
+            return self._equal_weights[:count], self._counts[rows]
+        most = self.rows_per_update * self.members
         weights = self.workspace.fixed(self, "weights", (most,))[:count]
         total = self.workspace.fixed(self, "total_weight", (1,))
-        ops.gather_rows(data.weights, data.order, self._start, weights)
+        if count:
+            assert data is not None
+            ops.gather_rows(data.weights, data.order, self._start, weights)
         if self.members > 1:
             ops.rescale(weights, 1 / self.members, 0.0, weights)
-        ops.sum(weights, total)
+        self.sum_weights(weights, total)
         return weights, total
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count by their weights, and not all as one."""
+        return self._loaded().weights is not None
+
+    def own_rows(self, rows: int) -> int:
+        """Return how many rows of an update of `rows` rows are loaded for this pass."""
+        return rows
+
+    def sum_weights(self, weights: Array, total: Array) -> None:
+        """Set the sum of the weights of the rows of all ranks."""
+        self.ops.sum(weights, total)
 
     def _loaded(self) -> DeviceRows:
         if self.data is None:
@@ -209,18 +274,6 @@ class BatchPass:
 class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
-    Parameters
-    ----------
-    model, loss, optimizer, metrics
-    batch_size : int
-        Rows that go through the network at a time.
-    accumulation : int
-        Number of such passes whose gradients make up one update.
-    own_metric_weights : bool
-        Whether the rows come with weights for the metrics that are not those of the loss.
-    members : int
-        How many rows a row stands for: one for each member, if these have rows of their own.
-
     Attributes
     ----------
     slots : mapping of str to array
@@ -233,64 +286,37 @@ class TrainStep(BatchPass):
         That of the last update, as the optimizer was given it.
     """
 
-    def __init__(
-        self,
-        model: Sequential,
-        loss: Loss,
-        optimizer: Optimizer,
-        metrics: Sequence[Metric],
-        batch_size: int,
-        accumulation: int = 1,
-        own_metric_weights: bool = False,
-        members: int = 1,
-    ) -> None:
-        self.optimizer = optimizer
-        super().__init__(
-            *(model, loss, metrics, batch_size),
-            training=True,
-            accumulation=accumulation,
-            own_metric_weights=own_metric_weights,
-            members=members,
-        )
-        parameters, ops = model.parameters, self.ops
-        size = parameters.values.shape[0]
+    training = True
+
+    def __init__(self, recipe: StepRecipe) -> None:
+        self.optimizer = optimizer = recipe.optimizer
+        super().__init__(recipe)
+        model, ops = self.model, self.ops
+        parameters = model.parameters
         length = self.slot_length()
         self.slots = {name: ops.zeros((length,), model.dtype) for name in optimizer.slots}
         self.updates = ops.zeros((1,), "int64")
         others = parameters.running, *self.slots.values()
         self._state = [parameters.values, *(array for array in others if array.shape[0])]
         self.loss_scale = loss_scale(ops, model.dtype)
-        self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
+        self._accumulated = None
+        if recipe.accumulation > 1:
+            self._accumulated = ops.zeros(parameters.values.shape, model.dtype)
         self.gradients = parameters.gradients if self._accumulated is None else self._accumulated
         self._segments = parameters.segments(optimizer.decay_all)
         self._decayed = parameters.decayed_by(optimizer.decay_all)
         self.scheduled = ScheduledSettings(
-            ops, model.dtype, scheduled_settings(model.layers, loss, optimizer)
+            ops, model.dtype, scheduled_settings(model.layers, self.loss, optimizer)
         )
         self.workspace.settings = self.scheduled.now
-        self._rate = ops.zeros((1,), model.dtype)
-        self._rates = ops.zeros((0,), model.dtype)
-        self._position = ops.zeros((1,), "int64")
 
     def _more_parts(self) -> list[object]:
         return [self.optimizer]
 
-    def load_rates(self, learning_rates: np.ndarray, settings: np.ndarray | None = None) -> None:
-        """Take the learning rate of each update on the rows just loaded.
-
-        Parameters
-        ----------
-        learning_rates : array, shape (updates,)
-        settings : array, shape (updates, settings), or None
-            Of what else schedules move, if they move anything (`ScheduledSettings.over_epoch`).
-        """
-        if settings is not None and self.scheduled.load(settings):
+    def load_settings(self, values: np.ndarray) -> None:
+        """Take what schedules give in each update from here on (`ScheduledSettings.over_epoch`)."""
+        if self.scheduled.load(values):
             self._recordings.clear()
-        if self._rates.shape[0] < len(learning_rates):
-            self._rates = self.ops.zeros((len(learning_rates),), self.model.dtype)
-            self._recordings.clear()
-        self.ops.copy_from_host(learning_rates, self._rates[: len(learning_rates)])
-        self.ops.fill(self._position, 0)
 
     def update(self, rows: int, times: int = 1) -> None:
         """Do so many updates, each from the next `rows` rows, at most `rows_per_update`."""
@@ -299,10 +325,6 @@ class TrainStep(BatchPass):
     def slot_length(self) -> int:
         """Return how many parameters the optimizer's state is of."""
         return int(self.model.parameters.values.shape[0])
-
-    def own_rows(self, rows: int) -> int:
-        """Return how many rows of an update of `rows` rows are loaded for this step."""
-        return rows
 
     def own_positions(self, rows: int) -> np.ndarray | None:
         """Return which of the rows that are left of an epoch are for this step; None is all."""
@@ -329,7 +351,7 @@ class TrainStep(BatchPass):
         """Raise a DistributedError if the last `collect` found that ranks have drifted apart."""
 
     def _update(self, rows: int) -> None:
-        self.look_up_settings()
+        self.scheduled.look_up()
         weights, total = self.next_weights(rows)
         gradients = self._gradients(rows, weights, self.loss_scale.normalizer(total))
         self._apply(gradients, total)
@@ -348,16 +370,24 @@ class TrainStep(BatchPass):
             )
         if self.optimizer.max_norm is not None:
             ops.clip(gradients, self.optimizer.max_norm)
-        counters = UpdateCounters(
-            *(self._rates, self._position, self._rate, self.updates, total),
-            *(statistics.loss_sum, statistics.weight_sum, statistics.finite_steps),
-        )
         trained = Trained(parameters.values, gradients, self.slots, self._segments)
-        self.loss_scale.update(counters, self.scheduled.present(self.optimizer), trained)
+        self.loss_scale.update(
+            self._counters(total), self.scheduled.present(self.optimizer), trained
+        )
 
-    def look_up_settings(self) -> None:
-        """Set what schedules move to its values in the next update."""
-        self.scheduled.look_up(self._position)
+    def _counters(self, total: Array) -> UpdateCounters:
+        """Return what is looked up and counted with an update on rows of this total weight."""
+        scheduled, statistics = self.scheduled, self.statistics
+        return UpdateCounters(
+            rates=scheduled.rates,
+            position=scheduled.position,
+            rate=scheduled.rate,
+            updates=self.updates,
+            weight=total,
+            loss_sum=statistics.loss_sum,
+            weight_sum=statistics.weight_sum,
+            finite_steps=statistics.finite_steps,
+        )
 
     def _present_loss(self) -> Loss:
         return self.scheduled.present(self.loss)

@@ -416,7 +416,9 @@ class Trainer:
             training, validation = Sources(
                 builder, lambda: self.epoch, prefetch
             ).training_and_validation(
-                *(X, y, validation_data),
+                X,
+                y,
+                validation_data,
                 validation_split=validation_split,
                 sample_weight=sample_weight,
                 class_weight=class_weight,
@@ -429,8 +431,15 @@ class Trainer:
                 },
             )
             options = FitOptions(
-                *(epochs, batch_size, shuffle, callbacks, progress, resume_from),
-                *(drop_last, shuffle_members, augment),
+                epochs=epochs,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                callbacks=callbacks,
+                progress=progress,
+                resume_from=resume_from,
+                drop_last=drop_last,
+                shuffle_members=shuffle_members,
+                augment=augment,
             )
             return TrainingLoop(self, training, validation, options).run()
 
@@ -438,10 +447,7 @@ class Trainer:
     def every_metric(self) -> list[Metric]:
         """The metrics of evaluations: `metrics` and `validation_metrics`."""
         names = self.metric_names
-        return [
-            *self.metrics,
-            *(each for each in self.validation_metrics if each.name not in names),
-        ]
+        return self.metrics + [each for each in self.validation_metrics if each.name not in names]
 
     @property
     def metric_names(self) -> list[str]:

@@ -10,7 +10,8 @@ from gpunn.optimizers import SGD
 from gpunn.training.dataset import DatasetBuilder
 from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
 from gpunn.training.feed import Feed
-from gpunn.training.state import StepRecipe
+from gpunn.training.state import new_step
+from gpunn.training.step import StepRecipe
 
 
 class Lonely(Communicator):
@@ -40,14 +41,24 @@ def gradient(communicator):
     this = trainer(communicator, "float64", layers, lambda: SGD(1.0))
     this.ranks.agreement.watchdog.stop()
     model = this.model
-    recipe = StepRecipe(model, this.loss, this.optimizer, [], 100, ranks=this.ranks)
+    recipe = StepRecipe(
+        model=model,
+        loss=this.loss,
+        optimizer=this.optimizer,
+        metrics=[],
+        batch_size=100,
+        ranks=this.ranks,
+    )
     builder = DatasetBuilder(model, this.loss, [])
     rows = builder.subset(builder.check(X[:100], Y[:100], WEIGHTS[:100]))
-    step = recipe.step()
+    step = new_step(recipe)
     order = np.random.default_rng(1).permutation(100)
-    feed = Feed(step, rows, order, np.ones(1), np.zeros((1, 0)))
+    feed = Feed(step, rows, order, np.ones((1, 1)))
     start = model.backend.to_host(model.parameters.values).copy()
-    loaded, _ = feed.load(EpochCursor(EpochPlan(100, 100, 100, True, ["loss"])), 1)
+    plan = EpochPlan(
+        rows=100, batch_size=100, rows_per_update=100, shuffle=True, metric_names=["loss"]
+    )
+    loaded, _ = feed.load(EpochCursor(plan), 1)
     step.update(loaded)
     if communicator is None:
         return start - model.backend.to_host(model.parameters.values)

@@ -27,7 +27,7 @@ from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
 from gpunn.training import step_batching
 from gpunn.training.callbacks import Callback
-from gpunn.training.step import TrainStep
+from gpunn.training.step import StepRecipe, TrainStep
 
 ROWS, FEATURES, CLASSES = 50, 6, 3
 _random = np.random.default_rng(0)
@@ -328,11 +328,18 @@ def test_a_steady_epoch_is_replayed(name, shapes, emulator):
 def steady_step(backend, build=plain, metrics=("accuracy",), **options):
     model = gpunn.Sequential(build(), (FEATURES,), backend=backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics)
-    step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, 8)
+    recipe = StepRecipe(
+        model=model,
+        loss=trainer.loss,
+        optimizer=trainer.optimizer,
+        metrics=trainer.metrics,
+        batch_size=8,
+    )
+    step = TrainStep(recipe)
     source = batches.Dataset(backend, INPUTS, LABELS, None, ("float32", "float32"))
     (chunk,) = source.chunks(None, 8)
     step.load(chunk)
-    step.load_rates(np.full(6, 1e-3))
+    step.load_settings(np.full((6, 1), 1e-3))
     return step
 
 
@@ -357,7 +364,7 @@ def test_a_longer_table_of_learning_rates_is_recorded_anew():
         step = steady_step(CupyBackend(0, graph=graph_or_not))
         for rates in (np.full(4, 1e-3), np.linspace(1, 2, 9)):
             step.load(step.data)
-            step.load_rates(rates)
+            step.load_settings(rates[:, None])
             for _ in range(4):
                 step.update(8)
         results.append(step.model.parameters.to_host())

@@ -10,7 +10,7 @@ from gpunn import layers, optimizers
 from gpunn.backends.cupy import CupyBackend
 from gpunn.data import batches
 from gpunn.training.loss_scale import DynamicLossScale
-from gpunn.training.step import TrainStep
+from gpunn.training.step import StepRecipe, TrainStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:y. the targets of output:gpunn.errors.GpunnWarning")
 
@@ -99,12 +99,19 @@ def test_replayed_training_has_the_same_bits(optimizer, accumulation, monkeypatc
 
 def ready_step(backend, copies=1):
     this = trainer(backend)
-    step = TrainStep(this.model, this.loss, this.optimizer, this.metrics, 8)
+    recipe = StepRecipe(
+        model=this.model,
+        loss=this.loss,
+        optimizer=this.optimizer,
+        metrics=this.metrics,
+        batch_size=8,
+    )
+    step = TrainStep(recipe)
     X, y = (np.tile(array, (copies, 1)) for array in (INPUTS, LARGE))
     source = batches.Dataset(backend, X, y, None, ("float32", "float32"))
     (chunk,) = source.chunks(None, 8)
     step.load(chunk)
-    step.load_rates(np.full(6 * copies, 1e-3))
+    step.load_settings(np.full((6 * copies, 1), 1e-3))
     return step
 
 

@@ -15,7 +15,7 @@ from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError
 from gpunn.layers import Chain, Dense, Dropout, Layer, operations_only
 from gpunn.layers.base import family
-from gpunn.training.step import TrainStep
+from gpunn.training.step import StepRecipe, TrainStep
 
 
 class Transposed(Layer):
@@ -286,7 +286,10 @@ def tape_of(layers):
     backend, tapes = CompiledBackend(1), []
     backend.lower = lambda tape: tapes.append(tape) or (lambda times: None)
     model = gpunn.Sequential(layers, 6, backend)
-    step = TrainStep(model, gpunn.losses.SoftmaxCrossEntropy(), gpunn.optimizers.Adam(), [], 8)
+    loss, optimizer = gpunn.losses.SoftmaxCrossEntropy(), gpunn.optimizers.Adam()
+    step = TrainStep(
+        StepRecipe(model=model, loss=loss, optimizer=optimizer, metrics=[], batch_size=8)
+    )
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
     step.update(8)

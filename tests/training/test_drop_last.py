@@ -94,7 +94,14 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, shuffle):
 
 
 def test_places_in_an_epoch():
-    plan = EpochPlan(43, 8, 8, True, ["loss"], drop_last=True)
+    plan = EpochPlan(
+        rows=43,
+        batch_size=8,
+        rows_per_update=8,
+        shuffle=True,
+        metric_names=["loss"],
+        drop_last=True,
+    )
     assert (plan.updates, plan.visited) == (5, 40)
     cursor = EpochCursor(plan, done=4)
     np.testing.assert_array_equal(cursor.remaining(None), np.arange(32, 40))

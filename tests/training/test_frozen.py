@@ -15,7 +15,7 @@ from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError, SettingError
 from gpunn.layers import BatchNorm, Chain, Dense, Dropout, LayerNorm
 from gpunn.optimizers import SGD, Adam, AdamW
-from gpunn.training.step import TrainStep
+from gpunn.training.step import StepRecipe, TrainStep
 
 ROWS = 48
 RANDOM = np.random.default_rng(0)
@@ -119,7 +119,10 @@ def test_there_is_no_gradient_and_no_state_for_it():
 
 
 def tape(model, rows=8):
-    step = TrainStep(model, gpunn.losses.SoftmaxCrossEntropy(), Adam(), [], rows)
+    loss = gpunn.losses.SoftmaxCrossEntropy()
+    step = TrainStep(
+        StepRecipe(model=model, loss=loss, optimizer=Adam(), metrics=[], batch_size=rows)
+    )
     order = np.arange(rows)
     step.load(DeviceRows(X[:rows], Y[:rows], None, order, rows))
     asked_for = record(lambda: step._update(rows), model.backend)

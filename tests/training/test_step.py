@@ -18,7 +18,7 @@ from gpunn.backends.numpy.compiled.library import library
 from gpunn.configurable import known
 from gpunn.data.batches import Dataset
 from gpunn.training.progress import NoBar
-from gpunn.training.step import BatchPass, TrainStep
+from gpunn.training.step import BatchPass, PassRecipe, StepRecipe, TrainStep
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +67,17 @@ def step_and_rates(
     y = labels if targets == "labels" else np.eye(CLASSES, dtype=np.float32)[labels]
     weights = random.random(rows) if weighted else None
     source = Dataset(model.backend, X, y, weights, (model.input_dtype(X.dtype), "float32"))
-    step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, BATCH, accumulation)
+    recipe = StepRecipe(
+        model=model,
+        loss=trainer.loss,
+        optimizer=trainer.optimizer,
+        metrics=trainer.metrics,
+        batch_size=BATCH,
+        accumulation=accumulation,
+    )
+    step = TrainStep(recipe)
     (chunk,) = source.chunks(random.permutation(rows), step.rows_per_update)
-    return step, chunk, np.full(2 * STEPS, 1e-4)
+    return step, chunk, np.full((2 * STEPS, 1), 1e-4)
 
 
 def growth(step, chunk, rates):
@@ -84,13 +92,13 @@ def growth(step, chunk, rates):
         for rows in (step.rows_per_update, step.rows_per_update, step.rows_per_update, 10):
             step.update(rows)
 
-    step.load_rates(rates)
+    step.load_settings(rates)
     for _ in range(2):
         epoch()
     grown = []
     for _ in range(3):
         tracemalloc.start()
-        step.load_rates(rates)
+        step.load_settings(rates)
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         for _ in range(STEPS // 4):
@@ -191,22 +199,25 @@ def test_this_test_can_fail():
 def test_positions_and_counters_are_on_the_device(backend):
     model = gpunn.Sequential([layers.Dense(1, bias=False)], 1, backend, dtype="float64")
     model.parameters["dense_1.weights"] = np.zeros((1, 1))
-    step = TrainStep(model, losses.MeanSquaredError("sum"), optimizers.SGD(), [], 2)
+    loss, optimizer = losses.MeanSquaredError("sum"), optimizers.SGD()
+    step = TrainStep(
+        StepRecipe(model=model, loss=loss, optimizer=optimizer, metrics=[], batch_size=2)
+    )
     X, y = np.ones((5, 1)), np.arange(5.0)[:, None]
     source = Dataset(backend, X, y, None, ("float64", "float64"))
     (chunk,) = source.chunks(np.array([4, 3, 2, 1, 0]), 2)
     step.load(chunk)
-    step.load_rates(np.array([0.5, 0.25, 0.125]))
-    w, loss = 0.0, 0.0
+    step.load_settings(np.array([[0.5], [0.25], [0.125]]))
+    w, expected = 0.0, 0.0
     for rate, targets in ((0.5, [4, 3]), (0.25, [2, 1]), (0.125, [0])):
         step.update(len(targets))
-        loss += sum((w - t) ** 2 for t in targets)
+        expected += sum((w - t) ** 2 for t in targets)
         w -= rate * 2 * np.mean([w - t for t in targets])
     assert backend.to_host(model.parameters["dense_1.weights"]) == pytest.approx(w)
     assert backend.to_host(step.updates) == [3]
     assert backend.to_host(step.workspace.passes) == [3]
     assert step.statistics.collect() == 3
-    assert step.statistics.result() == {"loss": pytest.approx(loss / 5)}
+    assert step.statistics.result() == {"loss": pytest.approx(expected / 5)}
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -219,12 +230,20 @@ def test_the_penalty_is_part_of_the_loss(backend, everything, accumulation):
     model.parameters["dense_1.biases"] = np.array([0.5])
     optimizer = optimizers.SGD(0.1, l2_penalty=3.0, decay_all=everything)
     loss = losses.MeanSquaredError("half_sum")
-    step = TrainStep(model, loss, optimizer, [], 4 // accumulation, accumulation)
+    recipe = StepRecipe(
+        model=model,
+        loss=loss,
+        optimizer=optimizer,
+        metrics=[],
+        batch_size=4 // accumulation,
+        accumulation=accumulation,
+    )
+    step = TrainStep(recipe)
     random = np.random.default_rng(0)
     X, y, w = random.normal(size=(4, 2)), random.normal(size=(4, 1)), np.array([1.0, 2, 0, 0.5])
     (chunk,) = Dataset(backend, X, y, w, ("float64", "float64")).chunks(None, 4)
     step.load(chunk)
-    step.load_rates(np.array([0.1]))
+    step.load_settings(np.array([[0.1]]))
     step.update(4)
     error = X @ [[1.0], [-2.0]] + 0.5 - y
     squares = 5.0 + 0.25 * everything
@@ -242,13 +261,14 @@ def test_rates_may_become_more():
     step, chunk, _ = step_and_rates(hidden())
     for count in (1, 4, 2):
         step.load(chunk)
-        step.load_rates(np.zeros(count))
+        step.load_settings(np.zeros((count, 1)))
         step.update(BATCH)
 
 
 def test_a_pass_needs_rows():
     model = gpunn.Sequential([layers.Dense(1)], 1, "numpy")
-    evaluation = BatchPass(model, losses.MeanSquaredError(), [], 2, training=False)
+    loss = losses.MeanSquaredError()
+    evaluation = BatchPass(PassRecipe(model=model, loss=loss, metrics=[], batch_size=2))
     with pytest.raises(RuntimeError, match="call load first"):
         evaluation.evaluate(1)
 

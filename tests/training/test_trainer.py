@@ -24,7 +24,7 @@ from gpunn.optimizers import SGD, Adam, Optimizer
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
 from gpunn.training.checkpoint import read_checkpoint
 from gpunn.training.statistics import Statistics
-from gpunn.training.step import BatchPass
+from gpunn.training.step import BatchPass, PassRecipe
 
 ROWS = 50
 
@@ -752,7 +752,9 @@ def test_an_evaluation_asks_for_few_batches_at_a_time(report_every, expected, mo
 
 def test_the_outputs_are_those_of_the_rows_loaded_last():
     this = trainer(smooth())
-    evaluation = BatchPass(this.model, this.loss, this.metrics, 5, training=False)
+    evaluation = BatchPass(
+        PassRecipe(model=this.model, loss=this.loss, metrics=this.metrics, batch_size=5)
+    )
     for rows in (slice(0, 5), slice(5, 10), slice(0, 5)):
         source = batches.Dataset(this.model.backend, X[rows], Y[rows], None, ("float64", "float64"))
         evaluation.load(next(source.chunks(None, 5)))

@@ -45,7 +45,7 @@ from gpunn.sweep import TRIALS
 from gpunn.tables import Schema, read_table
 from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
 from gpunn.training.resume import CallbackStates
-from gpunn.training.state import StepRecipe
+from gpunn.training.step import StepRecipe
 
 from . import mutate
 
@@ -520,7 +520,13 @@ def checkpoint() -> Reader:
     def read(path: Path) -> gpunn.Trainer:
         found = newest_checkpoint(path)
         restore_checkpoint(this, found)
-        recipe = StepRecipe(this.model, this.loss, this.optimizer, this.metrics, 8)
+        recipe = StepRecipe(
+            model=this.model,
+            loss=this.loss,
+            optimizer=this.optimizer,
+            metrics=this.metrics,
+            batch_size=8,
+        )
         this.device_state.prepare(recipe, this.cursor is not None)
         states = dict(found.callback_states())
         own = [(stopping.name, states.get(stopping.name, {}))]

@@ -19,7 +19,7 @@ from gpunn.data.batches import DeviceRows
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from gpunn.metrics import AUC, F1, R2, Accuracy, LogLoss, MeanAbsoluteError
 from gpunn.schedules import Cosine
-from gpunn.training.step import TrainStep
+from gpunn.training.step import StepRecipe, TrainStep
 
 
 def trained(backend, layers=(), rows=60, threads=None):
@@ -51,8 +51,10 @@ def test_of_what_is_composed_the_parts_are_recorded():
     """So kernels of a program are for the parts alone, and an update finds its place early."""
     backend = CompiledBackend()
     model = gpunn.Sequential([Dense(5, "relu"), Dense(3)], 6, backend)
-    loss = gpunn.losses.SoftmaxCrossEntropy()
-    step = TrainStep(model, loss, gpunn.optimizers.Adam(), [], 8)
+    loss, optimizer = gpunn.losses.SoftmaxCrossEntropy(), gpunn.optimizers.Adam()
+    step = TrainStep(
+        StepRecipe(model=model, loss=loss, optimizer=optimizer, metrics=[], batch_size=8)
+    )
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
     tape = expand_composites(record(lambda: step._update(8)), backend, Encoder)
