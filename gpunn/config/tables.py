@@ -256,8 +256,8 @@ class CSV(SplitDataSet):
     """Numbers from a CSV file, with one column to predict: `dataset = "csv"`.
 
     A text target makes classes; their names are saved with the model. With a cross-entropy as loss
-    numbers can name classes too, such as 1 to 7; see `gpunn.experiment.labels`. What files may look
-    like is said in `gpunn.data.load_csv`.
+    numbers can name classes too, such as 1 to 7; see `gpunn.experiment.targets`. See
+    `gpunn.data.load_csv` for what files may look like.
 
     Parameters
     ----------

@@ -14,10 +14,10 @@ from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.keys import SplitKeys, split_keys
-from gpunn.experiment.labels import is_text, label_names, positions, text_classes
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts, Rows
 from gpunn.experiment.tables import labelled_rows, load_table, read_rows
+from gpunn.experiment.targets import codes_of_numbers, is_text, positions, text_classes
 from gpunn.losses import Loss
 from gpunn.tables import Table, read_table, table_of
 
@@ -292,18 +292,15 @@ def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
 
 def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.ndarray:
     """Return the targets with each class's text as its index in `classes`."""
-    targets = np.asarray(table.y)
+    targets, place = np.asarray(table.y), f"{path}: the target {table.target_name!r}"
     if classes is None and table.classes is None:
         return targets
-    if table.classes is not None:
-        found, places = list(table.classes), targets
-    else:
-        values, places = np.unique(targets, return_inverse=True)
-        found = label_names(values)
     if classes is None:
+        assert table.classes is not None
         raise DataError(
             f"{path}: expected numbers in the target {table.target_name!r}, as in the training "
-            f"data; got text such as {found[0]!r}"
+            f"data; got text such as {table.classes[0]!r}"
         )
-    codes = positions(found, classes, f"{path}: the target {table.target_name!r}")
-    return np.asarray(codes[places])
+    if table.classes is None:
+        return codes_of_numbers(targets, classes, place)
+    return np.asarray(positions(table.classes, classes, place)[targets])

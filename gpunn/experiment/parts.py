@@ -14,7 +14,7 @@ from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.keys import SplitKeys
-from gpunn.experiment.labels import check_classes, label_names, label_values, positions
+from gpunn.experiment.targets import check_classes, codes_of_numbers, label_names, label_values
 from gpunn.losses import Loss
 from gpunn.tables import Table
 
@@ -121,7 +121,7 @@ class Parts:
         """Return the parts with each class as its number, where the targets are classes.
 
         Where the loss makes classes of a CSV file's numbers, these become the classes' positions,
-        and the classes are added to the metadata; see `gpunn.experiment.labels`.
+        and the classes are added to the metadata; see `gpunn.experiment.targets`.
 
         Parameters
         ----------
@@ -150,8 +150,7 @@ class Parts:
         check_classes(classes, loss, outputs)
 
         def numbered(name: str, part: Part) -> Part:
-            found, places = np.unique(part.source_targets, return_inverse=True)
-            y = positions(label_names(found), classes, f"{name} y: the target")[places]
+            y = codes_of_numbers(part.source_targets, classes, f"{name} y: the target")
             return Part(part.source_inputs, y)
 
         parts = {name: numbered(name, part) for name, part in self.by_name.items()}

@@ -14,13 +14,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataErro
 from gpunn.experiment.keys import split_keys
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts
-from gpunn.experiment.targets import (
-    check_target,
-    check_variation,
-    in_order,
-    learned_classes,
-    targets_of,
-)
+from gpunn.experiment.targets import TableTargets
 from gpunn.losses import Loss
 from gpunn.network import schema_of
 from gpunn.storage.models import final_model, read_model
@@ -48,8 +42,8 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
         If a file is damaged, or a target is missing or of the wrong kind.
     """
     table = read_rows(data.path, data)
-    check_target(table, data)
-    classes = in_order(learned_classes(table, data, loss), data.positive)
+    targets = TableTargets(table, data)
+    classes = targets.classes(loss)
     metadata: dict[str, Any] = reading_of(data).metadata()
     if classes is not None:
         metadata["classes"] = classes
@@ -59,9 +53,9 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
     def further(path: str | None) -> Part | None:
         return None if path is None else labelled_rows(path, data, classes, loss)
 
-    training = Part(table, targets_of(table, data, classes, loss))
+    training = Part(table, targets.encoded(classes, loss))
     if classes is None:
-        check_variation(table, data, training.source_targets)
+        targets.check_variation(training.source_targets)
     validation, test = further(data.validation_path), further(data.test_path)
     keys = split_keys(data, table, data.missing_values)
     return Parts(training, validation, test, metadata, keys)
@@ -78,7 +72,7 @@ def labelled_rows(
         As `load_table`.
     """
     table = read_rows(path, data)
-    return Part(table, targets_of(table, data, classes, loss))
+    return Part(table, TableTargets(table, data).encoded(classes, loss))
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:

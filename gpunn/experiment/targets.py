@@ -1,35 +1,34 @@
-"""The targets of a table: classes, or numbers of one column or several."""
+"""What is to be predicted: numbers, or classes by their names; of tables, CSV files and arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from gpunn.config import TableFile
 from gpunn.data.csv import LONGEST_NAME
 from gpunn.errors import ConfigError, DataError, suggest
-from gpunn.experiment.labels import as_number
-from gpunn.losses import Loss
-from gpunn.rows.cells import number_of
+from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from gpunn.rows.cells import boolean_text, number_of
 from gpunn.storage.formulas import text_of_cell
 from gpunn.tables import Table
-from gpunn.tables.cells import Markers, boolean_text, coded, numbers_of, texts_of
+from gpunn.tables.cells import Markers, coded, numbers_of, texts_of
 from gpunn.tables.findings import plural
 from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.learning import BOOLEANS, finite_numbers, kind_of
-from gpunn.tables.table import Coded
 
 __all__ = [
+    "TableTargets",
     "are_labels",
-    "check_target",
-    "check_variation",
-    "in_order",
-    "learned_classes",
-    "targets_of",
+    "check_classes",
+    "codes_of_numbers",
+    "is_text",
+    "label_names",
+    "label_values",
+    "positions",
+    "text_classes",
 ]
-
 
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
 
@@ -39,14 +38,239 @@ SEVERAL = (
 )
 
 
-def check_target(table: Table, data: TableFile) -> None:
-    """Raise a DataError unless a table has every target, with a value in every row."""
-    for name in data.targets:
+# ---------------------------------------------------------------------------- names of classes
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of classes sorted: as numbers if each of them spells one, else as text."""
+    numbers = {name: number_of(name) for name in names}
+    if None in numbers.values():
+        return sorted(numbers)
+    return sorted(numbers, key=lambda name: (numbers[name], name))
+
+
+def finder(classes: Sequence[str]) -> Callable[[str], int]:
+    """Return what finds the place of a label among classes; -1 if it is of none.
+
+    A label is a class's name, or another spelling of the same number: "1" is "1.0".
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    numbers = {number_of(name): place for name, place in reversed(places.items())}
+    numbers.pop(None, None)
+    return lambda label: places.get(label, numbers.get(number_of(label), -1))
+
+
+def positions(labels: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
+    """Return the index in `classes` of each label, or raise a DataError if it is of no class.
+
+    Messages call the labels by `place`.
+    """
+    found = list(map(finder(classes), labels))
+    if -1 in found:
+        unknown = labels[found.index(-1)]
+        raise DataError(
+            f"{place} holds {unknown!r}, which is no class of the training data; "
+            f"{suggest(unknown, classes)}"
+        )
+    return np.array(found, dtype=np.int64)
+
+
+def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
+    """Raise a ConfigError if a loss on so many outputs can't tell classes apart."""
+    if isinstance(loss, BinaryCrossEntropy) and outputs == 1 and len(classes) > 2:
+        raise ConfigError(
+            f"training.loss: {loss.name!r} tells two classes apart, but the target has "
+            f"{len(classes)}; choose 'softmax_cross_entropy' and a last layer of {len(classes)} "
+            "units"
+        )
+    codes = np.arange(len(classes)) % 2
+    if outputs == 1 and loss.class_indices(loss.check_targets(codes, outputs)) is None:
+        raise ConfigError(
+            f"training.loss: {loss.name!r} takes numbers, but the target holds classes, such as "
+            f"{classes[0]!r}; choose 'softmax_cross_entropy' or, for two classes, "
+            "'binary_cross_entropy'"
+        )
+
+
+# ------------------------------------------------------------------ of CSV files and of arrays
+
+
+def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
+    """Return the different numbers in `y`, ascending, if they name classes; None if they don't.
+
+    The loss decides: only with a cross-entropy do numbers stand for classes, and only if they are
+    not what the loss takes anyway. Softmax cross-entropy takes integers from 0 to outputs - 1, and
+    binary cross-entropy of one output numbers in [0, 1].
+
+    Raises
+    ------
+    DataError
+        If there are more of them than outputs.
+    """
+    if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
+        if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
+            return None
+        values = np.unique(y)
+        if len(values) > outputs:
+            raise DataError(
+                f"y: the target holds {len(values)} different numbers, from {values[0]} to "
+                f"{values[-1]}, but the network has {outputs} outputs, one a class. Give the last "
+                "layer as many units as there are classes; to predict the number itself, choose a "
+                "loss such as 'mean_squared_error'"
+            )
+        return values
+    if isinstance(loss, BinaryCrossEntropy) and outputs == 1 and (y.min() < 0 or y.max() > 1):
+        values = np.unique(y)
+        return values if len(values) == 2 else None
+    return None
+
+
+def label_names(values: np.ndarray) -> list[str]:
+    """Return the numbers as text: integers as such, others with their point."""
+    return [str(value) for value in values]
+
+
+def codes_of_numbers(y: np.ndarray, classes: Sequence[str], place: str) -> np.ndarray:
+    """Return the index in `classes` of each number; see `positions`."""
+    values, places = np.unique(y, return_inverse=True)
+    return np.asarray(positions(label_names(values), classes, place)[places])
+
+
+def is_text(y: np.ndarray) -> bool:
+    """Return whether an array holds text, in characters or in bytes."""
+    return y.dtype.kind in "US"
+
+
+def text_classes(y: np.ndarray, place: str) -> tuple[list[str], np.ndarray]:
+    """Return the classes that an array of text holds, and the index of each row's class (int64).
+
+    The text is of shape (rows,) or (rows, 1), or bytes in UTF-8. Spaces around it don't count.
+    Messages call it by `place`; see `in_order`.
+
+    Raises
+    ------
+    DataError
+        If the shape is another one, or a row holds something that can't be the name of a class.
+    """
+    if y.ndim != 1 and y.shape[1:] != (1,):
+        raise DataError(
+            f"{place}: expected text of shape (rows,), a class for each row; got shape {y.shape}"
+        )
+    values, codes = np.unique(np.char.strip(y.reshape(-1)), return_inverse=True)
+    names: list[str] = []
+    for code, value in enumerate(values):
+        try:
+            names.append(name_of_class(value))
+        except ValueError as error:
+            first = int((codes == code).argmax())
+            raise DataError(f"{place}, row {first} (counted from 0): {error}") from error
+    places = {name: place for place, name in enumerate(in_order(names))}
+    return list(places), np.array([places[name] for name in names], dtype=np.int64)[codes]
+
+
+def name_of_class(value: bytes | str) -> str:
+    """Return the name that a row has for its class, or raise a ValueError if it can't be one."""
+    try:
+        text = value.decode() if isinstance(value, bytes) else str(value)
+        text.encode()
+    except ValueError as error:
+        raise ValueError(f"damaged text: {error}") from error
+    if text.casefold() in ("", "nan"):
+        raise ValueError("the class is missing here; fill it in, or remove such rows")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(
+            f"names of classes have at most {LONGEST_NAME} characters; got {len(text)}"
+        )
+    return text
+
+
+# --------------------------------------------------------------------------------- of tables
+
+
+class TableTargets:
+    """The columns of a table to predict, each with a value in every row.
+
+    Raises
+    ------
+    DataError
+        If a column is not there, or lacks a value.
+    """
+
+    def __init__(self, table: Table, data: TableFile) -> None:
+        markers = Markers.of(data.missing_values)
+        self.data = data
+        self.columns = [TargetColumn(table, name, markers) for name in data.targets]
+
+    def classes(self, loss: Loss | None) -> list[str] | None:
+        """Return the classes that training rows hold, in order; None if the targets are numbers.
+
+        The loss decides: a cross-entropy is for classes, every other one for numbers. Without a
+        loss, text and booleans are classes, and so are whole numbers of at most `MOST_CLASSES`
+        different values. Several targets are numbers, or labels if all are 0 and 1; see
+        `are_labels`. Of two classes the one that is looked for is the second.
+
+        Raises
+        ------
+        ConfigError
+            If the class that is looked for is none of two.
+        DataError
+            If there is a single class, or what is there can be neither classes nor numbers.
+        """
+        classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
+        positive = self.data.positive
+        if positive is None:
+            return classes
+        if classes is None or len(classes) != 2:
+            found = "no classes" if classes is None else f"{len(classes)} classes"
+            raise ConfigError(
+                f"data.positive: is for a target of two classes; this one has {found}"
+            )
+        place = finder(classes)(boolean_text(positive) if are_booleans(classes) else positive)
+        if place < 0:
+            raise ConfigError(
+                f"data.positive: there is no class {positive!r}; {suggest(positive, classes)}"
+            )
+        return [classes[1 - place], classes[place]]
+
+    def encoded(self, classes: Sequence[str] | None, loss: Loss | None = None) -> np.ndarray:
+        """Return numbers of classes as int64, or numbers as float64.
+
+        Of shape (rows,), or (rows, targets) if a list of targets was given. The loss is for the
+        message if they are no numbers.
+
+        Raises
+        ------
+        DataError
+            If a target is no number, or none of the classes; the message says where.
+        """
+        if classes is not None:
+            return self.columns[0].codes(classes)
+        advice = CLASSES if len(self.columns) == 1 else SEVERAL
+        numbers = [column.numbers(loss, advice) for column in self.columns]
+        return numbers[0] if isinstance(self.data.target, str) else np.column_stack(numbers)
+
+    def check_variation(self, y: np.ndarray) -> None:
+        """Raise a DataError if a target that is numbers is the same in every row to learn from."""
+        for column, numbers in zip(self.columns, y.reshape(len(y), -1).T, strict=True):
+            if (numbers == numbers[0]).all():
+                raise column.unvaried(f"{numbers[0]:g}")
+
+
+class TargetColumn:
+    """A column to predict. Each different value is looked at once."""
+
+    def __init__(self, table: Table, name: str, markers: Markers) -> None:
         if name not in table:
             raise DataError(
                 f"{table.title}: there is no target {name!r}; {suggest(name, table.names)}"
             )
-        missing = absent(table, name, markers_of(data))
+        self.table, self.name, self.markers = table, name, markers
+        read = table.column(name)
+        self.read = read if isinstance(read, np.ndarray) else read.compact()
+        self.cells = coded(self.read)
+        self.kind = kind_of(self.read, markers)
+        absent = [text is None for text in texts_of(self.cells.values, markers)]
+        missing = self.cells.take(np.array(absent, dtype=bool), True)
         if missing.any():
             count = int(missing.sum())
             more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
@@ -55,216 +279,96 @@ def check_target(table: Table, data: TableFile) -> None:
                 "fill it in, or remove such rows"
             )
 
+    def classes(self, loss: Loss | None) -> list[str] | None:
+        """Return the classes, in order, or None if these are numbers; see `TableTargets`."""
+        if loss is not None and loss.output_activation not in ("softmax", "sigmoid"):
+            return None
+        title = f"{self.table.title}: the target {self.name!r}"
+        if self.kind == "datetime":
+            raise DataError(f"{title} holds dates; predict a number instead")
+        texts = self.names(self.kind == "boolean")
+        found = {text for text in texts if text is not None}
+        numbers = [number for text in found if (number := number_of(text)) is not None]
+        if loss is None and len(numbers) == len(found):
+            whole = all(number % 1 == 0 for number in numbers)
+            if not whole or len(found) > MOST_CLASSES:
+                return None
+        if loss is None and len(found) > MOST_CLASSES and 2 * len(numbers) > len(found):
+            self.refuse_text("as most rows have")
+        for value, text in enumerate(texts):
+            if text is not None and len(text) > LONGEST_NAME:
+                raise DataError(
+                    f"{self.table.place(self.name, self.cells.first_row(value))}: it is the "
+                    f"target, and names of classes have at most {LONGEST_NAME} characters; got "
+                    f"{len(text)}. Is it the right column?"
+                )
+        if len(found) < 2:
+            raise self.unvaried(", ".join(found))
+        if len(found) == self.table.rows:
+            raise DataError(
+                f"{title} has another class in every row, such as {min(found)!r:.80}; is it the "
+                "right column?"
+            )
+        return in_order(found)
 
-def check_variation(table: Table, data: TableFile, y: np.ndarray) -> None:
-    """Raise a DataError if a target that is numbers is the same in every row to learn from."""
-    columns = y.reshape(len(y), -1)
-    for name, constant in zip(data.targets, (columns == columns[0]).all(axis=0), strict=True):
-        if constant:
-            raise unvaried(table, name, f"{columns[0, data.targets.index(name)]:g}")
+    def codes(self, classes: Sequence[str]) -> np.ndarray:
+        """Return the place of each row's class; 1.0 is the class 1."""
+        find = finder(classes)
+        names = self.names(are_booleans(classes))
+        found = [-1 if name is None else find(name) for name in names]
+        codes = self.cells.take(np.array(found, dtype=np.int64), -1)
+        if (codes < 0).any():
+            row = int((codes < 0).argmax())
+            text = str(self.cells.values[self.cells.codes[row]]).strip()
+            raise DataError(
+                f"{self.table.place(self.name, row)}: {text!r:.80} is no class of the training "
+                f"data; {suggest(text, classes)}"
+            )
+        return codes
+
+    def numbers(self, loss: Loss | None, advice: str) -> np.ndarray:
+        """Return the numbers of the rows; true and false are 1 and 0."""
+        if self.kind == "boolean":
+            yes = [name == "True" for name in self.names(True)]
+            return self.cells.take(np.array(yes, dtype=np.float64), np.nan)
+        self.refuse_text("" if loss is None else f"as the loss {loss.name!r} takes", advice)
+        return finite_numbers(self.table, self.name, self.markers)
+
+    def names(self, booleans: bool) -> list[str | None]:
+        """Return the name of the class that each value stands for; None if it is a missing one."""
+        values = self.cells.values
+        values = [text_of_cell(each) if isinstance(each, str) else each for each in values]
+        texts = texts_of(values, self.markers)
+        return [boolean_text(text) if booleans and text else text for text in texts]
+
+    def refuse_text(self, why: str, advice: str = CLASSES) -> None:
+        """Raise a DataError if there is something other than numbers."""
+        _, others = numbers_of(self.read, self.markers)
+        if not others:
+            return
+        cells = self.cells
+        wrong = np.isin(cells.codes, others)
+        row, more = int(wrong.argmax()), int(wrong.sum()) - 1
+        further = f", and so {'is' if more == 1 else 'are'} {more:,} more" if more else ""
+        value = cells.values[cells.codes[row]]
+        raise DataError(
+            f"{self.table.place(self.name, row)}: the target should be a number"
+            f"{f', {why}' if why else ''}; got {value!r:.80}{further}. Correct it, or {advice}"
+        )
+
+    def unvaried(self, value: str) -> DataError:
+        """Return the error for a target that tells nothing."""
+        return DataError(
+            f"{self.table.title}: the target {self.name!r} is {value!r} in every row, so there is "
+            "nothing to learn"
+        )
+
+
+def are_booleans(classes: Sequence[str]) -> bool:
+    """Return whether these are the classes of a column of booleans."""
+    return set(classes) == set(BOOLEANS)
 
 
 def are_labels(y: np.ndarray) -> np.ndarray:
     """Return which of several targets, shape (rows, targets), are labels: 0 or 1 in every row."""
     return np.asarray(((y == 0) | (y == 1)).all(axis=0))
-
-
-def unvaried(table: Table, name: str, value: str) -> DataError:
-    """Return the error for a target that tells nothing."""
-    return DataError(
-        f"{table.title}: the target {name!r} is {value!r} in every row, so there is nothing to "
-        "learn"
-    )
-
-
-def learned_classes(table: Table, data: TableFile, loss: Loss | None) -> list[str] | None:
-    """Return the classes that the target holds, in order; None if it is numbers.
-
-    The loss decides: a cross-entropy is for classes, every other one for numbers. Without a loss,
-    text and booleans are classes, and so are whole numbers of at most `MOST_CLASSES` different
-    values. Several targets are numbers, or labels if all are 0 and 1; see `are_labels`.
-
-    Parameters
-    ----------
-    table : Table
-        The training rows, checked by `check_target`.
-    data : TableFile
-    loss : Loss or None
-
-    Raises
-    ------
-    DataError
-        If there is a single class, or what is there can be neither classes nor numbers.
-    """
-    if len(data.targets) > 1:
-        return None
-    (name,), markers = data.targets, markers_of(data)
-    if loss is not None and loss.output_activation not in ("softmax", "sigmoid"):
-        return None
-    if kind_of(table.column(name), markers) == "datetime":
-        raise DataError(f"{table.title}: the target {name!r} holds dates; predict a number instead")
-    cells = coded(table.column(name)).compact()
-    texts = class_texts(cells, markers, kind_of(cells, markers) == "boolean")
-    found = {text for text in texts if text is not None}
-    numbers = [number for text in found if (number := number_of(text)) is not None]
-    if loss is None and len(numbers) == len(found):
-        whole = all(number % 1 == 0 for number in numbers)
-        if not whole or len(found) > MOST_CLASSES:
-            return None
-    if loss is None and len(found) > MOST_CLASSES and 2 * len(numbers) > len(found):
-        refuse_text(table, name, markers, "as most rows have")
-    for value, text in enumerate(texts):
-        if text is not None and len(text) > LONGEST_NAME:
-            raise DataError(
-                f"{table.place(name, cells.first_row(value))}: it is the target, and names of "
-                f"classes have at most {LONGEST_NAME} characters; got {len(text)}. Is it the right "
-                "column?"
-            )
-    if len(found) < 2:
-        raise unvaried(table, name, ", ".join(found))
-    if len(found) == table.rows:
-        raise DataError(
-            f"{table.title}: the target {name!r} has another class in every row, such as "
-            f"{min(found)!r:.80}; is it the right column?"
-        )
-    if len(numbers) == len(found):
-        return sorted(found, key=float)
-    return sorted(found)
-
-
-def in_order(classes: list[str] | None, positive: str | None) -> list[str] | None:
-    """Return classes in the order of their numbers: the one that is looked for is the second.
-
-    Raises
-    ------
-    ConfigError
-        If it is none of two classes.
-    """
-    if positive is None:
-        return classes
-    if classes is None or len(classes) != 2:
-        found = "no classes" if classes is None else f"{len(classes)} classes"
-        raise ConfigError(f"data.positive: is for a target of two classes; this one has {found}")
-    booleans = set(classes) == set(BOOLEANS)
-    place = _Known.of(classes).find(boolean_text(positive) if booleans else positive)
-    if place < 0:
-        raise ConfigError(
-            f"data.positive: there is no class {positive!r}; {suggest(positive, classes)}"
-        )
-    return [classes[1 - place], classes[place]]
-
-
-def targets_of(
-    table: Table, data: TableFile, classes: Sequence[str] | None, loss: Loss | None = None
-) -> np.ndarray:
-    """Return the targets of rows: numbers of classes, or numbers.
-
-    Parameters
-    ----------
-    table : Table
-    data : TableFile
-    classes : sequence of str or None
-        As `learned_classes` found them in the training rows.
-    loss : Loss or None
-        What takes the targets, for the message if they are no numbers.
-
-    Returns
-    -------
-    ndarray of int64 or float64, shape (rows,), or (rows, targets) if a list of them was given
-
-    Raises
-    ------
-    DataError
-        If a target is missing, no number, or none of the classes; the message says where.
-    """
-    check_target(table, data)
-    markers = markers_of(data)
-    if classes is not None:
-        return class_codes(table, data.targets[0], classes, markers)
-    advice = CLASSES if len(data.targets) == 1 else SEVERAL
-    columns = [numbers_in(table, name, markers, loss, advice) for name in data.targets]
-    return columns[0] if isinstance(data.target, str) else np.column_stack(columns)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """Classes by name, and by the numbers that the names spell."""
-
-    names: dict[str, int]
-    numbers: dict[float | None, int]
-
-    @classmethod
-    def of(cls, classes: Sequence[str]) -> _Known:
-        names = {text: place for place, text in enumerate(classes)}
-        numbers = {as_number(text): place for text, place in reversed(names.items())}
-        numbers.pop(None, None)
-        return cls(names, numbers)
-
-    def find(self, text: str) -> int:
-        return self.names.get(text, self.numbers.get(as_number(text), -1))
-
-
-def class_codes(table: Table, name: str, classes: Sequence[str], markers: Markers) -> np.ndarray:
-    """Return the place of each row's class; 1.0 is the class 1."""
-    known = _Known.of(classes)
-    cells = coded(table.column(name))
-    texts = class_texts(cells, markers, set(classes) == set(BOOLEANS))
-    found = [-1 if text is None else known.find(text) for text in texts]
-    codes = cells.take(np.array(found, dtype=np.int64), -1)
-    if (codes < 0).any():
-        row = int((codes < 0).argmax())
-        text = str(cells.values[cells.codes[row]]).strip()
-        raise DataError(
-            f"{table.place(name, row)}: {text!r:.80} is no class of the training data; "
-            f"{suggest(text, classes)}"
-        )
-    return codes
-
-
-def numbers_in(
-    table: Table, name: str, markers: Markers, loss: Loss | None, advice: str
-) -> np.ndarray:
-    """Return the numbers of a target; true and false are 1 and 0."""
-    if kind_of(table.column(name), markers) == "boolean":
-        cells = coded(table.column(name))
-        yes = [boolean_text(text or "") == "True" for text in texts_of(cells.values, markers)]
-        return cells.take(np.array(yes, dtype=np.float64), np.nan)
-    why = "" if loss is None else f"as the loss {loss.name!r} takes"
-    refuse_text(table, name, markers, why, advice)
-    return finite_numbers(table, name, markers)
-
-
-def refuse_text(table: Table, name: str, markers: Markers, why: str, advice: str = CLASSES) -> None:
-    """Raise a DataError if a target that should be numbers has something else."""
-    cells = table.column(name)
-    _, others = numbers_of(cells, markers)
-    if not others:
-        return
-    cells = coded(cells)
-    wrong = np.isin(cells.codes, others)
-    row, more = int(wrong.argmax()), int(wrong.sum()) - 1
-    further = f", and so {'is' if more == 1 else 'are'} {more:,} more" if more else ""
-    value = cells.values[cells.codes[row]]
-    raise DataError(
-        f"{table.place(name, row)}: the target should be a number{f', {why}' if why else ''}; got "
-        f"{value!r:.80}{further}. Correct it, or {advice}"
-    )
-
-
-def class_texts(cells: Coded, markers: Markers, are_booleans: bool) -> list[str | None]:
-    """Return the name of the class that each value stands for; None if it is a missing one."""
-    values = [text_of_cell(each) if isinstance(each, str) else each for each in cells.values]
-    texts = texts_of(values, markers)
-    return [boolean_text(text) if are_booleans and text else text for text in texts]
-
-
-def absent(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return which rows of a column have no value."""
-    cells = coded(table.column(name))
-    texts = texts_of(cells.values, markers)
-    return cells.take(np.array([text is None for text in texts], dtype=bool), True)
-
-
-def markers_of(data: TableFile) -> Markers:
-    """Return the cells that mean a missing value."""
-    return Markers.of(data.missing_values)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gpunn.errors import ConfigError, DataError
-from gpunn.experiment.labels import (
+from gpunn.experiment.targets import (
     check_classes,
     label_names,
     label_values,

@@ -5,7 +5,7 @@ import pytest
 
 from gpunn.config import TableFile
 from gpunn.errors import DataError
-from gpunn.experiment.targets import learned_classes, targets_of
+from gpunn.experiment.targets import TableTargets
 from gpunn.losses import BinaryCrossEntropy, Huber, SoftmaxCrossEntropy
 from gpunn.tables import table_of
 
@@ -32,13 +32,14 @@ def of(*targets: str) -> TableFile:
         ([0, 1, 0], Huber(), None),
         ([*range(21), 0], None, None),
         ([*range(20), 0], None, [str(number) for number in range(20)]),
+        (["7", "007", "8", "7"], CROSS_ENTROPY, ["007", "7", "8"]),
         ([*range(21), 0], CROSS_ENTROPY, [str(number) for number in range(21)]),
     ],
 )
 def test_classes(cells, loss, classes):
-    table, data = table_of({"y": cells}), of("y")
-    assert learned_classes(table, data, loss) == classes
-    codes = targets_of(table, data, classes, loss)
+    targets = TableTargets(table_of({"y": cells}), of("y"))
+    assert targets.classes(loss) == classes
+    codes = targets.encoded(classes, loss)
     if classes is None:
         np.testing.assert_array_equal(codes, cells)
     else:
@@ -47,17 +48,17 @@ def test_classes(cells, loss, classes):
 
 
 def test_classes_in_other_types():
-    table, data = table_of({"y": ["2.0", " 1", "1"]}), of("y")
-    assert targets_of(table, data, ["1", "2"]).tolist() == [1, 0, 0]
-    table = table_of({"y": ["true", "FALSE"]})
-    assert targets_of(table, data, ["False", "True"]).tolist() == [1, 0]
+    targets = TableTargets(table_of({"y": ["2.0", " 1", "1"]}), of("y"))
+    assert targets.encoded(["1", "2"]).tolist() == [1, 0, 0]
+    targets = TableTargets(table_of({"y": ["true", "FALSE"]}), of("y"))
+    assert targets.encoded(["False", "True"]).tolist() == [1, 0]
 
 
 def test_several_targets():
     table = table_of({"a": [1, 2], "b": [True, False], "c": ["1.5", "-2"]})
-    data = of("a", "b", "c")
-    assert learned_classes(table, data, None) is None
-    assert targets_of(table, data, None).tolist() == [[1, 1, 1.5], [2, 0, -2]]
+    targets = TableTargets(table, of("a", "b", "c"))
+    assert targets.classes(None) is None
+    assert targets.encoded(None).tolist() == [[1, 1, 1.5], [2, 0, -2]]
 
 
 @pytest.mark.parametrize(
@@ -76,10 +77,10 @@ def test_several_targets():
 )
 def test_what_is_no_target(cells, classes, problem):
     with pytest.raises(DataError) as error:
-        targets_of(table_of({"y": cells}), of("y"), classes)
+        TableTargets(table_of({"y": cells}), of("y")).encoded(classes)
     assert problem in str(error.value)
 
 
 def test_a_dropped_category_of_some_rows_is_no_class():
     table = table_of({"y": ["a", "b", "c", "a", "b"]}).take(np.array([0, 1, 3, 4]))
-    assert learned_classes(table, of("y"), None) == ["a", "b"]
+    assert TableTargets(table, of("y")).classes(None) == ["a", "b"]
