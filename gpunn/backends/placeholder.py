@@ -474,8 +474,11 @@ def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
     }
     cells = [changed.get(number, cell) for number, cell in enumerate(function.__closure__ or ())]
     copy = done[id(function)] = FunctionType(
-        *(function.__code__, function.__globals__, function.__name__),
-        *(actual(function.__defaults__), tuple(cells)),
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        actual(function.__defaults__),
+        tuple(cells),
     )
     copy.__kwdefaults__ = actual(function.__kwdefaults__)
     copy.__dict__.update(function.__dict__)

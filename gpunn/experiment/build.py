@@ -430,7 +430,9 @@ def _check_threshold(
         LOG.warning(
             "threshold_for: %s is for %r, the commoner class; for %r set data.positive, or "
             "--positive",
-            *(criterion, classes[1], classes[0]),
+            criterion,
+            classes[1],
+            classes[0],
         )
 
 

@@ -132,7 +132,8 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
             LOG.warning(
                 "%s: column %r is not used, as the network that this one starts from does not "
                 "know it",
-                *(table.title, name),
+                table.title,
+                name,
             )
     return schema
 

@@ -187,7 +187,11 @@ class BatchNorm(Layer):
             return
         ops.batch_norm_of(
             x,
-            *(mean, variance, values["scale"], values["shift"], self.epsilon),
+            mean,
+            variance,
+            values["scale"],
+            values["shift"],
+            self.epsilon,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
             workspace.fixed(self, "inverse_std", x.shape[1:]),
             y,

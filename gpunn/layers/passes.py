@@ -266,9 +266,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
         return network.forward(x, workspace)
     if forward_by_operations(network, workspace):
         found: list[Array] = watched(
-            *(network, "model: forward"),
-            lambda: network.forward(stand_in(x), workspace),
-            workspace,
+            network, "model: forward", lambda: network.forward(stand_in(x), workspace), workspace
         )
         return found
     result = workspace.rows(network, "result of forward", x.shape[0], network.output_shape)
@@ -291,7 +289,8 @@ def network_backward(
         network.backward(outputs, gradient, workspace)
     elif by_operations(network, "forward", "backward"):
         watched(
-            *(network, "model: backward"),
+            network,
+            "model: backward",
             lambda: network.backward(list(map(stand_in, outputs)), stand_in(gradient), workspace),
             workspace,
         )

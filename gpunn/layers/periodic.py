@@ -155,6 +155,7 @@ class PeriodicEmbedding(Layer):
     ) -> Array:
         ops, (rows, columns) = workspace.backend, x.shape
         values, gradients, f = self.values, self.gradients, self._activation
+        w, dw, db = values["weights"], gradients.get("weights"), gradients.get("biases")
         v = workspace.rows(self, "waves", rows, (columns, self._waves))
         dv = workspace.rows(self, "gradient of waves", rows, (columns, self._waves))
         z = self._linear(rows, columns, workspace)
@@ -170,19 +171,17 @@ class PeriodicEmbedding(Layer):
             waves_shape = (rows * columns, self._waves)
             z, dz = (view(each, flat_shape, workspace) for each in (z, dz))
             flat_v, flat_dv = (view(each, waves_shape, workspace) for each in (v, dv))
-            ops.dense_gradient(
-                *(flat_v, values["weights"], f, z, z, dz),
-                *(gradients.get("weights"), gradients.get("biases"), flat_dv),
-            )
+            ops.dense_gradient(flat_v, w, f, z, z, dz, dw, db, flat_dv)
         else:
-            ops.group_dense_gradient(
-                *(v, values["weights"], f, z, z, dz),
-                *(gradients.get("weights"), gradients.get("biases"), dv),
-            )
+            ops.group_dense_gradient(v, w, f, z, z, dz, dw, db, dv)
         dx = workspace.rows(self, "input gradient", rows, (columns,))
         ops.periodic_gradient(
-            *(x, values["frequencies"], values.get("phases"), dv),
-            *(gradients["frequencies"], gradients["phases"] if self._shifted else None),
+            x,
+            values["frequencies"],
+            values.get("phases"),
+            dv,
+            gradients["frequencies"],
+            gradients["phases"] if self._shifted else None,
             dx if wants_input_gradient else None,
         )
         if wants_input_gradient and self._shifted:

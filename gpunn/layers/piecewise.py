@@ -178,15 +178,13 @@ class PiecewiseLinearEmbedding(Layer):
             w, dw = values["linear_weights"][:, None, :], gradients.get("linear_weights")
             dw = None if dw is None else dw[:, None, :]
             out = view(y, shape, workspace)
-            ops.group_dense_gradient(
-                *(x[:, :, None], w, activations.Identity(), out, out, given, dw),
-                *(gradients.get("biases"), dx[:, :, None] if wants_input_gradient else None),
-            )
-        ops.group_dense_gradient(
-            *(p, values["weights"], self.f, z, a, given, gradients.get("weights")),
-            gradients.get("biases") if self.version == "A" else None,
-            dp if wants_input_gradient else None,
-        )
+            identity, db = activations.Identity(), gradients.get("biases")
+            own_dx = dx[:, :, None] if wants_input_gradient else None
+            ops.group_dense_gradient(x[:, :, None], w, identity, out, out, given, dw, db, own_dx)
+        w, dw = values["weights"], gradients.get("weights")
+        db = gradients.get("biases") if self.version == "A" else None
+        own_dp = dp if wants_input_gradient else None
+        ops.group_dense_gradient(p, w, self.f, z, a, given, dw, db, own_dp)
         if not wants_input_gradient:
             return dx
         ops.piecewise_linear_gradient(x, *self._lines, dp, through_p)

@@ -355,7 +355,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             each for each in (X_val, validation.targets, validation.weights) if each is not None
         ]
         trainer.fit(
-            *(X, training.targets),
+            X=X,
+            y=training.targets,
             validation_data=tuple(held),
             sample_weight=training.weights,
             class_weight=self._class_weight(),

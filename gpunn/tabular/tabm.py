@@ -194,7 +194,8 @@ def tabm(
     for number, units in enumerate(check_integers("hidden_layer_sizes", hidden_layer_sizes)):
         layers.append(
             MemberDense(
-                *(units, activation),
+                units,
+                activation=activation,
                 adapters=kind == "full",
                 separate=kind == "packed",
                 input_adapter=number > 0,

@@ -164,7 +164,10 @@ class TrainingLoop:
             return
         LOG.warning(
             "Training was %s after update %d, with %d of %d epochs done",
-            *(progress.stop_reason, progress.updates, progress.epoch, self.last_epoch),
+            progress.stop_reason,
+            progress.updates,
+            progress.epoch,
+            self.last_epoch,
         )
 
     # ----------------------------------------------------------------------- within an epoch

@@ -114,7 +114,9 @@ class Tracker(Callback):
             LOG.warning(
                 "%s: can't be told of the training (%s: %s); training goes on without it. The "
                 "history, and a run's history.jsonl, have every epoch",
-                *(self.name, type(error).__name__, error),
+                self.name,
+                type(error).__name__,
+                error,
             )
 
     # ------------------------------------------------------------------------- of each tracker

@@ -89,8 +89,10 @@ class CupyBackend(Backend):
         self._graph = chosen.graph
         measured = chosen.matmul_algorithms == "measured"
         self._lt_product = choose_fused_product(
-            *(chosen.fused_products or measured, chosen.matmul_precision),
-            *(self._scratch, chosen.matmul_algorithms),
+            wanted=chosen.fused_products or measured,
+            precision=chosen.matmul_precision,
+            scratch=self._scratch,
+            algorithms=chosen.matmul_algorithms,
         )
         self._fused_product = self._lt_product if chosen.fused_products else NoFusedProduct("off")
         self._product = choose_product(chosen.matmul_precision, self._scratch)

@@ -144,7 +144,8 @@ def say_once(epilogue: str, why: str) -> None:
             "without it, with the same results but for rounding. Please report this; the backend "
             "option fused_products=False, with matmul_algorithms='heuristic', does without "
             "cuBLASLt",
-            *(epilogue, why),
+            epilogue,
+            why,
         )
     else:
         logger.info("gpunn: a product with %s is not cuBLASLt's: %s", epilogue, why)

@@ -117,7 +117,8 @@ class Measured:
             logger.warning(
                 "gpunn: cuBLASLt can't do a product with the algorithm that was stored for it, and "
                 "another one is chosen, %s: %s",
-                *(DIFFERS, problem),
+                DIFFERS,
+                problem,
             )
             self._chosen.pop(problem, None)  # another thread may have been quicker
         candidates = plan.candidates(CANDIDATES)
@@ -146,7 +147,9 @@ class Measured:
         logger.warning(
             "gpunn: the algorithms of products were measured for %s; this is %s. They are measured "
             "anew, %s",
-            *(made_by, self._made_by, DIFFERS),
+            made_by,
+            self._made_by,
+            DIFFERS,
         )
 
 
