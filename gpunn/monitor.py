@@ -17,12 +17,11 @@ __all__ = [
     "TIMINGS",
     "VALIDATION",
     "Best",
+    "BestSoFar",
     "check_mode",
     "default_monitor",
     "direction",
     "directions",
-    "improved",
-    "improvement_start",
     "missing_metric",
     "monitored",
 ]
@@ -108,23 +107,6 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
     return "max" if larger else "min"
 
 
-def improvement_start(mode: str) -> float:
-    """Return the start of a search for the best value: every finite value is better."""
-    return math.inf if mode == "min" else -math.inf
-
-
-def improved(
-    mode: str, value: float, best: float, min_delta: float = 0.0, ties: str = "first"
-) -> bool:
-    """Return whether `value` is better than `best` by more than `min_delta`.
-
-    With `ties="last"` also whether it is better by exactly that much. For 0 that is whether both
-    are equal, and finite.
-    """
-    gain = best - value if mode == "min" else value - best
-    return gain > min_delta or (ties == "last" and gain == min_delta)
-
-
 def default_monitor(names: Collection[str]) -> str | None:
     """Return the metric among these by which the best epoch is found by default, or None."""
     return next((name for name in ("val_accuracy", "val_loss") if name in names), None)
@@ -142,7 +124,8 @@ class Best:
     min_delta : float
         The least change that counts as an improvement.
     ties : {"first", "last"}
-        Which of several equally good epochs is the best.
+        Which of several equally good epochs is the best. With "last", being better by exactly
+        `min_delta` counts as an improvement; if that is 0, being equal and finite.
     """
 
     monitor: str
@@ -150,18 +133,48 @@ class Best:
     min_delta: float = 0.0
     ties: str = "first"
 
+    @property
+    def start(self) -> float:
+        """The best value before there is one: every finite value is better."""
+        return math.inf if self.direction == "min" else -math.inf
+
     def improved(self, value: float, best: float) -> bool:
         """Return whether an epoch with this value is the best, after one with `best`."""
-        return improved(self.direction, value, best, self.min_delta, self.ties)
+        gain = best - value if self.direction == "min" else value - best
+        return gain > self.min_delta or (self.ties == "last" and gain == self.min_delta)
 
     def find(self, rows: Iterable[Row]) -> Row | None:
         """Return the best row; None if none has a finite value."""
-        best, found = improvement_start(self.direction), None
+        search, found = BestSoFar(), None
         for row in rows:
             value = row.get(self.monitor)
-            if value is not None and self.improved(value, best):
-                best, found = value, row
+            if value is not None and search.improves(self, value):
+                found = row
         return found
+
+
+@dataclass
+class BestSoFar:
+    """Counts the epochs that have passed without a better one.
+
+    Attributes
+    ----------
+    value : float or None
+        Of the best epoch, once there is one.
+    waited : int
+        Epochs since then.
+    """
+
+    value: float | None = None
+    waited: int = 0
+
+    def improves(self, rule: Best, value: float) -> bool:
+        """Take note of an epoch, and return whether it is the best so far."""
+        if rule.improved(value, rule.start if self.value is None else self.value):
+            self.value, self.waited = value, 0
+            return True
+        self.waited += 1
+        return False
 
 
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:

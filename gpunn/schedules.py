@@ -20,14 +20,7 @@ import numpy as np
 
 from gpunn.configurable import Configurable, check_number, missing_class, resolve
 from gpunn.errors import ArgumentError
-from gpunn.monitor import (
-    check_mode,
-    direction,
-    directions,
-    improved,
-    improvement_start,
-    monitored,
-)
+from gpunn.monitor import Best, BestSoFar, check_mode, direction, directions, monitored
 
 __all__ = [
     "Constant",
@@ -636,8 +629,7 @@ class ReduceOnPlateau(Schedule):
         self._current = self.rate
         check_mode(self.mode)
         self._direction: str | None = None
-        self._best: float | None = None
-        self._waited = 0
+        self._best = BestSoFar()
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self._current)
@@ -650,25 +642,21 @@ class ReduceOnPlateau(Schedule):
         value = monitored(logs, self.monitor)
         if self._direction is None:  # outside of a trainer, which calls `check` first
             self._direction = direction(self.mode, self.monitor, directions(()))
-        best = improvement_start(self._direction) if self._best is None else self._best
-        if improved(self._direction, value, best, self.min_delta):
-            self._best, self._waited = value, 0
-            return
-        self._waited += 1
-        if self._waited >= self.patience:
+        rule = Best(self.monitor, self._direction, self.min_delta)
+        if not self._best.improves(rule, value) and self._best.waited >= self.patience:
             self._current = max(self._current * self.factor, self.min_rate)
-            self._waited = 0
+            self._best.waited = 0
 
     def state(self) -> dict[str, float]:
-        best = math.inf if self._best is None else self._best
-        return {"current": self._current, "best": best, "waited": self._waited}
+        best = math.inf if self._best.value is None else self._best.value
+        return {"current": self._current, "best": best, "waited": self._best.waited}
 
     def restore(self, state: Mapping[str, float]) -> None:
         current, waited = float(state["current"]), int(state["waited"])
         if not 0 <= current < math.inf:
             raise ValueError(f"current: expected a finite rate >= 0; got {current}")
-        self._best = state["best"] if math.isfinite(state["best"]) else None
-        self._current, self._waited = current, waited
+        best = state["best"] if math.isfinite(state["best"]) else None
+        self._current, self._best = current, BestSoFar(best, waited)
 
 
 if not TYPE_CHECKING:  # else every name would be taken for one of this module

@@ -4,14 +4,7 @@ import pytest
 
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.metrics import R2, Accuracy, MeanAbsoluteError, Metric, TopKAccuracy
-from gpunn.monitor import (
-    Best,
-    direction,
-    directions,
-    improved,
-    improvement_start,
-    monitored,
-)
+from gpunn.monitor import Best, BestSoFar, direction, directions, monitored
 
 
 class Larger(Metric):
@@ -84,13 +77,13 @@ def test_impossible_mode():
     ],
 )
 def test_improved(mode, figure, best, min_delta, expected):
-    assert improved(mode, figure, best, min_delta) is expected
+    assert Best("loss", mode, min_delta).improved(figure, best) is expected
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("figure", [-1e300, 0.0, 1e300])
 def test_every_finite_figure_improves_on_the_start(mode, figure):
-    assert improved(mode, figure, improvement_start(mode))
+    assert BestSoFar().improves(Best("loss", mode), figure)
 
 
 def test_monitored():

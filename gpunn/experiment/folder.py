@@ -30,7 +30,7 @@ from gpunn.experiment.files import (
     place_callback_files,
 )
 from gpunn.experiment.resumption import earlier_run, warn_of_changes
-from gpunn.monitor import improvement_start, monitored
+from gpunn.monitor import BestSoFar, monitored
 from gpunn.storage.checkpoint_folder import CheckpointFolder
 from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import (
@@ -137,7 +137,7 @@ class RunFolder(Callback):
         self._norms = NormLog(path / NORMS)
         self._logs = (JSONLinesLog(path / HISTORY), CSVLog(path / TABLE), self._norms)
         self._written_at, self._took, self._due = 0.0, 0.0, False
-        self._best: float | None = None
+        self._best = BestSoFar()
         self._held: CheckpointContent | None = None
         self._lock: FolderLock | None = None
         self._removal: Removal | None = None
@@ -392,13 +392,11 @@ class RunFolder(Callback):
         rule = self.experiment.best
         if rule is None:
             return False
-        best = improvement_start(rule.direction) if self._best is None else self._best
         if rule.monitor not in row:
             return False  # an epoch before a resumption with other metrics
-        value = monitored(row, rule.monitor)
-        if not rule.improved(value, best):
+        if not self._best.improves(rule, monitored(row, rule.monitor)):
             return False
-        self._best, self.best_epoch = value, int(row["epoch"])
+        self.best_epoch = int(row["epoch"])
         return True
 
     # ------------------------------------------------------------------------------ the end

@@ -15,14 +15,7 @@ from typing import Any, ClassVar
 
 from gpunn.configurable import Configurable, check_choice, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
-from gpunn.monitor import (
-    Best,
-    check_mode,
-    direction,
-    improved,
-    improvement_start,
-    monitored,
-)
+from gpunn.monitor import Best, BestSoFar, check_mode, direction, monitored
 from gpunn.storage.files import make_folder
 from gpunn.storage.numbered_files import NumberedFiles
 from gpunn.storage.reading import checked_path
@@ -216,13 +209,13 @@ class EarlyStopping(Callback):
         check_choice("ties", self.ties, ("first", "last"))
         check_mode(self.mode)
         self._direction, self.best, self.best_epoch = "", math.nan, 0
+        self._search = BestSoFar()
         self._snapshot: Any = None
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
         self._direction = monitored_direction(trainer, self.mode, self.monitor)
-        self.best = improvement_start(self._direction)
-        self.best_epoch = trainer.epoch
-        self._snapshot = None
+        self.best, self.best_epoch = self.rule.start, trainer.epoch
+        self._search, self._snapshot = BestSoFar(), None
 
     @property
     def rule(self) -> Best:
@@ -231,14 +224,14 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor)
-        if self.rule.improved(value, self.best):
+        if self._search.improves(self.rule, value):
             self.best, self.best_epoch = value, trainer.epoch
             if self.restore_best:
                 self._snapshot = trainer.snapshot()
         self._judge(trainer)
 
     def _judge(self, trainer: TrainerProtocol) -> None:
-        if trainer.epoch - self.best_epoch >= self.patience:
+        if self._search.waited >= self.patience:
             trainer.stop_reason = self._reason
 
     @property
@@ -258,6 +251,7 @@ class EarlyStopping(Callback):
         if state.get("figure") != [self.monitor, self._direction]:
             return  # there was no such callback, or it monitored another metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
+        self._search = BestSoFar(self.best, trainer.epoch - self.best_epoch)
         if self.restore_best and "values" in state:
             self._snapshot = trainer.snapshot_from_host(state)
         # `patience` may be larger now.
@@ -342,7 +336,6 @@ class ModelCheckpoint(Callback):
                 "within an epoch is only good for going on from there"
             )
         check_mode(self.mode)
-        self._direction, self._best = "", math.nan
         self._written_at, self._due = 0.0, False
         self.check_place: Callable[[Path], None] = lambda path: None
         """Raises an error if a file may not be written."""
@@ -356,13 +349,11 @@ class ModelCheckpoint(Callback):
         NumberedFiles(self.path).remove_leftovers()
         if self.monitor is None:
             return
-        self._direction = monitored_direction(trainer, self.mode, self.monitor)
-        self._best = improvement_start(self._direction)
-        if Path(self.path).exists():
-            for row in trainer.history.rows:
-                value = row.get(self.monitor, self._best)
-                if improved(self._direction, value, self._best):
-                    self._best = value
+        self._rule = Best(self.monitor, monitored_direction(trainer, self.mode, self.monitor))
+        self._best = BestSoFar()
+        for row in trainer.history.rows if Path(self.path).exists() else ():
+            if self.monitor in row:
+                self._best.improves(self._rule, row[self.monitor])
 
     def on_updates_end(self, trainer: TrainerProtocol) -> None:
         if not self._within_epochs:
@@ -376,9 +367,8 @@ class ModelCheckpoint(Callback):
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         if self.monitor is not None:
             value = monitored(logs, self.monitor)
-            if not improved(self._direction, value, self._best):
+            if not self._best.improves(self._rule, value):
                 return
-            self._best = value
         self._write(trainer)
 
     def on_interruption(self, trainer: TrainerProtocol) -> None:
