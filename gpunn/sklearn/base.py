@@ -6,6 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -17,11 +18,13 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gpunn.backends import Backend
-from gpunn.configurable import resolve_all
+from gpunn.configurable import known, resolve_all
 from gpunn.data.mapped import check_whole
 from gpunn.errors import DataError, GpunnWarning
 from gpunn.losses import Loss
 from gpunn.network import Sequential
+from gpunn.optimizers import Optimizer
+from gpunn.schedules import Schedule
 from gpunn.sklearn.convergence import Convergence
 from gpunn.sklearn.engine import Engine
 from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
@@ -41,10 +44,23 @@ from gpunn.sklearn.layout import (
 )
 from gpunn.sklearn.lbfgs import Objective, minimize
 from gpunn.sklearn.parameters import (
-    Constraint,
+    ACTIVATION,
+    BACKEND,
+    CALLBACKS,
+    FLAG,
+    INFINITY,
+    NONE,
+    RANDOM_STATE,
+    SIZES,
+    VERBOSE,
     InvalidParameterError,
+    among,
     check_parameters,
+    configurable,
     hidden_sizes,
+    integer,
+    parameter,
+    real,
 )
 from gpunn.sklearn.policy import EstimatorPolicy, Score
 from gpunn.sklearn.solvers import optimizer_of
@@ -80,10 +96,45 @@ class Data(NamedTuple):
     weights: np.ndarray | None
 
 
+@dataclass(eq=False, repr=False)
 class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
-    _constraints: ClassVar[Mapping[str, tuple[Constraint, ...]]] = {}
+    hidden_layer_sizes: Any = parameter((100,), *SIZES)
+    activation: Any = parameter("relu", *ACTIVATION)
+    _: KW_ONLY
+    solver: str = parameter("adam", among("lbfgs", "sgd", "adam"))
+    alpha: float = parameter(0.0001, real(0))
+    batch_size: Any = parameter("auto", among("auto"), integer(1))
+    learning_rate: str = parameter("constant", among("constant", "invscaling", "adaptive"))
+    learning_rate_init: float = parameter(0.001, real(0, ends="()"))
+    power_t: float = parameter(0.5, real(0))
+    max_iter: int = parameter(200, integer(1))
+    shuffle: bool = parameter(True, FLAG)
+    random_state: Any = parameter(None, RANDOM_STATE)
+    tol: float = parameter(1e-4, real(0))
+    verbose: Any = parameter(False, VERBOSE)
+    warm_start: bool = parameter(False, FLAG)
+    momentum: float = parameter(0.9, real(0, 1, "[]"))
+    nesterovs_momentum: bool = parameter(True, FLAG)
+    early_stopping: bool = parameter(False, FLAG)
+    validation_fraction: float = parameter(0.1, real(0, 1))
+    beta_1: float = parameter(0.9, real(0, 1))
+    beta_2: float = parameter(0.999, real(0, 1))
+    epsilon: float = parameter(1e-8, real(0, ends="()"))
+    n_iter_no_change: float = parameter(10, integer(1), INFINITY)
+    max_fun: int = parameter(15000, integer(1))
+    backend: Any = parameter(None, *BACKEND)
+    dtype: str | None = parameter(None, NONE, among("float32", "float64"))
+    dropout: float = parameter(0.0, real(0, 1))
+    batch_norm: bool = parameter(False, FLAG)
+    layer_norm: bool = parameter(False, FLAG)
+    optimizer: Any = parameter(None, NONE, among(*known(Optimizer)), configurable(Optimizer))
+    schedule: Any = parameter(None, NONE, among(*known(Schedule)), configurable(Schedule))
+    max_norm: float | None = parameter(None, NONE, real(0, ends="()"))
+    callbacks: Any = parameter((), CALLBACKS)
+    progress: bool = parameter(False, FLAG)
+
     # For scikit-learn's metadata routing: where groups are passed, rows are held out by them, too.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
 
@@ -207,7 +258,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         apart: Apart = None,
     ) -> None:
         if not incremental or not hasattr(self, "coefs_"):
-            check_parameters(self, self._constraints)
+            check_parameters(self)
         self._check_combinations(incremental, validation)
         sizes = hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -480,10 +531,3 @@ def device_of(backend: Backend) -> str:
     if key not in DEVICES:
         DEVICES[key] = backend.describe()["device"]
     return DEVICES[key]
-
-
-def keep_parameters(estimator: Any, parameters: Mapping[str, Any]) -> None:
-    """Set the parameters of a constructor, given as its `locals()`, as attributes."""
-    for name, value in parameters.items():
-        if name not in ("self", "__class__"):
-            setattr(estimator, name, value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -14,23 +15,24 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from gpunn.activations import sigmoid
 from gpunn.configurable import resolve
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
-from gpunn.sklearn.base import BasePerceptron, Data, keep_parameters
+from gpunn.sklearn.base import BasePerceptron, Data
 from gpunn.sklearn.class_weights import check_class_weight, class_weight_of_rows
 from gpunn.sklearn.inputs import to_host
 from gpunn.sklearn.losses import SummedBinaryCrossEntropy
 from gpunn.sklearn.parameters import (
-    COMMON,
     NONE,
     Constraint,
     InvalidParameterError,
     among,
     configurable,
+    parameter,
     real,
 )
 
 __all__ = ["MLPClassifier"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     """Multi-layer perceptron classifier with scikit-learn's interface, on any backend.
 
@@ -172,59 +174,15 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     0.8...
     """
 
-    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {
-        **COMMON,
-        "class_weight": (
-            NONE,
-            among("balanced"),
-            Constraint("an instance of 'dict'", lambda value: isinstance(value, dict)),
-            Constraint("an instance of 'list'", lambda value: isinstance(value, list)),
-        ),
-        "loss": (among("log_loss"), configurable(Loss)),
-        "label_smoothing": (real(0, 1),),
-    }
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        backend: Any = None,
-        dtype: str | None = None,
-        dropout: float = 0.0,
-        batch_norm: bool = False,
-        layer_norm: bool = False,
-        optimizer: Any = None,
-        schedule: Any = None,
-        max_norm: float | None = None,
-        callbacks: Any = (),
-        progress: bool = False,
-        class_weight: Any = None,
-        loss: Any = "log_loss",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        keep_parameters(self, locals())
+    class_weight: Any = parameter(
+        None,
+        NONE,
+        among("balanced"),
+        Constraint("an instance of 'dict'", lambda value: isinstance(value, dict)),
+        Constraint("an instance of 'list'", lambda value: isinstance(value, list)),
+    )
+    loss: Any = parameter("log_loss", among("log_loss"), configurable(Loss))
+    label_smoothing: float = parameter(0.0, real(0, 1))
 
     # ---------------------------------------------------------------------------------- fitting
 

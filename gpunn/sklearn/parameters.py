@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import field, fields
 from numbers import Integral, Number, Real
 from typing import Any, NamedTuple
 
@@ -14,11 +15,15 @@ from gpunn.activations import Activation
 from gpunn.backends import Backend
 from gpunn.configurable import Configurable, known
 from gpunn.errors import ArgumentError
-from gpunn.optimizers import Optimizer
-from gpunn.schedules import Schedule
 
 __all__ = [
-    "COMMON",
+    "ACTIVATION",
+    "ARRAY_LIKE",
+    "BACKEND",
+    "CALLBACKS",
+    "FLAG",
+    "NONE",
+    "SIZES",
     "Constraint",
     "InvalidParameterError",
     "among",
@@ -26,6 +31,7 @@ __all__ = [
     "configurable",
     "hidden_sizes",
     "integer",
+    "parameter",
     "real",
 ]
 
@@ -125,53 +131,24 @@ INFINITY = Constraint(
 ACTIVATIONS = {"logistic", *known(Activation)}
 """Names that the hidden layers' activation may have."""
 
-COMMON: dict[str, tuple[Constraint, ...]] = {
-    "hidden_layer_sizes": (ARRAY_LIKE, integer(1)),
-    "activation": (among(*ACTIVATIONS), configurable(Activation)),
-    "solver": (among("lbfgs", "sgd", "adam"),),
-    "alpha": (real(0),),
-    "batch_size": (among("auto"), integer(1)),
-    "learning_rate": (among("constant", "invscaling", "adaptive"),),
-    "learning_rate_init": (real(0, ends="()"),),
-    "power_t": (real(0),),
-    "max_iter": (integer(1),),
-    "shuffle": (FLAG,),
-    "random_state": (RANDOM_STATE,),
-    "tol": (real(0),),
-    "verbose": (VERBOSE,),
-    "warm_start": (FLAG,),
-    "momentum": (real(0, 1, "[]"),),
-    "nesterovs_momentum": (FLAG,),
-    "early_stopping": (FLAG,),
-    "validation_fraction": (real(0, 1),),
-    "beta_1": (real(0, 1),),
-    "beta_2": (real(0, 1),),
-    "epsilon": (real(0, ends="()"),),
-    "n_iter_no_change": (integer(1), INFINITY),
-    "max_fun": (integer(1),),
-    "backend": (
-        NONE,
-        Constraint("a name such as 'numpy'", lambda value: isinstance(value, str)),
-        Constraint("a gpunn backend", lambda value: isinstance(value, Backend)),
-    ),
-    "dtype": (NONE, among("float32", "float64")),
-    "dropout": (real(0, 1),),
-    "batch_norm": (FLAG,),
-    "layer_norm": (FLAG,),
-    "optimizer": (NONE, among(*known(Optimizer)), configurable(Optimizer)),
-    "schedule": (NONE, among(*known(Schedule)), configurable(Schedule)),
-    "max_norm": (NONE, real(0, ends="()")),
-    "callbacks": (
-        Constraint(
-            "a list of callbacks", lambda v: isinstance(v, Collection) and not isinstance(v, str)
-        ),
-    ),
-    "progress": (FLAG,),
-}
-"""Constraints of the parameters that both estimators have."""
+SIZES = (ARRAY_LIKE, integer(1))
+ACTIVATION = (among(*ACTIVATIONS), configurable(Activation))
+BACKEND = (
+    NONE,
+    Constraint("a name such as 'numpy'", lambda value: isinstance(value, str)),
+    Constraint("a gpunn backend", lambda value: isinstance(value, Backend)),
+)
+CALLBACKS = Constraint(
+    "a list of callbacks", lambda v: isinstance(v, Collection) and not isinstance(v, str)
+)
 
 
-def check_parameters(estimator: Any, constraints: Mapping[str, tuple[Constraint, ...]]) -> None:
+def parameter(default: Any, *allowed: Constraint) -> Any:
+    """Return a constructor's parameter, a field of a dataclass, with what `fit` lets it be."""
+    return field(default=default, metadata={"allowed": allowed})
+
+
+def check_parameters(estimator: Any) -> None:
     """Raise an InvalidParameterError if a parameter has an impossible value.
 
     The message names the parameter, what was expected and what came. Nothing is checked if
@@ -179,7 +156,8 @@ def check_parameters(estimator: Any, constraints: Mapping[str, tuple[Constraint,
     """
     if get_config()["skip_parameter_validation"]:
         return
-    for name, allowed in constraints.items():
+    for each in fields(estimator):
+        name, allowed = each.name, each.metadata["allowed"]
         value = getattr(estimator, name)
         if not any(constraint.holds(value) for constraint in allowed):
             *first, last = (constraint.text for constraint in allowed)

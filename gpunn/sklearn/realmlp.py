@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 
-from gpunn.sklearn import parameters
-from gpunn.sklearn.base import keep_parameters
-from gpunn.sklearn.parameters import FLAG, Constraint, among, hidden_sizes, integer, real
+from gpunn.sklearn.parameters import (
+    ACTIVATION,
+    FLAG,
+    SIZES,
+    among,
+    hidden_sizes,
+    integer,
+    parameter,
+    real,
+)
 from gpunn.sklearn.tabular import (
-    COMMON,
-    OF_CLASSES,
     TabularClassifier,
     TabularEstimator,
     TabularRegressor,
     given,
 )
 from gpunn.tables import Schema
-from gpunn.tabular import Recipe, realmlp
+from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, realmlp
 
 __all__ = ["RealMLPClassifier", "RealMLPRegressor"]
 
 AUTO = among("auto")
-REALMLP: dict[str, tuple[Constraint, ...]] = {
-    **COMMON,
-    "hidden_layer_sizes": parameters.COMMON["hidden_layer_sizes"],
-    "activation": (AUTO, *parameters.COMMON["activation"]),
-    "simplified": (FLAG,),
-    "embedding_sigma": (real(0, ends="()"),),
-    "category_size": (integer(1),),
-    "learning_rate_init": (AUTO, *parameters.COMMON["learning_rate_init"]),
-}
 
 
-class RealMLPEstimator(TabularEstimator):
+@dataclass(eq=False, repr=False)
+class RealMLPParameters:
+    """Parameters of both estimators, in front of those of every estimator for tables."""
+
+    hidden_layer_sizes: Any = parameter((256, 256, 256), *SIZES)
+    _: KW_ONLY
+    activation: Any = parameter("auto", AUTO, *ACTIVATION)
+    simplified: bool = parameter(False, FLAG)
+    number_embedding: str = parameter("pbld", among(*NUMBER_EMBEDDINGS))
+    embedding_sigma: float = parameter(0.1, real(0, ends="()"))
+    max_one_hot: int = parameter(8, integer(0))
+    category_size: int = parameter(8, integer(1))
+    learning_rate_init: Any = parameter("auto", AUTO, real(0, ends="()"))
+    dropout: float = parameter(0.15, real(0, 1))
+    weight_decay: float = parameter(0.02, real(0))
+    epochs: int = parameter(256, integer(1))
+    batch_size: Any = parameter(256, AUTO, integer(1))
+
+
+class RealMLPEstimator(TabularEstimator, RealMLPParameters):
     """Base of both estimators."""
 
     _scaling = "robust"
@@ -62,6 +78,7 @@ class RealMLPEstimator(TabularEstimator):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     """Classifier of tables with text, dates and gaps: RealMLP, good without tuning.
 
@@ -92,9 +109,6 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         Highest rate of the layers' outputs that are zeroed, in [0, 1).
     weight_decay : float, default=0.02
         Highest decay of the weights; see `gpunn.optimizers.Optimizer`.
-    label_smoothing : float or "auto", default="auto"
-        Fraction of each target that is spread evenly over all classes. "auto" is 0.1 if the metric
-        is the accuracy, else 0.
     epochs : int, default=256
         How long to train.
     batch_size : int or "auto", default=256
@@ -106,12 +120,6 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         "r2". For probabilities, use "log_loss".
     validation_fraction : float, default=0.2
         Fraction of the rows that tells the best epoch, if `fit` gets no `X_val`.
-    class_weight : dict, "balanced" or None, default=None
-        Factor of the sample weights in the loss, by class. Class weights distort the probabilities.
-    threshold_for : str or None, default=None
-        By what the threshold between two classes is chosen on the validation rows: "f1",
-        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1; see
-        `gpunn.thresholds.best_threshold`. None is the threshold 0.5.
     columns : mapping of str to str or None, default=None
         Kinds of columns, where those found are wrong: "number", "category", "boolean", "datetime".
     missing_values : list of str or None, default=None
@@ -129,6 +137,15 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     progress : bool, default=False
         Whether to show a progress bar with the time that is left: on standard error, if that is a
         terminal, and in a notebook in the output of the cell.
+    class_weight : dict, "balanced" or None, default=None
+        Factor of the sample weights in the loss, by class. Class weights distort the probabilities.
+    threshold_for : str or None, default=None
+        By what the threshold between two classes is chosen on the validation rows: "f1",
+        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1; see
+        `gpunn.thresholds.best_threshold`. None is the threshold 0.5.
+    label_smoothing : float or "auto", default="auto"
+        Fraction of each target that is spread evenly over all classes. "auto" is 0.1 if the metric
+        is the accuracy, else 0.
 
     Attributes
     ----------
@@ -170,39 +187,10 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     array(['small', 'large'], dtype='<U5')
     """
 
-    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {**REALMLP, **OF_CLASSES}
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (256, 256, 256),
-        *,
-        activation: Any = "auto",
-        simplified: bool = False,
-        number_embedding: str = "pbld",
-        embedding_sigma: float = 0.1,
-        max_one_hot: int = 8,
-        category_size: int = 8,
-        learning_rate_init: Any = "auto",
-        dropout: float = 0.15,
-        weight_decay: float = 0.02,
-        label_smoothing: Any = "auto",
-        epochs: int = 256,
-        batch_size: Any = 256,
-        metric: str = "auto",
-        validation_fraction: float = 0.2,
-        class_weight: Any = None,
-        threshold_for: str | None = None,
-        columns: Any = None,
-        missing_values: Any = None,
-        backend: Any = None,
-        dtype: str = "float32",
-        random_state: Any = None,
-        callbacks: Any = (),
-        progress: bool = False,
-    ) -> None:
-        keep_parameters(self, locals())
+    label_smoothing: Any = parameter("auto", AUTO, real(0, 1))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     """Regressor of tables with text, dates and gaps: RealMLP, good without tuning.
 
@@ -255,32 +243,3 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     >>> regressor.fit(X, y).score(X, y) > 0.9
     True
     """
-
-    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = REALMLP
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (256, 256, 256),
-        *,
-        activation: Any = "auto",
-        simplified: bool = False,
-        number_embedding: str = "pbld",
-        embedding_sigma: float = 0.1,
-        max_one_hot: int = 8,
-        category_size: int = 8,
-        learning_rate_init: Any = "auto",
-        dropout: float = 0.15,
-        weight_decay: float = 0.02,
-        epochs: int = 256,
-        batch_size: Any = 256,
-        metric: str = "auto",
-        validation_fraction: float = 0.2,
-        columns: Any = None,
-        missing_values: Any = None,
-        backend: Any = None,
-        dtype: str = "float32",
-        random_state: Any = None,
-        callbacks: Any = (),
-        progress: bool = False,
-    ) -> None:
-        keep_parameters(self, locals())

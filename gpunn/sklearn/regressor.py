@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -11,9 +12,9 @@ from sklearn.utils.metaestimators import available_if
 
 from gpunn.configurable import resolve
 from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Poisson, Quantile
-from gpunn.sklearn.base import BasePerceptron, keep_parameters
+from gpunn.sklearn.base import BasePerceptron
 from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
-from gpunn.sklearn.parameters import COMMON, Constraint, among, configurable
+from gpunn.sklearn.parameters import among, configurable, parameter
 
 __all__ = ["MLPRegressor"]
 
@@ -26,7 +27,15 @@ LOSSES: dict[str, type[Loss]] = {
 """Losses by name, without "squared_error", whose form depends on the number of outputs."""
 
 
-class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
+@dataclass(eq=False, repr=False)
+class WithRegressionLoss:
+    """The parameter `loss`, the first as in scikit-learn: fields of the last base come first."""
+
+    loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
+
+
+@dataclass(eq=False, repr=False)
+class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type: ignore[misc]
     """Multi-layer perceptron regressor with scikit-learn's interface, on any backend.
 
     A drop-in replacement for `sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun`
@@ -98,51 +107,6 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
     >>> regressor.fit(X_train, y_train).score(X_test, y_test)
     0.98...
     """
-
-    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {
-        **COMMON,
-        "loss": (among("squared_error", *LOSSES), configurable(Loss)),
-    }
-
-    def __init__(
-        self,
-        loss: Any = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        backend: Any = None,
-        dtype: str | None = None,
-        dropout: float = 0.0,
-        batch_norm: bool = False,
-        layer_norm: bool = False,
-        optimizer: Any = None,
-        schedule: Any = None,
-        max_norm: float | None = None,
-        callbacks: Any = (),
-        progress: bool = False,
-    ) -> None:
-        keep_parameters(self, locals())
 
     # ---------------------------------------------------------------------------------- fitting
 

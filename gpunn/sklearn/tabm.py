@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.sklearn import parameters
-from gpunn.sklearn.base import keep_parameters
-from gpunn.sklearn.parameters import FLAG, Constraint, among, hidden_sizes, integer
+from gpunn.sklearn.parameters import (
+    ACTIVATION,
+    FLAG,
+    NONE,
+    SIZES,
+    among,
+    hidden_sizes,
+    integer,
+    parameter,
+    real,
+)
 from gpunn.sklearn.tabular import (
-    COMMON,
-    OF_CLASSES,
     TabularClassifier,
     TabularEstimator,
     TabularRegressor,
     given,
 )
 from gpunn.tables import Schema
-from gpunn.tabular import Recipe, tabm
+from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, tabm
 from gpunn.tabular.tabm import PRESETS
 
 __all__ = ["TabMClassifier", "TabMRegressor"]
 
 AUTO = among("auto")
-TABM: dict[str, tuple[Constraint, ...]] = {
-    **COMMON,
-    "kind": (among("mini", "full", "packed"),),
-    "preset": (among("auto", "cpu", "paper"),),
-    "members": (AUTO, integer(1)),
-    "hidden_layer_sizes": (AUTO, *parameters.COMMON["hidden_layer_sizes"]),
-    "activation": parameters.COMMON["activation"],
-    "embedding_size": (integer(2),),
-    "bins": (integer(1),),
-    "learning_rate_init": parameters.COMMON["learning_rate_init"],
-    "max_norm": parameters.COMMON["max_norm"],
-    "patience": (AUTO, integer(1)),
-    "shuffle_members": (FLAG,),
-}
 
 
-class TabMEstimator(TabularEstimator):
+@dataclass(eq=False, repr=False)
+class TabMParameters:
+    """Parameters of both estimators, in front of those of every estimator for tables."""
+
+    kind: str = parameter("mini", among("mini", "full", "packed"))
+    _: KW_ONLY
+    preset: str = parameter("auto", among("auto", "cpu", "paper"))
+    members: Any = parameter("auto", AUTO, integer(1))
+    hidden_layer_sizes: Any = parameter("auto", AUTO, *SIZES)
+    activation: Any = parameter("relu", *ACTIVATION)
+    number_embedding: str = parameter("piecewise", among(*NUMBER_EMBEDDINGS))
+    embedding_size: int = parameter(16, integer(2))
+    bins: int = parameter(48, integer(1))
+    max_one_hot: int = parameter(64, integer(0))
+    learning_rate_init: float = parameter(0.002, real(0, ends="()"))
+    dropout: float = parameter(0.1, real(0, 1))
+    weight_decay: float = parameter(0.0003, real(0))
+    max_norm: float | None = parameter(1.0, NONE, real(0, ends="()"))
+    epochs: int = parameter(1000, integer(1))
+    patience: Any = parameter("auto", AUTO, integer(1))
+    batch_size: Any = parameter("auto", AUTO, integer(1))
+    shuffle_members: bool = parameter(False, FLAG)
+
+
+class TabMEstimator(TabularEstimator, TabMParameters):
     """Base of both estimators."""
 
     _scaling = "quantile"
@@ -81,6 +98,7 @@ class TabMEstimator(TabularEstimator):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TabMClassifier(TabularClassifier, TabMEstimator):
     """Classifier of tables with text, dates and gaps: TabM, many networks in one.
 
@@ -119,8 +137,6 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         Decay of the weights; see `gpunn.optimizers.Optimizer`.
     max_norm : float or None, default=1.0
         Largest norm of the gradient, to which it is clipped.
-    label_smoothing : float, default=0.0
-        Fraction of each target that is spread evenly over all classes.
     epochs : int, default=1000
         Most epochs.
     patience : int or "auto", default="auto"
@@ -131,8 +147,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     shuffle_members : bool, default=False
         Whether each member sees the rows in an order of its own, as in the paper, which is a little
         better on some tables, and slower.
-    metric, validation_fraction, class_weight, threshold_for : as for `RealMLPClassifier`
-        What tells the best epoch, and what counts how much: "auto", 0.2 and None by default.
+    metric, validation_fraction : as for `RealMLPClassifier`
+        What tells the best epoch: "auto" and 0.2 by default.
     columns, missing_values : as for `RealMLPClassifier`
         What the table means: None by default.
     backend, dtype, random_state : as for `RealMLPClassifier`
@@ -140,6 +156,10 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         default.
     callbacks, progress : as for `RealMLPClassifier`
         What watches the training: () and False by default.
+    class_weight, threshold_for : as for `RealMLPClassifier`
+        How much each class counts, and what decides between two: None by default.
+    label_smoothing : float, default=0.0
+        Fraction of each target that is spread evenly over all classes.
 
     Attributes
     ----------
@@ -168,44 +188,10 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     array(['small', 'large'], dtype='<U5')
     """
 
-    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {**TABM, **OF_CLASSES}
-
-    def __init__(
-        self,
-        kind: str = "mini",
-        *,
-        preset: str = "auto",
-        members: Any = "auto",
-        hidden_layer_sizes: Any = "auto",
-        activation: Any = "relu",
-        number_embedding: str = "piecewise",
-        embedding_size: int = 16,
-        bins: int = 48,
-        max_one_hot: int = 64,
-        learning_rate_init: float = 0.002,
-        dropout: float = 0.1,
-        weight_decay: float = 0.0003,
-        max_norm: float | None = 1.0,
-        label_smoothing: float = 0.0,
-        epochs: int = 1000,
-        patience: Any = "auto",
-        batch_size: Any = "auto",
-        shuffle_members: bool = False,
-        metric: str = "auto",
-        validation_fraction: float = 0.2,
-        class_weight: Any = None,
-        threshold_for: str | None = None,
-        columns: Any = None,
-        missing_values: Any = None,
-        backend: Any = None,
-        dtype: str = "float32",
-        random_state: Any = None,
-        callbacks: Any = (),
-        progress: bool = False,
-    ) -> None:
-        keep_parameters(self, locals())
+    label_smoothing: Any = parameter(0.0, AUTO, real(0, 1))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TabMRegressor(TabularRegressor, TabMEstimator):
     """Regressor of tables with text, dates and gaps: TabM, many networks in one.
 
@@ -261,37 +247,3 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     >>> regressor.fit(X, y).score(X, y) > 0.9
     True
     """
-
-    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = TABM
-
-    def __init__(
-        self,
-        kind: str = "mini",
-        *,
-        preset: str = "auto",
-        members: Any = "auto",
-        hidden_layer_sizes: Any = "auto",
-        activation: Any = "relu",
-        number_embedding: str = "piecewise",
-        embedding_size: int = 16,
-        bins: int = 48,
-        max_one_hot: int = 64,
-        learning_rate_init: float = 0.002,
-        dropout: float = 0.1,
-        weight_decay: float = 0.0003,
-        max_norm: float | None = 1.0,
-        epochs: int = 1000,
-        patience: Any = "auto",
-        batch_size: Any = "auto",
-        shuffle_members: bool = False,
-        metric: str = "auto",
-        validation_fraction: float = 0.2,
-        columns: Any = None,
-        missing_values: Any = None,
-        backend: Any = None,
-        dtype: str = "float32",
-        random_state: Any = None,
-        callbacks: Any = (),
-        progress: bool = False,
-    ) -> None:
-        keep_parameters(self, locals())

@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Container, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -21,19 +21,22 @@ from gpunn.data.frames import column_names
 from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
-from gpunn.sklearn import parameters
 from gpunn.sklearn.base import device_of
 from gpunn.sklearn.defined_metric import DefinedMetric
 from gpunn.sklearn.describing import Describing
 from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
+    BACKEND,
+    CALLBACKS,
+    FLAG,
     NONE,
+    RANDOM_STATE,
     Constraint,
     InvalidParameterError,
     among,
     check_parameters,
-    integer,
+    parameter,
     real,
 )
 from gpunn.sklearn.progress import TrainingProgress
@@ -56,14 +59,12 @@ from gpunn.sklearn.tabular_inputs import (
 from gpunn.tables import Schema, Table
 from gpunn.tables.cells import Markers
 from gpunn.tables.schema import checked_texts
-from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe
+from gpunn.tabular import Recipe
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
 
 __all__ = [
-    "COMMON",
-    "OF_CLASSES",
     "TabularClassifier",
     "TabularEstimator",
     "TabularRegressor",
@@ -75,34 +76,10 @@ MOST_PROBLEMS = 10
 
 MAPPING = Constraint("a mapping", lambda value: isinstance(value, Mapping))
 
-COMMON: dict[str, tuple[Constraint, ...]] = {
-    "number_embedding": (among(*NUMBER_EMBEDDINGS),),
-    "max_one_hot": (integer(0),),
-    "weight_decay": (real(0),),
-    "epochs": (integer(1),),
-    "metric": (Constraint("the name of a metric", lambda value: isinstance(value, str)),),
-    "validation_fraction": (real(0, 1, ends="()"),),
-    "columns": (NONE, MAPPING),
-    "missing_values": (NONE, ARRAY_LIKE),
-    "dtype": (among("float32", "float64"),),
-    **{
-        name: parameters.COMMON[name]
-        for name in ("batch_size", "dropout", "backend", "random_state", "callbacks", "progress")
-    },
-}
-"""Constraints of the parameters that all estimators for tables have."""
-
 CRITERION = Constraint(
     "a criterion: 'f1', 'balanced_accuracy', or such as 'precision=0.9' or 'recall=0.9'",
     lambda value: isinstance(value, str) and is_criterion(value),
 )
-
-OF_CLASSES: dict[str, tuple[Constraint, ...]] = {
-    "class_weight": (NONE, among("balanced"), MAPPING),
-    "threshold_for": (NONE, CRITERION),
-    "label_smoothing": (among("auto"), real(0, 1)),
-}
-"""Constraints of the parameters that classifiers have, too."""
 
 
 def problems_of(schema: Schema, chosen: Container[str]) -> str:
@@ -149,10 +126,22 @@ class Rows(NamedTuple):
         return Rows(self.table.take(rows), self.targets[rows], weights)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators that take a table as it is, with text, dates and gaps."""
 
-    _constraints: ClassVar[Mapping[str, tuple[Constraint, ...]]] = {}
+    metric: str = parameter(
+        "auto", Constraint("the name of a metric", lambda value: isinstance(value, str))
+    )
+    validation_fraction: float = parameter(0.2, real(0, 1, ends="()"))
+    columns: Any = parameter(None, NONE, MAPPING)
+    missing_values: Any = parameter(None, NONE, ARRAY_LIKE)
+    backend: Any = parameter(None, *BACKEND)
+    dtype: str = parameter("float32", among("float32", "float64"))
+    random_state: Any = parameter(None, RANDOM_STATE)
+    callbacks: Any = parameter((), CALLBACKS)
+    progress: bool = parameter(False, FLAG)
+
     # For scikit-learn's metadata routing: where groups are passed, rows are held out by them, too.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
     _scaling: ClassVar[str]
@@ -253,7 +242,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             If columns are dropped, such as identifiers, or look wrong; and of categories and gaps
             of `X_val` that `X` has not.
         """
-        check_parameters(self, self._constraints)
+        check_parameters(self)
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
             raise ValueError("X_val and y_val belong together, sample_weight_val to both")
         state = self.__dict__
@@ -487,11 +476,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
     """Base of the classifiers."""
 
-    threshold_for: str | None = None
-    """Also of pickles that an earlier release wrote, without this parameter."""
+    class_weight: Any = parameter(None, NONE, among("balanced"), MAPPING)
+    threshold_for: str | None = parameter(None, NONE, CRITERION)
 
     @property
     def _task(self) -> str:
