@@ -4,26 +4,31 @@ A step, a batch of an evaluation and a prediction are sequences of a backend's o
 same arrays each time. `record` notes them without doing any. A backend's `lower` turns such a tape
 into a function that does it a number of times: by the operations' definitions, by calls of NumPy
 that are prepared once, as a compiled program, or as a CUDA graph. An engine has its faster forms in
-a class with a method for each operation that it has one for; `apply_forms` picks them.
+a class with a method for each operation that it has one for; `apply_forms` picks them. What a form
+is given has the operation's arguments as attributes, so that no engine repeats its parameters.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from operator import is_
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from gpunn.backends.placeholder import operands
 from gpunn.errors import ArgumentError
 
 __all__ = [
+    "Arguments",
     "Operation",
     "RecordingCache",
     "Tape",
     "apply_forms",
+    "arguments_of",
     "arrays_in",
     "composite",
     "definition",
@@ -58,6 +63,19 @@ class Operation(NamedTuple):
 
 Tape: TypeAlias = Sequence[Operation]
 """Operations in order."""
+
+
+class Arguments(SimpleNamespace):
+    """An operation's arguments: attributes, named as the parameters of its definition."""
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The arguments that are arrays."""
+        return [each for each in vars(self).values() if hasattr(each, "shape")]
+
+    def but(self, **changed: Any) -> Arguments:
+        """Return the same arguments but for some."""
+        return Arguments(**vars(self) | changed)
 
 
 class Performer(Protocol):
@@ -173,6 +191,27 @@ def definition(backend: Performer, one: Operation) -> Callable[[], None]:
     return functools.partial(method_of(backend, one), backend, *one.args, **one.kwargs)
 
 
+@functools.cache
+def parameters_of(
+    method: Callable[..., None],
+) -> tuple[list[str], frozenset[str], dict[str, Any]]:
+    """Return a definition's positional parameters, all but the backend, and the defaults."""
+    _, *known = inspect.signature(method).parameters.values()
+    positional = [each.name for each in known if each.kind is not each.KEYWORD_ONLY]
+    defaults = {each.name: each.default for each in known if each.default is not each.empty}
+    return positional, frozenset(each.name for each in known), defaults
+
+
+def arguments_of(backend: Performer, one: Operation) -> Arguments:
+    """Return an operation's arguments; a TypeError as its definition's if they do not fit it."""
+    method = method_of(backend, one)
+    positional, names, defaults = parameters_of(method)
+    given = {**defaults, **dict(zip(positional, one.args, strict=False)), **one.kwargs}
+    if len(one.args) > len(positional) or given.keys() != names:
+        inspect.signature(method).bind(backend, *one.args, **one.kwargs)
+    return Arguments(**given)
+
+
 def recorded_tape() -> list[Operation] | None:
     """Return the tape that this thread records, None while it does operations."""
     return RECORDER.tape
@@ -237,15 +276,15 @@ def apply_forms(
     backend : Backend
         Whose operations they are.
     forms : object
-        Has methods with the names and parameters of operations. They return what is to be done, or
-        None if there is nothing faster for these arguments.
+        Has methods with the names of operations. They take `Arguments`, and return what is to be
+        done, or None if there is nothing faster for these.
     otherwise : callable
         Returns what is to be done for an operation without a form.
     """
     steps: list[T] = []
     for one in tape:
         form = getattr(forms, one.name, None) if backend.is_builtin(one) else None
-        made = form(*one.args, **one.kwargs) if form else None
+        made = form(arguments_of(backend, one)) if form else None
         if made is not None:
             steps += made
         elif is_composite(backend, one):

@@ -1,5 +1,3 @@
-import importlib.util
-import inspect
 from collections import defaultdict
 
 import pytest
@@ -7,7 +5,6 @@ from devices import TARGETS
 from parity.operations import CASES, LAYOUTS, Case, check
 
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import is_operation
 
@@ -58,25 +55,3 @@ def test_every_operation_has_a_case():
 
 def test_names_of_cases_are_unique():
     assert len({case.name for case in CASES}) == len(CASES)
-
-
-def forms():
-    """Yield each engine's class of forms."""
-    yield Binder
-    if importlib.util.find_spec("numba"):
-        from gpunn.backends.numpy.compiled.encoder import Encoder
-
-        yield Encoder
-    if importlib.util.find_spec("cupy"):
-        from gpunn.backends.cupy.launches import Launches
-
-        yield Launches
-
-
-def test_forms_have_the_parameters_of_the_operations():
-    for engine in forms():
-        found = {name for name in dir(engine) if name in NAMES}
-        assert len(found) > 10
-        for name in found:
-            expected = inspect.signature(getattr(Operations, name)).parameters
-            assert inspect.signature(getattr(engine, name)).parameters == expected, name

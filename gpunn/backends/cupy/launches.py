@@ -1,6 +1,6 @@
 """Operations as launches of kernels: one, or very few, for each.
 
-For each operation that has a kernel there is a method with the same parameters. It returns what is
+For each operation that has a kernel there is a method. It takes the arguments, and returns what is
 to be called, in order. None means that the definition does it, on the device all the same: an
 activation, loss, metric or optimizer that isn't built in, arrays of mixed types, and for the raw
 kernels also strides. Matrix products go to cuBLAS. Nothing here waits for the device, and no call
@@ -9,7 +9,7 @@ allocates once its scratch memory has its size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -36,14 +36,12 @@ from gpunn.backends.cupy.kernels.counters import count_update
 from gpunn.backends.cupy.kernels.raw import C_TYPES
 from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.recording import Arguments
 from gpunn.metrics import ClassMetric
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
-    from gpunn.activations import Activation
     from gpunn.backends.operations import Trained, UpdateCounters
-    from gpunn.losses import Loss
-    from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
 
 __all__ = ["Calls", "Launches"]
@@ -75,101 +73,73 @@ class Launches:
 
     # --------------------------------------------------------------------------- bookkeeping
 
-    def call(self, function: Callable[[], None]) -> Calls | None:
-        return [function] if isinstance(function, Collective) else None
+    def call(self, ask: Arguments) -> Calls | None:
+        return [ask.function] if isinstance(ask.function, Collective) else None
 
-    def assign(self, values: Array, out: Array) -> Calls | None:
-        return [partial(rows.assign, values, out)]
+    def assign(self, ask: Arguments) -> Calls | None:
+        return [partial(rows.assign, ask.values, ask.out)]
 
-    def take(self, table: Array, index: Array, out: Array) -> Calls | None:
-        return [partial(rows.take, table, index, out)]
+    def take(self, ask: Arguments) -> Calls | None:
+        return [partial(rows.take, ask.table, ask.index, ask.out)]
 
-    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Calls | None:
-        return [partial(rows.gather_rows, source, order, start, out)]
+    def gather_rows(self, ask: Arguments) -> Calls | None:
+        return [partial(rows.gather_rows, ask.source, ask.order, ask.start, ask.out)]
 
-    def sum(self, values: Array, out: Array) -> Calls | None:
-        if not contiguous(values, out):
+    def sum(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.values, ask.out):
             return None
-        return [partial(sums.set_sum, values, values.size, out, self.scratch)]
+        return [partial(sums.set_sum, ask.values, ask.values.size, ask.out, self.scratch)]
 
-    def count_finite(self, loss_sum: Array, out: Array) -> Calls | None:
-        return [partial(rows.count_finite, loss_sum, out)]
+    def count_finite(self, ask: Arguments) -> Calls | None:
+        return [partial(rows.count_finite, ask.loss_sum, ask.out)]
 
-    def next_batch(
-        self,
-        sources: Sequence[Array],
-        order: Array,
-        start: Array,
-        outs: Sequence[Array],
-        passes: Array,
-    ) -> Calls | None:
-        arrays = *sources, *outs
+    def next_batch(self, ask: Arguments) -> Calls | None:
+        arrays = *ask.sources, *ask.outs
         known = all(array.dtype in rows.TYPES for array in arrays)
-        if not known or not all(array.flags.c_contiguous for array in (order, *arrays)):
+        if not known or not all(array.flags.c_contiguous for array in (ask.order, *arrays)):
             return None
-        return [partial(rows.next_batch, sources, order, start, outs, passes, self.scratch)]
+        return [partial(rows.next_batch, **vars(ask), scratch=self.scratch)]
 
-    def count_update(self, counters: UpdateCounters) -> Calls | None:
-        if not of_one_type(*floating(counters)):
+    def count_update(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(*floating(ask.counters)):
             return None
-        return [partial(count_update, counters)]
+        return [partial(count_update, ask.counters)]
 
     # ----------------------------------------------------------------------------- layers
 
-    def matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
+    def matmul(self, ask: Arguments) -> Calls | None:
+        return self._product_of(**vars(ask))
+
+    def _product_of(
+        self, a: Array, b: Array, out: Array, transpose_a: bool = False, transpose_b: bool = False
     ) -> Calls | None:
         if not contiguous(out) or not of_one_type(a, b, out):
             return None
         return [partial(self.product, a, b, out, transpose_a, transpose_b)]
 
-    def activate(
-        self, activation: Activation, z: Array, bias: Array | None, out: Array
-    ) -> Calls | None:
-        arrays = (z, out) if bias is None else (z, out, bias)
-        if type(activation) not in activations.FORMULAS or not of_one_type(*arrays):
+    def activate(self, ask: Arguments) -> Calls | None:
+        if type(ask.activation) not in activations.FORMULAS or not of_one_type(*ask.arrays):
             return None
-        return [partial(activations.forward, activation, z, bias, out)]
+        return [partial(activations.forward, ask.activation, ask.z, ask.bias, ask.out)]
 
-    def activation_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        bias_gradient: Array | None,
-    ) -> Calls | None:
-        arrays = z, output, gradient
-        if type(activation) not in activations.FORMULAS or not of_one_type(*arrays):
+    def activation_gradient(self, ask: Arguments) -> Calls | None:
+        arrays = ask.z, ask.output, ask.gradient
+        if type(ask.activation) not in activations.FORMULAS or not of_one_type(*arrays):
             return None
-        if bias_gradient is None:
-            return [partial(activations.backward, activation, *arrays)]
-        if gradient.ndim > 1 and contiguous(*arrays, bias_gradient):
-            given = *arrays, bias_gradient, self.scratch
-            return [partial(activations.backward_with_bias, activation, *given)]
+        if ask.bias_gradient is None:
+            return [partial(activations.backward, ask.activation, *arrays)]
+        if ask.gradient.ndim > 1 and contiguous(*arrays, ask.bias_gradient):
+            given = *arrays, ask.bias_gradient, self.scratch
+            return [partial(activations.backward_with_bias, ask.activation, *given)]
         return None
 
-    def dense(
-        self,
-        x: Array,
-        weights: Array,
-        bias: Array | None,
-        activation: Activation,
-        z: Array,
-        out: Array,
-    ) -> Calls | None:
-        kind = type(activation), bias is not None
-        arrays = (x, weights, out) if bias is None else (x, weights, out, bias)
-        if kind not in EPILOGUES or out is not z or not fusible(*arrays):
+    def dense(self, ask: Arguments) -> Calls | None:
+        kind = type(ask.activation), ask.bias is not None
+        arrays = [ask.x, ask.weights, ask.out, *given(ask.bias)]
+        if kind not in EPILOGUES or ask.out is not ask.z or not fusible(*arrays):
             return None
-        unfused = self.matmul(x, weights, z), self.activate(activation, z, bias, out)
-        fused = partial(self.fused_product, x, weights, out, EPILOGUES[kind], bias)
+        unfused = self._product_of(ask.x, ask.weights, ask.z), self.activate(ask)
+        fused = partial(self.fused_product, ask.x, ask.weights, ask.out, EPILOGUES[kind], ask.bias)
         return [partial(self._or_unfused, fused, *unfused)]
 
     def _or_unfused(self, fused: Callable[[], bool], *unfused: Calls | None) -> None:
@@ -179,379 +149,211 @@ class Launches:
                 for call in calls or ():
                     call()
 
-    def dense_gradient(
-        self,
-        x: Array,
-        weights: Array,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        weight_gradient: Array | None,
-        bias_gradient: Array | None,
-        input_gradient: Array | None,
-    ) -> Calls | None:
+    def dense_gradient(self, ask: Arguments) -> Calls | None:
         # Other activations need a kernel for f' in any case, which sums up the bias's gradient too.
-        if type(activation) is not Identity or bias_gradient is None or weight_gradient is None:
+        sums = ask.weight_gradient, ask.bias_gradient
+        if type(ask.activation) is not Identity or len(given(*sums)) < 2:
             return None
-        if not fusible(x, gradient, weight_gradient, bias_gradient):
+        if not fusible(ask.x, ask.gradient, *sums):
             return None
         unfused = (
-            self.activation_gradient(activation, z, output, gradient, bias_gradient),
-            self.matmul(x, gradient, weight_gradient, transpose_a=True),
+            self.activation_gradient(ask),
+            self._product_of(ask.x, ask.gradient, ask.weight_gradient, transpose_a=True),
         )
-        given = x, gradient, weight_gradient, BIAS_GRADIENT, bias_gradient
-        fused = partial(self.fused_product, *given, transpose_a=True)
+        wanted = ask.x, ask.gradient, ask.weight_gradient, BIAS_GRADIENT, ask.bias_gradient
+        fused = partial(self.fused_product, *wanted, transpose_a=True)
         last = None
-        if input_gradient is not None:
-            last = self.matmul(gradient, weights, input_gradient, transpose_b=True)
+        if ask.input_gradient is not None:
+            last = self._product_of(ask.gradient, ask.weights, ask.input_gradient, transpose_b=True)
             if last is None:
                 return None
         return [partial(self._or_unfused, fused, *unfused), *(last or ())]
 
-    def dropout(
-        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
-    ) -> Calls | None:
-        if not of_one_type(x, out, *moving(rate)):
+    def dropout(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(ask.x, ask.out, *moving(ask.rate)):
             return None
-        return [partial(dropout.dropout, x, rate, key, passes, out, first)]
+        return [partial(dropout.dropout, ask.x, ask.rate, ask.key, ask.passes, ask.out, ask.first)]
 
-    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Calls | None:
-        return [partial(rows.rescale, x, scale, offset, out)]
+    def rescale(self, ask: Arguments) -> Calls | None:
+        return [partial(rows.rescale, **vars(ask))]
 
-    def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Calls | None:
-        if not of_one_type(x, mean, std, out):
+    def standardize(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(ask.x, ask.mean, ask.std, ask.out):
             return None
-        return [partial(normalization.standardize, x, mean, std, out)]
+        return [partial(normalization.standardize, ask.x, ask.mean, ask.std, ask.out)]
 
-    def unstandardize(
-        self,
-        x: Array,
-        mean: Array,
-        std: Array,
-        least: Array | None,
-        largest: Array | None,
-        out: Array,
-    ) -> Calls | None:
-        bounds = [] if least is None or largest is None else [least, largest]
-        if not of_one_type(x, mean, std, out, *bounds):
+    def unstandardize(self, ask: Arguments) -> Calls | None:
+        bounds = [] if ask.least is None or ask.largest is None else [ask.least, ask.largest]
+        if not of_one_type(ask.x, ask.mean, ask.std, ask.out, *bounds):
             return None
-        return [partial(normalization.unstandardize, x, mean, std, *bounds, out)]
+        return [partial(normalization.unstandardize, ask.x, ask.mean, ask.std, *bounds, ask.out)]
 
-    def normalize(
-        self,
-        x: Array,
-        mean: Array,
-        variance: Array,
-        epsilon: float,
-        scale: Array | None,
-        shift: Array | None,
-        out: Array,
-    ) -> Calls | None:
-        given = [array for array in (scale, shift) if array is not None]
-        if not of_one_type(x, mean, variance, out, *given):
+    def normalize(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(*ask.arrays):
             return None
-        return [partial(normalization.normalize, x, mean, variance, epsilon, scale, shift, out)]
+        return [partial(normalization.normalize, **vars(ask))]
 
-    def batch_norm(
-        self,
-        x: Array,
-        scale: Array,
-        shift: Array,
-        running_mean: Array,
-        running_variance: Array,
-        momentum: float,
-        epsilon: float,
-        normalized: Array,
-        inverse_std: Array,
-        out: Array,
-    ) -> Calls | None:
-        given = x, scale, shift, running_mean, running_variance
-        made = normalized, inverse_std, out
-        if not contiguous(*given, *made):
+    def batch_norm(self, ask: Arguments) -> Calls | None:
+        if not contiguous(*ask.arrays):
             return None
-        return [partial(normalization.batch_norm, *given, momentum, epsilon, *made, self.scratch)]
+        return [partial(normalization.batch_norm, **vars(ask), scratch=self.scratch)]
 
-    def batch_norm_gradient(
-        self,
-        gradient: Array,
-        normalized: Array,
-        inverse_std: Array,
-        scale: Array,
-        scale_gradient: Array,
-        shift_gradient: Array,
-    ) -> Calls | None:
-        arrays = gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient
-        if not contiguous(*arrays):
+    def batch_norm_gradient(self, ask: Arguments) -> Calls | None:
+        if not contiguous(*ask.arrays):
             return None
-        return [partial(normalization.batch_norm_gradient, *arrays, self.scratch)]
+        return [partial(normalization.batch_norm_gradient, **vars(ask), scratch=self.scratch)]
 
-    def layer_norm(
-        self,
-        x: Array,
-        scale: Array,
-        shift: Array,
-        epsilon: float,
-        normalized: Array,
-        inverse_std: Array,
-        out: Array,
-    ) -> Calls | None:
-        given = x, scale, shift
-        made = normalized, inverse_std, out
-        if not contiguous(*given, *made):
+    def layer_norm(self, ask: Arguments) -> Calls | None:
+        if not contiguous(*ask.arrays):
             return None
-        return [partial(normalization.layer_norm, *given, epsilon, *made)]
+        return [partial(normalization.layer_norm, **vars(ask))]
 
-    def layer_norm_gradient(
-        self,
-        gradient: Array,
-        normalized: Array,
-        inverse_std: Array,
-        scale: Array,
-        scale_gradient: Array,
-        shift_gradient: Array,
-    ) -> Calls | None:
-        arrays = gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient
-        if not contiguous(*arrays):
+    def layer_norm_gradient(self, ask: Arguments) -> Calls | None:
+        if not contiguous(*ask.arrays):
             return None
-        return [partial(normalization.layer_norm_gradient, *arrays, self.scratch)]
+        return [partial(normalization.layer_norm_gradient, **vars(ask), scratch=self.scratch)]
 
     # ----------------------------------------------------------------------- layers for tables
 
-    def copy_columns(
-        self, source: Array, first: int, out: Array, out_first: int, columns: int
-    ) -> Calls | None:
-        if not of_one_type(source, out):
+    def copy_columns(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(ask.source, ask.out):
             return None
-        return [categories.copy_columns(source, first, out, out_first, columns)]
+        return [categories.copy_columns(ask.source, ask.first, ask.out, ask.out_first, ask.columns)]
 
-    def one_hot(
-        self,
-        codes: Array,
-        sizes: Sequence[int],
-        binary_as_sign: bool,
-        levels: Array,
-        out: Array,
-    ) -> Calls | None:
-        if not contiguous(codes, levels, out):
+    def one_hot(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.codes, ask.levels, ask.out):
             return None
-        return [categories.one_hot(codes, sizes, binary_as_sign, levels, out)]
+        return [categories.one_hot(ask.codes, ask.sizes, ask.binary_as_sign, ask.levels, ask.out)]
 
-    def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> Calls | None:
-        if not contiguous(codes, table, out):
+    def embed(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.codes, ask.table, ask.out):
             return None
-        return [categories.embed(codes, sizes, table, out)]
+        return [categories.embed(ask.codes, ask.sizes, ask.table, ask.out)]
 
-    def embed_gradient(
-        self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
-    ) -> Calls | None:
-        if not contiguous(codes, gradient, table_gradient):
+    def embed_gradient(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.codes, ask.gradient, ask.table_gradient):
             return None
-        return [categories.embed_gradient(codes, sizes, gradient, table_gradient)]
+        return [categories.embed_gradient(ask.codes, ask.sizes, ask.gradient, ask.table_gradient)]
 
-    def scale(self, x: Array, factors: Array, out: Array) -> Calls | None:
-        if not of_one_type(x, factors, out):
+    def scale(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(ask.x, ask.factors, ask.out):
             return None
-        return [partial(members.scale, x, factors, out)]
+        return [partial(members.scale, ask.x, ask.factors, ask.out)]
 
-    def scale_gradient(
-        self,
-        x: Array,
-        factors: Array,
-        gradient: Array,
-        factors_gradient: Array,
-        input_gradient: Array | None,
-    ) -> Calls | None:
-        arrays = x, factors, gradient, factors_gradient
-        own = () if input_gradient is None else (input_gradient,)
-        if not contiguous(*arrays, *own) or not x.size:
+    def scale_gradient(self, ask: Arguments) -> Calls | None:
+        arrays = ask.x, ask.factors, ask.gradient, ask.factors_gradient
+        own = () if ask.input_gradient is None else (ask.input_gradient,)
+        if not contiguous(*arrays, *own) or not ask.x.size:
             return None
-        return [partial(members.scale_gradient, *arrays, input_gradient, self.scratch)]
+        return [partial(members.scale_gradient, *arrays, ask.input_gradient, self.scratch)]
 
-    def parametric_activate(
-        self, activation: Activation, x: Array, alpha: Array, out: Array
-    ) -> Calls | None:
-        if type(activation) not in activations.FORMULAS or not of_one_type(x, alpha, out):
+    def parametric_activate(self, ask: Arguments) -> Calls | None:
+        if type(ask.activation) not in activations.FORMULAS or not of_one_type(*ask.arrays):
             return None
-        return [partial(members.parametric, activation, x, alpha, out)]
+        return [partial(members.parametric, ask.activation, ask.x, ask.alpha, ask.out)]
 
-    def parametric_activation_gradient(
-        self,
-        activation: Activation,
-        x: Array,
-        alpha: Array,
-        gradient: Array,
-        alpha_gradient: Array,
-    ) -> Calls | None:
-        arrays = x, alpha, gradient, alpha_gradient
-        if type(activation) not in activations.FORMULAS or not contiguous(*arrays):
+    def parametric_activation_gradient(self, ask: Arguments) -> Calls | None:
+        arrays = ask.x, ask.alpha, ask.gradient, ask.alpha_gradient
+        if type(ask.activation) not in activations.FORMULAS or not contiguous(*arrays):
             return None
-        return [partial(members.parametric_gradient, activation, *arrays, self.scratch)]
+        return [partial(members.parametric_gradient, ask.activation, *arrays, self.scratch)]
 
-    def periodic(
-        self, x: Array, frequencies: Array, phases: Array | None, out: Array
-    ) -> Calls | None:
-        given = [x, frequencies, out] if phases is None else [x, frequencies, out, phases]
-        if not contiguous(*given):
+    def periodic(self, ask: Arguments) -> Calls | None:
+        if not contiguous(*ask.arrays):
             return None
-        return [partial(numbers.periodic, x, frequencies, phases, out)]
+        return [partial(numbers.periodic, **vars(ask))]
 
-    def periodic_gradient(
-        self,
-        x: Array,
-        frequencies: Array,
-        phases: Array | None,
-        gradient: Array,
-        frequencies_gradient: Array,
-        phases_gradient: Array | None,
-        input_gradient: Array | None,
-    ) -> Calls | None:
-        waves = x, frequencies, phases, gradient
-        sums = frequencies_gradient, phases_gradient, input_gradient
-        if not contiguous(*(array for array in (*waves, *sums) if array is not None)):
+    def periodic_gradient(self, ask: Arguments) -> Calls | None:
+        if not contiguous(*ask.arrays):
             return None
-        return [partial(numbers.periodic_gradient, *waves, *sums, self.scratch)]
+        return [partial(numbers.periodic_gradient, **vars(ask), scratch=self.scratch)]
 
-    def mean_over_members(self, x: Array, of: str, out: Array) -> Calls | None:
-        if not contiguous(x, out):
+    def mean_over_members(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.x, ask.out):
             return None
-        return [partial(member_means.mean_over_members, x, of, out)]
+        return [partial(member_means.mean_over_members, ask.x, ask.of, ask.out)]
 
-    def piecewise_linear(
-        self, x: Array, starts: Array, slopes: Array, lowest: Array, highest: Array, out: Array
-    ) -> Calls | None:
-        arrays = x, starts, slopes, lowest, highest, out
-        if not of_one_type(*arrays):
+    def piecewise_linear(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(*ask.arrays):
             return None
-        return [partial(numbers.piecewise_linear, *arrays)]
+        return [partial(numbers.piecewise_linear, **vars(ask))]
 
-    def piecewise_linear_gradient(
-        self,
-        x: Array,
-        starts: Array,
-        slopes: Array,
-        lowest: Array,
-        highest: Array,
-        gradient: Array,
-        input_gradient: Array,
-    ) -> Calls | None:
-        arrays = x, starts, slopes, lowest, highest, gradient, input_gradient
-        if not contiguous(*arrays):
+    def piecewise_linear_gradient(self, ask: Arguments) -> Calls | None:
+        if not contiguous(*ask.arrays):
             return None
-        return [partial(numbers.piecewise_linear_gradient, *arrays)]
+        return [partial(numbers.piecewise_linear_gradient, **vars(ask))]
 
-    def group_matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> Calls | None:
-        if not contiguous(a, b, out):
+    def group_matmul(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.a, ask.b, ask.out):
             return None
-        return [partial(self.product.by_groups, a, b, out, transpose_a, transpose_b)]
+        return [
+            partial(self.product.by_groups, ask.a, ask.b, ask.out, ask.transpose_a, ask.transpose_b)
+        ]
 
     # -------------------------------------------------------------- losses, metrics, updates
 
-    def loss(
-        self,
-        loss: Loss,
-        predictions: Array,
-        targets: Array,
-        weights: Array,
-        normalizer: Array,
-        gradient: Array | None,
-        loss_sum: Array,
-    ) -> Calls | None:
-        labels = type(loss) in losses.OF_LABELS
-        arrays = [predictions, weights, normalizer, loss_sum]
-        arrays += moving(getattr(loss, "label_smoothing", 0.0))
-        if gradient is not None:
-            arrays.append(gradient)
-        if type(loss) not in losses.LOSSES or not fitting(targets, labels, *arrays):
+    def loss(self, ask: Arguments) -> Calls | None:
+        labels = type(ask.loss) in losses.OF_LABELS
+        arrays = [ask.predictions, ask.weights, ask.normalizer, ask.loss_sum, *given(ask.gradient)]
+        arrays += moving(getattr(ask.loss, "label_smoothing", 0.0))
+        if type(ask.loss) not in losses.LOSSES or not fitting(ask.targets, labels, *arrays):
             return None
-        given = predictions, targets, weights, normalizer, gradient, loss_sum
-        return [partial(losses.add_loss, loss, *given, self.scratch)]
+        return [partial(losses.add_loss, **vars(ask), scratch=self.scratch)]
 
-    def metric(
-        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
-    ) -> Calls | None:
-        labels = isinstance(metric, ClassMetric) and predictions.shape[1] > 1
-        add = metrics.METRICS.get(type(metric))
-        if add is None or not fitting(targets, labels, predictions, weights, summary):
+    def metric(self, ask: Arguments) -> Calls | None:
+        labels = isinstance(ask.metric, ClassMetric) and ask.predictions.shape[1] > 1
+        add = metrics.METRICS.get(type(ask.metric))
+        arrays = ask.predictions, ask.weights, ask.summary
+        if add is None or not fitting(ask.targets, labels, *arrays):
             return None
-        return [partial(add, metric, predictions, targets, weights, summary, self.scratch)]
+        wanted = ask.metric, ask.predictions, ask.targets, ask.weights, ask.summary
+        return [partial(add, *wanted, self.scratch)]
 
-    def clip(self, gradients: Array, max_norm: float) -> Calls | None:
-        if not contiguous(gradients):
+    def clip(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.gradients):
             return None
-        return [partial(sums.clip, gradients, max_norm, self.scratch)]
+        return [partial(sums.clip, ask.gradients, ask.max_norm, self.scratch)]
 
-    def l2_penalty(
-        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
-    ) -> Calls | None:
-        if not contiguous(values, gradients, weight, loss_sum):
+    def l2_penalty(self, ask: Arguments) -> Calls | None:
+        if not contiguous(ask.values, ask.gradients, ask.weight, ask.loss_sum):
             return None
-        given = values, gradients, weight, strength, loss_sum
+        given = ask.values, ask.gradients, ask.weight, ask.strength, ask.loss_sum
         return [partial(sums.l2_penalty, *given, self.scratch)]
 
-    def update(
-        self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
-    ) -> Calls | None:
-        if not updatable(optimizer, trained, learning_rate):
+    def update(self, ask: Arguments) -> Calls | None:
+        if not updatable(ask.optimizer, ask.trained, ask.learning_rate):
             return None
-        return optimizers.updates(optimizer, trained, learning_rate, step)
+        return optimizers.updates(ask.optimizer, ask.trained, ask.learning_rate, ask.step)
 
-    def counted_update(
-        self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
-    ) -> Calls | None:
-        if not updatable(optimizer, trained, *floating(counters)):
+    def counted_update(self, ask: Arguments) -> Calls | None:
+        if not updatable(ask.optimizer, ask.trained, *floating(ask.counters)):
             return None
-        if not optimizers.counts(trained):
+        if not optimizers.counts(ask.trained):
             return None  # a launch that counts, and one for each segment
-        given = counters, optimizer, trained, self.scratch
+        given = ask.counters, ask.optimizer, ask.trained, self.scratch
         return [partial(optimizers.counted_update, *given)]
 
     # -------------------------------------------------------------------------- loss scaling
 
-    def scale_loss(
-        self, weight: Array, scale: Array, normalizer: Array, finite: Array
-    ) -> Calls | None:
-        if not of_one_type(weight, scale, normalizer):
+    def scale_loss(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(ask.weight, ask.scale, ask.normalizer):
             return None
-        return [partial(loss_scale.scale_loss, weight, scale, normalizer, finite)]
+        return [partial(loss_scale.scale_loss, ask.weight, ask.scale, ask.normalizer, ask.finite)]
 
-    def unscale(self, gradients: Array, scale: Array, finite: Array) -> Calls | None:
-        if not of_one_type(gradients, scale):
+    def unscale(self, ask: Arguments) -> Calls | None:
+        if not of_one_type(ask.gradients, ask.scale):
             return None
-        return [partial(loss_scale.unscale, gradients, scale, finite)]
+        return [partial(loss_scale.unscale, ask.gradients, ask.scale, ask.finite)]
 
-    def update_if_finite(
-        self,
-        finite: Array,
-        optimizer: Optimizer,
-        trained: Trained,
-        learning_rate: Array,
-        step: Array,
-    ) -> Calls | None:
-        if not updatable(optimizer, trained, learning_rate):
+    def update_if_finite(self, ask: Arguments) -> Calls | None:
+        if not updatable(ask.optimizer, ask.trained, ask.learning_rate):
             return None
-        return optimizers.updates(optimizer, trained, learning_rate, step, finite)
+        return optimizers.updates(
+            ask.optimizer, ask.trained, ask.learning_rate, ask.step, ask.finite
+        )
 
-    def adjust_loss_scale(
-        self,
-        finite: Array,
-        scale: Array,
-        good_updates: Array,
-        updates: Array,
-        interval: int,
-        smallest: float,
-        largest: float,
-    ) -> Calls | None:
-        given = finite, scale, good_updates, updates, interval, smallest, largest
-        return [partial(loss_scale.adjust_loss_scale, *given)]
+    def adjust_loss_scale(self, ask: Arguments) -> Calls | None:
+        return [partial(loss_scale.adjust_loss_scale, **vars(ask))]
 
 
 def floating(counters: UpdateCounters) -> list[Array]:
@@ -565,6 +367,11 @@ def updatable(optimizer: Optimizer, trained: Trained, *numbers: Array) -> bool:
     numbers = *numbers, *moving(optimizer.weight_decay)
     known = type(optimizer) in optimizers.RULES
     return known and contiguous(values, gradients, *numbers, *slots.values())
+
+
+def given(*arrays: Array | None) -> list[Array]:
+    """Return the arrays that are not None."""
+    return [array for array in arrays if array is not None]
 
 
 def moving(setting: object) -> list[Array]:

@@ -2,14 +2,14 @@
 
 An operation's definition (`gpunn.backends.operations`) is what NumPy computes, but for those here:
 they have a shorter way in NumPy, or are done for a part of their arrays at a time, so that
-intermediate results stay in the processor's cache. Each method has the parameters of its operation
-and returns what is to be called, in order. None means that the definition does it.
+intermediate results stay in the processor's cache. Each method takes its operation's arguments and
+returns what is to be called, in order. None means that the definition does it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,11 +20,10 @@ from gpunn import optimizers
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2, pass_key
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.operations import is_zero, scaled
+from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
-    from gpunn.activations import Activation
-    from gpunn.backends.operations import Trained, UpdateCounters
     from gpunn.optimizers import Optimizer
 
 __all__ = ["Binder", "Calls"]
@@ -47,16 +46,17 @@ MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 class Binder:
     """Binds operations to their arrays."""
 
-    def assign(self, values: Array, out: Array) -> Calls:
-        return [partial(np.copyto, out, values, casting="unsafe")]
+    def assign(self, ask: Arguments) -> Calls:
+        return [partial(np.copyto, ask.out, ask.values, casting="unsafe")]
 
-    def accumulate(self, values: Array, out: Array) -> Calls:
-        return [partial(np.add, out, values, out)]
+    def accumulate(self, ask: Arguments) -> Calls:
+        return [partial(np.add, ask.out, ask.values, ask.out)]
 
-    def take(self, table: Array, index: Array, out: Array) -> Calls:
-        return [partial(table.take, index, axis=0, out=out, mode="clip")]
+    def take(self, ask: Arguments) -> Calls:
+        return [partial(ask.table.take, ask.index, axis=0, out=ask.out, mode="clip")]
 
-    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Calls | None:
+    def gather_rows(self, ask: Arguments) -> Calls | None:
+        source, order, start, out = ask.source, ask.order, ask.start, ask.out
         if not contiguous(source, out):
             return None
         rows = out.shape[0]
@@ -69,12 +69,15 @@ class Binder:
 
         return [gather]
 
-    def count_pass(self, start: Array, rows: int, passes: Array) -> Calls:
-        many, one = np.array([rows], start.dtype), np.array([1], passes.dtype)
-        return [partial(np.add, start, many, start), partial(np.add, passes, one, passes)]
+    def count_pass(self, ask: Arguments) -> Calls:
+        many, one = np.array([ask.rows], ask.start.dtype), np.array([1], ask.passes.dtype)
+        return [
+            partial(np.add, ask.start, many, ask.start),
+            partial(np.add, ask.passes, one, ask.passes),
+        ]
 
-    def count_update(self, counters: UpdateCounters) -> Calls:
-        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
+    def count_update(self, ask: Arguments) -> Calls:
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = ask.counters
         one, count = np.array([1], position.dtype), np.array([1], finite_steps.dtype)
 
         def count_finite() -> None:
@@ -89,47 +92,37 @@ class Binder:
             count_finite,
         ]
 
-    def matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> Calls:
-        left, right = a.T if transpose_a else a, b.T if transpose_b else b
-        return [partial(np.matmul, left, right, out=out)]
+    def matmul(self, ask: Arguments) -> Calls:
+        left = ask.a.T if ask.transpose_a else ask.a
+        right = ask.b.T if ask.transpose_b else ask.b
+        return [partial(np.matmul, left, right, out=ask.out)]
 
-    def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> Calls:
+    def activate(self, ask: Arguments) -> Calls:
+        value, z, bias, out = ask.activation.value, ask.z, ask.bias, ask.out
+
         def run() -> None:
             for rows in row_blocks(z):
                 block = z[rows]
                 if bias is not None:
                     block += bias
-                out[rows] = activation.value(xp, block)
+                out[rows] = value(xp, block)
 
         return [run]
 
-    def activation_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        bias_gradient: Array | None,
-    ) -> Calls:
+    def activation_gradient(self, ask: Arguments) -> Calls:
+        derivative, z, output = ask.activation.derivative, ask.z, ask.output
+        gradient, bias_gradient = ask.gradient, ask.bias_gradient
+
         def run() -> None:
             for rows in row_blocks(z):
-                gradient[rows] *= activation.derivative(xp, z[rows], output[rows])
+                gradient[rows] *= derivative(xp, z[rows], output[rows])
             if bias_gradient is not None:
                 np.add.reduce(gradient, axis=0, out=bias_gradient)
 
         return [run]
 
-    def dropout(
-        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
-    ) -> Calls | None:
+    def dropout(self, ask: Arguments) -> Calls | None:
+        x, rate, key, passes, out, start = ask.x, ask.rate, ask.key, ask.passes, ask.out, ask.first
         if not contiguous(x, out):
             return None
         inputs, outputs = x.reshape(-1), out.reshape(-1)
@@ -141,16 +134,16 @@ class Binder:
             for part in parts(0, inputs.size):
                 # (start + j) * GOLDEN, modulo 2^32, and so on: half the memory of 64-bit integers
                 multiples = MULTIPLES[: part.stop - part.start]
-                bits = multiples + np.uint32((first + part.start) * GOLDEN & MASK_32)
+                bits = multiples + np.uint32((start + part.start) * GOLDEN & MASK_32)
                 mix_in_place(bits, of_pass)
                 # As a product, so that NaN and infinity show as they do elsewhere.
                 outputs[part] = inputs[part] * ((bits >= threshold) * scale)
 
         return [run]
 
-    def embed_gradient(
-        self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
-    ) -> Calls | None:
+    def embed_gradient(self, ask: Arguments) -> Calls | None:
+        codes, sizes = ask.codes, ask.sizes
+        gradient, table_gradient = ask.gradient, ask.table_gradient
         if not contiguous(gradient, table_gradient):
             return None
         rows, columns = codes.shape
@@ -164,9 +157,9 @@ class Binder:
 
         return [add_up]
 
-    def update(
-        self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
-    ) -> Calls | None:
+    def update(self, ask: Arguments) -> Calls | None:
+        optimizer, trained = ask.optimizer, ask.trained
+        learning_rate, step = ask.learning_rate, ask.step
         if type(optimizer) not in ELEMENTWISE:
             return None
         decay: Any = optimizer.weight_decay

@@ -1,7 +1,6 @@
 """From a backend's operations to instructions of a program.
 
-For each operation that there are kernels for, a file in `forms/` has a method with its name and
-parameters.
+For each operation that there are kernels for, a file in `forms/` has a method with its name.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from gpunn import activations
-from gpunn.activations import Activation
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 __all__ = ["Activations"]
@@ -36,10 +36,10 @@ NAMES = {
 class Activations(Forms):
     """Activations, and the gradients through them."""
 
-    def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> Steps:
-        known = arguments_of(activation)
-        given = [z, out] if bias is None else [z, out, bias]
-        if known is None or not same_kind(*given) or not z.size:
+    def activate(self, ask: Arguments) -> Steps:
+        z, bias, out = ask.z, ask.bias, ask.out
+        known = kernel_arguments(ask.activation)
+        if known is None or not same_kind(*ask.arrays) or not z.size:
             return None
         number, *parameters = known
         by_rows: list[Array] = []
@@ -48,32 +48,25 @@ class Activations(Forms):
             shape, by_rows = self.divided(z, out)
         args = [number, z, bias, out, *shape, *parameters]
         writes = [out] if bias is None else [z, out]
-        return [Instruction("activate", args, given, writes, by_rows)]
+        return [Instruction("activate", args, ask.arrays, writes, by_rows)]
 
-    def activation_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        bias_gradient: Array | None,
-    ) -> Steps:
-        known = arguments_of(activation)
-        sums = [] if bias_gradient is None else [bias_gradient]
-        source = output if activation.from_output else z
+    def activation_gradient(self, ask: Arguments) -> Steps:
+        gradient, bias_gradient = ask.gradient, ask.bias_gradient
+        known, sums = kernel_arguments(ask.activation), given(bias_gradient)
+        source = ask.output if ask.activation.from_output else ask.z
         if known is None or not same_kind(source, gradient, *sums) or not source.size:
             return None
-        if type(activation) is activations.Identity:
-            return [] if bias_gradient is None else [sum_rows(gradient, bias_gradient)]
+        if type(ask.activation) is activations.Identity:
+            return [sum_rows(gradient, each) for each in sums]
         number, *parameters = known
         shape, by_rows = self.divided(gradient, gradient)
         afterwards = []
-        if bias_gradient is not None and by_rows and 1 < self.threads <= gradient.shape[0]:
+        if sums and by_rows and 1 < self.threads <= gradient.shape[0]:
             # Each thread sums its own rows.
             parts = np.empty((self.threads, bias_gradient.size), gradient.dtype)
             afterwards.append(sum_rows(parts, bias_gradient))
             shape, sums = (gradient.shape[0], bias_gradient.size, 0), [parts]
-        elif bias_gradient is not None:
+        elif sums:
             shape, by_rows = divided_columns(gradient), []
         args = [number, source, gradient, *(sums or [None]), *shape, *parameters]
         by_rows = [source, *by_rows] if by_rows else []
@@ -87,7 +80,7 @@ def divided_columns(z: Array) -> tuple[int, int, int]:
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 
-def arguments_of(f: Any) -> tuple[float, ...] | None:
+def kernel_arguments(f: Any) -> tuple[float, ...] | None:
     """Return a built-in activation's number and two parameters there; None for any other."""
     if type(f) not in NAMES:
         return None

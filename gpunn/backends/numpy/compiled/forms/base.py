@@ -12,7 +12,7 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.typing import Array
 
-__all__ = ["Forms", "Steps", "same_kind"]
+__all__ = ["Forms", "Steps", "given", "same_kind"]
 
 Steps: TypeAlias = list[Instruction] | None
 """What a form returns: instructions in order. None means that there is no kernel for these
@@ -24,8 +24,13 @@ def same_kind(*arrays: Array) -> bool:
     return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
 
 
+def given(*arrays: Array | None) -> list[Array]:
+    """Return the arrays that are there."""
+    return [array for array in arrays if array is not None]
+
+
 class Forms:
-    """Forms of operations: methods with their names and parameters, which return `Steps`.
+    """Forms of operations: methods with their names, which take `Arguments` and return `Steps`.
 
     Parameters
     ----------

@@ -7,8 +7,7 @@ import numpy as np
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
-from gpunn.backends.operations import UpdateCounters
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["Bookkeeping"]
 
@@ -16,42 +15,44 @@ __all__ = ["Bookkeeping"]
 class Bookkeeping(Forms):
     """Filling, adding and gathering arrays, and what a step counts."""
 
-    def fill(self, out: Array, value: float) -> Steps:
+    def fill(self, ask: Arguments) -> Steps:
+        out = ask.out
         if not same_kind(out):
             return None
-        return [Instruction("fill", [out, out.size, float(value)], writes=[out])]
+        return [Instruction("fill", [out, out.size, float(ask.value)], writes=[out])]
 
-    def take(self, table: Array, index: Array, out: Array) -> Steps:
-        if not same_kind(table, out) or not contiguous(index):
+    def take(self, ask: Arguments) -> Steps:
+        if not same_kind(ask.table, ask.out) or not contiguous(ask.index):
             return None
-        first = np.zeros(1, np.int64)
-        args = [table, index, first, out, 1, out.nbytes]
-        return [Instruction("gather", args, [table, index, first], [out])]
+        read = [ask.table, ask.index, np.zeros(1, np.int64)]
+        return [Instruction("gather", [*read, ask.out, 1, ask.out.nbytes], read, [ask.out])]
 
-    def accumulate(self, values: Array, out: Array) -> Steps:
+    def accumulate(self, ask: Arguments) -> Steps:
+        values, out = ask.values, ask.out
         if not same_kind(values, out) or values.shape != out.shape:
             return None
         return [Instruction("add", [values, out, out.size], [values, out], [out])]
 
-    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Steps:
-        if not contiguous(source, out) or not contiguous(order, start) or not out.size:
+    def gather_rows(self, ask: Arguments) -> Steps:
+        out, read = ask.out, [ask.source, ask.order, ask.start]
+        if not contiguous(ask.source, out) or not contiguous(*read[1:]) or not out.size:
             return None
-        row_bytes = out.nbytes // out.shape[0]
-        args = [source, order, start, out, out.shape[0], row_bytes]
-        return [Instruction("gather", args, [source, order, start], [out], [out])]
+        rows = out.shape[0]
+        return [Instruction("gather", [*read, out, rows, out.nbytes // rows], read, [out], [out])]
 
-    def sum(self, values: Array, out: Array) -> Steps:
+    def sum(self, ask: Arguments) -> Steps:
+        values, out = ask.values, ask.out
         if not same_kind(values, out):
             return None
         return [Instruction("sum_up", [values, None, values.size, out, 0], [values], [out])]
 
-    def count_pass(self, start: Array, rows: int, passes: Array) -> Steps:
-        changed = [start, passes]
-        return [Instruction("count_pass", [start, rows, passes], changed, changed)]
+    def count_pass(self, ask: Arguments) -> Steps:
+        changed = [ask.start, ask.passes]
+        return [Instruction("count_pass", [ask.start, ask.rows, ask.passes], changed, changed)]
 
-    def count_update(self, counters: UpdateCounters) -> Steps:
-        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
+    def count_update(self, ask: Arguments) -> Steps:
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = ask.counters
         if not same_kind(rates, rate, weight, loss_sum, weight_sum, finite_steps):
             return None
         changed = [position, rate, updates, weight_sum, finite_steps]
-        return [Instruction("count_update", counters, counters, changed, early=True)]
+        return [Instruction("count_update", ask.counters, ask.counters, changed, early=True)]

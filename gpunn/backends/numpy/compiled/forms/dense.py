@@ -5,71 +5,49 @@ from __future__ import annotations
 import math
 
 from gpunn import activations
-from gpunn.activations import Activation
 from gpunn.backends.numpy.compiled.forms.activations import Activations
-from gpunn.backends.numpy.compiled.forms.base import Steps, same_kind
-from gpunn.typing import Array
+from gpunn.backends.numpy.compiled.forms.base import Steps, given, same_kind
+from gpunn.backends.recording import Arguments
 
-__all__ = ["Dense"]
+__all__ = ["Dense", "floor_of"]
 
 
 class Dense(Activations):
     """Matrix products, and a dense layer's passes."""
 
-    def matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> Steps:
-        if not same_kind(a, b, out) or (transpose_a and transpose_b) or not a.size * b.size:
+    def matmul(self, ask: Arguments) -> Steps:
+        if not same_kind(*ask.arrays) or (ask.transpose_a and ask.transpose_b):
             return None
-        return list(self.products.encode(a, b, out, transpose_a, transpose_b))
+        return list(self.products.encode(**vars(ask))) if ask.a.size * ask.b.size else None
 
-    def dense(
-        self,
-        x: Array,
-        weights: Array,
-        bias: Array | None,
-        activation: Activation,
-        z: Array,
-        out: Array,
-    ) -> Steps:
-        if not same_kind(x, weights, z, *([] if bias is None else [bias])) or not x.size:
+    def dense(self, ask: Arguments) -> Steps:
+        x, weights, bias, z = ask.x, ask.weights, ask.bias, ask.z
+        if not same_kind(x, weights, z, *given(bias)) or not x.size:
             return None
-        rectified = type(activation) is activations.ReLU
-        if out is z and (rectified or type(activation) is activations.Identity):
-            floor = 0.0 if rectified else -math.inf
-            return list(self.products.encode(x, weights, out, bias=bias, floor=floor))
-        activated = self.activate(activation, z, None, out)
+        floor = floor_of(ask)
+        if floor is not None:
+            return list(self.products.encode(x, weights, z, bias=bias, floor=floor))
+        activated = self.activate(ask.but(bias=None))
         if activated is None:
             return None
         return [*self.products.encode(x, weights, z, bias=bias), *activated]
 
-    def dense_gradient(
-        self,
-        x: Array,
-        weights: Array,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        weight_gradient: Array | None,
-        bias_gradient: Array | None,
-        input_gradient: Array | None,
-    ) -> Steps:
-        wanted = weight_gradient, bias_gradient, input_gradient
-        given = [array for array in wanted if array is not None]
-        if not same_kind(x, weights, output, gradient, *given) or not x.size:
+    def dense_gradient(self, ask: Arguments) -> Steps:
+        x, gradient = ask.x, ask.gradient
+        wanted = given(ask.weight_gradient, ask.bias_gradient, ask.input_gradient)
+        if not same_kind(x, ask.weights, ask.output, gradient, *wanted) or not x.size:
             return None
-        operations = self.activation_gradient(activation, z, output, gradient, bias_gradient)
-        if operations is None:
+        steps = self.activation_gradient(ask)
+        if steps is None:
             return None
-        if input_gradient is not None:
-            operations += self.products.encode(gradient, weights, input_gradient, transpose_b=True)
-        if weight_gradient is not None:
-            operations += self.products.encode(x, gradient, weight_gradient, transpose_a=True)
-        return operations
+        for out in given(ask.input_gradient):
+            steps += self.products.encode(gradient, ask.weights, out, transpose_b=True)
+        for out in given(ask.weight_gradient):
+            steps += self.products.encode(x, gradient, out, transpose_a=True)
+        return steps
+
+
+def floor_of(ask: Arguments) -> float | None:
+    """Return the floor by which a product does a dense layer's activation, None if it can't."""
+    floors = {activations.ReLU: 0.0, activations.Identity: -math.inf}
+    return floors.get(type(ask.activation)) if ask.out is ask.z else None

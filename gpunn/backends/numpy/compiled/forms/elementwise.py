@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.backends.hashing import MASK_32
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.interface import INT8, INT16, NUMBERS, UINT8, UINT16
 from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["Elementwise"]
 
@@ -23,9 +23,8 @@ SMALL_INTEGERS = {
 class Elementwise(Forms):
     """Dropout, rescaling and standardisation."""
 
-    def dropout(
-        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
-    ) -> Steps:
+    def dropout(self, ask: Arguments) -> Steps:
+        x, rate, passes, out = ask.x, ask.rate, ask.passes, ask.out
         if isinstance(rate, float):
             moving, numbers = [], [None, round(rate * 2**32), 1 / (1 - rate)]
         else:
@@ -33,36 +32,32 @@ class Elementwise(Forms):
         if not same_kind(x, out, *moving):
             return None
         shape, by_rows = self.divided(x, out)
-        args = [x, out, *shape, passes, key, first & MASK_32, *numbers]
+        args = [x, out, *shape, passes, ask.key, ask.first & MASK_32, *numbers]
         return [Instruction("dropout", args, [x, passes, *moving], [out], by_rows)]
 
-    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Steps:
+    def rescale(self, ask: Arguments) -> Steps:
+        x, out = ask.x, ask.out
         if not same_kind(out) or not x.flags.c_contiguous:
             return None
         kind = NUMBERS if x.dtype == out.dtype else SMALL_INTEGERS.get(x.dtype)
         if kind is None:
             return None
-        args = [x, out, x.size, kind, float(scale), float(offset)]
+        args = [x, out, x.size, kind, float(ask.scale), float(ask.offset)]
         return [Instruction("rescale", args, [x], [out])]
 
-    def unstandardize(
-        self,
-        x: Array,
-        mean: Array,
-        std: Array,
-        least: Array | None,
-        largest: Array | None,
-        out: Array,
-    ) -> Steps:
-        bounds = [] if least is None or largest is None else [least, largest]
-        read = [x, mean, std, *bounds]
-        if not same_kind(*read, out):
+    def unstandardize(self, ask: Arguments) -> Steps:
+        bounds = given(ask.least, ask.largest)
+        bounds = bounds if len(bounds) == 2 else []
+        read = [ask.x, ask.mean, ask.std, *bounds]
+        if not same_kind(*read, ask.out):
             return None
-        args = [x, mean, std, *(bounds or [None, None]), out, x.shape[0], mean.size]
-        return [Instruction("unstandardize", args, read, [out])]
+        args = [ask.x, ask.mean, ask.std, *(bounds or [None, None]), ask.out]
+        args += [ask.x.shape[0], ask.mean.size]
+        return [Instruction("unstandardize", args, read, [ask.out])]
 
-    def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Steps:
-        if not same_kind(x, mean, std, out):
+    def standardize(self, ask: Arguments) -> Steps:
+        x, mean, out = ask.x, ask.mean, ask.out
+        if not same_kind(*ask.arrays):
             return None
-        args = [x, mean, std, out, x.shape[0], mean.size]
-        return [Instruction("standardize", args, [x, mean, std], [out], [x, out])]
+        args = [x, mean, ask.std, out, x.shape[0], mean.size]
+        return [Instruction("standardize", args, [x, mean, ask.std], [out], [x, out])]

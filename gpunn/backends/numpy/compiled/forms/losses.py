@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn import losses
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, MEMBER_MEANS, ROW_FUNCTIONS
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
-from gpunn.losses import Loss
+from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 __all__ = ["Function", "Losses", "are_labels", "are_numbers"]
@@ -83,24 +83,15 @@ def are_numbers(targets: Array, predictions: Array) -> bool:
 class Losses(Forms):
     """Losses and their gradients, and what members predict together."""
 
-    def loss(
-        self,
-        loss: Loss,
-        predictions: Array,
-        targets: Array,
-        weights: Array,
-        normalizer: Array,
-        gradient: Array | None,
-        loss_sum: Array,
-    ) -> Steps:
-        given = [predictions, weights, normalizer, loss_sum]
-        given += [] if gradient is None else [gradient]
+    def loss(self, ask: Arguments) -> Steps:
+        loss, predictions, targets, weights = ask.loss, ask.predictions, ask.targets, ask.weights
         smoothing: Any = getattr(loss, "label_smoothing", 0.0)
-        given += [] if isinstance(smoothing, float) else [smoothing]
-        if not same_kind(*given):
+        moving = [] if isinstance(smoothing, float) else [smoothing]
+        arrays = [predictions, weights, ask.normalizer, ask.loss_sum, *given(ask.gradient), *moving]
+        if not same_kind(*arrays):
             return None
         values = np.empty(weights.size, predictions.dtype)
-        arrays = predictions, targets, values, gradient, weights, normalizer
+        arrays = [predictions, targets, values, ask.gradient, weights, ask.normalizer]
         numbers, function = are_numbers(targets, predictions), function_of(loss, predictions)
         if function is not None and numbers:
             instruction = self.sum_over_outputs(function, *arrays)
@@ -108,14 +99,15 @@ class Losses(Forms):
             instruction = self.softmax_cross_entropy(*arrays, smoothing=smoothing)
         else:
             return None
-        return [instruction, self.weighted_sum(values, weights, loss_sum)]
+        return [instruction, self.weighted_sum(values, weights, ask.loss_sum)]
 
-    def mean_over_members(self, x: Array, of: str, out: Array) -> Steps:
+    def mean_over_members(self, ask: Arguments) -> Steps:
+        x, out = ask.x, ask.out
         if not same_kind(x, out):
             return None
-        rows, members, outputs = x.shape
+        _, members, outputs = x.shape
         scratch = self.blocks(members + max(members, outputs), x)
-        args = [x, rows, members, outputs, MEMBER_MEANS.index(of), scratch, scratch[0].nbytes, out]
+        args = [x, *x.shape, MEMBER_MEANS.index(ask.of), scratch, scratch[0].nbytes, out]
         return [Instruction("mean_over_members", args, [x, scratch], [out])]
 
     def sum_over_outputs(
@@ -138,9 +130,9 @@ class Losses(Forms):
         args = [predictions, targets, weights, normalizer, rows, outputs, values, gradient]
         args += [scratch, scratch[0].nbytes, together, ROW_FUNCTIONS.index(function.name)]
         args += map(float, function[1:])
-        read = present(predictions, targets, weights, normalizer, scratch)
-        writes = present(values, gradient)
-        by_rows = present(predictions, targets, weights, *writes)
+        read = given(predictions, targets, weights, normalizer, scratch)
+        writes = given(values, gradient)
+        by_rows = given(predictions, targets, weights, *writes)
         return Instruction("sum_over_outputs", args, read, writes, by_rows)
 
     def softmax_cross_entropy(
@@ -164,9 +156,9 @@ class Losses(Forms):
         scratch = self.blocks(2 * classes, predictions)
         args = [predictions, labels, probabilities, weights, normalizer, rows, classes, values]
         args += [gradient, scratch, scratch[0].nbytes, moving, number]
-        read = present(predictions, targets, weights, normalizer, scratch, moving)
-        writes = present(values, gradient)
-        by_rows = present(predictions, targets, weights, *writes)
+        read = given(predictions, targets, weights, normalizer, scratch, moving)
+        writes = given(values, gradient)
+        by_rows = given(predictions, targets, weights, *writes)
         return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:
@@ -177,8 +169,3 @@ class Losses(Forms):
 def lanes(array: Array) -> int:
     """Return how many numbers of an array's type a block has."""
     return BLOCK_BYTES // int(array.itemsize)
-
-
-def present(*arrays: Array | None) -> list[Array]:
-    """Return the arrays that are there."""
-    return [array for array in arrays if array is not None]

@@ -17,6 +17,7 @@ from gpunn.backends.numpy.compiled.forms.losses import (
     are_numbers,
 )
 from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.recording import Arguments
 from gpunn.metrics import Metric
 from gpunn.metrics.labels import LabelsAUC, LabelsBrierScore, LabelsLogLoss
 from gpunn.metrics.ranking import LEAST_SUM, LIMIT, SMALLEST_SCALE
@@ -30,9 +31,9 @@ Instructions: TypeAlias = list[Instruction]
 class Metrics(Losses):
     """Metrics, some of which are losses without a gradient."""
 
-    def metric(
-        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
-    ) -> Steps:
+    def metric(self, ask: Arguments) -> Steps:
+        metric, predictions, targets = ask.metric, ask.predictions, ask.targets
+        weights, summary = ask.weights, ask.summary
         if not same_kind(predictions, weights, summary) or not predictions.size:
             return None
         of_classes = isinstance(metric, metrics.ClassMetric) and predictions.shape[1] > 1

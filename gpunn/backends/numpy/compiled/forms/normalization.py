@@ -8,6 +8,7 @@ from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 __all__ = ["Normalization"]
@@ -16,48 +17,30 @@ __all__ = ["Normalization"]
 class Normalization(Forms):
     """Batch and layer normalisation."""
 
-    def normalize(
-        self,
-        x: Array,
-        mean: Array,
-        variance: Array,
-        epsilon: float,
-        scale: Array | None,
-        shift: Array | None,
-        out: Array,
-    ) -> Steps:
+    def normalize(self, ask: Arguments) -> Steps:
+        x, mean, out, scale, shift = ask.x, ask.mean, ask.out, ask.scale, ask.shift
         if scale is None or shift is None:
             scale, shift = np.ones_like(mean), np.zeros_like(mean)
-        read = [x, mean, variance, scale, shift]
+        read = [x, mean, ask.variance, scale, shift]
         if not same_kind(*read, out):
             return None
         factors = np.empty((self.threads, mean.size), mean.dtype)
-        args = [*read, factors, out, *x.shape, float(epsilon)]
+        args = [*read, factors, out, *x.shape, float(ask.epsilon)]
         return [Instruction("normalize", args, read, [factors, out], [x, out])]
 
-    def batch_norm(
-        self,
-        x: Array,
-        scale: Array,
-        shift: Array,
-        running_mean: Array,
-        running_variance: Array,
-        momentum: float,
-        epsilon: float,
-        normalized: Array,
-        inverse_std: Array,
-        out: Array,
-    ) -> Steps:
-        averages, results = [running_mean, running_variance], [normalized, out]
-        if not same_kind(x, scale, shift, inverse_std, *averages, *results) or not x.size:
+    def batch_norm(self, ask: Arguments) -> Steps:
+        x, scale, inverse_std = ask.x, ask.scale, ask.inverse_std
+        averages, results = [ask.running_mean, ask.running_variance], [ask.normalized, ask.out]
+        if not same_kind(*ask.arrays) or not x.size:
             return None
         total, squares, mean = (np.empty_like(scale) for _ in range(3))
         sums, of_columns = [total, squares, *averages], [*averages, mean, inverse_std]
-        args = [total, squares, *of_columns, *x.shape, float(momentum), float(epsilon)]
+        numbers = float(ask.momentum), float(ask.epsilon)
+        args = [total, squares, *of_columns, *x.shape, *numbers]
         statistics = Instruction("batch_norm_statistics", args, sums, of_columns)
         multiple = self.multiple(x)
-        self.products.divide(out, self.products.is_by_columns(x))
-        read, by_rows = [x, mean, inverse_std, scale, shift], [] if multiple else [x, *results]
+        self.products.divide(ask.out, self.products.is_by_columns(x))
+        read, by_rows = [x, mean, inverse_std, scale, ask.shift], [] if multiple else [x, *results]
         args = [*read, *results, *x.shape, multiple]
         return [
             *self.column_sums(x, None, total, multiple),
@@ -66,20 +49,13 @@ class Normalization(Forms):
             Instruction("batch_norm", args, read, results, by_rows),
         ]
 
-    def batch_norm_gradient(
-        self,
-        gradient: Array,
-        normalized: Array,
-        inverse_std: Array,
-        scale: Array,
-        scale_gradient: Array,
-        shift_gradient: Array,
-    ) -> Steps:
-        read, sums = [gradient, normalized, inverse_std, scale], [scale_gradient, shift_gradient]
-        if not same_kind(*read, *sums) or not gradient.size:
+    def batch_norm_gradient(self, ask: Arguments) -> Steps:
+        gradient, batch = ask.gradient, [ask.gradient, ask.normalized]
+        read, sums = [*batch, ask.inverse_std, ask.scale], [ask.scale_gradient, ask.shift_gradient]
+        if not same_kind(*ask.arrays) or not gradient.size:
             return None
         multiple = self.multiple(gradient)
-        batch, shape = [gradient, normalized], [*gradient.shape, multiple]
+        shape = [*gradient.shape, multiple]
         parts = sums if multiple else [self.parts(each) for each in sums]
         by_rows = [] if multiple else batch
         args, last = [*batch, *parts, *shape], [*read, *sums, *shape]
@@ -108,37 +84,22 @@ class Normalization(Forms):
         """Return memory for what each thread adds up to some sums."""
         return np.empty((self.threads, sums.size), sums.dtype)
 
-    def layer_norm(
-        self,
-        x: Array,
-        scale: Array,
-        shift: Array,
-        epsilon: float,
-        normalized: Array,
-        inverse_std: Array,
-        out: Array,
-    ) -> Steps:
-        read, changed = [x, scale, shift], [normalized, inverse_std, out]
-        if not same_kind(*read, *changed):
+    def layer_norm(self, ask: Arguments) -> Steps:
+        x, read = ask.x, [ask.x, ask.scale, ask.shift]
+        changed = [ask.normalized, ask.inverse_std, ask.out]
+        if not same_kind(*ask.arrays):
             return None
-        args = [*read, *changed, *x.shape, float(epsilon)]
+        args = [*read, *changed, *x.shape, float(ask.epsilon)]
         return [Instruction("layer_norm", args, read, changed, [x, *changed])]
 
-    def layer_norm_gradient(
-        self,
-        gradient: Array,
-        normalized: Array,
-        inverse_std: Array,
-        scale: Array,
-        scale_gradient: Array,
-        shift_gradient: Array,
-    ) -> Steps:
-        read, changed = [gradient, normalized, inverse_std, scale], [scale_gradient, shift_gradient]
-        if not same_kind(*read, *changed):
+    def layer_norm_gradient(self, ask: Arguments) -> Steps:
+        gradient, scale = ask.gradient, ask.scale
+        read = [gradient, ask.normalized, ask.inverse_std, scale]
+        if not same_kind(*ask.arrays):
             return None
         sums = np.empty((2, self.threads, scale.size), scale.dtype)
         args = [*read, sums, *gradient.shape]
         return [
             Instruction("layer_norm_gradient", args, read, [gradient, sums], read[:3]),
-            *map(sum_rows, sums, changed),
+            *map(sum_rows, sums, [ask.scale_gradient, ask.shift_gradient]),
         ]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn import activations
-from gpunn.activations import Activation
 from gpunn.backends.numpy.compiled.forms.activations import (
     Activations,
-    arguments_of,
     divided_columns,
+    kernel_arguments,
 )
-from gpunn.backends.numpy.compiled.forms.base import Steps, same_kind
+from gpunn.backends.numpy.compiled.forms.base import Steps, given, same_kind
+from gpunn.backends.numpy.compiled.forms.dense import floor_of
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
+from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 __all__ = ["Tables"]
@@ -25,73 +24,60 @@ __all__ = ["Tables"]
 class Tables(Activations):
     """Codes, embeddings of numbers, factors of members, and products by groups."""
 
-    def copy_columns(
-        self, source: Array, first: int, out: Array, out_first: int, columns: int
-    ) -> Steps:
+    def copy_columns(self, ask: Arguments) -> Steps:
+        source, out = ask.source, ask.out
         if not same_kind(source, out) or not source.size:
             return None
         rows, width = source.shape
-        args = [source, first, width, out, out_first, out.shape[1], rows, columns]
+        args = [source, ask.first, width, out, ask.out_first, out.shape[1], rows, ask.columns]
         return [Instruction("copy_columns", args, [source], [out], [source, out])]
 
-    def one_hot(
-        self,
-        codes: Array,
-        sizes: Sequence[int],
-        binary_as_sign: bool,
-        levels: Array,
-        out: Array,
-    ) -> Steps:
+    def one_hot(self, ask: Arguments) -> Steps:
+        codes, levels, out = ask.codes, ask.levels, ask.out
         if not same_kind(codes, levels, out) or not codes.size:
             return None
-        lengths = np.array(sizes, np.int64)
-        shared = np.array([binary_as_sign and size == 3 for size in sizes], np.int64)
-        args = [codes, lengths, shared, levels, out, *codes.shape, out.shape[1], out[0].nbytes]
+        lengths = np.array(ask.sizes, np.int64)
+        shared = np.array([ask.binary_as_sign and size == 3 for size in ask.sizes], np.int64)
         read = [codes, lengths, shared, levels]
+        args = [*read, out, *codes.shape, out.shape[1], out[0].nbytes]
         return [Instruction("one_hot", args, read, [out], [codes, out])]
 
-    def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> Steps:
+    def embed(self, ask: Arguments) -> Steps:
+        codes, table, out = ask.codes, ask.table, ask.out
         if not same_kind(codes, table, out) or not codes.size:
             return None
-        lengths, starts = places_of(sizes)
-        args = [codes, lengths, starts, table, out, *codes.shape, table[0].nbytes]
-        return [Instruction("embed", args, [codes, lengths, starts, table], [out], [codes, out])]
+        read = [codes, *places_of(ask.sizes), table]
+        args = [*read, out, *codes.shape, table[0].nbytes]
+        return [Instruction("embed", args, read, [out], [codes, out])]
 
-    def embed_gradient(
-        self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
-    ) -> Steps:
-        if not same_kind(codes, gradient, table_gradient) or not codes.size:
+    def embed_gradient(self, ask: Arguments) -> Steps:
+        codes, table_gradient = ask.codes, ask.table_gradient
+        if not same_kind(codes, ask.gradient, table_gradient) or not codes.size:
             return None
-        (lengths, starts), (rows, dimension) = places_of(sizes), table_gradient.shape
-        args = [codes, lengths, starts, gradient, table_gradient, *codes.shape, dimension, rows]
-        read = [codes, lengths, starts, gradient]
+        rows, dimension = table_gradient.shape
+        read = [codes, *places_of(ask.sizes), ask.gradient]
+        args = [*read, table_gradient, *codes.shape, dimension, rows]
         return [Instruction("embed_gradient", args, read, [table_gradient])]
 
-    def scale(self, x: Array, factors: Array, out: Array) -> Steps:
+    def scale(self, ask: Arguments) -> Steps:
+        x, factors, out = ask.x, ask.factors, ask.out
         if not same_kind(x, factors, out) or not x.size:
             return None
         args = [x, factors, out, *rows_members_features(x, factors)]
         return [Instruction("scale", args, [x, factors], [out], [x, out])]
 
-    def scale_gradient(
-        self,
-        x: Array,
-        factors: Array,
-        gradient: Array,
-        factors_gradient: Array,
-        input_gradient: Array | None,
-    ) -> Steps:
-        own = [factors_gradient] if input_gradient is None else [factors_gradient, input_gradient]
-        if not same_kind(x, factors, gradient, *own) or not x.size:
+    def scale_gradient(self, ask: Arguments) -> Steps:
+        x, read = ask.x, [ask.x, ask.factors, ask.gradient]
+        if not same_kind(*ask.arrays) or not x.size:
             return None
-        sizes = rows_members_features(x, factors)
-        args = [x, factors, gradient, factors_gradient, input_gradient, *sizes]
-        return [Instruction("scale_gradient", args, [x, factors, gradient], own)]
+        sizes = rows_members_features(x, ask.factors)
+        args = [*read, ask.factors_gradient, ask.input_gradient, *sizes]
+        written = given(ask.factors_gradient, ask.input_gradient)
+        return [Instruction("scale_gradient", args, read, written)]
 
-    def parametric_activate(
-        self, activation: Activation, x: Array, alpha: Array, out: Array
-    ) -> Steps:
-        known = arguments_of(activation)
+    def parametric_activate(self, ask: Arguments) -> Steps:
+        x, alpha, out = ask.x, ask.alpha, ask.out
+        known = kernel_arguments(ask.activation)
         if known is None or not same_kind(x, alpha, out) or not x.size:
             return None
         number, *parameters = known
@@ -102,96 +88,60 @@ class Tables(Activations):
         by_rows = [] if by_columns else [x, out]
         return [Instruction("activate", args, [x, alpha], [out], by_rows)]
 
-    def parametric_activation_gradient(
-        self,
-        activation: Activation,
-        x: Array,
-        alpha: Array,
-        gradient: Array,
-        alpha_gradient: Array,
-    ) -> Steps:
-        known = arguments_of(activation)
-        if known is None or not same_kind(x, alpha, gradient, alpha_gradient) or not x.size:
+    def parametric_activation_gradient(self, ask: Arguments) -> Steps:
+        x, alpha, gradient, sums = ask.x, ask.alpha, ask.gradient, ask.alpha_gradient
+        known = kernel_arguments(ask.activation)
+        if known is None or not same_kind(*ask.arrays) or not x.size:
             return None
         number, *parameters = known
-        shape, sums = divided_columns(x), alpha_gradient
+        shape = divided_columns(x)
         by_rows: list[Array] = []
         afterwards = []
         if 1 < self.threads <= len(x) and not self.products.is_by_columns(gradient):
             # Each thread sums its own rows.
             sums = np.empty((self.threads, alpha.size), x.dtype)
-            afterwards.append(sum_rows(sums, alpha_gradient))
+            afterwards.append(sum_rows(sums, ask.alpha_gradient))
             shape, by_rows = (len(x), alpha.size, 0), [x, gradient]
-        args = [number, x, gradient, sums, *shape, *parameters, alpha, activation.from_output]
+        from_output = ask.activation.from_output
+        args = [number, x, gradient, sums, *shape, *parameters, alpha, from_output]
         read, written = [x, alpha, gradient], [gradient, sums]
         return [Instruction("activation_gradient", args, read, written, by_rows), *afterwards]
 
-    def periodic(self, x: Array, frequencies: Array, phases: Array | None, out: Array) -> Steps:
-        read = [x, frequencies] if phases is None else [x, frequencies, phases]
-        if not same_kind(*read, out) or not x.size:
+    def periodic(self, ask: Arguments) -> Steps:
+        x, frequencies, phases, out = ask.x, ask.frequencies, ask.phases, ask.out
+        if not same_kind(*ask.arrays) or not x.size:
             return None
         args = [x, frequencies, phases, out, *x.shape, frequencies.shape[1]]
-        return [Instruction("periodic", args, read, [out], [x, out])]
+        return [Instruction("periodic", args, given(x, frequencies, phases), [out], [x, out])]
 
-    def periodic_gradient(
-        self,
-        x: Array,
-        frequencies: Array,
-        phases: Array | None,
-        gradient: Array,
-        frequencies_gradient: Array,
-        phases_gradient: Array | None,
-        input_gradient: Array | None,
-    ) -> Steps:
-        read, own = [x, frequencies, gradient], [frequencies_gradient]
-        if phases is not None:
-            read.append(phases)
-        if phases_gradient is not None:
-            own.append(phases_gradient)
-        if input_gradient is not None or not same_kind(*read, *own) or not x.size:
+    def periodic_gradient(self, ask: Arguments) -> Steps:
+        read = [ask.x, ask.frequencies, ask.phases, ask.gradient]
+        sums = [ask.frequencies_gradient, ask.phases_gradient]
+        if ask.input_gradient is not None or not same_kind(*ask.arrays) or not ask.x.size:
             return None
-        args = [x, frequencies, phases, gradient, frequencies_gradient, phases_gradient]
-        sizes = [*x.shape, frequencies.shape[1]]
-        return [Instruction("periodic_gradient", [*args, *sizes], read, own)]
+        args = [*read, *sums, *ask.x.shape, ask.frequencies.shape[1]]
+        return [Instruction("periodic_gradient", args, given(*read), given(*sums))]
 
-    def piecewise_linear(
-        self, x: Array, starts: Array, slopes: Array, lowest: Array, highest: Array, out: Array
-    ) -> Steps:
-        lines = [starts, slopes, lowest, highest]
-        if not same_kind(x, *lines, out) or not x.size:
+    def piecewise_linear(self, ask: Arguments) -> Steps:
+        x, out, read = ask.x, ask.out, [ask.x, ask.starts, ask.slopes, ask.lowest, ask.highest]
+        if not same_kind(*ask.arrays) or not x.size:
             return None
-        args = [x, *lines, out, *x.shape, starts.shape[1]]
-        return [Instruction("piecewise_linear", args, [x, *lines], [out], [x, out])]
+        args = [*read, out, *x.shape, ask.starts.shape[1]]
+        return [Instruction("piecewise_linear", args, read, [out], [x, out])]
 
-    def group_matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> Steps:
-        if not same_kind(a, b, out) or not a.size * b.size:
+    def group_matmul(self, ask: Arguments) -> Steps:
+        if not same_kind(*ask.arrays) or not ask.a.size * ask.b.size:
             return None
-        return [self.products.encode_groups(a, b, out, transpose_a, transpose_b)]
+        return [self.products.encode_groups(**vars(ask))]
 
-    def group_dense(
-        self,
-        x: Array,
-        weights: Array,
-        bias: Array | None,
-        activation: Activation,
-        z: Array,
-        out: Array,
-    ) -> Steps:
-        if not same_kind(x, weights, z, *([] if bias is None else [bias])) or not x.size:
+    def group_dense(self, ask: Arguments) -> Steps:
+        x, weights, bias, z = ask.x, ask.weights, ask.bias, ask.z
+        if not same_kind(x, weights, z, *given(bias)) or not x.size:
             return None
-        rectified = type(activation) is activations.ReLU
-        if out is z and (rectified or type(activation) is activations.Identity):
-            floor = 0.0 if rectified else -math.inf
-            return [self.products.encode_groups(x, weights, out, bias=bias, floor=floor)]
-        activated = self.activate(activation, z, None, out)
+        floor = floor_of(ask)
+        if floor is not None:
+            return [self.products.encode_groups(x, weights, z, bias=bias, floor=floor)]
+        activated = self.activate(ask.but(bias=None))
         if activated is None:
             return None
         return [self.products.encode_groups(x, weights, z, bias=bias), *activated]

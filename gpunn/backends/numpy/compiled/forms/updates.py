@@ -12,8 +12,7 @@ from gpunn import optimizers
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.operations import Segment, Trained, is_zero
-from gpunn.optimizers import Optimizer
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["Updates"]
 
@@ -21,41 +20,38 @@ __all__ = ["Updates"]
 class Updates(Forms):
     """Clipping, penalties, and the optimizers."""
 
-    def clip(self, gradients: Array, max_norm: float) -> Steps:
+    def clip(self, ask: Arguments) -> Steps:
+        gradients = ask.gradients
         if not same_kind(gradients):
             return None
         sums = np.empty(self.threads)
         args = [gradients, gradients.size, sums]
-        read = [gradients, sums]
         return [
             Instruction("squares", args, [gradients], [sums]),
-            Instruction("clip", [*args, float(max_norm)], read, [gradients]),
+            Instruction("clip", [*args, float(ask.max_norm)], [gradients, sums], [gradients]),
         ]
 
-    def l2_penalty(
-        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
-    ) -> Steps:
-        if not same_kind(values, gradients, weight, loss_sum):
+    def l2_penalty(self, ask: Arguments) -> Steps:
+        values, gradients, loss_sum = ask.values, ask.gradients, ask.loss_sum
+        if not same_kind(*ask.arrays):
             return None
         sums = np.empty(self.threads)
-        args = [values, values.size, sums]
-        more = [values, gradients, values.size, sums, weight, loss_sum, float(strength)]
-        read = [values, gradients, sums, weight, loss_sum]
+        read = [values, gradients, sums, ask.weight, loss_sum]
+        args = [values, gradients, values.size, sums, ask.weight, loss_sum, float(ask.strength)]
         return [
-            Instruction("squares", args, [values], [sums]),
-            Instruction("l2_penalty", more, read, [gradients, loss_sum]),
+            Instruction("squares", [values, values.size, sums], [values], [sums]),
+            Instruction("l2_penalty", args, read, [gradients, loss_sum]),
         ]
 
-    def update(
-        self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
-    ) -> Steps:
+    def update(self, ask: Arguments) -> Steps:
+        trained, learning_rate = ask.trained, ask.learning_rate
         values, gradients, slots, _ = trained
-        state = [slots[name] for name in optimizer.slots]
-        decay: Any = optimizer.weight_decay  # a number, or an array that a schedule moves
+        state = [slots[name] for name in ask.optimizer.slots]
+        decay: Any = ask.optimizer.weight_decay  # a number, or an array that a schedule moves
         moving = [] if isinstance(decay, float) else [decay]
         if not same_kind(values, gradients, learning_rate, *state, *moving):
             return None
-        chosen = kernel_of(optimizer)
+        chosen = kernel_of(ask.optimizer)
         if chosen is None:
             return None
         kernel, hyperparameters = chosen
@@ -71,13 +67,13 @@ class Updates(Forms):
                         *[*(slot[part] for slot in state), None, None][:2],
                         stop - start,
                         learning_rate,
-                        step,
+                        ask.step,
                         decay if moving else None,
                         float(rate_factor),
                         float(decay_factor) if moving else float(decay * decay_factor),
                         *map(float, hyperparameters),
                     ],
-                    [gradients[part], learning_rate, step, *moving],
+                    [gradients[part], learning_rate, ask.step, *moving],
                     [vector[part] for vector in (values, *state)],
                     early=True,
                 )

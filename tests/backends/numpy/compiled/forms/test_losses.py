@@ -9,10 +9,7 @@ import array_api_compat.numpy as xp
 
 from gpunn import losses
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.encoder import Encoder
 from gpunn.backends.numpy.compiled.forms.losses import TOGETHER
-from gpunn.backends.numpy.compiled.library import library
-from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.configurable import known
 from gpunn.losses import Loss
 from gpunn.sklearn.losses import (
@@ -26,15 +23,11 @@ SOFTMAX = losses.SoftmaxCrossEntropy()
 OF_ESTIMATORS = HalfMeanSquaredError(), HalfPoissonDeviance(), SummedBinaryCrossEntropy()
 
 
-@pytest.fixture
-def encoder():
-    return Encoder(2, ProductPlans(2, 1 << 16, library().vectors))
-
-
-def kernels(encoder, loss, targets, gradient=True, weights=np.float32):
+def kernels(encode, loss, targets, gradient=True, weights=np.float32):
     """Return the names of the kernels for 8 rows of 3 outputs, None if there are none."""
     predictions, weights = np.zeros((8, 3), np.float32), np.ones(8, weights)
-    steps = encoder.loss(
+    steps = encode(
+        "loss",
         *(loss, predictions, targets, weights, weights[:1]),
         *(np.empty_like(predictions) if gradient else None, np.zeros(1, np.float32)),
     )
@@ -46,14 +39,14 @@ NUMBERS, LABELS = np.zeros((8, 3), np.float32), np.zeros(8, np.int64)
 
 @pytest.mark.parametrize("gradient", [True, False])
 @pytest.mark.parametrize("loss", [*BUILT_IN, *OF_ESTIMATORS], ids=repr)
-def test_no_built_in_loss_leaves_the_program(encoder, loss, gradient):
+def test_no_built_in_loss_leaves_the_program(encode, loss, gradient):
     first = "softmax_cross_entropy" if loss == SOFTMAX else "sum_over_outputs"
-    assert kernels(encoder, loss, NUMBERS, gradient) == [first, "sum_up"]
+    assert kernels(encode, loss, NUMBERS, gradient) == [first, "sum_up"]
 
 
-def test_labels_are_for_the_softmax_alone(encoder):
+def test_labels_are_for_the_softmax_alone(encode):
     for loss in BUILT_IN:
-        found = kernels(encoder, loss, LABELS)
+        found = kernels(encode, loss, LABELS)
         assert found == (["softmax_cross_entropy", "sum_up"] if loss == SOFTMAX else None)
 
 
@@ -68,21 +61,21 @@ def test_labels_are_for_the_softmax_alone(encoder):
     ],
     ids=["another type", "another shape", "with gaps", "short integers"],
 )
-def test_targets_that_no_kernel_reads_are_refused(encoder, loss, targets):
-    assert kernels(encoder, loss, targets) is None
+def test_targets_that_no_kernel_reads_are_refused(encode, loss, targets):
+    assert kernels(encode, loss, targets) is None
 
 
-def test_weights_of_another_type_are_refused(encoder):
-    assert kernels(encoder, SOFTMAX, LABELS, weights=np.float64) is None
+def test_weights_of_another_type_are_refused(encode):
+    assert kernels(encode, SOFTMAX, LABELS, weights=np.float64) is None
 
 
 @pytest.mark.parametrize("method", ["values", "gradients", "terms", "slopes"])
-def test_a_subclass_with_another_formula_is_none_of_the_built_in_ones(encoder, method):
+def test_a_subclass_with_another_formula_is_none_of_the_built_in_ones(encode, method):
     class Doubled(losses.Huber):
         pass
 
     setattr(Doubled, method, lambda self, *given: 2 * getattr(losses.Huber, method)(self, *given))
-    assert kernels(encoder, Doubled(), NUMBERS) is None
+    assert kernels(encode, Doubled(), NUMBERS) is None
 
 
 @pytest.mark.parametrize("outputs", [1, 3])

@@ -8,9 +8,6 @@ import pytest
 pytest.importorskip("numba")
 
 from gpunn import metrics
-from gpunn.backends.numpy.compiled.encoder import Encoder
-from gpunn.backends.numpy.compiled.library import library
-from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.configurable import known
 from gpunn.losses import BinaryCrossEntropy
@@ -20,45 +17,40 @@ from gpunn.metrics.labels import for_loss
 BUILT_IN = [cls() for cls in known(Metric).values() if cls.__module__.startswith("gpunn.")]
 
 
-@pytest.fixture
-def encoder():
-    return Encoder(2, ProductPlans(2, 1 << 16, library().vectors))
-
-
-def steps(encoder, metric, outputs, targets):
+def steps(encode, metric, outputs, targets):
     """Return what does a metric for 8 rows, None if nothing does."""
     predictions, weights = np.zeros((8, outputs), np.float32), np.ones(8, np.float32)
     summary = np.zeros(metric.size(outputs), np.float32)
-    return encoder.metric(metric, predictions, targets, weights, summary)
+    return encode("metric", metric, predictions, targets, weights, summary)
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 5])
 @pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
-def test_no_built_in_metric_leaves_the_program(encoder, metric, outputs):
+def test_no_built_in_metric_leaves_the_program(encode, metric, outputs):
     numbers, labels = np.zeros((8, outputs), np.float32), np.zeros(8, np.int64)
     forms = [numbers, labels] if isinstance(metric, ClassMetric) and outputs > 1 else [numbers]
     for targets in forms:
-        made = steps(encoder, metric, outputs, targets)
+        made = steps(encode, metric, outputs, targets)
         assert made
         assert all(type(step) is Instruction for step in made)
 
 
 @pytest.mark.parametrize("outputs", [2, 5])
 @pytest.mark.parametrize("name", ["AUC", "BrierScore", "LogLoss"])
-def test_metrics_of_several_labels_stay_in_the_program(encoder, name, outputs):
+def test_metrics_of_several_labels_stay_in_the_program(encode, name, outputs):
     metric = for_loss(getattr(metrics, name)(), BinaryCrossEntropy(), outputs)
-    made = steps(encoder, metric, outputs, np.zeros((8, outputs), np.float32))
+    made = steps(encode, metric, outputs, np.zeros((8, outputs), np.float32))
     assert made
     assert all(type(step) is Instruction for step in made)
 
 
 @pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
-def test_labels_are_refused_where_numbers_are_compared(encoder, metric):
+def test_labels_are_refused_where_numbers_are_compared(encode, metric):
     labels = np.zeros(8, np.int64)
     refused = not isinstance(metric, ClassMetric)
-    assert (steps(encoder, metric, 3, labels) is None) == refused
+    assert (steps(encode, metric, 3, labels) is None) == refused
     if isinstance(metric, LabelMetric):
-        assert steps(encoder, metric, 1, labels) is None
+        assert steps(encode, metric, 1, labels) is None
 
 
 @dataclass(frozen=True)
@@ -71,5 +63,5 @@ class Doubled(metrics.Accuracy):
         return 2 * super().measure(xp, predictions, targets, weights)
 
 
-def test_a_subclass_is_none_of_the_built_in_ones(encoder):
-    assert steps(encoder, Doubled(), 3, np.zeros(8, np.int64)) is None
+def test_a_subclass_is_none_of_the_built_in_ones(encode):
+    assert steps(encode, Doubled(), 3, np.zeros(8, np.int64)) is None
