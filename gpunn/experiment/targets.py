@@ -16,7 +16,9 @@ from gpunn.tables import Table
 from gpunn.tables.cells import Markers, coded, numbers_of, texts_of
 from gpunn.tables.findings import plural
 from gpunn.tables.inspection import MOST_CLASSES
-from gpunn.tables.learning import BOOLEANS, finite_numbers, kind_of
+from gpunn.tables.kinds import kind_of
+from gpunn.tables.kinds.boolean import BOOLEANS
+from gpunn.tables.kinds.number import finite_numbers
 
 __all__ = [
     "TableTargets",

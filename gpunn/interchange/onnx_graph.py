@@ -47,6 +47,19 @@ class Graph:
         )
         return name
 
+    def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output, and return its name, which is found."""
+        return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
+
+    def constant(self, array: np.ndarray) -> str:
+        """Add an array of its own dtype as a constant, and return its name, which is found."""
+        name = self._unused()
+        self._constants[name] = array
+        return name
+
+    def _unused(self) -> str:
+        return f"schema.{len(self._nodes) + len(self._constants)}"
+
     def parameter(self, name: str) -> str:
         """Add one of the network's arrays as a constant and return its name."""
         self._constants[name] = self._arrays[name]

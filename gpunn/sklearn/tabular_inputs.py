@@ -17,7 +17,7 @@ from gpunn.sklearn.inputs import checked_weights, to_host
 from gpunn.tables import Table, table_of
 from gpunn.tables.cells import Markers, numbers_of
 from gpunn.tables.findings import plural
-from gpunn.tables.learning import is_marker
+from gpunn.tables.remarks import is_marker
 from gpunn.tables.schema import missing_columns
 from gpunn.tables.table import Coded, dictionary_encoded
 

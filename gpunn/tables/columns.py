@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["KINDS", "Column", "EncodedCategory", "Kind"]
+__all__ = ["Column", "EncodedCategory", "Kind"]
 
 Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
 """What the values of a column are."""
-
-KINDS: tuple[Kind, ...] = ("number", "category", "boolean", "datetime")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from gpunn.errors import ArgumentError
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.dates import PARTS
+from gpunn.tables.kinds.datetime import PARTS
 
 __all__ = ["ColumnRecord", "SchemaRecord", "column_of", "record_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.tables.columns import Column
-from gpunn.tables.layout import Place, scaled_places, unscaled_places
+from gpunn.tables.kinds import places_of, scaled_places
 from gpunn.tables.schema import Schema
 
 __all__ = ["schema_difference"]
@@ -42,12 +42,7 @@ def schema_difference(ours: Schema, theirs: Schema) -> str:
 
 def used(schema: Schema) -> dict[str, Column]:
     """Return the columns that go into the matrix, by their names."""
-    return {column.name: column for column in schema.columns if places([column])}
-
-
-def places(columns: list[Column]) -> list[Place]:
-    """Return what is made of columns."""
-    return [*scaled_places(columns), *unscaled_places(columns)]
+    return {column.name: column for column in schema.columns if places_of([column])}
 
 
 def column_difference(ours: Column, theirs: Column) -> str:
@@ -57,7 +52,7 @@ def column_difference(ours: Column, theirs: Column) -> str:
     if ours.categories != theirs.categories:
         odd = min(set(ours.categories) ^ set(theirs.categories))
         return f"has {'no ' if odd in ours.categories else 'a '}category {odd!r:.60} there"
-    here, there = places([ours]), places([theirs])
+    here, there = places_of([ours]), places_of([theirs])
     if here != there:
         odd_place = next(each for each in [*here, *there] if each not in here or each not in there)
         return f"has {'no ' if odd_place in here else 'a '}{odd_place.name!r} there"

@@ -12,7 +12,9 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.tables.cells import Markers, coded, numbers_of, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
-from gpunn.tables.learning import finite_numbers, kind_of, valid_dates
+from gpunn.tables.kinds import kind_of
+from gpunn.tables.kinds.datetime import valid_dates
+from gpunn.tables.kinds.number import finite_numbers
 from gpunn.tables.schema import ON_REQUEST, Schema
 from gpunn.tables.splitting import (
     advice_on_splits,

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
 
-from gpunn.tables.columns import Column
-from gpunn.tables.dates import CYCLES
-
-__all__ = ["CURVES", "MISSING", "Place", "distinct", "scaled_places", "unscaled_places"]
-
-CURVES = ("sine", "cosine")
+__all__ = ["MISSING", "Group", "Place", "distinct"]
 
 MISSING = "missing"
 
 
+class Group(IntEnum):
+    """What neighboring columns of the matrix hold, in their order; the first two are scaled."""
+
+    NUMBER = 0
+    PART = 1
+    CYCLE = 2
+    INDICATOR = 3
+    CODE = 4
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where something that is made of a column stands in the matrix.
+    """Something that is made of a column, and stands in a column of the matrix.
 
     Attributes
     ----------
@@ -26,41 +32,18 @@ class Place:
     what : str
         "" for its number or its code; a part of a date, such as "month"; "month, sine" and
         "month, cosine"; or "missing".
+    group : Group
+        Two places are equal without regard to it.
     """
 
     column: str
     what: str = ""
+    group: Group = field(default=Group.NUMBER, compare=False)
 
     @property
     def name(self) -> str:
         """What the column of the matrix is called."""
         return f"{self.column} ({self.what})" if self.what else self.column
-
-
-def scaled_places(columns: Sequence[Column]) -> list[Place]:
-    """Return what stands first in the matrix: numbers, then parts of dates."""
-    numbers = [Place(column.name) for column in columns if column.is_number]
-    parts = [
-        Place(column.name, part)
-        for column in columns
-        if not column.dropped
-        for part in column.parts
-    ]
-    return [*numbers, *parts]
-
-
-def unscaled_places(columns: Sequence[Column]) -> list[Place]:
-    """Return what follows in the matrix: cycles of dates, indicators, codes."""
-    cycles = [
-        Place(column.name, f"{part}, {curve}")
-        for column in columns
-        if not column.dropped
-        for part in column.parts
-        if part in CYCLES
-        for curve in CURVES
-    ]
-    indicators = [Place(column.name, MISSING) for column in columns if column.has_indicator]
-    return [*cycles, *indicators, *(Place(column.name) for column in columns if column.is_category)]
 
 
 def distinct(names: Sequence[str]) -> list[str]:

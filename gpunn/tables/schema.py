@@ -20,23 +20,22 @@ from gpunn.errors import (
 )
 from gpunn.meaning import shown
 from gpunn.randomness import generator
-from gpunn.rows.cells import Markers, boolean_text, is_code, number_of
+from gpunn.rows.cells import Markers
 from gpunn.schema import typed
-from gpunn.tables.cells import coded, other_spelling, texts_of
-from gpunn.tables.columns import KINDS, Column, EncodedCategory, Kind
-from gpunn.tables.dates import CYCLES, PARTS, cycle_of
+from gpunn.tables.cells import coded
+from gpunn.tables.columns import Column, EncodedCategory, Kind
 from gpunn.tables.description import SchemaRecord, column_of, record_of
 from gpunn.tables.findings import Findings, plural
 from gpunn.tables.frames import table_of
-from gpunn.tables.layout import CURVES, MISSING, Place, distinct, scaled_places, unscaled_places
-from gpunn.tables.learning import finite_numbers, learned_from, valid_dates
+from gpunn.tables.kinds import KINDS, Encoding, Rows, kind_of, places_of, scaled_places
+from gpunn.tables.kinds.category import Category
+from gpunn.tables.layout import Place, distinct
 from gpunn.tables.scaling import SCALINGS, Scaling
-from gpunn.tables.table import Cells, Table
+from gpunn.tables.table import Table
 
 __all__ = ["Schema", "missing_columns"]
 
-LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
-"""Whole numbers up to these are exact."""
+DTYPES = ("float32", "float64")
 
 WORTH_THREADS = 100_000
 """Cells of a matrix from which on its columns are divided among threads."""
@@ -108,7 +107,7 @@ class Schema:
         self.missing_values = tuple(missing_values)
         self.named = named
         self._markers = Markers.of(missing_values)
-        every = [*scaled_places(self.columns), *unscaled_places(self.columns)]
+        every = places_of(self.columns)
         names = distinct([place.name for place in every])
         coded_columns = [column for column in self.columns if column.is_category]
         count = len(every) - len(coded_columns)
@@ -199,11 +198,10 @@ class Schema:
             if name in dropped:
                 found.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
                 continue
-            learned = learned_from(table, name, kinds.get(name), markers, whole)
+            kind = kinds.get(name) or kind_of(whole.column(name), markers)
+            learned = KINDS[kind].learn(Rows(table, name, markers, whole, name in kinds))
             found.append(learned.column)
-            if learned.numbers is not None:
-                scaled[Place(name)] = learned.numbers
-            scaled.update({Place(name, part): each for part, each in learned.parts.items()})
+            scaled.update({Place(name, what): each for what, each in learned.numbers.items()})
         if all(column.dropped for column in found):
             reasons = [
                 f"{column.name!r:.40}: {column.reported}"
@@ -291,7 +289,7 @@ class Schema:
         DataError
             As `encode`.
         """
-        check_choice("dtype", dtype, LARGEST_CODE)
+        check_choice("dtype", dtype, DTYPES)
         table = self._matched(table_of(frame))
         matrix = np.empty((table.rows, self.width), dtype)
         columns = [column for column in self.columns if not column.dropped]
@@ -308,12 +306,17 @@ class Schema:
         """Write what a column becomes, and return what there is to warn of."""
         findings = Findings()
         with np.errstate(over="ignore"):
-            if column.is_category:
-                self._encode_category(column, table, matrix, findings)
-            elif column.kind == "datetime":
-                self._encode_dates(column, table, matrix, findings)
-            else:
-                self._encode_numbers(column, table, matrix, findings)
+            KINDS[column.kind].encode(
+                Encoding(
+                    column=column,
+                    table=table,
+                    markers=self._markers,
+                    matrix=matrix,
+                    places=self._places,
+                    scaling=self.scaling,
+                    findings=findings,
+                )
+            )
         return findings
 
     def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
@@ -344,8 +347,9 @@ class Schema:
         table = self._matched(table_of(frame))
         findings = Findings()
         for column in self.columns:
-            if column.is_category:
-                self._codes(column, table.column(column.name), findings)
+            kind = KINDS[column.kind]
+            if column.is_category and isinstance(kind, Category):
+                kind.codes(column, coded(table.column(column.name)), self._markers, findings)
         return findings.unknown
 
     def _matched(self, table: Table) -> Table:
@@ -377,100 +381,6 @@ class Schema:
             title=table.title,
         )
 
-    def _encode_numbers(
-        self, column: Column, table: Table, matrix: np.ndarray, findings: Findings
-    ) -> None:
-        numbers = finite_numbers(table, column.name, self._markers)
-        missing = np.isnan(numbers)
-        self._note_missing(column, missing, matrix, findings)
-        if column.is_number:
-            self._encode_scaled(Place(column.name), numbers, missing, table, matrix)
-
-    def _encode_dates(
-        self, column: Column, table: Table, matrix: np.ndarray, findings: Findings
-    ) -> None:
-        dates = valid_dates(table, column.name, self._markers)
-        missing = np.isnat(dates)
-        self._note_missing(column, missing, matrix, findings)
-        dates[missing] = np.datetime64(0, "us")
-        for part in column.parts:
-            numbers = PARTS[part](dates).astype(np.float64)
-            if part in CYCLES:
-                for curve, cycle in zip(CURVES, cycle_of(numbers, CYCLES[part]), strict=True):
-                    cycle[missing] = 0
-                    matrix[:, self._places[Place(column.name, f"{part}, {curve}")]] = cycle
-            self._encode_scaled(Place(column.name, part), numbers, missing, table, matrix)
-
-    def _note_missing(
-        self, column: Column, missing: np.ndarray, matrix: np.ndarray, findings: Findings
-    ) -> None:
-        if column.has_indicator:
-            matrix[:, self._places[Place(column.name, MISSING)]] = missing
-        elif missing.any():
-            findings.missing[column.name] = int(missing.sum())
-
-    def _encode_scaled(
-        self,
-        place: Place,
-        numbers: np.ndarray,
-        missing: np.ndarray,
-        table: Table,
-        matrix: np.ndarray,
-    ) -> None:
-        number = self._places[place]
-        numbers[missing] = self.scaling.median[number]
-        matrix[:, number] = self.scaling.transform(numbers, number)
-        finite = np.isfinite(matrix[:, number])
-        if not finite.all():
-            row = int(finite.argmin())
-            raise DataError(
-                f"{table.place(place.column, row)}: {numbers[row]} is too large for "
-                f"{matrix.dtype}; scale the column, or choose the scaling 'robust'"
-            )
-
-    def _encode_category(
-        self, column: Column, table: Table, matrix: np.ndarray, findings: Findings
-    ) -> None:
-        if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
-            raise DataError(
-                f"{table.title}: column {column.name!r} has {len(column.categories):,} categories, "
-                f"more than {matrix.dtype} can number"
-            )
-        cells = coded(table.column(column.name))
-        codes = self._codes(column, cells, findings)
-        matrix[:, self._places[Place(column.name)]] = cells.take(codes, 0)
-
-    def _codes(self, column: Column, cells: Cells, findings: Findings) -> np.ndarray:
-        """Return the code of each value of `coded(cells)`; 0 if it is missing or unknown."""
-        cells = coded(cells)
-        texts = texts_of(cells.values, self._markers)
-        if not column.missing:
-            gaps = cells.take(np.array([text is None for text in texts], dtype=bool), True)
-            if gaps.any():
-                findings.missing[column.name] = int(gaps.sum())
-        if column.kind == "boolean":
-            texts = [None if text is None else boolean_text(text) for text in texts]
-        known = {text: code for code, text in enumerate(column.categories, 1)}
-        codes = np.array([known.get(text, 0) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
-        others = {
-            place: text for place, text in enumerate(texts) if text is not None and not codes[place]
-        }
-        if others:
-            # A cell that is a number, not text, is the category that spells it, in whatever way.
-            ordered = reversed(known.items())
-            spelt = {number_of(text): code for text, code in ordered if not is_code(text)}
-            spelt.pop(None, None)
-            for place, text in list(others.items()):
-                if isinstance(cells.values[place], str):
-                    code = known.get(other_spelling(text) or "")
-                else:
-                    code = spelt.get(number_of(text))
-                if code is not None:
-                    codes[place] = code
-                    del others[place]
-            findings.note_unknown(column.name, cells, others)
-        return codes
-
     # ------------------------------------------------------------------------------ description
 
     @property
@@ -500,7 +410,7 @@ class Schema:
                 (
                     column.name,
                     "" if requested else column.kind,
-                    "" if column.dropped else becomes(column),
+                    "" if column.dropped else KINDS[column.kind].becomes(column),
                     f"{column.missing:,}" if column.missing else "",
                     column.reported,
                 )
@@ -586,17 +496,6 @@ class Schema:
 
 
 ON_REQUEST = "left out, as was asked for"
-
-
-def becomes(column: Column) -> str:
-    """Return what a column that is not dropped becomes, in words."""
-    if column.is_category:
-        return f"{plural(len(column.categories), 'category')}"
-    if column.kind == "number":
-        parts = ["number"] if column.is_number else []
-    else:
-        parts = list(column.parts)
-    return ", ".join([*parts, "missing or not"] if column.has_indicator else parts)
 
 
 def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:

@@ -13,7 +13,10 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.tables.cells import Markers, coded, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
-from gpunn.tables.learning import FEW, finite_numbers, kind_of, valid_dates
+from gpunn.tables.kinds import kind_of
+from gpunn.tables.kinds.datetime import valid_dates
+from gpunn.tables.kinds.number import finite_numbers
+from gpunn.tables.remarks import FEW
 from gpunn.tables.schema import ON_REQUEST
 from gpunn.tables.table import Coded, Table
 

@@ -20,7 +20,7 @@ from gpunn.errors import ArgumentError, DataError, ExportError
 from gpunn.interchange import to_onnx
 from gpunn.layers import Dense, Dropout, Members
 from gpunn.tables import Schema
-from gpunn.tables.dates import PARTS
+from gpunn.tables.kinds.datetime import PARTS
 from gpunn.tables.scaling import SCALINGS, RobustScaling
 from gpunn.thresholds import decide, margins
 

@@ -8,8 +8,8 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from gpunn.errors import ArgumentError
 from gpunn.randomness import generator
-from gpunn.tables.normal import normal_quantiles
 from gpunn.tables.scaling import SCALINGS, QuantileScaling, RobustScaling, StandardScaling
+from gpunn.tables.scaling.normal import normal_quantiles
 
 RANDOM = np.random.default_rng(0)
 COLUMN = np.round(RANDOM.lognormal(size=2000), 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -144,9 +145,10 @@ def of_classes(functions: Functions, decision: str, margin: str, threshold: floa
 
 def of_names(prefix: str, classes: Sequence[str]) -> str:
     """Return the function that gives the name of a class."""
+    names = textwrap.indent(texts_source("names", classes, "classes"), "    ")
     return (
         "/* The name of a class, in UTF-8; a null pointer if there is no such class. */\n"
         f"static inline const char *{prefix}_class_name(int number) {{\n"
-        f"{texts_source('names', classes, 4, 'classes')}"
+        f"{names}"
         f"    return number >= 0 && number < {len(classes)} ? names[number] : 0;\n}}\n"
     )

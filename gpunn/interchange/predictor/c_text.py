@@ -75,6 +75,14 @@ class Functions:
             waiting = {call for name in waiting for call in self._calls.findall(self._texts[name])}
         return f"{self.prefix}_{function}"
 
+    def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
+        """Return the definition of an array of integers, doubles or strings within a function."""
+        if all(isinstance(value, str) for value in values):
+            return texts_source(name, [str(value) for value in values], label)
+        kind = "int" if all(isinstance(value, int) for value in values) else "double"
+        body = ", ".join(map(repr, values))
+        return wrapped(f"static const {kind} {name}[] = {{{body}}};", 4) + "\n"
+
     def used(self) -> list[str]:
         """Return the functions that were asked for, and those that they call."""
         return [self._copied(text) for name, text in self._texts.items() if name in self._used]
@@ -120,7 +128,7 @@ def text_source(text: str) -> str:
     return f'"{inner}"'
 
 
-def texts_source(name: str, texts: Sequence[str], indent: int, label: str) -> str:
+def texts_source(name: str, texts: Sequence[str], label: str) -> str:
     """Return the definition of an array of strings within a function.
 
     Raises
@@ -128,7 +136,7 @@ def texts_source(name: str, texts: Sequence[str], indent: int, label: str) -> st
     ExportError
         If a text holds the character NUL, at which a string of C ends; it names `label`.
     """
-    space, before, entries = " " * indent, "", []
+    before, entries = "", []
     for place, text in enumerate(texts):
         if "\0" in text:
             raise ExportError(
@@ -140,12 +148,12 @@ def texts_source(name: str, texts: Sequence[str], indent: int, label: str) -> st
             # A compiler may refuse the literal, but takes the same bytes one by one.
             entries.append(f"{name}_{place}")
             bytes_ = ", ".join(f"'\\{each:03o}'" for each in content)
-            before += wrapped(f"{space}static const char {entries[-1]}[] = {{{bytes_}, 0}};", 8)
+            before += wrapped(f"static const char {entries[-1]}[] = {{{bytes_}, 0}};", 4)
             before += "\n"
         else:
             entries.append(text_source(text))
-    lines = "".join(f"{space}    {entry},\n" for entry in entries)
-    return f"{before}{space}static const char *const {name}[] = {{\n{lines}{space}}};\n"
+    lines = "".join(f"    {entry},\n" for entry in entries)
+    return f"{before}static const char *const {name}[] = {{\n{lines}}};\n"
 
 
 def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:

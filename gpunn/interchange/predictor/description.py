@@ -8,10 +8,10 @@ from typing import Any
 from gpunn.data.reading import reading_in
 from gpunn.errors import ExportError
 from gpunn.network import Sequential
+from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
-from gpunn.tables.cells import Markers, spellings
-from gpunn.tables.columns import Column
-from gpunn.tables.layout import CURVES, MISSING, Place, scaled_places, unscaled_places
+from gpunn.tables.kinds import KINDS, places_of
+from gpunn.tables.layout import Place
 from gpunn.version import __version__
 
 __all__ = ["check_outputs", "described", "layout_of"]
@@ -87,49 +87,23 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 def described_schema(schema: Schema) -> dict[str, Any]:
     """Return what a predictor needs to encode rows: places in the matrix, and scales."""
-    scaled = scaled_places(schema.columns)
-    places = {
-        place: number for number, place in enumerate([*scaled, *unscaled_places(schema.columns)])
-    }
+    places = {place: number for number, place in enumerate(places_of(schema.columns))}
     arrays = schema.arrays()
-    scales = [
-        {name: array[k].tolist() for name, array in arrays.items()} for k in range(len(scaled))
-    ]
+    columns = []
+    for column in schema.columns:
+        if not column.dropped:
+
+            def place(what: str, name: str = column.name) -> int:
+                return places[Place(name, what)]
+
+            def scale(what: str, name: str = column.name) -> dict[str, Any]:
+                return {key: each[place(what, name)].tolist() for key, each in arrays.items()}
+
+            described = KINDS[column.kind].described(column, place, scale)
+            columns.append({"name": column.name, "kind": column.kind, **described})
     return {
         "width": schema.width,
         "scaling": schema.scaling.name,
         "missing_values": list(schema.missing_values),
-        "columns": [
-            described_column(column, places, scales)
-            for column in schema.columns
-            if not column.dropped
-        ],
+        "columns": columns,
     }
-
-
-def described_column(
-    column: Column, places: dict[Place, int], scales: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return what becomes of a column's cells, with the places of the matrix where it stands."""
-
-    def scaled(what: str) -> dict[str, Any]:
-        place = places[Place(column.name, what)]
-        return {"place": place, **scales[place]}
-
-    found: dict[str, Any] = {"name": column.name, "kind": column.kind}
-    if column.has_indicator:
-        found["missing"] = places[Place(column.name, MISSING)]
-    if column.is_category:
-        found |= {"place": places[Place(column.name)], "codes": spellings(column.categories)}
-        found["gaps"] = column.missing > 0
-    elif column.kind == "datetime":
-        found["parts"] = {}
-        for part in column.parts:
-            found["parts"][part] = scaled(part)
-            for curve in CURVES:
-                place = places.get(Place(column.name, f"{part}, {curve}"))
-                if place is not None:
-                    found["parts"][part][curve] = place
-    elif column.is_number:
-        found["number"] = scaled("")
-    return found

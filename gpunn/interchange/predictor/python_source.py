@@ -26,6 +26,8 @@ from gpunn.interchange.predictor.templates import Template, imports_of
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
 from gpunn.rows import cells
+from gpunn.tables.kinds import KINDS, boolean, category, datetime, measured, number
+from gpunn.tables.scaling import SCALINGS, base, none, quantile, robust, standard
 from gpunn.version import __version__
 
 __all__ = ["python_source"]
@@ -42,6 +44,9 @@ TYPES = {
     "typing": ("Any", "BinaryIO", "Self"),
 }
 """Types of the standard library that templates name."""
+
+COLUMNS = (measured, number, datetime, category, boolean, base, none, standard, robust, quantile)
+"""Modules that have the functions of columns."""
 
 WIDTH = 100
 """Characters of a line."""
@@ -82,13 +87,17 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
     rows = rows_of_numbers if model.schema is None else rows_of_tables
-    template = Template(functions, cells, streaming, rows, terminal, command, thresholds)
-    taken = template.take(["main", "decoded", *(step.function for step in steps.steps)])
+    template = Template(functions, cells, streaming, rows, *COLUMNS, terminal, command, thresholds)
+    description = described(model)
+    tables = {} if model.schema is None else functions_of_columns(description["schema"])
+    wanted = [name for table in tables.values() for name in table.values()]
+    taken = template.take(["main", "decoded", *wanted, *(step.function for step in steps.steps)])
     first = Template(functions)
     parts = [text for name, text in taken.items() if name in first]
     parts.append(network_source(steps, model, "list[float]" if pure else "np.ndarray"))
     parts += [text for name, text in taken.items() if name not in first]
-    parts.append(data_source(described(model), steps.arrays))
+    parts += [table_source(name, table) for name, table in tables.items()]
+    parts.append(data_source(description, steps.arrays))
     code = "\n\n\n".join(parts)
     imports = [f"import {name}" for name in imports_of(code, LIBRARY)]
     for module, names in TYPES.items():
@@ -104,6 +113,21 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     )
     end = 'if __name__ == "__main__":\n    main()\n'
     return head + "\n".join(imports) + f"\n\n\n{code}\n\n{end}"
+
+
+def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the names of the functions that encode a schema's columns, by tables' names."""
+    kinds, scaling = {column["kind"] for column in schema["columns"]}, schema["scaling"]
+    return {
+        "ENCODERS": {name: kind.cell.__name__ for name, kind in KINDS.items() if name in kinds},
+        "SCALERS": {scaling: SCALINGS[scaling].number.__name__},
+    }
+
+
+def table_source(name: str, functions: Mapping[str, str]) -> str:
+    """Return the definition of a table of functions."""
+    lines = (f'    "{key}": {function},\n' for key, function in functions.items())
+    return f"{name} = {{\n{''.join(lines)}}}"
 
 
 def make_pure(steps: Steps) -> None:

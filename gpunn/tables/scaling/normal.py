@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-__all__ = ["normal_quantiles"]
+__all__ = ["EDGE", "central", "normal_quantiles", "tail"]
+
+EDGE = 0.425
+"""Distance from 1/2 beyond which a probability is in a tail."""
 
 # Coefficients of numerators and denominators, the highest power first.
 CENTRAL = (
@@ -73,10 +79,27 @@ def normal_quantiles(p: np.ndarray) -> np.ndarray:
        Applied Statistics 37(3), 1988.
     """
     q = p - 0.5
-    r = 0.180625 - q * q
-    z: np.ndarray = q * np.polyval(CENTRAL[0], r) / np.polyval(CENTRAL[1], r)
-    tails = np.flatnonzero(np.abs(q) > 0.425)
-    outer = p[tails]
-    r = np.sqrt(-np.log(np.minimum(outer, 1 - outer))) - 1.6
-    z[tails] = np.copysign(np.polyval(TAIL[0], r) / np.polyval(TAIL[1], r), q[tails])
+    z: np.ndarray = central(q)
+    tails = np.flatnonzero(np.abs(q) > EDGE)
+    z[tails] = np.copysign(tail(p[tails]), q[tails])
     return z
+
+
+def central(q: Any) -> Any:
+    """Return Phi^-1(q + 1/2) for |q| up to `EDGE`, of an array or a `gpunn.tables.nodes.Value`."""
+    r = 0.180625 - q * q
+    return q * polynomial(CENTRAL[0], r) / polynomial(CENTRAL[1], r)
+
+
+def tail(p: Any) -> Any:
+    """Return |Phi^-1(p)| for p nearer to 0 or 1, of an array or a `gpunn.tables.nodes.Value`."""
+    r = np.sqrt(-np.log(np.minimum(p, 1 - p))) - 1.6
+    return polynomial(TAIL[0], r) / polynomial(TAIL[1], r)
+
+
+def polynomial(coefficients: Sequence[float], x: Any) -> Any:
+    """Return the value of a polynomial, whose highest power comes first."""
+    value, *others = coefficients
+    for coefficient in others:
+        value = value * x + coefficient
+    return value

@@ -1,0 +1,59 @@
+"""Kinds of columns: what is learned of one, and the numbers that its cells become.
+
+Each is a module: NumPy, plain Python, ONNX and C make the same numbers of a cell. Tests compare
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+
+from gpunn.rows.cells import Markers
+from gpunn.tables.columns import Column, Kind
+from gpunn.tables.kinds.base import ColumnKind, Encoding, GraphRows, Learned, Rows
+from gpunn.tables.kinds.boolean import Boolean
+from gpunn.tables.kinds.category import Category
+from gpunn.tables.kinds.datetime import Datetime
+from gpunn.tables.kinds.number import Number
+from gpunn.tables.layout import Group, Place
+from gpunn.tables.table import Cells, Coded
+
+__all__ = [
+    "KINDS",
+    "ColumnKind",
+    "Encoding",
+    "GraphRows",
+    "Learned",
+    "Rows",
+    "kind_of",
+    "places_of",
+    "scaled_places",
+]
+
+KINDS: dict[Kind, ColumnKind] = {
+    each.name: each for each in (Boolean(), Number(), Datetime(), Category())
+}
+"""The first that takes all cells of a column is its kind."""
+
+
+def kind_of(cells: Cells, markers: Markers) -> Kind:
+    """Return the kind of a column. Text that spells only numbers, or only dates, is such.
+
+    A number has no zero before its other digits: a column with such a code is a category.
+    """
+    if isinstance(cells, Coded) and cells.categorical:
+        return "category"
+    return next(name for name, kind in KINDS.items() if kind.takes(cells, markers))
+
+
+def places_of(columns: Iterable[Column]) -> list[Place]:
+    """Return what stands in the matrix, in its order."""
+    used = (column for column in columns if not column.dropped)
+    every = (place for column in used for place in KINDS[column.kind].places(column))
+    return sorted(every, key=attrgetter("group"))
+
+
+def scaled_places(columns: Iterable[Column]) -> list[Place]:
+    """Return what stands first in the matrix: numbers, then parts of dates."""
+    return [place for place in places_of(columns) if place.group <= Group.PART]

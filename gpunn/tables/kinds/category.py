@@ -1,0 +1,202 @@
+"""Columns of categories, whose codes go to the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.rows.cells import Markers, is_code, number_of
+from gpunn.tables.c_source import CSource
+from gpunn.tables.cells import coded, other_spelling, spellings, texts_of
+from gpunn.tables.columns import Column, Kind
+from gpunn.tables.findings import Findings, plural
+from gpunn.tables.kinds.base import ColumnKind, Encoding, GraphRows, Learned, Rows
+from gpunn.tables.layout import Group, Place
+from gpunn.tables.nodes import Value, beside
+from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
+from gpunn.tables.scaling import Scaling
+from gpunn.tables.table import Cells, Coded
+
+__all__ = ["ML", "Category"]
+
+ML = "ai.onnx.ml"
+"""The domain of ONNX's operators for tables."""
+
+LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
+"""Whole numbers up to these are exact."""
+
+MANY_CATEGORIES = 1000
+
+CODES = (
+    "{!r:.40} begins with 0, so these are codes; if they are numbers, make the column a number "
+    "(--column NAME=number)"
+)
+
+
+def encode_category(
+    column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
+) -> None:
+    """Set the code of a category, 0 if it is missing or unknown."""
+    row[column["place"]] = column["codes"].get(cell, 0)
+
+
+class Category(ColumnKind):
+    """Text: codes 1, 2, ... of the training rows' categories."""
+
+    name: ClassVar[Kind] = "category"
+    cell = staticmethod(encode_category)
+    field = "const char *"
+
+    def takes(self, cells: Cells, markers: Markers) -> bool:
+        return True
+
+    def named(self, cells: Coded, markers: Markers) -> list[str | None]:
+        """Return the category that each value stands for, None if it means a missing one."""
+        return texts_of(cells.values, markers)
+
+    def learn(self, rows: Rows) -> Learned:
+        cells = coded(rows.table.column(rows.name))
+        texts = self.named(cells, rows.markers)
+        doubts, is_other, is_unique = self.doubts(rows, cells, texts)
+        occurring = {text for text in texts if text is not None}
+        present = int(cells.take(are_named(texts), False).sum())
+        remarks = Remarks(rows.name, len(cells) - present, len(cells))
+        constant, count = len(occurring) <= 1, len(occurring)
+        if is_unique and not constant:
+            remarks.drop_since("every row has another text, as an identifier has")
+        elif not is_other and (count > MANY_CATEGORIES or (count >= FEW and count > present / 2)):
+            remarks.add(
+                f"{count:,} categories in {present:,} rows: if it is an identifier, drop it"
+            )
+        dropped = remarks.drop(constant)
+        if not dropped:  # they quote cells, of which a model's file then is to hold none
+            for doubt in doubts:
+                remarks.add(doubt)
+        column = Column(
+            name=rows.name,
+            kind=self.name,
+            categories=() if dropped else tuple(sorted(occurring)),
+            missing=len(cells) - present,
+            constant=constant,
+            dropped=dropped,
+            doubtful=is_other and not (rows.chosen or dropped),
+            reported=remarks.text,
+        )
+        return Learned(column)
+
+    def doubts(
+        self, rows: Rows, cells: Coded, texts: list[str | None]
+    ) -> tuple[list[str], bool, bool]:
+        """Return what looks wrong, whether most of it is of another kind, and an identifier."""
+        if cells.categorical:
+            return [], False, False
+        if rows.every is not rows.table:
+            cells = coded(rows.every.column(rows.name))
+            texts = self.named(cells, rows.markers)
+        found, is_other = remarks_on_categories(rows.every, rows.name, cells, texts, rows.markers)
+        code = next((text for text in texts if text is not None and is_code(text)), None)
+        if code is not None and not (rows.chosen or found):  # else there is other text
+            found.append(CODES.format(code))
+        return found, is_other, not (rows.chosen or is_other) and all_different(cells, texts)
+
+    def places(self, column: Column) -> list[Place]:
+        return [Place(column.name, "", Group.CODE)]
+
+    def becomes(self, column: Column) -> str:
+        return plural(len(column.categories), "category")
+
+    def encode(self, rows: Encoding) -> None:
+        column, dtype = rows.column, rows.matrix.dtype
+        if len(column.categories) > LARGEST_CODE[dtype.name]:
+            raise DataError(
+                f"{rows.table.title}: column {column.name!r} has {len(column.categories):,} "
+                f"categories, more than {dtype} can number"
+            )
+        cells = coded(rows.table.column(column.name))
+        rows.write("", cells.take(self.codes(column, cells, rows.markers, rows.findings), 0))
+
+    def codes(
+        self, column: Column, cells: Coded, markers: Markers, findings: Findings
+    ) -> np.ndarray:
+        """Return the code of each value of cells; 0 if it is missing or unknown."""
+        texts = self.named(cells, markers)
+        if not column.missing:
+            gaps = cells.take(~are_named(texts), True)
+            if gaps.any():
+                findings.missing[column.name] = int(gaps.sum())
+        known = {text: code for code, text in enumerate(column.categories, 1)}
+        codes = np.array([known.get(text, 0) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
+        others = {
+            place: text for place, text in enumerate(texts) if text is not None and not codes[place]
+        }
+        if others:
+            # A cell that is a number, not text, is the category that spells it, in whatever way.
+            ordered = reversed(known.items())
+            spelt = {number_of(text): code for text, code in ordered if not is_code(text)}
+            spelt.pop(None, None)
+            for place, text in list(others.items()):
+                if isinstance(cells.values[place], str):
+                    code = known.get(other_spelling(text) or "")
+                else:
+                    code = spelt.get(number_of(text))
+                if code is not None:
+                    codes[place] = code
+                    del others[place]
+            findings.note_unknown(column.name, cells, others)
+        return codes
+
+    def described(
+        self, column: Column, place: Callable[[str], int], scale: Callable[[str], dict[str, Any]]
+    ) -> dict[str, Any]:
+        return {
+            "place": place(""),
+            "codes": spellings(column.categories),
+            "gaps": column.missing > 0,
+        }
+
+    def nodes(self, columns: Sequence[Column], rows: GraphRows) -> None:
+        codes = [self.code_nodes(column, rows.inputs[column.name]) for column in columns]
+        rows.add([Place(column.name) for column in columns], beside(codes).astype("float64"))
+
+    def code_nodes(self, column: Column, cells: Value) -> Any:
+        """Return the codes of a column in an ONNX graph."""
+        known = spellings(column.categories) or {"": 0}
+        return cells.node(
+            "LabelEncoder",
+            cells,
+            dtype="int64",
+            domain=ML,
+            keys_strings=list(known),
+            values_int64s=list(known.values()),
+            default_int64=0,
+        )
+
+    def c(
+        self,
+        described: Mapping[str, Any],
+        cell: str,
+        scaling: type[Scaling],
+        markers: Iterable[str],
+        source: CSource,
+    ) -> str:
+        codes = described["codes"]
+        call = f"{source.name('code_of')}({cell}, texts, codes, {len(codes)})"
+        return (
+            source.array("texts", list(codes), f"column {described['name']!r}")
+            + source.array("codes", list(codes.values()), "codes")
+            + f"input[{described['place']}] = {call};\n"
+        )
+
+
+def are_named(texts: Sequence[str | None]) -> np.ndarray:
+    """Return which values are no missing ones."""
+    return np.array([text is not None for text in texts], dtype=bool)
+
+
+def all_different(cells: Coded, texts: Sequence[str | None]) -> bool:
+    """Return whether so many cells as say something are all different; `texts` are the values'."""
+    rows = int(cells.take(are_named(texts), False).sum())
+    return rows >= FEW and len(set(texts) - {None}) == rows

@@ -1,0 +1,233 @@
+"""Columns of dates and times: year, month, days and hour, and places in their cycles."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.rows.cells import Markers, date_of
+from gpunn.tables.c_source import CSource
+from gpunn.tables.cells import dates_of
+from gpunn.tables.columns import Column
+from gpunn.tables.kinds.base import Learned, Rows, wrong_cell
+from gpunn.tables.kinds.measured import Measured, encode_parts
+from gpunn.tables.layout import Group
+from gpunn.tables.nodes import Value, beside
+from gpunn.tables.remarks import Remarks
+from gpunn.tables.table import Cells, Table
+
+__all__ = ["PARTS", "Datetime", "valid_dates"]
+
+MOST_YEARS = 200_000
+"""Of a date from 1970. Microseconds of later ones don't fit into 64 bits."""
+
+YEAR = 31_556_952
+"""Seconds, in the mean of 400 years."""
+
+DAY = 24 * 3600 * 10**6
+"""Microseconds."""
+
+ERA = 146_097
+"""Days after which the calendar begins again: 400 years."""
+
+FROM_MARCH = 719_468
+"""Days from 1 March of the year 0 to 1 January 1970."""
+
+HOUR = 3600 * 10**6
+"""Microseconds."""
+
+
+def year(dates: np.ndarray) -> np.ndarray:
+    """Return the years of `datetime64[us]`."""
+    years: np.ndarray = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    return years
+
+
+def month(dates: np.ndarray) -> np.ndarray:
+    """Return the months, 1 to 12."""
+    months: np.ndarray = dates.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    return months
+
+
+def day(dates: np.ndarray) -> np.ndarray:
+    """Return the days of the month, 1 to 31."""
+    since_first = dates.astype("datetime64[D]") - dates.astype("datetime64[M]")
+    days: np.ndarray = since_first.astype(np.int64) + 1
+    return days
+
+
+def weekday(dates: np.ndarray) -> np.ndarray:
+    """Return the days of the week, from 0 for Monday to 6."""
+    days = dates.astype("datetime64[D]").astype(np.int64)
+    weekdays: np.ndarray = (days + 3) % 7  # 1 January 1970 was a Thursday
+    return weekdays
+
+
+def hour(dates: np.ndarray) -> np.ndarray:
+    """Return the hours, from 0 to below 24; half past one is 1.5."""
+    hours: np.ndarray = (dates - dates.astype("datetime64[D]")).astype(np.int64) / HOUR
+    return hours
+
+
+PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "year": year,
+    "month": month,
+    "day": day,
+    "day of week": weekday,
+    "hour": hour,
+}
+
+
+def encode_date(
+    column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
+) -> None:
+    """Set what becomes of a date: its parts, and sine and cosine of those that come round."""
+    moment = date_of(cell)
+    if cell and moment is None:
+        raise ValueError(f"expected a date, such as 2026-05-31; got {cell!r}")
+    numbers = None if moment is None else {part: part_of(moment, part) for part in column["parts"]}
+    encode_parts(column, numbers, row, scaled)
+
+
+def part_of(moment: dt.datetime, part: str) -> float:
+    """Return a part of a date; days of the week count from 0 for Monday."""
+    if part == "day of week":
+        return float(moment.weekday())
+    if part == "hour":
+        seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
+        return (seconds * 10**6 + moment.microsecond) / (3600 * 10**6)
+    return float(getattr(moment, part))
+
+
+class Datetime(Measured):
+    """Dates and times: those of their parts that vary, on scales, and curves of some."""
+
+    name = "datetime"
+    cell = staticmethod(encode_date)
+    field = "{prefix}_date "
+    group = Group.PART
+    largest = float(MOST_YEARS * YEAR)
+
+    def takes(self, cells: Cells, markers: Markers) -> bool:
+        return not dates_of(cells, markers)[1]
+
+    def learn(self, rows: Rows) -> Learned:
+        dates = valid_dates(rows.table, rows.name, rows.markers)
+        present = dates[~np.isnat(dates)]
+        missing = len(dates) - len(present)
+        remarks = Remarks(rows.name, missing, len(dates))
+        parts = {part: function(present).astype(np.float64) for part, function in PARTS.items()}
+        varied = {
+            part: each for part, each in parts.items() if len(each) and each.min() < each.max()
+        }
+        dropped = remarks.drop(not varied)
+        column = Column(
+            name=rows.name,
+            kind="datetime",
+            parts=tuple(varied),
+            missing=missing,
+            constant=not varied,
+            dropped=dropped,
+            reported=remarks.text,
+        )
+        return Learned(column, varied)
+
+    def parts(self, column: Column) -> Sequence[str]:
+        return column.parts
+
+    def read(
+        self, table: Table, name: str, markers: Markers
+    ) -> tuple[Callable[[str], np.ndarray], np.ndarray]:
+        dates = valid_dates(table, name, markers)
+        missing = np.isnat(dates)
+        dates[missing] = np.datetime64(0, "us")
+        return lambda part: PARTS[part](dates).astype(np.float64), missing
+
+    def missing_nodes(self, raw: Value, markers: Markers) -> Value:
+        missing: Value = np.isnan(raw)
+        return missing
+
+    def nodes_of_parts(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
+        """Return parts of dates, to the microsecond, of seconds since 1970."""
+        used = sorted({place for place, _ in parts})
+        wanted = [part for part in PARTS if any(part == each for _, each in parts)]
+        seconds = known.take(used).clip(-self.largest, self.largest)
+        found = parts_of_dates(seconds, wanted)
+        order = [wanted.index(part) * len(used) + used.index(place) for place, part in parts]
+        numbers: Value = beside([found[part] for part in wanted]).take(order)
+        return numbers
+
+    def c_missing(self, cell: str, markers: Iterable[str], source: CSource) -> tuple[str, str]:
+        fields = ", ".join(f"{cell}.{part}" for part in ("year", "month", "day", "hour"))
+        return f"{cell}.month == 0", f"!{source.name('is_date')}({fields})"
+
+    def c_part(self, cell: str, part: str, source: CSource) -> str:
+        if part == "day of week":
+            return f"{source.name('weekday')}({cell}.year, {cell}.month, {cell}.day)"
+        return f"{cell}.{part}"
+
+
+def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
+    """Return parts of dates in an ONNX graph, in float64, each of the shape of the seconds.
+
+    Years, months and their days are found by counting days from 1 March, so that a leap day is the
+    last of its year [1]_.
+
+    References
+    ----------
+    .. [1] H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
+       https://howardhinnant.github.io/date_algorithms.html
+    """
+    moment = np.rint(seconds * 1e6).astype("int64")
+    time = moment % DAY
+    days = (moment - time) // DAY
+    found = {}
+    if not {"year", "month", "day"}.isdisjoint(parts):
+        found["year"], found["month"], found["day"] = year_month_and_day(days)
+    if "day of week" in parts:  # 1 January 1970 was a Thursday
+        found["day of week"] = (days + 3) % 7
+    found = {part: number.astype("float64") for part, number in found.items()}
+    if "hour" in parts:
+        found["hour"] = time.astype("float64") / HOUR
+    return found
+
+
+def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
+    """Return the year, the month and the day of the month of days since 1970."""
+    since_march: Any = days + FROM_MARCH
+    day = since_march % ERA
+    era = (since_march - day) // ERA
+    # Less the leap days before it: one in 4 years, but not in 100, but in 400.
+    year = (day - day // 1460 + day // 36_524 - day // (ERA - 1)) // 365
+    day = day - (year * 365 + (year // 4 - year // 100))
+    # Months from March on have 31, 30, 31, 30, 31 days, again and again.
+    from_march = (day * 5 + 2) // 153
+    month = (from_march + 2) % 12 + 1
+    next_year = (month < 3).astype("int64")
+    return year + era * 400 + next_year, month, day - (from_march * 153 + 2) // 5 + 1
+
+
+def valid_dates(table: Table, name: str, markers: Markers) -> np.ndarray:
+    """Return the dates of a column, NaT where they are missing.
+
+    Raises
+    ------
+    DataError
+        If a cell is no date; the message says where.
+    """
+    cells = table.column(name)
+    if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
+        years = cells.astype("datetime64[Y]").astype(np.int64)
+        far = ~np.isnat(cells) & (np.abs(years) > MOST_YEARS)
+        if far.any():
+            row = int(far.argmax())
+            raise DataError(f"{table.place(name, row)}: the date {cells[row]} is too far away")
+    dates, others = dates_of(cells, markers)
+    if others:
+        expected = "a date such as 2026-05-31 or 2026-05-31 14:30"
+        raise wrong_cell(table, name, cells, others, expected)
+    return dates

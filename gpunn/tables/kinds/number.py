@@ -1,0 +1,151 @@
+"""Columns of numbers."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.rows.cells import Markers, is_code, number_of
+from gpunn.tables.c_source import CSource
+from gpunn.tables.cells import EXACT_INTEGERS, coded, numbers_of, remark_on_rounding
+from gpunn.tables.columns import Column
+from gpunn.tables.kinds.base import Learned, Rows, wrong_cell
+from gpunn.tables.kinds.measured import Measured, encode_parts
+from gpunn.tables.layout import Group
+from gpunn.tables.nodes import Value
+from gpunn.tables.remarks import FEW, Remarks
+from gpunn.tables.table import Cells, Coded, Table
+
+__all__ = ["Number", "finite_numbers"]
+
+
+def encode_number(
+    column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
+) -> None:
+    """Set what becomes of a number."""
+    number = number_of(cell)
+    if cell and (number is None or not math.isfinite(number)):
+        raise ValueError(f"expected a finite number; got {cell!r}")
+    encode_parts(column, None if number is None else {"": number}, row, scaled)
+
+
+class Number(Measured):
+    """Numbers: one each, on a scale."""
+
+    name = "number"
+    cell = staticmethod(encode_number)
+    field = "double "
+    group = Group.NUMBER
+    largest = sys.float_info.max
+
+    def takes(self, cells: Cells, markers: Markers) -> bool:
+        if isinstance(cells, np.ndarray):
+            return cells.dtype.kind != "M"
+        texts = (value.strip() for value in cells.values if isinstance(value, str))
+        return not (
+            any(is_code(text) and text not in markers for text in texts)
+            or numbers_of(cells, markers)[1]
+        )
+
+    def learn(self, rows: Rows) -> Learned:
+        numbers = finite_numbers(rows.table, rows.name, rows.markers)
+        present = numbers[~np.isnan(numbers)]
+        missing = len(numbers) - len(present)
+        remarks = Remarks(rows.name, missing, len(numbers))
+        constant = len(present) == 0 or bool(present.min() == present.max())
+        cells = rows.table.column(rows.name)
+        if not (constant or rows.chosen):
+            remarks.add(rows.every.doubts.get(rows.name, "") or remark_on_size(cells))
+        if is_identifier(present):
+            remarks.add("every row has another whole number: if it is an identifier, drop it")
+        dropped = remarks.drop(constant, constant and may_be_rounded(cells, present))
+        column = Column(
+            name=rows.name,
+            kind="number",
+            missing=missing,
+            constant=constant,
+            dropped=dropped,
+            reported=remarks.text,
+        )
+        return Learned(column, {} if constant else {"": present})
+
+    def parts(self, column: Column) -> Sequence[str]:
+        return ("",) if column.is_number else ()
+
+    def read(
+        self, table: Table, name: str, markers: Markers
+    ) -> tuple[Callable[[str], np.ndarray], np.ndarray]:
+        numbers = finite_numbers(table, name, markers)
+        return lambda _: numbers, np.isnan(numbers)
+
+    def missing_nodes(self, raw: Value, markers: Markers) -> Value:
+        missing: Value = np.isnan(raw)
+        for marker in sorted(number for number in markers.numbers if number == number):
+            missing = missing | (raw == marker)
+        return missing
+
+    def nodes_of_parts(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
+        numbers: Value = known.take([place for place, _ in parts])
+        return numbers
+
+    def c_missing(self, cell: str, markers: Iterable[str], source: CSource) -> tuple[str, str]:
+        same = "".join(f" || {cell} == {marker}" for marker in markers)
+        return f"{cell} != {cell}{same}", f"{cell} - {cell} != 0"
+
+    def c_part(self, cell: str, part: str, source: CSource) -> str:
+        return cell
+
+
+def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
+    """Return the numbers of a column, NaN where they are missing.
+
+    Raises
+    ------
+    DataError
+        If a cell is no number, or infinite; the message says where.
+    """
+    cells = table.column(name)
+    numbers, others = numbers_of(cells, markers)
+    if others:
+        raise wrong_cell(table, name, cells, others, "a number")
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        row = int(infinite.argmax())
+        raise DataError(
+            f"{table.place(name, row)}: expected a finite number; got {numbers[row]}. Correct it, "
+            "or leave the cell empty"
+        )
+    return numbers
+
+
+def remark_on_size(cells: Cells) -> str:
+    """Return that a whole number has been rounded, unless the cells are floats."""
+    if isinstance(cells, Coded):
+        return remark_on_rounding(cells.values)
+    if cells.dtype.kind not in "iu":
+        return ""
+    large = np.abs(cells.astype(np.float64)) >= EXACT_INTEGERS
+    return remark_on_rounding(cells[large].tolist())
+
+
+def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
+    """Return whether equal numbers may have been different whole numbers before they were floats.
+
+    Those of a file have been read as floats, so of these it can't be told.
+    """
+    if not len(present) or abs(present[0]) < EXACT_INTEGERS:
+        return False
+    is_float = isinstance(cells, np.ndarray) and cells.dtype.kind == "f"
+    return is_float or len(coded(cells).values) > 1
+
+
+def is_identifier(numbers: np.ndarray) -> bool:
+    """Return whether numbers are whole and all different."""
+    if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
+        return False
+    return len(np.unique(numbers)) == len(numbers)

@@ -1,0 +1,168 @@
+"""Scales of number columns, learned from the training rows in float64."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.tables.c_source import CSource
+
+__all__ = [
+    "Entries",
+    "Numbers",
+    "Scaling",
+    "bounded",
+    "bounded_product",
+    "mean_and_deviation",
+    "middle",
+]
+
+LARGEST = 1e150
+"""Where scaled numbers are cut off before they are squared."""
+
+SMALLEST = sys.float_info.min
+"""Widths below this, whose reciprocals overflow, are taken as this."""
+
+Entries: TypeAlias = tuple[float | np.ndarray, ...]
+"""Of a column, one for each array of its scaling."""
+
+Numbers: TypeAlias = Any
+"""An array, or a `gpunn.tables.nodes.Value`: the same formula computes both."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling(ABC):
+    """The scale of each number column; the fields are arrays of float64 with an entry a column.
+
+    Attributes
+    ----------
+    median : ndarray of shape (columns,)
+        It stands in for missing numbers.
+    """
+
+    name: ClassVar[str]
+    median: np.ndarray
+
+    @classmethod
+    def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
+        """Learn a scale from the numbers of each column.
+
+        Parameters
+        ----------
+        columns : sequence of ndarray of float64
+            Of the training rows, finite, and at least one in each; without missing ones.
+        rows : int
+            The training rows, those with missing numbers included.
+        random : Generator
+            The source of noise.
+
+        Returns
+        -------
+        Scaling
+        """
+        learned = [cls.statistics(column, rows, random) for column in columns]
+        shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
+        return cls(
+            *(
+                np.array([each[field] for each in learned]).reshape(len(columns), *shape)
+                for field, shape in enumerate(shapes)
+            )
+        )
+
+    @staticmethod
+    @abstractmethod
+    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+        """Return an entry for each field from the numbers of a column."""
+
+    @abstractmethod
+    def transform(self, x: Numbers, column: int | slice) -> Numbers:
+        """Return the numbers of a column, shape (rows,) and finite, on its scale.
+
+        Of a slice, a value (rows, columns) of an ONNX graph, unless `nodes` does that otherwise.
+        """
+
+    def nodes(self, x: Numbers, columns: slice) -> Numbers:
+        """Return numbers of an ONNX graph, shape (rows, columns), on their columns' scales."""
+        return self.transform(x, columns)
+
+    @staticmethod
+    @abstractmethod
+    def number(number: float, scale: dict[str, Any]) -> float:
+        """Return a number on the scale that has these entries, by their arrays' names.
+
+        In plain Python: the text is copied to exports.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
+        """Return constants in C, and the expression of a `number` on a column's scale."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], columns: int) -> Self:
+        """Return the scaling that has these arrays.
+
+        Raises
+        ------
+        ArgumentError
+            If one is missing, there are others, or one has another shape or dtype, is not finite or
+            is not in order.
+        """
+        names = [field.name for field in fields(cls)]
+        if set(arrays) != set(names):
+            raise ArgumentError(
+                f"arrays: {cls.name} scaling has {sorted(names)}; got {sorted(arrays)}"
+            )
+        for name, array in arrays.items():
+            axes = 2 if name == "quantiles" else 1
+            if array.dtype != np.float64 or array.ndim != axes or len(array) != columns:
+                raise ArgumentError(
+                    f"arrays: {name!r}: expected float64 with {columns} entries; got "
+                    f"{array.dtype} of shape {array.shape}"
+                )
+            if not np.isfinite(array).all():
+                raise ArgumentError(f"arrays: {name!r} holds numbers that are not finite")
+        scaling = cls(**arrays)
+        scaling.check()
+        return scaling
+
+    def check(self) -> None:  # noqa: B027  most have nothing to check
+        """Raise an ArgumentError if the arrays are impossible."""
+
+
+def middle(x: np.ndarray) -> float:
+    """Return the median."""
+    return 2 * float(np.median(x / 2))  # the mean of two large numbers must not overflow
+
+
+def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:
+    """Return the mean and the population's standard deviation, without overflow or underflow."""
+    largest = np.abs(x).max()
+    if largest == 0:
+        return 0.0, 1.0
+    scaled = x / largest
+    deviation = float(scaled.std() * largest)
+    return float(scaled.mean() * largest), deviation or float(largest)
+
+
+def bounded_product(x: Numbers, center: Any, factor: Any) -> Numbers:
+    """Return (x - center) factor, cut off at `LARGEST`, in a new array."""
+    with np.errstate(over="ignore"):
+        z = x - center
+        z *= factor
+    return np.clip(z, -LARGEST, LARGEST, out=z)
+
+
+def bounded(number: float, center: float, factor: float) -> float:
+    """Return (number - center) factor, cut off where its square would overflow."""
+    return min(max((number - center) * factor, -LARGEST), LARGEST)

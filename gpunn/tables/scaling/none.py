@@ -1,0 +1,38 @@
+"""Numbers without a scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.tables.c_source import CSource
+from gpunn.tables.scaling.base import Entries, Numbers, Scaling, middle
+
+__all__ = ["NoScaling"]
+
+
+def unscaled(number: float, scale: dict[str, Any]) -> float:
+    """Return a number as it is."""
+    return number
+
+
+@dataclass(frozen=True, eq=False)
+class NoScaling(Scaling):
+    """The numbers as they are."""
+
+    name = "none"
+    number = staticmethod(unscaled)
+
+    @staticmethod
+    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+        return (middle(x),)
+
+    def transform(self, x: Numbers, column: int | slice) -> Numbers:
+        return x
+
+    @staticmethod
+    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
+        return "", "number"

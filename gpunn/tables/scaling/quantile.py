@@ -1,0 +1,189 @@
+"""Numbers by their place among the quantiles of the training rows, normally distributed."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.tables.c_source import CSource
+from gpunn.tables.nodes import Value, where
+from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation, middle
+from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
+
+__all__ = ["QuantileScaling"]
+
+INTERPOLATED = 8e307
+"""Numbers are cut off here before they are interpolated, so that no difference overflows."""
+
+NOISE = 1e-5
+"""Standard deviation of the noise that parts equal numbers, in those of the column."""
+
+MOST_DEVIATIONS = 100
+"""Largest standard deviation that counts for the noise, in distances of quartiles."""
+
+MOST_QUANTILES, FEWEST_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
+
+OUTERMOST = 1e-7
+"""Probability beyond which quantiles of the normal distribution are cut off, at 5.199."""
+
+
+def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
+    """Return the number of the normal distribution at the same place among its quantiles."""
+    if "lines" not in scale:
+        scale["lines"] = lines_through(scale["quantiles"])
+    forward, *backward = scale["lines"]
+    number = min(max(number, -INTERPOLATED), INTERPOLATED)
+    p = interpolated(number, *forward)
+    for line in backward:
+        p = (p - interpolated(-number, *line)) / 2
+    return statistics.NormalDist().inv_cdf(min(max(p, OUTERMOST), 1 - OUTERMOST))
+
+
+def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
+    """Return quantiles with their places from 0 to 1.
+
+    If some are equal, also both from the other end: what is several quantiles is in their middle.
+    """
+    last = len(quantiles) - 1
+    places = [place * (1 / last) for place in range(last)] + [1.0]
+    if len(set(quantiles)) == len(quantiles):
+        return [(quantiles, places)]
+    return [
+        (quantiles, places),
+        ([-x for x in reversed(quantiles)], [-p for p in reversed(places)]),
+    ]
+
+
+def interpolated(number: float, points: list[float], values: list[float]) -> float:
+    """Return the value at a number, linear between ascending points."""
+    place = bisect.bisect_right(points, number) - 1
+    if place < 0 or place == len(points) - 1:
+        return values[max(place, 0)]
+    slope = (values[place + 1] - values[place]) / (points[place + 1] - points[place])
+    return slope * (number - points[place]) + values[place]
+
+
+@dataclass(frozen=True, eq=False)
+class QuantileScaling(Scaling):
+    """z = Phi^-1(p), where p is the place of x among the quantiles, Phi the normal distribution.
+
+    The quantiles are those at 0, 1/(m-1), .., 1 of the column with noise added, m being a thirtieth
+    of the rows, at least 10 and at most 1,000. Between two of them p is linear. |z| is at most
+    5.199.
+
+    Attributes
+    ----------
+    median : ndarray of shape (columns,)
+    quantiles : ndarray of shape (columns, m)
+        Ascending.
+    """
+
+    name = "quantile"
+    number = staticmethod(quantile_scaled)
+    quantiles: np.ndarray
+
+    @staticmethod
+    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+        count = max(min(rows // ROWS_A_QUANTILE, MOST_QUANTILES), FEWEST_QUANTILES)
+        x = np.clip(x, -INTERPOLATED, INTERPOLATED)
+        noisy = x + random.normal(0, NOISE * deviation_without_outliers(x), len(x))
+        quantiles = np.quantile(noisy, np.linspace(0, 1, count))
+        # Interpolation may be out of order by its rounding.
+        return middle(x), np.maximum.accumulate(quantiles)
+
+    def transform(self, x: Numbers, column: int | slice) -> Numbers:
+        x = np.clip(x, -INTERPOLATED, INTERPOLATED)
+        quantiles = self.quantiles[column]
+        places = np.linspace(0, 1, len(quantiles))
+        p: Numbers = np.interp(x, quantiles, places)
+        if (quantiles[1:] == quantiles[:-1]).any():
+            # A number that is several quantiles gets the middle of their places.
+            p -= np.interp(-x, -quantiles[::-1], -places[::-1])
+            p /= 2
+        return normal_quantiles(np.clip(p, OUTERMOST, 1 - OUTERMOST, out=p))
+
+    def nodes(self, x: Numbers, columns: slice) -> Numbers:
+        quantiles = self.quantiles[columns]
+        x = np.clip(x, -INTERPOLATED, INTERPOLATED)
+        search = Search(x, quantiles)
+        p = search.place(np.less_equal)
+        if (quantiles[:, 1:] == quantiles[:, :-1]).any():
+            p = (p + search.place(np.less)) / 2
+        p = np.clip(p, OUTERMOST, 1 - OUTERMOST)
+        q = p - 0.5
+        return where(np.absolute(q) > EDGE, tail(p) * np.sign(q), central(q))
+
+    @staticmethod
+    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
+        quantiles = scale["quantiles"]
+        value = f"{source.name('normal_quantile')}(number, quantiles, {len(quantiles)})"
+        return source.array("quantiles", quantiles, "quantiles"), value
+
+    def check(self) -> None:
+        if self.quantiles.shape[1] < 2 or (np.diff(self.quantiles, axis=1) < 0).any():
+            raise ArgumentError("arrays: 'quantiles' are fewer than two, or not ascending")
+
+
+class Search:
+    """The place of an ONNX graph's numbers among ascending points of their columns.
+
+    The points are in blocks, about as many as a block has points. A number is compared with the
+    first point of each block, then with those of one, so that a cell takes twice the square root of
+    the number of points, not all of them.
+
+    Parameters
+    ----------
+    x : Value of shape (rows, columns)
+    points : ndarray of shape (columns, count)
+    """
+
+    def __init__(self, x: Value, points: np.ndarray) -> None:
+        self._x, self._column = x, x.expanded()
+        columns, self._count = points.shape
+        self._size = math.isqrt(self._count - 1) + 1
+        blocks = -(-self._count // self._size)
+        filled = np.full((columns, blocks * self._size), np.inf)
+        filled[:, : self._count] = points
+        self._heads = filled[:, :: self._size]
+        self._blocks = x.constant(filled.reshape(-1, self._size))
+        self._first_blocks = np.arange(columns) * blocks
+        # What is less than all, or greater, lies between an end and these, whose distance to any
+        # number that is interpolated does not overflow.
+        far = np.full((columns, 1), 1.05 * INTERPOLATED)
+        self._knots = x.constant(np.hstack([-far, points, far]).ravel())
+        self._first_knots = np.arange(columns) * (self._count + 2)
+
+    def place(self, comparison: np.ufunc) -> Any:
+        """Return the places of x, linear from 0 at the first point to 1 at the last.
+
+        Below the first they are below 0, and above the last above 1. Of equal points, the last
+        counts with `np.less_equal`, the first with `np.less`.
+        """
+        block = np.maximum(comparison(self._heads, self._column).counted() - 1, 0)
+        points = self._blocks.take(block + self._first_blocks, axis=0)
+        count = block * self._size + comparison(points, self._column).counted()
+        lower = count + self._first_knots
+        left, right = (self._knots.take(knot, axis=0) for knot in (lower, lower + 1))
+        part = (self._x - left) / (right - left)
+        return ((count - 1).astype("float64") + part) / (self._count - 1)
+
+
+def deviation_without_outliers(x: np.ndarray) -> float:
+    """Return the standard deviation, or less where a few numbers, far away, make it large.
+
+    Such as 999999999 for a value that nobody knows: noise in proportion to that would be larger
+    than all differences of the others.
+    """
+    _, deviation = mean_and_deviation(x)
+    q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])
+    distance = q75 - q25 or q95 - q05
+    if 0 < distance < deviation / MOST_DEVIATIONS:
+        return float(MOST_DEVIATIONS * distance)
+    return deviation

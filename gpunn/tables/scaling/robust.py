@@ -1,0 +1,61 @@
+"""Numbers by their median and quartiles, bounded smoothly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.tables.c_source import CSource
+from gpunn.tables.scaling.base import SMALLEST, Entries, Numbers, Scaling, bounded, bounded_product
+
+__all__ = ["RobustScaling"]
+
+LIMIT = 3.0
+"""Bound of robustly scaled numbers."""
+
+
+def robust_scaled(number: float, scale: dict[str, Any]) -> float:
+    """Return z / sqrt(1 + (z / 3)^2) of z = (number - median) factor."""
+    z = bounded(number, scale["median"], scale["factor"])
+    return z / math.sqrt((z / LIMIT) * (z / LIMIT) + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class RobustScaling(Scaling):
+    r"""z = (x - median) f, then z / sqrt(1 + (z / 3)^2), which lies between -3 and 3.
+
+    f = 1 / (q75 - q25), the distance of the quartiles; where that is 0, f = 2 / (max - min).
+
+    Attributes
+    ----------
+    median, factor : ndarray of shape (columns,)
+    """
+
+    name = "robust"
+    number = staticmethod(robust_scaled)
+    factor: np.ndarray
+
+    @staticmethod
+    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+        low, q25, median, q75, high = np.quantile(x / 2, [0, 0.25, 0.5, 0.75, 1])
+        half = q75 - q25 if q75 > q25 else (high - low) / 2  # half, so that nothing overflows
+        return 2 * median, 0.0 if half == 0 else 0.5 / max(half, SMALLEST)
+
+    def transform(self, x: Numbers, column: int | slice) -> Numbers:
+        z = bounded_product(x, self.median[column], self.factor[column])
+        part = z / LIMIT
+        return z / np.sqrt(part * part + 1)
+
+    @staticmethod
+    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
+        arguments = f"number, {scale['median']!r}, {scale['factor']!r}"
+        return "", f"{source.name('robust')}({arguments})"
+
+    def check(self) -> None:
+        if (self.factor < 0).any():
+            raise ArgumentError("arrays: 'factor' holds numbers below 0")

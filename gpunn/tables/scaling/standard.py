@@ -1,0 +1,62 @@
+"""Numbers with mean 0 and standard deviation 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.tables.c_source import CSource
+from gpunn.tables.scaling.base import (
+    SMALLEST,
+    Entries,
+    Numbers,
+    Scaling,
+    bounded,
+    bounded_product,
+    mean_and_deviation,
+    middle,
+)
+
+__all__ = ["StandardScaling"]
+
+
+def standard_scaled(number: float, scale: dict[str, Any]) -> float:
+    """Return (number - mean) / deviation."""
+    return bounded(number, scale["mean"], 1 / max(scale["deviation"], SMALLEST))
+
+
+@dataclass(frozen=True, eq=False)
+class StandardScaling(Scaling):
+    """z = (x - mean) / deviation.
+
+    Attributes
+    ----------
+    median, mean, deviation : ndarray of shape (columns,)
+        The deviation is that of the population, and above 0.
+    """
+
+    name = "standard"
+    number = staticmethod(standard_scaled)
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @staticmethod
+    def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
+        return middle(x), *mean_and_deviation(x)
+
+    def transform(self, x: Numbers, column: int | slice) -> Numbers:
+        factor = 1 / np.maximum(self.deviation[column], SMALLEST)
+        return bounded_product(x, self.mean[column], factor)
+
+    @staticmethod
+    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
+        factor = 1 / max(scale["deviation"], SMALLEST)
+        return "", f"{source.name('bounded')}(number, {scale['mean']!r}, {factor!r})"
+
+    def check(self) -> None:
+        if (self.deviation <= 0).any():
+            raise ArgumentError("arrays: 'deviation' holds numbers that are not above 0")
