@@ -281,7 +281,25 @@ class Parameters:
         self.values[...], self.buffers[...] = snapshot
 
 
-class Gradients(Mapping[str, Any]):
+class NamedArrays(Mapping[str, Any]):
+    """Arrays by name, and what a layer gets of them; `arrays` are the arrays themselves."""
+
+    arrays: Mapping[str, Array]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such an array to be computed."""
+        return name in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.arrays)
+
+
+class Gradients(NamedArrays):
     """The gradients of a layer by name, without those of frozen parameters.
 
     A layer that asks for one of these by `get` gets None, and need not compute it. One that takes
@@ -302,7 +320,7 @@ class Gradients(Mapping[str, Any]):
         self, arrays: Mapping[str, Array], unread: Callable[[str], Array], prefix: str = ""
     ) -> None:
         self._unread, self._prefix = unread, prefix
-        self._arrays = {
+        self.arrays = {
             name.removeprefix(prefix): array
             for name, array in arrays.items()
             if name.startswith(prefix)
@@ -310,45 +328,26 @@ class Gradients(Mapping[str, Any]):
 
     def within(self, label: str) -> Gradients:
         """Return those of the layer with this label, by their names within it."""
-        own = {f"{self._prefix}{name}": array for name, array in self._arrays.items()}
+        own = {f"{self._prefix}{name}": array for name, array in self.arrays.items()}
         return Gradients(own, self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
         """Return a gradient, or an array that nobody reads."""
-        found = self._arrays.get(name)
+        found = self.arrays.get(name)
         return self._unread(f"{self._prefix}{name}") if found is None else found
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a gradient, or the default if there is none to be computed."""
-        return self._arrays.get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        """Return whether there is such a gradient to be computed."""
-        return name in self._arrays
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of what is to be computed."""
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._arrays)
+        return self.arrays.get(name, default)
 
 
-class LiveViews(Mapping[str, Any]):
+class LiveViews(NamedArrays):
     """A layer's arrays by name; placeholders of them in a method that is being recorded.
 
     Parameters
     ----------
     arrays : mapping of str to array
-
-    Attributes
-    ----------
-    arrays : mapping of str to array
-        The arrays themselves.
     """
-
-    arrays: Mapping[str, Array]
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays
@@ -360,18 +359,6 @@ class LiveViews(Mapping[str, Any]):
     def get(self, name: str, default: Any = None) -> Any:
         """Return an array, or the default if there is none to be computed."""
         return stand_in(self.arrays.get(name, default))
-
-    def __contains__(self, name: object) -> bool:
-        """Return whether there is such an array to be computed."""
-        return name in self.arrays
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        return iter(self.arrays)
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self.arrays)
 
     def __repr__(self) -> str:
         """Return what a dict of the arrays does."""

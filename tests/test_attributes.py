@@ -102,7 +102,7 @@ def test_loss_optimizer_and_metrics_may_be_set_by_name():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("on_divergence", "skp", "on_divergence: there is no 'skp'; did you mean 'skip'"),
+        ("on_divergence", "skp", "on_divergence: there is no choice 'skp'; did you mean 'skip'"),
         ("report_every", 0, "report_every: expected a whole number >= 1; got 0"),
         ("gradient_accumulation", 0, "gradient_accumulation: expected a whole number >= 1; got 0"),
         ("metrics", ["accuracy", "accuracy"], "metrics: each name may occur once"),

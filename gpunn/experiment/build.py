@@ -38,7 +38,7 @@ from gpunn.training.checkpoint import Checkpoint
 from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
-from gpunn.training.session import FitOptions
+from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.trackers import Tracker
 from gpunn.transfer import WeightsReport
 
@@ -140,7 +140,8 @@ class Experiment:
             drop_last=config.drop_last,
             shuffle_members=config.shuffle_members,
         )
-        return TrainingLoop(trainer, self.training, self.validation, options).run()
+        session = TrainingSession(trainer, self.training, self.validation, options)
+        return TrainingLoop(session).run()
 
     def choose_threshold(self, *, warn: bool = True) -> None:
         """Set the network's threshold between two classes, if the configuration asks for that.

@@ -68,7 +68,7 @@ from gpunn.training.callbacks import Callback
 from gpunn.training.dataset import Subset
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
-from gpunn.training.session import FitOptions
+from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.trainer import Trainer
 
 __all__ = ["BasePerceptron", "Data"]
@@ -374,7 +374,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             callbacks=callbacks,
             progress=bool(self.progress),
         )
-        TrainingLoop(trainer, training, held, options).run()
+        TrainingLoop(TrainingSession(trainer, training, held, options)).run()
         if self.early_stopping and policy.best is not None:
             trainer.restore(policy.best)
         convergence.store(self)

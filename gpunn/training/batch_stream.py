@@ -268,9 +268,7 @@ class BatchStream:
         """Return the rows of the update that comes after so many."""
         with closing(self.updates(epoch, done, together)) as updates:
             data = next(updates)
-        input_type, target_type, dtype = self._types(data)
-        types = input_type, target_type, dtype
-        return HostRows(data.X, data.targets, data.weights, *types, data.batches)
+        return HostRows(data.X, data.targets, data.weights, *self._types(data), data.batches)
 
     # --------------------------------------------------------------------------- on the device
 

@@ -33,7 +33,39 @@ def log_line(logs: Mapping[str, float]) -> str:
 
 
 @dataclass(eq=False)
-class JSONLinesLog(Callback):
+class EpochLog(Callback):
+    """Base of callbacks that append a line for each epoch to a file."""
+
+    path: str | Path
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
+        make_folder(Path(self.path).parent)
+
+    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
+        path = Path(self.path)
+        return {"bytes": path.stat().st_size if path.exists() else 0}
+
+    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
+        if not state:
+            return
+        there, size = EpochLog.state(self, trainer)["bytes"], int(state["bytes"])
+        if 0 <= size < there:
+            os.truncate(self.path, size)
+        elif there < size:  # it may have had lines of other runs, too
+            LOG.warning(
+                "%s: had %d bytes at the checkpoint and has %d now; what it has lost is not "
+                "restored. The history, and a run's history.jsonl, have every epoch",
+                self.path,
+                size,
+                there,
+            )
+
+
+@dataclass(eq=False)
+class JSONLinesLog(EpochLog):
     """Append each epoch's logs to a file, one JSON object a line; null if not finite.
 
     A resumed run first removes the lines after its checkpoint.
@@ -56,28 +88,14 @@ class JSONLinesLog(Callback):
     [1, 2]
     """
 
-    path: str | Path
-
     name = "json_lines_log"
-
-    def __post_init__(self) -> None:
-        check_path(self.path)
-
-    def on_train_begin(self, trainer: TrainerProtocol) -> None:
-        make_folder(Path(self.path).parent)
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         append(self.path, log_line(logs))
 
-    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
-        return size_of(self.path)
-
-    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
-        cut_off(self.path, state)
-
 
 @dataclass(eq=False)
-class CSVLog(Callback):
+class CSVLog(EpochLog):
     """Append each epoch's logs to a CSV file, with a header if the file is new.
 
     Training does not begin if an existing file has other columns. A resumed run first removes the
@@ -105,16 +123,11 @@ class CSVLog(Callback):
     'epoch,loss,learning_rate,seconds,samples_per_second'
     """
 
-    path: str | Path
-
     name = "csv_log"
 
-    def __post_init__(self) -> None:
-        check_path(self.path)
-
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
+        super().on_train_begin(trainer)
         path = Path(self.path)
-        make_folder(path.parent)
         columns = csv_header(path)
         if columns and set(columns) != set(trainer.log_names):
             raise ArgumentError(
@@ -126,12 +139,6 @@ class CSVLog(Callback):
         columns = csv_header(Path(self.path))
         header = "" if columns else csv_line(list(logs), {name: name for name in logs})
         append(self.path, header + csv_line(columns or list(logs), logs))
-
-    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
-        return size_of(self.path)
-
-    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
-        cut_off(self.path, state)
 
 
 @dataclass(eq=False)
@@ -205,33 +212,6 @@ def tag(name: str, measured: Sequence[str]) -> str:
         return f"{name}/training"
     validation = name.removeprefix("val_")
     return f"{validation}/validation" if validation in measured else f"run/{name}"
-
-
-def size_of(path: str | Path) -> dict[str, Any]:
-    """Return a log's size, so that a resumed run can remove the lines after it."""
-    path = Path(path)
-    return {"bytes": path.stat().st_size if path.exists() else 0}
-
-
-def cut_off(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Truncate a log to the size that `size_of` returned; without a state, leave it as it is.
-
-    If it is shorter, a warning says so: it may have had lines of other runs, too.
-    """
-    if not state:
-        return
-    path, size = Path(path), int(state["bytes"])
-    there = path.stat().st_size if path.exists() else 0
-    if 0 <= size < there:
-        os.truncate(path, size)
-    elif there < size:
-        LOG.warning(
-            "%s: had %d bytes at the checkpoint and has %d now; what it has lost is not restored. "
-            "The history, and a run's history.jsonl, have every epoch",
-            path,
-            size,
-            there,
-        )
 
 
 def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:

@@ -26,15 +26,13 @@ from gpunn.monitor import TIMINGS
 from gpunn.randomness import permutations
 from gpunn.training.batch_stream import BatchStream
 from gpunn.training.callbacks import Callback
-from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import BatchFeed, Feed
 from gpunn.training.history import History
 from gpunn.training.policies import TrainingPolicy
 from gpunn.training.progress import progress_bar
-from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.recovery import HINTS, find_fault, hints
-from gpunn.training.session import FitOptions, TrainingSession
+from gpunn.training.session import TrainingSession
 from gpunn.training.step_batching import StepBatching
 
 __all__ = ["TrainingLoop"]
@@ -43,25 +41,12 @@ LOG = logging.getLogger("gpunn")
 
 
 class TrainingLoop:
-    """The epochs of one call of `Trainer.fit`, whose arguments have been checked.
+    """The epochs of one call of `Trainer.fit`, whose arguments have been checked."""
 
-    Parameters
-    ----------
-    trainer : Trainer
-    training : Subset or BatchStream
-    validation : Subset, BatchStream or None
-    options : FitOptions
-    """
-
-    def __init__(
-        self,
-        trainer: TrainerProtocol,
-        training: Subset | BatchStream,
-        validation: Subset | BatchStream | None,
-        options: FitOptions,
-    ) -> None:
-        self.session = TrainingSession(trainer, training, validation, options)
-        self.trainer, self.progress = trainer, trainer.progress
+    def __init__(self, session: TrainingSession) -> None:
+        self.session = session
+        self.trainer = trainer = session.trainer
+        self.progress = trainer.progress
         self.policy: TrainingPolicy = trainer.policy
         self.batching = StepBatching(trainer.model.backend.synchronize)
         self.ranks = trainer.ranks

@@ -12,9 +12,9 @@ import numpy as np
 
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, DataFileError
-from gpunn.storage.files import append, finite_or_none, holds, make_folder, write_atomically
+from gpunn.storage.files import append, finite_or_none, holds, write_atomically
 from gpunn.storage.reading import parsed_json, read_lines
-from gpunn.training.callbacks import Callback, check_path
+from gpunn.training.logs import EpochLog
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.typing import Array
 
@@ -37,7 +37,7 @@ def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
 
 
 @dataclass(eq=False)
-class NormLog(Callback):
+class NormLog(EpochLog):
     """Append the norms of every trained array and of its gradient to a file, after each epoch.
 
     A line is a JSON object of "epoch", "parameters" and "gradients", the last two by the arrays'
@@ -68,12 +68,10 @@ class NormLog(Callback):
     ['dense_1.weights', 'dense_1.biases']
     """
 
-    path: str | Path
-
     name = "norm_log"
 
     def __post_init__(self) -> None:
-        check_path(self.path)
+        super().__post_init__()
         self._rows: dict[int, dict[str, Any]] = {}
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
@@ -84,7 +82,7 @@ class NormLog(Callback):
         trainer : Trainer
             The one that calls.
         """
-        make_folder(Path(self.path).parent)
+        super().on_train_begin(trainer)
         self._write(self.content(trainer, {}))
 
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:

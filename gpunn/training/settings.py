@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn.configurable import check_choice, check_integer, resolve, resolve_all
-from gpunn.errors import ArgumentError, suggest
+from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.monitor import BESIDE
@@ -29,13 +29,6 @@ def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
     return metrics
 
 
-def checked_choice(value: Any) -> str:
-    """Return what to do on divergence, or raise an error if there is no such choice."""
-    if value not in CHOICES:
-        raise ArgumentError(f"on_divergence: there is no {value!r}; {suggest(str(value), CHOICES)}")
-    return str(value)
-
-
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "loss": lambda value: resolve(Loss, value, "loss"),
     "metrics": checked_metrics,
@@ -43,7 +36,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
     "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
     "report_every": lambda value: check_integer("report_every", value),
-    "on_divergence": checked_choice,
+    "on_divergence": lambda value: check_choice("on_divergence", value, CHOICES, "choice"),
     "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
 }
 """What checks a setting, in the constructor and later, and makes objects of names."""

@@ -296,14 +296,15 @@ class TrainingState:
             If the arrays don't fit network and optimizer.
         """
         step, snapshot = self.started_step(), self.snapshot()  # for its arrays
-        shapes = whole_shapes(step)
-        for name in snapshot.arrays:
+        size = tuple(step.model.parameters.values.shape)
+        for name, array in snapshot.arrays.items():
+            shape = size if name.startswith("optimizer.") else tuple(array.shape)
             if name.startswith("loss_scale.") and name not in arrays:
                 continue  # whether the loss is scaled is a matter of the backend
             given = arrays.get(name)
             if (
                 not isinstance(given, np.ndarray)
-                or given.shape != shapes[name]
+                or given.shape != shape
                 or given.dtype.kind not in "fiu"
             ):
                 found = (
@@ -311,9 +312,7 @@ class TrainingState:
                     if isinstance(given, np.ndarray)
                     else "no array"
                 )
-                raise ArgumentError(
-                    f"{name}: expected numbers of shape {shapes[name]}; got {found}"
-                )
+                raise ArgumentError(f"{name}: expected numbers of shape {shape}; got {found}")
             if not np.isfinite(given).all():
                 raise ArgumentError(f"{name}: holds numbers that are not finite")
         self.fill_snapshot(snapshot.number, dict(arrays))
@@ -352,15 +351,6 @@ def new_step(recipe: StepRecipe) -> TrainStep:
 def of_optimizer(name: str) -> bool:
     """Return whether an array of this name in a checkpoint begins anew with another optimizer."""
     return name.startswith("optimizer.") or name == "updates"
-
-
-def whole_shapes(step: TrainStep) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a snapshot's arrays on the host, by name."""
-    size = step.model.parameters.values.shape
-    return {
-        name: tuple(size if name.startswith("optimizer.") else array.shape)
-        for name, array in trained_arrays(step).items()
-    }
 
 
 def trained_arrays(step: TrainStep) -> dict[str, Array]:

@@ -130,7 +130,22 @@ class Statistics:
         """Begin a new epoch."""
         self._backend.fill(self.vector, 0.0)
         self._loss = self._weight = self._metric_weight = 0.0
-        self._totals = [np.zeros(int(summary.shape[0])) for summary in self.summaries]
+        self._totals = self._zeros()
+
+    def _zeros(self) -> list[np.ndarray]:
+        """Return the totals of the metrics before any batch."""
+        return [np.zeros(int(summary.shape[0])) for summary in self.summaries]
+
+    def _combined(self, totals: list[np.ndarray], rows: np.ndarray, start: int) -> list[np.ndarray]:
+        """Return the metrics' totals after more summaries, which begin at `start` in each row."""
+        found = []
+        for metric, total in zip(self._metrics, totals, strict=True):
+            stop = start + len(total)
+            for row in rows:
+                total = metric.combine(np, total, row[start:stop])
+            found.append(total)
+            start = stop
+        return found
 
     def collect(self) -> int:
         """Add the device's sums to the totals and return the number of steps with a finite loss.
@@ -147,10 +162,7 @@ class Statistics:
             self._metric_weight += rows[0, 1]
         self.state_finite = self._finite_state(rows)
         self.shown_loss_scale = float(rows[0, 4])
-        for index, metric in enumerate(self._metrics):
-            for row in rows:
-                summary = row[self._bounds[index] : self._bounds[index + 1]]
-                self._totals[index] = metric.combine(np, self._totals[index], summary)
+        self._totals = self._combined(self._totals, rows, OWN)
         return int(min(row[2] for row in rows))
 
     def _all_rows(self) -> np.ndarray:
@@ -194,13 +206,8 @@ class Statistics:
             merged[:, 2] = rows[:, 2].min()
             if self._own_weights:
                 merged[0, -1] = rows[:, -1].sum(dtype=np.float64)
-            for metric, start, stop in zip(
-                self._metrics, self._bounds, self._bounds[1:], strict=False
-            ):
-                total = np.zeros(stop - start)
-                for row in rows.astype(np.float64):
-                    total = metric.combine(np, total, row[start:stop])
-                merged[0, start:stop] = total
+            totals = self._combined(self._zeros(), rows.astype(np.float64), OWN)
+            merged[0, self._bounds[0] : self._bounds[-1]] = np.concatenate([[], *totals])
             rows = merged
         return rows[first : first + self._shards].reshape(-1).astype(vector.dtype)
 
@@ -231,13 +238,7 @@ class Statistics:
     def combine(self, rows: np.ndarray) -> None:
         """Take the totals of several parts of the rows together, in order."""
         loss, weight = rows[:, 0].sum(), rows[:, 1].sum()
-        starts = np.cumsum([2, *(len(total) for total in self._totals)])
-        combined = []
-        for metric, start, stop in zip(self._metrics, starts, starts[1:], strict=False):
-            total = np.zeros(stop - start)
-            for row in rows:
-                total = metric.combine(np, total, row[start:stop])
-            combined.append(total)
+        combined = self._combined(self._zeros(), rows, 2)
         own = [rows[:, -1:].sum(axis=0)] if self._own_weights else []
         self.set_totals(np.concatenate([[loss, weight], *combined, *own]))
 

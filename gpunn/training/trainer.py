@@ -40,7 +40,7 @@ from gpunn.training.memory import BufferMemory
 from gpunn.training.policies import TrainingPolicy
 from gpunn.training.ranks import Ranks
 from gpunn.training.recovery import is_finite
-from gpunn.training.session import FitOptions
+from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.settings import CHECKS, checked_metrics
 from gpunn.training.sources import Sources
 from gpunn.training.state import Progress, ProgressAttribute, Snapshot, TrainingState
@@ -441,7 +441,7 @@ class Trainer:
                 shuffle_members=shuffle_members,
                 augment=augment,
             )
-            return TrainingLoop(self, training, validation, options).run()
+            return TrainingLoop(TrainingSession(self, training, validation, options)).run()
 
     @property
     def every_metric(self) -> list[Metric]:
