@@ -208,24 +208,11 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
-    """Return the subclass of `base` called `name`.
+    """Return the subclass of `base` called `name`, which errors call `argument`.
 
-    Parameters
-    ----------
-    base : type
-        The kind of object wanted, such as `Activation`.
-    name : str
-        A known name or, if `allow_import`, `"package.module:Class"`.
-    argument : str
-        Name of the value in the error message.
-    allow_import : bool
-        Whether a name may import code. Never true for names that come from a model file.
-
-    Raises
-    ------
-    ArgumentError
-        If no such class exists (the message suggests the nearest name), or a custom class has the
-        name of a built-in one.
+    With `allow_import` the name may be `"package.module:Class"`, which imports code: never for
+    names that come from a model file. An ArgumentError suggests the nearest name, or says that a
+    custom class has the name of a built-in one.
     """
     if allow_import and ":" in name:
         module_name, _, class_name = name.partition(":")
@@ -263,13 +250,7 @@ def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
 
 
 def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
-    """Return `cls(**parameters)`, with errors that name the parameter.
-
-    Raises
-    ------
-    ArgumentError
-        If a parameter is unknown (with the nearest valid name), missing or impossible.
-    """
+    """Return `cls(**parameters)`, with errors that name the parameter, or the nearest valid one."""
     check_names(
         cls,
         parameters,
@@ -285,15 +266,7 @@ def check_names(
 ) -> None:
     """Raise an ArgumentError if a dataclass has no field of a name, or needs one that is missing.
 
-    Parameters
-    ----------
-    cls : type
-    values : mapping
-        Values of its fields by their names.
-    path : str
-        Where they are, for the message.
-    unknown, missing : str
-        Texts of the message.
+    The message begins with the path of the values, and says the text `unknown` or `missing`.
     """
     fields = {field.name: field for field in _fields(cls) if field.init}
     for name in values:
@@ -324,26 +297,12 @@ def field_names(cls: type) -> list[str]:
 
 
 def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:
-    """Return the object of kind `base` that `value` is or describes.
+    """Return the object of kind `base` that `value` is or describes, which errors call `argument`.
 
-    Parameters
-    ----------
-    base : type
-        The kind of object wanted.
-    value : object, class, str or mapping
-        An object of that kind, a class of it, a name, or a mapping with the key "name" and
-        parameters, such as `{"name": "leaky_relu", "slope": 0.1}`.
-    argument : str
-        Name of the value in the error message.
-    allow_import : bool
-        Whether a name may be an import path, "package.module:Class".
-
-    Raises
-    ------
-    ArgumentError
-        If the name or a parameter is unknown or impossible.
-    ArgumentTypeError
-        If `value` is none of the above.
+    A value is an object or a class of that kind, a name, or a mapping with the key "name" and
+    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`. With `allow_import` a name may be an
+    import path, "package.module:Class". An unknown name or parameter, or an impossible one, raises
+    an ArgumentError; anything else an ArgumentTypeError.
     """
     if isinstance(value, base):
         return value
@@ -363,15 +322,7 @@ def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool =
 
 
 def resolve_all(base: type[Kind], values: Any, argument: str) -> list[Kind]:
-    """Return the objects that the items of a sequence are or describe; see `resolve`.
-
-    Raises
-    ------
-    ArgumentError
-        If a name or a parameter is unknown or impossible; the message names the item.
-    ArgumentTypeError
-        If `values` is not a list or a tuple, or `resolve` does not take an item.
-    """
+    """Return the objects that the items of a list or tuple describe; see `resolve`."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ArgumentTypeError(
             f"{argument}: expected a list, [] for none and [...] around a single one; "

@@ -150,14 +150,7 @@ The value is the name in gpunn, or a sentence if there is no such name.
 def advice(kind: str, name: str, valid: Collection[str]) -> str:
     """Return a sentence that says what to use instead of an unknown name.
 
-    Parameters
-    ----------
-    kind : str
-        Name of the base class, such as "Loss", or "parameter".
-    name : str
-        The name that was given.
-    valid : collection of str
-        The names that are known, in configurations or of classes.
+    `kind` is the name of the base class, such as "Loss", or "parameter".
 
     Examples
     --------

@@ -51,12 +51,8 @@ class Measure(Protocol):
 def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
     """Return, by the name of each possible log, whether larger is better; None is unknown.
 
-    A loss is always minimised. A metric says so itself (`Metric.larger_is_better`).
-
-    Raises
-    ------
-    ArgumentTypeError
-        If a metric's `larger_is_better` is not True, False or None.
+    A loss is always minimized. A metric says so itself (`Metric.larger_is_better`); if it says
+    anything other than True, False or None, an ArgumentTypeError names it.
     """
     metrics = list(metrics)
     for metric in metrics:
@@ -78,21 +74,9 @@ def check_mode(mode: str) -> None:
 
 
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
-    """Return "min" or "max".
+    """Return "min" or "max" for a log; "auto" asks `larger_is_better`, made by `directions`.
 
-    Parameters
-    ----------
-    mode : {"auto", "min", "max"}
-        "auto" is what `larger_is_better` says of the metric.
-    monitor : str
-        Name of a log.
-    larger_is_better : mapping of str to bool or None
-        As `directions` returns it.
-
-    Raises
-    ------
-    ArgumentError
-        If `mode` is none of the three, or it is "auto" and `larger_is_better` does not say.
+    If that does not say, or the mode is another one, it raises an ArgumentError.
     """
     check_mode(mode)
     if mode != "auto":
@@ -114,18 +98,11 @@ def default_monitor(names: Collection[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Best:
-    """The rule for the best epoch.
+    """The rule for the best epoch: `monitor` is compared, in the direction "min" or "max".
 
-    Attributes
-    ----------
-    monitor : str
-        The metric that is compared.
-    direction : {"min", "max"}
-    min_delta : float
-        The least change that counts as an improvement.
-    ties : {"first", "last"}
-        Which of several equally good epochs is the best. With "last", being better by exactly
-        `min_delta` counts as an improvement; if that is 0, being equal and finite.
+    An epoch is better if it is by more than `min_delta`; of several equally good ones the best is,
+    by `ties`, the "first" or the "last". With "last", being better by exactly `min_delta` counts as
+    an improvement; if that is 0, being equal and finite.
     """
 
     monitor: str
@@ -178,15 +155,9 @@ class BestSoFar:
 
 
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
-    """Return the message for an epoch without a metric of this name.
+    """Return the message for an epoch that logs `names`, but no metric `monitor`.
 
-    Parameters
-    ----------
-    monitor : str
-    names : collection of str
-        The logs that an epoch has.
-    hint : str
-        How to get metrics of validation data, added if there are none.
+    The hint says how to get metrics of validation data; it is added if there are none.
     """
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""
@@ -194,13 +165,7 @@ def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
 
 
 def monitored(logs: Mapping[str, float], monitor: str) -> float:
-    """Return the monitored metric of an epoch.
-
-    Raises
-    ------
-    ArgumentError
-        If the epoch has no such metric; the message suggests the nearest name.
-    """
+    """Return the monitored metric of an epoch; an ArgumentError suggests the nearest name."""
     if monitor not in logs:
         hint = " without validation data"
         raise ArgumentError(f"monitor: {missing_metric(monitor, logs, hint)}")

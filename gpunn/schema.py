@@ -36,28 +36,15 @@ NAMES = {
 
 
 def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False) -> Any:
-    """Return plain data as an object of a type.
+    """Return plain data, as `json.loads` and `tomllib.loads` return it, as an object of a type.
 
-    Parameters
-    ----------
-    kind : type
-        `bool`, `int`, `float` (which takes whole numbers too), `str`, `None`, `Any`,
-        `Literal["a", "b"]`, `list[T]`, `dict[str, T]`, a dataclass with fields of such types,
-        `T | U`, or `Annotated[T, check]`, where `check(path, value)` returns the value or raises
-        an `ArgumentError`. Of several dataclasses, that is meant whose first field, a `Literal`,
-        has the value given.
-    value : object
-        Of the types that `json.loads` and `tomllib.loads` return.
-    path : str
-        Where the value stands, for the error message, such as "training.epochs".
-    ignore_unknown : bool
-        Whether to ignore keys that a dataclass does not have: a later release may have written
-        them.
-
-    Raises
-    ------
-    ArgumentError
-        If the value does not fit the type. The message begins with the path.
+    A type is `bool`, `int`, `float` (which takes whole numbers too), `str`, `None`, `Any`,
+    `Literal["a", "b"]`, `list[T]`, `dict[str, T]`, a dataclass with fields of such types, `T | U`,
+    or `Annotated[T, check]`, where `check(path, value)` returns the value or raises an
+    `ArgumentError`. Of several dataclasses, that is meant whose first field, a `Literal`, has the
+    value given. With `ignore_unknown`, keys that a dataclass does not have are ignored: a later
+    release may have written them. A value that does not fit raises an ArgumentError that begins
+    with its path, such as "training.epochs".
     """
     return _converter(kind, ignore_unknown)(path, value)
 

@@ -232,15 +232,9 @@ def stream(
 
 
 class Sink:
-    """Where predictions go.
+    """Where predictions go: to a file, or if the path is None to standard output.
 
-    Parameters
-    ----------
-    path : Path or None
-        None for standard output.
-    form : str or None
-        "csv" or "jsonl"; None for what the path says, or else that of the rows.
-    with_probabilities : bool
+    The form is "csv" or "jsonl"; None is what the path says, or else that of the rows.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:

@@ -18,12 +18,7 @@ __all__ = ["FileCommand", "standard_streams"]
 class StandardStream(io.FileIO):
     """A standard stream. What can't be written is lost if it is a notice, else an error.
 
-    Parameters
-    ----------
-    number : int
-        Its descriptor.
-    title : str
-        Its name in error messages; empty if there are only notices on it.
+    Error messages call it by its title, which is empty if there are only notices on it.
     """
 
     def __init__(self, number: int, title: str) -> None:

@@ -14,13 +14,7 @@ __all__ = ["SweepOutput", "conclusion", "table"]
 
 
 class SweepOutput(Events):
-    """Prints a line when a trial begins and when it ends.
-
-    Parameters
-    ----------
-    folder : Path
-        The sweep's.
-    """
+    """Prints a line when a trial begins and when it ends."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

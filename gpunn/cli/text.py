@@ -73,14 +73,8 @@ def summary_table(
 ) -> str:
     """Return a table of how training ended: a line for each part of the data, a column a metric.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        The history.
-    best_epoch : int or None
-        The best one, if there is a metric to tell it by.
-    test : mapping or None
-        Metrics of the test part.
+    `rows` is the history, `best_epoch` is there if a metric selects it, and `test` has the metrics
+    of the test part.
     """
     if not rows:
         return ""

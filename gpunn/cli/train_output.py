@@ -23,16 +23,7 @@ INSTEAD = "; to find more of a rare class without that, use --threshold-for inst
 
 
 class TrainOutput(Callback):
-    """Prints what is trained when training begins and, where wanted, a line an epoch.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    note : str
-        Printed at the beginning, if not empty.
-    epochs : bool
-        Whether to print a line an epoch.
-    """
+    """Prints what is trained when training begins, a note, and with `epochs` a line an epoch."""
 
     def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
         self.experiment = experiment

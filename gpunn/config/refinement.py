@@ -23,20 +23,10 @@ def is_part(key: str, value: object) -> bool:
 
 
 def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `[training]` of a recipe, changed by what a user says of it.
+    """Return `[training]` of a recipe (plain data), changed by what a user says of it.
 
-    Parameters
-    ----------
-    recipe : mapping
-        What a network would have, as plain data.
-    given : mapping
-        A value, or an object by its name, replaces that of the recipe. A table without a name
-        replaces only the parameters in it.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such part.
+    A value, or an object by its name, replaces that of the recipe. A table without a name replaces
+    only the parameters in it. If there is no such part, a ConfigError says so.
     """
     changed = {
         key: refined_part(recipe.get(key), value, f"training.{key}")
@@ -82,17 +72,7 @@ def forget_mode(table: dict[str, Any], earlier: object) -> None:
 def replaced(old: Any, new: Any, path: str) -> Any:
     """Return a new value in the place of an old one; of a schedule a number changes the rate.
 
-    Parameters
-    ----------
-    old, new : value
-        Plain data.
-    path : str
-        Of the key, for the error message.
-
-    Raises
-    ------
-    ConfigError
-        If a number meets a schedule without a rate.
+    `path` is that of the key. If the schedule has no rate, a ConfigError says so.
     """
     if type(new) not in (int, float):
         return new

@@ -168,20 +168,10 @@ def label(choice: Any) -> Any:
 
 
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
-    """Return the ranges in a table by the paths of the keys that they are for.
+    """Return the ranges in the table at `path`, by the paths of the keys that they are for.
 
-    Parameters
-    ----------
-    path : str
-        Where the table stands.
-    value : dict
-        By paths, such as "training.batch_size", or as tables within tables, which TOML makes of
-        such paths without quotes.
-
-    Raises
-    ------
-    ArgumentError
-        If a range is impossible, or there is none.
+    The table has paths such as "training.batch_size", or tables within tables, which TOML makes of
+    such paths without quotes. An impossible range, or none, raises an ArgumentError.
     """
     found: dict[str, SearchRange] = {}
     for key, table in leaves(value):

@@ -28,21 +28,11 @@ DEVICE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Rows on the device, and the order in which they are used.
+    """Rows on the device, of which `order[:rows]` are used, in this order.
 
-    Attributes
-    ----------
-    X, y, weights : array or None
-        Inputs, targets and weights of the loss.
-    order : array of int64
-        Indices of rows.
-    rows : int
-        Only `order[:rows]` is used.
-    metric_weights : array or None
-        Weights of the metrics, if they are not those of the loss.
-    batches : tuple of int or None
-        Rows of each batch of an update, if batches were given one by one; None if all have as many
-        rows as asked for, but for the last.
+    `metric_weights` are those of the metrics, if not the loss's. `batches` has the rows of each
+    batch of an update, if batches were given one by one; None if all have as many as asked for,
+    except the last.
     """
 
     X: Array
@@ -55,22 +45,11 @@ class DeviceRows:
 
 
 class Dataset:
-    """Checked host arrays, copied to the device at once or streamed to it.
+    """Checked host arrays, copied to the device as a whole, or streamed to it in each epoch.
 
-    Parameters
-    ----------
-    backend : Backend
-    X, y : ndarray
-        Checked inputs and targets.
-    weights : ndarray or None
-        Checked weights of the loss.
-    dtypes : tuple of str
-        Dtypes on the device: of inputs, and of real targets and weights.
-    stream : bool or None
-        Whether to copy the rows to the device in chunks, again in each epoch. None streams memory
-        maps and data too large for the device.
-    metric_weights : ndarray or None
-        Checked weights of the metrics, if they are not those of the loss.
+    `dtypes` are those on the device: of inputs, and of real targets and weights. `stream` None
+    streams memory maps and data too large for the device. `metric_weights` are those of the
+    metrics, if not the loss's.
     """
 
     def __init__(
@@ -110,16 +89,8 @@ class Dataset:
     def chunks(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         """Yield the rows with these indices, in this order, in chunks of whole batches.
 
-        Parameters
-        ----------
-        order : ndarray of int64 or None
-            Indices of rows; None is all rows in order.
-        batch_size : int
-            Rows in a batch. Only the last batch of the last chunk may have fewer.
-
-        Notes
-        -----
-        The next chunk overwrites the one before it.
+        None is all rows. Only the last batch of the last chunk may have fewer than `batch_size`
+        rows. The next chunk overwrites the one before it.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)

@@ -21,11 +21,8 @@ CHECK_BYTES = 1 << 20
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     """Return `array` as a NumPy array, without a copy if possible; a memory map stays one.
 
-    Raises
-    ------
-    DataError
-        If it is on a GPU, sparse, masked, ragged or of Python objects, or a memory map whose file
-        has become shorter.
+    A DataError says if it is on a GPU, sparse, masked, ragged or of Python objects, or a memory map
+    whose file has become shorter.
     """
     if isinstance(array, np.memmap):
         check_whole(array)
@@ -61,24 +58,10 @@ def check_inputs(
     dtype: str = "float32",
     order: list[int] | None = None,
 ) -> np.ndarray:
-    """Return network inputs as a host array.
+    """Return network inputs, shape (rows, *input_shape), as a host array; errors say `argument`.
 
-    Parameters
-    ----------
-    X : array, shape (rows, *input_shape)
-    input_shape : tuple of int
-    argument : str
-        Name of X in the error message.
-    dtype : str
-        Dtype in which the numbers must be finite.
-    order : list of int or None
-        Indices that put the columns into the order of the network; None leaves them.
-
-    Raises
-    ------
-    DataError
-        If the rows don't have the network's input shape, the dtype is not real, or a number is not
-        finite in `dtype`; the message locates the first such number.
+    `order` has the indices that put columns into the network's order. A DataError says if the shape
+    is another one, the numbers are not real, or which one is not finite in `dtype`.
     """
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
@@ -137,14 +120,10 @@ def check_weights(
     *,
     part: bool = False,
 ) -> np.ndarray:
-    """Return sample weights as float64 of shape (rows,): finite, >= 0, not all zero.
+    """Return sample weights as float64, shape (rows,): finite, >= 0, not all zero, also in `dtype`.
 
-    Of a part of the rows, such as a batch, all may be zero; `check_largest_weight` is for the rest.
-
-    Raises
-    ------
-    DataError
-        If they are not, also after conversion to `dtype`; the message locates the first such one.
+    With `part`, as of a batch, all may be zero; `check_largest_weight` is for the rest. A DataError
+    locates the first wrong one.
     """
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):

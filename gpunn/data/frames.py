@@ -38,19 +38,8 @@ def column_names(table: Any) -> list[str] | None:
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
     """Return the indices that put columns into a known order, or None if they are in that order.
 
-    Parameters
-    ----------
-    names : list of str or None
-        Columns of the data; data without names keeps its order.
-    known : list of str or None
-        Columns that the network was trained on.
-    argument : str
-        Name of the data in the error message.
-
-    Raises
-    ------
-    DataError
-        If the names differ; the message lists those that are missing or unknown.
+    Data without names keeps its order. If the names differ, a DataError lists those that are
+    missing or unknown; it calls the data `argument`.
     """
     if names is None or known is None or names == known:
         return None

@@ -15,15 +15,7 @@ FREE_BYTES = 2**24
 
 
 def check_expansion(place: str, compressed: int, expanded: int) -> None:
-    """Raise a DataFileError if compressed data claims to decompress to too many bytes.
-
-    Parameters
-    ----------
-    place : str
-        The file, for the error message.
-    compressed, expanded : int
-        Bytes in the file, and bytes after decompression by the file's own account.
-    """
+    """Raise a DataFileError if compressed data would, as it announces, become too many bytes."""
     if expanded > max(FREE_BYTES, EXPANSION * compressed):
         announced = f"{expanded:,}" if expanded < 2**63 else "2**63 or more"
         raise DataFileError(

@@ -76,18 +76,8 @@ def reopened(path: str | os.PathLike[str]) -> FileIO:
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     """Return the chosen rows of an array; those of a memory map are copied from its file.
 
-    Parameters
-    ----------
-    array : ndarray
-    chosen : slice or ndarray of int64
-        A slice must have no step.
-
-    Raises
-    ------
-    DataFileError
-        If the file has become shorter since it was mapped.
-    FileAccessError
-        If it can't be opened any more.
+    A slice must have no step. If the file has become shorter, it raises a DataFileError; if it
+    can't be opened any more, a FileAccessError.
     """
     mapping = mapping_of(array)
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:

@@ -22,16 +22,10 @@ PATIENCE = 5.0
 class Prefetch(Generic[T]):
     """An iterator whose items a thread makes, at most `ahead` of them before they are asked for.
 
-    What the iterator raises is raised where the item would be, with its traceback. `close`, which
-    is called at the end of a `with` block, ends the thread, and has it close the iterator if that
-    is a generator, so that its `finally` clauses run.
-
-    Parameters
-    ----------
-    make : callable
-        Returns the iterator; called by the thread.
-    ahead : int
-        0 makes each item where it is asked for, without a thread.
+    The thread calls `make` for the iterator; with `ahead` 0 there is no thread. What the iterator
+    raises is raised where the item would be, with its traceback. `close`, which a `with` block
+    calls at its end, ends the thread, and has it close the iterator if that is a generator, so that
+    its `finally` clauses run.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:

@@ -30,10 +30,13 @@ def column_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation, for standardization `(X - mean) / std`.
 
+    As `mean_and_std` returns them, except that the deviation of a constant column is **1**:
+    standardization then makes it 0. A warning lists such columns (logger "gpunn").
+
     Parameters
     ----------
     X : array of shape (rows, columns)
-        Booleans, integers or floating-point numbers, all finite, with at least one row.
+        Booleans, integers or floating-point numbers, with at least one row.
     chunk_rows : int, optional
         Rows converted to float64 at a time. By default as many as fill 8 MiB, at least one.
     indices : int64 array, optional
@@ -41,20 +44,11 @@ def column_statistics(
     name : str
         What messages call the data.
 
-    Returns
-    -------
-    mean : float64 array of shape (columns,)
-    std : float64 array of shape (columns,)
-        As `mean_and_std` returns it, but **1 for a constant column**, which standardization then
-        makes 0. A warning lists such columns (logger "gpunn").
-
     Raises
     ------
     DataError
-        If `X` is not a numeric matrix with at least one row, or a column holds NaN, infinity or
-        values too large, or differences too small, to be squared in float64.
-    ArgumentError
-        If `chunk_rows` is less than 1.
+        If `X` is no numeric matrix with a row, or a column holds NaN, infinity, or values that are
+        too large, or differ too little, to be squared in float64.
     """
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
@@ -94,10 +88,11 @@ def column_statistics(
 def mean_and_std(
     X: np.ndarray, indices: np.ndarray | None = None, chunk_rows: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each column's mean and standard deviation, and whether it is constant.
+    """Return each column's mean and standard deviation (float64), and whether it is constant.
 
     The standard deviation is that of the population, `sqrt(sum_i (x_i - mean)^2 / rows)`. Numbers
-    that are not finite or too large to be squared make it infinite or NaN.
+    that are not finite or too large to be squared make it infinite or NaN. For X, indices and
+    chunk_rows see `column_statistics`.
 
     The rows are visited in chunks, so a memory-mapped array is never loaded whole. Each chunk's
     count, mean and sum of squared deviations `M` are merged into the running ones by [1]_
@@ -108,20 +103,6 @@ def mean_and_std(
 
     on values from which the first row is subtracted. The subtraction makes `M` of a constant column
     exactly zero, whatever its value.
-
-    Parameters
-    ----------
-    X : ndarray of shape (rows, columns)
-        With at least one row.
-    indices : ndarray of int64 or None
-        The rows to use, at least one; None is all of them.
-    chunk_rows : int or None
-        Rows converted to float64 at a time; None is as many as fill 8 MiB, at least one.
-
-    Returns
-    -------
-    mean, std : ndarray of float64, shape (columns,)
-    constant : ndarray of bool, shape (columns,)
 
     References
     ----------
@@ -151,15 +132,10 @@ def mean_and_std(
 def chunks_of(
     X: np.ndarray, indices: np.ndarray | None = None, chunk_rows: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the rows of an array, which may be a memory map, in chunks of a few MiB.
+    """Yield the rows of an array, which may be a memory map, `chunk_rows` at a time.
 
-    Parameters
-    ----------
-    X : ndarray of shape (rows, ...)
-    indices : ndarray of int64 or None
-        The rows to yield; None is all of them.
-    chunk_rows : int or None
-        Rows in a chunk; None is as many as have about a million numbers, at least one.
+    By default as many as have about a million numbers, at least one. `indices` are the rows to
+    yield.
     """
     rows = len(X) if indices is None else len(indices)
     step = chunk_rows or max(1, _CHUNK_ITEMS // max(1, math.prod(X.shape[1:])))
@@ -172,34 +148,17 @@ def chunks_of(
 def split_rows(
     rows: int, fraction: float, seed: int, labels: HostArray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split the indices `0 .. rows-1` at random into those of kept and of held-out rows.
+    """Split the indices `0 .. rows-1` at random into those of kept and of held-out rows, ascending.
 
-    `ceil(fraction * rows)` rows are held out. With `labels`, the split is stratified: `fraction` of
-    the rows of each class is held out, rounded down or up so that the total is met; the largest
-    remainders are rounded up.
-
-    Parameters
-    ----------
-    rows : int
-        Number of rows to split.
-    fraction : float
-        Fraction of the rows that is held out, between 0 and 1, both excluded.
-    seed : int
-        Seed of the random choice, at least 0.
-    labels : array of shape (rows,), optional
-        Class of each row, as integers or strings.
-
-    Returns
-    -------
-    kept, held_out : int64 arrays
-        Indices in ascending order; together each row once.
+    `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one a row), the
+    split is stratified: `fraction` of the rows of each class is held out, rounded down or up so
+    that the total is met; the largest remainders are rounded up.
 
     Raises
     ------
-    ArgumentError
-        If `fraction` is not between 0 and 1, no row is kept or held out, or `seed` is negative.
-    ArgumentTypeError
-        If `rows` or `seed` is not an integer.
+    ArgumentError, ArgumentTypeError
+        If `fraction` is not between 0 and 1, no row is kept or held out, or `rows` or `seed` is no
+        integer, or negative.
     DataError
         If `labels` does not have one entry for each row, or a class has only one row, which can't
         be both kept and held out.
@@ -227,13 +186,7 @@ def split_rows(
 
 
 def held_rows(rows: int, fraction: float) -> int:
-    """Return how many rows a fraction of them is, rounded up.
-
-    Raises
-    ------
-    ArgumentError
-        If `fraction` is not between 0 and 1, or no row is kept or held out.
-    """
+    """Return how many rows a fraction is, rounded up; an ArgumentError if it is none, or all."""
     fraction = check_number("fraction", fraction, above=0, below=1)
     # The inner rounding removes the rounding error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))

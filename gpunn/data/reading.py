@@ -14,20 +14,10 @@ __all__ = ["Reading", "reading_in"]
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How rows are written.
+    """How rows are written; None, or an empty list, is to find out.
 
-    A network remembers that of its training rows, under "reading" in its metadata.
-
-    Attributes
-    ----------
-    header : bool or None
-        Whether the first row has the columns' names; None to find out.
-    delimiter : str or None
-        The character between cells; None to find out.
-    decimal : {".", ","} or None
-        The decimal mark; None to find out.
-    missing : list of str
-        Further text that means a missing value.
+    A network remembers that of its training rows, under "reading" in its metadata. `missing` is
+    further text that means a missing value.
     """
 
     header: bool | None = None
@@ -49,13 +39,7 @@ class Reading:
 
 
 def reading_in(metadata: Mapping[str, Any]) -> Reading:
-    """Return how the training rows of a network were written, from its metadata.
-
-    Raises
-    ------
-    DataError
-        If they are damaged.
-    """
+    """Return how training rows were written, from a network's metadata; a DataError if damaged."""
     try:
         found: Reading = typed(Reading, metadata.get("reading", {}), ignore_unknown=True)
     except ArgumentError as error:

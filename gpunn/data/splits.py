@@ -23,26 +23,8 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
     """Split rows into the earlier ones, which are kept, and the latest ones, which are held out.
 
     Rows of one time stay together. So the number of held-out rows is the nearest possible one to
-    `ceil(fraction * rows)`.
-
-    Parameters
-    ----------
-    times : array of shape (rows,)
-        Numbers or dates, none of them missing.
-    fraction : float
-        Fraction of the rows that is held out, between 0 and 1, both excluded.
-
-    Returns
-    -------
-    kept, held_out : int64 arrays
-        Indices in ascending order; together each row once.
-
-    Raises
-    ------
-    ArgumentError
-        If `fraction` is not between 0 and 1, or no row is kept or held out.
-    DataError
-        If all rows have the same time.
+    `ceil(fraction * rows)`. Times are numbers or dates, none of them missing. Errors are those of
+    `gpunn.data.preprocessing.held_rows`, and a DataError if all rows have the same time.
 
     Examples
     --------
@@ -68,30 +50,9 @@ def split_groups(
     Groups are held out in random order as long as they fit into `ceil(fraction * rows)` rows, and
     one more if that comes nearer. With `labels`, groups that bring each class nearer to its
     `fraction` go first, and the last group with rows of a class is kept. Of up to 20 orders, the
-    one whose number of rows is nearest, and then whose classes are, is used.
-
-    Parameters
-    ----------
-    groups : array of shape (rows,)
-        The group of each row, as integers or strings, none of them missing.
-    fraction : float
-        Fraction of the rows that is held out, between 0 and 1, both excluded.
-    seed : int
-        Seed of the random choice, at least 0.
-    labels : array of shape (rows,), optional
-        Class of each row, as integers or strings.
-
-    Returns
-    -------
-    kept, held_out : int64 arrays
-        Indices in ascending order; together each row once.
-
-    Raises
-    ------
-    ArgumentError
-        If `fraction` is not between 0 and 1, no row is kept or held out, or `seed` is negative.
-    DataError
-        If all rows are of one group.
+    one whose number of rows is nearest, and then whose classes are, is used. Groups and labels are
+    integers or strings. Errors are those of `gpunn.data.preprocessing.split_rows`, and a DataError
+    if all rows are of one group.
 
     Examples
     --------
@@ -121,14 +82,8 @@ def split_groups(
 class _Counts:
     """How many rows of each class the groups have.
 
-    Parameters
-    ----------
-    codes : ndarray of int64, shape (rows,)
-        The number of each row's group.
-    sizes : ndarray of int64, shape (groups,)
-        Rows of each group.
-    labels : array of shape (rows,) or None
-        None counts no classes.
+    `codes` are the groups of the rows, `sizes` the rows of each group; without labels no classes
+    are counted.
     """
 
     def __init__(self, codes: np.ndarray, sizes: np.ndarray, labels: HostArray | None) -> None:

@@ -27,20 +27,9 @@ LOG = logging.getLogger("gpunn")
 
 
 def load(config: Config, loss: Loss | None = None) -> Parts:
-    """Return the data set of a configuration; fractions of it are not set aside yet.
+    """Return the data set of a configuration; fractions of it are not held out yet.
 
-    Parameters
-    ----------
-    config : Config
-    loss : Loss or None
-        Whether the targets of a table are classes depends on it; see `gpunn.experiment.targets`.
-
-    Raises
-    ------
-    DataError
-        If a file is damaged or does not hold what was promised.
-    OSError
-        If a file can't be opened.
+    The loss says whether the targets of a table are classes; see `gpunn.experiment.targets`.
     """
     data = config.data
     if isinstance(data, CSV):
@@ -56,9 +45,9 @@ def load(config: Config, loss: Loss | None = None) -> Parts:
 
 
 def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
-    """Warn of features that are the same in every training row, if there are several rows.
+    """Warn of features of a CSV file that are the same in every one of several training rows.
 
-    Of a CSV file's, which have names, and before training alone: evaluating a run would repeat it.
+    Only before training: evaluating a run would repeat it.
     """
     X = parts.training.source_inputs
     if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
@@ -77,25 +66,11 @@ def read_part(
 ) -> Part:
     """Return labelled rows from files other than the configuration's, to evaluate a model on.
 
-    Parameters
-    ----------
-    path : Path
-        A CSV, NPZ or NPY file, or a folder of IDX files, whose test part is meant.
-    target_path : Path or None
-        File of the targets, where `path` is an NPY file.
-    config : Config
-        Says what the columns or arrays are called.
-    metadata : mapping
-        The model's; see `Parts`.
-    loss : Loss or None
-        What takes the targets.
-
-    Raises
-    ------
-    DataError
-        If a file does not hold what the model takes.
-    OSError
-        If a file can't be opened.
+    `path` is a CSV, NPZ or NPY file, a folder of IDX files, whose test part is meant, or, for a
+    network for tables, any table. `target_path` has the targets of an NPY file. The configuration
+    says what the columns or arrays are called, the model's metadata which classes there are, and
+    the loss what takes the targets. If a file does not hold what the model takes, a DataError says
+    so.
     """
     data = config.data
     if isinstance(data, TableFile):
@@ -128,15 +103,7 @@ def read_part(
 
 
 def read_inputs(path: Path, config: Config) -> Rows:
-    """Return rows without targets, to predict from, of an NPY, NPZ or Parquet file.
-
-    Raises
-    ------
-    DataError
-        If the file does not hold what the model takes.
-    OSError
-        If it can't be opened.
-    """
+    """Return rows without targets, to predict from, of an NPY, NPZ or Parquet file."""
     data = config.data
     if isinstance(data, TableFile):
         return read_rows(str(path), data)

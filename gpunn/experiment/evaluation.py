@@ -32,15 +32,7 @@ LOG = logging.getLogger("gpunn")
 
 @dataclass(frozen=True)
 class Decisions:
-    """What the threshold between two classes comes to.
-
-    Attributes
-    ----------
-    threshold : float
-        On the probability of the second class.
-    metrics : dict of str to float
-        Of that class, by name.
-    """
+    """What the threshold on the probability of the second class comes to: that class's metrics."""
 
     threshold: float
     metrics: dict[str, float]
@@ -49,16 +41,8 @@ class Decisions:
 class Evaluation(dict[str, float]):
     """Loss and metrics of a part of the data, by name.
 
-    Parameters
-    ----------
-    metrics : mapping of str to float
-    rows : int
-    classes : sequence of str
-        Names of the classes, of several that a row has one of; else empty.
-    rates : ndarray, shape (classes,), or None
-        Which part of the rows is of each.
-    decisions : Decisions or None
-        If there are two classes.
+    If each row is of one of several classes, `classes` names them, and `rates` (shape (classes,))
+    has which part of the rows is of each. `decisions` is there if there are two.
     """
 
     def __init__(
@@ -96,16 +80,9 @@ def tells_classes_apart(loss: Loss, outputs: int) -> bool:
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """Evaluate a network on rows that have been checked.
+    """Evaluate a network on checked rows; classes of a table by log-loss and AUC, too.
 
-    Classes of a table are judged by their log-loss and AUC, too.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    subset : Subset
-    data : DataSet
-        What the network was trained on.
+    `data` is what the network was trained on.
     """
     model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
     truth = classes_of(loss, subset) if tells_classes_apart(loss, outputs) else None
@@ -138,18 +115,10 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 
 
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
-    """Set the network's threshold to the best one on the validation rows.
+    """Set the network's threshold to the best one on the validation rows; see `best_threshold`.
 
-    It is chosen by this process alone, from the network as it is.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    validation : Subset
-    criterion : str
-        As `gpunn.thresholds.best_threshold` takes it.
-    warn : bool
-        Whether to warn if the criterion can't be met.
+    It is chosen by this process alone, from the network as it is. With `warn`, a warning says if
+    the criterion can't be met.
     """
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)

@@ -58,10 +58,7 @@ def listing(folder: Path) -> str:
 def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:
     """Put the files of callbacks into a run's folder, and return the logs among them.
 
-    Raises
-    ------
-    ConfigError
-        If a path leads out of the folder, or to one of the run's own files.
+    A path that leads out of the folder, or to one of the run's own files, raises a ConfigError.
     """
     logs = []
     for index, callback in enumerate(callbacks):
@@ -98,12 +95,8 @@ def _check_place(run: Path, place: str, path: Path) -> None:
 class Removal(Callback):
     """Removes logs of an earlier run: aside when training begins, for good by `settle`.
 
-    What has not been settled when training ends is put back. Whoever is killed meanwhile leaves
-    them beside their places.
-
-    Parameters
-    ----------
-    paths : list of Path
+    What has not been settled when training ends is put back. A process that is killed meanwhile
+    leaves them beside their places.
     """
 
     def __init__(self, paths: list[Path]) -> None:

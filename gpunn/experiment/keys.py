@@ -20,17 +20,10 @@ __all__ = ["SplitKeys", "split_keys"]
 
 @dataclass(frozen=True)
 class SplitKeys:
-    """What decides on which side of a split a row is.
+    """What decides on which side of a split a row is: its time, or its group ("time" or "group").
 
-    Attributes
-    ----------
-    kind : str
-        "time" or "group".
-    column : str
-    values : ndarray, shape (rows,)
-        Of each row: a number in the order of times, or the number of its group.
-    cells : Cells
-        The column as it was read.
+    `values` has a number for each row, in the order of times or of its group; `cells` is the column
+    as it was read.
     """
 
     kind: str
@@ -46,13 +39,7 @@ class SplitKeys:
     def split(
         self, indices: np.ndarray | None, fraction: float, seed: int, classes: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of some rows to keep, and which to hold out.
-
-        Raises
-        ------
-        ArgumentError, DataError
-            As `gpunn.data.splits` does.
-        """
+        """Return which of some rows to keep, and which to hold out; see `gpunn.data.splits`."""
         values = self.values if indices is None else self.values[indices]
         if self.kind == "time":
             return split_times(values, fraction)
@@ -66,22 +53,10 @@ class SplitKeys:
 
 
 def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
-    """Return by what a configuration splits rows; None if at random.
+    """Return by what a configuration splits the rows of a table; None if at random.
 
-    Parameters
-    ----------
-    data : SplitDataSet
-    rows : Table
-        Which has the column.
-    missing : sequence of str
-        Further cells that mean that there is no value.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such column.
-    DataError
-        If a row has no time or no group.
+    `missing` are further cells that mean a missing value. If there is no such column, a ConfigError
+    says so; if a row has no time or group, a DataError.
     """
     if data.split_by is None:
         return None

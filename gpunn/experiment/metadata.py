@@ -61,16 +61,9 @@ class CSVMetadata(DataMetadata):
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
-    """Raise a ModelFileError unless a network's metadata is what `gpunn train` writes.
+    """Raise a ModelFileError unless the metadata in a model's file is what `gpunn train` writes.
 
-    Parameters
-    ----------
-    path : Path
-        The model's file, for the error message.
-    metadata : mapping
-        Its metadata. Keys of others are theirs.
-    data : DataSet
-        What the run was trained on. Of a CSV file the columns must be known.
+    Of a CSV file the columns must be known. Further keys are the user's.
     """
     kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
     try:

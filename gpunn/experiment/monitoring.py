@@ -19,20 +19,10 @@ def settle_monitors(
 ) -> None:
     """Put "min" or "max" in the place of each mode "auto", once the metrics are known.
 
-    Parameters
-    ----------
-    training : dict
-        The table `[training]` with every default written out; changed in place.
-    logs : collection of str
-        Names of what is logged of an epoch.
-    larger_is_better : mapping of str to bool or None
-        By such a name, as `gpunn.monitor.directions` returns it.
-
-    Raises
-    ------
-    ConfigError
-        If something monitors what no epoch logs, or what is not known to be better where larger or
-        smaller.
+    `training` is the table `[training]` with every default written out; it is changed in place.
+    `logs` names what is logged of an epoch, and `larger_is_better` is as `gpunn.monitor.directions`
+    returns it. A ConfigError says what monitors something that no epoch logs, or whose direction is
+    unknown.
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(
@@ -69,12 +59,9 @@ def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any],
 def best_rule(
     training: Mapping[str, Any], callbacks: Sequence[Callback], logs: Collection[str]
 ) -> Best | None:
-    """Return what tells the best epoch, once monitors are settled; None if nothing does.
+    """Return what selects the best epoch, once monitors are settled; None if nothing does.
 
-    Raises
-    ------
-    ConfigError
-        If several things would.
+    If several things would, a ConfigError says so.
     """
     stoppers = [index for index, each in enumerate(callbacks) if isinstance(each, EarlyStopping)]
     if len(stoppers) > 1:

@@ -29,15 +29,9 @@ FURTHER: Mapping[str, list[str]] = {
 class Network(NamedTuple):
     """A network with a name.
 
-    Attributes
-    ----------
-    make : function
-        Takes a schema, encoded training rows, the number of outputs, the task, and what
-        `model.parameters` holds; returns a `Recipe`.
-    scaling : str
-        Of numbers, for which it is meant.
-    on_cpu : dict
-        What it has on a CPU, unless `model.parameters` says otherwise.
+    `make` takes a schema, encoded training rows, the number of outputs, the task, and
+    `model.parameters`. `scaling` is that of numbers for which it is meant, and `on_cpu` has its
+    parameters on a CPU, unless `model.parameters` says otherwise.
     """
 
     make: Callable[..., Recipe]
@@ -63,22 +57,9 @@ def network_of(name: str) -> Network:
 
 
 def recipe_of(model: Model, schema: Schema, X: np.ndarray, outputs: int, task: str) -> Recipe:
-    """Return the network that a configuration names, made for a table.
+    """Return the network for a table that a configuration names; X are the training rows, encoded.
 
-    Parameters
-    ----------
-    model : Model
-        It has a name.
-    schema : Schema
-    X : ndarray, shape (rows, schema.width)
-        The training rows, encoded.
-    outputs : int
-    task : {"classification", "multilabel", "regression"}
-
-    Raises
-    ------
-    ConfigError
-        If there is no such network, or a parameter is unknown or impossible.
+    An unknown network, or an unknown or impossible parameter, raises a ConfigError.
     """
     assert model.name is not None
     make = network_of(model.name).make

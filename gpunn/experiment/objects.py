@@ -34,29 +34,13 @@ class ImportRefusedError(ConfigError):
 
 @dataclass
 class Objects:
-    """What a configuration names, made.
+    """The objects that a configuration names.
 
-    Parameters
-    ----------
-    config : Config
-    allow_imports : bool
-        Whether names of the form "package.module:Class" are imported, which runs code.
+    An unknown or impossible name or parameter raises a ConfigError.
 
-    Attributes
-    ----------
-    layers : list of Layer
-        Empty if the network has a name, and makes its own.
-    loss : Loss
-    optimizer : Optimizer
-    metrics, validation_metrics : list of Metric
-    callbacks : list of Callback
-    imported : dict of str to str
-        Import path of each class that the configuration imports, by its name.
-
-    Raises
-    ------
-    ConfigError
-        If a name or a parameter is unknown or impossible, or a class can't be imported.
+    With `allow_imports`, names of the form "package.module:Class" are imported, which runs code;
+    `imported` has their import paths by the classes' names. There are no layers if the network has
+    a name, and makes its own.
     """
 
     config: Config
@@ -155,15 +139,8 @@ class Objects:
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
     """Return what the configuration of a run names, even if it was built in Python.
 
-    Then it holds only the names of custom layers. The model file holds their modules.
-
-    Raises
-    ------
-    ConfigError
-        As `Objects`.
-    ModelFileError
-        If a custom layer is not defined, and may not or can't be imported; the message names its
-        module.
+    Then it holds only the names of custom layers, and the model file their modules. If one is not
+    defined, and may not or can't be imported, a ModelFileError names its module.
     """
     try:
         return Objects(config, allow_imports)

@@ -26,16 +26,9 @@ Rows: TypeAlias = "np.ndarray | Table"
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a source; setting some aside copies none of them.
+    """Rows of a source, `indices` or all; holding some out copies none of them.
 
-    Attributes
-    ----------
-    source_inputs : ndarray or Table
-        Inputs of the source.
-    source_targets : ndarray
-        Its targets. Arrays may be memory maps.
-    indices : ndarray of int64 or None
-        Which rows of the source are the part's; None is all of them.
+    Arrays may be memory maps.
     """
 
     source_inputs: Rows
@@ -90,19 +83,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set.
+    """A data set: its parts, and by what rows of the training source are split (None: at random).
 
-    Attributes
-    ----------
-    training : Part
-    validation, test : Part or None
-    metadata : dict
-        What a model must remember of the data: "classes", the names of text targets, or numbers as
-        text where they name classes; of a CSV file, "header", whether it had one, and "features",
-        the columns' names, or numbers if it had none; of a table, "targets", the names of several;
-        of both "reading", as `gpunn.data.reading.Reading` has it. In JSON types.
-    keys : SplitKeys or None
-        By what the rows of the training source are split; None if at random.
+    `metadata` is what a model must remember of the data: "classes", the names of text targets, or
+    numbers as text where they name classes; of a CSV file, "header", whether it had one, and
+    "features", the columns' names, or numbers if it had none; of a table, "targets", the names of
+    several; of both "reading", as `gpunn.data.reading.Reading` has it. In JSON types.
     """
 
     training: Part
@@ -121,20 +107,9 @@ class Parts:
         """Return the parts with each class as its number, where the targets are classes.
 
         Where the loss makes classes of a CSV file's numbers, these become the classes' positions,
-        and the classes are added to the metadata; see `gpunn.experiment.targets`.
-
-        Parameters
-        ----------
-        loss : Loss
-        outputs : int
-            Number of the network's outputs.
-
-        Raises
-        ------
-        ConfigError
-            If the loss can't tell the classes apart.
-        DataError
-            If there are more of them than outputs, or a part has others than the training rows.
+        and the classes are added to the metadata; see `gpunn.experiment.targets`. If the loss can't
+        tell the classes apart on so many outputs, it raises a ConfigError; if a part has others
+        than the training rows, a DataError.
         """
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)
@@ -172,19 +147,8 @@ class Parts:
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Parts:
         """Number the classes and hold rows out: `with_classes`, then `divided`.
 
-        Parameters
-        ----------
-        config : DataSet
-        loss : Loss or None
-            None if the network is to choose it. Only a table can do without.
-        outputs : int or None
-            Number of the network's outputs. Only a table can do without: its rows are divided
-            before there is a network, whose schema is learned from those to train on.
-
-        Raises
-        ------
-        DataError, ConfigError
-            As these do, and if the loss does not take the training targets.
+        A table needs neither a loss, if the network is to choose it, nor outputs: its rows are
+        divided before there is a network, whose schema is learned from those to train on.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))
@@ -205,23 +169,12 @@ class Parts:
         return None if loss is None else loss.class_indices(y.reshape(len(y), -1))
 
     def divided(self, config: DataSet, classes: np.ndarray | None) -> Parts:
-        """Hold rows out as the configuration's fractions say.
+        """Hold rows out as the configuration's fractions say, each class in its proportion.
 
         Which rows are held out is decided here and nowhere else, once for each command, and before
-        anything is learned from the rows that are left.
-
-        Parameters
-        ----------
-        config : DataSet
-        classes : ndarray of int64 or None
-            Class of each row of the training source; each part gets its proportion of each.
-
-        Raises
-        ------
-        DataError
-            If a class has too few rows to be in both parts.
-        ConfigError
-            If a fraction leaves no rows.
+        anything is learned from the rows that are left. `classes` has the class of each row of the
+        training source. If a class has too few rows to be in both parts, it raises a DataError; if
+        a fraction leaves no rows, a ConfigError.
         """
         keys = self.keys
 

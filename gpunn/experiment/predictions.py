@@ -18,19 +18,11 @@ __all__ = ["Predictions", "interpret"]
 class Predictions:
     """What a network says of some rows.
 
-    Attributes
-    ----------
-    values : ndarray
-        Classes, as names if the training data had names and as numbers otherwise; 0 or 1 of each
-        output for several yes-or-no outputs; the outputs themselves for any other loss. Of shape
-        (rows,) or (rows, outputs).
-    probabilities : ndarray or None
-        Of each class, shape (rows, classes), or of each yes-or-no output; None where the loss
-        knows none.
-    labels : list of str
-        Names of the columns of `probabilities`.
-    targets : sequence of str or None
-        Names of the columns of `values`, if there are several and they have names.
+    `values` are classes, as names if the training data had names and as numbers otherwise; 0 or 1
+    of each output for several yes-or-no outputs; the outputs themselves for any other loss. Of
+    shape (rows,) or (rows, outputs). `targets` names their columns, if there are several.
+    `probabilities` are of each class or yes-or-no output, and `labels` name their columns; None if
+    the loss knows none.
     """
 
     values: np.ndarray

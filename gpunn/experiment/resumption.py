@@ -45,10 +45,7 @@ ROUNDING = ("processor", "thread_variables")
 def earlier_run(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the run in a folder, to go on with.
 
-    Raises
-    ------
-    ConfigError
-        If it had other data, another network, seed or dtype than is described.
+    If it had other data, another network, seed or dtype than is described, a ConfigError says so.
     """
     earlier = read_config(folder / CONFIG)
     for key in ("data", "model", "seed", "dtype"):
@@ -66,16 +63,8 @@ def warn_of_changes(
 ) -> None:
     """Log a warning for each change that gives a resumed run other results.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        The run that resumes.
-    checkpoint : Checkpoint
-        What it resumes from.
-    earlier : mapping
-        The configuration that the run had.
-    recorded : Path
-        File in which its backend and machine were recorded.
+    `earlier` is the configuration that the run had, and `recorded` the file with its backend and
+    machine.
     """
     changes = [*_settings(experiment, earlier), *_surroundings(experiment, recorded)]
     for place, old, new in changes:

@@ -26,21 +26,7 @@ LOG = logging.getLogger("gpunn")
 
 
 def load_table(data: TableFile, loss: Loss | None) -> Parts:
-    """Return the rows of a table as they were read, with their targets.
-
-    Parameters
-    ----------
-    data : TableFile
-    loss : Loss or None
-        Tells whether targets are classes; see `learned_classes`.
-
-    Raises
-    ------
-    ConfigError
-        If an option of reading is impossible, or names a column that there is not.
-    DataError
-        If a file is damaged, or a target is missing or of the wrong kind.
-    """
+    """Return the rows of a table as they were read, with the targets that the loss takes."""
     table = read_rows(data.path, data)
     targets = TableTargets(table, data)
     classes = targets.classes(loss)
@@ -64,36 +50,16 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
 def labelled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
 ) -> Part:
-    """Return the rows of a further file, with targets among the classes of the training rows.
-
-    Raises
-    ------
-    ConfigError, DataError
-        As `load_table`.
-    """
+    """Return the rows of a further file, with targets among the classes of the training rows."""
     table = read_rows(path, data)
     return Part(table, TableTargets(table, data).encoded(classes, loss))
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
-    """Return the schema of the network that another one starts from, which encodes the new rows.
+    """Return the schema of the network at `path`, from which another starts: it encodes the rows.
 
-    Parameters
-    ----------
-    path : str
-        Of its file, or of its run's folder.
-    data : TableFile
-    table : Table
-        The new rows.
-
-    Raises
-    ------
-    ConfigError
-        If that network takes no table, or the configuration says otherwise of a column.
-    DataError
-        If the new rows lack a column.
-    ModelFileError
-        If the file is damaged, or there is none.
+    If that network takes no table, or the configuration says otherwise of a column, it raises a
+    ConfigError; if the new rows lack a column, a DataError.
     """
     place = Path(path)
     place = final_model(place) if place.is_dir() else place
@@ -139,17 +105,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 
 def read_rows(path: str, data: TableFile) -> Table:
-    """Return a file's rows, with the cells of columns that are to be categories as text.
-
-    Raises
-    ------
-    ConfigError
-        If an option of reading is impossible.
-    DataError
-        If the file is damaged.
-    OSError
-        If it can't be opened.
-    """
+    """Return a file's rows, with the cells of columns that are to be categories as text."""
     options: dict[str, Any] = {
         "delimiter": data.delimiter,
         "decimal": data.decimal,
@@ -171,25 +127,12 @@ def read_rows(path: str, data: TableFile) -> Table:
 
 
 def learned_schema(data: TableFile, training: Part, scaling: str, seed: int) -> Schema:
-    """Return what is learned from the training rows.
+    """Return what is learned from the training rows; `scaling` stands for "auto" of numbers.
 
     Of the others in their file only the kinds of columns are, so that `gpunn inspect` finds the
-    same, and none depends on how the rows are divided.
-
-    Parameters
-    ----------
-    data : TableFile
-    training : Part
-    scaling : str
-        Of numbers, where the configuration says "auto".
-    seed : int
-
-    Raises
-    ------
-    ConfigError
-        If `data.columns`, `data.drop` or `data.split` names a column that there is not.
-    DataError
-        If a column is not of the given kind, or holds what it can't; the message says where.
+    same, and none depends on how the rows are divided. If `data.columns`, `data.drop` or
+    `data.split` names a column that there is not, it raises a ConfigError; if a column is not of
+    the given kind, a DataError.
     """
     rows = training.inputs()
     assert isinstance(rows, Table)

@@ -19,12 +19,8 @@ def check_sweep(source: Source, sweep: Sweep) -> Best:
     """Check the values that trials may have, and return the metric by which they are compared.
 
     Each extreme value is checked with the first one of the others, and all first ones and all last
-    ones together make a whole experiment.
-
-    Raises
-    ------
-    ConfigError
-        If one makes no configuration, or there are no validation rows to compare by.
+    ones together make a whole experiment. A ConfigError says which make none, or that there are no
+    validation rows.
     """
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():

@@ -24,27 +24,12 @@ MOST = 1000
 
 
 def importances(found: Trials) -> dict[str, float]:
-    """Return each parameter's share of what made trials good, the largest first.
+    """Return each parameter's share of what made trials good, by its path, the largest first.
 
     By Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
     Importance in Arbitrary Subspaces"): how much the values of the best tenth of the trials differ
-    from those of all.
-
-    Parameters
-    ----------
-    found : Trials
-        Of a sweep.
-
-    Returns
-    -------
-    dict of str to float
-        By the parameters' paths. The sum is 1, or 0 if nothing matters. Empty if there are fewer
-        than two parameters or `LEAST` complete trials, or their space is not known.
-
-    Raises
-    ------
-    MissingPackageError
-        If Optuna is not installed.
+    from those of all. The sum is 1, or 0 if nothing matters. Empty if there are fewer than two
+    parameters or `LEAST` complete trials, or their space is not known.
     """
     complete = [each for each in found.trials if each.state == COMPLETE]
     if len(found.space) < 2 or len(complete) < LEAST:

@@ -34,12 +34,7 @@ def optuna() -> Any:
 def open_journal(path: Path) -> Any:
     """Return Optuna's storage of a study in a file, which is made if it is not there.
 
-    Raises
-    ------
-    DataFileError
-        If it is no regular file, such as a device, or has a line of more than 16 MiB.
-    OSError
-        If it can't be opened.
+    If it is no regular file, or has a line of more than 16 MiB, it raises a DataFileError.
     """
     storages = optuna().storages
     if os.path.lexists(path):

@@ -14,20 +14,10 @@ __all__ = ["Pruning"]
 
 
 class Pruning(Callback):
-    """Reports a metric after each epoch, and ends training if the trial is to be pruned.
+    """Reports a metric after each epoch, and ends training if the trial (Optuna's) is to be pruned.
 
-    Parameters
-    ----------
-    trial : optuna.Trial
-    metric : str
-        Name of a log.
-    epochs : int
-        How many are planned; after the last one nothing is left to be pruned.
-
-    Attributes
-    ----------
-    pruned : bool
-        Whether it has ended training.
+    `epochs` are planned; after the last one nothing is left to be pruned. `pruned` says whether it
+    has ended training.
     """
 
     def __init__(self, trial: Any, metric: str, epochs: int) -> None:

@@ -47,16 +47,9 @@ COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 
 
 class Claim:
-    """A trial that this process is to train.
+    """A trial (Optuna's) that this process is to train, with the values of keys by their paths.
 
-    Attributes
-    ----------
-    number : int
-    values : dict
-        What the configuration's keys are to be, by their paths.
-    trial : optuna.Trial
-    ended : bool
-        Whether its end has been noted.
+    `ended` is whether its end has been noted.
     """
 
     def __init__(self, trial: Any, values: dict[str, Any]) -> None:
@@ -79,25 +72,9 @@ def folder_of(number: int) -> str:
 class Study:
     """The study in a sweep's folder, which any number of processes may have open.
 
-    Parameters
-    ----------
-    folder : Path
-        The sweep's.
-    config : Config
-        Its configuration.
-    sweep : Sweep
-        That one's table `[sweep]`.
-    rule : Best
-        The metric that trials are compared by.
-
-    Raises
-    ------
-    ConfigError
-        If the folder holds something else, or the sweep there has another configuration.
-    DataFileError
-        If the study's file is damaged.
-    MissingPackageError
-        If Optuna is not installed.
+    `rule` is the metric that trials are compared by. If the folder holds something else, or the
+    sweep there has another configuration, it raises a ConfigError; if the study's file is damaged,
+    a DataFileError.
     """
 
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
@@ -201,16 +178,11 @@ class Study:
     # ------------------------------------------------------------------------------ trials
 
     def claim(self, most: int, *, reclaim: bool = False) -> Claim | None:
-        """Return the next trial, or None if there are as many as are wanted, or as there can be.
+        """Return the next trial; None if there are `most`, in all processes, or as many as can be.
 
-        Parameters
-        ----------
-        most : int
-            Trials that are wanted, over all processes. Those that other processes are training
-            count; those whose process has been killed do not.
-        reclaim : bool
-            Whether all trials that other processes have begun and not ended are taken for lost. If
-            one is still in training, that ends after its epoch.
+        Trials that other processes are training count; those whose process has been killed do not.
+        With `reclaim`, all that others have begun and not ended are taken for lost; one that is
+        still in training ends after its epoch.
         """
         with self._turn():
             self._end_lost(reclaim)
@@ -236,17 +208,8 @@ class Study:
     ) -> None:
         """Note how a trial ended, unless that has been done, be it by another process.
 
-        Parameters
-        ----------
-        claim : Claim
-        state : str
-            As in `Trial`.
-        row : mapping or None
-            Logs of its best epoch.
-        epochs : int or None
-            How many were trained; None is as many as were reported.
-        reason : str
-            Why it ended before its last epoch, if it did.
+        `state` is as in `Trial`, `row` has the logs of its best epoch, `epochs` says how many were
+        trained (None is as many as were reported), and `reason` why it ended before the last.
         """
         if claim.ended:
             return
