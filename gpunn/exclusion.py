@@ -40,19 +40,9 @@ class Exclusion:
 
     @contextmanager
     def held(self, what: str, *, training: bool) -> Iterator[None]:
-        """Hold the lock.
+        """Hold the lock for `what`; if for training, other threads get an error rather than wait.
 
-        Parameters
-        ----------
-        what : str
-            What it is held for, for the message.
-        training : bool
-            Whether other threads get an error meanwhile, rather than wait.
-
-        Raises
-        ------
-        ConcurrentUseError
-            If another thread trains the network.
+        Raise a ConcurrentUseError if another thread trains the network.
         """
         thread = threading.get_ident()
         with self._changed:

@@ -105,20 +105,11 @@ class Parameters:
         seed: int,
         values: Mapping[str, HostArray] | None = None,
     ) -> None:
-        """Lay out and initialize what `specs` declares.
+        """Lay out and initialize what `specs` declares, by full names and in the network's order.
 
-        Parameters
-        ----------
-        specs : mapping of str to ParameterSpec
-            By full name, such as "dense_1.weights", in the network's order.
-        backend : Backend
-        dtype : str
-            "float32" or "float64".
-        seed : int
-            Each parameter is drawn from (seed, "weights", its position) in float64 and then
-            rounded, so that float32 and float64 networks start from the same values.
-        values : mapping of str to array or None
-            Host arrays to begin with, instead of newly drawn values.
+        Each parameter is drawn from (seed, "weights", its position) in float64 and then rounded, so
+        that float32 and float64 networks start from the same values. With `values` all arrays begin
+        with these instead.
         """
         self._backend = backend
         self.specs = dict(specs)
@@ -155,13 +146,7 @@ class Parameters:
                 self[name] = spec.initializer.sample(random, spec.shape)
 
     def segments(self, decay_all: bool = False) -> list[Segment]:
-        """Return the segments of the flat vectors, each of parameters with the same factors.
-
-        Parameters
-        ----------
-        decay_all : bool
-            Whether those are decayed, too, that are not by default.
-        """
+        """Return the segments of the flat vectors, each of parameters with the same factors."""
         found: list[Segment] = []
         for spec, start, stop in self._groups:
             rate, decay = spec.factors(decay_all)
@@ -174,15 +159,8 @@ class Parameters:
     def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
         """Return where the gradients of a network's last layers lie, and those of no other layer.
 
-        Parameters
-        ----------
-        labels : sequence of str
-            What the full names of their parameters begin with.
-
-        Returns
-        -------
-        list of (start, stop)
-            In ascending order; those with the same factors lie together.
+        Full names of their parameters begin with these labels. The spans (start, stop) are in
+        ascending order; those with the same factors lie together.
         """
         prefixes = tuple(f"{label}." for label in labels)
         found = []
@@ -235,10 +213,7 @@ class Parameters:
     def __setitem__(self, name: str, value: np.ndarray) -> None:
         """Copy a host array into one array.
 
-        Raises
-        ------
-        ArgumentError
-            If the shape is not the array's own.
+        Raise an ArgumentError if the shape is not the array's own.
         """
         found, expected = np.shape(value), self.specs[name].shape
         if found != expected:
@@ -304,16 +279,8 @@ class Gradients(NamedArrays):
 
     A layer that asks for one of these by `get` gets None, and need not compute it. One that takes
     it by its name, as layers do that know nothing of freezing, gets an array that nobody reads,
-    which is made when it is first asked for.
-
-    Parameters
-    ----------
-    arrays : mapping of str to array
-        Of trained parameters, by full name.
-    unread : callable
-        Returns the array of a frozen parameter, by full name; a KeyError if there is none.
-    prefix : str
-        What full names have in front of those here.
+    which `unread` makes when it is first asked for. In full names, `prefix` stands before those
+    here.
     """
 
     def __init__(
@@ -342,12 +309,7 @@ class Gradients(NamedArrays):
 
 
 class LiveViews(NamedArrays):
-    """A layer's arrays by name; placeholders of them in a method that is being recorded.
-
-    Parameters
-    ----------
-    arrays : mapping of str to array
-    """
+    """A layer's arrays by name; placeholders of them in a method that is being recorded."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays

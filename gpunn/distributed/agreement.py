@@ -23,10 +23,6 @@ class Agreement:
     A rank that fails outside of a step says so in the place of its next message, whatever that
     would have been. So no rank waits for a message of one that has failed. Within a step the others
     wait for numbers, not for a message; then the one that fails ends all.
-
-    Parameters
-    ----------
-    communicator : Communicator
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -60,16 +56,8 @@ class Agreement:
     def gather(self, value: Any, what: str) -> list[Any]:
         """Return what each rank gives, by rank.
 
-        Parameters
-        ----------
-        value : object
-        what : str
-            What it is, for a message if the others do not answer.
-
-        Raises
-        ------
-        DistributedError
-            If a rank has failed; it names the rank and why.
+        A message says `what` it is if the others do not answer. Raise a DistributedError if a rank
+        has failed; it names the rank and why.
         """
         if self.alone:
             return [value]

@@ -22,16 +22,10 @@ FEW = 8
 
 
 class Collectives:
-    """Lets the arrays of a backend take part in the collective calls of a communicator.
+    """Lets the arrays of a backend take part in the collective calls of the ranks.
 
     Arrays that the communicator does not take are copied to the host and back, each time that a
     step gets to the call. All ranks have to make it at the same time.
-
-    Parameters
-    ----------
-    backend : Backend
-    agreement : Agreement
-        Of the ranks of its communicator.
     """
 
     def __init__(self, backend: Backend, agreement: Agreement) -> None:
@@ -62,11 +56,7 @@ class Collectives:
     def sum_over_ranks(self, values: Array, gathered: Array, out: Array) -> None:
         """Set out = the sum of all ranks' values, in the order of ranks.
 
-        Parameters
-        ----------
-        values, out : array, shape (length,)
-        gathered : array, shape (size, length)
-            Room for the values of all.
+        `gathered`, of shape (size, length), has room for the values of all.
         """
         self.all_gather(values, gathered)
         self.ops.assign(gathered[0], out)

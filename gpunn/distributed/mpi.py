@@ -22,10 +22,7 @@ RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 class MPICommunicator(Communicator):
     """The processes of an MPI communicator.
 
-    Parameters
-    ----------
-    world : mpi4py.MPI.Intracomm
-        A copy of it is made, so that messages of the program's own meet none of these.
+    A copy of it is made, so that messages of the program's own meet none of these.
     """
 
     name = "mpi"
@@ -62,14 +59,8 @@ def started_mpi(timeout: float, what: str) -> Any:
     """Return the module `mpi4py.MPI`, once MPI has started in all processes.
 
     MPI waits until each process that the launcher has started takes part. One that ends before is
-    not missed by every launcher, and the others would wait for ever.
-
-    Parameters
-    ----------
-    timeout : float
-        Seconds, after which this process says what it has waited for, and ends.
-    what : str
-        What it waits for, for that message.
+    not missed by every launcher, and the others would wait for ever. So this process ends after
+    `timeout` seconds, and says `what` it has waited for.
     """
     import mpi4py
 

@@ -31,18 +31,11 @@ fails on one rank leaves none waiting; else they would exchange the addresses of
 
 
 class NCCLCommunicator(Communicator):
-    """Exchanges arrays of CUDA devices by NCCL, and all else by another communicator.
+    """Exchanges arrays of CUDA devices by NCCL, and all else by another communicator, `host`.
 
     NCCL's calls go to the current CuPy stream, and can be captured. It begins when the first
-    backend with CUDA arrays asks for it.
-
-    Parameters
-    ----------
-    host : Communicator
-        Has the same ranks. It carries messages, and arrays of the host.
-    required : bool
-        Whether it is an error if NCCL can't be used. If not, a warning is logged, and arrays of
-        devices are copied to the host and back for each exchange.
+    backend with CUDA arrays asks for it. If it is not `required` and can't be used, a warning is
+    logged, and arrays of devices are copied to the host and back for each exchange.
     """
 
     def __init__(self, host: Communicator, required: bool = True) -> None:
@@ -58,10 +51,7 @@ class NCCLCommunicator(Communicator):
     def takes(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls take arrays of this backend as they are.
 
-        Raises
-        ------
-        MissingPackageError, DistributedError
-            On all ranks, if NCCL is required and can't be used on one.
+        Raise an error on all ranks if NCCL is required and can't be used on one.
         """
         if not backend.name.startswith("cupy"):
             return self.host.takes(backend, gather)

@@ -24,15 +24,7 @@ Span: TypeAlias = tuple[int, int]
 
 
 class Move(NamedTuple):
-    """Sums that one rank has computed and another one owns; both may be the same.
-
-    Attributes
-    ----------
-    source, target : int
-        Ranks.
-    start, stop : int
-        Where they are in the vector.
-    """
+    """Sums, in a part of the vector, that one rank has computed and one, maybe the same, owns."""
 
     source: int
     target: int
@@ -60,23 +52,12 @@ def moves(span: Span, ranks: int, length: int) -> list[Move]:
 
 
 class OverlappedSum:
-    """Sums a vector over ranks, part by part; each rank gets the sums of its block.
+    """Sums a vector over ranks, part by part; each rank gets the sums of its block in `out`.
 
     Each part is cut into a piece for each rank, which gets all ranks' numbers of it, adds them up,
     and sends the sums to the ranks that own them. So all ranks receive at the same time, although a
     part may lie in one rank's block. The sums are those of one all-to-all exchange, bit by bit.
-
-    Parameters
-    ----------
-    collectives : Collectives
-    vector : array, shape (size,)
-    length : int
-        Numbers in a block, the last of which may reach beyond the vector.
-
-    Attributes
-    ----------
-    out : array
-        Takes the sums of this rank's block.
+    Blocks are of `length` numbers; the last one may reach beyond the vector.
     """
 
     out: Array

@@ -35,10 +35,7 @@ def batches(rows: int, batch_size: int) -> Iterator[int]:
 def check_shards(shards: int, size: int) -> int:
     """Return the number of shards for so many processes, 0 meaning one for each.
 
-    Raises
-    ------
-    ArgumentError
-        If it is no power of two that is a multiple of the number of processes.
+    Raise an ArgumentError if it is no power of two that is a multiple of the number of processes.
     """
     if shards == 0:
         return size
@@ -56,15 +53,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards of each batch that one process has.
-
-    Attributes
-    ----------
-    shards : int
-        Shards of a batch, over all processes.
-    first, count : int
-        The first of this process, and how many it has.
-    """
+    """The shards of each batch that one process has: `count` of them all, from `first` on."""
 
     shards: int = 1
     first: int = 0
@@ -101,17 +90,8 @@ class Shares:
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
         """Return which rows of an epoch this process has, update after update.
 
-        Parameters
-        ----------
-        rows : int
-            Rows that the epoch visits, or those that are left of it.
-        batch_size : int
-        rows_per_update : int
-
-        Returns
-        -------
-        ndarray of int64
-            Positions in the epoch's order, ascending.
+        These are ascending positions in the epoch's order. `rows` are those that the epoch visits,
+        or that are left of it.
         """
         whole, rest = divmod(rows, rows_per_update)
         full = self._within(rows_per_update, batch_size)
@@ -133,12 +113,7 @@ class Shares:
 class Block:
     """The part of a flat vector that one process updates.
 
-    Attributes
-    ----------
-    length : int
-        Of each process's block; the last ones may reach beyond the vector.
-    start, stop : int
-        Where this process's part of the vector begins and ends.
+    The last blocks of this length may reach beyond the vector; `start` and `stop` don't.
     """
 
     length: int

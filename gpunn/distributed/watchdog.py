@@ -20,18 +20,9 @@ class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
     What waits is a call into a library, which no exception of Python can interrupt. So nothing is
-    raised: the process says what it waited for, and ends with all others.
-
-    Parameters
-    ----------
-    timeout : float
-        Seconds.
-    end : callable
-        Ends all processes.
-    rank : int
-        Lower ranks look earlier, so that one of them speaks for all.
-    trouble : callable
-        Returns why waiting is of no use, or an empty string; asked at each look.
+    raised: the process says what it waited for, and ends with all others. Lower ranks look earlier,
+    so that one of them speaks for all. At each look `trouble` returns why waiting is of no use, or
+    an empty string.
     """
 
     def __init__(

@@ -135,19 +135,8 @@ class Augmentation:
     """Has a function change the rows of each update, in buffers that a step finds again.
 
     The function runs before the step, which may be a program or a CUDA graph: recorded in it, each
-    repetition would draw the same random numbers.
-
-    Parameters
-    ----------
-    function : Augment
-    model : Sequential
-    capacity : int
-        Rows of an update at most.
-
-    Attributes
-    ----------
-    epoch : int
-        Number of the present epoch, from 0.
+    repetition would draw the same random numbers. An update has at most `capacity` rows, and
+    `epoch` is the number of the present one, from 0.
     """
 
     def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:
@@ -161,11 +150,8 @@ class Augmentation:
     def changed(self, X: Array, y: Array, update: int) -> tuple[Array, Array]:
         """Return what the function makes of the rows of an update.
 
-        Raises
-        ------
-        ArgumentError
-            If it returns something else than arrays of the same shapes, of real numbers, or of
-            whole ones where the targets are labels.
+        Raise an ArgumentError if that is something else than arrays of the same shapes, of real
+        numbers, or of whole ones where the targets are labels.
         """
         host = generator(self._seed, "augmentation", self.epoch, update)
         found = self._function(X, y, BatchRandom(host, self._ops, self._dtype))
@@ -190,15 +176,9 @@ class Augmentation:
         return new[0], new[1]
 
     def applied(self, chunk: DeviceRows, start: int, rows: int, update: int) -> DeviceRows:
-        """Return some rows of a chunk, changed, in buffers that the next call overwrites.
+        """Return rows of a chunk, by their place in its order, changed, in buffers that are reused.
 
-        Parameters
-        ----------
-        chunk : DeviceRows
-        start, rows : int
-            Which of its rows, by their place in its order.
-        update : int
-            Number of the update within the epoch, from 0.
+        `update` is the number of the update within the epoch, from 0.
         """
         ops, outs = self._ops, []
         with ops.computing():

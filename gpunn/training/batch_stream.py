@@ -63,28 +63,13 @@ def refuse_iterator(source: object, argument: str) -> None:
 class BatchStream:
     """Batches of an epoch, checked on the host and put on the device one after the other.
 
-    Parameters
-    ----------
-    builder : DatasetBuilder
-        Checks each batch.
-    source : callable or iterable
-        A function of the epoch's number that returns an iterable of batches, or an iterable whose
-        batches are the same ones, or others, each time. A batch is (X, y) or (X, y, sample_weight).
-    epoch : callable
-        Returns the number of the present epoch, from 0.
-    steps : int or None
-        Batches of an epoch; None is all that there are.
-    batch_size : int or None
-        Rows of a batch at most, None without a limit.
-    ahead : int
-        Of how many updates the batches are made ahead.
-    argument : str
-        What messages call it.
+    The source is a function of the epoch's number that returns an iterable of batches, or an
+    iterable whose batches are the same ones, or others, each time. A batch is (X, y) or (X, y,
+    sample_weight), of `batch_size` rows at most. An epoch has `steps` of them, or all that there
+    are; those of `ahead` updates are made ahead. Messages call the source `argument`.
 
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If the source is of another kind, or can be gone through only once.
+    Raise an ArgumentError or an ArgumentTypeError if the source is of another kind, or can be gone
+    through only once.
 
     Attributes
     ----------
@@ -240,17 +225,10 @@ class BatchStream:
                 )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
-        """Yield the rows of each update of an epoch, but for those that are done.
+        """Yield the rows of each update of an epoch, of `together` batches, after the first `done`.
 
-        They are copies: whatever makes batches may put the next one into the same arrays.
-
-        Parameters
-        ----------
-        epoch : int
-        done : int
-            Updates that are behind; their batches are made again, and not looked at.
-        together : int
-            Batches of an update.
+        The batches of those are made again, and not looked at. The rows are copies: whatever makes
+        batches may put the next one into the same arrays.
         """
         waiting: list[CheckedData] = []
         with closing(self._checked(epoch)) as batches:
@@ -287,14 +265,8 @@ class BatchStream:
     ) -> Iterator[DeviceRows]:
         """Yield the rows of each update of an epoch on the device; the next one overwrites them.
 
-        Parameters
-        ----------
-        epoch, done, together : int
-            As for `updates`.
-        capacity : int or None
-            Rows of an update at most.
-        look_at : callable or None
-            Is given the first rows.
+        An update has at most `capacity` rows. `look_at` is given the first rows; the rest is as for
+        `updates`.
         """
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()

@@ -16,15 +16,7 @@ __all__ = ["Changes", "Found"]
 
 
 class Found(NamedTuple):
-    """What has been changed.
-
-    Attributes
-    ----------
-    fields : dict of int to object
-        New values, by the number of the field.
-    vectors : list of ndarray or None
-        All parameters and buffers, if one of them is another.
-    """
+    """What has been changed: fields by their number, and all parameters and buffers, if one has."""
 
     fields: dict[int, Any]
     vectors: list[np.ndarray] | None
@@ -33,15 +25,9 @@ class Found(NamedTuple):
 class Changes:
     """Compares what a callback may change with what it was before.
 
-    That is fields of layers, loss, metrics and optimizer, such as a rate of dropout, and the
-    network's numbers. The optimizer's state is changed by methods of the trainer, which ask the
-    other ranks to do the same.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    vectors : bool
-        Whether parameters and buffers may be changed, too.
+    That is fields of layers, loss, metrics and optimizer, such as a rate of dropout, and, with
+    `vectors`, the network's numbers. The optimizer's state is changed by methods of the trainer,
+    which ask the other ranks to do the same.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:

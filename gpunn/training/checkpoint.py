@@ -96,16 +96,8 @@ class TrainingRecord:
 class Checkpoint:
     """What a checkpoint's file holds, found to be undamaged.
 
-    Attributes
-    ----------
-    path : Path
-    description : Description
-        Of the network.
-    progress : TrainingRecord
-    values : dict of str to ndarray
-        The network's parameters.
-    state : dict of str to ndarray
-        The optimizer's state, the device's counters, and the arrays of callbacks.
+    `values` are the network's parameters; `state` is the optimizer's state, the device's counters,
+    and the arrays of callbacks.
     """
 
     path: Path
@@ -133,12 +125,8 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
     """Copy to the host all that training needs to go on exactly from here.
 
     "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
-    called, or after `Trainer.fit`.
-
-    Raises
-    ------
-    ArgumentError
-        As `Sequential.save`, or if the optimizer's state is not finite.
+    called, or after `Trainer.fit`. Raise an ArgumentError as `Sequential.save`, or if the
+    optimizer's state is not finite.
     """
     model = trainer.model
     state = dict(trainer.state())
@@ -184,10 +172,8 @@ def renamed(data: Any, names: Mapping[str, str]) -> Any:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint, to be restored later.
 
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged, holds no training state, or holds one that is not finite.
+    Raise a ModelFileError if the file is damaged, holds no training state, or one that is not
+    finite.
     """
     description, values, state = stored.read_checkpoint(path)
     try:
@@ -226,13 +212,9 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     """Put a trainer where a checkpoint was written; its network must be made alike.
 
     What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters and the
-    data. The states of callbacks are for `gpunn.training.resume`.
-
-    Raises
-    ------
-    ModelFileError
-        If it does not fit the trainer's optimizer or its network's layers, input shape, seed and
-        dtype. Nothing has been changed then.
+    data. The states of callbacks are for `gpunn.training.resume`. Raise a ModelFileError, with
+    nothing changed, if it does not fit the trainer's optimizer or its network's layers, input
+    shape, seed and dtype.
     """
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values

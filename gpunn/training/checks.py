@@ -230,14 +230,9 @@ def span(low: float, high: float) -> str:
 def warn_of_scale(
     model: Sequential, loss: Loss, targets: np.ndarray, indices: np.ndarray | None
 ) -> None:
-    """Warn if targets are far from the scale at which an untrained network's outputs are.
+    """Warn if training rows' targets are far from the scale of an untrained network's outputs.
 
     It is for networks that have not been trained: others have come to whatever they are.
-
-    Parameters
-    ----------
-    indices : ndarray of int64 or None
-        Which rows are training rows; None is all of them.
     """
     if not isinstance(loss, REGRESSION):
         return

@@ -44,14 +44,7 @@ class Names:
 class HostRows(NamedTuple):
     """Rows of one update on the host, and their types on the device.
 
-    Attributes
-    ----------
-    X, y : ndarray
-    weights : ndarray or None
-    input_dtype, target_dtype, dtype : str
-        The last one is that of weights.
-    batches : tuple of int or None
-        As in `DeviceRows`.
+    `dtype` is the type of weights; `batches` is as in `DeviceRows`.
     """
 
     X: np.ndarray
@@ -65,16 +58,7 @@ class HostRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Subset:
-    """Some rows of a data set.
-
-    Attributes
-    ----------
-    dataset : Dataset
-    indices : ndarray of int64 or None
-        Which of its rows; None is all of them.
-    names : Names
-        Of its columns.
-    """
+    """Some rows of a data set: those with these indices, or all. `names` are of its columns."""
 
     dataset: Dataset
     indices: np.ndarray | None = None
@@ -142,15 +126,8 @@ class Subset:
 class CheckedData:
     """Host arrays that fit a network, its loss and metrics; nothing looks at them again.
 
-    Attributes
-    ----------
-    X, targets : ndarray
-        Targets in the form in which the loss takes them.
-    weights : ndarray of float64, shape (rows,), or None
-    names : Names
-        Of the columns.
-    batches : tuple of int or None
-        As in `DeviceRows`.
+    Targets are in the form in which the loss takes them, weights of float64, and `batches` as in
+    `DeviceRows`.
     """
 
     X: np.ndarray
@@ -164,12 +141,8 @@ class CheckedData:
 class HeldOut:
     """What validates a training: rows of their own, some rows of the training data, or none.
 
-    Attributes
-    ----------
-    data : CheckedData or None
-        Rows of their own.
-    kept, indices : ndarray of int64 or None
-        Which of the training data's rows to train on (None: all), and which to validate on.
+    `data` are rows of their own. Else `indices` says which of the training data's rows to validate
+    on, and `kept` which to train on (None: all).
     """
 
     data: CheckedData | None = None
@@ -179,14 +152,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class DatasetBuilder:
-    """Checks data against a network, its loss and metrics, and makes data sets of it.
-
-    Attributes
-    ----------
-    model, loss, metrics
-    stream : bool or None
-        As `Trainer.fit` takes it.
-    """
+    """Checks data against a network, its loss and metrics, and makes data sets of it."""
 
     model: Sequential
     loss: Loss
@@ -205,21 +171,12 @@ class DatasetBuilder:
     ) -> CheckedData:
         """Return data that fits, with a data frame's columns in the order of the network's names.
 
-        Parameters
-        ----------
-        X, y, sample_weight
-            As `Trainer.fit` takes them; rows of a table, if the network has a schema.
-        names : Names or None
-            Of the columns, if they are not those of the network or the data.
-        prefix : str
-            What messages say before "X" and "y", such as "validation ".
-        part : bool
-            Whether these are some of the rows only, whose weights may all be 0.
+        The data is as `Trainer.fit` takes it; rows of a table, if the network has a schema. `names`
+        are of the columns, if they are not those of the network or the data. Messages say `prefix`
+        before "X" and "y", such as "validation ". If these are a `part` of the rows, all their
+        weights may be 0.
 
-        Raises
-        ------
-        DataError
-            If the data does not fit the network, the loss or a metric.
+        Raise a DataError if the data does not fit the network, the loss or a metric.
         """
         X = self.model.encoded(X, f"{prefix}X")
         model, names = self.model, names or Names.of(self.model, X, y)
@@ -256,12 +213,8 @@ class DatasetBuilder:
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:
         """Return what `Trainer.fit` validates on, as its two parameters say.
 
-        Raises
-        ------
-        ArgumentError, ArgumentTypeError
-            If they are impossible.
-        DataError
-            If the validation data does not fit, or no row is left that has a weight.
+        Raise an ArgumentError if they are impossible, and a DataError if the validation data does
+        not fit, or no row is left that has a weight.
         """
         fraction = check_fraction("validation_split", validation_split)
         if validation_data is not None and fraction:
@@ -282,11 +235,6 @@ class DatasetBuilder:
         """Return validation data that are arrays, with the columns of the training data.
 
         Without `names` they are those of the network, or else of the validation data.
-
-        Raises
-        ------
-        ArgumentError, DataError
-            As `held_out`.
         """
         X, y, weights = unpacked(validation_data)
         return self.check(X, y, weights, names=names, prefix="validation ")
@@ -303,18 +251,8 @@ class DatasetBuilder:
     ) -> tuple[Subset, Subset | None]:
         """Return what to train on, and what to validate on, if anything.
 
-        Parameters
-        ----------
-        data : CheckedData
-        held_out : HeldOut
-        class_weight : mapping of int to float, "balanced" or None
-            As `gpunn.training.weights.check_class_weight` returns it.
-
-        Raises
-        ------
-        DataError
-            If the network has names of other classes, the targets are no classes although these
-            have weights, or no row to train on has a weight above zero.
+        Raise a DataError if the network has names of other classes, the targets are no classes
+        although these have weights, or no row to train on has a weight above zero.
         """
         model, loss, kept = self.model, self.loss, held_out.kept
         check_classes(model, loss)

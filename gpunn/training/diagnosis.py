@@ -42,22 +42,11 @@ def state_fault(step: TrainStep) -> str:
 
 
 def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:
-    """Return a sentence on what is the first to be not finite in the next update.
+    """Return a sentence on what is the first to be not finite in the update that comes next.
 
     The batch is taken through the network once more, layer by layer, with the parameters that the
-    update met. What this changes (running averages, gradients) is for the caller to put back.
-
-    Parameters
-    ----------
-    step : TrainStep
-    feed : Feed
-        Of the epoch.
-    cursor : EpochCursor
-        Before the update.
-    place : str
-        What the message calls the update.
-    fault : str
-        What `state_fault` returned after it.
+    update met. What this changes (running averages, gradients) is for the caller to put back. The
+    message calls the update `place`; `fault` is what `state_fault` returned after it.
     """
     model = step.model
     if before := state_fault(step):

@@ -16,15 +16,7 @@ some microseconds after it was asked for. PyTorch's parts are of 25 MB."""
 
 
 class EarlyGradients:
-    """Tells what exchanges gradients which of them are there, while a backward pass is recorded.
-
-    Parameters
-    ----------
-    model : Sequential
-    collectives : Collectives
-    length : int
-        Numbers in a block.
-    """
+    """Tells what exchanges gradients which of them are there, while a backward pass is recorded."""
 
     def __init__(self, model: Sequential, collectives: Collectives, length: int) -> None:
         self._parts = parts_by_layer(model)
@@ -59,13 +51,10 @@ class EarlyGradients:
 
 
 def parts_by_layer(model: Sequential) -> dict[int, list[Span]]:
-    """Return which gradients are exchanged when the backward pass is done with a layer.
+    """Return which gradients are exchanged once the backward pass is done with a layer.
 
-    Returns
-    -------
-    dict of int to list of (start, stop)
-        By the layer's index, from the last layer on. Together they are the whole vector, once. The
-        last one is for the end of the pass.
+    By the layer's index, from the last layer on. Together they are the whole vector, once; the last
+    one is for the end of the pass.
     """
     parameters, parts = model.parameters, dict[int, list[Span]]()
     size = int(parameters.values.shape[0])

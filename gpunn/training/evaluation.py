@@ -54,16 +54,8 @@ class Evaluator:
     ) -> dict[str, float]:
         """Return loss and metrics over all rows, by name.
 
-        Parameters
-        ----------
-        settings : Trainer
-        subset : Subset or BatchStream
-        batch_size : int
-        outputs : list or None
-            Takes the network's outputs, batch by batch.
-        ranks : Ranks or None
-            Whose processes each take a share of the rows, if there are several; where one leads,
-            it takes all shares.
+        `outputs` takes the network's outputs, batch by batch. Several ranks each take a share of
+        the rows; where one leads, it takes all shares.
         """
         batch_size = min(batch_size, subset.rows)
         batch_pass = self._prepared(settings, batch_size)

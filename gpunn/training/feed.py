@@ -17,24 +17,12 @@ __all__ = ["BatchFeed", "Feed"]
 
 
 class Feed:
-    """Gives a step the rows of an epoch, and their learning rates, chunk by chunk.
+    """Gives a step the rows of an epoch, and what schedules move, chunk by chunk.
 
-    Parameters
-    ----------
-    step : TrainStep
-    training : Subset
-    order : ndarray of int64 or None
-        The epoch's order, from its beginning; None is the rows as they are. Where members have rows
-        of their own, those of all members, one after the other.
-    settings : ndarray, shape (updates, 1 + settings)
-        What schedules move, by the updates of the epoch: the learning rate first.
-    augmentation : Augmentation or None
-        Changes the rows of each update before it, if there is one.
-
-    Attributes
-    ----------
-    rows_left : int
-        Rows on the device, of this process, that no update was asked for yet.
+    `order` is the epoch's order, from its beginning; None is the rows as they are. Where members
+    have rows of their own, it has those of all members, one after the other. `settings`, of shape
+    (updates, 1 + settings), is what schedules move, the learning rate first. `rows_left` counts
+    rows on the device, of this process, that no update was asked for yet.
     """
 
     def __init__(
@@ -128,17 +116,7 @@ class Feed:
 
 
 class BatchFeed(Feed):
-    """Gives a step the batches of a stream, one update after the other.
-
-    Parameters
-    ----------
-    step : TrainStep
-    stream : BatchStream
-    epoch : int
-        Number of the epoch, from 0.
-    settings, augmentation
-        As for `Feed`.
-    """
+    """Gives a step the batches of a stream, one update after the other."""
 
     def __init__(
         self,

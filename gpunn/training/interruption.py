@@ -15,14 +15,9 @@ REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIG
 class Interruption:
     """Within this context the first Ctrl-C or SIGTERM is only noted; a second one acts at once.
 
-    So no step is cut in half, which could leave some parameters updated and others not. Outside
-    the main thread, where Python allows no signal handlers, nothing changes, and a handler that
-    somebody has set stays.
-
-    Attributes
-    ----------
-    requested : bool
-        Whether one has come.
+    So no step is cut in half, which could leave some parameters updated and others not. Outside the
+    main thread, where Python allows no signal handlers, nothing changes, and a custom handler
+    stays.
     """
 
     def __init__(self) -> None:

@@ -165,13 +165,7 @@ class Notebook:
 
 
 class Terminal:
-    """The lowest lines of a terminal's window; what else is written scrolls above them.
-
-    Parameters
-    ----------
-    stream : file
-        The terminal.
-    """
+    """The lowest lines of a terminal's window; what else is written scrolls above them."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

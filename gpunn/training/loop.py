@@ -55,10 +55,7 @@ class TrainingLoop:
     def run(self) -> History:
         """Train for the epochs asked for, or until something ends it.
 
-        Raises
-        ------
-        DistributedError
-            If another rank has failed; it names the rank and why.
+        Raise a DistributedError if another rank has failed; it names the rank and why.
         """
         with self.ranks.agreement.failing_together():
             return self._run()

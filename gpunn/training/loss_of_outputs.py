@@ -57,16 +57,10 @@ def take_loss(
 ) -> None:
     """Do as `Operations.loss`, with targets as the network's predictions have them.
 
-    The loss of members is the mean of theirs: that of rows * members predictions, each with the
-    target of its row and with 1 / members of the row's weight.
-
-    Parameters
-    ----------
-    predictions, gradient : array, shape (rows, outputs) or (rows, members, outputs)
-        What the loss is taken of.
-    targets, weights : array, shape (rows, ...) and (rows,)
-        Where members have rows of their own, those of all of them: (rows * members, ...), with
-        weights that are divided by their number.
+    Predictions and gradient are of shape (rows, outputs) or (rows, members, outputs). The loss of
+    members is the mean of theirs: that of rows * members predictions, each with the target of its
+    row and with 1 / members of the row's weight. Where members have rows of their own, targets and
+    weights are those of all of them, (rows * members, ...), and the weights are divided already.
     """
     ops = workspace.backend
     for layer in reversed(output_layers(model)):

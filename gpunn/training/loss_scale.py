@@ -27,12 +27,7 @@ __all__ = ["DynamicLossScale", "NoLossScale", "loss_scale"]
 class NoLossScale:
     """The loss as it is; every update is done.
 
-    Attributes
-    ----------
-    state : mapping of str to array
-        What changes in training, on the device.
-    hint : str
-        What to do when training diverges, beside what always helps.
+    `state` changes in training, on the device; `hint` says what else to do when training diverges.
     """
 
     hint = ""
@@ -69,14 +64,7 @@ class NoLossScale:
 
 
 class DynamicLossScale(NoLossScale):
-    """A scale that is found in training.
-
-    Parameters
-    ----------
-    backend : Backend
-    dtype : str
-        Type of the gradients.
-    """
+    """A scale that is found in training, for gradients of the type `dtype`."""
 
     INITIAL = 2.0**16
     """As PyTorch's `GradScaler` has it. Where it is too large, the first updates are left out."""

@@ -20,12 +20,6 @@ class BufferMemory:
     It becomes an `ArgumentError` that gives their sizes, and says what makes them smaller. The
     context can be entered again and again; what is not of gpunn, such as a callback, is called
     outside of it.
-
-    Parameters
-    ----------
-    model : Sequential
-    optimizer : Optimizer
-    batch_size : int
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:

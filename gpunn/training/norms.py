@@ -75,14 +75,8 @@ class NormLog(EpochLog):
         self._rows: dict[int, dict[str, Any]] = {}
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
-        """Remove epochs that a resumed run will repeat, and an incomplete line.
-
-        Parameters
-        ----------
-        trainer : Trainer
-            The one that calls.
-        """
         super().on_train_begin(trainer)
+        # Without epochs that a resumed run will repeat, and an incomplete line.
         self._write(self.content(trainer, {}))
 
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
@@ -155,10 +149,7 @@ def trained(trainer: TrainerProtocol) -> list[str]:
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
     """Return the rows that `NormLog.state` described.
 
-    Raises
-    ------
-    ArgumentError
-        If the arrays are missing, or not of the network's shape.
+    Raise an ArgumentError if the arrays are missing, or not of the network's shape.
     """
     epochs = state.get("epochs")
     if not isinstance(epochs, np.ndarray) or epochs.ndim != 1 or epochs.dtype != np.int64:

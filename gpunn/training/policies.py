@@ -41,16 +41,7 @@ class TrainingPolicy:
         return permutation(trainer.model.seed, trainer.epoch, rows)
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
-        """Return the learning rate of each update of the next epoch.
-
-        Parameters
-        ----------
-        trainer : Trainer
-        updates : int
-            Updates of an epoch.
-        duration : int
-            Epochs that training is to last.
-        """
+        """Return the learning rates of the next epoch; training lasts `duration` epochs."""
         return trainer.optimizer.schedule.over_epoch(trainer.epoch, updates, duration)
 
     def score(self, outputs: np.ndarray) -> dict[str, float]:

@@ -22,21 +22,10 @@ CALLBACKS = "callbacks of rank 0"
 
 
 class Ranks:
-    """The processes of a training.
+    """The processes of a training, and which shards of each batch this one has.
 
-    Parameters
-    ----------
-    communicator : Communicator
-    shards : int
-        Shards of each batch; 0 is one for each process.
-
-    Attributes
-    ----------
-    rank, size : int
-    shares : Shares
-        Which shards of each batch this process has.
-    fixed_shards : bool
-        Whether the shards are as many as was said, whatever the number of processes.
+    Without a number of shards there is one for each process; `fixed_shards` tells whether one was
+    given.
     """
 
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:
@@ -79,18 +68,8 @@ class Ranks:
     ) -> Any:
         """Call a function on rank 0, while the others do what it asks them to by `join`.
 
-        Parameters
-        ----------
-        function : callable
-        services : mapping of str to callable
-            What the others can be asked to do, by name.
-        result : callable
-            Returns what rank 0 tells all in the end.
-
-        Returns
-        -------
-        object
-            The result, on all ranks.
+        They can be asked for the services, by name. Return, on all ranks, what `result` returns on
+        rank 0 in the end.
         """
         if self.first:
             self._leads = True

@@ -65,15 +65,9 @@ class GoodState:
 class Recovery:
     """What is done when the statistics at a report point are not those of a good training.
 
-    Parameters
-    ----------
-    step : TrainStep
-    progress : Progress
-    good : GoodState
-        Of the last report point, or of the beginning of the epoch.
-    choice : str
-        "stop", "skip" (leave out the update that went bad) or "roll_back" (leave out all since the
-        last report point).
+    `good` is of the last report point, or of the beginning of the epoch. The choice is "stop",
+    "skip" (leave out the update that went bad) or "roll_back" (leave out all since the last report
+    point).
     """
 
     step: TrainStep
@@ -97,19 +91,9 @@ class Recovery:
         """Put everything to the place to go on from.
 
         Since training is the same each time, doing the updates once more finds the first one that
-        goes bad, and doing those before it once more gives the state that it met.
-
-        Parameters
-        ----------
-        feed : Feed
-            Of the epoch.
-        found : str
-            What was noticed, for the case that it doesn't happen again.
-
-        Raises
-        ------
-        DivergenceError
-            If training is to stop, or has not got any further for a while.
+        goes bad, and doing those before it once more gives the state that it met. `found` is what
+        was noticed, for the case that it doesn't happen again. Raise a DivergenceError if training
+        is to stop, or has not got any further for a while.
         """
         progress = self.progress
         assert progress.cursor is not None
@@ -172,24 +156,11 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return what is wrong with the updates since the last report.
+    """Return what is wrong with the updates since the last report, and if it will repeat.
 
-    Parameters
-    ----------
-    step : TrainStep
-        Whose statistics have just been collected.
-    cursor : EpochCursor
-    finite : int
-        How many of the updates had a finite loss.
-    epoch : int
-        Number of the epoch, for the message.
-
-    Returns
-    -------
-    fault : str
-        Empty if all losses and the whole state are finite.
-    repeatable : bool
-        Whether doing the updates once more can tell where it began.
+    The fault is empty if all losses and the whole state are finite. The step's statistics have just
+    been collected; `finite` of the updates had a finite loss. If doing the updates once more can't
+    tell where it began, the second value is False.
     """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1

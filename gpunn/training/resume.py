@@ -55,19 +55,8 @@ def resume(
 ) -> CallbackStates:
     """Put a trainer where a checkpoint was written, if this call is the one that was interrupted.
 
-    Parameters
-    ----------
-    trainer : Trainer
-    checkpoint : Checkpoint
-    plan : EpochPlan
-    recipe : StepRecipe
-    names : Names
-        Of the training data's columns.
-
-    Raises
-    ------
-    ArgumentError, ModelFileError
-        If the checkpoint does not fit. Nothing has been changed then.
+    Raise an ArgumentError or a ModelFileError, with nothing changed, if the checkpoint does not
+    fit.
     """
     check_same_epoch(checkpoint, plan, recipe)
     check_same_names(checkpoint, names)

@@ -29,15 +29,7 @@ T = TypeVar("T", bound=Configurable)
 
 @dataclass(frozen=True)
 class ScheduledSetting:
-    """A setting that a schedule moves.
-
-    Attributes
-    ----------
-    owner : Layer, Loss or Optimizer
-    name : str
-        Of the owner's field.
-    schedule : Schedule
-    """
+    """A field of a layer, loss or optimizer that a schedule moves."""
 
     owner: Any
     name: str
@@ -46,10 +38,7 @@ class ScheduledSetting:
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
         """Return its value in each update of an epoch; see `Schedule.over_epoch`.
 
-        Raises
-        ------
-        ArgumentError
-            If the setting can't have a value of the schedule.
+        Raise an ArgumentError if the setting can't have a value of the schedule.
         """
         values = self.schedule.over_epoch(epoch, updates, duration)
         what = f"{self.name} of {self.owner.name!r}, schedule {self.schedule.name!r}"

@@ -70,20 +70,8 @@ class FitOptions:
 class TrainingSession:
     """One call of `Trainer.fit`: what it trains with, from the checks to the clearing away.
 
-    Attributes
-    ----------
-    callbacks : list of Callback
-        In the order in which they are called.
-    plan : EpochPlan
-    recipe : StepRecipe
-    step : TrainStep
-        Made from the recipe, once the session runs.
-    recovery : Recovery or None
-        What helps where training goes bad.
-    memory : BufferMemory
-    interruption : Interruption
-    augmentation : Augmentation or None
-        What changes the rows of each update, if anything does.
+    `callbacks` are in the order in which they are called. The step is made from the recipe once the
+    session runs.
     """
 
     def __init__(
@@ -158,10 +146,8 @@ class TrainingSession:
     def running(self) -> Iterator[None]:
         """Prepare training, have callbacks begin, and at the end let go of everything.
 
-        Raises
-        ------
-        ArgumentError, ModelFileError
-            If the options don't fit the trainer or the checkpoint. Nothing has been changed then.
+        Raise an ArgumentError or a ModelFileError, with nothing changed, if the options don't fit
+        the trainer or the checkpoint.
         """
         trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
         self._check_same()
@@ -363,10 +349,7 @@ class TrainingSession:
 def members_apart(model: Sequential) -> int:
     """Return how many members a network has, each of which can have rows of its own.
 
-    Raises
-    ------
-    ArgumentError
-        If it has none, or not by a layer `Members`.
+    Raise an ArgumentError if it has none, or not by a layer `Members`.
     """
     found = [layer for layer in family(*model.layers) if isinstance(layer, Members)]
     if len(model.loss_shape) != 2 or len(found) != 1 or len(model.input_shape) != 1:

@@ -33,10 +33,7 @@ __all__ = ["ShardedStep"]
 class ShardedStep(TrainStep):
     """A `TrainStep` of one rank; `rows` are those of all ranks' batches.
 
-    Attributes
-    ----------
-    block : Block
-        What this rank updates; `slots` and `gradients` are of this part.
+    This rank updates its `block`, of which `slots` and `gradients` are.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:

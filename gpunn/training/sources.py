@@ -21,16 +21,7 @@ __all__ = ["Sources"]
 
 @dataclass(frozen=True)
 class Sources:
-    """Makes data sets of arrays, and streams of batches.
-
-    Attributes
-    ----------
-    builder : DatasetBuilder
-    epoch : callable
-        Returns the number of the present epoch, from 0.
-    prefetch : int
-        Of how many updates the batches are made ahead.
-    """
+    """Makes data sets of arrays, and streams of batches, made `prefetch` updates ahead."""
 
     builder: DatasetBuilder
     epoch: Callable[[], int]
@@ -51,19 +42,9 @@ class Sources:
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
         """Return what to train on, and what to validate on, if anything.
 
-        Parameters
-        ----------
-        for_arrays : mapping of str to object
-            Further options that only arrays can have.
-        others
-            As `Trainer.fit` takes them.
-
-        Raises
-        ------
-        ArgumentError, ArgumentTypeError
-            If options are impossible together.
-        DataError
-            If arrays don't fit; see `DatasetBuilder`.
+        The arguments are those of `Trainer.fit`; `for_arrays` are further options that only arrays
+        can have. Raise an ArgumentError or an ArgumentTypeError if options are impossible together,
+        and a DataError if arrays don't fit.
         """
         builder, streamed = self.builder, None
         if gives_batches(validation_data):
@@ -106,13 +87,7 @@ class Sources:
         return stream, streamed
 
     def evaluated(self, X: Any, y: Any, sample_weight: Any) -> Subset | BatchStream:
-        """Return what to evaluate on, as `Trainer.evaluate` takes it.
-
-        Raises
-        ------
-        ArgumentError, DataError
-            Likewise.
-        """
+        """Return what to evaluate on, as `Trainer.evaluate` takes it."""
         if y is not None:
             refuse_targets(X)
             return self.builder.subset(self.builder.check(X, y, sample_weight))

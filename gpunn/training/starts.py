@@ -27,22 +27,11 @@ BATCH = 1024
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
     """Set the parameters whose initializers look at training data (`initializers.FromData`).
 
-    One layer after the other, each from what the layers before it make of the rows now: first its
-    weights, then its biases from what these weights give. All but the passes through layers is done
-    on the host in float64, so results differ between engines by roundings alone.
-
-    Parameters
-    ----------
-    model : Sequential
-    X : ndarray, shape (rows, *input_shape)
-        Checked inputs; a memory map is read where rows are needed.
-    indices : ndarray of int64 or None
-        The training rows; None is all of them.
-
-    Raises
-    ------
-    DataError
-        If such a value is not finite; the message names the layer.
+    One layer after the other, each from what the layers before it make of the training rows now:
+    first its weights, then its biases from what these weights give. All but the passes through
+    layers is done on the host in float64, so results differ between engines by roundings alone. A
+    memory map is read where rows are needed. Raise a DataError that names the layer if such a value
+    is not finite.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MOST_ROWS]

@@ -37,11 +37,8 @@ T = TypeVar("T")
 class Progress:
     """How far training has come; other attributes are described in `Trainer`.
 
-    Attributes
-    ----------
-    interrupted : bool
-        Whether `stop_reason` is a signal or an error. A training that is resumed goes on then; one
-        that ended because it was decided so, as by early stopping, does not.
+    Training is `interrupted` if `stop_reason` is a signal or an error. When it is resumed, it goes
+    on then; one that ended because it was decided so, as by early stopping, does not.
     """
 
     epoch: int = 0
@@ -77,14 +74,9 @@ class ProgressAttribute(Generic[T]):
 class Snapshot:
     """A copy, on the device, of parameters and optimizer.
 
-    Attributes
-    ----------
-    number : int
-        What all ranks call it.
-    arrays : mapping of str to array
-        By the names that these have in checkpoints; of the optimizer's state, this rank's part.
-    trained : tuple of str
-        Names of the arrays that are trained.
+    Of the optimizer's state it is this rank's part. All ranks call it by the same number. Its
+    arrays have the names that they have in checkpoints; `trained` names the network's arrays that
+    are trained.
     """
 
     number: int
@@ -95,12 +87,8 @@ class Snapshot:
 class TrainingState:
     """The state on the device, and the step that works on it.
 
-    Attributes
-    ----------
-    step : TrainStep or None
-        None until training begins, and after a checkpoint was loaded.
-    trained : tuple of str or None
-        Names of the arrays that the optimizer's state is of, if it is known.
+    There is no step until training begins, and after a checkpoint was loaded. `trained` names the
+    arrays that the optimizer's state is of, if it is known.
     """
 
     trained: tuple[str, ...] | None = None
@@ -211,14 +199,7 @@ class TrainingState:
             step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
-        """Begin with this state, and another step, when training begins.
-
-        Parameters
-        ----------
-        state : mapping of str to ndarray
-        trained : tuple of str
-            Names of the arrays that the optimizer's state is of.
-        """
+        """Begin with this state, of these trained arrays, once training begins."""
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
 
@@ -248,10 +229,7 @@ class TrainingState:
     def restore(self, snapshot: Snapshot | int) -> None:
         """Restore what `snapshot` returned, here or, of one process, in a trainer alike.
 
-        Raises
-        ------
-        ArgumentError
-            If it is of other trained layers.
+        Raise an ArgumentError if it is of other trained layers.
         """
         snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
@@ -265,12 +243,9 @@ class TrainingState:
             arrays[name][...] = kept
 
     def _numbered(self, snapshot: Snapshot | int) -> Snapshot:
-        """Return a snapshot, or the one with this number, as other ranks have it.
+        """Return a snapshot, or the one with this number.
 
-        Raises
-        ------
-        ArgumentError
-            If other ranks don't have it.
+        Raise an ArgumentError if other ranks don't have it.
         """
         if isinstance(snapshot, int):
             return self._snapshots[snapshot]
@@ -288,13 +263,7 @@ class TrainingState:
         return {name: step.to_host(name, array) for name, array in snapshot.arrays.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
-        """Return the snapshot of which these are the arrays, on the host.
-
-        Raises
-        ------
-        ArgumentError
-            If the arrays don't fit network and optimizer.
-        """
+        """Return the snapshot of which these are the arrays; an ArgumentError if they don't fit."""
         step, snapshot = self.started_step(), self.snapshot()  # for its arrays
         size = tuple(step.model.parameters.values.shape)
         for name, array in snapshot.arrays.items():
@@ -368,11 +337,7 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
 def on_device(step: TrainStep, sums: bool) -> dict[str, Array]:
     """Return what changes beside the parameters, by the names in checkpoints.
 
-    Parameters
-    ----------
-    step : TrainStep
-    sums : bool
-        Whether the sums over an epoch's updates are among them.
+    With `sums`, the sums over an epoch's updates are among it.
     """
     return {
         **{f"optimizer.{name}": slot for name, slot in step.slots.items()},

@@ -51,46 +51,30 @@ class Statistics:
 
     On the device is one vector of (loss sum, weight sum, steps whose loss sum was finite, sum of
     the parameters, loss scale, summaries of the metrics, and the metrics' sum of weights if they
-    have weights of their own). `collect` moves it into float64 totals on the host and starts it
-    anew, so that float32 sums stay short. That happens at fixed steps, whatever a clock says, so
-    that two runs agree bitwise.
+    have weights of their own), and views of these. `collect` moves it into float64 totals on the
+    host and starts it anew, so that float32 sums stay short. That happens at fixed steps, whatever
+    a clock says, so that two runs agree bitwise.
 
-    Where batches are divided into shards, each shard has such a vector; the sum of weights, of the
-    parameters and the loss scale are in the first of each process, and are of the whole batch.
-
-    Parameters
-    ----------
-    backend : Backend
-    dtype : str
-    metrics : sequence of Metric
-    outputs : int
-        Outputs of the network.
-    own_weights : bool
-        Whether the metrics have weights of their own.
-    shards : int
-        Shards of this process.
-    gather : callable
-        Returns the rows that all processes give, in order, and is told what they are.
+    Where batches are divided into shards, each shard of this process has such a vector; the sum of
+    weights, of the parameters and the loss scale are in the first of each process, and are of the
+    whole batch. `gather` returns the rows that all processes give, in order, and is told what they
+    are.
 
     Attributes
     ----------
     vector : array
         All sums since the last `collect`, on the device, shard after shard.
-    loss_sum, weight_sum, finite_steps, parameter_sum, loss_scale : array, shape (1,)
-        Views of the vector. `parameter_sum` is set with several processes only.
+    parameter_sum : array, shape (1,)
+        Set with several processes only.
     state_sum : array, shape (1,)
         Beside the vector: not finite if the state of this process is not, or if the sum overflows
         (`TrainStep.check_state`).
-    summaries : list of array
-        Views of the vector, one a metric.
     state_finite : bool
-        Whether `state_sum` of every process was a finite number at the last `collect`.
+        Whether `state_sum` of every process was finite at the last `collect`.
     shown_loss_scale : float
         What `loss_scale` was then.
     parameters_differ : bool
         Whether processes had different sums then.
-    metric_weight : array, shape (1,), or None
-        View of the vector: the metrics' sum of weights, if they have weights of their own.
     """
 
     def __init__(
@@ -187,16 +171,9 @@ class Statistics:
         return rows.reshape(-1)
 
     def part_of(self, vector: np.ndarray, first: int, shards: int) -> np.ndarray:
-        """Return this process's part of the vectors of all shards.
+        """Return this process's part, from its first shard on, of the vectors of all shards.
 
-        If they are of another number of shards, the first has the sums of all.
-
-        Parameters
-        ----------
-        vector : ndarray
-            Shard after shard.
-        first, shards : int
-            This process's first shard, and how many there are now.
+        If they are of another number of shards, the first of them has the sums of all.
         """
         rows = vector.reshape(-1, self._length)
         if len(rows) != shards:
@@ -245,10 +222,7 @@ class Statistics:
     def result(self) -> dict[str, float]:
         """Return loss and metrics, by name, over everything collected since `reset`.
 
-        Raises
-        ------
-        ArgumentError
-            If a metric's result is no number.
+        Raise an ArgumentError if a metric's result is no number.
         """
         if not self._weight:
             return {}

@@ -41,16 +41,9 @@ __all__ = ["BatchPass", "PassRecipe", "StepRecipe", "TrainStep"]
 class PassRecipe:
     """What a `BatchPass` is made from.
 
-    Attributes
-    ----------
-    batch_size : int
-        Rows that go through the network at a time.
-    accumulation : int
-        Number of such passes whose gradients make up one update.
-    own_metric_weights : bool
-        Whether the rows come with weights for the metrics that are not those of the loss.
-    members : int
-        How many rows a row stands for: one for each member, if these have rows of their own.
+    An update consists of `accumulation` batches. With `own_metric_weights` the rows come with
+    weights for the metrics that are not those of the loss. A row stands for one of each member, if
+    members have rows of their own.
     """
 
     model: Sequential
@@ -75,12 +68,8 @@ class PassRecipe:
 class StepRecipe(PassRecipe):
     """What a `TrainStep` is made from.
 
-    Attributes
-    ----------
-    synchronized : bool
-        Whether batch normalization takes the rows of all ranks together.
-    batch_means : bool
-        Whether an epoch's loss is that of `BatchMeansStep`, which one process can do.
+    If `synchronized`, batch normalization takes the rows of all ranks together. With `batch_means`
+    an epoch's loss is that of `BatchMeansStep`, which one process can do.
     """
 
     optimizer: Optimizer
@@ -90,16 +79,9 @@ class StepRecipe(PassRecipe):
 
 
 class BatchPass:
-    """Takes the next batch of rows on the device through network, loss and metrics.
+    """Takes the next batch of the rows in `data` through network, loss and metrics.
 
-    Attributes
-    ----------
-    statistics : Statistics
-        Loss and metrics so far.
-    data : DeviceRows or None
-        The rows that batches are taken from.
-    recording_seconds : float
-        How long passes were recorded so far, compilation included.
+    `recording_seconds` tells how long passes were recorded so far, compilation included.
     """
 
     training: ClassVar[bool] = False

@@ -9,26 +9,15 @@ __all__ = ["StepBatching"]
 
 
 class StepBatching:
-    """Few enough that the host looks up often, many enough that asking costs nothing.
+    """Few enough updates that the host looks up often, many enough that asking costs nothing.
 
-    The host shows progress and notices Ctrl-C only between two requests. The number of updates in
-    a request doubles as long as it takes less than half of `seconds`, and halves beyond `seconds`.
+    The host shows progress and notices Ctrl-C only between two requests. The number of updates in a
+    request doubles as long as it takes less than half of `seconds`, and halves beyond `seconds`.
 
     A device that is only given work by the host would be given far more than it does in that time.
-    So the host waits for it at the end of a request. A request that was cut short, by a report
-    point or the end of the data, is not waited for; where updates are quick, all of them are soon.
-
-    Parameters
-    ----------
-    wait : callable
-        Waits until the device has done everything asked of it.
-    seconds : float
-        How long a request may take.
-
-    Attributes
-    ----------
-    updates : int
-        Updates to ask for next.
+    So the host waits for it, by `wait`, at the end of a request. A request that was cut short, by a
+    report point or the end of the data, is not waited for; where updates are quick, all of them are
+    soon.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:

@@ -24,26 +24,11 @@ def combined_weights(
 ) -> np.ndarray | None:
     """Return sample weights times class weights, or None if there are neither.
 
-    Parameters
-    ----------
-    loss : Loss
-        Knows which class a row of targets stands for.
-    targets : ndarray
-        Checked targets.
-    weights : ndarray, shape (rows,), or None
-        Checked sample weights.
-    class_weight : mapping of int to float, "balanced" or None
-        As `check_class_weight` returns it. "balanced" is rows / (classes * rows of the class)
-        (King & Zeng 2001), rows counted with their sample weights.
-    outputs : int
-        Number of the network's outputs.
-    kept : ndarray of int64 or None
-        Indices of the rows to train on. Only these count and are weighted; None is all.
+    The class weights are as `check_class_weight` returns them. "balanced" is rows / (classes * rows
+    of the class) (King & Zeng 2001), rows counted with their sample weights. Only the rows `kept`
+    count and are weighted; None is all.
 
-    Raises
-    ------
-    DataError
-        If the targets aren't classes, or no row to train on has a weight above zero.
+    Raise a DataError if the targets aren't classes, or no row to train on has a weight above zero.
     """
     rows = slice(None) if kept is None else kept
     if class_weight is not None:
@@ -66,10 +51,8 @@ def combined_weights(
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
     """Return what `Trainer.fit` was given, once it is known to fit a network of so many outputs.
 
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If it is no mapping, nor "balanced" or None, or a class or a weight is impossible.
+    Raise an ArgumentError or an ArgumentTypeError if it is no mapping, nor "balanced" or None, or a
+    class or a weight is impossible.
     """
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight
