@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from gpunn.cli.options import column_kinds, table_options
+from gpunn.cli.options import table_options
 from gpunn.cli.text import aligned, say, shortened
 
 __all__ = ["inspect"]
@@ -25,17 +27,7 @@ WIDEST = 51
     help="Column to predict. May be given several times, for numbers or labels.",
 )
 @table_options
-def inspect(
-    path: Path,
-    targets: tuple[str, ...],
-    drop: tuple[str, ...],
-    columns: tuple[str, ...],
-    missing: tuple[str, ...],
-    split: str | None,
-    delimiter: str | None,
-    decimal: str | None,
-    header: bool | None,
-) -> None:
+def inspect(path: Path, targets: tuple[str, ...], reading: Mapping[str, Any]) -> None:
     """Tell what is in a table, what a network would get of it, and what looks wrong.
 
     PATH is a CSV or TSV file, plain or compressed with gzip, or a Parquet file.
@@ -44,15 +36,11 @@ def inspect(
     from gpunn.tables.findings import plural
     from gpunn.tables.inspection import inspect as inspection_of
 
-    kinds = column_kinds(columns)
-    table = read_table(
-        path,
-        delimiter=delimiter,
-        decimal=decimal,  # type: ignore[arg-type]
-        header="auto" if header is None else header,
-        text=[name for name, kind in kinds.items() if kind == "category"],
-        missing_values=missing,
-    )
+    ways = dict(reading)
+    kinds, drop = ways.pop("columns", {}), ways.pop("drop", [])
+    split, missing = ways.pop("split", None), ways.get("missing_values", [])
+    text = [name for name, kind in kinds.items() if kind == "category"]
+    table = read_table(path, text=text, **ways)
     found = inspection_of(table, targets, drop, kinds, missing, split)
     schema = found.schema
     title = f"{path}: {plural(table.rows, 'row')}, {plural(len(table.names), 'column')}"

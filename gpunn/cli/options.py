@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,8 +26,6 @@ __all__ = [
     "table_options",
     "threshold_option",
 ]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 backend_option = click.option(
     "--backend",
@@ -72,6 +71,7 @@ TABLE_OPTIONS = (
     ),
     click.option(
         "--missing",
+        "missing_values",
         metavar="TEXT",
         multiple=True,
         help='Text that means a missing value, such as -999, beside "", "?", "NA" and the like; '
@@ -95,11 +95,30 @@ TABLE_OPTIONS = (
 )
 
 
-def table_options(command: Command) -> Command:
-    """Give a command the options of reading a table, and of what its columns are."""
+TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
+"""Names of these options, as in `[data]`."""
+
+
+def table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of reading a table, and of what its columns are.
+
+    Those that were given come to it as one argument, `reading`, by their keys in `[data]`.
+    """
+
+    @functools.wraps(command)
+    def reading_as_one(**arguments: Any) -> None:
+        given = {
+            key: value for key in TABLE_KEYS if (value := arguments.pop(key)) not in (None, ())
+        }
+        if "columns" in given:
+            given["columns"] = column_kinds(given["columns"])
+        plain = {key: list(it) if isinstance(it, tuple) else it for key, it in given.items()}
+        command(**arguments, reading=plain)
+
+    decorated: Callable[..., None] = reading_as_one
     for option in reversed(TABLE_OPTIONS):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def column_kinds(options: Sequence[str]) -> dict[str, str]:

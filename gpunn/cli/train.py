@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpunn.cli.options import backend_option, column_kinds, imports_option, table_options
+from gpunn.cli.options import backend_option, imports_option, table_options
 from gpunn.cli.streams import FileCommand
 from gpunn.cli.text import INTERRUPTED, evaluation_text, say, summary_table
 from gpunn.errors import GpunnError
@@ -87,13 +87,7 @@ def train(
     positive: str | None,
     threshold_for: str | None,
     model: str | None,
-    drop: tuple[str, ...],
-    columns: tuple[str, ...],
-    missing: tuple[str, ...],
-    split: str | None,
-    delimiter: str | None,
-    decimal: str | None,
-    header: bool | None,
+    reading: Mapping[str, Any],
     backend: str | None,
     settings: tuple[str, ...],
     output: Path | None,
@@ -126,18 +120,8 @@ def train(
     for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
         if text is not None:
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
-    reading = {
-        "drop": list(drop),
-        "columns": column_kinds(columns),
-        "missing_values": list(missing),
-        "split": split,
-        "delimiter": delimiter,
-        "decimal": decimal,
-        "header": header,
-    }
-    given = {key: value for key, value in reading.items() if value or value is False}
     try:
-        described = _configuration(config, targets, model, given, settings)
+        described = _configuration(config, targets, model, reading, settings)
     except GpunnError as error:
         Agreement.over(communicator()).fail(error)  # so that one of several processes says it
         raise

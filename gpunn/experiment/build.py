@@ -266,9 +266,9 @@ def build(
         test = Subset(training.dataset, parts.test.indices)
     _check_threshold(config, trainer, training, parts.validation)
     logs = trainer.log_names_of(parts.validation is not None)
-    settle_monitors(description["training"], logs, directions(trainer.every_metric))
-    best = best_rule(description["training"], objects.callbacks, logs)
-    callbacks = objects.callbacks
+    callbacks, larger_is_better = objects.callbacks, directions(trainer.every_metric)
+    settle_monitors(description["training"], logs, larger_is_better)
+    best = best_rule(description["training"], callbacks, logs, larger_is_better)
     for callback in callbacks:
         if isinstance(callback, Tracker):
             callback.settings = description

@@ -57,24 +57,29 @@ def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any],
 
 
 def best_rule(
-    training: Mapping[str, Any], callbacks: Sequence[Callback], logs: Collection[str]
+    training: Mapping[str, Any],
+    callbacks: Sequence[Callback],
+    logs: Collection[str],
+    larger_is_better: Mapping[str, bool | None],
 ) -> Best | None:
     """Return what selects the best epoch, once monitors are settled; None if nothing does.
 
     If several things would, a ConfigError says so.
     """
-    stoppers = [index for index, each in enumerate(callbacks) if isinstance(each, EarlyStopping)]
+    stoppers = [each for each in callbacks if isinstance(each, EarlyStopping)]
     if len(stoppers) > 1:
         raise ConfigError("training.callbacks: only one early_stopping can be given")
-    if stoppers and training["monitor"] is not None:
+    monitor, mode = training["monitor"], training["monitor_mode"]
+    if not stoppers:
+        if monitor is None and (monitor := default_monitor(logs)) is not None:
+            mode = "max" if monitor == "val_accuracy" else "min"
+        return None if monitor is None else Best(monitor, mode)
+    stopper = stoppers[0]
+    if monitor is not None:
         raise ConfigError(
             "training.monitor: can't be given beside an early_stopping callback, whose monitor "
-            f"chooses the best epoch; set training.callbacks.{stoppers[0]}.monitor instead"
+            "chooses the best epoch; set "
+            f"training.callbacks.{callbacks.index(stopper)}.monitor instead"
         )
-    if stoppers:
-        stopping = training["callbacks"][stoppers[0]]
-        return Best(*(stopping[name] for name in ("monitor", "mode", "min_delta", "ties")))
-    if training["monitor"] is not None:
-        return Best(training["monitor"], training["monitor_mode"])
-    monitor = default_monitor(logs)
-    return None if monitor is None else Best(monitor, "max" if monitor == "val_accuracy" else "min")
+    mode = direction(stopper.mode, stopper.monitor, larger_is_better)
+    return Best(stopper.monitor, mode, stopper.min_delta, stopper.ties)
