@@ -5,6 +5,8 @@ docs/reference/configuration.md says more of what each means; a test looks for i
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,8 +52,30 @@ Weight: TypeAlias = Annotated[float, partial(check_number, at_least=0)]
 Seconds: TypeAlias = Annotated[float, partial(check_number, above=0)]
 
 
+SECTION = re.compile(r"Parameters\n-+\n(.*?)(\n\n|\Z)", re.DOTALL)
+"""What a docstring says of a table's keys, in numpydoc's format."""
+
+
+def described_keys(docstring: str) -> dict[str, str]:
+    """Return what a docstring says of each key, by its name."""
+    section = SECTION.search(docstring)
+    entries = re.split(r"\n(?=\S)", section[1]) if section else []
+    return {entry.partition(" : ")[0]: entry for entry in entries}
+
+
 class Table:
-    """A table of the configuration. The annotations of its keys are what values are checked by."""
+    """A table of the configuration. The annotations of its keys are what values are checked by.
+
+    Its docstring gets what that of its base class says of keys, before keys of its own.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own, base = (inspect.cleandoc(each.__doc__ or "") for each in (cls, cls.__mro__[1]))
+        keys = "\n".join((described_keys(base) | described_keys(own)).values())
+        cls.__doc__ = (
+            SECTION.sub(lambda found: f"Parameters\n----------\n{keys}{found[2]}", own) + "\n"
+        )
 
     def plain(self) -> dict[str, Any]:
         """Return the table as plain data, with every default written out.
@@ -140,8 +164,6 @@ class Digits(DataSet):
     ----------
     dataset : {"digits"}
         The kind of data set.
-    standardize, validation_fraction, split_seed : as of `DataSet`
-        Of every kind of data set.
 
     Examples
     --------
@@ -162,10 +184,6 @@ class MNIST(DataSet):
 
     Parameters
     ----------
-    dataset : {"mnist"}
-        The kind of data set.
-    standardize, validation_fraction, split_seed : as of `DataSet`
-        Of every kind of data set.
     path : str or None
         The folder; None is `mnist` in the folder that the environment variable GPUNN_DATA names.
 
@@ -186,6 +204,13 @@ class FileDataSet(DataSet):
 
     Paths are relative to the configuration's folder and can't lead out of it; `~` is your home
     folder, and an absolute path leads anywhere.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    test_fraction : float
+        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
     """
 
     path: str
@@ -198,12 +223,6 @@ class SplitDataSet(FileDataSet):
 
     Parameters
     ----------
-    dataset, standardize, validation_fraction, split_seed : as of `DataSet`
-        Of every kind of data set.
-    path : str
-        The file.
-    test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
     split : str or None
         How rows are held out. "time=COLUMN" holds out the latest ones by this column, the test part
         after the validation part. "group=COLUMN" holds out whole groups, the rows with equal values
@@ -261,14 +280,6 @@ class CSV(SplitDataSet):
 
     Parameters
     ----------
-    dataset : {"csv"}
-        The kind of data set.
-    standardize, validation_fraction, split_seed : as of `DataSet`
-        Of every kind of data set.
-    path : str
-        The file.
-    test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
     split : str or None
         "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column is no input
         unless `features` names it.
@@ -321,14 +332,6 @@ class NPZ(SplitDataSet):
 
     Parameters
     ----------
-    dataset : {"npz"}
-        The kind of data set.
-    standardize, validation_fraction, split_seed : as of `DataSet`
-        Of every kind of data set.
-    path : str
-        The file.
-    test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
     split : str or None
         "time=ARRAY" holds out the latest rows by an array of the file, "group=ARRAY" whole groups.
     X, y : str
@@ -376,14 +379,8 @@ class NPY(FileDataSet):
 
     Parameters
     ----------
-    dataset : {"npy"}
-        The kind of data set.
-    standardize, validation_fraction, split_seed : as of `DataSet`
-        Of every kind of data set.
     path : str
         Training inputs.
-    test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
     target_path : str
         Training targets.
     validation_path, validation_target_path : str or None
@@ -427,14 +424,8 @@ class TableFile(SplitDataSet):
 
     Parameters
     ----------
-    dataset : {"table"}
-        The kind of data set.
-    standardize, validation_fraction, split_seed : as of `DataSet`
-        Of every kind of data set; `standardize` must be False, since `scaling` takes its place.
-    path : str
-        The file.
-    test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    standardize : bool
+        Must be False, since `scaling` takes its place.
     split : str or None
         "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column of groups
         is left out of the inputs unless `columns` names it.
@@ -873,10 +864,6 @@ class Draft(Config):
 
     Parameters
     ----------
-    data, model, training : as of `Config`
-        The tables; of `training`, see `given`.
-    backend, backend_options, distributed, sweep, seed, dtype : as of `Config`
-        What else is in the file.
     given : mapping
         What `[training]` says, as plain data; see `settled`. `training` has stand-ins for what is
         needed and missing there; in the configuration of a run nothing is.
