@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cupy
@@ -15,11 +16,12 @@ import cupy
 from gpunn import activations
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import raw_kernel
+from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
-__all__ = ["FORMULAS", "backward", "backward_with_bias", "forward"]
+__all__ = ["FORMULAS", "backward", "backward_with_bias", "constants_of", "elementwise", "forward"]
+__all__ += ["gradient_source"]
 
 
 @dataclass(frozen=True)
@@ -77,114 +79,107 @@ FORMULAS: dict[type[activations.Activation], Formula] = {
 }
 
 
-def forward(f: activations.Activation, z: Array, bias: Array | None, out: Array) -> None:
-    """Set z = z + bias; out = f(z), of one type and any layout; `out` may be z."""
-    formula = FORMULAS[type(f)]
-    constants = [getattr(f, name) for name in formula.constants]
+def constants_of(f: activations.Activation, T: Any = float) -> list[Any]:
+    """Return the numbers for the constants of an activation's kernels."""
+    return [T(getattr(f, name)) for name in FORMULAS[type(f)].constants]
+
+
+def forward(ask: Arguments) -> Calls:
+    """Add the bias to z, and compute the output, of one type and any layout."""
+    f, z, bias, out = ask.activation, ask.z, ask.bias, ask.out
     if bias is None:
-        if out is not z or type(f) is not activations.Identity:
-            plain_kernel(f.name, formula)(z, *constants, out)
-    elif out is z:
-        in_place_kernel(f.name, formula)(bias, *constants, out)
-    else:
-        biased_kernel(f.name, formula)(bias, *constants, z, out)
+        if out is z and type(f) is activations.Identity:
+            return []
+        kernel = elementwise(f, "gpunn_{}", "T z", "T a", "VALUE")
+        return [partial(kernel, z, *constants_of(f), out)]
+    if out is z:
+        statements = "const T z = a + bias; VALUE"
+        kernel = elementwise(f, "gpunn_bias_{}_in_place", "T bias", "T a", statements)
+        return [partial(kernel, bias, *constants_of(f), out)]
+    kernel = elementwise(f, "gpunn_bias_{}", "T bias", "T z, T a", "z += bias; VALUE")
+    return [partial(kernel, bias, *constants_of(f), z, out)]
 
 
-def backward(f: activations.Activation, z: Array, a: Array, gradient: Array) -> None:
-    """Set gradient = gradient * f'(z), of one type and any layout."""
-    formula = FORMULAS[type(f)]
-    if formula.derivative:
-        constants = [getattr(f, name) for name in formula.constants]
-        gradient_kernel(f.name, formula)(z, a, *constants, gradient)
+def backward(ask: Arguments) -> Calls:
+    """Multiply the gradient by f'(z), of one type and any layout."""
+    f = ask.activation
+    if not FORMULAS[type(f)].derivative:
+        return []
+    kernel = elementwise(f, "gpunn_{}_gradient", "T z, T a", "T g", "T d; DERIVATIVE g *= d;")
+    return [partial(kernel, ask.z, ask.output, *constants_of(f), ask.gradient)]
 
 
-def backward_with_bias(
-    f: activations.Activation,
-    z: Array,
-    a: Array,
-    gradient: Array,
-    bias_gradient: Array,
-    scratch: Scratch,
-) -> None:
-    """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows; all contiguous.
+def backward_with_bias(ask: Arguments, scratch: Scratch) -> None:
+    """Multiply the gradient by f'(z), and sum it up over the rows; all contiguous.
 
     Threads divide the columns, and blocks rows: see `columns`.
     """
-    formula, dtype = FORMULAS[type(f)], gradient.dtype
-    constants = [dtype.type(getattr(f, name)) for name in formula.constants]
-    kernel = raw_kernel(*gradient_and_sums(f.name, formula), T=dtype)
-    given = z, a, gradient, bias_gradient, *constants
-    over_columns(kernel, (len(gradient), bias_gradient.size), given, 1, scratch)
+    f, dtype = ask.activation, ask.gradient.dtype
+    kernel = raw_kernel(*gradient_and_sums(f.name, FORMULAS[type(f)]), T=dtype)
+    arrays = ask.z, ask.output, ask.gradient, ask.bias_gradient
+    shape = len(ask.gradient), ask.bias_gradient.size
+    over_columns(kernel, shape, (*arrays, *constants_of(f, dtype.type)), 1, scratch)
+
+
+def elementwise(
+    f: activations.Activation, name: str, inputs: str, outputs: str, statements: str
+) -> Any:
+    """Return a kernel whose inputs an activation's constants follow.
+
+    In its name {} stands for the activation's, in its statements VALUE and DERIVATIVE for theirs.
+    """
+    formula = FORMULAS[type(f)]
+    text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
+    return compiled(inputs + formula.parameters, outputs, text, name.format(f.name))
 
 
 @functools.cache
-def plain_kernel(name: str, formula: Formula) -> Any:
-    return cupy.ElementwiseKernel(
-        f"T z{formula.parameters}", "T a", formula.value, f"gpunn_{name}", preamble=FUNCTIONS
-    )
-
-
-@functools.cache
-def in_place_kernel(name: str, formula: Formula) -> Any:
-    return cupy.ElementwiseKernel(
-        f"T bias{formula.parameters}",
-        "T a",
-        f"const T z = a + bias; {formula.value}",
-        f"gpunn_bias_{name}_in_place",
-        preamble=FUNCTIONS,
-    )
-
-
-@functools.cache
-def biased_kernel(name: str, formula: Formula) -> Any:
-    return cupy.ElementwiseKernel(
-        f"T bias{formula.parameters}",
-        "T z, T a",
-        f"z += bias; {formula.value}",
-        f"gpunn_bias_{name}",
-        preamble=FUNCTIONS,
-    )
-
-
-@functools.cache
-def gradient_kernel(name: str, formula: Formula) -> Any:
-    return cupy.ElementwiseKernel(
-        f"T z, T a{formula.parameters}",
-        "T g",
-        f"T d; {formula.derivative} g *= d;",
-        f"gpunn_{name}_gradient",
-        preamble=FUNCTIONS,
-    )
+def compiled(inputs: str, outputs: str, statements: str, name: str) -> Any:
+    return cupy.ElementwiseKernel(inputs, outputs, statements, name, preamble=FUNCTIONS)
 
 
 @functools.cache
 def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
-    """Return a raw kernel's name and source.
-
-    Compilers are told how many threads a block has: some formulas could get more registers than a
-    multiprocessor has for so many, and then the kernel could not be launched.
-    """
-    name = f"gpunn_{name}_gradient_and_sums"
+    """Return a raw kernel's name and source."""
     chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
+    return gradient_source(
+        f"gpunn_{name}_gradient_and_sums",
+        f"const T* values_z, const T* values_a, T* gradient, T* sums{formula.parameters}",
+        {"z": "values_z", "a": "values_a", "g": "gradient"},
+        f"""const T z = own_z[n], a = own_a[n];
+      T g = own_g[n];
+      {chain_rule}
+      sum[0] += g;""",
+    )
+
+
+def gradient_source(
+    name: str, parameters: str, loaded: dict[str, str], statements: str, first: str = ""
+) -> tuple[str, str]:
+    """Return a raw kernel's name and source: it changes a gradient, and leaves `sums` of columns.
+
+    `statements` are for element k of the matrices that are `loaded`, such as own_z[n] of z, and add
+    to `sum[0]`. Compilers are told how many threads a block has: some formulas could get more
+    registers than a multiprocessor has for so many, and then the kernel could not be launched.
+    """
+    held = ", ".join(f"own_{each}[EACH]" for each in loaded)
+    loads = "\n".join(
+        f"    load(own_{each}, {matrix}, start, step, end);" for each, matrix in loaded.items()
+    )
     source = f"""{FUNCTIONS}{COLUMNS}
 extern "C" __global__ __launch_bounds__(STACK * LANES) void {name}(
-    const T* values_z, const T* values_a, T* gradient, T* sums{formula.parameters},
-    {PARAMETERS}) {{
+    {parameters}, {PARAMETERS}) {{
   {COLUMN}
+  {first}
   T sum[1] = {{0}};
   for (long long start = first; start < end; start += EACH * step) {{
-    T own_z[EACH], own_a[EACH], own_g[EACH];
-    load(own_z, values_z, start, step, end);
-    load(own_a, values_a, start, step, end);
-    load(own_g, gradient, start, step, end);
+    T {held};
+{loads}
 #pragma unroll
     for (int n = 0; n < EACH; ++n) {{
       const long long k = start + n * step;
       if (k >= end) break;
-      const T z = own_z[n], a = own_a[n];
-      T g = own_g[n];
-      {chain_rule}
-      sum[0] += g;
+      {statements}
     }}
   }}
   if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) sums[column] = sum[0];

@@ -5,15 +5,13 @@ Tables of int64 on the device say what each output, or each row of a table, belo
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any
 
 import cupy
 
-from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
+from gpunn.backends.cupy.kernels.raw import Calls, over_rows, raw_kernel
+from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 __all__ = ["copy_columns", "embed", "embed_gradient", "one_hot"]
@@ -93,89 +91,74 @@ extern "C" __global__ void gpunn_embed_gradient(
 )
 
 
-def on_device(numbers: Sequence[int]) -> Array:
-    """Return whole numbers as an array of int64."""
-    return cupy.asarray(numbers, cupy.int64)
+COPY_COLUMNS = cupy.ElementwiseKernel("T x", "T y", "y = x;", "gpunn_copy_columns")
+ONE_HOT = cupy.ElementwiseKernel(
+    """raw T codes, raw int64 column, raw int64 category, raw int64 shared, raw T levels,
+       int64 columns, int64 outputs""",
+    "T y",
+    """const long long row = i / outputs, j = i - row * outputs;
+       const T code = codes[row * columns + column[j]];
+       const bool second = shared[j] && code == 2;
+       y = levels[second ? 2 * outputs + j : code == category[j] ? outputs + j : j];""",
+    "gpunn_one_hot",
+)
+EMBED = cupy.ElementwiseKernel(
+    """raw T codes, raw int64 sizes, raw int64 starts, raw T table, int64 columns,
+       int64 dimension""",
+    "T y",
+    """const long long place = i / dimension, column = place % columns;
+       const long long row = starts[column] + (long long)known(codes[place], (T)sizes[column]);
+       y = table[row * dimension + (i - place * dimension)];""",
+    "gpunn_embed",
+    preamble=KNOWN,
+)
 
 
-def copy_columns(
-    source: Array, first: int, out: Array, out_first: int, columns: int
-) -> Callable[[], None]:
-    """Return what copies columns of one matrix to another."""
-    target = out[:, out_first : out_first + columns]
-    return partial(copy_kernel(), source[:, first : first + columns], target)
+def on_device(*lists: list[int]) -> list[Array]:
+    """Return lists of integers as arrays of int64."""
+    return [cupy.asarray(each, cupy.int64) for each in lists]
 
 
-def one_hot(
-    codes: Array, sizes: Sequence[int], binary_as_sign: bool, levels: Array, out: Array
-) -> Callable[[], None]:
-    """Return what sets outputs as `Operations.one_hot` does; a thread does an element."""
+def sizes_and_starts(ask: Arguments) -> list[Array]:
+    """Return the sizes of the columns' tables, and where they start in the table of all."""
+    return on_device(ask.sizes, [0, *accumulate(ask.sizes)][:-1])
+
+
+def copy_columns(ask: Arguments) -> Calls:
+    """Copy columns of one matrix to another."""
+    source = ask.source[:, ask.first : ask.first + ask.columns]
+    target = ask.out[:, ask.out_first : ask.out_first + ask.columns]
+    return [partial(COPY_COLUMNS, source, target)]
+
+
+def one_hot(ask: Arguments) -> Calls:
+    """Set outputs of categories; a thread does an element."""
     columns, categories, shared = list[int](), list[int](), list[int]()
-    for column, size in enumerate(sizes):
-        one = binary_as_sign and size == 3
+    for column, size in enumerate(ask.sizes):
+        one = ask.binary_as_sign and size == 3
         own = range(1, 2 if one else size)
         columns += [column for _ in own]
         categories += own
         shared += [1 if one else 0 for _ in own]
-    tables = (on_device(each) for each in (columns, categories, shared))
-    return partial(one_hot_kernel(), codes, *tables, levels, codes.shape[1], out.shape[1], out)
+    tables = on_device(columns, categories, shared)
+    sizes = ask.codes.shape[1], ask.out.shape[1]
+    return [partial(ONE_HOT, ask.codes, *tables, ask.levels, *sizes, ask.out)]
 
 
-def embed(codes: Array, sizes: Sequence[int], table: Array, out: Array) -> Callable[[], None]:
-    """Return what looks up rows of a table; a thread does an element."""
-    starts = [0, *accumulate(sizes)][:-1]
-    given = codes, on_device(sizes), on_device(starts), table, len(sizes), table.shape[1]
-    return partial(embed_kernel(), *given, out)
+def embed(ask: Arguments) -> Calls:
+    """Look up rows of a table; a thread does an element."""
+    given = ask.codes, *sizes_and_starts(ask), ask.table, len(ask.sizes), ask.table.shape[1]
+    return [partial(EMBED, *given, ask.out)]
 
 
-def embed_gradient(
-    codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
-) -> Callable[[], None]:
-    """Return what sums up the gradients of each row's uses, in the order of the batch.
+def embed_gradient(ask: Arguments) -> Calls:
+    """Sum up the gradients of each row's uses, in the order of the batch.
 
     Its cost is the square of the rows times the columns, whatever the size of the table, but for
     the zeros of rows without a use.
     """
-    kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=gradient.dtype)
-    tables = on_device(sizes), on_device([0, *accumulate(sizes)][:-1])
-    (rows, columns), dimension = codes.shape, table_gradient.shape[1]
-    given = codes, *tables, gradient, table_gradient, rows, columns, dimension
-
-    def run() -> None:
-        table_gradient.fill(0)
-        over_rows(kernel, rows * columns, given)
-
-    return run
-
-
-@functools.cache
-def copy_kernel() -> Any:
-    return cupy.ElementwiseKernel("T x", "T y", "y = x;", "gpunn_copy_columns")
-
-
-@functools.cache
-def one_hot_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        """raw T codes, raw int64 column, raw int64 category, raw int64 shared, raw T levels,
-           int64 columns, int64 outputs""",
-        "T y",
-        """const long long row = i / outputs, j = i - row * outputs;
-           const T code = codes[row * columns + column[j]];
-           const bool second = shared[j] && code == 2;
-           y = levels[second ? 2 * outputs + j : code == category[j] ? outputs + j : j];""",
-        "gpunn_one_hot",
-    )
-
-
-@functools.cache
-def embed_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        """raw T codes, raw int64 sizes, raw int64 starts, raw T table, int64 columns,
-           int64 dimension""",
-        "T y",
-        """const long long place = i / dimension, column = place % columns;
-           const long long row = starts[column] + (long long)known(codes[place], (T)sizes[column]);
-           y = table[row * dimension + (i - place * dimension)];""",
-        "gpunn_embed",
-        preamble=KNOWN,
-    )
+    table = ask.table_gradient
+    kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=table.dtype)
+    (rows, columns), dimension = ask.codes.shape, table.shape[1]
+    given = ask.codes, *sizes_and_starts(ask), ask.gradient, table, rows, columns, dimension
+    return [partial(table.fill, 0), partial(over_rows, kernel, rows * columns, given)]

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import metrics
 from gpunn.backends.cupy.kernels.classes import CLASSES
 from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.recording import Arguments
 from gpunn.metrics.ranking import LEAST_SUM, LIMIT, SMALLEST_SCALE
-from gpunn.typing import Array
 
 __all__ = ["count_bins", "count_classes"]
 
@@ -102,74 +101,29 @@ extern "C" __global__ void gpunn_add_at(
 """
 
 
-def count_classes(
-    metric: Any,
-    predictions: Array,
-    targets: Array,
-    weights: Array,
-    summary: Array,
-    scratch: Scratch,
-) -> None:
-    """Add TP, TP + FP and TP + FN of a batch to the summary; all arrays are contiguous.
-
-    Parameters
-    ----------
-    metric : Precision, Recall or F1
-    predictions : array, shape (rows, outputs)
-    targets : array, shape (rows, outputs), or (rows,) of int64
-    weights : array, shape (rows,)
-    summary : array, shape (3 * max(outputs, 2),)
-    scratch : Scratch
-    """
-    (rows, columns), dtype = predictions.shape, predictions.dtype
-    places = scratch("places", 3 * rows, np.dtype(np.int64))
-    kernel = raw_kernel("gpunn_classify", CLASSIFY, T=dtype, Target=targets.dtype)
-    given = predictions, targets, places, rows, columns, dtype.type(metric.threshold)
-    over_rows(kernel, rows, given)
-    add_at(places, weights, summary, summary.size // 3)
+def count_classes(ask: Arguments, scratch: Scratch) -> None:
+    """Add TP, TP + FP and TP + FN of a batch to the summary; all arrays are contiguous."""
+    threshold = ask.predictions.dtype.type(ask.metric.threshold)
+    add_at_places(ask, "gpunn_classify", CLASSIFY, 3, [threshold], scratch)
 
 
-def count_bins(
-    metric: metrics.AUC,
-    predictions: Array,
-    targets: Array,
-    weights: Array,
-    summary: Array,
-    scratch: Scratch,
-) -> None:
-    """Add the weights in each bin of a batch to the summary; all arrays are contiguous.
-
-    Parameters
-    ----------
-    metric : AUC
-    predictions : array, shape (rows, outputs)
-    targets : array, shape (rows, outputs), or (rows,) of int64
-    weights : array, shape (rows,)
-    summary : array, shape (classes * 2 * bins,)
-        Where there are one or two outputs, there is one class.
-    scratch : Scratch
-    """
-    (rows, columns), dtype, bins = predictions.shape, predictions.dtype, metric.side**2
-    places = scratch("places", summary.size // (2 * bins) * rows, np.dtype(np.int64))
-    kernel = raw_kernel("gpunn_bin_scores", BIN_SCORES, T=dtype, Target=targets.dtype)
+def count_bins(ask: Arguments, scratch: Scratch) -> None:
+    """Add the weights in each bin of a batch to the summary; all arrays are contiguous."""
+    bins = ask.metric.side**2
+    parts = ask.summary.size // (2 * bins)  # one for each class; of one or two outputs, one
     numbers = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, LEAST_SUM
-    given = predictions, targets, places, rows, columns, bins, *map(dtype.type, numbers)
-    over_rows(kernel, rows, given)
-    add_at(places, weights, summary, 2 * bins)
+    given = [bins, *map(ask.predictions.dtype.type, numbers)]
+    add_at_places(ask, "gpunn_bin_scores", BIN_SCORES, parts, given, scratch)
 
 
-def add_at(places: Array, weights: Array, out: Array, each: int) -> None:
-    """Add the weights of rows at their places of each part of `out`.
-
-    Parameters
-    ----------
-    places : array of int64, shape (parts * rows,), or longer
-        For each part, the index in it of each row, or -1.
-    weights : array, shape (rows,)
-    out : array, shape (parts * each,)
-    each : int
-        Length of a part.
-    """
-    if weights.size:
-        kernel = raw_kernel("gpunn_add_at", ADD_AT, T=weights.dtype)
-        over_rows(kernel, out.size, (places, weights, out, weights.size, each, out.size))
+def add_at_places(
+    ask: Arguments, name: str, source: str, parts: int, given: list[Any], scratch: Scratch
+) -> None:
+    """Find each row's index in each part of the summary, or -1, and add its weight there."""
+    (rows, columns), dtype, size = ask.predictions.shape, ask.predictions.dtype, ask.summary.size
+    places = scratch("places", parts * rows, np.dtype(np.int64))
+    find = raw_kernel(name, source, T=dtype, Target=ask.targets.dtype)
+    over_rows(find, rows, (ask.predictions, ask.targets, places, rows, columns, *given))
+    if rows:
+        add = raw_kernel("gpunn_add_at", ADD_AT, T=dtype)
+        over_rows(add, size, (places, ask.weights, ask.summary, rows, size // parts, size))

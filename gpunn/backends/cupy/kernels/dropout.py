@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from functools import partial
 
 import cupy
 
+from gpunn.backends.cupy.kernels.raw import Calls
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["dropout"]
 
@@ -27,43 +27,34 @@ y = (T)(mix(position ^ pass_key) >= threshold) * x * scale;
 """
 PASS_KEY = f"const unsigned int pass_key = mix((unsigned int)passes[0] * {GOLDEN:#x}u ^ key);"
 
-
 MOVING = """
 const unsigned long long threshold = (unsigned long long)rint(rate[0] * (T)4294967296.0);
 const T scale = 1 / (1 - rate[0]);
 """
 
+DROPOUT = cupy.ElementwiseKernel(
+    # The threshold has 33 bits: a rate just below 1 rounds to 2^32.
+    "T x, raw int64 passes, uint32 key, uint32 first, uint64 threshold, T scale",
+    "T y",
+    OPERATION,
+    "gpunn_dropout",
+    preamble=MIX,
+    loop_prep=PASS_KEY,
+)
+MOVING_DROPOUT = cupy.ElementwiseKernel(
+    "T x, raw int64 passes, uint32 key, uint32 first, raw T rate",
+    "T y",
+    OPERATION,
+    "gpunn_moving_dropout",
+    preamble=MIX,
+    loop_prep=PASS_KEY + MOVING,
+)
 
-def dropout(
-    x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
-) -> None:
-    """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x."""
+
+def dropout(ask: Arguments) -> Calls:
+    """Drop elements of an array of any layout, by a fixed rate or one that a schedule moves."""
+    rate = ask.rate
+    given = ask.x, ask.passes, ask.key, ask.first & MASK_32
     if isinstance(rate, float):
-        dropout_kernel()(x, passes, key, first & MASK_32, round(rate * 2**32), 1 / (1 - rate), out)
-    else:
-        moving_dropout_kernel()(x, passes, key, first & MASK_32, rate, out)
-
-
-@functools.cache
-def dropout_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        # The threshold has 33 bits: a rate just below 1 rounds to 2^32.
-        "T x, raw int64 passes, uint32 key, uint32 first, uint64 threshold, T scale",
-        "T y",
-        OPERATION,
-        "gpunn_dropout",
-        preamble=MIX,
-        loop_prep=PASS_KEY,
-    )
-
-
-@functools.cache
-def moving_dropout_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, raw int64 passes, uint32 key, uint32 first, raw T rate",
-        "T y",
-        OPERATION,
-        "gpunn_moving_dropout",
-        preamble=MIX,
-        loop_prep=PASS_KEY + MOVING,
-    )
+        return [partial(DROPOUT, *given, round(rate * 2**32), 1 / (1 - rate), ask.out)]
+    return [partial(MOVING_DROPOUT, *given, rate, ask.out)]

@@ -8,9 +8,9 @@ the outputs, for which `TERMS` holds what is summed and its slope. The mathemati
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from gpunn import losses
 from gpunn.backends.cupy.kernels.classes import CLASSES
@@ -18,13 +18,9 @@ from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
 from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["LOSSES", "OF_LABELS", "add_loss"]
-
-
-Launch: TypeAlias = tuple[Any, list[Any], list[float]]
-"""A kernel, its arguments of this loss alone, and its constants."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +83,23 @@ SOFTMAX_CROSS_ENTROPY = f"""{ROW}
       }}"""
 
 
-def add_loss(
-    loss: losses.Loss,
-    predictions: Array,
-    targets: Array,
-    weights: Array,
-    normalizer: Array,
-    gradient: Array | None,
-    loss_sum: Array,
-    scratch: Scratch,
-) -> None:
-    """Add sum_i w_i l_i to `loss_sum`; gradient[i] = w_i / normalizer * dl_i / dp_i.
-
-    One warp does a row. All arrays are contiguous; their shapes are those of `Operations.loss`.
-    """
-    kernel, own, constants = LOSSES[type(loss)](loss, predictions, targets)
-    arrays = predictions, targets, normalizer, NULL if gradient is None else gradient, *own
-    add_over_rows(kernel, arrays, weights, loss_sum, predictions.shape[1], constants, scratch)
+def add_loss(ask: Arguments, scratch: Scratch) -> None:
+    """Add the weighted losses of rows, and set the gradient, one warp a row; all are contiguous."""
+    loss, predictions, targets = ask.loss, ask.predictions, ask.targets
+    columns, term = predictions.shape[1], TERMS.get(type(loss))
+    own: list[Any] = []  # arguments of the softmax cross-entropy alone
+    if term is None:
+        source = softmax_source(loss.name)
+        kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
+        smoothing = loss.label_smoothing
+        moving, number = (NULL, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)
+        own, constants = [moving], [1 - number, number / columns]
+    else:
+        kernel = raw_kernel(*sum_source(loss.name, term), T=predictions.dtype)
+        constants = [loss.scale(columns), *(getattr(loss, name) for name in term.constants)]
+    gradient = NULL if ask.gradient is None else ask.gradient
+    arrays = predictions, targets, ask.normalizer, gradient, *own
+    add_over_rows(kernel, arrays, ask.weights, ask.loss_sum, columns, constants, scratch)
 
 
 def loss_source(
@@ -115,31 +111,10 @@ def loss_source(
     return name, row_sum_source(name, given, value, constants, preamble)
 
 
-def softmax_cross_entropy(loss: Any, predictions: Array, targets: Array) -> Launch:
-    source = softmax_source(loss.name)
-    kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
-    smoothing = loss.label_smoothing
-    moving, number = (NULL, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)
-    return kernel, [moving], [1 - number, number / predictions.shape[1]]
-
-
 @functools.cache
 def softmax_source(name: str) -> tuple[str, str]:
     constants, own = ("kept", "spread"), " const T* smoothing,"
     return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, CLASSES, own)
-
-
-def sum_over_outputs(loss: Any, predictions: Array, targets: Array) -> Launch:
-    columns = predictions.shape[1]
-    kernel = raw_kernel(*sum_source(loss.name, TERMS[type(loss)]), T=predictions.dtype)
-    return (
-        kernel,
-        [],
-        [
-            loss.scale(columns),
-            *(getattr(loss, name) for name in TERMS[type(loss)].constants),
-        ],
-    )
 
 
 @functools.cache
@@ -156,7 +131,4 @@ def sum_source(name: str, term: Term) -> tuple[str, str]:
     return loss_source(name, "T", value, ("scale", *term.constants), FUNCTIONS)
 
 
-LOSSES: dict[type[losses.Loss], Callable[[Any, Array, Array], Launch]] = {
-    losses.SoftmaxCrossEntropy: softmax_cross_entropy,
-    **dict.fromkeys(TERMS, sum_over_outputs),
-}
+LOSSES: tuple[type[losses.Loss], ...] = (*OF_LABELS, *TERMS)

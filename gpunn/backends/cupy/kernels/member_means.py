@@ -6,15 +6,14 @@ where float32 has no number for a probability.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from functools import partial
 
 import cupy
 
 from gpunn.backends.cupy.kernels.classes import CLASSES
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
-from gpunn.typing import Array
+from gpunn.backends.cupy.kernels.raw import Calls, over_rows, raw_kernel
+from gpunn.backends.recording import Arguments
 
 __all__ = ["mean_over_members"]
 
@@ -59,49 +58,42 @@ extern "C" __global__ void gpunn_mean_over_members_softmax(
 """
 
 
-def mean_over_members(x: Array, of: str, out: Array) -> None:
-    """Set out to the members' common prediction; all contiguous."""
-    rows, members, outputs = x.shape
-    if of == "softmax":
-        kernel = raw_kernel("gpunn_mean_over_members_softmax", SOFTMAX_MEAN, T=x.dtype)
-        over_rows(kernel, rows, (x, out, rows, members, outputs))
-    else:
-        kernel = mean_kernel() if of == "identity" else sigmoid_mean_kernel()
-        kernel(x, members, outputs, out)
+MEAN = cupy.ElementwiseKernel(
+    "raw T x, int64 members, int64 outputs",
+    "T y",
+    """const long long row = i / outputs, j = i - row * outputs;
+       T sum = 0;
+       for (long long m = 0; m < members; ++m) sum += x[(row * members + m) * outputs + j];
+       y = sum / members;""",
+    "gpunn_mean_over_members",
+)
+SIGMOID_MEAN = cupy.ElementwiseKernel(
+    "raw T x, int64 members, int64 outputs",
+    "T y",
+    """const long long row = i / outputs, j = i - row * outputs;
+       T yes = 0, no = 0, sum_yes = 0, sum_no = 0;
+       for (long long m = 0; m < members; ++m) {
+         const T z = x[(row * members + m) * outputs + j];
+         if (m == 0) {
+           yes = -softplus(-z);
+           no = -softplus(z);
+           sum_yes = sum_no = 1;
+         } else {
+           add_exp(-softplus(-z), yes, sum_yes);
+           add_exp(-softplus(z), no, sum_no);
+         }
+       }
+       y = yes - no + log(sum_yes) - log(sum_no);""",
+    "gpunn_mean_over_members_sigmoid",
+    preamble=FUNCTIONS + LOG_OF_SUM,
+)
 
 
-@functools.cache
-def mean_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "raw T x, int64 members, int64 outputs",
-        "T y",
-        """const long long row = i / outputs, j = i - row * outputs;
-           T sum = 0;
-           for (long long m = 0; m < members; ++m) sum += x[(row * members + m) * outputs + j];
-           y = sum / members;""",
-        "gpunn_mean_over_members",
-    )
-
-
-@functools.cache
-def sigmoid_mean_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "raw T x, int64 members, int64 outputs",
-        "T y",
-        """const long long row = i / outputs, j = i - row * outputs;
-           T yes = 0, no = 0, sum_yes = 0, sum_no = 0;
-           for (long long m = 0; m < members; ++m) {
-             const T z = x[(row * members + m) * outputs + j];
-             if (m == 0) {
-               yes = -softplus(-z);
-               no = -softplus(z);
-               sum_yes = sum_no = 1;
-             } else {
-               add_exp(-softplus(-z), yes, sum_yes);
-               add_exp(-softplus(z), no, sum_no);
-             }
-           }
-           y = yes - no + log(sum_yes) - log(sum_no);""",
-        "gpunn_mean_over_members_sigmoid",
-        preamble=FUNCTIONS + LOG_OF_SUM,
-    )
+def mean_over_members(ask: Arguments) -> Calls:
+    """Compute the members' common prediction; all contiguous."""
+    rows, members, outputs = ask.x.shape
+    if ask.of == "softmax":
+        kernel = raw_kernel("gpunn_mean_over_members_softmax", SOFTMAX_MEAN, T=ask.x.dtype)
+        return [partial(over_rows, kernel, rows, (ask.x, ask.out, rows, members, outputs))]
+    kernel = MEAN if ask.of == "identity" else SIGMOID_MEAN
+    return [partial(kernel, ask.x, members, outputs, ask.out)]

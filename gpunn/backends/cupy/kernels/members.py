@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from functools import partial
 
 import cupy
 
-from gpunn import activations
-from gpunn.backends.cupy.kernels.activations import FORMULAS, Formula
+from gpunn.backends.cupy.kernels.activations import (
+    FORMULAS,
+    Formula,
+    constants_of,
+    elementwise,
+    gradient_source,
+)
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
-from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import raw_kernel
+from gpunn.backends.cupy.kernels.raw import Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
-__all__ = ["parametric", "parametric_gradient", "scale", "scale_gradient"]
+__all__ = ["SCALE", "parametric", "parametric_gradient", "scale_gradient"]
+
+SCALE = cupy.ElementwiseKernel("T x, T factor", "T y", "y = factor * x;", "gpunn_scale")
+SUM_OVER_MEMBERS = cupy.ElementwiseKernel(
+    "raw T gradient, raw T factors, int64 members, int64 width",
+    "T sum",
+    """const long long row = i / width, j = i - row * width;
+       T total = 0;
+       for (long long m = 0; m < members; ++m)
+         total += gradient[(row * members + m) * width + j] * factors[m * width + j];
+       sum = total;""",
+    "gpunn_sum_over_members",
+)
 
 # The columns of x begin anew with each member, if all take the same row.
 FACTORS_GRADIENT = rf"""{COLUMNS}
@@ -36,113 +52,48 @@ extern "C" __global__ void gpunn_factors_gradient(
 """
 
 
-def scale(x: Array, factors: Array, out: Array) -> None:
-    """Set out = factors * x, of any layout."""
-    scale_kernel()(x, factors, out)
-
-
-def scale_gradient(
-    x: Array,
-    factors: Array,
-    gradient: Array,
-    factors_gradient: Array,
-    input_gradient: Array | None,
-    scratch: Scratch,
-) -> None:
-    """Set the gradients of `scale`; all are contiguous, and `input_gradient` may be `gradient`."""
+def scale_gradient(ask: Arguments, scratch: Scratch) -> None:
+    """Set the gradients of a scale; all are contiguous, and one may take the other's place."""
+    x, factors, result = ask.x, ask.factors, ask.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
-    given = gradient, x, factors_gradient, width
+    given = ask.gradient, x, ask.factors_gradient, width
     over_columns(kernel, (rows, factors.size), given, 1, scratch)
-    if input_gradient is None:
+    if result is None:
         return
     if x.shape[1] == members:
-        scale(gradient, factors, input_gradient)
+        SCALE(ask.gradient, factors, result)
     else:
-        sum_kernel()(gradient, factors, members, width, input_gradient)
+        SUM_OVER_MEMBERS(ask.gradient, factors, members, width, result)
 
 
-def parametric(f: activations.Activation, x: Array, alpha: Array, out: Array) -> None:
-    """Set out = x + alpha * (f(x) - x), of any layout."""
-    formula = FORMULAS[type(f)]
-    constants = [getattr(f, name) for name in formula.constants]
-    parametric_kernel(f.name, formula)(x, alpha, *constants, out)
+def parametric(ask: Arguments) -> Calls:
+    """Compute x + alpha * (f(x) - x), of any layout."""
+    f, statements = ask.activation, "T a; VALUE y = z + share * (a - z);"
+    kernel = elementwise(f, "gpunn_parametric_{}", "T z, T share", "T y", statements)
+    return [partial(kernel, ask.x, ask.alpha, *constants_of(f), ask.out)]
 
 
-def parametric_gradient(
-    f: activations.Activation,
-    x: Array,
-    alpha: Array,
-    gradient: Array,
-    alpha_gradient: Array,
-    scratch: Scratch,
-) -> None:
+def parametric_gradient(ask: Arguments, scratch: Scratch) -> None:
     """Set the gradients of `parametric`, that of x in place of the output's; all contiguous."""
-    formula, dtype = FORMULAS[type(f)], gradient.dtype
-    constants = [dtype.type(getattr(f, name)) for name in formula.constants]
-    kernel = raw_kernel(*parametric_gradient_source(f.name, formula), T=dtype)
-    given = x, alpha, gradient, alpha_gradient, *constants
-    over_columns(kernel, (len(x), alpha.size), given, 1, scratch)
-
-
-@functools.cache
-def scale_kernel() -> Any:
-    return cupy.ElementwiseKernel("T x, T factor", "T y", "y = factor * x;", "gpunn_scale")
-
-
-@functools.cache
-def sum_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "raw T gradient, raw T factors, int64 members, int64 width",
-        "T sum",
-        """const long long row = i / width, j = i - row * width;
-           T total = 0;
-           for (long long m = 0; m < members; ++m)
-             total += gradient[(row * members + m) * width + j] * factors[m * width + j];
-           sum = total;""",
-        "gpunn_sum_over_members",
-    )
-
-
-@functools.cache
-def parametric_kernel(name: str, formula: Formula) -> Any:
-    return cupy.ElementwiseKernel(
-        f"T z, T share{formula.parameters}",
-        "T y",
-        f"T a; {formula.value} y = z + share * (a - z);",
-        f"gpunn_parametric_{name}",
-        preamble=FUNCTIONS,
-    )
+    f, dtype = ask.activation, ask.gradient.dtype
+    kernel = raw_kernel(*parametric_gradient_source(f.name, FORMULAS[type(f)]), T=dtype)
+    given = ask.x, ask.alpha, ask.gradient, ask.alpha_gradient, *constants_of(f, dtype.type)
+    over_columns(kernel, (len(ask.x), ask.alpha.size), given, 1, scratch)
 
 
 @functools.cache
 def parametric_gradient_source(name: str, formula: Formula) -> tuple[str, str]:
-    """Return a raw kernel's name and source; see `activations.gradient_and_sums`."""
-    name = f"gpunn_parametric_{name}_gradient"
-    derivative = formula.derivative or "d = 1;"
-    source = f"""{FUNCTIONS}{COLUMNS}
-extern "C" __global__ __launch_bounds__(STACK * LANES) void {name}(
-    const T* x, const T* shares, T* gradient, T* sums{formula.parameters}, {PARAMETERS}) {{
-  {COLUMN}
-  const T share = inside ? shares[column] : (T)0;
-  T sum[1] = {{0}};
-  for (long long start = first; start < end; start += EACH * step) {{
-    T own_z[EACH], own_g[EACH];
-    load(own_z, x, start, step, end);
-    load(own_g, gradient, start, step, end);
-#pragma unroll
-    for (int n = 0; n < EACH; ++n) {{
-      const long long k = start + n * step;
-      if (k >= end) break;
-      const T z = own_z[n], g = own_g[n];
+    """Return a raw kernel's name and source."""
+    return gradient_source(
+        f"gpunn_parametric_{name}_gradient",
+        f"const T* x, const T* shares, T* gradient, T* sums{formula.parameters}",
+        {"z": "x", "g": "gradient"},
+        f"""const T z = own_z[n], g = own_g[n];
       T a, d;
       {{ {formula.value} }}
-      {{ {derivative} }}
+      {{ {formula.derivative or "d = 1;"} }}
       sum[0] += g * (a - z);
-      gradient[k] = g * (1 + share * (d - 1));
-    }}
-  }}
-  if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) sums[column] = sum[0];
-}}
-"""
-    return name, source
+      gradient[k] = g * (1 + share * (d - 1));""",
+        first="const T share = inside ? shares[column] : (T)0;",
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from gpunn import metrics
 from gpunn.backends.cupy.kernels.classes import CLASSES
@@ -18,9 +18,11 @@ from gpunn.backends.cupy.kernels.r2 import combine_r2
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["METRICS", "SCORES"]
+
+Launch: TypeAlias = Callable[[Arguments, Scratch], None]
 
 
 @dataclass(frozen=True)
@@ -90,32 +92,15 @@ SCORES: dict[type[metrics.Metric], Score] = {
 }
 
 
-def add_scores(
-    metric: metrics.Metric,
-    predictions: Array,
-    targets: Array,
-    weights: Array,
-    total: Array,
-    scratch: Scratch,
-) -> None:
-    """Set total = total + sum_i w_i score_i, one warp a row; all are contiguous.
-
-    Parameters
-    ----------
-    metric : Metric
-        One of SCORES.
-    predictions : array, shape (rows, outputs)
-    targets : array, shape (rows, outputs), or (rows,) of int64
-    weights : array, shape (rows,)
-    total : array, shape (1,)
-    scratch : Scratch
-    """
+def add_scores(ask: Arguments, scratch: Scratch) -> None:
+    """Add the weighted scores of rows, one warp a row; all are contiguous."""
+    metric, predictions, targets = ask.metric, ask.predictions, ask.targets
     score = SCORES[type(metric)]
     source = score_source(metric.name, score)
     kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
     constants = [getattr(metric, name) for name in score.constants]
-    arrays = predictions, targets
-    add_over_rows(kernel, arrays, weights, total, predictions.shape[1], constants, scratch)
+    given = (predictions, targets), ask.weights, ask.summary, predictions.shape[1], constants
+    add_over_rows(kernel, *given, scratch)
 
 
 @functools.cache
@@ -128,7 +113,7 @@ def score_source(name: str, score: Score) -> tuple[str, str]:
     return name, row_sum_source(name, given, value, score.constants, CLASSES + FUNCTIONS)
 
 
-METRICS: dict[type[metrics.Metric], Callable[[Any, Array, Array, Array, Array, Scratch], None]] = {
+METRICS: dict[type[metrics.Metric], Launch] = {
     **dict.fromkeys(SCORES, add_scores),
     metrics.AUC: count_bins,
     metrics.F1: count_classes,

@@ -7,18 +7,17 @@ row. Formulas and shapes are those of `gpunn.backends.operations`.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from functools import partial
 
 import cupy
 
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
-from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
+from gpunn.backends.cupy.kernels.raw import Calls, over_rows, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
-__all__ = ["batch_norm", "batch_norm_gradient", "layer_norm", "layer_norm_gradient", "normalize"]
-__all__ += ["standardize", "unstandardize"]
+__all__ = ["STANDARDIZE", "batch_norm", "batch_norm_gradient", "layer_norm", "layer_norm_gradient"]
+__all__ += ["normalize", "unstandardize"]
 
 ROW = r"""
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
@@ -137,177 +136,100 @@ extern "C" __global__ void gpunn_layer_norm_gradient(
 }}
 """
 
+BATCH_NORM = cupy.ElementwiseKernel(
+    "T x, T mean, T inverse_std, T scale, T shift",
+    "T n, T y",
+    "n = (x - mean) * inverse_std; y = scale * n + shift;",
+    "gpunn_batch_norm",
+)
+BATCH_NORM_GRADIENT = cupy.ElementwiseKernel(
+    "T n, T inverse_std, T scale, T along, T sum, T rows",
+    "T g",
+    "g = scale * inverse_std * (g - sum / rows - n * (along / rows));",
+    "gpunn_batch_norm_gradient",
+)
+STANDARDIZE = cupy.ElementwiseKernel(
+    "T x, T mean, T std", "T y", "y = (x - mean) / std;", "gpunn_standardize"
+)
+UNSTANDARDIZE = cupy.ElementwiseKernel(
+    "T x, T mean, T std", "T y", "y = x * std + mean;", "gpunn_unstandardize"
+)
+CLIPPED_UNSTANDARDIZE = cupy.ElementwiseKernel(
+    "T x, T mean, T std, T least, T largest",
+    "T y",
+    """y = x * std + mean;
+       y = y < least ? least : y > largest ? largest : y;""",
+    "gpunn_clipped_unstandardize",
+)
+NORMALIZE = cupy.ElementwiseKernel(
+    "T x, T mean, T variance, T epsilon",
+    "T y",
+    "y = (x - mean) / sqrt(variance + epsilon);",
+    "gpunn_normalize",
+)
+SCALED_NORMALIZE = cupy.ElementwiseKernel(
+    "T x, T mean, T variance, T epsilon, T scale, T shift",
+    "T y",
+    "y = scale * (x - mean) / sqrt(variance + epsilon) + shift;",
+    "gpunn_scaled_normalize",
+)
 
-def normalize(
-    x: Array,
-    mean: Array,
-    variance: Array,
-    epsilon: float,
-    scale: Array | None,
-    shift: Array | None,
-    out: Array,
-) -> None:
-    """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for any layouts."""
-    if scale is None or shift is None:
-        normalize_kernel()(x, mean, variance, epsilon, out)
-    else:
-        scaled_normalize_kernel()(x, mean, variance, epsilon, scale, shift, out)
+
+def normalize(ask: Arguments) -> Calls:
+    """Normalize with given moments; scale and shift, if they are given; of any layout."""
+    moments = ask.x, ask.mean, ask.variance, ask.epsilon
+    if ask.scale is None or ask.shift is None:
+        return [partial(NORMALIZE, *moments, ask.out)]
+    return [partial(SCALED_NORMALIZE, *moments, ask.scale, ask.shift, ask.out)]
 
 
-def standardize(x: Array, mean: Array, std: Array, out: Array) -> None:
-    """Set out = (x - mean) / std."""
-    standardize_kernel()(x, mean, std, out)
+def unstandardize(ask: Arguments) -> Calls:
+    """Scale and shift back, and clip to bounds, if there are any; of any layout."""
+    given = ask.x, ask.mean, ask.std
+    if ask.least is None or ask.largest is None:
+        return [partial(UNSTANDARDIZE, *given, ask.out)]
+    return [partial(CLIPPED_UNSTANDARDIZE, *given, ask.least, ask.largest, ask.out)]
 
 
-def unstandardize(x: Array, mean: Array, std: Array, *arrays: Array) -> None:
-    """Set out = mean + std * x; `arrays` are bounds, if there are any, and out."""
-    kernel = clipped_unstandardize_kernel() if len(arrays) > 1 else unstandardize_kernel()
-    kernel(x, mean, std, *arrays)
-
-
-def batch_norm(
-    x: Array,
-    scale: Array,
-    shift: Array,
-    running_mean: Array,
-    running_variance: Array,
-    momentum: float,
-    epsilon: float,
-    normalized: Array,
-    inverse_std: Array,
-    out: Array,
-    scratch: Scratch,
-) -> None:
+def batch_norm(ask: Arguments, scratch: Scratch) -> None:
     """Normalize each column, and update the running averages, in two kernels; all contiguous."""
+    x, momentum = ask.x, ask.momentum
     T, columns = x.dtype.type, x.shape[1]
     mean = scratch("mean", columns, x.dtype)[:columns]
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
-    made = mean, inverse_std, running_mean, running_variance
-    numbers = T(momentum), T(1 - momentum), T(epsilon)
+    made = mean, ask.inverse_std, ask.running_mean, ask.running_variance
+    numbers = T(momentum), T(1 - momentum), T(ask.epsilon)
     over_columns(kernel, x.shape, (x, *made, *numbers), 2, scratch)
-    batch_norm_kernel()(x, mean, inverse_std, scale, shift, normalized, out)
+    BATCH_NORM(x, mean, ask.inverse_std, ask.scale, ask.shift, ask.normalized, ask.out)
 
 
-def batch_norm_gradient(
-    gradient: Array,
-    normalized: Array,
-    inverse_std: Array,
-    scale: Array,
-    scale_gradient: Array,
-    shift_gradient: Array,
-    scratch: Scratch,
-) -> None:
+def batch_norm_gradient(ask: Arguments, scratch: Scratch) -> None:
     """Turn dL/dy into dL/dx, and give dL/dscale and dL/dshift; all contiguous."""
-    sum_gradients(gradient, normalized, scale_gradient, shift_gradient, scratch)
-    sums = scale_gradient, shift_gradient, gradient.shape[0]
-    batch_norm_gradient_kernel()(normalized, inverse_std, scale, *sums, gradient)
+    sum_gradients(ask, scratch)
+    sums = ask.scale_gradient, ask.shift_gradient, ask.gradient.shape[0]
+    BATCH_NORM_GRADIENT(ask.normalized, ask.inverse_std, ask.scale, *sums, ask.gradient)
 
 
-def sum_gradients(
-    gradient: Array,
-    normalized: Array,
-    scale_gradient: Array,
-    shift_gradient: Array,
-    scratch: Scratch,
-) -> None:
+def sum_gradients(ask: Arguments, scratch: Scratch) -> None:
     name = "gpunn_scale_and_shift_gradient"
-    kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=gradient.dtype)
-    given = gradient, normalized, scale_gradient, shift_gradient
-    over_columns(kernel, gradient.shape, given, 2, scratch)
+    kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=ask.gradient.dtype)
+    given = ask.gradient, ask.normalized, ask.scale_gradient, ask.shift_gradient
+    over_columns(kernel, ask.gradient.shape, given, 2, scratch)
 
 
-def layer_norm(
-    x: Array,
-    scale: Array,
-    shift: Array,
-    epsilon: float,
-    normalized: Array,
-    inverse_std: Array,
-    out: Array,
-) -> None:
+def layer_norm(ask: Arguments) -> Calls:
     """Normalize each row, a warp a row; all contiguous."""
-    T, (rows, columns) = x.dtype.type, x.shape
-    kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=x.dtype)
-    arrays = x, scale, shift, normalized, inverse_std, out
-    over_rows(kernel, rows, (*arrays, rows, columns, T(epsilon)))
+    rows, columns = ask.x.shape
+    kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=ask.x.dtype)
+    arrays = ask.x, ask.scale, ask.shift, ask.normalized, ask.inverse_std, ask.out
+    given = *arrays, rows, columns, ask.x.dtype.type(ask.epsilon)
+    return [partial(over_rows, kernel, rows, given)]
 
 
-def layer_norm_gradient(
-    gradient: Array,
-    normalized: Array,
-    inverse_std: Array,
-    scale: Array,
-    scale_gradient: Array,
-    shift_gradient: Array,
-    scratch: Scratch,
-) -> None:
+def layer_norm_gradient(ask: Arguments, scratch: Scratch) -> None:
     """Turn dL/dy into dL/dx, and give dL/dscale and dL/dshift; all contiguous."""
-    rows, columns = gradient.shape
-    sum_gradients(gradient, normalized, scale_gradient, shift_gradient, scratch)
-    kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=gradient.dtype)
-    over_rows(kernel, rows, (gradient, normalized, inverse_std, scale, rows, columns))
-
-
-@functools.cache
-def batch_norm_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, T mean, T inverse_std, T scale, T shift",
-        "T n, T y",
-        "n = (x - mean) * inverse_std; y = scale * n + shift;",
-        "gpunn_batch_norm",
-    )
-
-
-@functools.cache
-def batch_norm_gradient_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T n, T inverse_std, T scale, T along, T sum, T rows",
-        "T g",
-        "g = scale * inverse_std * (g - sum / rows - n * (along / rows));",
-        "gpunn_batch_norm_gradient",
-    )
-
-
-@functools.cache
-def standardize_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, T mean, T std", "T y", "y = (x - mean) / std;", "gpunn_standardize"
-    )
-
-
-@functools.cache
-def unstandardize_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, T mean, T std", "T y", "y = x * std + mean;", "gpunn_unstandardize"
-    )
-
-
-@functools.cache
-def clipped_unstandardize_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, T mean, T std, T least, T largest",
-        "T y",
-        """y = x * std + mean;
-           y = y < least ? least : y > largest ? largest : y;""",
-        "gpunn_clipped_unstandardize",
-    )
-
-
-@functools.cache
-def normalize_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, T mean, T variance, T epsilon",
-        "T y",
-        "y = (x - mean) / sqrt(variance + epsilon);",
-        "gpunn_normalize",
-    )
-
-
-@functools.cache
-def scaled_normalize_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, T mean, T variance, T epsilon, T scale, T shift",
-        "T y",
-        "y = scale * (x - mean) / sqrt(variance + epsilon) + shift;",
-        "gpunn_scaled_normalize",
-    )
+    sum_gradients(ask, scratch)
+    rows, columns = ask.gradient.shape
+    kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=ask.gradient.dtype)
+    given = ask.gradient, ask.normalized, ask.inverse_std, ask.scale, rows, columns
+    over_rows(kernel, rows, given)

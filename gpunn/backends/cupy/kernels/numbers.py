@@ -5,15 +5,14 @@ Angles are counted in turns, of which whole ones are left out before a cosine or
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from functools import partial
 
 import cupy
 
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
-from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
+from gpunn.backends.cupy.kernels.raw import NULL, Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["periodic", "periodic_gradient", "piecewise_linear", "piecewise_linear_gradient"]
 
@@ -51,149 +50,107 @@ extern "C" __global__ void gpunn_periodic_gradient(
 }}
 """
 
+WAVES = cupy.ElementwiseKernel(
+    "raw T x, raw T frequencies, int64 columns, int64 waves",
+    "T y",
+    """const long long place = i / (2 * waves), k = i - place * 2 * waves;
+       const bool sine = k >= waves;
+       const T t = frequencies[place % columns * waves + (sine ? k - waves : k)] * x[place];
+       y = sine ? sin_of_turns(t) : cos_of_turns(t);""",
+    "gpunn_waves",
+    preamble=TURNS,
+)
+SHIFTED_WAVES = cupy.ElementwiseKernel(
+    "raw T x, raw T frequencies, raw T phases, int64 columns, int64 waves",
+    "T y",
+    """const long long place = i / waves, k = place % columns * waves + (i - place * waves);
+       y = cos_of_turns(frequencies[k] * x[place] + phases[k] / TURN);""",
+    "gpunn_shifted_waves",
+    preamble=TURNS,
+)
+WAVES_GRADIENT = cupy.ElementwiseKernel(
+    "T number, raw T frequencies, raw T gradient, int64 columns, int64 waves",
+    "T sum",
+    """T total = 0;
+       for (long long k = 0; k < waves; ++k) {
+         const T frequency = frequencies[i % columns * waves + k], t = frequency * number;
+         total += frequency * (gradient[(2 * i + 1) * waves + k] * cos_of_turns(t)
+                               - gradient[2 * i * waves + k] * sin_of_turns(t));
+       }
+       sum = TURN * total;""",
+    "gpunn_waves_gradient",
+    preamble=TURNS,
+)
+SHIFTED_WAVES_GRADIENT = cupy.ElementwiseKernel(
+    "T number, raw T frequencies, raw T phases, raw T gradient, int64 columns, int64 waves",
+    "T sum",
+    """T total = 0;
+       for (long long k = 0; k < waves; ++k) {
+         const long long own = i % columns * waves + k;
+         const T t = frequencies[own] * number + phases[own] / TURN;
+         total -= frequencies[own] * gradient[i * waves + k] * sin_of_turns(t);
+       }
+       sum = TURN * total;""",
+    "gpunn_shifted_waves_gradient",
+    preamble=TURNS,
+)
+PIECEWISE = cupy.ElementwiseKernel(
+    "T x, T start, T slope, T lowest, T highest",
+    "T y",
+    """y = slope * (x - start);
+       y = y < lowest ? lowest : y;
+       y = y > highest ? highest : y;""",
+    "gpunn_piecewise_linear",
+)
+PIECEWISE_GRADIENT = cupy.ElementwiseKernel(
+    """T x, raw T starts, raw T slopes, raw T lowest, raw T highest, raw T gradient,
+       int64 columns, int64 bins""",
+    "T sum",
+    """T total = 0;
+       for (long long t = 0; t < bins; ++t) {
+         const long long own = i % columns * bins + t;
+         const T line = slopes[own] * (x - starts[own]);
+         if (lowest[own] < line && line < highest[own])
+           total += slopes[own] * gradient[i * bins + t];
+       }
+       sum = total;""",
+    "gpunn_piecewise_linear_gradient",
+)
 
-def periodic(x: Array, frequencies: Array, phases: Array | None, out: Array) -> None:
-    """Set `out` to waves of x; all contiguous."""
-    columns, waves = frequencies.shape
-    if phases is None:
-        waves_kernel()(x, frequencies, columns, waves, out)
-    else:
-        shifted_waves_kernel()(x, frequencies, phases, columns, waves, out)
+
+def periodic(ask: Arguments) -> Calls:
+    """Compute waves of x; all contiguous."""
+    columns, waves = ask.frequencies.shape
+    if ask.phases is None:
+        return [partial(WAVES, ask.x, ask.frequencies, columns, waves, ask.out)]
+    return [partial(SHIFTED_WAVES, ask.x, ask.frequencies, ask.phases, columns, waves, ask.out)]
 
 
-def periodic_gradient(
-    x: Array,
-    frequencies: Array,
-    phases: Array | None,
-    gradient: Array,
-    frequencies_gradient: Array,
-    phases_gradient: Array | None,
-    input_gradient: Array | None,
-    scratch: Scratch,
-) -> None:
+def periodic_gradient(ask: Arguments, scratch: Scratch) -> None:
     """Set the gradients of `periodic`; all contiguous."""
+    x, frequencies, phases, result = ask.x, ask.frequencies, ask.phases, ask.input_gradient
     columns, waves = frequencies.shape
     kernel = raw_kernel("gpunn_periodic_gradient", PERIODIC_GRADIENT, T=x.dtype)
     shifts = NULL if phases is None else phases
-    sums = NULL if phases_gradient is None else phases_gradient
-    given = x, frequencies, shifts, gradient, frequencies_gradient, sums, waves
+    sums = NULL if ask.phases_gradient is None else ask.phases_gradient
+    given = x, frequencies, shifts, ask.gradient, ask.frequencies_gradient, sums, waves
     over_columns(kernel, (len(x), frequencies.size), given, 2, scratch)
-    if input_gradient is None:
+    if result is None:
         return
     if phases is None:
-        waves_gradient_kernel()(x, frequencies, gradient, columns, waves, input_gradient)
+        WAVES_GRADIENT(x, frequencies, ask.gradient, columns, waves, result)
     else:
-        shifted_waves_gradient_kernel()(
-            x, frequencies, phases, gradient, columns, waves, input_gradient
-        )
+        SHIFTED_WAVES_GRADIENT(x, frequencies, phases, ask.gradient, columns, waves, result)
 
 
-def piecewise_linear(
-    x: Array, starts: Array, slopes: Array, lowest: Array, highest: Array, out: Array
-) -> None:
-    """Set `out` to a line of x for each bin, between limits; of any layout."""
-    piecewise_kernel()(x[:, :, None], starts, slopes, lowest, highest, out)
+def piecewise_linear(ask: Arguments) -> Calls:
+    """Compute a line of x for each bin, between limits; of any layout."""
+    lines = ask.starts, ask.slopes, ask.lowest, ask.highest
+    return [partial(PIECEWISE, ask.x[:, :, None], *lines, ask.out)]
 
 
-def piecewise_linear_gradient(
-    x: Array,
-    starts: Array,
-    slopes: Array,
-    lowest: Array,
-    highest: Array,
-    gradient: Array,
-    input_gradient: Array,
-) -> None:
+def piecewise_linear_gradient(ask: Arguments) -> Calls:
     """Set the gradient of x; all but x and its gradient are contiguous."""
-    lines, (columns, bins) = (starts, slopes, lowest, highest), starts.shape
-    piecewise_gradient_kernel()(x, *lines, gradient, columns, bins, input_gradient)
-
-
-@functools.cache
-def waves_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "raw T x, raw T frequencies, int64 columns, int64 waves",
-        "T y",
-        """const long long place = i / (2 * waves), k = i - place * 2 * waves;
-           const bool sine = k >= waves;
-           const T t = frequencies[place % columns * waves + (sine ? k - waves : k)] * x[place];
-           y = sine ? sin_of_turns(t) : cos_of_turns(t);""",
-        "gpunn_waves",
-        preamble=TURNS,
-    )
-
-
-@functools.cache
-def shifted_waves_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "raw T x, raw T frequencies, raw T phases, int64 columns, int64 waves",
-        "T y",
-        """const long long place = i / waves, k = place % columns * waves + (i - place * waves);
-           y = cos_of_turns(frequencies[k] * x[place] + phases[k] / TURN);""",
-        "gpunn_shifted_waves",
-        preamble=TURNS,
-    )
-
-
-@functools.cache
-def waves_gradient_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T number, raw T frequencies, raw T gradient, int64 columns, int64 waves",
-        "T sum",
-        """T total = 0;
-           for (long long k = 0; k < waves; ++k) {
-             const T frequency = frequencies[i % columns * waves + k], t = frequency * number;
-             total += frequency * (gradient[(2 * i + 1) * waves + k] * cos_of_turns(t)
-                                   - gradient[2 * i * waves + k] * sin_of_turns(t));
-           }
-           sum = TURN * total;""",
-        "gpunn_waves_gradient",
-        preamble=TURNS,
-    )
-
-
-@functools.cache
-def shifted_waves_gradient_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T number, raw T frequencies, raw T phases, raw T gradient, int64 columns, int64 waves",
-        "T sum",
-        """T total = 0;
-           for (long long k = 0; k < waves; ++k) {
-             const long long own = i % columns * waves + k;
-             const T t = frequencies[own] * number + phases[own] / TURN;
-             total -= frequencies[own] * gradient[i * waves + k] * sin_of_turns(t);
-           }
-           sum = TURN * total;""",
-        "gpunn_shifted_waves_gradient",
-        preamble=TURNS,
-    )
-
-
-@functools.cache
-def piecewise_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T x, T start, T slope, T lowest, T highest",
-        "T y",
-        """y = slope * (x - start);
-           y = y < lowest ? lowest : y;
-           y = y > highest ? highest : y;""",
-        "gpunn_piecewise_linear",
-    )
-
-
-@functools.cache
-def piecewise_gradient_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        """T x, raw T starts, raw T slopes, raw T lowest, raw T highest, raw T gradient,
-           int64 columns, int64 bins""",
-        "T sum",
-        """T total = 0;
-           for (long long t = 0; t < bins; ++t) {
-             const long long own = i % columns * bins + t;
-             const T line = slopes[own] * (x - starts[own]);
-             if (lowest[own] < line && line < highest[own])
-               total += slopes[own] * gradient[i * bins + t];
-           }
-           sum = total;""",
-        "gpunn_piecewise_linear_gradient",
-    )
+    lines = ask.starts, ask.slopes, ask.lowest, ask.highest
+    given = ask.x, *lines, ask.gradient, *ask.starts.shape, ask.input_gradient
+    return [partial(PIECEWISE_GRADIENT, *given)]

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 from gpunn import optimizers
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
+from gpunn.backends.cupy.kernels.raw import NULL, Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.backends.operations import Segment, Trained, UpdateCounters
-from gpunn.typing import Array
+from gpunn.backends.operations import Segment, Trained
+from gpunn.backends.recording import Arguments
 
 __all__ = ["RULES", "counted_update", "counts", "updates"]
 
@@ -138,27 +138,21 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 }
 
 
-def counted_update(
-    counters: UpdateCounters, optimizer: Any, trained: Trained, scratch: Scratch
-) -> None:
+def counted_update(ask: Arguments, scratch: Scratch) -> None:
     """Look up the learning rate of an update, count it and do it; all arrays are contiguous."""
-    (segment,) = alike(trained)
-    launch(COUNTED, (*counters, scratch.tickets(1)), optimizer, trained, segment)
+    (segment,) = alike(ask.trained)
+    given = *ask.counters, scratch.tickets(1)
+    launch(COUNTED, given, ask.optimizer, ask.trained, segment)
 
 
-def updates(
-    optimizer: Any,
-    trained: Trained,
-    learning_rate: Array,
-    step: Array,
-    finite: Array | None = None,
-) -> list[Callable[[], None]]:
+def updates(ask: Arguments) -> Calls:
     """Return a launch for each segment that does an update; all arrays are contiguous.
 
     If there is an array `finite`, nothing is done where it is 0.
     """
-    given = NULL if finite is None else finite, learning_rate, step
-    return [partial(launch, CONDITIONAL, given, optimizer, trained, one) for one in alike(trained)]
+    given = getattr(ask, "finite", NULL), ask.learning_rate, ask.step
+    segments = alike(ask.trained)
+    return [partial(launch, CONDITIONAL, given, ask.optimizer, ask.trained, s) for s in segments]
 
 
 def counts(trained: Trained) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gpunn import metrics
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["combine_r2"]
 
@@ -90,25 +89,9 @@ extern "C" __global__ void gpunn_r2(
 """
 
 
-def combine_r2(
-    metric: metrics.R2,
-    predictions: Array,
-    targets: Array,
-    weights: Array,
-    summary: Array,
-    scratch: Scratch,
-) -> None:
-    """Combine the summary with that of a batch; all arrays are contiguous and of one type.
-
-    Parameters
-    ----------
-    metric : R2
-    predictions, targets : array, shape (rows, outputs)
-    weights : array, shape (rows,)
-    summary : array, shape (1 + 3 * outputs,)
-    scratch : Scratch
-    """
-    if weights.size:
-        kernel = raw_kernel("gpunn_r2", R2, T=predictions.dtype)
-        given = predictions, targets, weights, summary
-        over_columns(kernel, predictions.shape, given, 4, scratch)
+def combine_r2(ask: Arguments, scratch: Scratch) -> None:
+    """Combine the summary with that of a batch; all arrays are contiguous and of one type."""
+    if ask.weights.size:
+        kernel = raw_kernel("gpunn_r2", R2, T=ask.predictions.dtype)
+        given = ask.predictions, ask.targets, ask.weights, ask.summary
+        over_columns(kernel, ask.predictions.shape, given, 4, scratch)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import cupy
 import numpy as np
 
-__all__ = ["C_TYPES", "LANES", "NULL", "over_rows", "raw_kernel"]
+__all__ = ["C_TYPES", "LANES", "NULL", "Calls", "over_rows", "raw_kernel"]
+
+Calls: TypeAlias = list[Callable[[], Any]]
+"""What does an operation, in order."""
 
 C_TYPES = {
     np.dtype(np.float32): "float",

@@ -26,18 +26,9 @@ def row_sum_source(
 ) -> str:
     """Return the source of a kernel that adds the weighted values of all rows to `total[0]`.
 
-    Parameters
-    ----------
-    name : str
-    parameters : str
-        Those before `weights`, each followed by a comma.
-    value : str
-        Statements of a whole warp that set `value`, the one of `row`, from `columns`, the thread's
-        `lane`, the parameters and the constants. It has to be right in lane 0 only.
-    constants : sequence of str
-        Names of numbers T that follow the parameters.
-    preamble : str
-        Device functions.
+    `parameters`, each followed by a comma, come before `weights`, and `constants`, numbers T, last.
+    `value` has statements of a whole warp that set `value`, the one of `row`, from `columns`, the
+    thread's `lane`, the parameters and the constants. It has to be right in lane 0 only.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}
@@ -68,17 +59,7 @@ def add_over_rows(
 ) -> None:
     """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
 
-    Parameters
-    ----------
-    kernel : cupy.RawKernel
-    arguments : sequence
-        For `parameters` of the source.
-    weights : array, shape (rows,)
-    total : array, shape (1,)
-    columns : int
-        Of the predictions.
-    constants : sequence of float
-    scratch : Scratch
+    `arguments` are those of the source's parameters, `columns` those of the predictions.
     """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)

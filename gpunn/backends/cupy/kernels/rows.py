@@ -5,16 +5,39 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import cupy
 import numpy as np
 
-from gpunn.backends.cupy.kernels.raw import C_TYPES, raw_kernel
+from gpunn.backends.cupy.kernels.raw import C_TYPES, Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
-__all__ = ["TYPES", "assign", "count_finite", "gather_rows", "next_batch", "rescale", "take"]
+__all__ = ["ASSIGN", "COUNT_FINITE", "RESCALE", "TYPES", "gather_rows", "next_batch", "take"]
+
+ASSIGN = cupy.ElementwiseKernel("S x", "T y", "y = (T)x;", "gpunn_assign")
+RESCALE = cupy.ElementwiseKernel(
+    "S x, T scale, T offset", "T y", "y = (T)x * scale + offset;", "gpunn_rescale"
+)
+COUNT_FINITE = cupy.ElementwiseKernel(
+    "T loss_sum", "T steps", "steps += isfinite(loss_sum);", "gpunn_count_finite"
+)
+TAKE = cupy.ElementwiseKernel(
+    "raw T table, raw int64 index, int64 columns",
+    "T y",
+    "y = table[index[0] * columns + i];",
+    "gpunn_take",
+)
+GATHER_ROWS = cupy.ElementwiseKernel(
+    "raw S source, raw int64 order, raw int64 start, int64 width",
+    "T y",
+    """const long long row = i / width;
+       y = (T)source[order[start[0] + row] * width + (i - row * width)];""",
+    "gpunn_gather_rows",
+)
 
 TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
 """Types of rows that `next_batch` can take."""
@@ -59,32 +82,32 @@ extern "C" __global__ void gpunn_next_batch(
 """
 
 
-def gather_rows(source: Array, order: Array, start: Array, out: Array) -> None:
-    """Set out[i] = source[order[start + i]] in the type of `out`; a thread does an element."""
-    gather_kernel()(source, order, start, math.prod(source.shape[1:]), out)
+def take(ask: Arguments) -> Calls:
+    """Look up an entry of a vector, or a row of a matrix."""
+    return [partial(TAKE, ask.table, ask.index, ask.out.size, ask.out)]
 
 
-def next_batch(
-    sources: Sequence[Array],
-    order: Array,
-    start: Array,
-    outs: Sequence[Array],
-    passes: Array,
-    scratch: Scratch,
-) -> None:
+def gather_rows(ask: Arguments) -> Calls:
+    """Gather rows in the type of the output; a thread does an element."""
+    width = math.prod(ask.source.shape[1:])
+    return [partial(GATHER_ROWS, ask.source, ask.order, ask.start, width, ask.out)]
+
+
+def next_batch(ask: Arguments, scratch: Scratch) -> None:
     """Gather the next rows of several arrays, and count them and the pass; all contiguous.
 
     Each block copies up to THREADS * PER_THREAD elements of one of the arrays. The kernel's
     arguments for an array: its address, that of the output, elements of a row, elements of the
     output, and the first block of the array and the first of the next.
     """
-    rows, end, arrays = outs[0].shape[0], 0, list[Any]()
-    for source, out in zip(sources, outs, strict=True):
+    rows, end, arrays = ask.outs[0].shape[0], 0, list[Any]()
+    for source, out in zip(ask.sources, ask.outs, strict=True):
         begin, end = end, end - (-out.size // (THREADS * PER_THREAD))
         arrays += [source, out, math.prod(out.shape[1:]), out.size, begin, end]
-    types = tuple((source.dtype, out.dtype) for source, out in zip(sources, outs, strict=True))
-    given = order, start, passes, rows, *arrays, scratch.tickets(1)
-    next_batch_kernel(types, index_type(outs))((max(end, 1),), (THREADS,), given)
+    pairs = zip(ask.sources, ask.outs, strict=True)
+    types = tuple((source.dtype, out.dtype) for source, out in pairs)
+    given = ask.order, ask.start, ask.passes, rows, *arrays, scratch.tickets(1)
+    next_batch_kernel(types, index_type(ask.outs))((max(end, 1),), (THREADS,), given)
 
 
 def index_type(outs: Sequence[Array]) -> str:
@@ -93,37 +116,6 @@ def index_type(outs: Sequence[Array]) -> str:
     A device has no instruction for the quotient of 64-bit integers, and each element takes one.
     """
     return "int" if max(out.size for out in outs) < LARGE else "long long"
-
-
-def rescale(x: Array, scale: float, offset: float, out: Array) -> None:
-    """Set out = scale * x + offset, computed in the type of `out`."""
-    rescale_kernel()(x, scale, offset, out)
-
-
-def assign(values: Array, out: Array) -> None:
-    """Set out = values in the type of `out`, both of any layout; a thread does an element."""
-    assign_kernel()(values, out)
-
-
-def take(table: Array, index: Array, out: Array) -> None:
-    """Set out = table[index], an entry of a vector or a row of a matrix."""
-    take_kernel()(table, index, out.size, out)
-
-
-def count_finite(loss_sum: Array, out: Array) -> None:
-    """Set out = out + 1 if `loss_sum` is finite."""
-    count_finite_kernel()(loss_sum, out)
-
-
-@functools.cache
-def gather_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "raw S source, raw int64 order, raw int64 start, int64 width",
-        "T y",
-        """const long long row = i / width;
-           y = (T)source[order[start[0] + row] * width + (i - row * width)];""",
-        "gpunn_gather_rows",
-    )
 
 
 @functools.cache
@@ -142,32 +134,3 @@ def next_batch_kernel(types: tuple[tuple[Any, Any], ...], index: str) -> Any:
     source = f"typedef {index} Index;\nenum {{ PER_THREAD = {PER_THREAD} }};{text}"
     # Sums, which this T is the type of, are not among what it does.
     return raw_kernel("gpunn_next_batch", source, T=np.dtype(np.int64))
-
-
-@functools.cache
-def rescale_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "S x, T scale, T offset", "T y", "y = (T)x * scale + offset;", "gpunn_rescale"
-    )
-
-
-@functools.cache
-def assign_kernel() -> Any:
-    return cupy.ElementwiseKernel("S x", "T y", "y = (T)x;", "gpunn_assign")
-
-
-@functools.cache
-def take_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "raw T table, raw int64 index, int64 columns",
-        "T y",
-        "y = table[index[0] * columns + i];",
-        "gpunn_take",
-    )
-
-
-@functools.cache
-def count_finite_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "T loss_sum", "T steps", "steps += isfinite(loss_sum);", "gpunn_count_finite"
-    )

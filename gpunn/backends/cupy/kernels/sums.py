@@ -6,9 +6,11 @@ Each block writes one partial sum.
 
 from __future__ import annotations
 
+from typing import Any
+
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.typing import Array
+from gpunn.backends.recording import Arguments
 
 __all__ = ["clip", "l2_penalty", "set_sum"]
 
@@ -74,16 +76,15 @@ def blocks_for(size: int) -> int:
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 
-def set_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
-    """Set total, of shape (1,), to the sum of the first `size` values, a contiguous vector."""
-    dtype, blocks = values.dtype, max(blocks_for(size), 1)
-    partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)
-    kernel = raw_kernel("gpunn_set_sum", SET_SUM, T=dtype)
-    kernel((blocks,), (THREADS,), (values, total, size, partials, tickets))
+def set_sum(ask: Arguments, scratch: Scratch) -> None:
+    """Sum up a contiguous vector."""
+    size = ask.values.size
+    over_vector("gpunn_set_sum", SET_SUM, (ask.values, ask.out, size), max(size, 1), scratch)
 
 
-def clip(x: Array, max_norm: float, scratch: Scratch) -> None:
-    """Set x = x * min(1, max_norm / ||x||), for a contiguous vector."""
+def clip(ask: Arguments, scratch: Scratch) -> None:
+    """Clip the norm of a contiguous vector."""
+    x = ask.gradients
     dtype, size = x.dtype, x.size
     blocks = blocks_for(size)
     if not blocks:
@@ -92,27 +93,22 @@ def clip(x: Array, max_norm: float, scratch: Scratch) -> None:
     squares = raw_kernel("gpunn_sum_of_squares", SUM_OF_SQUARES, T=dtype)
     shrink = raw_kernel("gpunn_shrink", SHRINK, T=dtype)
     squares((blocks,), (THREADS,), (x, partials, size))
-    shrink((blocks,), (THREADS,), (x, partials, dtype.type(max_norm), size))
+    shrink((blocks,), (THREADS,), (x, partials, dtype.type(ask.max_norm), size))
 
 
-def l2_penalty(
-    values: Array,
-    gradients: Array,
-    weight: Array,
-    strength: float,
-    loss_sum: Array,
-    scratch: Scratch,
+def l2_penalty(ask: Arguments, scratch: Scratch) -> None:
+    """Add a penalty and its gradient; all are contiguous."""
+    size, strength = ask.values.size, ask.values.dtype.type(ask.strength)
+    given = ask.values, ask.gradients, ask.weight, strength, ask.loss_sum, size
+    over_vector("gpunn_l2_penalty", L2_PENALTY, given, size, scratch)
+
+
+def over_vector(
+    name: str, source: str, arguments: tuple[Any, ...], size: int, scratch: Scratch
 ) -> None:
-    """Add strength / 2 * ||values||^2 to `loss_sum`, and strength / weight * values to `gradients`.
-
-    `values` and `gradients` have shape (size,), `weight` and `loss_sum` (1,); all are contiguous
-    and of one type.
-    """
-    dtype, size = values.dtype, values.size
-    blocks = blocks_for(size)
-    if not blocks:
-        return
-    partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)
-    kernel = raw_kernel("gpunn_l2_penalty", L2_PENALTY, T=dtype)
-    given = values, gradients, weight, dtype.type(strength), loss_sum, size
-    kernel((blocks,), (THREADS,), (*given, partials, tickets))
+    """Launch a kernel of a grid's sum over so many elements, unless there are none."""
+    dtype, blocks = arguments[0].dtype, blocks_for(size)
+    if blocks:
+        partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)
+        kernel = raw_kernel(name, source, T=dtype)
+        kernel((blocks,), (THREADS,), (*arguments, partials, tickets))
