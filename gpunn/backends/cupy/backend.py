@@ -20,6 +20,7 @@ from gpunn.backends.cupy.diagnosis import cuda_version
 from gpunn.backends.cupy.launches import Calls, Launches
 from gpunn.backends.cupy.matmul import (
     NoFusedProduct,
+    Product,
     SelectedProduct,
     choose_fused_product,
     choose_product,
@@ -95,7 +96,7 @@ class CupyBackend(Backend):
             algorithms=chosen.matmul_algorithms,
         )
         self._fused_product = self._lt_product if chosen.fused_products else NoFusedProduct("off")
-        self._product = choose_product(chosen.matmul_precision, self._scratch)
+        self._product: Product | SelectedProduct = choose_product(chosen.matmul_precision, self._scratch)
         if measured:
             self._product = SelectedProduct(self._lt_product, self._product)
         self._launches = Launches(self._product, self._fused_product, self._scratch)

@@ -10,6 +10,7 @@ float32 matrices are, where its algorithms are to be measured.
 
 from gpunn.backends.cupy.matmul.choice import (
     NoFusedProduct,
+    Product,
     SelectedProduct,
     choose_fused_product,
     choose_product,
@@ -17,6 +18,7 @@ from gpunn.backends.cupy.matmul.choice import (
 
 __all__ = [
     "NoFusedProduct",
+    "Product",
     "SelectedProduct",
     "choose_fused_product",
     "choose_product",

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpunn.backends.cupy.matmul.cublas import CublasError, CublasProduct, load_cublas, row_major
-from gpunn.backends.cupy.matmul.cublaslt import PLAIN, load_cublaslt
+from gpunn.backends.cupy.matmul.cublaslt import load_cublaslt
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.backends.cupy.matmul.lt_product import LtProduct
-from gpunn.backends.cupy.matmul.selection import Heuristic, Measured, Selection
+from gpunn.backends.cupy.matmul.selection import Heuristic, Measured
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import BackendUnavailableError
 from gpunn.typing import Array
 
 __all__ = [
-    "FusedProduct",
     "NoFusedProduct",
     "Product",
     "SelectedProduct",
@@ -26,62 +25,8 @@ __all__ = [
 ]
 
 
-class Product(Protocol):
-    """A matrix product.
-
-    Attributes
-    ----------
-    capturable : bool
-        Whether it may be recorded in a CUDA graph.
-    reason : str
-        What it is, and why it was chosen.
-    """
-
-    capturable: bool
-    reason: str
-
-    def __call__(
-        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
-    ) -> None:
-        """Set out = a @ b, with either operand transposed first.
-
-        All are of one type; a is (m, k) and b (k, n) once they are transposed; `out` (m, n) is
-        contiguous, row-major.
-        """
-
-    def by_groups(
-        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
-    ) -> None:
-        """Do as the operation `group_matmul`; all are of one type and contiguous."""
-
-
-class FusedProduct(Protocol):
-    """A matrix product with an epilogue, one of the numbers in `cublaslt`."""
-
-    selection: Selection
-
-    @property
-    def reason(self) -> str:
-        """What it is, or why there is none."""
-
-    def restore(self, algorithms: Mapping[str, str]) -> None:
-        """Take back what `selection.stored` returned."""
-
-    def __call__(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        epilogue: int = PLAIN,
-        vector: Array | None = None,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> bool:
-        """Set out = a @ b, with `a` transposed first if so asked, and do the epilogue.
-
-        All are contiguous float32. Returns False, and does nothing, where it can't be done.
-        """
+Product: TypeAlias = CublasProduct | CupyProduct
+"""A matrix product; `capturable` says whether it may be recorded in a CUDA graph."""
 
 
 class NoFusedProduct:
@@ -89,7 +34,7 @@ class NoFusedProduct:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        self.selection: Selection = Heuristic()
+        self.selection = Heuristic()
 
     def restore(self, algorithms: Mapping[str, str]) -> None:
         """Do nothing."""
@@ -97,6 +42,10 @@ class NoFusedProduct:
     def __call__(self, *operands: Any, **options: Any) -> bool:
         """Return False."""
         return False
+
+
+FusedProduct: TypeAlias = LtProduct | NoFusedProduct
+"""A matrix product with an epilogue, one of the numbers in `cublaslt`."""
 
 
 class SelectedProduct:

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -34,8 +34,11 @@ __all__ = [
     "SCALARS",
     "CublasError",
     "CublasProduct",
+    "Handle",
     "Handles",
+    "check",
     "destroy_with",
+    "load",
     "load_cublas",
     "open_library",
     "row_major",
@@ -103,7 +106,12 @@ class CublasError(RuntimeError):
 
 @functools.cache
 def load_cublas() -> Any:
-    """Return the cuBLAS library that CuPy uses.
+    """Return the cuBLAS library that CuPy uses; see `load`."""
+    return load("cublas", FUNCTIONS)
+
+
+def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
+    """Return one of cuBLAS's libraries, with the types of the functions' arguments.
 
     Raises
     ------
@@ -112,9 +120,9 @@ def load_cublas() -> Any:
     AttributeError
         If it lacks a function.
     """
-    library = open_library("cublas")
-    for name, arguments in FUNCTIONS.items():
-        getattr(library, name).argtypes = arguments
+    library = open_library(name)
+    for function, arguments in functions.items():
+        getattr(library, function).argtypes = arguments
     return library
 
 
@@ -152,13 +160,15 @@ def workspace_bytes(device: int) -> int:
 class Handle:
     """A cuBLAS handle of the current device, for one thread."""
 
+    create, destroy = "cublasCreate_v2", "cublasDestroy_v2"
+
     def __init__(self, library: Any) -> None:
         self._library = library
-        self._handle = ctypes.c_void_p()
-        check("cublasCreate", library.cublasCreate_v2(ctypes.byref(self._handle)))
-        destroy_with(
-            self, functools.partial(between_captures, library.cublasDestroy_v2), self._handle
-        )
+        self.pointer = ctypes.c_void_p()
+        status = getattr(library, self.create)(ctypes.byref(self.pointer))
+        check(self.create.removesuffix("_v2"), status)
+        destroy = functools.partial(between_captures, getattr(library, self.destroy))
+        destroy_with(self, destroy, self.pointer)
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
         """Return the handle, set to this stream and workspace.
@@ -167,7 +177,7 @@ class Handle:
         address of one that is gone. It takes two calls of about 1 us, where products are launched
         one by one.
         """
-        library, handle = self._library, self._handle
+        library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
         # After the stream, which takes the workspace back to cuBLAS's own.
         status = library.cublasSetWorkspace_v2(handle, workspace.data.ptr, workspace.nbytes)
@@ -193,10 +203,7 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 class Handles(threading.local):
     """The handles of a thread, by library and device. They are few, and live as long as the thread.
 
-    Parameters
-    ----------
-    make : callable
-        Returns a handle of a library for the current device.
+    `make` returns a handle of a library for the current device.
     """
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
@@ -214,7 +221,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """cublasGemmEx."""
+    """cublasGemmEx. It may be recorded in a CUDA graph; `reason` says why it was chosen."""
 
     capturable = True
 
@@ -233,7 +240,11 @@ class CublasProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with either operand transposed first; see `choice.Product`."""
+        """Set out = a @ b, with either operand transposed first.
+
+        All are of one type; a is (m, k) and b (k, n) once they are transposed; `out` (m, n) is
+        contiguous, row-major.
+        """
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
@@ -256,7 +267,7 @@ class CublasProduct:
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Do a product for each group; see `choice.Product`."""
+        """Do as the operation `group_matmul`; all are of one type and contiguous."""
         if not (a.size and b.size):
             self._otherwise.by_groups(a, b, out, transpose_a, transpose_b)
             return
@@ -300,8 +311,13 @@ def check(function: str, status: int) -> None:
     DeviceMemoryError
         If cuBLAS found no memory for what it keeps on the device.
     CublasError
-        If it refused for another reason.
+        If it refused for another reason, or cuBLASLt for any.
     """
+    if status and function.startswith("cublasLt"):
+        raise CublasError(
+            f"{function}: cuBLASLt returned status {status}. The backend option "
+            "fused_products=False, with matmul_algorithms='heuristic', does without cuBLASLt"
+        )
     if status == ALLOC_FAILED:
         raise DeviceMemoryError(
             f"{function}: cuBLAS found no memory on the device, of which "

@@ -15,14 +15,14 @@ from typing import Any
 
 import cupy
 
-from gpunn.backends.cupy.capture import between_captures
 from gpunn.backends.cupy.matmul.cublas import (
     REAL_32F,
     SCALARS,
-    CublasError,
+    Handle,
     Handles,
+    check,
     destroy_with,
-    open_library,
+    load,
 )
 from gpunn.typing import Array
 
@@ -149,24 +149,21 @@ FUNCTIONS: dict[str, list[Any]] = {
 
 @functools.cache
 def load_cublaslt() -> Any:
-    """Return the cuBLASLt library that belongs to CuPy's cuBLAS.
-
-    Raises
-    ------
-    OSError
-        If it is not found.
-    AttributeError
-        If it lacks a function.
-    """
-    library = open_library("cublasLt")
-    for name, arguments in FUNCTIONS.items():
-        getattr(library, name).argtypes = arguments
+    """Return the cuBLASLt library that belongs to CuPy's cuBLAS; see `cublas.load`."""
+    library = load("cublasLt", FUNCTIONS)
     library.cublasLtGetVersion.restype = ctypes.c_size_t
     return library
 
 
 class RefusalError(Exception):
     """cuBLASLt does not do a product; the message says why."""
+
+
+def check_for_refusal(function: str, status: int) -> None:
+    """Raise a RefusalError for a product that can't be done so, and `check` the status else."""
+    if status in REFUSALS:
+        raise RefusalError(REFUSALS[status])
+    check(function, status)
 
 
 class Plan:
@@ -268,9 +265,7 @@ class Plan:
             *(self._handle, self._operation, *self._layouts, preference),
             *(wanted, results, ctypes.byref(found)),
         )
-        if status in REFUSALS:
-            raise RefusalError(REFUSALS[status])
-        check("cublasLtMatmulAlgoGetHeuristic", status)
+        check_for_refusal("cublasLtMatmulAlgoGetHeuristic", status)
         valid = [result.algorithm for result in results[: found.value] if not result.state]
         if not valid:
             raise RefusalError(NO_ALGORITHM)
@@ -309,34 +304,18 @@ class Plan:
             *(ctypes.byref(zero), *pointers[4:], ctypes.byref(algorithm)),
             *(workspace.data.ptr, workspace.nbytes, cupy.cuda.get_current_stream().ptr),
         )
-        if status in REFUSALS:
-            raise RefusalError(REFUSALS[status])
-        check("cublasLtMatmul", status)
+        check_for_refusal("cublasLtMatmul", status)
 
 
-class Handle:
+class LtHandle(Handle):
     """cuBLASLt's handle of the current device, for one thread."""
 
-    def __init__(self, library: Any) -> None:
-        self.pointer = ctypes.c_void_p()
-        check("cublasLtCreate", library.cublasLtCreate(ctypes.byref(self.pointer)))
-        destroy_with(
-            self, functools.partial(between_captures, library.cublasLtDestroy), self.pointer
-        )
+    create, destroy = "cublasLtCreate", "cublasLtDestroy"
 
 
-handles = Handles(Handle)
+handles = Handles(LtHandle)
 
 
 def alignment(address: int) -> int:
     """Return the largest power of 2, at most 256, that divides an address."""
     return min(address & -address, LARGEST_ALIGNMENT)
-
-
-def check(function: str, status: int) -> None:
-    """Raise a CublasError unless the status is that of success."""
-    if status:
-        raise CublasError(
-            f"{function}: cuBLASLt returned status {status}. The backend option "
-            "fused_products=False, with matmul_algorithms='heuristic', does without cuBLASLt"
-        )

@@ -26,7 +26,7 @@ class CupyProduct:
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Do a product for each group; see `choice.Product`."""
+        """Do as the operation `group_matmul`."""
         if transpose_a:
             out[...] = cupy.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2))
             return

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import cupy
 
@@ -37,45 +37,13 @@ MADE_BY = "made_by"
 DIFFERS = "so the run will not end with the numbers of an uninterrupted run"
 
 
-class Selection(Protocol):
-    """Chooses among cuBLASLt's algorithms."""
-
-    @property
-    def reason(self) -> str:
-        """How, and how many were chosen."""
-
-    def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return an algorithm.
-
-        Parameters
-        ----------
-        problem : str
-            Tells the product's kind apart from all others.
-        plan : Plan
-            Of that product.
-        run : callable
-            Does the product on the current stream, with the algorithm given.
-
-        Raises
-        ------
-        RefusalError
-            If there is none.
-        """
-
-    def stored(self) -> dict[str, str]:
-        """Return what `restore` needs to choose the same again, of JSON types."""
-
-    def restore(self, stored: Mapping[str, str]) -> None:
-        """Choose what was chosen before, where that is possible; else say so."""
-
-
 class Heuristic:
     """Takes the one that cuBLASLt's heuristic expects to be the fastest."""
 
     reason = "algorithms of cuBLAS's heuristic"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the heuristic's first algorithm."""
+        """Return the heuristic's first algorithm; see `Measured`."""
         return plan.candidates(1)[0]
 
     def stored(self) -> dict[str, str]:
@@ -109,7 +77,22 @@ class Measured:
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the algorithm that was chosen before, or the fastest."""
+        """Return the algorithm that was chosen before, or the fastest.
+
+        Parameters
+        ----------
+        problem : str
+            Tells the product's kind apart from all others.
+        plan : Plan
+            Of that product.
+        run : callable
+            Does the product on the current stream, with the algorithm given.
+
+        Raises
+        ------
+        RefusalError
+            If there is none.
+        """
         if problem in self._chosen:
             algorithm = decoded(self._chosen[problem])
             if algorithm is not None and plan.accepts(algorithm):
@@ -151,6 +134,10 @@ class Measured:
             self._made_by,
             DIFFERS,
         )
+
+
+Selection: TypeAlias = Heuristic | Measured
+"""Chooses among cuBLASLt's algorithms."""
 
 
 def decoded(text: str) -> Algorithm | None:
