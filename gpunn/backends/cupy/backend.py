@@ -20,7 +20,6 @@ from gpunn.backends.cupy.diagnosis import cuda_version
 from gpunn.backends.cupy.launches import Calls, Launches
 from gpunn.backends.cupy.matmul import (
     NoFusedProduct,
-    Product,
     SelectedProduct,
     choose_fused_product,
     choose_product,
@@ -30,7 +29,7 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.staging import PinnedStager
 from gpunn.backends.recording import Operation, Tape, apply_forms, definition
 from gpunn.backends.staging import Stager
-from gpunn.typing import Array, HostArray, Shape
+from gpunn.typing import Array, HostArray
 
 __all__ = ["CupyBackend"]
 
@@ -46,7 +45,7 @@ class CupyBackend(Backend):
         Whether a training step is recorded as a CUDA graph and replayed; results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         What products of float32 matrices may be computed in. Matrices, sums and parameters stay
-        float32. With "float16" the loss is scaled, so that small gradients don't vanish.
+        float32. "float16" has a narrow range, from 6e-8 to 65504: training scales its loss.
     fused_products : bool
         Whether biases, ReLU and gradients of biases may be part of products of float32 matrices,
         through cuBLASLt, where it can be opened.
@@ -96,9 +95,8 @@ class CupyBackend(Backend):
             algorithms=chosen.matmul_algorithms,
         )
         self._fused_product = self._lt_product if chosen.fused_products else NoFusedProduct("off")
-        self._product: Product | SelectedProduct = choose_product(chosen.matmul_precision, self._scratch)
-        if measured:
-            self._product = SelectedProduct(self._lt_product, self._product)
+        product = choose_product(chosen.matmul_precision, self._scratch)
+        self._product = SelectedProduct(self._lt_product, product) if measured else product
         self._launches = Launches(self._product, self._fused_product, self._scratch)
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
 
@@ -133,13 +131,10 @@ class CupyBackend(Backend):
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
         self._lt_product.restore(algorithms)
 
-    @placed
-    def zeros(self, shape: Shape, dtype: str) -> Array:
-        return super().zeros(shape, dtype)
-
-    @placed
-    def copy(self, array: Array) -> Array:
-        return super().copy(array)
+    zeros = placed(Backend.zeros)
+    copy = placed(Backend.copy)
+    copy_to = placed(Backend.copy_to)
+    copy_to_host = placed(Backend.copy_to_host)
 
     @placed
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
@@ -183,14 +178,6 @@ class CupyBackend(Backend):
     @placed
     def release_memory(self) -> None:
         memory.release()
-
-    @placed
-    def copy_to(self, array: Array, out: Array) -> None:
-        super().copy_to(array, out)
-
-    @placed
-    def copy_to_host(self, array: Array, out: np.ndarray) -> None:
-        super().copy_to_host(array, out)
 
     # ------------------------------------------------------------------------------ recording
 

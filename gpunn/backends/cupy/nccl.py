@@ -40,17 +40,9 @@ class Calls:
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
         """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
-        given, taken = self._pointer(blocks), self._pointer(out)
-        count, kind, stream = blocks.size // self._size, self._type(blocks, out), stream_now()
-        stride = count * blocks.itemsize
-        self._nccl.groupStart()
-        try:  # as one call: a rank can't send before the other one receives
-            for rank in range(self._size):
-                offset = rank * stride
-                self.communicator.send(given + offset, count, kind, rank, stream)
-                self.communicator.recv(taken + offset, count, kind, rank, stream)
-        finally:
-            self._nccl.groupEnd()
+        self._type(blocks, out)
+        ranks = range(self._size)
+        self.exchange(list(zip(blocks, ranks, strict=True)), list(zip(out, ranks, strict=True)))
 
     def all_gather(self, block: Array, out: Array) -> None:
         """Set out[r] to the block of rank r; `block` may be out[this rank]."""
@@ -62,17 +54,13 @@ class Calls:
         self, sends: Sequence[tuple[Array, int]], receives: Sequence[tuple[Array, int]]
     ) -> None:
         """Send arrays to ranks, and set others to what ranks send, all at once."""
-        stream = stream_now()
-        of_sends = [self._pointer(array) for array, _ in sends]
-        of_receives = [self._pointer(array) for array, _ in receives]
+        send, receive, stream = self.communicator.send, self.communicator.recv, stream_now()
+        moves = [(send, *each) for each in sends] + [(receive, *each) for each in receives]
+        given = [(self._pointer(x), x.size, self._type(x, x), rank) for _, x, rank in moves]
         self._nccl.groupStart()
-        try:
-            for (array, peer), pointer in zip(sends, of_sends, strict=True):
-                kind = self._type(array, array)
-                self.communicator.send(pointer, array.size, kind, peer, stream)
-            for (array, peer), pointer in zip(receives, of_receives, strict=True):
-                kind = self._type(array, array)
-                self.communicator.recv(pointer, array.size, kind, peer, stream)
+        try:  # as one call: a rank can't send before the other one receives
+            for (move, _, _), arguments in zip(moves, given, strict=True):
+                move(*arguments, stream)
         finally:
             self._nccl.groupEnd()
 

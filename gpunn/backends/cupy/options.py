@@ -18,26 +18,7 @@ ALGORITHMS = ("heuristic", "measured")
 
 @dataclass(frozen=True)
 class CudaOptions:
-    """How the CUDA backend computes.
-
-    Parameters
-    ----------
-    graph : bool
-        Whether a training step is recorded as a CUDA graph and replayed; results are the same.
-    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        What products of float32 matrices may be computed in. "float16" has a narrow range, from
-        6e-8 to 65504: training scales its loss.
-    fused_products : bool
-        Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
-    matmul_algorithms : {"heuristic", "measured"}
-        Whether products of float32 matrices are done by the algorithm that cuBLAS expects to be the
-        fastest, or by the fastest of several, which are timed. Results differ in rounding.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If an option is impossible.
-    """
+    """How the CUDA backend computes: the options of `CupyBackend`, checked."""
 
     graph: bool = True
     matmul_precision: str = "float32"
