@@ -20,40 +20,76 @@ PARAMETERS = {
 ENGINES = {
     "numpy": ["numpy/bind.py"],
     "compiled": sorted(str(path) for path in (FOLDER / "numpy/compiled/forms").glob("*.py")),
-    "cuda": ["cupy/launches.py"],
+    "cuda": sorted(str(path) for path in (FOLDER / "cupy/kernels").glob("*.py")),
 }
+"""Files of functions that forms consist of; those of CUDA have a table, too."""
+
+FORMS_OF_CUDA = "cupy/launches.py"
+
+
+def parsed(file):
+    return ast.parse((FOLDER / file).read_text(encoding="utf-8")).body
 
 
 def functions_of(engine):
     """Return the functions and methods of an engine's forms by name."""
-    trees = [ast.parse((FOLDER / file).read_text(encoding="utf-8")) for file in ENGINES[engine]]
-    nodes = [
-        node for tree in trees for top in tree.body for node in (top, *getattr(top, "body", ()))
-    ]
+    tops = [top for file in ENGINES[engine] for top in parsed(file)]
+    nodes = [node for top in tops for node in (top, *getattr(top, "body", ()))]
     return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
 
 
-def read_by(function, functions):
-    """Return what a function reads of `ask`, by itself and in functions that it gives it to."""
+def read_by(node, functions):
+    """Return what code reads of `ask`, by itself and in functions that it gives it to or names."""
     attributes = set()
-    for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ask":
-            attributes.add(node.attr)
-        if isinstance(node, ast.Call) and node.args:
-            given, name = ast.unparse(node.args[0]), ast.unparse(node.func).removeprefix("self.")
-            if (given == "ask" or given.startswith("ask.but(")) and name in functions:
-                attributes |= read_by(functions[name], functions)
+    for each in ast.walk(node):
+        if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "ask":
+            attributes.add(each.attr)
+        if isinstance(each, ast.Call):
+            given = [ast.unparse(one) for one in each.args]
+            if any(one == "ask" or one.startswith("ask.but(") for one in given):
+                # f(ask), self.f(ask), module.f(ask), or partial(f, ask)
+                names = {one.rpartition(".")[2] for one in (ast.unparse(each.func), given[0])}
+                for name in names & functions.keys():
+                    attributes |= read_by(functions[name], functions)
     return attributes - {"arrays", "but"}
+
+
+def forms_of_cuda():
+    """Yield each operation of the table, and what its form reads."""
+    tops = parsed(FORMS_OF_CUDA)
+    conditions = {top.name: top for top in tops if isinstance(top, ast.FunctionDef)}
+    functions = functions_of("cuda") | conditions
+    (table,) = (top.body for top in tops if isinstance(top, ast.ClassDef))
+    for each in table:
+        if isinstance(each, ast.FunctionDef) and each.name in PARAMETERS:
+            assert ast.unparse(each.args) == "self, ask: Arguments", each.name
+            yield each.name, read_by(each, functions)
+        elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Call):
+            what, *more = each.value.args
+            named = [ast.unparse(one).rpartition(".")[2] for one in (what, *more)]
+            read = [read_by(functions[name], functions) for name in named if name in functions]
+            read += [read_by(one, functions) for one in more]
+            if ast.unparse(each.value.func) == "direct":
+                read.append(set(more[0].value.split()))
+            yield each.targets[0].id, set().union(*read)
+
+
+def forms_of(engine):
+    """Yield each operation that an engine has a form of, and what it reads."""
+    functions = functions_of(engine)
+    for name, form in functions.items():
+        if name in PARAMETERS:
+            assert ast.unparse(form.args) == "self, ask: Arguments", name
+            yield name, read_by(form, functions)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_forms_read_nothing_but_parameters_of_their_operation(engine):
-    functions = functions_of(engine)
-    forms = {name: each for name, each in functions.items() if name in PARAMETERS}
+    forms = dict(forms_of_cuda() if engine == "cuda" else forms_of(engine))
     assert len(forms) > 10
-    for name, form in forms.items():
-        assert ast.unparse(form.args) == "self, ask: Arguments", name
-        assert read_by(form, functions) <= set(PARAMETERS[name]), name
+    assert forms.keys() <= PARAMETERS.keys()
+    for name, read in forms.items():
+        assert read <= set(PARAMETERS[name]), name
 
 
 BACKEND = NumpyBackend()
