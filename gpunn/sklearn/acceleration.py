@@ -57,15 +57,7 @@ INNER = (
 class Acceleration:
     """What `install` has done; as a context manager it is undone at the end.
 
-    Parameters
-    ----------
-    backend : str or None
-        Where estimators compute.
-
-    Attributes
-    ----------
-    fits : Counter
-        Calls of `fit` and `partial_fit` in this process, by "gpunn" or "scikit-learn".
+    `fits` counts calls of `fit` and `partial_fit` in this process, by "gpunn" or "scikit-learn".
     """
 
     def __init__(self, backend: str | None) -> None:
@@ -88,11 +80,7 @@ class Acceleration:
         """Return the estimator of gpunn's that stands for one of scikit-learn's.
 
         It is kept as long as that one, with the optimizer's moments between calls of `partial_fit`.
-
-        Raises
-        ------
-        ArgumentError
-            If gpunn can't train it.
+        An ArgumentError says why gpunn can't train it.
         """
         check_trainable(estimator)
         with self._lock:

@@ -77,18 +77,7 @@ AUTOMATIC_BATCH = 200
 
 
 class Data(NamedTuple):
-    """Checked rows on the host.
-
-    Attributes
-    ----------
-    X : array or sparse matrix, shape (rows, features)
-    y : ndarray
-        Targets as the user gave them: what scores are computed from.
-    targets : ndarray
-        In the form that the loss takes.
-    weights : ndarray or None
-        Sample weights.
-    """
+    """Checked rows on the host: `y` as users gave it, and `targets` as the loss takes it."""
 
     X: Any
     y: np.ndarray

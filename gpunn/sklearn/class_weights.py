@@ -13,10 +13,7 @@ __all__ = ["check_class_weight", "class_weight_of_rows"]
 
 
 def check_class_weight(class_weight: Any, incremental: bool) -> None:
-    """Raise a ValueError if the weights would depend on the rows of one call of `partial_fit`.
-
-    The wording is that of scikit-learn's own estimators.
-    """
+    """Raise scikit-learn's ValueError if the weights would depend on one call's rows."""
     if incremental and class_weight == "balanced":
         raise ValueError(
             "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' "
@@ -34,19 +31,11 @@ def class_weight_of_rows(
     weights: np.ndarray | None,
     rows: np.ndarray | None,
 ) -> np.ndarray:
-    """Return sample weights times class weights.
+    """Return sample weights times class weights, of the `rows` to train on (None: all).
 
-    Parameters
-    ----------
-    class_weight : dict, list of dict or "balanced"
-        "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), where a row of weight
-        k counts as k rows. With several labels the factors of a row's labels are multiplied.
-    classes : ndarray
-    y : ndarray, shape (rows,) or (rows, labels)
-    weights : ndarray or None
-        Sample weights.
-    rows : ndarray of int64 or None
-        Rows to train on; None is all. The others keep their weights, and are not counted.
+    "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), where a row of weight k
+    counts as k rows. With several labels the factors of a row's labels are multiplied. Other rows
+    keep their weights, and are not counted.
     """
     result = np.ones(len(y)) if weights is None else weights.copy()
     chosen = np.arange(len(y)) if rows is None else rows

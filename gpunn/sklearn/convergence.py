@@ -16,13 +16,7 @@ SMALLEST_RATE = 1e-6
 
 
 class LearningRate(Schedule):
-    """A learning rate that `Convergence` sets between two epochs.
-
-    Attributes
-    ----------
-    rate : float
-        The learning rate of the next epoch.
-    """
+    """A learning rate that `Convergence` sets between two epochs."""
 
     def __init__(self, rate: float) -> None:
         self.rate = float(rate)
@@ -38,30 +32,9 @@ class Convergence:
     that does not improve it by `tol` is a bad epoch. After more than `patience` bad epochs in a row
     training stops, or an adaptive learning rate is divided by 5.
 
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Its attributes are the progress of earlier calls, which is continued.
-    rows : int
-        Training rows.
-    rate : LearningRate or None
-        None if an optimizer or a schedule of the user determines the learning rate.
-    mode : {"constant", "invscaling", "adaptive"}
-
-    Attributes
-    ----------
-    epochs : int
-        Epochs of this call of `fit`.
-    rows_seen : int
-        Rows seen, including earlier calls that this one continues.
-    loss_curve, scores : list of float
-        The training loss, and with early stopping the validation score, of each epoch.
-    best_loss, best_score : float
-        The best of these; inf and -inf before the first epoch.
-    bad_epochs : int
-        Epochs in a row without an improvement.
-    improved : bool
-        Whether the last epoch has the best score so far.
+    The progress of earlier calls is read from the estimator's attributes, and continued: rows seen,
+    losses, scores, the best of them, and bad epochs. `rate` is None if an optimizer or a schedule
+    of the user determines the learning rate.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:

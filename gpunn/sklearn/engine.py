@@ -24,18 +24,8 @@ class Engine:
 
     That is in `coefs_`, `intercepts_` and `normalization_` of the estimator, host arrays that users
     may change, so they are copied to the device before each use. A pickle has no device arrays.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the dropout masks.
-
-    Attributes
-    ----------
-    trainer : Trainer or None
-        The trainer, with the optimizer's state, that `partial_fit` continues.
-    rate : LearningRate or None
-        The trainer's learning rate, if scikit-learn's rules set it.
+    `trainer` is what `partial_fit` continues, `rate` its learning rate, if scikit-learn's rules set
+    it, and `seed` that of the dropout masks.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -19,21 +19,7 @@ Apart = tuple[str, np.ndarray] | None
 
 
 def checked_apart(groups: Any, times: Any, has_validation: bool) -> Apart:
-    """Return what keeps rows apart when some are held out.
-
-    Parameters
-    ----------
-    groups, times : array-like, shape (rows,), or None
-        As users give them to `fit`.
-    has_validation : bool
-        Whether validation rows are given.
-
-    Raises
-    ------
-    ValueError
-        If both are given, or one and validation rows; or if the shape is another one, or a row has
-        no group or no time.
-    """
+    """Return what keeps rows apart when some are held out, from what users gave to `fit`."""
     given = [each for each in ((groups, "group"), (times, "time")) if each[0] is not None]
     if not given:
         return None
@@ -69,13 +55,7 @@ def split_apart(
     labels: np.ndarray | None,
     weights: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the rows to train on, and of those to validate on.
-
-    Raises
-    ------
-    ValueError
-        If no rows can be held out, or all of a part have a weight of zero.
-    """
+    """Return the indices of the rows to train on, and of those to validate on."""
     kind, values = apart
     if len(values) != rows:
         raise DataError(f"{kind}s: expected a value for each of the {rows} rows; got {len(values)}")

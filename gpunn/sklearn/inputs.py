@@ -41,11 +41,6 @@ def to_host(array: Any) -> Any:
     """Return an array of another library as a NumPy array, and anything else unchanged.
 
     Arrays are converted only if scikit-learn's option `array_api_dispatch` is on.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is a function or a generator of batches, which only `gpunn.Trainer.fit` takes.
     """
     if isinstance(array, Iterator | FunctionType):
         raise ArgumentTypeError(
@@ -100,12 +95,7 @@ def check_same_library(estimator: Any, X: Any, method: str) -> None:
 
 
 class SparseRows:
-    """A sparse matrix whose rows become dense when they are indexed.
-
-    Parameters
-    ----------
-    matrix : sparse matrix or array, shape (rows, features)
-    """
+    """A sparse matrix whose rows become dense when they are indexed."""
 
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix.tocsr()
@@ -139,13 +129,7 @@ def dataset_of(
 def checked_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str = "sample_weight"
 ) -> np.ndarray | None:
-    """Return sample weights as float64 of shape (rows,), or None if there are none.
-
-    Raises
-    ------
-    DataError, ValueError
-        Unless they are finite numbers >= 0, one for each row, and not all of them 0.
-    """
+    """Return sample weights as float64 of shape (rows,), not all 0, or None if there are none."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Number):

@@ -24,16 +24,8 @@ CHUNK_ROWS = 4096
 class Objective:
     """The loss of all rows with L2 penalty, and its gradient, at any vector of parameters.
 
-    L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
-
-    Parameters
-    ----------
-    model : Sequential
-        Its parameters become those of the last evaluation.
-    loss : Loss
-    l2_penalty : float
-    subset : Subset
-        All rows, on the device or streamed to it in each evaluation.
+    L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. The model's parameters become those
+    of the last evaluation. The rows are on the device, or streamed to it in each evaluation.
     """
 
     def __init__(self, model: Sequential, loss: Loss, l2_penalty: float, subset: Subset) -> None:
@@ -92,29 +84,10 @@ def minimize(
     tol: float,
     verbose: bool,
 ) -> tuple[np.ndarray, float, int]:
-    """Minimise by SciPy's L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995).
+    """Return a vector, its loss and the iterations, by SciPy's L-BFGS-B.
 
-    Parameters
-    ----------
-    objective : Objective
-    start : ndarray
-    max_iter, max_fun : int
-        Most iterations, and most evaluations of the objective.
-    tol : float
-        Converged when no entry of the gradient is larger.
-    verbose : bool
-        Whether to print the loss of each iteration.
-
-    Returns
-    -------
-    vector : ndarray
-    loss : float
-    iterations : int
-
-    Warns
-    -----
-    ConvergenceWarning
-        If it ended without convergence.
+    See Byrd, Lu, Nocedal & Zhu 1995. It has converged when no entry of the gradient is larger than
+    `tol`; else a ConvergenceWarning says why it ended.
     """
     with IMPORTING:
         from scipy.optimize import OptimizeResult

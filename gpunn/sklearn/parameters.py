@@ -41,15 +41,7 @@ class InvalidParameterError(ArgumentError, TypeError):
 
 
 class Constraint(NamedTuple):
-    """A condition on a parameter's value.
-
-    Parameters
-    ----------
-    text : str
-        The end of the sentence "The parameter must be ...".
-    holds : callable
-        From a value to whether the condition holds.
-    """
+    """A condition, and what completes the sentence "The parameter must be ..."."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -169,13 +161,7 @@ def check_parameters(estimator: Any) -> None:
 
 
 def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
-    """Return the numbers of units of the hidden layers.
-
-    Raises
-    ------
-    InvalidParameterError
-        If one of them is not a whole number above zero.
-    """
+    """Return the numbers of units of the hidden layers, each a whole number above zero."""
     one = isinstance(hidden_layer_sizes, Number)
     given = [hidden_layer_sizes] if one else list(hidden_layer_sizes)
     if not all(map(whole, given)):

@@ -21,20 +21,10 @@ Score = Callable[[np.ndarray], float]
 class EstimatorPolicy(TrainingPolicy):
     """Shuffles, stops and changes the learning rate as scikit-learn does.
 
-    A loss or a training state that is infinite or NaN does not end training. `fit` checks the
-    parameters afterwards, and warns if these are finite.
-
-    Parameters
-    ----------
-    duration : int
-        Epochs that a schedule lasts, even if `partial_fit` trains only one at a time.
-
-    Attributes
-    ----------
-    best : Snapshot or None
-        With early stopping: parameters and optimizer at the best score.
-    fault : str
-        What was not finite first; "" if nothing was.
+    A loss or a training state that is infinite or NaN does not end training: `fault` is what was
+    not finite first. `fit` checks the parameters afterwards, and warns if these are finite. With
+    early stopping, `best` is the state at the best score. A schedule lasts `duration` epochs, even
+    if `partial_fit` trains only one at a time.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
@@ -50,19 +40,7 @@ class EstimatorPolicy(TrainingPolicy):
         score: Score | None,
         weighted: bool,
     ) -> None:
-        """Set the objects that this call of `fit` uses.
-
-        Parameters
-        ----------
-        convergence : Convergence
-            Decides when to stop.
-        random : numpy.random.RandomState
-            Shuffles the rows.
-        score : callable or None
-            Scores the outputs for the validation rows.
-        weighted : bool
-            Whether the training rows have weights.
-        """
+        """Set the objects that this call of `fit` uses, and whether rows have weights."""
         self.batch_means = weighted
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None

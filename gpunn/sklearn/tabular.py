@@ -22,8 +22,7 @@ from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
 from gpunn.sklearn.base import device_of
-from gpunn.sklearn.defined_metric import DefinedMetric
-from gpunn.sklearn.describing import Describing
+from gpunn.sklearn.callbacks import DefinedMetric, Describing, TrainingProgress
 from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
@@ -39,7 +38,6 @@ from gpunn.sklearn.parameters import (
     parameter,
     real,
 )
-from gpunn.sklearn.progress import TrainingProgress
 from gpunn.sklearn.tabular_files import (
     KEY,
     EstimatorRecord,
@@ -105,16 +103,7 @@ def given(parameter: Any) -> Any:
 
 
 class Rows(NamedTuple):
-    """Checked rows.
-
-    Attributes
-    ----------
-    table : Table
-    targets : ndarray
-        As the loss takes them.
-    weights : ndarray or None
-        Sample weights.
-    """
+    """Checked rows: a table, targets as the loss takes them, and sample weights, if any."""
 
     table: Table
     targets: np.ndarray

@@ -25,22 +25,7 @@ KEY = "estimator"
 
 @dataclass(frozen=True)
 class EstimatorRecord:
-    """What a file holds of an estimator, beside its network.
-
-    Attributes
-    ----------
-    kind : str
-        Name of the class.
-    parameters : dict
-        Those of the constructor that JSON can hold.
-    n_features : int
-    feature_names : list of str or None
-    classes : list or None
-        Of a classifier.
-    classes_dtype : str
-    metric, validation_score, best_epoch, n_iter
-        The attributes with these names.
-    """
+    """What a file holds of an estimator, beside its network, in JSON types."""
 
     kind: str
     parameters: dict[str, Any]
@@ -54,13 +39,7 @@ class EstimatorRecord:
     n_iter: int
 
     def given_parameters(self) -> dict[str, Any]:
-        """Return the parameters as they were given.
-
-        Raises
-        ------
-        ArgumentError
-            If the class weights are none.
-        """
+        """Return the parameters as they were given, or raise an ArgumentError."""
         given = dict(self.parameters)
         if isinstance(pairs := given.get("class_weight"), list):
             try:
@@ -70,13 +49,7 @@ class EstimatorRecord:
         return given
 
     def class_array(self) -> np.ndarray | None:
-        """Return the classes as they were.
-
-        Raises
-        ------
-        ArgumentError
-            If they are no classes.
-        """
+        """Return the classes as they were, or raise an ArgumentError."""
         if self.classes is None:
             return None
         try:
@@ -112,13 +85,7 @@ def plain_value(value: Any) -> Any:
 
 
 def plain_classes(classes: np.ndarray) -> list[Any]:
-    """Return classes in JSON types.
-
-    Raises
-    ------
-    ArgumentError
-        If they are neither texts nor numbers nor booleans.
-    """
+    """Return classes in JSON types, or raise an ArgumentError."""
     plain: list[Any] = classes.tolist()
     if not all(isinstance(each, (bool, int, float, str)) for each in plain):
         raise ArgumentError(
@@ -130,13 +97,7 @@ def plain_classes(classes: np.ndarray) -> list[Any]:
 def read_estimator(
     path: str | Path, kind: str, backend: str | Backend | None
 ) -> tuple[Sequential, EstimatorRecord]:
-    """Return the network and the record in the file of an estimator of this class.
-
-    Raises
-    ------
-    ModelFileError
-        If it is damaged, or the file of something else.
-    """
+    """Return the network and the record in the file of an estimator of this class."""
     network = load_model(path, backend)
     if KEY not in network.metadata or network.schema is None:
         raise ModelFileError(

@@ -35,20 +35,8 @@ __all__ = [
 def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -> Table:
     """Return rows as a table, and check their columns by scikit-learn's rules.
 
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        With `first` it gets `n_features_in_` and, if columns have names, `feature_names_in_`;
-        without, they must be the same, in the same order.
-    X : data frame, array, dict or list
-        As `gpunn.tables.table_of` takes it.
-    argument : str
-        What messages call it.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it is no table, has no rows or columns, or other columns.
+    With `first` the estimator gets `n_features_in_` and, if columns have names,
+    `feature_names_in_`; without, they must be the same, in the same order.
     """
     X = to_host(X)
     if is_array(X):
@@ -86,21 +74,7 @@ def is_array(X: Any) -> bool:
 
 
 def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return the class of each row, shape (rows,).
-
-    Parameters
-    ----------
-    y : array-like
-    markers : Markers
-        Text that means a missing value.
-    argument : str
-        What messages call it.
-
-    Raises
-    ------
-    ValueError
-        If they are no classes, or a row has none; the message says which row.
-    """
+    """Return the class of each row, shape (rows,), or raise a ValueError that names a row."""
     y = to_host(y)
     check_masked(y, argument)
     labels: np.ndarray = column_or_1d(without_gaps(y), warn=True)
@@ -125,21 +99,7 @@ def has_several(y: Any) -> bool:
 
 
 def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return the indicator matrix of several labels as int64, shape (rows, labels).
-
-    Parameters
-    ----------
-    y : array-like
-    markers : Markers
-        Text that means a missing value.
-    argument : str
-        What messages call it.
-
-    Raises
-    ------
-    ValueError
-        If an entry is neither 0 nor 1, or missing; the message says in which row.
-    """
+    """Return the indicator matrix of several labels as int64, shape (rows, labels)."""
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
@@ -171,21 +131,7 @@ def without_gaps(y: Any) -> Any:
 
 
 def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return real targets as float64, of shape (rows,), or (rows, outputs) if there are several.
-
-    Parameters
-    ----------
-    y : array-like
-    markers : Markers
-        Text that means a missing value.
-    argument : str
-        What messages call it.
-
-    Raises
-    ------
-    ValueError
-        If they are no finite numbers, or a row has none; the message says which row.
-    """
+    """Return finite targets as float64, of shape (rows,), or (rows, outputs) if several."""
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y)
