@@ -47,14 +47,7 @@ class Affine:
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return the scale and shift of a layer in inference; None for layers of other kinds.
-
-    Parameters
-    ----------
-    layer : Layer
-    arrays : mapping of str to float64 array
-        Its parameters and buffers.
-    """
+    """Return the scale and shift of a layer in inference, from its float64 arrays, or None."""
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:

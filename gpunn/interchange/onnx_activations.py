@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpunn.activations import GELU, SELU, TAILS, ExactGELU
+from gpunn.activations import TAILS
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.steps import Step
 
@@ -39,12 +39,12 @@ def elu(graph: Graph, step: Step, label: str, z: str, alpha: float) -> str:
     return graph.add("Add", *elu_parts(graph, alpha, label, z), name=label)
 
 
-def selu(graph: Graph, step: Step, label: str, z: str) -> str:
+def selu(graph: Graph, step: Step, label: str, z: str, alpha: float, scale: float) -> str:
     """Scale times ELU(z, alpha)."""
     if graph.dtype == "float32":
-        return graph.add("Selu", z, name=label, alpha=SELU.alpha, gamma=SELU.scale)
-    unscaled = graph.add("Add", *elu_parts(graph, SELU.alpha, label, z), name=f"{label}.unscaled")
-    return graph.add("Mul", unscaled, graph.number(SELU.scale, f"{label}.scale"), name=label)
+        return graph.add("Selu", z, name=label, alpha=alpha, gamma=scale)
+    unscaled = graph.add("Add", *elu_parts(graph, alpha, label, z), name=f"{label}.unscaled")
+    return graph.add("Mul", unscaled, graph.number(scale, f"{label}.scale"), name=label)
 
 
 def elu_parts(graph: Graph, alpha: float, label: str, z: str) -> tuple[str, str]:
@@ -57,17 +57,13 @@ def elu_parts(graph: Graph, alpha: float, label: str, z: str) -> tuple[str, str]
     return graph.add("Relu", z, name=f"{label}.positive"), scaled
 
 
-def gelu(graph: Graph, step: Step, label: str, z: str) -> str:
+def gelu(graph: Graph, step: Step, label: str, z: str, root: float, cubic: float) -> str:
     """z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))); ONNX 18 has no operator for it."""
     one, half = graph.number(1.0, f"{label}.one"), graph.number(0.5, f"{label}.half")
-    cubic, root = (
-        graph.number(GELU.cubic, f"{label}.cubic"),
-        graph.number(GELU.root, f"{label}.root"),
-    )
     square = graph.add("Mul", z, z, name=f"{label}.square")
-    cubed = graph.add("Mul", square, cubic, name=f"{label}.cubed")
+    cubed = graph.add("Mul", square, graph.number(cubic, f"{label}.cubic"), name=f"{label}.cubed")
     factor = graph.add("Add", cubed, one, name=f"{label}.factor")
-    scaled = graph.add("Mul", z, root, name=f"{label}.scaled")
+    scaled = graph.add("Mul", z, graph.number(root, f"{label}.root"), name=f"{label}.scaled")
     argument = graph.add("Mul", scaled, factor, name=f"{label}.argument")
     tanh = graph.add("Tanh", argument, name=f"{label}.tanh")
     gate = graph.add("Add", tanh, one, name=f"{label}.gate")
@@ -75,13 +71,12 @@ def gelu(graph: Graph, step: Step, label: str, z: str) -> str:
     return graph.add("Mul", halved, gate, name=label)
 
 
-def exact_gelu(graph: Graph, step: Step, label: str, z: str) -> str:
+def exact_gelu(graph: Graph, step: Step, label: str, z: str, root: float) -> str:
     """f(z) = z Phi(z); ONNX 18 has no operator for it, and runtimes have no Erf in float64."""
     one = graph.number(1.0, f"{label}.one")
     if graph.dtype == "float32":
         half = graph.number(0.5, f"{label}.half")
-        root = graph.number(ExactGELU.root, f"{label}.root")
-        scaled = graph.add("Mul", z, root, name=f"{label}.scaled")
+        scaled = graph.add("Mul", z, graph.number(root, f"{label}.root"), name=f"{label}.scaled")
         erf = graph.add("Erf", scaled, name=f"{label}.erf")
         gate = graph.add("Add", erf, one, name=f"{label}.gate")
         halved = graph.add("Mul", z, half, name=f"{label}.halved")

@@ -20,21 +20,7 @@ numbers; returns the name of its output."""
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
-    """Add the steps of a network to a graph.
-
-    Parameters
-    ----------
-    graph : Graph
-        Its arrays are those of the steps.
-    steps : Steps
-    x : str
-        Name of the rows.
-
-    Returns
-    -------
-    str
-        Name of what the last step gives.
-    """
+    """Add steps, whose arrays are the graph's, and return the name of what they make of `x`."""
     variables, uses = {"x": x}, dict[str, int]()
     for step in steps.steps:
         name = f"{step.label}.{step.function}"
@@ -65,11 +51,6 @@ def group_matmul(graph: Graph, step: Step, name: str, x: str, W: str) -> str:
     row = graph.add("Unsqueeze", x, axes, name=f"{name}.row")
     product = graph.add("MatMul", row, graph.parameter(W), name=f"{name}.product")
     return graph.add("Squeeze", product, axes, name=name)
-
-
-def group_dense(graph: Graph, step: Step, name: str, x: str, W: str, b: str) -> str:
-    """Return x_g W_g + b_g of each group."""
-    return shift(graph, step, name, group_matmul(graph, step, f"{name}.products", x, W), b)
 
 
 def lines(graph: Graph, step: Step, name: str, x: str, w: str, b: str) -> str:
@@ -280,11 +261,6 @@ def piecewise_linear(
 # ------------------------------------------------------------------------------- after the loss
 
 
-def target_scaling(graph: Graph, step: Step, name: str, x: str, mean: str, std: str) -> str:
-    """Return standardized outputs in the unit of the targets."""
-    return shift(graph, step, name, scale(graph, step, f"{name}.scaled", x, std), mean)
-
-
 def clip(graph: Graph, step: Step, name: str, x: str, least: str, largest: str) -> str:
     """Return numbers within bounds of their own."""
     above = graph.add("Max", x, graph.parameter(least), name=f"{name}.not_less")
@@ -325,9 +301,9 @@ FUNCTIONS: dict[str, Function] = ACTIVATIONS | {
     function.__name__: function
     for function in (
         *(add, batch_norm, beside, blend, clip, columns, concatenate, dense, embedding, flatten),
-        *(group_dense, group_matmul, layer_norm, lines, matmul, mean_of_members, mean_of_sigmoid),
+        *(group_matmul, layer_norm, lines, matmul, mean_of_members, mean_of_sigmoid),
         *(mean_of_softmax, one_hot, per_member, piecewise_linear, rescaling, scale, shift),
-        *(shifted_waves, standardization, target_scaling, waves),
+        *(shifted_waves, standardization, waves),
     )
 }
 """By the names of steps, those of activations included."""

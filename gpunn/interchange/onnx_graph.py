@@ -13,17 +13,7 @@ __all__ = ["Graph"]
 
 
 class Graph:
-    """Nodes in the order of computation, and their constants.
-
-    Parameters
-    ----------
-    onnx : module
-        The package.
-    dtype : {"float32", "float64"}
-        Dtype of the graph's computations.
-    arrays : mapping of str to ndarray
-        Those of a network's steps.
-    """
+    """Nodes in the order of computation, their constants, and the arrays of a network's steps."""
 
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.onnx, self.dtype = onnx, dtype
@@ -106,15 +96,10 @@ class Graph:
         outputs: Mapping[str, tuple[str, Shape]],
         metadata: Mapping[str, str],
     ) -> Any:
-        """Return the graph as a model.
+        """Return the graph as a model; the number of rows is a free dimension, called "batch".
 
-        Parameters
-        ----------
-        opsets : mapping of str to int
-            Versions of the operators, by domain; "" is ONNX's own. Others are named if used.
-        inputs, outputs : mapping of str to (dtype, shape of a row)
-            The number of rows is a free dimension, called "batch".
-        metadata : mapping of str to str
+        `opsets` are versions of the operators, by domain; "" is ONNX's own. Others are named if
+        used. Inputs and outputs are given by dtype and shape of a row.
         """
         helper = self.onnx.helper
 

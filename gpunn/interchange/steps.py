@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpunn import activations, layers
+from gpunn.configurable import field_names, is_built_in, known
 from gpunn.errors import ExportError
 from gpunn.network import Sequential
 from gpunn.typing import Shape
@@ -26,22 +28,11 @@ class ArrayName:
 
 @dataclass(frozen=True)
 class Step:
-    """One call: output = function(*inputs, *arguments).
+    """One call: output = function(*inputs, *arguments), within the layer `label`.
 
-    Attributes
-    ----------
-    label : str
-        Of the layer that it is of.
-    function : str
-        Its name in the templates of each language, and among ONNX's functions.
-    inputs : tuple of str
-        Variables that hold rows.
-    arguments : tuple
-        Arrays by name, and numbers.
-    output : str
-        A variable. One that exists already gets a new value.
-    input_shape, output_shape : tuple of int
-        Of a row of the first input, and of the output.
+    The function has this name in the templates of each language, and among ONNX's functions. Inputs
+    are variables that hold rows; arguments are arrays by name, and numbers. An output that exists
+    already gets a new value. Shapes are those of a row, of the first input and of the output.
     """
 
     label: str
@@ -52,19 +43,73 @@ class Step:
     input_shape: Shape
     output_shape: Shape
 
+    @property
+    def kind(self) -> Kind:
+        """What there is to know of such steps."""
+        return KINDS.get(self.function, Kind())
+
+
+Sizes: TypeAlias = Callable[[Step], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What source code has to know of a kind of step, besides its function in each language.
+
+    By default it is elementwise: in C it may write where it reads, and is told how many numbers
+    there are; else it is told `c_sizes`, counts of vectors, columns or members, and sizes. `c_name`
+    is its name there, if that is another. Without NumPy an array of several axes is "flat", or
+    "nested", lists of lists; "transposed" has the first array as a list for each unit, and the
+    others flat. `takes_members` is whether the function is told there how many members there are.
+    """
+
+    c_sizes: Sizes | None = None
+    c_name: str = ""
+    arrays: str = "flat"
+    takes_members: bool = False
+
+
+def dimensions(step: Step) -> tuple[int, ...]:
+    """Return how many columns of codes there are, and how many numbers each becomes."""
+    columns, numbers = step.input_shape[0], step.output_shape[0]
+    return columns, numbers // columns
+
+
+def products(step: Step) -> tuple[int, ...]:
+    """Return how many vectors of a row are multiplied, and the sizes of the matrix."""
+    return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
+
+
+of_input, of_output = attrgetter("input_shape"), attrgetter("output_shape")
+
+KINDS: dict[str, Kind] = {
+    "beside": Kind(of_input),
+    "dense": Kind(products, arrays="transposed"),
+    "embedding": Kind(
+        lambda step: (step.input_shape[0], step.output_shape[0] // step.input_shape[0]),
+        arrays="nested",
+    ),
+    "group_matmul": Kind(products, arrays="transposed"),
+    "identity": Kind(c_name="copy"),
+    "lines": Kind(of_output),
+    "matmul": Kind(products, arrays="transposed"),
+    "mean_of_members": Kind(of_input, takes_members=True),
+    "mean_of_sigmoid": Kind(of_input, takes_members=True),
+    "mean_of_softmax": Kind(of_input, takes_members=True),
+    "one_hot": Kind(of_output, arrays="nested"),
+    "per_member": Kind(of_output),
+    "piecewise_linear": Kind(of_output),
+    "shifted_waves": Kind(of_output),
+    "tanh": Kind(c_name="hyperbolic_tangent"),  # tanh is of math.h
+    "waves": Kind(lambda step: (step.output_shape[0], step.output_shape[1] // 2)),
+}
+
 
 @dataclass
 class Steps:
-    """The steps of a network, in order, and the arrays that they use.
+    """The steps of a network, in order, and the arrays that they use, in its dtype or int32.
 
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
-        In the network's dtype, or int32.
-    steps : list of Step
-        The input of the first is the variable "x", which the last one sets.
-    label : str
-        Of the layer whose steps are added.
+    The input of the first step is the variable "x", which the last one sets.
     """
 
     dtype: str
@@ -120,13 +165,7 @@ Converter: TypeAlias = Callable[[Steps, Any, str, str], str]
 
 
 def steps_of(model: Sequential) -> Steps:
-    """Return a network, in inference, as steps.
-
-    Raises
-    ------
-    ExportError
-        If a layer or an activation is not one of gpunn's own.
-    """
+    """Return a network, in inference, as steps; an ExportError tells what is not gpunn's own."""
     steps = Steps(model.dtype, model.parameters.to_host())
     y = "x"
     steps.shapes[y] = model.input_shape
@@ -146,7 +185,7 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
     return y
 
 
-def unknown(kind: str, label: str, found: object, known: dict[Any, Any]) -> str:
+def unknown(kind: str, label: str, found: object, known: Iterable[type]) -> str:
     """Return the message for a class that has no converter."""
     names = ", ".join(sorted(cls.__name__ for cls in known))
     return (
@@ -159,29 +198,22 @@ def activate(
     steps: Steps, f: activations.Activation, label: str, z: str, to: str | None = None
 ) -> str:
     """Add f(z)."""
-    settings = ACTIVATIONS.get(type(f))
-    if settings is None:
+    if type(f) not in ACTIVATIONS:
         raise ExportError(unknown("activation", label, f, ACTIVATIONS))
     if type(f) is activations.Identity and to is None:
         return z
-    return steps.add(f.name, z, *(getattr(f, name) for name in settings), to=to)
+    arguments = (*field_names(type(f)), *CONSTANTS.get(type(f), ()))
+    return steps.add(f.name, z, *(float(getattr(f, name)) for name in arguments), to=to)
 
 
-ACTIVATIONS: dict[type[activations.Activation], tuple[str, ...]] = {
-    activations.ELU: ("alpha",),
-    activations.ExactGELU: (),
-    activations.GELU: (),
-    activations.Identity: (),
-    activations.LeakyReLU: ("slope",),
-    activations.Mish: (),
-    activations.ReLU: (),
-    activations.SELU: (),
-    activations.SiLU: (),
-    activations.Sigmoid: (),
-    activations.Softplus: (),
-    activations.Tanh: (),
+ACTIVATIONS = [each for each in known(activations.Activation).values() if is_built_in(each)]
+"""Exact classes. A step has the activation's name, and its fields and constants as arguments."""
+
+CONSTANTS: dict[type[activations.Activation], tuple[str, ...]] = {
+    activations.ExactGELU: ("root",),
+    activations.GELU: ("root", "cubic"),
+    activations.SELU: ("alpha", "scale"),
 }
-"""By exact class: the attributes that are arguments. The function has the activation's name."""
 
 
 def chain(steps: Steps, layer: layers.Chain, label: str, x: str) -> str:
@@ -276,6 +308,11 @@ def members(steps: Steps, layer: layers.Members, label: str, x: str) -> str:
     return steps.add(function, x, factors, shape=(layer.count, shape[-1]))
 
 
+def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) -> str:
+    """Return x_g W_g + b_g of each group."""
+    return steps.add("shift", steps.add("group_matmul", x, W, shape=shape), b)
+
+
 def member_dense(steps: Steps, layer: layers.MemberDense, label: str, x: str) -> str:
     """f(s ((r x) W) + b) for each member, or what of it there is."""
     names = layer.values
@@ -284,7 +321,7 @@ def member_dense(steps: Steps, layer: layers.MemberDense, label: str, x: str) ->
     if "input_adapter" in names:
         x = steps.add("scale", x, steps.parameter(f"{label}.input_adapter"))
     if layer.separate:
-        x = steps.add("group_dense", x, W, b, shape=shape)
+        x = group_dense(steps, x, W, b, shape)
     elif "output_adapter" in names:
         x = steps.add("matmul", x, W, shape=shape)
         x = steps.add("scale", x, steps.parameter(f"{label}.output_adapter"))
@@ -333,7 +370,12 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, label: str
         z = steps.add("shifted_waves", x, turns, phases, shape=(columns, count), to=to)
     else:
         z = steps.add("waves", x, turns, shape=(columns, 2 * count), to=to)
-    z = steps.add("dense" if layer.lite else "group_dense", z, W, b, shape=(columns, layer.size))
+    shape = (columns, layer.size)
+    z = (
+        steps.add("dense", z, W, b, shape=shape)
+        if layer.lite
+        else group_dense(steps, z, W, b, shape)
+    )
     if layer.kind == "pbld":
         return steps.add("beside", (z, x), shape=(columns * (layer.size + 1),), to=x)
     if layer.kind == "plr":
@@ -352,7 +394,7 @@ def piecewise_linear_embedding(
     to, shape = steps.variable("bins"), (columns, size)
     z = steps.add("piecewise_linear", x, *lines, shape=(columns, layer.bins), to=to)
     if layer.version == "A":
-        z = steps.add("group_dense", z, W, b, shape=shape)
+        z = group_dense(steps, z, W, b, shape)
         z = activate(steps, layer.f, label, z)
     else:
         z = steps.add("group_matmul", z, W, shape=shape)
@@ -366,7 +408,7 @@ def piecewise_linear_embedding(
 def target_scaling(steps: Steps, layer: layers.TargetScaling, label: str, x: str) -> str:
     """Return mean + deviation x, within [least, largest]."""
     mean, std = (steps.parameter(f"{label}.{name}") for name in ("mean", "deviation"))
-    x = steps.add("target_scaling", x, mean, std)
+    x = steps.add("shift", steps.add("scale", x, std), mean)
     if not layer.clip:
         return x
     least, largest = (steps.parameter(f"{label}.{name}") for name in ("least", "largest"))

@@ -8,7 +8,7 @@ the `Sequential`. The matrix of `torch.nn.Linear` has the shape (units, inputs),
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import activations, layers
+from gpunn.configurable import field_names, is_built_in
 from gpunn.errors import ArgumentError, ExportError, ModelFileError
 from gpunn.interchange.affine import Affine, affine_of, layers_of, layers_with_arrays
 from gpunn.layers import Layer
@@ -26,20 +27,8 @@ from gpunn.storage.files import write_output
 
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
-ACTIVATIONS: dict[type[activations.Activation], Callable[[Any], str]] = {
-    activations.ELU: lambda f: f"ELU({f.alpha!r})",
-    activations.ExactGELU: lambda f: "GELU()",
-    activations.GELU: lambda f: 'GELU("tanh")',
-    activations.LeakyReLU: lambda f: f"LeakyReLU({f.slope!r})",
-    activations.Mish: lambda f: "Mish()",
-    activations.ReLU: lambda f: "ReLU()",
-    activations.SELU: lambda f: "SELU()",
-    activations.SiLU: lambda f: "SiLU()",
-    activations.Sigmoid: lambda f: "Sigmoid()",
-    activations.Softplus: lambda f: "Softplus()",
-    activations.Tanh: lambda f: "Tanh()",
-}
-"""By exact class: a subclass may compute something else."""
+GELUS = {activations.ExactGELU: "GELU()", activations.GELU: 'GELU("tanh")'}
+"""Modules of the activations that have another name in PyTorch."""
 
 BATCH_NORM = {
     "weight": "scale",
@@ -299,9 +288,10 @@ def activation_modules(label: str, f: activations.Activation) -> list[Module]:
     """Return the module of an activation; no module for the identity."""
     if type(f) is activations.Identity:
         return []
-    if type(f) not in ACTIVATIONS:
+    if not is_built_in(type(f)):
         raise ExportError(f"layer {label!r}: PyTorch has no module for {type(f).__name__}")
-    return [Module(ACTIVATIONS[type(f)](f))]
+    settings = ", ".join(repr(getattr(f, name)) for name in field_names(type(f)))
+    return [Module(GELUS.get(type(f), f"{type(f).__name__}({settings})"))]
 
 
 def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> list[Module]:

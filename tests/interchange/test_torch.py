@@ -7,7 +7,7 @@ from safetensors.numpy import load_file, save_file
 import gpunn
 from gpunn.errors import ArgumentError, ExportError, ModelFileError
 from gpunn.interchange import load_state_dict, save_state_dict, state_dict, torch_code
-from gpunn.interchange.torch import ACTIVATIONS
+from gpunn.interchange.steps import ACTIVATIONS
 from gpunn.layers import (
     Activation,
     BatchNorm,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -12,17 +12,8 @@ from gpunn.interchange.steps import ArrayName, Step, Steps
 
 __all__ = ["calls_of"]
 
-OTHER_NAMES = {"tanh": "hyperbolic_tangent", "identity": "copy"}
-"""Of steps that are called otherwise in C, where tanh is of math.h."""
-
-ELEMENTWISE = frozenset(
-    (
-        *("add", "batch_norm", "blend", "clip", "copy", "elu", "exact_gelu", "gelu"),
-        *("hyperbolic_tangent", "layer_norm", "leaky_relu", "mish", "relu", "rescaling", "scale"),
-        *("selu", "shift", "sigmoid", "silu", "softplus", "standardization", "target_scaling"),
-    )
-)
-"""Functions that may write where they read, and are told how many numbers there are."""
+MOVES = ("flatten", "columns", "concatenate")
+"""Steps that copy numbers to another place."""
 
 
 @dataclass
@@ -70,9 +61,8 @@ def calls_of(
     lines: list[str] = []
     for number, step in enumerate(sequence):
         given, made = [values[each] for each in reads[number]], values[number + 1]
-        function = OTHER_NAMES.get(step.function, step.function)
         dying = {value.buffer for value in given if value.last_use == number} - {None}
-        if function in ELEMENTWISE and given[0].buffer in dying:
+        if step.kind.c_sizes is None and step.function not in MOVES and given[0].buffer in dying:
             made.buffer = given[0].buffer
         else:
             made.buffer = buffers.take(made.size)
@@ -127,35 +117,6 @@ def call_lines(
         names[each.name] if isinstance(each, ArrayName) else number_source(each, functions.real)
         for each in step.arguments
     ]
-    function = OTHER_NAMES.get(step.function, step.function)
-    sizes = (size,) if function in ELEMENTWISE else SIZES[function](step)
+    sizes = (size,) if step.kind.c_sizes is None else step.kind.c_sizes(step)
     every = ", ".join([*inputs, *map(str, sizes), *arguments, output])
-    return [f"{functions.name(function)}({every});"]
-
-
-SIZES: dict[str, Callable[[Step], Sequence[int]]] = {
-    "beside": lambda step: step.input_shape,
-    "dense": lambda step: of_products(step),
-    "embedding": lambda step: (
-        step.input_shape[0],
-        step.output_shape[0] // step.input_shape[0],
-    ),
-    "group_dense": lambda step: (*step.input_shape, step.output_shape[1]),
-    "group_matmul": lambda step: (*step.input_shape, step.output_shape[1]),
-    "lines": lambda step: step.output_shape,
-    "matmul": lambda step: of_products(step),
-    "mean_of_members": lambda step: step.input_shape,
-    "mean_of_sigmoid": lambda step: step.input_shape,
-    "mean_of_softmax": lambda step: step.input_shape,
-    "one_hot": lambda step: step.output_shape,
-    "per_member": lambda step: step.output_shape,
-    "piecewise_linear": lambda step: step.output_shape,
-    "shifted_waves": lambda step: step.output_shape,
-    "waves": lambda step: (step.output_shape[0], step.output_shape[1] // 2),
-}
-"""What other functions are told: how many vectors, columns or members there are, and sizes."""
-
-
-def of_products(step: Step) -> tuple[int, int, int]:
-    """Return how many vectors of a row are multiplied, and the sizes of the matrix."""
-    return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
+    return [f"{functions.name(step.kind.c_name or step.function)}({every});"]

@@ -23,23 +23,23 @@ static inline void elu(const real *x, int n, real alpha, real *y) {
 }
 
 /* ELU, scaled so that mean 0 and variance 1 are kept across layers; y may be x. */
-static inline void selu(const real *x, int n, real *y) {
-    elu(x, n, (real)1.6732632423543772, y);
-    for (int i = 0; i < n; i++) y[i] *= (real)1.0507009873554805;
+static inline void selu(const real *x, int n, real alpha, real scale, real *y) {
+    elu(x, n, alpha, y);
+    for (int i = 0; i < n; i++) y[i] *= scale;
 }
 
 /* The Gaussian error linear unit, in its tanh form; y may be x. */
-static inline void gelu(const real *x, int n, real *y) {
+static inline void gelu(const real *x, int n, real root, real cubic, real *y) {
     for (int i = 0; i < n; i++) {
         real z = x[i];
-        real inner = (real)0.7978845608028654 * z * (1 + (real)0.044715 * z * z);
+        real inner = root * z * (1 + cubic * z * z);
         y[i] = (real)0.5 * z * (1 + tanh(inner));
     }
 }
 
 /* The Gaussian error linear unit; y may be x. */
-static inline void exact_gelu(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = (real)0.5 * x[i] * erfc((real)-0.7071067811865476 * x[i]);
+static inline void exact_gelu(const real *x, int n, real root, real *y) {
+    for (int i = 0; i < n; i++) y[i] = (real)0.5 * x[i] * erfc(-root * x[i]);
 }
 
 /* 1 / (1 + exp(-z)), without overflow; y may be x. */
@@ -100,13 +100,6 @@ static inline void group_matmul(const real *x, int groups, int inputs, int units
     for (int g = 0; g < groups; g++) {
         matmul(x + g * inputs, 1, inputs, units, W + g * inputs * units, y + g * units);
     }
-}
-
-/* x_g W_g + b_g for each group g. */
-static inline void group_dense(const real *x, int groups, int inputs, int units, const real *W,
-                               const real *b, real *y) {
-    group_matmul(x, groups, inputs, units, W, y);
-    for (int i = 0; i < groups * units; i++) y[i] += b[i];
 }
 
 /* w_c x_c + b_c for each column c, each with `size` numbers. */
@@ -223,12 +216,6 @@ static inline void piecewise_linear(const real *x, int columns, int bins, const 
         if (line < lowest[i]) line = lowest[i];
         y[i] = line > highest[i] ? highest[i] : line;
     }
-}
-
-/* Standardized outputs in the unit of the targets; y may be x. */
-static inline void target_scaling(const real *x, int n, const real *mean, const real *deviation,
-                                  real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] * deviation[i] + mean[i];
 }
 
 /* Outputs within the range of the training targets; y may be x. */

@@ -47,17 +47,10 @@ WIDTH = 100
 
 
 class Functions:
-    """The functions of a template, copied with a prefix, and with the network's type.
+    """The functions of a template's file, copied with a prefix, and with the network's type.
 
-    Only the template's own text is changed: generated code asks for the names that it calls, so
-    no text of the user's is ever searched.
-
-    Parameters
-    ----------
-    template : str
-        Its file's name.
-    prefix : str
-    real : {"float", "double"}
+    Only the template's own text is changed: generated code asks for the names that it calls, so no
+    text of the user's is ever searched.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:

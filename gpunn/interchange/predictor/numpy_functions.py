@@ -37,20 +37,20 @@ def elu(z: np.ndarray, alpha: float) -> np.ndarray:
     return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
 
 
-def selu(z: np.ndarray) -> np.ndarray:
+def selu(z: np.ndarray, alpha: float, scale: float) -> np.ndarray:
     """Return ELU, scaled so that mean 0 and variance 1 are kept across layers."""
-    return 1.0507009873554805 * elu(z, 1.6732632423543772)
+    return scale * elu(z, alpha)
 
 
-def gelu(z: np.ndarray) -> np.ndarray:
+def gelu(z: np.ndarray, root: float, cubic: float) -> np.ndarray:
     """Return the Gaussian error linear unit, in its tanh form."""
-    return 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * z * (1 + 0.044715 * z * z)))
+    return 0.5 * z * (1 + np.tanh(root * z * (1 + cubic * z * z)))
 
 
-def exact_gelu(z: np.ndarray) -> np.ndarray:
+def exact_gelu(z: np.ndarray, root: float) -> np.ndarray:
     """Return the Gaussian error linear unit; NumPy has no erfc, Python has it for one number."""
     erfc = np.frompyfunc(math.erfc, 1, 1)
-    return 0.5 * z * np.asarray(erfc(-math.sqrt(0.5) * z.astype("float64")), z.dtype)
+    return 0.5 * z * np.asarray(erfc(-root * z.astype("float64")), z.dtype)
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -96,11 +96,6 @@ def dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
 def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
     """Return x_g W_g for each group g, the first axis of a row."""
     return np.swapaxes(np.swapaxes(x, 0, 1) @ W, 0, 1)
-
-
-def group_dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return x_g W_g + b_g for each group g, the first axis of a row."""
-    return group_matmul(x, W) + b
 
 
 def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -221,11 +216,6 @@ def piecewise_linear(
 ) -> np.ndarray:
     """Return where each column lies in each of its bins: 0 below, 1 above, linear within."""
     return np.minimum(np.maximum(slopes * (x[:, :, None] - starts), lowest), highest)
-
-
-def target_scaling(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Return standardized outputs in the unit of the targets."""
-    return x * deviation + mean
 
 
 def clip(x: np.ndarray, least: np.ndarray, largest: np.ndarray) -> np.ndarray:

@@ -42,20 +42,19 @@ def elu(x: list[float], alpha: float) -> list[float]:
     return [z if z > 0 else alpha * math.expm1(z) for z in x]
 
 
-def selu(x: list[float]) -> list[float]:
+def selu(x: list[float], alpha: float, scale: float) -> list[float]:
     """Return ELU, scaled so that mean 0 and variance 1 are kept across layers."""
-    return [1.0507009873554805 * z for z in elu(x, 1.6732632423543772)]
+    return [scale * z for z in elu(x, alpha)]
 
 
-def gelu(x: list[float]) -> list[float]:
+def gelu(x: list[float], root: float, cubic: float) -> list[float]:
     """Return the Gaussian error linear unit, in its tanh form."""
-    root = math.sqrt(2 / math.pi)
-    return [0.5 * z * (1 + math.tanh(root * z * (1 + 0.044715 * z * z))) for z in x]
+    return [0.5 * z * (1 + math.tanh(root * z * (1 + cubic * z * z))) for z in x]
 
 
-def exact_gelu(x: list[float]) -> list[float]:
+def exact_gelu(x: list[float], root: float) -> list[float]:
     """Return the Gaussian error linear unit."""
-    return [0.5 * z * math.erfc(-math.sqrt(0.5) * z) for z in x]
+    return [0.5 * z * math.erfc(-root * z) for z in x]
 
 
 def sigmoid(x: list[float]) -> list[float]:
@@ -111,11 +110,6 @@ def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float
     inputs = len(weights[0][0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part, own in zip(parts, weights, strict=True) for w in own]
-
-
-def group_dense(x: list[float], weights: list[list[list[float]]], b: list[float]) -> list[float]:
-    """Return x_g W_g + b_g for each group g."""
-    return shift(group_matmul(x, weights), b)
 
 
 def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
@@ -267,11 +261,6 @@ def piecewise_linear(
             zip(starts, slopes, lowest, highest, strict=True)
         )
     ]
-
-
-def target_scaling(x: list[float], mean: list[float], deviation: list[float]) -> list[float]:
-    """Return standardized outputs in the unit of the targets."""
-    return [z * d + m for z, m, d in zip(x, mean, deviation, strict=True)]
 
 
 def clip(x: list[float], least: list[float], largest: list[float]) -> list[float]:

@@ -51,15 +51,6 @@ COLUMNS = (measured, number, datetime, category, boolean, base, none, standard, 
 WIDTH = 100
 """Characters of a line."""
 
-TRANSPOSED = frozenset(("matmul", "dense", "group_matmul", "group_dense"))
-"""Steps whose weights are a list for each unit, in a predictor without NumPy."""
-
-NESTED = TRANSPOSED | {"embedding", "one_hot"}
-"""Steps whose arrays of several axes are lists of lists there; those of others are flat."""
-
-BY_MEMBERS = frozenset(("mean_of_members", "mean_of_softmax", "mean_of_sigmoid"))
-"""Steps that are told the number of members there."""
-
 HEAD = '''\
 #!/usr/bin/env python3
 """Predictions of a neural network; needs Python 3.11 or newer{needs}.
@@ -139,14 +130,14 @@ def make_pure(steps: Steps) -> None:
                 continue
             done.add(argument.name)
             array = steps.arrays[argument.name]
-            if step.function in TRANSPOSED and place == 0:
+            if step.kind.arrays == "transposed" and place == 0:
                 array = np.swapaxes(array, -1, -2)
-            elif step.function not in NESTED or step.function in TRANSPOSED:
+            elif step.kind.arrays != "nested":
                 array = array.reshape(-1)
             steps.arrays[argument.name] = array
     steps.steps = [
         replace(step, arguments=(*step.arguments, step.input_shape[0]))
-        if step.function in BY_MEMBERS
+        if step.kind.takes_members
         else step
         for step in steps.steps
     ]
