@@ -39,10 +39,10 @@ def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False
     """Return plain data, as `json.loads` and `tomllib.loads` return it, as an object of a type.
 
     A type is `bool`, `int`, `float` (which takes whole numbers too), `str`, `None`, `Any`,
-    `Literal["a", "b"]`, `list[T]`, `dict[str, T]`, a dataclass with fields of such types, `T | U`,
-    or `Annotated[T, check]`, where `check(path, value)` returns the value or raises an
-    `ArgumentError`. Of several dataclasses, that is meant whose first field, a `Literal`, has the
-    value given. With `ignore_unknown`, keys that a dataclass does not have are ignored: a later
+    `Literal["a", "b"]`, `list[T]`, `tuple[T, ...]`, `dict[str, T]`, a dataclass with fields of such
+    types, `T | U`, or `Annotated[T, check]`, where `check(path, value)` returns the value or raises
+    an `ArgumentError`. Of several dataclasses, that is meant whose first field, a `Literal`, has
+    the value given. With `ignore_unknown`, keys that a dataclass does not have are ignored: a later
     release may have written them. A value that does not fit raises an ArgumentError that begins
     with its path, such as "training.epochs".
     """
@@ -86,7 +86,8 @@ def _plain_type(kind: Any) -> Any:
         return _plain_type(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return type(get_args(kind)[0])
-    return dict if is_dataclass(kind) else get_origin(kind) or kind
+    plain = dict if is_dataclass(kind) else get_origin(kind) or kind
+    return list if plain is tuple else plain
 
 
 def _converter_of_one(kind: Any, ignore_unknown: bool) -> Converter:
@@ -96,11 +97,11 @@ def _converter_of_one(kind: Any, ignore_unknown: bool) -> Converter:
         return lambda path, value: check(path, inner(path, value))
     if origin is Literal:
         return lambda path, value: check_choice(path, value, arguments)
-    if origin is list:
+    if origin in (list, tuple):
         item = _converter(arguments[0], ignore_unknown)
-        return lambda path, value: [
+        return lambda path, value: origin(
             item(f"{path}[{index}]", each) for index, each in enumerate(value)
-        ]
+        )
     if origin is dict:
         item = _converter(arguments[1], ignore_unknown)
         if get_origin(arguments[1]) is Literal:  # a key does not say what the values are

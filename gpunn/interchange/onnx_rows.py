@@ -15,9 +15,9 @@ from gpunn.interchange.onnx_graph import Graph
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds import KINDS, GraphRows, places_of
+from gpunn.tables.kinds import KINDS, places_of
 from gpunn.tables.kinds.category import ML
-from gpunn.tables.nodes import Value, beside
+from gpunn.tables.nodes import Value, beside, where
 from gpunn.tables.scaling import SCALINGS
 from gpunn.typing import Shape
 
@@ -72,26 +72,28 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
             f"schema: how to write the scaling {type(schema.scaling).__name__} in ONNX is not "
             "known; export the network with encoded=True (--encoded)"
         )
-    rows = GraphRows(
-        inputs={
-            name: Value(graph, name, kind) for name, (kind, _) in column_inputs(schema).items()
-        },
-        markers=Markers.of(schema.missing_values),
-        scaling=schema.scaling,
-        places={place: number for number, place in enumerate(places_of(schema.columns))},
-    )
+    inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in column_inputs(schema).items()}
+    index = {place: number for number, place in enumerate(places_of(schema.columns))}
+    markers, fits = Markers.of(schema.missing_values), list[Value]()
+    order, blocks = list[int](), list[Value]()
     for name, kind in KINDS.items():
         columns = [column for column in used_columns(schema) if column.kind == name]
-        if columns:
-            kind.nodes(columns, rows)
-    matrix = beside([block for _, block in rows.blocks])
-    order = np.argsort([place for places, _ in rows.blocks for place in places])
-    if (np.diff(order) < 0).any():
-        matrix = matrix.take(order)
+        for places, numbers, missing in (
+            kind.nodes(columns, inputs, markers, fits) if columns else ()
+        ):
+            order += [index[place] for place in places]
+            if missing is not None:
+                scaled = slice(order[-len(places)], order[-1] + 1)
+                filled = where(missing, schema.scaling.median[scaled], numbers)
+                numbers = schema.scaling.nodes(filled, scaled)
+            blocks.append(numbers)
+    matrix = beside(blocks)
+    if order != sorted(order):
+        matrix = matrix.take(np.argsort(order))
     matrix = matrix.astype(graph.dtype)
-    if not rows.fits:
+    if not fits:
         return EncodedRows(matrix.name, None)
     finite = np.absolute(matrix) <= np.finfo(graph.dtype).max
-    checks = beside([*rows.fits, finite]).astype("int32")
+    checks = beside([*fits, finite]).astype("int32")
     every = checks.node("ReduceMin", checks, checks.constant([1], "int64"), keepdims=1)
     return EncodedRows(matrix.name, every.astype("bool").name)

@@ -12,13 +12,9 @@ __all__ = ["schema_difference"]
 
 
 def schema_difference(ours: Schema, theirs: Schema) -> str:
-    """Return in what another schema encodes rows otherwise than ours.
+    """Return in what another schema encodes rows otherwise than ours; empty if in nothing.
 
-    Returns
-    -------
-    str
-        Such as "column 'age' is a category there, and a number here"; empty if both encode all rows
-        alike.
+    Such as "column 'age' is a category there, and a number here".
     """
     here, there = used(ours), used(theirs)
     for name in [*here, *there]:

@@ -17,12 +17,7 @@ __all__ = ["Findings", "plural"]
 class Findings:
     """What an encoded table has that the training rows had not.
 
-    Attributes
-    ----------
-    unknown : dict
-        Counts of rows by category, by column.
-    missing : dict
-        Counts of rows without a value, by column.
+    `unknown` counts rows by category, by column, and `missing` rows without a value, by column.
     """
 
     def __init__(self) -> None:

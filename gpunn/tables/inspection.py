@@ -44,22 +44,12 @@ FAR = 15
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is said of a table.
-
-    Attributes
-    ----------
-    schema : Schema
-        Of all columns but the target and those to be left out.
-    columns : list of tuple of str
-        The cells of a table with a header: name, kind, what it becomes, rows that lack it, values.
-    targets : dict of str to str
-        What each target is.
-    problems : list of str
-        What looks wrong, a line for each.
-    """
+    """What is said of a table."""
 
     schema: Schema
+    """Of all columns but the target and those to be left out."""
     columns: list[tuple[str, ...]]
+    """Cells below a header: name, kind, what it becomes, rows that lack it, values."""
     targets: dict[str, str]
     problems: list[str]
 
@@ -72,24 +62,10 @@ def inspect(
     missing_values: Sequence[str] = (),
     split: str | None = None,
 ) -> Inspection:
-    """Choose a schema for a table, and tell what looks wrong.
+    """Choose a schema for a table, and tell what looks wrong; see `Schema.fit` for its arguments.
 
-    Parameters
-    ----------
-    table : Table
-    targets : sequence of str
-        Columns to predict; if there are several, they are numbers.
-    drop, columns, missing_values
-        As for `Schema.fit`.
-    split : str or None
-        "time=COLUMN", "group=COLUMN" or "random". None is at random, too, and what speaks against
-        that is among the problems.
-
-    Raises
-    ------
-    DataError, ArgumentError, ArgumentTypeError
-        As `Schema.fit`, or if there is no such target, or it is to be left out or of a kind; or if
-        rows can't be split like that.
+    The split is "time=COLUMN", "group=COLUMN" or "random". None is at random, too, and what speaks
+    against that is among the problems.
     """
     markers = Markers.of(missing_values)
     described, problems = dict[str, str](), list[str]()

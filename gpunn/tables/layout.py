@@ -25,15 +25,8 @@ class Group(IntEnum):
 class Place:
     """Something that is made of a column, and stands in a column of the matrix.
 
-    Attributes
-    ----------
-    column : str
-        Its name.
-    what : str
-        "" for its number or its code; a part of a date, such as "month"; "month, sine" and
-        "month, cosine"; or "missing".
-    group : Group
-        Two places are equal without regard to it.
+    `what` is "" for its number or its code; a part of a date, such as "month"; "month, sine" and
+    "month, cosine"; or "missing". Two places are equal without regard to their groups.
     """
 
     column: str

@@ -56,13 +56,8 @@ class Graph(Protocol):
 class Value(NDArrayOperatorsMixin):
     """An array that a graph computes. NumPy's operators and functions on it add nodes.
 
-    Parameters
-    ----------
-    graph : Graph
-    name : str
-        Of an input or a node.
-    dtype : {"float64", "int64", "int32", "bool", "object"}
-        Numbers that a formula combines with it become constants of this type.
+    `name` is that of an input or a node. Numbers that a formula combines with it become constants
+    of its dtype.
     """
 
     def __init__(self, graph: Graph, name: str, dtype: str = "float64") -> None:

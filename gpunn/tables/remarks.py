@@ -38,15 +38,7 @@ def remarks_on_categories(
 ) -> tuple[list[str], bool]:
     """Return what looks wrong with a column of text, and whether most of it is of another kind.
 
-    Parameters
-    ----------
-    table, name : Table, str
-        The column.
-    cells : Coded
-        Its cells.
-    texts : sequence of str or None
-        What each value is called; None if it means a missing one.
-    markers : Markers
+    `texts` are what each value of the cells is called; None if it means a missing one.
     """
     named = [place for place, text in enumerate(texts) if text is not None]
     remarks, is_other = [], False
@@ -93,15 +85,7 @@ def remark_on_marks(texts: Sequence[str]) -> str:
 
 
 class Remarks:
-    """What looks wrong with a column, and whether it is dropped for that.
-
-    Parameters
-    ----------
-    name : str
-        Of the column.
-    missing, rows : int
-        How many of the rows have no value.
-    """
+    """What looks wrong with a column, and whether it is dropped for that."""
 
     def __init__(self, name: str, missing: int, rows: int) -> None:
         self._missing, self._rows = missing, rows
@@ -123,14 +107,9 @@ class Remarks:
         self._remarks.insert(0, f"dropped: {reason}")
 
     def drop(self, constant: bool, rounded: bool = False) -> bool:
-        """Return whether the column is dropped, which it is, too, if it tells nothing.
+        """Return whether the column is dropped, as it is if all rows have the same value.
 
-        Parameters
-        ----------
-        constant : bool
-            Whether all rows that have a value have the same.
-        rounded : bool
-            Whether they may have different ones that are the same float64.
+        `rounded` tells whether they may have different ones that are the same float64.
         """
         if self._missing == self._rows:
             self.drop_since("no row has a value")

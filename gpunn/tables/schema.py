@@ -22,20 +22,19 @@ from gpunn.meaning import shown
 from gpunn.randomness import generator
 from gpunn.rows.cells import Markers
 from gpunn.schema import typed
-from gpunn.tables.cells import coded
 from gpunn.tables.columns import Column, EncodedCategory, Kind
-from gpunn.tables.description import SchemaRecord, column_of, record_of
+from gpunn.tables.description import SchemaRecord, check_column, record_of
 from gpunn.tables.findings import Findings, plural
 from gpunn.tables.frames import table_of
-from gpunn.tables.kinds import KINDS, Encoding, Rows, kind_of, places_of, scaled_places
-from gpunn.tables.kinds.category import Category
+from gpunn.tables.kinds import KINDS, Rows, kind_of, places_of, scaled_places
 from gpunn.tables.layout import Place, distinct
 from gpunn.tables.scaling import SCALINGS, Scaling
 from gpunn.tables.table import Table
 
 __all__ = ["Schema", "missing_columns"]
 
-DTYPES = ("float32", "float64")
+LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
+"""Integers up to these are exact."""
 
 WORTH_THREADS = 100_000
 """Cells of a matrix from which on its columns are divided among threads."""
@@ -199,9 +198,9 @@ class Schema:
                 found.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
                 continue
             kind = kinds.get(name) or kind_of(whole.column(name), markers)
-            learned = KINDS[kind].learn(Rows(table, name, markers, whole, name in kinds))
-            found.append(learned.column)
-            scaled.update({Place(name, what): each for what, each in learned.numbers.items()})
+            column, numbers = KINDS[kind].learn(Rows(table, name, markers, whole, name in kinds))
+            found.append(column)
+            scaled.update({Place(name, what): each for what, each in numbers.items()})
         if all(column.dropped for column in found):
             reasons = [
                 f"{column.name!r:.40}: {column.reported}"
@@ -210,10 +209,12 @@ class Schema:
             ]
             why = "; ".join(reasons[:5]) or "All are targets, or were to be left out"
             raise DataError(f"{table.title}: no column is left to predict from. {why}")
-        numbers = [scaled[place] for place in scaled_places(found)]
-        random = generator(seed, "quantiles")
-        learned_scaling = SCALINGS[scaling].fit(numbers, table.rows, random)
-        return cls(found, learned_scaling, missing_values, table.named)
+        learned = SCALINGS[scaling].fit(
+            [scaled[place] for place in scaled_places(found)],
+            table.rows,
+            generator(seed, "quantiles"),
+        )
+        return cls(found, learned, missing_values, table.named)
 
     # --------------------------------------------------------------------------------- encoding
 
@@ -289,7 +290,7 @@ class Schema:
         DataError
             As `encode`.
         """
-        check_choice("dtype", dtype, DTYPES)
+        check_choice("dtype", dtype, LARGEST_CODE)
         table = self._matched(table_of(frame))
         matrix = np.empty((table.rows, self.width), dtype)
         columns = [column for column in self.columns if not column.dropped]
@@ -305,18 +306,27 @@ class Schema:
     def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> Findings:
         """Write what a column becomes, and return what there is to warn of."""
         findings = Findings()
-        with np.errstate(over="ignore"):
-            KINDS[column.kind].encode(
-                Encoding(
-                    column=column,
-                    table=table,
-                    markers=self._markers,
-                    matrix=matrix,
-                    places=self._places,
-                    scaling=self.scaling,
-                    findings=findings,
-                )
+        if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
+            raise DataError(
+                f"{table.title}: column {column.name!r} has {len(column.categories):,} categories, "
+                f"more than {matrix.dtype} can number"
             )
+        encoded = KINDS[column.kind].encode(column, table, self._markers, findings)
+        with np.errstate(over="ignore"):
+            for (what,), numbers, missing in encoded:
+                place = self._places[what]
+                if missing is None:
+                    matrix[:, place] = numbers
+                    continue
+                numbers[missing] = self.scaling.median[place]
+                matrix[:, place] = self.scaling.transform(numbers, place)
+                finite = np.isfinite(matrix[:, place])
+                if not finite.all():
+                    row = int(finite.argmin())
+                    raise DataError(
+                        f"{table.place(column.name, row)}: {numbers[row]} is too large for "
+                        f"{matrix.dtype}; scale the column, or choose the scaling 'robust'"
+                    )
         return findings
 
     def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
@@ -347,9 +357,8 @@ class Schema:
         table = self._matched(table_of(frame))
         findings = Findings()
         for column in self.columns:
-            kind = KINDS[column.kind]
-            if column.is_category and isinstance(kind, Category):
-                kind.codes(column, coded(table.column(column.name)), self._markers, findings)
+            if column.is_category:
+                list(KINDS[column.kind].encode(column, table, self._markers, findings))
         return findings.unknown
 
     def _matched(self, table: Table) -> Table:
@@ -484,7 +493,9 @@ class Schema:
             If they describe none; the message says what is wrong.
         """
         record: SchemaRecord = typed(SchemaRecord, description, "schema", ignore_unknown=True)
-        columns = [column_of(each, f"schema.columns[{i}]") for i, each in enumerate(record.columns)]
+        columns = record.columns
+        for index, column in enumerate(columns):
+            check_column(column, f"schema.columns[{index}]")
         names = [column.name for column in columns]
         if len(set(names)) < len(names):
             raise ArgumentError("schema.columns: two have the same name")

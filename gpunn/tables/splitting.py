@@ -80,14 +80,9 @@ def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
 
 
 def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return numbers in the order of a column's times.
+    """Return numbers in the order of a column's times, of which none may be missing.
 
     Dates with an offset from UTC are compared by their instants.
-
-    Raises
-    ------
-    DataError
-        If a cell is missing, or neither a date nor a number; the message says where.
     """
     cells = table.column(name)
     kind = kind_of(cells, markers)
@@ -127,13 +122,7 @@ def offsets_of(cells: Any) -> np.ndarray | int:
 
 
 def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return the number of each row's group.
-
-    Raises
-    ------
-    DataError
-        If a cell is missing; the message says where.
-    """
+    """Return the number of each row's group, of which none may be missing."""
     cells = coded(table.column(name))
     texts = texts_of(cells.values, markers)
     numbers = {text: number for number, text in enumerate(sorted(filter(None, {*texts})))}
@@ -144,13 +133,7 @@ def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
 
 
 def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.ndarray:
-    """Return the number of each row's time or group; see `times_of` and `groups_of`.
-
-    Raises
-    ------
-    DataError
-        As these do, and if there is no such column.
-    """
+    """Return the number of each row's time or group; see `times_of` and `groups_of`."""
     return (times_of if kind == "time" else groups_of)(table, name, markers)
 
 
@@ -183,20 +166,9 @@ def check_complete(table: Table, name: str, missing: np.ndarray, what: str) -> N
 def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:
     """Return what to say of a table whose rows are split at random.
 
-    Parameters
-    ----------
-    table : Table
-        All rows.
-    columns : iterable of Column
-        As a schema has them, which may be that of another table. Those left out on request are not
-        looked at.
-    markers : Markers
-
-    Returns
-    -------
-    list of str
-        A line for each column with dates, or with an identifier that several rows share; none for
-        so few rows that a column's values say nothing of it.
+    It is a line for each column with dates, or with an identifier that several rows share; none for
+    so few rows that a column's values say nothing of it. The columns are a schema's, which may be
+    that of another table; those left out on request are not looked at.
     """
     said = []
     for column in columns:

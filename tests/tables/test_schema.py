@@ -17,7 +17,6 @@ from gpunn.errors import (
     UnknownCategoryWarning,
 )
 from gpunn.tables import Schema, table_of
-from gpunn.tables.kinds import category
 
 PEOPLE = {
     "age": [31.0, 45.0, None, 28.0],
@@ -134,7 +133,7 @@ def test_codes_are_exact():
 
 
 def test_more_categories_than_the_type_can_number(monkeypatch):
-    monkeypatch.setitem(category.LARGEST_CODE, "float32", 2)
+    monkeypatch.setitem(Schema.encode.__globals__["LARGEST_CODE"], "float32", 2)
     schema = Schema.fit({"x": list("abc")})
     assert schema.encode({"x": ["c"]}, "float64").tolist() == [[3]]
     with pytest.raises(DataError, match="'x' has 3 categories, more than float32 can number"):

@@ -9,8 +9,21 @@ static inline double bounded(double number, double center, double factor) {
     return z < -1e150 ? -1e150 : z > 1e150 ? 1e150 : z;
 }
 
+/* A number as it is. */
+static inline double unscaled(double number, double median) {
+    (void)median;
+    return number;
+}
+
+/* (number - mean) / deviation. */
+static inline double standard_scaled(double number, double median, double mean, double deviation) {
+    (void)median;
+    double smallest = 2.2250738585072014e-308; /* whose reciprocal does not overflow */
+    return bounded(number, mean, 1 / (deviation < smallest ? smallest : deviation));
+}
+
 /* z / sqrt(1 + (z / 3)^2) of z = (number - median) factor. */
-static inline double robust(double number, double median, double factor) {
+static inline double robust_scaled(double number, double median, double factor) {
     double z = bounded(number, median, factor);
     return z / sqrt((z / 3) * (z / 3) + 1);
 }
@@ -67,7 +80,8 @@ static inline double inverse_normal(double p) {
 }
 
 /* The number of the normal distribution at the same place among its quantiles. */
-static inline double normal_quantile(double number, const double *quantiles, int n) {
+static inline double quantile_scaled(double number, double median, const double *quantiles, int n) {
+    (void)median;
     number = number < -8e307 ? -8e307 : number > 8e307 ? 8e307 : number;
     double last = interpolated(number, quantiles, n, 0);
     double first = interpolated(number, quantiles, n, 1);

@@ -35,19 +35,35 @@ static inline int {prefix}_encode(const {prefix}_row *row, {real} *input) {{
 """
 
 
+class RowFunctions(Functions):
+    """The functions that encode a schema's columns: see `gpunn.tables.c_source`."""
+
+    def __init__(self, schema: Schema, prefix: str) -> None:
+        super().__init__("c_rows.h", prefix, "double")
+        numbers = sorted(n for n in Markers.of(schema.missing_values).numbers if n == n)
+        self.markers = [constant(number, 8) for number in numbers]
+        self._scale = SCALINGS[schema.scaling.name].number.__name__
+
+    def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
+        """Return constants, and the expression of a `number` on a scale."""
+        constants, arguments = "", ["number"]
+        for name, value in scale.items():
+            if isinstance(value, list):
+                constants += self.array(name, value, name)
+                arguments += [name, str(len(value))]
+            else:
+                arguments.append(repr(value))
+        return constants, f"{self.name(self._scale)}({', '.join(arguments)})"
+
+
 def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
     """Return the type of a row, and the functions that encode it."""
     described = described_schema(schema)
     columns = described["columns"]
     fields = names_in_c((column["name"] for column in columns), "column")
-    functions = Functions("c_rows.h", prefix, "double")
-    numbers = sorted(n for n in Markers.of(schema.missing_values).numbers if n == n)
-    markers = [constant(number, 8) for number in numbers]
-    scaling = SCALINGS[described["scaling"]]
+    functions = RowFunctions(schema, prefix)
     blocks = (
-        KINDS[column["kind"]].c(
-            column, f"row->{fields[column['name']]}", scaling, markers, functions
-        )
+        KINDS[column["kind"]].c(column, f"row->{fields[column['name']]}", functions)
         for column in columns
     )
     encode = ENCODE.format(

@@ -10,8 +10,9 @@ from gpunn.errors import ExportError
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
-from gpunn.tables.kinds import KINDS, places_of
-from gpunn.tables.layout import Place
+from gpunn.tables.cells import spellings
+from gpunn.tables.kinds import places_of
+from gpunn.tables.layout import Group
 from gpunn.version import __version__
 
 __all__ = ["check_outputs", "described", "layout_of"]
@@ -86,24 +87,24 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    """Return what a predictor needs to encode rows: places in the matrix, and scales."""
-    places = {place: number for number, place in enumerate(places_of(schema.columns))}
-    arrays = schema.arrays()
-    columns = []
+    """Return what a predictor needs to encode rows: see `gpunn.tables.kinds.base`."""
+    columns: dict[str, dict[str, Any]] = {}
     for column in schema.columns:
         if not column.dropped:
-
-            def place(what: str, name: str = column.name) -> int:
-                return places[Place(name, what)]
-
-            def scale(what: str, name: str = column.name) -> dict[str, Any]:
-                return {key: each[place(what, name)].tolist() for key, each in arrays.items()}
-
-            described = KINDS[column.kind].described(column, place, scale)
-            columns.append({"name": column.name, "kind": column.kind, **described})
+            columns[column.name] = {"name": column.name, "kind": column.kind, "places": {}}
+            if column.is_category:
+                codes = spellings(column.categories)
+                columns[column.name] |= {"codes": codes, "gaps": column.missing > 0}
+            else:
+                columns[column.name]["scales"] = {}
+    for number, place in enumerate(places_of(schema.columns)):
+        columns[place.column]["places"][place.what] = number
+        if place.group <= Group.PART:
+            scale = {name: array[number].tolist() for name, array in schema.arrays().items()}
+            columns[place.column]["scales"][place.what] = scale
     return {
         "width": schema.width,
         "scaling": schema.scaling.name,
         "missing_values": list(schema.missing_values),
-        "columns": columns,
+        "columns": list(columns.values()),
     }

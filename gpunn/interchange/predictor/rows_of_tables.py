@@ -60,5 +60,5 @@ def is_gap(cell: str, markers: Markers) -> bool:
 def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:
     """Return whether a category is unknown, or a value is missing where none was in training."""
     if "codes" in column:
-        return row[column["place"]] == 0 and not (cell == "" and column["gaps"])
-    return cell == "" and "missing" not in column
+        return row[column["places"][""]] == 0 and not (cell == "" and column["gaps"])
+    return cell == "" and "missing" not in column["places"]

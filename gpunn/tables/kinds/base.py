@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,27 +17,18 @@ from gpunn.tables.columns import Column, Kind
 from gpunn.tables.findings import Findings
 from gpunn.tables.layout import Place
 from gpunn.tables.nodes import Value
-from gpunn.tables.scaling import Scaling
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["ColumnKind", "Encoding", "GraphRows", "Learned", "Rows", "wrong_cell"]
+__all__ = ["ColumnKind", "Encoded", "Rows", "wrong_cell"]
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A column that is to be learned.
+    """A column that is to be learned from a table of training rows.
 
-    Attributes
-    ----------
-    table, name : Table, str
-        The training rows, and the column's name there.
-    markers : Markers
-        Cells that mean a missing value.
-    every : Table
-        All rows that there are: whether a column is of numbers, or is an identifier, must not
-        depend on which of them are drawn for training.
-    chosen : bool
-        Whether the user has said of which kind it is.
+    `every` is a table of all rows that there are: whether a column is of numbers, or is an
+    identifier, must not depend on which of them are drawn for training. `chosen` tells whether the
+    user has said of which kind it is.
     """
 
     table: Table
@@ -47,103 +38,33 @@ class Rows:
     chosen: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """A column, and its numbers that are to be scaled, by what they are: those of present cells."""
+class Encoded(NamedTuple):
+    """What becomes of cells: an array for one place, or a `Value` with a column for each.
 
-    column: Column
-    numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Encoding:
-    """A column of a table, and where in the matrix its encoder writes.
-
-    Attributes
-    ----------
-    places : mapping of Place to int
-        Columns of the matrix by what stands there.
+    Numbers that get a scale come with where they are missing, and the median stands in.
     """
 
-    column: Column
-    table: Table
-    markers: Markers
-    matrix: np.ndarray
-    places: Mapping[Place, int]
-    scaling: Scaling
-    findings: Findings
-
-    def write(self, what: str, numbers: np.ndarray) -> None:
-        """Set a column of the matrix."""
-        self.matrix[:, self.places[Place(self.column.name, what)]] = numbers
-
-    def write_scaled(self, part: str, numbers: np.ndarray, missing: np.ndarray) -> None:
-        """Set a column of the matrix to numbers on their scale, the median where one is missing."""
-        place = self.places[Place(self.column.name, part)]
-        numbers[missing] = self.scaling.median[place]
-        self.matrix[:, place] = self.scaling.transform(numbers, place)
-        finite = np.isfinite(self.matrix[:, place])
-        if not finite.all():
-            row = int(finite.argmin())
-            raise DataError(
-                f"{self.table.place(self.column.name, row)}: {numbers[row]} is too large for "
-                f"{self.matrix.dtype}; scale the column, or choose the scaling 'robust'"
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class GraphRows:
-    """Rows of a table in an ONNX graph, and what has been made of them.
-
-    Attributes
-    ----------
-    inputs : mapping of str to Value
-        The column of each name, shape (rows, 1).
-    places : mapping of Place to int
-        As in `Encoding`.
-    blocks : list of (list of int, Value)
-        Neighboring columns, and where in the matrix they belong.
-    fits : list of Value
-        Whether cells are missing, or not too large.
-    """
-
-    inputs: Mapping[str, Value]
-    markers: Markers
-    scaling: Scaling
-    places: Mapping[Place, int]
-    blocks: list[tuple[list[int], Value]] = field(default_factory=list)
-    fits: list[Value] = field(default_factory=list)
-
-    def add(self, places: Sequence[Place], columns: Value) -> None:
-        """Add what is made of columns."""
-        self.blocks.append(([self.places[place] for place in places], columns))
+    places: list[Place]
+    numbers: Any
+    missing: Any = None
 
 
 class ColumnKind(ABC):
-    """A kind of column. All its encoders make the same numbers of a cell.
-
-    Attributes
-    ----------
-    name : str
-    field : str
-        The type in C of a column in a row; "{prefix}" is that of all names.
-    """
+    """A kind of column. All its encoders make the same numbers of a cell."""
 
     name: ClassVar[Kind]
     field: ClassVar[str]
+    """The type in C of a column in a row; "{prefix}" is that of all names."""
 
     @abstractmethod
     def takes(self, cells: Cells, markers: Markers) -> bool:
         """Return whether a column of such cells is of this kind, unless it is of one before it."""
 
     @abstractmethod
-    def learn(self, rows: Rows) -> Learned:
-        """Return what the training rows tell of a column.
+    def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
+        """Return a column, and its numbers that get a scale, without missing ones.
 
-        Raises
-        ------
-        DataError
-            If a cell is not of this kind, or infinite; the message says where.
+        A cell that is not of this kind, or infinite, is a DataError that says where.
         """
 
     @abstractmethod
@@ -155,17 +76,10 @@ class ColumnKind(ABC):
         """Return what is made of a column, in words."""
 
     @abstractmethod
-    def encode(self, rows: Encoding) -> None:
-        """Write a column to the matrix."""
-
-    @abstractmethod
-    def described(
-        self, column: Column, place: Callable[[str], int], scale: Callable[[str], dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Return what `cell` and `c` have to know, in JSON types.
-
-        `place` and `scale` take what is made of the column.
-        """
+    def encode(
+        self, column: Column, table: Table, markers: Markers, findings: Findings
+    ) -> Iterator[Encoded]:
+        """Yield what becomes of a column of a table, and note what is unusual."""
 
     @staticmethod
     @abstractmethod
@@ -174,23 +88,26 @@ class ColumnKind(ABC):
     ) -> None:
         """Set the numbers of a cell in a row, in plain Python: the text is copied to exports.
 
-        The column is `described`. The cell is empty if it is missing.
+        The column is described in JSON types: "places" in the row and "scales", by what stands
+        there, and "codes". The cell is empty if it is missing.
         """
 
     @abstractmethod
-    def nodes(self, columns: Sequence[Column], rows: GraphRows) -> None:
-        """Add what all columns of the kind become in an ONNX graph."""
+    def nodes(
+        self,
+        columns: Sequence[Column],
+        inputs: Mapping[str, Value],
+        markers: Markers,
+        fits: list[Value],
+    ) -> Iterator[Encoded]:
+        """Yield what becomes of all columns of the kind in an ONNX graph.
+
+        To `fits` it adds whether cells are missing, or not too large.
+        """
 
     @abstractmethod
-    def c(
-        self,
-        described: Mapping[str, Any],
-        cell: str,
-        scaling: type[Scaling],
-        markers: Iterable[str],
-        source: CSource,
-    ) -> str:
-        """Return the lines in C that encode a cell."""
+    def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
+        """Return the lines in C that encode a cell of a column, described as for `cell`."""
 
 
 def wrong_cell(

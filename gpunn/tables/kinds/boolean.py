@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,10 @@ import numpy as np
 from gpunn.rows.cells import Markers, boolean_text
 from gpunn.tables.c_source import CSource
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import Learned, Rows, wrong_cell
+from gpunn.tables.kinds.base import Rows, wrong_cell
 from gpunn.tables.kinds.category import Category, encode_category
 from gpunn.tables.nodes import Value
 from gpunn.tables.remarks import is_marker
-from gpunn.tables.scaling import Scaling
 from gpunn.tables.table import Cells, Coded
 
 __all__ = ["BOOLEANS", "Boolean"]
@@ -47,8 +46,9 @@ class Boolean(Category):
         texts = super().named(cells, markers)
         return [None if text is None else boolean_text(text) for text in texts]
 
-    def learn(self, rows: Rows) -> Learned:
-        return Learned(replace(super().learn(rows).column, categories=BOOLEANS))
+    def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
+        column, none = super().learn(rows)
+        return replace(column, categories=BOOLEANS), none
 
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
@@ -63,17 +63,10 @@ class Boolean(Category):
         codes = [(cells == number).astype("int64") * (number + 1) for number in (0, 1)]
         return codes[0] + codes[1]
 
-    def c(
-        self,
-        described: Mapping[str, Any],
-        cell: str,
-        scaling: type[Scaling],
-        markers: Iterable[str],
-        source: CSource,
-    ) -> str:
+    def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
         no, yes = (described["codes"][text] for text in BOOLEANS)
         choice = f"{cell} == 1 ? {yes} : {cell} == 0 ? {no} : 0"
-        return f"input[{described['place']}] = {choice};\n"
+        return f"input[{described['places']['']}] = {choice};\n"
 
 
 def is_boolean(value: object) -> bool:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import coded, other_spelling, spellings, texts_of
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.findings import Findings, plural
-from gpunn.tables.kinds.base import ColumnKind, Encoding, GraphRows, Learned, Rows
+from gpunn.tables.kinds.base import ColumnKind, Encoded, Rows
 from gpunn.tables.layout import Group, Place
 from gpunn.tables.nodes import Value, beside
 from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
-from gpunn.tables.scaling import Scaling
-from gpunn.tables.table import Cells, Coded
+from gpunn.tables.table import Cells, Coded, Table
 
 __all__ = ["ML", "Category"]
 
 ML = "ai.onnx.ml"
 """The domain of ONNX's operators for tables."""
-
-LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
-"""Whole numbers up to these are exact."""
 
 MANY_CATEGORIES = 1000
 
@@ -40,7 +35,7 @@ def encode_category(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
     """Set the code of a category, 0 if it is missing or unknown."""
-    row[column["place"]] = column["codes"].get(cell, 0)
+    row[column["places"][""]] = column["codes"].get(cell, 0)
 
 
 class Category(ColumnKind):
@@ -57,7 +52,7 @@ class Category(ColumnKind):
         """Return the category that each value stands for, None if it means a missing one."""
         return texts_of(cells.values, markers)
 
-    def learn(self, rows: Rows) -> Learned:
+    def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
         cells = coded(rows.table.column(rows.name))
         texts = self.named(cells, rows.markers)
         doubts, is_other, is_unique = self.doubts(rows, cells, texts)
@@ -85,7 +80,7 @@ class Category(ColumnKind):
             doubtful=is_other and not (rows.chosen or dropped),
             reported=remarks.text,
         )
-        return Learned(column)
+        return column, {}
 
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
@@ -108,15 +103,12 @@ class Category(ColumnKind):
     def becomes(self, column: Column) -> str:
         return plural(len(column.categories), "category")
 
-    def encode(self, rows: Encoding) -> None:
-        column, dtype = rows.column, rows.matrix.dtype
-        if len(column.categories) > LARGEST_CODE[dtype.name]:
-            raise DataError(
-                f"{rows.table.title}: column {column.name!r} has {len(column.categories):,} "
-                f"categories, more than {dtype} can number"
-            )
-        cells = coded(rows.table.column(column.name))
-        rows.write("", cells.take(self.codes(column, cells, rows.markers, rows.findings), 0))
+    def encode(
+        self, column: Column, table: Table, markers: Markers, findings: Findings
+    ) -> Iterator[Encoded]:
+        cells = coded(table.column(column.name))
+        codes = self.codes(column, cells, markers, findings)
+        yield Encoded([Place(column.name)], cells.take(codes, 0))
 
     def codes(
         self, column: Column, cells: Coded, markers: Markers, findings: Findings
@@ -148,18 +140,15 @@ class Category(ColumnKind):
             findings.note_unknown(column.name, cells, others)
         return codes
 
-    def described(
-        self, column: Column, place: Callable[[str], int], scale: Callable[[str], dict[str, Any]]
-    ) -> dict[str, Any]:
-        return {
-            "place": place(""),
-            "codes": spellings(column.categories),
-            "gaps": column.missing > 0,
-        }
-
-    def nodes(self, columns: Sequence[Column], rows: GraphRows) -> None:
-        codes = [self.code_nodes(column, rows.inputs[column.name]) for column in columns]
-        rows.add([Place(column.name) for column in columns], beside(codes).astype("float64"))
+    def nodes(
+        self,
+        columns: Sequence[Column],
+        inputs: Mapping[str, Value],
+        markers: Markers,
+        fits: list[Value],
+    ) -> Iterator[Encoded]:
+        codes = [self.code_nodes(column, inputs[column.name]) for column in columns]
+        yield Encoded([Place(each.name) for each in columns], beside(codes).astype("float64"))
 
     def code_nodes(self, column: Column, cells: Value) -> Any:
         """Return the codes of a column in an ONNX graph."""
@@ -174,20 +163,13 @@ class Category(ColumnKind):
             default_int64=0,
         )
 
-    def c(
-        self,
-        described: Mapping[str, Any],
-        cell: str,
-        scaling: type[Scaling],
-        markers: Iterable[str],
-        source: CSource,
-    ) -> str:
+    def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
         codes = described["codes"]
         call = f"{source.name('code_of')}({cell}, texts, codes, {len(codes)})"
         return (
             source.array("texts", list(codes), f"column {described['name']!r}")
             + source.array("codes", list(codes.values()), "codes")
-            + f"input[{described['place']}] = {call};\n"
+            + f"input[{described['places']['']}] = {call};\n"
         )
 
 

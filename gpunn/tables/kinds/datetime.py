@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import dates_of
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import Learned, Rows, wrong_cell
+from gpunn.tables.kinds.base import Rows, wrong_cell
 from gpunn.tables.kinds.measured import Measured, encode_parts
 from gpunn.tables.layout import Group
 from gpunn.tables.nodes import Value, beside
@@ -89,7 +90,7 @@ def encode_date(
     moment = date_of(cell)
     if cell and moment is None:
         raise ValueError(f"expected a date, such as 2026-05-31; got {cell!r}")
-    numbers = None if moment is None else {part: part_of(moment, part) for part in column["parts"]}
+    numbers = None if moment is None else {part: part_of(moment, part) for part in column["scales"]}
     encode_parts(column, numbers, row, scaled)
 
 
@@ -103,55 +104,44 @@ def part_of(moment: dt.datetime, part: str) -> float:
     return float(getattr(moment, part))
 
 
+def valid_dates(table: Table, name: str, markers: Markers) -> np.ndarray:
+    """Return the dates of a column, NaT where they are missing; all others must be dates."""
+    cells = table.column(name)
+    if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
+        years = cells.astype("datetime64[Y]").astype(np.int64)
+        far = ~np.isnat(cells) & (np.abs(years) > MOST_YEARS)
+        if far.any():
+            row = int(far.argmax())
+            raise DataError(f"{table.place(name, row)}: the date {cells[row]} is too far away")
+    dates, others = dates_of(cells, markers)
+    if others:
+        expected = "a date such as 2026-05-31 or 2026-05-31 14:30"
+        raise wrong_cell(table, name, cells, others, expected)
+    return dates
+
+
 class Datetime(Measured):
     """Dates and times: those of their parts that vary, on scales, and curves of some."""
 
     name = "datetime"
-    cell = staticmethod(encode_date)
     field = "{prefix}_date "
+    cell = staticmethod(encode_date)
+    values = staticmethod(valid_dates)
+    functions = MappingProxyType(PARTS)
     group = Group.PART
     largest = float(MOST_YEARS * YEAR)
+    marked = False
 
     def takes(self, cells: Cells, markers: Markers) -> bool:
         return not dates_of(cells, markers)[1]
 
-    def learn(self, rows: Rows) -> Learned:
-        dates = valid_dates(rows.table, rows.name, rows.markers)
-        present = dates[~np.isnat(dates)]
-        missing = len(dates) - len(present)
-        remarks = Remarks(rows.name, missing, len(dates))
-        parts = {part: function(present).astype(np.float64) for part, function in PARTS.items()}
-        varied = {
-            part: each for part, each in parts.items() if len(each) and each.min() < each.max()
-        }
-        dropped = remarks.drop(not varied)
-        column = Column(
-            name=rows.name,
-            kind="datetime",
-            parts=tuple(varied),
-            missing=missing,
-            constant=not varied,
-            dropped=dropped,
-            reported=remarks.text,
-        )
-        return Learned(column, varied)
+    def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
+        return False
 
     def parts(self, column: Column) -> Sequence[str]:
         return column.parts
 
-    def read(
-        self, table: Table, name: str, markers: Markers
-    ) -> tuple[Callable[[str], np.ndarray], np.ndarray]:
-        dates = valid_dates(table, name, markers)
-        missing = np.isnat(dates)
-        dates[missing] = np.datetime64(0, "us")
-        return lambda part: PARTS[part](dates).astype(np.float64), missing
-
-    def missing_nodes(self, raw: Value, markers: Markers) -> Value:
-        missing: Value = np.isnan(raw)
-        return missing
-
-    def nodes_of_parts(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
+    def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
         """Return parts of dates, to the microsecond, of seconds since 1970."""
         used = sorted({place for place, _ in parts})
         wanted = [part for part in PARTS if any(part == each for _, each in parts)]
@@ -161,7 +151,7 @@ class Datetime(Measured):
         numbers: Value = beside([found[part] for part in wanted]).take(order)
         return numbers
 
-    def c_missing(self, cell: str, markers: Iterable[str], source: CSource) -> tuple[str, str]:
+    def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
         fields = ", ".join(f"{cell}.{part}" for part in ("year", "month", "day", "hour"))
         return f"{cell}.month == 0", f"!{source.name('is_date')}({fields})"
 
@@ -175,12 +165,8 @@ def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
     """Return parts of dates in an ONNX graph, in float64, each of the shape of the seconds.
 
     Years, months and their days are found by counting days from 1 March, so that a leap day is the
-    last of its year [1]_.
-
-    References
-    ----------
-    .. [1] H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
-       https://howardhinnant.github.io/date_algorithms.html
+    last of its year (H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
+    https://howardhinnant.github.io/date_algorithms.html).
     """
     moment = np.rint(seconds * 1e6).astype("int64")
     time = moment % DAY
@@ -209,25 +195,3 @@ def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
     month = (from_march + 2) % 12 + 1
     next_year = (month < 3).astype("int64")
     return year + era * 400 + next_year, month, day - (from_march * 153 + 2) // 5 + 1
-
-
-def valid_dates(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return the dates of a column, NaT where they are missing.
-
-    Raises
-    ------
-    DataError
-        If a cell is no date; the message says where.
-    """
-    cells = table.column(name)
-    if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
-        years = cells.astype("datetime64[Y]").astype(np.int64)
-        far = ~np.isnat(cells) & (np.abs(years) > MOST_YEARS)
-        if far.any():
-            row = int(far.argmax())
-            raise DataError(f"{table.place(name, row)}: the date {cells[row]} is too far away")
-    dates, others = dates_of(cells, markers)
-    if others:
-        expected = "a date such as 2026-05-31 or 2026-05-31 14:30"
-        raise wrong_cell(table, name, cells, others, expected)
-    return dates

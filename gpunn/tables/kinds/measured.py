@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +13,11 @@ import numpy as np
 from gpunn.rows.cells import Markers
 from gpunn.tables.c_source import CSource
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import ColumnKind, Encoding, GraphRows
+from gpunn.tables.findings import Findings
+from gpunn.tables.kinds.base import ColumnKind, Encoded, Rows
 from gpunn.tables.layout import MISSING, Group, Place
 from gpunn.tables.nodes import Value, beside, where
-from gpunn.tables.scaling import Scaling
+from gpunn.tables.remarks import Remarks
 from gpunn.tables.table import Table
 
 __all__ = ["Measured", "encode_parts"]
@@ -26,15 +27,6 @@ CYCLES = {"month": 12, "day of week": 7, "hour": 24}
 
 CURVES = ("sine", "cosine")
 
-REFUSED = "valid = 0, missing = 1;"
-"""What is done in C with a cell that `Schema.encode` would refuse."""
-
-
-def cycle_of(part: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return sine and cosine of 2 pi part / period, by which 23 o'clock is near midnight."""
-    angle = part * (2 * math.pi / period)
-    return np.sin(angle), np.cos(angle)
-
 
 def encode_parts(
     column: dict[str, Any],
@@ -43,55 +35,76 @@ def encode_parts(
     scaled: Callable[..., float],
 ) -> None:
     """Set what becomes of a cell's numbers, by their parts; None if they are missing."""
-    if "missing" in column:
-        row[column["missing"]] = float(numbers is None)
-    for part, scale in column["parts"].items():
+    places = column["places"]
+    if "missing" in places:
+        row[places["missing"]] = float(numbers is None)
+    for part, scale in column["scales"].items():
         number = scale["median"] if numbers is None else numbers[part]
-        row[scale["place"]] = scaled(number, scale)
-        if "sine" in scale and numbers is not None:
+        row[places[part]] = scaled(number, scale)
+        if part in CYCLES and numbers is not None:
             angle = number * (2 * math.pi / CYCLES[part])
-            row[scale["sine"]], row[scale["cosine"]] = math.sin(angle), math.cos(angle)
+            row[places[f"{part}, sine"]] = math.sin(angle)
+            row[places[f"{part}, cosine"]] = math.cos(angle)
 
 
 class Measured(ColumnKind):
-    """A kind whose cells have parts that are numbers: a single one, "", or those of a date.
+    """A kind whose cells have parts that are numbers: a single one, "", or those of a date."""
 
-    Attributes
-    ----------
-    group : Group
-        Of the parts.
-    largest : float
-        The largest number of ONNX's input that is accepted, and the opposite of the least.
-    """
-
+    functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
+    """What computes each part of an array."""
     group: ClassVar[Group]
     largest: ClassVar[float]
+    """The largest number of ONNX's input that is accepted, and the opposite of the least."""
+    marked: ClassVar[bool]
+    """Whether numbers can mean that a value is missing."""
+
+    @staticmethod
+    @abstractmethod
+    def values(table: Table, name: str, markers: Markers) -> np.ndarray:
+        """Return the cells of a column in a new array, NaN or NaT if they are missing."""
+
+    @abstractmethod
+    def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
+        """Add what looks wrong, and return whether a constant may be so by rounding alone."""
 
     @abstractmethod
     def parts(self, column: Column) -> Sequence[str]:
         """Return the parts that become numbers."""
 
     @abstractmethod
-    def read(
-        self, table: Table, name: str, markers: Markers
-    ) -> tuple[Callable[[str], np.ndarray], np.ndarray]:
-        """Return what gives the numbers of a part in new arrays, and which cells are missing."""
-
-    @abstractmethod
-    def nodes_of_parts(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
+    def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
         """Return parts in an ONNX graph, each of a column of `known`, which is 0 if missing."""
 
     @abstractmethod
-    def missing_nodes(self, raw: Value, markers: Markers) -> Value:
-        """Return which cells of an ONNX graph are missing."""
-
-    @abstractmethod
-    def c_missing(self, cell: str, markers: Iterable[str], source: CSource) -> tuple[str, str]:
+    def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
         """Return the conditions in C by which a cell is missing, or else is refused."""
 
     @abstractmethod
     def c_part(self, cell: str, part: str, source: CSource) -> str:
         """Return the expression in C for a part."""
+
+    def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
+        values = self.values(rows.table, rows.name, rows.markers)
+        present = values[~np.isnan(values)]
+        missing = len(values) - len(present)
+        remarks = Remarks(rows.name, missing, len(values))
+        parts = {
+            part: function(present).astype(np.float64) for part, function in self.functions.items()
+        }
+        varied = {
+            part: each for part, each in parts.items() if len(each) and each.min() < each.max()
+        }
+        dropped = remarks.drop(not varied, self.remark(rows, present, not varied, remarks))
+        column = Column(
+            name=rows.name,
+            kind=self.name,
+            parts=tuple(filter(None, varied)),
+            missing=missing,
+            constant=not varied,
+            dropped=dropped,
+            reported=remarks.text,
+        )
+        return column, varied
 
     def places(self, column: Column) -> list[Place]:
         parts = self.parts(column)
@@ -105,113 +118,81 @@ class Measured(ColumnKind):
         parts = [part or self.name for part in self.parts(column)]
         return ", ".join([*parts, "missing or not"] if column.has_indicator else parts)
 
-    def encode(self, rows: Encoding) -> None:
-        column = rows.column
-        numbers_of_part, missing = self.read(rows.table, column.name, rows.markers)
+    def encode(
+        self, column: Column, table: Table, markers: Markers, findings: Findings
+    ) -> Iterator[Encoded]:
+        values = self.values(table, column.name, markers)
+        missing = np.isnan(values)
         if column.has_indicator:
-            rows.write(MISSING, missing)
+            yield Encoded([Place(column.name, MISSING)], missing)
         elif missing.any():
-            rows.findings.missing[column.name] = int(missing.sum())
+            findings.missing[column.name] = int(missing.sum())
+        values[missing] = 0
         for part in self.parts(column):
-            numbers = numbers_of_part(part)
+            numbers = self.functions[part](values).astype(np.float64)
             if part in CYCLES:
                 for curve, cycle in zip(CURVES, cycle_of(numbers, CYCLES[part]), strict=True):
                     cycle[missing] = 0
-                    rows.write(f"{part}, {curve}", cycle)
-            rows.write_scaled(part, numbers, missing)
+                    yield Encoded([Place(column.name, f"{part}, {curve}")], cycle)
+            yield Encoded([Place(column.name, part)], numbers, missing)
 
-    def described(
-        self, column: Column, place: Callable[[str], int], scale: Callable[[str], dict[str, Any]]
-    ) -> dict[str, Any]:
-        parts = self.parts(column)
-        found = {part: {"place": place(part), **scale(part)} for part in parts}
-        for part, curve, what in curves_of(parts):
-            found[part][curve] = place(what)
-        return {"parts": found, **({MISSING: place(MISSING)} if column.has_indicator else {})}
-
-    def nodes(self, columns: Sequence[Column], rows: GraphRows) -> None:
+    def nodes(
+        self,
+        columns: Sequence[Column],
+        inputs: Mapping[str, Value],
+        markers: Markers,
+        fits: list[Value],
+    ) -> Iterator[Encoded]:
         names = [column.name for column in columns]
-        raw = beside([rows.inputs[name] for name in names])
-        missing = self.missing_nodes(raw, rows.markers)
+        raw = beside([inputs[name] for name in names])
+        missing = np.isnan(raw)
+        for marker in sorted(each for each in markers.numbers if self.marked and each == each):
+            missing = missing | (raw == marker)
         known = where(missing, 0, raw)
-        rows.fits.append(np.absolute(known) <= self.largest)
-        parts = [
-            (place, part) for place, column in enumerate(columns) for part in self.parts(column)
-        ]
+        fits.append(np.absolute(known) <= self.largest)
+        parts = [(k, part) for k, column in enumerate(columns) for part in self.parts(column)]
         if parts:
-            keys = [Place(names[place], part) for place, part in parts]
-            numbers = self.nodes_of_parts(known, parts)
-            scaled = slice(rows.places[keys[0]], rows.places[keys[0]] + len(parts))
-            medians = rows.scaling.median[scaled]
-            filled = where(missing.take([place for place, _ in parts]), medians, numbers)
-            rows.add(keys, rows.scaling.nodes(filled, scaled))
-            self._nodes_of_cycles(parts, names, numbers, missing, rows)
-        marked = [place for place, column in enumerate(columns) if column.has_indicator]
+            places = [Place(names[k], part) for k, part in parts]
+            numbers = self.part_nodes(known, parts)
+            yield Encoded(places, numbers, missing.take([k for k, _ in parts]))
+            sources = [source for source, (_, part) in enumerate(parts) if part in CYCLES]
+            if sources:
+                sources = [source for source in sources for _ in CURVES]
+                curves = curves_of(part for _, part in parts)
+                owners = [parts[source][0] for source in sources]
+                places = [
+                    Place(names[k], what) for k, (*_, what) in zip(owners, curves, strict=True)
+                ]
+                waves = waves_of(numbers.take(sources), curves)
+                yield Encoded(places, where(missing.take(owners), 0, waves))
+        marked = [k for k, column in enumerate(columns) if column.has_indicator]
         if marked:
-            keys = [Place(names[place], MISSING) for place in marked]
-            rows.add(keys, missing.take(marked).astype("float64"))
+            places = [Place(names[k], MISSING) for k in marked]
+            yield Encoded(places, missing.take(marked).astype("float64"))
 
-    def _nodes_of_cycles(
-        self,
-        parts: Sequence[tuple[int, str]],
-        names: Sequence[str],
-        numbers: Value,
-        missing: Value,
-        rows: GraphRows,
-    ) -> None:
-        """Add sines and cosines of 2 pi number / period to an ONNX graph, 0 if one is missing.
-
-        Of integers they are the same bits as in `cycle_of`. Edges of bins may lie between two of
-        them that differ by rounding alone, as the cosines of a quarter and of three quarters of a
-        year.
-        """
-        every = curves_of([part for _, part in parts])
-        if not every:
-            return
-        sources = [source for source, (_, part) in enumerate(parts) if part in CYCLES]
-        sources = [source for source in sources for _ in CURVES]
-        numbers = numbers.take(sources)
-        tables = [
-            cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]
-            for part, curve, _ in every
-        ]
-        whole = np.floor(numbers)
-        starts = np.cumsum([0, *map(len, tables[:-1])])
-        waves = numbers.constant(np.concatenate(tables)).take(whole.astype("int64") + starts, 0)
-        if any(part == "hour" for part, _, _ in every):
-            # Runtimes lack the cosine in float64, but not the sine.
-            quarters = [math.pi / 2 if curve == "cosine" else 0 for _, curve, _ in every]
-            angles = numbers * [2 * math.pi / CYCLES[part] for part, _, _ in every] + quarters
-            waves = where(numbers == whole, waves, np.sin(angles))
-        places = [parts[source][0] for source in sources]
-        keys = [
-            Place(names[place], what) for place, (_, _, what) in zip(places, every, strict=True)
-        ]
-        rows.add(keys, where(missing.take(places), 0, waves))
-
-    def c(
-        self,
-        described: Mapping[str, Any],
-        cell: str,
-        scaling: type[Scaling],
-        markers: Iterable[str],
-        source: CSource,
-    ) -> str:
-        missing, refused = self.c_missing(cell, markers, source)
-        text = f"int missing = {missing};\nif (!missing && {refused}) {REFUSED}\n"
-        if MISSING in described:
-            text += f"input[{described[MISSING]}] = missing;\n"
-        for part, scale in described["parts"].items():
-            constants, value = scaling.c(scale, source)
+    def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
+        places = described["places"]
+        missing, refused = self.c_missing(cell, source)
+        text = f"int missing = {missing};\n"
+        text += f"if (!missing && {refused}) valid = 0, missing = 1;\n"
+        if MISSING in places:
+            text += f"input[{places[MISSING]}] = missing;\n"
+        for part, scale in described["scales"].items():
+            constants, value = source.scaled(scale)
             number = self.c_part(cell, part, source)
             lines = f"{constants}double number = missing ? {scale['median']!r} : {number};\n"
-            lines += f"input[{scale['place']}] = {value};\n"
-            for curve, function in zip(CURVES, ("sin", "cos"), strict=True):
-                if curve in scale:
-                    angle = f"number * {2 * math.pi / CYCLES[part]!r}"
-                    lines += f"input[{scale[curve]}] = missing ? 0 : {function}({angle});\n"
+            lines += f"input[{places[part]}] = {value};\n"
+            for (_, _, what), function in zip(curves_of([part]), ("sin", "cos"), strict=False):
+                angle = f"number * {2 * math.pi / CYCLES[part]!r}"
+                lines += f"input[{places[what]}] = missing ? 0 : {function}({angle});\n"
             text += f"{{\n{textwrap.indent(lines, '    ')}}}\n"
         return text
+
+
+def cycle_of(part: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return sine and cosine of 2 pi part / period, by which 23 o'clock is near midnight."""
+    angle = part * (2 * math.pi / period)
+    return np.sin(angle), np.cos(angle)
 
 
 def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
@@ -219,3 +200,25 @@ def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
     return [
         (part, curve, f"{part}, {curve}") for part in parts if part in CYCLES for curve in CURVES
     ]
+
+
+def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
+    """Return a sine or cosine of 2 pi number / period for each column of an ONNX graph.
+
+    Of integers they are the same bits as in `cycle_of`. Edges of bins may lie between two of them
+    that differ by rounding alone, as the cosines of a quarter and of three quarters of a year.
+    """
+    tables = [
+        cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]
+        for part, curve, _ in curves
+    ]
+    whole = np.floor(numbers)
+    starts = np.cumsum([0, *map(len, tables[:-1])])
+    waves: Value = numbers.constant(np.concatenate(tables)).take(whole.astype("int64") + starts, 0)
+    if all(part != "hour" for part, _, _ in curves):
+        return waves
+    # Runtimes lack the cosine in float64, but not the sine.
+    quarters = [math.pi / 2 if curve == "cosine" else 0 for _, curve, _ in curves]
+    angles = numbers * [2 * math.pi / CYCLES[part] for part, _, _ in curves] + quarters
+    mixed: Value = where(numbers == whole, waves, np.sin(angles))
+    return mixed

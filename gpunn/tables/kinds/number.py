@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import EXACT_INTEGERS, coded, numbers_of, remark_on_rounding
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import Learned, Rows, wrong_cell
+from gpunn.tables.kinds.base import Rows, wrong_cell
 from gpunn.tables.kinds.measured import Measured, encode_parts
 from gpunn.tables.layout import Group
 from gpunn.tables.nodes import Value
@@ -34,81 +35,8 @@ def encode_number(
     encode_parts(column, None if number is None else {"": number}, row, scaled)
 
 
-class Number(Measured):
-    """Numbers: one each, on a scale."""
-
-    name = "number"
-    cell = staticmethod(encode_number)
-    field = "double "
-    group = Group.NUMBER
-    largest = sys.float_info.max
-
-    def takes(self, cells: Cells, markers: Markers) -> bool:
-        if isinstance(cells, np.ndarray):
-            return cells.dtype.kind != "M"
-        texts = (value.strip() for value in cells.values if isinstance(value, str))
-        return not (
-            any(is_code(text) and text not in markers for text in texts)
-            or numbers_of(cells, markers)[1]
-        )
-
-    def learn(self, rows: Rows) -> Learned:
-        numbers = finite_numbers(rows.table, rows.name, rows.markers)
-        present = numbers[~np.isnan(numbers)]
-        missing = len(numbers) - len(present)
-        remarks = Remarks(rows.name, missing, len(numbers))
-        constant = len(present) == 0 or bool(present.min() == present.max())
-        cells = rows.table.column(rows.name)
-        if not (constant or rows.chosen):
-            remarks.add(rows.every.doubts.get(rows.name, "") or remark_on_size(cells))
-        if is_identifier(present):
-            remarks.add("every row has another whole number: if it is an identifier, drop it")
-        dropped = remarks.drop(constant, constant and may_be_rounded(cells, present))
-        column = Column(
-            name=rows.name,
-            kind="number",
-            missing=missing,
-            constant=constant,
-            dropped=dropped,
-            reported=remarks.text,
-        )
-        return Learned(column, {} if constant else {"": present})
-
-    def parts(self, column: Column) -> Sequence[str]:
-        return ("",) if column.is_number else ()
-
-    def read(
-        self, table: Table, name: str, markers: Markers
-    ) -> tuple[Callable[[str], np.ndarray], np.ndarray]:
-        numbers = finite_numbers(table, name, markers)
-        return lambda _: numbers, np.isnan(numbers)
-
-    def missing_nodes(self, raw: Value, markers: Markers) -> Value:
-        missing: Value = np.isnan(raw)
-        for marker in sorted(number for number in markers.numbers if number == number):
-            missing = missing | (raw == marker)
-        return missing
-
-    def nodes_of_parts(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        numbers: Value = known.take([place for place, _ in parts])
-        return numbers
-
-    def c_missing(self, cell: str, markers: Iterable[str], source: CSource) -> tuple[str, str]:
-        same = "".join(f" || {cell} == {marker}" for marker in markers)
-        return f"{cell} != {cell}{same}", f"{cell} - {cell} != 0"
-
-    def c_part(self, cell: str, part: str, source: CSource) -> str:
-        return cell
-
-
 def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return the numbers of a column, NaN where they are missing.
-
-    Raises
-    ------
-    DataError
-        If a cell is no number, or infinite; the message says where.
-    """
+    """Return the numbers of a column, NaN where they are missing; no other may be infinite."""
     cells = table.column(name)
     numbers, others = numbers_of(cells, markers)
     if others:
@@ -121,6 +49,50 @@ def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
             "or leave the cell empty"
         )
     return numbers
+
+
+class Number(Measured):
+    """Numbers: one each, on a scale."""
+
+    name = "number"
+    field = "double "
+    cell = staticmethod(encode_number)
+    values = staticmethod(finite_numbers)
+    functions = MappingProxyType({"": np.asarray})
+    group = Group.NUMBER
+    largest = sys.float_info.max
+    marked = True
+
+    def takes(self, cells: Cells, markers: Markers) -> bool:
+        if isinstance(cells, np.ndarray):
+            return cells.dtype.kind != "M"
+        texts = (value.strip() for value in cells.values if isinstance(value, str))
+        return not (
+            any(is_code(text) and text not in markers for text in texts)
+            or numbers_of(cells, markers)[1]
+        )
+
+    def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
+        cells = rows.table.column(rows.name)
+        if not (constant or rows.chosen):
+            remarks.add(rows.every.doubts.get(rows.name, "") or remark_on_size(cells))
+        if is_identifier(present):
+            remarks.add("every row has another whole number: if it is an identifier, drop it")
+        return constant and may_be_rounded(cells, present)
+
+    def parts(self, column: Column) -> Sequence[str]:
+        return ("",) if column.is_number else ()
+
+    def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
+        numbers: Value = known.take([place for place, _ in parts])
+        return numbers
+
+    def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
+        same = "".join(f" || {cell} == {marker}" for marker in source.markers)
+        return f"{cell} != {cell}{same}", f"{cell} - {cell} != 0"
+
+    def c_part(self, cell: str, part: str, source: CSource) -> str:
+        return cell
 
 
 def remark_on_size(cells: Cells) -> str:

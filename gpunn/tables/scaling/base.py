@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self, TypeAlias
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.tables.c_source import CSource
 
 __all__ = [
     "Entries",
@@ -38,33 +37,17 @@ Numbers: TypeAlias = Any
 
 @dataclass(frozen=True, eq=False)
 class Scaling(ABC):
-    """The scale of each number column; the fields are arrays of float64 with an entry a column.
-
-    Attributes
-    ----------
-    median : ndarray of shape (columns,)
-        It stands in for missing numbers.
-    """
+    """The scale of each number column; the fields are arrays of float64 with an entry a column."""
 
     name: ClassVar[str]
     median: np.ndarray
+    """It stands in for missing numbers."""
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
-        """Learn a scale from the numbers of each column.
+        """Learn a scale from the numbers of each column: finite ones in float64, at least one.
 
-        Parameters
-        ----------
-        columns : sequence of ndarray of float64
-            Of the training rows, finite, and at least one in each; without missing ones.
-        rows : int
-            The training rows, those with missing numbers included.
-        random : Generator
-            The source of noise.
-
-        Returns
-        -------
-        Scaling
+        `rows` counts the training rows, those with missing numbers included.
         """
         learned = [cls.statistics(column, rows, random) for column in columns]
         shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
@@ -96,13 +79,9 @@ class Scaling(ABC):
     def number(number: float, scale: dict[str, Any]) -> float:
         """Return a number on the scale that has these entries, by their arrays' names.
 
-        In plain Python: the text is copied to exports.
+        In plain Python: the text is copied to exports. In C, `c_rows.h` has a function of the same
+        name, which takes the number and then the entries.
         """
-
-    @staticmethod
-    @abstractmethod
-    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
-        """Return constants in C, and the expression of a `number` on a column's scale."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
@@ -110,14 +89,7 @@ class Scaling(ABC):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], columns: int) -> Self:
-        """Return the scaling that has these arrays.
-
-        Raises
-        ------
-        ArgumentError
-            If one is missing, there are others, or one has another shape or dtype, is not finite or
-            is not in order.
-        """
+        """Return the scaling that has these arrays, or raise an ArgumentError if none can."""
         names = [field.name for field in fields(cls)]
         if set(arrays) != set(names):
             raise ArgumentError(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpunn.tables.c_source import CSource
 from gpunn.tables.scaling.base import Entries, Numbers, Scaling, middle
 
 __all__ = ["NoScaling"]
@@ -32,7 +30,3 @@ class NoScaling(Scaling):
 
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         return x
-
-    @staticmethod
-    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
-        return "", "number"

@@ -62,21 +62,9 @@ TAIL = (
 def normal_quantiles(p: np.ndarray) -> np.ndarray:
     """Return Phi^-1(p), where Phi is the standard normal distribution function.
 
-    Parameters
-    ----------
-    p : ndarray of float64
-        Between 1e-11 and 1 - 1e-11.
-
-    Returns
-    -------
-    ndarray of float64
-        With a relative error of about 1e-16, by rational functions of (p - 1/2)^2 and, in the
-        tails, of sqrt(-log p) [1]_.
-
-    References
-    ----------
-    .. [1] M. J. Wichura, "Algorithm AS 241: the percentage points of the normal distribution",
-       Applied Statistics 37(3), 1988.
+    For p from 1e-11 to 1 - 1e-11 the relative error is about 1e-16, by rational functions of
+    (p - 1/2)^2 and, in the tails, of sqrt(-log p) (M. J. Wichura, "Algorithm AS 241: the percentage
+    points of the normal distribution", Applied Statistics 37(3), 1988).
     """
     q = p - 0.5
     z: np.ndarray = central(q)

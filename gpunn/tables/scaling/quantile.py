@@ -5,14 +5,12 @@ from __future__ import annotations
 import bisect
 import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.tables.c_source import CSource
 from gpunn.tables.nodes import Value, where
 from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation, middle
 from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
@@ -77,17 +75,12 @@ class QuantileScaling(Scaling):
     The quantiles are those at 0, 1/(m-1), .., 1 of the column with noise added, m being a thirtieth
     of the rows, at least 10 and at most 1,000. Between two of them p is linear. |z| is at most
     5.199.
-
-    Attributes
-    ----------
-    median : ndarray of shape (columns,)
-    quantiles : ndarray of shape (columns, m)
-        Ascending.
     """
 
     name = "quantile"
     number = staticmethod(quantile_scaled)
     quantiles: np.ndarray
+    """Of shape (columns, m), ascending."""
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
@@ -120,12 +113,6 @@ class QuantileScaling(Scaling):
         q = p - 0.5
         return where(np.absolute(q) > EDGE, tail(p) * np.sign(q), central(q))
 
-    @staticmethod
-    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
-        quantiles = scale["quantiles"]
-        value = f"{source.name('normal_quantile')}(number, quantiles, {len(quantiles)})"
-        return source.array("quantiles", quantiles, "quantiles"), value
-
     def check(self) -> None:
         if self.quantiles.shape[1] < 2 or (np.diff(self.quantiles, axis=1) < 0).any():
             raise ArgumentError("arrays: 'quantiles' are fewer than two, or not ascending")
@@ -136,12 +123,7 @@ class Search:
 
     The points are in blocks, about as many as a block has points. A number is compared with the
     first point of each block, then with those of one, so that a cell takes twice the square root of
-    the number of points, not all of them.
-
-    Parameters
-    ----------
-    x : Value of shape (rows, columns)
-    points : ndarray of shape (columns, count)
+    the number of points, not all of them. x has the shape (rows, columns), points (columns, count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:

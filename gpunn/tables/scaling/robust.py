@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.tables.c_source import CSource
 from gpunn.tables.scaling.base import SMALLEST, Entries, Numbers, Scaling, bounded, bounded_product
 
 __all__ = ["RobustScaling"]
@@ -30,10 +28,6 @@ class RobustScaling(Scaling):
     r"""z = (x - median) f, then z / sqrt(1 + (z / 3)^2), which lies between -3 and 3.
 
     f = 1 / (q75 - q25), the distance of the quartiles; where that is 0, f = 2 / (max - min).
-
-    Attributes
-    ----------
-    median, factor : ndarray of shape (columns,)
     """
 
     name = "robust"
@@ -50,11 +44,6 @@ class RobustScaling(Scaling):
         z = bounded_product(x, self.median[column], self.factor[column])
         part = z / LIMIT
         return z / np.sqrt(part * part + 1)
-
-    @staticmethod
-    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
-        arguments = f"number, {scale['median']!r}, {scale['factor']!r}"
-        return "", f"{source.name('robust')}({arguments})"
 
     def check(self) -> None:
         if (self.factor < 0).any():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.tables.c_source import CSource
 from gpunn.tables.scaling.base import (
     SMALLEST,
     Entries,
@@ -31,13 +29,7 @@ def standard_scaled(number: float, scale: dict[str, Any]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class StandardScaling(Scaling):
-    """z = (x - mean) / deviation.
-
-    Attributes
-    ----------
-    median, mean, deviation : ndarray of shape (columns,)
-        The deviation is that of the population, and above 0.
-    """
+    """z = (x - mean) / deviation; the deviation is that of the population, and above 0."""
 
     name = "standard"
     number = staticmethod(standard_scaled)
@@ -51,11 +43,6 @@ class StandardScaling(Scaling):
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         factor = 1 / np.maximum(self.deviation[column], SMALLEST)
         return bounded_product(x, self.mean[column], factor)
-
-    @staticmethod
-    def c(scale: Mapping[str, Any], source: CSource) -> tuple[str, str]:
-        factor = 1 / max(scale["deviation"], SMALLEST)
-        return "", f"{source.name('bounded')}(number, {scale['mean']!r}, {factor!r})"
 
     def check(self) -> None:
         if (self.deviation <= 0).any():
