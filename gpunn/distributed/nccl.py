@@ -164,22 +164,19 @@ class NCCLCommunicator(Communicator):
     # ------------------------------------------------------------------------------ the calls
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        if isinstance(blocks, np.ndarray):
-            self.host.all_to_all(blocks, out)
-        else:
-            self._open().all_to_all(blocks, out)
+        self._calls_for(blocks).all_to_all(blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
-        if isinstance(block, np.ndarray):
-            self.host.all_gather(block, out)
-        else:
-            self._open().all_gather(block, out)
+        self._calls_for(block).all_gather(block, out)
 
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
         self._open().exchange(sends, receives)
 
     def gather(self, message: Any) -> list[Any]:
         return self.host.gather(message)
+
+    def _calls_for(self, array: Array) -> Communicator | Calls:
+        return self.host if isinstance(array, np.ndarray) else self._open()
 
     def _open(self) -> Calls:
         if self._calls is None:

@@ -212,17 +212,12 @@ class BatchStream:
 
     def _check_validation_names(self, title: str, names: Names) -> None:
         """Raise a DataError if validation data, checked before, have columns in another order."""
-        others = self.validation_names
-        for argument, here, there in (
-            ("X", names.features, others.features),
-            ("y", names.targets, others.targets),
-        ):
-            if here is not None and there is not None and here != there:
-                raise DataError(
-                    f"{title}: {argument}: validation_data has other columns: "
-                    f"{difference(there, here) or 'in another order'}. Give both the same, in the "
-                    "same order"
-                )
+        for argument, here, there in names.unlike(self.validation_names):
+            raise DataError(
+                f"{title}: {argument}: validation_data has other columns: "
+                f"{difference(there, here) or 'in another order'}. Give both the same, in the "
+                "same order"
+            )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
         """Yield the rows of each update of an epoch, of `together` batches, after the first `done`.

@@ -70,13 +70,13 @@ TAKES = {
 }
 
 
-def caller() -> int:
-    """Return how many frames lie between a warning and whoever called gpunn."""
-    frame: FrameType | None = sys._getframe(1)
+def warn(text: str) -> None:
+    """Warn the code that called gpunn, however many frames lie between."""
+    frame: FrameType | None = sys._getframe()
     level = 1
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1
-    return level
+    warnings.warn(text, GpunnWarning, level)
 
 
 def check_classes(model: Sequential, loss: Loss) -> None:
@@ -122,11 +122,9 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
 def warn_of_one_row(model: Sequential, found: str, remedy: str) -> None:
     """Warn of a batch of one row, if there is a layer that normalizes over the rows of a batch."""
     if (label := normalizing(model)) is not None:
-        warnings.warn(
+        warn(
             f"layer {label!r}: normalizes over the rows of a batch, but {found}. From it the "
-            "layers before this one do not learn, and the running variance shrinks. " + remedy,
-            GpunnWarning,
-            caller(),
+            "layers before this one do not learn, and the running variance shrinks. " + remedy
         )
 
 
@@ -148,24 +146,18 @@ def warn_of_outputs(
         return
     said = f"layer {label!r}: with its activation {name!r} outputs are {span(low, high)}"
     if takes := TAKES.get(loss.output_activation):
-        warnings.warn(
-            f"{said}, but the loss {loss.name!r} {takes}. Leave out the activation of the "
-            "last layer",
-            GpunnWarning,
-            caller(),
-        )
+        remedy = "Leave out the activation of the last layer"
+        warn(f"{said}, but the loss {loss.name!r} {takes}. {remedy}")
         return
     for metric in metrics:
         if takes := misjudged(metric, model.output_shape[0], low, high):
-            warnings.warn(f"{said}, but the metric {metric.name!r} {takes}", GpunnWarning, caller())
+            warn(f"{said}, but the metric {metric.name!r} {takes}")
     if isinstance(loss, REGRESSION):
         least, most = float(targets.min()), float(targets.max())
         if least < low or most > high:
-            warnings.warn(
+            warn(
                 f"{said}, but the targets are from {least:.6g} to {most:.6g}. Leave out the "
-                "activation of the last layer, or scale the targets",
-                GpunnWarning,
-                caller(),
+                "activation of the last layer, or scale the targets"
             )
 
 
@@ -251,14 +243,12 @@ def warn_of_scale(
     output = int(far.argmax())
     of_output = f" of output {output}" if len(far) > 1 else ""
     more = f" ({int(far.sum())} outputs are such)" if far.sum() > 1 else ""
-    warnings.warn(
+    warn(
         f"y: the targets{of_output} have a mean of {mean[output]:.4g} and a standard deviation of "
         f"{std[output]:.4g}{more}. A network starts with outputs of about 0, give or take 1; "
         "so far from there it learns slowly, badly or not at all. Standardize the targets: let "
         "gpunn.layers.TargetScaling() be the last layer, or train on (y - mean) / deviation, and "
-        "take predictions * deviation + mean",
-        GpunnWarning,
-        caller(),
+        "take predictions * deviation + mean"
     )
 
 

@@ -40,6 +40,15 @@ class Names:
         targets = column_names(y) if model.output_shape[0] > 1 else None
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
+    def unlike(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Yield "X" or "y" and both names, where both are known and are not the same."""
+        for argument, here, there in (
+            ("X", self.features, others.features),
+            ("y", self.targets, others.targets),
+        ):
+            if here is not None and there is not None and here != there:
+                yield argument, here, there
+
 
 class HostRows(NamedTuple):
     """Rows of one update on the host, and their types on the device.

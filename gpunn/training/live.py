@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from gpunn.drawing import curves_drawing, text_curves
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 from gpunn.terminal import is_terminal
 from gpunn.training.callbacks import Callback
-from gpunn.training.progress import in_notebook
+from gpunn.training.progress import Display, in_notebook
 from gpunn.training.protocol import TrainerProtocol
 
 __all__ = ["LivePlot", "surface"]
@@ -148,16 +147,11 @@ class Notebook:
     """One picture in the output of a notebook's cell."""
 
     def __init__(self) -> None:
-        self._handle: Any = None
+        self._display = Display()
 
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         picture = curves_drawing(rows, names)
-        shown = {"image/svg+xml": picture.svg, "text/plain": picture.text}
-        if self._handle is None:
-            display = importlib.import_module("IPython.display").display
-            self._handle = display(shown, raw=True, display_id=True)
-        else:
-            self._handle.update(shown, raw=True)
+        self._display.show({"image/svg+xml": picture.svg, "text/plain": picture.text})
 
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         if rows:

@@ -48,26 +48,28 @@ def in_notebook() -> bool:
 
 
 class Display:
-    """A file of which a notebook shows the last line, in place of the one before.
+    """One display in the output of a notebook's cell, which needs nothing but IPython.
 
-    It is one display in the output of the cell, and needs nothing but IPython.
+    As a file, it shows the last line in place of the one before.
     """
 
     def __init__(self) -> None:
         self._handle: Any = None
 
-    def write(self, text: str) -> None:
-        """Show a line."""
-        line = text.strip("\r\n")
-        if not line.strip():
-            return
-        shown = {"text/plain": line}
+    def show(self, shown: Mapping[str, str]) -> None:
+        """Show something, by types such as "text/plain", in place of what was shown before."""
         if self._handle is None:
             with IMPORTING:
                 display = importlib.import_module("IPython.display").display
             self._handle = display(shown, raw=True, display_id=True)
         else:
             self._handle.update(shown, raw=True)
+
+    def write(self, text: str) -> None:
+        """Show a line."""
+        line = text.strip("\r\n")
+        if line.strip():
+            self.show({"text/plain": line})
 
     def flush(self) -> None:
         """Do nothing: a line is shown at once."""

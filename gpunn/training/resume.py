@@ -99,13 +99,13 @@ def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
     """
     about = checkpoint.description
     outputs = (len(names.targets or ()),)
-    for argument, ours, theirs in (
-        ("X", names.features, feature_names_in(about.metadata, tuple(about.input_shape))),
-        ("y", names.targets, target_names_in(about.metadata, outputs)),
-    ):
-        if ours is not None and theirs is not None and ours != theirs:
-            problem = difference(ours, theirs) or f"they were in the order {shown(theirs)}"
-            raise ArgumentError(
-                f"resume_from: {checkpoint.path} is of a training on other columns of {argument}: "
-                f"{problem}. Make the call that was interrupted"
-            )
+    earlier = Names(
+        feature_names_in(about.metadata, tuple(about.input_shape)),
+        target_names_in(about.metadata, outputs),
+    )
+    for argument, ours, theirs in names.unlike(earlier):
+        problem = difference(ours, theirs) or f"they were in the order {shown(theirs)}"
+        raise ArgumentError(
+            f"resume_from: {checkpoint.path} is of a training on other columns of {argument}: "
+            f"{problem}. Make the call that was interrupted"
+        )

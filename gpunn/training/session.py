@@ -90,7 +90,8 @@ class TrainingSession:
         self.interruption = Interruption()
         self.recovery: Recovery | None = None
         self.augmentation: Augmentation | None = None
-        if options.augment is not None and not (self.ranks.alone and self.ranks.shares.whole):
+        divided = not self.ranks.shares.whole
+        if options.augment is not None and divided:
             raise ArgumentError(
                 "augment: can't be given where batches are divided among ranks or shards, since "
                 "each would draw the same random numbers for other rows"
@@ -102,12 +103,11 @@ class TrainingSession:
                 "model: every layer with parameters is frozen, so there is nothing to train; set "
                 "trainable = True for one of them"
             )
-        if options.shuffle_members and not self.ranks.shares.whole:
+        if options.shuffle_members and divided:
             raise ArgumentError(
                 "shuffle_members: can't be given where batches are divided among ranks or shards"
             )
-        streams = [each for each in (training, validation) if isinstance(each, BatchStream)]
-        if streams and not (self.ranks.alone and self.ranks.shares.whole):
+        if divided and (isinstance(training, BatchStream) or isinstance(validation, BatchStream)):
             raise ArgumentError(
                 "X: several processes, or shards, take arrays, such as memory maps, not batches"
             )

@@ -39,12 +39,12 @@ class ShardedStep(TrainStep):
     def __init__(self, recipe: StepRecipe) -> None:
         self.ranks = ranks = recipe.ranks or Ranks()
         self.shares, synchronized = ranks.shares, recipe.synchronized
+        size, shards = int(recipe.model.parameters.values.shape[0]), ranks.shares.shards
+        self.block = block_of(size, ranks.rank, ranks.size, shards)
         super().__init__(recipe)
         ops, parameters = self.ops, self.model.parameters
-        size, dtype = int(parameters.values.shape[0]), self.model.dtype
-        shards, count = self.shares.shards, self.shares.count
+        dtype, count = self.model.dtype, self.shares.count
         piece = block_of(size, 0, shards).length
-        self.block = block_of(size, ranks.rank, ranks.size, shards)
         self._pieces = [
             (max(start, self.block.start), min(start + piece, self.block.stop))
             for start in range(self.block.start, self.block.start + self.block.length, piece)
@@ -86,10 +86,7 @@ class ShardedStep(TrainStep):
         return early
 
     def slot_length(self) -> int:
-        size = int(self.model.parameters.values.shape[0])
-        ranks = self.ranks
-        block = block_of(size, ranks.rank, ranks.size, self.shares.shards)
-        return block.stop - block.start
+        return self.block.stop - self.block.start
 
     def make_statistics(self, **options: Any) -> Statistics:
         options |= {"shards": self.shares.count, "gather": self.ranks.gather_rows}

@@ -312,7 +312,7 @@ class TrainingState:
 def new_step(recipe: StepRecipe) -> TrainStep:
     """Return a new step of the kind that the recipe needs."""
     ranks = recipe.ranks
-    if ranks is None or (ranks.alone and ranks.shares.whole):
+    if ranks is None or ranks.shares.whole:
         return (BatchMeansStep if recipe.batch_means else TrainStep)(recipe)
     return ShardedStep(recipe)
 
