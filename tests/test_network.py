@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import array_api_strict
 import numpy as np
 import pytest
+from equality import assert_arrays
 
 import gpunn
 from gpunn import layers
@@ -147,8 +148,7 @@ def test_configuration_makes_the_same_network():
     model = everything()
     again = gpunn.Sequential(**model.config(), backend="numpy")
     assert again.config() == model.config()
-    for name, value in model.parameters.to_host().items():
-        np.testing.assert_array_equal(again.parameters.to_host()[name], value)
+    assert_arrays(again.parameters.to_host(), model.parameters.to_host())
 
 
 def test_seed_decides_the_weights():
@@ -169,8 +169,7 @@ def test_float32_and_float64_start_from_the_same_numbers():
 def test_values_are_taken():
     values = network(seed=5).parameters.to_host()
     model = network(values=values)
-    for name, value in values.items():
-        np.testing.assert_array_equal(model.parameters.to_host()[name], value)
+    assert_arrays(model.parameters.to_host(), values)
 
 
 @pytest.mark.parametrize(
@@ -395,8 +394,7 @@ def test_adapt_that_fails_changes_nothing():
     with pytest.raises(DataError, match="too large"):
         model.adapt(np.array([[0, 0, 1e300], [0, 0, -1e300]]))
     assert not model.adapted
-    for name, value in before.items():
-        np.testing.assert_array_equal(model.parameters.to_host()[name], value)
+    assert_arrays(model.parameters.to_host(), before)
 
 
 # ------------------------------------------------------------------------------------------ copying
@@ -459,8 +457,7 @@ def test_to_another_backend_and_back(device):
     assert other.backend is backend
     np.testing.assert_allclose(other.predict(X), model.predict(X), rtol=1e-4, atol=1e-6)
     back = other.to("numpy")
-    for name, value in model.parameters.to_host().items():
-        np.testing.assert_array_equal(back.parameters.to_host()[name], value)
+    assert_arrays(back.parameters.to_host(), model.parameters.to_host())
     assert copy.deepcopy(other).backend is backend
 
 

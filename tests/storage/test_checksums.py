@@ -3,6 +3,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from equality import assert_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -30,8 +31,7 @@ def test_round_trip(tmp_path):
     text, arrays = read_safetensors(path, verify=True)
     assert {name: text[name] for name in TEXT} == TEXT
     assert arrays.keys() == ARRAYS.keys()
-    for name, array in ARRAYS.items():
-        np.testing.assert_array_equal(arrays[name], array)
+    assert_arrays(arrays, ARRAYS)
 
 
 def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place():
@@ -56,8 +56,7 @@ def test_it_is_what_safetensors_writes_and_reads(arrays):
     arrays.pop("__metadata__", None)
     content = b"".join(checksummed(arrays, {"gpunn": "ü"}))
     native = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
-    for name, array in load(content).items():
-        np.testing.assert_array_equal(array, arrays[name])
+    assert_arrays(arrays, load(content))
     theirs = save(native, {"gpunn": "ü", "sha256": "0" * 64})
     assert content[body(content) :] == theirs[body(theirs) :]
     assert len(load(content)) == len(arrays)

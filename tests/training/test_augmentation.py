@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from equality import assert_same
 from kills import Kill, Killed
 
 import gpunn
@@ -33,12 +34,6 @@ def trainer(backend="numpy", layers_=None, **options):
     model = gpunn.Sequential(made, shape, backend, seed=3)
     optimizer = options.pop("optimizer", None) or Adam(0.01)
     return gpunn.Trainer(model, "softmax_cross_entropy", optimizer, ["accuracy"], **options)
-
-
-def same(one, other):
-    assert one.history["loss"] == other.history["loss"]
-    for name, array in one.model.parameters.to_host().items():
-        np.testing.assert_array_equal(array, other.model.parameters[name], err_msg=name)
 
 
 def unchanged(X, y, random):
@@ -75,7 +70,7 @@ def test_a_function_that_changes_nothing(name, accumulation, monkeypatch):
     expected, found = (trainer(gradient_accumulation=accumulation) for _ in range(2))
     expected.fit(X, Y, **{**GIVEN, **options})
     found.fit(X, Y, augment=unchanged, **{**GIVEN, **options})
-    same(found, expected)
+    assert_same(found, expected)
 
 
 def test_rows_of_members_and_pixels():
@@ -90,7 +85,7 @@ def test_rows_of_members_and_pixels():
     expected, found = trainer(layers_=of_members()), trainer(layers_=of_members())
     expected.fit(X, Y, shuffle_members=True, **GIVEN)
     found.fit(X, Y, shuffle_members=True, augment=unchanged, **GIVEN)
-    same(found, expected)
+    assert_same(found, expected)
 
     def of_pixels():
         return [layers.Rescaling(), layers.Flatten(), Dense(3)]
@@ -104,7 +99,7 @@ def test_rows_of_members_and_pixels():
 
     expected.fit(PIXELS, Y, **GIVEN)
     found.fit(PIXELS, Y, augment=look, **GIVEN)
-    same(found, expected)
+    assert_same(found, expected)
     assert seen == {"float32"}
 
 
@@ -153,7 +148,7 @@ def test_it_is_the_same_however_rows_come(monkeypatch):
     streamed.fit(X, Y, shuffle=False, stream=True, **given)
     made.fit(batches, steps_per_epoch=7, **given)
     for each in (again, streamed, made):
-        same(each, resident)
+        assert_same(each, resident)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -167,7 +162,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, stream):
     with pytest.raises(Killed):
         killed.fit(X, Y, callbacks=[checkpoints, Kill(10)], **given)
     resumed.fit(X, Y, resume_from=tmp_path / "10.safetensors", **given)
-    same(resumed, whole)
+    assert_same(resumed, whole)
 
 
 def test_two_calls_are_one(tmp_path):
@@ -175,7 +170,7 @@ def test_two_calls_are_one(tmp_path):
     whole.fit(X, Y, augment=noisy, **GIVEN)
     for _ in range(2):
         parts.fit(X, Y, augment=noisy, **{**GIVEN, "epochs": 1})
-    same(parts, whole)
+    assert_same(parts, whole)
 
 
 def test_targets_are_changed_with_the_rows():
@@ -209,7 +204,7 @@ def test_rows_may_be_changed_in_place_or_be_a_view():
         found, expected = trainer(), trainer()
         found.fit(X, Y, augment=change, **GIVEN)
         expected.fit(rows, Y, **GIVEN)
-        same(found, expected)
+        assert_same(found, expected)
 
 
 def test_validation_and_evaluation_are_as_they_are():

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from equality import assert_same
 from kills import Kill, Killed
 
 import gpunn
@@ -55,15 +56,6 @@ def batches(weights=False, size=SIZE):
     return [tuple(a[i : i + size] for a in arrays) for i in range(0, ROWS, size)]
 
 
-def same(one, other):
-    assert one.history["loss"] == other.history["loss"]
-    assert one.history["accuracy"] == other.history["accuracy"]
-    for name, array in one.model.parameters.to_host().items():
-        np.testing.assert_array_equal(
-            array, other.model.backend.to_host(other.model.parameters[name]), err_msg=name
-        )
-
-
 class Anew:
     """An iterable that begins anew each time."""
 
@@ -96,7 +88,7 @@ def test_batches_train_as_the_rows_in_order(form, prefetch):
         prefetch=prefetch,
         **given,
     )
-    same(found, expected)
+    assert_same(found, expected)
     assert found.updates == 21
 
 
@@ -107,7 +99,7 @@ def test_so_they_do_everywhere(backend, weights, accumulation):
     given = {"epochs": 2, "batch_size": SIZE, "progress": False}
     expected.fit(X, Y, shuffle=False, **options, **given)
     found.fit(batches(weights), **given)
-    same(found, expected)
+    assert_same(found, expected)
     assert found.updates == expected.updates
 
 
@@ -146,7 +138,7 @@ def test_any_batches_train_as_arrays_of_the_same_rows(seed):
         prefetch=int(random.integers(3)),
         **options,
     )
-    same(found, expected)
+    assert_same(found, expected)
 
 
 def test_batches_of_several_sizes_stay_apart_in_an_update():
@@ -269,7 +261,7 @@ def test_a_function_may_put_all_batches_into_the_same_arrays(prefetch, accumulat
     expected, found = (trainer(gradient_accumulation=accumulation) for _ in range(2))
     expected.fit(batches(weights=True), **options)
     found.fit(reusing, prefetch=prefetch, **options)
-    same(found, expected)
+    assert_same(found, expected)
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])
@@ -409,7 +401,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, at, accumulation):
     with pytest.raises(Killed):
         killed.fit(shuffled, callbacks=[checkpoints, Kill(at)], **options)
     resumed.fit(shuffled, resume_from=tmp_path / f"{at}.safetensors", **options)
-    same(resumed, whole)
+    assert_same(resumed, whole)
 
 
 def test_validation_in_batches_is_that_of_their_rows():
@@ -448,7 +440,7 @@ def test_a_table_and_named_columns_are_taken_by_name():
     expected.fit(batches(), **options)
     mixed = [*frames("abcd")[:3], *frames("dbac")[3:]]
     found.fit(mixed, **options)
-    same(found, expected)
+    assert_same(found, expected)
     assert found.model.feature_names == list("abcd")
 
 

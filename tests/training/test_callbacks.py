@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from equality import assert_arrays
 
 import gpunn
 from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint
@@ -313,8 +314,7 @@ def test_csv_log_of_other_columns_does_not_begin(tmp_path):
     with pytest.raises(ArgumentError, match=r"csv_log.path: .*log.csv has the columns .*another"):
         fit(this, validation_split=0.2, callbacks=[CSVLog(path)])
     assert path.read_text() == before
-    for name, value in values.items():
-        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+    assert_arrays(this.model.parameters.to_host(), values)
 
 
 def test_csv_log_in_an_empty_file(tmp_path):

@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 import pytest
+from equality import assert_arrays, assert_same_weights
 from model_files import DAMAGED, contents, data, everything, rewritten, small, trained
 
 import gpunn
@@ -30,10 +31,8 @@ def test_a_checkpoint_restores_the_trainer(path, optimizer):
     assert other.history.rows == trainer.history.rows
     state = trainer.state()
     assert other.state().keys() == state.keys()
-    for name, value in state.items():
-        np.testing.assert_array_equal(other.state()[name], value)
-    for name, value in trainer.model.parameters.to_host().items():
-        np.testing.assert_array_equal(other.model.parameters.to_host()[name], value)
+    assert_arrays(other.state(), state)
+    assert_same_weights(trainer, other)
 
 
 def test_a_checkpoint_before_the_first_epoch(path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from equality import values
 
 import gpunn
 from gpunn import layers, optimizers
@@ -24,10 +25,6 @@ def trainer(**options):
 def fit(this, x=X, y=Y, **options):
     this.fit(x, y, **{"batch_size": 8, "drop_last": True, "progress": False, **options})
     return this
-
-
-def values(this):
-    return np.concatenate([a.reshape(-1) for a in this.model.parameters.to_host().values()])
 
 
 @pytest.mark.parametrize("batch_size", [8, 43, 100])

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from equality import assert_arrays, assert_same_weights
 
 import gpunn
 from gpunn import layers
@@ -185,8 +186,7 @@ def test_setting_it_between_two_fits_begins_the_optimizers_state_anew():
     again = trainer(fresh)
     again.progress.epoch = 2  # for the same order
     again.fit(X, Y, **OPTIONS)
-    for name, array in model.parameters.to_host().items():
-        np.testing.assert_array_equal(array, fresh.parameters[name])
+    assert_arrays(fresh.parameters, model.parameters.to_host())
     before = model.parameters.to_host()
     freeze(model, True)
     assert given.evaluate(X, Y) == again.evaluate(X, Y)
@@ -232,8 +232,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path):
     first.save_checkpoint(path)
     resumed = trainer(network(trainable=False))
     resumed.fit(X, Y, epochs=4, resume_from=path, **OPTIONS)
-    for name, array in whole.model.parameters.to_host().items():
-        np.testing.assert_array_equal(resumed.model.parameters[name], array)
+    assert_same_weights(whole, resumed)
     there = r"layers\[0\].trainable: the file's network has "
     with pytest.raises(ModelFileError, match=f"{there}False, the trainer's True"):
         trainer(network()).load_checkpoint(path)
@@ -264,8 +263,7 @@ def test_a_copied_trainer_goes_on_as_the_first(copied):
     for each in (given, other):
         each.fit(X, Y, **OPTIONS)
         assert each.state()["updates"] == [12]
-    for name, array in given.model.parameters.to_host().items():
-        np.testing.assert_array_equal(other.model.parameters[name], array)
+    assert_same_weights(given, other)
     freeze(other.model, True)
     assert given.model.parameters.frozen
     other.fit(X, Y, **OPTIONS)

@@ -5,6 +5,7 @@ import json
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
+from equality import assert_arrays
 
 import gpunn
 from gpunn import layers, losses, optimizers
@@ -50,8 +51,7 @@ def test_training_is_that_on_standardized_targets(loss, metrics, backend):
     by_hand = trainer([Dense(8, "tanh"), Dense(2)], loss, metrics, backend, "float32")
     fit(by_hand, standardized())
     np.testing.assert_allclose(with_layer.history["loss"], by_hand.history["loss"], rtol=1e-5)
-    for name, value in values(by_hand).items():
-        np.testing.assert_allclose(values(with_layer)[name], value, atol=1e-5, err_msg=name)
+    assert_arrays(values(with_layer), values(by_hand), atol=1e-5)
     inside = np.clip(
         by_hand.model.predict(X) * Y.std(axis=0) + Y.mean(axis=0), Y.min(axis=0), Y.max(axis=0)
     )
@@ -211,8 +211,7 @@ def test_all_engines_agree(of, backend):
     metrics = {"identity": "r2", "softmax": "accuracy", "sigmoid": "binary_accuracy"}[of]
     found = fit(trainer(members(of, outputs), loss, [metrics], backend, "float32"), y)
     expected = fit(trainer(members(of, outputs), loss, [metrics]), y)
-    for name, value in values(expected).items():
-        np.testing.assert_allclose(values(found)[name], value, rtol=0, atol=2e-3, err_msg=name)
+    assert_arrays(values(found), values(expected), rtol=0, atol=2e-3)
     np.testing.assert_allclose(found.history["loss"], expected.history["loss"], rtol=1e-3)
 
 
@@ -250,8 +249,7 @@ def test_accumulated_gradients_are_those_of_one_batch(metrics):
     )
     fit(whole, batch_size=30)
     fit(parts, batch_size=10)
-    for name, value in values(whole).items():
-        np.testing.assert_allclose(values(parts)[name], value, atol=1e-9, err_msg=name)
+    assert_arrays(values(parts), values(whole), atol=1e-9)
 
 
 # ------------------------------------------------------------------------------------- errors

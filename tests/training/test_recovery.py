@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from equality import assert_same_weights
 
 import gpunn
 from gpunn import layers
@@ -154,15 +155,6 @@ def test_no_memory_for_a_copy(monkeypatch):
 # ---------------------------------------------------------------------------------- what is done
 
 
-def weights(this):
-    return this.model.parameters.to_host()
-
-
-def assert_same(one, other):
-    for name, value in weights(one).items():
-        np.testing.assert_array_equal(weights(other)[name], value, err_msg=name)
-
-
 def without(inputs, *left_out):
     """Train on the same batches but for some, by hand."""
     this = trainer()
@@ -179,7 +171,7 @@ def test_skipping_leaves_out_the_batch_alone(bad, report_every, caplog):
     this = trainer(on_divergence="skip", report_every=report_every)
     history = fit(this, inputs)
     expected = without(inputs, *bad)
-    assert_same(expected, this)
+    assert_same_weights(expected, this)
     assert history["loss"] == pytest.approx(expected.history["loss"], rel=1e-6)
     assert this.updates == 10
     assert this.state()["updates"] == 10 - len(bad)
@@ -193,7 +185,7 @@ def test_rolling_back_leaves_out_all_since_the_report(caplog):
     inputs = poisoned(4 * 5)
     this = trainer(on_divergence="roll_back", report_every=3)
     fit(this, inputs)
-    assert_same(without(inputs, 3, 4, 5), this)
+    assert_same_weights(without(inputs, 3, 4, 5), this)
     assert "Left out: 3 update(s)" in caplog.text
 
 
@@ -224,7 +216,7 @@ def test_an_update_that_overflows_is_left_out_too():
 
     this = trainer(optimizer=SGD(Spike()), on_divergence="skip", report_every=100)
     fit(this, 3 * X)
-    assert_same(without(3 * X, 6), this)
+    assert_same_weights(without(3 * X, 6), this)
 
 
 @pytest.mark.parametrize("choice", ["skip", "roll_back"])
@@ -250,7 +242,7 @@ def test_a_resumed_run_leaves_out_the_same(at, choice, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(make(), inputs, callbacks=[writing, Kill()], epochs=2)
     fit(resumed, inputs, epochs=2, resume_from=path)
-    assert_same(whole, resumed)
+    assert_same_weights(whole, resumed)
     assert whole.history["loss"] == resumed.history["loss"]
 
 
@@ -287,7 +279,7 @@ def test_a_resumed_run_counts_on(tmp_path):
             train(make(), writing, Kill(at), **options)
     with pytest.raises(DivergenceError, match=message):
         train(resumed, resume_from=path)
-    assert_same(whole, resumed)
+    assert_same_weights(whole, resumed)
     assert whole.updates == resumed.updates
 
 
@@ -318,7 +310,7 @@ def test_looking_changes_nothing():
     this, other = trainer(), trainer()
     fit(this, callbacks=[Look()])
     fit(other)
-    assert_same(this, other)
+    assert_same_weights(this, other)
     assert this.history["loss"] == other.history["loss"]
 
 
@@ -375,7 +367,7 @@ def test_running_averages(backend, report_every):
     with pytest.raises(DivergenceError, match=message):
         fit(this, inputs)
     assert this.updates == 3
-    for value in weights(this).values():
+    for value in this.model.parameters.to_host().values():
         assert np.isfinite(value).all(), "the network is as it was before that update"
 
 
@@ -406,7 +398,7 @@ def test_such_an_update_is_left_out(part, report_every, caplog):
     options = {"batch_size": 4, "progress": False, "shuffle": False}
     this.fit(inputs, wanted, **options)
     expected.fit(inputs[rows], wanted[rows], **options)
-    assert_same(expected, this)
+    assert_same_weights(expected, this)
     assert caplog.text.count("Left out: 1 update(s)") == 1
 
 

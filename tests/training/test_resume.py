@@ -4,8 +4,10 @@ import json
 import os
 import signal
 
+import equality
 import numpy as np
 import pytest
+from equality import assert_arrays, rows
 from kills import Kill, Killed
 
 import gpunn
@@ -46,19 +48,9 @@ def fit(this, **options):
     return this.fit(X, Y, **{**standard, **options})
 
 
-def rows(history):
-    times = {"seconds", "samples_per_second"}
-    return [{key: row[key] for key in row.keys() - times} for row in history.rows]
-
-
 def assert_same(one, other):
-    assert rows(one.history) == rows(other.history)
-    assert (one.epoch, one.updates) == (other.epoch, other.updates)
+    equality.assert_same(one, other)
     assert one.history.stopped == other.history.stopped
-    for name, value in one.model.parameters.to_host().items():
-        np.testing.assert_array_equal(other.model.parameters.to_host()[name], value, err_msg=name)
-    for name, value in one.state().items():
-        np.testing.assert_array_equal(other.state()[name], value, err_msg=name)
 
 
 def killed(this, path, at, callbacks=(), **options):
@@ -306,8 +298,7 @@ def test_another_epoch_has_other_places(options, message, tmp_path):
     with pytest.raises(ArgumentError, match=f"resume_from: .*{message}"):
         fit(this, resume_from=path, **options)
     assert (this.epoch, this.updates, this.history.rows) == (0, 0, [])
-    for name, value in this.model.parameters.to_host().items():
-        np.testing.assert_array_equal(value, before[name])
+    assert_arrays(before, this.model.parameters.to_host())
 
 
 def test_between_epochs_another_call_may_go_on(tmp_path):

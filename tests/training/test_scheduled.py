@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from equality import values
 
 import gpunn
 from gpunn import layers, losses, optimizers
@@ -33,10 +34,6 @@ def trainer(rate=0.0, decay=0.0, smoothing=0.0, backend="numpy", optimizer=optim
 def fit(this, **options):
     this.fit(X, Y, **{"epochs": 3, "batch_size": 8, "progress": False, **options})
     return this
-
-
-def values(this):
-    return np.concatenate([a.reshape(-1) for a in this.model.parameters.to_host().values()])
 
 
 @pytest.mark.parametrize("setting", ["rate", "decay", "smoothing"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from equality import assert_arrays
 
 import gpunn
 from gpunn import layers, optimizers
@@ -101,8 +102,7 @@ def test_all_engines_agree(metrics, backend):
     options = {"sample_weight": WEIGHTS, "validation_split": 0.2}
     found = fit(trainer(shared(), backend, "float32", metrics=metrics), **options)
     expected = fit(trainer(shared(), metrics=metrics), **options)
-    for name, value in values(expected).items():
-        np.testing.assert_allclose(values(found)[name], value, rtol=0, atol=2e-3, err_msg=name)
+    assert_arrays(values(found), values(expected), rtol=0, atol=2e-3)
     for name in ("loss", "val_loss", *(f"val_{metric}" for metric in metrics), *metrics):
         np.testing.assert_allclose(found.history[name], expected.history[name], rtol=2e-3)
 
@@ -112,8 +112,7 @@ def test_accumulated_gradients_are_those_of_one_batch():
     whole, pieces = trainer(parts()), trainer(parts(), gradient_accumulation=3)
     fit(whole, batch_size=15, sample_weight=WEIGHTS)
     fit(pieces, batch_size=5, sample_weight=WEIGHTS)
-    for name, value in values(whole).items():
-        np.testing.assert_allclose(values(pieces)[name], value, atol=1e-10, err_msg=name)
+    assert_arrays(values(pieces), values(whole), atol=1e-10)
 
 
 def test_class_weights_leave_metrics_alone():
@@ -155,8 +154,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, at):
     with pytest.raises(KilledError):
         fit(trainer(shared(), dtype="float32"), callbacks=[writing, Kill(at)])
     fit(resumed, resume_from=path)
-    for name, value in values(whole).items():
-        np.testing.assert_array_equal(values(resumed)[name], value, err_msg=name)
+    assert_arrays(values(resumed), values(whole))
     with pytest.raises(ArgumentError, match="each of 3 members in its own order"):
         fit(other, resume_from=path, shuffle_members=False)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from equality import assert_arrays, assert_same_weights
 
 import gpunn
 from gpunn import initializers, layers, optimizers
@@ -90,8 +91,7 @@ def test_the_same_on_every_engine(backend):
         network(*[p.config() for p in parts], backend=backend, dtype="float32"), shuffle=False
     ).parameters.to_host()
     expected = begun(network(*parts)).parameters.to_host()
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+    assert_arrays(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_members_share_or_have_their_own():
@@ -133,11 +133,9 @@ def test_only_once_and_from_the_training_rows_of_the_first_fit():
     assert model.started
     kept = model.parameters.to_host()
     begun(model, 100 * X)
-    for name, value in kept.items():
-        np.testing.assert_array_equal(model.parameters.to_host()[name], value)
+    assert_arrays(model.parameters.to_host(), kept)
     other = begun(network(ntp(4), ntp(1)))
-    for name, value in kept.items():
-        np.testing.assert_array_equal(other.parameters.to_host()[name], value)
+    assert_arrays(other.parameters.to_host(), kept)
     another = begun(network(ntp(4), ntp(1), seed=4)).parameters.to_host()
     assert (another["dense_1.biases"] != kept["dense_1.biases"]).all()
 
@@ -164,8 +162,7 @@ def test_a_resumed_run_goes_on_from_its_own(tmp_path, at):
     options = {"epochs": 2, "batch_size": 64, "progress": False}
     whole.fit(X, Y, callbacks=[writing], **options)
     resumed.fit(X, Y, resume_from=tmp_path / f"{at}.safetensors", **options)
-    for name, value in whole.model.parameters.to_host().items():
-        np.testing.assert_array_equal(resumed.model.parameters.to_host()[name], value, err_msg=name)
+    assert_same_weights(whole, resumed)
 
 
 def test_values_that_were_given_or_loaded_stay(tmp_path):
@@ -178,8 +175,7 @@ def test_values_that_were_given_or_loaded_stay(tmp_path):
     for each in (given, loaded, copied):
         assert each.started
         begun(each, 7 * X)
-        for name, value in values.items():
-            np.testing.assert_array_equal(each.parameters.to_host()[name], value)
+        assert_arrays(each.parameters.to_host(), values)
 
 
 def test_a_network_saved_before_its_training_starts_later(tmp_path):
@@ -187,8 +183,7 @@ def test_a_network_saved_before_its_training_starts_later(tmp_path):
     model.save(tmp_path / "model.safetensors")
     loaded, expected = gpunn.load_model(tmp_path / "model.safetensors"), begun(model)
     begun(loaded)
-    for name, value in expected.parameters.to_host().items():
-        np.testing.assert_array_equal(loaded.parameters.to_host()[name], value)
+    assert_arrays(loaded.parameters.to_host(), expected.parameters.to_host())
 
 
 def test_layers_without_a_linear_part():
@@ -218,6 +213,5 @@ def test_a_layer_that_learns_what_is_not_finite():
     for learn in (model.adapt, lambda X: begun(model, X)):
         with pytest.raises(DataError, match=r"'reciprocal_1': 'deviation', learned .* in float32"):
             learn(X)
-    for name, value in model.parameters.to_host().items():
-        np.testing.assert_array_equal(value, before[name])
+    assert_arrays(before, model.parameters.to_host())
     assert not model.adapted

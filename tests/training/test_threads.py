@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from equality import rows
 
 import gpunn
 from gpunn.errors import ConcurrentUseError
@@ -17,7 +18,6 @@ from gpunn.training.dataset import DatasetBuilder
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 20)).astype(np.float32)
 Y = RANDOM.integers(0, 3, 300)
-TIMES = {"seconds", "samples_per_second"}
 
 
 def trainer(seed=0, units=96):
@@ -25,10 +25,6 @@ def trainer(seed=0, units=96):
         [Dense(units, "relu"), Dense(3)], input_shape=(20,), backend="numpy", seed=seed
     )
     return gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics=["accuracy"])
-
-
-def figures(history):
-    return [{name: x for name, x in row.items() if name not in TIMES} for row in history.rows]
 
 
 def in_thread(function):
@@ -81,7 +77,7 @@ def test_trainings_of_their_own_networks_give_the_bits_that_each_gives_alone(eng
         # Of different sizes, so that some are done by one thread and some by several.
         own = trainer(seed, units=(16, 96, 400)[seed % 3])
         history = own.fit(X, Y, epochs=6, batch_size=64, validation_split=0.2, progress=False)
-        return figures(history), own.model.predict(X).tobytes()
+        return rows(history), own.model.predict(X).tobytes()
 
     alone = [train(seed) for seed in range(6)]
     with ThreadPoolExecutor(6) as pool:
@@ -100,7 +96,7 @@ def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(en
 
     history = own.fit(X, Y, epochs=2, callbacks=[Do(ask)], progress=False)
     assert errors == ["fit", "evaluate"] * 4
-    assert figures(history) == figures(trainer().fit(X, Y, epochs=2, progress=False))
+    assert rows(history) == rows(trainer().fit(X, Y, epochs=2, progress=False))
     in_thread(lambda: own.evaluate(X, Y))  # afterwards
 
 
@@ -137,7 +133,7 @@ def test_a_callback_may_evaluate_and_predict(engine):
         seen.append((own.evaluate(X, Y), own.model.predict(X)))
 
     history = own.fit(X, Y, epochs=2, callbacks=[Do(look)], progress=False)
-    assert figures(history) == figures(trainer().fit(X, Y, epochs=2, progress=False))
+    assert rows(history) == rows(trainer().fit(X, Y, epochs=2, progress=False))
     assert seen[-1][0] == own.evaluate(X, Y)
     np.testing.assert_array_equal(seen[-1][1], own.model.predict(X))
 
@@ -182,4 +178,4 @@ def test_predictions_during_training_change_nothing(engine):
         history = own.fit(X, Y, epochs=8, progress=False)
         stop.set()
         counted.result()
-    assert figures(history) == figures(trainer().fit(X, Y, epochs=8, progress=False))
+    assert rows(history) == rows(trainer().fit(X, Y, epochs=8, progress=False))

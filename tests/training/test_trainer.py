@@ -12,6 +12,7 @@ import weakref
 
 import numpy as np
 import pytest
+from equality import assert_arrays, assert_same, assert_same_weights
 
 import gpunn
 from gpunn import layers
@@ -70,27 +71,9 @@ def fit(this, X=None, y=None, **options):
     return this.fit(X, y, **options)
 
 
-def figures(history):
-    """Return the rows without what a clock says."""
-    return [
-        {name: value for name, value in row.items() if "second" not in name} for row in history.rows
-    ]
-
-
-def assert_same(a, b):
-    """Two trainers are where bit for bit the same run would be."""
-    assert figures(a.history) == figures(b.history)
-    assert (a.epoch, a.updates) == (b.epoch, b.updates)
-    for name, value in a.model.parameters.to_host().items():
-        np.testing.assert_array_equal(b.model.parameters.to_host()[name], value, err_msg=name)
-    for name, value in a.state().items():
-        np.testing.assert_array_equal(b.state()[name], value, err_msg=name)
-
-
 def assert_close(a, b, tolerance=1e-12):
-    for name, value in a.model.parameters.to_host().items():
-        found = b.model.parameters.to_host()[name]
-        np.testing.assert_allclose(found, value, rtol=tolerance, atol=tolerance, err_msg=name)
+    found, expected = b.model.parameters.to_host(), a.model.parameters.to_host()
+    assert_arrays(found, expected, rtol=tolerance, atol=tolerance)
 
 
 # ------------------------------------------------------------------------------------- construction
@@ -222,8 +205,7 @@ def test_the_schedule_is_asked_before_training():
     before = this.model.parameters.to_host()
     with pytest.raises(ArgumentError, match=r"no metric 'val_loss' without validation data"):
         fit(this)
-    for name, value in before.items():
-        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+    assert_arrays(this.model.parameters.to_host(), before)
 
 
 def test_all_rows_set_aside_weigh_nothing():
@@ -241,8 +223,7 @@ def test_no_epochs_change_nothing():
     this = trainer()
     before = copy.deepcopy(this)
     assert fit(this, epochs=0).rows == []
-    for name, value in before.model.parameters.to_host().items():
-        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+    assert_same_weights(before, this)
     fit(this)
     fit(before)
     assert_same(this, before)
@@ -327,8 +308,7 @@ def test_reports_change_nothing(report_every):
     often, seldom = trainer(report_every=report_every), trainer()
     fit(often)
     fit(seldom)
-    for name, value in seldom.state().items():
-        np.testing.assert_array_equal(often.state()[name], value)
+    assert_arrays(often.state(), seldom.state())
     np.testing.assert_array_equal(often.model.parameters.values, seldom.model.parameters.values)
     np.testing.assert_allclose(often.history["loss"], seldom.history["loss"], rtol=1e-6)
 
@@ -570,8 +550,7 @@ def test_an_earlier_checkpoint_within_a_class_weighted_epoch(tmp_path, caplog):
     assert resumed.history["loss"] == whole.history["loss"]
     assert resumed.history["accuracy"][0] == whole.history["accuracy"][0]
     assert resumed.history["accuracy"][1] == pytest.approx(whole.history["accuracy"][1], abs=0.1)
-    for name, values in whole.model.parameters.to_host().items():
-        np.testing.assert_array_equal(resumed.model.parameters[name], values)
+    assert_same_weights(whole, resumed)
 
 
 @pytest.mark.parametrize("weights", [(None, "balanced"), ("balanced", None)])
@@ -821,8 +800,7 @@ def test_another_batch_size_keeps_the_state():
     fit(this, epochs=1, batch_size=8)
     before = this.state()
     fit(this, epochs=0, batch_size=5)
-    for name, value in before.items():
-        np.testing.assert_array_equal(this.state()[name], value)
+    assert_arrays(this.state(), before)
     fit(other, epochs=1, batch_size=8)
     for each in (this, other):
         fit(each, epochs=1, batch_size=8)
@@ -1262,8 +1240,7 @@ def test_snapshot_and_restore():
     values = this.model.parameters.to_host()
     fit(this, epochs=2)
     this.restore(snapshot)
-    for name, value in values.items():
-        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+    assert_arrays(this.model.parameters.to_host(), values)
     for name in state.keys() - {"passes"}:
         np.testing.assert_array_equal(this.state()[name], state[name])
 
