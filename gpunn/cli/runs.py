@@ -87,7 +87,7 @@ def lines(
 ) -> list[str]:
     """Return a table of runs, with as many settings that differ as its width has room for."""
     from gpunn.reporting.runs import settings_that_differ
-    from gpunn.reporting.text import duration
+    from gpunn.reporting.text import duration, setting_text
 
     if not runs:
         return []
@@ -115,7 +115,9 @@ def lines(
     hidden = []
     names = short_names([path.removesuffix(".name") for path, _ in differing])
     for (path, values), name in zip(differing, names, strict=True):
-        cells = [name, *(shortened(cell_text(value), WIDEST) for value in values)]
+        # Numbers that a sweep chose have too many digits.
+        texts = [setting_text(value, "{:.6g}".format) for value in values]
+        cells = [name, *(shortened(text, WIDEST) for text in texts)]
         size = max(map(width_of, cells))
         if width is not None and taken + size > width:
             hidden.append(path)
@@ -127,13 +129,6 @@ def lines(
     if hidden:
         table.append(f"No room for what differs in: {', '.join(hidden)}; see --json")
     return [*table, ""]
-
-
-def cell_text(value: Any) -> str:
-    """Return a setting for the table; numbers that a sweep chose have too many digits."""
-    from gpunn.reporting.text import setting_text
-
-    return f"{value:.6g}" if isinstance(value, float) else setting_text(value)
 
 
 def conclusion(

@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunn.cli.text import aligned, say, short_names
 from gpunn.experiment import Experiment
+from gpunn.reporting.text import setting_text
 from gpunn.sweep import Events, Trial, Trials
 
 __all__ = ["SweepOutput", "conclusion", "table"]
@@ -67,9 +68,4 @@ def conclusion(trials: Trials, folder: Path) -> str:
 
 def _text(value: Any) -> str:
     """Return a value of a parameter, numbers with four digits."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict) and "name" in value:
-        rest = ", ".join(f"{key} {_text(item)}" for key, item in value.items() if key != "name")
-        return f"{value['name']} ({rest})" if rest else str(value["name"])
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return setting_text(value, "{:.4g}".format)

@@ -99,18 +99,13 @@ def summary_table(
             add(f"validation, {title}", shown[epoch], "val_")
     if test is not None:
         add("test", test)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join([f"{cells[0]:<{widths[0]}}", *map(str.rjust, cells[1:], widths[1:])]).rstrip()
-        for cells in lines
-    ]
     # A resumed history can lack them: a checkpoint is a file that others may have written.
     speeds = [(row.get("seconds", 0.0), row.get("samples_per_second", 0.0)) for row in rows]
     seconds = sum(took for took, _ in speeds)
     samples = sum(took * speed for took, speed in speeds)
     speed = f", {samples / seconds:,.0f} samples/s" if seconds else ""
     epochs = "1 epoch" if len(rows) == 1 else f"{len(rows)} epochs"
-    return "\n".join([*table, f"{epochs} in {seconds:.1f} s{speed}"])
+    return "\n".join([*aligned(lines, {0}), f"{epochs} in {seconds:.1f} s{speed}"])
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gpunn.differences import ABSENT
@@ -34,8 +35,8 @@ def number_text(value: Any, name: str = "") -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def setting_text(value: Any) -> str:
-    """Return a value of a configuration in one line, as it is and not rounded.
+def setting_text(value: Any, number: Callable[[float], str] = str) -> str:
+    """Return a value of a configuration in one line; floats as they are, or as `number` says.
 
     Examples
     --------
@@ -47,13 +48,16 @@ def setting_text(value: Any) -> str:
     if value is ABSENT:
         return "–"
     if isinstance(value, list):
-        return f"[{', '.join(map(setting_text, value))}]"
+        return f"[{', '.join(setting_text(each, number) for each in value)}]"
     if isinstance(value, dict):
-        rest = ", ".join(f"{key} {setting_text(it)}" for key, it in value.items() if key != "name")
+        parts = {key: setting_text(each, number) for key, each in value.items() if key != "name"}
+        rest = ", ".join(f"{key} {text}" for key, text in parts.items())
         named = str(value.get("name", ""))
         return f"{named} ({rest})" if rest and named else named or rest
     if value is None:
         return "none"
+    if isinstance(value, float):
+        return number(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
