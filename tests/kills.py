@@ -1,8 +1,11 @@
 """The end of a process in the middle of a training, for tests of what goes on from a checkpoint."""
 
-from gpunn.callbacks import Callback
+import pytest
+from equality import assert_same
 
-__all__ = ["Kill", "Killed"]
+from gpunn.callbacks import Callback, ModelCheckpoint
+
+__all__ = ["Kill", "Killed", "assert_resumes", "killed"]
 
 
 class Killed(BaseException):
@@ -23,3 +26,25 @@ class Kill(Callback):
 
     def on_epoch_end(self, trainer, logs):
         self.on_updates_end(trainer)
+
+
+def killed(train, this, path, at, callbacks=(), **options):
+    """Train until the checkpoint of update number `at` is written, and no further."""
+    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
+    with pytest.raises(Killed):
+        train(this, callbacks=[*callbacks, writing, Kill(at)], **options)
+
+
+def assert_resumes(make, train, folder, at, **options):
+    """A training that is killed after so many updates goes on as if it had not been.
+
+    Returns that of one go, and the checkpoint.
+    """
+    path = folder / "checkpoint.safetensors"
+    whole, resumed = make(), make()
+    train(whole, **options)
+    killed(train, make(), path, at, **options)
+    train(resumed, resume_from=path, **options)
+    assert_same(whole, resumed)
+    assert whole.history.stopped == resumed.history.stopped
+    return whole, path

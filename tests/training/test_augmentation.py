@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from equality import assert_same
-from kills import Kill, Killed
+from kills import assert_resumes
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import ModelCheckpoint
 from gpunn.data import batches as data_batches
 from gpunn.distributed import run_threads
 from gpunn.errors import (
@@ -153,16 +152,10 @@ def test_it_is_the_same_however_rows_come(monkeypatch):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_resumed_run_gives_the_same_bits(tmp_path, stream):
-    whole, killed, resumed = (trainer() for _ in range(3))
-    given = {**GIVEN, "augment": noisy, "stream": stream}
-    whole.fit(X, Y, **given)
-    checkpoints = ModelCheckpoint(
-        tmp_path / "{updates}.safetensors", every_updates=1, resumable=True
-    )
-    with pytest.raises(Killed):
-        killed.fit(X, Y, callbacks=[checkpoints, Kill(10)], **given)
-    resumed.fit(X, Y, resume_from=tmp_path / "10.safetensors", **given)
-    assert_same(resumed, whole)
+    def train(this, **options):
+        this.fit(X, Y, augment=noisy, stream=stream, **GIVEN, **options)
+
+    assert_resumes(trainer, train, tmp_path, 10)
 
 
 def test_two_calls_are_one(tmp_path):

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from equality import assert_same
-from kills import Kill, Killed
+from kills import assert_resumes
 
 import gpunn
 from gpunn import layers
@@ -392,16 +392,11 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, at, accumulation):
         for i in range(0, ROWS, SIZE):
             yield X[order[i : i + SIZE]], Y[order[i : i + SIZE]]
 
-    options = {"epochs": 3, "steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
-    whole, killed, resumed = (trainer(gradient_accumulation=accumulation) for _ in range(3))
-    whole.fit(shuffled, **options)
-    checkpoints = gpunn.callbacks.ModelCheckpoint(
-        tmp_path / "{updates}.safetensors", every_updates=1, resumable=True
-    )
-    with pytest.raises(Killed):
-        killed.fit(shuffled, callbacks=[checkpoints, Kill(at)], **options)
-    resumed.fit(shuffled, resume_from=tmp_path / f"{at}.safetensors", **options)
-    assert_same(resumed, whole)
+    def train(this, **options):
+        given = {"epochs": 3, "steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
+        this.fit(shuffled, **given, **options)
+
+    assert_resumes(lambda: trainer(gradient_accumulation=accumulation), train, tmp_path, at)
 
 
 def test_validation_in_batches_is_that_of_their_rows():

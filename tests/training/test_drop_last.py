@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from equality import values
+from kills import assert_resumes
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.callbacks import Callback, ModelCheckpoint
 from gpunn.data import batches
 from gpunn.errors import ArgumentError
 from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
@@ -64,30 +64,12 @@ def test_with_accumulated_gradients():
         fit(trainer(gradient_accumulation=6))
 
 
-class KilledError(Exception):
-    pass
-
-
-class Kill(Callback):
-    saves, every_updates = True, 1
-
-    def on_updates_end(self, trainer):
-        if trainer.updates == 7:
-            raise KilledError
-
-
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_resumed_run_gives_the_same_bits(tmp_path, shuffle):
-    path = tmp_path / "checkpoint.safetensors"
     options = {"epochs": 3, "shuffle": shuffle}
-    whole, resumed, other = fit(trainer(), **options), trainer(), trainer()
-    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
-    with pytest.raises(KilledError):
-        fit(trainer(), callbacks=[writing, Kill()], **options)
-    fit(resumed, resume_from=path, **options)
-    np.testing.assert_array_equal(values(resumed), values(whole))
+    _, path = assert_resumes(trainer, fit, tmp_path, 7, **options)
     with pytest.raises(ArgumentError, match="without the last partial batch"):
-        fit(other, resume_from=path, **{**options, "drop_last": False})
+        fit(trainer(), resume_from=path, **{**options, "drop_last": False})
 
 
 def test_places_in_an_epoch():

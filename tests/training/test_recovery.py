@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from equality import assert_same_weights
+from kills import Kill, Killed, assert_resumes
 
 import gpunn
 from gpunn import layers
@@ -222,28 +223,10 @@ def test_an_update_that_overflows_is_left_out_too():
 @pytest.mark.parametrize("choice", ["skip", "roll_back"])
 @pytest.mark.parametrize("at", [4, 5, 6, 7, 8, 12])
 def test_a_resumed_run_leaves_out_the_same(at, choice, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    inputs = poisoned(4 * 5 + 1)
-
-    class Kill(Callback):
-        saves = True
-        every_updates = 1
-
-        def on_updates_end(self, trainer):
-            if trainer.updates == at:
-                raise KeyboardInterrupt
-
     def make():
         return trainer(optimizer=Adam(0.01), on_divergence=choice, report_every=4)
 
-    whole, resumed = make(), make()
-    fit(whole, inputs, epochs=2)
-    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
-    with pytest.raises(KeyboardInterrupt):
-        fit(make(), inputs, callbacks=[writing, Kill()], epochs=2)
-    fit(resumed, inputs, epochs=2, resume_from=path)
-    assert_same_weights(whole, resumed)
-    assert whole.history["loss"] == resumed.history["loss"]
+    assert_resumes(make, fit, tmp_path, at, inputs=poisoned(4 * 5 + 1), epochs=2)
 
 
 def test_a_resumed_run_counts_on(tmp_path):
@@ -251,16 +234,10 @@ def test_a_resumed_run_counts_on(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     inputs = poisoned(*range(1, 28, 2))
 
-    class Kill(Callback):
-        saves = True
-        every_updates = 1
-
-        def __init__(self, at):
-            self.at = at
-
+    class KillIfSound(Kill):
         def on_updates_end(self, trainer):
-            if trainer.updates == self.at and trainer.is_sound():
-                raise KeyboardInterrupt
+            if trainer.is_sound():
+                super().on_updates_end(trainer)
 
     def make():
         return trainer(on_divergence="skip", report_every=100)
@@ -275,8 +252,8 @@ def test_a_resumed_run_counts_on(tmp_path):
     writing = ModelCheckpoint(path, resumable=True, every_updates=1)
     for at in (9, 19):
         options = {"resume_from": path} if path.exists() else {}
-        with pytest.raises(KeyboardInterrupt):
-            train(make(), writing, Kill(at), **options)
+        with pytest.raises(Killed):
+            train(make(), writing, KillIfSound(at), **options)
     with pytest.raises(DivergenceError, match=message):
         train(resumed, resume_from=path)
     assert_same_weights(whole, resumed)
@@ -431,15 +408,6 @@ def test_nothing_is_written_that_can_not_be_read(broken, tmp_path):
 
 def test_a_metric_may_overflow(tmp_path):
     """It is shown as it is, and a checkpoint within the epoch is as good as another."""
-    path = tmp_path / "checkpoint.safetensors"
-
-    class Kill(Callback):
-        saves = True
-        every_updates = 1
-
-        def on_updates_end(self, trainer):
-            if trainer.updates == 5:
-                raise KeyboardInterrupt
 
     def make():
         this = trainer(optimizer=SGD(0.0), report_every=2)
@@ -447,15 +415,6 @@ def test_a_metric_may_overflow(tmp_path):
         this.model.parameters["last.biases"] = np.array([1e30])
         return this
 
-    def train(this, **options):
-        fit(this, epochs=2, **options)
-
-    whole, resumed = make(), make()
-    train(whole)
-    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
-    with pytest.raises(KeyboardInterrupt):
-        train(make(), callbacks=[writing, Kill()])
-    train(resumed, resume_from=path)
-    assert whole.history["loss"] == resumed.history["loss"]
+    whole, _ = assert_resumes(make, fit, tmp_path, 5, epochs=2)
     name = RootMeanSquaredError().name
-    assert whole.history[name] == resumed.history[name] == [np.inf, np.inf]
+    assert whole.history[name] == [np.inf, np.inf]

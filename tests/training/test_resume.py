@@ -8,7 +8,7 @@ import equality
 import numpy as np
 import pytest
 from equality import assert_arrays, rows
-from kills import Kill, Killed
+from kills import assert_resumes, killed
 
 import gpunn
 from gpunn import layers
@@ -53,13 +53,6 @@ def assert_same(one, other):
     assert one.history.stopped == other.history.stopped
 
 
-def killed(this, path, at, callbacks=(), **options):
-    """Train until the checkpoint of update number `at` is written, and no further."""
-    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
-    with pytest.raises(Killed):
-        fit(this, callbacks=[*callbacks, writing, Kill(at)], **options)
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -75,12 +68,7 @@ def killed(this, path, at, callbacks=(), **options):
 def test_from_any_update(options, at, tmp_path, monkeypatch):
     """Five or six updates an epoch."""
     monkeypatch.setattr(batches, "STREAM_BYTES", 500)
-    path = tmp_path / "checkpoint.safetensors"
-    whole, resumed = trainer(report_every=3), trainer(report_every=3)
-    fit(whole, **options)
-    killed(trainer(report_every=3), path, at, **options)
-    fit(resumed, resume_from=path, **options)
-    assert_same(whole, resumed)
+    assert_resumes(lambda: trainer(report_every=3), fit, tmp_path, at, **options)
 
 
 def moving_trainer(backend):
@@ -97,36 +85,21 @@ def moving_trainer(backend):
     return gpunn.Trainer(model, SoftmaxCrossEntropy(Cosine(0.2)), optimizer, ["accuracy"])
 
 
+@pytest.mark.parametrize("make", [trainer, moving_trainer])
 @pytest.mark.parametrize("at", [2, 7])
-def test_with_factors_and_moving_settings(backend, at, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    whole, resumed = moving_trainer(backend), moving_trainer(backend)
-    fit(whole, epochs=2)
-    killed(moving_trainer(backend), path, at, epochs=2)
-    fit(resumed, resume_from=path, epochs=2)
-    assert_same(whole, resumed)
-
-
-@pytest.mark.parametrize("at", [2, 7])
-def test_on_every_backend(backend, at, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    whole, resumed = trainer(backend=backend), trainer(backend=backend)
-    fit(whole, epochs=2)
-    killed(trainer(backend=backend), path, at, epochs=2)
-    fit(resumed, resume_from=path, epochs=2)
-    assert_same(whole, resumed)
+def test_on_every_backend(make, backend, at, tmp_path):
+    assert_resumes(lambda: make(backend=backend), fit, tmp_path, at, epochs=2)
 
 
 def test_from_one_backend_to_another(backend, tmp_path):
     """From the numbers that one computed the other goes on, within what rounding makes of it."""
     path = tmp_path / "checkpoint.safetensors"
-    killed(trainer(backend="numpy"), path, 7)
+    killed(fit, trainer(backend="numpy"), path, 7)
     whole, resumed = trainer(), trainer(backend=backend)
     fit(whole)
     fit(resumed, resume_from=path)
-    for name, value in whole.model.parameters.to_host().items():
-        found = resumed.model.parameters.to_host()[name]
-        np.testing.assert_allclose(found, value, rtol=1e-3, atol=1e-4, err_msg=name)
+    found, expected = (each.model.parameters.to_host() for each in (resumed, whole))
+    assert_arrays(found, expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(resumed.history["loss"], whole.history["loss"], rtol=1e-4)
 
 
@@ -139,21 +112,16 @@ def test_from_one_backend_to_another(backend, tmp_path):
     ],
 )
 def test_other_trainers(make, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    whole, resumed = make(), make()
-    fit(whole)
-    killed(make(), path, 4)
-    fit(resumed, resume_from=path)
-    assert_same(whole, resumed)
+    assert_resumes(make, fit, tmp_path, 4)
 
 
 def test_killed_again_and_again(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     whole = trainer()
     fit(whole)
-    killed(trainer(), path, 1)
+    killed(fit, trainer(), path, 1)
     for at in (2, 3, 5, 6, 9, 10, 14):
-        killed(trainer(), path, at, resume_from=path)
+        killed(fit, trainer(), path, at, resume_from=path)
     resumed = trainer()
     fit(resumed, resume_from=path)
     assert_same(whole, resumed)
@@ -171,14 +139,7 @@ def test_the_sum_of_an_epoch_does_not_begin_anew(tmp_path):
         targets = X[:, :2] + 100
         this.fit(X, targets, epochs=2, batch_size=8, progress=False, **options)
 
-    path = tmp_path / "checkpoint.safetensors"
-    whole, resumed = regression(), regression()
-    train(whole)
-    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
-    with pytest.raises(Killed):
-        train(regression(), callbacks=[writing, Kill(5)])
-    train(resumed, resume_from=path)
-    assert_same(whole, resumed)
+    assert_resumes(regression, train, tmp_path, 5)
 
 
 # ----------------------------------------------------------------------- callbacks go on as well
@@ -195,16 +156,16 @@ def climbing():
 
 @pytest.mark.parametrize("at", range(1, 16, 2))
 def test_early_stopping_goes_on(at, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    whole, resumed = climbing(), climbing()
-    fit(whole, epochs=20, callbacks=[quick()])
+    stoppings = []
+
+    def train(this, callbacks=(), **options):
+        stoppings.append(quick())
+        fit(this, epochs=20, callbacks=[stoppings[-1], *callbacks], **options)
+
+    whole, _ = assert_resumes(climbing, train, tmp_path, at)
     assert whole.history.stopped.startswith("val_loss has not improved")
     assert whole.updates >= 15, "so that every kill comes before the end"
-    killed(climbing(), path, at, [quick()], epochs=20)
-    stopping = quick()
-    fit(resumed, epochs=20, callbacks=[stopping], resume_from=path)
-    assert_same(whole, resumed)
-    assert stopping.best == min(whole.history["val_loss"])
+    assert stoppings[-1].best == min(whole.history["val_loss"])
 
 
 def test_early_stopping_may_be_more_patient_afterwards(tmp_path):
@@ -252,7 +213,7 @@ def test_a_callback_of_ones_own(tmp_path):
 
     path = tmp_path / "checkpoint.safetensors"
     first, second = Counter(), Counter()
-    killed(trainer(), path, 12, [first, second])
+    killed(fit, trainer(), path, 12, [first, second])
     assert first.seen == 2
     again, other, third = Counter(), Counter(), Counter()
     fit(trainer(), callbacks=[again, other, third], resume_from=path)
@@ -268,7 +229,7 @@ def test_logs_have_each_epoch_once(at, tmp_path):
         folder.mkdir(exist_ok=True)
         return [CSVLog(folder / "log.csv"), JSONLinesLog(folder / "log.jsonl")]
 
-    killed(trainer(), path, at, logs(tmp_path / "parts"))
+    killed(fit, trainer(), path, at, logs(tmp_path / "parts"))
     for log in (tmp_path / "parts").iterdir():  # written after the checkpoint, and then torn
         with open(log, "a") as file:
             file.write('{"epoch": 7}\n{"epo')
@@ -292,7 +253,7 @@ def test_logs_have_each_epoch_once(at, tmp_path):
 )
 def test_another_epoch_has_other_places(options, message, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    killed(trainer(), path, 4)
+    killed(fit, trainer(), path, 4)
     this = trainer()
     before = this.model.parameters.to_host()
     with pytest.raises(ArgumentError, match=f"resume_from: .*{message}"):
@@ -303,13 +264,13 @@ def test_another_epoch_has_other_places(options, message, tmp_path):
 
 def test_between_epochs_another_call_may_go_on(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    killed(trainer(), path, 5)
+    killed(fit, trainer(), path, 5)
     fit(trainer(), resume_from=path, batch_size=9)
 
 
 def test_other_figures(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    killed(trainer(), path, 4)
+    killed(fit, trainer(), path, 4)
     with pytest.raises(ArgumentError, match=r"with the metrics \['loss', 'accuracy'\]"):
         fit(trainer(metrics=[]), resume_from=path)
     with pytest.raises(ModelFileError, match="in the middle of an epoch with the metrics"):
@@ -329,14 +290,14 @@ def test_damaged_state_of_a_callback(tmp_path, monkeypatch, values):
     damaged = {"figure": ["val_loss", "min"], "best": 1.0, "best_epoch": 1, "values": values}
     with monkeypatch.context() as patch:
         patch.setattr(EarlyStopping, "state", lambda self, trainer: damaged)
-        killed(trainer(), path, 6, [quick()])
+        killed(fit, trainer(), path, 6, [quick()])
     with pytest.raises(ModelFileError, match=r"callback 'early_stopping' is damaged: values: exp"):
         fit(trainer(), callbacks=[quick()], resume_from=path)
 
 
 def test_a_log_that_has_lost_lines_is_named(tmp_path, caplog):
     path, log = tmp_path / "checkpoint.safetensors", tmp_path / "log.jsonl"
-    killed(trainer(), path, 11, [JSONLinesLog(log)])
+    killed(fit, trainer(), path, 11, [JSONLinesLog(log)])
     log.write_bytes(log.read_bytes()[:10])
     fit(trainer(), callbacks=[JSONLinesLog(log)], resume_from=path)
     assert f"{log}: had " in caplog.text

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from equality import assert_arrays
+from kills import assert_resumes
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.callbacks import Callback, ModelCheckpoint
 from gpunn.data import batches
 from gpunn.errors import ArgumentError
 from gpunn.layers import Dense, MeanOverMembers, MemberDense, Members, TargetScaling
@@ -130,33 +130,14 @@ def test_class_weights_leave_metrics_alone():
     np.testing.assert_allclose(this.history["accuracy"][-1], expected, rtol=1e-6)
 
 
-class KilledError(Exception):
-    pass
-
-
-class Kill(Callback):
-    saves, every_updates = True, 1
-
-    def __init__(self, at):
-        self.at = at
-
-    def on_updates_end(self, trainer):
-        if trainer.updates == self.at:
-            raise KilledError
-
-
 @pytest.mark.parametrize("at", [3, 7])
 def test_a_resumed_run_gives_the_same_bits(tmp_path, at):
-    path = tmp_path / "checkpoint.safetensors"
-    whole, resumed, other = (trainer(shared(), dtype="float32") for _ in range(3))
-    fit(whole)
-    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
-    with pytest.raises(KilledError):
-        fit(trainer(shared(), dtype="float32"), callbacks=[writing, Kill(at)])
-    fit(resumed, resume_from=path)
-    assert_arrays(values(resumed), values(whole))
+    def make():
+        return trainer(shared(), dtype="float32")
+
+    _, path = assert_resumes(make, fit, tmp_path, at)
     with pytest.raises(ArgumentError, match="each of 3 members in its own order"):
-        fit(other, resume_from=path, shuffle_members=False)
+        fit(make(), resume_from=path, shuffle_members=False)
 
 
 def test_a_divergence_is_explained():

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from equality import assert_arrays, assert_same_weights
+from equality import assert_arrays
+from kills import assert_resumes
 
 import gpunn
 from gpunn import initializers, layers, optimizers
-from gpunn.callbacks import ModelCheckpoint
 from gpunn.errors import ArgumentError, DataError
 from gpunn.layers import Dense
 from gpunn.training import starts
@@ -156,13 +156,10 @@ def trainer():
 
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_resumed_run_goes_on_from_its_own(tmp_path, at):
-    path = tmp_path / "{updates}.safetensors"
-    whole, resumed = trainer(), trainer()
-    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
-    options = {"epochs": 2, "batch_size": 64, "progress": False}
-    whole.fit(X, Y, callbacks=[writing], **options)
-    resumed.fit(X, Y, resume_from=tmp_path / f"{at}.safetensors", **options)
-    assert_same_weights(whole, resumed)
+    def train(this, **options):
+        this.fit(X, Y, epochs=2, batch_size=64, progress=False, **options)
+
+    assert_resumes(trainer, train, tmp_path, at)
 
 
 def test_values_that_were_given_or_loaded_stay(tmp_path):
