@@ -17,11 +17,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 """What CuPy adds to a kernel's own options."""
+
+SPEED_OPTIONS = ("-pch",)
+"""What lets the compiler keep what all sources begin with, and changes no result."""
 
 WORKERS = os.cpu_count() or 1
 
@@ -117,16 +120,24 @@ class Job:
     options: tuple[str, ...]
     names: tuple[str, ...]
     architecture: str
-    method: str = "cubin"  # or "ptx", whose text is the result, without what the kernels take
 
     @property
     def flags(self) -> tuple[str, ...]:
         return (*self.options, *CUPY_OPTIONS, f"-arch=sm_{self.architecture}")
 
     def key(self) -> str:
+        """Return a hash of all that decides the result; where CuPy's headers are does not."""
+        flags = [flag for flag in self.flags if not flag.startswith("-I")]
         return hashlib.sha256(
-            "\0".join((self.text, *self.names, *self.flags, self.method, toolkit())).encode()
+            "\0".join((self.text, *self.names, *flags, toolkit())).encode()
         ).hexdigest()[:32]
+
+
+class Built(NamedTuple):
+    """What the compiler made of a source."""
+
+    kernels: dict[str, Resources]
+    ptx: str
 
 
 def toolkit() -> str:
@@ -135,8 +146,8 @@ def toolkit() -> str:
     return " ".join(f"{name} {metadata.version(name)}" for name in wanted)
 
 
-def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, dict[str, Resources] | str]:
-    """Build every job that is not in the cache; return what its kernels take, or PTX, or errors."""
+def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, Built | str]:
+    """Build every job that is not in the cache; return what was made of it, or its errors."""
     jobs = list(jobs)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {job: folder / f"{job.key()}.json" for job in jobs}
@@ -153,7 +164,6 @@ def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, dict[str, Resou
                             "text": job.text,
                             "names": job.names,
                             "flags": job.flags,
-                            "method": job.method,
                             "path": str(paths[job]),
                         }
                         for job in part
@@ -167,37 +177,34 @@ def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, dict[str, Resou
     return {job: read_result(path) for job, path in paths.items()}
 
 
-def read_result(path: Path) -> dict[str, Resources] | str:
+def read_result(path: Path) -> Built | str:
     content: dict[str, Any] = json.loads(path.read_text())
     if "errors" in content:
         return str(content["errors"])
-    if "ptx" in content:
-        return str(content["ptx"])
-    return {name: Resources(**numbers) for name, numbers in content["kernels"].items()}
+    kernels = {name: Resources(**numbers) for name, numbers in content["kernels"].items()}
+    return Built(kernels, content["ptx"])
 
 
-def build(text: str, names: list[str], flags: list[str], method: str) -> bytes:
-    """Return the cubin or the PTX of a source, as CuPy would have it."""
+def build(text: str, names: list[str], flags: list[str]) -> Built:
+    """Return what CuPy would have the compiler make of a source."""
     from cupy.cuda import compiler
+    from cupy_backends.cuda.libs import nvrtc
 
     program = compiler._NVRTCProgram(
-        text, "kernel.cu", name_expressions=tuple(names) or None, method=method
+        text, "kernel.cu", name_expressions=tuple(names) or None, method="cubin"
     )
-    image: bytes = program.compile(tuple(flags))[0]
-    return image
+    image: bytes = program.compile((*flags, *SPEED_OPTIONS))[0]
+    return Built(read_cubin(image), nvrtc.getPTX(program.ptr).decode())
 
 
 def main(listed: Path) -> None:
     from cupy.cuda.compiler import CompileException
 
     for job in json.loads(listed.read_text()):
+        result: dict[str, Any]
         try:
-            image = build(job["text"], job["names"], job["flags"], job["method"])
-            result: dict[str, Any]
-            if job["method"] == "ptx":
-                result = {"ptx": image.decode()}
-            else:
-                result = {"kernels": {name: vars(r) for name, r in read_cubin(image).items()}}
+            kernels, ptx = build(job["text"], job["names"], job["flags"])
+            result = {"kernels": {name: vars(r) for name, r in kernels.items()}, "ptx": ptx}
         except CompileException as error:
             result = {"errors": str(error)}
         path = Path(job["path"])

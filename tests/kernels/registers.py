@@ -45,9 +45,9 @@ def table(sources: list[dict[str, Any]]) -> str:
     for job in jobs:
         kind = KIND.search(job.text)
         cell = kind[1] if kind else "float", job.architecture
-        resources = built[job]
-        assert not isinstance(resources, str), resources
-        for kernel, taken in resources.items():
+        result = built[job]
+        assert not isinstance(result, str), result
+        for kernel, taken in result.kernels.items():
             if kernel.startswith("gpunn_"):
                 rows[kernel][cell] = max(rows[kernel][cell], taken.registers)
                 local[kernel] = max(local[kernel], taken.frame)

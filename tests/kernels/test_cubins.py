@@ -69,7 +69,7 @@ def assert_built(sources, built):
     ]
     assert not errors
     for source, result in zip(sources, built, strict=True):
-        assert set(source["kernels"]) <= set(result), "a kernel is missing from the cubin"
+        assert set(source["kernels"]) <= set(result.kernels), "a kernel is missing from the cubin"
 
 
 def assert_fits(kernel, resources, threads):
@@ -97,7 +97,7 @@ def test_training_builds(recording_of, proved, architecture, kind):
     ours = [
         (kernel, resources)
         for result in built
-        for kernel, resources in result.items()
+        for kernel, resources in result.kernels.items()
         if is_ours(kernel)
     ]
     for kernel, resources in ours:
@@ -128,7 +128,7 @@ def test_kernels_for_other_layouts_build(recording_of, proved, dtype):
     built = build(sources, "90")
     assert_built(sources, built)
     for result in built:
-        for kernel, resources in result.items():
+        for kernel, resources in result.kernels.items():
             if is_ours(kernel):
                 assert_fits(kernel, resources, threads[kernel])
     proved("sources for other layouts, for sm_90", len(sources))
@@ -198,13 +198,13 @@ MANY = "\n".join(
 
 @pytest.mark.parametrize("architecture", ["75", "120"])
 def test_local_memory_is_seen(architecture):
-    assert build_one(INDEXED, architecture=architecture)["k"].frame >= 256
+    assert build_one(INDEXED, architecture=architecture).kernels["k"].frame >= 256
 
 
 @pytest.mark.parametrize("architecture", ["75", "120"])
 def test_a_spill_is_seen(architecture):
-    free = build_one(MANY, architecture=architecture)["k"]
-    squeezed = build_one(MANY, "--maxrregcount=32", architecture=architecture)["k"]
+    free = build_one(MANY, architecture=architecture).kernels["k"]
+    squeezed = build_one(MANY, "--maxrregcount=32", architecture=architecture).kernels["k"]
     assert free.frame == 0
     assert free.registers > 64
     assert squeezed.registers <= 32
@@ -212,7 +212,7 @@ def test_a_spill_is_seen(architecture):
 
 
 def test_shared_memory_is_seen():
-    assert 1200 <= build_one(SHARED)["k"].shared < 2400  # some of it is the system's
+    assert 1200 <= build_one(SHARED).kernels["k"].shared < 2400  # some of it is the system's
 
 
 @pytest.mark.parametrize(
