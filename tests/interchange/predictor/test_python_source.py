@@ -88,7 +88,8 @@ def test_numbers_that_are_not_finite(name):
     with np.errstate(all="ignore"):
         shaped = rows.reshape(len(rows), *model.input_shape)
         expected = predictor_of(model, pure=False)["network"](shaped)
-    found = [predictor_of(model, pure=True)["network"](row) for row in rows.tolist()]
+    of_a_row = predictor_of(model, pure=True)["network"]
+    found = [of_a_row(row) for row in rows.tolist()]
     np.testing.assert_allclose(found, expected, 1e-9)
 
 
