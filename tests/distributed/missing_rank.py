@@ -7,5 +7,5 @@ import gpunn
 
 if os.environ["PMI_RANK"] == sys.argv[1]:
     sys.exit(int(sys.argv[2]))
-communicator = gpunn.distributed.communicator(timeout=2.0)
+communicator = gpunn.distributed.communicator(timeout=1.0)
 print(f"there are {communicator.size}")

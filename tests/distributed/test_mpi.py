@@ -50,10 +50,16 @@ def train(folder, ranks, *options):
     return output, said
 
 
+@pytest.fixture(scope="module")
+def of_one(tmp_path_factory):
+    """The folder of one process's run, and what was said."""
+    return train(tmp_path_factory.mktemp("alone"), 1)
+
+
 @needs_mpi
 @pytest.mark.parametrize("ranks", [2, 3, 4])
-def test_a_run_is_that_of_one_process(ranks, tmp_path):
-    alone, said_alone = train(tmp_path, 1)
+def test_a_run_is_that_of_one_process(of_one, ranks, tmp_path):
+    alone, said_alone = of_one
     together, said = train(tmp_path, ranks)
     for ours, theirs in zip(rows(together), rows(alone), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-10)
