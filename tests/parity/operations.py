@@ -215,8 +215,9 @@ TALL = ((300, 3), (1037, 33))
 WIDTHS = (1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK)
 """Lengths of flat vectors, for the same reason."""
 
-BATCHES = ((0, 4), (1, 1), (70, 1), (1, 3), (7, 2), (4097, 10), (3, 5462))
-"""Rows and outputs of predictions."""
+SMALL_BATCHES = ((0, 4), (1, 1), (70, 1), (1, 3), (7, 2), (130, 10))
+BATCHES = (*SMALL_BATCHES[:-1], (4097, 10), (3, 5462))
+"""Rows and outputs of predictions; the small ones where only a setting is another."""
 
 EXTREMES = {
     "infinite": (math.inf, 1.0, -1.0),
@@ -1130,6 +1131,7 @@ def targets_for(loss: Any, g: np.random.Generator, p: np.ndarray, form: str) -> 
 
 def loss_cases() -> Iterator[Case]:
     every = [cls() for cls in builtin(losses.Loss)]
+    default = len(every)
     every += [
         losses.MeanSquaredError("sum"),
         losses.MeanSquaredError("half_sum"),
@@ -1171,7 +1173,8 @@ def loss_cases() -> Iterator[Case]:
         softmax = isinstance(built_in, losses.SoftmaxCrossEntropy)
         for form in ("labels", "rows") if softmax else ("rows",):
             name = f"loss-{built_in.name}-{index}-{form}"
-            for shape, gradient in itertools.product(BATCHES, (True, False)):
+            shapes = BATCHES if index < default else SMALL_BATCHES
+            for shape, gradient in itertools.product(shapes, (True, False)):
                 at = "x".join(map(str, shape)) + ("-gradient" if gradient else "-value")
                 given = partial(batch, loss=loss, form=form, shape=shape, gradient=gradient)
                 yield Case(f"{name}-{at}", "loss", given, terms=max(shape))
@@ -1185,6 +1188,7 @@ def loss_cases() -> Iterator[Case]:
 def metric_cases() -> Iterator[Case]:
     # On the grid by default, thousands of classes would take a gigabyte.
     every = [cls(16) if cls is metrics.AUC else cls() for cls in builtin(metrics.Metric)]
+    default = len(every)
     every += [metrics.TopKAccuracy(2), metrics.BinaryAccuracy(0.5)]
 
     def arguments(g: np.random.Generator, metric: Any, form: str, p: np.ndarray) -> dict[str, Any]:
@@ -1216,7 +1220,10 @@ def metric_cases() -> Iterator[Case]:
         for form in ("labels", "rows") if of_classes else ("rows",):
             name = f"metric-{metric.name}-{index}-{form}"
             tall = TALL if isinstance(metric, metrics.R2) else ()
-            for shape in (*BATCHES, *tall):
+            # The work of AUC is rows x bins; Recall and F1 sum up what Precision does.
+            known_sums = metrics.AUC, metrics.Recall, metrics.F1
+            few = index >= default or isinstance(metric, known_sums)
+            for shape in (*(SMALL_BATCHES if few else BATCHES), *tall):
                 if form == "labels" and shape[1] == 1:
                     continue  # one output has no labels
                 if isinstance(metric, metrics.R2) and not shape[0]:
