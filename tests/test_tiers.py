@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiers
@@ -88,9 +89,12 @@ def test_a_device_that_there_is_none_of(run_suite):
     assert "GPUNN_TEST_DEVICE: expected 'emulated' or 'cuda', or nothing; got 'cuba'" in output
 
 
-@pytest.mark.parametrize("backend", ["base"])
-def test_a_folder_that_is_not_read_on_a_device_has_no_test_for_it(backend, request, monkeypatch):
-    """This test takes a backend, and were its folder left out, it would be missed."""
-    monkeypatch.setattr(tiers, "ON_THE_HOST", (".",))
-    with pytest.raises(pytest.UsageError, match="take the folder out of ON_THE_HOST"):
-        tiers.pytest_collection_modifyitems(request.config, [request.node])
+def test_a_file_that_is_not_read_on_a_device_has_no_test_for_it(request):
+    item = SimpleNamespace(
+        nodeid="test_a.py::test_a[strict]",
+        path=request.path,
+        callspec=SimpleNamespace(params={"backend": "strict"}),
+        get_closest_marker=lambda name: None,
+    )
+    with pytest.raises(pytest.UsageError, match="add the file to WITH_TESTS_OF_DEVICES"):
+        tiers.pytest_collection_modifyitems(request.config, [item])

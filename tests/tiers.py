@@ -32,11 +32,21 @@ PORTABLE = ("training", "parity", "reference")
 ON_A_DEVICE = ("gpu_graph",)
 """Folders whose tests are of tier 5, and need no marker."""
 
-ON_THE_HOST = (
-    *("ci", "cli", "data", "docs", "experiment", "kernels", "reporting", "robustness/fuzz"),
-    *("storage", "tabular"),
-)
-"""Folders none of whose tests needs a device; in a process that has one they aren't read."""
+WITH_TESTS_OF_DEVICES = {
+    *("backends/test_base.py", "distributed/test_nccl.py", "interchange/test_onnx.py"),
+    *("parity/test_operations.py", "parity/test_runs.py"),
+    *(f"layers/test_{name}.py" for name in ("dense", "elementwise", "normalization", "tables")),
+    *("layers/test_operations_only.py", "robustness/test_kill_and_resume.py"),
+    *("sklearn/test_devices.py", "sklearn/test_tabular_devices.py"),
+    *(f"test_{name}.py" for name in ("activations", "load_weights", "losses", "optimizers")),
+    *("test_metrics_of_labels.py", "test_parameters.py", "test_workspace.py"),
+    *(f"training/test_{name}.py" for name in ("augmentation", "batch_stream", "frozen", "norms")),
+    *("training/test_loss_of_outputs.py", "training/test_recovery.py", "training/test_resume.py"),
+    *("training/test_shuffle_members.py", "training/test_starts.py"),
+}
+"""Files that a process with a device reads, besides the folders `OF_DEVICES`."""
+
+OF_DEVICES = ("emulated_cuda", "gpu", "gpu_graph")
 
 EMULATOR = ("emulated_cuda/tests",)
 
@@ -79,7 +89,9 @@ def is_in(path: Path, folders: tuple[str, ...]) -> bool:
 
 
 def may_run_on_a_device(item: pytest.Item) -> bool:
-    return bool(takes_backend(item) or tier_of(item) == 5 or item.get_closest_marker("emulated"))
+    """Return whether a test needs a device, or is run on every backend, the strict one included."""
+    every = takes_backend(item) and "strict" in item.nodeid.partition("::")[2]
+    return bool(every or tier_of(item) == 5 or item.get_closest_marker("emulated"))
 
 
 def runs_here(item: pytest.Item) -> bool:
@@ -89,17 +101,28 @@ def runs_here(item: pytest.Item) -> bool:
     return (tier_of(item) == 5) == bool(DEVICE)
 
 
+@functools.cache
+def may_have_tests_of_devices(path: Path) -> bool:
+    if not path.is_relative_to(TESTS):
+        return True
+    return is_in(path, OF_DEVICES) or str(path.relative_to(TESTS)) in WITH_TESTS_OF_DEVICES
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    return True if DEVICE and collection_path in [TESTS / each for each in ON_THE_HOST] else None
+    if collection_path.suffix != ".py":
+        return None
+    if DEVICE:
+        return None if may_have_tests_of_devices(collection_path) else True
+    return True if is_in(collection_path, ON_A_DEVICE) else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if is_in(item.path, ON_THE_HOST) and may_run_on_a_device(item):
+        if may_run_on_a_device(item) and not may_have_tests_of_devices(item.path):
             raise pytest.UsageError(
-                f"{item.nodeid} runs on a device, too, and its folder is not read there; take the "
-                "folder out of ON_THE_HOST in tests/tiers.py"
+                f"{item.nodeid} runs on a device, too, where its file is not read; add the file to "
+                "WITH_TESTS_OF_DEVICES in tests/tiers.py"
             )
     chosen = [item for item in items if runs_here(item)]
     if len(chosen) < len(items):
