@@ -191,6 +191,12 @@ def softplus(xp: Namespace, z: Array) -> Array:
     return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
+def softmax(xp: Namespace, z: Array) -> Array:
+    """Return exp(z_ij) / sum_k exp(z_ik), in a form that can't overflow."""
+    exponential = xp.exp(z - xp.max(z, axis=1, keepdims=True))
+    return exponential / xp.sum(exponential, axis=1, keepdims=True)
+
+
 @dataclass(frozen=True)
 class Identity(Activation):
     """No activation: f(z) = z.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 from array_api_compat import device
 
-from gpunn.activations import sigmoid, softplus
+from gpunn.activations import sigmoid, softmax, softplus
 from gpunn.configurable import Configurable, check_fraction, missing_class
 from gpunn.errors import ArgumentError, DataError, ShapeError
 from gpunn.schedules import Schedule, as_setting
@@ -296,6 +296,24 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     return targets
 
 
+def distributions(targets: np.ndarray) -> np.ndarray:
+    """Return which rows are probabilities: none below 0, and a sum of 1."""
+    sums_to_one = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) <= 1e-3
+    return np.asarray((targets >= 0).all(axis=1) & sums_to_one)
+
+
+def refuse_rows(
+    wrong: np.ndarray, targets: np.ndarray, needs: str, *, of: str = "", advice: str = ""
+) -> None:
+    """Raise a DataError if there are wrong entries or rows: what targets must be, and the first."""
+    rows = np.flatnonzero(wrong.reshape(len(targets), -1).any(axis=1))
+    if rows.size:
+        raise DataError(
+            f"{needs}; row {rows[0]}{of} is {targets[rows[0]].tolist()} ({rows.size} such in all)"
+            f"{advice}"
+        )
+
+
 @dataclass(frozen=True)
 class MeanSquaredError(ElementwiseLoss):
     """Squared error: l_i = mean_j (p_ij - t_ij)^2, or the sum over j.
@@ -506,8 +524,7 @@ class SoftmaxCrossEntropy(Loss):
 
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         t = self.probabilities(xp, predictions, targets)
-        exponential = xp.exp(predictions - xp.max(predictions, axis=1, keepdims=True))
-        return exponential / xp.sum(exponential, axis=1, keepdims=True) - t
+        return softmax(xp, predictions) - t
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         """Return labels or probabilities in the form that `values` takes.
@@ -541,7 +558,10 @@ class SoftmaxCrossEntropy(Loss):
                 "classes, y = numpy.unique(y, return_inverse=True)"
             )
         if y.ndim == 2 and y.shape[1] == outputs:
-            return self._check_probabilities(real_targets(y, outputs))
+            targets = real_targets(y, outputs)
+            needs = "y: each row of probabilities must be >= 0 and sum to 1"
+            refuse_rows(~distributions(targets), targets, needs)
+            return targets
         labels = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if labels.ndim != 1 or labels.dtype.kind not in "bui":
             raise ShapeError(
@@ -555,17 +575,6 @@ class SoftmaxCrossEntropy(Loss):
                 f"outputs; y[{wrong[0]}] is {labels[wrong[0]]} ({wrong.size} such in all)"
             )
         return labels.astype(np.int64, copy=False)
-
-    @staticmethod
-    def _check_probabilities(targets: np.ndarray) -> np.ndarray:
-        off = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) > 1e-3
-        wrong = np.flatnonzero((targets < 0).any(axis=1) | off)
-        if wrong.size:
-            raise DataError(
-                "y: each row of probabilities must be >= 0 and sum to 1; "
-                f"row {wrong[0]} is {targets[wrong[0]].tolist()} ({wrong.size} such in all)"
-            )
-        return targets
 
     def class_indices(self, targets: np.ndarray) -> np.ndarray:
         return targets if targets.ndim == 1 else targets.argmax(axis=1)
@@ -604,12 +613,8 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         targets = real_targets(y, outputs)
-        wrong = np.flatnonzero(((targets < 0) | (targets > 1)).any(axis=1))
-        if wrong.size:
-            raise DataError(
-                f"y: binary_cross_entropy needs targets in [0, 1]; row {wrong[0]} is "
-                f"{targets[wrong[0]].tolist()} ({wrong.size} such in all)"
-            )
+        wrong = (targets < 0) | (targets > 1)
+        refuse_rows(wrong, targets, "y: binary_cross_entropy needs targets in [0, 1]")
         return targets
 
     def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
@@ -655,11 +660,7 @@ class Poisson(ElementwiseLoss):
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         targets = real_targets(y, outputs)
-        wrong = np.flatnonzero((targets < 0).any(axis=1))
-        if wrong.size:
-            raise DataError(
-                f"y: poisson needs counts >= 0; row {wrong[0]} is {targets[wrong[0]].tolist()}"
-            )
+        refuse_rows(targets < 0, targets, "y: poisson needs counts >= 0")
         return targets
 
 

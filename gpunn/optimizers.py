@@ -145,12 +145,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-        As of every `Optimizer`; 0.01 by default.
-    weight_decay : float or Schedule
-        As of every `Optimizer`; 0 by default.
-    decay_all, max_norm : bool, float or None
-        As of every `Optimizer`.
+    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+        0.01, 0, False and None by default.
     momentum : float
         In [0, 1], 0 by default.
     nesterov : bool
@@ -220,12 +216,8 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-        As of every `Optimizer`; 0.001 by default.
-    weight_decay : float or Schedule
-        As of every `Optimizer`; 0 by default.
-    decay_all, max_norm : bool, float or None
-        As of every `Optimizer`.
+    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+        0.001, 0, False and None by default.
     rho : float
         In [0, 1). The weight of the old mean square, 0.9 by default.
     epsilon : float
@@ -291,12 +283,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-        As of every `Optimizer`; 0.001 by default.
-    weight_decay : float or Schedule
-        As of every `Optimizer`; 0 by default.
-    decay_all, max_norm : bool, float or None
-        As of every `Optimizer`.
+    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+        0.001, 0, False and None by default.
     beta1, beta2 : float
         In [0, 1). The weights of the old moments, 0.9 and 0.999 by default.
     epsilon : float
@@ -373,12 +361,8 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-        As of every `Optimizer`; 0.001 by default.
-    weight_decay : float or Schedule
-        As of every `Optimizer`; 0.01 by default.
-    decay_all, max_norm : bool, float or None
-        As of every `Optimizer`.
+    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+        0.001, 0.01, False and None by default.
     beta1, beta2, epsilon, epsilon_hat : float, float, float, bool
         As of `Adam`.
     l2_penalty : float
@@ -413,12 +397,8 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-        As of every `Optimizer`; 0.0001 by default.
-    weight_decay : float or Schedule
-        As of every `Optimizer`; 0 by default.
-    decay_all, max_norm : bool, float or None
-        As of every `Optimizer`.
+    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+        0.0001, 0, False and None by default.
     beta1, beta2 : float
         In [0, 1). 0.9 and 0.99 by default.
     l2_penalty : float

@@ -21,15 +21,10 @@ __all__ = ["Embedding", "OneHot"]
 
 @dataclass(eq=False)
 class Coded(Layer):
-    """What layers that take codes have in common.
+    """What layers have in common that take codes, of so many for each column, 0 included.
 
     Codes are whole numbers of the network's type, exact up to 2^24 in float32. They have no
     derivative, so dL/dx = 0.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        How many codes each column has, 0 included.
     """
 
     sizes: Sequence[int]

@@ -202,13 +202,7 @@ class ColumnGroups(Layer):
 
 
 def made(group: Any, index: int) -> Group:
-    """Return a group from what a user wrote.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If it has no such columns, or a layer is impossible.
-    """
+    """Return a group from what a user wrote, or raise an error that names its key."""
     if isinstance(group, Group):
         if group.chain is None:
             return group

@@ -406,19 +406,8 @@ def standardization_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation, 1 for a constant column.
 
-    Parameters
-    ----------
-    data : array, shape (rows, columns)
-    indices : ndarray of int64 or None
-        The rows to use; None is all of them.
-    dtype : {"float32", "float64"}
-    name : str
-        Of the data, in messages.
-
-    Raises
-    ------
-    DataError
-        If they overflow or underflow the dtype.
+    `indices` are the rows to use; None is all of them. A DataError names the data, if they overflow
+    or underflow the dtype.
     """
     mean, std = column_statistics(data, indices=indices, name=name)
     limits = np.finfo(dtype)

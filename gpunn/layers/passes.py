@@ -43,14 +43,8 @@ def run_backward(
 
     Layer k takes dL/d(its output), sets dL/d(its parameters), and returns dL/d(its input), which is
     dL/d(output of layer k - 1). Returns the last of these: dL/dx, if that is wanted. Otherwise the
-    pass ends at the first layer with parameters, since nothing below uses a gradient.
-
-    Parameters
-    ----------
-    outputs : sequence of array
-        What `run_forward` returned.
-    gradient : array
-        dL/d(last output); overwritten.
+    pass ends at the first layer with parameters, since nothing below uses a gradient. `outputs` are
+    what `run_forward` returned; `gradient`, dL/d(last output), is overwritten.
     """
     first = 0 if wants_input_gradient else first_trained(layers)
     for index in range(len(layers) - 1, first - 1, -1):
@@ -168,13 +162,7 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
 
 
 def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
-    """Copy `found` into `result`, unless it is that array already.
-
-    Raises
-    ------
-    ArgumentError
-        If the shapes differ.
-    """
+    """Copy `found` into `result`, unless it is that array, if the shapes are the same."""
     if found is result:
         return
     shape = getattr(found, "shape", None)

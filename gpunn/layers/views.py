@@ -22,16 +22,8 @@ def reshaped(
 ) -> Array:
     """Return x with another shape: a view, or a copy if x is a view with other strides.
 
-    Parameters
-    ----------
-    layer : Layer
-        Whose buffer a copy is in.
-    x : array, shape (rows, ...)
-    shape : tuple of int
-        With all axes, that of the rows included.
-    workspace : Workspace
-    name : str
-        What the copy is called.
+    The shape has all axes, that of the rows included. A copy is in a buffer of the layer's, of this
+    name.
     """
     try:
         return view(x, shape, workspace)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.errors import DataError
+from gpunn.losses import refuse_rows
 from gpunn.metrics.base import ClassMetric, ValueMetric, true_class, weighted_sum
 from gpunn.typing import Array, Namespace
 
@@ -17,13 +17,9 @@ def refuse_labels(metric: str, targets: np.ndarray) -> None:
     """Raise a DataError for rows of 0 and 1 that are not of one class each."""
     if targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all():
         return
-    wrong = np.flatnonzero(targets.sum(axis=1) != 1)
-    if wrong.size:
-        raise DataError(
-            f"metric {metric!r} needs one class a row; row {wrong[0]} of y is "
-            f"{targets[wrong[0]].tolist()} ({wrong.size} such in all). For several labels choose "
-            "'binary_accuracy'"
-        )
+    advice = ". For several labels choose 'binary_accuracy'"
+    needs = f"metric {metric!r} needs one class a row"
+    refuse_rows(targets.sum(axis=1) != 1, targets, needs, of=" of y", advice=advice)
 
 
 @dataclass(frozen=True)

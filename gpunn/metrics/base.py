@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.configurable import Configurable
 from gpunn.errors import DataError
+from gpunn.losses import distributions, refuse_rows
 from gpunn.typing import Array, Namespace
 
 __all__ = ["ClassMetric", "LabelMetric", "Metric", "ValueMetric", "true_class", "weighted_sum"]
@@ -168,17 +169,12 @@ class LabelMetric(ClassMetric):
         if targets.ndim == 1:
             return
         if outputs == 1:
-            wrong = np.flatnonzero(((targets < 0) | (targets > 1)).any(axis=1))
+            wrong = (targets < 0) | (targets > 1)
             expected = "0 for no and 1 for yes"
         else:
-            off = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) > 1e-3
-            wrong = np.flatnonzero((targets < 0).any(axis=1) | off)
+            wrong = ~distributions(targets)
             expected = "one class a row: class numbers, or rows that are >= 0 and sum to 1"
-        if wrong.size:
-            raise DataError(
-                f"metric {self.name!r} needs {expected}; row {wrong[0]} of y is "
-                f"{targets[wrong[0]].tolist()} ({wrong.size} such in all)"
-            )
+        refuse_rows(wrong, targets, f"metric {self.name!r} needs {expected}", of=" of y")
 
 
 class ValueMetric(Metric):

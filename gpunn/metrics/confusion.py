@@ -19,21 +19,8 @@ AVERAGES = ("binary", "macro", "micro")
 
 @dataclass(frozen=True)
 class CountMetric(LabelMetric):
-    """Base of ratios of TP, FP and FN: weighted counts of rows, by class.
+    """Base of ratios of TP, FP and FN: weighted counts of rows, by class; `F1` has the parameters.
 
-    Parameters
-    ----------
-    average : {"binary", "macro", "micro"}
-        "binary" is the metric of class 1 ("yes"), for one or two outputs; "macro" the mean of the
-        metrics of all classes; "micro" the metric of TP, FP and FN summed over the classes.
-    threshold : float
-        With one or two outputs: class 1 is predicted where its logit is larger; with two outputs
-        the logit is the difference of the two. With more, the largest output is predicted.
-    zero_division : float
-        In [0, 1]: the result where the ratio's denominator is 0.
-
-    Notes
-    -----
     Names and results are those of scikit-learn. As there, "macro" leaves out a class that occurs
     neither in the targets nor in the predictions. The summary holds three sums of weights for each
     class: TP, the rows predicted to be of the class (TP + FP), and those that are (TP + FN).
@@ -141,10 +128,8 @@ class Precision(CountMetric):
 
     Parameters
     ----------
-    average : {"binary", "macro", "micro"}
-        As for `F1`.
-    threshold : float
-        As for `F1`.
+    average, threshold : as for `F1`
+        What is averaged, and what is predicted: "binary" and 0 by default.
     zero_division : float
         In [0, 1]: the result where no row is predicted to be of the class.
 
@@ -173,10 +158,8 @@ class Recall(CountMetric):
 
     Parameters
     ----------
-    average : {"binary", "macro", "micro"}
-        As for `F1`.
-    threshold : float
-        As for `F1`.
+    average, threshold : as for `F1`
+        What is averaged, and what is predicted: "binary" and 0 by default.
     zero_division : float
         In [0, 1]: the result where no row is of the class.
 

@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.activations import sigmoid
 from gpunn.configurable import field_names
 from gpunn.errors import DataError
-from gpunn.losses import BinaryCrossEntropy, Loss
+from gpunn.losses import BinaryCrossEntropy, Loss, refuse_rows
 from gpunn.metrics.base import LabelMetric, Metric, weighted_sum
 from gpunn.metrics.confusion import F1, CountMetric, Precision, Recall
 from gpunn.metrics.probability import BrierScore, LogLoss
@@ -24,12 +24,9 @@ class OfLabels(LabelMetric):
     """Base of metrics whose targets are 0 or 1, or a probability, for each label."""
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
-        wrong = np.flatnonzero(((targets < 0) | (targets > 1)).any(axis=1))
-        if wrong.size:
-            raise DataError(
-                f"metric {self.name!r} needs 0 or 1 for each label; row {wrong[0]} of y is "
-                f"{targets[wrong[0]].tolist()} ({wrong.size} such in all)"
-            )
+        wrong = (targets < 0) | (targets > 1)
+        needs = f"metric {self.name!r} needs 0 or 1 for each label"
+        refuse_rows(wrong, targets, needs, of=" of y")
 
 
 @dataclass(frozen=True)
@@ -114,13 +111,7 @@ OF_CLASSES = {labels: classes for classes, labels in OF_LABELS.items()}
 def for_loss(metric: Metric, loss: Loss, outputs: int) -> Metric:
     """Return what a metric is under a loss: with several labels, that of labels.
 
-    Parameters
-    ----------
-    metric : Metric
-    loss : Loss
-        Several outputs are labels where their probabilities are the sigmoid.
-    outputs : int
-        Number of the network's outputs.
+    Several outputs are labels where their probabilities are the sigmoid.
     """
     are_labels = outputs > 1 and loss.output_activation == "sigmoid"
     kind = (OF_LABELS if are_labels else OF_CLASSES).get(type(metric))

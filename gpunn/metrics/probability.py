@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpunn.activations import sigmoid
+from gpunn.activations import sigmoid, softmax
 from gpunn.losses import BinaryCrossEntropy, SoftmaxCrossEntropy, one_hot
 from gpunn.metrics.base import LabelMetric, weighted_sum
 from gpunn.typing import Array, Namespace
@@ -69,7 +69,6 @@ class BrierScore(LabelMetric):
         else:
             if targets.ndim == 1:
                 targets = one_hot(xp, targets, classes, predictions.dtype)
-            exponential = xp.exp(predictions - xp.max(predictions, axis=1, keepdims=True))
-            distance = exponential / xp.sum(exponential, axis=1, keepdims=True) - targets
+            distance = softmax(xp, predictions) - targets
         squares = xp.sum(distance * distance, axis=1)
         return weighted_sum(xp, 0.5 * squares if classes == 2 else squares, weights)

@@ -12,7 +12,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
-from gpunn.activations import sigmoid
+from gpunn.activations import sigmoid, softmax
 from gpunn.configurable import resolve
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.sklearn.base import BasePerceptron, Data
@@ -313,9 +313,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         with np.errstate(over="ignore", invalid="ignore"):
             if self.out_activation_ == "logistic":
                 probabilities: np.ndarray = sigmoid(np, outputs)
-                return probabilities
-            exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-            probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+            else:
+                probabilities = softmax(np, outputs)
             return probabilities
 
     def _labels(self, outputs: np.ndarray) -> np.ndarray:
