@@ -26,6 +26,8 @@ A new layer is a dataclass:
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
@@ -33,7 +35,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from gpunn.attributes import fixed_attribute
-from gpunn.configurable import Configurable, check_flag, check_number
+from gpunn.configurable import Configurable, check_flag, check_number, is_built_in
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 from gpunn.parameters import Gradients, LiveViews, ParameterSpec
 from gpunn.randomness import generator
@@ -50,6 +52,18 @@ FACTORS = ("learning_rate_factor", "weight_decay_factor")
 
 LEFT_OUT = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
 """Fields that a layer's configuration leaves out, with the values at which it does."""
+
+
+OF_EVERY_LAYER = """\
+Other Parameters
+----------------
+label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
+    As those of every `Layer`.
+
+"""
+"""What the docstring of each of gpunn's layers has in front of its errors, or what comes then."""
+
+NEXT_SECTION = re.compile(r"\n( *)(?:Raises|Warns|See Also|Notes|Examples)\n *-")
 
 
 def operations_only(method: F) -> F:
@@ -160,6 +174,14 @@ class Layer(Configurable):
     learning_rate_factor: float | Mapping[str, float] = field(default=1.0, kw_only=True)
     weight_decay_factor: float | Mapping[str, float] | None = field(default=None, kw_only=True)
     trainable: bool = field(default=True, kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        """Add the parameters of every layer to the docstring of one of gpunn's."""
+        super().__init_subclass__()
+        text = vars(cls).get("__doc__") or ""
+        if is_built_in(cls) and (following := NEXT_SECTION.search(text)):
+            shared, place = textwrap.indent(OF_EVERY_LAYER, following[1]), following.start() + 1
+            cls.__doc__ = text[:place] + shared + text[place:]
 
     def __post_init__(self) -> None:
         if not isinstance(self.label, str):
@@ -376,12 +398,7 @@ class Layer(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         """Return dL/dx from dL/dy, and set `self.gradients`.
 

@@ -88,11 +88,6 @@ class OneHot(Coded):
     off, on, second : float or sequence of float
         The outputs' values, or those of each output. Scaling of one-hot outputs is part of them.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError, ArgumentTypeError
@@ -159,12 +154,7 @@ class OneHot(Coded):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         return self.no_input_gradient(x, workspace) if wants_input_gradient else gradient
 
@@ -203,11 +193,6 @@ class Embedding(Coded):
         Numbers for each column.
     initializer : str, Initializer or mapping
         Initial values of the tables. "auto" is N(0, 1).
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------
@@ -258,12 +243,7 @@ class Embedding(Coded):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         table_gradient = self.gradients.get("table")
         if table_gradient is not None:

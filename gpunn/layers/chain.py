@@ -30,11 +30,6 @@ class Chain(Layer):
     layers : sequence of Layer (or their configurations)
         Each takes the output shape of the one before it.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError
@@ -105,12 +100,7 @@ class Chain(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         outputs = workspace.outputs[self]
         return run_backward(self._layers, outputs, gradient, workspace, wants_input_gradient)

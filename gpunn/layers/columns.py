@@ -66,11 +66,6 @@ class ColumnGroups(Layer):
         are; "label", the group's name within those of its parameters, "group_1" by default; and
         "trainable", false to freeze the group's layers.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError
@@ -172,12 +167,7 @@ class ColumnGroups(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         input_gradient = workspace.rows(self, "input gradient", rows, x.shape[1:])

@@ -65,11 +65,6 @@ class Dense(Layer):
     parametrization : {"standard", "ntp"}
         Whether x W is taken as it is, or divided by the square root of the number of inputs.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError, ArgumentTypeError
@@ -184,12 +179,7 @@ class Dense(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))

@@ -28,11 +28,6 @@ class Activation(Layer):
     activation : str, Activation or mapping
         The function f.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     See Also
     --------
     gpunn.activations : The functions that there are.
@@ -61,12 +56,7 @@ class Activation(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         # In place: dL/dx = dL/dy * f'(x).
         workspace.backend.activation_gradient(self.f, x, y, gradient, None)
@@ -90,11 +80,6 @@ class Dropout(Layer):
     ----------
     rate : float or Schedule
         In [0, 1). Probability that an entry is zeroed.
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------
@@ -129,12 +114,7 @@ class Dropout(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         if workspace.training and self.rate:
             # The mask of the forward pass, since key and number of the pass are the same.
@@ -157,11 +137,6 @@ class Rescaling(Layer):
         By default 1 / 255, which maps pixels to [0, 1].
     offset : float
         What is added, 0 by default.
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------
@@ -196,12 +171,7 @@ class Rescaling(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         workspace.backend.rescale(gradient, self.scale, 0.0, gradient)  # dL/dx = scale * dL/dy
         return gradient
@@ -212,11 +182,6 @@ class Flatten(Layer):
     """Rows of any shape as vectors, in row-major (C) order.
 
     It is a view, without a copy; dL/dx is a view of dL/dy likewise.
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Examples
     --------
@@ -238,11 +203,6 @@ class Flatten(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         return reshaped(self, gradient, x.shape, workspace)

@@ -51,11 +51,6 @@ class Members(Layer):
         Features that begin with the same factor, such as the numbers of one embedding: how many
         there are in each such chunk, one after the other. By default each feature is one.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError
@@ -126,12 +121,7 @@ class Members(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         factors, shape = self.values["factors"], x.shape
         x = self._per_member(x, workspace)
@@ -182,11 +172,6 @@ class MemberDense(Layer):
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and of b.
         "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's `nn.Linear`.
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------
@@ -298,12 +283,7 @@ class MemberDense(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         ops, values, gradients = workspace.backend, self.values, self.gradients
         rows, members, inputs = x.shape

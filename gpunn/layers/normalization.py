@@ -56,11 +56,6 @@ class BatchNorm(Layer):
     epsilon : float
         Keeps the division finite for a constant feature.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError
@@ -138,12 +133,7 @@ class BatchNorm(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         if self.frozen:
             dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
@@ -257,11 +247,6 @@ class LayerNorm(Layer):
     epsilon : float
         Positive. Keeps the division finite for a row of equal numbers.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError
@@ -310,12 +295,7 @@ class LayerNorm(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         workspace.backend.layer_norm_gradient(
             gradient,  # in: dL/dy; out: dL/dx
@@ -338,11 +318,6 @@ class Standardization(Layer):
     feature gets std = 1, so that it becomes 0 rather than NaN.
 
     The chain rule is dL/dx = dL/dy / std.
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------
@@ -388,12 +363,7 @@ class Standardization(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         nothing = workspace.fixed(self, "zeros", x.shape[1:])
         std = self.values["deviation"]

@@ -88,12 +88,7 @@ class OutputLayer(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         raise ArgumentError(
             f"{self.name}: comes after the loss, so no gradient goes back through it"
@@ -115,11 +110,6 @@ class TargetScaling(OutputLayer):
     ----------
     clip : bool
         Whether predictions are kept within [least, largest]. Not while training.
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------
@@ -222,11 +212,6 @@ class MeanOverMembers(OutputLayer):
     ----------
     of : {"identity", "softmax", "sigmoid"}
         What the loss takes outputs for (`Loss.output_activation`).
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------

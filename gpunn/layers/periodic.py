@@ -51,11 +51,6 @@ class PeriodicEmbedding(Layer):
         Whether all columns have the same weights and biases; for "plr" alone (Gorishniy et al.
         2023, TabR).
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError
@@ -146,12 +141,7 @@ class PeriodicEmbedding(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         ops, (rows, columns) = workspace.backend, x.shape
         values, gradients, f = self.values, self.gradients, self._activation

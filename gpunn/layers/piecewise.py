@@ -57,11 +57,6 @@ class PiecewiseLinearEmbedding(Layer):
     activation : str, Activation or mapping
         The function f.
 
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Raises
     ------
     ArgumentError, ArgumentTypeError
@@ -159,12 +154,7 @@ class PiecewiseLinearEmbedding(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         ops, (rows, columns), values = workspace.backend, x.shape, self.values
         gradients = self.gradients

@@ -25,11 +25,6 @@ class Scale(Layer):
         dL/ds = sum over rows of dL/dy * x
         dL/dx = s * dL/dy
 
-    Parameters
-    ----------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
-
     Examples
     --------
     >>> import gpunn
@@ -53,12 +48,7 @@ class Scale(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         if "factors" not in self.gradients:  # frozen
             dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
@@ -91,11 +81,6 @@ class ParametricActivation(Layer):
     ----------
     activation : str, Activation or mapping
         The function f.
-
-    Other Parameters
-    ----------------
-    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-        As those of every `Layer`.
 
     Raises
     ------
@@ -131,12 +116,7 @@ class ParametricActivation(Layer):
 
     @operations_only
     def backward(
-        self,
-        x: Array,
-        y: Array,
-        gradient: Array,
-        workspace: Workspace,
-        wants_input_gradient: bool,
+        self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         workspace.backend.parametric_activation_gradient(
             self.f,
