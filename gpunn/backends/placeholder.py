@@ -12,19 +12,20 @@ from __future__ import annotations
 import linecache
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
-from types import CellType, FrameType, FunctionType, TracebackType
+from traceback import FrameSummary, walk_stack, walk_tb
+from types import CellType, FrameType, FunctionType
 from typing import Any, NamedTuple, NoReturn
 
 import array_api_compat
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.typing import Array, Shape
+from gpunn.typing import Array
 
 __all__ = ["Placeholder", "actual", "guarded", "operands", "released", "repeated", "stand_in"]
 __all__ += ["suspended"]
@@ -34,8 +35,8 @@ LIBRARIES = sys.stdlib_module_names | frozenset(
 )
 """Packages whose lines are not those that an error names."""
 
-METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "size"))
-"""What may be read of an array beside its shape."""
+METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
+"""What may be read of an array."""
 
 SIZES = frozenset(("ndim", "shape", "size"))
 """Functions of NumPy that read no numbers."""
@@ -47,6 +48,9 @@ VIEWS = frozenset(
     )
 )
 """Functions and methods of NumPy that give a view, or a copy, which is refused."""
+
+PLAIN = (int, float, str, np.generic)
+"""Types of arguments that can be compared by their text."""
 
 REFUSED = {
     "writes into an array; use assign, fill or copy_columns": ("setitem", "delitem"),
@@ -71,65 +75,35 @@ REFUSED = {
 """Special methods that a placeholder refuses, by what they do."""
 
 
-class Line(NamedTuple):
-    """A line of a program."""
-
-    file: str
-    number: int
-    variables: dict[str, Any]
-
-    def __str__(self) -> str:
-        """Name the line, and show it if its file can be read."""
-        text = linecache.getline(self.file, self.number, self.variables).strip()
-        return f" in line {self.number} of {Path(self.file).name}" + (f" ({text})" if text else "")
-
-
 class Note(NamedTuple):
     """An operation asked for, in terms that can be compared, where that was, and by what method."""
 
     name: str
     arguments: Any
-    line: Line | None
+    line: FrameSummary | None
     what: str
 
 
 class Guard(threading.local):
-    """What this thread's marked method may not do now.
-
-    Attributes
-    ----------
-    known : dict of int to Placeholder, or None
-        Placeholders by the id of their array, so that one array has one; None outside of a method.
-    what : str
-        The method.
-    refusal : ArgumentError or None
-        What was refused; it counts even if the method has caught it.
-    notes : list of Note, or None
-        The operations that a method has asked for that is called twice.
-    custom : str
-        The innermost method of a custom class.
-    """
+    """What this thread's marked method may not do now."""
 
     known: dict[int, Placeholder] | None = None
+    """Placeholders by the id of their array, so that one array has one; None outside a method."""
     what = ""
+    """The method."""
     refusal: ArgumentError | None = None
+    """What was refused; it counts even if the method has caught it."""
     notes: list[Note] | None = None
+    """The operations that a method has asked for that is called twice."""
     custom = ""
+    """The innermost method of a custom class."""
 
 
 GUARD = Guard()
 
 
 class Placeholder:
-    """Stands for an array of which only shape and type are known yet.
-
-    Parameters
-    ----------
-    array : array
-        The one that operations are to get.
-    key : tuple
-        Which it is, equal for equal views of the same array.
-    """
+    """Stands for an array of which only shape and type are known; equal views have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -141,11 +115,6 @@ class Placeholder:
     def __class__(self) -> type[Any]:
         """The type of the array, so that `isinstance` answers as in a call on arrays."""
         return type(self._gpunn_array)
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of the array."""
-        return self._gpunn_array.shape  # type: ignore[no-any-return]
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
         """Return a view of another shape; a ValueError or AttributeError if there is none."""
@@ -173,10 +142,6 @@ class Placeholder:
     def __len__(self) -> int:
         """Return how many rows there are."""
         return int(self.shape[0])
-
-    def __hash__(self) -> int:
-        """Return a number that is this object's own."""
-        return id(self)
 
     def __repr__(self) -> str:
         """Say what it is."""
@@ -221,84 +186,47 @@ class Placeholder:
         return Placeholder(array, (*self._gpunn_key, how))
 
 
-def refusing(does: str) -> Callable[..., NoReturn]:
-    """Return a special method that raises an error."""
-
-    def special(self: Placeholder, *args: Any, **kwargs: Any) -> NoReturn:
-        refuse(does)
-
-    return special
-
-
 for does, names in REFUSED.items():
     for name in names:
-        setattr(Placeholder, f"__{name}__", refusing(does))
+        setattr(Placeholder, f"__{name}__", lambda *_, does=does, **__: refuse(does))
 
 
-def refuse(does: str, line: Line | None = None) -> NoReturn:
+def refuse(does: str, line: FrameSummary | None = None) -> NoReturn:
     """Raise an ArgumentError that names the marked method, the line, and what it does there."""
-    GUARD.refusal = refusal(does, line or line_of(sys._getframe()))
+    GUARD.refusal = refusal(does, line or innermost_line(walk_stack(sys._getframe())))
     raise GUARD.refusal
 
 
-def refusal(does: str, line: Line | None) -> ArgumentError:
-    """Return the error of a method that does more than to ask for operations.
-
-    Parameters
-    ----------
-    does : str
-        What it does; after a semicolon, what to do instead.
-    line : Line or None
-    """
+def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
+    """Return the error of a method; `does` may end in a semicolon and what to do instead."""
     doing, _, remedy = does.partition("; ")
-    remedy = remedy or "compute with operations"
+    remedy, place = remedy or "compute with operations", ""
+    if line is not None:
+        place = f" in line {line.lineno} of {Path(line.filename).name}"
+        place += f" ({line.line})" if line.line else ""
     return ArgumentError(
-        f"{GUARD.what or 'a method'} is marked operations_only, but {doing}{line or ''}. gpunn "
+        f"{GUARD.what or 'a method'} is marked operations_only, but {doing}{place}. gpunn "
         "calls it once, before there are numbers, and repeats nothing but the operations of "
         f"workspace.backend that it asks for. {remedy[:1].upper()}{remedy[1:]}, or remove the mark"
     )
 
 
-def line_of(frame: FrameType | None) -> Line | None:
-    """Return the innermost line in a stack that is the user's own."""
-    while frame is not None and ours(frame):
-        frame = frame.f_back
-    return None if frame is None else at(frame, frame.f_lineno)
-
-
-def line_in(trace: TracebackType | None) -> Line | None:
-    """Return the innermost line in a traceback that is the user's own."""
-    found = None
-    while trace is not None:
-        if not ours(trace.tb_frame):
-            found = at(trace.tb_frame, trace.tb_lineno)
-        trace = trace.tb_next
-    return found
-
-
-def ours(frame: FrameType) -> bool:
-    """Return whether a line is gpunn's or a library's."""
-    return str(frame.f_globals.get("__name__")).partition(".")[0] in LIBRARIES
-
-
-def at(frame: FrameType, number: int) -> Line:
-    """Return a line of a frame's file."""
-    return Line(frame.f_code.co_filename, number, frame.f_globals)
+def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | None:
+    """Return the first line that is the user's own, of frames from the innermost on."""
+    for frame, number in frames:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in LIBRARIES:
+            file = frame.f_code.co_filename
+            linecache.lazycache(file, frame.f_globals)  # a file may be in an archive
+            return FrameSummary(file, number, frame.f_code.co_name, lookup_line=False)
+    return None
 
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Let placeholders stand for arrays while a marked method is called.
+    """Let placeholders stand for arrays while a marked method is called; errors name `what`.
 
-    Parameters
-    ----------
-    what : str
-        The method, for errors.
-
-    Raises
-    ------
-    ArgumentError
-        If something was refused, or if a function has found that a placeholder is no array.
+    Raises an ArgumentError if something was refused, or if a function has found that a placeholder
+    is no array.
     """
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
@@ -313,7 +241,9 @@ def guarded(what: str) -> Iterator[None]:
         if GUARD.refusal is not None:
             raise GUARD.refusal from error
         if Placeholder.__name__ in str(error):
-            raise refusal("uses an array", line_in(error.__traceback__)) from error
+            raise refusal(
+                "uses an array", innermost_line(reversed([*walk_tb(error.__traceback__)]))
+            ) from error
         raise
     finally:
         GUARD.known, GUARD.what, GUARD.refusal = outer
@@ -333,19 +263,8 @@ def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], o
     """Call a marked method twice, and return what the second call returns.
 
     A method that asks for other operations each time, as one does that draws random numbers or
-    counts its calls, would do the same in each step.
-
-    Parameters
-    ----------
-    call : function
-        Calls the method.
-    rehearsal : function
-        Calls a function, and leaves out the operations that it asks for.
-
-    Raises
-    ------
-    ArgumentError
-        If the operations or their arguments differ.
+    counts its calls, would do the same in each step: an ArgumentError. `rehearsal` calls a
+    function, and leaves out the operations that it asks for.
     """
     outer, GUARD.custom = (GUARD.notes, GUARD.custom), GUARD.what
     try:
@@ -370,12 +289,7 @@ def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], o
 
 
 def stand_in(array: Array) -> Array:
-    """Return the placeholder of an array within a marked method that is recorded, else the array.
-
-    Parameters
-    ----------
-    array : array or None
-    """
+    """Return the placeholder of an array in a marked method that is recorded, else the array."""
     known = GUARD.known
     if known is None or array is None or isinstance(array, Placeholder):
         return array
@@ -407,16 +321,14 @@ def operands(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return an operation's arguments, with arrays for their placeholders.
 
-    Raises
-    ------
-    ArgumentError
-        If a marked method has made an array itself, which no step would compute.
+    An ArgumentError if a marked method has made an array itself, which no step would compute.
     """
     if GUARD.known is None:
         return args, kwargs
     signature = [described(name, each) for each in (*args, *kwargs.items())]
     if GUARD.notes is not None:
-        GUARD.notes.append(Note(name, signature, line_of(sys._getframe()), GUARD.custom))
+        line = innermost_line(walk_stack(sys._getframe()))
+        GUARD.notes.append(Note(name, signature, line, GUARD.custom))
     functions = (FunctionType, partial)
     args = tuple(bound(each) if isinstance(each, functions) else each for each in args)
     return actual(args), actual(kwargs)
@@ -437,8 +349,16 @@ def described(name: str, value: Any) -> Any:
         )
     if isinstance(value, FunctionType | partial):
         return type(value), [described_use(each) for each in used_by(value)]
-    plain = isinstance(value, int | float | str | np.generic) or is_dataclass(value)
-    return type(value), repr(value) if plain else ""
+    return type(value), repr(value) if isinstance(value, PLAIN) or is_dataclass(value) else ""
+
+
+def described_use(value: Any) -> Any:
+    """Return the same of a number or an array that a function uses which each step calls."""
+    if isinstance(value, Placeholder):
+        return value._gpunn_key
+    if isinstance(value, tuple):
+        return [described_use(each) for each in value]
+    return repr(value) if isinstance(value, PLAIN) else ""
 
 
 def used_by(function: Any) -> list[Any]:
@@ -447,15 +367,6 @@ def used_by(function: Any) -> list[Any]:
         return [function.func, *function.args, *function.keywords.items()]
     cells = [contents(cell) for cell in function.__closure__ or ()]
     return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items(), *cells]
-
-
-def described_use(value: Any) -> Any:
-    """Return a number or an array that such a function uses, in terms that can be compared."""
-    if isinstance(value, Placeholder):
-        return value._gpunn_key
-    if isinstance(value, tuple):
-        return [described_use(each) for each in value]
-    return repr(value) if isinstance(value, int | float | str | np.generic) else ""
 
 
 def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
