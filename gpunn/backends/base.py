@@ -22,7 +22,8 @@ class Backend(Operations):
     """Where arrays live and how they are computed with.
 
     It runs on any mutable array-API namespace without further code. A faster one overrides `lower`
-    and `perform`, by forms of the operations.
+    and `perform`, by forms of the operations. An operation changes the arrays that its formulas
+    set, `out` among them, in place.
 
     Parameters
     ----------

@@ -168,6 +168,8 @@ def is_zero(setting: float | Array) -> bool:
 class Operations:
     """What layers, losses, metrics and optimizers ask of a backend.
 
+    An operation changes the arrays that its formulas set, `out` among them, in place.
+
     Attributes
     ----------
     xp : namespace
@@ -259,10 +261,8 @@ class Operations:
 
         Parameters
         ----------
-        out : array
-            Changed in place.
-        value : float
-            Of a type that `out` can hold.
+        out, value : array, float
+            The type of `out` can hold the value.
         """
         out[...] = value
 
@@ -272,10 +272,8 @@ class Operations:
 
         Parameters
         ----------
-        values : array
-            Of any type.
-        out : array, shape of values
-            Changed in place.
+        values, out : array
+            Of one shape, and of any types.
         """
         out[...] = self.xp.astype(values, out.dtype)
 
@@ -285,10 +283,8 @@ class Operations:
 
         Parameters
         ----------
-        counter : array of int64, shape (1,)
-            Changed in place.
-        amount : int
-            May be negative.
+        counter, amount : array of int64 of shape (1,), int
+            The amount may be negative.
         """
         counter += amount
 
@@ -298,12 +294,9 @@ class Operations:
 
         Parameters
         ----------
-        table : array, shape (n,) or (n, columns)
-            What is looked up in.
-        index : array of int64, shape (1,)
-            From 0 to n - 1.
-        out : array, shape (1,) or (1, columns)
-            Changed in place.
+        table, index, out : array
+            Of shapes (n,), (1,) and (1,), or (n, columns), (1,) and (1, columns). The index is of
+            int64, from 0 to n - 1.
         """
         out[...] = self.xp.take(table, index, axis=0)
 
@@ -313,10 +306,8 @@ class Operations:
 
         Parameters
         ----------
-        values : array
-            What is added.
-        out : array, shape of values
-            Changed in place.
+        values, out : array
+            Of one shape.
         """
         out += values
 
@@ -326,14 +317,9 @@ class Operations:
 
         Parameters
         ----------
-        source : array, shape (n, ...)
-            The rows to choose from.
-        order : array of int64, shape (m,)
-            Indices of rows of `source`.
-        start : array of int64, shape (1,)
-            Where in `order` to begin.
-        out : array, shape (rows, ...)
-            Changed in place.
+        source, order, start, out : array
+            Of shapes (n, ...), (m,), (1,) and (rows, ...). `order` and `start` are of int64:
+            indices of rows of `source`, and where in these to begin.
         """
         xp = self.xp
         positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
@@ -346,10 +332,8 @@ class Operations:
 
         Parameters
         ----------
-        values : array, shape (n,)
-            What is summed up.
-        out : array, shape (1,)
-            Changed in place.
+        values, out : array, shapes (n,) and (1,)
+            What is summed up, and the sum.
         """
         out[...] = self.xp.sum(values, keepdims=True)
 
@@ -359,10 +343,8 @@ class Operations:
 
         Parameters
         ----------
-        loss_sum : array, shape (1,)
-            The running sum.
-        out : array, shape (1,)
-            Changed in place.
+        loss_sum, out : array, shape (1,)
+            The running sum, and what counts.
         """
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
 
@@ -372,12 +354,9 @@ class Operations:
 
         Parameters
         ----------
-        start : array of int64, shape (1,)
-            Position in the epoch; changed in place.
-        rows : int
-            Of the batch.
-        passes : array of int64, shape (1,)
-            Changed in place.
+        start, rows, passes : array, int, array
+            Position in the epoch, rows of the batch, number of the pass; arrays of int64, of shape
+            (1,).
         """
         self.increment(start, rows)
         self.increment(passes, 1)
@@ -401,16 +380,8 @@ class Operations:
 
         Parameters
         ----------
-        sources : sequence of array, shapes (n, ...)
-            The rows to choose from.
-        order : array of int64, shape (m,)
-            Indices of rows of the sources.
-        start : array of int64, shape (1,)
-            Where in `order` to begin; changed in place.
-        outs : sequence of array, shapes (rows, ...)
-            One for each source; changed in place.
-        passes : array of int64, shape (1,)
-            Changed in place.
+        sources, order, start, outs, passes : sequence of array, or array
+            As for `gather_rows`, with an output for each source, and as for `count_pass`.
         """
         for source, out in zip(sources, outs, strict=True):
             self.gather_rows(source, order, start, out)
@@ -456,12 +427,8 @@ class Operations:
 
         Parameters
         ----------
-        a : array, shape (m, k), or (k, m) if it is transposed
-            The left operand.
-        b : array, shape (k, n), or (n, k) if it is transposed
-            The right operand.
-        out : array, shape (m, n)
-            Changed in place; neither of the operands.
+        a, b, out : array, shapes (m, k), (k, n) and (m, n)
+            An operand that is transposed first has the transposed shape. `out` is neither of them.
         transpose_a, transpose_b : bool
             Whether that operand is transposed first.
         """
@@ -477,12 +444,9 @@ class Operations:
         ----------
         activation : Activation
             f.
-        z : array, shape (rows, ...)
-            Overwritten if there is a bias.
-        bias : array, shape of a row, or None
-            What is added to each row.
-        out : array, shape (rows, ...)
-            z itself where the activation allows that.
+        z, bias, out : array
+            Of shapes (rows, ...), that of a row, and (rows, ...). With None for a bias, z stays as
+            it is. `out` is z itself where the activation allows that.
         """
         if bias is not None:
             z += bias
@@ -506,7 +470,7 @@ class Operations:
         z, output, gradient : array, shape (rows, ...)
             What f was given, what it gave, and dL/d(output), which becomes dL/dz.
         bias_gradient : array, shape of a row, or None
-            Changed in place; None is not computed.
+            None is not computed.
         """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
@@ -526,12 +490,8 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, inputs)
-            The batch.
-        weights : array, shape (inputs, units)
-            One column a unit.
-        bias : array, shape (units,), or None
-            What is added to each row.
+        x, weights, bias : array
+            Of shapes (rows, inputs), (inputs, units) and (units,); the bias may be None.
         activation : Activation
             f.
         z, out : array, shape (rows, units)
@@ -564,16 +524,12 @@ class Operations:
 
         Parameters
         ----------
-        x, weights : array
-            As for `dense`.
-        activation : Activation
-            f.
-        z, output : array, shape (rows, units)
-            What `dense` set.
+        x, weights, activation, z, output : array, Activation
+            As for `dense`, which has set z and the output.
         gradient : array, shape (rows, units)
             dL/d(output), which becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Each of the shape of what it is of, and changed in place; None is not computed.
+            Each of the shape of what it is of; None is not computed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -593,18 +549,15 @@ class Operations:
 
         Parameters
         ----------
-        x : array
-            The batch, or a part of it.
-        rate : float, or array of x's type and shape (1,)
-            In [0, 1).
+        x, rate : array, float or array of x's type and shape (1,)
+            The batch, or a part of it; and a rate in [0, 1).
         key : int
             32 bits that tell layers and seeds apart.
         passes : array of int64, shape (1,)
             Number of this forward pass, which counts modulo 2^32.
-        out : array, shape of x
-            Changed in place.
-        first : int
-            The number of x's first element, where x is a part of the batch's; else 0.
+        out, first : array of x's shape, int
+            The result, and the number of x's first element where x is a part of the batch's; else
+            0.
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
@@ -625,12 +578,8 @@ class Operations:
 
         Parameters
         ----------
-        x : array
-            Of any real type.
-        scale, offset : float
-            By what it is multiplied, and what is added.
-        out : array, shape of x
-            Changed in place; may be x.
+        x, scale, offset, out : array, float, float, array
+            `out` has the shape of x, whose type may be any real one, and may be x.
         """
         out[...] = self.xp.astype(x, out.dtype) * scale + offset
 
@@ -640,12 +589,9 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, features)
-            The batch.
-        mean, std : array, shape (features,)
-            Of each feature; no std is 0.
-        out : array, shape (rows, features)
-            Changed in place; may be x.
+        x, mean, std, out : array
+            x and out, which may be x, have shape (rows, features), the others (features,); no std
+            is 0.
         """
         out[...] = x
         out -= mean
@@ -665,14 +611,8 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, features)
-            The batch.
-        mean, std : array, shape (features,)
-            Of each feature.
-        least, largest : array, shape (features,), or None for both
-            Bounds of each feature.
-        out : array, shape (rows, features)
-            Changed in place.
+        x, mean, std, least, largest, out : array
+            x and out have shape (rows, features), the others (features,); both bounds may be None.
         """
         xp = self.xp
         y = x * std + mean
@@ -686,13 +626,9 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, members, outputs)
-            The members' outputs.
-        of : {"identity", "softmax", "sigmoid"}
-            "identity": out = mean of x over the members. With "softmax" and "sigmoid" x and out are
-            logits, and it is the probabilities that the mean is taken of.
-        out : array, shape (rows, outputs)
-            Changed in place.
+        x, of, out : array of shape (rows, members, outputs), str, array of shape (rows, outputs)
+            With "identity", out = mean of x over the members. With "softmax" and "sigmoid" x and
+            out are logits, and it is the probabilities that the mean is taken of.
         """
         xp = self.xp
         if of == "identity":
@@ -720,16 +656,9 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, features)
-            The batch.
-        mean, variance : array, shape (features,)
-            Of each feature.
-        epsilon : float
-            Positive.
-        scale, shift : array, shape (features,), or None
-            None for both: out = (x - mean) / sqrt(variance + epsilon).
-        out : array, shape (rows, features)
-            Changed in place.
+        x, mean, variance, epsilon, scale, shift, out : array, float
+            x and out have shape (rows, features), other arrays (features,). Scale and shift may
+            both be None: out = (x - mean) / sqrt(variance + epsilon).
         """
         y = (x - mean) / self.xp.sqrt(variance + epsilon)
         out[...] = y if scale is None or shift is None else scale * y + shift
@@ -759,22 +688,14 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, features)
-            The batch.
-        scale, shift : array, shape (features,)
-            What the normalized values are multiplied by, and what is added.
-        running_mean, running_variance : array, shape (features,)
-            Changed in place.
+        x, scale, shift, running_mean, running_variance : array
+            Of shape (rows, features), and four of shape (features,).
         momentum : float
             In [0, 1]: the weight of the old averages.
         epsilon : float
             Positive.
-        normalized : array, shape (rows, features)
-            Changed in place.
-        inverse_std : array, shape (features,)
-            Changed in place.
-        out : array, shape (rows, features)
-            Changed in place.
+        normalized, inverse_std, out : array
+            Of shapes (rows, features), (features,) and (rows, features).
         """
         xp = self.xp
         mean = xp.mean(x, axis=0)
@@ -806,14 +727,9 @@ class Operations:
 
         Parameters
         ----------
-        gradient : array, shape (rows, features)
-            dL/dy, which becomes dL/dx.
-        normalized, inverse_std : array
-            What `batch_norm` set.
-        scale : array, shape (features,)
-            As for `batch_norm`.
-        scale_gradient, shift_gradient : array, shape (features,)
-            Changed in place.
+        gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
+            dL/dy, which becomes dL/dx, of shape (rows, features); what `batch_norm` set, and its
+            scale; and results of shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -827,10 +743,8 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, features)
-            The batch, at least one row.
-        out : array, shape (1 + 2 features,)
-            Changed in place.
+        x, out : array, shapes (rows, features) and (1 + 2 features,)
+            The batch, at least one row, and what describes it.
         """
         xp, features = self.xp, x.shape[1]
         mean = xp.mean(x, axis=0)
@@ -849,10 +763,8 @@ class Operations:
 
         Parameters
         ----------
-        parts : array, shape (parts, 1 + 2 features)
+        parts, mean, variance : array, shapes (parts, 1 + 2 features), (features,) and (features,)
             One row a part.
-        mean, variance : array, shape (features,)
-            Changed in place.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -868,12 +780,8 @@ class Operations:
 
         Parameters
         ----------
-        current : array
-            The new values.
-        momentum : float
-            In [0, 1]: the weight of the old average.
-        out : array, shape of current
-            Changed in place.
+        current, momentum, out : array, float, array of the shape of current
+            The momentum, in [0, 1], is the weight of the old average.
         """
         out[...] = momentum * out + (1 - momentum) * current
 
@@ -894,16 +802,8 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, features)
-            The batch.
-        mean, variance : array, shape (features,)
-            Of each feature.
-        scale, shift : array, shape (features,)
-            As for `batch_norm`.
-        epsilon : float
-            Positive.
-        normalized, inverse_std, out : array
-            As for `batch_norm`; changed in place.
+        x, mean, variance, scale, shift, epsilon, normalized, inverse_std, out : array, float
+            As for `batch_norm`; mean and variance have shape (features,).
         """
         inverse_std[...] = 1 / self.xp.sqrt(variance + epsilon)
         normalized[...] = (x - mean) * inverse_std
@@ -917,10 +817,8 @@ class Operations:
 
         Parameters
         ----------
-        gradient, normalized : array, shape (rows, features)
-            dL/dy, and what `batch_norm` set.
-        scale_gradient, shift_gradient : array, shape (features,)
-            Changed in place.
+        gradient, normalized, scale_gradient, shift_gradient : array
+            As for `batch_norm_gradient`; `gradient` is not changed.
         """
         scale_gradient[...] = self.xp.sum(gradient * normalized, axis=0)
         shift_gradient[...] = self.xp.sum(gradient, axis=0)
@@ -939,9 +837,7 @@ class Operations:
 
         Parameters
         ----------
-        gradient, normalized : array, shape (rows, features)
-            dL/dy, which becomes dL/dx, and what `batch_norm` set.
-        inverse_std, scale : array, shape (features,)
+        gradient, normalized, inverse_std, scale : array
             As for `batch_norm_gradient`.
         sums : array, shape (2 features,)
             sum(g * n), and then sum(g), over all rows.
@@ -967,18 +863,8 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, features)
-            The batch.
-        scale, shift : array, shape (features,)
-            What the normalized values are multiplied by, and what is added.
-        epsilon : float
-            Positive.
-        normalized : array, shape (rows, features)
-            Changed in place.
-        inverse_std : array, shape (rows, 1)
-            Changed in place.
-        out : array, shape (rows, features)
-            Changed in place.
+        x, scale, shift, epsilon, normalized, inverse_std, out : array, float
+            As for `batch_norm`, but `inverse_std` has shape (rows, 1).
         """
         xp = self.xp
         centred = x - xp.mean(x, axis=1, keepdims=True)
@@ -1007,14 +893,8 @@ class Operations:
 
         Parameters
         ----------
-        gradient : array, shape (rows, features)
-            dL/dy, which becomes dL/dx.
-        normalized, inverse_std : array
-            What `layer_norm` set.
-        scale : array, shape (features,)
-            As for `layer_norm`.
-        scale_gradient, shift_gradient : array, shape (features,)
-            Changed in place.
+        gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
+            As for `batch_norm_gradient`, after `layer_norm`.
         """
         xp = self.xp
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -1034,16 +914,8 @@ class Operations:
 
         Parameters
         ----------
-        source : array, shape (rows, at least first + columns)
-            Where they are.
-        first : int
-            The first column to copy.
-        out : array, shape (rows, at least out_first + columns)
-            Its other columns stay as they are.
-        out_first : int
-            Where the first one goes.
-        columns : int
-            How many there are.
+        source, first, out, out_first, columns : array, int, array, int, int
+            Two matrices of as many rows; other columns of `out` stay as they are.
         """
         out[:, out_first : out_first + columns] = source[:, first : first + columns]
 
@@ -1063,17 +935,13 @@ class Operations:
 
         Parameters
         ----------
-        codes : array, shape (rows, columns)
-            Whole numbers.
-        sizes : sequence of int
-            Of each column.
+        codes, sizes : array of shape (rows, columns), sequence of int
+            Whole numbers, and the size of each column.
         binary_as_sign : bool
             Whether a column of size 3, that is, of two categories, has one output for both.
-        levels : array, shape (3, outputs)
+        levels, out : array, shapes (3, outputs) and (rows, outputs)
             What an output is if the row has another category, this category, and, where two share
-            an output, the second one.
-        out : array, shape (rows, outputs)
-            Changed in place.
+            an output, the second one; and the outputs.
         """
         xp, stop = self.xp, 0
         for column, size in enumerate(sizes):
@@ -1094,14 +962,10 @@ class Operations:
 
         Parameters
         ----------
-        codes : array, shape (rows, columns)
-            Whole numbers.
-        sizes : sequence of int
-            How many codes each column has.
-        table : array, shape (sum of sizes, dimension)
-            All columns' tables, one below the other.
-        out : array, shape (rows, columns * dimension)
-            Changed in place.
+        codes, sizes : array of shape (rows, columns), sequence of int
+            Whole numbers, and how many codes each column has.
+        table, out : array, shapes (sum of sizes, dimension) and (rows, columns * dimension)
+            All columns' tables, one below the other; and the rows looked up.
         """
         xp, dimension, first = self.xp, table.shape[1], 0
         for column, size in enumerate(sizes):
@@ -1121,12 +985,8 @@ class Operations:
 
         Parameters
         ----------
-        codes, sizes : array, sequence of int
-            As for `embed`.
-        gradient : array, shape (rows, columns * dimension)
-            That of the output of `embed`.
-        table_gradient : array, shape (sum of sizes, dimension)
-            Changed in place.
+        codes, sizes, gradient, table_gradient : array, sequence of int, array, array
+            As for `embed`, with the gradients of its output and of its table.
         """
         xp, dimension, stop = self.xp, table_gradient.shape[1], 0
         for column, size in enumerate(sizes):
@@ -1144,12 +1004,9 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, members, features) or (rows, 1, features)
-            With 1, all members take the same row.
-        factors : array, shape (members, features)
-            Of each member and feature.
-        out : array, shape (rows, members, features)
-            May be x.
+        x, factors, out : array
+            x and `out`, which may be x, have shape (rows, members, features), factors (members,
+            features). Of shape (rows, 1, features), x has one row for all members.
         """
         out[...] = x * factors
 
@@ -1171,15 +1028,10 @@ class Operations:
 
         Parameters
         ----------
-        x, factors : array
-            As for `scale`.
-        gradient : array, shape (rows, members, features)
-            That of the output of `scale`.
-        factors_gradient : array, shape (members, features)
-            Changed in place.
+        x, factors, gradient, factors_gradient : array
+            As for `scale`, with the gradients of its output and of its factors.
         input_gradient : array, shape of x, or None
-            Changed in place; of an input for each member it may be the memory of `gradient`. None
-            is not computed.
+            Of an input for each member it may be the memory of `gradient`. None is not computed.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -1198,12 +1050,9 @@ class Operations:
         ----------
         activation : Activation
             f.
-        x : array, shape (rows, ...)
-            The batch.
-        alpha : array, shape of a row
-            How much of f each feature gets.
-        out : array, shape (rows, ...)
-            Changed in place.
+        x, alpha, out : array
+            x and out have shape (rows, ...). Alpha, how much of f each feature gets, has that of a
+            row.
         """
         out[...] = x + alpha * (activation.value(self.xp, x) - x)
 
@@ -1225,12 +1074,8 @@ class Operations:
 
         Parameters
         ----------
-        activation, x, alpha : Activation, array, array
-            As for `parametric_activate`.
-        gradient : array, shape (rows, ...)
-            dL/dout, which becomes dL/dx.
-        alpha_gradient : array, shape of a row
-            Changed in place.
+        activation, x, alpha, gradient, alpha_gradient : Activation, array
+            As for `parametric_activate`. The gradient, dL/dout, becomes dL/dx.
         """
         xp = self.xp
         value = activation.value(xp, x)
@@ -1246,14 +1091,11 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, columns)
-            The batch.
-        frequencies : array, shape (columns, waves)
-            Of each column, in turns for a unit of x.
-        phases : array, shape (columns, waves), or None
-            In radians.
-        out : array, shape (rows, columns, waves), without phases (rows, columns, 2 * waves)
-            Changed in place.
+        x, frequencies, phases : array
+            Of shapes (rows, columns), (columns, waves) and (columns, waves): frequencies in turns
+            for a unit of x, phases in radians. The phases may be None.
+        out : array
+            Of shape (rows, columns, waves), without phases (rows, columns, 2 * waves).
         """
         xp, waves = self.xp, frequencies.shape[1]
         angle = x[:, :, None] * (2 * math.pi * frequencies)
@@ -1284,12 +1126,10 @@ class Operations:
 
         Parameters
         ----------
-        x, frequencies, phases : array, array, array or None
-            As for `periodic`.
-        gradient : array, shape of the output of periodic
-            dL/dout.
-        frequencies_gradient, phases_gradient, input_gradient : array, array or None, array or None
-            Each of the shape of what it is of, and changed in place; None is not computed.
+        x, frequencies, phases, gradient : array
+            As for `periodic`, with the gradient of its output.
+        frequencies_gradient, phases_gradient, input_gradient : array
+            Each of the shape of what it is of. The last two may be None: those are not computed.
         """
         xp, waves = self.xp, frequencies.shape[1]
         turns = 2 * math.pi
@@ -1313,12 +1153,8 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, columns)
-            The batch.
-        starts, slopes, lowest, highest : array, shape (columns, bins)
-            Of each bin of each column.
-        out : array, shape (rows, columns, bins)
-            Changed in place.
+        x, starts, slopes, lowest, highest, out : array
+            Of shape (rows, columns), four of shape (columns, bins), and (rows, columns, bins).
         """
         line = slopes * (x[:, :, None] - starts)
         out[...] = self.xp.minimum(self.xp.maximum(line, lowest), highest)
@@ -1338,12 +1174,8 @@ class Operations:
 
         Parameters
         ----------
-        x, starts, slopes, lowest, highest : array
-            As for `piecewise_linear`.
-        gradient : array, shape (rows, columns, bins)
-            dL/dout.
-        input_gradient : array, shape (rows, columns)
-            Changed in place.
+        x, starts, slopes, lowest, highest, gradient, input_gradient : array
+            As for `piecewise_linear`, with the gradients of its output and of x.
         """
         xp = self.xp
         line = slopes * (x[:, :, None] - starts)
@@ -1368,12 +1200,9 @@ class Operations:
 
         Parameters
         ----------
-        a : array, shape (rows, groups, k)
-            (rows, groups, m) if it is transposed.
-        b : array, shape (groups, k, n)
-            (groups, n, k) if it is transposed, or (rows, groups, n) if a is transposed.
-        out : array, shape (rows, groups, n)
-            (groups, m, n) if a is transposed. Changed in place.
+        a, b, out : array, shapes (rows, groups, k), (groups, k, n) and (rows, groups, n)
+            With `transpose_b`, b has shape (groups, n, k). With `transpose_a`, a has (rows, groups,
+            m), b (rows, groups, n) and out (groups, m, n).
         transpose_a, transpose_b : bool
             Whether that operand is transposed first; not both.
         """
@@ -1400,16 +1229,9 @@ class Operations:
 
         Parameters
         ----------
-        x : array, shape (rows, groups, inputs)
-            The batch.
-        weights : array, shape (groups, inputs, units)
-            One matrix a group.
-        bias : array, shape (groups, units), or None
-            What is added to each row.
-        activation : Activation
-            f.
-        z, out : array, shape (rows, groups, units)
-            `out` is z itself where the activation allows that.
+        x, weights, bias, activation, z, out : array, Activation
+            Of shapes (rows, groups, inputs), (groups, inputs, units) and (groups, units); f; and
+            two of shape (rows, groups, units). Bias and `out` are as for `dense`.
         """
         self.group_matmul(x, weights, z)
         self.activate(activation, z, bias, out)
@@ -1431,16 +1253,10 @@ class Operations:
 
         Parameters
         ----------
-        x, weights : array
-            As for `group_dense`.
-        activation : Activation
-            f.
-        z, output : array, shape (rows, groups, units)
-            What `group_dense` set.
-        gradient : array, shape (rows, groups, units)
-            dL/d(output), which becomes dL/dz.
+        x, weights, activation, z, output, gradient : array, Activation
+            As for `group_dense`; the gradient, of the shape of its output, becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Each of the shape of what it is of, and changed in place; None is not computed.
+            Each of the shape of what it is of; None is not computed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -1472,18 +1288,14 @@ class Operations:
         ----------
         loss : Loss
             Which one.
-        predictions : array, shape (rows, outputs)
-            The network's outputs.
-        targets : array, shape (rows,) of int64 or (rows, outputs)
-            As the loss takes them.
-        weights : array, shape (rows,)
-            Sample weights.
-        normalizer : array, shape (1,)
-            Sum of the weights that the update is averaged over.
+        predictions, targets : array, shape (rows, outputs)
+            The network's outputs, and what they should be; or labels, of int64 and shape (rows,).
+        weights, normalizer : array, shapes (rows,) and (1,)
+            Sample weights, and the sum of the weights that the update is averaged over.
         gradient : array, shape (rows, outputs), or None
             None where only the loss is wanted.
         loss_sum : array, shape (1,)
-            Changed in place.
+            The running sum.
 
         Raises
         ------
@@ -1517,7 +1329,7 @@ class Operations:
         predictions, targets, weights : array
             As for `loss`.
         summary : array, shape (metric.size(outputs),)
-            Changed in place.
+            That of earlier batches.
 
         Raises
         ------
@@ -1536,10 +1348,8 @@ class Operations:
 
         Parameters
         ----------
-        gradients : array, shape (parameters,)
-            All of them; changed in place.
-        max_norm : float
-            Positive.
+        gradients, max_norm : array of shape (parameters,), float
+            All gradients, and a positive limit.
         """
         xp = self.xp
         norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
@@ -1552,10 +1362,8 @@ class Operations:
 
         Parameters
         ----------
-        values : array, shape (n,)
-            What is squared.
-        out : array, shape (1,)
-            Changed in place.
+        values, out : array, shapes (n,) and (1,)
+            What is squared, and the sum.
         """
         out[...] = self.xp.sum(values * values, keepdims=True)
 
@@ -1565,12 +1373,9 @@ class Operations:
 
         Parameters
         ----------
-        gradients : array, shape (length,)
-            A part of them; changed in place.
-        squares : array, shape (parts,)
-            The sum of squares of each part of the gradients; these are added up in order.
-        max_norm : float
-            Positive.
+        gradients, squares, max_norm : array, array, float
+            A part of the gradients, the sum of squares of each part, which are added up in order,
+            and a positive limit.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):
@@ -1593,13 +1398,10 @@ class Operations:
         Parameters
         ----------
         values, gradients : array, shape (length,)
-            The parameters that the penalty is of, and their gradients, which are changed in place.
-        weight : array, shape (1,)
-            Sum of the weights that the losses are averaged over.
-        strength : float
-            At least 0.
-        loss_sum : array, shape (1,)
-            Changed in place.
+            The parameters that the penalty is of, and their gradients.
+        weight, strength, loss_sum : array of shape (1,), float, array of shape (1,)
+            Sum of the weights that the losses are averaged over, a factor of at least 0, running
+            sum.
         """
         xp = self.xp
         loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
@@ -1622,10 +1424,8 @@ class Operations:
             Its `weight_decay` may be an array of shape (1,), which a schedule moves.
         trained : Trained
             Changed in place, but for the gradients.
-        learning_rate : array, shape (1,)
-            Without the segments' factors.
-        step : array of int64, shape (1,)
-            Number of the update, from 1.
+        learning_rate, step : array, array of int64, shape (1,)
+            A rate without the segments' factors, and the number of the update, from 1.
         """
         values, decay = trained.values, cast("float", optimizer.weight_decay)
         for start, stop, factor, decay_factor in trained.segments:
@@ -1645,12 +1445,8 @@ class Operations:
 
         Parameters
         ----------
-        counters : UpdateCounters
-            As for `count_update`.
-        optimizer : Optimizer
-            As for `update`.
-        trained : Trained
-            As for `update`.
+        counters, optimizer, trained : UpdateCounters, Optimizer, Trained
+            As for `count_update` and `update`.
         """
         self.count_update(counters)
         self.update(optimizer, trained, counters.rate, counters.updates)
@@ -1665,14 +1461,9 @@ class Operations:
 
         Parameters
         ----------
-        weight : array, shape (1,)
-            Sum of the weights that the losses are averaged over.
-        scale : array, shape (1,)
-            The loss scale.
-        normalizer : array, shape (1,)
-            Changed in place.
-        finite : array of int64, shape (1,)
-            Changed in place.
+        weight, scale, normalizer, finite : array, shape (1,)
+            Sum of the weights that the losses are averaged over, loss scale, results; `finite` is
+            of int64.
         """
         normalizer[...] = weight / scale
         self.fill(finite, 1)
@@ -1686,12 +1477,8 @@ class Operations:
 
         Parameters
         ----------
-        gradients : array, shape (parameters,)
-            All of them; changed in place.
-        scale : array, shape (1,)
-            The loss scale.
-        finite : array of int64, shape (1,)
-            Changed in place.
+        gradients, scale, finite : array, shapes (parameters,), (1,) and (1,)
+            All gradients, the loss scale, and whether all were finite, of int64.
         """
         xp = self.xp
         gradients /= scale
@@ -1712,10 +1499,8 @@ class Operations:
 
         Parameters
         ----------
-        finite : array of int64, shape (1,)
-            What `unscale` left.
-        optimizer, trained, learning_rate, step : Optimizer, Trained, array, array
-            As for `update`.
+        finite, optimizer, trained, learning_rate, step : array, Optimizer, Trained, array, array
+            What `unscale` left, and as for `update`.
         """
         xp, done = self.xp, finite > 0
         changed = [trained.values, *trained.slots.values()]
@@ -1743,18 +1528,11 @@ class Operations:
 
         Parameters
         ----------
-        finite : array of int64, shape (1,)
-            What `unscale` left.
-        scale : array, shape (1,)
-            The loss scale; changed in place.
-        good_updates : array of int64, shape (1,)
-            How many updates in a row were done; changed in place.
-        updates : array of int64, shape (1,)
-            Number of updates, this one counted already; changed in place.
-        interval : int
-            After how many good updates the scale is doubled.
-        smallest, largest : float
-            Limits of the scale.
+        finite, scale, good_updates, updates : array, shape (1,)
+            What `unscale` left, the loss scale, how many updates in a row were done, and the number
+            of updates, this one counted already. All but the scale are of int64.
+        interval, smallest, largest : int, float, float
+            After how many good updates the scale is doubled, and its limits.
         """
         xp = self.xp
         good = finite * (good_updates + 1)
