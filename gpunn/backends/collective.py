@@ -18,21 +18,15 @@ class Collective:
 
     It can be part of a CUDA graph. Whether it is, and of which graphs, has to be the same on all
     ranks.
-
-    Attributes
-    ----------
-    function : callable
-        Asks the device for the exchange.
-    gather : callable
-        Returns what each rank gives, by rank; the arguments are what this one gives, and a word of
-        what it is. All ranks have to call it.
-    graphs : WeakSet
-        Graphs with such calls, which have to be destroyed before what the exchange goes by.
     """
 
     function: Callable[[], None]
+    """Asks the device for the exchange."""
     gather: Callable[[Any, str], list[Any]]
+    """Returns what each rank gives, by rank; the arguments are what this one gives, and a word of
+    what it is. All ranks have to call it."""
     graphs: WeakSet[Any]
+    """Graphs with such calls, which have to be destroyed before what the exchange goes by."""
 
     def __call__(self) -> None:
         """Ask for the exchange."""

@@ -73,22 +73,12 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 class UpdateCounters(NamedTuple):
-    """What is looked up and counted with each update.
+    """What is looked up and counted with each update: arrays of shape (1,), but for the rates.
 
-    Attributes
-    ----------
-    rates : array, shape (m,)
-        The learning rates of m updates.
-    position : array of int64, shape (1,)
-        Which of them is next.
-    rate : array, shape (1,)
-        That of this update.
-    updates : array of int64, shape (1,)
-        How many there have been.
-    weight, loss_sum : array, shape (1,)
-        The sum of the update's sample weights, and of all weighted losses so far.
-    weight_sum, finite_steps : array, shape (1,)
-        The sum of all weights so far, and of how many updates `loss_sum` was finite.
+    The `rates` are the learning rates of some updates, `position` says which is next, and `rate` is
+    that of this update; `updates` counts them. `weight` is the sum of the update's sample weights,
+    and `loss_sum` the sum of all weighted losses so far; `weight_sum` sums up the weights, and
+    `finite_steps` counts updates with a finite `loss_sum`. Position and updates are of int64.
     """
 
     rates: Array
@@ -102,35 +92,20 @@ class UpdateCounters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Neighbouring parameters that are updated alike.
-
-    Attributes
-    ----------
-    start, stop : int
-        Where they are in the flat vectors.
-    rate : float
-        Factor of the learning rate.
-    decay : float
-        Factor of the weight decay, beside that of the learning rate; 0 is none.
-    """
+    """Neighbouring parameters that are updated alike, `start` to `stop` in the flat vectors."""
 
     start: int
     stop: int
     rate: float = 1.0
+    """Factor of the learning rate."""
     decay: float = 0.0
+    """Factor of the weight decay, beside that of the learning rate; 0 is none."""
 
 
 class Trained(NamedTuple):
-    """What an update changes, and by what.
+    """What an update changes, and by what: flat vectors, and all parts of them in order.
 
-    Attributes
-    ----------
-    values, gradients : array, shape (size,)
-        All parameters and their gradients.
-    slots : mapping of str to array, shape (size,)
-        The optimizer's state.
-    segments : sequence of Segment
-        All parts of the vectors, in order.
+    The slots are the optimizer's state.
     """
 
     values: Array

@@ -43,22 +43,13 @@ __all__ = [
 
 
 class Operation(NamedTuple):
-    """A call of one of a backend's operations.
-
-    Attributes
-    ----------
-    name : str
-        The method of `Backend`.
-    args : tuple
-    kwargs : mapping
-    definition : callable or None
-        What the method does; None, if it was made by hand, is that of the backend's class.
-    """
+    """A call of one of a backend's operations."""
 
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = {}
     definition: Callable[..., None] | None = None
+    """What the method does; None, if it was made by hand, is that of the backend's class."""
 
 
 Tape: TypeAlias = Sequence[Operation]
@@ -93,13 +84,9 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """The tape that this thread's operations go to, None while they are done; and whose they are.
+    """The tape that this thread's operations go to, None while they are done; and whose it is.
 
-    Attributes
-    ----------
-    tape : list of Operation or None
-    backend : Backend or None
-        The one that the tape is for, None if any may use it.
+    Any backend may use the tape if there is none.
     """
 
     tape: list[Operation] | None = None
@@ -232,10 +219,7 @@ def arrays_in(value: object) -> Iterator[Any]:
 def record(operations: Callable[[], object], backend: Performer | None = None) -> list[Operation]:
     """Return the operations that a function asks for, without doing any.
 
-    Raises
-    ------
-    ArgumentError
-        If a backend is given, and one of them is of another.
+    An ArgumentError if a backend is given, and one of them is of another.
     """
     outer, tape = (RECORDER.tape, RECORDER.backend), list[Operation]()
     RECORDER.tape, RECORDER.backend = tape, backend
@@ -270,16 +254,9 @@ def apply_forms(
 ) -> list[T]:
     """Return what is to be done for the operations of a tape, in order.
 
-    Parameters
-    ----------
-    tape : sequence of Operation
-    backend : Backend
-        Whose operations they are.
-    forms : object
-        Has methods with the names of operations. They take `Arguments`, and return what is to be
-        done, or None if there is nothing faster for these.
-    otherwise : callable
-        Returns what is to be done for an operation without a form.
+    `forms` has methods with the names of operations. They take `Arguments`, and return what is to
+    be done, or None if there is nothing faster for these. `otherwise` returns what is to be done
+    for an operation without a form.
     """
     steps: list[T] = []
     for one in tape:
@@ -299,17 +276,11 @@ def apply_forms(
 class RecordingCache:
     """What was recorded and lowered, by what it was recorded for.
 
-    A tape has settings in it, such as a rate of dropout, as they were. So everything is
-    forgotten once a field of a part has another value: another number or text, or another object.
-
-    Parameters
-    ----------
-    parts : sequence of object
-        The layers, loss, metrics and optimizer that take part. Of those that are dataclasses the
-        fields are looked at, the fields of fields, the elements of lists and dicts, and what a
-        method `recorded_attributes` names.
-    size : int or None
-        How many recordings are kept; where there would be more, all are forgotten.
+    A tape has settings in it, such as a rate of dropout, as they were. So everything is forgotten
+    once a field of a part, such as a layer or the loss, has another value: another number or text,
+    or another object. Of parts that are dataclasses the fields are looked at, the fields of fields,
+    the elements of lists and dicts, and what a method `recorded_attributes` names. If `size` is
+    given, all is forgotten where there would be more recordings.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

@@ -27,10 +27,6 @@ class Stager:
 
     For each chunk: `begin`, `put` once for each of its arrays, `ready`. From `ready` on, operations
     find the chunk in the arrays; the next `begin` may take them away.
-
-    Parameters
-    ----------
-    backend : Backend
     """
 
     def __init__(self, backend: Memory) -> None:

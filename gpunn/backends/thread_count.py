@@ -31,13 +31,7 @@ def most_threads() -> int:
 
 
 def check_threads(name: str, threads: Any) -> int:
-    """Return a number of threads.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If it is no whole number, or impossible.
-    """
+    """Return a number of threads; an error names the argument if it is impossible."""
     number = check_integer(name, threads)
     if number > most_threads():
         raise ArgumentError(
@@ -52,12 +46,8 @@ def threads_asked_for(threads: int | None) -> int | None:
 
     The argument comes first, then GPUNN_THREADS, then OMP_NUM_THREADS, which libraries set in their
     workers: of that no more than there are cores, and if it is a list, as of nested levels, the
-    first of it. What it holds that isn't a number is ignored, with a warning, as OpenMP does.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If the argument or GPUNN_THREADS is no possible number of threads.
+    first of it. What it holds that isn't a number is ignored, with a warning, as OpenMP does; other
+    impossible numbers are errors.
     """
     if threads is not None:
         return check_threads("threads", threads)

@@ -81,12 +81,8 @@ def user_cache() -> Path:
 def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
     """Return the library for a target in a folder, and its manifest.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    InvalidFileError
-        If it must not be loaded; the message says why.
+    A FileNotFoundError if there is none, and an InvalidFileError if it must not be loaded, whose
+    message says why.
     """
     path = folder / f"{target.name}.json"
     content = read_whole(path, InvalidFileError, LARGEST_MANIFEST, "a library's manifest")
@@ -160,10 +156,7 @@ def is_private(found: os.stat_result) -> bool:
 def writable_folder() -> Path:
     """Return the first folder that a library can be written to, made if need be.
 
-    Raises
-    ------
-    InvalidFileError, OSError
-        If there is none.
+    An InvalidFileError or OSError if there is none.
     """
     *first, last = folders()
     for folder in first:

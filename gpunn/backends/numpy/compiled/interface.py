@@ -9,48 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-__all__ = [
-    "ACTIVATIONS",
-    "BLOCK_BYTES",
-    "BY_LARGEST",
-    "BY_THRESHOLD",
-    "CLAIMS",
-    "COUNT",
-    "DONE",
-    "DOTS",
-    "DTYPES",
-    "ENTERED",
-    "FINISHED",
-    "FIRST_SLOT",
-    "GENERATION",
-    "GRADIENTS",
-    "INT8",
-    "INT16",
-    "JOB",
-    "LINE",
-    "MAX_ARGS",
-    "MEMBER_MEANS",
-    "NUMBERS",
-    "OF_LABELS",
-    "PACKED",
-    "ROW_FUNCTIONS",
-    "ROW_SIZE",
-    "ROW_VECTORS",
-    "SECOND_SLOT",
-    "SLEEPING",
-    "TILES",
-    "TILE_VECTORS",
-    "TRANSPOSED_PANELS",
-    "TRANSPOSED_PRODUCT",
-    "UINT8",
-    "UINT16",
-    "VALUES",
-    "P",
-    "ProductArgs",
-    "Vectors",
-    "symbol",
-]
-
 MAX_ARGS = 36
 """Arguments of an instruction, at most."""
 
@@ -105,15 +63,7 @@ NUMBERS, UINT8, INT8, UINT16, INT16 = range(5)
 
 
 class Vectors(NamedTuple):
-    """The vector registers of the processors that the kernels are compiled for.
-
-    Attributes
-    ----------
-    size : int
-        Bytes in one.
-    registers : int
-        How many there are.
-    """
+    """The vector registers of a kind of processor: bytes in one, and how many there are."""
 
     size: int
     registers: int
@@ -147,47 +97,13 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 class ProductArgs(NamedTuple):
     """Arguments of the kernel `product`, in order.
 
-    `initial` is the bias (n,), or zeros. Addresses are 0 where there is no array; strides are in
-    bytes.
-
-    Attributes
-    ----------
-    method : int
-        How it is done.
-    by_columns : int
-        Whether threads divide the columns of C among them, rather than the rows.
-    by_terms : int
-        Whether threads divide the terms instead, and each has a C of its own, to be summed.
-    size : int
-        Bytes of a number.
-    m, n, k : int
-        A is (m, k), B (k, n), C (m, n).
-    a, a_row, a_column, b, b_row, b_column : int
-        Addresses and strides of A and B.
-    b_panel : int
-        Bytes from a panel of B to the next.
-    initial, c, c_row : int
-        Addresses, and the stride of C.
-    c_thread : int
-        Stride to the C of the next thread, if each has one: of its terms, or for the rows that it
-        does at a time.
-    floor : float
-        0.0 for ReLU, minus infinity for none.
-    rows, terms : int
-        How many rows of C, and how many of the k terms, to do at a time.
-    buffer, buffer_bytes : int
-        Memory of the first thread, and the stride to that of the next.
-    update, update_args : int
-        Addresses of an optimizer's kernel, which takes each thread's rows of C as gradients, and of
-        its arguments.
-    args_buffer : int
-        Where each thread puts the arguments of its part of the update.
+    Addresses are 0 where there is no array; strides are in bytes. A is (m, k), B (k, n), C (m, n).
     """
 
-    method: Any
-    by_columns: Any
-    by_terms: Any
-    size: Any
+    method: Any  # how it is done
+    by_columns: Any  # whether threads divide the columns of C, rather than the rows
+    by_terms: Any  # whether threads divide the terms, and each has a C of its own, to be summed
+    size: Any  # bytes of a number
     m: Any
     n: Any
     k: Any
@@ -197,19 +113,19 @@ class ProductArgs(NamedTuple):
     b: Any
     b_row: Any
     b_column: Any
-    b_panel: Any
-    initial: Any
+    b_panel: Any  # bytes from a panel of B to the next
+    initial: Any  # the bias (n,), or zeros
     c: Any
     c_row: Any
-    c_thread: Any = 0
-    floor: Any = -math.inf
-    rows: Any = 0
-    terms: Any = 0
-    buffer: Any = 0
-    buffer_bytes: Any = 0
-    update: Any = 0
-    update_args: Any = 0
-    args_buffer: Any = 0
+    c_thread: Any = 0  # stride to the C of the next thread, if each has one: of its terms or rows
+    floor: Any = -math.inf  # 0.0 for ReLU, minus infinity for none
+    rows: Any = 0  # how many rows of C to do at a time
+    terms: Any = 0  # how many of the k terms to do at a time
+    buffer: Any = 0  # memory of the first thread
+    buffer_bytes: Any = 0  # the stride to that of the next
+    update: Any = 0  # an optimizer's kernel, which takes each thread's rows of C as gradients
+    update_args: Any = 0  # its arguments
+    args_buffer: Any = 0  # where each thread puts the arguments of its part of the update
 
 
 P = ProductArgs(*range(len(ProductArgs._fields)))

@@ -44,17 +44,8 @@ ONE_THREAD = (
 class Library:
     """Kernels by name, and the functions that run a team's threads.
 
-    Those take and return integers; other threads of Python run meanwhile.
-
-    Parameters
-    ----------
-    path : Path
-    target : Target
-
-    Raises
-    ------
-    OSError
-        If the system can't load it.
+    Those take and return integers; other threads of Python run meanwhile. An OSError if the system
+    can't load the library.
     """
 
     publish: Callable[[int], int]
@@ -103,16 +94,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """What a search for a library found.
-
-    Attributes
-    ----------
-    library : Library or None
-    problem : str
-        Why there is none.
-    target : Target or None
-        What one could be built for.
-    """
+    """What a search for a library found; if there is none, why, and what could be built."""
 
     library: Library | None
     problem: str = ""
@@ -122,10 +104,7 @@ class Search(NamedTuple):
 def find_library() -> Search:
     """Look for the library of this processor, or the one that GPUNN_KERNELS names.
 
-    Raises
-    ------
-    ArgumentError
-        If GPUNN_KERNELS names none that this processor can run.
+    An ArgumentError if GPUNN_KERNELS names none that this processor can run.
     """
     if os.environ.get(VARIABLE) == OFF:
         return Search(None, f"{VARIABLE} is {OFF!r}")
@@ -152,12 +131,7 @@ def find_library() -> Search:
 def library() -> Library | None:
     """Return this process's library, which is built now if it has to be and can be.
 
-    None, after saying so, if NumPy is to compute alone.
-
-    Raises
-    ------
-    ArgumentError
-        As `find_library`.
+    None, after saying so, if NumPy is to compute alone. Errors are those of `find_library`.
     """
     found = find_library()
     if found.library is None and found.target and has_numba():

@@ -68,14 +68,9 @@ MOST_TILES = 8
 
 @dataclass
 class Operand:
-    """A matrix in memory, or the transpose of one.
+    """A matrix in memory, or the transpose of one: its address, and strides in bytes.
 
-    Attributes
-    ----------
-    place, row, column : int
-        Its address, and its strides in bytes.
-    panel : int
-        Bytes from its first panel, the columns that a tile takes, to the next one.
+    `panel` is the stride from its first panel, the columns that a tile takes, to the next one.
     """
 
     place: int
@@ -91,27 +86,16 @@ class Operand:
 
 @dataclass
 class ProductPlans:
-    """Makes instructions of products.
-
-    Attributes
-    ----------
-    threads : int
-        Threads of the team.
-    most : int
-        Bytes that the panels of an operand can take.
-    vectors : Vectors
-        The registers that the kernels were compiled for.
-    gradients : list of array
-        Results of those that had a transposed A: gradients of weights.
-    by_columns : set of int
-        Addresses of the results whose columns the threads divide, rather than the rows.
-    """
+    """Makes instructions of products."""
 
     threads: int
     most: int
+    """Bytes that the panels of an operand can take."""
     vectors: Vectors
     gradients: list[Array] = field(default_factory=list)
+    """Results of those that had a transposed A: gradients of weights."""
     by_columns: set[int] = field(default_factory=set)
+    """Addresses of the results whose columns the threads divide, rather than the rows."""
     _panels: Array | None = None
 
     def encode(
@@ -124,19 +108,10 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return what sets out = max(bias + a b, floor), with a or b transposed if asked for.
+        """Return what sets out = max(bias + a b, floor), with a or b transposed, but not both.
 
-        Parameters
-        ----------
-        a : array of shape (m, k), or (k, m) if it is to be transposed
-        b : array of shape (k, n), or (n, k) if it is to be transposed
-        out : array of shape (m, n)
-        transpose_a, transpose_b : bool
-            Not both.
-        bias : array of shape (n,), optional
-            Only if neither is transposed, as is a floor.
-        floor : float
-            0 for ReLU.
+        Operands are those of `matmul`. A bias of shape (n,), and a floor, which is 0 for ReLU, are
+        for products without a transposed operand.
         """
         size = out.itemsize
         m, n = out.shape
@@ -232,16 +207,7 @@ class ProductPlans:
     ) -> Instruction:
         """Return what does a product for each group; operands are those of `group_matmul`.
 
-        Parameters
-        ----------
-        a, b, out : array
-            Batches have groups in the middle, weights in front.
-        transpose_a, transpose_b : bool
-            Not both.
-        bias : array of shape (groups, n), optional
-            Only if neither is transposed, as is a floor.
-        floor : float
-            0 for ReLU.
+        The bias has shape (groups, n); it and the floor are as for `encode`.
         """
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs

@@ -45,37 +45,24 @@ def encoded(argument: float | np.ndarray | None) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Instruction:
-    """A kernel with its arguments.
-
-    Attributes
-    ----------
-    kernel : str
-        Its name.
-    args : sequence of int, float, array or None
-        In the order that the kernel's docstring gives.
-    reads, writes : sequence of array
-        The memory that it reads and writes, which must last as long as the program.
-    by_rows : sequence of array
-        Those of them that the threads divide by rows, the same rows of each (`partition`): between
-        two instructions that do so, no thread has to wait for another.
-    early : bool
-        Whether to run it as soon as what it reads is there, rather than where it was asked for.
-    fuse : callable, optional
-        Takes the update whose gradients this instruction writes, and returns both as one. An update
-        is `early`, reads the gradients before anything else, and has the arguments of `optimizers`.
-    non_final : sequence
-        Arguments in all repetitions of a program but the last, if they differ: what nobody will see
-        need not be written.
-    """
+    """A kernel with its arguments, in the order that the kernel's docstring gives."""
 
     kernel: str
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
+    """The memory that it reads and writes, which must last as long as the program."""
     by_rows: Sequence[np.ndarray] = ()
+    """Those of them that the threads divide by rows, the same rows of each (`partition`): between
+    two instructions that do so, no thread has to wait for another."""
     early: bool = False
+    """Whether to run it as soon as what it reads is there, rather than where it was asked for."""
     fuse: Callable[[Instruction], Instruction] | None = None
+    """Takes the update whose gradients this instruction writes, and returns both as one. An update
+    is `early`, reads the gradients before anything else, and has the arguments of `optimizers`."""
     non_final: Sequence[float | np.ndarray | None] = ()
+    """Arguments in all repetitions of a program but the last, if they differ: what nobody will see
+    need not be written."""
 
     @property
     def dtype(self) -> str:
@@ -103,15 +90,7 @@ class Instruction:
 
 
 class Extent(NamedTuple):
-    """Where a contiguous array lies in memory.
-
-    Attributes
-    ----------
-    begin, end : int
-        Addresses.
-    rows : int
-        Its rows, if the threads divide them; 0 if not.
-    """
+    """Where a contiguous array lies in memory, and its rows if the threads divide them, else 0."""
 
     begin: int
     end: int
@@ -137,13 +116,7 @@ def conflict(some: list[Extent], others: list[Extent]) -> bool:
 class Program:
     """Operations in order: instructions, and plain calls where there is no kernel for one.
 
-    Parameters
-    ----------
-    operations : sequence of Instruction or callable
-    threads : int
-        How many run it.
-    limited : callable
-        Returns a context in which the BLAS takes no more threads than were asked for.
+    In a context that `limited` returns, the BLAS takes no more threads than were asked for.
     """
 
     def __init__(

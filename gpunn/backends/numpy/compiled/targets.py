@@ -22,27 +22,17 @@ X86_64 = ("x86_64", "amd64")
 
 
 class Target(NamedTuple):
-    """A kind of processor.
-
-    Attributes
-    ----------
-    name : str
-        That of the level of its architecture.
-    machines : tuple of str
-        What `platform.machine` calls the architecture, in lower case.
-    cpu, features : str
-        What LLVM calls the processor, and how code for it differs from LLVM's choice.
-    vectors : Vectors
-    required : tuple of str
-        What a processor needs that is to run the code, as NumPy calls it.
-    """
+    """A kind of processor, named after the level of its architecture."""
 
     name: str
     machines: tuple[str, ...]
+    """What `platform.machine` calls the architecture, in lower case."""
     cpu: str
     features: str
+    """What LLVM calls the processor, and how code for it differs from LLVM's choice."""
     vectors: Vectors
     required: tuple[str, ...]
+    """What a processor needs that is to run the code, as NumPy calls it."""
 
 
 V3 = ("AVX2", "FMA3", "F16C", "BMI", "BMI2", "LZCNT", "MOVBE")
@@ -90,10 +80,7 @@ def runnable_targets() -> list[Target]:
 def requested_target() -> Target | None:
     """Return the target that GPUNN_KERNELS names, else the best; None if it is off, or none fits.
 
-    Raises
-    ------
-    ArgumentError
-        If there is no such target, or it is one of another architecture.
+    An ArgumentError if there is no such target, or it is one of another architecture.
     """
     name = os.environ.get(VARIABLE, "")
     if name == OFF:

@@ -36,27 +36,14 @@ def _address_of_yield() -> int:
 
 
 class Table:
-    """A program, as threads find it in memory.
-
-    Attributes
-    ----------
-    rows : array, shape (instructions, ROW_SIZE)
-    address : int
-        Where they lie. It is asked for once, which takes longer than a small program.
-    """
+    """A program, as threads find it in memory: rows of shape (instructions, ROW_SIZE)."""
 
     def __init__(self, rows: np.ndarray) -> None:
-        self.rows, self.address = rows, rows.ctypes.data
+        self.rows, self.address = rows, rows.ctypes.data  # asking takes longer than a small program
 
 
 class Team:
-    """The thread that asks for programs, the leader, and workers, which wait for them.
-
-    Parameters
-    ----------
-    threads : int
-        All of them, this one included.
-    """
+    """The thread that asks for programs, the leader, and workers, which wait for them."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads

@@ -35,24 +35,11 @@ def build(
     only: Collection[str] = (),
     force: bool = False,
 ) -> Path:
-    """Build the library for a target, unless it is there, and return it.
+    """Build the library for a target, unless it is there and nothing is forced, and return it.
 
-    Parameters
-    ----------
-    target : Target
-    folder : Path or None
-        Where it is written to; None is the package's own folder, or else one of the user's.
-    only : collection of str
-        The kernels that the library is to have; all if there are none.
-    force : bool
-        Whether to build it even if it is there.
-
-    Raises
-    ------
-    BuildError
-        If an object file can't be made.
-    InvalidFileError, OSError
-        If there is no place for it.
+    The folder is by default the package's own, or else one of the user's. `only` are the kernels
+    that the library is to have; all if there are none. A BuildError if an object file can't be
+    made; an InvalidFileError or OSError if there is no place for the library.
     """
     folder = files.writable_folder() if folder is None else folder
     held = wait_for(folder)

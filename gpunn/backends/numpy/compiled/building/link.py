@@ -37,10 +37,7 @@ def linkers() -> list[str]:
 def link(objects: Sequence[Path]) -> tuple[bytes, str]:
     """Return a shared library of object files, and its suffix; an archive if nothing can link.
 
-    Raises
-    ------
-    BuildError
-        If something can, but not these: they call functions that are not there.
+    A BuildError if something can, but not these: they call functions that are not there.
     """
     with tempfile.TemporaryDirectory(prefix="gpunn-") as folder:
         library = Path(folder, "kernels.so")

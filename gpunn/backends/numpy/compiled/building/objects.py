@@ -131,10 +131,7 @@ def bind_to_first_glibc(module: Any) -> None:
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
     """Return functions that make the object files, by name; first those that take longest.
 
-    Parameters
-    ----------
-    only : collection of str
-        The kernels to make; all if there are none.
+    `only` are the kernels to make; all if there are none.
     """
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS

@@ -13,14 +13,7 @@ __all__ = ["work"]
 
 
 def work(folder: str, only: Collection[str]) -> None:
-    """Make object files that no other process makes, and say so: a line for each, of the total.
-
-    Parameters
-    ----------
-    folder : str
-    only : collection of str
-        The kernels to make; all if there are none.
-    """
+    """Make object files that no other process makes, and say so: a line for each, of the total."""
     gc.disable()  # what numba makes stays in use to the end
     found = parts(only)
     for name, make in found.items():

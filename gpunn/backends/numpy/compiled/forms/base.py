@@ -30,15 +30,7 @@ def given(*arrays: Array | None) -> list[Array]:
 
 
 class Forms:
-    """Forms of operations: methods with their names, which take `Arguments` and return `Steps`.
-
-    Parameters
-    ----------
-    threads : int
-        Threads of the team.
-    products : ProductPlans
-        Encodes matrix products.
-    """
+    """Forms of operations: methods with their names, which take `Arguments` and return `Steps`."""
 
     def __init__(self, threads: int, products: ProductPlans) -> None:
         self.threads, self.products = threads, products

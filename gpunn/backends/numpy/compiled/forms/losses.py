@@ -23,18 +23,9 @@ cache."""
 
 
 class Function(NamedTuple):
-    """A function f of predictions and targets, summed over the outputs of a row.
+    """One of ROW_FUNCTIONS f, summed over a row's outputs; factors of the sum and of its gradient.
 
-    Attributes
-    ----------
-    name : str
-        One of ROW_FUNCTIONS.
-    scale : float
-        The factor of the sum.
-    slope : float
-        The factor of the gradient.
-    constant : float
-        The parameter of f, if it has one.
+    The constant is the parameter of f, if it has one.
     """
 
     name: str

@@ -39,47 +39,33 @@ class Metrics(Losses):
         of_classes = isinstance(metric, metrics.ClassMetric) and predictions.shape[1] > 1
         if not are_numbers(targets, predictions) and not (of_classes and are_labels(targets)):
             return None
-        if type(metric) in SUMMARIES:
-            make = SUMMARIES[type(metric)]
-            return [*make(self, metric, predictions, targets, weights, summary)]
-        if type(metric) in VALUES:
-            values = np.empty(weights.size, predictions.dtype)
-            steps = VALUES[type(metric)](self, metric, predictions, targets, values)
-            return [*steps, self.weighted_sum(values, weights, summary)]
-        return None
+        kind = type(metric)
+        if kind in SUMMARIES:
+            return [*SUMMARIES[kind](self, metric, predictions, targets, weights, summary)]
+        if kind not in FUNCTIONS and kind not in VALUES:
+            return None
+        values = np.empty(weights.size, predictions.dtype)
+        if kind in VALUES and not (kind in FUNCTIONS and predictions.shape[1] == 1):
+            steps = VALUES[kind](self, metric, predictions, targets, values)
+        else:
+            constant = getattr(metric, "threshold", 0.0)
+            function = Function(FUNCTIONS[kind], 1 / predictions.shape[1], 0.0, constant)
+            steps = [self.sum_over_outputs(function, predictions, targets, values)]
+        return [*steps, self.weighted_sum(values, weights, summary)]
 
     # --------------------------------------- metrics that are the mean of one value a row
 
-    def _mean_absolute_error(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        return [self._mean("absolute_error", p, t, values)]
-
-    def _mean_squared_error(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        return [self._mean("squared_error", p, t, values)]
-
-    def _binary_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
-        return [self._mean("binary_accuracy", p, t, values, metric.threshold)]
-
     def _log_loss(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        if p.shape[1] == 1:
-            return [self._mean("binary_cross_entropy", p, t, values)]
         return [self.softmax_cross_entropy(p, t, values)]
 
     def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
         """Return the squares of softmax(p) - t, which is the gradient of the cross-entropy."""
-        if p.shape[1] == 1:
-            return [self._mean("brier_score", p, t, values)]
         distance, ones = np.empty_like(p), np.ones_like(values)
         squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
         return [
             self.softmax_cross_entropy(p, t, values, distance, ones, ones[:1]),
             self.sum_over_outputs(squared, distance, np.zeros_like(p), values),
         ]
-
-    def _log_loss_of_labels(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        return [self._mean("binary_cross_entropy", p, t, values)]
-
-    def _brier_score_of_labels(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        return [self._mean("brier_score", p, t, values)]
 
     def _top_k_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
         actual, steps = self._true_classes(p, t)
@@ -88,14 +74,6 @@ class Metrics(Losses):
             *steps,
             Instruction("top_k", args, [p, actual], [values], [p, actual, values]),
         ]
-
-    def _mean(
-        self, function: str, p: Array, t: Array, values: Array, constant: float = 0.0
-    ) -> Instruction:
-        """Return what sets values to the means of a function over the outputs."""
-        return self.sum_over_outputs(
-            Function(function, 1 / p.shape[1], 0.0, constant), p, t, values
-        )
 
     # --------------------------------------- metrics with a summary of their own
 
@@ -191,17 +169,24 @@ def add_at(places: Array, weights: Array, out: Array) -> Instruction:
     return Instruction("add_at", args, [places, weights, out], [out])
 
 
+FUNCTIONS: dict[type[Metric], str] = {
+    metrics.BinaryAccuracy: "binary_accuracy",
+    metrics.BrierScore: "brier_score",
+    LabelsBrierScore: "brier_score",
+    LabelsLogLoss: "binary_cross_entropy",
+    metrics.LogLoss: "binary_cross_entropy",
+    metrics.MeanAbsoluteError: "absolute_error",
+    metrics.RootMeanSquaredError: "squared_error",
+}
+"""Metrics that are the mean over rows and outputs of one of ROW_FUNCTIONS. Some are so with one
+output only, and in `VALUES`, too."""
+
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
-    metrics.BinaryAccuracy: Metrics._binary_accuracy,
     metrics.BrierScore: Metrics._brier_score,
-    LabelsBrierScore: Metrics._brier_score_of_labels,
-    LabelsLogLoss: Metrics._log_loss_of_labels,
     metrics.LogLoss: Metrics._log_loss,
-    metrics.MeanAbsoluteError: Metrics._mean_absolute_error,
-    metrics.RootMeanSquaredError: Metrics._mean_squared_error,
     metrics.TopKAccuracy: Metrics._top_k_accuracy,
 }
-"""Metrics that are the mean of one value a row."""
+"""Metrics that are the mean over rows of a value with a kernel of its own."""
 
 SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.Accuracy: Metrics._accuracy,

@@ -12,9 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from numba import types
-from numba.extending import intrinsic
-
 from gpunn.activations import GELU, ExactGELU
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, where
@@ -27,6 +24,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     store,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import kernel, own_part
+from gpunn.backends.numpy.compiled.kernels.lanewise import one_of
 from gpunn.backends.numpy.compiled.kernels.mathematics import (
     log1p,
     negative_exp,
@@ -37,7 +35,6 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import (
     tanh,
 )
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
-from gpunn.backends.numpy.compiled.kernels.vectors import I64
 
 Formula: TypeAlias = Callable[[Number, Number, Number], Number]
 """From z, or a, and two parameters."""
@@ -147,34 +144,12 @@ DERIVATIVES: Mapping[str, Formula] = {
 """The formulas in a if the activation is `from_output`, and in z otherwise."""
 
 
-def chosen(formulas: Mapping[str, Formula]) -> Any:
+def by_place(formulas: Mapping[str, Formula]) -> Any:
     """Return the function of compiled code that does one of the formulas, given its number."""
-
-    @intrinsic
-    def apply(context: Any, activation: Any, given: Any, first: Any, second: Any) -> Any:
-        def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            activation, *numbers = arguments
-            own = [Number(builder, number) for number in numbers]
-            start, end = builder.block, builder.append_basic_block("end")
-            cases = builder.switch(activation, end)
-            with builder.goto_block(end):
-                result = builder.phi(own[0].kind)
-            result.add_incoming(own[0].value, start)
-            for place, name in enumerate(ACTIVATIONS):
-                case = builder.append_basic_block(name)
-                cases.add_case(I64(place), case)
-                builder.position_at_end(case)
-                result.add_incoming(formulas[name](*own).value, builder.block)
-                builder.branch(end)
-            builder.position_at_end(end)
-            return result
-
-        return given(types.int64, given, given, given), generate
-
-    return apply
+    return one_of([lambda *z, name=name: [formulas[name](*z)] for name in ACTIVATIONS], 1)
 
 
-value_of, derivative_of = chosen(VALUES), chosen(DERIVATIVES)
+value_of, derivative_of = by_place(VALUES), by_place(DERIVATIVES)
 
 
 @kernel
@@ -198,7 +173,7 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
             if bias != 0:
                 value = value + load(dtype, bias, column, left)
                 store(value, z, at, left)
-            result = value_of(activation, value, first, second)
+            result = value_of(activation, value, first, second)[0]
             if alpha != 0:
                 result = multiply_add(load(dtype, alpha, column, left), result - value, value)
             store(result, out, at, left)
@@ -236,11 +211,11 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
                 z, given = load(dtype, source, at, left), load(dtype, gradient, at, left)
                 written_in = z
                 if alpha != 0:
-                    value = value_of(activation, z, first, second)
+                    value = value_of(activation, z, first, second)[0]
                     total = multiply_add(given, value - z, total)
                     if from_output:
                         written_in = value
-                slope = derivative_of(activation, written_in, first, second)
+                slope = derivative_of(activation, written_in, first, second)[0]
                 if alpha != 0:
                     slope = multiply_add(load(dtype, alpha, column, left), slope - one, one)
                 # As a product, so that NaN and infinity show as they do elsewhere.

@@ -23,25 +23,6 @@ from numba.extending import intrinsic, lower_builtin, register_model
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
-__all__ = [
-    "ROWS",
-    "bits_of",
-    "block_of",
-    "block_size",
-    "counted_from",
-    "load",
-    "load_integers",
-    "maximum",
-    "minimum",
-    "multiply_add",
-    "only_first",
-    "square_root",
-    "store",
-    "sum_of",
-    "where_at_least",
-    "widened",
-]
-
 ROWS = 4
 """Rows of a matrix that columns are gone down at a time: as many streams of memory as a processor
 follows and fetches ahead. The rows of a whole batch may even push each other out of the cache."""

@@ -25,20 +25,6 @@ from numba import carray
 
 from gpunn.backends.numpy.compiled.kernels.pointers import pointer
 
-__all__ = [
-    "ENTRIES",
-    "KERNELS",
-    "compiled",
-    "entry",
-    "kernel",
-    "matrix",
-    "own_part",
-    "partition",
-    "scalar",
-    "slice_of",
-    "vector",
-]
-
 OPTIONS = {"error_model": "numpy"}
 """A division by zero gives what IEEE 754 says; no fast-math: all rounds as written. Nothing is made
 for calls from Python."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from numba import types
 from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number
+from gpunn.backends.numpy.compiled.kernels.vectors import I64
 
-__all__ = ["lanewise"]
+__all__ = ["lanewise", "one_of"]
 
 
 def lanewise(formula: Callable[..., Number]) -> Any:
@@ -28,3 +30,32 @@ def lanewise(formula: Callable[..., Number]) -> Any:
     instructions.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     instructions.__name__ = formula.__name__
     return intrinsic(instructions)
+
+
+def one_of(formulas: Sequence[Callable[..., Sequence[Number]]], results: int) -> Any:
+    """Return a function of a formula's place and three blocks: a tuple of the formula's results."""
+
+    @intrinsic
+    def apply(context: Any, place: Any, first: Any, second: Any, third: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place, *values = arguments
+            numbers = [Number(builder, value) for value in values]
+            start, end = builder.block, builder.append_basic_block("end")
+            cases = builder.switch(place, end)
+            with builder.goto_block(end):
+                chosen = [builder.phi(number.kind) for number in numbers[:results]]
+            for phi, number in zip(chosen, numbers, strict=False):
+                phi.add_incoming(number.value, start)
+            for number_of_case, formula in enumerate(formulas):
+                case = builder.append_basic_block("case")
+                cases.add_case(I64(number_of_case), case)
+                builder.position_at_end(case)
+                for phi, result in zip(chosen, formula(*numbers), strict=True):
+                    phi.add_incoming(result.value, builder.block)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return target.make_tuple(builder, signature.return_type, chosen)
+
+        return types.UniTuple(first, results)(types.int64, first, first, first), generate
+
+    return apply

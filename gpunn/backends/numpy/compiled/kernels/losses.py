@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.interface import ROW_FUNCTIONS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
@@ -28,7 +25,7 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     scalar,
     vector,
 )
-from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
+from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise, one_of
 from gpunn.backends.numpy.compiled.kernels.mathematics import (
     exp,
     log,
@@ -38,7 +35,6 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import (
 )
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
-from gpunn.backends.numpy.compiled.kernels.vectors import I64
 
 __all__ = ["equals"]
 
@@ -92,42 +88,16 @@ def binary_accuracy(p: Number, t: Number, threshold: Number) -> Pair:
     return where(t > 0.5, yes, 1 - yes), zero
 
 
-FUNCTIONS: Mapping[str, Callable[[Number, Number, Number], Pair]] = {
-    "squared_error": squared_error,
-    "absolute_error": absolute_error,
-    "huber": huber,
-    "quantile": quantile,
-    "binary_cross_entropy": binary_cross_entropy,
-    "poisson": poisson,
-    "brier_score": brier_score,
-    "binary_accuracy": binary_accuracy,
+FUNCTIONS = {
+    function.__name__: function
+    for function in (
+        *(squared_error, absolute_error, huber, quantile, binary_cross_entropy, poisson),
+        *(brier_score, binary_accuracy),
+    )
 }
 
-
-@intrinsic
-def value_and_slope(context: Any, function: Any, p: Any, t: Any, constant: Any) -> Any:
-    """Return what a function, given by its place in `interface.ROW_FUNCTIONS`, gives for blocks."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place, *blocks = arguments
-        own = [Number(builder, block) for block in blocks]
-        end = builder.append_basic_block("end")
-        cases, start = builder.switch(place, end), builder.block
-        with builder.goto_block(end):
-            results = [builder.phi(number.kind) for number in own[:2]]
-        for result, number in zip(results, own, strict=False):
-            result.add_incoming(number.value, start)
-        for place, name in enumerate(ROW_FUNCTIONS):
-            case = builder.append_basic_block(name)
-            cases.add_case(I64(place), case)
-            builder.position_at_end(case)
-            for result, number in zip(results, FUNCTIONS[name](*own), strict=True):
-                result.add_incoming(number.value, builder.block)
-            builder.branch(end)
-        builder.position_at_end(end)
-        return target.make_tuple(builder, signature.return_type, results)
-
-    return types.UniTuple(p, 2)(types.int64, p, p, p), generate
+value_and_slope = one_of([FUNCTIONS[name] for name in ROW_FUNCTIONS], 2)
+"""What the function at a place in `interface.ROW_FUNCTIONS` gives for blocks."""
 
 
 @compiled

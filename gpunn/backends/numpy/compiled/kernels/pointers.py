@@ -16,21 +16,6 @@ from numba.extending import intrinsic
 from gpunn.backends.numpy.compiled.kernels.vectors import I8_POINTER, I32, I64, declared, fetch_line
 from gpunn.backends.numpy.subnormals import FPCR_FLUSHING, MXCSR_FLUSHING
 
-__all__ = [
-    "atomic_add",
-    "atomic_exchange_if",
-    "atomic_load",
-    "call",
-    "copy_bytes",
-    "floats",
-    "flush_subnormals",
-    "hint_spinning",
-    "integers",
-    "pointer",
-    "prefetch",
-    "set_float_flags",
-]
-
 I64_POINTER = I64.as_pointer()
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")

@@ -9,19 +9,6 @@ from numba.core import cgutils
 
 from gpunn.backends.numpy.compiled.targets import Target, requested_target
 
-__all__ = [
-    "I1",
-    "I8_POINTER",
-    "I32",
-    "I64",
-    "VECTORS",
-    "VECTOR_BYTES",
-    "Lanes",
-    "declared",
-    "fetch_line",
-    "spread",
-]
-
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 I8_POINTER = ir.IntType(8).as_pointer()
 
