@@ -62,13 +62,10 @@ def settle_backend(
     matmul_algorithms: str = "heuristic",
     threads: int | None = None,
 ) -> Backend:
-    """Return the backend whose name takes precedence; see `choose_backend` and `get_backend`.
+    """Return the backend whose name takes precedence, with options and errors of `get_backend`.
 
-    Raises
-    ------
-    BackendUnavailableError, ArgumentError
-        As `get_backend`; the message about a wrong name says where that comes from. A
-        configuration's name has to be one even where another takes precedence.
+    The message about a wrong name says where that comes from. A configuration's name has to be one
+    even where another takes precedence.
     """
     if configured:
         _check_name(configured, "backend")
@@ -148,10 +145,8 @@ def made_again(name: str, options: Mapping[str, Any]) -> Backend:
 
     Parameters
     ----------
-    name : str
-        As `get_backend` takes it.
-    options : mapping
-        Its further arguments.
+    name, options : str, mapping
+        As `get_backend` takes them.
 
     Returns
     -------

@@ -29,14 +29,7 @@ BINDER = Binder()
 
 
 class NumpyBackend(Backend):
-    """Computes on the CPU with NumPy.
-
-    Parameters
-    ----------
-    threads : int or None
-        How many threads compute; None is what the variable GPUNN_THREADS holds, or
-        OMP_NUM_THREADS, or one for each core that this process may use.
-    """
+    """Computes on the CPU with NumPy, on as many threads as `get_backend` says."""
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")

@@ -23,14 +23,7 @@ WORTHWHILE = 6.0
 
 
 class CompiledBackend(NumpyBackend):
-    """Computes on the CPU with NumPy and, in training, with programs of compiled kernels.
-
-    Parameters
-    ----------
-    threads : int or None
-        How many threads compute; None is what the variable GPUNN_THREADS holds, or
-        OMP_NUM_THREADS, or one for each core that this process may use.
-    """
+    """Computes on the CPU with NumPy and, in training, with programs of compiled kernels."""
 
     def describe(self) -> dict[str, str]:
         described = super().describe()

@@ -6,9 +6,7 @@ For each operation that there are kernels for, a file in `forms/` has a method w
 from __future__ import annotations
 
 from gpunn.backends.numpy.compiled.forms.bookkeeping import Bookkeeping
-from gpunn.backends.numpy.compiled.forms.dense import Dense
 from gpunn.backends.numpy.compiled.forms.elementwise import Elementwise
-from gpunn.backends.numpy.compiled.forms.losses import Losses
 from gpunn.backends.numpy.compiled.forms.metrics import Metrics
 from gpunn.backends.numpy.compiled.forms.normalization import Normalization
 from gpunn.backends.numpy.compiled.forms.tables import Tables
@@ -17,5 +15,5 @@ from gpunn.backends.numpy.compiled.forms.updates import Updates
 __all__ = ["Encoder"]
 
 
-class Encoder(Bookkeeping, Dense, Elementwise, Metrics, Losses, Normalization, Tables, Updates):
+class Encoder(Bookkeeping, Elementwise, Metrics, Normalization, Tables, Updates):
     """Encodes operations as instructions."""

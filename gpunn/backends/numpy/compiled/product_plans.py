@@ -204,7 +204,7 @@ class ProductPlans:
         transpose_b: bool = False,
         bias: Array | None = None,
         floor: float = -math.inf,
-    ) -> Instruction:
+    ) -> list[Instruction]:
         """Return what does a product for each group; operands are those of `group_matmul`.
 
         The bias has shape (groups, n); it and the floor are as for `encode`.
@@ -262,7 +262,8 @@ class ProductPlans:
         kernel = loaded_library().address("product", out.dtype.name)
         own = [kernel, product_args, args_buffer, groups, *steps, divided]
         read = [a, b, initial, product_args, args_buffer, buffer]
-        return Instruction("group_product", own, read, [out], [] if transpose_a else [a, out])
+        by_rows = [] if transpose_a else [a, out]
+        return [Instruction("group_product", own, read, [out], by_rows)]
 
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
         """Return whether threads divide the terms of a gradient of weights: the rows of a batch.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from gpunn import activations
 from gpunn.backends.numpy.compiled.forms.activations import Activations
 from gpunn.backends.numpy.compiled.forms.base import Steps, given, same_kind
+from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
-__all__ = ["Dense", "floor_of"]
+__all__ = ["Dense"]
 
 
 class Dense(Activations):
@@ -18,19 +20,21 @@ class Dense(Activations):
     def matmul(self, ask: Arguments) -> Steps:
         if not same_kind(*ask.arrays) or (ask.transpose_a and ask.transpose_b):
             return None
-        return list(self.products.encode(**vars(ask))) if ask.a.size * ask.b.size else None
+        return self.products.encode(**vars(ask)) if ask.a.size * ask.b.size else None
 
     def dense(self, ask: Arguments) -> Steps:
+        return self.forward(ask, self.products.encode)
+
+    def forward(self, ask: Arguments, encode: Callable[..., list[Instruction]]) -> Steps:
+        """Return a dense layer's forward pass, whose products are encoded in one way or another."""
         x, weights, bias, z = ask.x, ask.weights, ask.bias, ask.z
         if not same_kind(x, weights, z, *given(bias)) or not x.size:
             return None
-        floor = floor_of(ask)
-        if floor is not None:
-            return list(self.products.encode(x, weights, z, bias=bias, floor=floor))
+        floors = {activations.ReLU: 0.0, activations.Identity: -math.inf}
+        if ask.out is z and type(ask.activation) in floors:  # which the product itself does
+            return encode(x, weights, z, bias=bias, floor=floors[type(ask.activation)])
         activated = self.activate(ask.but(bias=None))
-        if activated is None:
-            return None
-        return [*self.products.encode(x, weights, z, bias=bias), *activated]
+        return None if activated is None else [*encode(x, weights, z, bias=bias), *activated]
 
     def dense_gradient(self, ask: Arguments) -> Steps:
         x, gradient = ask.x, ask.gradient
@@ -45,9 +49,3 @@ class Dense(Activations):
         for out in given(ask.weight_gradient):
             steps += self.products.encode(x, gradient, out, transpose_a=True)
         return steps
-
-
-def floor_of(ask: Arguments) -> float | None:
-    """Return the floor by which a product does a dense layer's activation, None if it can't."""
-    floors = {activations.ReLU: 0.0, activations.Identity: -math.inf}
-    return floors.get(type(ask.activation)) if ask.out is ask.z else None

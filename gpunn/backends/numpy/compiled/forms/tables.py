@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunn.backends.numpy.compiled.forms.activations import (
-    Activations,
     divided_columns,
     kernel_arguments,
 )
 from gpunn.backends.numpy.compiled.forms.base import Steps, given, same_kind
-from gpunn.backends.numpy.compiled.forms.dense import floor_of
+from gpunn.backends.numpy.compiled.forms.dense import Dense
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
@@ -21,7 +20,7 @@ from gpunn.typing import Array
 __all__ = ["Tables"]
 
 
-class Tables(Activations):
+class Tables(Dense):
     """Codes, embeddings of numbers, factors of members, and products by groups."""
 
     def copy_columns(self, ask: Arguments) -> Steps:
@@ -132,19 +131,10 @@ class Tables(Activations):
     def group_matmul(self, ask: Arguments) -> Steps:
         if not same_kind(*ask.arrays) or not ask.a.size * ask.b.size:
             return None
-        return [self.products.encode_groups(**vars(ask))]
+        return self.products.encode_groups(**vars(ask))
 
     def group_dense(self, ask: Arguments) -> Steps:
-        x, weights, bias, z = ask.x, ask.weights, ask.bias, ask.z
-        if not same_kind(x, weights, z, *given(bias)) or not x.size:
-            return None
-        floor = floor_of(ask)
-        if floor is not None:
-            return [self.products.encode_groups(x, weights, z, bias=bias, floor=floor)]
-        activated = self.activate(ask.but(bias=None))
-        if activated is None:
-            return None
-        return [self.products.encode_groups(x, weights, z, bias=bias), *activated]
+        return self.forward(ask, self.products.encode_groups)
 
 
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
