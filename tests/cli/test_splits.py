@@ -307,9 +307,3 @@ def test_inspect_says_that_a_random_split_may_leak(gpunn):
         assert problem in gpunn("inspect", "visits.csv", f"--split={split}", status=2).stderr
     refused = gpunn("inspect", "visits.csv", "--target=ill", "--split=group=ill", status=2).stderr
     assert "split: column 'ill' is the target" in refused
-
-
-def test_an_option_for_tables(gpunn):
-    Path("a.toml").write_text('[data]\ndataset = "digits"\n')
-    refused = gpunn("train", "a.toml", "--split=time=seen", status=2).stderr
-    assert "--split is for a table, with --target" in refused

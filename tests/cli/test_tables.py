@@ -306,6 +306,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         (["--target=since"], "the target 'since' holds dates; predict a number instead"),
         (["--target=city"], "column 'city', line 3: the target is missing here, and in 9 other"),
         (["--target=left", "--target=rent"], "column 'left', line 2: the target should be a num"),
+        (["--target=rent", "--target=left"], "or train a network of its own for it: several targ"),
         (
             ["--target=left", "--set=training.loss=huber"],
             "column 'left', line 2: the target should be a number, as the loss 'huber' takes; got",
@@ -349,6 +350,7 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
         (["--model=tabm"], "--model is for a table, with --target"),
         (["--column=a=number"], "--column is for a table, with --target"),
         (["--missing=-"], "--missing is for a table, with --target"),
+        (["--split=time=seen"], "--split is for a table, with --target"),
         (["--set=model={name='tabm'}"], "is a network for tables; it needs data.dataset"),
     ):
         assert message in gpunn("train", digits, *arguments, status=2).stderr
@@ -369,12 +371,6 @@ def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
     rows = [{"x": row % 5, "y": cell} for row, cell in enumerate(cells)]
     write(tmp_path / "a.csv", rows)
     assert message in gpunn("train", "a.csv", "--target=y", status=2).stderr
-
-
-def test_one_of_several_targets_is_text(gpunn, table):
-    result = gpunn("train", table, "--target=rent", "--target=left", status=2)
-    assert "column 'left', line 2: the target should be a number; got" in result.stderr
-    assert "or train a network of its own for it: several targets have to" in result.stderr
 
 
 @pytest.mark.parametrize(
