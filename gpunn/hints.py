@@ -21,130 +21,100 @@ SOFTMAX = (
 )
 AS_ACTIVATION = "give a dense layer this activation, or use the layer 'activation' with it"
 
-NAMES: dict[str, dict[str, str]] = {
+ELSEWHERE = {
     "Loss": {
-        "categoricalcrossentropy": "softmax_cross_entropy",
-        "sparsecategoricalcrossentropy": "softmax_cross_entropy",
-        "crossentropy": "'softmax_cross_entropy' is for classes, 'binary_cross_entropy' for yes "
-        "and no",
-        "nll": "softmax_cross_entropy",
-        "log": "'softmax_cross_entropy' is for classes, 'binary_cross_entropy' for yes and no",
-        "bce": "binary_cross_entropy",
-        "bcewithlogits": "binary_cross_entropy",
-        "mse": "mean_squared_error",
-        "l2": "mean_squared_error",
-        "mae": "mean_absolute_error",
-        "l1": "mean_absolute_error",
-        "smoothl1": "huber",
-        "pinball": "quantile",
+        "softmax_cross_entropy": "categoricalcrossentropy sparsecategoricalcrossentropy nll",
+        "'softmax_cross_entropy' is for classes, 'binary_cross_entropy' for yes and no": (
+            "crossentropy log"
+        ),
+        "binary_cross_entropy": "bce bcewithlogits",
+        "mean_squared_error": "mse l2",
+        "mean_absolute_error": "mae l1",
+        "huber": "smoothl1",
+        "quantile": "pinball",
     },
     "Metric": {
-        "acc": "accuracy",
-        "categoricalaccuracy": "accuracy",
-        "sparsecategoricalaccuracy": "accuracy",
-        "mse": "root_mean_squared_error",
-        "meansquarederror": "root_mean_squared_error",
-        "rmse": "root_mean_squared_error",
-        "mae": "mean_absolute_error",
-        "r2score": "r2",
-        "accuracyscore": "accuracy",
-        "balancedaccuracy": "use 'recall' with average = 'macro', which is the same",
-        "balancedaccuracyscore": "use 'recall' with average = 'macro', which is the same",
-        **dict.fromkeys(("rocauc", "rocaucscore", "auroc"), "auc"),
-        "precisionscore": "precision",
-        **dict.fromkeys(("recallscore", "sensitivity", "tpr"), "recall"),
-        "f1score": "f1",
-        **dict.fromkeys(("binarycrossentropy", "crossentropy", "nll"), "log_loss"),
-        **dict.fromkeys(("brier", "brierscoreloss"), "brier_score"),
-        "loss": "the loss is reported anyway",
+        "accuracy": "acc categoricalaccuracy sparsecategoricalaccuracy accuracyscore",
+        "root_mean_squared_error": "mse meansquarederror rmse",
+        "mean_absolute_error": "mae",
+        "r2": "r2score",
+        "use 'recall' with average = 'macro', which is the same": (
+            "balancedaccuracy balancedaccuracyscore"
+        ),
+        "auc": "rocauc rocaucscore auroc",
+        "precision": "precisionscore",
+        "recall": "recallscore sensitivity tpr",
+        "f1": "f1score",
+        "log_loss": "binarycrossentropy crossentropy nll",
+        "brier_score": "brier brierscoreloss",
+        "the loss is reported anyway": "loss",
     },
     "Layer": {
-        **dict.fromkeys(
-            ("conv", "conv1d", "conv2d", "conv3d", "maxpool2d", "maxpooling2d", "averagepooling2d"),
-            LIMITS,
-        ),
-        **dict.fromkeys(("lstm", "gru", "rnn", "simplernn"), LIMITS),
-        **dict.fromkeys(("attention", "multiheadattention", "transformer", "concatenate"), LIMITS),
-        "linear": "dense",
-        "fc": "dense",
-        "fullyconnected": "dense",
-        "batchnorm1d": "batch_norm",
-        "batchnormalization": "batch_norm",
-        "layernormalization": "layer_norm",
-        "normalization": "standardization",
-        "normalize": "standardization",
-        "reshape": "flatten",
-        "input": "the shape of a row is the input_shape of the network; in a configuration it "
-        "comes from the data",
-        "inputlayer": "the shape of a row is the input_shape of the network; in a configuration "
-        "it comes from the data",
-        "softmax": SOFTMAX,
-        **dict.fromkeys(("relu", "sigmoid", "tanh", "gelu", "silu", "leakyrelu"), AS_ACTIVATION),
+        LIMITS: "conv conv1d conv2d conv3d maxpool2d maxpooling2d averagepooling2d lstm gru rnn "
+        "simplernn attention multiheadattention transformer concatenate",
+        "dense": "linear fc fullyconnected",
+        "batch_norm": "batchnorm1d batchnormalization",
+        "layer_norm": "layernormalization",
+        "standardization": "normalization normalize",
+        "flatten": "reshape",
+        "the shape of a row is the input_shape of the network; in a configuration it comes from "
+        "the data": "input inputlayer",
+        SOFTMAX: "softmax",
+        AS_ACTIVATION: "relu sigmoid tanh gelu silu leakyrelu",
     },
     "Activation": {
-        "softmax": SOFTMAX,
-        "logsoftmax": SOFTMAX,
-        "linear": "identity",
-        "none": "identity",
-        "swish": "silu",
-        "logistic": "sigmoid",
-        "lrelu": "leaky_relu",
-        **dict.fromkeys(("geluexact", "geluerf", "gelunone", "erfgelu"), "exact_gelu"),
-        **dict.fromkeys(("gelutanh", "gelunew", "geluapproximate", "geluapprox"), "gelu"),
+        SOFTMAX: "softmax logsoftmax",
+        "identity": "linear none",
+        "silu": "swish",
+        "sigmoid": "logistic",
+        "leaky_relu": "lrelu",
+        "exact_gelu": "geluexact geluerf gelunone erfgelu",
+        "gelu": "gelutanh gelunew geluapproximate geluapprox",
     },
     "Optimizer": {
-        "momentum": "use 'sgd' with the parameter momentum",
-        "nag": "use 'sgd' with the parameters momentum and nesterov",
-        "lbfgs": "the estimators of gpunn.sklearn have it, by solver='lbfgs'",
+        "use 'sgd' with the parameter momentum": "momentum",
+        "use 'sgd' with the parameters momentum and nesterov": "nag",
+        "the estimators of gpunn.sklearn have it, by solver='lbfgs'": "lbfgs",
     },
     "Initializer": {
-        "xavier": "glorot",
-        "xavieruniform": "glorot",
-        "xaviernormal": "use 'glorot' with uniform = false",
-        "glorotuniform": "glorot",
-        "glorotnormal": "use 'glorot' with uniform = false",
-        "kaiming": "he",
-        "kaimingnormal": "he",
-        "kaiminguniform": "use 'he' with uniform = true",
-        "henormal": "he",
-        "heuniform": "use 'he' with uniform = true",
-        "lecunnormal": "lecun",
-        "lecununiform": "use 'lecun' with uniform = true",
+        "glorot": "xavier xavieruniform glorotuniform",
+        "use 'glorot' with uniform = false": "xaviernormal glorotnormal",
+        "he": "kaiming kaimingnormal henormal",
+        "use 'he' with uniform = true": "kaiminguniform heuniform",
+        "lecun": "lecunnormal",
+        "use 'lecun' with uniform = true": "lecununiform",
     },
-    "Schedule": {
-        "cosineannealing": "cosine",
-        "cosineannealinglr": "cosine",
-        "steplr": "step",
-    },
+    "Schedule": {"cosine": "cosineannealing cosineannealinglr", "step": "steplr"},
     "Callback": {
-        "reducelronplateau": "the schedule 'reduce_on_plateau' is the optimizer's learning_rate",
-        "lrscheduler": "a schedule is the optimizer's learning_rate",
-        "learningratescheduler": "a schedule is the optimizer's learning_rate",
+        "the schedule 'reduce_on_plateau' is the optimizer's learning_rate": "reducelronplateau",
+        "a schedule is the optimizer's learning_rate": "lrscheduler learningratescheduler",
     },
     "parameter": {
-        "lr": "learning_rate",
-        "eta": "learning_rate",
-        "betas": "use beta1 and beta2",
-        "eps": "epsilon",
-        "decay": "weight_decay",
-        "clipnorm": "max_norm",
-        "clipvalue": "max_norm",
-        "p": "rate",
-        "negativeslope": "slope",
-        "alpha": "slope",
-        "approximate": "'gelu' is always the tanh form; 'exact_gelu' uses erf",
-        "outfeatures": "units",
-        "infeatures": "only the units are given; the number of inputs comes from the layer before",
-        "inputdim": "only the units are given; the number of inputs comes from the layer before",
-        "inputshape": "it is a parameter of the network, gpunn.Sequential",
-        "kernelregularizer": "the optimizer has l2_penalty and weight_decay",
-        "fromlogits": "predictions are logits here, always",
+        "learning_rate": "lr eta",
+        "use beta1 and beta2": "betas",
+        "epsilon": "eps",
+        "weight_decay": "decay",
+        "max_norm": "clipnorm clipvalue",
+        "rate": "p",
+        "slope": "negativeslope alpha",
+        "'gelu' is always the tanh form; 'exact_gelu' uses erf": "approximate",
+        "units": "outfeatures",
+        "only the units are given; the number of inputs comes from the layer before": (
+            "infeatures inputdim"
+        ),
+        "it is a parameter of the network, gpunn.Sequential": "inputshape",
+        "the optimizer has l2_penalty and weight_decay": "kernelregularizer",
+        "predictions are logits here, always": "fromlogits",
     },
 }
-"""By kind, then by name in lower case, with letters and digits only.
+"""By kind and name in gpunn, or a sentence if there is no such name, the names elsewhere: in lower
+case, with letters and digits only."""
 
-The value is the name in gpunn, or a sentence if there is no such name.
-"""
+NAMES = {
+    kind: {name: found for found, names in table.items() for name in names.split()}
+    for kind, table in ELSEWHERE.items()
+}
+"""What is to be used instead, by kind and name elsewhere."""
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:
