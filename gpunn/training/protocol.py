@@ -28,7 +28,6 @@ class TrainerProtocol(Protocol):
     loss: Loss
     optimizer: Optimizer
     metrics: list[Metric]
-    validation_metrics: list[Metric]
     gradient_accumulation: int
     report_every: int
     on_divergence: str

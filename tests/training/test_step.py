@@ -108,77 +108,57 @@ def growth(step, chunk, rates):
     return min(grown)
 
 
-def assert_allocates_nothing(*arguments, **options):
-    assert growth(*step_and_rates(*arguments, **options)) < ALLOWED <= ACTIVATION_BYTES / 4
-
-
 def built_in(kind, module):
     return [cls for cls in known(kind).values() if cls.__module__.startswith(module.__name__)]
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        layers.Activation("gelu"),
-        layers.BatchNorm(),
-        layers.Dropout(0.3),
-        layers.Flatten(),
-        layers.LayerNorm(),
-        layers.Rescaling(0.5, 0.1),
-        layers.Dense(FEATURES, bias=False),
-    ],
-    ids=lambda part: part.name,
+STRONG = {"weight_decay": 0.1, "max_norm": 1.0, "l2_penalty": 0.1}
+PARTS = (
+    layers.Activation("gelu"),
+    layers.BatchNorm(),
+    layers.Dropout(0.3),
+    layers.Flatten(),
+    layers.LayerNorm(),
+    layers.Rescaling(0.5, 0.1),
+    layers.Dense(FEATURES, bias=False),
 )
-def test_layers(part):
-    assert_allocates_nothing(hidden(dataclasses.replace(part)))
-
-
-def test_standardization():
-    assert_allocates_nothing(hidden(first=[layers.Standardization()]))
-
-
-@pytest.mark.parametrize("cls", built_in(activations.Activation, activations))
-def test_activations(cls):
-    assert_allocates_nothing([layers.Dense(FEATURES, cls()), layers.Dense(CLASSES)])
-
-
-@pytest.mark.parametrize("cls", built_in(losses.Loss, losses))
-@pytest.mark.parametrize("weighted", [False, True])
-def test_losses(cls, weighted):
-    assert_allocates_nothing(hidden(), cls(), targets="numbers", weighted=weighted)
-
-
-@pytest.mark.parametrize("cls", built_in(optimizers.Optimizer, optimizers))
-@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "max_norm": 1.0, "l2_penalty": 0.1}])
-def test_optimizers(cls, options):
-    assert_allocates_nothing(hidden(), optimizer=cls(1e-4, **options))
-
-
-def test_momentum():
-    optimizer = optimizers.SGD(1e-4, momentum=0.9, nesterov=True)
-    assert_allocates_nothing(hidden(), optimizer=optimizer)
-
-
 # The area under the curve is counted in an array as large as its summary.
-@pytest.mark.parametrize(
-    "cls", [cls for cls in built_in(metrics.Metric, metrics) if cls is not metrics.AUC]
-)
-def test_metrics(cls):
-    assert_allocates_nothing(hidden(), metric=cls(), targets="numbers")
+METRICS = [cls for cls in built_in(metrics.Metric, metrics) if cls is not metrics.AUC]
+CASES = {
+    **{part.name: {"parts": hidden(part)} for part in PARTS},
+    "standardization": {"parts": hidden(first=[layers.Standardization()])},
+    "pixels": {"parts": hidden(first=[layers.Rescaling()]), "pixels": True},
+    **{
+        f"activation {cls.name}": {"parts": [layers.Dense(FEATURES, cls()), layers.Dense(CLASSES)]}
+        for cls in built_in(activations.Activation, activations)
+    },
+    **{
+        f"loss {cls.name}, weighted: {weighted}": {
+            "loss": cls(),
+            "targets": "numbers",
+            "weighted": weighted,
+        }
+        for cls in built_in(losses.Loss, losses)
+        for weighted in (False, True)
+    },
+    **{
+        f"optimizer {cls.name} {' '.join(options)}": {"optimizer": cls(1e-4, **options)}
+        for cls in built_in(optimizers.Optimizer, optimizers)
+        for options in ({}, STRONG)
+    },
+    "momentum": {"optimizer": optimizers.SGD(1e-4, momentum=0.9, nesterov=True)},
+    **{f"metric {cls.name}": {"metric": cls(), "targets": "numbers"} for cls in METRICS},
+    "accuracy": {"metric": "accuracy"},
+    "top 2 accuracy": {"metric": metrics.TopKAccuracy(2)},
+    **{f"accumulation, weighted: {w}": {"accumulation": 3, "weighted": w} for w in (False, True)},
+}
 
 
-def test_label_metrics():
-    assert_allocates_nothing(hidden(), metric="accuracy")
-    assert_allocates_nothing(hidden(), metric=metrics.TopKAccuracy(2))
-
-
-def test_pixels():
-    assert_allocates_nothing(hidden(first=[layers.Rescaling()]), pixels=True)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_accumulation(weighted):
-    assert_allocates_nothing(hidden(), accumulation=3, weighted=weighted)
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_allocates_nothing(case):
+    options = {"parts": hidden(), **CASES[case]}
+    options["parts"] = [dataclasses.replace(part) for part in options["parts"]]
+    assert growth(*step_and_rates(**options)) < ALLOWED <= ACTIVATION_BYTES / 4
 
 
 def test_this_test_can_fail():
