@@ -205,16 +205,35 @@ def test_nothing_is_imported_without_permission(tmp_path, monkeypatch):
 # ----------------------------------------------------------------------------------- checks
 
 
-@pytest.mark.parametrize("value", [1, 1.0, np.float32(1), np.int8(1), Fraction(1)])
-def test_check_number_gives_a_python_float(value):
-    number = check_number("rate", value, at_least=0, at_most=1)
-    assert (type(number), number) == (float, 1.0)
+NUMBERS = [1, 1.0, np.float32(1), np.int8(1), Fraction(1)]
 
 
-@pytest.mark.parametrize("value", [True, np.True_, "1", None, 1j, [1], np.array([1.0])])
-def test_check_number_refuses_other_types(value):
-    with pytest.raises(ArgumentTypeError, match="rate: expected a number; got "):
-        check_number("rate", value)
+@pytest.mark.parametrize(
+    ("check", "value", "expected"),
+    [
+        *((check_number, value, 1.0) for value in NUMBERS),
+        *((check_integer, value, 3) for value in (3, np.int64(3), np.uint8(3))),
+        *((check_flag, value, bool(value)) for value in (True, np.False_)),
+        *((check_fraction, value, value) for value in (0.0, 0.999)),
+    ],
+)
+def test_checks_give_pythons_own_types(check, value, expected):
+    found = check("rate", value)
+    assert (type(found), found) == (type(expected), expected)
+
+
+@pytest.mark.parametrize(
+    ("check", "values", "expected"),
+    [
+        (check_number, [True, np.True_, "1", None, 1j, [1], np.array([1.0])], "a number"),
+        (check_integer, [True, np.True_, 3.0, "3", None], "a whole number"),
+        (check_flag, [0, 1, "true", None], "True or False"),
+    ],
+)
+def test_checks_refuse_other_types(check, values, expected):
+    for value in values:
+        with pytest.raises(ArgumentTypeError, match=f"rate: expected {expected}; got "):
+            check("rate", value)
 
 
 @pytest.mark.parametrize(
@@ -236,39 +255,10 @@ def test_check_number_refuses_other_values(value, limits, expected):
     assert str(caught.value).startswith(f"rate: expected {expected}; got ")
 
 
-@pytest.mark.parametrize(("value", "valid"), [(0, True), (0.999, True), (1, False), (-0.1, False)])
-def test_check_fraction(value, valid):
-    if valid:
-        assert check_fraction("rate", value) == value
-    else:
-        with pytest.raises(ArgumentError, match="rate: expected a number >= 0 and < 1"):
-            check_fraction("rate", value)
-
-
-@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
-def test_check_integer_gives_a_python_int(value):
-    number = check_integer("units", value)
-    assert (type(number), number) == (int, 3)
-
-
-@pytest.mark.parametrize("value", [True, np.True_, 3.0, "3", None])
-def test_check_integer_refuses_other_types(value):
-    with pytest.raises(ArgumentTypeError, match="units: expected a whole number; got "):
-        check_integer("units", value)
-
-
-def test_check_integer_refuses_small_values():
+def test_checks_refuse_what_is_out_of_range():
     assert check_integer("seed", 0, at_least=0) == 0
     with pytest.raises(ArgumentError, match="units: expected a whole number >= 1; got 0"):
         check_integer("units", 0)
-
-
-@pytest.mark.parametrize("value", [True, np.False_])
-def test_check_flag_gives_a_python_bool(value):
-    assert check_flag("bias", value) is bool(value)
-
-
-@pytest.mark.parametrize("value", [0, 1, "true", None])
-def test_check_flag_refuses_other_types(value):
-    with pytest.raises(ArgumentTypeError, match="bias: expected True or False; got "):
-        check_flag("bias", value)
+    for value in (1, -0.1):
+        with pytest.raises(ArgumentError, match="rate: expected a number >= 0 and < 1"):
+            check_fraction("rate", value)

@@ -104,24 +104,18 @@ def test_a_misspelt_figure_of_validation_data_is_offered_its_name():
 
 
 @pytest.mark.parametrize(
-    ("rule", "epoch"),
+    ("rule", "values", "epoch"),
     [
-        (Best("val_loss", "min"), 4),
-        (Best("val_loss", "min", 0.5), 3),
-        (Best("val_loss", "max"), 1),
-        (Best("loss", "max"), None),
+        (Best("val_loss", "min"), [3.0, None, 2.0, 1.75, math.nan], 4),
+        (Best("val_loss", "min", 0.5), [3.0, None, 2.0, 1.75, math.nan], 3),
+        (Best("val_loss", "max"), [3.0, None, 2.0, 1.75, math.nan], 1),
+        (Best("loss", "max"), [3.0, None, 2.0, 1.75, math.nan], None),
+        (Best("val_loss", "min"), [math.inf, 2.0, 3.0, 2.0, math.inf, math.nan], 2),
+        (Best("val_loss", "min", ties="last"), [math.inf, 2.0, 3.0, 2.0, math.inf, math.nan], 4),
+        (Best("val_loss", "min"), [math.inf], None),
+        (Best("val_loss", "min", ties="last"), [math.inf], None),
     ],
 )
-def test_the_best_epoch(rule, epoch):
-    figures = [3.0, None, 2.0, 1.75, math.nan]
-    rows = [{"epoch": n, "val_loss": figure} for n, figure in enumerate(figures, 1)]
-    found = rule.find(rows)
+def test_the_best_epoch(rule, values, epoch):
+    found = rule.find([{"epoch": n, "val_loss": value} for n, value in enumerate(values, 1)])
     assert (found and found["epoch"]) == epoch
-
-
-@pytest.mark.parametrize(("ties", "epoch"), [("first", 2), ("last", 4)])
-def test_one_of_several_best_epochs(ties, epoch):
-    figures = [math.inf, 2.0, 3.0, 2.0, math.inf, math.nan]
-    rows = [{"epoch": n, "val_loss": figure} for n, figure in enumerate(figures, 1)]
-    assert Best("val_loss", "min", ties=ties).find(rows)["epoch"] == epoch
-    assert Best("val_loss", "min", ties=ties).find(rows[:1]) is None

@@ -14,17 +14,6 @@ from gpunn.data.checks import (
 from gpunn.errors import DataError
 
 
-@pytest.fixture
-def mapped(tmp_path):
-    """Return a function that writes numbers to a file and maps them."""
-
-    def write(array, mode="r"):
-        np.save(tmp_path / "array.npy", array)
-        return np.load(tmp_path / "array.npy", mmap_mode=mode)
-
-    return write
-
-
 class OnAnotherDevice:
     def __array__(self, dtype=None, copy=None):
         raise TypeError("Implicit conversion to a NumPy array is not allowed")

@@ -12,18 +12,6 @@ from gpunn.data.checks import check_finite
 from gpunn.data.mapped import release, rows_of
 from gpunn.errors import DataFileError
 
-
-@pytest.fixture
-def mapped(tmp_path):
-    """Return a function that writes numbers to a file and maps them."""
-
-    def write(array, mode="r"):
-        np.save(tmp_path / "array.npy", array)
-        return np.load(tmp_path / "array.npy", mmap_mode=mode)
-
-    return write
-
-
 CHOICES = [slice(None), slice(3, 9), slice(5, 5), np.array([7, 0, 31, 7]), np.array([], np.int64)]
 VIEWS = {
     "whole": np.s_[:],

@@ -1,15 +1,30 @@
-"""Targets of tables: classes or numbers."""
+"""What is to be predicted: classes or numbers, of tables, CSV files and arrays."""
 
 import numpy as np
 import pytest
 
 from gpunn.config import TableFile
-from gpunn.errors import DataError
-from gpunn.experiment.targets import TableTargets
-from gpunn.losses import BinaryCrossEntropy, Huber, SoftmaxCrossEntropy
+from gpunn.errors import ConfigError, DataError
+from gpunn.experiment.targets import (
+    TableTargets,
+    check_classes,
+    label_names,
+    label_values,
+    positions,
+    text_classes,
+)
+from gpunn.losses import (
+    BinaryCrossEntropy,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SoftmaxCrossEntropy,
+)
 from gpunn.tables import table_of
 
-CROSS_ENTROPY = SoftmaxCrossEntropy()
+SOFTMAX, BINARY = SoftmaxCrossEntropy(), BinaryCrossEntropy()
 
 
 def of(*targets: str) -> TableFile:
@@ -27,13 +42,13 @@ def of(*targets: str) -> TableFile:
         ([10, 9, 10], None, ["9", "10"]),
         ([10.0, 9.0, 10.0], None, ["9", "10"]),
         ([1.5, 2.0, 2.0], None, None),
-        ([1.5, 2.0, 2.0], CROSS_ENTROPY, ["1.5", "2"]),
-        ([0, 1, 0], BinaryCrossEntropy(), ["0", "1"]),
+        ([1.5, 2.0, 2.0], SOFTMAX, ["1.5", "2"]),
+        ([0, 1, 0], BINARY, ["0", "1"]),
         ([0, 1, 0], Huber(), None),
         ([*range(21), 0], None, None),
         ([*range(20), 0], None, [str(number) for number in range(20)]),
-        (["7", "007", "8", "7"], CROSS_ENTROPY, ["007", "7", "8"]),
-        ([*range(21), 0], CROSS_ENTROPY, [str(number) for number in range(21)]),
+        (["7", "007", "8", "7"], SOFTMAX, ["007", "7", "8"]),
+        ([*range(21), 0], SOFTMAX, [str(number) for number in range(21)]),
     ],
 )
 def test_classes(cells, loss, classes):
@@ -84,3 +99,95 @@ def test_what_is_no_target(cells, classes, problem):
 def test_a_dropped_category_of_some_rows_is_no_class():
     table = table_of({"y": ["a", "b", "c", "a", "b"]}).take(np.array([0, 1, 3, 4]))
     assert TableTargets(table, of("y")).classes(None) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "outputs", "names"),
+    [
+        ([0, 1, 0], SOFTMAX, 2, None),
+        ([0, 2, 0], SOFTMAX, 3, None),
+        ([0, 2, 0], SOFTMAX, 2, ["0", "2"]),
+        ([3, 1, 2], SOFTMAX, 3, ["1", "2", "3"]),
+        ([10, 9, 2], SOFTMAX, 3, ["2", "9", "10"]),
+        ([1, -1], SOFTMAX, 2, ["-1", "1"]),
+        ([2.0, 1.0], SOFTMAX, 2, ["1.0", "2.0"]),
+        ([0.0, 1.0], SOFTMAX, 2, ["0.0", "1.0"]),
+        ([0.1, 0.5], SOFTMAX, 2, ["0.1", "0.5"]),
+        ([0, 1], BINARY, 1, None),
+        ([0.0, 1.0], BINARY, 1, None),
+        ([0.2, 0.7], BINARY, 1, None),
+        ([1, -1], BINARY, 1, ["-1", "1"]),
+        ([2, 1, 2], BINARY, 1, ["1", "2"]),
+        ([2.0, 1.0], BINARY, 1, ["1.0", "2.0"]),
+        ([1, 2, 3], BINARY, 1, None),  # which the loss refuses
+        *(
+            ([1, 2], loss, 1, None)
+            for loss in (MeanSquaredError(), MeanAbsoluteError(), Huber(), Poisson(), Quantile())
+        ),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_decides_what_is_a_label(y, loss, outputs, names, dtype):
+    y = np.array(y)
+    y = y.astype(dtype) if y.dtype.kind == "f" else y
+    values = label_values(y, loss, outputs)
+    assert (None if values is None else label_names(values)) == names
+
+
+def test_quantities_are_not_taken_for_classes():
+    with pytest.raises(DataError, match=r"y: the target holds 4 different numbers, from 0\.5 to 3"):
+        label_values(np.array([0.5, 1, 2, 3]), SOFTMAX, 3)
+
+
+def test_positions():
+    classes = ["1.0", "2.0", "10.0"]
+    assert positions(["2", "10.00", "1.0", "2"], classes, "a").tolist() == [1, 2, 0, 1]
+    assert positions(["7", "007"], ["007", "7", "x"], "a").tolist() == [1, 0]
+    assert positions(["7.0"], ["7", "x"], "a").tolist() == [0]
+    for unknown in ("3", "x", "nan", "inf"):
+        with pytest.raises(DataError, match=f"^a holds '{unknown}', which is no class of the tra"):
+            positions(["1.0", unknown], [*classes, "y"], "a")
+
+
+def test_classes_need_a_loss_for_classes():
+    for loss in (SOFTMAX, BINARY):
+        check_classes(["a", "b"], loss, 2 if loss is SOFTMAX else 1)
+    with pytest.raises(ConfigError, match="'huber' takes numbers, but the target holds classes"):
+        check_classes(["a", "b"], Huber(), 1)
+    with pytest.raises(ConfigError, match="tells two classes apart, but the target has 3"):
+        check_classes(["a", "b", "c"], BINARY, 1)
+
+
+@pytest.mark.parametrize(
+    ("y", "names", "codes"),
+    [
+        (["b", "a", "b"], ["a", "b"], [1, 0, 1]),
+        ([["b"], ["a"]], ["a", "b"], [1, 0]),
+        ([b"b", "ü".encode()], ["b", "ü"], [0, 1]),
+        (["10", "9", "9"], ["9", "10"], [1, 0, 0]),
+        (["10", "9", "x"], ["10", "9", "x"], [0, 1, 2]),
+        (["real estate", " a", "01"], ["01", "a", "real estate"], [2, 1, 0]),
+        (["yes ", "yes", " no\t"], ["no", "yes"], [1, 1, 0]),
+        ([b"a ", b"a"], ["a"], [0, 0]),
+    ],
+)
+def test_classes_of_an_array_of_text(y, names, codes):
+    found, places = text_classes(np.array(y), "y")
+    assert (found, places.tolist(), places.dtype) == (names, codes, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("y", "problem"),
+    [
+        ([["a", "b"]], "y: expected text of shape (rows,), a class for each row; got shape (1, 2)"),
+        (["a", "b", ""], "y, row 2 (counted from 0): the class is missing here"),
+        (["a", "NaN"], "y, row 1 (counted from 0): the class is missing here"),
+        (["a", "b" * 257], "y, row 1 (counted from 0): names of classes have at most 256"),
+        (["a", "\ud800"], "y, row 1 (counted from 0): damaged text"),
+        ([b"a", b"\xff"], "y, row 1 (counted from 0): damaged text"),
+    ],
+)
+def test_text_that_is_no_class(y, problem):
+    with pytest.raises(DataError) as raised:
+        text_classes(np.array(y), "y")
+    assert str(raised.value).startswith(problem)

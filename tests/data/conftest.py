@@ -1,0 +1,20 @@
+"""What the tests of data share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> Callable[..., np.ndarray]:
+    """Return a function that writes numbers to a file and maps them."""
+
+    def write(array, mode="r"):
+        np.save(tmp_path / "array.npy", array)
+        return np.load(tmp_path / "array.npy", mmap_mode=mode)
+
+    return write
