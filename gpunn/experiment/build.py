@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,12 @@ from gpunn.experiment.evaluation import (
     tells_classes_apart,
 )
 from gpunn.experiment.monitoring import best_rule, settle_monitors
-from gpunn.experiment.networks import network_of, recipe_of, training_of
+from gpunn.experiment.networks import network_of, settled
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.split_report import remarks_on_split
 from gpunn.experiment.tables import learned_schema, schema_to_start_from
-from gpunn.experiment.targets import are_labels
 from gpunn.layers import Flatten, Layer, Standardization
-from gpunn.losses import Loss
 from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
 from gpunn.tables import Schema, Table
@@ -237,8 +235,7 @@ def build(
         parts = parts.split(config.data, loss)
         schema = _learned(config, config.data, parts)
     if isinstance(config, Draft):
-        config = _for_backend(config, ops)
-        layers, config = _settled(config, schema, parts, loss)
+        layers, config = settled(config, schema, parts, loss, ops.name == "numpy")
         objects = Objects(config, allow_imports)
     description = objects.described()
     model = _network(config, layers, parts, schema, ops)
@@ -334,51 +331,6 @@ def _started(config: Config, model: Sequential) -> WeightsReport | None:
     except ArgumentError as error:
         raise ConfigError(f"model.frozen: {error.problem}") from error
     return report
-
-
-def _for_backend(config: Draft, ops: Backend) -> Draft:
-    """Return the configuration with what its network has on this backend."""
-    assert config.model.name is not None
-    own = network_of(config.model.name).on_cpu if ops.name == "numpy" else {}
-    return replace(
-        config, model=replace(config.model, parameters={**own, **config.model.parameters})
-    )
-
-
-def _settled(
-    config: Draft, schema: Schema | None, parts: Parts, loss: Loss | None
-) -> tuple[list[Layer], Config]:
-    """Return the layers of the network that a configuration names, and the whole configuration."""
-    name = config.model.name
-    if schema is None:
-        raise ConfigError(
-            f'model.name: {name!r} is a network for tables; it needs data.dataset = "table"'
-        )
-    if parts.validation is None and not config.decides("callbacks"):
-        raise ConfigError(
-            f"model.name: {name!r} is trained until validation rows tell the best epoch; set "
-            "data.validation_fraction, or say by training.callbacks what to do instead"
-        )
-    classes = len(parts.metadata.get("classes", ()))
-    task = "classification" if classes else _task_of_numbers(parts, loss)
-    outputs = classes or len(parts.metadata.get("targets", [name]))
-    X = schema.encode(parts.training.inputs(), config.dtype)
-    recipe = recipe_of(config.model, schema, X, outputs, task)
-    if loss is not None and loss.output_activation != recipe.loss.output_activation:
-        raise ConfigError(
-            f"training.loss: {loss.name!r} does not go with the network {name!r}, whose outputs "
-            f"are for {recipe.loss.name!r}; choose that, or give model.layers of your own"
-        )
-    return list(recipe.layers), config.settled(training_of(recipe, task))
-
-
-def _task_of_numbers(parts: Parts, loss: Loss | None) -> str:
-    """Return whether targets that are no classes are labels or numbers; the loss says, if given."""
-    y = parts.training.source_targets
-    if y.ndim == 1 or y.shape[1] == 1:
-        return "regression"
-    labels = are_labels(y).all() if loss is None else loss.output_activation == "sigmoid"
-    return "multilabel" if labels else "regression"
 
 
 def _network(

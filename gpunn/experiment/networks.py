@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.config import Model
+from gpunn.config import Config, Draft, Model
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, suggest
+from gpunn.experiment.parts import Parts
+from gpunn.experiment.targets import are_labels
+from gpunn.layers import Layer
+from gpunn.losses import Loss
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, realmlp, tabm
 from gpunn.tabular.tabm import PRESETS
 
-__all__ = ["NETWORKS", "network_of", "recipe_of", "training_of"]
+__all__ = ["NETWORKS", "network_of", "settled"]
 
 
 FURTHER: Mapping[str, list[str]] = {
@@ -56,14 +61,52 @@ def network_of(name: str) -> Network:
     return NETWORKS[name]
 
 
-def recipe_of(model: Model, schema: Schema, X: np.ndarray, outputs: int, task: str) -> Recipe:
-    """Return the network for a table that a configuration names; X are the training rows, encoded.
+def settled(
+    config: Draft, schema: Schema | None, parts: Parts, loss: Loss | None, on_cpu: bool
+) -> tuple[list[Layer], Config]:
+    """Return the layers of the network that a configuration names, and the whole configuration."""
+    model, name = config.model, config.model.name
+    assert name is not None
+    network = network_of(name)
+    if schema is None:
+        raise ConfigError(
+            f'model.name: {name!r} is a network for tables; it needs data.dataset = "table"'
+        )
+    if parts.validation is None and not config.decides("callbacks"):
+        raise ConfigError(
+            f"model.name: {name!r} is trained until validation rows tell the best epoch; set "
+            "data.validation_fraction, or say by training.callbacks what to do instead"
+        )
+    if on_cpu:
+        model = replace(model, parameters={**network.on_cpu, **model.parameters})
+    classes = len(parts.metadata.get("classes", ()))
+    task = "classification" if classes else task_of_numbers(parts, loss)
+    outputs = classes or len(parts.metadata.get("targets", [name]))
+    X = schema.encode(parts.training.inputs(), config.dtype)
+    recipe = recipe_of(model, network, schema, X, outputs, task)
+    if loss is not None and loss.output_activation != recipe.loss.output_activation:
+        raise ConfigError(
+            f"training.loss: {loss.name!r} does not go with the network {name!r}, whose outputs "
+            f"are for {recipe.loss.name!r}; choose that, or give model.layers of your own"
+        )
+    config = replace(config, model=model)
+    return list(recipe.layers), config.settled(training_of(recipe, task))
 
-    An unknown network, or an unknown or impossible parameter, raises a ConfigError.
-    """
-    assert model.name is not None
-    make = network_of(model.name).make
-    every = signature(make).parameters.values()
+
+def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
+    """Return whether targets that are no classes are labels or numbers; the loss says, if given."""
+    y = parts.training.source_targets
+    if y.ndim == 1 or y.shape[1] == 1:
+        return "regression"
+    labels = are_labels(y).all() if loss is None else loss.output_activation == "sigmoid"
+    return "multilabel" if labels else "regression"
+
+
+def recipe_of(
+    model: Model, network: Network, schema: Schema, X: np.ndarray, outputs: int, task: str
+) -> Recipe:
+    """Return a network made for the encoded training rows X, by the parameters of `[model]`."""
+    every = signature(network.make).parameters.values()
     known = [each.name for each in every if each.kind is Parameter.KEYWORD_ONLY]
     for parameter in model.parameters:
         if parameter not in known:
@@ -72,7 +115,7 @@ def recipe_of(model: Model, schema: Schema, X: np.ndarray, outputs: int, task: s
                 f"{suggest(parameter, known)}"
             )
     try:
-        return make(schema, X, outputs, task, **model.parameters)
+        return network.make(schema, X, outputs, task, **model.parameters)
     except (ArgumentError, ArgumentTypeError) as error:
         raise ConfigError(f"model.parameters.{error}") from error
 
