@@ -25,11 +25,11 @@ from gpunn.experiment.networks import network_of, settled
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.split_report import remarks_on_split
-from gpunn.experiment.tables import learned_schema, schema_to_start_from
+from gpunn.experiment.tables import learned_schema
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
-from gpunn.tables import Schema, Table
+from gpunn.tables import Schema
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import Checkpoint
@@ -233,7 +233,9 @@ def build(
     schema, layers = None, objects.layers
     if isinstance(config.data, TableFile):
         parts = parts.split(config.data, loss)
-        schema = _learned(config, config.data, parts)
+        name = config.model.name
+        scaling = "robust" if name is None else network_of(name).scaling
+        schema = learned_schema(config, config.data, parts.training, scaling)
     if isinstance(config, Draft):
         layers, config = settled(config, schema, parts, loss, ops.name == "numpy")
         objects = Objects(config, allow_imports)
@@ -298,24 +300,6 @@ def make_trainer(
     except ArgumentError as error:
         where = "distributed" if error.key == "shards" else "training"
         raise ConfigError(f"{where}.{error}") from error
-
-
-def _learned(config: Config, data: TableFile, parts: Parts) -> Schema:
-    """Return the schema of a table, learned from the rows that are left to train on."""
-    if config.model.start_from is not None:
-        rows = parts.training.source_inputs
-        assert isinstance(rows, Table)
-        return schema_to_start_from(config.model.start_from, data, rows)
-    scaling = "robust" if config.model.name is None else network_of(config.model.name).scaling
-    schema = learned_schema(data, parts.training, scaling, config.seed)
-    for problem in schema.problems:
-        LOG.warning("%s: column %s", data.path, problem)
-    rows = parts.training.source_inputs
-    doubts = rows.doubts if isinstance(rows, Table) else {}
-    for name in data.targets:
-        if name in doubts:
-            LOG.warning("%s: target %s: %s", data.path, name, doubts[name])
-    return schema
 
 
 def _started(config: Config, model: Sequential) -> WeightsReport | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.config import TableFile
+from gpunn.config import Config, TableFile
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
 from gpunn.experiment.keys import split_keys
 from gpunn.experiment.metadata import reading_of
@@ -20,7 +20,7 @@ from gpunn.network import schema_of
 from gpunn.storage.models import final_model, read_model
 from gpunn.tables import Schema, Table, read_table
 
-__all__ = ["labelled_rows", "learned_schema", "load_table", "read_rows", "schema_to_start_from"]
+__all__ = ["labelled_rows", "learned_schema", "load_table", "read_rows"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -126,29 +126,39 @@ def read_rows(path: str, data: TableFile) -> Table:
         raise ConfigError(f"data.{error}") from error
 
 
-def learned_schema(data: TableFile, training: Part, scaling: str, seed: int) -> Schema:
-    """Return what is learned from the training rows; `scaling` stands for "auto" of numbers.
+def learned_schema(config: Config, data: TableFile, training: Part, scaling: str) -> Schema:
+    """Return the schema of a table, learned from the training rows; log what looks wrong.
 
-    Of the others in their file only the kinds of columns are, so that `gpunn inspect` finds the
-    same, and none depends on how the rows are divided. If `data.columns`, `data.drop` or
-    `data.split` names a column that there is not, it raises a ConfigError; if a column is not of
-    the given kind, a DataError.
+    `scaling` stands for "auto" of numbers. Of the others in their file only the kinds of columns
+    are learned, so that `gpunn inspect` finds the same, and none depends on how the rows are
+    divided. If `data.columns`, `data.drop` or `data.split` names a column that there is not, it
+    raises a ConfigError; if a column is not of the given kind, a DataError.
     """
-    rows = training.inputs()
-    assert isinstance(rows, Table)
+    every = training.source_inputs
+    assert isinstance(every, Table)
+    if config.model.start_from is not None:
+        return schema_to_start_from(config.model.start_from, data, every)
     kinds = {} if data.columns == "auto" else data.columns
     for name in data.targets:
         if name in kinds:
             raise ConfigError(f"data.columns.{name}: this column is the target")
+    rows = training.inputs()
+    assert isinstance(rows, Table)
     try:
-        return Schema.fit(
+        schema = Schema.fit(
             rows,
             columns=kinds,
             drop=data.left_out,
             missing_values=data.missing_values,
             scaling=scaling if data.scaling == "auto" else data.scaling,
-            seed=seed,
-            every=training.source_inputs,
+            seed=config.seed,
+            every=every,
         )
     except (ArgumentError, ArgumentTypeError) as error:
         raise ConfigError(f"data.{error}") from error
+    for problem in schema.problems:
+        LOG.warning("%s: column %s", data.path, problem)
+    for name in data.targets:
+        if name in every.doubts:
+            LOG.warning("%s: target %s: %s", data.path, name, every.doubts[name])
+    return schema
