@@ -37,7 +37,7 @@ WITH_TESTS_OF_DEVICES = {
     *("parity/test_operations.py", "parity/test_runs.py"),
     *(f"layers/test_{name}.py" for name in ("dense", "elementwise", "normalization", "tables")),
     *("layers/test_operations_only.py", "robustness/test_kill_and_resume.py"),
-    *("sklearn/test_devices.py", "sklearn/test_tabular_devices.py"),
+    "sklearn/test_devices.py",
     *(f"test_{name}.py" for name in ("activations", "load_weights", "losses", "optimizers")),
     *("test_metrics_of_labels.py", "test_parameters.py", "test_workspace.py"),
     *(f"training/test_{name}.py" for name in ("augmentation", "batch_stream", "frozen", "norms")),

@@ -18,7 +18,15 @@ from sklearn.preprocessing import StandardScaler
 
 from gpunn import optimizers, schedules
 from gpunn.errors import BackendUnavailableError, DataFileError
-from gpunn.sklearn import MLPClassifier, MLPRegressor, inputs
+from gpunn.sklearn import (
+    MLPClassifier,
+    MLPRegressor,
+    RealMLPClassifier,
+    RealMLPRegressor,
+    TabMClassifier,
+    TabMRegressor,
+    inputs,
+)
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X).astype("f4")
@@ -49,6 +57,26 @@ CASES = {
     ),
 }
 
+RANDOM = np.random.default_rng(0)
+TABLE = {
+    "size": np.where(RANDOM.random(60) < 0.2, np.nan, RANDOM.normal(size=60)),
+    "colour": RANDOM.choice(["red", "green"], 60).tolist(),
+    "town": [f"town {number % 10}" for number in range(60)],
+}
+NUMBER = np.nan_to_num(TABLE["size"]) + (np.array(TABLE["colour"]) == "red")
+CLASS = np.digitize(NUMBER, [0.0, 1.0])
+FOR_TABLES = {"epochs": 3, "hidden_layer_sizes": (6,), "batch_size": 16, "random_state": 0}
+TABM = {**FOR_TABLES, "members": 2, "bins": 4}
+
+CASES_OF_TABLES = {
+    "realmlp classes": (RealMLPClassifier, CLASS, FOR_TABLES),
+    "realmlp numbers": (RealMLPRegressor, NUMBER, FOR_TABLES),
+    "realmlp simplified": (RealMLPClassifier, CLASS, {**FOR_TABLES, "simplified": True}),
+    "tabm mini": (TabMClassifier, CLASS, TABM),
+    "tabm full": (TabMRegressor, NUMBER, {**TABM, "kind": "full"}),
+    "tabm packed": (TabMRegressor, NUMBER, {**TABM, "kind": "packed"}),
+}
+
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("case", CASES)
@@ -66,6 +94,20 @@ def test_training_is_the_same_on_every_backend(backend, case, weighted):
     assert type(here.predict(X)) is np.ndarray
     if kind is MLPClassifier:
         np.testing.assert_allclose(here.predict_proba(X), there.predict_proba(X), 1e-2, 1e-3)
+
+
+@pytest.mark.parametrize("case", CASES_OF_TABLES)
+def test_training_on_tables_is_the_same_on_every_backend(backend, case):
+    kind, targets, options = CASES_OF_TABLES[case]
+    here, there = (kind(backend=each, **options).fit(TABLE, targets) for each in (backend, "numpy"))
+    assert here.network_.backend.name == here.backend_ == backend.name
+    assert here.device_ == backend.describe()["device"]
+    assert here.validation_score_ == pytest.approx(there.validation_score_, rel=1e-3, abs=0.1)
+    values, expected = (each.network_.parameters.to_host() for each in (here, there))
+    if here.best_epoch_ == there.best_epoch_:
+        for name, value in values.items():
+            np.testing.assert_allclose(value, expected[name], 1e-2, 1e-3, err_msg=name)
+    assert type(here.predict(TABLE)) is np.ndarray
 
 
 def test_warm_starts_and_partial_fits_go_on(backend):
@@ -137,25 +179,36 @@ OPEN = """
     import pickle, sys
     sys.modules["cupy"] = None
     import numpy as np
-    from gpunn.errors import BackendUnavailableError, DataFileError
+    from gpunn.errors import BackendUnavailableError
 
     estimator, X, expected = pickle.load(open(sys.argv[1], "rb"))
     try:
-        estimator.predict_proba(X)
+        estimator.predict(X)
     except BackendUnavailableError as error:
         print("CuPy" in str(error))
     estimator.set_params(backend="numpy")
-    print(np.allclose(estimator.predict_proba(X), expected, atol=1e-4))
-    print(estimator.partial_fit(X, estimator.predict(X)).n_iter_)
+    found = getattr(estimator, "predict_proba", estimator.predict)(X)
+    print(np.allclose(found, expected, atol=1e-4))
+    if hasattr(estimator, "partial_fit"):
+        print(estimator.partial_fit(X, estimator.predict(X)).n_iter_ == 1)
     """
 
 
 @pytest.mark.tier(5)
-def test_pickles_made_on_a_device_open_without_one(tmp_path):
-    classifier = MLPClassifier(backend="cupy", **FAST).fit(X, y)
-    assert classifier.backend_.startswith("cupy")
-    file = tmp_path / "classifier.pickle"
-    file.write_bytes(pickle.dumps((classifier, X, classifier.predict_proba(X))))
+@pytest.mark.parametrize(
+    ("estimator", "rows", "targets", "said"),
+    [
+        (MLPClassifier(backend="cupy", **FAST), X, y, 3),
+        (RealMLPRegressor(backend="cupy", **FOR_TABLES), TABLE, NUMBER, 2),
+    ],
+    ids=["numbers", "table"],
+)
+def test_pickles_made_on_a_device_open_without_one(tmp_path, estimator, rows, targets, said):
+    estimator.fit(rows, targets)
+    assert estimator.backend_.startswith("cupy")
+    expected = getattr(estimator, "predict_proba", estimator.predict)(rows)
+    file = tmp_path / "estimator.pickle"
+    file.write_bytes(pickle.dumps((estimator, rows, expected)))
     environment = {k: v for k, v in os.environ.items() if k != "GPUNN_TEST_DEVICE"}
     opened = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(OPEN), str(file)],
@@ -164,15 +217,22 @@ def test_pickles_made_on_a_device_open_without_one(tmp_path):
         env=environment,
         check=False,
     )
-    assert opened.stdout.split() == ["True", "True", "1"], opened.stderr
+    assert opened.stdout.split() == ["True"] * said, opened.stderr
 
 
-def test_a_missing_device_is_an_error(monkeypatch):
-    classifier = MLPClassifier(**FAST).fit(X, y)
-    classifier = pickle.loads(pickle.dumps(classifier)).set_params(backend="cupy:99")
-    with pytest.raises(BackendUnavailableError):
-        classifier.predict(X)
-    assert copy.deepcopy(classifier).set_params(backend=None).score(X, y) > 0
+@pytest.mark.parametrize(
+    ("estimator", "rows", "targets"),
+    [(MLPClassifier(**FAST), X, y), (TabMRegressor(**TABM), TABLE, NUMBER)],
+    ids=["numbers", "table"],
+)
+def test_a_missing_device_is_an_error(estimator, rows, targets):
+    fitted = estimator.fit(rows, targets)
+    opened = pickle.loads(pickle.dumps(fitted)).set_params(backend="cupy:99")
+    for use in (opened.predict, lambda rows: copy.deepcopy(opened).fit(rows, targets)):
+        with pytest.raises(BackendUnavailableError):
+            use(rows)
+    again = opened.set_params(backend=None)
+    np.testing.assert_array_equal(again.predict(rows), fitted.predict(rows))
 
 
 def test_maps_whose_file_became_shorter_are_not_touched(tmp_path):

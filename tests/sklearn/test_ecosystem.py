@@ -1,4 +1,4 @@
-"""What scikit-learn's users do with an estimator."""
+"""What scikit-learn's users do with an estimator, of numbers or of tables."""
 
 import copy
 import pickle
@@ -13,22 +13,55 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_iris, make_regression
-from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    BaggingClassifier,
+    BaggingRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import NotFittedError
-from sklearn.inspection import permutation_importance
+from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import gpunn
-from gpunn.sklearn import MLPClassifier, MLPRegressor
+from gpunn.sklearn import (
+    MLPClassifier,
+    MLPRegressor,
+    RealMLPClassifier,
+    RealMLPRegressor,
+    TabMClassifier,
+    TabMRegressor,
+)
 from gpunn.training.interruption import Interruption
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)
+ROWS = 120
+RANDOM = np.random.default_rng(0)
+TABLE = pd.DataFrame(
+    {
+        "size": RANDOM.normal(size=ROWS),
+        "noise": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.normal(size=ROWS)),
+        "colour": RANDOM.choice(["red", "green", None], ROWS),
+    }
+)
+CLASS = np.where((TABLE["size"] > 0) & (TABLE["colour"] != "red"), "yes", "no")
+NUMBER = TABLE["size"] + 2 * (TABLE["colour"] == "red")
+FOR_TABLES = {"epochs": 12, "hidden_layer_sizes": (16,), "batch_size": 16, "random_state": 0}
+OF_TABLES = (RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor)
+TABM = {**FOR_TABLES, "members": 2, "learning_rate_init": 0.02, "bins": 8}
 FAST = {"hidden_layer_sizes": (8,), "max_iter": 60, "learning_rate_init": 0.02, "random_state": 0}
+
+
+@pytest.fixture(autouse=True)
+def _rows_of_a_fold_may_lack_what_others_have():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gpunn.errors.GpunnWarning)
+        yield
 
 
 def test_grid_search_in_a_pipeline():
@@ -42,6 +75,15 @@ def test_grid_search_in_a_pipeline():
     assert search.best_params_["mlp__alpha"] == 1e-4
     assert search.score(X, y) > 0.9
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_search_on_a_table_in_a_pipeline():
+    without_noise = FunctionTransformer(lambda frame: frame.drop(columns="noise"))
+    pipeline = make_pipeline(without_noise, RealMLPClassifier(**FOR_TABLES))
+    grid = {"realmlpclassifier__learning_rate_init": [1e-6, "auto"]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(TABLE, CLASS)
+    assert search.best_params_ == {"realmlpclassifier__learning_rate_init": "auto"}
+    assert search.score(TABLE, CLASS) > 0.8
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
@@ -60,11 +102,15 @@ def test_parallel_search(backend):
     assert search.score(X, y) > 0.9
 
 
-def test_calibration():
-    calibrated = CalibratedClassifierCV(MLPClassifier(**FAST), cv=2).fit(X, y)
-    probabilities = calibrated.predict_proba(X)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    assert calibrated.score(X, y) > 0.9
+@pytest.mark.parametrize(
+    ("classifier", "rows", "targets", "least"),
+    [(MLPClassifier(**FAST), X, y, 0.9), (TabMClassifier(**TABM), TABLE, CLASS, 0.8)],
+    ids=["numbers", "table"],
+)
+def test_calibration(classifier, rows, targets, least):
+    calibrated = CalibratedClassifierCV(classifier, cv=2).fit(rows, targets)
+    np.testing.assert_allclose(calibrated.predict_proba(rows).sum(axis=1), 1)
+    assert calibrated.score(rows, targets) > least
 
 
 def test_ensembles():
@@ -74,6 +120,28 @@ def test_ensembles():
     members = [("mlp", MLPClassifier(**FAST)), ("linear", LogisticRegression())]
     for ensemble in (VotingClassifier(members, voting="soft"), StackingClassifier(members, cv=2)):
         assert ensemble.fit(X, y).score(X, y) > 0.9
+
+
+def test_ensembles_on_tables():
+    members = [("realmlp", RealMLPClassifier(**FOR_TABLES)), ("tabm", TabMClassifier(**TABM))]
+    assert VotingClassifier(members, voting="soft").fit(TABLE, CLASS).score(TABLE, CLASS) > 0.8
+    numbers = TABLE[["size", "noise"]]
+    bag = BaggingRegressor(RealMLPRegressor(**FOR_TABLES), n_estimators=2, random_state=0)
+    assert bag.fit(numbers, NUMBER).predict(numbers).shape == (ROWS,)
+
+
+@pytest.mark.parametrize("regressor", [RealMLPRegressor(**FOR_TABLES), TabMRegressor(**TABM)])
+def test_inspection(regressor):
+    fitted = clone(regressor).fit(TABLE, NUMBER)
+    found = permutation_importance(fitted, TABLE, NUMBER, n_repeats=2, random_state=0)
+    size, noise, colour = found.importances_mean
+    assert min(size, colour) > noise
+    coloured = TABLE[TABLE["colour"].notna()]  # partial_dependence itself takes no gaps beside text
+    by_colour = partial_dependence(fitted, coloured, ["colour"], categorical_features=["colour"])
+    effects = dict(zip(by_colour["grid_values"][0], by_colour["average"][0], strict=True))
+    assert effects["red"] > effects["green"] + 1
+    by_size = partial_dependence(fitted, TABLE, ["size"], grid_resolution=5)["average"][0]
+    assert by_size[-1] > by_size[0]
 
 
 def test_permutation_importance():
@@ -96,6 +164,9 @@ def test_cross_validation_gives_sample_weights():
     weights = np.ones(len(X))
     scores = cross_val_score(pipeline, X, y, params={"mlpclassifier__sample_weight": weights}, cv=2)
     assert scores.min() > 0.8
+    weights = {"sample_weight": np.ones(ROWS)}
+    scores = cross_val_score(TabMRegressor(**TABM), TABLE, NUMBER, params=weights, cv=2)
+    assert scores.min() > 0.3
 
 
 def test_metadata_routing():
@@ -105,19 +176,31 @@ def test_metadata_routing():
         classifier.set_score_request(sample_weight=False)
         search = GridSearchCV(classifier, {"alpha": [1e-4]}, cv=2, error_score="raise")
         search.fit(X, y, sample_weight=weights)
-        requests = classifier.get_metadata_routing().fit.requests
+        of_table = RealMLPClassifier(**FOR_TABLES).set_fit_request(sample_weight=True)
+        requests, requests_of_table = (
+            each.get_metadata_routing().fit.requests for each in (classifier, of_table)
+        )
     validation = {"X_val", "y_val", "sample_weight_val"}
     assert set(requests) == {"sample_weight", *validation, "groups", "times"}
+    assert requests_of_table == requests
     assert requests["groups"]  # as a splitter such as GroupKFold does
     assert set(search.predict(X)) == {0, 1}  # the rows of class 2 did not count
 
 
-def test_clones_and_representations():
-    classifier = MLPClassifier((3,), backend="numpy", class_weight={0: 2.0}, dropout=0.1)
-    copied = clone(classifier)
-    assert copied.get_params() == classifier.get_params()
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (MLPClassifier, {"class_weight": {0: 2.0}}),
+        *((kind, {"columns": {"size": "number"}}) for kind in OF_TABLES),
+    ],
+)
+def test_clones_and_representations(kind, parameters):
+    estimator = kind(backend="numpy", dropout=0.3, **parameters)
+    copied = clone(estimator)
+    assert copied.get_params() == estimator.get_params()
     assert "backend='numpy'" in repr(copied)
-    assert "MLPClassifier" in copied._repr_html_()
+    assert "dropout=0.3" in repr(copied)
+    assert kind.__name__ in copied._repr_html_()
 
 
 def test_backends_as_objects_go_with_clones_and_pickles():
@@ -130,6 +213,26 @@ def test_backends_as_objects_go_with_clones_and_pickles():
     np.testing.assert_array_equal(opened.predict(X), classifier.predict(X))
     bag = BaggingClassifier(classifier, n_estimators=2, n_jobs=2, random_state=0)
     assert bag.fit(X, y).score(X, y) > 0.9
+
+
+def test_backends_as_objects_go_with_copies_of_estimators_of_tables():
+    backend = gpunn.get_backend("numpy", threads=1)
+    fitted = RealMLPRegressor(**FOR_TABLES, backend=backend).fit(TABLE, NUMBER)
+    assert fitted.network_.backend is backend
+    copied = copy.deepcopy(fitted)
+    np.testing.assert_array_equal(copied.predict(TABLE), fitted.predict(TABLE))
+    assert copied.network_.backend.threads == 1
+
+
+def test_callbacks_are_called():
+    names = set()
+
+    class Notes(gpunn.callbacks.Callback):
+        def on_epoch_end(self, trainer, logs):
+            names.update(logs)
+
+    RealMLPRegressor(**{**FOR_TABLES, "epochs": 1}, callbacks=[Notes()]).fit(TABLE, NUMBER)
+    assert "val_root_mean_squared_error" in names
 
 
 def test_feature_names():
