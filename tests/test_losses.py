@@ -160,20 +160,6 @@ def test_large_logits_do_not_overflow(host_backend, dtype):
         assert np.isfinite(dp).all()
 
 
-def test_tutorial_value(backend):
-    # 1/m sum_i sum_j (p - t)^2 = 0.05, and its mean over the two outputs 0.025
-    p = np.array([[0.1, 0.9], [0.8, 0.2]])
-    t = np.array([[0.0, 1.0], [1.0, 0.0]])
-    for loss, expected in (
-        (losses.MeanSquaredError(), 0.025),
-        (losses.MeanSquaredError("sum"), 0.05),
-    ):
-        total = backend.zeros((1,), "float32")
-        arrays = [backend.from_host(a, "float32") for a in (p, t, np.ones(2), np.array([2.0]))]
-        backend.loss(loss, *arrays, None, total)
-        assert backend.to_host(total).item() / 2 == pytest.approx(expected, rel=1e-6)
-
-
 @settings(max_examples=30)
 @given(st.integers(2, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_softmax_does_not_depend_on_a_shift(classes, rows, seed):

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import exported_networks
 import numpy as np
@@ -11,7 +10,6 @@ import onnx
 import pytest
 
 import gpunn
-from gpunn.activations import ReLU
 from gpunn.errors import ArgumentError, ExportError, MissingPackageError
 from gpunn.interchange import save_onnx, to_onnx
 from gpunn.layers import (
@@ -19,7 +17,6 @@ from gpunn.layers import (
     Dense,
     Dropout,
     Flatten,
-    Layer,
     LayerNorm,
     MemberDense,
     Members,
@@ -169,46 +166,6 @@ def test_a_network_from_any_backend(backend, tmp_path):
 
 
 # ------------------------------------------------------------------------------------ errors
-
-
-@dataclass(frozen=True)
-class Doubled(ReLU):
-    """A subclass computes something else, so it must not be written as its base."""
-
-    name = "doubled"
-
-    def value(self, xp, z):
-        return 2 * super().value(xp, z)
-
-
-@dataclass(eq=False)
-class Halve(Layer):
-    name = "halve"
-
-    def forward(self, x, workspace):
-        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        y[...] = 0.5 * x
-        return y
-
-
-@pytest.mark.parametrize(
-    ("layers", "problem"),
-    [
-        ([Dense(4), Halve()], "layer 'halve_1': how to export the layer Halve is not known"),
-        ([Dense(4, Doubled())], "layer 'dense_1': how to export the activation Doubled is"),
-        (
-            [gpunn.layers.Activation(Doubled())],
-            "layer 'activation_1': how to export the activation",
-        ),
-    ],
-    ids=["layer", "activation", "activation layer"],
-)
-def test_what_cannot_be_exported(tmp_path, layers, problem):
-    model = gpunn.Sequential(layers, (5,), "numpy")
-    with pytest.raises(ExportError) as raised:
-        save_onnx(model, tmp_path / "a.onnx")
-    assert str(raised.value).startswith(problem)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -159,43 +159,32 @@ def test_pytorch_computes_the_same(torch, tmp_path, layers, dtype):
 # ------------------------------------------------------------------------------------ errors
 
 
+def state(**changes):
+    """Return a state dict for the network below, with some of its arrays changed or left out."""
+    shapes = {"0_weight": (4, 6), "0_bias": 4, "2_weight": (2, 4), "2_bias": 2}
+    arrays = {name: np.ones(shape) for name, shape in shapes.items()} | changes
+    return {name.replace("_", "."): it for name, it in arrays.items() if it is not None}
+
+
 @pytest.mark.parametrize(
     ("state", "problem"),
     [
         ({}, "expected names such as '0.weight'"),
+        ({"0.weight": X.T[:2, :6]}, "it has 1 modules with parameters (0); the network has 2"),
         (
-            {"0.weight": X.T[:2, :6]},
-            "it has 1 modules with parameters (0); the network has 2",
-        ),
-        (
-            {"0.weight": np.ones((4, 6)), "2.weight": np.ones((2, 4)), "2.bias": np.ones(2)},
+            state(**{"0_bias": None}),
             "module 0 has ['weight']; layer 'dense_1' (Dense) takes ['bias', 'weight']",
         ),
         (
-            {
-                "0.weight": np.ones((6, 4)),
-                "0.bias": np.ones(4),
-                "2.weight": np.ones((2, 4)),
-                "2.bias": np.ones(2),
-            },
+            state(**{"0_weight": np.ones((6, 4))}),
             "0.weight has shape (6, 4); layer 'dense_1' takes (4, 6)",
         ),
         (
-            {
-                "0.weight": np.ones((4, 6)),
-                "0.bias": np.full(4, np.nan),
-                "2.weight": np.ones((2, 4)),
-                "2.bias": np.ones(2),
-            },
+            state(**{"0_bias": np.full(4, np.nan)}),
             "0.bias: expected real numbers that are finite in float32",
         ),
         (
-            {
-                "0.weight": np.ones((4, 6)),
-                "0.bias": np.full(4, 1e300),
-                "2.weight": np.ones((2, 4)),
-                "2.bias": np.ones(2),
-            },
+            state(**{"0_bias": np.full(4, 1e300)}),
             "0.bias: expected real numbers that are finite in float32; got dtype float64",
         ),
         (

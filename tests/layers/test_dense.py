@@ -29,15 +29,6 @@ def test_output(backend):
     np.testing.assert_allclose(y, np.maximum(x @ W + b, 0), rtol=0, atol=1e-6)
 
 
-def test_tutorial_neuron(backend):
-    layer = Dense(1)
-    parameters = attached(layer, (3,), backend, "float32")
-    parameters["it.weights"] = [[0.2], [0.8], [-0.5]]
-    parameters["it.biases"] = [2.0]
-    x = backend.from_host(np.array([[1.0, 2.0, 3.0]]), "float32")
-    assert run(layer, x, Workspace(backend, "float32", 1)).item() == pytest.approx(2.3, rel=1e-6)
-
-
 def test_input_gradient_is_left_out_where_nobody_looks(host_backend):
     layer = Dense(2)
     attached(layer, (3,), host_backend)

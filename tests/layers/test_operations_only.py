@@ -12,9 +12,9 @@ import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 from devices import BACKENDS, in_which_run
+from layers.test_passes import Unrecorded
 
 import gpunn
-from gpunn.backends import Backend
 from gpunn.errors import ArgumentError
 from gpunn.layers import BatchNorm, Chain, Dense, Dropout, Layer, operations_only
 
@@ -429,16 +429,6 @@ def test_an_attribute_that_changes_is_recorded_again():
     assert len(made) == 2
     layer.factor = 3.0
     np.testing.assert_array_equal(model.predict(X, batch_size=16), 3 * expected)
-
-
-class Unrecorded(Backend):
-    """Calls each method in each step."""
-
-    def recorded(self, operations):
-        return lambda times: [operations() for _ in range(times)]
-
-    def recorded_function(self, function, x):
-        return function
 
 
 def values_of(model):

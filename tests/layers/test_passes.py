@@ -253,16 +253,18 @@ def trained(network, backend, kind=gpunn.Sequential):
     }
 
 
+class Unrecorded(Backend):
+    """Calls each method in each step, and records nothing."""
+
+    def recorded(self, operations):
+        return lambda times: [operations() for _ in range(times)]
+
+    def recorded_function(self, function, x):
+        return function
+
+
 def by_hand(network, kind=gpunn.Sequential):
-    """Train as it is written: each method called in each step, nothing recorded."""
-
-    class Unrecorded(Backend):
-        def recorded(self, operations):
-            return lambda times: [operations() for _ in range(times)]
-
-        def recorded_function(self, function, x):
-            return function
-
+    """Train as it is written."""
     return trained(network, Unrecorded(array_api_compat.numpy), kind)
 
 
@@ -419,52 +421,6 @@ def test_equal_numbers_are_not_recorded_anew():
     for _ in range(3):
         model.predict(X)
     assert len(made) == 1
-
-
-class Marked(Fresh):
-    """Says that it computes by operations, and does not."""
-
-    name = "test_marked"
-
-    @operations_only
-    def forward(self, x, workspace):
-        return 0.5 * x
-
-    @operations_only
-    def backward(self, x, y, gradient, workspace, wants_input_gradient):
-        return gradient
-
-
-class MarkedBuffered(Marked):
-    """The same, in a buffer."""
-
-    name = "test_marked_buffered"
-
-    @operations_only
-    def forward(self, x, workspace):
-        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        y[...] = 0.5 * x
-        return y
-
-
-class MarkedGradient(Dense):
-    """The same in the other direction."""
-
-    name = "test_marked_gradient"
-
-    @operations_only
-    def backward(self, x, y, gradient, workspace, wants_input_gradient):
-        self.gradients["weights"][...] = x.T @ gradient
-        self.gradients["biases"][...] = gradient.sum(axis=0)
-        return gradient @ self.values["weights"].T
-
-
-@pytest.mark.parametrize("layer", [Marked, MarkedBuffered, lambda: MarkedGradient(4)])
-def test_a_mark_that_is_wrong_is_refused(layer):
-    model = gpunn.Sequential([Dense(4), layer(), Dense(3)], 6, "numpy")
-    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
-    with pytest.raises(ArgumentError, match="is marked operations_only, but computes"):
-        trainer.fit(X[:8], LABELS[:8], batch_size=8, progress=False)
 
 
 @pytest.mark.parametrize("base", [NumpyBackend, CompiledBackend])

@@ -153,14 +153,7 @@ def test_buffers_are_shared(tmp_path):
     assert re.findall(r"float b\d\[(\d)\];", (tmp_path / "a.h").read_text()) == ["4", "3"]
 
 
-class Twice(Dense):
-    name = "twice_as_dense_in_c"
-
-
-def test_what_has_no_form_is_refused_by_name(tmp_path):
-    model = gpunn.Sequential([Dense(3), Twice(2)], 5, "numpy")
-    with pytest.raises(ExportError, match=r"layer 'twice_as_dense_in_c_1': .* layer Twice"):
-        save_c(model, tmp_path / "a.h")
+def test_what_c_cannot_hold_is_refused(tmp_path):
     model = gpunn.Sequential([Dense(1)], 2, "numpy")
     with pytest.raises(ArgumentError, match=r"prefix: expected letters"):
         save_c(model, tmp_path / "a.h", prefix="a-b")

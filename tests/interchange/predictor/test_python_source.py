@@ -15,14 +15,10 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.activations import Activation
-from gpunn.configurable import known
-from gpunn.errors import ExportError
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.interchange.predictor.templates import constant_of, names_in
-from gpunn.interchange.steps import ACTIVATIONS, LAYERS
-from gpunn.layers import Dense, Flatten, Layer, Members, Rescaling
+from gpunn.layers import Dense, Flatten, Rescaling
 
 # float32: NumPy's sums are in another order, and the standard library has float64 alone.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -115,34 +111,6 @@ def test_an_overflow_warns_of_nothing_and_not_a_number_is_the_largest():
         predictor = predictor_of(model, pure)
         predictor["predict"]([[1e30]])
         assert predictor["decided"]([1.0, math.nan, 3.0, math.nan]) == [1]
-
-
-def test_every_built_in_layer_is_tested():
-    def classes(layers):
-        for layer in layers:
-            yield type(layer)
-            yield from classes(layer.children().values())
-
-    layers = [layer for make in exported_networks.NETWORKS.values() for layer in make()]
-    assert set(LAYERS) == set(classes(layers))
-    for base, table in ((Layer, LAYERS), (Activation, ACTIVATIONS)):
-        built_in = {cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")}
-        assert set(table) == built_in
-    assert set(ACTIVATIONS) <= {type(layer.f) for layer in layers if hasattr(layer, "f")}
-
-
-class Twice(Dense):
-    name = "twice_as_dense"
-
-
-def test_what_has_no_form_is_refused_by_name(tmp_path):
-    model = gpunn.Sequential([Dense(3), Twice(2)], 5, "numpy")
-    with pytest.raises(ExportError, match=r"layer 'twice_as_dense_1': .* layer Twice"):
-        save_python(model, tmp_path / "a.py")
-    model = gpunn.Sequential([Members(2)], 5, "numpy")
-    with pytest.raises(ExportError, match=r"a row of outputs has shape \(2, 5\)"):
-        save_python(model, tmp_path / "a.py")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("pure", [False, True])

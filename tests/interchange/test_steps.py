@@ -1,0 +1,76 @@
+"""Which layers and activations have steps; what has none is refused by every export, by name."""
+
+from dataclasses import dataclass
+
+import exported_networks
+import pytest
+
+import gpunn
+from gpunn.activations import Activation, ReLU
+from gpunn.configurable import known
+from gpunn.errors import ExportError
+from gpunn.interchange import save_c, save_onnx, save_python
+from gpunn.interchange.steps import ACTIVATIONS, LAYERS
+from gpunn.layers import Dense, Layer, Members
+
+
+def test_every_built_in_layer_is_exported_by_a_test():
+    def classes(layers):
+        for layer in layers:
+            yield type(layer)
+            yield from classes(layer.children().values())
+
+    layers = [layer for make in exported_networks.NETWORKS.values() for layer in make()]
+    assert set(LAYERS) == set(classes(layers))
+    for base, table in ((Layer, LAYERS), (Activation, ACTIVATIONS)):
+        built_in = {cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")}
+        assert set(table) == built_in
+    assert set(ACTIVATIONS) <= {type(layer.f) for layer in layers if hasattr(layer, "f")}
+
+
+@dataclass(frozen=True)
+class Doubled(ReLU):
+    """A subclass computes something else, so it must not be written as its base."""
+
+    name = "doubled"
+
+    def value(self, xp, z):
+        return 2 * super().value(xp, z)
+
+
+class Twice(Dense):
+    """Likewise."""
+
+    name = "twice_as_dense"
+
+
+@pytest.mark.parametrize("save", [save_onnx, save_python, save_c])
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        (
+            lambda: [Dense(4), Twice(2)],
+            "layer 'twice_as_dense_1': how to export the layer Twice is not",
+        ),
+        (
+            lambda: [Dense(4, Doubled())],
+            "layer 'dense_1': how to export the activation Doubled is not",
+        ),
+        (
+            lambda: [gpunn.layers.Activation(Doubled())],
+            "layer 'activation_1': how to export the activati",
+        ),
+        (
+            lambda: [Members(2)],
+            "model: a predictor gives vectors; a row of outputs has shape (2, 5)",
+        ),
+    ],
+    ids=["layer", "activation", "activation layer", "outputs"],
+)
+def test_what_cannot_be_exported(tmp_path, save, layers, problem):
+    if save is save_onnx and isinstance(layers()[0], Members):
+        return  # whose outputs may have any shape
+    with pytest.raises(ExportError) as raised:
+        save(gpunn.Sequential(layers(), (5,), "numpy"), tmp_path / "a")
+    assert str(raised.value).startswith(problem)
+    assert not list(tmp_path.iterdir())
