@@ -157,19 +157,6 @@ def test_factors_are_part_of_the_configuration_if_there_are_any():
     assert not layers.Dense(3).config().keys() & parameters.keys()
 
 
-@pytest.mark.parametrize(
-    ("parameters", "error", "message"),
-    [
-        ({"learning_rate_factor": -1}, ArgumentError, "learning_rate_factor: expected a number >="),
-        ({"learning_rate_factor": None}, ArgumentTypeError, "learning_rate_factor: expected a num"),
-        ({"weight_decay_factor": {"biases": "1"}}, ArgumentTypeError, r"weight_decay_factor\['bi"),
-    ],
-)
-def test_impossible_factors(parameters, error, message):
-    with pytest.raises(error, match=message):
-        layers.Dense(3, **parameters)
-
-
 @pytest.mark.parametrize("argument", ["learning_rate_factor", "weight_decay_factor"])
 def test_factors_for_parameters_that_there_are_not(argument):
     layer = layers.Dense(3, label="first", **{argument: {"bias": 1.0}})

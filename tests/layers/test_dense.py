@@ -1,23 +1,11 @@
 import numpy as np
 import pytest
-from layers.checking import attached, check_chain_rule, run
+from layers.checking import attached, run
 
 from gpunn import activations, initializers
-from gpunn.activations import Activation
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.configurable import known, resolve
-from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Dense
-from gpunn.layers.base import Layer
 from gpunn.workspace import Workspace
-
-FUNCTIONS = [cls.name for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
-
-
-@pytest.mark.parametrize("activation", FUNCTIONS)
-@pytest.mark.parametrize("bias", [True, False])
-def test_chain_rule(host_backend, activation, bias):
-    check_chain_rule(Dense(3, activation, bias), (4,), host_backend)
 
 
 def test_output(backend):
@@ -73,14 +61,6 @@ def test_biases_begin_within_one_over_the_root_of_the_inputs():
     assert Dense(3, "selu").parameters((16,))[1].initializer == initializers.Zeros()
 
 
-@pytest.mark.parametrize("activation", ["relu", "selu"])
-def test_config_rebuilds_the_layer(activation):
-    layer = Dense(3, activation)
-    again = resolve(Layer, layer.config(), "layer")
-    assert again.config() == layer.config()
-    assert again.parameters((16,)) == layer.parameters((16,))
-
-
 def test_parameters():
     weights, biases = Dense(3, bias_initializer="ones").parameters((5,))
     assert (weights.shape, weights.decay) == ((5, 3), True)
@@ -110,22 +90,6 @@ def test_neurons_without_bias():
     layer = Dense(2, bias=False)
     attached(layer, (3,), NumpyBackend())
     assert layer.neurons[0].bias is None
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ((0,), ArgumentError, "units: expected a whole number >= 1; got 0"),
-        ((2.5,), ArgumentTypeError, "units: expected a whole number; got 2.5"),
-        ((2, "rleu"), ArgumentError, "activation: there is no activation 'rleu'; did you mean"),
-        ((2, "relu", "no"), ArgumentTypeError, "bias: expected True or False; got 'no'"),
-        ((2, "relu", True, "hee"), ArgumentError, "initializer: there is no initializer 'hee'"),
-        ((2, "relu", True, "he", 3), ArgumentTypeError, "bias_initializer: expected a name"),
-    ],
-)
-def test_impossible_parameters(arguments, error, message):
-    with pytest.raises(error, match=message):
-        Dense(*arguments)
 
 
 def test_activation_object():

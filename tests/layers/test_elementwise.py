@@ -1,35 +1,9 @@
 import numpy as np
 import pytest
-from layers.checking import attached, check_chain_rule, run
+from layers.checking import attached, run
 
-from gpunn.activations import Activation
-from gpunn.configurable import known
-from gpunn.errors import ArgumentError
-from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import Dropout, Flatten, Rescaling
 from gpunn.workspace import Workspace
-
-FUNCTIONS = [cls.name for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
-
-
-@pytest.mark.parametrize("shape", [(5,), (2, 3)])
-@pytest.mark.parametrize("activation", FUNCTIONS)
-def test_activation_chain_rule(host_backend, activation, shape):
-    check_chain_rule(ActivationLayer(activation), shape, host_backend)
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
-def test_dropout_chain_rule(host_backend, rate, training):
-    check_chain_rule(Dropout(rate), (7,), host_backend, training=training)
-
-
-def test_rescaling_chain_rule(host_backend):
-    check_chain_rule(Rescaling(0.3, offset=2.0), (2, 3), host_backend)
-
-
-def test_flatten_chain_rule(host_backend):
-    check_chain_rule(Flatten(), (2, 3, 2), host_backend)
 
 
 def prepared(backend, layer, shape, training=True):
@@ -85,17 +59,3 @@ def test_flatten_is_row_major(backend):
     assert run(layer, x, workspace).tolist() == np.arange(12.0).reshape(2, 6).tolist()
     assert layer.output_shape((2, 3, 4)) == (24,)
     assert layer.output_shape(()) == (1,)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Dropout(1.0), "rate: expected a number >= 0 and < 1; got 1.0"),
-        (lambda: Dropout(-0.1), "rate"),
-        (lambda: Rescaling(float("inf")), "scale: expected a finite number"),
-        (lambda: ActivationLayer("nothing"), "activation: there is no activation 'nothing'"),
-    ],
-)
-def test_impossible_parameters(make, message):
-    with pytest.raises(ArgumentError, match=message):
-        make()

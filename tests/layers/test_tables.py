@@ -5,19 +5,17 @@ import math
 
 import numpy as np
 import pytest
-from layers.checking import attached, check_chain_rule, run
+from layers.checking import attached, run
+from layers.test_every_layer import EDGES, groups
 
 import gpunn
 from gpunn import initializers
-from gpunn.activations import Activation
-from gpunn.configurable import known, resolve
-from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.errors import ArgumentError
 from gpunn.layers import (
     ColumnGroups,
     Dense,
     Dropout,
     Embedding,
-    Layer,
     MemberDense,
     Members,
     OneHot,
@@ -27,79 +25,6 @@ from gpunn.layers import (
     Scale,
 )
 from gpunn.workspace import Workspace
-
-FUNCTIONS = [cls.name for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
-EDGES = [[-2.0, -0.7, 0.1, 2.5], [-1.0, 1.0], [-1.0, 0.3, 1.0], [-3.0, -2.0, 0.0, 0.5]]
-
-
-def groups() -> ColumnGroups:
-    return ColumnGroups(
-        [
-            {"columns": [3, 4], "layers": [Dense(2, "tanh"), Dropout(0.3)]},
-            {"columns": [0, 2]},
-            {"columns": [4, 6], "layers": [PeriodicEmbedding(5, 2, 0.3)], "label": "waves"},
-        ]
-    )
-
-
-LAYERS = {
-    "scale": (lambda: Scale(), (5,)),
-    "scale of members": (lambda: Scale(), (2, 3)),
-    "embedding": (lambda: Embedding([3, 5, 2], 4), (3,)),
-    "pbld": (lambda: PeriodicEmbedding(5, 3, 0.3), (4,)),
-    "pl": (lambda: PeriodicEmbedding(5, 3, 0.3, kind="pl"), (4,)),
-    "plr": (lambda: PeriodicEmbedding(5, 3, 0.3, kind="plr"), (4,)),
-    "plr-lite": (lambda: PeriodicEmbedding(5, 3, 0.3, kind="plr", lite=True), (4,)),
-    "piecewise A": (lambda: PiecewiseLinearEmbedding(EDGES, 3, "A", "relu"), (4,)),
-    "piecewise A, gelu": (lambda: PiecewiseLinearEmbedding(EDGES, 3, "A", "gelu"), (4,)),
-    "piecewise B": (lambda: PiecewiseLinearEmbedding(EDGES, 3), (4,)),
-    "piecewise B, gelu": (lambda: PiecewiseLinearEmbedding(EDGES, 3, "B", "gelu"), (4,)),
-    "members": (lambda: Members(3), (4,)),
-    "members of their own rows": (lambda: Members(3, "normal", [1, 3]), (3, 4)),
-    "members, fixed": (lambda: Members(3, "fixed"), (4,)),
-    "groups": (groups, (7,)),
-    "groups of groups": (
-        lambda: ColumnGroups([{"columns": [1, 8], "layers": [groups(), Members(2)]}]),
-        (9,),
-    ),
-    **{
-        f"{kind}, {f}": (lambda options=options, f=f: MemberDense(4, f, **options), (3, 5))
-        for f in ("identity", "relu", "gelu")
-        for kind, options in {
-            "adapters": {},
-            "adapters but the first": {"input_adapter": False},
-            "shared": {"adapters": False},
-            "separate": {"separate": True},
-        }.items()
-    },
-}
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_chain_rule(host_backend, name):
-    make, shape = LAYERS[name]
-    check_chain_rule(make(), shape, host_backend)
-
-
-@pytest.mark.parametrize("activation", FUNCTIONS)
-def test_chain_rule_of_parametric_activations(host_backend, activation):
-    check_chain_rule(ParametricActivation(activation), (5,), host_backend)
-
-
-@pytest.mark.parametrize("activation", ["identity", "selu", "mish"])
-def test_chain_rule_of_the_parametrization_ntp(host_backend, activation):
-    check_chain_rule(Dense(3, activation, parametrization="ntp"), (4,), host_backend)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_config_rebuilds_the_layer(name):
-    make, shape = LAYERS[name]
-    layer = make()
-    again = resolve(Layer, layer.config(), "layer")
-    assert again.config() == layer.config()
-    assert [spec.name for spec in again.parameters(shape)] == [
-        spec.name for spec in layer.parameters(shape)
-    ]
 
 
 def output(backend, layer, x, drawn=False):
@@ -357,58 +282,6 @@ def test_copies_and_files_compute_the_same(network, tmp_path):
     ):
         assert again.config() == model.config()
         np.testing.assert_array_equal(again.predict(X), expected)
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: OneHot([]), ArgumentError, "sizes: expected the number of codes"),
-        (lambda: OneHot([3, 1]), ArgumentError, r"sizes\[1\]: expected a whole number >= 2; got 1"),
-        (lambda: OneHot("34"), ArgumentTypeError, "sizes: expected a list of whole numbers"),
-        (lambda: OneHot([3, 4], on=[1.0]), ArgumentError, "on: .* each of the 4 outputs; got 1"),
-        (lambda: Embedding([2**24 + 1]), ArgumentError, r"codes are exact up to 2\^24"),
-        (lambda: Embedding([4], 0), ArgumentError, "dimension: expected a whole number >= 1"),
-        (lambda: PeriodicEmbedding(kind="pblr"), ArgumentError, "there is no kind 'pblr'; did you"),
-        (lambda: PeriodicEmbedding(lite=True), ArgumentError, "lite: only for kind 'plr'"),
-        (lambda: PeriodicEmbedding(sigma=0), ArgumentError, "sigma: expected a number > 0"),
-        (lambda: PiecewiseLinearEmbedding([]), ArgumentTypeError, "edges: expected a list of"),
-        (lambda: PiecewiseLinearEmbedding([[1.0]]), ArgumentError, r"edges\[0\]: .* at least two"),
-        (
-            lambda: PiecewiseLinearEmbedding([[0, 1], [0, 2, 2]]),
-            ArgumentError,
-            r"edges\[1\]\[2\]: edges must ascend; got 2.0 after 2.0",
-        ),
-        (lambda: PiecewiseLinearEmbedding([[0, 1]], version="C"), ArgumentError, "version: there"),
-        (lambda: Members(3, "sign"), ArgumentError, "there is no start 'sign'; did you mean"),
-        (lambda: MemberDense(3, separate=1), ArgumentTypeError, "separate: expected True or False"),
-        (lambda: Dense(3, parametrization="ntk"), ArgumentError, "no parametrization 'ntk'"),
-        (lambda: ColumnGroups([]), ArgumentError, "groups: expected a list of at least one group"),
-        (lambda: ColumnGroups([{}]), ArgumentTypeError, r"groups\[0\]: expected a table with the"),
-        (
-            lambda: ColumnGroups([{"columns": [0, 1], "layer": []}]),
-            ArgumentError,
-            r"groups\[0\].layer: a group has no such key",
-        ),
-        (
-            lambda: ColumnGroups([{"columns": [2, 2]}]),
-            ArgumentError,
-            r"groups\[0\].columns\[1\]: expected a whole number >= 3; got 2",
-        ),
-        (
-            lambda: ColumnGroups([{"columns": [2, 4]}, {"columns": [0, 3]}]),
-            ArgumentError,
-            "column 2 is in two groups, 'group_2' and 'group_1'",
-        ),
-        (
-            lambda: ColumnGroups([{"columns": [0, 1], "layers": ["embeding"]}]),
-            ArgumentError,
-            r"groups\[0\].layers\[0\]: there is no layer 'embeding'; did you mean",
-        ),
-    ],
-)
-def test_impossible_parameters(make, error, message):
-    with pytest.raises(error, match=message):
-        make()
 
 
 @pytest.mark.parametrize(
