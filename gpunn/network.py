@@ -70,6 +70,9 @@ CACHE_SIZE = 16
 LAYERS_SHOWN = 12
 """Most layers that a list of shapes shows."""
 
+OUTERMOST = {"after_loss": "comes after the loss", "adapts": "learns from the network's inputs"}
+"""Attributes of layers that can't be within another one."""
+
 OUTPUT_NAMES = ("classes", "targets")
 """Keys of a network's metadata that name its outputs."""
 
@@ -282,20 +285,16 @@ class Sequential(Described):
                     f"layer {label!r}: no layer that is trained may come after one such as "
                     "'target_scaling', which is after the loss"
                 )
-            if any(each.after_loss for each in family(layer) if each is not layer):
-                raise ArgumentError(
-                    f"layer {label!r}: contains a layer that comes after the loss, which must be "
-                    "one of the network's own layers; move it there"
-                )
+            for kind, what in OUTERMOST.items():
+                if any(getattr(each, kind) for each in family(layer) if each is not layer):
+                    raise ArgumentError(
+                        f"layer {label!r}: contains a layer that {what}, which must be one of the "
+                        "network's own layers; move it there"
+                    )
             if layer.adapts and not only_flatten:
                 raise ArgumentError(
                     f"layer {label!r}: learns from the network's inputs, so nothing but "
                     "gpunn.layers.Flatten() may come before it"
-                )
-            if any(each.adapts for each in family(layer) if each is not layer):
-                raise ArgumentError(
-                    f"layer {label!r}: contains a layer that learns from the network's inputs, "
-                    "which must be one of the network's own layers; move it there"
                 )
             try:
                 layer.declared(shape)

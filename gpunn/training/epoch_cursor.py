@@ -14,22 +14,9 @@ __all__ = ["EpochCursor", "EpochPlan"]
 class EpochPlan:
     """What an epoch consists of; the place in one epoch means nothing in another.
 
-    Attributes
-    ----------
-    rows : int
-        Rows to train on.
-    batch_size : int
-        Rows in a batch.
-    rows_per_update : int
-        Rows in an update.
-    shuffle : bool
-        Whether the rows come in the order that belongs to seed and epoch, or as they are.
-    metric_names : list of str
-        Names of what is summed up.
-    drop_last : bool
-        Whether rows are left out at its end that are too few for an update.
-    members : int
-        How many members have an order of their own; 1 if all have the same.
+    If it is shuffled, its rows come in the order that belongs to seed and epoch. `metric_names` is
+    what is summed up. With `drop_last` it leaves out rows at its end that are too few for an
+    update. So many members have an order of their own; 1 if all have the same.
     """
 
     rows: int
@@ -70,17 +57,9 @@ class EpochPlan:
 class EpochCursor:
     """How far an epoch has come. The sums up to there are in the step's statistics.
 
-    Attributes
-    ----------
-    plan : EpochPlan
-    done : int
-        Updates behind it, those left out included.
-    reported : int
-        Updates at the last report point.
-    left_out : int
-        Updates since the last report point that were left out, because they went bad.
-    seconds : float
-        Time they took, that before an interruption included.
+    Updates are `done` that are behind it, those left out included; `reported` is how many there
+    were at the last report point. Since then `left_out` went bad. The `seconds` are those before an
+    interruption, too.
     """
 
     plan: EpochPlan

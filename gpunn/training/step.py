@@ -256,16 +256,9 @@ class BatchPass:
 class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
-    Attributes
-    ----------
-    slots : mapping of str to array
-        The optimizer's state on the device, each as long as the parameters.
-    updates : array, shape (1,), integer
-        Number of updates so far, on the device, less those that the loss scale left out.
-    loss_scale : NoLossScale
-        How the loss is scaled, if it is.
-    gradients : array
-        That of the last update, as the optimizer was given it.
+    The optimizer's state, on the device, are the `slots`, each as long as the parameters. `updates`
+    counts the updates so far, less those that the loss scale left out. `gradients` is what the
+    optimizer was last given.
     """
 
     training = True
