@@ -105,6 +105,7 @@ def predict(
     from gpunn.errors import ArgumentError
     from gpunn.experiment.predictions import interpret
     from gpunn.interchange.predictor.description import layout_of
+    from gpunn.rows.csv_rows import wrong_delimiter
 
     path = only_one(input_path, named_input, "INPUT", "--input")
     needed = "INPUT: a file with rows to predict from is needed, or - for standard input"
@@ -119,8 +120,8 @@ def predict(
         )
     if to is not None and output_path is not None and output_path.suffix == ".npy":
         raise click.UsageError(f"--to: {output_path} holds an array; give it another name")
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
-        raise click.UsageError("--delimiter: expected one character other than a quote or line end")
+    if delimiter is not None and (problem := wrong_delimiter(delimiter)):
+        raise click.UsageError(f"--delimiter: {problem}")
     model, activation, loss, config = load_trained(model_path, best, backend, allow_imports)
     if probabilities and activation not in ("softmax", "sigmoid"):
         trained = f" trained with {loss!r}" if loss else ""
@@ -214,7 +215,8 @@ def stream(
     """Write predictions of rows as they come."""
     from gpunn.errors import DataError
     from gpunn.experiment.streams import answers
-    from gpunn.interchange.predictor.streaming import chunks_of, predict_stream
+    from gpunn.rows.lines import chunks_of
+    from gpunn.rows.stream import predict_stream
 
     outputs_of = answers(model, layout)
 
@@ -246,8 +248,8 @@ class Sink:
 
     def begin(self, form: str) -> Callable[[Predictions], None]:
         """Return what writes predictions of further rows, of which `form` was the form."""
-        from gpunn.interchange.predictor.streaming import predictions_text
-        from gpunn.storage.formulas import warn_of_formulas
+        from gpunn.rows.answers import predictions_text
+        from gpunn.rows.formulas import warn_of_formulas
 
         chosen = self.form or form
         begun = False

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from gpunn.errors import DataFileError
+from gpunn.rows.lines import EXPANSION, FREE_BYTES
 
-__all__ = ["EXPANSION", "FREE_BYTES", "check_expansion"]
-
-EXPANSION = 200
-"""Largest ratio of decompressed to compressed bytes. Images have 2 to 20; the limit of deflate is
-1032, which only long runs of one byte reach."""
-
-FREE_BYTES = 2**24
-"""Decompressed bytes that are always allowed, whatever the ratio."""
+__all__ = ["check_expansion"]
 
 
 def check_expansion(place: str, compressed: int, expanded: int) -> None:

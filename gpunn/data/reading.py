@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from gpunn.errors import ArgumentError, DataError
+from gpunn.rows.csv_rows import wrong_delimiter
 from gpunn.schema import typed
 
 __all__ = ["Reading", "reading_in"]
@@ -26,11 +27,8 @@ class Reading:
     missing: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '\r\n"'):
-            raise ArgumentError(
-                "delimiter: expected one character other than a quote or line end; got "
-                f"{self.delimiter!r}"
-            )
+        if self.delimiter is not None and (problem := wrong_delimiter(self.delimiter)):
+            raise ArgumentError(f"delimiter: {problem}")
 
     def metadata(self) -> dict[str, Any]:
         """Return what a network is to remember: nothing where nothing was chosen."""

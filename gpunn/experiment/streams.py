@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpunn.data.text import numbers_of as spelled
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers, finite_number
 from gpunn.tables import Schema, Table
@@ -34,7 +35,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     ----------
     model : Sequential
     layout : dict
-        See `gpunn.interchange.predictor.streaming`.
+        See `gpunn.rows.stream`.
     """
     schema = model.schema
 
@@ -57,16 +58,10 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
 
 def numbers_of(rows: list[list[Cell]], layout: dict[str, Any]) -> np.ndarray:
     """Return the numbers that cells spell, or raise a ValueError that names a column."""
-    cells = [cell for row in rows for cell in row]
-    if not any("_" in cell for cell in cells):  # Python reads 1_000 as a number, tables do not
-        try:
-            numbers = np.fromiter(map(float, cells), np.float64, len(cells))
-        except ValueError:
-            pass
-        else:
-            if np.isfinite(numbers).all() and not np.isin(numbers, layout["missing"]).any():
-                return numbers
     names, missing = layout["names"] or layout["positions"], layout["missing"]
+    numbers = spelled([cell for row in rows for cell in row])
+    if numbers is not None and np.isfinite(numbers).all() and not np.isin(numbers, missing).any():
+        return numbers
     return np.array(
         [
             [finite_number(cell, name, missing) for name, cell in zip(names, row, strict=True)]

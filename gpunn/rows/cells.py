@@ -61,6 +61,14 @@ class Markers:
             return True
         return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)
 
+    def is_gap(self, text: str) -> bool:
+        """Return whether a cell of numbers, without spaces around it, means a missing one.
+
+        NaN always does. Digits after a zero are a number there, not a code.
+        """
+        number = number_of(text)
+        return number in self.numbers or number != number or text.casefold() in self.texts
+
 
 def number_of(cell: str) -> float | None:
     """Return the number that a cell spells, which may be infinite or NaN; None if it spells none.

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
+from gpunn.rows.lines import LONGEST_LINE
 
 __all__ = [
-    "LONGEST_LINE",
     "checked_path",
     "explanation",
     "open_file",
@@ -25,9 +25,6 @@ __all__ = [
     "read_lines",
     "read_whole",
 ]
-
-LONGEST_LINE = 2**24
-"""Most bytes of a line, or characters of a row of a table. Usual ones have some thousand."""
 
 KINDS = {
     stat.S_IFIFO: "a pipe (FIFO)",

@@ -195,20 +195,24 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
     cells = coded(cells)
-    if all(map(is_plain_date, cells.values)):
+    if all(map(is_plain_date, cells.values)) and not any(map(is_date_like, markers.texts)):
         with contextlib.suppress(ValueError):  # one of them is no date
             dates = np.array(cells.values, dtype="datetime64[us]")
             return cells.take(dates, np.datetime64("NaT", "us")), []
     found: list[np.datetime64 | datetime | None] = []
     others = []
     for place, value in enumerate(cells.values):
-        found.append(moment_of(value))
-        if found[-1] is None and not (
-            isinstance(value, str) and value.strip().casefold() in markers.texts
-        ):
+        is_missing = isinstance(value, str) and value.strip() in markers
+        found.append(None if is_missing else moment_of(value))
+        if found[-1] is None and not is_missing:
             others.append(place)
     dates = np.array(found, dtype="datetime64[us]")
     return cells.take(dates, np.datetime64("NaT", "us")), others
+
+
+def is_date_like(text: str) -> bool:
+    """Return whether a text has a mark where a date has one."""
+    return text[4:5] in ("-", "/")
 
 
 def is_plain_date(value: Any) -> bool:

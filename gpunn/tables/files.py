@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from gpunn.data.csv import numbered_rows, open_table
+from gpunn.data.text import numbers_of, open_rows
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.rows.cells import Markers, is_code, number_of
+from gpunn.rows.csv_rows import Row, check_width, columns_of, is_header, wrong_delimiter
 from gpunn.storage.reading import checked_path, open_file
 from gpunn.tables.cells import EXACT_INTEGERS, remark_on_rounding
 from gpunn.tables.frames import table_of
@@ -25,13 +25,6 @@ from gpunn.tables.marks import PARTED
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
 __all__ = ["read_table"]
-
-DELIMITERS = (",", ";", "\t", "|")
-
-SAMPLE_CHARACTERS, SAMPLE_ROWS = 2**16, 50
-
-MOST_COLUMNS = 100_000
-"""Each takes some 500 bytes, even if a file has only one row."""
 
 BLOCK_CELLS = 2**11
 """Cells that are Python objects at a time: few enough to stay in the processor's cache, and to be
@@ -103,19 +96,13 @@ def read_table(
     path = checked_path(path)
     if Path(path).suffix == ".parquet":
         return read_parquet(path)
-    if delimiter is None:
-        delimiter = found_delimiter(path)
-    elif not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
-        raise ArgumentError(
-            f"delimiter: expected one character other than a quote or line end; got {delimiter!r}"
-        )
+    if delimiter is not None and (problem := wrong_delimiter(delimiter)):
+        raise ArgumentError(f"delimiter: {problem}")
     if decimal not in (None, ".", ","):
         raise ArgumentError(f'decimal: expected ".", "," or None; got {decimal!r}')
     if header not in (True, False, "auto"):
         raise ArgumentError(f'header: expected True, False or "auto"; got {header!r}')
-    commas = delimiter != "," if decimal is None else decimal == ","
-    reader = Reader(path, delimiter, commas, header, Markers.of(missing_values), decimal == ",")
-    return reader.read(text)
+    return Reader(path, delimiter, decimal, header, Markers.of(missing_values)).read(text)
 
 
 def read_parquet(path: str) -> Table:
@@ -127,30 +114,6 @@ def read_parquet(path: str) -> Table:
         except (ValueError, OSError) as error:  # as pyarrow's own errors are
             raise DataFileError(f"{path}: not a readable Parquet file: {error}") from error
     return table_of(frame, path)
-
-
-def found_delimiter(path: str) -> str:
-    """Return the delimiter that gives a file's first rows equally many cells, and the most.
-
-    If none gives them equally many, but for a single one, it is the one that gives the first row
-    the most.
-    """
-    with open_table(path, errors="replace") as file:
-        sample = file.read(SAMPLE_CHARACTERS)
-    lines = sample.splitlines(keepends=True)
-    if len(sample) == SAMPLE_CHARACTERS and len(lines) > 1:
-        del lines[-1]  # which may have been cut
-
-    def columns(delimiter: str) -> tuple[int, int]:
-        try:
-            rows = islice(csv.reader(lines, delimiter=delimiter), SAMPLE_ROWS)
-            widths = [len(row) for row in rows if row]
-        except csv.Error:
-            return 0, 0
-        first = widths[0] if widths else 0
-        return first if first > 1 and len(set(widths)) == 1 else 0, first
-
-    return max(DELIMITERS, key=columns)
 
 
 NO_NAMES = "if the first row has no names, say header=False (--no-header)"
@@ -181,27 +144,24 @@ class Reader:
     Parameters
     ----------
     path : str
-    delimiter : str
-    commas : bool
-        Whether a comma may be a decimal mark.
+    delimiter : str or None
+    decimal : {".", ","} or None
     header : bool or "auto"
+        These three are as for `read_table`.
     markers : Markers
         Cells that mean a missing value.
-    is_sure : bool
-        Whether a comma is known to be a decimal mark.
     """
 
     def __init__(
         self,
         path: str,
-        delimiter: str,
-        commas: bool,
+        delimiter: str | None,
+        decimal: Literal[".", ","] | None,
         header: bool | Literal["auto"],
         markers: Markers,
-        is_sure: bool,
     ) -> None:
-        self.path, self.delimiter, self.commas = path, delimiter, commas
-        self.header, self.markers, self.is_sure = header, markers, is_sure
+        self.path, self.delimiter, self.decimal = path, delimiter, decimal
+        self.header, self.markers = header, markers
         self.is_header_found = False
 
     def read(self, text: Sequence[str]) -> Table:
@@ -230,7 +190,7 @@ class Reader:
         A column in which three digits follow each mark tells nothing of whether that is a decimal
         mark: other columns may.
         """
-        sure = self.is_sure or any(each.mark == "," and not each.parted for each in columns)
+        sure = self.decimal == "," or any(c.mark == "," and not c.parted for c in columns)
         doubts = {}
         odd = first_number(names) if self.is_header_found else None
         for name, column in zip(names, columns, strict=True):
@@ -251,14 +211,19 @@ class Reader:
     ) -> tuple[list[str], np.ndarray, list[CellReader]]:
         """Read the file: names, lines of rows, and columns, or only some of these."""
         lines = array("q")
-        with open_table(self.path) as file:
-            names, rows = self._names(numbered_rows(self.path, file, self.delimiter))
+        with open_rows(self.path, self.delimiter) as (delimiter, rows):
+            first = next(rows, None)
+            if first is None:
+                raise DataFileError(f"{self.path}: the file is empty")
+            names, has_header = self._names(first, delimiter)
+            rows = rows if has_header else chain([first], rows)
             for name in text:
                 if name not in names:
                     raise ArgumentError(
                         f"text: there is no column {name!r}; {suggest(name, names)}"
                     )
-            columns = [CellReader(self.markers, self.commas, name in text) for name in names]
+            commas = delimiter != "," if self.decimal is None else self.decimal == ","
+            columns = [CellReader(self.markers, commas, name in text) for name in names]
             wanted = [only is None or name in only for name in names]
             while block := list(islice(rows, max(1, BLOCK_CELLS // len(names)))):
                 lines.extend(line for line, _ in block)
@@ -270,33 +235,19 @@ class Reader:
             raise DataFileError(f"{self.path}: there are no rows below the header")
         return names, np.array(lines, dtype=np.int64), columns
 
-    def _names(
-        self, rows: Iterator[tuple[int, list[str]]]
-    ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-        """Return the columns' names, and the rows of data."""
-        first = next(rows, None)
-        if first is None:
-            raise DataFileError(f"{self.path}: the file is empty")
-        if len(first[1]) > MOST_COLUMNS:
-            raise DataFileError(
-                f"{self.path}: expected at most {MOST_COLUMNS:,} columns; got {len(first[1]):,}; "
-                f"is {self.delimiter!r} the right delimiter?"
-            )
+    def _names(self, first: Row, delimiter: str) -> tuple[list[str], bool]:
+        """Return the columns' names, and whether the first row has them."""
+        check_width(first, delimiter)
         top = [cell.strip() for cell in first[1]]
-        header = self.header
-        if header == "auto":
-            header = not all(number_of(cell) is not None for cell in top)
-            self.is_header_found = header
-        if header:
-            names = [name or f"Unnamed: {place}" for place, name in enumerate(top)]
-        else:
-            names, rows = [str(place) for place in range(len(top))], chain([first], rows)
+        self.is_header_found = self.header == "auto" and is_header(top, delimiter)
+        has_header = self.is_header_found or self.header is True
+        names = columns_of(top, has_header)
         try:
             check_column_names(names, self.path)
         except DataError as error:
             doubt = self.is_header_found and first_number(names)
             raise DataFileError(f"{error}; {NO_NAMES}" if doubt else str(error)) from None
-        return names, rows
+        return names, has_header
 
 
 class CellReader:
@@ -373,13 +324,9 @@ class CellReader:
         joined = "\n".join(("", *cells))
         if CODE_LIKE.search(joined) and any(is_code(cell.strip()) for cell in cells):
             return None
-        if "_" not in joined:  # Python reads 1_000 as a number, tables do not
-            try:
-                numbers = np.fromiter(map(float, cells), np.float64, len(cells))
-            except ValueError:
-                pass
-            else:
-                return numbers if self._is_consistent("." if "." in joined else "", cells) else None
+        numbers = numbers_of(cells)
+        if numbers is not None:
+            return numbers if self._is_consistent("." if "." in joined else "", cells) else None
         parsed, marks = dict.fromkeys(cells, np.nan), set()
         for cell in parsed:
             text = cell.strip()

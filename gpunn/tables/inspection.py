@@ -127,9 +127,8 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
         if q75 > q25 and distance / FAR > q75 - q25:
             value = 2 * (low if extreme == "smallest" else high)
             row = int(np.nanargmin(np.abs(numbers - value / 2)))
-            place = table.place(column.name, row).rpartition(", ")[2]
             problems.append(
-                f"{column.name}: the {extreme}, {spelled(value)} ({place}), is "
+                f"{column.name}: the {extreme}, {spelled(value)} ({table.where(row)}), is "
                 f"{spelled(ratio_of(distance, q75 - q25))} interquartile ranges from the "
                 "median"
             )
@@ -185,7 +184,7 @@ def described_target(
     texts = texts_of(values.values, markers)
     present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
     if not present.all():
-        place = table.place(name, int(present.argmin())).rpartition(", ")[2]
+        place = table.where(int(present.argmin()))
         problems.append(
             f"{name}: the target has no value in {plural(int((~present).sum()), 'row')}, the first "
             f"in {place}: fill them in, or remove those rows"

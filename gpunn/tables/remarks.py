@@ -46,7 +46,7 @@ def remarks_on_categories(
         others = find(cells, markers)[1]
         fitting = len(named) - len(others)
         if fitting and others:
-            where = table.place(name, cells.first_row(others[0])).rpartition(", ")[2]
+            where = table.where(cells.first_row(others[0]))
             remarks.append(
                 f"{nouns} and text: {fitting:,} of {len(named):,} values are {nouns}, but not "
                 f"{cells.values[others[0]]!r:.40} ({where})"

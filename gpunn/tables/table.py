@@ -162,6 +162,21 @@ class Table:
             self._columns[name] = cells
         return self._columns[name]
 
+    def where(self, row: int) -> str:
+        """Return what messages call a row, such as "line 3".
+
+        Parameters
+        ----------
+        row : int
+            The row, counted from 0.
+
+        Returns
+        -------
+        str
+            The line of a file, or the row's number, counted from 0.
+        """
+        return f"{self.unit} {row if self.numbers is None else self.numbers[row]}"
+
     def place(self, name: str, row: int) -> str:
         """Return where a cell is, for a message.
 
@@ -175,10 +190,9 @@ class Table:
         Returns
         -------
         str
-            Such as "people.csv: column 'age', line 3".
+            Such as "people.csv: line 3, column 'age'".
         """
-        number = row if self.numbers is None else self.numbers[row]
-        return f"{self.title}: column {name!r}, {self.unit} {number}"
+        return f"{self.title}: {self.where(row)}, column {name!r}"
 
     def take(self, rows: np.ndarray) -> Table:
         """Return a table of these rows; messages call them by their numbers in this one.

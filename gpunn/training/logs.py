@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpunn.data.csv import BoundedLines, open_table
+from gpunn.data.text import open_rows
 from gpunn.errors import ArgumentError
 from gpunn.optional import require
+from gpunn.rows.formulas import formula_as_text, text_of_cell
 from gpunn.storage.files import append, make_folder
-from gpunn.storage.formulas import formula_as_text, text_of_cell
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.training.protocol import TrainerProtocol
 
@@ -228,6 +228,6 @@ def csv_header(path: Path) -> list[str]:
     """Return the first row of a CSV file, empty if there is none."""
     if not path.exists():
         return []
-    with open_table(str(path)) as file:
-        header = next(csv.reader(BoundedLines(path, file)), [])
+    with open_rows(str(path), ",") as (_, rows):
+        _, header = next(rows, (0, []))
     return [text_of_cell(name) for name in header]

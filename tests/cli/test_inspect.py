@@ -133,10 +133,10 @@ def test_nothing_that_a_terminal_obeys_is_printed(gpunn):
         (["table.csv", "--drop", "x"], "drop: there is no column 'x'"),
         (["table.csv", "--column", "age"], "--column: expected NAME=KIND"),
         (["table.csv", "--column", "age=text"], "columns.age: "),
-        (["table.csv", "--column", "city=number"], "column 'city', line 2: expected a number"),
+        (["table.csv", "--column", "city=number"], "line 2, column 'city': expected a number"),
         (["table.csv", "--target", "since"], "the target 'since' holds dates"),
         (["table.csv", "--decimal", ";"], "--decimal"),
-        (["infinite.csv"], "column 'a', line 3: expected a finite number; got inf"),
+        (["infinite.csv"], "line 3, column 'a': expected a finite number; got inf"),
         (["twice.csv"], "are both called 'a'"),
     ],
 )

@@ -72,7 +72,7 @@ MARKED = "column 'code': 1 row has a category that the training rows had not, ta
 
 def test_the_same_of_each_program(gpunn):
     train(gpunn, PEOPLE)
-    status, output, said = same(b"age;code\n3,5;02\n3.5;2\n1;2\n1;Rome\n")
+    status, output, said = same(b"age;code\n3,5;02\n3,5;2\n1;2\n1;Rome\n")
     assert status == 0
     assert output[0] == "prediction"
     assert len(output) == 5
@@ -119,7 +119,10 @@ def test_broken_rows(gpunn):
     given = b"age;code\n1;2\n1;2;3\nold;x\n7;x\n\xe9;x\n8;02\n"
     status, output, said = same(given)
     assert (status, len(output)) == (2, 2)
-    assert said == ["Error: standard input: line 3: expected 2 cells, as in the first row; got 3"]
+    assert said == [
+        "Error: standard input: line 3: expected 2 cells, as in the first row; got 3; is ';' the "
+        "right delimiter?"
+    ]
     status, output, said = [*zip(*outcomes(given, "--skip-broken"), strict=True)]
     assert set(status) == {0}
     assert {len(text.splitlines()) for text in output} == {4}

@@ -234,11 +234,11 @@ def test_splits_that_cannot_be(data, problem):
 @pytest.mark.parametrize(
     ("changes", "split", "problem"),
     [
-        ({"seen": ""}, "time=seen", "column 'seen', line 2: the time is missing here, and in 239"),
+        ({"seen": ""}, "time=seen", "line 2, column 'seen': the time is missing here, and in 239"),
         ({"seen": "2026-01-01"}, "time=seen", "data.split = 'time=seen': all rows have the same"),
-        ({"patient_id": ""}, "group=patient_id", "column 'patient_id', line 2: the group is miss"),
+        ({"patient_id": ""}, "group=patient_id", "line 2, column 'patient_id': the group is miss"),
         ({"patient_id": "P1"}, "group=patient_id", "'group=patient_id': all rows are of one group"),
-        ({}, "time=kind", "column 'kind', line 2: expected a date .*; got 'a'"),
+        ({}, "time=kind", "line 2, column 'kind': expected a date .*; got 'a'"),
     ],
 )
 def test_columns_that_cannot_split(changes, split, problem):

@@ -304,16 +304,16 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         (["--target=left", "--model=tabn"], "model.name: there is no 'tabn'; did you mean 'tabm'"),
         (["--target=id"], "the target 'id' has another class in every row, such as 'user0'"),
         (["--target=since"], "the target 'since' holds dates; predict a number instead"),
-        (["--target=city"], "column 'city', line 3: the target is missing here, and in 9 other"),
-        (["--target=left", "--target=rent"], "column 'left', line 2: the target should be a num"),
+        (["--target=city"], "line 3, column 'city': the target is missing here, and in 9 other"),
+        (["--target=left", "--target=rent"], "line 2, column 'left': the target should be a num"),
         (["--target=rent", "--target=left"], "or train a network of its own for it: several targ"),
         (
             ["--target=left", "--set=training.loss=huber"],
-            "column 'left', line 2: the target should be a number, as the loss 'huber' takes; got",
+            "line 2, column 'left': the target should be a number, as the loss 'huber' takes; got",
         ),
         (
             ["--target=left", "--set=data.columns.city=number"],
-            "column 'city', line 2: expected a number; got",
+            "line 2, column 'city': expected a number; got",
         ),
         (["--target=left", "--set=data.columns.left=number"], "columns.left: this column is the"),
         (["--target=left", "--set=data.columns.town=number"], "data.columns: there is no column"),
@@ -361,10 +361,13 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
     [
         (["a", "a", "a", "a"], "the target 'y' is 'a' in every row, so there is nothing to learn"),
         (["1.5", "1.5", "1.50"], "the target 'y' is '1.5' in every row, so there is nothing to"),
-        (["a" * 300, "b", "a", "b"], "line 2: it is the target, and names of classes have at"),
+        (
+            ["a" * 300, "b", "a", "b"],
+            "line 2, column 'y': it is the target, and names",
+        ),
         (["a", "a", "a", "b"], "the class 'b' has only one row"),
-        (["1.5", "2.5", "inf", "1"], "column 'y', line 4: expected a finite number; got inf"),
-        ([*map(str, range(30)), "12a"], "column 'y', line 32: the target should be a number, as m"),
+        (["1.5", "2.5", "inf", "1"], "line 4, column 'y': expected a finite number; got inf"),
+        ([*map(str, range(30)), "12a"], "line 32, column 'y': the target should be a number, as m"),
     ],
 )
 def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
@@ -450,8 +453,8 @@ def test_rows_that_can_not_be_predicted(gpunn, run, tmp_path, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"left": "maybe"}, "new.csv: column 'left', line 2: 'maybe' is no class of the training"),
-        ({"left": ""}, "new.csv: column 'left', line 2: the target is missing"),
+        ({"left": "maybe"}, "new.csv: line 2, column 'left': 'maybe' is no class of the training"),
+        ({"left": ""}, "new.csv: line 2, column 'left': the target is missing"),
         ({"left": None}, "new.csv: there is no target 'left'"),
     ],
 )

@@ -79,15 +79,15 @@ def test_several_targets():
 @pytest.mark.parametrize(
     ("cells", "classes", "problem"),
     [
-        (["a", None], ["a", "b"], "column 'y', row 1: the target is missing"),
+        (["a", None], ["a", "b"], "row 1, column 'y': the target is missing"),
         (
             [1.0, np.nan, np.nan],
             None,
-            "column 'y', row 1: the target is missing here, and in 1",
+            "row 1, column 'y': the target is missing here, and in 1",
         ),
-        (["a", "c"], ["a", "b"], "column 'y', row 1: 'c' is no class of the training data"),
-        ([1, "x"], None, "column 'y', row 1: the target should be a number; got 'x'"),
-        ([1, np.inf], None, "column 'y', row 1: expected a finite number"),
+        (["a", "c"], ["a", "b"], "row 1, column 'y': 'c' is no class of the training data"),
+        ([1, "x"], None, "row 1, column 'y': the target should be a number; got 'x'"),
+        ([1, np.inf], None, "row 1, column 'y': expected a finite number"),
     ],
 )
 def test_what_is_no_target(cells, classes, problem):

@@ -478,7 +478,7 @@ GAPS[5] = np.nan
         ),
         (REGRESSORS[0], X, X["since"], "y: expected numbers; got dates or durations"),
         (CLASSIFIERS[1], X, ["one"] * ROWS, "one class, 'one'"),
-        (REGRESSORS[1], X.assign(age=np.inf), RENT, "column 'age', row 0"),
+        (REGRESSORS[1], X.assign(age=np.inf), RENT, "row 0, column 'age'"),
         (REGRESSORS[1], X[:0], RENT[:0], "at least one row"),
         (REGRESSORS[1], X, RENT[:5], "inconsistent numbers of samples"),
         (REGRESSORS[1], X[["city", "city"]], RENT, "both called 'city'"),

@@ -13,9 +13,10 @@ from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
 from gpunn.interchange import load_state_dict
 from gpunn.reporting.records import Ending, Environment, NormRow, history, lines, whole
+from gpunn.rows.lines import LONGEST_LINE
 from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import append, write_atomically
-from gpunn.storage.reading import LONGEST_LINE, open_file, parsed_json, read_lines, read_whole
+from gpunn.storage.reading import open_file, parsed_json, read_lines, read_whole
 from gpunn.training.checkpoint import newest_checkpoint
 from gpunn.training.logs import csv_header
 
@@ -104,7 +105,9 @@ def test_a_good_beginning_and_20_gigabytes(tmp_path, bounded):
     path = tmp_path / "data.csv"
     path.write_text("a,b\n1,2\n")
     os.truncate(path, 20 * 10**9)
-    with pytest.raises(InvalidFileError, match=r"data\.csv: not a CSV file, or damaged: a row of"):
+    with pytest.raises(
+        InvalidFileError, match=r"data\.csv: not CSV or JSON lines, or damaged: a row of"
+    ):
         load_csv(path, -1)
 
 
@@ -190,10 +193,13 @@ def test_a_size_and_a_line_within_the_bounds(tmp_path):
 
 def test_a_row_of_a_table_over_many_lines(tmp_path, monkeypatch):
     """Cells that go on over lines are no way around the bound; rows within it are many."""
-    monkeypatch.setattr("gpunn.data.csv.LONGEST_LINE", 3000)
+    for module in ("lines", "csv_rows"):
+        monkeypatch.setattr(f"gpunn.rows.{module}.LONGEST_LINE", 3000)
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n" + ('"' + "\n" * 97 + '",') * 40)
-    with pytest.raises(InvalidFileError, match=r"a\.csv: not a CSV file, or .* more than 3,000 ch"):
+    with pytest.raises(
+        InvalidFileError, match=r"a\.csv: not CSV or JSON lines, or .* more than 3,000 ch"
+    ):
         load_csv(path, -1)
     path.write_text("1,2\n" * 3000)
     assert len(load_csv(path, -1).X) == 3000

@@ -170,9 +170,9 @@ def test_columns_that_turn_out_late_to_be_text(path, monkeypatch):
 
 def test_messages_name_the_line(path):
     path.write_text('a,b\n1,"x\ny"\n\ninf,z\n')
-    with pytest.raises(DataError, match=r"table\.csv: column 'a', line 5: expected a finite num"):
+    with pytest.raises(DataError, match=r"table\.csv: line 5, column 'a': expected a finite num"):
         Schema.fit(read_table(path))
-    with pytest.raises(DataError, match=r"table\.csv: column 'a', line 5: expected a finite num"):
+    with pytest.raises(DataError, match=r"table\.csv: line 5, column 'a': expected a finite num"):
         Schema.fit(read_table(path).take([1, 0]))
 
 
@@ -189,8 +189,8 @@ def test_a_compressed_file(tmp_path):
 def test_a_file_that_expands_without_end(tmp_path, monkeypatch):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n" + b"1,1\n" * 100_000))
-    monkeypatch.setattr("gpunn.data.limits.FREE_BYTES", 1000)
-    with pytest.raises(DataFileError, match="more than 200 times as many"):
+    monkeypatch.setattr("gpunn.rows.lines.FREE_BYTES", 1000)
+    with pytest.raises(DataFileError, match="more than 200 times its size"):
         read_table(path)
 
 
@@ -204,7 +204,7 @@ def test_a_file_that_expands_without_end(tmp_path, monkeypatch):
             b"a,b\n1,2\n1\n",
             {},
             DataFileError,
-            "line 3: expected 2 cells, as in the first row, got 1",
+            "line 3: expected 2 cells, as in the first row; got 1",
         ),
         (b"a,a\n1,2\n", {}, DataFileError, "columns 0 and 1, counted from 0, are both called 'a'"),
         (

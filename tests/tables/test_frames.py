@@ -197,7 +197,7 @@ def test_columns_that_are_not_asked_for_are_not_read():
             "column 'a' has 2 rows, and column 'c' has 1; expected columns of equal length",
         ),
         ({"a": 3}, "column 'a': expected rows that are there already; got 3, which has no length"),
-        ({"a": [1, [2], 3]}, r"column 'a', row 1: expected a number, text.*got a list: \[2\]"),
+        ({"a": [1, [2], 3]}, r"row 1, column 'a': expected a number, text.*got a list: \[2\]"),
         ({"a": np.ones((2, 2))}, r"column 'a': expected one axis; got .* shape \(2, 2\)"),
         ({"a": np.array([1j])}, "column 'a': expected numbers, text or dates; got .*complex"),
         ([[1, 2], [1]], r"row 1: expected 2 cells, as in row 0; got \[1\]"),
@@ -222,7 +222,7 @@ def test_some_rows(make):
     schema = Schema.fit(COLUMNS)
     assert np.array_equal(schema.encode(taken), schema.encode(chosen))
     assert Schema.fit(taken) == Schema.fit(chosen)
-    with pytest.raises(DataError, match="column 'age', row 2"):
+    with pytest.raises(DataError, match="row 2, column 'age'"):
         schema.encode(table_of({**COLUMNS, "age": [1, 2, "x", 4]}).take([1, 2]))
 
 

@@ -207,12 +207,15 @@ def test_rows_without_names_may_lack_what_is_dropped():
     [
         ({"a": [1], "city": [1]}, r"the column 'age' is missing; there are 'a', 'city'$"),
         ({"Age": [1], "ctiy": ["a"]}, r"the columns 'age' \(the nearest is 'Age'\), 'city' \(the"),
-        ({"age": ["old"], "city": ["a"]}, "column 'age', row 0: expected a number; got 'old'"),
-        ({"age": [1, "x", "y"], "city": list("aaa")}, "row 1: .* got 'x', and so is 1 more"),
-        ({"age": [1, np.inf], "city": list("ab")}, "column 'age', row 1: .* finite .* got inf"),
-        ({"age": ["1", "-inf"], "city": list("ab")}, "column 'age', row 1: .* finite .* got -inf"),
-        ({"age": [10**400], "city": ["a"]}, "column 'age', row 0: .* finite .* got inf"),
-        ({"age": pd.to_datetime(["2026-01-01"]), "city": ["a"]}, "'age', row 0: expected a number"),
+        ({"age": ["old"], "city": ["a"]}, "row 0, column 'age': expected a number; got 'old'"),
+        ({"age": [1, "x", "y"], "city": list("aaa")}, "row 1, .* got 'x', and so is 1 more"),
+        ({"age": [1, np.inf], "city": list("ab")}, "row 1, column 'age': .* finite .* got inf"),
+        ({"age": ["1", "-inf"], "city": list("ab")}, "row 1, column 'age': .* finite .* got -inf"),
+        ({"age": [10**400], "city": ["a"]}, "row 0, column 'age': .* finite .* got inf"),
+        (
+            {"age": pd.to_datetime(["2026-01-01"]), "city": ["a"]},
+            "row 0, column 'age': expected a number",
+        ),
         (
             np.ones((1, 3)),
             "expected as many columns as the training rows had, 2, since",
@@ -229,14 +232,14 @@ def test_rows_that_do_not_fit(frame, problem):
 def test_text_in_a_column_of_dates():
     schema = Schema.fit({"d": ["2026-01-01", "2026-02-03"]})
     with pytest.raises(
-        DataError, match=r"'d', row 1: expected a date such as .*; got '3\.2\.2026'"
+        DataError, match=r"row 1, column 'd': expected a date such as .*; got '3\.2\.2026'"
     ):
         schema.encode({"d": ["2026-01-01", "3.2.2026"]})
 
 
 def test_too_large_for_the_type():
     schema = Schema.fit({"x": [0.0, 1e300, 2e300]}, scaling="none")
-    with pytest.raises(DataError, match=r"column 'x', row 1: 1e\+300 is too large for float32"):
+    with pytest.raises(DataError, match=r"row 1, column 'x': 1e\+300 is too large for float32"):
         schema.encode({"x": [1, 1e300]})
     assert schema.encode({"x": [1, 1e300]}, "float64")[1, 0] == 1e300
 
@@ -607,30 +610,30 @@ def test_only_an_indicator_is_left():
             DataError,
             "no column is left to predict from. All are targets, or were to be left out",
         ),
-        ({"a": [1, np.inf]}, {}, DataError, "column 'a', row 1: expected a finite number; got inf"),
+        ({"a": [1, np.inf]}, {}, DataError, "row 1, column 'a': expected a finite number; got inf"),
         (
             {"a": ["1", "x"]},
             {"columns": {"a": "number"}},
             DataError,
-            "column 'a', row 1: expected a number; got 'x'. Correct it",
+            "row 1, column 'a': expected a number; got 'x'. Correct it",
         ),
         (
             {"a": ["x", "2026-01-01"]},
             {"columns": {"a": "datetime"}},
             DataError,
-            "column 'a', row 0: expected a date .* got 'x'",
+            "row 0, column 'a': expected a date .* got 'x'",
         ),
         (
             {"a": ["yes", "perhaps", "perhaps"]},
             {"columns": {"a": "boolean"}},
             DataError,
-            "column 'a', row 1: expected true or false; got 'perhaps', and so is 1 more",
+            "row 1, column 'a': expected true or false; got 'perhaps', and so is 1 more",
         ),
         (
             {"a": np.array([1, 10**12], "M8[Y]")},
             {},
             DataError,
-            "column 'a', row 1: the date 1000000001970 is too far away",
+            "row 1, column 'a': the date 1000000001970 is too far away",
         ),
         (
             {"a": [1]},

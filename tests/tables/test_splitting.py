@@ -47,15 +47,18 @@ def test_times_are_in_order(cells):
 @pytest.mark.parametrize(
     ("cells", "problem"),
     [
-        (["2026-01-01", None, ""], "column 't', row 1: the time is missing here, and in 1 other"),
-        ([1, 2, -999], "column 't', row 2: the time is missing here, so it is unknown in which"),
-        ([1.0, np.nan, 2], "column 't', row 1: the time is missing here"),
-        (["2026-01-01", "soon", "2026-01-02"], "row 1: expected a date .*; got 'soon'. To split"),
+        (["2026-01-01", None, ""], "row 1, column 't': the time is missing here, and in 1 other"),
+        ([1, 2, -999], "row 2, column 't': the time is missing here, so it is unknown in which"),
+        ([1.0, np.nan, 2], "row 1, column 't': the time is missing here"),
+        (
+            ["2026-01-01", "soon", "2026-01-02"],
+            "row 1, .*: expected .*; got 'soon'. To split",
+        ),
         (
             ["spring", "autumn"],
-            "row 0: expected a date .*; got 'spring', and so is 1 more. To split",
+            "row 0, .*: expected a date .*; got 'spring', and so is 1 more. To split",
         ),
-        ([True, False], "row 0: expected a date"),
+        ([True, False], "row 0, .*: expected a date"),
     ],
 )
 def test_cells_that_are_no_times(cells, problem):
@@ -78,7 +81,7 @@ def test_groups(cells, groups):
 
 @pytest.mark.parametrize("missing", [None, "", "NA", "-999", np.nan])
 def test_a_row_without_a_group(missing):
-    with pytest.raises(DataError, match="column 'g', row 2: the group is missing here"):
+    with pytest.raises(DataError, match="row 2, column 'g': the group is missing here"):
         groups_of(table_of({"g": ["a", "b", missing]}), "g", MARKERS)
 
 

@@ -13,11 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-from gpunn.interchange.predictor.streaming import (
-    chunks_of,
-    predict_stream,
-    predictions_text,
-)
+from gpunn.rows.answers import predictions_text
+from gpunn.rows.csv_rows import wrong_delimiter
+from gpunn.rows.lines import chunks_of
+from gpunn.rows.stream import predict_stream
 from gpunn.terminal import escaped
 from gpunn.thresholds import limit_of
 
@@ -123,10 +122,8 @@ def main() -> None:
         if not two or not 0 <= options.threshold <= 1:
             parser.error("--threshold: expected 0 to 1, for a network that tells two classes apart")
         MODEL["threshold"] = options.threshold
-    if options.delimiter is not None and (
-        len(options.delimiter) != 1 or options.delimiter in '\r\n"'
-    ):
-        parser.error("--delimiter: expected one character other than a quote or line end")
+    if options.delimiter is not None and (problem := wrong_delimiter(options.delimiter)):
+        parser.error(f"--delimiter: {problem}")
     if options.input == "-" and sys.stdin is None:
         parser.error("standard input is closed; name a file with rows")
     if options.output is None and sys.stdout is None:

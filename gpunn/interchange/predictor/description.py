@@ -43,7 +43,7 @@ def described(model: Sequential) -> dict[str, Any]:
 
 
 def layout_of(model: Sequential) -> dict[str, Any]:
-    """Return where the cells of a row stand that a network takes; see `.streaming`.
+    """Return where the cells of a row stand that a network takes; see `gpunn.rows.stream`.
 
     How its training rows were written is in the metadata, as "reading", if that was chosen.
 

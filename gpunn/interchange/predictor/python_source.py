@@ -19,13 +19,12 @@ from gpunn.interchange.predictor import (
     pure_functions,
     rows_of_numbers,
     rows_of_tables,
-    streaming,
 )
 from gpunn.interchange.predictor.description import check_outputs, described
 from gpunn.interchange.predictor.templates import Template, imports_of
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
-from gpunn.rows import cells
+from gpunn.rows import answers, cells, csv_rows, formulas, json_rows, lines, stream
 from gpunn.tables.kinds import KINDS, boolean, category, datetime, measured, number
 from gpunn.tables.scaling import SCALINGS, base, none, quantile, robust, standard
 from gpunn.version import __version__
@@ -41,12 +40,15 @@ LIBRARY = (
 
 TYPES = {
     "collections.abc": ("Callable", "Iterable", "Iterator", "Sequence"),
-    "typing": ("Any", "BinaryIO", "Self"),
+    "typing": ("Any", "BinaryIO", "NoReturn", "Self"),
 }
 """Types of the standard library that templates name."""
 
 COLUMNS = (measured, number, datetime, category, boolean, base, none, standard, robust, quantile)
 """Modules that have the functions of columns."""
+
+READING = (cells, lines, csv_rows, json_rows, stream, formulas, answers)
+"""How rows are read, and predictions written; what a constant is made of comes before it."""
 
 WIDTH = 100
 """Characters of a line."""
@@ -78,7 +80,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
     rows = rows_of_numbers if model.schema is None else rows_of_tables
-    template = Template(functions, cells, streaming, rows, *COLUMNS, terminal, command, thresholds)
+    template = Template(functions, *READING, rows, *COLUMNS, terminal, command, thresholds)
     description = described(model)
     tables = {} if model.schema is None else functions_of_columns(description["schema"])
     wanted = [name for table in tables.values() for name in table.values()]

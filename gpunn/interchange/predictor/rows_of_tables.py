@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.rows.cells import Markers, number_of
+from gpunn.rows.cells import Markers
 from gpunn.tables.kinds import KINDS
 from gpunn.tables.scaling import SCALINGS
 
@@ -38,7 +38,7 @@ def encoded(
         numbers_of_row = [0.0] * schema["width"]
         for column, cell in zip(schema["columns"], row, strict=True):
             cell = cell.strip()
-            if cell in markers or (column["kind"] == "number" and is_gap(cell, markers)):
+            if markers.is_gap(cell) if column["kind"] == "number" else cell in markers:
                 cell = ""
             try:
                 ENCODERS[column["kind"]](column, cell, numbers_of_row, scaled)
@@ -49,12 +49,6 @@ def encoded(
                 counts[key] = counts.get(key, 0) + 1
         found.append(numbers_of_row)
     return found
-
-
-def is_gap(cell: str, markers: Markers) -> bool:
-    """Return whether a cell is a number that means a missing value, in whatever spelling."""
-    number = number_of(cell)
-    return number in markers.numbers or number != number
 
 
 def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
@@ -94,8 +94,7 @@ def decorators_of(node: ast.AST) -> list[ast.expr]:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Return the names that code reads from outside: not its own variables, nor annotations."""
-    annotations = {id(name) for annotation in annotations_in(node) for name in ast.walk(annotation)}
+    """Return the names that code reads from outside: not its own variables."""
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     own = {each.id for each in names if isinstance(each.ctx, ast.Store)}
     for each in ast.walk(node):
@@ -103,24 +102,7 @@ def names_in(node: ast.AST) -> set[str]:
             own.add(each.arg)
         elif isinstance(each, ast.FunctionDef | ast.ExceptHandler) and each.name and each != node:
             own.add(each.name)
-    return {each.id for each in names if id(each) not in annotations} - own
-
-
-def annotations_in(node: ast.AST) -> Iterator[ast.expr]:
-    """Yield the types of parameters, results, variables and fields."""
-    for each in ast.walk(node):
-        if isinstance(each, ast.FunctionDef):
-            found = [each.returns, *(argument.annotation for argument in arguments_of(each))]
-            yield from (annotation for annotation in found if annotation is not None)
-        elif isinstance(each, ast.AnnAssign):
-            yield each.annotation
-
-
-def arguments_of(function: ast.FunctionDef) -> list[ast.arg]:
-    """Return the parameters of a function."""
-    given = function.args
-    rest = [each for each in (given.vararg, given.kwarg) if each is not None]
-    return [*given.posonlyargs, *given.args, *given.kwonlyargs, *rest]
+    return {each.id for each in names} - own
 
 
 def imports_of(code: str, modules: Collection[str]) -> list[str]:

@@ -33,11 +33,13 @@ from gpunn.experiment.predictions import interpret
 from gpunn.experiment.streams import answers
 from gpunn.interchange import load_state_dict
 from gpunn.interchange.predictor.description import layout_of
-from gpunn.interchange.predictor.streaming import rows_of_csv
 from gpunn.optimizers import Adam
 from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
 from gpunn.reporting.sweeps import view_sweep
+from gpunn.rows.csv_rows import refused
+from gpunn.rows.lines import Lines
+from gpunn.rows.stream import cells_of_csv
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.storage.checksums import checksummed
 from gpunn.storage.models import model_content
@@ -729,7 +731,8 @@ def metadata() -> Reader:
         check_metadata(path, network.metadata, config.data)
         try:
             layout = layout_of(network)
-            rows = [cells for _, cells in rows_of_csv(TABLE.splitlines(True), layout, ",")]
+            lines = Lines([TABLE.encode()])
+            rows = [cells for _, cells in cells_of_csv(lines, layout | {"delimiter": ","}, refused)]
             outputs, _ = answers(network, layout)(rows)
             found = interpret(outputs, "softmax", network.classes)
         except ValueError as error:  # good metadata, of other data

@@ -9,16 +9,10 @@ from typing import Any
 
 import pytest
 
-from gpunn.data.limits import EXPANSION, FREE_BYTES
-from gpunn.interchange.predictor import streaming
-from gpunn.interchange.predictor.streaming import (
-    chunks_of,
-    lines_of,
-    predict_stream,
-    predictions_text,
-)
-from gpunn.storage.reading import LONGEST_LINE
-from gpunn.tables.files import MOST_COLUMNS
+from gpunn.rows.answers import predictions_text
+from gpunn.rows.csv_rows import MOST_COLUMNS
+from gpunn.rows.lines import EXPANSION, FREE_BYTES, LONGEST_LINE, Lines, chunks_of
+from gpunn.rows.stream import predict_stream
 
 LAYOUT: dict[str, Any] = {
     "names": ["x", "y"],
@@ -80,12 +74,12 @@ def test_lines_end_as_they_do_on_any_system_wherever_a_chunk_ends():
     content = text.encode()
     for size in range(1, len(content)):
         chunks = [content[start : start + size] for start in range(0, len(content), size)]
-        assert list(lines_of(chunks, lambda: None)) == lines
+        assert list(Lines(chunks)) == lines
 
 
 def test_a_line_without_end_is_refused():
     with pytest.raises(ValueError, match="a row of more than 16,777,216 characters"):
-        list(lines_of([b"x" * 2**24, b"x"], lambda: None))
+        list(Lines([b"x" * 2**24, b"x"]))
 
 
 def test_rows_are_answered_before_more_is_waited_for():
@@ -143,19 +137,16 @@ def test_zero_bytes_may_follow_gzip():
 
 
 MEASURED = """
-import resource, sys, importlib.util
-spec = importlib.util.spec_from_file_location("streaming", sys.argv[1])
-streaming = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(streaming)
+import resource, sys
+from gpunn.rows.lines import chunks_of
+from gpunn.rows.stream import predict_stream
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 2**26, taken + 2**26))
 layout = dict(names=["x", "y"], positions=[0, 2], width=3, numeric=[0], header=None,
               delimiter=None, decimal=None)
-chunks = streaming.chunks_of(sys.stdin.buffer)
 answered = lambda rows: (rows, {})
-streaming.predict_stream(
-    chunks, layout, None, answered, lambda form: lambda rows: None, print, False
-)
+chunks = chunks_of(sys.stdin.buffer)
+predict_stream(chunks, layout, None, answered, lambda form: lambda rows: None, print, False)
 """
 
 
@@ -171,7 +162,7 @@ streaming.predict_stream(
 )
 def test_streams_are_read_in_64_mib(content, status):
     given = gzip.compress(content, 9)
-    command = [sys.executable, "-I", "-c", MEASURED, streaming.__file__]
+    command = [sys.executable, "-I", "-c", MEASURED]
     ran = subprocess.run(command, input=given, capture_output=True, text=False, check=False)
     assert ran.returncode == status, ran.stderr.decode()
     assert b"MemoryError" not in ran.stderr
@@ -230,8 +221,9 @@ COUNTS = "2 columns, those that the network uses, or 3, all of the training data
         ("x,y,x\n1,2,3\n", {}, "line 1: two columns are called 'x'; rename one of them"),
         ("1,2,3,4\n", {"names": None}, f"line 1: expected {COUNTS}; got 4"),
         ("1,2\n", {}, "line 1: the column 'x' is missing; there are 0, 1"),
-        (b"x,y\xe9\n", {}, "line 1: expected text in UTF-8; got the byte 0xe9; save it as UTF-8"),
-        (b"\xff\xfex\0,\0", {}, "line 1: expected text in UTF-8; got the byte 0xff"),
+        (b"x,y\xe9\n", {}, "line 1: expected text in UTF-8; got the byte 0xe9 after 'x,y'; save"),
+        (b"\xff\xfex\0,\0", {}, "expected text in UTF-8; got UTF-16; save it as UTF-8"),
+        (b"PK\3\4,y\n", {}, "expected text; got a ZIP archive, as XLSX files are; save it as CSV"),
     ],
 )
 @pytest.mark.parametrize("skip", [False, True])
@@ -248,10 +240,16 @@ def test_rows_without_names_are_told_from_those_that_lack_one():
 
 
 BROKEN = {
-    b"5\n": "line 3: expected 2 cells, as in the first row; got 1",
+    b"5\n": "line 3: expected 2 cells, as in the first row; got 1; is ',' the right delimiter?",
     b"5,bad\n": "line 3, column 'y': it is bad",
-    b"5,\xe9\n": "line 3: expected text in UTF-8; got the byte 0xe9; save it as UTF-8",
-    b'5,"a"b\n': "line 3: ',' expected after '\"'",
+    b"5,\xe9\n": (
+        "line 3: expected text in UTF-8; got the byte 0xe9 after '5,'; save it as UTF-8 "
+        '("CSV UTF-8")'
+    ),
+    b'5,"a"b\n': (
+        "line 3: text follows a quotation mark that closes a cell (',' expected after '\"'); "
+        "double quotation marks that are part of the text"
+    ),
 }
 
 
@@ -272,7 +270,7 @@ def test_broken_rows_stop_or_are_counted(line):
 
 def test_a_quote_that_is_not_closed():
     stream = Stream('x,y\n1,a\n2,"b\n3,c\n').read()
-    assert stream.error == "line 4: a quote opens a cell and nothing closes it"
+    assert stream.error.startswith("line 3: in the row that begins here a quotation mark opens")
     assert stream.rows == [["1", "a"]]
 
 

@@ -1,0 +1,45 @@
+"""Files of text, opened as rows of cells; and cells as numbers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gpunn.errors import DataFileError
+from gpunn.rows.csv_rows import SAMPLE_CHARACTERS, Row, found_delimiter, rows_of_csv
+from gpunn.rows.lines import Lines, RowsError, chunks_of
+from gpunn.storage.reading import open_file
+
+__all__ = ["numbers_of", "open_rows"]
+
+
+@contextlib.contextmanager
+def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Give the delimiter of a file of text, found if it is None, and its rows that are not empty.
+
+    Raises
+    ------
+    DataFileError
+        Also while rows are read: if the file is damaged or of another kind.
+    FileAccessError
+        If the file can't be opened.
+    """
+    with open_file(path, DataFileError) as file:
+        try:
+            lines = Lines(chunks_of(file))
+            delimiter = delimiter or found_delimiter(lines.ahead(SAMPLE_CHARACTERS))
+            yield delimiter, rows_of_csv(lines, delimiter)
+        except RowsError as error:
+            raise DataFileError(f"{path}: {error}") from error
+
+
+def numbers_of(cells: Sequence[str]) -> np.ndarray | None:
+    """Return the numbers that cells spell, in float64; None if one spells none."""
+    if "_" in "".join(cells):  # Python reads 1_000 as a number, tables do not
+        return None
+    try:
+        return np.fromiter(map(float, cells), np.float64, len(cells))
+    except ValueError:
+        return None

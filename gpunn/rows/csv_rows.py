@@ -1,0 +1,189 @@
+"""Rows of cells from lines of text: delimiters, quotation marks, and the names of columns."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from gpunn.rows.cells import Markers, number_of, with_point
+from gpunn.rows.lines import LONGEST_LINE, Lines, RowsError, wrong_text
+
+__all__ = [
+    "MOST_COLUMNS",
+    "Row",
+    "check_width",
+    "columns_of",
+    "found_delimiter",
+    "is_header",
+    "is_header_above",
+    "known_name",
+    "located",
+    "refused",
+    "rows_of_csv",
+    "wrong_delimiter",
+]
+
+Row = tuple[int, list[str]]
+"""The number of a row's last line, and its cells, with the spaces around them."""
+
+DELIMITERS = (",", ";", "\t", "|")
+
+MOST_COLUMNS = 100_000
+"""Each takes some 500 bytes, even if a file has only one row."""
+
+SAMPLE_CHARACTERS = 2**16
+
+SAMPLE_ROWS = 50
+
+
+def located(line: int, text: str) -> str:
+    """Return what is wrong, after where: "line 3, column 'x': ..."."""
+    return f"line {line}{', ' if text.startswith('column ') else ': '}{text}"
+
+
+def refused(line: int, text: str) -> NoReturn:
+    """Raise the RowsError that a row has."""
+    raise RowsError(located(line, text))
+
+
+def rows_of_csv(
+    lines: Lines, delimiter: str, refuse: Callable[[int, str], None] = refused
+) -> Iterator[Row]:
+    """Yield the rows that are not empty, all as long as the first.
+
+    `refuse` is called for each that is broken, with its line and what is wrong. A first row that is
+    broken is a RowsError.
+    """
+    spaces = delimiter != " "
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaces, strict=True)
+    width, last = 0, lines.skipped
+    while True:
+        problem = ""
+        try:
+            for row in reader:
+                lines.left = LONGEST_LINE
+                last = lines.skipped + reader.line_num
+                if not row or (len(row) == 1 != width and not row[0].strip()):
+                    continue
+                if len(row) == width and not lines.is_damaged:
+                    yield last, row
+                    continue
+                problem = wrong_text(delimiter.join(row))
+                if not problem and width and len(row) != width:
+                    problem = wrong_width(width, len(row), delimiter)
+                if problem:
+                    break
+                width = len(row)
+                yield last, row
+            else:
+                return
+        except csv.Error as error:
+            last, problem = wrong_quotes(error, last, lines.skipped + reader.line_num)
+        (refuse if width else refused)(last, problem)
+
+
+def wrong_width(width: int, found: int, delimiter: str) -> str:
+    """Return that a row has not as many cells as the first, and which of both may be wrong."""
+    expected = f"{width} cell" if width == 1 else f"{width} cells"
+    doubt = f"is {delimiter!r} the right delimiter?"
+    if width == 1:
+        doubt = "if there is a title above the columns' names, remove it"
+    return f"expected {expected}, as in the first row; got {found}; {doubt}"
+
+
+def wrong_quotes(error: csv.Error, last: int, line: int) -> tuple[int, str]:
+    """Return a line, and what is wrong with its quotation marks; `last` is the last row's line."""
+    if "end of data" in str(error):
+        return last + 1, (
+            "in the row that begins here a quotation mark opens a cell and none closes it; close "
+            "it, or double it if it is part of the text"
+        )
+    if "expected after" in str(error):
+        return line, (
+            f"text follows a quotation mark that closes a cell ({error}); double quotation marks "
+            "that are part of the text"
+        )
+    return line, str(error)
+
+
+def wrong_delimiter(delimiter: Any) -> str:
+    """Return what is wrong with a delimiter that was chosen; nothing if it can be one."""
+    if isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '\r\n"':
+        return ""
+    return f"expected one character other than a quote or line end; got {delimiter!r}"
+
+
+def found_delimiter(
+    lines: Sequence[str], fits: Callable[[list[str]], bool] = lambda row: True
+) -> str:
+    """Return the delimiter that gives the first rows equally many cells, several if possible.
+
+    The first row has to fit. If several delimiters do that, it is one that leaves nothing but
+    numbers, so that 1,5;2,5 is not taken for three cells; then the one that gives the first row the
+    most cells.
+    """
+
+    def fit(delimiter: str) -> tuple[bool, bool, bool, int]:
+        try:
+            every = csv.reader(lines, delimiter=delimiter)
+            rows = list(itertools.islice(filter(None, every), SAMPLE_ROWS))
+        except csv.Error:
+            rows = []
+        width = len(rows[0]) if rows else 0
+        if not 0 < width <= MOST_COLUMNS:
+            return False, False, False, width
+        regular = width > 1 and all(len(row) == width for row in rows)
+        numbers = all(number_of(with_point(cell)) is not None for row in rows for cell in row)
+        return fits(rows[0]), regular, numbers, width
+
+    return max(DELIMITERS, key=fit)
+
+
+def is_header(top: Sequence[str], delimiter: str) -> bool:
+    """Return whether a first row has names: unless all of it are numbers.
+
+    Unless commas are between cells, they may be decimal marks.
+    """
+    cells = top if delimiter == "," else map(with_point, top)
+    return not all(number_of(cell) is not None for cell in cells)
+
+
+def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: Markers) -> bool:
+    """Return whether a first row has text above a number, or is the only row and all text.
+
+    So numbers can be told from names where the other columns are text.
+    """
+    if second is None:
+        return all(number_of(text) is None for text in top)
+    return any(
+        number_of(text) is None
+        and text.casefold() not in markers.texts
+        and number_of(cell) is not None
+        for text, cell in zip(top, second, strict=True)
+    )
+
+
+def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
+    """Return the names of columns: those of the first row, or numbers, counted from 0."""
+    if not has_header:
+        return [str(place) for place in range(len(top))]
+    return [name or f"Unnamed: {place}" for place, name in enumerate(top)]
+
+
+def known_name(name: str, names: Sequence[str]) -> str:
+    """Return what a file calls a column; older models call the only one without a name ""."""
+    nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
+    return nameless[0] if len(nameless) == 1 else name
+
+
+def check_width(row: Row, delimiter: str) -> None:
+    """Raise a RowsError if a first row has too many cells."""
+    line, cells = row
+    if len(cells) > MOST_COLUMNS:
+        refused(
+            line,
+            f"expected at most {MOST_COLUMNS:,} columns; got {len(cells):,}; is {delimiter!r} the "
+            "right delimiter?",
+        )

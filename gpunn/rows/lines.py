@@ -1,0 +1,195 @@
+"""Lines of text from the bytes of a file or pipe, plain or compressed with gzip."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import itertools
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+__all__ = [
+    "EXPANSION",
+    "FREE_BYTES",
+    "LONGEST_LINE",
+    "Lines",
+    "RowsError",
+    "chunks_of",
+    "wrong_text",
+]
+
+LONGEST_LINE = 2**24
+"""Most characters of a line, or of a row of a table. Usual ones have some thousand."""
+
+EXPANSION = 200
+"""Largest ratio of decompressed to compressed bytes. Images have 2 to 20; the limit of deflate is
+1032, which only long runs of one byte reach."""
+
+FREE_BYTES = 2**24
+"""Decompressed bytes that are always allowed, whatever the ratio."""
+
+CHUNK_BYTES = 2**16
+
+
+class RowsError(ValueError):
+    """What is wrong with rows, and in which line; whoever catches it knows of which file."""
+
+
+def chunks_of(file: Any) -> Iterator[bytes]:
+    """Yield what a file or pipe holds, as soon as something is there; gzip is decompressed.
+
+    Other members of gzip, and zero bytes, may follow the first. All may expand to `EXPANSION` times
+    the file's size, or to `FREE_BYTES`. The size of a pipe is what has been read of it.
+    """
+    first = file.read1(2)
+    first += file.read1(1) if len(first) == 1 else b""
+    if first != b"\x1f\x8b":
+        while first:
+            yield first
+            first = file.read1(CHUNK_BYTES)
+        return
+    compressed, expanded, size = len(first), 0, size_of_file(file)
+    unpacked = zlib.decompressobj(31)
+    while first:
+        try:
+            chunk = unpacked.decompress(first, CHUNK_BYTES)
+        except zlib.error as error:
+            raise RowsError(f"the gzip stream is damaged ({error}); get it again") from None
+        expanded += len(chunk)
+        if expanded > max(FREE_BYTES, EXPANSION * max(compressed, size)):
+            raise RowsError(
+                f"the gzip stream expands to more than {EXPANSION} times its size (and "
+                f"{FREE_BYTES:,} bytes); if you trust it, decompress it first"
+            )
+        if chunk:
+            yield chunk
+        first = unpacked.unused_data.lstrip(b"\0") if unpacked.eof else unpacked.unconsumed_tail
+        while not first and (more := file.read1(CHUNK_BYTES)):
+            compressed += len(more)
+            first = more.lstrip(b"\0") if unpacked.eof else more
+        if first and unpacked.eof:  # another member follows, as after `cat a.gz b.gz`
+            unpacked = zlib.decompressobj(31)
+    if not unpacked.eof:
+        raise RowsError("the gzip stream is damaged: it ends too early; get it again")
+
+
+def size_of_file(file: Any) -> int:
+    """Return a file's size in bytes; 0 for a pipe."""
+    try:
+        return os.fstat(file.fileno()).st_size
+    except OSError:  # of what is no file of the system
+        return 0
+
+
+class Lines:
+    """The lines of text in UTF-8, each with its end.
+
+    A byte that is not UTF-8 becomes a surrogate, so that the row where it stands can be told.
+
+    Parameters
+    ----------
+    chunks : iterable of bytes
+    waits : function
+        Called before more has to be waited for.
+
+    Attributes
+    ----------
+    is_damaged : bool
+        Whether a byte was not UTF-8 so far.
+    left : int
+        Characters that may come until a row is complete: who reads rows then sets it back to
+        `LONGEST_LINE`.
+    skipped : int
+        Empty lines that `ahead` left out.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:
+        self.is_damaged, self.left, self.skipped = False, LONGEST_LINE, 0
+        self._lines = self._read(chunks, waits)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return what yields the lines that have not been taken."""
+        return self._lines
+
+    def ahead(self, characters: int = 0) -> list[str]:
+        """Return the lines that come next, without taking them.
+
+        They have at least so many characters, unless there are fewer. Empty lines before them are
+        left out, and not kept: there may be any number.
+        """
+        found: list[str] = []
+        for line in self._lines:
+            self.left = LONGEST_LINE
+            if not (found or line.strip()):
+                self.skipped += 1
+                continue
+            found.append(line)
+            characters -= len(line)
+            if characters <= 0:
+                break
+        self._lines = itertools.chain(found, self._lines)
+        return found
+
+    def _read(self, chunks: Iterable[bytes], waits: Callable[[], None]) -> Iterator[str]:
+        utf8 = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        decoder = io.IncrementalNewlineDecoder(utf8, translate=False)
+        rest, is_first = "", True
+        for chunk in itertools.chain(chunks, [b""]):
+            text = decoder.decode(chunk, not chunk)
+            self.is_damaged = self.is_damaged or not is_encodable(text)
+            lines = io.StringIO(text, newline="").readlines()
+            if lines:
+                lines[0], rest = rest + lines[0], ""
+            elif rest and not chunk:
+                lines = [rest]
+            if lines and chunk and lines[-1][-1] not in "\r\n":
+                rest = lines.pop()
+            if lines and is_first:
+                check_kind(lines[0])
+                is_first = False
+            for line in lines:
+                self.left -= len(line)
+                if self.left < 0:
+                    raise too_long()
+                yield line
+            if len(rest) > self.left:
+                raise too_long()
+            waits()
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether text has no surrogate, which a byte that was not UTF-8 has become."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def too_long() -> RowsError:
+    """Return the error for a row that has no end, as far as it was read."""
+    return RowsError(
+        f"not CSV or JSON lines, or damaged: a row of more than {LONGEST_LINE:,} characters"
+    )
+
+
+def check_kind(line: str) -> None:
+    """Raise a RowsError if a first line is how other kinds of files begin."""
+    if line.startswith(("\udcff\udcfe", "\udcfe\udcff")):
+        raise RowsError('expected text in UTF-8; got UTF-16; save it as UTF-8 ("CSV UTF-8")')
+    if line.startswith("PK\x03\x04"):
+        raise RowsError("expected text; got a ZIP archive, as XLSX files are; save it as CSV")
+
+
+def wrong_text(text: str) -> str:
+    """Return what is wrong if text had a byte that is not UTF-8, else an empty text."""
+    wrong = None if text.isascii() else re.search("[\udc80-\udcff]", text)
+    if not wrong:
+        return ""
+    byte, before = ord(wrong[0]) - 0xDC00, text[: wrong.start()][-20:]
+    return (
+        f"expected text in UTF-8; got the byte 0x{byte:02x} after {before!r}; save it as UTF-8 "
+        '("CSV UTF-8")'
+    )
