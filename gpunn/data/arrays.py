@@ -7,24 +7,32 @@ import math
 import os
 import warnings
 import zipfile
+from typing import Literal, Protocol
 
 import numpy as np
 
-from gpunn.data.idx import ByteStream, read_up_to
 from gpunn.data.limits import check_expansion
 from gpunn.errors import DataFileError, suggest
 from gpunn.storage.reading import checked_path, open_file
 
-__all__ = ["load_npy", "load_npz"]
+__all__ = ["ByteStream", "load_npy", "load_npz", "read_items"]
 
+_Order = Literal["C", "F"]
 _ZIP_MAGIC = b"PK"
 _MAX_HEADER_BYTES = 2**16
+_CHUNK_BYTES = 2**18
 _MAX_DIMENSIONS = 64  # NumPy's own limit
 # Per version: bytes of the header's length, and NumPy's parser.
 _HEADER_FORMATS = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
     (2, 0): (4, np.lib.format.read_array_header_2_0),
 }
+
+
+class ByteStream(Protocol):
+    """Anything that bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> np.ndarray:
@@ -62,7 +70,7 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
     path = checked_path(path)
     with open_file(path, DataFileError) as file:
         size = os.fstat(file.fileno()).st_size
-        shape, fortran, dtype = _read_header(path, file)
+        shape, order, dtype = _read_header(path, file)
         start = file.tell()
         expected = math.prod(shape) * dtype.itemsize
         if size - start != expected:
@@ -71,10 +79,8 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
                 f"header, got {size - start} bytes"
             )
         if expected <= map_above:
-            return _read_items(path, file, shape, fortran, dtype)
-    mapped: np.ndarray = np.memmap(
-        path, dtype, mode="r", offset=start, shape=shape, order="F" if fortran else "C"
-    )
+            return read_items(path, file, shape, dtype, order)
+    mapped: np.ndarray = np.memmap(path, dtype, mode="r", offset=start, shape=shape, order=order)
     return mapped
 
 
@@ -146,14 +152,14 @@ def _read_member(path: str, archive: zipfile.ZipFile, size: int, name: str) -> n
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataFileError(f"{place}: is compressed in a way that NumPy does not write")
     with archive.open(member) as stream:
-        shape, fortran, dtype = _read_header(place, stream)
+        shape, order, dtype = _read_header(place, stream)
         # The compressed size in a forged archive may be wrong, but the file's size limits it.
         present = min(member.compress_size, size)
         check_expansion(place, present, math.prod(shape) * dtype.itemsize)
-        return _read_items(place, stream, shape, fortran, dtype)
+        return read_items(place, stream, shape, dtype, order)
 
 
-def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], _Order, np.dtype]:
     prefix = stream.read(8)
     if prefix[:2] == _ZIP_MAGIC:
         raise DataFileError(f"{place}: expected an NPY file, got an NPZ file; use load_npz")
@@ -186,23 +192,29 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool,
         )
     if len(shape) > _MAX_DIMENSIONS or any(isinstance(n, bool) or n < 0 for n in shape):
         raise DataFileError(f"{place}: the NPY header is damaged (shape {shape})")
-    return shape, fortran, dtype
+    return shape, "F" if fortran else "C", dtype
 
 
-def _read_items(
-    place: str, stream: ByteStream, shape: tuple[int, ...], fortran: bool, dtype: np.dtype
+def read_items(
+    place: str, stream: ByteStream, shape: tuple[int, ...], dtype: np.dtype, order: _Order = "C"
 ) -> np.ndarray:
+    """Return the array that a stream holds to its end, or raise a DataFileError."""
     expected = math.prod(shape) * dtype.itemsize
-    content = read_up_to(stream, expected)
-    # Reading on to the end also makes zipfile compare its checksum.
+    content = bytearray()  # grows as bytes arrive, since a forged header may announce any number
+    while len(content) < expected:
+        chunk = stream.read(min(_CHUNK_BYTES, expected - len(content)))
+        if not chunk:
+            break
+        content += chunk
+    # Reading on to the end also makes gzip and zipfile compare their checksums.
     if len(content) < expected or stream.read(1):
         got = f"{len(content)} bytes" if len(content) < expected else "more"
         raise DataFileError(
-            f"{place}: expected {expected} bytes for shape {shape} of {dtype} after the header, "
-            f"got {got}"
+            f"{place}: expected {expected} bytes for shape {shape} of {dtype.newbyteorder('=')} "
+            f"after the header, got {got}"
         )
     try:
-        items = np.ndarray(shape, dtype, content, order="F" if fortran else "C")
+        items = np.ndarray(shape, dtype, content, order=order)
     except ValueError as error:  # no items, but sizes that NumPy can't index
         raise DataFileError(f"{place}: shape {shape} is too large for an array") from error
     return items if dtype.isnative else items.astype(dtype.newbyteorder("="))

@@ -6,26 +6,18 @@ import gzip
 import math
 import os
 import zlib
-from typing import Protocol
 
 import numpy as np
 
+from gpunn.data.arrays import ByteStream, read_items
 from gpunn.data.limits import check_expansion
 from gpunn.errors import DataFileError
 from gpunn.storage.reading import checked_path, open_file
 
-__all__ = ["ByteStream", "read_idx", "read_up_to"]
+__all__ = ["read_idx"]
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_GZIP_MAGIC = b"\x1f\x8b"
 _MAX_DIMENSIONS = 64  # NumPy's own limit
-_CHUNK_BYTES = 2**18
-
-
-class ByteStream(Protocol):
-    """Anything that bytes can be read from."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -70,7 +62,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """
     path = checked_path(path)
     with open_file(path, DataFileError) as file:
-        compressed = file.read(2) == _GZIP_MAGIC
+        compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         size = os.fstat(file.fileno()).st_size
         if not compressed:
@@ -84,7 +76,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
             ) from error
 
 
-def _parse(path: str, stream: ByteStream, file_size: int, *, compressed: bool) -> np.ndarray:
+def _parse(path: str, stream: ByteStream, size: int, *, compressed: bool) -> np.ndarray:
     magic = stream.read(4)
     if len(magic) < 4:
         raise DataFileError(f"{path}: expected an IDX header of 4 bytes, got {len(magic)} bytes")
@@ -109,38 +101,12 @@ def _parse(path: str, stream: ByteStream, file_size: int, *, compressed: bool) -
 
     dtype = np.dtype(_DTYPES[type_code])
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
-    expected = math.prod(shape) * dtype.itemsize
-    announced = f"{expected} bytes for shape {shape} of {dtype.newbyteorder('=')}"
+    expected, present = math.prod(shape) * dtype.itemsize, size - 4 - len(sizes)
     if compressed:
-        check_expansion(path, file_size, expected)
-    else:
-        present = file_size - len(magic) - len(sizes)
-        if present != expected:
-            raise DataFileError(
-                f"{path}: expected {announced} after the header, got {present} bytes"
-            )
-    body = read_up_to(stream, expected)
-    if len(body) < expected:
-        raise DataFileError(f"{path}: expected {announced} after the header, got {len(body)} bytes")
-    # Reading on to the end also makes gzip compare its checksum.
-    if stream.read(1):
-        raise DataFileError(f"{path}: expected {announced} after the header, got more")
-    try:
-        items = np.frombuffer(body, dtype).reshape(shape)
-    except ValueError:  # no items, but the product of the other sizes is too large for NumPy
-        raise DataFileError(f"{path}: shape {shape} is too large for an array") from None
-    return items if dtype.isnative else items.byteswap(inplace=True).view(dtype.newbyteorder("="))
-
-
-def read_up_to(stream: ByteStream, size: int) -> bytearray:
-    """Read `size` bytes, or fewer if the stream ends before.
-
-    The result grows as bytes arrive, since `size` may come from a forged header.
-    """
-    content = bytearray()
-    while len(content) < size:
-        chunk = stream.read(min(_CHUNK_BYTES, size - len(content)))
-        if not chunk:
-            break
-        content += chunk
-    return content
+        check_expansion(path, size, expected)
+    elif present != expected:
+        raise DataFileError(
+            f"{path}: expected {expected} bytes for shape {shape} of {dtype.newbyteorder('=')} "
+            f"after the header, got {present} bytes"
+        )
+    return read_items(path, stream, shape, dtype)

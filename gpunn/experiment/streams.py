@@ -29,13 +29,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return what takes rows of cells, and returns a network's outputs for them.
 
     It also returns counts of rows by column and unknown category, or None where a value is missing
-    in a column in which no training row lacked one.
-
-    Parameters
-    ----------
-    model : Sequential
-    layout : dict
-        See `gpunn.rows.stream`.
+    in a column in which no training row lacked one. `layout` is as in `gpunn.rows.stream`.
     """
     schema = model.schema
 
@@ -73,11 +67,7 @@ def numbers_of(rows: list[list[Cell]], layout: dict[str, Any]) -> np.ndarray:
 class RowsOfCells(Table):
     """Rows of text as a table: what a column is says the schema, not the cells that came together.
 
-    Parameters
-    ----------
-    schema : Schema
-    rows : list of list of str
-        The cells of its columns that are not dropped, in their order.
+    The cells are those of its columns that are not dropped, in their order.
     """
 
     def __init__(self, schema: Schema, rows: list[list[Cell]]) -> None:

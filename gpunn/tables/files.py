@@ -18,6 +18,7 @@ from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.rows.csv_rows import Row, check_width, columns_of, is_header, wrong_delimiter
+from gpunn.rows.lines import RowsError
 from gpunn.storage.reading import checked_path, open_file
 from gpunn.tables.cells import EXACT_INTEGERS, remark_on_rounding
 from gpunn.tables.frames import table_of
@@ -139,18 +140,7 @@ def first_number(names: Sequence[str]) -> str | None:
 
 
 class Reader:
-    """Reads a file of text once, or twice where a column turns out late to be text.
-
-    Parameters
-    ----------
-    path : str
-    delimiter : str or None
-    decimal : {".", ","} or None
-    header : bool or "auto"
-        These three are as for `read_table`.
-    markers : Markers
-        Cells that mean a missing value.
-    """
+    """Reads a file of text once, or twice where a column turns out late to be text."""
 
     def __init__(
         self,
@@ -166,34 +156,33 @@ class Reader:
 
     def read(self, text: Sequence[str]) -> Table:
         """Read all columns; those that are named in `text` as text."""
-        names, lines, columns = self._pass(text, None)
-        late = [name for name, column in zip(names, columns, strict=True) if column.is_late]
+        lines, columns = self._pass(text)
+        late = [name for name, column in columns.items() if column.is_late]
         if late:
-            _, _, again = self._pass(late, late)
-            for place, name in enumerate(names):
-                if name in late:
-                    columns[place] = again[place]
-        cells = [column.finish() for column in columns]
+            columns |= self._pass(late, late)[1]
+        cells = [column.finish() for column in columns.values()]
         return Table(
-            names,
+            list(columns),
             len(lines),
             cells.__getitem__,
             numbers=lines,
             unit="line",
             title=self.path,
-            doubts=self._doubts(names, columns),
+            doubts=self._doubts(columns),
         )
 
-    def _doubts(self, names: Sequence[str], columns: Sequence[CellReader]) -> dict[str, str]:
+    def _doubts(self, columns: dict[str, CellReader]) -> dict[str, str]:
         """Return by column what may be wrong with how it was read.
 
         A column in which three digits follow each mark tells nothing of whether that is a decimal
         mark: other columns may.
         """
-        sure = self.decimal == "," or any(c.mark == "," and not c.parted for c in columns)
+        sure = self.decimal == "," or any(
+            column.mark == "," and not column.parted for column in columns.values()
+        )
         doubts = {}
-        odd = first_number(names) if self.is_header_found else None
-        for name, column in zip(names, columns, strict=True):
+        odd = first_number([*columns]) if self.is_header_found else None
+        for name, column in columns.items():
             if name == odd:
                 doubts[name] = f"this name is a number; {NO_NAMES}"
             elif column.rounding:
@@ -207,14 +196,14 @@ class Reader:
         return doubts
 
     def _pass(
-        self, text: Sequence[str], only: Sequence[str] | None
-    ) -> tuple[list[str], np.ndarray, list[CellReader]]:
-        """Read the file: names, lines of rows, and columns, or only some of these."""
+        self, text: Sequence[str], only: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, dict[str, CellReader]]:
+        """Read the file: lines of rows, and columns by name, or only some of these."""
         lines = array("q")
         with open_rows(self.path, self.delimiter) as (delimiter, rows):
             first = next(rows, None)
             if first is None:
-                raise DataFileError(f"{self.path}: the file is empty")
+                raise RowsError("the file is empty")
             names, has_header = self._names(first, delimiter)
             rows = rows if has_header else chain([first], rows)
             for name in text:
@@ -223,17 +212,21 @@ class Reader:
                         f"text: there is no column {name!r}; {suggest(name, names)}"
                     )
             commas = delimiter != "," if self.decimal is None else self.decimal == ","
-            columns = [CellReader(self.markers, commas, name in text) for name in names]
-            wanted = [only is None or name in only for name in names]
+            columns = {
+                name: CellReader(self.markers, commas, name in text)
+                for name in names
+                if only is None or name in only
+            }
+            wanted = [columns.get(name) for name in names]
             while block := list(islice(rows, max(1, BLOCK_CELLS // len(names)))):
                 lines.extend(line for line, _ in block)
                 cells = zip(*(row for _, row in block), strict=True)
-                for column, part, wants in zip(columns, cells, wanted, strict=True):
-                    if wants:
+                for column, part in zip(wanted, cells, strict=True):
+                    if column is not None:
                         column.add(part)
-        if not lines:
-            raise DataFileError(f"{self.path}: there are no rows below the header")
-        return names, np.array(lines, dtype=np.int64), columns
+            if not lines:
+                raise RowsError("there are no rows below the header")
+        return np.array(lines, dtype=np.int64), columns
 
     def _names(self, first: Row, delimiter: str) -> tuple[list[str], bool]:
         """Return the columns' names, and whether the first row has them."""
@@ -253,25 +246,11 @@ class Reader:
 class CellReader:
     """Collects a column: as numbers while all cells spell some, as text from then on.
 
-    Parameters
-    ----------
-    markers : Markers
-    commas : bool
-        Whether a comma may be a decimal mark, if there are no points in the column.
-    is_text : bool
-        Whether it is text from the start.
-
-    Attributes
-    ----------
-    is_late : bool
-        Whether it turned out to be text after some cells were read as numbers.
-    mark : str
-        The decimal mark that was found, if commas may be such; empty in a column of text.
-    parted : str
-        The first cell with a mark, if three digits follow each mark, as they do a separator of
-        thousands; empty otherwise.
-    rounding : str
-        Of a whole number that was rounded; empty if none was.
+    With `commas`, a comma may be a decimal mark, if there are no points in the column. `is_late`
+    says that it turned out to be text after some cells were read as numbers. Of numbers, `mark` is
+    the decimal mark that was found, `parted` the first cell with a mark if three digits follow each
+    mark, as they do a separator of thousands, and `rounding` what is to be said of a whole number
+    that was rounded; each is empty otherwise.
     """
 
     __slots__ = (

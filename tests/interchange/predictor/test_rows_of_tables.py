@@ -89,9 +89,9 @@ def predictor_of(schema: Schema) -> dict[str, Any]:
 
 def rows_in(text: str, predictor: dict[str, Any], delimiter: str = ",") -> list[list[str]]:
     """Return the cells of rows, as the predictor reads them."""
-    layout = predictor["MODEL"]["input"]
-    found = predictor["rows_of_csv"](text.splitlines(keepends=True), layout, delimiter)
-    return [cells for _, cells in found]
+    layout = predictor["MODEL"]["input"] | {"delimiter": delimiter}
+    lines = predictor["Lines"]([text.encode()])
+    return [cells for _, cells in predictor["cells_of_csv"](lines, layout, predictor["refused"])]
 
 
 @pytest.mark.parametrize("seed", range(40))
