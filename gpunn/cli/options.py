@@ -55,6 +55,14 @@ imports_option = click.option(
 )
 
 
+DELIMITER_OPTION = click.option(
+    "--delimiter", metavar="CHARACTER", help="Between cells. By default it is found."
+)
+
+DECIMAL_OPTION = click.option(
+    "--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found."
+)
+
 TABLE_OPTIONS = (
     click.option(
         "--drop",
@@ -84,8 +92,8 @@ TABLE_OPTIONS = (
         "group=COLUMN whole groups of rows with equal values in the column. By default rows are "
         "drawn at random.",
     ),
-    click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found."),
-    click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found."),
+    DELIMITER_OPTION,
+    DECIMAL_OPTION,
     click.option(
         "--header/--no-header",
         default=None,

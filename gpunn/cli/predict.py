@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from gpunn.cli.options import (
+    DECIMAL_OPTION,
+    DELIMITER_OPTION,
     backend_option,
     best_option,
     imports_option,
@@ -72,8 +74,8 @@ FORMS = click.Choice(["csv", "jsonl"])
     default=None,
     help="Whether the first row has the columns' names. By default it is found.",
 )
-@click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found.")
-@click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found.")
+@DELIMITER_OPTION
+@DECIMAL_OPTION
 @backend_option
 @best_option
 @imports_option
@@ -87,12 +89,10 @@ def predict(
     form: str | None,
     to: str | None,
     skip_broken: bool,
-    header: bool | None,
-    delimiter: str | None,
-    decimal: str | None,
     backend: str | None,
     best: bool,
     allow_imports: bool,
+    **reading: Any,
 ) -> None:
     """Predict from rows of data with a trained network.
 
@@ -120,7 +120,8 @@ def predict(
         )
     if to is not None and output_path is not None and output_path.suffix == ".npy":
         raise click.UsageError(f"--to: {output_path} holds an array; give it another name")
-    if delimiter is not None and (problem := wrong_delimiter(delimiter)):
+    given = {option: value for option, value in reading.items() if value is not None}
+    if "delimiter" in given and (problem := wrong_delimiter(given["delimiter"])):
         raise click.UsageError(f"--delimiter: {problem}")
     model, activation, loss, config = load_trained(model_path, best, backend, allow_imports)
     if probabilities and activation not in ("softmax", "sigmoid"):
@@ -132,19 +133,17 @@ def predict(
     def meaning(outputs: Any) -> Predictions:
         return interpret(outputs, activation, model.classes, model.target_names, model.threshold)
 
-    given = {"header": header, "delimiter": delimiter, "decimal": decimal}
     if path is not None and path.suffix in ARRAYS:
-        for option, value in (given | {"from": form, "skip-broken": skip_broken or None}).items():
-            if value is not None:
-                raise click.UsageError(
-                    f"--{option}: only for CSV and JSON lines; {path} is read as a whole"
-                )
+        only_streams = given | {"from": form, "skip-broken": skip_broken}
+        options = [option for option, value in only_streams.items() if value or option in given]
+        if options:
+            raise click.UsageError(
+                f"--{options[0]}: only for CSV and JSON lines; {path} is read as a whole"
+            )
         write: Callable[[Predictions], None] = sink.begin("csv")
         write(meaning(model.predict(array_rows(path, config, model))))
     else:
-        layout = layout_of(model)
-        layout |= {name: value for name, value in given.items() if value is not None}
-        layout |= {"names": None} if header is False else {}
+        layout = layout_of(model) | given | ({} if given.get("header", True) else {"names": None})
         with opened(path, model.schema is not None) as (title, known, file):
             stream(model, layout, file, title, form or known, meaning, sink, skip_broken)
     sink.commit()

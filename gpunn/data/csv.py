@@ -21,7 +21,6 @@ from gpunn.rows.csv_rows import (
     Row,
     columns_of,
     is_header_above,
-    known_name,
     refused,
     wrong_delimiter,
 )
@@ -199,7 +198,7 @@ def _open_table(
     if header == "auto":
         by_name = any(isinstance(column, str) for column in (target, *(features or ())))
         header = by_name or is_header_above(top, below[0] if below else None, markers)
-    names = columns_of(top, header)
+    names = top if header else columns_of(top, header)  # one may be "", as runs remember it
     if header:
         if repeated := _repeated(names):
             raise RowsError(f"the header names more than one column {repeated[0]!r}")
@@ -242,7 +241,6 @@ def _place_of(
             raise ArgumentError(
                 f"{argument}: expected a column's number, since header=False, got {column!r}"
             )
-        column = known_name(column, names)
         if column not in names:
             raise DataFileError(
                 f"{argument}: {path} has no column {column!r}: {suggest(column, names)}"

@@ -173,7 +173,7 @@ def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
-    """Return what a file calls a column; older models call the only one without a name ""."""
+    """Return the name of a column; networks of `load_csv` call the only one without a name ""."""
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name
 
