@@ -14,7 +14,7 @@ import gpunn
 from gpunn.errors import ArgumentError, ExportError
 from gpunn.interchange import save_c
 from gpunn.interchange.predictor.python_source import python_source
-from gpunn.layers import Dense, Dropout
+from gpunn.layers import Dense
 from gpunn.tables import Schema
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -161,80 +161,6 @@ def test_what_c_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ExportError, match=r"dense_1.biases: holds numbers that are not finite"):
         save_c(model, tmp_path / "a.h")
     assert not list(tmp_path.iterdir())
-
-
-TABLE: dict[str, list[Any]] = {
-    "age": [31, 45.5, None, 28, -999, 31, 60, 1e9],
-    "int": [1, 2, 3, 4, 5, 6, 7, 8],
-    'what a "city" */': ["Oslo", "Rome", None, "Bern?", "Oslo", "Rome", "", "é"],
-    "member": ["yes", "no", "no", None, "yes", "yes", "no", "no"],
-    "since": [
-        *(
-            "2019-03-05",
-            "2020-12-31 23:30",
-            "2021-02-28",
-            None,
-            "2024-02-29 13:00:18",
-            "1999-01-01",
-        ),
-        *("2000-03-01 01:00", "1969-12-31 05:45"),
-    ],
-}
-
-ROWS = """\
-#include <stdio.h>
-#include "a.h"
-
-int main(void) {
-    const predictor_row rows[] = {ROWS};
-    for (int k = 0; k < COUNT; k++) {
-        REAL input[PREDICTOR_INPUTS], output[PREDICTOR_OUTPUTS];
-        predictor_encode(&rows[k], input);
-        predictor_predict(input, output);
-        for (int i = 0; i < PREDICTOR_OUTPUTS; i++) printf("%.17g ", (double)output[i]);
-    }
-    return 0;
-}
-"""
-
-
-def row_in_c(age: Any, number: Any, city: Any, member: Any, since: Any) -> str:
-    """Return the struct of a row."""
-    date, _, time = (since or "0000-00-00").partition(" ")
-    year, month, day = map(int, date.split("-"))
-    hour, minute, second = ([int(part) for part in time.split(":") if part] + [0, 0, 0])[:3]
-    city = "NULL" if city is None else f'"{city}"'
-    member = {"yes": 1, "no": 0, None: -1}[member]
-    age = "NAN" if age is None else age
-    clock = (hour * 3600 + minute * 60 + second) / 3600
-    return f"{{{age}, {number}, {city}, {member}, {{{year}, {month}, {day}, {clock!r}}}}}"
-
-
-@pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("scaling", ["robust", "quantile", "standard", "none"])
-@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
-def test_rows_of_tables(tmp_path, compiler, dtype, scaling):
-    """What the schema makes of text, dates and gaps, through a network that changes nothing."""
-    kinds = {"member": "boolean"}
-    schema = Schema.fit(TABLE, columns=kinds, missing_values=["-999"], scaling=scaling)
-    model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype=dtype)
-    model.schema = schema
-    save_c(model, tmp_path / "a.h")
-    new = {
-        "age": [*TABLE["age"], 30],
-        "int": [*TABLE["int"], 0],
-        'what a "city" */': [*TABLE['what a "city" */'], "Paris"],
-        "member": [*TABLE["member"], None],
-        "since": [*TABLE["since"], "2026-11-26 23:59:59"],
-    }
-    rows = ", ".join(row_in_c(*row) for row in zip(*new.values(), strict=True))
-    real = {"float32": "float", "float64": "double"}[dtype]
-    text = ROWS.replace("ROWS", rows).replace("COUNT", "9").replace("REAL", real)
-    (tmp_path / "main.c").write_text(text, encoding="utf-8")
-    found = np.array(compiled(compiler, tmp_path, "main.c").split(), float)
-    expected = schema.encode(new, dtype)
-    np.testing.assert_allclose(found.reshape(expected.shape), expected, 1e-9, 1e-12)
 
 
 # ------------------------------------------------------------------------------- names and texts

@@ -1,0 +1,441 @@
+"""All encoders make the same numbers of a cell: NumPy, streams, exported Python, ONNX and C."""
+
+import math
+import random
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from c_programs import compiled
+
+import gpunn
+from gpunn.errors import DataError
+from gpunn.experiment.streams import RowsOfCells
+from gpunn.interchange import save_c, to_onnx
+from gpunn.interchange.predictor.python_source import python_source
+from gpunn.layers import Dropout
+from gpunn.rows.cells import Markers, boolean_text, date_of, number_of
+from gpunn.tables import Schema, read_table
+from gpunn.tables.scaling import SCALINGS
+
+pytestmark = pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+
+Rows = list[list[str]]
+Encoded = list[list[float] | None]
+"""The numbers of each row; None if it is refused."""
+
+
+# ------------------------------------------------------------------------------------ the engines
+
+
+def network(schema: Schema) -> gpunn.Sequential:
+    """Return a network that does nothing but encode."""
+    model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype="float64")
+    model.schema = schema
+    return model
+
+
+def predictor_of(schema: Schema, pure: bool = True) -> dict[str, Any]:
+    predictor: dict[str, Any] = {"__name__": "predictor"}
+    exec(compile(python_source(network(schema), pure), "predictor.py", "exec"), predictor)
+    return predictor
+
+
+def row_by_row(encode: Callable[[Rows], Any], rows: Rows) -> Encoded:
+    """Encode each row alone, and then all that are accepted together, which gives the same."""
+    found: Encoded = []
+    problems = []
+    for row in rows:
+        try:
+            found.append(list(encode([row])[0]))
+        except (DataError, ValueError) as error:
+            problems.append(str(error))
+            found.append(None)
+    assert all("column '" in problem for problem in problems)
+    accepted = [row for row, numbers in zip(rows, found, strict=True) if numbers is not None]
+    if accepted:
+        expected = [numbers for numbers in found if numbers is not None]
+        np.testing.assert_array_equal(encode(accepted), expected)
+    return found
+
+
+def used(schema: Schema) -> dict[str, str]:
+    return {column.name: column.kind for column in schema.columns if not column.dropped}
+
+
+def by_table(schema: Schema, rows: Rows, folder: Path) -> Encoded:
+    def encode(rows: Rows) -> Any:
+        columns = zip(used(schema), zip(*rows, strict=True), strict=True)
+        return schema.encode({name: list(cells) for name, cells in columns}, "float64")
+
+    return row_by_row(encode, rows)
+
+
+def by_stream(schema: Schema, rows: Rows, folder: Path) -> Encoded:
+    """As `gpunn predict`; exported Python counts the same as unusual."""
+    predictor = predictor_of(schema, pure=False)
+
+    def encode(rows: Rows) -> Any:
+        matrix, findings = schema.encode_and_find(RowsOfCells(schema, rows), "float64")
+        expected = {(name, None): count for name, count in findings.missing.items()}
+        for name, texts in findings.unknown.items():
+            expected |= {(name, text): count for text, count in texts.items()}
+        counts: dict[tuple[str, str | None], int] = {}
+        predictor["encoded"](rows, counts)
+        assert counts == expected, rows
+        return matrix
+
+    return row_by_row(encode, rows)
+
+
+def by_python(schema: Schema, rows: Rows, folder: Path) -> Encoded:
+    return row_by_row(predictor_of(schema)["encoded"], rows)
+
+
+def meaning(kind: str, cell: str, markers: Markers) -> Any:
+    """Return what whoever calls ONNX or C makes of text; a ValueError if it can't be that."""
+    text = cell.strip()
+    if text in markers:
+        return None
+    if kind == "category":
+        return text
+    if kind == "boolean":
+        return {"False": 0, "True": 1}.get(boolean_text(text))
+    value = number_of(text) if kind == "number" else date_of(text)
+    if value is None:
+        raise ValueError(f"column '': got {cell!r}")
+    return value
+
+
+def in_onnx(kind: str, value: Any) -> Any:
+    if kind == "category":
+        return value or ""
+    if isinstance(value, datetime):
+        return (np.datetime64(value) - np.datetime64(0, "us")) / np.timedelta64(1, "s")
+    return math.nan if value is None else float(value)
+
+
+def by_onnx(schema: Schema, rows: Rows, folder: Path) -> Encoded:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    made = to_onnx(network(schema)).SerializeToString()
+    session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    kinds, markers = used(schema), Markers.of(schema.missing_values)
+
+    def encode(rows: Rows) -> Any:
+        inputs = {}
+        for (name, kind), cells in zip(kinds.items(), zip(*rows, strict=True), strict=True):
+            values = [[in_onnx(kind, meaning(kind, cell, markers))] for cell in cells]
+            inputs[name] = np.array(values, object if kind == "category" else float)
+        (found,) = session.run(["output"], inputs)
+        if np.isnan(found[0]).all():
+            raise ValueError("a row whose column '' is refused")
+        return found
+
+    return row_by_row(encode, rows)
+
+
+def in_c(kind: str, value: Any) -> str:
+    if kind == "category":
+        return "0" if value is None else '"' + "".join(f"\\{b:03o}" for b in value.encode()) + '"'
+    if kind == "boolean":
+        return "-1" if value is None else str(value)
+    if kind == "datetime":
+        moment = value or datetime.min
+        seconds = (
+            moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        ).total_seconds()
+        month = 0 if value is None else moment.month
+        return f"{{{moment.year}, {month}, {moment.day}, {seconds / 3600!r}}}"
+    return "NAN" if value is None else repr(value).replace("inf", "INFINITY").replace("nan", "NAN")
+
+
+PROGRAM = """\
+#include <stdio.h>
+#include "a.h"
+
+int main(void) {
+    static const predictor_row rows[] = {ROWS};
+    for (unsigned k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        double input[PREDICTOR_INPUTS];
+        printf("%d", predictor_encode(&rows[k], input));
+        for (int i = 0; i < PREDICTOR_INPUTS; i++) printf(" %.17g", input[i]);
+        puts("");
+    }
+    return 0;
+}
+"""
+
+
+def by_c(schema: Schema, rows: Rows, folder: Path) -> Encoded:
+    kinds, markers = used(schema).values(), Markers.of(schema.missing_values)
+
+    structs: list[str | None] = []
+    for row in rows:
+        cells = zip(kinds, row, strict=True)
+        try:
+            fields = [in_c(kind, meaning(kind, cell, markers)) for kind, cell in cells]
+        except ValueError:
+            structs.append(None)
+        else:
+            structs.append(f"{{{', '.join(fields)}}}")
+    known = [each for each in structs if each is not None]
+    save_c(network(schema), folder / "a.h")
+    (folder / "main.c").write_text(PROGRAM.replace("ROWS", ",\n".join(known)))
+    lines = iter(compiled("gcc", folder, "main.c", flags=("-O0",)).splitlines())
+    found: Encoded = []
+    for each in structs:
+        valid, *numbers = [0] if each is None else map(float, next(lines).split())
+        found.append(numbers if valid else None)
+    return found
+
+
+ENGINES = [
+    by_table,
+    by_stream,
+    by_python,
+    by_onnx,
+    pytest.param(by_c, marks=pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is missing")),
+]
+
+
+# ------------------------------------------------------------------------------------ each cell
+
+
+def date(year: int, day: int, weekday: int, hour: float) -> tuple[float, ...]:
+    """Return the numbers of a date in June: its parts, and where the week and the day are."""
+    angles = [2 * math.pi * weekday / 7, 2 * math.pi * hour / 24]
+    waves = [wave(angle) for angle in angles for wave in (math.sin, math.cos)]
+    return (year, day, weekday, hour, *waves, 0)
+
+
+Case = tuple[str, list[str], dict[str, Any]]
+
+CASES: dict[str, Case] = {
+    "numbers": (
+        "number",
+        ["1", "2", "4", ""],
+        {
+            **dict.fromkeys(["", " ", "NA", "?", "nan", "-nan", "NULL", "-999", "-9.99e2"], (2, 1)),
+            " 7 ": (7, 0),
+            "+4": (4, 0),
+            ".5": (0.5, 0),
+            "5.": (5, 0),
+            "1E2": (100, 0),
+            "007": (7, 0),
+            "1e-310": (1e-310, 0),
+            "-0": (0, 0),
+            "\uff17": (7, 0),
+            "12345678901234567890": (12345678901234567890.0, 0),
+            **dict.fromkeys(["x", "0x1", "1_0", "inf", "-inf", "1e400", "1,5", "2020-01-01"]),
+        },
+    ),
+    "a constant number": ("number", ["3", "3", ""], {"3": (0,), "5": (0,), "": (1,), "x": None}),
+    "dates": (
+        "datetime",
+        ["2019-06-05", "2021-06-06", "2021-06-07 12:00", ""],
+        {
+            **dict.fromkeys(["2020-06-10", "2020-W24-3"], date(2020, 10, 2, 0)),
+            "2020/06/10T06:00": date(2020, 10, 2, 6),
+            " 2020-12-10 18:00:00.5": date(2020, 10, 3, 18 + 0.5 / 3600),
+            **dict.fromkeys(
+                ["2020-06-10 06:00+02:00", "2020-06-10T06:00:00Z"], date(2020, 10, 2, 6)
+            ),
+            "2020-06-10 12": date(2020, 10, 2, 12),
+            **dict.fromkeys(["", "NaT", "na", "-999"], (2021, 6, 2, 0, 0, 0, 0, 0, 1)),
+            **dict.fromkeys(["2020-02-30", "20200610", "10.6.2020", "2020-06-10 24:30", "7", "x"]),
+        },
+    ),
+    "booleans": (
+        "boolean",
+        ["true", "false", ""],
+        {
+            **dict.fromkeys(["True", "t", "YES", "y", "1", "1.0", " yes "], (2,)),
+            **dict.fromkeys(["FALSE", "f", "no", "N", "0", "0.0"], (1,)),
+            **dict.fromkeys(["", "NA", "-999", "01", "2", "maybe"], (0,)),
+        },
+    ),
+}
+
+KNOWN: dict[str, tuple[list[str], dict[str, int], list[str]]] = {
+    "integers": (
+        ["10", "7", "x"],
+        {"10": 1, "10.0": 1, "7": 2, "7.0": 2, "x": 3, " x ": 3},
+        [
+            *("07", "007", "+7", "1e1", "1E1", "7.", "7.00", "7e0", "7.0.0", ".0", "7,0", "\uff17"),
+            *("7_0", "inf", "07.0", "X", "70", "-7", "0x7", "NA", "", "-999.0"),
+        ],
+    ),
+    "codes": (["07", "12", "000"], {"000": 1, "07": 2, "12": 3, "12.0": 3}, ["7", "7.0", "0"]),
+    "both": (["07", "7", "7.0"], {"07": 1, "7": 2, "7.0": 3}, ["7.00", "007"]),
+    "with a point": (["7.0", "8.0"], {"7.0": 1, "8.0": 2, "7": 1, "8": 2}, ["7.", "08"]),
+    "zero and signs": (
+        ["-1", "0", "00"],
+        {"-1": 1, "-1.0": 1, "0": 2, "0.0": 2, "00": 3},
+        ["-0", "000", "00.0", "+0", "1"],
+    ),
+    "other numbers": (
+        ["+4", "0.50", "1e3", "2.5"],
+        {"+4": 1, "0.50": 2, "1e3": 3, "2.5": 4},
+        ["4", "+4.0", "0.5", "1000", "1e3.0", "2.50", "1E3"],
+    ),
+    "large": (
+        ["9007199254740992", "9007199254740993"],
+        {"9007199254740992": 1, "9007199254740993": 2, "9007199254740993.0": 2},
+        ["9007199254740994", "9.007199254740992e15"],
+    ),
+    "a code that is no marker": (["0999", "12"], {"0999": 1, "12": 2}, ["-999", "999"]),
+}
+"""Categories of a column, the codes of cells, and cells that are unknown or missing."""
+
+CASES |= {
+    name: (
+        "category",
+        categories,
+        {cell: (code,) for cell, code in {**known, **dict.fromkeys(others, 0)}.items()},
+    )
+    for name, (categories, known, others) in KNOWN.items()
+}
+"""The kind of a column, its training rows, and the numbers of cells; None if one is refused."""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", CASES)
+def test_cells(tmp_path, name, engine):
+    kind, training, cells = CASES[name]
+    options = {"columns": {"c": kind}, "missing_values": ["-999"], "scaling": "none"}
+    schema = Schema.fit({"c": training}, **options)
+    found = engine(schema, [[cell] for cell in cells], tmp_path)
+    for (cell, expected), numbers in zip(cells.items(), found, strict=True):
+        if expected is None or numbers is None:
+            assert numbers == expected, cell
+        else:
+            assert numbers == pytest.approx(expected, 1e-12, 1e-12), cell
+
+
+# ------------------------------------------------------------------------------------ any rows
+
+POOLS = {
+    "n": [
+        *("1", "2.5", "-3", "1e3", "", "NA", "?", " 7 ", "+4", ".5", "5.", "nan", "NULL", "999"),
+        *("1E2", "1e-310", "5e-324", "1e150", "-1e300", "1e308", "0x1", "1_0", "inf", "1234567890"),
+    ],
+    "t": [
+        *("7", "07", "+7", "7.00", "-nan", "1.0", "a", "A", "", "NA", " b ", "2", "\u00e9", "'=1"),
+        *("=1", "yes", "true", "1e400", "nan"),
+    ],
+    "c": ["0999", "+999", "007", "12", "0013", "", "?", "7.0", "3"],
+    "b": ["1.0", "01", "yes", "no", "y", "N", "TRUE", "false", "1", "0", "", "NA", "T"],
+    "d": [
+        *("999", "2020-01-31", "2021/02/28", "2020-12-31 23:59:59", "2019-07-01T00:30", "", "NaT"),
+        *("2020-02-30", "2020-W01-1", "20200101", "2020-05-05 10:00:00+02:00", "2020-01-01 01"),
+        *("2020-06-07 01:02:03.5", "2021-11-11T11:11:11Z", "1969-12-31 05:45", "0001-01-01"),
+    ],
+}
+
+
+def drawn(seed: int) -> tuple[Schema, Rows]:
+    """Return the schema of a random table, and other rows."""
+    draw = random.Random(seed)
+    while True:
+        names = [f"{draw.choice('nntcbd')}{place}" for place in range(draw.randint(1, 4))]
+        pools = {name: draw.sample(POOLS[name[0]], k=draw.randint(2, 6)) for name in names}
+        try:
+            schema = Schema.fit(
+                {name: draw.choices(pool, k=24) for name, pool in pools.items()},
+                columns={name: "category" for name in names if name[0] == "c"},
+                missing_values=draw.choice([(), ("999",)]),
+                scaling=draw.choice(sorted(SCALINGS)),
+            )
+        except DataError:  # no column is left, or a number is infinite
+            continue
+        every = [draw.choices(pools[name] + POOLS[name[0]], k=12) for name in used(schema)]
+        return schema, [list(row) for row in zip(*every, strict=True)]
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_random_rows(tmp_path, engine):
+    """Cells of each kind, in odd spellings: the same numbers, or an error, row by row."""
+    for seed in range(12 if engine is by_c else 30):
+        schema, rows = drawn(seed)
+        found, expected = engine(schema, rows, tmp_path), by_table(schema, rows, tmp_path)
+        for row, numbers, known in zip(rows, found, expected, strict=True):
+            if known is None or numbers is None:
+                assert numbers == known, (seed, row)
+            else:
+                np.testing.assert_allclose(numbers, known, 1e-9, 1e-9, err_msg=f"{seed}: {row}")
+
+
+# -------------------------------------------------------------------------------------- others
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_unknown_categories(name):
+    categories, known, others = KNOWN[name]
+    schema = Schema.fit({"c": categories}, columns={"c": "category"}, missing_values=["-999"])
+    unknown = {cell: 1 for cell in others if cell not in ("", "NA", "-999", "-999.0")}
+    assert schema.unknown({"c": [*known, *others]}).get("c", {}) == unknown
+    assert Schema.from_json(schema.to_json(), schema.arrays()) == schema
+
+
+def test_cells_that_are_numbers_are_categories_that_spell_them():
+    """In a data frame there is no spelling; but a number is no code that begins with 0."""
+    schema = Schema.fit({"c": ["07", "1e3", "2.50", "8", "x"]}, columns={"c": "category"})
+    assert schema.encode({"c": [7, 1000, 2.5, 8.0]})[:, 0].tolist() == [0, 2, 3, 4]
+
+
+def test_columns_without_names_go_by_their_order():
+    schema = Schema.fit([[1.0, 5.0], [2.0, 7.0], [4.0, 8.0]])
+    predictor = predictor_of(schema)
+
+    def rows_in(text: str) -> Rows:
+        lines, layout = predictor["Lines"]([text.encode()]), predictor["MODEL"]["input"]
+        found = predictor["cells_of_csv"](lines, layout | {"delimiter": ","}, predictor["refused"])
+        return [cells for _, cells in found]
+
+    expected = schema.encode([[1.5, 6.0], [3.0, 9.0]], "float64")
+    np.testing.assert_allclose(predictor["encoded"](rows_in("1.5,6\n3,9\n")), expected, 1e-12)
+    with pytest.raises(ValueError, match="expected 2 columns; got 3"):
+        rows_in("1,2,3\n")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["07", "12"], "category"),
+        (["7", "12", "00501"], "category"),
+        (["7.5", " 07 "], "category"),
+        (["00", "1"], "category"),
+        (["0", "10", "0.5", "-07", "07.5", "0e1", "+7", "1e1"], "number"),
+        (["7", "12", "0999"], "number"),
+        (["True", "false"], "boolean"),
+    ],
+)
+def test_a_column_with_a_code_is_a_category(tmp_path, cells, kind):
+    """Unless it is chosen; codes in the second block of a file, too. A marker is none."""
+    missing = ["0999"]
+    (tmp_path / "a.csv").write_text("c\n" + "".join(f"{cell}\n" for cell in cells))
+    late = "c\n" + f"{cells[0] if kind != 'category' else 5}\n" * 3000
+    (tmp_path / "b.csv").write_text(late + "".join(f"{cell}\n" for cell in cells))
+    tables = [{"c": cells}, read_table(tmp_path / "a.csv", missing_values=missing)]
+    tables.append(read_table(tmp_path / "b.csv", missing_values=missing))
+    for table in tables:
+        schema = Schema.fit(table, missing_values=missing)
+        assert schema.columns[0].kind == kind
+        if kind == "category":
+            code = next(cell.strip() for cell in cells if cell.strip()[0] == "0")
+            assert code in schema.columns[0].categories
+            remark = f"c: {code!r} begins with 0, so these are codes; if they are numbers, make"
+            assert schema.problems[0].startswith(remark)
+            chosen = Schema.fit(table, missing_values=missing, columns={"c": "category"})
+            assert not chosen.problems
+            numbers = Schema.fit(table, columns={"c": "number"}, scaling="none")
+            assert numbers.encode({"c": [code]}).tolist() == [[float(code)]]
+
+
+def test_only_a_column_of_codes_is_advised_to_be_a_number():
+    problems = Schema.fit({"c": ["007", "A1", "007"]}).problems
+    assert problems == ["c: numbers and text: 1 of 2 values are numbers, but not 'A1' (row 1)"]
