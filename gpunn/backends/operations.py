@@ -896,12 +896,7 @@ class Operations:
 
     @operation
     def one_hot(
-        self,
-        codes: Array,
-        sizes: Sequence[int],
-        binary_as_sign: bool,
-        levels: Array,
-        out: Array,
+        self, codes: Array, sizes: Sequence[int], binary_as_sign: bool, levels: Array, out: Array
     ) -> None:
         """Set an output for each category: on where a row's code is this category's, off elsewhere.
 
@@ -1033,12 +1028,7 @@ class Operations:
 
     @operation
     def parametric_activation_gradient(
-        self,
-        activation: Activation,
-        x: Array,
-        alpha: Array,
-        gradient: Array,
-        alpha_gradient: Array,
+        self, activation: Activation, x: Array, alpha: Array, gradient: Array, alpha_gradient: Array
     ) -> None:
         """From dL/dout in `gradient`: dL/dalpha and, in its place, dL/dx.
 

@@ -179,9 +179,7 @@ def definition(backend: Performer, one: Operation) -> Callable[[], None]:
 
 
 @functools.cache
-def parameters_of(
-    method: Callable[..., None],
-) -> tuple[list[str], frozenset[str], dict[str, Any]]:
+def parameters_of(method: Callable[..., None]) -> tuple[list[str], frozenset[str], dict[str, Any]]:
     """Return a definition's positional parameters, all but the backend, and the defaults."""
     _, *known = inspect.signature(method).parameters.values()
     positional = [each.name for each in known if each.kind is not each.KEYWORD_ONLY]
@@ -247,10 +245,7 @@ def expand_composites(tape: Tape, backend: Performer, forms: object) -> list[Ope
 
 
 def apply_forms(
-    tape: Tape,
-    backend: Performer,
-    forms: object,
-    otherwise: Callable[[Operation], list[T]],
+    tape: Tape, backend: Performer, forms: object, otherwise: Callable[[Operation], list[T]]
 ) -> list[T]:
     """Return what is to be done for the operations of a tape, in order.
 

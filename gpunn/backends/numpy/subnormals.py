@@ -17,12 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = [
-    "FLUSHED",
-    "FPCR_FLUSHING",
-    "MXCSR_FLUSHING",
-    "Flushed",
-]
+__all__ = ["FLUSHED", "FPCR_FLUSHING", "MXCSR_FLUSHING", "Flushed"]
 
 WORDS = 32
 """Of 32 bits, in a floating-point environment, at most."""

@@ -183,8 +183,7 @@ def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: st
     with Replacement() as new:
         new.add(library, content)
         new.add(
-            folder / f"{target.name}.json",
-            json_bytes({**manifest, "sources": sources(), **notes}),
+            folder / f"{target.name}.json", json_bytes({**manifest, "sources": sources(), **notes})
         )
         new.commit()
     for path in (library, folder / f"{target.name}.json"):  # whatever the umask is

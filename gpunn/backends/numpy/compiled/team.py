@@ -12,13 +12,7 @@ import threading
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.interface import (
-    CLAIMS,
-    DONE,
-    FINISHED,
-    JOB,
-    LINE,
-)
+from gpunn.backends.numpy.compiled.interface import CLAIMS, DONE, FINISHED, JOB, LINE
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.errors import ArgumentError
 

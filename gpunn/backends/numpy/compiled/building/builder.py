@@ -30,10 +30,7 @@ MOST_WORKERS = 8
 
 
 def build(
-    target: Target,
-    folder: Path | None = None,
-    only: Collection[str] = (),
-    force: bool = False,
+    target: Target, folder: Path | None = None, only: Collection[str] = (), force: bool = False
 ) -> Path:
     """Build the library for a target, unless it is there and nothing is forced, and return it.
 

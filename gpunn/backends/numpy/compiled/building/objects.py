@@ -199,9 +199,7 @@ def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
     function = ir.Function(module, ir.FunctionType(I64, arguments), name)
     builder = ir.IRBuilder(function.append_basic_block())
     callee = ir.Function(
-        module,
-        convention.get_function_type(descriptor.restype, kinds),
-        descriptor.llvm_func_name,
+        module, convention.get_function_type(descriptor.restype, kinds), descriptor.llvm_func_name
     )
     _, value = convention.call_function(builder, callee, descriptor.restype, kinds, function.args)
     builder.ret(I64(0) if descriptor.restype is types.none else value)

@@ -10,12 +10,7 @@ import numpy as np
 from gpunn import metrics
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.forms.base import Steps, same_kind
-from gpunn.backends.numpy.compiled.forms.losses import (
-    Function,
-    Losses,
-    are_labels,
-    are_numbers,
-)
+from gpunn.backends.numpy.compiled.forms.losses import Function, Losses, are_labels, are_numbers
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 from gpunn.metrics import Metric
@@ -70,10 +65,7 @@ class Metrics(Losses):
     def _top_k_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
         actual, steps = self._true_classes(p, t)
         args = [p, actual, *p.shape, metric.k, values]
-        return [
-            *steps,
-            Instruction("top_k", args, [p, actual], [values], [p, actual, values]),
-        ]
+        return [*steps, Instruction("top_k", args, [p, actual], [values], [p, actual, values])]
 
     # --------------------------------------- metrics with a summary of their own
 

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.forms.activations import (
-    divided_columns,
-    kernel_arguments,
-)
+from gpunn.backends.numpy.compiled.forms.activations import divided_columns, kernel_arguments
 from gpunn.backends.numpy.compiled.forms.base import Steps, given, same_kind
 from gpunn.backends.numpy.compiled.forms.dense import Dense
 from gpunn.backends.numpy.compiled.program import Instruction

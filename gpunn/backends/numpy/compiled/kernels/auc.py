@@ -6,13 +6,7 @@ from typing import Any
 
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
 from gpunn.backends.numpy.compiled.kernels.block_columns import load_column
-from gpunn.backends.numpy.compiled.kernels.blocks import (
-    block_of,
-    block_size,
-    load,
-    maximum,
-    store,
-)
+from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, maximum, store
 from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.mathematics import log, log1p, negative_exp

@@ -89,11 +89,7 @@ def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
 
 
 def if_whole(
-    builder: Any,
-    block: Block,
-    count: Any,
-    whole: Callable[[], Any],
-    part: Callable[[Any], Any],
+    builder: Any, block: Block, count: Any, whole: Callable[[], Any], part: Callable[[Any], Any]
 ) -> Any:
     """Generate `whole()` for where all lanes count, `part(mask)` for where the first `count` do."""
     is_whole = builder.icmp_signed(">=", count, I64(block.lanes))

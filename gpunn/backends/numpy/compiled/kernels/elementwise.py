@@ -20,13 +20,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     store,
     where_at_least,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import (
-    compiled,
-    kernel,
-    partition,
-    scalar,
-    vector,
-)
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 

@@ -18,21 +18,9 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     multiply_add,
     store,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import (
-    compiled,
-    kernel,
-    partition,
-    scalar,
-    vector,
-)
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise, one_of
-from gpunn.backends.numpy.compiled.kernels.mathematics import (
-    exp,
-    log,
-    log1p,
-    negative_exp,
-    sigmoid,
-)
+from gpunn.backends.numpy.compiled.kernels.mathematics import exp, log, log1p, negative_exp, sigmoid
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
 

@@ -36,12 +36,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
-from gpunn.backends.numpy.compiled.kernels.kernel import (
-    compiled,
-    kernel,
-    partition,
-    vector,
-)
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, vector
 from gpunn.backends.numpy.compiled.kernels.panels import PANEL
 from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, floats
 from gpunn.backends.numpy.compiled.kernels.tiles import TILE_ROWS, tile

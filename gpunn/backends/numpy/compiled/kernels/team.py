@@ -57,13 +57,7 @@ def claimed(mailbox: int, share: int, stretch: int) -> bool:
 
 @compiled
 def run_stretch(
-    begin: int,
-    end: int,
-    stretch: int,
-    thread: int,
-    threads: int,
-    mailbox: int,
-    sched_yield: int,
+    begin: int, end: int, stretch: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
     """Do a thread's share of a stretch, and return when all shares are finished."""
     finished, all_of_them = mailbox + FINISHED * 8, (stretch + 1) * threads
@@ -85,13 +79,7 @@ def run_stretch(
 
 @compiled
 def run(
-    table: int,
-    length: int,
-    times: int,
-    thread: int,
-    threads: int,
-    mailbox: int,
-    sched_yield: int,
+    table: int, length: int, times: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
     """Run a program `times` times; all arguments but `thread` are the same for all threads.
 

@@ -16,13 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.interface import ROW_VECTORS, TILE_VECTORS
-from gpunn.backends.numpy.compiled.kernels.vectors import (
-    I64,
-    VECTORS,
-    Lanes,
-    declared,
-    spread,
-)
+from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTORS, Lanes, declared, spread
 
 __all__ = ["TILE_ROWS", "define_tables", "tile"]
 
