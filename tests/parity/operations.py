@@ -11,10 +11,11 @@ import copy
 import itertools
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from types import FunctionType
+from typing import Any, TypeAlias
 
 import array_api_compat.numpy
 import numpy as np
@@ -234,8 +235,52 @@ def builtin(base: type[Configurable]) -> list[type[Any]]:
     return [cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")]
 
 
+Draw: TypeAlias = Callable[[np.random.Generator], Any]
+"""What an argument of a case is made by."""
+
+
+@dataclass(frozen=True)
+class Of:
+    """Stands for a function of an argument that was given before."""
+
+    argument: str
+    function: Callable[[np.ndarray], np.ndarray]
+
+
+def case(name: str, operation: str, terms: int = 1, exact: bool = False, **arguments: Any) -> Case:
+    """Return a case; what its arguments stand for is drawn in their order (`drawn`)."""
+
+    def make(g: np.random.Generator) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for argument, value in arguments.items():
+            of = isinstance(value, Of)
+            given[argument] = value.function(given[value.argument]) if of else drawn(value, g)
+        return given
+
+    return Case(name, operation, make, terms, exact)
+
+
+def drawn(value: Any, g: np.random.Generator) -> Any:
+    """Return normal numbers for a shape, what a function draws, and anything else as it is."""
+    if type(value) is tuple:
+        return g.standard_normal(value)
+    return value(g) if isinstance(value, FunctionType | partial) else value
+
+
 def normal(g: np.random.Generator, *shape: int) -> np.ndarray:
     return g.standard_normal(shape)
+
+
+def times(factor: float, *shape: int) -> Draw:
+    return lambda g: factor * g.standard_normal(shape)
+
+
+def squared(*shape: int) -> Draw:
+    return lambda g: g.standard_normal(shape) ** 2
+
+
+def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Draw:
+    return lambda g: low + (high - low) * g.random(shape)
 
 
 def with_zeros(g: np.random.Generator, *shape: int) -> np.ndarray:
@@ -245,17 +290,32 @@ def with_zeros(g: np.random.Generator, *shape: int) -> np.ndarray:
     return z
 
 
-def whole_range(g: np.random.Generator, dtype: np.dtype, *shape: int) -> np.ndarray:
-    """Return integers of all that a type holds."""
+def kinked(*shape: int) -> Draw:
+    return lambda g: 2 * with_zeros(g, *shape)
+
+
+def activated(f: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return the arguments z and output of a gradient: one array if f is done in place."""
+    z, value = kinked(*shape), partial(f.value, array_api_compat.numpy)
+    if f.from_output:
+        return {"z": lambda g: value(z(g)), "output": Same("z")}
+    return {"z": z, "output": Of("z", value)}
+
+
+def whole_range(dtype: str, *shape: int) -> Draw:
+    """Return what draws integers of all that a type holds."""
     limits = np.iinfo(dtype)
-    return g.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    return lambda g: g.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def joined(sizes: Iterable[int]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def counters(
     position: int, loss_sum: float, g: np.random.Generator, updates: int = 41
-) -> dict[str, Any]:
-    """Return the arguments of `count_update`."""
-    given = UpdateCounters(
+) -> UpdateCounters:
+    return UpdateCounters(
         rates=g.random(5) / 10,
         position=np.array([position]),
         rate=normal(g, 1),
@@ -265,139 +325,129 @@ def counters(
         weight_sum=normal(g, 1),
         finite_steps=np.array([3.0]),
     )
-    return {"counters": given}
+
+
+def descended(g: np.random.Generator) -> Trained:
+    """Return what an update changes; without a gradient nothing is rounded."""
+    return Trained(normal(g, 7), np.zeros(7), {}, [Segment(0, 7)])
 
 
 def bookkeeping() -> Iterator[Case]:
     for shape in ((1,), (7,), (6, 5)):
-        at = "x".join(map(str, shape))
-        yield Case(f"fill-{at}", "fill", lambda g, s=shape: {"out": normal(g, *s), "value": 0.5})
-        yield Case(
-            f"assign-{at}",
-            "assign",
-            lambda g, s=shape: {"values": normal(g, *s), "out": normal(g, *s)},
-            exact=True,
-        )
-        yield Case(
-            f"accumulate-{at}",
-            "accumulate",
-            lambda g, s=shape: {"values": normal(g, *s), "out": normal(g, *s)},
-        )
-    yield Case("increment", "increment", lambda g: {"counter": np.array([41]), "amount": 2})
+        at = joined(shape)
+        yield case(f"fill-{at}", "fill", out=shape, value=0.5)
+        yield case(f"assign-{at}", "assign", exact=True, values=shape, out=shape)
+        yield case(f"accumulate-{at}", "accumulate", values=shape, out=shape)
+    yield case("increment", "increment", counter=np.array([41]), amount=2)
     for index, columns in ((0, 1), (3, 1), (4, 3)):
-        yield Case(
-            f"take-row-{index}-{columns}",
-            "take",
-            lambda g, i=index, n=columns: {
-                "table": normal(g, 5, n),
-                "index": np.array([i]),
-                "out": normal(g, 1, n),
-            },
-            exact=True,
-        )
+        given = {"table": (5, columns), "index": np.array([index]), "out": (1, columns)}
+        yield case(f"take-row-{index}-{columns}", "take", exact=True, **given)
     for index in (0, 4):
-        yield Case(
-            f"take-{index}",
-            "take",
-            lambda g, i=index: {"table": normal(g, 5), "index": np.array([i]), "out": normal(g, 1)},
-            exact=True,
-        )
-    yield Case(
-        "count_pass",
-        "count_pass",
-        lambda g: {"start": np.array([40]), "rows": 7, "passes": np.array([5])},
-    )
+        given = {"table": (5,), "index": np.array([index]), "out": (1,)}
+        yield case(f"take-{index}", "take", exact=True, **given)
+    yield case("count_pass", "count_pass", start=np.array([40]), rows=7, passes=np.array([5]))
     for position, loss_sum in ((0, 1.5), (4, math.nan), (2, math.inf)):
-        at, given = f"{position}-{loss_sum}", partial(counters, position, loss_sum)
-        yield Case(f"count_update-{at}", "count_update", given, exact=True)
-
-        def descent(g: np.random.Generator, given: Any = given) -> dict[str, Any]:
-            # Without a gradient nothing is rounded.
-            trained = Trained(normal(g, 7), np.zeros(7), {}, [Segment(0, 7)])
-            return {**given(g), "optimizer": optimizers.SGD(), "trained": trained}
-
-        yield Case(f"counted_update-{at}", "counted_update", descent, exact=True)
+        at, counted = f"{position}-{loss_sum}", partial(counters, position, loss_sum)
+        yield case(f"count_update-{at}", "count_update", exact=True, counters=counted)
+        given = {"trained": descended, "counters": counted, "optimizer": optimizers.SGD()}
+        yield case(f"counted_update-{at}", "counted_update", exact=True, **given)
     for rows in (1, 7, 33, 5000):
-        yield Case(
-            f"sum-{rows}",
-            "sum",
-            lambda g, n=rows: {"values": g.random(n), "out": normal(g, 1)},
-            terms=rows,
-        )
+        yield case(f"sum-{rows}", "sum", terms=rows, values=uniform(rows), out=(1,))
     for loss_sum in (1.5, math.inf, -math.inf, math.nan):
-        yield Case(
-            f"count_finite-{loss_sum}",
-            "count_finite",
-            lambda g, x=loss_sum: {"loss_sum": np.array([x]), "out": np.array([3.0])},
-            exact=True,
-        )
+        given = {"loss_sum": np.array([loss_sum]), "out": np.array([3.0])}
+        yield case(f"count_finite-{loss_sum}", "count_finite", exact=True, **given)
+
+
+ROWS = {"1d": (), "2d": (6,), "3d": (3, 4)}
+"""Shapes of a row of data."""
+
+KINDS = {"float": np.float64, "uint8": np.uint8, "int64": np.int64}
+LIMITS = {"uint8": 256, "int64": 10}
+
+
+def rows_of_data(name: str) -> Any:
+    """Return what draws 40 rows of a kind and of a number of dimensions."""
+    kind, dimensions = name.split("-")
+    shape = (40, *ROWS[dimensions])
+    if kind == "float":
+        return shape
+    return lambda g: g.integers(0, LIMITS[kind], shape).astype(KINDS[kind])
+
+
+def rows_taken(name: str, rows: int, same_type: bool) -> np.ndarray:
+    """Return an array for so many of these rows."""
+    kind, dimensions = name.split("-")
+    return np.ones((rows, *ROWS[dimensions]), KINDS[kind] if same_type else np.float64)
 
 
 def gathers() -> Iterator[Case]:
-    sources = {
-        "float-1d": lambda g: normal(g, 40),
-        "float-2d": lambda g: normal(g, 40, 6),
-        "float-3d": lambda g: normal(g, 40, 3, 4),
-        "uint8-2d": lambda g: g.integers(0, 256, (40, 6)).astype(np.uint8),
-        "uint8-3d": lambda g: g.integers(0, 256, (40, 3, 4)).astype(np.uint8),
-        "int64-1d": lambda g: g.integers(0, 10, 40),
-    }
-    for (name, source), rows, same_type in itertools.product(
-        sources.items(), (0, 1, 13), (True, False)
-    ):
-
-        def arguments(
-            g: np.random.Generator,
-            source: Callable[[np.random.Generator], np.ndarray] = source,
-            rows: int = rows,
-            same_type: bool = same_type,
-        ) -> dict[str, Any]:
-            table = source(g)
-            out = np.ones((rows, *table.shape[1:]), table.dtype if same_type else np.float64)
-            start = np.array([40 - rows])
-            return {"source": table, "order": g.permutation(40), "start": start, "out": out}
-
+    sources = ("float-1d", "float-2d", "float-3d", "uint8-2d", "uint8-3d", "int64-1d")
+    for name, rows, same_type in itertools.product(sources, (0, 1, 13), (True, False)):
         if same_type or not name.startswith("float"):
-            kind = "as_is" if same_type else "to_float"
-            yield Case(f"gather_rows-{name}-{rows}-{kind}", "gather_rows", arguments, exact=True)
-
+            yield case(
+                f"gather_rows-{name}-{rows}-{'as_is' if same_type else 'to_float'}",
+                "gather_rows",
+                exact=True,
+                source=rows_of_data(name),
+                order=lambda g: g.permutation(40),
+                start=np.array([40 - rows]),
+                out=rows_taken(name, rows, same_type),
+            )
     pairs = {
-        "numbers_and_labels": [("float-2d", "as_is"), ("int64-1d", "as_is")],
-        "pixels_and_weights": [
-            ("uint8-3d", "to_float"),
-            ("float-2d", "as_is"),
-            ("float-1d", "as_is"),
-        ],
+        "numbers_and_labels": {"float-2d": True, "int64-1d": True},
+        "pixels_and_weights": {"uint8-3d": False, "float-2d": True, "float-1d": True},
     }
     for (name, chosen), rows in itertools.product(pairs.items(), (0, 1, 13, 700)):
-
-        def batch(g: np.random.Generator, chosen: Any = chosen, rows: int = rows) -> dict[str, Any]:
-            tables = [sources[source](g) for source, _ in chosen]
-            outs = [
-                np.ones((rows, *t.shape[1:]), np.float64 if kind == "to_float" else t.dtype)
-                for t, (_, kind) in zip(tables, chosen, strict=True)
-            ]
-            order, start = g.integers(0, 40, rows + 5), np.array([5])
-            counters = {"start": start, "passes": np.array([7])}
-            return {"sources": tables, "order": order, "outs": outs, **counters}
-
-        yield Case(f"next_batch-{name}-{rows}", "next_batch", batch, exact=True)
+        tables = [rows_of_data(source) for source in chosen]
+        yield case(
+            f"next_batch-{name}-{rows}",
+            "next_batch",
+            exact=True,
+            sources=lambda g, tables=tables: [drawn(each, g) for each in tables],
+            order=lambda g, rows=rows: g.integers(0, 40, rows + 5),
+            start=np.array([5]),
+            outs=[rows_taken(source, rows, same) for source, same in chosen.items()],
+            passes=np.array([7]),
+        )
 
 
 def products() -> Iterator[Case]:
     sizes = ((1, 1, 1), (0, 3, 2), (5, 7, 3), (64, 200, 10))
     for (m, k, n), ta, tb in itertools.product(sizes, (False, True), (False, True)):
-        yield Case(
-            f"matmul-{m}x{k}x{n}-{ta:d}{tb:d}",
-            "matmul",
-            lambda g, m=m, k=k, n=n, ta=ta, tb=tb: {
-                "a": normal(g, k, m) if ta else normal(g, m, k),
-                "b": normal(g, n, k) if tb else normal(g, k, n),
-                "out": normal(g, m, n),
-                "transpose_a": ta,
-                "transpose_b": tb,
-            },
-            terms=k,
+        a, b = (k, m) if ta else (m, k), (n, k) if tb else (k, n)
+        given = {"a": a, "b": b, "out": (m, n), "transpose_a": ta, "transpose_b": tb}
+        yield case(f"matmul-{m}x{k}x{n}-{ta:d}{tb:d}", "matmul", terms=k, **given)
+
+
+def passes(
+    operation: str, f: Any, x: tuple[int, ...], weights: tuple[int, ...], bias: bool
+) -> Iterator[Case]:
+    """Yield cases of a dense layer's passes, or of such a layer for each group."""
+    units, fed = weights[-1], {"x": x, "weights": weights}
+    z, biases = (*x[:-1], units), (*weights[:-2], units) if bias else None
+    at = f"{f.name}-{joined((*x, units))}{'' if bias else '-no_bias'}"
+    yield case(
+        f"{operation}-{at}",
+        operation,
+        terms=x[-1],
+        **fed,
+        bias=biases,
+        activation=f,
+        z=z,
+        out=Same("z") if f.from_output else z,
+    )
+    for kind, wanted in (("inputs", x), ("parameters", None)):
+        yield case(
+            f"{operation}_gradient-{at}-{kind}",
+            f"{operation}_gradient",
+            terms=max(x[0], units),
+            **activated(f, z),
+            **fed,
+            activation=f,
+            gradient=z,
+            weight_gradient=weights,
+            bias_gradient=biases,
+            input_gradient=wanted,
         )
 
 
@@ -411,56 +461,7 @@ def dense_layers() -> Iterator[Case]:
     sizes = ((1, 1, 1), (0, 3, 2), (5, 7, 3), (64, 200, 10), (33, 16, 48))
     sizes += ((32, 256, 300), (70, 3, 1000))  # of several forms of products, and several chunks
     for f, (rows, inputs, units), bias in itertools.product(functions, sizes, (True, False)):
-
-        def forward(
-            g: np.random.Generator,
-            f: Any = f,
-            rows: int = rows,
-            inputs: int = inputs,
-            units: int = units,
-            bias: bool = bias,
-        ) -> dict[str, Any]:
-            return {
-                "x": normal(g, rows, inputs),
-                "weights": normal(g, inputs, units),
-                "bias": normal(g, units) if bias else None,
-                "activation": f,
-                "z": normal(g, rows, units),
-                "out": Same("z") if f.from_output else normal(g, rows, units),
-            }
-
-        def backward(
-            g: np.random.Generator,
-            wanted: bool,
-            f: Any = f,
-            rows: int = rows,
-            inputs: int = inputs,
-            units: int = units,
-            bias: bool = bias,
-        ) -> dict[str, Any]:
-            z = 2 * with_zeros(g, rows, units)
-            a = f.value(array_api_compat.numpy, z)
-            return {
-                "x": normal(g, rows, inputs),
-                "weights": normal(g, inputs, units),
-                "activation": f,
-                "z": a if f.from_output else z,
-                "output": Same("z") if f.from_output else a,
-                "gradient": normal(g, rows, units),
-                "weight_gradient": normal(g, inputs, units),
-                "bias_gradient": normal(g, units) if bias else None,
-                "input_gradient": normal(g, rows, inputs) if wanted else None,
-            }
-
-        at = f"{f.name}-{rows}x{inputs}x{units}" + ("" if bias else "-no_bias")
-        yield Case(f"dense-{at}", "dense", forward, terms=inputs)
-        for wanted in (True, False):
-            yield Case(
-                f"dense_gradient-{at}-{'inputs' if wanted else 'parameters'}",
-                "dense_gradient",
-                partial(backward, wanted=wanted),
-                terms=max(rows, units),
-            )
+        yield from passes("dense", f, (rows, inputs), (inputs, units), bias)
 
 
 def elementwise() -> Iterator[Case]:
@@ -469,178 +470,71 @@ def elementwise() -> Iterator[Case]:
     some = {activations.Identity, activations.ReLU, activations.GELU}
     for index, f in enumerate(functions):
         for shape in (*SHAPES, *(TALL if type(f) in some else ())):
-            at = f"{f.name}-{index}-" + "x".join(map(str, shape))
-
-            def forward(
-                g: np.random.Generator, f: Any = f, shape: Any = shape, bias: bool = True
-            ) -> dict[str, Any]:
-                out = Same("z") if f.from_output else normal(g, *shape)
-                b = normal(g, shape[1]) if bias else None
-                return {"activation": f, "z": 2 * with_zeros(g, *shape), "bias": b, "out": out}
-
-            def without_bias(
-                g: np.random.Generator, f: Any = f, shape: Any = shape
-            ) -> dict[str, Any]:
-                return {
-                    "activation": f,
-                    "z": 2 * with_zeros(g, *shape),
-                    "bias": None,
-                    "out": normal(g, *shape),
-                }
-
-            def backward(
-                g: np.random.Generator, f: Any = f, shape: Any = shape, bias: bool = True
-            ) -> dict[str, Any]:
-                z = 2 * with_zeros(g, *shape)
-                a = f.value(array_api_compat.numpy, z)
-                return {
-                    "activation": f,
-                    "z": a if f.from_output else z,
-                    "output": Same("z") if f.from_output else a,
-                    "gradient": normal(g, *shape),
-                    "bias_gradient": normal(g, shape[1]) if bias else None,
-                }
-
+            at, bias = f"{f.name}-{index}-{joined(shape)}", (shape[1],)
+            back = {**activated(f, shape), "activation": f, "gradient": shape}
+            name = f"activation_gradient-{at}"
             if shape not in TALL:
-                without = partial(backward, bias=False)
-                yield Case(f"activation_gradient-{at}-no_bias", "activation_gradient", without)
-            yield Case(f"activation_gradient-{at}", "activation_gradient", backward, terms=shape[0])
+                yield case(f"{name}-no_bias", "activation_gradient", **back, bias_gradient=None)
+            yield case(name, "activation_gradient", shape[0], **back, bias_gradient=bias)
             if shape not in TALL:
-                yield Case(f"activate-{at}", "activate", forward)
-                yield Case(f"activate-{at}-no_bias", "activate", without_bias)
+                out, z = Same("z") if f.from_output else shape, kinked(*shape)
+                yield case(f"activate-{at}", "activate", out=out, bias=bias, z=z, activation=f)
+                given = {"z": z, "bias": None, "out": shape}
+                yield case(f"activate-{at}-no_bias", "activate", **given, activation=f)
     for shape in (*SHAPES, (3, CHUNK)):
-        at = "x".join(map(str, shape))
+        at, key = joined(shape), 0xDEADBEEF
+        dropout = partial(case, operation="dropout", exact=True, x=shape)
+        fifth = {"key": key, "passes": np.array([5]), "out": shape}
         # To both ends of the range, where all or nothing is kept.
         ends = ((0.0, 3), (1e-12, 4), (1 - 1e-10, 2), (1 - 2**-53, 6))
-        for rate, passes in ((0.5, 1), (0.1, 123_456_789), (0.999, 0), *ends):
-            fixed = {"rate": rate, "key": 0xDEADBEEF}
-            yield Case(
-                f"dropout-{rate}-{at}",
-                "dropout",
-                lambda g, s=shape, fixed=fixed, p=passes: {
-                    "x": normal(g, *s),
-                    "passes": np.array([p]),
-                    "out": normal(g, *s),
-                    **fixed,
-                },
-                exact=True,
-            )
+        for rate, number in ((0.5, 1), (0.1, 123_456_789), (0.999, 0), *ends):
+            given = {**fifth, "passes": np.array([number])}
+            yield dropout(f"dropout-{rate}-{at}", rate=rate, **given)
         for number in (0.0, 0.3, 2.0**-31, 1 - 2.0**-24):
-            yield Case(
-                f"dropout-moving-{number}-{at}",
-                "dropout",
-                lambda g, s=shape, r=number: {
-                    "x": normal(g, *s),
-                    "rate": np.array([r]),
-                    "key": 0xDEADBEEF,
-                    "passes": np.array([5]),
-                    "out": normal(g, *s),
-                },
-                exact=True,
-            )
+            yield dropout(f"dropout-moving-{number}-{at}", rate=np.array([number]), **fifth)
         for first in (1, 12_345, 2**32 - 2, 2**40 + 3):
-            yield Case(
-                f"dropout-from_{first}-{at}",
-                "dropout",
-                lambda g, s=shape, first=first: {
-                    "x": normal(g, *s),
-                    "rate": 0.5,
-                    "key": 0xDEADBEEF,
-                    "passes": np.array([5]),
-                    "out": normal(g, *s),
-                    "first": first,
-                },
-                exact=True,
-            )
-        yield Case(
-            f"dropout-in_place-{at}",
-            "dropout",
-            lambda g, s=shape: {
-                "x": normal(g, *s),
-                "rate": 0.3,
-                "key": 7,
-                "passes": np.array([5]),
-                "out": Same("x"),
-            },
-            exact=True,
-        )
+            yield dropout(f"dropout-from_{first}-{at}", rate=0.5, first=first, **fifth)
+        in_place = {**fifth, "key": 7, "out": Same("x")}
+        yield dropout(f"dropout-in_place-{at}", rate=0.3, **in_place)
         for kind in ("float", "uint8", "int8", "uint16", "int16"):
-
-            def rescaled(
-                g: np.random.Generator, shape: Any = shape, kind: str = kind
-            ) -> dict[str, Any]:
-                floats = kind == "float"
-                x = normal(g, *shape) if floats else whole_range(g, np.dtype(kind), *shape)
-                scale = 1.0 if floats else 1 / 2**16
-                return {"x": x, "scale": scale, "offset": -0.5, "out": normal(g, *shape)}
-
-            yield Case(f"rescale-{kind}-{at}", "rescale", rescaled)
-        yield Case(
-            f"rescale-in_place-{at}",
-            "rescale",
-            lambda g, s=shape: {
-                "x": normal(g, *s),
-                "scale": 0.3,
-                "offset": 0.1,
-                "out": Same("x"),
-            },
-        )
+            x = shape if kind == "float" else whole_range(kind, *shape)
+            scale = 1.0 if kind == "float" else 1 / 2**16
+            given = {"x": x, "scale": scale, "offset": -0.5, "out": shape}
+            yield case(f"rescale-{kind}-{at}", "rescale", **given)
+        given = {"x": shape, "scale": 0.3, "offset": 0.1, "out": Same("x")}
+        yield case(f"rescale-in_place-{at}", "rescale", **given)
 
 
 TABLES = ((1, [3]), (7, [2, 5]), (70, [4, 3, 9, 2]), (33, [40, 3]), (300, [17]))
 """Rows, and how many codes each column has."""
 
 
-def codes_of(g: np.random.Generator, rows: int, sizes: list[int]) -> np.ndarray:
-    """Return codes of each column as numbers, some of them out of range."""
-    return np.stack([g.integers(-1, size + 1, rows) for size in sizes], 1).astype(np.float64)
+def codes_of(rows: int, sizes: list[int]) -> Draw:
+    """Return what draws codes of each column as numbers, some of them out of range."""
+    return lambda g: np.stack([g.integers(-1, n + 1, rows) for n in sizes], 1).astype(np.float64)
 
 
 def categories() -> Iterator[Case]:
     for (rows, sizes), signs in itertools.product(TABLES, (True, False)):
         at = f"{rows}x{'+'.join(map(str, sizes))}"
         outputs = sum(1 if signs and size == 3 else size - 1 for size in sizes)
-        yield Case(
+        yield case(
             f"one_hot-{at}{'-signs' if signs else ''}",
             "one_hot",
-            lambda g, rows=rows, sizes=sizes, signs=signs, outputs=outputs: {
-                "codes": codes_of(g, rows, sizes),
-                "sizes": sizes,
-                "binary_as_sign": signs,
-                "levels": normal(g, 3, outputs),
-                "out": normal(g, rows, outputs),
-            },
             exact=True,
+            codes=codes_of(rows, sizes),
+            sizes=sizes,
+            binary_as_sign=signs,
+            levels=(3, outputs),
+            out=(rows, outputs),
         )
     for (rows, sizes), dimension in itertools.product(TABLES, (1, 8, 33)):
-        at, columns, total = (
-            f"{rows}x{'-'.join(map(str, sizes))}x{dimension}",
-            len(sizes),
-            sum(sizes),
-        )
-
-        def lookup(
-            g: np.random.Generator, rows: int = rows, sizes: Any = sizes, d: int = dimension
-        ) -> dict[str, Any]:
-            return {
-                "codes": codes_of(g, rows, sizes),
-                "sizes": sizes,
-                "table": normal(g, sum(sizes), d),
-                "out": normal(g, rows, len(sizes) * d),
-            }
-
-        yield Case(f"embed-{at}", "embed", lookup, exact=True)
-        yield Case(
-            f"embed_gradient-{at}",
-            "embed_gradient",
-            lambda g, rows=rows, sizes=sizes, d=dimension, columns=columns, total=total: {
-                "codes": codes_of(g, rows, sizes),
-                "sizes": sizes,
-                "gradient": normal(g, rows, columns * d),
-                "table_gradient": normal(g, total, d),
-            },
-            terms=rows,
-        )
+        at = f"{rows}x{'-'.join(map(str, sizes))}x{dimension}"
+        codes = {"codes": codes_of(rows, sizes), "sizes": sizes}
+        table, uses = (sum(sizes), dimension), (rows, len(sizes) * dimension)
+        yield case(f"embed-{at}", "embed", exact=True, **codes, table=table, out=uses)
+        given = {**codes, "gradient": uses, "table_gradient": table}
+        yield case(f"embed_gradient-{at}", "embed_gradient", terms=rows, **given)
 
 
 RANGES = ((1, 1, 0, 1, 0, 1), (6, 9, 2, 5, 3, 2), (70, 40, 7, 90, 50, 33), (5, 3, 0, 3, 0, 3))
@@ -652,81 +546,29 @@ MEMBERS = ((1, 1, 1), (7, 3, 5), (70, 1, 33), (70, 4, 16), (64, 8, 100))
 
 def members() -> Iterator[Case]:
     for rows, width, first, out_width, out_first, columns in RANGES:
-        yield Case(
-            f"copy_columns-{rows}x{width}-{columns}",
-            "copy_columns",
-            lambda g, a=rows, b=width, c=first, d=out_width, e=out_first, f=columns: {
-                "source": normal(g, a, b),
-                "first": c,
-                "out": normal(g, a, d),
-                "out_first": e,
-                "columns": f,
-            },
-            exact=True,
-        )
+        given = {"source": (rows, width), "first": first, "out": (rows, out_width)}
+        given |= {"out_first": out_first, "columns": columns}
+        yield case(f"copy_columns-{rows}x{width}-{columns}", "copy_columns", exact=True, **given)
     for (rows, count, features), shared in itertools.product(MEMBERS, (True, False)):
         at = f"{rows}x{count}x{features}{'-shared' if shared else ''}"
-        x_members = 1 if shared else count
-
-        def scaled(
-            g: np.random.Generator,
-            n: int = rows,
-            x_members: int = x_members,
-            k: int = count,
-            d: int = features,
-        ) -> dict[str, Any]:
-            x, factors = normal(g, n, x_members, d), normal(g, k, d)
-            return {"x": x, "factors": factors, "out": normal(g, n, k, d)}
-
-        def back(
-            g: np.random.Generator,
-            kind: str,
-            n: int = rows,
-            x_members: int = x_members,
-            k: int = count,
-            d: int = features,
-        ) -> dict[str, Any]:
-            dx = {"none": None, "own": normal(g, n, x_members, d), "in_place": Same("gradient")}
-            return {
-                "x": normal(g, n, x_members, d),
-                "factors": normal(g, k, d),
-                "gradient": normal(g, n, k, d),
-                "factors_gradient": normal(g, k, d),
-                "input_gradient": dx[kind],
-            }
-
-        yield Case(f"scale-{at}", "scale", scaled)
+        x, factors = (rows, 1 if shared else count, features), (count, features)
+        out, given = (rows, *factors), {"x": x, "factors": factors}
+        yield case(f"scale-{at}", "scale", **given, out=out)
+        given |= {"gradient": out, "factors_gradient": factors}
+        wanted = {"none": None, "own": x, "in_place": Same("gradient")}
         for kind in ("none", "own", *(() if shared and count > 1 else ("in_place",))):
-            given = partial(back, kind=kind)
-            yield Case(f"scale_gradient-{at}-{kind}", "scale_gradient", given, terms=rows + count)
+            name, own = f"scale_gradient-{at}-{kind}", wanted[kind]
+            yield case(name, "scale_gradient", rows + count, **given, input_gradient=own)
     functions = [activations.SELU(), activations.Mish(), activations.ReLU(), activations.GELU()]
     functions += [activations.ExactGELU()]
     functions += [activations.Identity(), activations.LeakyReLU(0.3)]
     for f, (rows, count, features) in itertools.product(functions, MEMBERS):
         at = f"{f.name}-{rows}x{count}x{features}"
         shape = (rows, features) if count == 1 else (rows, count, features)
-        yield Case(
-            f"parametric_activate-{at}",
-            "parametric_activate",
-            lambda g, f=f, shape=shape: {
-                "activation": f,
-                "x": 2 * with_zeros(g, *shape),
-                "alpha": normal(g, *shape[1:]),
-                "out": normal(g, *shape),
-            },
-        )
-        yield Case(
-            f"parametric_activation_gradient-{at}",
-            "parametric_activation_gradient",
-            lambda g, f=f, shape=shape: {
-                "activation": f,
-                "x": 2 * with_zeros(g, *shape),
-                "alpha": normal(g, *shape[1:]),
-                "gradient": normal(g, *shape),
-                "alpha_gradient": normal(g, *shape[1:]),
-            },
-            terms=rows,
-        )
+        given = {"activation": f, "x": kinked(*shape), "alpha": shape[1:]}
+        yield case(f"parametric_activate-{at}", "parametric_activate", **given, out=shape)
+        name, given = "parametric_activation_gradient", {**given, "gradient": shape}
+        yield case(f"{name}-{at}", name, terms=rows, **given, alpha_gradient=shape[1:])
 
 
 GROUPED = ((1, 1, 1, 1), (7, 3, 5, 2), (70, 4, 16, 3), (64, 8, 48, 16), (33, 2, 200, 130))
@@ -743,60 +585,11 @@ def grouped_products() -> Iterator[Case]:
             ("transpose_b", batch, turned, outputs, inputs),
         ):
             flag = {} if kind == "plain" else {kind: True}
-            yield Case(
-                f"group_matmul-{rows}x{groups}x{inputs}x{units}-{kind}",
-                "group_matmul",
-                lambda g, a=a, b=b, out=out, flag=flag: {
-                    "a": normal(g, *a),
-                    "b": normal(g, *b),
-                    "out": normal(g, *out),
-                    **flag,
-                },
-                terms=terms,
-            )
+            name = f"group_matmul-{rows}x{groups}x{inputs}x{units}-{kind}"
+            yield case(name, "group_matmul", terms, a=a, b=b, out=out, **flag)
     functions = (activations.Identity(), activations.ReLU(), activations.GELU())
     for f, sizes, bias in itertools.product(functions, GROUPED, (True, False)):
-        at = f"{f.name}-{'x'.join(map(str, sizes))}{'' if bias else '-no_bias'}"
-
-        def forward(
-            g: np.random.Generator, f: Any = f, sizes: Any = sizes, bias: bool = bias
-        ) -> dict[str, Any]:
-            rows, groups, inputs, units = sizes
-            return {
-                "x": normal(g, rows, groups, inputs),
-                "weights": normal(g, groups, inputs, units),
-                "bias": normal(g, groups, units) if bias else None,
-                "activation": f,
-                "z": normal(g, rows, groups, units),
-                "out": Same("z") if f.from_output else normal(g, rows, groups, units),
-            }
-
-        def backward(
-            g: np.random.Generator, wanted: bool, f: Any = f, sizes: Any = sizes, bias: bool = bias
-        ) -> dict[str, Any]:
-            rows, groups, inputs, units = sizes
-            z = 2 * with_zeros(g, rows, groups, units)
-            a = f.value(array_api_compat.numpy, z)
-            return {
-                "x": normal(g, rows, groups, inputs),
-                "weights": normal(g, groups, inputs, units),
-                "activation": f,
-                "z": a if f.from_output else z,
-                "output": Same("z") if f.from_output else a,
-                "gradient": normal(g, rows, groups, units),
-                "weight_gradient": normal(g, groups, inputs, units),
-                "bias_gradient": normal(g, groups, units) if bias else None,
-                "input_gradient": normal(g, rows, groups, inputs) if wanted else None,
-            }
-
-        yield Case(f"group_dense-{at}", "group_dense", forward, terms=sizes[2])
-        for wanted in (True, False):
-            yield Case(
-                f"group_dense_gradient-{at}-{'inputs' if wanted else 'parameters'}",
-                "group_dense_gradient",
-                partial(backward, wanted=wanted),
-                terms=max(sizes[0], sizes[3]),
-            )
+        yield from passes("group_dense", f, sizes[:3], sizes[1:], bias)
 
 
 EMBEDDED = ((1, 1, 1), (7, 3, 5), (70, 8, 16), (33, 2, 48), (300, 5, 3))
@@ -806,86 +599,35 @@ EMBEDDED = ((1, 1, 1), (7, 3, 5), (70, 8, 16), (33, 2, 48), (300, 5, 3))
 def embeddings_of_numbers() -> Iterator[Case]:
     for (rows, columns, waves), shifted in itertools.product(EMBEDDED, (True, False)):
         at = f"{rows}x{columns}x{waves}{'-phases' if shifted else ''}"
-        outputs = waves if shifted else 2 * waves
-
-        def given(
-            g: np.random.Generator,
-            n: int = rows,
-            c: int = columns,
-            k: int = waves,
-            shifted: bool = shifted,
-        ) -> dict[str, Any]:
-            return {
-                "x": normal(g, n, c),
-                "frequencies": normal(g, c, k) / 8,
-                "phases": g.uniform(-math.pi, math.pi, (c, k)) if shifted else None,
-            }
-
-        def back(
-            g: np.random.Generator,
-            wanted: bool,
-            given: Any = given,
-            n: int = rows,
-            c: int = columns,
-            k: int = waves,
-            outputs: int = outputs,
-            shifted: bool = shifted,
-        ) -> dict[str, Any]:
-            return {
-                **given(g),
-                "gradient": normal(g, n, c, outputs),
-                "frequencies_gradient": normal(g, c, k),
-                "phases_gradient": normal(g, c, k) if shifted else None,
-                "input_gradient": normal(g, n, c) if wanted else None,
-            }
-
-        yield Case(
-            f"periodic-{at}",
-            "periodic",
-            lambda g, given=given, n=rows, c=columns, m=outputs: {
-                **given(g),
-                "out": normal(g, n, c, m),
-            },
-        )
-        for wanted in (True, False):
-            yield Case(
-                f"periodic_gradient-{at}-{'inputs' if wanted else 'parameters'}",
+        x, own = (rows, columns), (columns, waves)
+        out = (*x, waves if shifted else 2 * waves)
+        phases = uniform(*own, low=-math.pi, high=math.pi) if shifted else None
+        given = {"x": x, "frequencies": times(1 / 8, *own), "phases": phases}
+        yield case(f"periodic-{at}", "periodic", **given, out=out)
+        for kind, wanted in (("inputs", x), ("parameters", None)):
+            yield case(
+                f"periodic_gradient-{at}-{kind}",
                 "periodic_gradient",
-                partial(back, wanted=wanted),
-                terms=max(rows, outputs),
+                terms=max(rows, out[2]),
+                **given,
+                gradient=out,
+                frequencies_gradient=own,
+                phases_gradient=own if shifted else None,
+                input_gradient=wanted,
             )
     for rows, columns, bins in EMBEDDED:
-        at = f"{rows}x{columns}x{bins}"
-
-        def lines(
-            g: np.random.Generator, n: int = rows, c: int = columns, t: int = bins
-        ) -> dict[str, Any]:
-            return {
-                "x": 2 * normal(g, n, c),
-                "starts": normal(g, c, t),
-                "slopes": g.random((c, t)) * 3,
-                "lowest": np.where(np.arange(t) == 0, -1e30, 0.0) * np.ones((c, 1)),
-                "highest": np.where(np.arange(t) == t - 1, 1e30, 1.0) * np.ones((c, 1)),
-            }
-
-        yield Case(
-            f"piecewise_linear-{at}",
-            "piecewise_linear",
-            lambda g, lines=lines, n=rows, c=columns, t=bins: {
-                **lines(g),
-                "out": normal(g, n, c, t),
-            },
-        )
-        yield Case(
-            f"piecewise_linear_gradient-{at}",
-            "piecewise_linear_gradient",
-            lambda g, lines=lines, n=rows, c=columns, t=bins: {
-                **lines(g),
-                "gradient": normal(g, n, c, t),
-                "input_gradient": normal(g, n, c),
-            },
-            terms=bins,
-        )
+        at, out = f"{rows}x{columns}x{bins}", (rows, columns, bins)
+        one, first, last = np.ones((columns, 1)), np.arange(bins) == 0, np.arange(bins) == bins - 1
+        given = {
+            "x": times(2, rows, columns),
+            "starts": (columns, bins),
+            "slopes": uniform(columns, bins, high=3.0),
+            "lowest": np.where(first, -1e30, 0.0) * one,
+            "highest": np.where(last, 1e30, 1.0) * one,
+        }
+        yield case(f"piecewise_linear-{at}", "piecewise_linear", **given, out=out)
+        name, given = "piecewise_linear_gradient", {**given, "gradient": out}
+        yield case(f"{name}-{at}", name, bins, **given, input_gradient=(rows, columns))
 
 
 NORMALIZED = (
@@ -895,222 +637,115 @@ NORMALIZED = (
 """Rows and features; of both one, several, and such as no number of lanes divides."""
 
 
-def constant(g: np.random.Generator, given: Any) -> dict[str, Any]:
-    """Return a normalisation's arguments, x being without variance."""
-    arguments = given(g)
-    return {**arguments, "x": np.full_like(arguments["x"], 0.75)}
+def moved(far: Any, rows: int, features: int) -> Draw:
+    return lambda g: 2 * normal(g, rows, features) + far
 
 
-def with_nan(g: np.random.Generator, given: Any) -> dict[str, Any]:
-    """Return them with a NaN in x, which spreads to what is normalised with it, and no further."""
-    arguments = given(g)
-    middle = tuple(size // 2 for size in arguments["x"].shape)
-    arguments["x"][middle] = math.nan
-    return arguments
+def with_nan(x: Draw) -> Draw:
+    """Return what draws x with a NaN, which spreads to what is normalized with it, no further."""
+
+    def draw(g: np.random.Generator) -> np.ndarray:
+        numbers = x(g)
+        numbers[tuple(size // 2 for size in numbers.shape)] = math.nan
+        return numbers  # type: ignore[no-any-return]
+
+    return draw
 
 
 def normalizations() -> Iterator[Case]:
     for rows, features in NORMALIZED:
-        at = f"{rows}x{features}"
+        at, x, of = f"{rows}x{features}", (rows, features), (features,)
+        affine, positive = {"scale": of, "shift": of}, uniform(features, low=0.1, high=1.1)
+        scaled = {"std": uniform(features, low=0.5, high=1.5), "x": x, "mean": of}
+        yield case(f"standardize-{at}", "standardize", **scaled, out=x)
+        yield case(f"standardize-in_place-{at}", "standardize", **scaled, out=Same("x"))
+        scaled = {"mean": of, "std": scaled["std"], "x": x, "out": x}
+        least, largest = Of("mean", lambda mean: mean - 0.3), Of("mean", lambda mean: mean + 0.4)
+        name, bounds = "unstandardize", {"least": least, "largest": largest}
+        yield case(f"{name}-free-{at}", name, **scaled, least=None, largest=None)
+        yield case(f"{name}-bounded-{at}", name, **scaled, **bounds)
+        given = {"x": x, "mean": of, "variance": positive, "epsilon": 1e-5}
+        yield case(f"normalize-{at}", "normalize", **given, **affine, out=x)
+        yield case(f"normalize-plain-{at}", "normalize", **given, scale=None, shift=None, out=x)
+        # Far from 0, and higher from row to row: rows of a part have another mean than all.
+        far = 1000 + np.linspace(0, 4, rows)[:, None] if x in TALL else 1
+        running = {"running_mean": of, "running_variance": positive, "momentum": 0.9}
+        for name, numbers, more, deviations, terms in (
+            ("batch_norm", moved(far, *x), running, of, rows),
+            ("layer_norm", moved(1, *x), {}, (rows, 1), features),
+        ):
+            given = {**affine, **more, "epsilon": 1e-2, "normalized": x, "inverse_std": deviations}
+            yield case(f"{name}-{at}", name, terms, x=numbers, **given, out=x)
+            if rows * features < 500:
+                same = np.full(x, 0.75)  # without variance
+                yield case(f"{name}-constant-{at}", name, terms, x=same, **given, out=x)
+                nan = with_nan(numbers)
+                yield case(f"{name}-nan-{at}", name, terms, x=nan, **given, out=x)
+        sums = {"scale_gradient": of, "shift_gradient": of}
+        for name, deviations, terms in (
+            ("batch_norm_gradient", of, rows),
+            ("layer_norm_gradient", (rows, 1), max(rows, features)),
+        ):
+            inverse = uniform(*deviations, low=0.5, high=1.5)
+            given = {"gradient": x, "normalized": x, "inverse_std": inverse, "scale": of}
+            yield case(f"{name}-{at}", name, terms, **given, **sums)
 
-        def given(
-            g: np.random.Generator, n: int = rows, k: int = features, affine: bool = True
-        ) -> dict[str, Any]:
-            return {
-                "x": normal(g, n, k),
-                "mean": normal(g, k),
-                "variance": g.random(k) + 0.1,
-                "epsilon": 1e-5,
-                "scale": normal(g, k) if affine else None,
-                "shift": normal(g, k) if affine else None,
-                "out": normal(g, n, k),
-            }
 
-        def plain(g: np.random.Generator, given: Any = given) -> dict[str, Any]:
-            return {**given(g), "scale": None, "shift": None}
+def moments_of_parts(rows: int, features: int) -> Draw:
+    """Return what draws moments of three parts, the second of which has no rows."""
 
-        def batch(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
-            # Far from 0, and higher from row to row: rows of a part have another mean than all.
-            far = 1000 + np.linspace(0, 4, n)[:, None] if (n, k) in TALL else 1
-            return {
-                "x": 2 * normal(g, n, k) + far,
-                "scale": normal(g, k),
-                "shift": normal(g, k),
-                "running_mean": normal(g, k),
-                "running_variance": g.random(k) + 0.1,
-                "momentum": 0.9,
-                "epsilon": 1e-2,
-                "normalized": normal(g, n, k),
-                "inverse_std": normal(g, k),
-                "out": normal(g, n, k),
-            }
+    def draw(g: np.random.Generator) -> np.ndarray:
+        counts = np.array([[rows], [0], [2 * rows]], float)
+        parts = np.hstack([counts, normal(g, 3, features), rows * normal(g, 3, features) ** 2])
+        parts[1] = 0
+        return parts
 
-        def layer(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
-            return {
-                "x": 2 * normal(g, n, k) + 1,
-                "scale": normal(g, k),
-                "shift": normal(g, k),
-                "epsilon": 1e-2,
-                "normalized": normal(g, n, k),
-                "inverse_std": normal(g, n, 1),
-                "out": normal(g, n, k),
-            }
-
-        def back(g: np.random.Generator, n: int, k: int, deviations: Any) -> dict[str, Any]:
-            return {
-                "gradient": normal(g, n, k),
-                "normalized": normal(g, n, k),
-                "inverse_std": g.random(deviations) + 0.5,
-                "scale": normal(g, k),
-                "scale_gradient": normal(g, k),
-                "shift_gradient": normal(g, k),
-            }
-
-        def batch_back(
-            g: np.random.Generator, n: int = rows, k: int = features, back: Any = back
-        ) -> dict[str, Any]:
-            return back(g, n, k, (k,))
-
-        def layer_back(
-            g: np.random.Generator, n: int = rows, k: int = features, back: Any = back
-        ) -> dict[str, Any]:
-            return back(g, n, k, (n, 1))
-
-        def standardized(
-            g: np.random.Generator, n: int = rows, k: int = features
-        ) -> dict[str, Any]:
-            std = g.random(k) + 0.5
-            x, mean = normal(g, n, k), normal(g, k)
-            return {"x": x, "mean": mean, "std": std, "out": normal(g, n, k)}
-
-        def standardized_in_place(
-            g: np.random.Generator, standardized: Any = standardized
-        ) -> dict[str, Any]:
-            return {**standardized(g), "out": Same("x")}
-
-        yield Case(f"standardize-{at}", "standardize", standardized)
-        yield Case(f"standardize-in_place-{at}", "standardize", standardized_in_place)
-        for bounded in (False, True):
-
-            def unstandardized(
-                g: np.random.Generator,
-                n: int = rows,
-                k: int = features,
-                bounded: bool = bounded,
-            ) -> dict[str, Any]:
-                mean, std = normal(g, k), g.random(k) + 0.5
-                return {
-                    "x": normal(g, n, k),
-                    "mean": mean,
-                    "std": std,
-                    "least": mean - 0.3 if bounded else None,
-                    "largest": mean + 0.4 if bounded else None,
-                    "out": normal(g, n, k),
-                }
-
-            kind = "bounded" if bounded else "free"
-            yield Case(f"unstandardize-{kind}-{at}", "unstandardize", unstandardized)
-        yield Case(f"normalize-{at}", "normalize", given)
-        yield Case(f"normalize-plain-{at}", "normalize", plain)
-        for name, norm, terms in (("batch_norm", batch, rows), ("layer_norm", layer, features)):
-            yield Case(f"{name}-{at}", name, norm, terms=terms)
-            for kind, special in (("constant", constant), ("nan", with_nan)):
-                if rows * features < 500:
-                    yield Case(
-                        f"{name}-{kind}-{at}", name, partial(special, given=norm), terms=terms
-                    )
-        longest = max(rows, features)
-        yield Case(f"batch_norm_gradient-{at}", "batch_norm_gradient", batch_back, terms=rows)
-        yield Case(f"layer_norm_gradient-{at}", "layer_norm_gradient", layer_back, terms=longest)
+    return draw
 
 
 def of_ranks() -> Iterator[Case]:
     """Yield cases of what several ranks do in place of `clip` and `batch_norm`."""
     for size, norm in itertools.product(WIDTHS, (0.5, 1e6)):
-        yield Case(
-            f"sum_of_squares-{size}-{norm}",
-            "sum_of_squares",
-            lambda g, n=size: {"values": normal(g, n), "out": normal(g, 1)},
-            terms=size,
-        )
-        yield Case(
-            f"clip_to-{size}-{norm}",
-            "clip_to",
-            lambda g, n=size, m=norm: {
-                "gradients": normal(g, n),
-                "squares": normal(g, 3) ** 2,
-                "max_norm": m,
-            },
-            terms=3,
-        )
+        name = f"sum_of_squares-{size}-{norm}"
+        yield case(name, "sum_of_squares", terms=size, values=(size,), out=(1,))
+        given = {"gradients": (size,), "squares": squared(3), "max_norm": norm}
+        yield case(f"clip_to-{size}-{norm}", "clip_to", terms=3, **given)
     for rows, features in ((1, 1), (5, 3), (130, 17)):
-        at = f"{rows}x{features}"
-
-        def moments(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
-            return {"x": normal(g, n, k), "out": normal(g, 1 + 2 * k)}
-
-        def combined(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
-            counts = np.array([[n], [0], [2 * n]], float)
-            parts = np.hstack([counts, normal(g, 3, k), n * normal(g, 3, k) ** 2])
-            parts[1] = 0
-            return {"parts": parts, "mean": normal(g, k), "variance": normal(g, k)}
-
-        def average(g: np.random.Generator, k: int = features) -> dict[str, Any]:
-            return {"current": normal(g, k), "momentum": 0.9, "out": normal(g, k)}
-
-        def norm_of(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
-            return {
-                "x": normal(g, n, k),
-                "mean": normal(g, k),
-                "variance": normal(g, k) ** 2,
-                "scale": normal(g, k),
-                "shift": normal(g, k),
-                "epsilon": 1e-3,
-                "normalized": normal(g, n, k),
-                "inverse_std": normal(g, k),
-                "out": normal(g, n, k),
-            }
-
-        def sums(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
-            return {
-                "gradient": normal(g, n, k),
-                "normalized": normal(g, n, k),
-                "scale_gradient": normal(g, k),
-                "shift_gradient": normal(g, k),
-            }
-
-        def back(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
-            return {
-                "gradient": normal(g, n, k),
-                "normalized": normal(g, n, k),
-                "inverse_std": normal(g, k) ** 2,
-                "scale": normal(g, k),
-                "sums": normal(g, 2 * k),
-                "counts": np.array([n, 0.0, 2 * n]),
-            }
-
-        yield Case(f"column_moments-{at}", "column_moments", moments, terms=rows)
-        yield Case(f"combine_moments-{at}", "combine_moments", combined, terms=3)
-        yield Case(f"running_average-{at}", "running_average", average)
-        yield Case(f"batch_norm_of-{at}", "batch_norm_of", norm_of)
-        yield Case(f"batch_norm_sums-{at}", "batch_norm_sums", sums, terms=rows)
-        yield Case(f"batch_norm_input_gradient-{at}", "batch_norm_input_gradient", back, terms=3)
+        at, x, of = f"{rows}x{features}", (rows, features), (features,)
+        batch = {"gradient": x, "normalized": x}
+        given = {"x": x, "out": (1 + 2 * features,)}
+        yield case(f"column_moments-{at}", "column_moments", terms=rows, **given)
+        given = {"parts": moments_of_parts(rows, features), "mean": of, "variance": of}
+        yield case(f"combine_moments-{at}", "combine_moments", terms=3, **given)
+        yield case(f"running_average-{at}", "running_average", current=of, momentum=0.9, out=of)
+        given = {"x": x, "mean": of, "variance": squared(features), "scale": of, "shift": of}
+        given |= {"epsilon": 1e-3, "normalized": x, "inverse_std": of, "out": x}
+        yield case(f"batch_norm_of-{at}", "batch_norm_of", **given)
+        given = {**batch, "scale_gradient": of, "shift_gradient": of}
+        yield case(f"batch_norm_sums-{at}", "batch_norm_sums", terms=rows, **given)
+        given = {**batch, "inverse_std": squared(features), "scale": of, "sums": (2 * features,)}
+        given |= {"counts": np.array([rows, 0.0, 2 * rows])}
+        yield case(f"batch_norm_input_gradient-{at}", "batch_norm_input_gradient", 3, **given)
 
 
 MEMBER_MEANS = ((0, 2, 3), (1, 1, 1), (7, 4, 3), (130, 8, 10), (5, 3, 70))
 
 
+def outputs_of_members(of: str, shape: tuple[int, ...]) -> Draw:
+    def draw(g: np.random.Generator) -> np.ndarray:
+        x = 3 * normal(g, *shape)
+        if of != "identity" and x.size:
+            x[-1] *= 100  # probabilities that float32 has no number for
+        return x
+
+    return draw
+
+
 def member_means() -> Iterator[Case]:
     for of, shape in itertools.product(("identity", "softmax", "sigmoid"), MEMBER_MEANS):
-
-        def given(g: np.random.Generator, of: str = of, shape: Any = shape) -> dict[str, Any]:
-            x = 3 * normal(g, *shape)
-            if of != "identity" and x.size:
-                x[-1] *= 100  # probabilities that float32 has no number for
-            return {"x": x, "of": of, "out": normal(g, shape[0], shape[2])}
-
-        at = "x".join(map(str, shape))
-        yield Case(f"mean_over_members-{of}-{at}", "mean_over_members", given, terms=shape[1])
+        name, x = f"mean_over_members-{of}-{joined(shape)}", outputs_of_members(of, shape)
+        out = (shape[0], shape[2])
+        yield case(name, "mean_over_members", terms=shape[1], x=x, of=of, out=out)
 
 
 def targets_for(loss: Any, g: np.random.Generator, p: np.ndarray, form: str) -> np.ndarray:
@@ -1240,27 +875,30 @@ FACTORS = ((6.0, 6.0), (1.0, 1.0), (1.0, 0.5), (0.1, 0.0), (0.1, 0.1))
 """Of the learning rate and of the decay, in the segments of an update."""
 
 
+def trained_by(optimizer: Any, size: int, factors: Sequence[tuple[float, float]]) -> Draw:
+    """Return what draws vectors in so many segments."""
+
+    def draw(g: np.random.Generator) -> Trained:
+        gradients = with_zeros(g, size)
+        slots = {
+            name: g.random(size) * (gradients != 0) if name == "square" else normal(g, size)
+            for name in optimizer.slots
+        }
+        cuts = [0, *(size * (i + 1) // len(factors) for i in range(len(factors)))]
+        bounds = zip(itertools.pairwise(cuts), factors, strict=True)
+        segments = [Segment(*places, *each) for places, each in bounds]
+        return Trained(normal(g, size), gradients, slots, segments)
+
+    return draw
+
+
 def updates() -> Iterator[Case]:
     for size, norm in itertools.product(WIDTHS, (0.5, 1e6)):
-        yield Case(
-            f"clip-{size}-{norm}",
-            "clip",
-            lambda g, n=size, m=norm: {"gradients": normal(g, n), "max_norm": m},
-            terms=size,
-        )
+        yield case(f"clip-{size}-{norm}", "clip", terms=size, gradients=(size,), max_norm=norm)
     for size, weight in itertools.product(WIDTHS, (8.0, 0.0)):
-        yield Case(
-            f"l2_penalty-{size}-{weight}",
-            "l2_penalty",
-            lambda g, n=size, w=weight: {
-                "values": normal(g, n),
-                "gradients": normal(g, n),
-                "weight": np.array([w]),
-                "strength": 0.1,
-                "loss_sum": np.array([2.0]),
-            },
-            terms=size,
-        )
+        given = {"values": (size,), "gradients": (size,), "weight": np.array([weight])}
+        given |= {"strength": 0.1, "loss_sum": np.array([2.0])}
+        yield case(f"l2_penalty-{size}-{weight}", "l2_penalty", terms=size, **given)
     every = [cls() for cls in builtin(optimizers.Optimizer)]
     every += [
         optimizers.SGD(momentum=0.9),
@@ -1275,121 +913,65 @@ def updates() -> Iterator[Case]:
         for cls in builtin(optimizers.Optimizer)
     ]
     moments = [*((size, 1) for size in WIDTHS), (5, 1000)]
-    for (index, given), (size, step), factors in itertools.product(
+    for (index, optimizer), (size, step), factors in itertools.product(
         enumerate(every), moments, (False, True)
     ):
-        few = factors or isinstance(given, Moving)
-        if few and (size, step) != (CHUNK + 1, 1):
+        moving = isinstance(optimizer, Moving)
+        if (factors or moving) and (size, step) != (CHUNK + 1, 1):
             continue
-        optimizer = given.of if isinstance(given, Moving) else given
-
-        def arguments(
-            g: np.random.Generator,
-            given: Any = given,
-            optimizer: Any = optimizer,
-            n: int = size,
-            step: int = step,
-            factors: bool = factors,
-        ) -> dict[str, Any]:
-            gradients = with_zeros(g, n)
-            slots = {
-                name: g.random(n) * (gradients != 0) if name == "square" else normal(g, n)
-                for name in optimizer.slots
-            }
-            segments = FACTORS if factors else HALVES
-            cuts = [0, *(n * (i + 1) // len(segments) for i in range(len(segments)))]
-            return {
-                "optimizer": given,
-                "trained": Trained(
-                    normal(g, n),
-                    gradients,
-                    slots,
-                    [
-                        Segment(*bounds, *each)
-                        for bounds, each in zip(itertools.pairwise(cuts), segments, strict=True)
-                    ],
-                ),
-                "learning_rate": np.array([0.01]),
-                "step": np.array([step]),
-            }
-
-        kind = "-factors" if factors else ""
-        yield Case(f"update-{optimizer.name}-{index}-{size}-{step}{kind}", "update", arguments)
-
-        def counted(
-            g: np.random.Generator, arguments: Any = arguments, step: int = step
-        ) -> dict[str, Any]:
-            given = arguments(g)
-            del given["learning_rate"], given["step"]
-            return {**given, **counters(1, 1.5, g, step - 1)}
-
+        plain = optimizer.of if moving else optimizer
+        trained = trained_by(plain, size, FACTORS if factors else HALVES)
+        both = {"optimizer": optimizer, "trained": trained}
+        given = {**both, "learning_rate": np.array([0.01]), "step": np.array([step])}
+        at = f"{plain.name}-{index}-{size}-{step}{'-factors' if factors else ''}"
+        yield case(f"update-{at}", "update", **given)
         if step > 1 or size in (min(WIDTHS), max(WIDTHS)):
-            at = f"{optimizer.name}-{index}-{size}-{step}{kind}"
-            yield Case(f"counted_update-{at}", "counted_update", counted)
-
-        def conditional(
-            g: np.random.Generator, arguments: Any = arguments, finite: int = 1
-        ) -> dict[str, Any]:
-            return {"finite": np.array([finite]), **arguments(g)}
-
-        at = f"{optimizer.name}-{index}-{size}-{step}{kind}"
-        yield Case(f"update_if_finite-{at}", "update_if_finite", conditional)
-        yield Case(
-            f"update_if_finite-{at}-not",
-            "update_if_finite",
-            lambda g, conditional=conditional: conditional(g, finite=0),
-            exact=True,
-        )
+            counted = partial(counters, 1, 1.5, updates=step - 1)
+            yield case(f"counted_update-{at}", "counted_update", **both, counters=counted)
+        name, done, not_done = "update_if_finite", np.array([1]), np.array([0])
+        yield case(f"{name}-{at}", name, finite=done, **given)
+        yield case(f"{name}-{at}-not", name, exact=True, finite=not_done, **given)
     yield from loss_scaling()
+
+
+def scaled_gradients(size: int, wrong: Any) -> Draw:
+    def draw(g: np.random.Generator) -> np.ndarray:
+        gradients = normal(g, size) * 2.0**10
+        if wrong == "everywhere":
+            gradients[:] = np.resize([math.inf, -math.inf, math.nan], size)
+        elif wrong is not None:
+            gradients[size // 2] = wrong
+        return gradients
+
+    return draw
 
 
 def loss_scaling() -> Iterator[Case]:
     for weight, scale in ((8.0, 2.0**16), (0.0, 1.0), (0.3, 2.0**-14)):
-        yield Case(
-            f"scale_loss-{weight}-{scale}",
-            "scale_loss",
-            lambda g, w=weight, s=scale: {
-                "weight": np.array([w]),
-                "scale": np.array([s]),
-                "normalizer": normal(g, 1),
-                "finite": np.array([0]),
-            },
-            exact=True,
-        )
-    everywhere = np.array([math.inf, -math.inf, math.nan])
+        given = {"weight": np.array([weight]), "scale": np.array([scale]), "normalizer": (1,)}
+        name = f"scale_loss-{weight}-{scale}"
+        yield case(name, "scale_loss", exact=True, **given, finite=np.array([0]))
     for size, wrong, before in itertools.product(
         WIDTHS, (None, math.inf, math.nan, "everywhere"), (1, 0)
     ):
-
-        def scaled(
-            g: np.random.Generator, size: int = size, wrong: Any = wrong, before: int = before
-        ) -> dict[str, Any]:
-            gradients = normal(g, size) * 2.0**10
-            if wrong == "everywhere":
-                gradients[:] = np.resize(everywhere, size)
-            elif wrong is not None:
-                gradients[size // 2] = wrong
-            scale, finite = np.array([2.0**10]), np.array([before])
-            return {"gradients": gradients, "scale": scale, "finite": finite}
-
-        yield Case(f"unscale-{size}-{wrong}-{before}", "unscale", scaled, exact=True)
+        name, scale = f"unscale-{size}-{wrong}-{before}", np.array([2.0**10])
+        given = {"gradients": scaled_gradients(size, wrong), "finite": np.array([before])}
+        yield case(name, "unscale", exact=True, **given, scale=scale)
     for finite, good, scale in (
         *((1, 0, 4.0), (1, 8, 4.0), (1, 9, 4.0), (1, 9, 2.0**24)),
         *((0, 5, 4.0), (0, 0, 2.0**-14)),
     ):
-        yield Case(
+        yield case(
             f"adjust_loss_scale-{finite}-{good}-{scale}",
             "adjust_loss_scale",
-            lambda g, finite=finite, good=good, scale=scale: {
-                "finite": np.array([finite]),
-                "scale": np.array([scale]),
-                "good_updates": np.array([good]),
-                "updates": np.array([41]),
-                "interval": 10,
-                "smallest": 2.0**-14,
-                "largest": 2.0**24,
-            },
             exact=True,
+            finite=np.array([finite]),
+            scale=np.array([scale]),
+            good_updates=np.array([good]),
+            updates=np.array([41]),
+            interval=10,
+            smallest=2.0**-14,
+            largest=2.0**24,
         )
 
 
