@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from gpunn.configurable import Configurable, missing_class
+from gpunn.configurable import Configurable, missing_class, number
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -267,13 +267,10 @@ class LeakyReLU(Activation):
     array([-0.02,  0.  ,  2.  ])
     """
 
-    slope: float = 0.01
+    slope: float = number(0.01, at_least=0, below=1)
 
     name = "leaky_relu"
     from_output = True
-
-    def __post_init__(self) -> None:
-        self.require_number("slope", at_least=0, below=1)
 
     def value(self, xp: Namespace, z: Array) -> Array:
         return xp.maximum(z, self.slope * z)
@@ -307,13 +304,10 @@ class ELU(Activation):
     array([-0.865,  0.   ,  2.   ])
     """
 
-    alpha: float = 1.0
+    alpha: float = number(1.0, above=0)
 
     name = "elu"
     from_output = True
-
-    def __post_init__(self) -> None:
-        self.require_number("alpha", above=0)
 
     def value(self, xp: Namespace, z: Array) -> Array:
         return xp.where(z > 0, z, self.alpha * xp.expm1(xp.minimum(z, 0.0)))

@@ -5,6 +5,9 @@ dataclasses. `Configurable.config` returns the configuration of an object, in JS
 files and records of runs. `resolve` builds an object from what a user wrote: an object, a class, a
 name, or a name with parameters. A subclass needs no registration: its `name` is known as soon as
 it is defined.
+
+Built-in classes declare a field with its limits: `number`, `integer`, `flag`. Custom ones may check
+theirs in `__post_init__`, by `Configurable.require_number` and the like.
 """
 
 from __future__ import annotations
@@ -35,12 +38,15 @@ __all__ = [
     "construct",
     "default_parameters",
     "field_names",
+    "flag",
+    "integer",
     "is_built_in",
     "key_path",
     "known",
     "lookup",
     "make",
     "missing_class",
+    "number",
     "resolve",
     "resolve_all",
 ]
@@ -97,6 +103,12 @@ class Configurable:
                             f"{advice('parameter', parameter, valid)}"
                         )
         return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        """Check the fields that `number`, `integer` or `flag` has declared."""
+        for each in _fields(self):
+            if check := each.metadata.get("check"):
+                self._keep(each.name, check(each.name, getattr(self, each.name)))
 
     def config(self) -> dict[str, Any]:
         """Return the object's name and parameters.
@@ -159,6 +171,29 @@ class Configurable:
 
     def _keep(self, parameter: str, value: Any) -> None:
         object.__setattr__(self, parameter, value)
+
+
+def number(default: float, **limits: float) -> Any:
+    """Declare a dataclass's field that is a number within limits; see `check_number`."""
+
+    def check(argument: str, value: Any) -> float:
+        return check_number(argument, value, **limits)
+
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def integer(default: int, *, at_least: int = 1) -> Any:
+    """Declare a dataclass's field that is a whole number; see `check_integer`."""
+
+    def check(argument: str, value: Any) -> int:
+        return check_integer(argument, value, at_least=at_least)
+
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def flag(default: bool) -> Any:
+    """Declare a dataclass's field that is True or False; see `check_flag`."""
+    return dataclasses.field(default=default, metadata={"check": check_flag})
 
 
 Kind = TypeVar("Kind", bound=Configurable)

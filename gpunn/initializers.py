@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpunn.configurable import Configurable, check_integers, missing_class, resolve
+from gpunn.configurable import (
+    Configurable,
+    check_integers,
+    flag,
+    integer,
+    missing_class,
+    number,
+    resolve,
+)
 from gpunn.typing import Shape
 
 __all__ = [
@@ -172,12 +180,9 @@ class Hull(FromData):
     array([-2.])
     """
 
-    points: int = 5
+    points: int = integer(5)
 
     name = "hull"
-
-    def __post_init__(self) -> None:
-        self.require_integer("points")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         return np.zeros(shape)
@@ -247,14 +252,10 @@ class Normal(Initializer):
     True
     """
 
-    standard_deviation: float = 0.01
-    mean: float = 0.0
+    standard_deviation: float = number(0.01, at_least=0)
+    mean: float = number(0.0)
 
     name = "normal"
-
-    def __post_init__(self) -> None:
-        self.require_number("standard_deviation", at_least=0)
-        self.require_number("mean")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         return generator.normal(self.mean, self.standard_deviation, shape)
@@ -281,14 +282,10 @@ class TruncatedNormal(Initializer):
     True
     """
 
-    standard_deviation: float = 0.01
-    limit: float = 3.0
+    standard_deviation: float = number(0.01, at_least=0)
+    limit: float = number(3.0, at_least=0.1)
 
     name = "truncated_normal"
-
-    def __post_init__(self) -> None:
-        self.require_number("standard_deviation", at_least=0)
-        self.require_number("limit", at_least=0.1)
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         drawn = generator.normal(size=shape)
@@ -373,12 +370,9 @@ class Uniform(Initializer):
     True
     """
 
-    limit: float = 0.05
+    limit: float = number(0.05, at_least=0)
 
     name = "uniform"
-
-    def __post_init__(self) -> None:
-        self.require_number("limit", at_least=0)
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         return generator.uniform(-self.limit, self.limit, shape)
@@ -388,10 +382,7 @@ class Uniform(Initializer):
 class VarianceScaling(Initializer):
     """Mean 0 and the variance that `variance` returns, normal or uniform."""
 
-    uniform: bool = False
-
-    def __post_init__(self) -> None:
-        self.require_flag("uniform")
+    uniform: bool = flag(False)
 
     def variance(self, fan_in: int, fan_out: int) -> float:
         """Return the variance of one weight.
@@ -435,7 +426,7 @@ class Glorot(VarianceScaling):
     True
     """
 
-    uniform: bool = True
+    uniform: bool = flag(True)
 
     name = "glorot"
 
@@ -509,7 +500,7 @@ class FanIn(VarianceScaling):
     True
     """
 
-    uniform: bool = True
+    uniform: bool = flag(True)
 
     name = "fan_in"
 
@@ -536,7 +527,7 @@ class GlorotFanInMean(VarianceScaling):
     True
     """
 
-    uniform: bool = True
+    uniform: bool = flag(True)
 
     name = "glorot_fan_in_mean"
 
@@ -565,7 +556,7 @@ class GlorotOrFanIn(VarianceScaling):
     True
     """
 
-    uniform: bool = True
+    uniform: bool = flag(True)
 
     name = "glorot_or_fan_in"
 
@@ -595,12 +586,9 @@ class Orthogonal(Initializer):
     True
     """
 
-    gain: float = 1.0
+    gain: float = number(1.0)
 
     name = "orthogonal"
-
-    def __post_init__(self) -> None:
-        self.require_number("gain")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         rows, columns = shape[0], math.prod(shape[1:])

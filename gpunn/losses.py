@@ -18,7 +18,7 @@ import numpy as np
 from array_api_compat import device
 
 from gpunn.activations import sigmoid, softmax, softplus
-from gpunn.configurable import Configurable, check_fraction, missing_class
+from gpunn.configurable import Configurable, check_fraction, missing_class, number
 from gpunn.errors import ArgumentError, DataError, ShapeError
 from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Namespace
@@ -417,12 +417,9 @@ class Huber(ElementwiseLoss):
     array([0.125, 3.5  ])
     """
 
-    delta: float = 1.0
+    delta: float = number(1.0, above=0)
 
     name = "huber"
-
-    def __post_init__(self) -> None:
-        self.require_number("delta", above=0)
 
     def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         distance = xp.abs(predictions - targets)
@@ -690,12 +687,9 @@ class Quantile(ElementwiseLoss):
     array([0.9, 0.1])
     """
 
-    quantile: float = 0.5
+    quantile: float = number(0.5, above=0, below=1)
 
     name = "quantile"
-
-    def __post_init__(self) -> None:
-        self.require_number("quantile", above=0, below=1)
 
     def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         d = targets - predictions

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from gpunn.configurable import Configurable, missing_class
+from gpunn.configurable import Configurable, flag, missing_class, number
 from gpunn.schedules import Schedule, as_schedule, as_setting
 from gpunn.typing import Array, Namespace
 
@@ -84,16 +84,16 @@ class Optimizer(Configurable):
 
     learning_rate: float | Schedule = 0.01
     weight_decay: float | Schedule = 0.0
-    decay_all: bool = False
+    decay_all: bool = flag(False)
     max_norm: float | None = None
     l2_penalty: float = field(default=0.0, kw_only=True)
 
     slots: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.learning_rate = as_schedule(self.learning_rate)
         self.weight_decay = as_setting(self.weight_decay, "weight_decay", at_least=0)
-        self.require_flag("decay_all")
         if self.max_norm is not None:
             self.require_number("max_norm", above=0)
         self.require_number("l2_penalty", at_least=0)
@@ -172,15 +172,10 @@ class SGD(Optimizer):
     [[0.2]]
     """
 
-    momentum: float = 0.0
-    nesterov: bool = False
+    momentum: float = number(0.0, at_least=0, at_most=1)
+    nesterov: bool = flag(False)
 
     name = "sgd"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_number("momentum", at_least=0, at_most=1)
-        self.require_flag("nesterov")
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -238,16 +233,11 @@ class RMSprop(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.001
-    rho: float = 0.9
-    epsilon: float = 1e-8
+    rho: float = number(0.9, at_least=0, below=1)
+    epsilon: float = number(1e-8, above=0)
 
     name = "rmsprop"
     slots: ClassVar[tuple[str, ...]] = ("square",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_fraction("rho")
-        self.require_number("epsilon", above=0)
 
     def update(
         self,
@@ -317,20 +307,13 @@ class Adam(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    epsilon_hat: bool = False
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.999, at_least=0, below=1)
+    epsilon: float = number(1e-8, above=0)
+    epsilon_hat: bool = flag(False)
 
     name = "adam"
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_fraction("beta1")
-        self.require_fraction("beta2")
-        self.require_number("epsilon", above=0)
-        self.require_flag("epsilon_hat")
 
     def update(
         self,
@@ -423,16 +406,11 @@ class Lion(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.0001
-    beta1: float = 0.9
-    beta2: float = 0.99
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.99, at_least=0, below=1)
 
     name = "lion"
     slots: ClassVar[tuple[str, ...]] = ("mean",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_fraction("beta1")
-        self.require_fraction("beta2")
 
     def update(
         self,

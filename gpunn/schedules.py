@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.configurable import Configurable, check_number, missing_class, resolve
+from gpunn.configurable import Configurable, check_number, integer, missing_class, number, resolve
 from gpunn.errors import ArgumentError
 from gpunn.monitor import Best, BestSoFar, check_mode, direction, directions, monitored
 
@@ -229,12 +229,9 @@ class Constant(Schedule):
     array([0.1, 0.1, 0.1])
     """
 
-    rate: float = 0.01
+    rate: float = number(0.01, at_least=0)
 
     name = "constant"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self.rate)
@@ -261,16 +258,11 @@ class Step(Schedule):
     array([0.1  , 0.05 , 0.025])
     """
 
-    rate: float = 0.01
-    every: float = 10.0
-    factor: float = 0.1
+    rate: float = number(0.01, at_least=0)
+    every: float = number(10.0, above=0)
+    factor: float = number(0.1, above=0)
 
     name = "step"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_number("every", above=0)
-        self.require_number("factor", above=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return self.rate * self.factor ** np.floor(time / self.every)
@@ -295,14 +287,10 @@ class Exponential(Schedule):
     array([0.8, 0.4, 0.2])
     """
 
-    rate: float = 0.01
-    factor: float = 0.95
+    rate: float = number(0.01, at_least=0)
+    factor: float = number(0.95, above=0)
 
     name = "exponential"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_number("factor", above=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return self.rate * self.factor**time
@@ -327,14 +315,10 @@ class InverseScaling(Schedule):
     array([0.6, 0.3, 0.2])
     """
 
-    rate: float = 0.01
-    power: float = 0.5
+    rate: float = number(0.01, at_least=0)
+    power: float = number(0.5, at_least=0)
 
     name = "inverse_scaling"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_number("power", at_least=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return self.rate / (1 + time) ** self.power
@@ -364,14 +348,10 @@ class Cosine(Schedule):
     array([0.1 , 0.05, 0.  ])
     """
 
-    rate: float = 0.01
-    final: float = 0.0
+    rate: float = number(0.01, at_least=0)
+    final: float = number(0.0, at_least=0)
 
     name = "cosine"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_number("final", at_least=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return _cosine(self.rate, self.final, time / duration)
@@ -411,16 +391,11 @@ class CosineLog(Schedule):
     array([0., 0., 0., 0., 0.])
     """
 
-    rate: float = 0.01
-    cycles: int = 4
-    time_of_update: float = 0.5
+    rate: float = number(0.01, at_least=0)
+    cycles: int = integer(4)
+    time_of_update: float = number(0.5, at_least=0, at_most=1)
 
     name = "cosine_log"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_integer("cycles")
-        self.require_number("time_of_update", at_least=0, at_most=1)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         progress = np.clip(time / duration, 0, 1)
@@ -452,16 +427,11 @@ class FlatCosine(Schedule):
     array([0.1 , 0.1 , 0.05, 0.  ])
     """
 
-    rate: float = 0.01
-    flat: float = 0.5
-    time_of_update: float = 0.5
+    rate: float = number(0.01, at_least=0)
+    flat: float = number(0.5, at_least=0, below=1)
+    time_of_update: float = number(0.5, at_least=0, at_most=1)
 
     name = "flat_cosine"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_fraction("flat")
-        self.require_number("time_of_update", at_least=0, at_most=1)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return _cosine(self.rate, 0.0, (time / duration - self.flat) / (1 - self.flat))
@@ -490,13 +460,13 @@ class WarmUp(Schedule):
     """
 
     schedule: Schedule = field(default_factory=Constant)
-    epochs: float = 1.0
+    epochs: float = number(1.0, above=0)
 
     name = "warm_up"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "schedule", as_schedule(self.schedule, "schedule"))
-        self.require_number("epochs", above=0)
         self._keep("time_of_update", self.schedule.time_of_update)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
@@ -547,18 +517,12 @@ class OneCycle(Schedule):
     array([0.02, 0.5 , 0.  ])
     """
 
-    rate: float = 0.01
-    rise: float = 0.3
-    start_factor: float = 25.0
-    final_factor: float = 1e4
+    rate: float = number(0.01, at_least=0)
+    rise: float = number(0.3, above=0, below=1)
+    start_factor: float = number(25.0, at_least=1)
+    final_factor: float = number(1e4, at_least=1)
 
     name = "one_cycle"
-
-    def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_number("rise", above=0, below=1)
-        self.require_number("start_factor", at_least=1)
-        self.require_number("final_factor", at_least=1)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         progress = time / duration
@@ -610,22 +574,18 @@ class ReduceOnPlateau(Schedule):
     array([0.05])
     """
 
-    rate: float = 0.01
+    rate: float = number(0.01, at_least=0)
     monitor: str = "val_loss"
     mode: str = "auto"
-    factor: float = 0.1
-    patience: int = 5
-    min_delta: float = 1e-4
-    min_rate: float = 0.0
+    factor: float = number(0.1, above=0, below=1)
+    patience: int = integer(5)
+    min_delta: float = number(1e-4, at_least=0)
+    min_rate: float = number(0.0, at_least=0)
 
     name = "reduce_on_plateau"
 
     def __post_init__(self) -> None:
-        self.require_number("rate", at_least=0)
-        self.require_number("factor", above=0, below=1)
-        self.require_integer("patience")
-        self.require_number("min_delta", at_least=0)
-        self.require_number("min_rate", at_least=0)
+        super().__post_init__()
         self._current = self.rate
         check_mode(self.mode)
         self._direction: str | None = None

@@ -184,6 +184,7 @@ class Layer(Configurable):
             cls.__doc__ = text[:place] + shared + text[place:]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.label, str):
             raise ArgumentTypeError(f"label: expected a string; got {self.label!r}")
         for name in FACTORS:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.configurable import check_integers, check_number, resolve
+from gpunn.configurable import check_integers, check_number, flag, integer, resolve
 from gpunn.errors import ArgumentError
 from gpunn.initializers import Initializer, Normal
 from gpunn.layers.base import Layer, only_vectors, operations_only
@@ -107,7 +107,7 @@ class OneHot(Coded):
     [[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
     """
 
-    binary_as_sign: bool = True
+    binary_as_sign: bool = flag(True)
     off: float | Sequence[float] = 0.0
     on: float | Sequence[float] = 1.0
     second: float | Sequence[float] = -1.0
@@ -116,7 +116,6 @@ class OneHot(Coded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_flag("binary_as_sign")
         for level in ("off", "on", "second"):
             self._keep(level, self._checked_level(level))
 
@@ -215,14 +214,13 @@ class Embedding(Coded):
     (2, 4)
     """
 
-    dimension: int = 8
+    dimension: int = integer(8)
     initializer: str | Initializer = "auto"
 
     name = "embedding"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_integer("dimension")
         initializer = Normal(1.0) if self.initializer == "auto" else self.initializer
         self.initializer = resolve(Initializer, initializer, "initializer")
 

@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from gpunn.activations import SELU, Activation, Identity, LeakyReLU, ReLU
-from gpunn.configurable import check_choice, resolve
+from gpunn.configurable import check_choice, flag, resolve
 from gpunn.initializers import (
     FanIn,
     GlorotFanInMean,
@@ -93,7 +93,7 @@ class Dense(Layer):
 
     units: int
     activation: str | Activation = "identity"
-    bias: bool = True
+    bias: bool = flag(True)
     initializer: str | Initializer = "auto"
     bias_initializer: str | Initializer = "auto"
     parametrization: str = "standard"
@@ -103,7 +103,6 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_integer("units")
-        self.require_flag("bias")
         self.f = self.activation = resolve(Activation, self.activation, "activation")
         check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
         ntp = self.parametrization == "ntp"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gpunn import activations
-from gpunn.configurable import check_fraction, resolve
+from gpunn.configurable import check_fraction, number, resolve
 from gpunn.layers.base import Layer, operations_only
 from gpunn.layers.views import reshaped
 from gpunn.schedules import Schedule, as_setting
@@ -152,16 +152,11 @@ class Rescaling(Layer):
     [[0.  0.2 1. ]]
     """
 
-    scale: float = 1 / 255
-    offset: float = 0.0
+    scale: float = number(1 / 255)
+    offset: float = number(0.0)
 
     name = "rescaling"
     takes_integers = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_number("scale")
-        self.require_number("offset")
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpunn.configurable import number
 from gpunn.data.preprocessing import column_statistics
 from gpunn.errors import DataError
 from gpunn.initializers import Ones, Zeros
@@ -75,15 +76,10 @@ class BatchNorm(Layer):
     [[1.0, -2.0]]
     """
 
-    momentum: float = 0.9
-    epsilon: float = 1e-5
+    momentum: float = number(0.9, at_least=0, below=1)
+    epsilon: float = number(1e-5, above=0)
 
     name = "batch_norm"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_fraction("momentum")
-        self.require_number("epsilon", above=0)
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         shape = (only_vectors(self, input_shape),)
@@ -264,13 +260,9 @@ class LayerNorm(Layer):
     [[-1.0, -1.0, 1.0, 1.0]]
     """
 
-    epsilon: float = 1e-5
+    epsilon: float = number(1e-5, above=0)
 
     name = "layer_norm"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_number("epsilon", above=0)
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         shape = (only_vectors(self, input_shape),)

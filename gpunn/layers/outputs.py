@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.configurable import check_choice
+from gpunn.configurable import check_choice, flag
 from gpunn.data.preprocessing import chunks_of
 from gpunn.errors import ArgumentError, GpunnWarning
 from gpunn.initializers import Normal, Ones, Zeros
@@ -138,17 +138,13 @@ class TargetScaling(OutputLayer):
     (200.0, 300.0)
     """
 
-    clip: bool = True
+    clip: bool = flag(True)
 
     name = "target_scaling"
     adapts_to_targets = True
 
     def takes(self, output_activation: str) -> bool:
         return output_activation == "identity"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_flag("clip")
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         shape = (only_vectors(self, input_shape),)

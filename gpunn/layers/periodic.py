@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gpunn import activations
-from gpunn.configurable import check_choice
+from gpunn.configurable import check_choice, flag, integer, number
 from gpunn.errors import ArgumentError
 from gpunn.initializers import Normal, TruncatedNormal, Uniform
 from gpunn.layers.base import Layer, only_vectors, operations_only
@@ -69,20 +69,16 @@ class PeriodicEmbedding(Layer):
     (8,)
     """
 
-    frequencies: int = 16
-    size: int = 3
-    sigma: float = 0.1
+    frequencies: int = integer(16)
+    size: int = integer(3)
+    sigma: float = number(0.1, above=0)
     kind: str = "pbld"
-    lite: bool = False
+    lite: bool = flag(False)
 
     name = "periodic_embedding"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_integer("frequencies")
-        self.require_integer("size")
-        self.require_number("sigma", above=0)
-        self.require_flag("lite")
         check_choice("kind", self.kind, KINDS)
         if self.lite and self.kind != "plr":
             raise ArgumentError(f"lite: only for kind 'plr'; got {self.kind!r}")

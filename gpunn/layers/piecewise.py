@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from gpunn import activations
-from gpunn.configurable import check_choice, check_number, resolve
+from gpunn.configurable import check_choice, check_number, integer, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.initializers import Initializer, Uniform, Zeros
 from gpunn.layers.base import Layer, only_vectors, operations_only
@@ -77,7 +77,7 @@ class PiecewiseLinearEmbedding(Layer):
     """
 
     edges: Sequence[Sequence[float]]
-    size: int = 16
+    size: int = integer(16)
     version: str = "B"
     activation: str | activations.Activation = "identity"
 
@@ -85,7 +85,6 @@ class PiecewiseLinearEmbedding(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_integer("size")
         check_choice("version", self.version, VERSIONS)
         self.f = self.activation = resolve(activations.Activation, self.activation, "activation")
         self.edges = checked_edges(self.edges)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpunn.configurable import integer, number
 from gpunn.losses import refuse_rows
 from gpunn.metrics.base import ClassMetric, ValueMetric, true_class, weighted_sum
 from gpunn.typing import Array, Namespace
@@ -70,13 +71,10 @@ class TopKAccuracy(ClassMetric):
     0.5
     """
 
-    k: int = 5
+    k: int = integer(5)
 
     name = "top_k_accuracy"
     larger_is_better = True
-
-    def __post_init__(self) -> None:
-        self.require_integer("k")
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         super().check_targets(targets, outputs)
@@ -107,13 +105,10 @@ class BinaryAccuracy(ValueMetric):
     0.5
     """
 
-    threshold: float = 0.0
+    threshold: float = number(0.0)
 
     name = "binary_accuracy"
     larger_is_better = True
-
-    def __post_init__(self) -> None:
-        self.require_number("threshold")
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         correct = (predictions > self.threshold) == (targets > 0.5)

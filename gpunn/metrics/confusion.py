@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from gpunn.configurable import number
 from gpunn.errors import ArgumentError, DataError, suggest
 from gpunn.losses import one_hot
 from gpunn.metrics.base import LabelMetric, true_class
@@ -30,20 +31,19 @@ class CountMetric(LabelMetric):
     """
 
     average: str = "binary"
-    threshold: float = 0.0
-    zero_division: float = 0.0
+    threshold: float = number(0.0)
+    zero_division: float = number(0.0, at_least=0, at_most=1)
 
     larger_is_better = True
     leaves_out: ClassVar[bool] = True
     """Whether "macro" leaves out what never occurs; labels stay, as in scikit-learn."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.average not in AVERAGES:
             raise ArgumentError(
                 f"average: there is no {self.average!r}; {suggest(str(self.average), AVERAGES)}"
             )
-        self.require_number("threshold")
-        self.require_number("zero_division", at_least=0, at_most=1)
 
     def size(self, outputs: int) -> int:
         return 3 * max(outputs, 2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import device
 
+from gpunn.configurable import integer
 from gpunn.losses import one_hot
 from gpunn.metrics.base import LabelMetric, true_class
 from gpunn.metrics.confusion import is_yes
@@ -83,13 +84,10 @@ class AUC(LabelMetric):
     0.75
     """
 
-    bins: int = 4096
+    bins: int = integer(4096, at_least=2)
 
     name = "auc"
     larger_is_better = True
-
-    def __post_init__(self) -> None:
-        self.require_integer("bins", at_least=2)
 
     @property
     def side(self) -> int:
