@@ -149,9 +149,7 @@ def load_run(
     from gpunn.config import load_config
     from gpunn.errors import ModelFileError
     from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG, require_run
-    from gpunn.experiment.metadata import check_metadata, check_schema, reading_of
-    from gpunn.experiment.objects import objects_of_run
-    from gpunn.load import load_model
+    from gpunn.experiment.objects import trained_network
     from gpunn.storage.models import FINAL
 
     require_run(run_dir)
@@ -165,12 +163,7 @@ def load_run(
             else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
         )
         raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
-    # First, since this imports the classes that the model file refers to.
-    objects = objects_of_run(config, path, allow_imports)
-    model = load_model(path, config.get_backend(backend), allow_imports=allow_imports)
-    check_metadata(path, model.metadata, config.data)
-    check_schema(path, model, config.data)
-    model.metadata |= reading_of(config.data).metadata()  # files of earlier releases lack it
+    model, objects = trained_network(config, path, backend, allow_imports)
     return model, objects, config
 
 

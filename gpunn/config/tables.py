@@ -817,7 +817,7 @@ class Config(Table):
     dtype: Literal["float32", "float64"] = "float32"
 
     def get_backend(
-        self, argument: str | None = None, communicator: Communicator | None = None
+        self, argument: str | Backend | None = None, communicator: Communicator | None = None
     ) -> Backend:
         """Return the backend, with the configuration's options; an argument takes precedence.
 
@@ -825,8 +825,8 @@ class Config(Table):
 
         Parameters
         ----------
-        argument : str or None
-            A backend's name, as from the command line.
+        argument : str, Backend or None
+            A backend's name, as from the command line; a backend is returned as it is.
         communicator : Communicator or None
             The processes that train together.
 
@@ -840,6 +840,8 @@ class Config(Table):
         BackendUnavailableError, ArgumentError
             As `gpunn.get_backend`.
         """
+        if isinstance(argument, Backend):
+            return argument
         options = self.backend_options or BackendOptions()
         name = argument
         if communicator is not None and communicator.local_size > 1:

@@ -224,7 +224,7 @@ def build(
     >>> build(parse_config(raw, Path()), "numpy").trainer.model
     <Sequential (64,) -> (10,) on numpy>
     """
-    ops = backend if isinstance(backend, Backend) else config.get_backend(backend)
+    ops = config.get_backend(backend)
     objects = Objects(config, allow_imports)
     undecided = isinstance(config, Draft) and not config.decides("loss")
     loss = None if undecided else objects.loss

@@ -10,18 +10,22 @@ from typing import Any, TypeVar
 
 # Classes are known by name once they are defined, so every built-in must have been imported.
 from gpunn import activations, callbacks, initializers, metrics, optimizers, schedules  # noqa: F401
+from gpunn.backends import Backend
 from gpunn.config import Config
 from gpunn.configurable import Configurable, lookup, resolve
 from gpunn.custom_classes import require_classes
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, ModelFileError
+from gpunn.experiment.metadata import check_metadata, check_schema, reading_of
 from gpunn.layers import Layer
+from gpunn.load import load_model
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
+from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.storage.models import read_model
 from gpunn.training.callbacks import Callback
 
-__all__ = ["Objects", "objects_of_run"]
+__all__ = ["Objects", "trained_network"]
 
 Kind = TypeVar("Kind", bound=Configurable)
 
@@ -134,6 +138,19 @@ class Objects:
         return (
             [self._with_import_paths(item) for item in value] if isinstance(value, list) else value
         )
+
+
+def trained_network(
+    config: Config, model_file: Path, backend: str | Backend | None, allow_imports: bool
+) -> tuple[Sequential, Objects]:
+    """Return the network in a file of a run, checked, with what its configuration names."""
+    # First, since this imports the classes that the model file refers to.
+    objects = objects_of_run(config, model_file, allow_imports)
+    model = load_model(model_file, config.get_backend(backend), allow_imports=allow_imports)
+    check_metadata(model_file, model.metadata, config.data)
+    check_schema(model_file, model, config.data)
+    model.metadata |= reading_of(config.data).metadata()  # files of earlier releases lack it
+    return model, objects
 
 
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:

@@ -15,9 +15,7 @@ from gpunn.backends import Backend
 from gpunn.differences import varying
 from gpunn.display import SYMBOLS, title_of
 from gpunn.errors import ArgumentError, ConfigError, DataError
-from gpunn.experiment.metadata import check_metadata, check_schema
-from gpunn.experiment.objects import objects_of_run
-from gpunn.load import load_model
+from gpunn.experiment.objects import trained_network
 from gpunn.monitor import VALIDATION
 from gpunn.network import Sequential
 from gpunn.optional import require
@@ -277,12 +275,7 @@ def examined(
     if record.model_file is None:
         run.problems.append("The folder holds no network.")
         return None, None
-    # Imports the classes that the model file refers to.
-    objects = objects_of_run(record.config, record.model_file, allow_imports)
-    ops = backend if isinstance(backend, Backend) else record.config.get_backend(backend)
-    model = load_model(record.model_file, ops, allow_imports=allow_imports)
-    check_metadata(record.model_file, model.metadata, record.config.data)
-    check_schema(record.model_file, model, record.config.data)
+    model, objects = trained_network(record.config, record.model_file, backend, allow_imports)
     try:
         return model, examine(model, objects, record.config)
     except (ConfigError, DataError, OSError) as error:
