@@ -26,21 +26,8 @@ def add_answers(
 ) -> dict[str, tuple[str, Shape]]:
     """Add the graph's outputs, and return dtype and shape of a row of each.
 
-    Parameters
-    ----------
-    graph : Graph
-    model : Sequential
-    y : str
-        Name of what its last layer gives.
-    accepted : str or None
-        Name of booleans (rows, 1): the outputs of a row are NaN where it is False.
-    probabilities : {"softmax", "sigmoid"} or None
-    labels : bool
-
-    Raises
-    ------
-    ArgumentError
-        If there are no labels.
+    `y` is the name of what the last layer gives, and `accepted` that of booleans (rows, 1): the
+    outputs of a row are NaN where it is False.
     """
     if accepted is None:
         graph.add("Identity", y, name="output")

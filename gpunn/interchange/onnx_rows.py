@@ -15,7 +15,7 @@ from gpunn.interchange.onnx_graph import Graph
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds import KINDS, places_of
+from gpunn.tables.kinds import KINDS, GraphRows, places_of
 from gpunn.tables.kinds.category import ML
 from gpunn.tables.nodes import Value, beside, where
 from gpunn.tables.scaling import SCALINGS
@@ -26,19 +26,13 @@ __all__ = ["ML", "EncodedRows", "column_inputs", "encoded_rows", "kinds_of_colum
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Names of what becomes of rows.
-
-    Attributes
-    ----------
-    matrix : str
-        What `Schema.encode` returns, in the network's dtype.
-    accepted : str or None
-        Booleans, shape (rows, 1): False where `Schema.encode` would raise an error, since a number
-        is infinite or too large. None if the table has neither numbers nor dates.
-    """
+    """Names of what becomes of rows."""
 
     matrix: str
+    """What `Schema.encode` returns, in the network's dtype."""
     accepted: str | None
+    """Booleans, shape (rows, 1): False where `Schema.encode` would raise an error, since a number
+    is infinite or too large. None if the table has neither numbers nor dates."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
@@ -60,13 +54,7 @@ def used_columns(schema: Schema) -> list[Column]:
 
 
 def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
-    """Add what the schema makes of rows.
-
-    Raises
-    ------
-    ExportError
-        If the schema's scaling is not one of gpunn's own.
-    """
+    """Add what the schema makes of rows."""
     if SCALINGS[schema.scaling.name] is not type(schema.scaling):  # which may compute another z
         raise ExportError(
             f"schema: how to write the scaling {type(schema.scaling).__name__} in ONNX is not "
@@ -74,13 +62,11 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
         )
     inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in column_inputs(schema).items()}
     index = {place: number for number, place in enumerate(places_of(schema.columns))}
-    markers, fits = Markers.of(schema.missing_values), list[Value]()
+    rows = GraphRows(inputs, Markers.of(schema.missing_values), fits=[])
     order, blocks = list[int](), list[Value]()
     for name, kind in KINDS.items():
         columns = [column for column in used_columns(schema) if column.kind == name]
-        for places, numbers, missing in (
-            kind.nodes(columns, inputs, markers, fits) if columns else ()
-        ):
+        for places, numbers, missing in kind.nodes(columns, rows) if columns else ():
             order += [index[place] for place in places]
             if missing is not None:
                 scaled = slice(order[-len(places)], order[-1] + 1)
@@ -91,9 +77,9 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
     if order != sorted(order):
         matrix = matrix.take(np.argsort(order))
     matrix = matrix.astype(graph.dtype)
-    if not fits:
+    if not rows.fits:
         return EncodedRows(matrix.name, None)
     finite = np.absolute(matrix) <= np.finfo(graph.dtype).max
-    checks = beside([*fits, finite]).astype("int32")
+    checks = beside([*rows.fits, finite]).astype("int32")
     every = checks.node("ReduceMin", checks, checks.constant([1], "int64"), keepdims=1)
     return EncodedRows(matrix.name, every.astype("bool").name)

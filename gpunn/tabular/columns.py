@@ -16,11 +16,10 @@ from gpunn.tabular.edges import quantile_edges
 __all__ = [
     "NUMBER_EMBEDDINGS",
     "Group",
-    "category_groups",
     "check_encoded",
+    "column_groups",
     "embedding_of_numbers",
     "first_layers",
-    "indicators",
 ]
 
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
@@ -57,37 +56,32 @@ def first_layers(groups: Sequence[Group]) -> list[Layer]:
     ]
 
 
-def category_groups(
+def column_groups(
     schema: Schema,
     X: np.ndarray,
+    embed: Callable[[np.ndarray], Layer] | None,
     max_one_hot: int,
     make: Callable[[bool, list[int], np.ndarray], Layer],
 ) -> list[Group]:
-    """Return a group for each run of neighbouring columns of codes that are treated alike.
+    """Return the groups of all columns: numbers, what follows them, and codes that are alike.
 
-    Parameters
-    ----------
-    schema : Schema
-    X : ndarray, shape (rows, schema.width)
-        The training rows.
-    max_one_hot : int
-        The most categories that are few.
-    make : function
-        Takes whether a run's columns have few categories, their numbers of codes, and the training
-        rows' codes; and returns the layer.
+    `embed` makes the layer of the training rows' numbers, of which indicators, the last ones, are
+    none; None leaves them as they are. `make` makes the layer of neighboring columns of codes: it
+    takes whether each has at most `max_one_hot` categories, their numbers of codes, and the rows'.
     """
-    groups, start = [], len(schema.numbers)
+    start = len(schema.numbers)
+    embedded = 0
+    if embed is not None:
+        embedded = start - sum(column.has_indicator for column in schema.columns)
+    groups = [Group(slice(embedded, start), [])]
+    if embed is not None and embedded:
+        groups.insert(0, Group(slice(0, embedded), [embed(X[:, :embedded])]))
     for few, run in groupby(schema.categories, lambda column: column.size - 1 <= max_one_hot):
         sizes = [column.size for column in run]
         columns = slice(start, start + len(sizes))
         groups.append(Group(columns, [make(few, sizes, X[:, columns])]))
         start = columns.stop
     return groups
-
-
-def indicators(schema: Schema) -> int:
-    """Return how many columns, the last ones of the numbers, tell whether a value is missing."""
-    return sum(column.has_indicator for column in schema.columns)
 
 
 def check_encoded(schema: Schema, X: np.ndarray) -> None:
@@ -102,19 +96,10 @@ def check_encoded(schema: Schema, X: np.ndarray) -> None:
 def embedding_of_numbers(
     kind: str, X: np.ndarray, size: int, sigma: float = 0.1, bins: int = 48
 ) -> Layer:
-    """Return the layer that makes several numbers of each.
+    """Return the layer that makes `size` numbers of each, with "pbld" the number itself among them.
 
-    Parameters
-    ----------
-    kind : {"pbld", "pl", "plr", "piecewise"}
-    X : ndarray, shape (rows, columns)
-        The training rows' numbers.
-    size : int
-        What each becomes; with "pbld" the number itself is one of them.
-    sigma : float
-        Standard deviation of the initial frequencies of periodic embeddings.
-    bins : int
-        Most bins of piecewise linear embeddings.
+    `sigma` is the standard deviation of the initial frequencies of periodic embeddings, and `bins`
+    are the most of piecewise linear ones, which X, the training rows' numbers, divide.
     """
     if kind == "piecewise":
         return PiecewiseLinearEmbedding([quantile_edges(column, bins) for column in X.T], size)

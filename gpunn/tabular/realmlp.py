@@ -25,12 +25,10 @@ from gpunn.tables import Schema
 from gpunn.tables.scaling import RobustScaling
 from gpunn.tabular.columns import (
     NUMBER_EMBEDDINGS,
-    Group,
-    category_groups,
     check_encoded,
+    column_groups,
     embedding_of_numbers,
     first_layers,
-    indicators,
 )
 from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric, loss_of
 from gpunn.training.callbacks import EarlyStopping
@@ -158,22 +156,14 @@ def realmlp(
     def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
         return scaled_one_hot(sizes, codes) if few else Embedding(sizes, category_size)
 
-    numbers, embedded = len(schema.numbers), 0
-    embedding: list[Layer] = []
-    if number_embedding != "none":
-        embedded = numbers - indicators(schema)
-    if embedded:
+    def layer_of_numbers(x: np.ndarray) -> Layer:
         size = NUMBERS_OF_EMBEDDING[number_embedding]
-        layer = embedding_of_numbers(number_embedding, X[:, :embedded], size, embedding_sigma)
-        embedding = [with_factors(layer, embedded, 0.1)]
+        layer = embedding_of_numbers(number_embedding, x, size, embedding_sigma)
+        return with_factors(layer, x.shape[1], 0.1)
+
+    embed = None if number_embedding == "none" else layer_of_numbers
     layers = [
-        *first_layers(
-            [
-                Group(slice(0, embedded), embedding),
-                Group(slice(embedded, numbers), []),
-                *category_groups(schema, X, max_one_hot, layer_of_codes),
-            ]
-        ),
+        *first_layers(column_groups(schema, X, embed, max_one_hot, layer_of_codes)),
         Scale(learning_rate_factor=6, weight_decay_factor={"factors": 6}),
     ]
     for units in check_integers("hidden_layer_sizes", hidden_layer_sizes):
@@ -196,12 +186,10 @@ def realmlp(
         FlatCosine(weight_decay, time_of_update=0) if weight_decay else 0.0,
         beta2=0.95,
     )
-    if batch_size is None:
-        batch_size = batch_rows(len(X), BATCHES)
     best = EarlyStopping(f"val_{metric}", patience=epochs, ties="last")
     options = {
         "epochs": epochs,
-        "batch_size": check_integer("batch_size", batch_size),
+        "batch_size": batch_rows(batch_size, len(X), BATCHES),
         "drop_last": True,
         "callbacks": [best],
     }

@@ -75,27 +75,14 @@ def check_outputs(task: str, outputs: Any) -> int:
 
 
 def checked_metric(task: str, metric: str | None, outputs: int) -> str:
-    """Return the metric that tells the best epoch; None is the default.
+    """Return the metric that tells the best epoch, or raise an error if it can't judge a task.
 
-    Parameters
-    ----------
-    task : {"classification", "multilabel", "regression"}
-    metric : str or None
-        Its name. None is the accuracy, of labels the binary accuracy; for regression the root mean
-        squared error, and with several outputs R2, whose outputs all count alike.
-    outputs : int
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If there is none of this name, or it does not judge such predictions.
+    None is the accuracy, of labels the binary accuracy; for regression the root mean squared error,
+    and with several outputs R2, whose outputs all count alike.
     """
     if metric is None:
-        if task == "classification":
-            return "accuracy"
-        if task == "multilabel":
-            return "binary_accuracy"
-        return "root_mean_squared_error" if outputs == 1 else "r2"
+        error = "root_mean_squared_error" if outputs == 1 else "r2"
+        return {"classification": "accuracy", "multilabel": "binary_accuracy"}.get(task, error)
     if not isinstance(metric, str):
         raise ArgumentTypeError(f"metric: expected the name of a metric; got {metric!r}")
     found = resolve(Metric, metric, "metric")
@@ -136,13 +123,8 @@ def loss_of(task: str, label_smoothing: float) -> Loss:
     return BinaryCrossEntropy() if task == "multilabel" else MeanSquaredError()
 
 
-def batch_rows(rows: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return how many rows a batch has, by the number of training rows.
-
-    Parameters
-    ----------
-    rows : int
-    table : sequence of (int, int)
-        Each a number of training rows, and the rows of a batch from there on.
-    """
-    return min(rows, max(batch for start, batch in table if rows >= start))
+def batch_rows(batch_size: int | None, rows: int, table: Sequence[tuple[int, int]]) -> int:
+    """Return how many rows a batch has: None looks up a number of training rows in a table."""
+    if batch_size is None:
+        batch_size = min(rows, max(batch for start, batch in table if rows >= start))
+    return check_integer("batch_size", batch_size)

@@ -24,11 +24,10 @@ from gpunn.tables import Schema
 from gpunn.tabular.columns import (
     NUMBER_EMBEDDINGS,
     Group,
-    category_groups,
     check_encoded,
+    column_groups,
     embedding_of_numbers,
     first_layers,
-    indicators,
 )
 from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric, loss_of
 from gpunn.training.callbacks import EarlyStopping
@@ -175,17 +174,12 @@ def tabm(
     def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
         return OneHot(sizes, binary_as_sign=False) if few else Embedding(sizes, embedding_size)
 
-    numbers = len(schema.numbers)
-    embedded = numbers - indicators(schema) if number_embedding != "none" else 0
-    groups = [
-        Group(slice(embedded, numbers), []),
-        *category_groups(schema, X, max_one_hot, layer_of_codes),
-    ]
-    if embedded:
-        layer = embedding_of_numbers(
-            number_embedding, X[:, :embedded], embedding_size, embedding_sigma, bins
-        )
-        groups.insert(0, Group(slice(0, embedded), [layer]))
+    def layer_of_numbers(x: np.ndarray) -> Layer:
+        return embedding_of_numbers(number_embedding, x, embedding_size, embedding_sigma, bins)
+
+    embed = None if number_embedding == "none" else layer_of_numbers
+    groups = column_groups(schema, X, embed, max_one_hot, layer_of_codes)
+    embedded = bool(groups[0].layers)
     if hidden_layer_sizes is None:
         hidden_layer_sizes = (512, 512) if embedded else (512, 512, 512)
     start = "fixed" if kind == "packed" else "normal" if embedded else "signs"
@@ -208,9 +202,7 @@ def tabm(
     if task == "regression":
         layers.append(TargetScaling(clip=False))
     optimizer = AdamW(learning_rate, weight_decay=weight_decay, max_norm=max_norm)
-    if batch_size is None:
-        batch_size = batch_rows(len(X), BATCHES)
-    batch_size = check_integer("batch_size", batch_size)
+    batch_size = batch_rows(batch_size, len(X), BATCHES)
     if patience is None:
         updates = math.ceil(len(X) / batch_size)
         patience = max(PATIENCE, math.ceil(LEAST_UPDATES / updates))

@@ -15,6 +15,14 @@ from gpunn.tables.scaling import SCALINGS
 
 __all__ = ["rows_source"]
 
+DATE = """\
+/* A date: month and day count from 1, and half past one is the hour 1.5. */
+typedef struct {{
+    int year, month, day;
+    double hour;
+}} {prefix}_date;
+"""
+
 MEANING = """\
 /* A row of the table. If a value is missing, set a number to NAN, a text to NULL, a boolean to -1
    (else to 0 or 1), and the month of a date to 0. Texts are in UTF-8, spelt as in the training
@@ -73,16 +81,8 @@ def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
         columns="".join(f"    {{\n{textwrap.indent(block, ' ' * 8)}    }}\n" for block in blocks),
     )
     dates = any(column["kind"] == "datetime" for column in columns)
-    types = [type_of_dates(prefix)] if dates else []
+    types = [DATE.format(prefix=prefix)] if dates else []
     return [*types, type_of_rows(columns, fields, prefix), *functions.used(), encode]
-
-
-def type_of_dates(prefix: str) -> str:
-    """Return the type of a date's field."""
-    return (
-        "/* A date: month and day count from 1, and half past one is the hour 1.5. */\n"
-        f"typedef struct {{\n    int year, month, day;\n    double hour;\n}} {prefix}_date;\n"
-    )
 
 
 def type_of_rows(

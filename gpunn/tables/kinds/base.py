@@ -19,7 +19,7 @@ from gpunn.tables.layout import Place
 from gpunn.tables.nodes import Value
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["ColumnKind", "Encoded", "Rows", "wrong_cell"]
+__all__ = ["ColumnKind", "Encoded", "GraphRows", "Rows", "wrong_cell"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,17 @@ class Encoded(NamedTuple):
     places: list[Place]
     numbers: Any
     missing: Any = None
+
+
+class GraphRows(NamedTuple):
+    """Rows in an ONNX graph: columns of shape (rows, 1), and what means a missing value.
+
+    To `fits` kinds add whether cells are missing, or not too large.
+    """
+
+    inputs: Mapping[str, Value]
+    markers: Markers
+    fits: list[Value]
 
 
 class ColumnKind(ABC):
@@ -93,17 +104,8 @@ class ColumnKind(ABC):
         """
 
     @abstractmethod
-    def nodes(
-        self,
-        columns: Sequence[Column],
-        inputs: Mapping[str, Value],
-        markers: Markers,
-        fits: list[Value],
-    ) -> Iterator[Encoded]:
-        """Yield what becomes of all columns of the kind in an ONNX graph.
-
-        To `fits` it adds whether cells are missing, or not too large.
-        """
+    def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
+        """Yield what becomes of all columns of the kind in an ONNX graph."""
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:

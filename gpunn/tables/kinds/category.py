@@ -12,7 +12,7 @@ from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import coded, other_spelling, spellings, texts_of
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.findings import Findings, plural
-from gpunn.tables.kinds.base import ColumnKind, Encoded, Rows
+from gpunn.tables.kinds.base import ColumnKind, Encoded, GraphRows, Rows
 from gpunn.tables.layout import Group, Place
 from gpunn.tables.nodes import Value, beside
 from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
@@ -140,14 +140,8 @@ class Category(ColumnKind):
             findings.note_unknown(column.name, cells, others)
         return codes
 
-    def nodes(
-        self,
-        columns: Sequence[Column],
-        inputs: Mapping[str, Value],
-        markers: Markers,
-        fits: list[Value],
-    ) -> Iterator[Encoded]:
-        codes = [self.code_nodes(column, inputs[column.name]) for column in columns]
+    def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
+        codes = [self.code_nodes(column, rows.inputs[column.name]) for column in columns]
         yield Encoded([Place(each.name) for each in columns], beside(codes).astype("float64"))
 
     def code_nodes(self, column: Column, cells: Value) -> Any:

@@ -13,12 +13,10 @@ from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import dates_of
-from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import Rows, wrong_cell
+from gpunn.tables.kinds.base import wrong_cell
 from gpunn.tables.kinds.measured import Measured, encode_parts
 from gpunn.tables.layout import Group
 from gpunn.tables.nodes import Value, beside
-from gpunn.tables.remarks import Remarks
 from gpunn.tables.table import Cells, Table
 
 __all__ = ["PARTS", "Datetime", "valid_dates"]
@@ -134,12 +132,6 @@ class Datetime(Measured):
 
     def takes(self, cells: Cells, markers: Markers) -> bool:
         return not dates_of(cells, markers)[1]
-
-    def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
-        return False
-
-    def parts(self, column: Column) -> Sequence[str]:
-        return column.parts
 
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
         """Return parts of dates, to the microsecond, of seconds since 1970."""

@@ -14,7 +14,7 @@ from gpunn.rows.cells import Markers
 from gpunn.tables.c_source import CSource
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import Findings
-from gpunn.tables.kinds.base import ColumnKind, Encoded, Rows
+from gpunn.tables.kinds.base import ColumnKind, Encoded, GraphRows, Rows
 from gpunn.tables.layout import MISSING, Group, Place
 from gpunn.tables.nodes import Value, beside, where
 from gpunn.tables.remarks import Remarks
@@ -63,13 +63,13 @@ class Measured(ColumnKind):
     def values(table: Table, name: str, markers: Markers) -> np.ndarray:
         """Return the cells of a column in a new array, NaN or NaT if they are missing."""
 
-    @abstractmethod
     def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
         """Add what looks wrong, and return whether a constant may be so by rounding alone."""
+        return False
 
-    @abstractmethod
     def parts(self, column: Column) -> Sequence[str]:
         """Return the parts that become numbers."""
+        return column.parts
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
@@ -136,20 +136,14 @@ class Measured(ColumnKind):
                     yield Encoded([Place(column.name, f"{part}, {curve}")], cycle)
             yield Encoded([Place(column.name, part)], numbers, missing)
 
-    def nodes(
-        self,
-        columns: Sequence[Column],
-        inputs: Mapping[str, Value],
-        markers: Markers,
-        fits: list[Value],
-    ) -> Iterator[Encoded]:
+    def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
         names = [column.name for column in columns]
-        raw = beside([inputs[name] for name in names])
+        raw = beside([rows.inputs[name] for name in names])
         missing = np.isnan(raw)
-        for marker in sorted(each for each in markers.numbers if self.marked and each == each):
+        for marker in sorted(each for each in rows.markers.numbers if self.marked and each == each):
             missing = missing | (raw == marker)
         known = where(missing, 0, raw)
-        fits.append(np.absolute(known) <= self.largest)
+        rows.fits.append(np.absolute(known) <= self.largest)
         parts = [(k, part) for k, column in enumerate(columns) for part in self.parts(column)]
         if parts:
             places = [Place(names[k], part) for k, part in parts]
