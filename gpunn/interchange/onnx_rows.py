@@ -15,7 +15,7 @@ from gpunn.interchange.onnx_graph import Graph
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds import KINDS, GraphRows, places_of
+from gpunn.tables.kinds import KINDS, Encoded, GraphRows, places_of
 from gpunn.tables.kinds.category import ML
 from gpunn.tables.nodes import Value, beside, where
 from gpunn.tables.scaling import SCALINGS
@@ -63,17 +63,19 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
     inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in column_inputs(schema).items()}
     index = {place: number for number, place in enumerate(places_of(schema.columns))}
     rows = GraphRows(inputs, Markers.of(schema.missing_values), fits=[])
-    order, blocks = list[int](), list[Value]()
+    every: list[Encoded] = []
     for name, kind in KINDS.items():
         columns = [column for column in used_columns(schema) if column.kind == name]
-        for places, numbers, missing in kind.nodes(columns, rows) if columns else ():
-            order += [index[place] for place in places]
-            if missing is not None:
-                scaled = slice(order[-len(places)], order[-1] + 1)
-                filled = where(missing, schema.scaling.median[scaled], numbers)
-                numbers = schema.scaling.nodes(filled, scaled)
-            blocks.append(numbers)
-    matrix = beside(blocks)
+        every += kind.nodes(columns, rows) if columns else ()
+    blocks = [block for block in every if block.missing is None]
+    if scaled := [block for block in every if block.missing is not None]:  # as in the schema
+        missing = beside([block.missing for block in scaled])
+        numbers = beside([block.numbers for block in scaled])
+        filled = where(missing, schema.scaling.median, numbers)
+        places = [place for block in scaled for place in block.places]
+        blocks.insert(0, Encoded(places, schema.scaling.nodes(filled)))
+    matrix = beside([block.numbers for block in blocks])
+    order = [index[place] for block in blocks for place in block.places]
     if order != sorted(order):
         matrix = matrix.take(np.argsort(order))
     matrix = matrix.astype(graph.dtype)
@@ -81,5 +83,5 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
         return EncodedRows(matrix.name, None)
     finite = np.absolute(matrix) <= np.finfo(graph.dtype).max
     checks = beside([*rows.fits, finite]).astype("int32")
-    every = checks.node("ReduceMin", checks, checks.constant([1], "int64"), keepdims=1)
-    return EncodedRows(matrix.name, every.astype("bool").name)
+    accepted = checks.node("ReduceMin", checks, checks.constant([1], "int64"), keepdims=1)
+    return EncodedRows(matrix.name, accepted.astype("bool").name)

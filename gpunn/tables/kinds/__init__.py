@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.kinds.base import ColumnKind, GraphRows, Rows
+from gpunn.tables.kinds.base import ColumnKind, Encoded, GraphRows, Rows
 from gpunn.tables.kinds.boolean import Boolean
 from gpunn.tables.kinds.category import Category
 from gpunn.tables.kinds.datetime import Datetime
@@ -19,7 +19,7 @@ from gpunn.tables.kinds.number import Number
 from gpunn.tables.layout import Group, Place
 from gpunn.tables.table import Cells, Coded
 
-__all__ = ["KINDS", "GraphRows", "Rows", "kind_of", "places_of", "scaled_places"]
+__all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "kind_of", "places_of", "scaled_places"]
 
 KINDS: dict[Kind, ColumnKind] = {
     each.name: each for each in (Boolean(), Number(), Datetime(), Category())

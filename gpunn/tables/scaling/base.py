@@ -67,12 +67,12 @@ class Scaling(ABC):
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         """Return the numbers of a column, shape (rows,) and finite, on its scale.
 
-        Of a slice, a value (rows, columns) of an ONNX graph, unless `nodes` does that otherwise.
+        Of all, a value (rows, columns) of an ONNX graph, unless `nodes` does that otherwise.
         """
 
-    def nodes(self, x: Numbers, columns: slice) -> Numbers:
+    def nodes(self, x: Numbers) -> Numbers:
         """Return numbers of an ONNX graph, shape (rows, columns), on their columns' scales."""
-        return self.transform(x, columns)
+        return self.transform(x, slice(None))
 
     @staticmethod
     @abstractmethod

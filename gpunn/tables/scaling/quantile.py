@@ -102,10 +102,9 @@ class QuantileScaling(Scaling):
             p /= 2
         return normal_quantiles(np.clip(p, OUTERMOST, 1 - OUTERMOST, out=p))
 
-    def nodes(self, x: Numbers, columns: slice) -> Numbers:
-        quantiles = self.quantiles[columns]
-        x = np.clip(x, -INTERPOLATED, INTERPOLATED)
-        search = Search(x, quantiles)
+    def nodes(self, x: Numbers) -> Numbers:
+        quantiles = self.quantiles
+        search = Search(np.clip(x, -INTERPOLATED, INTERPOLATED), quantiles)
         p = search.place(np.less_equal)
         if (quantiles[:, 1:] == quantiles[:, :-1]).any():
             p = (p + search.place(np.less)) / 2
