@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -129,6 +131,14 @@ def cuda_error(status: int) -> Exception:
 def pointer_attributes(device: int, address: int, memory_type: int) -> Any:
     """What CuPy's pointerGetAttributes answers."""
     return runtime_module().PointerAttributes(device, address, 0, memory_type)
+
+
+def site_folder() -> Path:
+    """Where CuPy is installed, found without importing it."""
+    spec = importlib.util.find_spec("cupy")
+    if spec is None or spec.origin is None:
+        raise EmulatorError("CuPy is not installed")
+    return Path(spec.origin).parents[1]
 
 
 def header_folder() -> str:

@@ -1,4 +1,4 @@
-"""g++ with a cache on disk: the same text and flags are compiled once, then loaded.
+"""g++ with a cache on disk: the same text and flags are compiled once, then loaded, by any clone.
 
 Headers take longer to read than a kernel takes to compile, so they are read once too, into
 precompiled headers.
@@ -16,6 +16,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
+from . import cupy_private
 from .errors import EmulatorError
 
 INCLUDE = Path(__file__).parent / "include"
@@ -71,8 +72,19 @@ def leading_includes(source: str) -> str:
     return LEADING_INCLUDES.match(source)[0]  # type: ignore[index]  # it matches nothing, too
 
 
+@cache
+def _installed() -> str:
+    """The packages of CUDA that are installed, which bring the headers that kernels include."""
+    folder = cupy_private.site_folder()
+    found = (path.name for name in ("cupy", "nvidia") for path in folder.glob(f"{name}*.dist-info"))
+    return " ".join(sorted(found))
+
+
 def _digest(*parts: str) -> str:
-    key = "\0".join((*parts, _shim_digest(), _compiler_version()))
+    """Hash of texts and flags; where this folder and the packages are makes no difference."""
+    key = "\0".join((*parts, _shim_digest(), _installed(), _compiler_version()))
+    for folder in (INCLUDE, cupy_private.site_folder()):
+        key = key.replace(str(folder), folder.name)
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from emulated_cuda import cupy_private
 from emulated_cuda import kernels as emulated
 from kernels.cases import small_cases
+from kernels.replay import SITE
 from parity import operations
 
 import gpunn
@@ -326,7 +327,8 @@ def main(folder: Path, dtype: str, *layouts: str) -> None:
         "operations": recorded,
         "tables": tables(),
     }
-    (folder / "recording.json").write_text(json.dumps(result))
+    site = str(cupy_private.site_folder())
+    (folder / "recording.json").write_text(json.dumps(result).replace(site, SITE))
 
 
 if __name__ == "__main__":

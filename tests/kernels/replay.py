@@ -116,6 +116,10 @@ def driver(sanitizer: str) -> Path:
     return program
 
 
+SITE = "$SITE"
+"""Stands in a recording for the folder of packages: what was recorded is any clone's."""
+
+
 class Recording:
     """What `recorder` wrote."""
 
