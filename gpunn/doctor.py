@@ -187,12 +187,7 @@ def diagnose() -> dict[str, Any]:
         "executable": sys.executable,
         "cpu": cpu,
         "cuda": [
-            {
-                "name": finding.name,
-                "value": finding.value,
-                "problem": finding.problem,
-                "fix": finding.fix,
-            }
+            {part: getattr(finding, part) for part in ("name", "value", "problem", "fix")}
             for finding in findings()
         ],
         "auto": auto,

@@ -13,13 +13,7 @@ __all__ = ["Branch", "JoinedBranch"]
 
 
 class Branch:
-    """Makes calls on the lane's stream, after all that was asked of the current one.
-
-    Parameters
-    ----------
-    lane : Lane
-    calls : sequence of callable
-    """
+    """Makes calls on the lane's stream, after all that was asked of the current one."""
 
     def __init__(self, lane: Lane, calls: Sequence[Callable[[], object]]) -> None:
         self.calls = list(calls)

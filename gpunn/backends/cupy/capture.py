@@ -70,13 +70,8 @@ class GraphExecutor:
     them several times in a row. It works in the same memory, for all that changes from one time to
     the next is on the device.
 
-    Parameters
-    ----------
-    calls : sequence of callable
-        Each asks the device for the same, on the same arrays, every time.
-    scratch : Scratch
-        What they take their scratch memory from. They get buffers of their own, which nothing else
-        can write to between two launches.
+    Each call asks the device for the same, on the same arrays, every time. From `scratch` they get
+    buffers of their own, which nothing else can write to between two launches.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:

@@ -41,20 +41,10 @@ INSTALL = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was looked at: what was found, what is wrong, if anything, and the remedy.
 
-    Parameters
-    ----------
-    name, value : str
-        What it is, and what was found.
-    problem : str
-        What is wrong; empty if nothing is.
-    fix : str
-        What to do about it.
-    blocking : bool
-        Whether the CUDA backend can't be used because of the problem.
-    absent : bool
-        Whether the problem is that there is none here, and not that it is here and does not work.
+    `blocking` is whether the CUDA backend can't be used because of the problem; `absent`, whether
+    the problem is that there is none here, and not that it is here and does not work.
     """
 
     name: str
@@ -78,10 +68,7 @@ class Finding:
 def findings() -> list[Finding]:
     """Look at everything the CUDA backend needs, and run a first kernel.
 
-    Returns
-    -------
-    list of Finding
-        It ends early where something is missing that the rest depends on.
+    The list ends early where something is missing that the rest depends on.
     """
     found = list(_environment())
     if any(finding.blocks for finding in found):
@@ -101,12 +88,7 @@ def usable_devices() -> list[int]:
 
 
 def require_device(index: int | None) -> None:
-    """Make sure that a CUDA device can be used.
-
-    Parameters
-    ----------
-    index : int or None
-        Number of the device; None is the current one.
+    """Make sure that a CUDA device can be used; None is the current one.
 
     Raises
     ------
@@ -237,7 +219,7 @@ def _is_available(cuda: Any) -> bool:
 
 
 def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
-    """Return what keeps CUDA from working, the fix, and whether it is that something is absent."""
+    """Return what keeps CUDA from working, the fix, and whether something is absent."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above

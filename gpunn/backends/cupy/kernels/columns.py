@@ -85,17 +85,9 @@ PARAMETERS = """
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
     """Return how the blocks of a kernel that sums over the rows of a matrix divide it.
 
-    Divided otherwise, the sums are rounded otherwise. So this depends on the shape alone, not on
-    the device.
-
-    Returns
-    -------
-    groups : int
-        Of 32 columns; the last may have fewer.
-    blocks : int
-        Blocks that have the same columns.
-    block_rows : int
-        Rows of a block; the last may have fewer.
+    These are groups of 32 columns, blocks that have the same columns, and rows of a block; the last
+    group and block may have fewer. Divided otherwise, the sums are rounded otherwise. So this
+    depends on the shape alone, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))

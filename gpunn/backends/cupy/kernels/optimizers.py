@@ -33,19 +33,11 @@ PER_THREAD = 4  # parameters of a thread, all asked for before the first is stor
 
 @dataclass(frozen=True)
 class Rule:
-    """One update, in numbers of type T.
+    """One update, in numbers of type T, of which the host gives the constants.
 
-    Attributes
-    ----------
-    constants : tuple of str
-        Names of numbers that the host gives.
-    slots : tuple of str
-    statements : str
-        What updates `value` and the slots of one parameter from its gradient `g`, the learning rate
-        `rate`, the constants, and the numbers of `once`.
-    once : tuple of (str, str)
-        Names of numbers that are the same for all parameters, and their expressions of the
-        constants, `rate`, and the number of the update `t`, from 1.
+    `statements` update `value` and the slots of one parameter from its gradient `g`, the learning
+    rate `rate`, the constants, and the numbers of `once`, which are the same for all parameters:
+    names, and expressions of the constants, `rate`, and the number of the update `t`, from 1.
     """
 
     name: str
@@ -162,18 +154,9 @@ def counts(trained: Trained) -> bool:
 
 
 class Alike(NamedTuple):
-    """Neighbouring parameters that one launch updates.
+    """Neighbouring parameters that one launch updates, with factors of their rate and decay.
 
-    Attributes
-    ----------
-    start, stop : int
-        Where they are in the flat vectors.
-    rate : float
-        Factor of the learning rate.
-    decayed : int
-        How many of them, from the first on, are decayed.
-    decay : float
-        Factor of the weight decay.
+    So many of them as `decayed` says, from the first on, are decayed.
     """
 
     start: int
@@ -208,12 +191,8 @@ def launch(
     values, gradients, slots, _ = trained.part(start, stop)
     rule, constants = RULES[type(optimizer)](optimizer)
     decay, size, T = optimizer.weight_decay, stop - start, values.dtype.type
-    moving: Any = NULL
-    number = decay_factor
-    if isinstance(decay, float):
-        number *= decay
-    else:
-        moving = decay
+    fixed = isinstance(decay, float)
+    moving, number = (NULL, decay_factor * decay) if fixed else (decay, decay_factor)
     numbers = size, decayed if number else 0, T(factor), T(number), *map(T, constants)
     vectors = values, gradients, *(slots[name] for name in rule.slots), moving
     blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # without parameters, one that counts
@@ -223,17 +202,10 @@ def launch(
 
 @dataclass(frozen=True)
 class Form:
-    """How a kernel learns of the rate and number of an update, and what it does beside it.
+    """How a kernel learns of the rate and number of an update, and what it does besides.
 
-    Attributes
-    ----------
-    suffix : str
-        Of the kernel's name.
-    parameters : str
-    first, last : str
-        Statements of all threads before and after the update.
-    rate, t : str
-        Expressions.
+    `rate` and `t` are expressions of the parameters; `first` and `last`, statements of all threads
+    before and after the update.
     """
 
     suffix: str

@@ -44,13 +44,7 @@ class Plans(threading.local):
 
 
 class LtProduct:
-    """cublasLtMatmul of contiguous float32 matrices.
-
-    Attributes
-    ----------
-    selection : Selection
-        Which of cuBLASLt's algorithms does a product.
-    """
+    """cublasLtMatmul of contiguous float32 matrices, by the algorithms that `selection` chooses."""
 
     def __init__(
         self, library: Any, precision: str, scratch: Scratch, selection: Selection
@@ -89,10 +83,7 @@ class LtProduct:
     ) -> bool:
         """Set out = a @ b, with either operand transposed first if so asked, and do the epilogue.
 
-        Returns
-        -------
-        bool
-            Whether it was done: not if cuBLASLt has no algorithm for this, or a matrix is empty.
+        It is not done, and False is returned, if cuBLASLt has no algorithm or a matrix is empty.
         """
         if not (a.size and b.size):
             return False

@@ -58,11 +58,6 @@ class Measured:
     """Takes the one that was the fastest of the heuristic's first few, on the very operands.
 
     Where the stream is recorded, nothing can be timed, and it is the heuristic's first.
-
-    Parameters
-    ----------
-    library : ctypes.CDLL
-        cuBLASLt.
     """
 
     def __init__(self, library: Any) -> None:
@@ -77,21 +72,10 @@ class Measured:
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the algorithm that was chosen before, or the fastest.
+        """Return the algorithm that was chosen before for this kind of product, or the fastest.
 
-        Parameters
-        ----------
-        problem : str
-            Tells the product's kind apart from all others.
-        plan : Plan
-            Of that product.
-        run : callable
-            Does the product on the current stream, with the algorithm given.
-
-        Raises
-        ------
-        RefusalError
-            If there is none.
+        `run` does the product on the current stream with an algorithm. If there is none, a
+        RefusalError is raised.
         """
         if problem in self._chosen:
             algorithm = decoded(self._chosen[problem])
