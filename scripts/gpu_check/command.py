@@ -153,14 +153,7 @@ def read_report(path: Path | None) -> Report:
 
 
 class Check:
-    """A check that is under way.
-
-    Attributes
-    ----------
-    report : dict
-    path : Path or None
-        Its file; None until it is known that there is a device.
-    """
+    """A check under way, whose report has a file once it is known that there is a device."""
 
     def __init__(self, quick: bool, limits: dict[str, float]) -> None:
         self.limits = limits

@@ -8,6 +8,7 @@ them, and ends when that is 0. Where it can't be used, it raises `SkipError`.
 from __future__ import annotations
 
 import importlib
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,20 +23,11 @@ ANSWER = 90.0 * device.PATIENCE
 
 
 class Stretch(NamedTuple):
-    """Some epochs of a training.
+    """Some epochs of a training, with the mean loss of each; `predict` returns classes of rows.
 
-    Attributes
-    ----------
-    seconds : float
-        By the host's clock, from before the first permutation is drawn to after the last epoch's
-        loss is read.
-    device_seconds : float or None
-        Between CUDA events at the first step and after the last one of each epoch; None for a
-        library that gives no access to its stream.
-    losses : sequence of float
-        The mean loss of each epoch.
-    predict : callable
-        Returns the classes of some rows.
+    `seconds` are the host's, from before the first permutation is drawn to after the last epoch's
+    loss is read. `device_seconds` are those between CUDA events at the first step and after the
+    last one of each epoch; None for a library that gives no access to its stream.
     """
 
     seconds: float
@@ -47,20 +39,29 @@ class Stretch(NamedTuple):
 Ask = Callable[[Stretch | None], int]
 
 
+def stretches(
+    ask: Ask, epoch: Callable[[int], tuple[float, float | None]], predict: Callable[[Any], Any]
+) -> None:
+    """Train as many epochs as are asked for.
+
+    `epoch` trains the one of a number, and returns its loss and the device's seconds.
+    """
+    number, done = 0, None
+    while epochs := ask(done):
+        began = time.perf_counter()
+        seen = [epoch(each) for each in range(number, number + epochs)]
+        seconds, number = time.perf_counter() - began, number + epochs
+        on_device = [each for _, each in seen if each is not None]
+        losses = [loss for loss, _ in seen]
+        done = Stretch(seconds, sum(on_device) if on_device else None, losses, predict)
+
+
 class LibraryError(Exception):
     """Raised where a library fails; the message says how."""
 
 
 class Library(Child):
-    """A library's process.
-
-    Attributes
-    ----------
-    name : str
-        Name and version, once `introduce` was called.
-    skip : str
-        Why it can't be used, or isn't any more, or "".
-    """
+    """A library's process: its name and version, or why it can't be used, or isn't any more."""
 
     def __init__(self, adapter: str, mode: str) -> None:
         super().__init__(serve, adapter, mode)

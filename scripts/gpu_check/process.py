@@ -54,15 +54,7 @@ class Child:
         theirs.close()
 
     def answer(self, seconds: float) -> Any:
-        """Return the next answer.
-
-        Raises
-        ------
-        TimeoutError
-            If there is none within so many seconds.
-        EndedError
-            If the process ends.
-        """
+        """Return the next answer, or raise a TimeoutError, or an EndedError if the process ends."""
         try:
             if self.connection.poll(max(0.0, seconds)):
                 return self.connection.recv()
@@ -83,15 +75,9 @@ class Child:
 class Step(NamedTuple):
     """What a step is given.
 
-    Attributes
-    ----------
-    quick : bool
-        Whether only the most important of it is to be done.
-    done : sequence of dict
-        Rows that an earlier check kept, which need not be measured again.
-    deadline : float
-        The reading of `time.monotonic` at which it is stopped.
-    connection : Connection
+    `quick` is whether only the most important of it is to be done, `done` are rows that an earlier
+    check kept, and need not be measured again, and `deadline` is the reading of `time.monotonic` at
+    which it is stopped.
     """
 
     quick: bool
@@ -111,16 +97,9 @@ class Step(NamedTuple):
 def run(
     module: str, quick: bool, limit: float, done: Sequence[Row], seen: Callable[[list[Row]], None]
 ) -> Row:
-    """Run a step and return its "status", "detail", "rows" and "output".
+    """Run a step for so many seconds, and return its "status", "detail", "rows" and "output".
 
-    Parameters
-    ----------
-    module, quick, done
-        See `Step`.
-    limit : float
-        Seconds after which it is stopped.
-    seen : callable
-        Called with all rows whenever there is one more.
+    `seen` is called with all rows whenever there is one more.
     """
     rows = list(done)
     with tempfile.NamedTemporaryFile() as printed:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from gpunn.activations import Identity
 from gpunn.backends import Backend
-from gpunn.backends.recording import Operation
+from gpunn.backends.recording import Arguments, Operation, arguments_of
 
 BANDWIDTH = 3.3e12
 """Bytes a second of an H100 SXM's memory (NVIDIA, H100 Tensor Core GPU data sheet: 3.35 TB/s)."""
@@ -80,18 +78,10 @@ LEDGER: dict[str, Callable[[Any], Cost]] = {
 
 
 class Call(NamedTuple):
-    """An operation that a step asked for.
-
-    Attributes
-    ----------
-    operation : Operation
-    given : namespace
-        Its arguments.
-    cost : Cost
-    """
+    """An operation that a step asked for, its arguments as a namespace, and its cost."""
 
     operation: Operation
-    given: Any
+    given: Arguments
     cost: Cost
 
     def rewind(self, backend: Backend) -> None:
@@ -107,10 +97,8 @@ def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call
         fit()
     calls = []
     for operation in lower.call_args.args[0]:
-        signature = inspect.signature(getattr(backend, operation.name))
-        bound = signature.bind(*operation.args, **operation.kwargs)
-        given = SimpleNamespace(**bound.arguments)
-        for group in bound.arguments.values():  # counters, and what is trained
+        given = arguments_of(backend, operation)
+        for group in [*vars(given).values()]:  # counters, and what is trained
             vars(given).update(getattr(group, "_asdict", dict)())
         calls.append(Call(operation, given, LEDGER[operation.name](given)))
     return calls

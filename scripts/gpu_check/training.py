@@ -23,17 +23,7 @@ ROWS = 160 if device.REHEARSAL else 60_000
 
 
 class Cell(NamedTuple):
-    """A training to time.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        Widths of all layers, inputs and outputs included.
-    batch : int
-    optimizer : {"adam", "sgd"}
-    precision : {"float32", "tf32", "bfloat16"}
-        What products may be computed in.
-    """
+    """A training to time: widths of all layers, and the precision of products."""
 
     sizes: tuple[int, ...]
     batch: int

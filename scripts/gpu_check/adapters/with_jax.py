@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from typing import Any
 
 import numpy as np
 import training
-from libraries import Ask, Stretch
+from libraries import Ask, stretches
 from process import SkipError
 from training import Cell
 
@@ -87,19 +86,10 @@ def train(mode: str, cell: Cell, ask: Ask) -> None:
         state, losses = jax.lax.scan(step, state, order)
         return state, losses.mean()
 
-    number, done = 0, None
-    while epochs := ask(done):
-        losses = []
-        began = time.perf_counter()
-        for _ in range(epochs):
-            order = training.order(number, len(X)).astype(np.int32).reshape(-1, cell.batch)
-            state, mean = epoch(state, order, X, y)
-            losses.append(float(mean))
-            number += 1
-        seconds = time.perf_counter() - began
-        values = state[0]
+    def trained(number: int) -> tuple[float, None]:
+        nonlocal state
+        order = training.order(number, len(X)).astype(np.int32).reshape(-1, cell.batch)
+        state, mean = epoch(state, order, X, y)
+        return float(mean), None
 
-        def predict(X: Any, values: Any = values) -> Any:
-            return np.asarray(jax.jit(forward)(values, X)).argmax(1)
-
-        done = Stretch(seconds, None, losses, predict)
+    stretches(ask, trained, lambda X: np.asarray(jax.jit(forward)(state[0], X)).argmax(1))

@@ -11,11 +11,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 import shutil
-import time
 from typing import Any
 
 import training
-from libraries import Ask, Stretch
+from libraries import Ask, stretches
 from process import SkipError
 from training import Cell
 
@@ -41,14 +40,7 @@ def start(mode: str) -> str:
 
 
 def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
-    """Train.
-
-    Parameters
-    ----------
-    mode : {"eager", "graph", "compiled", "compiled graph"}
-    place : str
-        PyTorch's device; only "cuda" has events, and graphs.
-    """
+    """Train on one of PyTorch's devices, of which only "cuda" has events, and graphs."""
     on_device, in_graph, compiled = place == "cuda", "graph" in mode, "compiled" in mode
     torch.set_float32_matmul_precision(MATMUL_PRECISION[cell.precision])
     X, y = (torch.from_numpy(each).to(place) for each in training.whole_batches(cell))
@@ -85,26 +77,23 @@ def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
             return model(torch.from_numpy(X).to(place)).argmax(1).cpu().numpy()
 
     run_step = captured(step, model, optimizer) if in_graph else step
-    steps, number, done = len(X) // cell.batch, 0, None
-    while epochs := ask(done):
-        losses, device_seconds = [], 0.0
-        began = time.perf_counter()
-        for _ in range(epochs):
-            order.copy_(torch.from_numpy(training.order(number, len(X))))
-            start.zero_()
-            total.zero_()
-            marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if on_device else []
-            for mark in marks[:1]:
-                mark.record()
-            for _ in range(steps):
-                run_step()
-            for mark in marks[1:]:
-                mark.record()
-            losses.append(total.item() / steps)
-            device_seconds += marks[0].elapsed_time(marks[1]) / 1e3 if marks else 0.0
-            number += 1
-        seconds = time.perf_counter() - began
-        done = Stretch(seconds, device_seconds if on_device else None, losses, predict)
+    steps = len(X) // cell.batch
+
+    def epoch(number: int) -> tuple[float, float | None]:
+        order.copy_(torch.from_numpy(training.order(number, len(X))))
+        start.zero_()
+        total.zero_()
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if on_device else []
+        for mark in marks[:1]:
+            mark.record()
+        for _ in range(steps):
+            run_step()
+        for mark in marks[1:]:
+            mark.record()
+        loss = total.item() / steps
+        return loss, marks[0].elapsed_time(marks[1]) / 1e3 if marks else None
+
+    stretches(ask, epoch, predict)
 
 
 def network(sizes: tuple[int, ...]) -> Any:

@@ -63,13 +63,7 @@ def launcher() -> str:
 
 
 def trained(step: Step, number: int, launch: list[str], communicator: str) -> Seen:
-    """Return what so many ranks have seen.
-
-    Raises
-    ------
-    RuntimeError
-        If they fail, or take too long.
-    """
+    """Return what so many ranks have seen; a RuntimeError if they fail, or take too long."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "seen.json")
         command = [*launch, sys.executable, str(PROGRAM), communicator, str(path)]

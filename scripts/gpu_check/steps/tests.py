@@ -56,13 +56,7 @@ def run(step: Step) -> Outcome:
 class Rows:
     """A plugin of pytest, which adds a row for each test as soon as it ends.
 
-    Attributes
-    ----------
-    rows : list of dict
-        Those of an earlier check, and "test", "outcome", "seconds" and "detail" of each test that
-        has ended.
-    left : int
-        How many of the selected tests were not begun.
+    `rows` also has those of an earlier check; `left` is how many selected tests were not begun.
     """
 
     def __init__(self, step: Step) -> None:
