@@ -39,16 +39,9 @@ def numbers(rows: int, columns: int = 1) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Steps:
-    """A kind of training whose steps are counted.
-
-    `before` has the kernels of a step, and the bytes that they moved, as counted in the same way at
-    an earlier commit: for `STEPS` at d6531cf, when rows and targets were gathered, a batch and an
-    update counted, and losses and scores summed up by kernels of their own; for `REALISTIC` at
-    f660854, when some metrics and standardization had none. None is where there was nothing.
-    """
+    """A kind of training whose steps are counted."""
 
     name: str
-    before: tuple[int, int] | None
     network: Callable[[], list[Layer]]
     optimizer: Callable[[], optimizers.Optimizer] = optimizers.Adam
     loss: Any = "softmax_cross_entropy"
@@ -75,28 +68,23 @@ def hidden(
 
 
 STEPS = [
-    Steps("one dense layer, SGD", (7, 18_304), lambda: [Dense(10)], optimizers.SGD),
-    Steps("64-32-16-10, ReLU, SGD", (9, 53_248), perceptron, optimizers.SGD),
-    Steps("64-32-16-10, ReLU, Adam", (9, 97_800), perceptron),
-    Steps("the same with accuracy", (11, 98_768), perceptron, metrics=["accuracy"]),
-    Steps(
-        "the same with clipping", (11, 125_656), perceptron, lambda: optimizers.Adam(max_norm=1.0)
-    ),
+    Steps("one dense layer, SGD", lambda: [Dense(10)], optimizers.SGD),
+    Steps("64-32-16-10, ReLU, SGD", perceptron, optimizers.SGD),
+    Steps("64-32-16-10, ReLU, Adam", perceptron),
+    Steps("the same with accuracy", perceptron, metrics=["accuracy"]),
+    Steps("the same with clipping", perceptron, lambda: optimizers.Adam(max_norm=1.0)),
     Steps(
         "the same with sample weights",
-        (11, 98_132),
         perceptron,
         options={"sample_weight": np.linspace(0.5, 1, BATCH * MANY)},
     ),
-    Steps("the same, two batches a step", (18, 184_388), perceptron, accumulation=2),
+    Steps("the same, two batches a step", perceptron, accumulation=2),
     Steps(
         "the same with dropout",
-        (11, 106_008),
         lambda: [Dense(32, "relu"), layers.Dropout(0.2), Dense(16, "relu"), Dense(10)],
     ),
     Steps(
         "pixels, GELU, batch norm, dropout, SiLU, layer norm, AdamW, top-k accuracy",
-        (21, 141_408),
         lambda: [
             layers.Rescaling(),
             Dense(32, "gelu"),
@@ -112,7 +100,6 @@ STEPS = [
     ),
     Steps(
         "regression: tanh, Huber, momentum, R2",
-        (47, 66_632),
         lambda: [Dense(32, "tanh"), Dense(2)],
         lambda: optimizers.SGD(0.01, momentum=0.9),
         losses.Huber(),
@@ -124,7 +111,6 @@ STEPS = [
 REALISTIC = [
     Steps(
         "layer norm, GELU, dropout, clipping, AdamW",
-        (19, 171_780),
         lambda: (
             hidden(32, "gelu", layers.LayerNorm, 0.1)
             + hidden(16, "gelu", layers.LayerNorm, 0.1)
@@ -136,7 +122,6 @@ REALISTIC = [
     ),
     Steps(
         "batch norm, SiLU, dropout, label smoothing, accuracy, clipping, AdamW",
-        (22, 187_748),
         lambda: (
             hidden(32, "silu", layers.BatchNorm, 0.2)
             + hidden(16, "silu", layers.BatchNorm, 0.2)
@@ -148,13 +133,11 @@ REALISTIC = [
     ),
     Steps(
         "tanh, dropout, clipping, AdamW",
-        (13, 149_252),
         lambda: hidden(32, "tanh", None, 0.1) + hidden(16, "tanh", None, 0.1) + [Dense(10)],
         lambda: optimizers.AdamW(max_norm=1.0),
     ),
     Steps(
         "ELU, Huber, sample weights, L2, mean absolute error, RMSprop",
-        (11, 108_900),
         lambda: [Dense(32, "elu"), Dense(16, "elu"), Dense(1)],
         lambda: optimizers.RMSprop(l2_penalty=1e-4),
         losses.Huber(),
@@ -164,7 +147,6 @@ REALISTIC = [
     ),
     Steps(
         "several labels a row: layer norm, leaky ReLU, binary accuracy",
-        (9, 123_828),
         lambda: [*hidden(32, "leaky_relu", layers.LayerNorm), Dense(20)],
         loss="binary_cross_entropy",
         metrics=["binary_accuracy"],
@@ -172,7 +154,6 @@ REALISTIC = [
     ),
     Steps(
         "tanh, in float64",
-        (9, 197_344),
         lambda: [Dense(32, "tanh"), Dense(16, "tanh"), Dense(1)],
         loss="mean_squared_error",
         targets=numbers,
@@ -180,14 +161,12 @@ REALISTIC = [
     ),
     Steps(
         "standardization, two classes, AUC, F1, log loss, Brier score",
-        (95, 1_461_044),
         lambda: [layers.Standardization(), Dense(32, "relu"), Dense(2)],
         metrics=["auc", "f1", "log_loss", "brier_score"],
         targets=lambda rows: labels(rows) % 2,
     ),
     Steps(
         "one number, R2",
-        (42, 76_656),
         lambda: [Dense(32, "relu"), Dense(1)],
         loss="mean_squared_error",
         metrics=["r2"],
@@ -206,7 +185,7 @@ def tabular(
     schema = gpunn.tables.Schema.fit(table, scaling=scaling)
     recipe = partial(make, schema, schema.encode(table), 1, "regression", **sizes)
     return Steps(
-        *(name, None, lambda: [*recipe().layers], lambda: recipe().optimizer),
+        *(name, lambda: [*recipe().layers], lambda: recipe().optimizer),
         loss=recipe().loss,
         metrics=[recipe().metric],
         targets=numbers,
@@ -346,10 +325,7 @@ TABLES = {"steps": STEPS, "realistic steps": REALISTIC, "tabular steps": TABULAR
 
 
 def table(trainings: Sequence[Steps]) -> str:
-    """Return a table of docs/explanation/gpu.md, in a process whose kernels `traffic` watches.
-
-    What it was before, if anything is known of that, is in brackets.
-    """
+    """Return a table of docs/explanation/gpu.md, in a process whose kernels `traffic` watches."""
     lines = [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
     for steps in trainings:
         recorded, eager = (count(steps, steps.dtype, graph) for graph in (True, False))
@@ -358,10 +334,6 @@ def table(trainings: Sequence[Steps]) -> str:
         assert recorded.bytes == eager.bytes > 0
         cells = [f"{cell:.4g}" for cell in (eager.kernels, eager.bytes / 1e3, eager.products)]
         cells += [f"{cell:.4g}" for cell in (recorded.launches, eager.launches)]
-        if steps.before is not None:
-            kernels, moved = steps.before
-            for place, cell in ((0, kernels), (1, moved / 1e3), (4, kernels + eager.products)):
-                cells[place] += f" ({cell:.4g})"
         lines.append(f"| {steps.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -30,15 +30,14 @@ def row(rows: int, columns: int) -> str:
     parts = 2 * shares * groups * LANES * BYTES if shares > 1 else 0
     held = min(EACH, -(-rows // STACK))
     waits = -(-min(share, rows) // (STACK * EACH)) + (-(-shares // STACK) if shares > 1 else 0)
-    before = f"{groups} | {groups * LANES * STACK} | {-(-rows // STACK)}"
-    after = f"{groups} x {shares} | {groups * shares * LANES * STACK} | {held} | {waits}"
-    return f"| {rows} | {columns} | {before} | {after} | {moved / 1e6:.3g} | {parts / 1e3:.3g} |"
+    grid = f"{groups} x {shares} | {groups * shares * LANES * STACK} | {held} | {waits}"
+    return f"| {rows} | {columns} | {grid} | {moved / 1e6:.3g} | {parts / 1e3:.3g} |"
 
 
 def table() -> str:
     head = (
-        "| rows | columns | blocks, before | threads, before | waits, before | blocks | threads "
-        "| rows in registers | waits | MB of matrices | KB of parts |\n" + "|---:" * 11 + "|"
+        "| rows | columns | blocks | threads | rows in registers | waits | MB of matrices "
+        "| KB of parts |\n" + "|---:" * 8 + "|"
     )
     return "\n".join([head, *itertools.starmap(row, itertools.product(ROWS, COLUMNS))])
 

@@ -56,7 +56,7 @@ def test_a_step_with_frozen_layers_is_shorter(frozen, kernels, products):
             made[index].trainable = False
         return made
 
-    counted = count(Steps("frozen", (0, 0), network))
+    counted = count(Steps("frozen", network))
     assert (counted.kernels, counted.products) == (kernels, products)
 
 
