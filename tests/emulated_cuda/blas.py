@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import re
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +19,13 @@ from . import cupy_private
 from .counters import count
 from .errors import EmulatorError, InvalidAccessError
 from .graphs import Operand, Work
+from .libraries import SUCCESS, answering, kept_alive, opened, stubs
 from .runtime import Runtime
-from .toolchain import build
+from .toolchain import INCLUDE
 
-SUCCESS, INVALID_VALUE, EXECUTION_FAILED, INTERNAL_ERROR, NOT_SUPPORTED = 0, 7, 13, 14, 15
+INVALID_VALUE, EXECUTION_FAILED, INTERNAL_ERROR, NOT_SUPPORTED = 7, 13, 14, 15
+FAILURES = {ValueError: INVALID_VALUE, Exception: EXECUTION_FAILED}
+"""Errors of a product, and the statuses that tell of them."""
 DTYPES = {0: np.dtype("float32"), 1: np.dtype("float64"), 2: np.dtype("float16")}
 NARROW = {74: "float16", 75: "bfloat16", 77: "tf32"}
 """cublasComputeType_t -> what float32 matrices may be rounded to."""
@@ -83,7 +82,6 @@ _ComputeGemm = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Gemm))
 _CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
 _Serial = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 _Synchronize = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
-_kept_alive: list[Any] = []
 
 
 class Matrix:
@@ -216,75 +214,29 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
 def connect(runtime: Runtime) -> None:
     """Load the library under cuBLAS's name and have it call ``runtime``."""
 
-    def compute(gemm: Any) -> int:
-        try:
-            return _gemm(runtime, gemm[0])
-        except ValueError as error:
-            report(error)
-            return INVALID_VALUE
-        except Exception as error:
-            report(error)
-            return EXECUTION_FAILED
-
     def serial(stream: int | None) -> int:
-        try:
-            return runtime.scheduler.stream(stream or 0).serial
-        except Exception as error:
-            report(error)
-            return -1
+        return runtime.scheduler.stream(stream or 0).serial
 
-    def synchronize(device: int) -> int:
+    def synchronize(device: int) -> None:
         """What cublasDestroy does."""
-        try:
-            runtime.scheduler.refuse_in_any_capture()
-            runtime.scheduler.host_waits_for_device(device)
-        except Exception as error:
-            report(error)
-            return INTERNAL_ERROR
-        return SUCCESS
+        runtime.scheduler.refuse_in_any_capture()
+        runtime.scheduler.host_waits_for_device(device)
 
-    library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_GLOBAL)
+    compute = answering(lambda gemm: _gemm(runtime, gemm[0]), FAILURES, "cuBLAS")
+    typed = {
+        f"cublas{letter}{name}"
+        for letter in "SD"
+        for name in ("gemm_v2", "gemmStridedBatched", "gemv_v2", "dot_v2")
+    }
+    script = f"-Wl,--version-script={INCLUDE / 'cublas.map'}"
+    refusing = stubs("blas.cpp", "cublas", NOT_SUPPORTED, *typed)
+    library = opened("blas.cpp", cupy_private.CUBLAS_SONAME, script, stubs=refusing)
     callbacks = (
         _ComputeGemm(compute),
         _CurrentDevice(runtime.get_device),
-        _Serial(serial),
-        _Synchronize(synchronize),
+        _Serial(answering(serial, {Exception: -1}, "cuBLAS")),
+        _Synchronize(answering(synchronize, {Exception: INTERNAL_ERROR}, "cuBLAS")),
     )
     library.emulated_cublas_connect(*callbacks)
     atexit.register(library.emulated_cublas_end)
-    _kept_alive.extend((library, callbacks))
-
-
-def report(error: Exception, library: str = "cuBLAS") -> None:
-    """Say on stderr what a status code of cuBLAS, or of another library, cannot."""
-    print(f"emulated {library}: {type(error).__name__}: {error}", file=sys.stderr)
-
-
-def library_path() -> Path:
-    """Build (or find in the cache) the shared library that stands for cuBLAS."""
-    own = (Path(__file__).parent / "blas.cpp").read_text()
-    defined = set(re.findall(r"\bint (cublas\w+)\(", own))
-    for letter in "SD":
-        defined |= {
-            f"cublas{letter}{n}" for n in ("gemm_v2", "gemmStridedBatched", "gemv_v2", "dot_v2")
-        }
-    stubs = "".join(
-        f'extern "C" int {symbol}() {{ return {NOT_SUPPORTED}; }}\n'
-        for symbol in sorted(_needed_symbols() - defined)
-    )
-    soname = cupy_private.CUBLAS_SONAME
-    script = Path(__file__).parent / "include" / "cublas.map"
-    flags = ("-std=c++17", "-O1", f"-Wl,-soname,{soname}", f"-Wl,--version-script={script}")
-    path, _ = build(own + stubs, flags)
-    return path
-
-
-def _needed_symbols() -> set[str]:
-    """The cuBLAS functions that CuPy's wrapper is linked with."""
-    listed = subprocess.run(
-        ["nm", "-D", "--undefined-only", cupy_private.cublas_library()],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return set(re.findall(r"\b(cublas\w+)", listed))
+    kept_alive.append(callbacks)

@@ -15,29 +15,18 @@ import ctypes
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import cupy_private
-from .blas import (
-    DTYPES,
-    EXECUTION_FAILED,
-    INVALID_VALUE,
-    NARROW,
-    SUCCESS,
-    WORKING,
-    Matrix,
-    report,
-    rounded,
-)
+from .blas import DTYPES, FAILURES, INVALID_VALUE, NARROW, WORKING, Matrix, rounded
 from .counters import count
 from .errors import EmulatorError, InvalidAccessError
 from .graphs import Operand, Work
+from .libraries import SUCCESS, answering, kept_alive, opened
 from .runtime import Runtime
-from .toolchain import build
 
 PLAIN, RELU, BIAS, SUMS_OF_A, SUMS_OF_B = 1, 2, 4, 256, 512
 FLOAT32 = DTYPES[0]
@@ -60,7 +49,7 @@ class _Matmul(ctypes.Structure):
 
 _ComputeMatmul = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Matmul))
 _CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
-_kept_alive: list[Any] = []
+_library: Any = None
 _orders = itertools.count()
 
 
@@ -141,25 +130,13 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
 
 def connect(runtime: Runtime) -> None:
     """Load the library under cuBLASLt's name and have it call ``runtime``."""
-
-    def compute(matmul: Any) -> int:
-        try:
-            return _matmul(runtime, matmul[0])
-        except ValueError as error:
-            report(error)
-            return INVALID_VALUE
-        except Exception as error:
-            report(error)
-            return EXECUTION_FAILED
-
-    source = (Path(__file__).parent / "blas_lt.cpp").read_text()
-    soname = f"-Wl,-soname,{cupy_private.CUBLASLT_SONAME}"
-    path, _ = build(source, ("-std=c++17", "-O1", soname))
-    library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-    library.emulated_cublaslt_refuse.argtypes = [ctypes.c_uint64]
+    global _library
+    _library = opened("blas_lt.cpp", cupy_private.CUBLASLT_SONAME)
+    _library.emulated_cublaslt_refuse.argtypes = [ctypes.c_uint64]
+    compute = answering(lambda matmul: _matmul(runtime, matmul[0]), FAILURES, "cuBLAS")
     callbacks = (_ComputeMatmul(compute), _CurrentDevice(runtime.get_device))
-    library.emulated_cublaslt_connect(*callbacks)
-    _kept_alive.extend((library, callbacks))
+    _library.emulated_cublaslt_connect(*callbacks)
+    kept_alive.append(callbacks)
 
 
 @contextmanager
@@ -171,9 +148,8 @@ def refusals(seed: int) -> Iterator[None]:
     seed : int
         At least 1. The same one refuses the same.
     """
-    library = _kept_alive[0]
-    library.emulated_cublaslt_refuse(seed)
+    _library.emulated_cublaslt_refuse(seed)
     try:
         yield
     finally:
-        library.emulated_cublaslt_refuse(0)
+        _library.emulated_cublaslt_refuse(0)

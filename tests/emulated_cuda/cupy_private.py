@@ -70,16 +70,6 @@ def driver_module() -> ModuleType:
     return importlib.import_module("cupy_backends.cuda.api.driver")
 
 
-def cublas_library() -> str:
-    """Path of the extension module that is linked with cuBLAS, to read the symbols it needs."""
-    return extension("cublas")
-
-
-def nccl_library() -> str:
-    """Path of the extension module that is linked with NCCL."""
-    return extension("nccl")
-
-
 def extension(name: str) -> str:
     """Path of one of CuPy's extension modules for NVIDIA's libraries."""
     package = importlib.import_module("cupy_backends.cuda.libs")

@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import re
-import subprocess
-from pathlib import Path
 from typing import Any
 
 from . import cupy_private
-from .blas import report
 from .errors import CollectiveError
 from .graphs import Operand, Work
+from .libraries import answering, kept_alive, opened, stubs
 from .runtime import Runtime
-from .toolchain import build
 
-SUCCESS, UNHANDLED_CUDA_ERROR, INVALID_USAGE = 0, 1, 5
+UNHANDLED_CUDA_ERROR, INVALID_USAGE = 1, 5
 ALL_GATHER, SEND, RECEIVE = 0, 1, 2
 NAMES = ("ncclAllGather", "ncclSend", "ncclRecv")
 MESSAGE_BYTES = 1000
@@ -43,7 +39,6 @@ _Submit = ctypes.CFUNCTYPE(
 )
 _CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
 _InGraphs = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
-_kept_alive: list[Any] = []
 
 
 def _operands(library: Any, communicator: int, one: _Operation) -> list[Operand]:
@@ -80,7 +75,8 @@ def _submit(runtime: Runtime, library: Any, communicator: int, stream: int, call
 
 def connect(runtime: Runtime) -> None:
     """Load the library under NCCL's name and have it call ``runtime``."""
-    library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_GLOBAL)
+    refusing = stubs("nccl.cpp", "nccl", INVALID_USAGE)
+    library = opened("nccl.cpp", cupy_private.NCCL_SONAME, "-pthread", stubs=refusing)
     library.emulated_nccl_run.argtypes = [
         *(ctypes.c_void_p, ctypes.POINTER(_Operation), ctypes.c_int, ctypes.c_int),
         *(ctypes.c_char_p, ctypes.c_size_t),
@@ -88,47 +84,16 @@ def connect(runtime: Runtime) -> None:
     for function in (library.emulated_nccl_size, library.emulated_nccl_device):
         function.argtypes = [ctypes.c_void_p]
 
-    def submit(communicator: int, stream: int | None, calls: Any, length: int) -> int:
+    def submit(communicator: int, stream: int | None, calls: Any, length: int) -> None:
         kept = (_Operation * length)(*calls[:length])
-        try:
-            _submit(runtime, library, communicator, stream or 0, kept)
-        except CollectiveError as error:
-            report(error, "NCCL")
-            return INVALID_USAGE
-        except Exception as error:
-            report(error, "NCCL")
-            return UNHANDLED_CUDA_ERROR
-        return SUCCESS
+        _submit(runtime, library, communicator, stream or 0, kept)
 
+    statuses = {CollectiveError: INVALID_USAGE, Exception: UNHANDLED_CUDA_ERROR}
     callbacks = (
-        _Submit(submit),
+        _Submit(answering(submit, statuses, "NCCL")),
         _CurrentDevice(runtime.get_device),
         _InGraphs(lambda communicator: runtime.scheduler.in_graphs(communicator)),
     )
     library.emulated_nccl_connect(*callbacks)
     atexit.register(library.emulated_nccl_end)
-    _kept_alive.extend((library, callbacks))
-
-
-def library_path() -> Path:
-    """Build (or find in the cache) the shared library that stands for NCCL."""
-    own = (Path(__file__).parent / "nccl.cpp").read_text()
-    defined = set(re.findall(r"\b(nccl\w+)\(", own))
-    stubs = "".join(
-        f'extern "C" int {symbol}() {{ return {INVALID_USAGE}; }}\n'
-        for symbol in sorted(_needed_symbols() - defined)
-    )
-    soname = f"-Wl,-soname,{cupy_private.NCCL_SONAME}"
-    path, _ = build(own + stubs, ("-std=c++17", "-O1", "-pthread", soname))
-    return path
-
-
-def _needed_symbols() -> set[str]:
-    """The NCCL functions that CuPy's wrapper is linked with."""
-    listed = subprocess.run(
-        ["nm", "-D", "--undefined-only", cupy_private.nccl_library()],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return set(re.findall(r"\b(nccl\w+)", listed))
+    kept_alive.append(callbacks)

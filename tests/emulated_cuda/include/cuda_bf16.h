@@ -16,9 +16,6 @@ struct __nv_bfloat16 {
   __nv_bfloat16(const __nv_bfloat16_raw& v) : bits_(v.x) {}
   operator float() const { return emulated::bits<float>((unsigned)bits_ << 16); }
 };
-static inline __nv_bfloat16 __float2bfloat16(float v) { return v; }
-static inline __nv_bfloat16 __float2bfloat16_rn(float v) { return v; }
-static inline float __bfloat162float(__nv_bfloat16 v) { return v; }
 static inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 v) { return v.bits_; }
 static inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short v) {
   return __nv_bfloat16(__nv_bfloat16_raw{v});

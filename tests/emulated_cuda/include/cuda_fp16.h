@@ -15,20 +15,9 @@ struct __half {
   operator __half_raw() const { return {bits_}; }
 };
 typedef __half half;
-struct __half2 {
-  __half x, y;
-};
-typedef __half2 half2;
-static inline __half __float2half(float v) { return v; }
 static inline __half __float2half_rn(float v) { return v; }
 static inline float __half2float(__half v) { return v; }
 static inline unsigned short __half_as_ushort(__half v) { return v.bits_; }
 static inline __half __ushort_as_half(unsigned short v) { return __half(__half_raw{v}); }
 static inline bool __hisnan(__half v) { return (v.bits_ & 0x7fff) > 0x7c00; }
 static inline int __hisinf(__half v) { return (v.bits_ & 0x7fff) == 0x7c00; }
-static inline __half __hadd(__half a, __half b) { return (float)a + (float)b; }
-static inline __half __hsub(__half a, __half b) { return (float)a - (float)b; }
-static inline __half __hmul(__half a, __half b) { return (float)a * (float)b; }
-static inline __half __hmax(__half a, __half b) { return fmaxf(a, b); }
-static inline __half __hmin(__half a, __half b) { return fminf(a, b); }
-static inline bool __hgt(__half a, __half b) { return (float)a > (float)b; }

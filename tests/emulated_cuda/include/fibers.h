@@ -185,12 +185,7 @@ static inline int lane() { return current->number % 32; }
 static inline void __syncthreads() { emulated::wait(emulated::block); }
 static inline int __syncthreads_count(int vote) { return emulated::count_votes(vote); }
 static inline int __syncthreads_or(int vote) { return emulated::count_votes(vote) != 0; }
-static inline int __syncthreads_and(int vote) { return emulated::count_votes(!vote) == 0; }
 static inline void __syncwarp(unsigned = ~0u) { emulated::wait(emulated::warp()); }
-static inline unsigned __activemask() {
-  const int alive = emulated::warp().alive;
-  return alive >= 32 ? ~0u : (1u << alive) - 1;
-}
 static inline unsigned __ballot_sync(unsigned, int vote) { return emulated::ballot(vote); }
 static inline int __any_sync(unsigned, int vote) { return emulated::ballot(vote) != 0; }
 static inline int __all_sync(unsigned, int vote) { return emulated::ballot(!vote) == 0; }
