@@ -106,6 +106,14 @@ CASES = {
 """Options of `trained`, by what they try."""
 
 
+def on_devices(case):
+    """Return a case's options where devices are emulated: but for one case, two epochs are enough.
+
+    In the second one each step has a graph, with rows of whole batches and with those of the last.
+    """
+    return CASES[case] if case == "plain" else {"epochs": 2, **CASES[case]}
+
+
 def trainer(
     communicator=None, dtype="float64", layers=None, optimizer=None, backend="numpy", **settings
 ):

@@ -16,7 +16,7 @@ import cupy
 import cupy.cuda.nccl
 import emulated_cuda
 import numpy as np
-from worlds import CASES, decaying, deep, history, trained, values
+from worlds import CASES, decaying, deep, history, on_devices, trained, values
 
 from gpunn.backends import get_backend
 from gpunn.backends.cupy import branches, capture
@@ -60,8 +60,8 @@ def train(name, **options):
 
 def parity():
     """Train all cases, one after the other, with one communicator."""
-    for number, options in enumerate(CASES.values()):
-        train(str(number), **dict(options))
+    for number, case in enumerate(CASES):
+        train(str(number), **on_devices(case))
 
 
 def unrolled():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi import needs_mpi, run
-from worlds import CASES, decaying, deep, difference, history, trained, values
+from worlds import CASES, decaying, deep, difference, history, on_devices, trained, values
 
 from gpunn.distributed.communicator import Communicator
 from gpunn.distributed.nccl import NCCLCommunicator
@@ -59,7 +59,7 @@ def ranks_of_all_cases(request, tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_ranks_train_what_one_process_trains(case, ranks_of_all_cases):
     ranks, folder = ranks_of_all_cases
-    one = trained(**dict(CASES[case]))
+    one = trained(**on_devices(case))
     first, parameters = result(folder, list(CASES).index(case), 0)
     assert first["name"] == "nccl"
     assert difference(parameters, values(one)) <= 1e-13

@@ -8,10 +8,32 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from gpunn.backends.cupy import capture
-from gpunn.training import loop
+import numpy as np
 
-__all__ = ["Unhurried", "launches_of_graphs", "unhurried"]
+import gpunn
+from gpunn.backends.cupy import capture
+from gpunn.data import batches
+from gpunn.training import loop
+from gpunn.training.step import StepRecipe, TrainStep
+
+__all__ = ["Unhurried", "launches_of_graphs", "step_of", "unhurried"]
+
+
+def step_of(trainer: gpunn.Trainer, X: np.ndarray, y: np.ndarray, batch_size: int = 8) -> TrainStep:
+    """Return a trainer's step on resident rows, ready for an epoch of updates."""
+    recipe = StepRecipe(
+        model=trainer.model,
+        loss=trainer.loss,
+        optimizer=trainer.optimizer,
+        metrics=trainer.metrics,
+        batch_size=batch_size,
+    )
+    step = TrainStep(recipe)
+    source = batches.Dataset(trainer.model.backend, X, y, None, ("float32", "float32"))
+    (chunk,) = source.chunks(None, batch_size)
+    step.load(chunk)
+    step.load_settings(np.full((len(X) // batch_size, 1), 1e-3))
+    return step
 
 
 class Unhurried:

@@ -10,6 +10,7 @@ from collections import Counter
 import cupy
 import numpy as np
 import pytest
+from gpu_graph.products import close, operands
 from parity.operations import CASES, check
 
 import gpunn
@@ -55,19 +56,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(selection, "LAUNCHES", 1)
 
 
-def operands(m, n, k, transpose_a=False, transpose_b=False):
-    rng = np.random.default_rng(0)
-    a = rng.standard_normal((k, m) if transpose_a else (m, k)).astype("f4")
-    b = rng.standard_normal((n, k) if transpose_b else (k, n)).astype("f4")
-    expected = (a.T if transpose_a else a).astype("f8") @ (b.T if transpose_b else b)
-    return cupy.asarray(a), cupy.asarray(b), cupy.full((m, n), np.nan, "f4"), expected
-
-
 def multiply(backend, **transposed):
     """Do one product; return its bytes."""
     a, b, out, expected = operands(*SHAPE, **transposed)
     backend.matmul(a, b, out, **transposed)
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-5)
+    close(out, expected)
     return out.get().tobytes()
 
 
@@ -164,7 +157,7 @@ def test_what_is_first_met_in_a_capture_is_the_heuristics_from_then_on(device):
         backend.matmul(a, b, out)
         graph = stream.end_capture()
     graph.launch()
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-5)
+    close(out, expected)
     assert used(device, backend) == "0"
     assert device.counts.graph_launches == 1
 

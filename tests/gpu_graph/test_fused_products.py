@@ -13,6 +13,8 @@ import cupy
 import devices
 import numpy as np
 import pytest
+from gpu_graph import products
+from gpu_graph.products import close
 
 import gpunn
 from gpunn import activations, layers
@@ -46,13 +48,11 @@ def placed(array, offset=0):
 
 
 def operands(m, n, k, transpose_a=False, offset=0):
-    rng = np.random.default_rng(m + n + k)
-    a = rng.standard_normal((k, m) if transpose_a else (m, k)).astype("f4")
-    b = rng.standard_normal((k, n)).astype("f4")
-    vector = rng.standard_normal(n).astype("f4")
+    """Return a, b, an array for their product, and a vector, so many elements into allocations."""
+    a, b, _, expected = products.operands(m, n, k, transpose_a)
+    vector = np.random.default_rng(n).standard_normal(n).astype("f4")
     out = cupy.full(m * n + offset, np.nan, "f4")[offset:].reshape(m, n)
-    expected = (a.T if transpose_a else a).astype("f8") @ b
-    return placed(a, offset), placed(b, offset), out, placed(vector, offset), expected
+    return placed(a.get(), offset), placed(b.get(), offset), out, placed(vector, offset), expected
 
 
 def multiplied(multiply, *arguments, **options):
@@ -60,10 +60,6 @@ def multiplied(multiply, *arguments, **options):
     if not multiply(*arguments, **options):
         assert devices.DEVICE == "cuda", multiply.reason
         pytest.skip(multiply.reason)
-
-
-def close(actual, expected):
-    np.testing.assert_allclose(actual.get(), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", EPILOGUES)
@@ -150,6 +146,11 @@ def dense(backend, activation, bias=True):
     return [array.get() for array in arrays if array is not None]
 
 
+def assert_close(found, expected):
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("activation", "bias", "fused"),
     [
@@ -167,8 +168,7 @@ def test_which_products_of_a_layer_are_fused(activation, bias, fused, emulator):
     with emulator.counters() as counts:
         without = dense(CupyBackend(0, fused_products=False), activation, bias)
     assert counts.fused_matmuls == 0
-    for ours, theirs in zip(with_them, without, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_close(with_them, without)
 
 
 class Amended:
@@ -208,8 +208,7 @@ def test_what_cublaslt_refuses_is_done_without_it(
     with emulator.counters() as counts:
         found = dense(backend, activations.Identity())
     assert counts.fused_matmuls == 0
-    for ours, theirs in zip(found, dense(CupyBackend(0), activations.Identity()), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_close(found, dense(CupyBackend(0), activations.Identity()))
     refused = (
         f"(6, 8) times (8, 5) with bias gradient ({why}); (8, 6) times (6, 5) with bias ({why})"
     )

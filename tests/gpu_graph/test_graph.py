@@ -17,7 +17,7 @@ import cupy
 import devices
 import numpy as np
 import pytest
-from gpu.launches import launches_of_graphs, unhurried
+from gpu.launches import launches_of_graphs, step_of, unhurried
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers, schedules
@@ -27,7 +27,6 @@ from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
 from gpunn.training import step_batching
 from gpunn.training.callbacks import Callback
-from gpunn.training.step import StepRecipe, TrainStep
 
 ROWS, FEATURES, CLASSES = 50, 6, 3
 _random = np.random.default_rng(0)
@@ -328,24 +327,13 @@ def test_a_steady_epoch_is_replayed(name, shapes, emulator):
 def steady_step(backend, build=plain, metrics=("accuracy",), **options):
     model = gpunn.Sequential(build(), (FEATURES,), backend=backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics)
-    recipe = StepRecipe(
-        model=model,
-        loss=trainer.loss,
-        optimizer=trainer.optimizer,
-        metrics=trainer.metrics,
-        batch_size=8,
-    )
-    step = TrainStep(recipe)
-    source = batches.Dataset(backend, INPUTS, LABELS, None, ("float32", "float32"))
-    (chunk,) = source.chunks(None, 8)
-    step.load(chunk)
-    step.load_settings(np.full((6, 1), 1e-3))
-    return step
+    return step_of(trainer, INPUTS, LABELS)
 
 
 @pytest.mark.emulated
-def test_a_replayed_step_is_one_launch_without_waits_copies_or_allocations(emulator):
-    step = steady_step(CupyBackend(0))
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_replayed_step_is_one_launch_without_waits_copies_or_allocations(emulator, precision):
+    step = steady_step(CupyBackend(0, matmul_precision=precision))
     for _ in range(2):
         step.update(8)
     with emulator.counters() as counts:
@@ -355,7 +343,8 @@ def test_a_replayed_step_is_one_launch_without_waits_copies_or_allocations(emula
     assert counts.launches == 0
     assert counts.host_syncs == counts.pool_mallocs == counts.cuda_mallocs == 0
     assert not counts.copies
-    assert counts.replayed_matmuls == {"float32": 3 * 5}
+    assert counts.replayed_matmuls == {precision: 3 * 5}
+    assert not counts.float64
 
 
 def test_a_longer_table_of_learning_rates_is_recorded_anew():

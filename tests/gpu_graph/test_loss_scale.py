@@ -4,13 +4,12 @@ import cupy
 import devices
 import numpy as np
 import pytest
+from gpu.launches import step_of
 
 import gpunn
 from gpunn import layers, optimizers
 from gpunn.backends.cupy import CupyBackend
-from gpunn.data import batches
 from gpunn.training.loss_scale import DynamicLossScale
-from gpunn.training.step import StepRecipe, TrainStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:y. the targets of output:gpunn.errors.GpunnWarning")
 
@@ -98,37 +97,7 @@ def test_replayed_training_has_the_same_bits(optimizer, accumulation, monkeypatc
 
 
 def ready_step(backend, copies=1):
-    this = trainer(backend)
-    recipe = StepRecipe(
-        model=this.model,
-        loss=this.loss,
-        optimizer=this.optimizer,
-        metrics=this.metrics,
-        batch_size=8,
-    )
-    step = TrainStep(recipe)
-    X, y = (np.tile(array, (copies, 1)) for array in (INPUTS, LARGE))
-    source = batches.Dataset(backend, X, y, None, ("float32", "float32"))
-    (chunk,) = source.chunks(None, 8)
-    step.load(chunk)
-    step.load_settings(np.full((6 * copies, 1), 1e-3))
-    return step
-
-
-@pytest.mark.emulated
-def test_a_replayed_step_is_one_launch_without_waits_copies_or_allocations(emulator):
-    step = ready_step(half())
-    for _ in range(2):
-        step.update(8)
-    with emulator.counters() as counts:
-        for _ in range(3):
-            step.update(8)
-    assert counts.graph_launches == 3
-    assert counts.launches == 0
-    assert counts.host_syncs == counts.pool_mallocs == counts.cuda_mallocs == 0
-    assert not counts.copies
-    assert counts.replayed_matmuls == {"float16": 3 * 5}
-    assert not counts.float64
+    return step_of(trainer(backend), *(np.tile(array, (copies, 1)) for array in (INPUTS, LARGE)))
 
 
 def test_many_steps_at_once_have_the_same_bits(monkeypatch):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import cupy
 import numpy as np
 import pytest
+from gpu_graph.products import close, operands
 
 import gpunn
 from gpunn import get_backend, layers
@@ -24,44 +25,33 @@ from gpunn.errors import (
 )
 
 
-def operands(dtype, m, n, k, transpose_a, transpose_b, order="C", seed=0):
-    rng = np.random.default_rng(seed)
-    a = rng.standard_normal((k, m) if transpose_a else (m, k)).astype(dtype)
-    b = rng.standard_normal((n, k) if transpose_b else (k, n)).astype(dtype)
-    expected = (a.T if transpose_a else a).astype("f8") @ (b.T if transpose_b else b).astype("f8")
-    return cupy.asarray(a, order=order), cupy.asarray(b, order=order), expected
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 1), (1, 6, 2), (4, 1, 3), (5, 3, 1)])
 def test_every_layout(dtype, order, transpose_a, transpose_b, shape):
-    a, b, expected = operands(dtype, *shape, transpose_a, transpose_b, order)
-    out = cupy.full(expected.shape, np.nan, dtype)
+    a, b, out, expected = operands(*shape, transpose_a, transpose_b, dtype=dtype, order=order)
     options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
     CupyBackend(0).matmul(a, b, out, **options)
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    np.testing.assert_allclose(out.get(), expected, rtol=tolerance, atol=tolerance)
+    close(out, expected, 1e-5 if dtype == "float32" else 1e-13)
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (3, 0, 4), (3, 4, 0)])
 def test_empty_operands(shape):
-    a, b, expected = operands("float32", *shape, False, False)
-    out = cupy.full(expected.shape, np.nan, "float32")
+    a, b, out, expected = operands(*shape)
     CupyBackend(0).matmul(a, b, out)
     assert out.get().tolist() == expected.tolist()
 
 
 def test_slices_and_mixed_types_are_computed_all_the_same():
-    a, b, expected = operands("float32", 6, 4, 5, False, False)
+    a, b, _, expected = operands(6, 4, 5)
     out = cupy.zeros((3, 4), "float32")
     CupyBackend(0).matmul(a[::2], b, out)
-    np.testing.assert_allclose(out.get(), expected[::2], rtol=1e-5, atol=1e-6)
+    close(out, expected[::2])
     out = cupy.zeros((6, 4), "float64")
     CupyBackend(0).matmul(a, b, out)
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+    close(out, expected)
 
 
 def test_our_handle_is_chosen_and_says_so():
@@ -75,8 +65,7 @@ def test_our_handle_is_chosen_and_says_so():
 
 def test_a_captured_product_has_its_own_workspace(emulator):
     product = choose_product("float32", Scratch())
-    a, b, expected = operands("float32", 4, 5, 6, False, False)
-    out = cupy.zeros((4, 5), "float32")
+    a, b, out, expected = operands(4, 5, 6)
     product(a, b, out, False, False)
     stream = cupy.cuda.Stream(non_blocking=True)
     with emulator.counters() as counts, stream:
@@ -87,13 +76,12 @@ def test_a_captured_product_has_its_own_workspace(emulator):
     assert counts.captured_mallocs == 0
     out.fill(0)
     graph.launch()
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+    close(out, expected)
 
 
 def test_a_product_after_a_capture_goes_to_the_current_stream_again(emulator):
     product = choose_product("float32", Scratch())
-    a, b, expected = operands("float32", 4, 5, 6, False, False)
-    out = cupy.zeros((4, 5), "float32")
+    a, b, out, expected = operands(4, 5, 6)
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
@@ -102,14 +90,13 @@ def test_a_product_after_a_capture_goes_to_the_current_stream_again(emulator):
     with emulator.counters() as counts:
         product(a, b, out, False, False)
     assert counts.matmuls == {"float32": 1}
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+    close(out, expected)
 
 
 def test_lower_precision_is_used_only_where_asked_for(emulator):
-    a, b, expected = operands("float32", 20, 30, 40, False, True)
+    a, b, out, expected = operands(20, 30, 40, transpose_b=True)
     errors = {}
     for precision in PRECISIONS:
-        out = cupy.zeros((20, 30), "float32")
         with emulator.counters() as counts:
             backend = CupyBackend(0, matmul_precision=precision)
             backend.matmul(a, b, out, transpose_b=True)
@@ -175,10 +162,9 @@ def test_a_pickled_network_keeps_its_options():
 
 
 def test_float64_stays_float64_at_any_precision(emulator):
-    a, b, expected = operands("float64", 4, 5, 6, False, False)
-    out = cupy.zeros((4, 5))
+    a, b, out, expected = operands(4, 5, 6, dtype="float64")
     CupyBackend(0, matmul_precision="tf32").matmul(a, b, out)
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-13, atol=1e-13)
+    close(out, expected, 1e-13)
 
 
 @pytest.mark.parametrize(
@@ -205,10 +191,9 @@ def test_without_a_library_cupys_product_is_the_fallback(monkeypatch):
     product = choose_product("float32", Scratch())
     assert not product.capturable
     assert "no such library" in product.reason
-    a, b, expected = operands("float32", 4, 5, 6, True, True)
-    out = cupy.zeros((4, 5), "float32")
+    a, b, out, expected = operands(4, 5, 6, True, True)
     product(a, b, out, True, True)
-    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+    close(out, expected)
     with pytest.raises(BackendUnavailableError, match=r"matmul_precision='tf32'.*no such library"):
         choose_product("tf32", Scratch())
 
