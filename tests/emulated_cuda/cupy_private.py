@@ -8,6 +8,7 @@ CuPy's own host code, which stays as its authors compiled it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -123,6 +124,7 @@ def pointer_attributes(device: int, address: int, memory_type: int) -> Any:
     return runtime_module().PointerAttributes(device, address, 0, memory_type)
 
 
+@functools.cache  # a test may say that nothing is installed
 def site_folder() -> Path:
     """Where CuPy is installed, found without importing it."""
     spec = importlib.util.find_spec("cupy")
