@@ -93,12 +93,8 @@ class Loss(Configurable):
 
         Parameters
         ----------
-        xp : module
-            The namespace of array functions, by the array-API standard.
-        predictions : array, shape (rows, outputs)
-            The network's outputs.
-        targets : array
-            As for `values`.
+        xp, predictions, targets : as for `values`
+            The same ones.
 
         Returns
         -------
@@ -198,10 +194,8 @@ class ElementwiseLoss(Loss):
 
         Parameters
         ----------
-        xp : module
-            The namespace of array functions, by the array-API standard.
-        predictions, targets : array, shape (rows, outputs)
-            The network's outputs, and what they should be.
+        xp, predictions, targets : as for `terms`
+            The same ones.
 
         Returns
         -------

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from gpunn import initializers
-from gpunn.configurable import known, resolve
-from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.configurable import known
 from gpunn.initializers import Initializer
 
 BUILTIN = [cls for cls in known(Initializer).values() if cls.__module__.startswith("gpunn.")]
@@ -84,26 +83,3 @@ def test_shape_dtype_and_dependence_on_the_generator(cls):
         assert drawn.shape == shape
         assert drawn.dtype == np.float64
         np.testing.assert_array_equal(drawn, sample(cls(), shape))
-
-
-@pytest.mark.parametrize("cls", BUILTIN)
-def test_config_describes_and_rebuilds(cls):
-    assert resolve(Initializer, cls().config(), "initializer") == cls()
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (
-            lambda: initializers.Normal(-1),
-            ArgumentError,
-            "standard_deviation: expected a number >= 0",
-        ),
-        (lambda: initializers.Uniform(math.nan), ArgumentError, "limit"),
-        (lambda: initializers.Orthogonal("1"), ArgumentTypeError, "gain: expected a number"),
-        (lambda: initializers.He(uniform="yes"), ArgumentTypeError, "uniform: expected True or"),
-    ],
-)
-def test_impossible_parameters(make, error, message):
-    with pytest.raises(error, match=message):
-        make()

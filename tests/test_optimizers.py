@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from gpunn import optimizers
 from gpunn.backends.operations import Segment, Trained
-from gpunn.configurable import known, make, resolve
-from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.configurable import known
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Constant, Cosine
 
@@ -188,47 +187,3 @@ def test_learning_rate_may_be_set_later():
     optimizer = optimizers.SGD(0.1)
     optimizer.learning_rate = Cosine(0.2)
     assert optimizer.schedule == Cosine(0.2)
-
-
-@pytest.mark.parametrize("cls", BUILTIN)
-def test_config_describes_and_rebuilds(cls):
-    optimizer = cls(learning_rate=Cosine(0.2), weight_decay=0.1, decay_all=True, max_norm=1)
-    again = resolve(Optimizer, optimizer.config(), "optimizer")
-    assert type(again) is cls
-    assert again.config() == optimizer.config()
-
-
-@pytest.mark.parametrize(
-    ("cls", "parameters", "message"),
-    [
-        (
-            optimizers.SGD,
-            {"learning_rate": -1},
-            "optimizer.learning_rate: expected a number >= 0; got -1",
-        ),
-        (
-            optimizers.SGD,
-            {"momentum": 2},
-            "optimizer.momentum: expected a number >= 0 and <= 1; got 2",
-        ),
-        (optimizers.SGD, {"nesterov": 1}, "optimizer.nesterov: expected True or False; got 1"),
-        (optimizers.SGD, {"decay_all": "no"}, "optimizer.decay_all: expected True or False"),
-        (optimizers.SGD, {"beta1": 0.9}, "optimizer.beta1: 'sgd' has no such parameter"),
-        (optimizers.SGD, {"momentun": 0.9}, "did you mean 'momentum'?"),
-        (optimizers.Adam, {"max_norm": 0}, "optimizer.max_norm: expected a number > 0"),
-        (optimizers.Adam, {"weight_decay": -0.1}, "optimizer.weight_decay: expected a number >= 0"),
-        (optimizers.Adam, {"beta2": 1.0}, "optimizer.beta2"),
-        (optimizers.Adam, {"epsilon": 0}, "optimizer.epsilon: expected a number > 0"),
-        (optimizers.RMSprop, {"rho": "0.9"}, "optimizer.rho: expected a number; got '0.9'"),
-        (optimizers.Lion, {"beta1": True}, "optimizer.beta1: expected a number; got True"),
-    ],
-)
-def test_impossible_parameters(cls, parameters, message):
-    with pytest.raises(ArgumentError) as caught:
-        make(cls, parameters, "optimizer")
-    assert message in str(caught.value)
-
-
-def test_direct_construction_raises_the_same():
-    with pytest.raises(ArgumentTypeError, match="learning_rate: expected a number; got None"):
-        optimizers.Adam(None)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn import schedules
-from gpunn.configurable import known, resolve
-from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.configurable import known
+from gpunn.errors import ArgumentError
 from gpunn.schedules import Schedule, as_schedule, as_setting
 
 BUILTIN = [cls for cls in known(Schedule).values() if cls.__module__.startswith("gpunn.")]
@@ -134,13 +134,6 @@ def test_other_schedules_have_no_state(cls):
     schedule.restore({})
 
 
-@pytest.mark.parametrize("cls", BUILTIN)
-def test_config_describes_and_rebuilds(cls):
-    described = cls().config()
-    assert json.loads(json.dumps(described)) == described
-    assert resolve(Schedule, described, "learning_rate").config() == described
-
-
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -157,29 +150,6 @@ def test_config_describes_and_rebuilds(cls):
 )
 def test_as_schedule(value, expected):
     assert as_schedule(value) == expected
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: as_schedule(-1), ArgumentError, "learning_rate: expected a number >= 0; got -1"),
-        (lambda: as_schedule(None), ArgumentTypeError, "learning_rate: expected a number"),
-        (lambda: as_schedule("cosin"), ArgumentError, "did you mean 'cosine'?"),
-        (lambda: schedules.Step(every=0), ArgumentError, "every: expected a number > 0"),
-        (lambda: schedules.OneCycle(rise=1), ArgumentError, "rise: expected a number > 0 and < 1"),
-        (lambda: schedules.WarmUp(-1), ArgumentError, "schedule: expected a number >= 0"),
-        (lambda: plateau(patience=0), ArgumentError, "patience: expected a whole number >= 1"),
-        (lambda: plateau(mode="least"), ArgumentError, "mode: expected 'auto', 'min' or 'max'"),
-        (
-            lambda: schedules.Cosine(rate=math.inf),
-            ArgumentError,
-            "rate: expected a number >= 0; got inf",
-        ),
-    ],
-)
-def test_impossible_parameters(make, error, message):
-    with pytest.raises(error, match=message.replace("?", r"\?")):
-        make()
 
 
 @pytest.mark.parametrize(

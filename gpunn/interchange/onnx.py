@@ -155,14 +155,8 @@ def save_onnx(
         As for `to_onnx`.
     path : str or Path
         File to write.
-    encoded : bool
-        As for `to_onnx`.
-    input_dtype : str or None
-        As for `to_onnx`.
-    probabilities : {"softmax", "sigmoid"} or None
-        As for `to_onnx`.
-    labels : bool
-        As for `to_onnx`.
+    encoded, input_dtype, probabilities, labels : as for `to_onnx`
+        What goes into the graph, and what comes out.
 
     Raises
     ------

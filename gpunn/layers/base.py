@@ -345,10 +345,8 @@ class Layer(Configurable):
         ----------
         y : array, shape (rows, *output shape of the network)
             On the host. A memory map may be larger than the memory, so read it in chunks.
-        indices : array of int64 or None
-            The training rows; None is all of them.
-        dtype : {"float32", "float64"}
-            The network's dtype. The values must be representable in it.
+        indices, dtype : as for `adapt`
+            Which rows, and the type of the values.
 
         Returns
         -------

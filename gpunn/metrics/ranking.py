@@ -117,12 +117,8 @@ class AUC(LabelMetric):
 
         Parameters
         ----------
-        xp : module
-            The namespace of array functions, by the array-API standard.
-        predictions : array, shape (rows, outputs)
-            Logits.
-        targets : array
-            As for `measure`.
+        xp, predictions, targets : as for `measure`
+            The same ones.
 
         Returns
         -------
@@ -143,19 +139,15 @@ class AUC(LabelMetric):
 
         Parameters
         ----------
-        xp : module
-            The namespace of array functions, by the array-API standard.
-        predictions : array, shape (rows, outputs)
-            Logits.
-        targets : array
-            As for `measure`.
+        xp, predictions, targets : as for `scores`
+            The same ones.
 
         Returns
         -------
         bins : array, shape (rows, parts)
             In the scores' dtype.
         truth : array, shape (rows, parts)
-            1 for rows of the class, else 0.
+            As of `scores`.
         """
         scores, truth = self.scores(xp, predictions, targets)
         bins = self.side**2

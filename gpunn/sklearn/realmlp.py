@@ -56,25 +56,15 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
     _scaling = "robust"
 
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
+        settings = self._settings(RealMLPParameters)
+        settings["hidden_layer_sizes"] = hidden_sizes(self.hidden_layer_sizes)
+        settings["simplified"] = bool(self.simplified)
         return realmlp(
-            schema,
-            X,
-            self._outputs,
-            self._task,
-            simplified=bool(self.simplified),
-            hidden_layer_sizes=hidden_sizes(self.hidden_layer_sizes),
-            activation=given(self.activation),
-            number_embedding=self.number_embedding,
-            embedding_sigma=self.embedding_sigma,
-            max_one_hot=self.max_one_hot,
-            category_size=self.category_size,
-            learning_rate=given(self.learning_rate_init),
-            dropout=self.dropout,
-            weight_decay=self.weight_decay,
+            *(schema, X, self._outputs, self._task),
+            learning_rate=settings.pop("learning_rate_init"),
             label_smoothing=given(getattr(self, "label_smoothing", "auto")),
-            epochs=self.epochs,
-            batch_size=given(self.batch_size),
             metric=given(self.metric),
+            **settings,
         )
 
 

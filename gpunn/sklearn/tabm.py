@@ -64,37 +64,21 @@ class TabMEstimator(TabularEstimator, TabMParameters):
     _scaling = "quantile"
 
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
-        preset = self.preset
-        if preset == "auto":
-            preset = "cpu" if get_backend(self.backend).name == "numpy" else "paper"
-        members, sizes = PRESETS[preset]
+        settings = self._settings(TabMParameters)
+        on_cpu = get_backend(self.backend).name == "numpy"
+        members, sizes = PRESETS[settings.pop("preset") or ("cpu" if on_cpu else "paper")]
         if self.members != "auto":
             members = int(self.members)
         if not isinstance(self.hidden_layer_sizes, str):
             sizes = tuple(hidden_sizes(self.hidden_layer_sizes))
+        settings |= {"members": members, "hidden_layer_sizes": sizes}
+        settings["shuffle_members"] = bool(self.shuffle_members)
         return tabm(
-            schema,
-            X,
-            self._outputs,
-            self._task,
-            kind=self.kind,
-            members=members,
-            hidden_layer_sizes=sizes,
-            activation=self.activation,
-            number_embedding=self.number_embedding,
-            embedding_size=self.embedding_size,
-            bins=self.bins,
-            max_one_hot=self.max_one_hot,
-            learning_rate=self.learning_rate_init,
-            dropout=self.dropout,
-            weight_decay=self.weight_decay,
-            max_norm=self.max_norm,
+            *(schema, X, self._outputs, self._task),
+            learning_rate=settings.pop("learning_rate_init"),
             label_smoothing=getattr(self, "label_smoothing", 0.0),
-            epochs=self.epochs,
-            patience=given(self.patience),
-            batch_size=given(self.batch_size),
-            shuffle_members=bool(self.shuffle_members),
             metric=given(self.metric),
+            **settings,
         )
 
 

@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Container, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -148,6 +148,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
         """Return the network for encoded training rows, and how it is trained."""
+
+    def _settings(self, parameters: type) -> dict[str, Any]:
+        """Return the values of a class's parameters by name; None for "auto"."""
+        return {each.name: given(getattr(self, each.name)) for each in fields(parameters)}
 
     @abstractmethod
     def _learn_targets(self, y: Any) -> np.ndarray:

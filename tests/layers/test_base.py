@@ -6,7 +6,7 @@ from layers.checking import check_chain_rule
 
 import gpunn
 from gpunn import layers
-from gpunn.configurable import known, make, resolve
+from gpunn.configurable import resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Layer
 
@@ -80,28 +80,6 @@ def test_label():
     assert layers.Flatten(label="flat").config() == {"name": "flatten", "label": "flat"}
     with pytest.raises(ArgumentTypeError, match="label: expected a string; got 3"):
         layers.Flatten(label=3)
-
-
-BUILTIN = [cls for cls in known(Layer).values() if cls.__module__.startswith("gpunn.")]
-
-
-@pytest.mark.parametrize("cls", BUILTIN)
-def test_config_describes_and_rebuilds(cls):
-    some_layers = [layers.Dense(3), "dropout"]
-    required = {
-        layers.Chain: {"layers": some_layers},
-        layers.ColumnGroups: {"groups": [{"columns": [1, 3], "layers": some_layers}]},
-        layers.Dense: {"units": 3},
-        layers.Embedding: {"sizes": [3, 4]},
-        layers.MemberDense: {"units": 3},
-        layers.Members: {"count": 2},
-        layers.OneHot: {"sizes": [3, 4], "on": [1.0, 1.0, 0.5, 0.5]},
-        layers.PiecewiseLinearEmbedding: {"edges": [[0.0, 1.0, 3.0]]},
-    }
-    layer = make(cls, required.get(cls, {}), "layer")
-    again = resolve(Layer, layer.config(), "layer")
-    assert type(again) is cls
-    assert again.config() == layer.config()
 
 
 @pytest.mark.parametrize(

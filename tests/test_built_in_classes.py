@@ -1,0 +1,116 @@
+"""Every class that a configuration can name: how it is described, and what it refuses."""
+
+import json
+import math
+
+import pytest
+
+from gpunn import activations, initializers, layers, losses, metrics, optimizers, schedules
+from gpunn.configurable import is_built_in, known, make, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.schedules import as_schedule
+
+FAMILIES = (
+    *(activations.Activation, initializers.Initializer, layers.Layer, losses.Loss),
+    *(metrics.Metric, optimizers.Optimizer, schedules.Schedule),
+)
+SOME_LAYERS = [layers.Dense(3), "dropout"]
+PARAMETERS = {
+    activations.LeakyReLU: {"slope": 0.25},
+    layers.Chain: {"layers": SOME_LAYERS},
+    layers.ColumnGroups: {"groups": [{"columns": [1, 3], "layers": SOME_LAYERS}]},
+    layers.Dense: {"units": 3},
+    layers.Embedding: {"sizes": [3, 4]},
+    layers.MemberDense: {"units": 3},
+    layers.Members: {"count": 2},
+    layers.OneHot: {"sizes": [3, 4], "on": [1.0, 1.0, 0.5, 0.5]},
+    layers.PiecewiseLinearEmbedding: {"edges": [[0.0, 1.0, 3.0]]},
+    **{
+        cls: {
+            "learning_rate": schedules.Cosine(0.2),
+            "weight_decay": 0.1,
+            "decay_all": True,
+            "max_norm": 1,
+        }
+        for cls in known(optimizers.Optimizer).values()
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "cls"),
+    [(base, cls) for base in FAMILIES for cls in known(base).values() if is_built_in(cls)],
+)
+def test_config_describes_and_rebuilds(family, cls):
+    made = make(cls, PARAMETERS.get(cls, {}), "it")
+    described = made.config()
+    assert described.items() >= {"name": cls.name}.items()
+    assert json.loads(json.dumps(described)) == described
+    again = resolve(family, described, "it")
+    assert type(again) is cls
+    assert again.config() == described
+
+
+def plateau(**parameters):
+    return schedules.ReduceOnPlateau(rate=1.0, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: activations.LeakyReLU(1.0), "slope: expected a number >= 0 and < 1; got 1.0"),
+        (lambda: activations.LeakyReLU(-0.1), "slope"),
+        (lambda: activations.ELU(0), "alpha: expected a number > 0; got 0"),
+        (lambda: activations.ELU(float("nan")), "alpha"),
+        (lambda: initializers.Normal(-1), "standard_deviation: expected a number >= 0"),
+        (lambda: initializers.Uniform(math.nan), "limit"),
+        (lambda: losses.MeanSquaredError("max"), "over_outputs: .* 'half_sum'; got 'max'"),
+        (lambda: losses.Huber(0), "delta: expected a number > 0"),
+        (lambda: losses.Quantile(1), "quantile: expected a number > 0 and < 1; got 1"),
+        (lambda: losses.SoftmaxCrossEntropy(1.0), "label_smoothing: expected a number >= 0 and <"),
+        (lambda: metrics.TopKAccuracy(0), "k: expected a whole number"),
+        (lambda: metrics.F1("makro"), "average: there is no 'makro'; did you mean 'macro'"),
+        (lambda: metrics.Recall(zero_division=2), "zero_division: expected a number >= 0 and <= 1"),
+        (lambda: metrics.AUC(1), "bins: expected a whole number >= 2"),
+        (lambda: optimizers.SGD(-1), "learning_rate: expected a number >= 0; got -1"),
+        (lambda: optimizers.SGD(momentum=2), "momentum: expected a number >= 0 and <= 1; got 2"),
+        (lambda: make(optimizers.SGD, {"beta1": 0.9}, "o"), r"o\.beta1: 'sgd' has no such"),
+        (lambda: make(optimizers.SGD, {"momentun": 0.9}, "o"), r"did you mean 'momentum'\?"),
+        (lambda: make(optimizers.SGD, {"nesterov": 1}, "o"), r"o\.nesterov: expected True or F"),
+        (lambda: optimizers.Adam(max_norm=0), "max_norm: expected a number > 0"),
+        (lambda: optimizers.Adam(weight_decay=-0.1), "weight_decay: expected a number >= 0"),
+        (lambda: optimizers.Adam(beta2=1.0), "beta2"),
+        (lambda: optimizers.Adam(epsilon=0), "epsilon: expected a number > 0"),
+        (lambda: as_schedule(-1), "learning_rate: expected a number >= 0; got -1"),
+        (lambda: as_schedule("cosin"), r"did you mean 'cosine'\?"),
+        (lambda: schedules.Step(every=0), "every: expected a number > 0"),
+        (lambda: schedules.OneCycle(rise=1), "rise: expected a number > 0 and < 1"),
+        (lambda: schedules.WarmUp(-1), "schedule: expected a number >= 0"),
+        (lambda: schedules.Cosine(rate=math.inf), "rate: expected a number >= 0; got inf"),
+        (lambda: plateau(patience=0), "patience: expected a whole number >= 1"),
+        (lambda: plateau(mode="least"), "mode: expected 'auto', 'min' or 'max'"),
+    ],
+)
+def test_impossible_parameters(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: activations.LeakyReLU("0.1"), r"slope: expected a number; got '0\.1'"),
+        (lambda: initializers.Orthogonal("1"), "gain: expected a number"),
+        (lambda: initializers.He(uniform="yes"), "uniform: expected True or"),
+        (lambda: metrics.TopKAccuracy(2.5), "k: expected a whole number"),
+        (lambda: metrics.TopKAccuracy(True), "k: expected a whole number"),
+        (lambda: optimizers.SGD(decay_all="no"), "decay_all: expected True or False"),
+        (lambda: optimizers.RMSprop(rho="0.9"), "rho: expected a number; got '0.9'"),
+        (lambda: optimizers.Lion(beta1=True), "beta1: expected a number; got True"),
+        (lambda: optimizers.Adam(None), "learning_rate: expected a number; got None"),
+        (lambda: as_schedule(None), "learning_rate: expected a number"),
+    ],
+)
+def test_parameters_of_another_type(make, message):
+    with pytest.raises(ArgumentTypeError, match=message):
+        make()
