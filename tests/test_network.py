@@ -1,10 +1,11 @@
 import copy
 import dataclasses
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import array_api_strict
+import numerical
 import numpy as np
 import pytest
 from equality import assert_arrays
@@ -198,19 +199,6 @@ def test_values_that_do_not_fit(change, message):
 # ------------------------------------------------------------------------------------------- passes
 
 
-def central_difference(function, array, step=1e-6):
-    gradient = np.zeros_like(array)
-    for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + step
-        above = function()
-        array[index] = kept - step
-        below = function()
-        array[index] = kept
-        gradient[index] = (above - below) / (2 * step)
-    return gradient
-
-
 def test_backward_is_the_derivative_of_forward():
     """By central differences, for every parameter of a network with every kind of layer."""
     model = everything()
@@ -226,7 +214,7 @@ def test_backward_is_the_derivative_of_forward():
     for name, spec in model.parameters.specs.items():
         if spec.trainable:
             found = model.parameters.gradient(name).copy()
-            expected = central_difference(projected, model.parameters[name])
+            expected = numerical.gradient(projected, model.parameters[name], 1e-6)
             np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8, err_msg=name)
             assert np.abs(expected).max() > 1e-4, name
 
@@ -327,19 +315,12 @@ def test_prediction_in_several_threads():
     model = network(layers.Dense(64, "tanh"), layers.Dense(64, "tanh"), layers.Dense(2))
     X = np.random.default_rng(0).normal(size=(8, 200, 3))
     expected = [model.predict(x) for x in X]
-    wrong = []
 
-    def work(index):
-        wrong.extend(
-            index for _ in range(30) if not np.array_equal(model.predict(X[index]), expected[index])
-        )
+    def wrong(index):
+        return sum(not np.array_equal(model.predict(X[index]), expected[index]) for _ in range(30))
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(wrong, range(8))) == 8 * [0]
 
 
 @pytest.mark.parametrize(

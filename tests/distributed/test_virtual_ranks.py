@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from steps import recipe_of
 from worlds import WEIGHTS, X, Y, trainer
 
 from gpunn.distributed import Communicator
@@ -11,7 +12,6 @@ from gpunn.training.dataset import DatasetBuilder
 from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
 from gpunn.training.feed import Feed
 from gpunn.training.state import new_step
-from gpunn.training.step import StepRecipe
 
 
 class Lonely(Communicator):
@@ -41,17 +41,9 @@ def gradient(communicator):
     this = trainer(communicator, "float64", layers, lambda: SGD(1.0))
     this.ranks.agreement.watchdog.stop()
     model = this.model
-    recipe = StepRecipe(
-        model=model,
-        loss=this.loss,
-        optimizer=this.optimizer,
-        metrics=[],
-        batch_size=100,
-        ranks=this.ranks,
-    )
     builder = DatasetBuilder(model, this.loss, [])
     rows = builder.subset(builder.check(X[:100], Y[:100], WEIGHTS[:100]))
-    step = new_step(recipe)
+    step = new_step(recipe_of(this, 100, ranks=this.ranks))
     order = np.random.default_rng(1).permutation(100)
     feed = Feed(step, rows, order, np.ones((1, 1)))
     start = model.backend.to_host(model.parameters.values).copy()

@@ -9,26 +9,20 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import steps
 
 import gpunn
 from gpunn.backends.cupy import capture
 from gpunn.data import batches
 from gpunn.training import loop
-from gpunn.training.step import StepRecipe, TrainStep
+from gpunn.training.step import TrainStep
 
 __all__ = ["Unhurried", "launches_of_graphs", "step_of", "unhurried"]
 
 
 def step_of(trainer: gpunn.Trainer, X: np.ndarray, y: np.ndarray, batch_size: int = 8) -> TrainStep:
     """Return a trainer's step on resident rows, ready for an epoch of updates."""
-    recipe = StepRecipe(
-        model=trainer.model,
-        loss=trainer.loss,
-        optimizer=trainer.optimizer,
-        metrics=trainer.metrics,
-        batch_size=batch_size,
-    )
-    step = TrainStep(recipe)
+    step = steps.step_of(trainer, batch_size)
     source = batches.Dataset(trainer.model.backend, X, y, None, ("float32", "float32"))
     (chunk,) = source.chunks(None, batch_size)
     step.load(chunk)

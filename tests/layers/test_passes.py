@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import array_api_compat.numpy
 import numpy as np
 import pytest
+from steps import step_of
 
 import gpunn
 from gpunn.backends import Backend
@@ -15,7 +16,6 @@ from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError
 from gpunn.layers import Chain, Dense, Dropout, Layer, operations_only
 from gpunn.layers.base import family
-from gpunn.training.step import StepRecipe, TrainStep
 
 
 class Transposed(Layer):
@@ -288,10 +288,7 @@ def tape_of(layers):
     backend, tapes = CompiledBackend(1), []
     backend.lower = lambda tape: tapes.append(tape) or (lambda times: None)
     model = gpunn.Sequential(layers, 6, backend)
-    loss, optimizer = gpunn.losses.SoftmaxCrossEntropy(), gpunn.optimizers.Adam()
-    step = TrainStep(
-        StepRecipe(model=model, loss=loss, optimizer=optimizer, metrics=[], batch_size=8)
-    )
+    step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
     step.update(8)

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from equality import assert_arrays, assert_same_weights
+from steps import step_of
 
 import gpunn
 from gpunn import layers
@@ -16,7 +17,6 @@ from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError, SettingError
 from gpunn.layers import BatchNorm, Chain, Dense, Dropout, LayerNorm
 from gpunn.optimizers import SGD, Adam, AdamW
-from gpunn.training.step import StepRecipe, TrainStep
 
 ROWS = 48
 RANDOM = np.random.default_rng(0)
@@ -120,10 +120,7 @@ def test_there_is_no_gradient_and_no_state_for_it():
 
 
 def tape(model, rows=8):
-    loss = gpunn.losses.SoftmaxCrossEntropy()
-    step = TrainStep(
-        StepRecipe(model=model, loss=loss, optimizer=Adam(), metrics=[], batch_size=rows)
-    )
+    step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"), rows)
     order = np.arange(rows)
     step.load(DeviceRows(X[:rows], Y[:rows], None, order, rows))
     asked_for = record(lambda: step._update(rows), model.backend)

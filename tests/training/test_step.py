@@ -9,6 +9,7 @@ import tracemalloc
 import array_api_strict
 import numpy as np
 import pytest
+from steps import step_of
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers
@@ -18,7 +19,7 @@ from gpunn.backends.numpy.compiled.library import library
 from gpunn.configurable import known
 from gpunn.data.batches import Dataset
 from gpunn.training.progress import NoBar
-from gpunn.training.step import BatchPass, PassRecipe, StepRecipe, TrainStep
+from gpunn.training.step import BatchPass, PassRecipe
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +68,7 @@ def step_and_rates(
     y = labels if targets == "labels" else np.eye(CLASSES, dtype=np.float32)[labels]
     weights = random.random(rows) if weighted else None
     source = Dataset(model.backend, X, y, weights, (model.input_dtype(X.dtype), "float32"))
-    recipe = StepRecipe(
-        model=model,
-        loss=trainer.loss,
-        optimizer=trainer.optimizer,
-        metrics=trainer.metrics,
-        batch_size=BATCH,
-        accumulation=accumulation,
-    )
-    step = TrainStep(recipe)
+    step = step_of(trainer, BATCH, accumulation=accumulation)
     (chunk,) = source.chunks(random.permutation(rows), step.rows_per_update)
     return step, chunk, np.full((2 * STEPS, 1), 1e-4)
 
@@ -179,10 +172,7 @@ def test_this_test_can_fail():
 def test_positions_and_counters_are_on_the_device(backend):
     model = gpunn.Sequential([layers.Dense(1, bias=False)], 1, backend, dtype="float64")
     model.parameters["dense_1.weights"] = np.zeros((1, 1))
-    loss, optimizer = losses.MeanSquaredError("sum"), optimizers.SGD()
-    step = TrainStep(
-        StepRecipe(model=model, loss=loss, optimizer=optimizer, metrics=[], batch_size=2)
-    )
+    step = step_of(gpunn.Trainer(model, losses.MeanSquaredError("sum"), optimizers.SGD()), 2)
     X, y = np.ones((5, 1)), np.arange(5.0)[:, None]
     source = Dataset(backend, X, y, None, ("float64", "float64"))
     (chunk,) = source.chunks(np.array([4, 3, 2, 1, 0]), 2)
@@ -210,15 +200,8 @@ def test_the_penalty_is_part_of_the_loss(backend, everything, accumulation):
     model.parameters["dense_1.biases"] = np.array([0.5])
     optimizer = optimizers.SGD(0.1, l2_penalty=3.0, decay_all=everything)
     loss = losses.MeanSquaredError("half_sum")
-    recipe = StepRecipe(
-        model=model,
-        loss=loss,
-        optimizer=optimizer,
-        metrics=[],
-        batch_size=4 // accumulation,
-        accumulation=accumulation,
-    )
-    step = TrainStep(recipe)
+    this = gpunn.Trainer(model, loss, optimizer)
+    step = step_of(this, 4 // accumulation, accumulation=accumulation)
     random = np.random.default_rng(0)
     X, y, w = random.normal(size=(4, 2)), random.normal(size=(4, 1)), np.array([1.0, 2, 0, 0.5])
     (chunk,) = Dataset(backend, X, y, w, ("float64", "float64")).chunks(None, 4)

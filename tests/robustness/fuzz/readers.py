@@ -21,6 +21,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from steps import recipe_of
 
 import gpunn
 from gpunn import layers
@@ -47,7 +48,6 @@ from gpunn.sweep import TRIALS
 from gpunn.tables import Schema, read_table
 from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
 from gpunn.training.resume import CallbackStates
-from gpunn.training.step import StepRecipe
 
 from . import mutate
 
@@ -522,14 +522,7 @@ def checkpoint() -> Reader:
     def read(path: Path) -> gpunn.Trainer:
         found = newest_checkpoint(path)
         restore_checkpoint(this, found)
-        recipe = StepRecipe(
-            model=this.model,
-            loss=this.loss,
-            optimizer=this.optimizer,
-            metrics=this.metrics,
-            batch_size=8,
-        )
-        this.device_state.prepare(recipe, this.cursor is not None)
+        this.device_state.prepare(recipe_of(this), this.cursor is not None)
         states = dict(found.callback_states())
         own = [(stopping.name, states.get(stopping.name, {}))]
         CallbackStates(path, own).hand_over(stopping, this)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from steps import step_of
 
 import gpunn
 from gpunn import losses
@@ -19,7 +20,6 @@ from gpunn.data.batches import DeviceRows
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from gpunn.metrics import AUC, F1, R2, Accuracy, LogLoss, MeanAbsoluteError
 from gpunn.schedules import Cosine
-from gpunn.training.step import StepRecipe, TrainStep
 
 
 def trained(backend, layers=(), rows=60, threads=None):
@@ -51,10 +51,7 @@ def test_of_what_is_composed_the_parts_are_recorded():
     """So kernels of a program are for the parts alone, and an update finds its place early."""
     backend = CompiledBackend()
     model = gpunn.Sequential([Dense(5, "relu"), Dense(3)], 6, backend)
-    loss, optimizer = gpunn.losses.SoftmaxCrossEntropy(), gpunn.optimizers.Adam()
-    step = TrainStep(
-        StepRecipe(model=model, loss=loss, optimizer=optimizer, metrics=[], batch_size=8)
-    )
+    step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
     tape = expand_composites(record(lambda: step._update(8)), backend, Encoder)

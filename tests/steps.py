@@ -1,0 +1,20 @@
+"""Steps of trainers that have not begun to train."""
+
+from gpunn.training.step import StepRecipe, TrainStep
+
+
+def recipe_of(this, batch_size=8, **options):
+    """Return what a trainer's step is made from."""
+    return StepRecipe(
+        model=this.model,
+        loss=this.loss,
+        optimizer=this.optimizer,
+        metrics=this.metrics,
+        batch_size=batch_size,
+        **options,
+    )
+
+
+def step_of(this, batch_size=8, **options):
+    """Return a trainer's step."""
+    return TrainStep(recipe_of(this, batch_size, **options))
