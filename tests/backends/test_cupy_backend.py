@@ -26,23 +26,11 @@ BASE = {
     **public_methods("base.py", "Backend"),
 }
 OVERRIDES = public_methods("cupy/backend.py", "CupyBackend")
-LAUNCHES = public_methods("cupy/launches.py", "Launches")
 
 
 @pytest.mark.parametrize("method", OVERRIDES.keys() - {"use"})
 def test_an_override_has_the_signature_of_the_base(method):
     assert OVERRIDES[method] == BASE[method]
-
-
-def test_there_is_a_kernel_for_each_operation_but_a_few():
-    operations = public_methods("operations.py", "Operations")
-    without = {"fill", "accumulate", "increment", "count_pass"}
-    without |= {"group_dense", "group_dense_gradient"}  # which consist of others
-    without |= {"sum_of_squares", "clip_to"}  # of several ranks
-    without |= {"column_moments", "combine_moments", "running_average"}
-    without |= {"batch_norm_of", "batch_norm_sums", "batch_norm_input_gradient"}
-    inner = {"perform", "copy", "is_builtin"}
-    assert LAUNCHES.keys() == operations.keys() - without - inner
 
 
 def test_nothing_waits_for_the_device_inside_an_operation():
@@ -58,5 +46,5 @@ def test_nothing_waits_for_the_device_inside_an_operation():
                     waits = called in {"float", "int", "bool", "cupy.asnumpy"} or called.endswith(
                         (".item", ".get", ".tolist", ".synchronize")
                     )
-                    known = called == "metrics.METRICS.get"
+                    known = called.removesuffix(".get").rpartition(".")[2].isupper()  # a table
                     assert not waits or known, f"{file.name}, {function.name}: {called}"

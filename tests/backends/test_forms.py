@@ -92,6 +92,15 @@ def test_forms_read_nothing_but_parameters_of_their_operation(engine):
         assert read <= set(PARAMETERS[name]), name
 
 
+def test_cuda_has_a_form_of_each_operation_but_a_few():
+    without = {"fill", "accumulate", "increment", "count_pass"}
+    without |= {"group_dense", "group_dense_gradient"}  # which consist of others
+    without |= {"sum_of_squares", "clip_to"}  # of several ranks
+    without |= {"column_moments", "combine_moments", "running_average"}
+    without |= {"batch_norm_of", "batch_norm_sums", "batch_norm_input_gradient"}
+    assert {name for name, _ in forms_of_cuda()} == PARAMETERS.keys() - without
+
+
 BACKEND = NumpyBackend()
 
 
