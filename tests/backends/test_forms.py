@@ -64,6 +64,8 @@ def forms_of_cuda():
         if isinstance(each, ast.FunctionDef) and each.name in PARAMETERS:
             assert ast.unparse(each.args) == "self, ask: Arguments", each.name
             yield each.name, read_by(each, functions)
+        elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Name):
+            yield each.targets[0].id, set()  # the form of another operation, read there
         elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Call):
             what, *more = each.value.args
             named = [ast.unparse(one).rpartition(".")[2] for one in (what, *more)]
