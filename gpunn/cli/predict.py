@@ -26,7 +26,7 @@ from gpunn.cli.text import lines_escaped, say
 from gpunn.terminal import is_terminal
 
 if TYPE_CHECKING:
-    from gpunn.config import Config
+    from gpunn.config import DataSet
     from gpunn.experiment.predictions import Predictions
     from gpunn.network import Sequential
 
@@ -103,6 +103,7 @@ def predict(
     the most probable one, by the name it had in the training data; for numbers, it is the number.
     """
     from gpunn.errors import ArgumentError
+    from gpunn.experiment.data import read_inputs
     from gpunn.experiment.predictions import interpret
     from gpunn.interchange.predictor.description import layout_of
     from gpunn.rows.csv_rows import wrong_delimiter
@@ -123,7 +124,7 @@ def predict(
     given = {option: value for option, value in reading.items() if value is not None}
     if "delimiter" in given and (problem := wrong_delimiter(given["delimiter"])):
         raise click.UsageError(f"--delimiter: {problem}")
-    model, activation, loss, config = load_trained(model_path, best, backend, allow_imports)
+    model, activation, loss, data = load_trained(model_path, best, backend, allow_imports)
     if probabilities and activation not in ("softmax", "sigmoid"):
         trained = f" trained with {loss!r}" if loss else ""
         raise ArgumentError(f"--probabilities: a network{trained} gives no probabilities")
@@ -141,7 +142,7 @@ def predict(
                 f"--{options[0]}: only for CSV and JSON lines; {path} is read as a whole"
             )
         write: Callable[[Predictions], None] = sink.begin("csv")
-        write(meaning(model.predict(array_rows(path, config, model))))
+        write(meaning(model.predict(read_inputs(path, data))))
     else:
         layout = layout_of(model) | given | ({} if given.get("header", True) else {"names": None})
         with opened(path, model.schema is not None) as (title, known, file):
@@ -151,30 +152,17 @@ def predict(
 
 def load_trained(
     path: Path, best: bool, backend: str | None, allow_imports: bool
-) -> tuple[Sequential, str | None, str | None, Config | None]:
-    """Return a network, the activation and name of its loss, and its run's configuration."""
+) -> tuple[Sequential, str | None, str | None, DataSet | None]:
+    """Return a network, the activation and name of its loss, and what its run was trained on."""
     if path.is_dir() or path.suffix != ".safetensors":
         model, objects, config = load_run(path, best, backend, allow_imports)
-        return model, objects.loss.output_activation, objects.loss.name, config
+        return model, objects.loss.output_activation, objects.loss.name, config.data
     from gpunn.load import load_model
 
     if best:
         raise click.UsageError(f"--best: only for the folder of a run; {path} is a file")
     model = load_model(path, backend, allow_imports=allow_imports)
     return model, model.output_activation, None, None
-
-
-def array_rows(path: Path, config: Config | None, model: Sequential) -> Any:
-    """Return the rows of a file that is read as a whole."""
-    from gpunn.data import load_npy, load_npz
-    from gpunn.experiment.data import read_inputs
-    from gpunn.tables import read_table
-
-    if config is not None:
-        return read_inputs(path, config)
-    if path.suffix == ".parquet":
-        return read_table(path)
-    return load_npy(path) if path.suffix == ".npy" else load_npz(path, "X", None)[0]
 
 
 @contextlib.contextmanager

@@ -102,11 +102,15 @@ def read_part(
     raise _unknown_kind(path, ".npz, .csv or .npy, or a folder of IDX files")
 
 
-def read_inputs(path: Path, config: Config) -> Rows:
-    """Return rows without targets, to predict from, of an NPY, NPZ or Parquet file."""
-    data = config.data
+def read_inputs(path: Path, data: DataSet | None) -> Rows:
+    """Return rows without targets, to predict from, of an NPY, NPZ or Parquet file.
+
+    `data` is what the network was trained on, if that is known.
+    """
     if isinstance(data, TableFile):
         return read_rows(str(path), data)
+    if path.suffix == ".parquet" and data is None:
+        return read_table(path)
     if path.suffix == ".npy":
         return load_npy(path)
     if path.suffix == ".npz":

@@ -57,16 +57,11 @@ def interpret(
 ) -> Predictions:
     """Return what outputs of shape (rows, outputs) mean, by the `output_activation` of their loss.
 
-    Where that is "softmax", its probabilities and the class of the
-    largest; where it is "sigmoid", its probabilities and 1 where that is above 1/2. Under any other
-    loss outputs stand for themselves: for `gpunn.losses.Poisson` they are logarithms of rates.
-    `targets` are the outputs' names, if they have some. With a `threshold`, the second of two
-    classes is predicted if its probability is at least that.
-
-    Raises
-    ------
-    DataError
-        If there are not as many names of classes as the network tells apart.
+    For "softmax" these are its probabilities and the class of the largest; for "sigmoid" its
+    probabilities, and 1 where one is above 1/2. Under any other loss outputs stand for themselves:
+    for `gpunn.losses.Poisson` they are logarithms of rates. With a `threshold`, the second of two
+    classes is predicted if its probability is at least that. A DataError says if there are not as
+    many names of classes as the network tells apart.
     """
     count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):
