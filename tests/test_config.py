@@ -1,5 +1,6 @@
 import copy
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -315,56 +316,44 @@ def test_set_turns_a_name_into_a_table():
 @pytest.mark.parametrize(
     ("written", "setting", "expected"),
     [
-        (None, "learning_rate=0.1", {"name": "adam", "learning_rate": 0.1}),
-        (None, "name=sgd", {"name": "sgd"}),
+        ("", "learning_rate=0.1", "{name='adam', learning_rate=0.1}"),
+        ("", "name=sgd", "{name='sgd'}"),
+        ("", "learning_rate.rate=1.5", "{name='adam', learning_rate={name='constant', rate=1.5}}"),
+        ("'sgd'", "learning_rate.name=cosine", "{name='sgd', learning_rate={name='cosine'}}"),
         (
-            None,
-            "learning_rate.rate=0.1",
-            {"name": "adam", "learning_rate": {"name": "constant", "rate": 0.1}},
-        ),
-        (
-            {"name": "sgd", "learning_rate": 0.3},
+            "{name='sgd', learning_rate=0.3}",
             "learning_rate.name=cosine",
-            {"name": "sgd", "learning_rate": {"name": "cosine", "rate": 0.3}},
+            "{name='sgd', learning_rate={name='cosine', rate=0.3}}",
         ),
         (
-            {"name": "sgd", "learning_rate": {"name": "warm_up"}},
+            "{name='sgd', learning_rate='one_cycle'}",
+            "learning_rate=0.3",
+            "{name='sgd', learning_rate={name='one_cycle', rate=0.3}}",
+        ),
+        (
+            "{name='sgd', learning_rate={name='warm_up'}}",
             "learning_rate.schedule.rate=0.1",
-            {
-                "name": "sgd",
-                "learning_rate": {"name": "warm_up", "schedule": {"name": "constant", "rate": 0.1}},
-            },
+            "{name='sgd', learning_rate={name='warm_up', schedule={name='constant', rate=0.1}}}",
         ),
         (
-            "sgd",
-            "learning_rate.name=cosine",
-            {"name": "sgd", "learning_rate": {"name": "cosine"}},
-        ),
-        (
-            {"name": "sgd", "learning_rate": {"name": "cosine", "rate": 0.1, "final": 0.01}},
+            "{name='sgd', learning_rate={name='cosine', rate=0.1, final=0.01}}",
             "learning_rate=0.3",
-            {"name": "sgd", "learning_rate": {"name": "cosine", "rate": 0.3, "final": 0.01}},
+            "{name='sgd', learning_rate={name='cosine', rate=0.3, final=0.01}}",
         ),
         (
-            {"name": "sgd", "learning_rate": "one_cycle"},
+            "{name='sgd', learning_rate={name='warm_up', epochs=2.0}}",
             "learning_rate=0.3",
-            {"name": "sgd", "learning_rate": {"name": "one_cycle", "rate": 0.3}},
-        ),
-        (
-            {"name": "sgd", "learning_rate": {"name": "warm_up", "epochs": 2.0}},
-            "learning_rate=0.3",
-            {"name": "sgd", "learning_rate": {"name": "warm_up", "epochs": 2.0, "schedule": 0.3}},
+            "{name='sgd', learning_rate={name='warm_up', epochs=2.0, schedule=0.3}}",
         ),
     ],
 )
 def test_set_opens_what_is_left_out_or_a_number(written, setting, expected):
     changed = raw()
-    if written is None:
-        changed["training"].pop("optimizer", None)
-    else:
-        changed["training"]["optimizer"] = written
+    del changed["training"]["optimizer"]
+    if written:
+        set_value(changed, f"training.optimizer={written}")
     set_value(changed, f"training.optimizer.{setting}")
-    assert changed["training"]["optimizer"] == expected
+    assert changed["training"]["optimizer"] == tomllib.loads(f"found = {expected}")["found"]
     Objects(parse_config(changed, HERE))
 
 

@@ -89,34 +89,24 @@ class Table:
         return {key: it.plain() if isinstance(it, Table) else it for key, it in values.items()}
 
     def exclude(self, first: str, second: str) -> None:
-        """Raise an error if both keys are set.
+        """Raise an ArgumentError that names both keys if both are set.
 
         Parameters
         ----------
         first, second : str
             Names of keys.
-
-        Raises
-        ------
-        ArgumentError
-            That names both.
         """
         if getattr(self, first) and getattr(self, second):
             remedy = f"; set {first} to 0" if first.endswith("fraction") else ""
             raise ArgumentError(f"{first}: can't be given beside {second!r}{remedy}")
 
     def require_pair(self, first: str, second: str) -> None:
-        """Raise an error if one key is set without the other.
+        """Raise an ArgumentError that names both keys if only one is set.
 
         Parameters
         ----------
         first, second : str
             Names of keys.
-
-        Raises
-        ------
-        ArgumentError
-            That names both.
         """
         for key, other in ((first, second), (second, first)):
             if getattr(self, key) is None and getattr(self, other) is not None:
@@ -248,17 +238,12 @@ class SplitDataSet(FileDataSet):
         return split_by(self.split)
 
     def check_split(self, targets: Sequence[str]) -> None:
-        """Raise an error if `split` names a target or has no fraction to hold out.
+        """Raise an ArgumentError if `split` names a target or has no fraction to hold out.
 
         Parameters
         ----------
         targets : sequence of str
             Names of the columns to predict.
-
-        Raises
-        ------
-        ArgumentError
-            If it does.
         """
         if self.split_by is None:
             return
