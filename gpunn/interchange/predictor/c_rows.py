@@ -44,7 +44,7 @@ static inline int {prefix}_encode(const {prefix}_row *row, {real} *input) {{
 
 
 class RowFunctions(Functions):
-    """The functions that encode a schema's columns: see `gpunn.tables.c_source`."""
+    """The functions that encode a schema's columns: see `gpunn.tables.kinds.base.CSource`."""
 
     def __init__(self, schema: Schema, prefix: str) -> None:
         super().__init__("c_rows.h", prefix, "double")

@@ -72,9 +72,7 @@ class Functions:
         """Return the definition of an array of integers, doubles or strings within a function."""
         if all(isinstance(value, str) for value in values):
             return texts_source(name, [str(value) for value in values], label)
-        kind = "int" if all(isinstance(value, int) for value in values) else "double"
-        body = ", ".join(map(repr, values))
-        return wrapped(f"static const {kind} {name}[] = {{{body}}};", 4) + "\n"
+        return array_source(name, np.array(values), label)
 
     def used(self) -> list[str]:
         """Return the functions that were asked for, and those that they call."""

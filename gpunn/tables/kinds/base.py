@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from gpunn.errors import DataError
 from gpunn.rows.cells import Markers
-from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import coded
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.findings import Findings
@@ -19,7 +18,7 @@ from gpunn.tables.layout import Place
 from gpunn.tables.nodes import Value
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["ColumnKind", "Encoded", "GraphRows", "Rows", "wrong_cell"]
+__all__ = ["CSource", "ColumnKind", "Encoded", "GraphRows", "Rows", "wrong_cell"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +57,22 @@ class GraphRows(NamedTuple):
     inputs: Mapping[str, Value]
     markers: Markers
     fits: list[Value]
+
+
+class CSource(Protocol):
+    """A source in C: the functions that a schema can use, and the text of constants."""
+
+    markers: list[str]
+    """Numbers that mean a missing value."""
+
+    def name(self, function: str) -> str:
+        """Return what a function is called in the source, which then has it."""
+
+    def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
+        """Return the definition of an array of numbers or strings; errors name the label."""
+
+    def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
+        """Return constants, and the expression of a `number` on a scale."""
 
 
 class ColumnKind(ABC):

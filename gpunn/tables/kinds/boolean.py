@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.rows.cells import Markers, boolean_text
-from gpunn.tables.c_source import CSource
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import Rows, wrong_cell
+from gpunn.tables.kinds.base import CSource, Rows, wrong_cell
 from gpunn.tables.kinds.category import Category, encode_category
 from gpunn.tables.nodes import Value
 from gpunn.tables.remarks import is_marker

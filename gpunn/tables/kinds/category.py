@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.rows.cells import Markers, is_code, number_of
-from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import coded, other_spelling, spellings, texts_of
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.findings import Findings, plural
-from gpunn.tables.kinds.base import ColumnKind, Encoded, GraphRows, Rows
+from gpunn.tables.kinds.base import ColumnKind, CSource, Encoded, GraphRows, Rows
 from gpunn.tables.layout import Group, Place
 from gpunn.tables.nodes import Value, beside
 from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories

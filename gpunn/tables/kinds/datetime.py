@@ -11,9 +11,8 @@ import numpy as np
 
 from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, date_of
-from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import dates_of
-from gpunn.tables.kinds.base import wrong_cell
+from gpunn.tables.kinds.base import CSource, wrong_cell
 from gpunn.tables.kinds.measured import Measured, encode_parts
 from gpunn.tables.layout import Group
 from gpunn.tables.nodes import Value, beside

@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.rows.cells import Markers
-from gpunn.tables.c_source import CSource
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import Findings
-from gpunn.tables.kinds.base import ColumnKind, Encoded, GraphRows, Rows
+from gpunn.tables.kinds.base import ColumnKind, CSource, Encoded, GraphRows, Rows
 from gpunn.tables.layout import MISSING, Group, Place
 from gpunn.tables.nodes import Value, beside, where
 from gpunn.tables.remarks import Remarks

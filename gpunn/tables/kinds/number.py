@@ -12,10 +12,9 @@ import numpy as np
 
 from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, is_code, number_of
-from gpunn.tables.c_source import CSource
 from gpunn.tables.cells import EXACT_INTEGERS, coded, numbers_of, remark_on_rounding
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import Rows, wrong_cell
+from gpunn.tables.kinds.base import CSource, Rows, wrong_cell
 from gpunn.tables.kinds.measured import Measured, encode_parts
 from gpunn.tables.layout import Group
 from gpunn.tables.nodes import Value
