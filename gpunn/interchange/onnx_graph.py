@@ -74,11 +74,6 @@ class Graph:
         self._constants[name] = np.array(values, dtype=np.int64)
         return name
 
-    def doubles(self, values: HostArray | Sequence[float] | float, name: str) -> str:
-        """Add numbers in float64 as a constant, whatever the graph's dtype; return its name."""
-        self._constants[name] = np.asarray(values, dtype=np.float64)
-        return name
-
     def texts(self, values: Sequence[str], name: str) -> str:
         """Add a vector of texts as a constant and return its name."""
         self._constants[name] = np.array(values, dtype=object)

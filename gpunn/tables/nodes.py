@@ -19,6 +19,7 @@ OPERATORS: dict[np.ufunc, str] = {
     np.floor: "Floor",
     np.floor_divide: "Div",
     np.greater: "Greater",
+    np.greater_equal: "GreaterOrEqual",
     np.isnan: "IsNaN",
     np.less: "Less",
     np.less_equal: "LessOrEqual",
@@ -36,7 +37,7 @@ OPERATORS: dict[np.ufunc, str] = {
 }
 """ONNX divides integers toward zero: `//` is for those that are not negative, or multiples."""
 
-TESTS = frozenset((np.equal, np.greater, np.isnan, np.less, np.less_equal))
+TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np.less_equal))
 """Functions that return Booleans."""
 
 
@@ -100,6 +101,10 @@ class Value(NDArrayOperatorsMixin):
     def expanded(self) -> Any:
         """Return it with a third axis, of one entry."""
         return self.node("Unsqueeze", self, self.constant([2], "int64"))
+
+    def squeezed(self) -> Any:
+        """Return a single column as a vector."""
+        return self.node("Squeeze", self, self.constant([1], "int64"))
 
     def counted(self) -> Value:
         """Return how many entries on the third axis are true."""
