@@ -587,12 +587,6 @@ def test_a_given_kind_keeps_an_identifier():
     assert not column_of(pd.Categorical(names)).dropped
 
 
-def test_only_an_indicator_is_left():
-    schema = Schema.fit({"x": [None, 3, 3]})
-    assert schema.names == ["x (missing)"]
-    assert schema.encode({"x": [3, None, 4]}).tolist() == [[0], [1], [0]]
-
-
 @pytest.mark.parametrize(
     ("frame", "options", "error", "problem"),
     [
