@@ -31,24 +31,10 @@ def column_statistics(
     """Return each column's mean and standard deviation, for standardization `(X - mean) / std`.
 
     As `mean_and_std` returns them, except that the deviation of a constant column is **1**:
-    standardization then makes it 0. A warning lists such columns (logger "gpunn").
-
-    Parameters
-    ----------
-    X : array of shape (rows, columns)
-        Booleans, integers or floating-point numbers, with at least one row.
-    chunk_rows : int, optional
-        Rows converted to float64 at a time. By default as many as fill 8 MiB, at least one.
-    indices : int64 array, optional
-        The rows to use, at least one. By default all.
-    name : str
-        What messages call the data.
-
-    Raises
-    ------
-    DataError
-        If `X` is no numeric matrix with a row, or a column holds NaN, infinity, or values that are
-        too large, or differ too little, to be squared in float64.
+    standardization then makes it 0. A warning lists such columns (logger "gpunn"). X holds
+    Booleans, integers or floats in at least one row, of which `indices` are used; messages call it
+    `name`. A DataError says if it is no such matrix, or which column holds NaN, infinity, or values
+    that are too large, or differ too little, to be squared in float64.
     """
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
@@ -91,11 +77,11 @@ def mean_and_std(
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
     The standard deviation is that of the population, `sqrt(sum_i (x_i - mean)^2 / rows)`. Numbers
-    that are not finite or too large to be squared make it infinite or NaN. For X, indices and
-    chunk_rows see `column_statistics`.
+    that are not finite or too large to be squared make it infinite or NaN.
 
-    The rows are visited in chunks, so a memory-mapped array is never loaded whole. Each chunk's
-    count, mean and sum of squared deviations `M` are merged into the running ones by [1]_
+    The rows are visited in chunks, by default of 8 MiB in float64, so a memory-mapped array is
+    never loaded whole. Each chunk's count, mean and sum of squared deviations `M` are merged into
+    the running ones by [1]_
 
         delta = mean_b - mean_a
         mean  = mean_a + delta * n_b / (n_a + n_b)
@@ -152,16 +138,9 @@ def split_rows(
 
     `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one a row), the
     split is stratified: `fraction` of the rows of each class is held out, rounded down or up so
-    that the total is met; the largest remainders are rounded up.
-
-    Raises
-    ------
-    ArgumentError, ArgumentTypeError
-        If `fraction` is not between 0 and 1, no row is kept or held out, or `rows` or `seed` is no
-        integer, or negative.
-    DataError
-        If `labels` does not have one entry for each row, or a class has only one row, which can't
-        be both kept and held out.
+    that the total is met; the largest remainders are rounded up. An ArgumentError says if no row is
+    kept or held out, or an argument is impossible; a DataError if a class has only one row, which
+    can't be both kept and held out.
 
     Examples
     --------

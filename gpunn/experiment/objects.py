@@ -38,9 +38,7 @@ class ImportRefusedError(ConfigError):
 
 @dataclass
 class Objects:
-    """The objects that a configuration names.
-
-    An unknown or impossible name or parameter raises a ConfigError.
+    """The objects that a configuration names; a ConfigError says which is unknown or impossible.
 
     With `allow_imports`, names of the form "package.module:Class" are imported, which runs code;
     `imported` has their import paths by the classes' names. There are no layers if the network has

@@ -102,12 +102,8 @@ def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
 
     The loss decides: only with a cross-entropy do numbers stand for classes, and only if they are
     not what the loss takes anyway. Softmax cross-entropy takes integers from 0 to outputs - 1, and
-    binary cross-entropy of one output numbers in [0, 1].
-
-    Raises
-    ------
-    DataError
-        If there are more of them than outputs.
+    binary cross-entropy of one output numbers in [0, 1]. If there are more of them than outputs, a
+    DataError says so.
     """
     if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
         if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
@@ -144,15 +140,10 @@ def is_text(y: np.ndarray) -> bool:
 
 
 def text_classes(y: np.ndarray, place: str) -> tuple[list[str], np.ndarray]:
-    """Return the classes that an array of text holds, and the index of each row's class (int64).
+    """Return the classes that an array of text holds, in order, and the index of each row's class.
 
     The text is of shape (rows,) or (rows, 1), or bytes in UTF-8. Spaces around it don't count.
-    Messages call it by `place`; see `in_order`.
-
-    Raises
-    ------
-    DataError
-        If the shape is another one, or a row holds something that can't be the name of a class.
+    Messages call it by `place`; a DataError names the row that holds no class.
     """
     if y.ndim != 1 and y.shape[1:] != (1,):
         raise DataError(
@@ -190,12 +181,9 @@ def name_of_class(value: bytes | str) -> str:
 
 
 class TableTargets:
-    """The columns of a table to predict, each with a value in every row.
+    """The columns of a table to predict.
 
-    Raises
-    ------
-    DataError
-        If a column is not there, or lacks a value.
+    If one is not there, or a row lacks a value, it raises a DataError.
     """
 
     def __init__(self, table: Table, data: TableFile) -> None:
@@ -209,14 +197,9 @@ class TableTargets:
         The loss decides: a cross-entropy is for classes, every other one for numbers. Without a
         loss, text and booleans are classes, and so are whole numbers of at most `MOST_CLASSES`
         different values. Several targets are numbers, or labels if all are 0 and 1; see
-        `are_labels`. Of two classes the one that is looked for is the second.
-
-        Raises
-        ------
-        ConfigError
-            If the class that is looked for is none of two.
-        DataError
-            If there is a single class, or what is there can be neither classes nor numbers.
+        `are_labels`. Of two classes the one that is looked for is the second; a ConfigError says if
+        it is none of them. A DataError says if there is a single class, or neither classes nor
+        numbers.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive
@@ -235,15 +218,10 @@ class TableTargets:
         return [classes[1 - place], classes[place]]
 
     def encoded(self, classes: Sequence[str] | None, loss: Loss | None = None) -> np.ndarray:
-        """Return numbers of classes as int64, or numbers as float64.
+        """Return the places of classes as int64, or numbers as float64, which the loss takes.
 
-        Of shape (rows,), or (rows, targets) if a list of targets was given. The loss is for the
-        message if they are no numbers.
-
-        Raises
-        ------
-        DataError
-            If a target is no number, or none of the classes; the message says where.
+        Of shape (rows,), or (rows, targets) if a list of targets was given. A DataError says which
+        row has no number, or none of the classes.
         """
         if classes is not None:
             return self.columns[0].codes(classes)
