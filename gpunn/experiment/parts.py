@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -129,10 +129,7 @@ class Parts:
             return Part(part.source_inputs, y)
 
         parts = {name: numbered(name, part) for name, part in self.by_name.items()}
-        metadata = {**self.metadata, "classes": classes}
-        return Parts(
-            parts["training"], parts.get("validation"), parts.get("test"), metadata, self.keys
-        )
+        return replace(self, metadata={**self.metadata, "classes": classes}, **parts)
 
     @property
     def sources(self) -> dict[str, Part]:
@@ -206,4 +203,4 @@ class Parts:
             training, test = halves(training, "test_fraction", fraction)
         if fraction := config.validation_fraction:
             training, validation = halves(training, "validation_fraction", fraction)
-        return Parts(training, validation, test, self.metadata, keys)
+        return replace(self, training=training, validation=validation, test=test)
