@@ -128,7 +128,7 @@ class Parts:
             y = codes_of_numbers(part.source_targets, classes, f"{name} y: the target")
             return Part(part.source_inputs, y)
 
-        parts = {name: numbered(name, part) for name, part in self.by_name.items()}
+        parts: dict[str, Any] = {name: numbered(name, it) for name, it in self.by_name.items()}
         return replace(self, metadata={**self.metadata, "classes": classes}, **parts)
 
     @property
