@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
+from gpunn.rows.csv_rows import first_few
 from gpunn.thresholds import TWO_CLASSES
 from gpunn.typing import Shape
 
@@ -26,9 +27,6 @@ __all__ = [
 OUTPUT_ACTIVATIONS = ("identity", "softmax", "sigmoid", "exponential")
 
 SHAPES_OF_TWO = tuple(shape for _, shape in TWO_CLASSES)
-
-SHOWN = 5
-"""Most names that a message lists."""
 
 
 class Described:
@@ -212,8 +210,7 @@ def check_class_count(classes: Sequence[str], outputs: int, argument: str) -> No
 
 def shown(names: Sequence[str]) -> str:
     """Return the first few names, for a message."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(f"{name!r:.60}" for name in names[:SHOWN]) + more
+    return first_few([f"{name!r:.60}" for name in names])
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:

@@ -235,8 +235,7 @@ class Sink:
 
     def begin(self, form: str) -> Callable[[Predictions], None]:
         """Return what writes predictions of further rows, of which `form` was the form."""
-        from gpunn.rows.answers import predictions_text
-        from gpunn.rows.formulas import warn_of_formulas
+        from gpunn.rows.answers import predictions_text, warn_of_formulas
 
         chosen = self.form or form
         begun = False

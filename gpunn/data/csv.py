@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunn.data.text import numbers_of, open_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
+from gpunn.rows.answers import text_of_cell
 from gpunn.rows.cells import MISSING_NUMBERS, Markers, number_of
 from gpunn.rows.csv_rows import (
     Row,
@@ -24,7 +25,6 @@ from gpunn.rows.csv_rows import (
     refused,
     wrong_delimiter,
 )
-from gpunn.rows.formulas import text_of_cell
 from gpunn.rows.lines import RowsError
 from gpunn.storage.reading import checked_path
 

@@ -10,8 +10,8 @@ from gpunn.config import TableFile
 from gpunn.data.csv import LONGEST_NAME
 from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from gpunn.rows.answers import text_of_cell
 from gpunn.rows.cells import boolean_text, number_of
-from gpunn.rows.formulas import text_of_cell
 from gpunn.tables import Table
 from gpunn.tables.cells import Markers, coded, numbers_of, texts_of
 from gpunn.tables.findings import plural

@@ -1,16 +1,68 @@
-"""Predictions as lines of CSV or JSON."""
+"""Predictions as lines of CSV or JSON, without text that a spreadsheet would run (CSV injection).
+
+Text that begins like a formula, after any apostrophes, is written with an apostrophe before it, by
+which spreadsheets know text. Reading takes that apostrophe away again. Numbers, and a sign alone,
+are no formulas.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn.rows.formulas import formula_as_text
+__all__ = ["formula_as_text", "predictions_text", "text_of_cell", "warn_of_formulas"]
 
-__all__ = ["predictions_text"]
+LOG = logging.getLogger("gpunn")
+
+FORMULA = re.compile("'*[=@+\\-\t\r\n\uff1d\uff20\uff0b\uff0d]")
+"""How formulas begin, wide characters included."""
+
+NUMBER = re.compile(r"[+-](\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)?", re.ASCII)
+"""A number with a sign, or a sign alone: no formula, though it begins like one."""
+
+
+def is_formula(text: str) -> bool:
+    """Return whether text, after any apostrophes, may be taken for a formula."""
+    return FORMULA.match(text) is not None and NUMBER.fullmatch(text) is None
+
+
+def formula_as_text(text: str) -> str:
+    """Return the cell of a CSV file that stands for a text.
+
+    Examples
+    --------
+    >>> [formula_as_text(text) for text in ("cat", "=1+1", "'=1+1", "-", "-1.5", "-1+1", "it's")]
+    ['cat', "'=1+1", "''=1+1", '-', '-1.5', "'-1+1", "it's"]
+    """
+    return f"'{text}" if is_formula(text) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """Return the text that a cell stands for: the inverse of `formula_as_text`.
+
+    Examples
+    --------
+    >>> [text_of_cell(cell) for cell in ("cat", "'=1+1", "''=1+1", "-1+1", "'cat'")]
+    ['cat', '=1+1', "'=1+1", '-1+1', "'cat'"]
+    """
+    return cell[1:] if cell.startswith("'") and is_formula(cell) else cell
+
+
+def warn_of_formulas(texts: Iterable[str]) -> None:
+    """Log the texts that `formula_as_text` changes."""
+    for text in texts:
+        if is_formula(text):
+            LOG.warning(
+                "%.60r is written as %.60r, so that no spreadsheet takes it for a formula; gpunn "
+                "reads it as it was",
+                text,
+                formula_as_text(text),
+            )
 
 
 def predictions_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -15,11 +16,13 @@ __all__ = [
     "Row",
     "check_width",
     "columns_of",
+    "first_few",
     "found_delimiter",
     "is_header",
     "is_header_above",
     "known_name",
     "located",
+    "missing_columns",
     "refused",
     "rows_of_csv",
     "wrong_delimiter",
@@ -36,6 +39,9 @@ MOST_COLUMNS = 100_000
 SAMPLE_CHARACTERS = 2**16
 
 SAMPLE_ROWS = 50
+
+MOST_SHOWN = 5
+"""How many names a message has."""
 
 
 def located(line: int, text: str) -> str:
@@ -176,6 +182,24 @@ def known_name(name: str, names: Sequence[str]) -> str:
     """Return the name of a column; networks of `load_csv` call the only one without a name ""."""
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name
+
+
+def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
+    """Return which columns are missing, each with the nearest that there is."""
+    folded = {name.casefold(): name for name in present}
+    named = [*missing]
+    for place, name in enumerate(missing[:MOST_SHOWN]):
+        near = difflib.get_close_matches(name.casefold(), folded, n=1)
+        named[place] = f"{name!r}" + (f" (the nearest is {folded[near[0]]!r})" if near else "")
+    columns, are = ("the column", "is") if len(missing) == 1 else ("the columns", "are")
+    there = first_few([f"{name!r:.60}" for name in present])
+    return f"{columns} {first_few(named)} {are} missing; there are {there}"
+
+
+def first_few(texts: Sequence[str]) -> str:
+    """Return some of many texts, for a message."""
+    more = f" and {len(texts) - MOST_SHOWN} more" if len(texts) > MOST_SHOWN else ""
+    return ", ".join(texts[:MOST_SHOWN]) + more
 
 
 def check_width(row: Row, delimiter: str) -> None:

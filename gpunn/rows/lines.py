@@ -85,25 +85,12 @@ def size_of_file(file: Any) -> int:
 
 
 class Lines:
-    """The lines of text in UTF-8, each with its end.
+    """The lines of text in UTF-8 that chunks of bytes hold, each with its end.
 
-    A byte that is not UTF-8 becomes a surrogate, so that the row where it stands can be told.
-
-    Parameters
-    ----------
-    chunks : iterable of bytes
-    waits : function
-        Called before more has to be waited for.
-
-    Attributes
-    ----------
-    is_damaged : bool
-        Whether a byte was not UTF-8 so far.
-    left : int
-        Characters that may come until a row is complete: who reads rows then sets it back to
-        `LONGEST_LINE`.
-    skipped : int
-        Empty lines that `ahead` left out.
+    A byte that is not UTF-8 becomes a surrogate, so that the row where it stands can be told;
+    `is_damaged` says that there was one. `left` is how many characters may come until a row is
+    complete: who reads rows then sets it back to `LONGEST_LINE`. `skipped` counts the empty lines
+    that `ahead` left out. `waits` is called before more has to be waited for.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:
@@ -153,10 +140,13 @@ class Lines:
             for line in lines:
                 self.left -= len(line)
                 if self.left < 0:
-                    raise too_long()
+                    break
                 yield line
             if len(rest) > self.left:
-                raise too_long()
+                raise RowsError(
+                    "not CSV or JSON lines, or damaged: a row of more than "
+                    f"{LONGEST_LINE:,} characters"
+                )
             waits()
 
 
@@ -166,13 +156,6 @@ def is_encodable(text: str) -> bool:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
         return False
-
-
-def too_long() -> RowsError:
-    """Return the error for a row that has no end, as far as it was read."""
-    return RowsError(
-        f"not CSV or JSON lines, or damaged: a row of more than {LONGEST_LINE:,} characters"
-    )
 
 
 def check_kind(line: str) -> None:

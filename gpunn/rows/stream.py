@@ -18,9 +18,9 @@ header, delimiter, decimal
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from gpunn.rows.cells import number_of, with_point
@@ -32,12 +32,12 @@ from gpunn.rows.csv_rows import (
     is_header,
     known_name,
     located,
+    missing_columns,
     rows_of_csv,
 )
-from gpunn.rows.json_rows import flattened, json_cell, values_of_json
-from gpunn.rows.lines import Lines, RowsError
+from gpunn.rows.lines import LONGEST_LINE, Lines, RowsError, wrong_text
 
-__all__ = ["predict_stream"]
+__all__ = ["cells_of_csv", "flattened", "predict_stream"]
 
 
 def places_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:
@@ -55,11 +55,7 @@ def places_of(layout: dict[str, Any], names: list[str] | None, width: int) -> li
     wanted = [known_name(name, names) for name in wanted]
     missing = [name for name in wanted if name not in names]
     if missing:
-        folded = {name.casefold(): name for name in names}
-        near = difflib.get_close_matches(missing[0].casefold(), folded, n=1)
-        nearest = f" (the nearest is {folded[near[0]]!r})" if near else ""
-        listed = ", ".join([*names[:20], "..."] if len(names) > 20 else names)
-        raise ValueError(f"the column {missing[0]!r}{nearest} is missing; there are {listed}")
+        raise ValueError(missing_columns(missing, names))
     twice = [name for name in wanted if names.count(name) > 1]
     if twice:
         raise ValueError(f"two columns are called {twice[0]!r}; rename one of them")
@@ -116,15 +112,20 @@ def cells_of_json(
 ) -> Iterator[Row]:
     """Yield the cells that a network takes, as a CSV file would spell them, with their lines."""
     commas = layout["numeric"] if layout["decimal"] == "," else []
-    for line, value in values_of_json(lines, refuse):
+    for number, line in enumerate(lines, start=lines.skipped + 1):
+        lines.left = LONGEST_LINE
+        if not line.strip():
+            continue
         try:
-            cells = json_cells(value, layout)
-        except ValueError as error:
-            refuse(line, str(error))
+            if problem := wrong_text(line):
+                raise ValueError(problem)
+            cells = json_cells(json.loads(line), layout)
+        except (ValueError, RecursionError) as error:
+            refuse(number, str(error))
             continue
         for place in commas:
             cells[place] = with_point(cells[place])
-        yield line, cells
+        yield number, cells
 
 
 def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
@@ -140,6 +141,31 @@ def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
     else:
         raise ValueError(f"expected an object or an array; got {value!r:.80}")
     return [json_cell(name, each) for name, each in values]
+
+
+def flattened(row: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
+    """Return what nested sequences of a shape hold, the last axis varying fastest; else the row."""
+    found = [row]
+    for size in shape:
+        for part in found:
+            if isinstance(part, (str, dict)) or not hasattr(part, "__len__") or len(part) != size:
+                return row
+        found = [each for part in found for each in part]
+    return found if shape else row
+
+
+def json_cell(name: str | int, value: Any) -> str:
+    """Return a JSON value as a CSV file would spell it: null is an empty cell."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float):
+        return str(int(value)) if abs(value) < 2**53 and value == int(value) else repr(value)
+    if isinstance(value, int):  # and True and False
+        return str(value)
+    kind = "an array" if isinstance(value, list) else "an object"
+    raise ValueError(f"column {name!r}: expected a number, text, true, false or null; got {kind}")
 
 
 def predict_stream(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,9 @@ from gpunn.errors import (
     DataError,
     suggest,
 )
-from gpunn.meaning import shown
 from gpunn.randomness import generator
 from gpunn.rows.cells import Markers
+from gpunn.rows.csv_rows import missing_columns
 from gpunn.schema import typed
 from gpunn.tables.columns import Column, EncodedCategory, Kind
 from gpunn.tables.description import SchemaRecord, check_column, record_of
@@ -31,7 +30,7 @@ from gpunn.tables.layout import Place, distinct
 from gpunn.tables.scaling import SCALINGS, Scaling
 from gpunn.tables.table import Table
 
-__all__ = ["Schema", "missing_columns"]
+__all__ = ["Schema"]
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """Integers up to these are exact."""
@@ -507,19 +506,6 @@ class Schema:
 
 
 ON_REQUEST = "left out, as was asked for"
-
-
-def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
-    """Return which columns are missing, each with the nearest that there is."""
-    folded = {name.casefold(): name for name in present}
-    parts = []
-    for name in missing[:5]:
-        near = difflib.get_close_matches(name.casefold(), folded, n=1)
-        parts.append(f"{name!r}" + (f" (the nearest is {folded[near[0]]!r})" if near else ""))
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    noun = "the column" if len(missing) == 1 else "the columns"
-    verb = "is" if len(missing) == 1 else "are"
-    return f"{noun} {', '.join(parts)}{more} {verb} missing; there are {shown(present)}"
 
 
 def checked_texts(argument: str, texts: Sequence[str]) -> tuple[str, ...]:

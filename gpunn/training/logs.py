@@ -17,7 +17,7 @@ from typing import Any
 from gpunn.data.text import open_rows
 from gpunn.errors import ArgumentError
 from gpunn.optional import require
-from gpunn.rows.formulas import formula_as_text, text_of_cell
+from gpunn.rows.answers import formula_as_text, text_of_cell
 from gpunn.storage.files import append, make_folder
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.training.protocol import TrainerProtocol

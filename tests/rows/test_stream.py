@@ -220,7 +220,7 @@ COUNTS = "2 columns, those that the network uses, or 3, all of the training data
         ("x,Y,z\n1,2,3\n", {}, "line 1: the column 'y' (the nearest is 'Y') is missing; there are"),
         ("x,y,x\n1,2,3\n", {}, "line 1: two columns are called 'x'; rename one of them"),
         ("1,2,3,4\n", {"names": None}, f"line 1: expected {COUNTS}; got 4"),
-        ("1,2\n", {}, "line 1: the column 'x' is missing; there are 0, 1"),
+        ("1,2\n", {}, "line 1: the columns 'x', 'y' are missing; there are '0', '1'"),
         (b"x,y\xe9\n", {}, "line 1: expected text in UTF-8; got the byte 0xe9 after 'x,y'; save"),
         (b"\xff\xfex\0,\0", {}, "expected text in UTF-8; got UTF-16; save it as UTF-8"),
         (b"PK\3\4,y\n", {}, "expected text; got a ZIP archive, as XLSX files are; save it as CSV"),

@@ -24,7 +24,7 @@ from gpunn.interchange.predictor.description import check_outputs, described
 from gpunn.interchange.predictor.templates import Template, imports_of
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
-from gpunn.rows import answers, cells, csv_rows, formulas, json_rows, lines, stream
+from gpunn.rows import answers, cells, csv_rows, lines, stream
 from gpunn.tables.kinds import KINDS, boolean, category, datetime, measured, number
 from gpunn.tables.scaling import SCALINGS, base, none, quantile, robust, standard
 from gpunn.version import __version__
@@ -47,7 +47,7 @@ TYPES = {
 COLUMNS = (measured, number, datetime, category, boolean, base, none, standard, robust, quantile)
 """Modules that have the functions of columns."""
 
-READING = (cells, lines, csv_rows, json_rows, stream, formulas, answers)
+READING = (cells, lines, csv_rows, stream, answers)
 """How rows are read, and predictions written; what a constant is made of comes before it."""
 
 WIDTH = 100
