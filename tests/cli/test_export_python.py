@@ -52,22 +52,6 @@ def test_classes_with_names(gpunn, flowers, flavour):
     assert Path("y.csv").read_text() == predicted("flowers.csv")
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("width\n1\n", "line 1: the column 'length' is missing; there are width"),
-        ("width,length\n1,2\n3,x\n", "line 3, column 'length': expected a finite number; got 'x'"),
-        ("width,length\n1,inf\n", "line 2, column 'length': expected a finite number; got 'inf'"),
-        ("width,length\n1\n", "line 2: expected 2 cells, as in the first row; got 1"),
-    ],
-)
-def test_rows_that_are_wrong(gpunn, flowers, text, problem):
-    gpunn("train", flowers, "--output", "run", "--set", "training.epochs=1")
-    gpunn("export", "run", "--python", "a.py")
-    found = predicted("", status=2, given=text.encode())
-    assert found.splitlines()[-1] == f"Error: standard input: {problem}"
-
-
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=len)
 def test_digits_without_a_header(gpunn, run_before, flavour):
     run_before("run")
@@ -131,20 +115,3 @@ def test_tables(gpunn, flavour, scaling):
     for path in ("people.csv", "new.csv"):
         expected = gpunn("predict", "run", path, "--probabilities").stdout
         assert_same_table(predicted(path, "--probabilities"), expected, 1e-9)
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("age\n1\n", "line 1: the column 'city' is missing; there are age"),
-        ("age,city\nold,x\n", "line 2, column 'age': expected a finite number; got 'old'"),
-        ("age,city\ninf,x\n", "line 2, column 'age': expected a finite number; got 'inf'"),
-    ],
-)
-def test_cells_of_tables_that_are_wrong(gpunn, text, problem):
-    rows = [f"{row % 7},{'ab'[row % 2]},{row % 3}" for row in range(30)]
-    Path("people.csv").write_text("\n".join(["age,city,y", *rows]) + "\n")
-    options = [f"--set={setting}" for setting in FAST]
-    gpunn("train", "people.csv", "--target=y", *options, "--output", "run")
-    gpunn("export", "run", "--python", "a.py")
-    assert predicted("", status=2, given=text.encode()) == f"Error: standard input: {problem}\n"

@@ -130,12 +130,6 @@ def test_a_file_may_expand_by_its_whole_size(tmp_path):
         assert sum(map(len, chunks_of(file))) == FREE_BYTES + 1 + len(noise)
 
 
-def test_zero_bytes_may_follow_gzip():
-    first, second = gzip.compress(b"x,a,y\n"), gzip.compress(b"1,,p\n")
-    for padded in (first + second + b"\0" * 100_000, first + b"\0" * 100_000 + second):
-        assert b"".join(chunks_of(io.BytesIO(padded))) == b"x,a,y\n1,,p\n"
-
-
 MEASURED = """
 import resource, sys
 from gpunn.rows.lines import chunks_of
@@ -209,6 +203,19 @@ def test_gzip_is_known_by_its_first_bytes(size):
 def test_columns_are_found(text, given, rows):
     stream = Stream(text, **given).read()
     assert (stream.rows, stream.error) == (rows, "")
+
+
+def test_a_column_has_one_decimal_mark():
+    stream = Stream("y;x\n1,5;1,5\n2.5;2\nc;2.5\nd;1.000,5\ne;3,5\n", skip=True).read()
+    assert stream.rows == [["1.5", "1,5"], ["2", "2.5"], ["1.000,5", "d"], ["3.5", "e"]]
+    assert stream.told[0] == (
+        "line 4, column 'x': expected the decimal mark of the numbers above; got '2.5'; left out"
+    )
+
+
+def test_an_older_network_of_a_column_without_a_name():
+    assert Stream("a,,y\n5,1,b\n", names=["", "y"]).read().rows == [["1", "b"]]
+    assert "the column '' is missing" in Stream(",,y\n5,1,b\n", names=["", "y"]).read().error
 
 
 COUNTS = "2 columns, those that the network uses, or 3, all of the training data"
