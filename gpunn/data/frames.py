@@ -69,23 +69,23 @@ def numbers_of(table: Any) -> np.ndarray | None:
     Converting the frame itself would not do: pandas makes Python objects of columns without a
     common dtype, such as Boolean (one-hot) columns beside numbers.
     """
-    names = column_names(table) or []
-    try:
-        columns = [np.asarray(table[name]) for name in names]
-    except Exception:  # a library whose frames can't be indexed by column name
-        return None
+    columns = [*arrays_of(table).values()]
     real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
     return np.column_stack(columns) if columns and real else None
+
+
+def arrays_of(table: Any) -> dict[str, np.ndarray]:
+    """Return a data frame's columns by name; none if they can't be got by their names."""
+    try:
+        return {name: np.asarray(table[name]) for name in column_names(table) or []}
+    except Exception:  # a library whose frames can't be indexed by column name
+        return {}
 
 
 def odd_columns(table: Any) -> list[str]:
     """Return the names of a data frame's columns that don't hold numbers, with an example each."""
     found = []
-    for name in column_names(table) or []:
-        try:
-            column = np.asarray(table[name])
-        except Exception:  # a library whose frames can't be indexed by column name
-            return []
+    for name, column in arrays_of(table).items():
         if column.ndim != 1 or column.dtype.kind in "buif":
             continue
         values = column.tolist() if column.dtype == object else column[:1].tolist()

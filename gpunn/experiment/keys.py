@@ -10,8 +10,8 @@ import numpy as np
 from gpunn.config import SplitDataSet
 from gpunn.data.splits import split_groups, split_times
 from gpunn.errors import ConfigError, suggest
+from gpunn.rows.cells import Markers
 from gpunn.tables import Table
-from gpunn.tables.cells import Markers
 from gpunn.tables.splitting import split_values
 from gpunn.tables.table import Cells
 

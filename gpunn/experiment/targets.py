@@ -11,9 +11,9 @@ from gpunn.data.csv import LONGEST_NAME
 from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.rows.answers import text_of_cell
-from gpunn.rows.cells import boolean_text, number_of
+from gpunn.rows.cells import Markers, boolean_text, number_of
 from gpunn.tables import Table
-from gpunn.tables.cells import Markers, coded, numbers_of, texts_of
+from gpunn.tables.cells import coded, numbers_of, texts_of
 from gpunn.tables.findings import plural
 from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.kinds import kind_of

@@ -39,8 +39,8 @@ def checked_apart(groups: Any, times: Any, has_validation: bool) -> Apart:
         )
     # Imported here, since the estimators for numbers need no tables otherwise.
     with IMPORTING:
+        from gpunn.rows.cells import Markers
         from gpunn.tables import table_of
-        from gpunn.tables.cells import Markers
         from gpunn.tables.splitting import split_values
 
     table = table_of({argument: values}, "fit")

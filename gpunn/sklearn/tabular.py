@@ -21,6 +21,7 @@ from gpunn.data.frames import column_names
 from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
+from gpunn.rows.cells import Markers
 from gpunn.sklearn.base import device_of
 from gpunn.sklearn.callbacks import DefinedMetric, Describing, TrainingProgress
 from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
@@ -55,7 +56,6 @@ from gpunn.sklearn.tabular_inputs import (
     split,
 )
 from gpunn.tables import Schema, Table
-from gpunn.tables.cells import Markers
 from gpunn.tables.schema import checked_texts
 from gpunn.tabular import Recipe
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins

@@ -13,25 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.rows.cells import (
-    MISSING_VALUES,
-    SEPARATORS,
-    Markers,
-    boolean_text,
-    date_of,
-    is_code,
-    number_of,
-)
+from gpunn.rows.cells import SEPARATORS, Markers, date_of, number_of
 from gpunn.tables.table import Cells, Coded
 
 __all__ = [
     "EXACT_INTEGERS",
-    "MISSING_VALUES",
     "Markers",
-    "boolean_text",
     "coded",
     "dates_of",
-    "is_code",
     "numbers_of",
     "other_spelling",
     "remark_on_rounding",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
-from gpunn.tables.cells import Markers, coded, numbers_of, texts_of
+from gpunn.rows.cells import Markers
+from gpunn.tables.cells import coded, numbers_of, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
 from gpunn.tables.kinds import kind_of

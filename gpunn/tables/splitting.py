@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
-from gpunn.tables.cells import Markers, coded, texts_of
+from gpunn.rows.cells import Markers
+from gpunn.tables.cells import coded, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
 from gpunn.tables.kinds import kind_of

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from gpunn.errors import DataError
+from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, table_of
-from gpunn.tables.cells import Markers, dates_of
+from gpunn.tables.cells import dates_of
 from gpunn.tables.table import Coded, dictionary_encoded, is_missing
 
 AGES = [31.0, None, 28.0, 45.0]

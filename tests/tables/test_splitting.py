@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gpunn.errors import ArgumentError, DataError
+from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, table_of
-from gpunn.tables.cells import Markers
 from gpunn.tables.splitting import (
     advice_on_splits,
     check_split,

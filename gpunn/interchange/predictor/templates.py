@@ -75,7 +75,8 @@ def definitions_of(module: ModuleType) -> list[Definition]:
         else:
             continue
         if not text.startswith(STAND_IN):
-            first = min([node.lineno, *(each.lineno for each in decorators_of(node))])
+            decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+            first = min([node.lineno, *(each.lineno for each in decorators)])
             part = "\n".join(lines[first - 1 : documented.end_lineno])
             found.append(Definition(name, part, names_in(node)))
     return found
@@ -85,12 +86,6 @@ def constant_of(node: ast.stmt) -> str:
     """Return the name of the constant that a statement defines; empty if it defines none."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return targets[0].id if isinstance(targets[0], ast.Name) else ""
-
-
-def decorators_of(node: ast.AST) -> list[ast.expr]:
-    """Return the decorators of a function or class."""
-    found: list[ast.expr] = getattr(node, "decorator_list", [])
-    return found
 
 
 def names_in(node: ast.AST) -> set[str]:
