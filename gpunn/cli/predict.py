@@ -144,7 +144,7 @@ def predict(
         write: Callable[[Predictions], None] = sink.begin("csv")
         write(meaning(model.predict(read_inputs(path, data))))
     else:
-        layout = layout_of(model) | given | ({} if given.get("header", True) else {"names": None})
+        layout = layout_of(model) | given
         with opened(path, model.schema is not None) as (title, known, file):
             stream(model, layout, file, title, form or known, meaning, sink, skip_broken)
     sink.commit()

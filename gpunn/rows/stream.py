@@ -39,6 +39,8 @@ from gpunn.rows.lines import LONGEST_LINE, Lines, RowsError, wrong_text
 
 __all__ = ["cells_of_csv", "flattened", "predict_stream"]
 
+OTHER_MARK = "expected the decimal mark of the numbers above"
+
 
 def places_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:
     """Return the places of a network's columns in a row: by name, or by number or order."""
@@ -66,7 +68,8 @@ def cells_of_csv(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
     """Yield the cells that a network takes, with the number of each row's last line."""
-    names, widths = layout["names"], (len(layout["positions"]), layout["width"])
+    names = None if layout["header"] is False else layout["names"]
+    widths = len(layout["positions"]), layout["width"]
 
     def fits(row: list[str]) -> bool:
         named = names is not None and {*names} <= {cell.strip() for cell in row}
@@ -82,7 +85,7 @@ def cells_of_csv(
     has_header = is_header(top, delimiter) if layout["header"] is None else layout["header"]
     there = columns_of(top, has_header)
     try:
-        places = places_of(layout, there, len(top))
+        places = places_of(layout | {"names": names}, there, len(top))
     except ValueError as error:
         bare = names and not {*names} & {*columns_of(top, True)}
         hint = "; if the rows come without their names, say --no-header" if bare else ""
@@ -102,9 +105,6 @@ def cells_of_csv(
                 break
         else:
             yield number, cells
-
-
-OTHER_MARK = "expected the decimal mark of the numbers above"
 
 
 def cells_of_json(

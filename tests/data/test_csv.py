@@ -280,8 +280,3 @@ def test_malformed_files(load, tmp_path, text, options, message):
 def test_malformed_arguments(load, options, error, message):
     with pytest.raises(error, match=message):
         load(FLOWERS, **options)
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
-        load_csv(tmp_path / "none.csv", None)

@@ -161,8 +161,3 @@ def test_gzip_bomb_is_not_unpacked(tmp_path):
             read_idx(path)
 
     assert peak_memory(read) < 2 * MEGABYTE
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.idx"):
-        read_idx(tmp_path / "none.idx")

@@ -175,10 +175,6 @@ def test_gzip_is_known_by_its_first_bytes(size):
     assert b"".join(chunks) == content
     assert max(map(len, chunks)) <= 65536
     assert b"".join(chunks_of(Slow(content[:50]))) == content[:50]
-    with pytest.raises(ValueError, match="ends too early"):
-        list(chunks_of(Slow(packed[:-9])))
-    with pytest.raises(ValueError, match="is damaged"):
-        list(chunks_of(Slow(packed[:40] + b"x" * 40)))
 
 
 @pytest.mark.parametrize(

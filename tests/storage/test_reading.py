@@ -17,6 +17,7 @@ from gpunn.rows.lines import LONGEST_LINE
 from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import append, write_atomically
 from gpunn.storage.reading import open_file, parsed_json, read_lines, read_whole
+from gpunn.tables import read_table
 from gpunn.training.checkpoint import newest_checkpoint
 from gpunn.training.logs import csv_header
 
@@ -32,6 +33,7 @@ READERS = {
     "NPY": load_npy,
     "NPZ": load_npz,
     "CSV": lambda path: load_csv(path, -1),
+    "table": read_table,
     "a CSV log's header": csv_header,
     "TOML": load_config,
     "model": lambda path: gpunn.load_model(path, "numpy"),

@@ -12,7 +12,6 @@ from gpunn.errors import (
     ArgumentError,
     DataError,
     DataFileError,
-    FileAccessError,
     MissingPackageError,
 )
 from gpunn.tables import Schema, files, read_table
@@ -205,11 +204,6 @@ def test_what_can_not_be_read(content, options, error, problem, path):
     path.write_bytes(content)
     with pytest.raises(error, match=problem):
         read_table(path, **options)
-
-
-def test_no_such_file(tmp_path):
-    with pytest.raises(FileAccessError, match="there is no such file"):
-        read_table(tmp_path / "table.csv")
 
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):

@@ -206,8 +206,6 @@ def stream(
     for name in ("header", "delimiter", "decimal"):
         if getattr(options, name) is not None:
             layout[name] = getattr(options, name)
-    if options.header is False:
-        layout["names"] = None
     digits = 9 if MODEL["dtype"] == "float32" else 17
 
     def answer(rows: list[list[str]]) -> tuple[Any, dict[tuple[str, str | None], int]]:
