@@ -3,7 +3,6 @@
 import io
 import re
 import struct
-import tracemalloc
 import zipfile
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from memory import peak_below
 
 from gpunn.data import load_npy, load_npz
 from gpunn.errors import DataError, DataFileError
@@ -172,13 +172,8 @@ def test_forged_header_allocates_nothing(write, content):
             load_any(path)
 
     load()  # what is imported or cached at first use doesn't count
-    tracemalloc.start()
-    try:
+    with peak_below(MEGABYTE):
         load()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < MEGABYTE
 
 
 def test_checksum_is_compared(tmp_path):

@@ -2,7 +2,6 @@
 
 import math
 import sys
-import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from memory import peak_below
 
 from gpunn.data.preprocessing import column_statistics, split_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
@@ -82,13 +82,8 @@ def test_memory_map_is_never_loaded_whole(tmp_path):
     written = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float64, shape)
     written[:] = np.arange(shape[0])[:, None]
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    tracemalloc.start()
-    try:
+    with peak_below(size / 5):
         mean, _ = column_statistics(mapped, chunk_rows=1000)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < size / 5
     np.testing.assert_allclose(mean, (shape[0] - 1) / 2, rtol=1e-12)
 
 

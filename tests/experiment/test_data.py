@@ -1,10 +1,10 @@
 """The parts of a data set, above all of one in memory-mapped files."""
 
-import tracemalloc
 from functools import partial
 
 import numpy as np
 import pytest
+from memory import peak_below
 
 from gpunn.config import parse_config
 from gpunn.data import batches, load_npy, preprocessing
@@ -64,13 +64,8 @@ def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
 
     described = config(tmp_path, standardize=True, **FRACTIONS)
     run(described)  # which imports and compiles
-    tracemalloc.start()
-    try:
+    with peak_below(mapped.nbytes / 3):
         parts, figures, confusion = run(described)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < mapped.nbytes / 3
 
     # Copies of the same rows, in files of their own, give the same indices.
     files = {}

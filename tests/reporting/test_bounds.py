@@ -2,10 +2,10 @@
 
 import json
 import shutil
-import tracemalloc
 
 import numpy as np
 import pytest
+from memory import peak_below
 from reporting.pages import Page
 
 import gpunn
@@ -121,13 +121,8 @@ def test_many_classes_need_no_matrix():
     predicted = np.array([5, 7, 7, 0, count - 1])
     names = [str(number) for number in range(count)]
     outcome = Classes(names, truth, predicted, np.ones(5))
-    tracemalloc.start()
-    try:
+    with peak_below(2**25):
         table, pairs = by_class(outcome), worst_pairs(outcome, 2)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 2**25
     assert pairs == [("0", str(count - 1), 1), ("5", "7", 1)]
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table.rows[7]] == [
         *("7", "1", "50.0 %", "100.0 %", "66.7 %")
