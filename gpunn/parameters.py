@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from gpunn.typing import Array, HostArray, Shape
 if TYPE_CHECKING:
     from gpunn.backends.base import Backend
 
-__all__ = ["Gradients", "LiveViews", "ParameterSpec", "Parameters"]
+__all__ = ["LiveViews", "ParameterSpec", "Parameters", "within"]
+
+T = TypeVar("T")
 
 ALIGNMENT = 16
 """Every view begins at a multiple of this many elements. In float32 that is 64 bytes, a cache line,
@@ -228,11 +230,10 @@ class Parameters:
         """Return named views into another vector of the layout of `values`, such as a moment."""
         return {name: self._view(name, vector) for name in self._gradient_views}
 
-    def views(self, layer: str) -> tuple[dict[str, Array], Mapping[str, Array]]:
+    def views(self, layer: str) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
         """Return (values, gradients) of the layer called `layer`, by name within the layer."""
-        prefix = f"{layer}."
-        values = {n.removeprefix(prefix): v for n, v in self._views.items() if n.startswith(prefix)}
-        return values, Gradients(self._gradient_views, self._unread_gradient).within(layer)
+        gradients = Gradients(self._gradient_views, self._unread_gradient)
+        return within(self._views, layer), gradients.within(layer)
 
     def _unread_gradient(self, name: str) -> Array:
         """Return an array of the shape of a frozen parameter; a KeyError for any other."""
@@ -286,17 +287,11 @@ class Gradients(NamedArrays):
     def __init__(
         self, arrays: Mapping[str, Array], unread: Callable[[str], Array], prefix: str = ""
     ) -> None:
-        self._unread, self._prefix = unread, prefix
-        self.arrays = {
-            name.removeprefix(prefix): array
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        }
+        self.arrays, self._unread, self._prefix = arrays, unread, prefix
 
     def within(self, label: str) -> Gradients:
         """Return those of the layer with this label, by their names within it."""
-        own = {f"{self._prefix}{name}": array for name, array in self.arrays.items()}
-        return Gradients(own, self._unread, f"{self._prefix}{label}.")
+        return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
         """Return a gradient, or an array that nobody reads."""
@@ -325,6 +320,20 @@ class LiveViews(NamedArrays):
     def __repr__(self) -> str:
         """Return what a dict of the arrays does."""
         return repr(self.arrays)
+
+
+def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
+    """Return the arrays of the layer with this label, by their names within it."""
+    if isinstance(arrays, LiveViews):
+        arrays = arrays.arrays
+    if isinstance(arrays, Gradients):
+        return arrays.within(label)
+    prefix = f"{label}."
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:

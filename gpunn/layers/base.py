@@ -37,7 +37,7 @@ import numpy as np
 from gpunn.attributes import fixed_attribute
 from gpunn.configurable import Configurable, check_flag, check_number, is_built_in
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
-from gpunn.parameters import Gradients, LiveViews, ParameterSpec
+from gpunn.parameters import LiveViews, ParameterSpec, within
 from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
@@ -45,8 +45,6 @@ from gpunn.workspace import Workspace
 __all__ = ["Layer", "Synchronizing", "operations_only"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
-
 FACTORS = ("learning_rate_factor", "weight_decay_factor")
 """Fields of a layer that the network has built its parameters with."""
 
@@ -530,20 +528,6 @@ def family(*layers: Layer) -> Iterator[Layer]:
     for layer in layers:
         yield layer
         yield from family(*layer.children().values())
-
-
-def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
-    """Return the arrays of the child with this label, by their names within the child."""
-    if isinstance(arrays, LiveViews):
-        arrays = arrays.arrays
-    if isinstance(arrays, Gradients):
-        return arrays.within(label)
-    prefix = f"{label}."
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
