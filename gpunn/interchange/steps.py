@@ -144,24 +144,23 @@ class Steps:
         self._count += 1
         return f"{name}_{self._count}"
 
+    def own(self, name: str) -> np.ndarray:
+        """Return one of the layer's parameters or buffers."""
+        return self.parameters[f"{self.label}.{name}"]
+
     def parameter(self, name: str) -> ArrayName:
-        """Return one of the network's parameters or buffers as an argument."""
-        self.arrays[name] = self.parameters[name]
-        return ArrayName(name)
+        """Return one of the layer's parameters or buffers as an argument."""
+        return self.array(name, self.own(name))
 
-    def array(self, name: str, values: Any) -> ArrayName:
-        """Return other values of the network's dtype as an argument."""
-        self.arrays[name] = np.array(values, self.dtype)
-        return ArrayName(name)
-
-    def integers(self, name: str, values: Sequence[int]) -> ArrayName:
-        """Return whole numbers as an argument."""
-        self.arrays[name] = np.array(values, "int32")
+    def array(self, name: str, values: Any, dtype: str = "") -> ArrayName:
+        """Return other values as an argument, of the network's dtype or another."""
+        name = f"{self.label}.{name}"
+        self.arrays[name] = np.array(values, dtype or self.dtype)
         return ArrayName(name)
 
 
-Converter: TypeAlias = Callable[[Steps, Any, str, str], str]
-"""Takes the steps, the layer, its label, and the variable of x; returns that of y."""
+Converter: TypeAlias = Callable[[Steps, Any, str], str]
+"""Takes the steps, whose label is the layer's, the layer, and the variable of x; returns y's."""
 
 
 def steps_of(model: Sequential) -> Steps:
@@ -180,7 +179,7 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
     if converter is None:
         raise ExportError(unknown("layer", label, layer, LAYERS))
     outer, steps.label = steps.label, label
-    y = converter(steps, layer, label, x)
+    y = converter(steps, layer, x)
     steps.label = outer
     return y
 
@@ -194,12 +193,10 @@ def unknown(kind: str, label: str, found: object, known: Iterable[type]) -> str:
     )
 
 
-def activate(
-    steps: Steps, f: activations.Activation, label: str, z: str, to: str | None = None
-) -> str:
+def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = None) -> str:
     """Add f(z)."""
     if type(f) not in ACTIVATIONS:
-        raise ExportError(unknown("activation", label, f, ACTIVATIONS))
+        raise ExportError(unknown("activation", steps.label, f, ACTIVATIONS))
     if type(f) is activations.Identity and to is None:
         return z
     arguments = (*field_names(type(f)), *CONSTANTS.get(type(f), ()))
@@ -216,95 +213,64 @@ CONSTANTS: dict[type[activations.Activation], tuple[str, ...]] = {
 }
 
 
-def chain(steps: Steps, layer: layers.Chain, label: str, x: str) -> str:
+def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
     """Add each layer's steps."""
     for name, child in layer.children().items():
-        x = convert(steps, child, f"{label}.{name}", x)
+        x = convert(steps, child, f"{steps.label}.{name}", x)
     return x
 
 
-def dense(steps: Steps, layer: layers.Dense, label: str, x: str) -> str:
+def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
     """f(x W + b), with W divided by sqrt(inputs) in the parametrization "ntp"."""
-    W = steps.parameters[f"{label}.weights"]
-    arrays = [steps.array(f"{label}.weights", W * W.dtype.type(layer.weight_factor(len(W))))]
+    W = steps.own("weights")
+    arrays = [steps.array("weights", W * W.dtype.type(layer.weight_factor(len(W))))]
     if layer.bias:
-        arrays.append(steps.parameter(f"{label}.biases"))
+        arrays.append(steps.parameter("biases"))
     x = steps.add("dense" if layer.bias else "matmul", x, *arrays, shape=(layer.units,))
-    return activate(steps, layer.f, label, x)
+    return activate(steps, layer.f, x)
 
 
-def activation(steps: Steps, layer: layers.Activation, label: str, x: str) -> str:
+def activation(steps: Steps, layer: layers.Activation, x: str) -> str:
     """f(x)."""
-    return activate(steps, layer.f, label, x)
+    return activate(steps, layer.f, x)
 
 
-def unchanged(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
+def unchanged(steps: Steps, layer: layers.Layer, x: str) -> str:
     """Return x itself: dropout in inference."""
     return x
 
 
-def flatten(steps: Steps, layer: layers.Layer | None, label: str, x: str) -> str:
+def flatten(steps: Steps, layer: layers.Layer | None, x: str) -> str:
     """Make each row a vector."""
     shape = steps.shapes[x]
     return x if len(shape) == 1 else steps.add("flatten", x, shape=(math.prod(shape),))
 
 
-def rescaling(steps: Steps, layer: layers.Rescaling, label: str, x: str) -> str:
-    """Return scale x + offset."""
-    return steps.add("rescaling", x, float(layer.scale), float(layer.offset))
-
-
-def standardization(steps: Steps, layer: layers.Standardization, label: str, x: str) -> str:
-    """(x - mean) / std."""
-    mean, std = (steps.parameter(f"{label}.{name}") for name in ("mean", "deviation"))
-    return steps.add("standardization", x, mean, std)
-
-
-def batch_norm(steps: Steps, layer: layers.BatchNorm, label: str, x: str) -> str:
-    """Normalise each feature by its running mean and variance."""
-    names = ("running_mean", "running_variance", "scale", "shift")
-    arrays = [steps.parameter(f"{label}.{name}") for name in names]
-    return steps.add("batch_norm", x, *arrays, float(layer.epsilon))
-
-
-def layer_norm(steps: Steps, layer: layers.LayerNorm, label: str, x: str) -> str:
-    """Normalise each row."""
-    arrays = [steps.parameter(f"{label}.{name}") for name in ("scale", "shift")]
-    return steps.add("layer_norm", x, *arrays, float(layer.epsilon))
-
-
-def scale(steps: Steps, layer: layers.Scale, label: str, x: str) -> str:
-    """Return s x."""
-    return steps.add("scale", x, steps.parameter(f"{label}.factors"))
-
-
-def parametric_activation(
-    steps: Steps, layer: layers.ParametricActivation, label: str, x: str
-) -> str:
+def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: str) -> str:
     """Return x + alpha (f(x) - x)."""
-    value = activate(steps, layer.f, label, x, to=steps.variable("activated"))
-    return steps.add("blend", (x, value), steps.parameter(f"{label}.alpha"))
+    value = activate(steps, layer.f, x, to=steps.variable("activated"))
+    return steps.add("blend", (x, value), steps.parameter("alpha"))
 
 
-def column_groups(steps: Steps, layer: layers.ColumnGroups, label: str, x: str) -> str:
+def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
     """Each group's columns through its layers, side by side."""
     outputs = []
     for group in layer.parts:
         to = steps.variable("group")
         y = steps.add("columns", x, group.start, group.stop, shape=(group.width,), to=to)
         if group.chain is not None:
-            y = convert(steps, group.chain, f"{label}.{group.label}", y)
-            y = flatten(steps, None, "", y)
+            y = convert(steps, group.chain, f"{steps.label}.{group.label}", y)
+            y = flatten(steps, None, y)
         outputs.append(y)
     width = sum(steps.shapes[y][0] for y in outputs)
     return steps.add("concatenate", outputs, shape=(width,), to=x)
 
 
-def members(steps: Steps, layer: layers.Members, label: str, x: str) -> str:
+def members(steps: Steps, layer: layers.Members, x: str) -> str:
     """Return r_m x for each member, whether or not each has a row of its own."""
     shape = steps.shapes[x]
     function = "per_member" if len(shape) == 1 else "scale"
-    factors = steps.parameter(f"{label}.factors")
+    factors = steps.parameter("factors")
     return steps.add(function, x, factors, shape=(layer.count, shape[-1]))
 
 
@@ -313,25 +279,25 @@ def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) 
     return steps.add("shift", steps.add("group_matmul", x, W, shape=shape), b)
 
 
-def member_dense(steps: Steps, layer: layers.MemberDense, label: str, x: str) -> str:
+def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
     """f(s ((r x) W) + b) for each member, or what of it there is."""
     names = layer.values
-    W, b = steps.parameter(f"{label}.weights"), steps.parameter(f"{label}.biases")
+    W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)
     if "input_adapter" in names:
-        x = steps.add("scale", x, steps.parameter(f"{label}.input_adapter"))
+        x = steps.add("scale", x, steps.parameter("input_adapter"))
     if layer.separate:
         x = group_dense(steps, x, W, b, shape)
     elif "output_adapter" in names:
         x = steps.add("matmul", x, W, shape=shape)
-        x = steps.add("scale", x, steps.parameter(f"{label}.output_adapter"))
+        x = steps.add("scale", x, steps.parameter("output_adapter"))
         x = steps.add("shift", x, b)
     else:
         x = steps.add("dense", x, W, b, shape=shape)
-    return activate(steps, layer.f, label, x)
+    return activate(steps, layer.f, x)
 
 
-def one_hot(steps: Steps, layer: layers.OneHot, label: str, x: str) -> str:
+def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
     """Compare each output's column with its category, and with the second one that shares it."""
     columns, codes, second_codes = [], [], []
     for column, size in enumerate(layer.sizes):
@@ -343,30 +309,30 @@ def one_hot(steps: Steps, layer: layers.OneHot, label: str, x: str) -> str:
     return steps.add(
         "one_hot",
         x,
-        steps.integers(f"{label}.columns", columns),
-        steps.integers(f"{label}.codes", codes),
-        steps.integers(f"{label}.second_codes", second_codes),
-        steps.parameter(f"{label}.levels"),
+        steps.array("columns", columns, "int32"),
+        steps.array("codes", codes, "int32"),
+        steps.array("second_codes", second_codes, "int32"),
+        steps.parameter("levels"),
         shape=(layer.outputs,),
     )
 
 
-def embedding(steps: Steps, layer: layers.Embedding, label: str, x: str) -> str:
+def embedding(steps: Steps, layer: layers.Embedding, x: str) -> str:
     """Look up each code's row of the table; a code out of range counts as 0."""
-    sizes = steps.integers(f"{label}.sizes", layer.sizes)
-    table = steps.parameter(f"{label}.table")
+    sizes = steps.array("sizes", layer.sizes, "int32")
+    table = steps.parameter("table")
     return steps.add("embedding", x, sizes, table, shape=(len(layer.sizes) * layer.dimension,))
 
 
-def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, label: str, x: str) -> str:
+def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) -> str:
     """A linear function of waves of each number."""
     (columns,) = steps.shapes[x]
-    frequencies = steps.parameters[f"{label}.frequencies"]
-    turns = steps.array(f"{label}.turns", 2 * math.pi * frequencies)
-    W, b = steps.parameter(f"{label}.weights"), steps.parameter(f"{label}.biases")
+    frequencies = steps.own("frequencies")
+    turns = steps.array("turns", 2 * math.pi * frequencies)
+    W, b = steps.parameter("weights"), steps.parameter("biases")
     to, count = steps.variable("waves"), layer.frequencies
     if layer.kind == "pbld":
-        phases = steps.parameter(f"{label}.phases")
+        phases = steps.parameter("phases")
         z = steps.add("shifted_waves", x, turns, phases, shape=(columns, count), to=to)
     else:
         z = steps.add("waves", x, turns, shape=(columns, 2 * count), to=to)
@@ -383,55 +349,65 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, label: str
     return steps.add("flatten", z, shape=(columns * layer.size,), to=x)
 
 
-def piecewise_linear_embedding(
-    steps: Steps, layer: layers.PiecewiseLinearEmbedding, label: str, x: str
-) -> str:
+def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedding, x: str) -> str:
     """A linear function of where each number lies among edges."""
-    lines = [steps.parameter(f"{label}.{name}") for name in ("starts", "slopes", "lowest")]
-    lines.append(steps.parameter(f"{label}.highest"))
-    W, b = steps.parameter(f"{label}.weights"), steps.parameter(f"{label}.biases")
+    lines = [steps.parameter(name) for name in ("starts", "slopes", "lowest")]
+    lines.append(steps.parameter("highest"))
+    W, b = steps.parameter("weights"), steps.parameter("biases")
     columns, size = len(layer.edges), layer.size
     to, shape = steps.variable("bins"), (columns, size)
     z = steps.add("piecewise_linear", x, *lines, shape=(columns, layer.bins), to=to)
     if layer.version == "A":
         z = group_dense(steps, z, W, b, shape)
-        z = activate(steps, layer.f, label, z)
+        z = activate(steps, layer.f, z)
     else:
         z = steps.add("group_matmul", z, W, shape=shape)
-        z = activate(steps, layer.f, label, z)
-        w = steps.parameter(f"{label}.linear_weights")
+        z = activate(steps, layer.f, z)
+        w = steps.parameter("linear_weights")
         line = steps.add("lines", x, w, b, shape=shape, to=steps.variable("line"))
         z = steps.add("add", (line, z))
     return steps.add("flatten", z, shape=(columns * size,), to=x)
 
 
-def target_scaling(steps: Steps, layer: layers.TargetScaling, label: str, x: str) -> str:
+def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
     """Return mean + deviation x, within [least, largest]."""
-    mean, std = (steps.parameter(f"{label}.{name}") for name in ("mean", "deviation"))
+    mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
     x = steps.add("shift", steps.add("scale", x, std), mean)
     if not layer.clip:
         return x
-    least, largest = (steps.parameter(f"{label}.{name}") for name in ("least", "largest"))
+    least, largest = (steps.parameter(name) for name in ("least", "largest"))
     return steps.add("clip", x, least, largest)
 
 
-def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, label: str, x: str) -> str:
+def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:
     """Return the mean over members, or the logits of the mean of their probabilities."""
     functions = {"identity": "mean_of_members", "softmax": "mean_of_softmax"}
     function = functions.get(layer.of, "mean_of_sigmoid")
     return steps.add(function, x, shape=steps.shapes[x][1:])
 
 
+def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
+    """Return the converter of a layer that is one step, of its arrays and then its numbers."""
+
+    def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
+        own = [float(getattr(layer, name)) for name in numbers]
+        return steps.add(function, x, *map(steps.parameter, arrays), *own)
+
+    return converter
+
+
 LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Activation: activation,
-    layers.BatchNorm: batch_norm,
+    layers.BatchNorm: plain(
+        "batch_norm", "running_mean", "running_variance", "scale", "shift", numbers=("epsilon",)
+    ),
     layers.Chain: chain,
     layers.ColumnGroups: column_groups,
     layers.Dense: dense,
     layers.Dropout: unchanged,
     layers.Embedding: embedding,
     layers.Flatten: flatten,
-    layers.LayerNorm: layer_norm,
+    layers.LayerNorm: plain("layer_norm", "scale", "shift", numbers=("epsilon",)),
     layers.MeanOverMembers: mean_over_members,
     layers.MemberDense: member_dense,
     layers.Members: members,
@@ -439,9 +415,9 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.ParametricActivation: parametric_activation,
     layers.PeriodicEmbedding: periodic_embedding,
     layers.PiecewiseLinearEmbedding: piecewise_linear_embedding,
-    layers.Rescaling: rescaling,
-    layers.Scale: scale,
-    layers.Standardization: standardization,
+    layers.Rescaling: plain("rescaling", numbers=("scale", "offset")),
+    layers.Scale: plain("scale", "factors"),
+    layers.Standardization: plain("standardization", "mean", "deviation"),
     layers.TargetScaling: target_scaling,
 }
 """By exact class: a subclass may compute something else."""
