@@ -1,18 +1,8 @@
 """Activation functions and their derivatives, written as the mathematics.
 
 These definitions are the reference: a backend may compute a built-in activation in a faster way,
-and is tested against them. A new activation is a subclass with a `value` and a `derivative`:
-
->>> from dataclasses import dataclass
->>> @dataclass(frozen=True)
-... class Square(Activation):
-...     name = "square"
-...
-...     def value(self, xp, z):
-...         return z * z
-...
-...     def derivative(self, xp, z, a):
-...         return 2 * z
+and is tested against them. A new activation is a subclass with a `value` and a `derivative`;
+`Activation` has an example.
 """
 
 from __future__ import annotations

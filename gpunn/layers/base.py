@@ -7,21 +7,7 @@ operations of `workspace.backend` or with plain array-API functions (`workspace.
 layer keeps no arrays of its own: parameters are views of the network's, and everything else is in
 buffers of the workspace.
 
-A new layer is a dataclass:
-
->>> from dataclasses import dataclass
->>> @dataclass(eq=False)
-... class Halve(Layer):
-...     name = "halve"
-...
-...     def forward(self, x, workspace):
-...         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-...         y[...] = 0.5 * x
-...         return y
-...
-...     def backward(self, x, y, gradient, workspace, wants_input_gradient):
-...         gradient *= 0.5  # dL/dx = 0.5 dL/dy
-...         return gradient
+A new layer is a dataclass; `Layer` has an example.
 """
 
 from __future__ import annotations

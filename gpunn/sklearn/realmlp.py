@@ -199,26 +199,18 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
         Highest rates: "auto", 0.15 and 0.02 by default.
     epochs, batch_size : as for `RealMLPClassifier`
         How long to train, and in what batches: 256 and 256 by default.
-    metric, validation_fraction : as for `RealMLPClassifier`
-        What tells the best epoch: "auto" and 0.2 by default.
-    columns, missing_values : as for `RealMLPClassifier`
-        What the table means: None by default.
-    backend, dtype, random_state : as for `RealMLPClassifier`
-        Where and in which type to compute, and from which seed: None, "float32" and None by
-        default.
-    callbacks, progress : as for `RealMLPClassifier`
-        What watches the training: () and False by default.
+    metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
+        What tells the best epoch, and what the table means: "auto", 0.2, None and None by default.
+    backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
+        Where, in which type and from which seed to compute, and what watches it: None, "float32",
+        None, () and False by default.
 
     Attributes
     ----------
-    schema_, network_, history_ : as of `RealMLPClassifier`
-        What was learned, and how that went.
-    metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
-        What told the best epoch, and which it was.
-    backend_, device_ : as of `RealMLPClassifier`
-        Where it was trained.
-    n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
-        The columns of `X`.
+    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as of `RealMLPClassifier`
+        What was learned, how that went, what told the best epoch, and which it was.
+    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
+        For how long it was trained, where, and on what columns.
 
     See Also
     --------

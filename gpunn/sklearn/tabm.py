@@ -131,15 +131,11 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     shuffle_members : bool, default=False
         Whether each member sees the rows in an order of its own, as in the paper, which is a little
         better on some tables, and slower.
-    metric, validation_fraction : as for `RealMLPClassifier`
-        What tells the best epoch: "auto" and 0.2 by default.
-    columns, missing_values : as for `RealMLPClassifier`
-        What the table means: None by default.
-    backend, dtype, random_state : as for `RealMLPClassifier`
-        Where and in which type to compute, and from which seed: None, "float32" and None by
-        default.
-    callbacks, progress : as for `RealMLPClassifier`
-        What watches the training: () and False by default.
+    metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
+        What tells the best epoch, and what the table means: "auto", 0.2, None and None by default.
+    backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
+        Where, in which type and from which seed to compute, and what watches it: None, "float32",
+        None, () and False by default.
     class_weight, threshold_for : as for `RealMLPClassifier`
         How much each class counts, and what decides between two: None by default.
     label_smoothing : float, default=0.0
@@ -149,14 +145,10 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     ----------
     classes_ : as of `RealMLPClassifier`
         The classes, sorted; the numbers of the labels if there are several.
-    schema_, network_, history_ : as of `RealMLPClassifier`
-        What was learned, and how that went.
-    metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
-        What told the best epoch, and which it was.
-    backend_, device_ : as of `RealMLPClassifier`
-        Where it was trained.
-    n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
-        The columns of `X`.
+    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as of `RealMLPClassifier`
+        What was learned, how that went, what told the best epoch, and which it was.
+    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
+        For how long it was trained, where, and on what columns.
 
     See Also
     --------
@@ -197,26 +189,18 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
         How the loss is minimised: 0.002, 0.1, 0.0003 and 1.0 by default.
     epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
         How long to train, and in what batches: 1000, "auto", "auto" and False by default.
-    metric, validation_fraction : as for `TabMClassifier`
-        What tells the best epoch: "auto" and 0.2 by default.
-    columns, missing_values : as for `TabMClassifier`
-        What the table means: None by default.
-    backend, dtype, random_state : as for `TabMClassifier`
-        Where and in which type to compute, and from which seed: None, "float32" and None by
-        default.
-    callbacks, progress : as for `TabMClassifier`
-        What watches the training: () and False by default.
+    metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
+        What tells the best epoch, and what the table means: "auto", 0.2, None and None by default.
+    backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
+        Where, in which type and from which seed to compute, and what watches it: None, "float32",
+        None, () and False by default.
 
     Attributes
     ----------
-    schema_, network_, history_ : as of `RealMLPClassifier`
-        What was learned, and how that went.
-    metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
-        What told the best epoch, and which it was.
-    backend_, device_ : as of `RealMLPClassifier`
-        Where it was trained.
-    n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
-        The columns of `X`.
+    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as of `RealMLPClassifier`
+        What was learned, how that went, what told the best epoch, and which it was.
+    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
+        For how long it was trained, where, and on what columns.
 
     See Also
     --------

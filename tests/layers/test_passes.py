@@ -363,19 +363,14 @@ class Factors(Layer):
         return gradient
 
 
-def append(layer):
-    layer.factors.append(0.0)
-
-
-def change(layer):
-    layer.factors[0] = 0.0
-
-
-def replace(layer):
-    layer.factors = [0.0]
-
-
-@pytest.mark.parametrize("do", [append, change, replace])
+@pytest.mark.parametrize(
+    "do",
+    [
+        lambda layer: layer.factors.append(0.0),
+        lambda layer: layer.factors.__setitem__(0, 0.0),
+        lambda layer: setattr(layer, "factors", [0.0]),
+    ],
+)
 @pytest.mark.parametrize("layer", [lambda one: one, lambda one: Residual([dict(one.config())])])
 def test_a_changed_field_is_recorded_anew(do, layer):
     model = gpunn.Sequential([layer(Factors([0.5, 2.0]))], 6, "numpy")

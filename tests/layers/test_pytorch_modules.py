@@ -199,41 +199,39 @@ def test_embeddings_of_codes():
     np.testing.assert_allclose(layer.gradients["table"], theirs, TOLERANCE, TOLERANCE)
 
 
-def test_members(tabm):
-    layer = Members(3, "normal")
+MEMBERS = {
+    "factors": (
+        lambda: Members(3, "normal"),
+        lambda tabm: tabm.ElementwiseAffine((3, 5), bias=False, scaling_init="normal"),
+        {"factors": ("weight", same)},
+    ),
+    "adapters": (
+        lambda: MemberDense(4),
+        lambda tabm: tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init="ones"),
+        {
+            "weights": ("weight", transposed),
+            "input_adapter": ("r", same),
+            "output_adapter": ("s", same),
+            "biases": ("bias", same),
+        },
+    ),
+    "of their own": (
+        lambda: MemberDense(4, separate=True),
+        lambda tabm: tabm.LinearEnsemble(5, 4, k=3),
+        {"weights": ("weight", same), "biases": ("bias", same)},
+    ),
+    "shared": (
+        lambda: MemberDense(4, adapters=False),
+        lambda tabm: torch.nn.Linear(5, 4),
+        {"weights": ("weight", transposed), "biases": ("bias", same)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_members(tabm, name):
+    make, make_module, arrays = MEMBERS[name]
+    layer, module = make(), make_module(tabm).double()
     trained_arrays(layer, (3, 5))
-    module = tabm.ElementwiseAffine((3, 5), bias=False, scaling_init="normal").double()
-    compare(layer, module, (3, 5), [("factors", module.weight, same)])
-
-
-def test_members_with_adapters(tabm):
-    layer = MemberDense(4)
-    trained_arrays(layer, (3, 5))
-    module = tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init="ones").double()
-    compare(
-        layer,
-        module,
-        (3, 5),
-        [
-            ("weights", module.weight, transposed),
-            ("input_adapter", module.r, same),
-            ("output_adapter", module.s, same),
-            ("biases", module.bias, same),
-        ],
-    )
-
-
-def test_members_of_their_own(tabm):
-    layer = MemberDense(4, "relu", separate=True)
-    trained_arrays(layer, (3, 5))
-    module = tabm.LinearEnsemble(5, 4, k=3).double()
-    pairs = [("weights", module.weight, same), ("biases", module.bias, same)]
-    compare(layer, torch.nn.Sequential(module, torch.nn.ReLU()), (3, 5), pairs)
-
-
-def test_members_that_share_all(tabm):
-    layer = MemberDense(4, "relu", adapters=False)
-    trained_arrays(layer, (3, 5))
-    module = torch.nn.Linear(5, 4).double()
-    pairs = [("weights", module.weight, transposed), ("biases", module.bias, same)]
-    compare(layer, torch.nn.Sequential(module, torch.nn.ReLU()), (3, 5), pairs)
+    pairs = [(own, getattr(module, its), arranged) for own, (its, arranged) in arrays.items()]
+    compare(layer, module, (3, 5), pairs)

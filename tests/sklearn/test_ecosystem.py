@@ -245,7 +245,7 @@ def test_feature_names():
 
 
 def test_not_fitted():
-    for estimator in (MLPClassifier(), MLPRegressor()):
+    for estimator in (kind() for kind in (MLPClassifier, MLPRegressor, *OF_TABLES)):
         with pytest.raises(NotFittedError):
             estimator.predict(X)
     with pytest.raises(NotFittedError):

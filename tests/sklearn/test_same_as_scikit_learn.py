@@ -5,6 +5,7 @@ Initial weights, shuffles and splits are the same bits, so what is left is round
 
 import itertools
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -355,6 +356,7 @@ def refuse(module, kind, options, X, y):
         *({"momentum": 2}, {"nesterovs_momentum": 0}, {"early_stopping": "a"}),
         *({"validation_fraction": 1}, {"beta_1": 1}, {"beta_2": -0.5}, {"epsilon": 0}),
         *({"n_iter_no_change": 0}, {"max_fun": 0}, {"random_state": -1}, {"random_state": "a"}),
+        *({"solver": "what"}, {"learning_rate": "what"}, {"batch_size": "what"}),
         *({"hidden_layer_sizes": -1}, {"hidden_layer_sizes": (4, -1)}),
         {"early_stopping": True, "validation_fraction": 0.001},
         {"early_stopping": True, "validation_fraction": 0},
@@ -366,8 +368,9 @@ def test_errors_have_the_same_words(kind, options):
     X, y = np.eye(10), np.arange(10) % 2
     expected = refuse(theirs, kind, options, X, y)
     got = refuse(ours, kind, options, X, y)
-    # Sets of options are printed in another order by each process.
-    assert sorted(got.split()) == sorted(expected.split())
+    # scikit-learn's options are printed in another order by each process.
+    words = [sorted(re.findall(r"[^\s{},]+", message)) for message in (got, expected)]
+    assert words[0] == words[1]
 
 
 FEW, HALVES = np.linspace(-1, 1, 60).reshape(20, 3), np.arange(20) % 2
@@ -404,18 +407,6 @@ def test_bad_data_is_refused_in_the_same_words(case, kind):
 def test_truth_values_count_as_numbers(options):
     them, us = both("MLPClassifier", FEW, HALVES, **options)
     assert_same(them, us)
-
-
-@pytest.mark.parametrize("name", ["solver", "learning_rate", "batch_size"])
-def test_errors_name_all_options(name):
-    X, y = np.eye(4), np.arange(4) % 2
-    expected = refuse(theirs, "MLPClassifier", {name: "what"}, X, y)
-    got = refuse(ours, "MLPClassifier", {name: "what"}, X, y)
-    words = [
-        set(message.replace("{", " ").replace("}", " ").replace(",", " ").split())
-        for message in (got, expected)
-    ]
-    assert words[0] == words[1]
 
 
 def test_parameters_are_the_same_and_more():

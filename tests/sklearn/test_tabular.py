@@ -193,12 +193,6 @@ def test_a_label_that_is_missing(gap, dtype):
         RealMLPClassifier(**REALMLP).fit(X, y)
 
 
-def test_classes_of_any_type():
-    for y, kind in ((CLASS == "dear", "b"), (np.round(RENT / 500), "f"), (X.index % 3, "i")):
-        fitted = RealMLPClassifier(**{**REALMLP, "epochs": 1}).fit(X, y)
-        assert fitted.predict(X).dtype.kind == kind
-
-
 @pytest.mark.parametrize(
     ("dtype", "expected"), [("Int64", np.int64), ("boolean", bool), ("uint8", np.uint8)]
 )
@@ -209,6 +203,24 @@ def test_classes_keep_their_type(dtype, expected):
     assert 0 <= fitted.score(X, y) <= 1
     with pytest.raises(DataError, match="y: row 0 has no target"):
         fitted.fit(X, y.astype("Int64").where(X.index > 0))
+
+
+@pytest.mark.parametrize(
+    ("y", "kind"),
+    [
+        (CLASS == "dear", "b"),
+        (np.round(RENT / 500), "f"),
+        (X.index % 3, "i"),
+        (CLASS.astype(object), "O"),
+    ],
+)
+def test_classes_of_any_type_are_predicted_and_saved(y, kind, tmp_path):
+    fitted = TabMClassifier(**{**TABM, "epochs": 1}).fit(X, y)
+    assert fitted.predict(X).dtype.kind == kind
+    fitted.save(tmp_path / "fitted.safetensors")
+    loaded = TabMClassifier.load(tmp_path / "fitted.safetensors", backend="numpy")
+    assert loaded.classes_.dtype == fitted.classes_.dtype
+    np.testing.assert_array_equal(loaded.classes_, fitted.classes_)
 
 
 def test_a_class_of_one_row():
@@ -328,16 +340,6 @@ def test_files_hold_nothing_of_columns_that_are_dropped(tmp_path):
     assert b"mail" in content
     assert b"example.org" not in content
     assert b"person" not in content
-
-
-def test_files_hold_classes_of_any_type(tmp_path):
-    path = tmp_path / "fitted.safetensors"
-    for y in (CLASS == "dear", CLASS.astype(object), X.index % 3):
-        fitted = TabMClassifier(**{**TABM, "epochs": 1}).fit(X, y)
-        fitted.save(path)
-        loaded = TabMClassifier.load(path, backend="numpy")
-        assert loaded.classes_.dtype == fitted.classes_.dtype
-        np.testing.assert_array_equal(loaded.classes_, fitted.classes_)
 
 
 @pytest.mark.parametrize(
@@ -551,12 +553,6 @@ def test_a_missing_column(kind):
         fitted.predict(kind(X.rename(columns={"city": "City_"})))
     with pytest.raises(DataError, match="X: the column 'city' is missing"):
         fitted.predict(kind(X.drop(columns="city")))
-
-
-def test_not_fitted():
-    for estimator in (*CLASSIFIERS, *REGRESSORS):
-        with pytest.raises(NotFittedError):
-            estimator.predict(X)
 
 
 RARE = np.random.default_rng(0)
