@@ -31,6 +31,7 @@ from gpunn.workspace import Workspace
 __all__ = ["Layer", "Synchronizing", "operations_only"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
 FACTORS = ("learning_rate_factor", "weight_decay_factor")
 """Fields of a layer that the network has built its parameters with."""
 

@@ -197,9 +197,15 @@ class Augmentation:
                     ("metric weights", chunk.metric_weights),
                 )
             )
-        new_X, new_y = outs
-        given = weights, self._order, rows, metric_weights, chunk.batches
-        return DeviceRows(new_X, new_y, *given)
+        return DeviceRows(
+            X=outs[0],
+            y=outs[1],
+            weights=weights,
+            order=self._order,
+            rows=rows,
+            metric_weights=metric_weights,
+            batches=chunk.batches,
+        )
 
     def _room(self, name: str, like: Array, dtype: str) -> Array:
         """Return the buffer `name`, for as many rows as an update may have."""

@@ -215,8 +215,8 @@ class DatasetBuilder:
             raise DataError(f"{prefix}{error}{shapes}") from None
         weights = sample_weight
         if weights is not None:
-            given = X.shape[0], f"{prefix}sample_weight", model.dtype
-            weights = check_weights(weights, *given, part=part)
+            argument = f"{prefix}sample_weight"
+            weights = check_weights(weights, len(X), argument, model.dtype, part=part)
         return CheckedData(X, targets, weights, names)
 
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:

@@ -96,8 +96,8 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, faul
                 )
         gradient = ops.zeros(outputs[-1].shape, model.dtype)
         loss_sum = ops.zeros((1,), model.dtype)
-        given = outputs[-1], targets, weights, normalizer, gradient, loss_sum
-        take_loss(model, workspace, loss, *given)
+        y = outputs[-1]
+        take_loss(model, workspace, loss, y, targets, weights, normalizer, gradient, loss_sum)
         if not np.isfinite(ops.to_host(loss_sum)).all():
             return (
                 f"loss: not a finite number at {place}, though all activations are; the network's "

@@ -86,8 +86,8 @@ class Feed:
         times = agreed(times)
         if self.augmentation is not None and self._chunk is not None:
             start = self._chunk.rows - self.rows_left * step.members
-            given = self._chunk, start, own * step.members, cursor.done
-            step.load(self.augmentation.applied(*given))
+            rows_of_all = own * step.members
+            step.load(self.augmentation.applied(self._chunk, start, rows_of_all, cursor.done))
         self.rows_left -= times * own
         return rows, times
 

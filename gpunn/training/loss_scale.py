@@ -99,8 +99,8 @@ class DynamicLossScale(NoLossScale):
 
     def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
         self.ops.count_update(counters)
-        given = optimizer, trained, counters.rate, counters.updates
-        self.ops.update_if_finite(self._finite, *given)
+        rate, updates = counters.rate, counters.updates
+        self.ops.update_if_finite(self._finite, optimizer, trained, rate, updates)
         self._adjust(counters)
 
     def count(self, counters: UpdateCounters) -> None:

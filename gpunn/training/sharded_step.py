@@ -238,9 +238,8 @@ class ShardedStep(TrainStep):
             stop = min(stop, self._decayed)
             if optimizer.l2_penalty and start < stop:
                 statistics.select(shard)
-                part = gradients[start - begin : stop - begin]
-                given = total, optimizer.l2_penalty, statistics.loss_sum
-                ops.l2_penalty(values[start:stop], part, *given)
+                part, sums = gradients[start - begin : stop - begin], statistics.loss_sum
+                ops.l2_penalty(values[start:stop], part, total, optimizer.l2_penalty, sums)
         if optimizer.max_norm is not None:
             self._clip(gradients, optimizer.max_norm)
         for shard in range(1, self.shares.count):

@@ -99,8 +99,15 @@ class Sources:
     def _stream(
         self, source: Any, argument: str, steps: int | None = None, batch_size: int | None = None
     ) -> BatchStream:
-        given = self.builder, source, self.epoch, steps, batch_size
-        return BatchStream(*given, ahead=self.prefetch, argument=argument)
+        return BatchStream(
+            self.builder,
+            source,
+            self.epoch,
+            steps=steps,
+            batch_size=batch_size,
+            ahead=self.prefetch,
+            argument=argument,
+        )
 
 
 def refuse_targets(X: Any) -> None:

@@ -228,9 +228,17 @@ class BatchPass:
         workspace.until_loss = gradient is not None and not self.metrics
         outputs = network_forward(self.model, x, workspace)
         predictions = outputs[-1]
-        loss, taken_of = self._present_loss(), outputs_until_loss(self.model, outputs)[-1]
-        given = taken_of, t, weights, normalizer, gradient, statistics.loss_sum
-        take_loss(self.model, workspace, loss, *given)
+        take_loss(
+            self.model,
+            workspace,
+            self._present_loss(),
+            predictions=outputs_until_loss(self.model, outputs)[-1],
+            targets=t,
+            weights=weights,
+            normalizer=normalizer,
+            gradient=gradient,
+            loss_sum=statistics.loss_sum,
+        )
         for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
             ops.metric(metric, predictions, t, metric_weights, summary)
         return outputs
