@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from gpunn.doctor import environment
@@ -162,12 +161,7 @@ class RunFolder(Callback):
         """Return this folder."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Let other processes have it."""
         if self._lock is not None:
             self._lock.release()
