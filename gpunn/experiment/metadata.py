@@ -11,11 +11,10 @@ from gpunn.config import CSV, DataSet, TableFile
 from gpunn.data.csv import LONGEST_NAME
 from gpunn.data.reading import Reading
 from gpunn.errors import ArgumentError, ModelFileError
-from gpunn.network import Sequential
 from gpunn.schema import typed
 from gpunn.thresholds import check_threshold
 
-__all__ = ["check_metadata", "check_schema", "reading_of"]
+__all__ = ["check_metadata", "reading_of"]
 
 
 def reading_of(data: DataSet) -> Reading:
@@ -70,9 +69,3 @@ def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> No
         typed(kind, metadata, ignore_unknown=True)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has damaged metadata: {error}; train it again") from None
-
-
-def check_schema(path: Path, model: Sequential, data: DataSet) -> None:
-    """Raise a ModelFileError if a network that was trained on a table can't take its rows."""
-    if isinstance(data, TableFile) and model.schema is None:
-        raise ModelFileError(f"{path}: has no schema of the table's columns; train it again")

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 # Classes are known by name once they are defined, so every built-in must have been imported.
 from gpunn import activations, callbacks, initializers, metrics, optimizers, schedules  # noqa: F401
 from gpunn.backends import Backend
-from gpunn.config import Config
+from gpunn.config import Config, TableFile
 from gpunn.configurable import Configurable, lookup, resolve
 from gpunn.custom_classes import require_classes
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, ModelFileError
-from gpunn.experiment.metadata import check_metadata, check_schema, reading_of
+from gpunn.experiment.metadata import check_metadata, reading_of
 from gpunn.layers import Layer
 from gpunn.load import load_model
 from gpunn.losses import Loss
@@ -146,7 +146,8 @@ def trained_network(
     objects = objects_of_run(config, model_file, allow_imports)
     model = load_model(model_file, config.get_backend(backend), allow_imports=allow_imports)
     check_metadata(model_file, model.metadata, config.data)
-    check_schema(model_file, model, config.data)
+    if isinstance(config.data, TableFile) and model.schema is None:
+        raise ModelFileError(f"{model_file}: has no schema of the table's columns; train it again")
     model.metadata |= reading_of(config.data).metadata()  # files of earlier releases lack it
     return model, objects
 
