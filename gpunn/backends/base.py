@@ -151,10 +151,8 @@ class Backend(Operations):
 
         Parameters
         ----------
-        shape : tuple of int
-            Its shape.
-        dtype : str
-            The name of its type.
+        shape, dtype : tuple of int, str
+            Its shape, and the name of its type.
 
         Returns
         -------
@@ -170,10 +168,8 @@ class Backend(Operations):
 
         Parameters
         ----------
-        array : array
-            On the host.
-        dtype : str or None
-            The name of the type it is to have; None keeps its own.
+        array, dtype : array, str or None
+            On the host, and the name of the type it is to have; None keeps its own.
 
         Returns
         -------
@@ -188,10 +184,8 @@ class Backend(Operations):
 
         Parameters
         ----------
-        array : array
-            On the host.
-        out : array, of the same shape
-            On the device; changed in place.
+        array, out : array
+            On the host, and one of the same shape on the device, which is changed in place.
         """
         host = np.asarray(array, dtype=self.dtype_name(out))
         out[...] = self.xp.asarray(host, device=self.device)
@@ -226,10 +220,8 @@ class Backend(Operations):
 
         Parameters
         ----------
-        array : array
-            On the device.
-        out : ndarray, of the same shape
-            Changed in place.
+        array, out : array, ndarray
+            On the device, and one of the same shape, which is changed in place.
         """
         out[...] = self.to_host(array)
 
@@ -238,10 +230,8 @@ class Backend(Operations):
 
         Parameters
         ----------
-        array : array
-            On the device.
-        out : array, of the same shape
-            On the device; changed in place.
+        array, out : array
+            On the device, of the same shape; `out` is changed in place.
         """
         out[...] = array
 

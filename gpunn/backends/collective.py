@@ -34,16 +34,10 @@ class Collective:
 
 
 class Lane:
-    """What runs in order by itself, beside a step's other operations.
-
-    Attributes
-    ----------
-    stream : object or None
-        What an engine has for it.
-    """
+    """What runs in order by itself, beside a step's other operations."""
 
     def __init__(self) -> None:
-        self.stream: Any = None
+        self.stream: Any = None  # what an engine has for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +45,6 @@ class Beside:
     """A function that a step calls: operations that may run at the same time as those after it.
 
     They come after all that were asked for before, and before what comes after the lane's `Join`.
-
-    Attributes
-    ----------
-    lane : Lane
-    backend : Backend
-    tape : sequence of Operation
     """
 
     lane: Lane

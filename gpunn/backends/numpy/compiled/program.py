@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
-from gpunn.backends.numpy.compiled.interface import ROW_SIZE
+from gpunn.backends.numpy.compiled.interface import MAX_ARGS, ROW_SIZE
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
-__all__ = ["Instruction", "Program", "address", "encoded"]
-
+__all__ = ["Instruction", "Program", "address", "packed"]
 
 DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
@@ -41,6 +40,11 @@ def encoded(argument: float | np.ndarray | None) -> int:
     if isinstance(argument, float | np.floating):
         return int.from_bytes(struct.pack("=d", argument), sys.byteorder, signed=True)
     return int(argument or 0)
+
+
+def packed(args: Sequence[float | np.ndarray | None]) -> np.ndarray:
+    """Return a kernel's arguments as it takes them, with zeros for those that it has not."""
+    return np.array([*map(encoded, args), *[0] * (MAX_ARGS - len(args))], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +261,7 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
             since_barrier = []
         since_barrier.append(instruction)
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
-        put_arguments(table[index], instruction.args)
+        table[index, 2:] = packed(instruction.args)
     table[-1, 1] = 1  # the next time begins with the first of them
     return table
 
@@ -267,10 +271,5 @@ def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarr
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:
-            put_arguments(row, instruction.non_final)
+            row[2:] = packed(instruction.non_final)
     return result
-
-
-def put_arguments(row: np.ndarray, args: Sequence[float | np.ndarray | None]) -> None:
-    """Write an instruction's arguments into its row of a table."""
-    row[2 : 2 + len(args)] = [encoded(each) for each in args]

@@ -27,13 +27,6 @@ class Number:
 
     A Python number beside one in an operation is a constant of its type. No operation is
     contracted or moved: all round as written.
-
-    Parameters
-    ----------
-    builder : IRBuilder
-        Makes the instructions.
-    value : Value
-        The number, or the vector.
     """
 
     def __init__(self, builder: ir.IRBuilder, value: Any) -> None:

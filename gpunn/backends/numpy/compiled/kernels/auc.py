@@ -37,16 +37,9 @@ def log_odds(
 ) -> Number:
     """Return log(p / (1 - p)) for the probability p of one column.
 
-    Parameters
-    ----------
-    shifted : Number
-        The logit, less the largest one of all columns.
-    column, best : Number
-        The column, and that of the largest logit.
-    beside : Number
-        The sum of exp(shifted) over all columns but the best.
-    least : Number
-        In place of a smaller sum of exponentials.
+    `shifted` is its logit, less the largest one of all columns, and `best` the column of that.
+    `beside` is the sum of exp(shifted) over all columns but the best; a sum of exponentials that is
+    smaller than `least` counts as that.
     """
     others = where(best.equals(column), beside, beside + (1 - negative_exp(shifted)))
     return shifted - log(where(others < least, least, others))
@@ -107,9 +100,8 @@ def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
     rows), scratch_ptr (threads, columns, lanes), scratch_stride (to the next thread's); then
     floats: the scale below which the grid is linear, its end, and the least sum of exponentials.
     """
-    x, actual_ptr, rows, columns, bins_count, places, scratch_ptr, scratch_stride = integers(
-        args, 0, 8
-    )
+    x, actual_ptr = integers(args, 0, 2)
+    rows, columns, bins_count, places, scratch_ptr, scratch_stride = integers(args, 2, 6)
     constants = floats(args, 8, 3)
     scale, limit = block_of(dtype, constants[0]), block_of(dtype, constants[1])
     least, bins = block_of(dtype, constants[2]), block_of(dtype, bins_count)

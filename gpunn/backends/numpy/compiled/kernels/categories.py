@@ -40,9 +40,8 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
     int64, which is 1 for two categories with one output, levels_ptr (3, outputs), out_ptr
     (rows, outputs), rows, columns, outputs, row_bytes (of the outputs).
     """
-    codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr, rows, columns, outputs, row_bytes = (
-        integers(args, 0, 9)
-    )
+    codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr = integers(args, 0, 5)
+    rows, columns, outputs, row_bytes = integers(args, 5, 4)
     codes = vector(dtype, codes_ptr, rows * columns)
     sizes, shared = vector(args, sizes_ptr, columns), vector(args, shared_ptr, columns)
     levels, out = vector(dtype, levels_ptr, 3 * outputs), vector(dtype, out_ptr, rows * outputs)
@@ -70,9 +69,8 @@ def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
     (sum of sizes, dimension), out_ptr (rows, columns, dimension), rows, columns, row_bytes (of the
     table).
     """
-    codes_ptr, sizes_ptr, starts_ptr, table_ptr, out_ptr, rows, columns, row_bytes = integers(
-        args, 0, 8
-    )
+    codes_ptr, sizes_ptr, starts_ptr, table_ptr, out_ptr = integers(args, 0, 5)
+    rows, columns, row_bytes = integers(args, 5, 3)
     codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)
     starts = vector(args, starts_ptr, columns)
     begin, end = partition(rows * columns, columns, thread, threads)

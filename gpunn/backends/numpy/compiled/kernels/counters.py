@@ -54,16 +54,8 @@ def count_update(dtype: Any, args: Any, thread: int, threads: int) -> None:
     Arguments: the addresses of the arrays of `UpdateCounters`, in its order.
     """
     if thread == 0:
-        (
-            rates_ptr,
-            position_ptr,
-            rate_ptr,
-            updates_ptr,
-            weight_ptr,
-            loss_sum_ptr,
-            weight_sum_ptr,
-            finite_steps_ptr,
-        ) = integers(args, 0, 8)
+        rates_ptr, position_ptr, rate_ptr, updates_ptr = integers(args, 0, 4)
+        weight_ptr, loss_sum_ptr, weight_sum_ptr, finite_steps_ptr = integers(args, 4, 4)
         position = vector(args, position_ptr, 1)
         vector(dtype, rate_ptr, 1)[0] = vector(dtype, rates_ptr, position[0] + 1)[position[0]]
         position[0] += 1

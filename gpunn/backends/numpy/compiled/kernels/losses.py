@@ -110,20 +110,8 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     thread's), together (rows at a time), function; then floats: scale, slope, the function's
     constant.
     """
-    (
-        predictions,
-        targets,
-        weights_ptr,
-        normalizer_ptr,
-        rows,
-        outputs,
-        values_ptr,
-        gradient,
-        scratch_ptr,
-        scratch_stride,
-        together,
-        function,
-    ) = integers(args, 0, 12)
+    predictions, targets, weights_ptr, normalizer_ptr, rows, outputs = integers(args, 0, 6)
+    values_ptr, gradient, scratch_ptr, scratch_stride, together, function = integers(args, 6, 6)
     scale, slope, constant = floats(args, 12, 3)
     values, weights = vector(dtype, values_ptr, rows), vector(dtype, weights_ptr, rows)
     T = values.dtype.type
@@ -181,20 +169,8 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
     scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0; where that is 0,
     label_smoothing (float).
     """
-    (
-        logits,
-        labels_ptr,
-        probabilities,
-        weights,
-        normalizer_ptr,
-        rows,
-        classes,
-        losses,
-        gradient,
-        scratch_ptr,
-        scratch_stride,
-        smoothing_ptr,
-    ) = integers(args, 0, 12)
+    logits, labels_ptr, probabilities, weights, normalizer_ptr, rows = integers(args, 0, 6)
+    classes, losses, gradient, scratch_ptr, scratch_stride, smoothing_ptr = integers(args, 6, 6)
     (smoothing,) = floats(args, 12, 1)
     if smoothing_ptr != 0:
         smoothing = float(scalar(dtype, smoothing_ptr))

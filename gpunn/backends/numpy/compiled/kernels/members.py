@@ -44,9 +44,8 @@ def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     factors_ptr (members, features), gradient_ptr (rows, members, features), factors_gradient_ptr
     (members, features), input_gradient_ptr (rows, features) or 0, rows, members, features.
     """
-    x, factors, gradient, factors_gradient, input_gradient, rows, members, features = integers(
-        args, 0, 8
-    )
+    x, factors, gradient, factors_gradient, input_gradient = integers(args, 0, 5)
+    rows, members, features = integers(args, 5, 3)
     lanes = block_size(dtype)
     begin, end = partition(features, lanes, thread, threads)
     for top in range(0, rows, ROWS):

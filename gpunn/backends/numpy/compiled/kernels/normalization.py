@@ -161,9 +161,8 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
     Arguments: total_ptr, squares_ptr (of what is centred), running_mean_ptr, running_variance_ptr,
     mean_ptr, inverse_std_ptr (columns,), rows, columns, momentum, epsilon (floats).
     """
-    total, squares, running_mean, running_variance, mean, inverse_std, rows, columns = integers(
-        args, 0, 8
-    )
+    total, squares, running_mean, running_variance, mean, inverse_std = integers(args, 0, 6)
+    rows, columns = integers(args, 6, 2)
     momentum, epsilon = floats(args, 8, 2)
     lanes, count = block_size(dtype), block_of(dtype, rows)
     old, new = block_of(dtype, momentum), block_of(dtype, 1 - momentum)
@@ -189,9 +188,8 @@ def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
     inverse_std_ptr, scale_ptr, shift_ptr (columns,), normalized_ptr (rows, columns), out_ptr (rows,
     columns), rows, columns, multiple (see `own_part`).
     """
-    x, mean, inverse_std, scale, shift, normalized, out, rows, columns, multiple = integers(
-        args, 0, 10
-    )
+    x, mean, inverse_std, scale, shift, normalized, out = integers(args, 0, 7)
+    rows, columns, multiple = integers(args, 7, 3)
     lanes = block_size(dtype)
     first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
     for top in range(first, last, ROWS):
@@ -216,9 +214,8 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
     (rows, columns), normalized_ptr (rows, columns), scale_gradient_ptr, shift_gradient_ptr
     (columns,), or (threads, columns) by rows, rows, columns, multiple (see `own_part`).
     """
-    gradient, normalized, scale_gradient, shift_gradient, rows, columns, multiple = integers(
-        args, 0, 7
-    )
+    gradient, normalized, scale_gradient, shift_gradient = integers(args, 0, 4)
+    rows, columns, multiple = integers(args, 4, 3)
     lanes = block_size(dtype)
     first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
     own = thread * columns if multiple == 0 else 0

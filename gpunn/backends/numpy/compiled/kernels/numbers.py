@@ -63,9 +63,8 @@ def periodic_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     or 0, gradient_ptr (rows, columns, outputs), frequencies_gradient_ptr (columns, waves),
     phases_gradient_ptr (columns, waves) or 0, rows, columns, waves.
     """
-    x_ptr, frequencies, phases, gradient, out, phases_out, rows, columns, waves = integers(
-        args, 0, 9
-    )
+    x_ptr, frequencies, phases, gradient, out, phases_out = integers(args, 0, 6)
+    rows, columns, waves = integers(args, 6, 3)
     x = vector(dtype, x_ptr, rows * columns)
     outputs = waves if phases != 0 else 2 * waves
     lanes = block_size(dtype)

@@ -160,17 +160,9 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
             w[P.b_row], w[P.b_panel], w[P.initial], c, w[P.c_row], terms, rows, left, right,
         )  # fmt: skip
         if w[P.update]:
-            args_buffer = w[P.args_buffer] + thread * MAX_ARGS * 8
-            update_rows(
-                args,
-                args_buffer,
-                w[P.update],
-                w[P.update_args],
-                c,
-                first * w[P.n],
-                rows * w[P.n],
-                size,
-            )
+            own_args = w[P.args_buffer] + thread * MAX_ARGS * 8
+            number, count = first * w[P.n], rows * w[P.n]
+            update_rows(args, own_args, w[P.update], w[P.update_args], c, number, count, size)
         first += rows
 
 
@@ -229,11 +221,8 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
     floor = c.dtype.type(least)
     for row in range(first, last, 4):
         # Where there are no four, the last row is done more than once.
-        second, third, fourth = (
-            min(row + 1, last - 1),
-            min(row + 2, last - 1),
-            min(row + 3, last - 1),
-        )
+        end = last - 1
+        second, third, fourth = min(row + 1, end), min(row + 2, end), min(row + 3, end)
         for j in range(n):
             sum_1 = sum_2 = sum_3 = sum_4 = block_of(dtype, 0)
             for i in range(0, k, lanes):

@@ -25,9 +25,8 @@ def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
     weight_ptr (1,), the sum of the weights, rows, outputs, summary_weight_ptr (1,), means_ptr
     (outputs,), ssts_ptr (outputs,), sses_ptr (outputs,).
     """
-    p, t, weights_ptr, weight_ptr, rows, outputs, before_ptr, means, ssts, sses = integers(
-        args, 0, 10
-    )
+    p, t, weights_ptr, weight_ptr = integers(args, 0, 4)
+    rows, outputs, before_ptr, means, ssts, sses = integers(args, 4, 6)
     weights, weight = vector(dtype, weights_ptr, rows), scalar(dtype, weight_ptr)
     before = scalar(dtype, before_ptr)
     T = weights.dtype.type

@@ -45,25 +45,12 @@ def tile(
 ) -> Any:
     """Set C = max(initial + A B, floor) for one tile; all matrices are row-major.
 
-    Parameters
-    ----------
-    dtype : pointer
-        Of the type of the numbers.
-    rows, vectors : int
-        Size of the tile: from 1 to TILE_ROWS, and from 1 to TILE_VECTORS, or to ROW_VECTORS if it
-        has one row.
-    a, b, initial, c : int
-        Addresses.
-    a_row, a_column, b_row, initial_row, c_row : int
-        Bytes from one row, or column, to the next.
-    ahead : int
-        Bytes from a row of B to what to fetch into the cache meanwhile, as wide as the tile.
-    terms : int
-        Columns of A, rows of B; at least 1.
-    floor : float
-        0 for ReLU, minus infinity for none. NaN stays NaN.
-    columns : int
-        How many columns of the last vector there are; the others are neither read nor written.
+    `dtype` points to the type of the numbers. The tile has from 1 to TILE_ROWS rows, and from 1 to
+    TILE_VECTORS vectors, or to ROW_VECTORS if it has one row. a, b, initial and c are addresses;
+    a_row and the like are bytes from one row, or column, to the next; and `ahead` is bytes from a
+    row of B to what to fetch into the cache meanwhile, as wide as the tile. `terms`, at least 1,
+    counts columns of A. The floor is 0 for ReLU, minus infinity for none; NaN stays NaN. `columns`
+    counts those of the last vector: the others are neither read nor written.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

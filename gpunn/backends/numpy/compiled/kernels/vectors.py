@@ -26,15 +26,7 @@ VECTOR_BYTES = VECTORS.size
 
 
 class Lanes:
-    """Vectors of one type of numbers.
-
-    Parameters
-    ----------
-    module : Module
-        The one that code is made for.
-    number : Type
-        Of an element.
-    """
+    """Vectors of one type of numbers, for code of one module."""
 
     def __init__(self, module: ir.Module, number: ir.Type) -> None:
         self.number = number
