@@ -37,10 +37,15 @@ class Module(pytest.Module):
             raise
 
 
+gc.disable()  # while thousands of tests are collected, which stay
+
+
 def pytest_collection_finish():
-    """Spare the garbage collector the tests themselves, which are thousands of objects."""
+    """Spare the garbage collector the tests themselves, and let it look for cycles seldom."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20)
+    gc.enable()
 
 
 def pytest_pycollect_makemodule(module_path, parent):
