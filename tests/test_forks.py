@@ -43,7 +43,7 @@ class Slow:
     def find_spec(self, name, path, target=None):
         if name == MODULE and not begun.is_set():
             begun.set()
-            leave.wait(1.0)
+            leave.wait(0.3)
 
 MODULE = sys.argv[1]
 begun, leave = threading.Event(), threading.Event()
