@@ -23,6 +23,9 @@ from .order import Clock, Order, merge
 POISON = 0xFF  # every float16, bfloat16, float32 and float64 made of it is a NaN, every int is -1
 ALIGNMENT = 512
 RED_ZONE = 512  # poisoned bytes after each allocation
+POISONED_BYTES = (
+    1 << 20
+)  # at each end: the 32 MiB that a library works in would take most of the time
 QUARANTINE_BYTES = 64 << 20  # freed memory that is kept poisoned before the host reuses it
 MEMORY_ALLOCATION_ERROR = 2
 INVALID_VALUE_ERROR = 1
@@ -60,6 +63,13 @@ class Allocation(Region):
 
 class Block(Region):
     """What a pool gave out of an allocation."""
+
+
+def poison(address: int, size: int) -> None:
+    """Fill memory with what no program has written, or both of its ends if it is large."""
+    part = min(size, POISONED_BYTES)
+    ctypes.memset(address, POISON, part)
+    ctypes.memset(address + size - part, POISON, part if size > POISONED_BYTES else 0)
 
 
 class _Table:
@@ -112,7 +122,7 @@ class Memory:
             address = _libc.aligned_alloc(ALIGNMENT, total)
             if not address:
                 raise cuda_error(MEMORY_ALLOCATION_ERROR)
-            ctypes.memset(address, POISON, total)
+            poison(address, total)
             self._table.add(Allocation(address, size, device, pinned=pinned))
             if not pinned:
                 self.used[device] += size
@@ -130,7 +140,7 @@ class Memory:
             allocation.live = False
             if allocation.pinned:
                 self._check_copies(allocation)
-            ctypes.memset(address, POISON, allocation.size)
+            poison(address, allocation.size)
             if not allocation.pinned:
                 self.used[allocation.device] -= allocation.size
             self._freed.append(allocation)
@@ -292,7 +302,7 @@ class Memory:
         if uses := self.order.unfinished(block.uses):
             assert allocation is not None
             allocation.in_flight[address] = address + chunk_bytes, uses
-        ctypes.memset(address, POISON, chunk_bytes)
+        poison(address, chunk_bytes)
 
     def pinned_got_back(self, address: int) -> None:
         """Page-locked memory is about to return to CuPy's pool, which gives it to anybody."""
