@@ -61,25 +61,31 @@ tests() {
   [[ $status == 0 || ($status == 5 && $given != 0) ]]
 }
 
-check "ruff check" "$environment_python" -m ruff check .
-check "ruff format" "$environment_python" -m ruff format --check .
-check "mypy" "$environment_python" -m mypy --strict gpunn
-check "imports" "$environment/bin/lint-imports" --no-logo --no-cache
+linters() {
+  local status=0
+  "$environment_python" -m ruff check . || status=1
+  "$environment_python" -m ruff format --check . || status=1
+  "$environment_python" -m mypy --strict gpunn || status=1
+  "$environment/bin/lint-imports" --no-logo --no-cache || status=1
+  return $status
+}
 
 [[ $run != quick || $given != 0 ]] ||
   set -- tests/test_*.py tests/{layers,training}
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
-host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
+linters="ruff, mypy and imports" host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
 if [[ $run == quick ]]; then
+  check "$linters" linters
   check "$host" tests "" "$@"
 elif [[ -n $obstacle ]]; then
+  check "$linters" linters
   check "$host" tests "" "$@"
   printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
-  # A device holds for a whole process, so there are two, side by side; what the one without says is printed last. The
-  # other one ends earlier, and goes on with some of the former's. Each leads a process group (set -m), so that what it started
-  # ends with it if this script is interrupted.
+  # A device holds for a whole process, so there are two, side by side; what the one without says is printed last. Beside
+  # it run the linters, the tests on devices, and then some of the others. Each process leads a group (set -m), so that what
+  # it started ends with it if this script is interrupted.
   later=()
   ((given)) || later=(tests/kernels tests/docs/test_{site,learning}.py)
   log=$(mktemp)
@@ -88,6 +94,8 @@ else
   trap 'exit 130' INT TERM HUP
   tests "" "$@" "${later[@]/#/--ignore=}" &>"$log" &
   host_process=$!
+  linters &
+  check "$linters" wait $!
   tests emulated "$@" &
   check "$emulated" wait $!
   if ((${#later[@]})); then
