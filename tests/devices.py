@@ -95,10 +95,10 @@ TARGETS = [
 """Every backend with every type it has."""
 
 COVERED = {
-    *("base-float64", "strict-float32", "strict-float64"),
+    *("base-float32", "base-float64", "strict-float32", "strict-float64"),
     *("strict:device1-float32", "strict:device1-float64"),
 }
-"""Targets of the full run alone: the oracle itself, and the strict library's other devices."""
+"""Targets of the full run alone: the oracle itself, and what `strict:no_float64` contains."""
 
 
 def in_which_run(target: str) -> list[pytest.MarkDecorator]:

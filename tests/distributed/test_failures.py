@@ -37,9 +37,15 @@ CASES = {
     "another seed": (1, "seed", "-", ABORTED, "DistributedError: network: rank 1 has"),
 }
 
+ELSEWHERE = ("error in a callback", "exit in a step", "SIGSTOP between")
+"""What happens at another moment: for the full run."""
+
 
 @needs_mpi
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.full if case in ELSEWHERE else []) for case in CASES],
+)
 def test_all_ranks_end(case, tmp_path):
     rank, what, where, expected, message = CASES[case]
     waits = re.search(r"waited (\d) s", message or "")

@@ -57,7 +57,9 @@ def of_one(tmp_path_factory):
 
 
 @needs_mpi
-@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize(
+    "ranks", [3, pytest.param(2, marks=pytest.mark.full), pytest.param(4, marks=pytest.mark.full)]
+)
 def test_a_run_is_that_of_one_process(of_one, ranks, tmp_path):
     alone, said_alone = of_one
     together, said = train(tmp_path, ranks)

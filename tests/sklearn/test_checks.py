@@ -17,10 +17,11 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gpunn.sklearn
 
+FEW = {"max_iter": 60, "learning_rate_init": 0.01}
 SMALL = {"epochs": 12, "hidden_layer_sizes": (16,), "batch_size": 16, "random_state": 0}
 ESTIMATORS = [
-    gpunn.sklearn.MLPClassifier(),
-    gpunn.sklearn.MLPRegressor(),
+    gpunn.sklearn.MLPClassifier(**FEW),
+    gpunn.sklearn.MLPRegressor(**FEW),
     gpunn.sklearn.RealMLPClassifier(**SMALL),
     gpunn.sklearn.RealMLPRegressor(**SMALL),
     gpunn.sklearn.TabMClassifier(members=2, **SMALL),
