@@ -5,15 +5,11 @@
 
 namespace {
 
-enum Status { success = 0, not_initialized = 1, invalid_value = 7, not_supported = 15 };
-enum Type { real_32 = 0, real_64 = 1, real_16 = 2 };
-enum Compute { compute_32 = 68, compute_32_pedantic = 69, compute_64 = 70 };
-enum Operation { none = 0, transpose = 1 };
+enum Status { success = 0, not_initialized = 1, invalid_value = 7 };
 
 struct Handle {
   int device;
-  int pointer_mode;  // 0: alpha, beta and dot results are in host memory; 1: on the device
-  int math_mode;     // bit 0 and 1: 3 is CUBLAS_TF32_TENSOR_OP_MATH
+  int pointer_mode;  // 0: alpha and beta are in host memory; 1: on the device
   void* stream;
   int serial;  // of the stream: another one may get its address
   void* workspace;
@@ -31,7 +27,7 @@ struct Gemm {  // C = alpha op(A) op(B) + beta C, column-major
   int type_b, ldb;
   void* c;
   int type_c, ldc;
-  int compute, count, scalar_result;
+  int compute, count;
   long long stride_a, stride_b, stride_c;
 };
 
@@ -41,15 +37,6 @@ int (*serial_of)(void* stream);
 int (*synchronize)(int device);
 
 int run(Gemm gemm) { return gemm.handle ? compute_gemm(&gemm) : not_initialized; }
-
-// op(A) of one matrix as seen by a product with vectors that may have gaps
-Gemm product(Handle* h, const char* name, int type, int ta, int tb, int m, int n, int k,
-             const void* alpha, const void* a, int lda, const void* b, int ldb, const void* beta,
-             void* c, int ldc) {
-  const int compute = type == real_64 ? compute_64 : compute_32;
-  return {h, name, ta,  tb, m,    n,   k,       alpha, beta, a, type, lda,
-          b, type, ldb, c,  type, ldc, compute, 1,     0,    0, 0,    0};
-}
 
 }  // namespace
 
@@ -66,7 +53,7 @@ void emulated_cublas_connect(int (*gemm)(const Gemm*), int (*device)(), int (*se
 void emulated_cublas_end() { synchronize = nullptr; }
 
 int cublasCreate_v2(Handle** h) {
-  *h = new Handle{current_device(), 0, 0, nullptr, serial_of(nullptr), nullptr, 0};
+  *h = new Handle{current_device(), 0, nullptr, serial_of(nullptr), nullptr, 0};
   return success;
 }
 int cublasDestroy_v2(Handle* h) {
@@ -104,12 +91,10 @@ int cublasGetPointerMode_v2(Handle* h, int* mode) {
   *mode = h->pointer_mode;
   return success;
 }
-int cublasSetMathMode(Handle* h, int mode) {
-  h->math_mode = mode;
-  return success;
-}
-int cublasGetMathMode(Handle* h, int* mode) {
-  *mode = h->math_mode;
+// CuPy sets it back and forth, and asks for what it may compute in by each call.
+int cublasSetMathMode(Handle*, int) { return success; }
+int cublasGetMathMode(Handle*, int* mode) {
+  *mode = 0;
   return success;
 }
 
@@ -117,7 +102,7 @@ int cublasGemmEx(Handle* h, int ta, int tb, int m, int n, int k, const void* alp
                  int type_a, int lda, const void* b, int type_b, int ldb, const void* beta, void* c,
                  int type_c, int ldc, int compute, int) {
   return run({h, "cublasGemmEx", ta, tb, m, n, k, alpha, beta, a, type_a, lda, b, type_b, ldb, c,
-              type_c, ldc, compute, 1, 0, 0, 0, 0});
+              type_c, ldc, compute, 1, 0, 0, 0});
 }
 int cublasGemmStridedBatchedEx(Handle* h, int ta, int tb, int m, int n, int k, const void* alpha,
                                const void* a, int type_a, int lda, long long stride_a,
@@ -125,48 +110,7 @@ int cublasGemmStridedBatchedEx(Handle* h, int ta, int tb, int m, int n, int k, c
                                const void* beta, void* c, int type_c, int ldc, long long stride_c,
                                int count, int compute, int) {
   return run({h, "cublasGemmStridedBatchedEx", ta, tb, m, n, k, alpha, beta, a, type_a, lda, b,
-              type_b, ldb, c, type_c, ldc, compute, count, 0, stride_a, stride_b, stride_c});
+              type_b, ldb, c, type_c, ldc, compute, count, stride_a, stride_b, stride_c});
 }
-int cublasSgemmEx(Handle* h, int ta, int tb, int m, int n, int k, const float* alpha, const void* a,
-                  int type_a, int lda, const void* b, int type_b, int ldb, const float* beta,
-                  void* c, int type_c, int ldc) {
-  return run({h, "cublasSgemmEx", ta, tb, m, n, k, alpha, beta, a, type_a, lda, b, type_b, ldb, c,
-              type_c, ldc, compute_32, 1, 0, 0, 0, 0});
-}
-
-#define EMULATED_TYPED(S, T, type)                                                                \
-  int cublas##S##gemm_v2(Handle* h, int ta, int tb, int m, int n, int k, const T* alpha,          \
-                         const T* a, int lda, const T* b, int ldb, const T* beta, T* c, int ldc) { \
-    return run(product(h, "cublas" #S "gemm", type, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, \
-                       c, ldc));                                                                  \
-  }                                                                                               \
-  int cublas##S##gemmStridedBatched(Handle* h, int ta, int tb, int m, int n, int k,               \
-                                    const T* alpha, const T* a, int lda, long long sa, const T* b, \
-                                    int ldb, long long sb, const T* beta, T* c, int ldc,          \
-                                    long long sc, int count) {                                    \
-    Gemm g = product(h, "cublas" #S "gemmStridedBatched", type, ta, tb, m, n, k, alpha, a, lda, b, \
-                     ldb, beta, c, ldc);                                                          \
-    g.count = count;                                                                              \
-    g.stride_a = sa;                                                                              \
-    g.stride_b = sb;                                                                              \
-    g.stride_c = sc;                                                                              \
-    return run(g);                                                                                \
-  }                                                                                               \
-  int cublas##S##gemv_v2(Handle* h, int ta, int rows, int columns, const T* alpha, const T* a,    \
-                         int lda, const T* x, int incx, const T* beta, T* y, int incy) {          \
-    if (incx < 1 || incy != 1) return not_supported;                                              \
-    const int m = ta ? columns : rows, k = ta ? rows : columns;                                   \
-    return run(product(h, "cublas" #S "gemv", type, ta, transpose, m, 1, k, alpha, a, lda, x,     \
-                       incx, beta, y, m));                                                        \
-  }                                                                                               \
-  int cublas##S##dot_v2(Handle* h, int n, const T* x, int incx, const T* y, int incy, T* result) { \
-    if (incx < 1 || incy < 1) return not_supported;                                               \
-    Gemm g = product(h, "cublas" #S "dot", type, none, transpose, 1, 1, n, nullptr, x, incx, y,   \
-                     incy, nullptr, result, 1);                                                   \
-    g.scalar_result = 1;                                                                          \
-    return run(g);                                                                                \
-  }
-EMULATED_TYPED(S, float, real_32)
-EMULATED_TYPED(D, double, real_64)
 
 }  // extern "C"

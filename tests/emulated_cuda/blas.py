@@ -39,7 +39,6 @@ WORKING: dict[int, np.dtype[Any]] = {
     }.items()
     for code in codes
 }
-TF32_MATH_MODE = 3
 DEVICE_POINTERS = 1
 
 
@@ -47,7 +46,6 @@ class _Handle(ctypes.Structure):
     _fields_ = [
         ("device", ctypes.c_int),
         ("pointer_mode", ctypes.c_int),
-        ("math_mode", ctypes.c_int),
         ("stream", ctypes.c_void_p),
         ("serial", ctypes.c_int),
         ("workspace", ctypes.c_void_p),
@@ -73,7 +71,6 @@ class _Gemm(ctypes.Structure):
         ("ldc", ctypes.c_int),
         ("compute", ctypes.c_int),
         ("count", ctypes.c_int),
-        ("scalar_result", ctypes.c_int),
         *((name, ctypes.c_longlong) for name in ("stride_a", "stride_b", "stride_c")),
     ]
 
@@ -153,8 +150,6 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
     if not all(t in DTYPES for t in (g.type_a, g.type_b, g.type_c)):
         return NOT_SUPPORTED
     narrow = NARROW.get(g.compute) if g.type_a == 0 else None
-    if g.type_a == 0 and g.compute == 68 and handle.math_mode & 3 == TF32_MATH_MODE:
-        narrow = "tf32"
     working = WORKING.get(g.compute)
     if working is None:
         return NOT_SUPPORTED
@@ -188,14 +183,10 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
 
     if g.m == 0 or g.n == 0 or batch == 0:
         return SUCCESS
-    on_host = g.scalar_result and handle.pointer_mode != DEVICE_POINTERS
-    if on_host:
-        runtime.scheduler.refuse_in_capture(stream)
-        count("syncs", "cublas")
     operands = tuple(
         Operand(m.address, m.bytes + (batch - 1) * stride * m.dtype.itemsize, f"matrix {m.what}")
         for m, stride in zip((a, b, c), strides, strict=True)
-        if m.bytes and not (on_host and m is c)
+        if m.bytes
     )
     if working.name == "float64":
         count("float64", "cublas")
@@ -223,13 +214,8 @@ def connect(runtime: Runtime) -> None:
         runtime.scheduler.host_waits_for_device(device)
 
     compute = answering(lambda gemm: _gemm(runtime, gemm[0]), FAILURES, "cuBLAS")
-    typed = {
-        f"cublas{letter}{name}"
-        for letter in "SD"
-        for name in ("gemm_v2", "gemmStridedBatched", "gemv_v2", "dot_v2")
-    }
     script = f"-Wl,--version-script={INCLUDE / 'cublas.map'}"
-    refusing = stubs("blas.cpp", "cublas", NOT_SUPPORTED, *typed)
+    refusing = stubs("blas.cpp", "cublas", NOT_SUPPORTED)
     library = opened("blas.cpp", cupy_private.CUBLAS_SONAME, script, stubs=refusing)
     callbacks = (
         _ComputeGemm(compute),

@@ -20,8 +20,8 @@ class Counts:
         graph launch.
     syncs : Counter
         What made the host wait -> how often: ``"stream"``, ``"event"``, ``"device"`` (explicit
-        synchronisation), ``"copy"`` (a blocking copy between host and device), ``"cublas"`` (a
-        scalar result returned to the host) and ``"free"`` (cudaFree).
+        synchronisation), ``"copy"`` (a blocking copy between host and device) and ``"free"``
+        (cudaFree).
     copies, copied_bytes : Counter
         ``"host_to_device"``, ``"device_to_host"``, ``"device_to_device"`` -> copies and bytes.
     cuda_mallocs, pool_mallocs : int

@@ -91,7 +91,6 @@ class Stream:
     serial: int  # none has the same
     device: int
     flags: int = 0
-    priority: int = 0
     clock: Clock = field(default_factory=dict)  # what comes before its next work
     capture: Capture | None = None
     settled: bool = False  # the host has just waited for it, in a blocking copy
@@ -282,7 +281,7 @@ class Scheduler:
     def create_stream(self, flags: int = 0, priority: int = 0) -> int:
         handle = self._destroyed.pop() if self._destroyed else next(self._handles)
         serial, device = next(self._serials), self.current_device()
-        self._streams[handle] = Stream(handle, serial, device, flags, priority)
+        self._streams[handle] = Stream(handle, serial, device, flags)
         return handle
 
     def destroy_stream(self, handle: int) -> None:

@@ -26,7 +26,7 @@ DIRECTIONS = ("host_to_host", "host_to_device", "device_to_host", "device_to_dev
 MAX_THREADS = 1024
 MAX_BLOCK = (1024, 1024, 64)
 MAX_GRID = (2**31 - 1, 65535, 65535)
-SHARED_BYTES = 48 * 1024  # what a launch may ask for unless cuFuncSetAttribute raised it
+SHARED_BYTES = 48 * 1024  # what a launch may ask for
 MAX_SHARED_BYTES = 227 * 1024
 
 # cudaDeviceAttr: those of a compute capability 9.0 device, as the CUDA headers number them.
@@ -77,7 +77,7 @@ class Runtime:
         self._within_pool = threading.local()
         self._handles = itertools.count(0x1000000)
         self._modules: dict[int, tuple[kernels.Module, int]] = {}
-        self._functions: dict[int, tuple[kernels.Kernel, int, dict[int, int]]] = {}
+        self._functions: dict[int, tuple[kernels.Kernel, int]] = {}
 
     def watch_pools(self) -> None:
         """Learn of CuPy's pool allocations from now on. Needs ``import cupy`` to be possible."""
@@ -233,13 +233,6 @@ class Runtime:
         if pageable and direction == "device_to_host":
             self.scheduler.settle(stream)
 
-    def memcpy_peer_async(
-        self, target: int, to: int, origin: int, from_: int, size: int, stream: int
-    ) -> None:
-        for address, device, what in ((target, to, "target"), (origin, from_, "source")):
-            self.memory.check(address, size, device, f"peer copy, {what}")
-        self.memcpy_async(target, origin, size, DEVICE_TO_DEVICE, stream)
-
     def memset_async(self, address: int, value: int, size: int, stream: int) -> None:
         def run() -> None:
             ctypes.memset(address, value, size)
@@ -264,25 +257,17 @@ class Runtime:
             known = ", ".join(module.symbols) or "none"
             raise KernelFault(f"no kernel named {name!r} in the module; it has: {known}")
         function = next(self._handles)
-        self._functions[function] = (kernel, device, {0: MAX_THREADS, 8: SHARED_BYTES})
+        self._functions[function] = kernel, device
         return function
-
-    def function_attribute(self, attribute: int, function: int) -> int:
-        return self._functions[function][2].get(attribute, 0)
-
-    def set_function_attribute(self, function: int, attribute: int, value: int) -> None:
-        if attribute == 8 and value > MAX_SHARED_BYTES:
-            raise KernelFault(f"{value} bytes of shared memory; a block has {MAX_SHARED_BYTES}")
-        self._functions[function][2][attribute] = value
 
     def launch(self, function: int, *rest: int) -> None:
         """cuLaunchKernel(f, grid[3], block[3], shared bytes, stream, parameters, extra)."""
         grid, block = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
         shared_bytes, stream, parameters = rest[6:9]
-        kernel, device, attributes = self._functions[function]
+        kernel, device = self._functions[function]
         if device != self.get_device():
             raise KernelFault(f"kernel {kernel.name} was loaded on device {device}")
-        _check_launch(kernel.name, grid, block, shared_bytes, attributes[8])
+        _check_launch(kernel.name, grid, block, shared_bytes)
         arguments = kernel.read_arguments(parameters)
         operands = []
         for number, (parameter, raw) in enumerate(zip(kernel.parameters, arguments, strict=True)):
@@ -321,9 +306,7 @@ class Runtime:
             "_deviceEnsurePeerAccess": self.ensure_peer_access,
             "deviceSynchronize": self.synchronize_device,
             "malloc": self.malloc,
-            "mallocAsync": lambda size, stream: self.malloc(size),
             "free": self.free,
-            "freeAsync": lambda address, stream: self.memory.free(address),
             "hostAlloc": self.host_alloc,
             "freeHost": self.memory.free,
             "memGetInfo": self.memory_info,
@@ -333,14 +316,9 @@ class Runtime:
             ),
             "memcpy": self.memcpy,
             "memcpyAsync": self.memcpy_async,
-            "memcpyPeerAsync": self.memcpy_peer_async,
-            "memset": lambda address, value, size: self.memset_async(address, value, size, 0),
             "memsetAsync": self.memset_async,
             "streamCreate": s.create_stream,
-            "streamCreateWithFlags": s.create_stream,
             "streamCreateWithPriority": s.create_stream,
-            "streamGetFlags": lambda stream: s.stream(stream).flags,
-            "streamGetPriority": lambda stream: s.stream(stream).priority,
             "streamDestroy": s.destroy_stream,
             "streamSynchronize": s.synchronize_stream,
             "streamQuery": s.query_stream,
@@ -348,7 +326,6 @@ class Runtime:
             "streamBeginCapture": s.begin_capture,
             "streamEndCapture": s.end_capture,
             "streamIsCapturing": s.is_capturing,
-            "eventCreate": s.create_event,
             "eventCreateWithFlags": s.create_event,
             "eventDestroy": s.destroy_event,
             "eventRecord": s.record_event,
@@ -357,11 +334,8 @@ class Runtime:
             "eventElapsedTime": s.elapsed_milliseconds,
             "graphInstantiate": s.instantiate,
             "graphLaunch": s.launch_graph,
-            "graphUpload": lambda graph, stream: None,
             "graphDestroy": s.destroy_graph,
             "graphExecDestroy": s.destroy_graph,
-            "profilerStart": lambda: None,
-            "profilerStop": lambda: None,
         }
         return {
             name: function if name in WITHOUT_CONTEXT else self._unless_failed(function)
@@ -371,18 +345,10 @@ class Runtime:
     def driver_functions(self) -> dict[str, Callable[..., Any]]:
         """Functions of the CUDA driver by CuPy's names for them."""
         functions: dict[str, Callable[..., Any]] = {
-            "ctxGetCurrent": lambda: self.get_device() + 1,
-            "ctxGetDevice": self.get_device,
             "moduleLoadData": self.load_module,
             "moduleUnload": lambda module: self._modules.pop(module, None) and None,
             "moduleGetFunction": self.get_function,
-            "funcGetAttribute": self.function_attribute,
-            "funcSetAttribute": self.set_function_attribute,
             "launchKernel": self.launch,
-            "occupancyMaxActiveBlocksPerMultiprocessor": lambda function, block, shared: max(
-                1, ATTRIBUTES[39] // max(block, 1)
-            ),
-            "occupancyMaxPotentialBlockSize": lambda function, shared, limit: (8, limit or 256),
         }
         return {name: self._unless_failed(function) for name, function in functions.items()}
 
@@ -400,13 +366,11 @@ def _move(target: int, origin: int, size: int, direction: str) -> None:
     ctypes.memmove(target, origin, size)
 
 
-def _check_launch(
-    name: str, grid: tuple[int, ...], block: tuple[int, ...], shared: int, shared_limit: int
-) -> None:
+def _check_launch(name: str, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> None:
     """Raise where cuLaunchKernel would answer CUDA_ERROR_INVALID_VALUE."""
     good = all(1 <= n <= limit for n, limit in zip(grid, MAX_GRID, strict=True))
     good = good and all(1 <= n <= limit for n, limit in zip(block, MAX_BLOCK, strict=True))
     if not good or block[0] * block[1] * block[2] > MAX_THREADS:
         raise KernelFault(f"kernel {name}: no device can launch grid {grid} of blocks {block}")
-    if shared > shared_limit:
-        raise KernelFault(f"kernel {name}: {shared} bytes of shared memory; limit {shared_limit}")
+    if shared > SHARED_BYTES:
+        raise KernelFault(f"kernel {name}: {shared} bytes of shared memory; limit {SHARED_BYTES}")
