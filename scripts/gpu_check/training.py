@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,6 +128,17 @@ def initial_parameters(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarra
 def order(epoch: int, rows: int) -> np.ndarray:
     """Return the order of an epoch's rows, the one that gpunn's trainer has."""
     return permutation(SEED, epoch, rows)
+
+
+def distance(ours: Sequence[float], theirs: Sequence[float], relative: bool = True) -> float:
+    """Return how far logs of epochs are apart at the most, NaN if there is one."""
+    pairs = zip(ours, theirs, strict=True)
+    return largest([abs(a - b) / (abs(a) if relative else 1) for a, b in pairs])
+
+
+def largest(distances: Sequence[float]) -> float:
+    """Return the largest of them, NaN if there is one."""
+    return math.nan if any(map(math.isnan, distances)) else max(distances)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

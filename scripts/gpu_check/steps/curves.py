@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import device
 import training
 from process import FAILED, PASSED, Outcome, Step
@@ -29,7 +27,10 @@ def run(step: Step) -> Outcome:
     status, said = PASSED, []
     for data in filter(None, (training.digits(), mnist)):
         logs = {backend: trained(data, backend) for backend in ("numpy", "cupy")}
-        apart = {name: distance(name, logs["numpy"], logs["cupy"]) for name in LIMITS["digits"]}
+        apart = {
+            name: training.distance(*(each[name] for each in logs.values()), name.endswith("loss"))
+            for name in LIMITS["digits"]
+        }
         step.add({"data": data.name, "logs": logs, "differences": apart})
         wrong = beyond(apart, LIMITS[data.name])
         if wrong:
@@ -52,14 +53,6 @@ def trained(data: training.Data, backend: str) -> Logs:
         progress=False,
     )
     return {name: [float(value) for value in history[name]] for name in LIMITS["digits"]}
-
-
-def distance(name: str, ours: Logs, theirs: Logs) -> float:
-    """Return how far logs are apart at the most, NaN if there is one."""
-    relative = name.endswith("loss")
-    pairs = zip(ours[name], theirs[name], strict=True)
-    found = [abs(a - b) / (abs(a) if relative else 1) for a, b in pairs]
-    return math.nan if any(map(math.isnan, found)) else max(found)
 
 
 def beyond(apart: dict[str, float], limits: dict[str, float]) -> list[str]:

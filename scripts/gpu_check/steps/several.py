@@ -39,7 +39,8 @@ def run(step: Step) -> Outcome:
         seen[number] = trained(step, number, launch, "nccl" if launch else "none")
         step.add({"devices": number, **seen[number]})
     show(seen)
-    apart = max(difference(each, seen[1]) for each in seen.values())
+    losses = [each["losses"] for each in seen.values()]
+    apart = training.largest([training.distance(losses[0], each) for each in losses])
     if not apart <= LIMIT:  # a NaN is wrong, too
         return FAILED, f"losses differ by {apart:.1e} (at most {LIMIT:.0e})"
     if any(each["exchange"] != "nccl" for number, each in seen.items() if number > 1):
@@ -87,12 +88,6 @@ def trained(step: Step, number: int, launch: list[str], communicator: str) -> Se
 def speeds(seen: Seen) -> dict[int, float]:
     """Return the rows a second by batch."""
     return {int(batch): float(speed) for batch, speed in seen["rows a second"].items()}
-
-
-def difference(these: Seen, those: Seen) -> float:
-    """Return how far losses are apart at the most, relative to the second."""
-    pairs = zip(these["losses"], those["losses"], strict=True)
-    return max(abs(one - other) / abs(other) for one, other in pairs)
 
 
 def show(seen: dict[int, Seen]) -> None:
