@@ -27,31 +27,9 @@ MAX_THREADS = 1024
 MAX_BLOCK = (1024, 1024, 64)
 MAX_GRID = (2**31 - 1, 65535, 65535)
 SHARED_BYTES = 48 * 1024  # what a launch may ask for
-MAX_SHARED_BYTES = 227 * 1024
 
-# cudaDeviceAttr: those of a compute capability 9.0 device, as the CUDA headers number them.
-ATTRIBUTES = {
-    1: MAX_THREADS,
-    2: MAX_BLOCK[0],
-    3: MAX_BLOCK[1],
-    4: MAX_BLOCK[2],
-    5: MAX_GRID[0],
-    6: MAX_GRID[1],
-    7: MAX_GRID[2],
-    8: SHARED_BYTES,
-    9: 64 * 1024,  # constant memory
-    10: 32,  # warp size
-    12: 64 * 1024,  # registers per block
-    13: 1_000_000,  # clock rate, kHz
-    16: 8,  # multiprocessors
-    31: 1,  # concurrent kernels
-    38: 4 << 20,  # L2 bytes
-    39: 2048,  # threads per multiprocessor
-    41: 1,  # unified addressing
-    75: 9,  # compute capability
-    76: 0,
-    97: MAX_SHARED_BYTES,
-}
+MAJOR, MINOR = 9, 0  # compute capability
+ATTRIBUTES = {75: MAJOR, 76: MINOR}  # as the CUDA headers number them
 
 # What answers even when a device has failed.
 WITHOUT_CONTEXT = {
@@ -105,28 +83,19 @@ class Runtime:
     def device_attribute(self, attribute: int, device: int) -> int:
         if not 0 <= device < self.devices:
             raise cuda_error(INVALID_DEVICE)
-        return ATTRIBUTES.get(attribute, 0)
+        if attribute not in ATTRIBUTES:
+            raise UnsupportedError(f"emulated_cuda has no device attribute {attribute}")
+        return ATTRIBUTES[attribute]
 
     def device_properties(self, device: int) -> dict[str, Any]:
         if not 0 <= device < self.devices:
             raise cuda_error(INVALID_DEVICE)
         return {
             "name": b"Emulated CUDA device",
-            "uuid": bytes(15) + bytes([device]),
             "totalGlobalMem": self.memory.capacity,
-            "major": ATTRIBUTES[75],
-            "minor": ATTRIBUTES[76],
-            "multiProcessorCount": ATTRIBUTES[16],
-            "warpSize": ATTRIBUTES[10],
-            "maxThreadsPerBlock": MAX_THREADS,
-            "maxThreadsDim": MAX_BLOCK,
-            "maxGridSize": MAX_GRID,
-            "sharedMemPerBlock": SHARED_BYTES,
-            "sharedMemPerBlockOptin": MAX_SHARED_BYTES,
-            "l2CacheSize": ATTRIBUTES[38],
-            "pciBusID": device,
-            "pciDeviceID": 0,
-            "pciDomainID": 0,
+            "major": MAJOR,
+            "minor": MINOR,
+            "warpSize": 32,
         }
 
     def can_access_peer(self, device: int, peer: int) -> int:

@@ -4,7 +4,8 @@ There are two kinds. A `cupy.ElementwiseKernel` is an expression for one element
 broadcasting and strides, so it takes arrays of any layout. A raw kernel (see `raw`) is for threads
 that work together, on a sum over rows or columns, and takes contiguous row-major arrays. Shapes are
 those that `gpunn.backends.operations` gives for the operation, unless a function says more; sizes
-count elements. A function here launches kernels on the current stream, and returns at once.
+count elements. A function here takes an operation's arguments. Those that need no scratch memory
+return launches, the others launch on the current stream; none waits.
 
 CuPy compiles a kernel when it is first launched with some type, and keeps the result on disk.
 
