@@ -11,11 +11,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from gpunn.data.limits import check_expansion
 from gpunn.errors import DataFileError, suggest
+from gpunn.rows.lines import EXPANSION, FREE_BYTES
 from gpunn.storage.reading import checked_path, open_file
 
-__all__ = ["ByteStream", "load_npy", "load_npz", "read_items"]
+__all__ = ["ByteStream", "check_expansion", "load_npy", "load_npz", "read_items"]
 
 _Order = Literal["C", "F"]
 _ZIP_MAGIC = b"PK"
@@ -193,6 +193,16 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], _Orde
     if len(shape) > _MAX_DIMENSIONS or any(isinstance(n, bool) or n < 0 for n in shape):
         raise DataFileError(f"{place}: the NPY header is damaged (shape {shape})")
     return shape, "F" if fortran else "C", dtype
+
+
+def check_expansion(place: str, compressed: int, expanded: int) -> None:
+    """Raise a DataFileError if compressed data would, as it announces, become too many bytes."""
+    if expanded > max(FREE_BYTES, EXPANSION * compressed):
+        announced = f"{expanded:,}" if expanded < 2**63 else "2**63 or more"
+        raise DataFileError(
+            f"{place}: {compressed:,} compressed bytes announce {announced}, more than {EXPANSION} "
+            "times as many; if you trust the file, store it uncompressed"
+        )
 
 
 def read_items(

@@ -9,8 +9,7 @@ import zlib
 
 import numpy as np
 
-from gpunn.data.arrays import ByteStream, read_items
-from gpunn.data.limits import check_expansion
+from gpunn.data.arrays import ByteStream, check_expansion, read_items
 from gpunn.errors import DataFileError
 from gpunn.storage.reading import checked_path, open_file
 
