@@ -22,24 +22,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from gpunn.backends.placeholder import operands
 from gpunn.errors import ArgumentError
 
-__all__ = [
-    "Arguments",
-    "Operation",
-    "RecordingCache",
-    "Tape",
-    "apply_forms",
-    "arguments_of",
-    "arrays_in",
-    "composite",
-    "definition",
-    "expand_composites",
-    "is_composite",
-    "is_operation",
-    "method_of",
-    "operation",
-    "record",
-    "recorded_tape",
-]
+__all__ = ["Arguments", "Operation", "RecordingCache", "Tape", "apply_forms", "arguments_of"]
+__all__ += ["arrays_in", "composite", "definition", "expand_composites", "is_composite"]
+__all__ += ["is_operation", "method_of", "operation", "record", "recorded_tape"]
 
 
 class Operation(NamedTuple):

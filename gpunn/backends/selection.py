@@ -56,11 +56,8 @@ def settle_backend(
     argument: str | None = None,
     configured: str | None = None,
     *,
-    graph: bool = True,
-    matmul_precision: str = "float32",
-    fused_products: bool = True,
-    matmul_algorithms: str = "heuristic",
     threads: int | None = None,
+    **options: Any,
 ) -> Backend:
     """Return the backend whose name takes precedence, with options and errors of `get_backend`.
 
@@ -69,8 +66,7 @@ def settle_backend(
     """
     if configured:
         _check_name(configured, "backend")
-    options = CudaOptions(graph, matmul_precision, fused_products, matmul_algorithms)
-    return _made(*_chosen(argument, configured), options, _checked(threads))
+    return _made(*_chosen(argument, configured), CudaOptions(**options), _checked(threads))
 
 
 def get_backend(
