@@ -16,14 +16,8 @@ from gpunn.data.frames import difference
 from gpunn.data.prefetch import Prefetch
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.network import Sequential
-from gpunn.training.checks import (
-    check_classes,
-    warn_of_one_row,
-    warn_of_outputs,
-    warn_of_scale,
-)
+from gpunn.training.checks import warn_of_one_row
 from gpunn.training.dataset import CheckedData, DatasetBuilder, HostRows, Names
-from gpunn.training.loss_of_outputs import check_output_layers
 from gpunn.typing import HostArray
 
 __all__ = ["BatchStream", "Batches", "gives_batches", "refuse_iterator", "steps_of"]
@@ -98,8 +92,7 @@ class BatchStream:
                 f"{argument}: expected a function of the epoch, or an iterable, that gives batches "
                 f"(X, y) or (X, y, sample_weight); got {type(source).__name__}"
             )
-        check_classes(builder.model, builder.loss)
-        check_output_layers(builder.model, builder.loss)
+        builder.check_network()
         self._builder, self._source, self._epoch = builder, source, epoch
         self.steps, self._batch_size, self._ahead = steps, batch_size, ahead
         self._argument = argument
@@ -293,12 +286,10 @@ class BatchStream:
         if self._looked_at:
             return
         self._looked_at = True
-        builder = self._builder
-        model, loss, names = builder.model, builder.loss, self.names
-        warn_of_outputs(model, loss, builder.metrics, data.targets)
-        if self._untrained:
-            warn_of_scale(model, loss, data.targets, None)
-        model.remember(names.features, names.targets, loss.output_activation)
+        builder, names = self._builder, self.names
+        builder.warn(data.targets, None, untrained=self._untrained)
+        activation = builder.loss.output_activation
+        builder.model.remember(names.features, names.targets, activation)
 
     def look_at_sizes(self, sizes: tuple[int, ...]) -> None:
         """Warn of the first training batch with one row, if a layer needs several."""

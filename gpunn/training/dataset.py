@@ -264,8 +264,7 @@ class DatasetBuilder:
         although these have weights, or no row to train on has a weight above zero.
         """
         model, loss, kept = self.model, self.loss, held_out.kept
-        check_classes(model, loss)
-        check_output_layers(model, loss)
+        self.check_network()
         weights, metric_weights = data.weights, None
         if class_weight is not None and self.metrics:
             metric_weights = np.ones(len(data.X)) if weights is None else weights
@@ -277,10 +276,19 @@ class DatasetBuilder:
             validation = Subset(dataset, held_out.indices)
         elif held_out.data is not None:
             validation = self.subset(held_out.data)
-        warn_of_outputs(model, loss, self.metrics, data.targets)
-        if model.output_activation is None:
-            warn_of_scale(model, loss, data.targets, kept)
+        self.warn(data.targets, kept, untrained=model.output_activation is None)
         return Subset(dataset, kept, data.names), validation
+
+    def check_network(self) -> None:
+        """Raise an error if the network does not go with the loss."""
+        check_classes(self.model, self.loss)
+        check_output_layers(self.model, self.loss)
+
+    def warn(self, targets: np.ndarray, kept: np.ndarray | None, *, untrained: bool) -> None:
+        """Warn of what network and targets of training rows can hardly be meant to be."""
+        warn_of_outputs(self.model, self.loss, self.metrics, targets)
+        if untrained:
+            warn_of_scale(self.model, self.loss, targets, kept)
 
     def _dataset(
         self,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from classes import ROWS, SIZE, W, X, Y, batches, trainer
 from equality import assert_same
 from kills import assert_resumes
 
@@ -15,24 +16,10 @@ from gpunn.errors import (
     DistributedError,
     DivergenceError,
 )
-from gpunn.layers import BatchNorm, Dense, Dropout
-from gpunn.optimizers import Adam
+from gpunn.layers import Dense
 
-ROWS, SIZE = 50, 8
-RANDOM = np.random.default_rng(0)
-Y = RANDOM.integers(0, 3, ROWS)
-X = (RANDOM.normal(size=(ROWS, 4)) + 2 * np.eye(3, 4)[Y]).astype(np.float32)
 ONE_HOT = np.eye(3)[Y]
-W = RANDOM.random(ROWS)
-PIXELS = RANDOM.integers(0, 256, (ROWS, 4, 5), np.uint8)
-
-
-def trainer(backend="numpy", layers_=None, **options):
-    made = layers_ or [Dense(8, "relu"), BatchNorm(), Dropout(0.2), Dense(3)]
-    shape = options.pop("shape", 4)
-    model = gpunn.Sequential(made, shape, backend, seed=3)
-    optimizer = options.pop("optimizer", None) or Adam(0.01)
-    return gpunn.Trainer(model, "softmax_cross_entropy", optimizer, ["accuracy"], **options)
+PIXELS = np.random.default_rng(1).integers(0, 256, (ROWS, 4, 5), np.uint8)
 
 
 def unchanged(X, y, random):
@@ -41,10 +28,6 @@ def unchanged(X, y, random):
 
 def noisy(X, y, random):
     return X + random.normal(X.shape, deviation=0.5)
-
-
-def batches(epoch=0):
-    return [(X[i : i + SIZE], Y[i : i + SIZE]) for i in range(0, ROWS, SIZE)]
 
 
 GIVEN = {"epochs": 2, "batch_size": SIZE, "progress": False}
@@ -81,7 +64,7 @@ def test_rows_of_members_and_pixels():
             layers.MeanOverMembers("softmax"),
         ]
 
-    expected, found = trainer(layers_=of_members()), trainer(layers_=of_members())
+    expected, found = trainer(layers=of_members()), trainer(layers=of_members())
     expected.fit(X, Y, shuffle_members=True, **GIVEN)
     found.fit(X, Y, shuffle_members=True, augment=unchanged, **GIVEN)
     assert_same(found, expected)
@@ -89,7 +72,7 @@ def test_rows_of_members_and_pixels():
     def of_pixels():
         return [layers.Rescaling(), layers.Flatten(), Dense(3)]
 
-    expected, found = (trainer(layers_=of_pixels(), shape=(4, 5)) for _ in range(2))
+    expected, found = (trainer(layers=of_pixels(), shape=(4, 5)) for _ in range(2))
     seen = set()
 
     def look(X, y, random):
@@ -145,7 +128,7 @@ def test_it_is_the_same_however_rows_come(monkeypatch):
     resident.fit(X, Y, shuffle=False, **given)
     again.fit(X, Y, shuffle=False, **given)
     streamed.fit(X, Y, shuffle=False, stream=True, **given)
-    made.fit(batches, steps_per_epoch=7, **given)
+    made.fit(lambda epoch: batches(), steps_per_epoch=7, **given)
     for each in (again, streamed, made):
         assert_same(each, resident)
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from classes import ROWS, SIZE, W, X, Y, batches, trainer
 from equality import assert_same
 from kills import assert_resumes
 
@@ -25,14 +26,8 @@ from gpunn.errors import (
     DivergenceError,
     GpunnWarning,
 )
-from gpunn.layers import BatchNorm, Dense, Dropout
+from gpunn.layers import BatchNorm, Dense
 from gpunn.optimizers import Adam
-
-ROWS, SIZE = 50, 8
-RANDOM = np.random.default_rng(0)
-Y = RANDOM.integers(0, 3, ROWS)
-X = (RANDOM.normal(size=(ROWS, 4)) + 2 * np.eye(3, 4)[Y]).astype(np.float32)
-W = RANDOM.random(ROWS)
 
 
 @pytest.fixture(autouse=True)
@@ -40,20 +35,6 @@ def _no_thread_is_left():
     yield
     left = [thread.name for thread in threading.enumerate() if "prefetch" in thread.name]
     assert not left
-
-
-def trainer(backend="numpy", **options):
-    model = gpunn.Sequential(
-        [Dense(8, "relu"), BatchNorm(), Dropout(0.2), Dense(3)], 4, backend, seed=3
-    )
-    optimizer = options.pop("optimizer", None) or Adam(0.01)
-    return gpunn.Trainer(model, "softmax_cross_entropy", optimizer, ["accuracy"], **options)
-
-
-def batches(weights=False, size=SIZE):
-    """Return batches of all rows in order, the last one smaller."""
-    arrays = (X, Y, W) if weights else (X, Y)
-    return [tuple(a[i : i + size] for a in arrays) for i in range(0, ROWS, size)]
 
 
 class Anew:

@@ -226,18 +226,6 @@ def test_checkpoint_of_a_resumed_run_keeps_the_best_so_far(tmp_path):
     assert this.saved == [(7, "best")], "a file that is gone keeps nothing"
 
 
-def test_checkpoint_is_resumable(tmp_path):
-    path = tmp_path / "checkpoint"
-    whole, resumed = trainer(), trainer()
-    fit(whole, epochs=4)
-    fit(resumed, epochs=2, callbacks=[ModelCheckpoint(path, resumable=True)])
-    again = trainer()
-    again.load_checkpoint(path)
-    fit(again, epochs=2)
-    np.testing.assert_array_equal(again.model.parameters.values, whole.model.parameters.values)
-    assert again.history["loss"] == whole.history["loss"]
-
-
 # -------------------------------------------------------------------------------------------- logs
 
 
