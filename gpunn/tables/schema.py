@@ -11,12 +11,7 @@ import numpy as np
 
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.configurable import check_choice, check_integer
-from gpunn.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    DataError,
-    suggest,
-)
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
 from gpunn.randomness import generator
 from gpunn.rows.cells import Markers
 from gpunn.rows.csv_rows import missing_columns

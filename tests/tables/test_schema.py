@@ -216,10 +216,7 @@ def test_rows_without_names_may_lack_what_is_dropped():
             {"age": pd.to_datetime(["2026-01-01"]), "city": ["a"]},
             "row 0, column 'age': expected a number",
         ),
-        (
-            np.ones((1, 3)),
-            "expected as many columns as the training rows had, 2, since",
-        ),
+        (np.ones((1, 3)), "expected as many columns as the training rows had, 2, since"),
     ],
     ids=str,
 )
@@ -511,13 +508,7 @@ def test_what_is_reported_is_listed():
         ("age", "", "", "", "left out, as was asked for"),
         ("city", "category", "2 categories", "1", ""),
         ("member", "boolean", "2 categories", "", ""),
-        (
-            "since",
-            "datetime",
-            "year, month, day, day of week, hour, missing or not",
-            "1",
-            "",
-        ),
+        ("since", "datetime", "year, month, day, day of week, hour, missing or not", "1", ""),
         ("country", "category", "", "", "dropped: the same in every row"),
     ]
     assert repr(schema) == "<Schema: 5 columns -> 12 numbers, 2 categories>"

@@ -77,10 +77,7 @@ def test_neighbouring_numbers_of_float32_have_edges_that_differ(sklearn):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (
-            (X[:, None], STEPS, "regression"),
-            r"x: expected a column .* got .* of shape \(12, 1",
-        ),
+        ((X[:, None], STEPS, "regression"), r"x: expected a column .* got .* of shape \(12, 1"),
         ((np.where(X == 2, np.nan, X), STEPS, "regression"), "x: .*, and nan in row 2"),
         ((np.arange(12), STEPS, "regression"), "x: .* got int64"),
         ((X[:0], STEPS[:0], "regression"), "x: .* at least one row"),

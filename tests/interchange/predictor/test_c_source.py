@@ -115,8 +115,7 @@ int main(void) {
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
-    ("activation", "outputs", "classes"),
-    [("softmax", 3, 3), ("sigmoid", 1, 2), ("sigmoid", 3, 3)],
+    ("activation", "outputs", "classes"), [("softmax", 3, 3), ("sigmoid", 1, 2), ("sigmoid", 3, 3)]
 )
 def test_classes_and_probabilities(tmp_path, compiler, activation, outputs, classes):
     model = gpunn.Sequential([Dense(outputs)], 2, "numpy", dtype="float64")
