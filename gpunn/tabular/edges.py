@@ -121,19 +121,15 @@ def tree_edges(
 
 def check_column(x: HostArray) -> None:
     """Raise an ArgumentError unless x is a column of finite floating-point numbers."""
-    if x.ndim != 1 or not len(x) or x.dtype.kind != "f" or not np.isfinite(x).all():
+    is_column = x.ndim == 1 and len(x) > 0 and x.dtype.kind == "f"
+    finite = np.isfinite(x) if is_column else np.array([True])
+    if not is_column or not finite.all():
+        row = int(finite.argmin())
+        gap = "" if finite.all() else f", and {x[row]} in row {row}"
         raise ArgumentError(
             "x: expected a column of finite numbers, of floating point, with at least one row; got "
-            f"{x.dtype} of shape {x.shape}{'' if x.ndim != 1 else first_gap(x)}"
+            f"{x.dtype} of shape {x.shape}{gap}"
         )
-
-
-def first_gap(x: HostArray) -> str:
-    """Return where the first number is that is not finite, if there is one."""
-    if x.dtype.kind != "f" or np.isfinite(x).all():
-        return ""
-    row = int(np.argmin(np.isfinite(x)))
-    return f", and {x[row]} in row {row}"
 
 
 def at_least_two(edges: HostArray) -> list[float]:

@@ -23,12 +23,7 @@ TASKS = ("classification", "multilabel", "regression")
 class Recipe:
     """A network for a table, and how it is trained.
 
-    The layers take rows as `schema.encode` returns them::
-
-        model = gpunn.Sequential(recipe.layers, schema.width)
-        model.schema = schema
-        trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
-        trainer.fit(X, y, validation_data=(X_val, y_val), **recipe.options)
+    The layers take rows as `schema.encode` returns them.
 
     Parameters
     ----------
@@ -41,7 +36,8 @@ class Recipe:
     metric : str
         It tells the best epoch, so there must be validation data.
     options : dict
-        Arguments of `Trainer.fit`.
+        Arguments of `Trainer.fit`, as `trainer.fit(X, y, validation_data=(X_val, y_val),
+        **recipe.options)`.
 
     See Also
     --------
