@@ -1102,10 +1102,7 @@ def source_of(
 def schema_of(description: Description) -> Schema | None:
     """Return the schema in a file's description, or None if it has none.
 
-    Raises
-    ------
-    ArgumentError
-        If it is damaged.
+    Raise an ArgumentError if it is damaged.
     """
     if description.schema is not None:
         with IMPORTING:

@@ -15,18 +15,10 @@ __all__ = ["Source", "WeightsReport", "matched"]
 
 @dataclass(frozen=True)
 class Source:
-    """What a network begins with.
+    """What a network begins with: arrays by names such as "dense_1.weights".
 
-    Attributes
-    ----------
-    title : str
-        What messages call it.
-    arrays : mapping of str to ndarray
-        By names such as "dense_1.weights".
-    outputs : tuple of list of str or None
-        Names of the classes, and of the targets.
-    adapted : bool
-        Whether layers that learn from training data have done so.
+    Messages call it `title`. The outputs are names of the classes, and of the targets. It is
+    `adapted` if layers that learn from training data have done so.
     """
 
     title: str
@@ -79,22 +71,11 @@ def matched(
     """Return which layers can begin with the arrays of a source.
 
     Only the last layer with parameters may be of other shapes. It begins anew then, as it does if
-    classes or targets have other names; so do the layers that come after the loss.
+    classes or targets, the `outputs`, have other names; so do the layers that come after the loss.
+    The `specs` are of the network that begins, in its order.
 
-    Parameters
-    ----------
-    specs : mapping of str to ParameterSpec
-        The arrays of the network that begins, in its order.
-    source : Source
-    outputs : tuple of list of str or None
-        Names of the network's classes and targets.
-    after_loss : collection of str
-        Labels of the layers that come after the loss.
-
-    Raises
-    ------
-    ArgumentError
-        If another layer is of other shapes, or there is none that can be taken over.
+    Raise an ArgumentError if another layer is of other shapes, or there is none that can be taken
+    over.
     """
     ours, theirs = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in ours if any(specs[n].learned for n in named(label, ours))]
