@@ -30,19 +30,15 @@ __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 GELUS = {activations.ExactGELU: "GELU()", activations.GELU: 'GELU("tanh")'}
 """Modules of the activations that have another name in PyTorch."""
 
-BATCH_NORM = {
-    "weight": "scale",
-    "bias": "shift",
-    "running_mean": "running_mean",
-    "running_var": "running_variance",
-}
-LAYER_NORM = {"weight": "scale", "bias": "shift"}
-DENSE = {"weight": "weights", "bias": "biases"}
-
 PARAMETERS: dict[type[Layer], dict[str, str]] = {
-    layers.Dense: DENSE,
-    layers.BatchNorm: BATCH_NORM,
-    layers.LayerNorm: LAYER_NORM,
+    layers.Dense: {"weight": "weights", "bias": "biases"},
+    layers.BatchNorm: {
+        "weight": "scale",
+        "bias": "shift",
+        "running_mean": "running_mean",
+        "running_var": "running_variance",
+    },
+    layers.LayerNorm: {"weight": "scale", "bias": "shift"},
 }
 """By layer: PyTorch's name of each array, and gpunn's."""
 
@@ -307,17 +303,14 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
         return [Module(f"Dropout({layer.rate!r})")]
     if type(layer) is layers.Flatten:
         return [Module("Flatten()")]
-    if type(layer) is layers.BatchNorm:
+    if isinstance(layer, layers.BatchNorm | layers.LayerNorm) and type(layer) in PARAMETERS:
+        size, eps = arrays["scale"].size, layer.epsilon
+        named = {theirs: arrays[ours] for theirs, ours in PARAMETERS[type(layer)].items()}
+        if isinstance(layer, layers.LayerNorm):
+            return [Module(f"LayerNorm({size}, eps={eps!r})", named)]
         momentum = 1 - layer.momentum  # PyTorch's is the weight of the new value
-        size = arrays["scale"].size
-        module = Module(f"BatchNorm1d({size}, eps={layer.epsilon!r}, momentum={momentum:.12g})")
-        module.arrays = {theirs: arrays[ours] for theirs, ours in BATCH_NORM.items()}
-        module.arrays[COUNTER] = np.array(0, dtype=np.int64)
-        return [module]
-    if type(layer) is layers.LayerNorm:
-        module = Module(f"LayerNorm({arrays['scale'].size}, eps={layer.epsilon!r})")
-        module.arrays = {theirs: arrays[ours] for theirs, ours in LAYER_NORM.items()}
-        return [module]
+        named[COUNTER] = np.array(0, dtype=np.int64)
+        return [Module(f"BatchNorm1d({size}, eps={eps!r}, momentum={momentum:.12g})", named)]
     raise ExportError(f"layer {label!r}: PyTorch has no module for {type(layer).__name__}")
 
 

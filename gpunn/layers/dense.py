@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Dense", "Neuron", "Neurons"]
+__all__ = ["Dense", "Neuron"]
 
 PARAMETRIZATIONS = ("standard", "ntp")
 
@@ -135,9 +135,9 @@ class Dense(Layer):
         return described
 
     @property
-    def neurons(self) -> Neurons:
+    def neurons(self) -> list[Neuron]:
         """The layer's neurons, each a live view of its column of W and its entry of b."""
-        return Neurons(self)
+        return [Neuron(self, index) for index in range(self.units)]
 
     def weight_factor(self, inputs: int) -> float:
         """Return what x W is multiplied by.
@@ -251,29 +251,3 @@ class Neuron:
     def __repr__(self) -> str:
         """Say how many inputs the neuron has."""
         return f"Neuron({self.weights.shape[0]} inputs)"
-
-
-class Neurons(Sequence[Neuron]):
-    """The neurons of a layer, as a sequence."""
-
-    def __init__(self, layer: Dense) -> None:
-        self._layer = layer
-
-    def __len__(self) -> int:
-        """Return the number of neurons."""
-        return self._layer.units
-
-    @overload
-    def __getitem__(self, index: int) -> Neuron: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Neuron]: ...
-    def __getitem__(self, index: int | slice) -> Neuron | list[Neuron]:
-        """Return one neuron, or a list of them."""
-        positions = range(len(self))[index]
-        if isinstance(positions, range):
-            return [Neuron(self._layer, position) for position in positions]
-        return Neuron(self._layer, positions)
-
-    def __iter__(self) -> Iterator[Neuron]:
-        """Iterate over the neurons."""
-        return (Neuron(self._layer, position) for position in range(len(self)))
