@@ -87,7 +87,7 @@ else
   # it run the linters, the tests on devices, and then some of the others. Each process leads a group (set -m), so that what
   # it started ends with it if this script is interrupted.
   later=()
-  ((given)) || later=(tests/kernels tests/docs/test_{site,learning}.py)
+  ((given)) || later=(tests/kernels tests/docs/test_{site,learning}.py tests/{scripts,reporting,sweep})
   log=$(mktemp)
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
