@@ -7,8 +7,8 @@ from run_folders import evaluation
 
 
 @pytest.fixture
-def run(gpunn, digits):
-    gpunn("train", digits, "--output", "run")
+def run(run_before, digits):
+    run_before()
 
 
 def test_the_test_part_again(gpunn, run, tmp_path):

@@ -14,8 +14,8 @@ SPECIES = ["iris", "lily", "rose"]
 
 
 @pytest.fixture
-def digits_run(gpunn, digits):
-    gpunn("train", digits, "--output", "run")
+def digits_run(run_before, digits):
+    run_before()
 
 
 def table(text: str) -> list[list[str]]:

@@ -40,6 +40,12 @@ LOSSES = {
 }
 
 
+def renamed(second: str, first: str) -> None:
+    """Give the two classes of the table other names."""
+    text = Path("rare.csv").read_text()
+    Path("rare.csv").write_text(text.replace(",yes", f",{second}").replace(",no", f",{first}"))
+
+
 @pytest.fixture(params=LOSSES)
 def rare(request, tmp_path) -> Path:
     """The configuration of a table with 8 % frauds."""
@@ -158,17 +164,16 @@ def test_onnx_decides_alike(gpunn, rare):
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"),
+    ("options", "problem"),
     [
         (["--threshold-for=f3"], "training.threshold_for: there is no 'f3'"),
-        (
-            ["--threshold-for=f1", "--set=data.validation_fraction=0"],
-            "set data.validation_fraction",
-        ),
+        (["--threshold-for=f1", "--set=data.validation_fraction=0"], "data.validation_fraction"),
+        (["--positive=si"], "data.positive: there is no class 'si'"),
+        (["--positive=1", "--set=training.loss=huber", "--set=data.target=a"], "has no classes"),
     ],
 )
-def test_thresholds_that_cannot_be_chosen(gpunn, rare, changes, problem):
-    assert problem in gpunn("train", rare, "--output", "run", *changes, status=2).stderr
+def test_thresholds_and_classes_that_cannot_be_chosen(gpunn, rare, options, problem):
+    assert problem in gpunn("train", rare, "--output", "run", *options, status=2).stderr
     assert not Path("run").exists()
 
 
@@ -185,11 +190,10 @@ def test_networks_without_two_classes_have_no_threshold(gpunn, flowers):
 @pytest.mark.parametrize("words", [("fraud", "ok"), ("False", "True")])
 def test_the_class_that_is_looked_for_may_be_the_first(gpunn, rare, words):
     """The same run, with the classes called otherwise, decides the same rows."""
-    text = Path("rare.csv").read_text()
     gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9")
     expected = answers(gpunn("predict", "run", "rare.csv").stdout)
     found, other = words
-    Path("rare.csv").write_text(text.replace(",yes", f",{found}").replace(",no", f",{other}"))
+    renamed(found, other)
     options = ["--threshold-for", "recall=0.9", "--positive", found]
     said = gpunn("train", rare, "--output", "other", *options).stdout
     assert f"are {found!r}; the best constant" in said
@@ -206,8 +210,7 @@ def test_the_class_that_is_looked_for_may_be_the_first(gpunn, rare, words):
 def test_a_threshold_for_the_commoner_class_is_warned_of_once(
     gpunn, rare, caplog, criterion, options, warned
 ):
-    text = Path("rare.csv").read_text()
-    Path("rare.csv").write_text(text.replace(",yes", ",bad").replace(",no", ",ok"))
+    renamed("bad", "ok")
     gpunn("train", rare, "--output", "run", "--threshold-for", criterion, *options)
     said = "threshold_for: f1 is for 'ok', the commoner class; for 'bad' set data.positive"
     assert caplog.text.count(said) == warned
@@ -220,22 +223,9 @@ def test_a_threshold_for_the_commoner_class_is_warned_of_once(
 def test_the_class_that_is_looked_for_may_be_spelt_as_in_the_table(
     gpunn, rare, words, positive, place
 ):
-    text = Path("rare.csv").read_text()
-    found, other = words
-    Path("rare.csv").write_text(text.replace(",yes", f",{found}").replace(",no", f",{other}"))
+    renamed(*words)
     gpunn("train", rare, "--output", "run", "--positive", positive)
     assert load_model("run").classes[1] == place
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        (["--positive=si"], "data.positive: there is no class 'si'"),
-        (["--positive=1", "--set=training.loss=huber", "--set=data.target=a"], "has no classes"),
-    ],
-)
-def test_classes_that_cannot_be_looked_for(gpunn, rare, options, problem):
-    assert problem in gpunn("train", rare, "--output", "run", *options, status=2).stderr
 
 
 def test_labels_have_no_threshold(gpunn):
