@@ -49,11 +49,10 @@ def evaluation_text(found: Evaluation) -> str:
             f" the best constant prediction has accuracy {max(present):.4g}, log_loss "
             f"{abs(entropy):.4g}"
         )
-    if (decisions := found.decisions) is not None:
-        lines.append(
-            f"threshold {decisions.threshold:.4g} for {found.classes[1]!r}: "
-            f"{metrics_text(decisions.metrics)}"
-        )
+    if found.decisions is not None:
+        metrics = dict(found.decisions)
+        threshold = f"threshold {metrics.pop('threshold'):.4g} for {found.classes[1]!r}"
+        lines.append(f"{threshold}: {metrics_text(metrics)}")
     return "\n".join(lines)
 
 

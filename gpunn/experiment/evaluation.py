@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from gpunn.training import Trainer
 from gpunn.training.dataset import Subset
 
 __all__ = [
-    "Decisions",
     "Evaluation",
     "choose_threshold",
     "classes_of",
@@ -30,19 +28,12 @@ __all__ = [
 LOG = logging.getLogger("gpunn")
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What the threshold on the probability of the second class comes to: that class's metrics."""
-
-    threshold: float
-    metrics: dict[str, float]
-
-
 class Evaluation(dict[str, float]):
     """Loss and metrics of a part of the data, by name.
 
     If each row is of one of several classes, `classes` names them, and `rates` (shape (classes,))
-    has which part of the rows is of each. `decisions` is there if there are two.
+    has which part of the rows is of each. If there are two, `decisions` has the threshold on the
+    probability of the second one, and its metrics, by name.
     """
 
     def __init__(
@@ -51,7 +42,7 @@ class Evaluation(dict[str, float]):
         rows: int,
         classes: Sequence[str] = (),
         rates: np.ndarray | None = None,
-        decisions: Decisions | None = None,
+        decisions: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(metrics)
         self.rows, self.classes, self.rates, self.decisions = rows, classes, rates, decisions
@@ -68,7 +59,7 @@ class Evaluation(dict[str, float]):
         if self.rates is not None:
             found["base_rate"] = float(self.rates[self.shown])
         if self.decisions is not None:
-            found["decisions"] = {"threshold": self.decisions.threshold, **self.decisions.metrics}
+            found["decisions"] = dict(self.decisions)
         return found
 
 
@@ -97,7 +88,7 @@ def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
     if count == 2:
         threshold = DEFAULT if model.threshold is None else model.threshold
         second = decide(predicted(model, subset), loss.output_activation, model.threshold) == 1
-        decisions = Decisions(threshold, decision_metrics(second, truth == 1))
+        decisions = {"threshold": threshold, **decision_metrics(second, truth == 1)}
     classes = model.classes or [str(number) for number in range(count)]
     return Evaluation(metrics, subset.rows, classes, rates, decisions)
 
