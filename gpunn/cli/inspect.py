@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gpunn.cli.options import table_options
+from gpunn.cli.options import table_options, targets_option
 from gpunn.cli.text import aligned, say, shortened
 
 __all__ = ["inspect"]
@@ -19,13 +19,7 @@ WIDEST = 51
 
 @click.command(short_help="Tell what is in a table.")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--target",
-    "targets",
-    metavar="NAME",
-    multiple=True,
-    help="Column to predict. May be given several times, for numbers or labels.",
-)
+@targets_option
 @table_options
 def inspect(path: Path, targets: tuple[str, ...], reading: Mapping[str, Any]) -> None:
     """Tell what is in a table, what a network would get of it, and what looks wrong.

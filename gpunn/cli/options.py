@@ -24,6 +24,7 @@ __all__ = [
     "run_argument",
     "set_threshold",
     "table_options",
+    "targets_option",
     "threshold_option",
 ]
 
@@ -54,6 +55,14 @@ imports_option = click.option(
     "modules of custom layers that a model file names. This runs the modules' code.",
 )
 
+
+targets_option = click.option(
+    "--target",
+    "targets",
+    metavar="NAME",
+    multiple=True,
+    help="Column of a table to predict. May be given several times, for numbers or labels.",
+)
 
 DELIMITER_OPTION = click.option(
     "--delimiter", metavar="CHARACTER", help="Between cells. By default it is found."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpunn.cli.options import backend_option, imports_option, table_options
+from gpunn.cli.options import backend_option, imports_option, table_options, targets_option
 from gpunn.cli.streams import FileCommand
 from gpunn.cli.text import INTERRUPTED, evaluation_text, say, summary_table
 from gpunn.errors import GpunnError
@@ -39,13 +39,7 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 
 @click.command(cls=FileCommand, short_help="Train a network and keep the run in a folder.")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option(
-    "--target",
-    "targets",
-    metavar="NAME",
-    multiple=True,
-    help="Column of a table to predict. May be given several times, for numbers or labels.",
-)
+@targets_option
 @click.option(
     "--positive",
     metavar="CLASS",
