@@ -60,26 +60,27 @@ def test_an_end_is_noted_once(opened):
     assert states(study) == ["complete"]
 
 
-def test_trials_of_killed_processes_are_lost(opened, monkeypatch):
+@pytest.fixture
+def one_of_each(opened, monkeypatch):
+    """A study with a trial of this process, and one of another machine's."""
     study = opened()
     study.claim(2)
     with monkeypatch.context() as patch:
         patch.setattr("gpunn.sweep.study.this_process", lambda: ["elsewhere", 1])
         study.claim(2)
-    assert study.claim(2) is None  # both may be in training
+    return study
+
+
+def test_trials_of_killed_processes_are_lost(one_of_each, monkeypatch):
+    assert one_of_each.claim(2) is None  # both may be in training
     monkeypatch.setattr("gpunn.sweep.study.is_gone", lambda process: process[0] == "elsewhere")
-    assert study.claim(2).number == 2
-    assert states(study) == ["running", "lost", "running"]
+    assert one_of_each.claim(2).number == 2
+    assert states(one_of_each) == ["running", "lost", "running"]
 
 
-def test_trials_of_other_machines_can_be_reclaimed(opened, monkeypatch):
-    study = opened()
-    study.claim(2)
-    with monkeypatch.context() as patch:
-        patch.setattr("gpunn.sweep.study.this_process", lambda: ["elsewhere", 1])
-        study.claim(2)
-    assert study.claim(2, reclaim=True).number == 2
-    assert states(study) == ["running", "lost", "running"]  # its own are its own
+def test_trials_of_other_machines_can_be_reclaimed(one_of_each):
+    assert one_of_each.claim(2, reclaim=True).number == 2
+    assert states(one_of_each) == ["running", "lost", "running"]  # its own are its own
 
 
 def test_values_depend_on_the_number_and_not_on_who_asks(opened):
