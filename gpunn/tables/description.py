@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Annotated, Any
 
+from gpunn.configurable import check_choice
 from gpunn.errors import ArgumentError
 from gpunn.tables.columns import Column
 from gpunn.tables.kinds.boolean import BOOLEANS
 from gpunn.tables.kinds.datetime import PARTS
+from gpunn.tables.scaling import SCALINGS
 
 __all__ = ["SchemaRecord", "check_column", "record_of"]
 
@@ -18,7 +21,7 @@ class SchemaRecord:
     """A schema in JSON types, without the arrays of its scaling."""
 
     named: bool
-    scaling: Literal["robust", "quantile", "standard", "none"]
+    scaling: Annotated[str, partial(check_choice, choices=SCALINGS)]
     missing_values: list[str]
     columns: list[Column]
 
