@@ -14,17 +14,19 @@ from gpunn.typing import Array, Namespace
 __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
 
 
-def refuse_labels(metric: str, targets: np.ndarray) -> None:
-    """Raise a DataError for rows of 0 and 1 that are not of one class each."""
-    if targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all():
-        return
-    advice = ". For several labels choose 'binary_accuracy'"
-    needs = f"metric {metric!r} needs one class a row"
-    refuse_rows(targets.sum(axis=1) != 1, targets, needs, of=" of y", advice=advice)
+class OneClassMetric(ClassMetric):
+    """Base of metrics that refuse rows of 0 and 1 that are not of one class each."""
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        super().check_targets(targets, outputs)
+        if targets.ndim == 2 and ((targets == 0) | (targets == 1)).all():
+            advice = ". For several labels choose 'binary_accuracy'"
+            needs = f"metric {self.name!r} needs one class a row"
+            refuse_rows(targets.sum(axis=1) != 1, targets, needs, of=" of y", advice=advice)
 
 
 @dataclass(frozen=True)
-class Accuracy(ClassMetric):
+class Accuracy(OneClassMetric):
     """Fraction of rows whose largest prediction is at the true class.
 
     Of several largest predictions the first counts.
@@ -41,17 +43,13 @@ class Accuracy(ClassMetric):
     name = "accuracy"
     larger_is_better = True
 
-    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
-        super().check_targets(targets, outputs)
-        refuse_labels(self.name, targets)
-
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         correct = xp.argmax(predictions, axis=1) == true_class(xp, targets)
         return weighted_sum(xp, correct, weights)
 
 
 @dataclass(frozen=True)
-class TopKAccuracy(ClassMetric):
+class TopKAccuracy(OneClassMetric):
     """Fraction of rows whose true class is among the k largest predictions.
 
     Ties count for the row: fewer than k predictions may be strictly larger.
@@ -75,10 +73,6 @@ class TopKAccuracy(ClassMetric):
 
     name = "top_k_accuracy"
     larger_is_better = True
-
-    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
-        super().check_targets(targets, outputs)
-        refuse_labels(self.name, targets)
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         labels = true_class(xp, targets)

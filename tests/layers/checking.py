@@ -34,6 +34,14 @@ def run(layer: Layer, x: Array, workspace: Workspace) -> np.ndarray:
     return workspace.backend.to_host(layer.forward(x, workspace))
 
 
+def prepared(
+    backend: Backend, layer: Layer, shape: tuple[int, ...], *, training: bool = True
+) -> tuple[Parameters, Workspace]:
+    """Attach a layer in float32, and return its parameters and a workspace of 64 rows."""
+    parameters = attached(layer, shape, backend, "float32")
+    return parameters, Workspace(backend, "float32", 64, training=training)
+
+
 def check_chain_rule(
     layer: Layer, shape: tuple[int, ...], backend: Backend, *, training: bool = True
 ) -> None:

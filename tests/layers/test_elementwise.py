@@ -1,26 +1,20 @@
 import numpy as np
 import pytest
-from layers.checking import attached, run
+from layers.checking import prepared, run
 
 from gpunn.layers import Dropout, Flatten, Rescaling
-from gpunn.workspace import Workspace
-
-
-def prepared(backend, layer, shape, training=True):
-    attached(layer, shape, backend, "float32")
-    return Workspace(backend, "float32", 50, training=training)
 
 
 def test_dropout_zeroes_or_scales(backend):
     layer = Dropout(0.25)
-    workspace = prepared(backend, layer, (40,))
+    _, workspace = prepared(backend, layer, (40,))
     y = run(layer, backend.from_host(np.full((50, 40), 3.0), "float32"), workspace)
     assert set(np.unique(y)) == {np.float32(0), np.float32(3) * np.float32(1 / 0.75)}
 
 
 def test_dropout_keeps_its_mask_in_the_backward_pass_and_changes_it_after(backend):
     layer = Dropout(0.5)
-    workspace = prepared(backend, layer, (40,))
+    _, workspace = prepared(backend, layer, (40,))
     ones = np.ones((50, 40))
     x = backend.from_host(ones, "float32")
     masks = []
@@ -37,7 +31,7 @@ def test_dropout_keeps_its_mask_in_the_backward_pass_and_changes_it_after(backen
 
 def test_dropout_rests_outside_training(backend):
     layer = Dropout(0.5)
-    workspace = prepared(backend, layer, (4,), training=False)
+    _, workspace = prepared(backend, layer, (4,), training=False)
     x = backend.from_host(np.ones((2, 4)), "float32")
     assert layer.forward(x, workspace) is x
 
@@ -45,7 +39,7 @@ def test_dropout_rests_outside_training(backend):
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
 def test_rescaling_takes_integers(backend, dtype):
     layer = Rescaling(1 / 255, -0.5)
-    workspace = prepared(backend, layer, (3,))
+    _, workspace = prepared(backend, layer, (3,))
     x = backend.from_host(np.array([[0, 51, 255]], dtype))
     y = layer.forward(x, workspace)
     assert backend.dtype_name(y) == "float32"
@@ -54,7 +48,7 @@ def test_rescaling_takes_integers(backend, dtype):
 
 def test_flatten_is_row_major(backend):
     layer = Flatten()
-    workspace = prepared(backend, layer, (2, 3))
+    _, workspace = prepared(backend, layer, (2, 3))
     x = backend.from_host(np.arange(12.0).reshape(2, 2, 3), "float32")
     assert run(layer, x, workspace).tolist() == np.arange(12.0).reshape(2, 6).tolist()
     assert layer.output_shape((2, 3, 4)) == (24,)

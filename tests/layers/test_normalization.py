@@ -1,16 +1,10 @@
 import numpy as np
 import pytest
-from layers.checking import attached, run
+from layers.checking import prepared, run
 
 import gpunn
 from gpunn.errors import DataError
 from gpunn.layers import BatchNorm, LayerNorm, Standardization
-from gpunn.workspace import Workspace
-
-
-def prepared(backend, layer, features, training=True):
-    parameters = attached(layer, (features,), backend, "float32")
-    return parameters, Workspace(backend, "float32", 64, training=training)
 
 
 def example(backend, rows=64, features=6):
@@ -20,7 +14,7 @@ def example(backend, rows=64, features=6):
 
 def test_batch_norm_in_training(backend):
     layer = BatchNorm(momentum=0.75, epsilon=1e-3)
-    parameters, workspace = prepared(backend, layer, 6)
+    parameters, workspace = prepared(backend, layer, (6,))
     parameters["it.running_mean"], parameters["it.running_variance"] = np.ones(6), np.full(6, 2.0)
     x, host = example(backend)
     y = run(layer, x, workspace)
@@ -35,7 +29,7 @@ def test_batch_norm_in_training(backend):
 
 def test_batch_norm_outside_training(backend):
     layer = BatchNorm()
-    parameters, workspace = prepared(backend, layer, 6, training=False)
+    parameters, workspace = prepared(backend, layer, (6,), training=False)
     before = parameters.to_host()
     x, host = example(backend)
     y = run(layer, x, workspace)
@@ -50,7 +44,7 @@ def test_batch_norm_outside_training(backend):
 @pytest.mark.parametrize("training", [True, False])
 def test_layer_norm(backend, training):
     layer = LayerNorm(epsilon=1e-3)
-    parameters, workspace = prepared(backend, layer, 6, training)
+    parameters, workspace = prepared(backend, layer, (6,), training=training)
     x, host = example(backend)
     given = parameters.to_host()
     deviation = np.sqrt(host.var(1, keepdims=True) + 1e-3)
@@ -61,7 +55,7 @@ def test_layer_norm(backend, training):
 
 def test_constant_features_do_not_divide_by_zero(backend):
     for layer in (BatchNorm(), LayerNorm()):
-        _, workspace = prepared(backend, layer, 3)
+        _, workspace = prepared(backend, layer, (3,))
         x = backend.from_host(np.full((4, 3), 2.0), "float32")
         y = layer.forward(x, workspace)
         gradient = backend.from_host(np.ones((4, 3)), "float32")
@@ -72,7 +66,7 @@ def test_constant_features_do_not_divide_by_zero(backend):
 
 def test_standardization_learns_from_the_inputs(backend):
     layer = Standardization()
-    parameters, workspace = prepared(backend, layer, 3)
+    parameters, workspace = prepared(backend, layer, (3,))
     X = np.array([[1.0, 5.0, 0.0], [3.0, 5.0, 10.0], [5.0, 5.0, 50.0]])
     for name, value in layer.adapt(X).items():
         parameters[f"it.{name}"] = value

@@ -4,7 +4,6 @@ import copy
 import pickle
 import warnings
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +21,7 @@ from sklearn.ensemble import (
 from sklearn.exceptions import NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -84,22 +83,6 @@ def test_search_on_a_table_in_a_pipeline():
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(TABLE, CLASS)
     assert search.best_params_ == {"realmlpclassifier__learning_rate_init": "auto"}
     assert search.score(TABLE, CLASS) > 0.8
-
-
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_parallel_search(backend):
-    search = RandomizedSearchCV(
-        *(MLPClassifier(**FAST), {"alpha": [1e-5, 1e-3, 1e-1]}),
-        n_iter=2,
-        cv=2,
-        n_jobs=2,
-        random_state=0,
-        error_score="raise",
-    )
-    with warnings.catch_warnings(), joblib.parallel_config(backend):
-        warnings.simplefilter("ignore")
-        search.fit(X, y)
-    assert search.score(X, y) > 0.9
 
 
 @pytest.mark.parametrize(
