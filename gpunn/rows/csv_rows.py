@@ -147,12 +147,9 @@ def found_delimiter(
     return max(DELIMITERS, key=fit)
 
 
-def is_header(top: Sequence[str], delimiter: str) -> bool:
-    """Return whether a first row has names: unless all of it are numbers.
-
-    Unless commas are between cells, they may be decimal marks.
-    """
-    cells = top if delimiter == "," else map(with_point, top)
+def is_header(top: Sequence[str], commas: bool) -> bool:
+    """Return whether a first row has names: unless all are numbers, some with decimal commas."""
+    cells = map(with_point, top) if commas else top
     return not all(number_of(cell) is not None for cell in cells)
 
 

@@ -82,7 +82,8 @@ def cells_of_csv(
         return
     check_width(first, delimiter)
     top = [cell.strip() for cell in first[1]]
-    has_header = is_header(top, delimiter) if layout["header"] is None else layout["header"]
+    decimal = layout["decimal"] or ("." if delimiter == "," else ",")
+    has_header = is_header(top, decimal == ",") if layout["header"] is None else layout["header"]
     there = columns_of(top, has_header)
     try:
         places = places_of(layout | {"names": names}, there, len(top))
@@ -90,7 +91,6 @@ def cells_of_csv(
         bare = names and not {*names} & {*columns_of(top, True)}
         hint = "; if the rows come without their names, say --no-header" if bare else ""
         raise RowsError(located(first[0], f"{error}{hint}")) from None
-    decimal = layout["decimal"] or ("." if delimiter == "," else ",")
     commas, marks = layout["numeric"] if decimal == "," else [], dict[int, str]()
     for number, row in rows if has_header else itertools.chain([first], rows):
         cells = [row[place].strip() for place in places]

@@ -17,7 +17,7 @@ from gpunn.data.text import numbers_of, open_rows
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.rows.cells import Markers, is_code, number_of
-from gpunn.rows.csv_rows import Row, check_width, columns_of, is_header, wrong_delimiter
+from gpunn.rows.csv_rows import check_width, columns_of, is_header, wrong_delimiter
 from gpunn.rows.lines import RowsError
 from gpunn.storage.reading import checked_path, open_file
 from gpunn.tables.cells import EXACT_INTEGERS, remark_on_rounding
@@ -204,14 +204,15 @@ class Reader:
             first = next(rows, None)
             if first is None:
                 raise RowsError("the file is empty")
-            names, has_header = self._names(first, delimiter)
+            check_width(first, delimiter)
+            commas = delimiter != "," if self.decimal is None else self.decimal == ","
+            names, has_header = self._names(first[1], commas)
             rows = rows if has_header else chain([first], rows)
             for name in text:
                 if name not in names:
                     raise ArgumentError(
                         f"text: there is no column {name!r}; {suggest(name, names)}"
                     )
-            commas = delimiter != "," if self.decimal is None else self.decimal == ","
             columns = {
                 name: CellReader(self.markers, commas, name in text)
                 for name in names
@@ -228,11 +229,10 @@ class Reader:
                 raise RowsError("there are no rows below the header")
         return np.array(lines, dtype=np.int64), columns
 
-    def _names(self, first: Row, delimiter: str) -> tuple[list[str], bool]:
+    def _names(self, first: Sequence[str], commas: bool) -> tuple[list[str], bool]:
         """Return the columns' names, and whether the first row has them."""
-        check_width(first, delimiter)
-        top = [cell.strip() for cell in first[1]]
-        self.is_header_found = self.header == "auto" and is_header(top, delimiter)
+        top = [cell.strip() for cell in first]
+        self.is_header_found = self.header == "auto" and is_header(top, commas)
         has_header = self.is_header_found or self.header is True
         names = columns_of(top, has_header)
         try:

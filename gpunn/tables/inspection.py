@@ -24,7 +24,7 @@ from gpunn.tables.splitting import (
     split_by,
     split_values,
 )
-from gpunn.tables.table import Coded, Table
+from gpunn.tables.table import Coded, Table, row_name
 
 __all__ = ["Inspection", "inspect"]
 
@@ -129,7 +129,7 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
             value = 2 * (low if extreme == "smallest" else high)
             row = int(np.nanargmin(np.abs(numbers - value / 2)))
             problems.append(
-                f"{column.name}: the {extreme}, {spelled(value)} ({table.where(row)}), is "
+                f"{column.name}: the {extreme}, {spelled(value)} ({row_name(table, row)}), is "
                 f"{spelled(ratio_of(distance, q75 - q25))} interquartile ranges from the "
                 "median"
             )
@@ -185,7 +185,7 @@ def described_target(
     texts = texts_of(values.values, markers)
     present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
     if not present.all():
-        place = table.where(int(present.argmin()))
+        place = row_name(table, int(present.argmin()))
         problems.append(
             f"{name}: the target has no value in {plural(int((~present).sum()), 'row')}, the first "
             f"in {place}: fill them in, or remove those rows"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
 from gpunn.tables.marks import PARTED, decimal_commas, marked_numbers, signed_numbers
-from gpunn.tables.table import Coded, Table
+from gpunn.tables.table import Coded, Table, row_name
 
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
 
@@ -46,7 +46,7 @@ def remarks_on_categories(
         others = find(cells, markers)[1]
         fitting = len(named) - len(others)
         if fitting and others:
-            where = table.where(cells.first_row(others[0]))
+            where = row_name(table, cells.first_row(others[0]))
             remarks.append(
                 f"{nouns} and text: {fitting:,} of {len(named):,} values are {nouns}, but not "
                 f"{cells.values[others[0]]!r:.40} ({where})"

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.errors import DataError, suggest
 
-__all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded"]
+__all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded", "row_name"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -162,21 +162,6 @@ class Table:
             self._columns[name] = cells
         return self._columns[name]
 
-    def where(self, row: int) -> str:
-        """Return what messages call a row, such as "line 3".
-
-        Parameters
-        ----------
-        row : int
-            The row, counted from 0.
-
-        Returns
-        -------
-        str
-            The line of a file, or the row's number, counted from 0.
-        """
-        return f"{self.unit} {row if self.numbers is None else self.numbers[row]}"
-
     def place(self, name: str, row: int) -> str:
         """Return where a cell is, for a message.
 
@@ -192,7 +177,7 @@ class Table:
         str
             Such as "people.csv: line 3, column 'age'".
         """
-        return f"{self.title}: {self.where(row)}, column {name!r}"
+        return f"{self.title}: {row_name(self, row)}, column {name!r}"
 
     def take(self, rows: np.ndarray) -> Table:
         """Return a table of these rows; messages call them by their numbers in this one.
@@ -251,6 +236,11 @@ class Table:
             else:
                 found += name.encode() + np.ascontiguousarray(cells).tobytes()
         return bytes(found)
+
+
+def row_name(table: Table, row: int) -> str:
+    """Return what messages call a row, such as "line 3"."""
+    return f"{table.unit} {row if table.numbers is None else table.numbers[row]}"
 
 
 def check_column_names(names: Sequence[str], title: str) -> None:
