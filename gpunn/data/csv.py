@@ -8,7 +8,6 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from typing import Literal, cast
 
@@ -159,178 +158,184 @@ def load_csv(
     for argument, value in (("features", features), ("missing", missing)):
         if isinstance(value, str):
             raise ArgumentTypeError(f"{argument}: expected a list, got the text {value!r}")
-    markers = Markers.of(missing, always=())
 
     # The target is read as numbers until a cell is text. Numbers don't keep the spelling ("007"
     # reads as 7), so the file is then read again from its start, as text; nearly always that
     # happens within the first block.
     def read(target_is_text: bool) -> CSVData | None:
         with open_rows(path, delimiter) as (_, rows):
-            table = _open_table(path, rows, target, features, header, markers)
-            return _read(table, _Parser(np.dtype(dtype), markers), target_is_text)
+            reader = _Reader(path, rows, np.dtype(dtype), Markers.of(missing, always=()))
+            reader.choose_columns(target, features, header)
+            return reader.read(target_is_text)
 
     return read(False) or cast(CSVData, read(True))
 
 
-@dataclass(slots=True)
-class _Table:
-    """An open file with known columns; `rows` is at the first row of data."""
+class _Reader:
+    """Reads the rows of an open file as arrays, and counts and locates missing values."""
 
-    names: list[str]
-    has_header: bool
-    features: list[int]
-    target: int | None
-    rows: Iterator[Row]
-
-
-def _open_table(
-    path: str,
-    rows: Iterator[Row],
-    target: str | int | None,
-    features: Sequence[str | int] | None,
-    header: bool | Literal["auto"],
-    markers: Markers,
-) -> _Table:
-    first = list(islice(rows, 2))
-    if not first:
-        raise RowsError("the file is empty")
-    top, *below = ([cell.strip() for cell in row] for _, row in first)
-    if header == "auto":
-        by_name = any(isinstance(column, str) for column in (target, *(features or ())))
-        header = by_name or is_header_above(top, below[0] if below else None, markers)
-    names = top if header else columns_of(top, header)  # one may be "", as runs remember it
-    if header:
-        if repeated := _repeated(names):
-            raise RowsError(f"the header names more than one column {repeated[0]!r}")
-        if not below:
-            raise RowsError("there are no rows below the header")
-        del first[0]
-
-    find = partial(_place_of, path, names, header)
-    target_place = None if target is None else find("target", target)
-    if features is None:
-        places = [place for place in range(len(names)) if place != target_place]
-    else:
-        places = [find("features", column) for column in features]
-        if repeated := _repeated([names[place] for place in places]):
-            raise ArgumentError(f"features: column {repeated[0]!r} is given more than once")
-        if target_place in places:
-            raise ArgumentError(f"features: column {names[target_place]!r} is the target")
-    if not places:
-        raise RowsError(f"no column is left for the features; columns: {names}{_doubt(len(names))}")
-    return _Table(names, header, places, target_place, chain(first, rows))
-
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    """Return the names that occur more than once."""
-    return sorted(name for name, count in Counter(names).items() if count > 1)
-
-
-def _doubt(width: int) -> str:
-    """Return a hint at the delimiter for a file with a single column, else an empty text."""
-    return "; there is a single column: is the delimiter right?" if width == 1 else ""
-
-
-def _place_of(
-    path: str, names: list[str], has_header: bool, argument: str, column: str | int
-) -> int:
-    """Return the place of a column that an argument gives by its name or number."""
-    width = len(names)
-    if isinstance(column, str):
-        if not has_header:
-            raise ArgumentError(
-                f"{argument}: expected a column's number, since header=False, got {column!r}"
-            )
-        if column not in names:
-            raise DataFileError(
-                f"{argument}: {path} has no column {column!r}: {suggest(column, names)}"
-                f"{_doubt(width)}"
-            )
-        return names.index(column)
-    try:
-        number = None if isinstance(column, bool) else operator.index(column)
-    except TypeError:
-        number = None
-    if number is None:
-        raise ArgumentTypeError(f"{argument}: expected a column's name or number, got {column!r}")
-    if not -width <= number < width:
-        raise DataFileError(
-            f"{argument}: {path} has {width} columns, numbered from 0, got {number}"
-        )
-    return number % width
-
-
-def _read(table: _Table, parser: _Parser, target_is_text: bool) -> CSVData | None:
-    """Return the content of a file; None if its target should be numbers, and is text."""
-    # Grows in place; joining a list of blocks would need twice the memory.
-    X = bytearray()
-    y: list[np.ndarray] = []
-    block_rows = max(1, _BLOCK_CELLS // len(table.names))
-    while block := list(islice(table.rows, block_rows)):
-        values = parser.floats([row[place] for _, row in block for place in table.features])
-        if values is not None:
-            X += values.data
-        elif text := parser.first_text(table, block, table.features):
-            line, name, cell = text
-            refused(
-                line,
-                f"column {name!r} is a feature and must hold numbers, got {cell!r}; leave the "
-                "column out with `features` or encode it as numbers",
-            )
-        if table.target is None:
-            continue
-        cells = [row[table.target] for _, row in block]
-        if target_is_text:
-            y.append(parser.codes(table, block, table.target))
-        elif (values := parser.floats(cells)) is not None:
-            y.append(values if (integers := _integers(cells)) is None else integers)
-        elif parser.first_text(table, block, [table.target]):
-            return None
-    parser.refuse_missing()
-    classes = sorted(parser.classes) if target_is_text else None
-    if not all(values.dtype == np.int64 for values in y):
-        y = [values.astype(parser.dtype, copy=False) for values in y]
-    targets = np.concatenate(y) if y else None
-    if classes is not None and targets is not None:  # codes were in order of appearance
-        rank = {name: number for number, name in enumerate(classes)}
-        targets = np.array([rank[name] for name in parser.classes])[targets]
-    return CSVData(
-        X=np.frombuffer(X, parser.dtype).reshape(-1, len(table.features)),
-        y=targets,
-        feature_names=tuple(table.names[place] for place in table.features),
-        target_name=None if table.target is None else table.names[table.target],
-        classes=None if classes is None else tuple(classes),
-        has_header=table.has_header,
-    )
-
-
-def _integers(cells: Sequence[str]) -> np.ndarray | None:
-    """Convert all cells, or return None if one is not an integer of 64 bits."""
-    try:
-        return np.fromiter(map(int, cells), np.int64, len(cells))
-    except (ValueError, OverflowError):
-        return None
-
-
-class _Parser:
-    """Converts cells to numbers or classes, and counts and locates missing values."""
-
-    def __init__(self, dtype: np.dtype, markers: Markers) -> None:
-        self.dtype, self._markers = dtype, markers
-        self.classes: dict[str, int] = {}
+    def __init__(self, path: str, rows: Iterator[Row], dtype: np.dtype, markers: Markers) -> None:
+        self._path, self._rows, self._dtype, self._markers = path, rows, dtype, markers
+        self._names: list[str] = []
+        self._has_header = False
+        self._features: list[int] = []
+        self._target: int | None = None
+        self._classes: dict[str, int] = {}
         self._missing = 0
         self._places: list[str] = []
 
-    def floats(self, cells: Sequence[str]) -> np.ndarray | None:
+    def choose_columns(
+        self,
+        target: str | int | None,
+        features: Sequence[str | int] | None,
+        header: bool | Literal["auto"],
+    ) -> None:
+        """Read names, if there are some, and find the columns that the arguments mean."""
+        first = list(islice(self._rows, 2))
+        if not first:
+            raise RowsError("the file is empty")
+        top, *below = ([cell.strip() for cell in row] for _, row in first)
+        if header == "auto":
+            by_name = any(isinstance(column, str) for column in (target, *(features or ())))
+            header = by_name or is_header_above(top, below[0] if below else None, self._markers)
+        # One name may be "", by which older networks know that column.
+        names = self._names = top if header else columns_of(top, header)
+        self._has_header = header
+        if header:
+            if repeated := _repeated(names):
+                raise RowsError(f"the header names more than one column {repeated[0]!r}")
+            if not below:
+                raise RowsError("there are no rows below the header")
+            del first[0]
+        self._rows = chain(first, self._rows)
+
+        self._target = None if target is None else self._place_of("target", target)
+        places = [place for place in range(len(names)) if place != self._target]
+        if features is not None:
+            places = [self._place_of("features", column) for column in features]
+            if repeated := _repeated([names[place] for place in places]):
+                raise ArgumentError(f"features: column {repeated[0]!r} is given more than once")
+            if self._target in places:
+                raise ArgumentError(f"features: column {names[self._target]!r} is the target")
+        if not places:
+            raise RowsError(f"no column is left for the features; columns: {names}{_doubt(names)}")
+        self._features = places
+
+    def _place_of(self, argument: str, column: str | int) -> int:
+        """Return the place of a column that an argument gives by its name or number."""
+        names, width = self._names, len(self._names)
+        if isinstance(column, str):
+            if not self._has_header:
+                raise ArgumentError(
+                    f"{argument}: expected a column's number, since header=False, got {column!r}"
+                )
+            if column not in names:
+                raise DataFileError(
+                    f"{argument}: {self._path} has no column {column!r}: {suggest(column, names)}"
+                    f"{_doubt(names)}"
+                )
+            return names.index(column)
+        try:
+            number = None if isinstance(column, bool) else operator.index(column)
+        except TypeError:
+            number = None
+        if number is None:
+            raise ArgumentTypeError(
+                f"{argument}: expected a column's name or number, got {column!r}"
+            )
+        if not -width <= number < width:
+            raise DataFileError(
+                f"{argument}: {self._path} has {width} columns, numbered from 0, got {number}"
+            )
+        return number % width
+
+    def read(self, target_is_text: bool) -> CSVData | None:
+        """Return the content of a file; None if its target should be numbers, and is text."""
+        # Grows in place; joining a list of blocks would need twice the memory.
+        X = bytearray()
+        y: list[np.ndarray] = []
+        while block := list(islice(self._rows, max(1, _BLOCK_CELLS // len(self._names)))):
+            values = self._floats([row[place] for _, row in block for place in self._features])
+            if values is not None:
+                X += values.data
+            elif text := self._first_text(block, self._features):
+                line, name, cell = text
+                refused(
+                    line,
+                    f"column {name!r} is a feature and must hold numbers, got {cell!r}; leave the "
+                    "column out with `features` or encode it as numbers",
+                )
+            if self._target is None:
+                continue
+            cells = [row[self._target] for _, row in block]
+            if target_is_text:
+                y.append(self._codes(block, self._target))
+            elif (values := self._floats(cells)) is not None:
+                y.append(values if (integers := _integers(cells)) is None else integers)
+            elif self._first_text(block, [self._target]):
+                return None
+        self._refuse_missing()
+        if not all(values.dtype == np.int64 for values in y):
+            y = [values.astype(self._dtype, copy=False) for values in y]
+        targets = np.concatenate(y) if y else None
+        classes = sorted(self._classes)
+        if target_is_text:  # codes were in order of appearance
+            rank = {name: number for number, name in enumerate(classes)}
+            targets = np.array([rank[name] for name in self._classes])[targets]
+        return CSVData(
+            X=np.frombuffer(X, self._dtype).reshape(-1, len(self._features)),
+            y=targets,
+            feature_names=tuple(self._names[place] for place in self._features),
+            target_name=None if self._target is None else self._names[self._target],
+            classes=tuple(classes) if target_is_text else None,
+            has_header=self._has_header,
+        )
+
+    def _floats(self, cells: Sequence[str]) -> np.ndarray | None:
         """Convert all cells, or return None if one is not a finite number."""
         numbers = numbers_of(cells)
         if numbers is None or np.isin(numbers, self._markers.numbers).any():
             return None
         with np.errstate(over="ignore"):
-            values = numbers.astype(self.dtype)
+            values = numbers.astype(self._dtype)
         return values if np.isfinite(values).all() else None
 
-    def is_missing(self, line: int, name: str, cell: str) -> bool:
+    def _first_text(self, block: list[Row], places: Sequence[int]) -> tuple[int, str, str] | None:
+        """Return line, column and first cell that is text, or None, and count missing values.
+
+        A number that is not finite is a RowsError.
+        """
+        for line, row in block:
+            for name, cell in ((self._names[place], row[place]) for place in places):
+                if self._is_missing(line, name, cell):
+                    continue
+                if number_of(cell) is None:
+                    return line, name, cell
+                if self._floats([cell]) is None:
+                    wanted = f"finite numbers of type {self._dtype}"
+                    refused(line, f"column {name!r} must hold {wanted}, got {cell!r}")
+        return None
+
+    def _codes(self, block: list[Row], place: int) -> np.ndarray:
+        """Return the codes of classes, in the order in which they appear in the file."""
+        name, codes = self._names[place], array("q")
+        for line, row in block:
+            text = text_of_cell(row[place].strip())
+            code = self._classes.get(text)
+            if code is None:
+                if len(text) > LONGEST_NAME:
+                    refused(
+                        line,
+                        f"column {name!r} is the target, and names of classes have at most "
+                        f"{LONGEST_NAME} characters; got {len(text)}. Is it the right column?",
+                    )
+                if self._is_missing(line, name, text):
+                    continue
+                code = self._classes[text] = len(self._classes)
+            codes.append(code)
+        return np.frombuffer(codes, np.int64)
+
+    def _is_missing(self, line: int, name: str, cell: str) -> bool:
         """Return whether a cell is a missing value, and count it if so."""
         missing = self._markers.is_gap(cell.strip())
         if missing:
@@ -339,7 +344,7 @@ class _Parser:
                 self._places.append(f"line {line} column {name!r}")
         return missing
 
-    def refuse_missing(self) -> None:
+    def _refuse_missing(self) -> None:
         """Raise a RowsError that lists the missing values, if there are any."""
         if self._missing:
             more = ", ..." if self._missing > len(self._places) else ""
@@ -348,42 +353,20 @@ class _Parser:
                 "or remove those rows or columns"
             )
 
-    def first_text(
-        self, table: _Table, block: list[Row], places: Sequence[int]
-    ) -> tuple[int, str, str] | None:
-        """Return line, column and first cell that is text, or None, and count missing values.
 
-        A number that is not finite is a RowsError.
-        """
-        for line, row in block:
-            for name, cell in ((table.names[place], row[place]) for place in places):
-                if self.is_missing(line, name, cell):
-                    continue
-                if number_of(cell) is None:
-                    return line, name, cell
-                if self.floats([cell]) is None:
-                    refused(
-                        line,
-                        f"column {name!r} must hold finite numbers of type {self.dtype}, got "
-                        f"{cell!r}",
-                    )
+def _repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that occur more than once."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def _doubt(names: Sequence[str]) -> str:
+    """Return a hint at the delimiter for a file with a single column, else an empty text."""
+    return "; there is a single column: is the delimiter right?" if len(names) == 1 else ""
+
+
+def _integers(cells: Sequence[str]) -> np.ndarray | None:
+    """Convert all cells, or return None if one is not an integer of 64 bits."""
+    try:
+        return np.fromiter(map(int, cells), np.int64, len(cells))
+    except (ValueError, OverflowError):
         return None
-
-    def codes(self, table: _Table, block: list[Row], place: int) -> np.ndarray:
-        """Return the codes of classes, in the order in which they appear in the file."""
-        name, codes = table.names[place], array("q")
-        for line, row in block:
-            text = text_of_cell(row[place].strip())
-            code = self.classes.get(text)
-            if code is None:
-                if len(text) > LONGEST_NAME:
-                    refused(
-                        line,
-                        f"column {name!r} is the target, and names of classes have at most "
-                        f"{LONGEST_NAME} characters; got {len(text)}. Is it the right column?",
-                    )
-                if self.is_missing(line, name, text):
-                    continue
-                code = self.classes[text] = len(self.classes)
-            codes.append(code)
-        return np.frombuffer(codes, np.int64)
