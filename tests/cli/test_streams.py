@@ -49,7 +49,10 @@ def test_training_ends_and_keeps_its_files(digits, streams):
     assert {"final.safetensors", "evaluation.json", "history.jsonl"} <= names
 
 
-@pytest.mark.parametrize("command", ["predict run x.csv", "runs .", "--help"])
+@pytest.mark.parametrize(
+    "command",
+    ["predict run x.csv", pytest.param("runs .", marks=pytest.mark.full), "--help"],
+)
 def test_an_answer_that_cant_be_written_is_an_error(run_before, command):
     run_before()
     Path("x.csv").write_text(f"{','.join('1' * 64)}\n")

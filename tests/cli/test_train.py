@@ -511,7 +511,7 @@ main(prog_name="gpunn")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
-@pytest.mark.parametrize("limit", [10, 1000, 10_000])
+@pytest.mark.parametrize("limit", [10, pytest.param(1000, marks=pytest.mark.full), 10_000])
 def test_files_that_must_not_grow_so_large(gpunn, run_before, digits, tmp_path, limit):
     """The limits let none of the files be written, some of them, and all but checkpoints."""
     run_before()

@@ -126,7 +126,9 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("weights", ["some of them large", "some of them 0"])
+@pytest.mark.parametrize(
+    "weights", ["some of them 0", pytest.param("some of them large", marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize(
     "solver", ["adam", "deep", "momentum", "invscaling", "adaptive", "early stopping"]
 )

@@ -74,7 +74,7 @@ def test_breaking_changes_nothing_but_the_copy():
 
 
 @pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("count", [150, pytest.param(600, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [100, pytest.param(600, marks=pytest.mark.full)])
 def test_broken_files(name, count, folder):
     rng = random.Random(name)
     count = count // 4 if name == "report" else count
