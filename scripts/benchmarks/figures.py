@@ -16,24 +16,11 @@ Samples = Callable[[dict[str, Any]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Figure:
-    """What a competitor's turns in a cell amount to.
+    """What a competitor's turns in a cell amount to; if none of the turns was quiet, all count.
 
-    Attributes
-    ----------
-    cell : str
-        What was measured.
-    median : float
-        Of the quiet turns' medians.
-    minimum : float
-        The least sample of the quiet turns.
-    spread : float
-        How much the slowest quiet turn's median is above the fastest one's, as a fraction.
-    turns, quiet : int
-        How many there were, and how many of them quiet. If none was, all count.
-    samples : list of list of float
-        What was measured in each turn.
-    compared : bool
-        Whether less is better, so that ratios say who is ahead.
+    `median` is that of the quiet turns' medians, `minimum` their least sample, and `spread` how
+    much the slowest turn's median is above the fastest one's, as a fraction. `samples` are those of
+    each turn. `compared` says whether less is better, so that ratios say who is ahead.
     """
 
     cell: str
@@ -52,12 +39,8 @@ def figures(
 ) -> list[Figure]:
     """Return a figure for each (cell, competitor) that has turns.
 
-    Parameters
-    ----------
-    samples : callable
-        From an answer to what was measured in it, such as each epoch's seconds.
-    unit : str
-        Added to the cells' names.
+    `samples` takes an answer to what was measured in it, such as each epoch's seconds; `unit` is
+    added to the cells' names.
     """
     found = []
     for (cell, name), turns in measured.items():

@@ -134,12 +134,8 @@ def score(
 ) -> float:
     """Return the accuracy on the test rows, or the root of the mean squared error.
 
-    Parameters
-    ----------
-    layer : (str, float)
-        Activation of each hidden layer, and rate of the dropout after it.
-    hidden : list of int
-        Their units.
+    `layer` is the activation of each hidden layer and the rate of the dropout after it; `hidden`,
+    their units.
     """
     activation, dropout = layer
     inputs = problem.train[0].shape[1]

@@ -25,17 +25,9 @@ def required(
 
 
 def installed_mb(requirement: str) -> float | None:
-    """Return the size of the files of a distribution, and of those that it requires.
+    """Return the megabytes of a distribution and all that it requires; None if it is not here.
 
-    Parameters
-    ----------
-    requirement : str
-        Its name, with extras if need be, as in "lightgbm[scikit-learn]".
-
-    Returns
-    -------
-    float or None
-        In units of 10^6 bytes; None if it isn't installed.
+    The requirement may have extras, as in "lightgbm[scikit-learn]".
     """
     seen: dict[str, int] = {}
     left = [Requirement(requirement)]

@@ -25,15 +25,7 @@ PREDICT_STEPS = 100
 
 
 class Jobs:
-    """The jobs, for one adapter.
-
-    Parameters
-    ----------
-    adapter : Adapter
-        Of the competitor's library.
-    import_seconds : float
-        What importing the adapter and its library took.
-    """
+    """The jobs, for the adapter of a competitor's library, and the seconds that its import took."""
 
     def __init__(self, adapter: Adapter, import_seconds: float) -> None:
         self.adapter = adapter

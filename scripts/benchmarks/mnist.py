@@ -16,13 +16,7 @@ from benchmarks.work import MNIST_ARRAYS
 
 
 def mnist_folder(given: Path | None) -> Path:
-    """Return the folder with MNIST's four IDX files; without one, that which GPUNN_DATA names.
-
-    Raises
-    ------
-    click.UsageError
-        If the files are not there.
-    """
+    """Return the folder with MNIST's four IDX files: this one, or that which GPUNN_DATA names."""
     root = os.environ.get("GPUNN_DATA")
     folders = [given] if given else [Path(root) / "mnist", Path(root)] if root else []
     for folder in folders:

@@ -13,22 +13,11 @@ __all__ = ["TABLES", "Parts", "PublishedTable", "read", "split", "tables_in", "w
 
 
 class PublishedTable(NamedTuple):
-    """How a published file is read.
+    """How a published file is read: its name, and the column that is predicted.
 
-    Attributes
-    ----------
-    file, target : str
-        Name of the file, and of the column that is predicted.
-    classes : bool
-        Whether that is a class.
-    drop : tuple of str
-        Columns that are no inputs: row numbers, or parts of the target.
-    logarithm : bool
-        Whether log(1 + target) is predicted.
-    scores : tuple of str
-        What predictions are judged by.
-    dates : tuple of str
-        Columns of times, as text.
+    `classes`: whether that is a class. `drop`: columns that are no inputs, being row numbers or
+    parts of the target. `logarithm`: whether log(1 + target) is predicted. `scores`: what
+    predictions are judged by. `dates`: columns of times, as text.
     """
 
     file: str

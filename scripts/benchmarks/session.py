@@ -37,18 +37,7 @@ class FailedError(Exception):
 
 
 class Worker:
-    """A running process of `worker`.
-
-    Parameters
-    ----------
-    name : str
-        The competitor's.
-    threads : int
-    python : str
-        The interpreter.
-    environment : mapping of str to str
-        Variables that it has besides.
-    """
+    """A running process of `worker` for a competitor, by an interpreter, with variables besides."""
 
     def __init__(
         self,
@@ -69,13 +58,7 @@ class Worker:
         )
 
     def ask(self, job: str, **arguments: Any) -> dict[str, Any]:
-        """Return the answer to a job.
-
-        Raises
-        ------
-        FailedError
-            If the competitor raised an error, or its process ended.
-        """
+        """Return the answer to a job, or raise FailedError, also if the process has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -117,14 +100,8 @@ Measured = dict[tuple[Cell, str], list[Turn]]
 class Session:
     """A run of the benchmark; a context that ends its processes.
 
-    Parameters
-    ----------
-    threads : int
-        Of every competitor.
-    repetitions : int
-        Turns of each competitor in each cell.
-    extra : int
-        More turns at most, for competitors that had no quiet one in a cell.
+    Each competitor has so many `threads`, and in each cell so many turns (`repetitions`), and more
+    at most (`extra`) if none of these was quiet.
     """
 
     threads: int
@@ -168,12 +145,8 @@ class Session:
     ) -> Measured:
         """Ask everybody in turn, and return the turns of each (cell, name).
 
-        Parameters
-        ----------
-        question : callable
-            From the cell and the number of the round to a job and its arguments.
-        fresh : bool
-            Whether each turn gets a new process.
+        `question` takes the cell and the number of the round to a job and its arguments; `fresh`
+        gives each turn a new process.
         """
 
         def answer(cell: Cell, name: str, number: int) -> Callable[[], dict[str, Any]]:
@@ -196,12 +169,8 @@ class Session:
     ) -> Measured:
         """Let everybody take turns, and more of them where none was quiet.
 
-        One that fails in a cell is left out of that cell from then on.
-
-        Parameters
-        ----------
-        prepare : callable
-            From cell, name and round to the function that is the turn.
+        `prepare` takes cell, name and round to the function that is the turn. One that fails in a
+        cell is left out of that cell from then on.
         """
         measured: Measured = {(cell, name): [] for cell in cells for name in names}
         failed = set()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 import warnings
@@ -17,7 +15,8 @@ import click
 
 from benchmarks.figures import table
 from benchmarks.published_tables import TABLES, Parts, parts_of, tables_in
-from benchmarks.tables import THREADS
+from benchmarks.table_models import estimator_of, fitted_by_pytabkit
+from benchmarks.tables import in_a_process
 from benchmarks.tabm_package import tabm_package
 
 Fit = Callable[[Parts, bool, int], Any]
@@ -26,42 +25,16 @@ Fit = Callable[[Parts, bool, int], Any]
 
 def gpunn(kind: str, **options: Any) -> Fit:
     """Return gpunn's estimator of this kind as such a function."""
-
-    def fit(parts: Parts, classes: bool, epochs: int) -> Any:
-        import gpunn.sklearn
-
-        name = f"{kind}{'Classifier' if classes else 'Regressor'}"
-        estimator = getattr(gpunn.sklearn, name)(
-            epochs=epochs, random_state=0, backend="numpy", batch_size=256, **options
-        )
-        (X, y), (X_val, y_val) = parts.train, parts.validation
-        return estimator.fit(X, y, X_val=X_val, y_val=y_val)
-
-    return fit
+    return lambda parts, classes, epochs: estimator_of(
+        kind, classes, parts, epochs=epochs, random_state=0, batch_size=256, **options
+    )
 
 
 def pytabkit(variant: str) -> Fit:
-    """Return the RealMLP of pytabkit as such a function; gaps become the median."""
-
-    def fit(parts: Parts, classes: bool, epochs: int) -> Any:
-        import pytabkit
-        import torch
-
-        name = f"RealMLP_{variant}_{'Classifier' if classes else 'Regressor'}"
-        model = getattr(pytabkit, name)(
-            n_epochs=epochs,
-            random_state=0,
-            device="cpu",
-            n_cv=1,
-            n_threads=torch.get_num_threads(),
-            verbosity=0,
-        )
-        X, y = parts.train
-        medians = X.select_dtypes("number").median()
-        X_val, y_val = parts.validation
-        return model.fit(X.fillna(medians), y, X_val.fillna(medians), y_val)
-
-    return fit
+    """Return the RealMLP of pytabkit as such a function."""
+    return lambda parts, classes, epochs: fitted_by_pytabkit(
+        variant, classes, parts, n_epochs=epochs, random_state=0
+    )
 
 
 PAIRS: Mapping[str, Mapping[str, Fit]] = {
@@ -95,18 +68,9 @@ def main(name: str, path: str, network: str, library: str, epochs: int) -> None:
 
 def measured(name: str, path: Path, network: str, library: str, epochs: int, threads: int) -> Any:
     """Return what `main` prints in a process of its own."""
-    call = f"main({name!r}, {str(path)!r}, {network!r}, {library!r}, {epochs})"
-    done = subprocess.run(
-        [sys.executable, "-c", f"from benchmarks.table_epochs import main; {call}"],
-        env={
-            **os.environ,
-            **dict.fromkeys(THREADS, str(threads)),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    done = in_a_process("table_epochs", (name, str(path), network, library, epochs), threads)
+    sys.stderr.write(done.stderr)
+    done.check_returncode()
     return json.loads(done.stdout.splitlines()[-1])
 
 

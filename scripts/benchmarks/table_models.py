@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,21 @@ def predictions_of(fitted: Any, classes: bool, prepare: Callable[[Any], Any] = l
     return lambda frame: np.asarray(method(prepare(frame)))
 
 
+def estimator_of(kind: str, classes: bool, parts: Parts, **options: Any) -> Any:
+    """Return gpunn's estimator of this kind, fitted on the CPU."""
+    import gpunn.sklearn
+
+    name = f"{kind}{'Classifier' if classes else 'Regressor'}"
+    estimator = getattr(gpunn.sklearn, name)(backend="numpy", **options)
+    (X, y), (X_val, y_val) = parts.train, parts.validation
+    return estimator.fit(X, y, X_val=X_val, y_val=y_val)
+
+
 def gpunn(kind: str) -> Model:
     """Return gpunn's estimator of this kind, without arguments but the seed."""
-
-    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
-        import gpunn.sklearn
-
-        name = f"{kind}{'Classifier' if classes else 'Regressor'}"
-        estimator = getattr(gpunn.sklearn, name)(random_state=seed, backend="numpy")
-        (X, y), (X_val, y_val) = parts.train, parts.validation
-        return predictions_of(estimator.fit(X, y, X_val=X_val, y_val=y_val), classes)
-
-    return fit
+    return lambda parts, classes, seed: predictions_of(
+        estimator_of(kind, classes, parts, random_state=seed), classes
+    )
 
 
 def categorical(parts: Parts) -> Callable[[Any], Any]:
@@ -59,62 +63,51 @@ def categorical(parts: Parts) -> Callable[[Any], Any]:
     return lambda each: each.astype(known)
 
 
-def lightgbm(early_stopping: bool) -> Model:
-    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
-        import lightgbm
+def lightgbm(parts: Parts, classes: bool, seed: int, early: bool) -> Predict:
+    import lightgbm
 
-        prepare = categorical(parts)
-        kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
-        (X, y), (X_val, y_val) = parts.train, parts.validation
-        options: dict[str, Any] = {}
-        model = kind(random_state=seed, verbose=-1)
-        if early_stopping:
-            model.set_params(n_estimators=4000)
-            options = {
-                "eval_set": [(prepare(X_val), y_val)],
-                "callbacks": [lightgbm.early_stopping(50, verbose=False)],
-            }
-        return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
-
-    return fit
+    prepare = categorical(parts)
+    kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
+    (X, y), (X_val, y_val) = parts.train, parts.validation
+    options: dict[str, Any] = {}
+    model = kind(random_state=seed, verbose=-1)
+    if early:
+        model.set_params(n_estimators=4000)
+        stop = lightgbm.early_stopping(50, verbose=False)
+        options = {"eval_set": [(prepare(X_val), y_val)], "callbacks": [stop]}
+    return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
 
 
-def xgboost(early_stopping: bool) -> Model:
-    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
-        import xgboost
+def xgboost(parts: Parts, classes: bool, seed: int, early: bool) -> Predict:
+    import xgboost
 
-        prepare = categorical(parts)
-        kind = xgboost.XGBClassifier if classes else xgboost.XGBRegressor
-        (X, y), (X_val, y_val) = parts.train, parts.validation
-        options: dict[str, Any] = {}
-        model = kind(random_state=seed, enable_categorical=True)
-        if early_stopping:
-            model.set_params(n_estimators=4000, early_stopping_rounds=50)
-            options = {"eval_set": [(prepare(X_val), y_val)], "verbose": False}
-        return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
-
-    return fit
+    prepare = categorical(parts)
+    kind = xgboost.XGBClassifier if classes else xgboost.XGBRegressor
+    (X, y), (X_val, y_val) = parts.train, parts.validation
+    options: dict[str, Any] = {}
+    model = kind(random_state=seed, enable_categorical=True)
+    if early:
+        model.set_params(n_estimators=4000, early_stopping_rounds=50)
+        options = {"eval_set": [(prepare(X_val), y_val)], "verbose": False}
+    return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
 
 
-def catboost(early_stopping: bool) -> Model:
-    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
-        import catboost
+def catboost(parts: Parts, classes: bool, seed: int, early: bool) -> Predict:
+    import catboost
 
-        names = list(parts.train[0].select_dtypes(exclude="number"))
+    names = list(parts.train[0].select_dtypes(exclude="number"))
 
-        def prepare(frame: Any) -> Any:
-            return frame.assign(**{name: frame[name].astype(object).fillna("") for name in names})
+    def prepare(frame: Any) -> Any:
+        return frame.assign(**{name: frame[name].astype(object).fillna("") for name in names})
 
-        kind = catboost.CatBoostClassifier if classes else catboost.CatBoostRegressor
-        (X, y), (X_val, y_val) = parts.train, parts.validation
-        model = kind(random_seed=seed, cat_features=names, verbose=False, allow_writing_files=False)
-        options: dict[str, Any] = {}
-        if early_stopping:
-            model.set_params(iterations=4000)
-            options = {"eval_set": (prepare(X_val), y_val), "early_stopping_rounds": 50}
-        return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
-
-    return fit
+    kind = catboost.CatBoostClassifier if classes else catboost.CatBoostRegressor
+    (X, y), (X_val, y_val) = parts.train, parts.validation
+    model = kind(random_seed=seed, cat_features=names, verbose=False, allow_writing_files=False)
+    options: dict[str, Any] = {}
+    if early:
+        model.set_params(iterations=4000)
+        options = {"eval_set": (prepare(X_val), y_val), "early_stopping_rounds": 50}
+    return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
 
 
 def hist_gradient_boosting(parts: Parts, classes: bool, seed: int) -> Predict:
@@ -155,20 +148,24 @@ def sklearn_mlp(parts: Parts, classes: bool, seed: int) -> Predict:
     return predictions_of(model.fit(*parts.train), classes)
 
 
-def pytabkit(parts: Parts, classes: bool, seed: int) -> Predict:
-    """RealMLP-TD of pytabkit; it takes no gaps among numbers, so they get the median."""
+def fitted_by_pytabkit(variant: str, classes: bool, parts: Parts, **options: Any) -> Any:
+    """Return the RealMLP of pytabkit, and what gives the gaps among numbers the median."""
     import pytabkit
     import torch
 
-    X, y = parts.train
+    (X, y), (X_val, y_val) = parts.train, parts.validation
     medians = X.select_dtypes("number").median()
-    kind = pytabkit.RealMLP_TD_Classifier if classes else pytabkit.RealMLP_TD_Regressor
+    kind = f"RealMLP_{variant}_{'Classifier' if classes else 'Regressor'}"
     # It sets PyTorch's threads to those of the processor, unless they are given.
-    threads = torch.get_num_threads()
-    model = kind(random_state=seed, device="cpu", n_cv=1, n_threads=threads, verbosity=0)
-    X_val, y_val = parts.validation
+    fixed = {"device": "cpu", "n_cv": 1, "n_threads": torch.get_num_threads(), "verbosity": 0}
+    model = getattr(pytabkit, kind)(**fixed, **options)
     model.fit(X.fillna(medians), y, X_val.fillna(medians), y_val)
-    return predictions_of(model, classes, lambda frame: frame.fillna(medians))
+    return model, lambda frame: frame.fillna(medians)
+
+
+def pytabkit(parts: Parts, classes: bool, seed: int) -> Predict:
+    model, prepare = fitted_by_pytabkit("TD", classes, parts, random_state=seed)
+    return predictions_of(model, classes, prepare)
 
 
 # `-early` is with up to 4000 trees, and the best number of them on the validation rows.
@@ -177,12 +174,11 @@ MODELS: dict[str, Model] = {
     "gpunn-realmlp": gpunn("RealMLP"),
     "pytabkit-realmlp": pytabkit,
     "tabm-package": tabm_package,
-    "lightgbm": lightgbm(False),
-    "lightgbm-early": lightgbm(True),
-    "xgboost": xgboost(False),
-    "xgboost-early": xgboost(True),
-    "catboost": catboost(False),
-    "catboost-early": catboost(True),
+    **{
+        f"{library.__name__}{'-early' if early else ''}": partial(library, early=early)
+        for library in (lightgbm, xgboost, catboost)
+        for early in (False, True)
+    },
     "sklearn-hgb": hist_gradient_boosting,
     "sklearn-mlp": sklearn_mlp,
 }

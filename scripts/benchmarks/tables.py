@@ -27,12 +27,12 @@ THREADS = (
 )
 
 
-def fit(name: str, path: Path, model: str, seed: int, threads: int) -> dict[str, Any] | None:
-    """Return what `table_models.main` prints; None if the model can't."""
-    call = f"main({name!r}, {str(path)!r}, {model!r}, {seed})"
-    code = f"from benchmarks.table_models import main; {call}"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+def in_a_process(
+    module: str, arguments: tuple[object, ...], threads: int
+) -> subprocess.CompletedProcess[str]:
+    """Run `benchmarks.MODULE.main(*arguments)` by itself, which prints a line of JSON."""
+    return subprocess.run(
+        [sys.executable, "-c", f"from benchmarks.{module} import main; main(*{arguments!r})"],
         env={
             **os.environ,
             **dict.fromkeys(THREADS, str(threads)),
@@ -42,6 +42,11 @@ def fit(name: str, path: Path, model: str, seed: int, threads: int) -> dict[str,
         text=True,
         check=False,
     )
+
+
+def fit(name: str, path: Path, model: str, seed: int, threads: int) -> dict[str, Any] | None:
+    """Return what `table_models.main` prints; None if the model can't."""
+    done = in_a_process("table_models", (name, str(path), model, seed), threads)
     if done.returncode:
         problem = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         click.echo(f"{name}, {model}: {problem[0]}", err=True)

@@ -18,14 +18,8 @@ __all__ = ["DataParallel"]
 class DataParallel:
     """Dense layers with ReLU, Adam and cross-entropy, trained by all ranks or by this one.
 
-    Parameters
-    ----------
-    agreement : Agreement
-        Of the ranks, which are on one machine.
-    units : list of int
-        Of the input and of each layer.
-    threads : int
-        That each rank computes with.
+    `units` has the inputs and each layer's; each rank computes with `threads`. All are on one
+    machine.
     """
 
     def __init__(self, agreement: Agreement, units: list[int], threads: int) -> None:

@@ -39,29 +39,12 @@ class Product(NamedTuple):
 class Task(NamedTuple):
     """A network and how it is trained; what is called as in gpunn's configurations means the same.
 
-    A hidden layer is dense, then normalised, then activated, then dropped out.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        Widths of all layers, inputs and outputs included.
-    optimizer : {"sgd", "rmsprop", "adam", "adamw"}
-        RMSprop with 0.9 and 1e-8; Adam with 0.9, 0.999 and 1e-8; SGD with Nesterov's momentum, if
-        there is any.
-    name : str
-        The task's own; without one, it is called by sizes, batch size and optimizer.
-    normalization : {"", "batch_norm", "layer_norm"}
-        Epsilon 1e-5; averages keep 0.9 of what they were in each step.
-    loss : str
-        "half_squared_error" is half of "mean_squared_error".
-    weighted : bool
-        Whether rows have weights, their own or their class's.
-    weight_decay, l2_penalty : float
-        Of the dense layers' weights: decoupled, or as part of the gradient.
-    schedule : {"constant", "cosine"}
-        The latter from `learning_rate` to 0 over `epochs`, after a linear rise over `warm_up`.
-    warm_up, epochs : float
-        The planned duration, of which the first few epochs are timed.
+    A hidden layer is dense, then normalised, then activated, then dropped out. RMSprop has 0.9 and
+    1e-8; Adam 0.9, 0.999 and 1e-8; SGD Nesterov's momentum, if any. Normalisation has an epsilon of
+    1e-5, and its averages keep 0.9 of what they were. "half_squared_error" is half of
+    "mean_squared_error". `weight_decay` is decoupled, `l2_penalty` part of the gradient; both are
+    of the weights alone. The schedule "cosine" goes from `learning_rate` to 0 over the planned
+    `epochs`, of which the first few are timed, after a linear rise over `warm_up`.
     """
 
     sizes: tuple[int, ...]
@@ -119,15 +102,9 @@ class Task(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows to train on.
+    """Rows to train on: X (rows, inputs), and y, labels (rows,) or targets (rows, outputs).
 
-    Attributes
-    ----------
-    X : ndarray, shape (rows, inputs)
-    y : ndarray
-        int64 labels of shape (rows,), or targets of shape (rows, outputs).
-    weights : ndarray, shape (rows,), or None
-        Of the rows, in the loss and the metrics.
+    `weights` (rows,), or None, are those of the rows in the loss and the metrics.
     """
 
     X: np.ndarray

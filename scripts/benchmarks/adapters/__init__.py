@@ -24,16 +24,10 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class Epoch(NamedTuple):
-    """What an epoch came to.
+    """What an epoch came to: seconds, logs by name, and the function from rows to class numbers.
 
-    Attributes
-    ----------
-    seconds : float
-        Of shuffling, gathering batches, training, and reading loss and metrics.
-    logs : mapping of str to float
-        The loss and the task's metrics, as means over the batches.
-    predict : callable
-        From rows to class numbers, as NumPy arrays.
+    The seconds are those of shuffling, gathering batches, training, and reading loss and metrics,
+    which are means over the batches.
     """
 
     seconds: float

@@ -36,13 +36,7 @@ class Gpunn:
         )
 
     def mish_backward(self, mean: float) -> Callable[[], object]:
-        """Return the backward pass of a layer of 256 units for 256 rows of 256 inputs.
-
-        Parameters
-        ----------
-        mean : float
-            Of the pre-activations.
-        """
+        """Return the backward pass of a layer (256 x 256 x 256) of pre-activations with a mean."""
         ops, mish = gpunn.get_backend("numpy"), gpunn.activations.Mish()
         normal = np.random.default_rng(0).standard_normal
         x, weights, z = (normal((256, 256), np.float32) for _ in range(3))
