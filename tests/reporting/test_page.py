@@ -1,4 +1,4 @@
-"""The report's HTML, read by a parser; test_chromium.py looks at it in a browser."""
+"""The report's HTML, read by a parser; test_browser.py looks at it in a browser."""
 
 import json
 import re
