@@ -214,17 +214,10 @@ def shown(names: Sequence[str]) -> str:
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
-    """Return probabilities from logits.
+    """Return probabilities from logits of shape (rows, outputs), shape (rows, classes).
 
-    Parameters
-    ----------
-    outputs : ndarray, shape (rows, outputs)
-    activation : {"softmax", "sigmoid"}
-
-    Returns
-    -------
-    ndarray, shape (rows, classes)
-        softmax(outputs), or p = sigmoid(outputs) of each label; for a single output 1 - p and p.
+    They are softmax(outputs), or p = sigmoid(outputs) of each label; for a single output 1 - p and
+    p.
     """
     if activation == "softmax":
         exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))

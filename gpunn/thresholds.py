@@ -43,14 +43,9 @@ LIMITED = {"precision": "recall", "recall": "precision"}
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold that a criterion has chosen.
+    """A threshold on the probability of the second class that a criterion has chosen.
 
-    Attributes
-    ----------
-    threshold : float
-        On the probability of the second class.
-    reached : bool
-        Whether the criterion's number is reached; if not, the threshold is the nearest to it.
+    If the criterion's number is not reached, the threshold is the nearest to it.
     """
 
     threshold: float
@@ -128,20 +123,9 @@ def best_threshold(
         precision=p        the largest recall TP / P with TP / k >= p
         recall=r           the largest precision TP / k with TP / P >= r
 
-    Parameters
-    ----------
-    criterion : str
-    margin : ndarray, shape (rows,)
-        As `margins` returns it.
-    truth : ndarray of bool, shape (rows,)
-        Which rows are of the second class.
-    weights : ndarray, shape (rows,), or None
-        A row of weight k counts as k rows.
-
-    Returns
-    -------
-    Choice or None
-        None if the rows are all of one class.
+    Margins are as `margins` returns them; the truth, Booleans of the same shape (rows,), says which
+    rows are of the second class, and a row of weight k counts as k rows. None if the rows are all
+    of one class.
     """
     chosen = np.flatnonzero(np.ones(len(truth)) if weights is None else weights)
     order = chosen[np.argsort(-margin[chosen], kind="stable")]
@@ -176,12 +160,9 @@ def best_threshold(
 def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Return how good decisions are: metrics of the second class, by their names.
 
-    As in scikit-learn, the balanced accuracy is the mean recall of the classes that there are.
-
-    Parameters
-    ----------
-    second, truth : ndarray of bool, shape (rows,)
-        Which rows are predicted to be of the second class, and which are.
+    `second` and `truth` are Booleans of shape (rows,): which rows are predicted to be of the second
+    class, and which are. As in scikit-learn, the balanced accuracy is the mean recall of the
+    classes that there are.
     """
     hits, predicted, positive = int((second & truth).sum()), int(second.sum()), int(truth.sum())
     negative = len(truth) - positive

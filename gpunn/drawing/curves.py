@@ -27,12 +27,8 @@ ACROSS = 3
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
     """Return curves by epoch, a panel for each metric, training and validation together.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Of a history; those that are not finite are left out.
-    names : sequence of str
-        Metrics to show; by default the loss and all metrics of the last row.
+    Rows are of a history; numbers that are not finite are left out. Names are the metrics to show,
+    by default the loss and all metrics of the last row.
     """
     found, canvas = panels(rows, names), Canvas()
     for place, panel in enumerate(found):

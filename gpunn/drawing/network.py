@@ -27,25 +27,11 @@ LETTER, BOLD, STACK = 7.0, 8.7, 6.0
 
 @dataclass(frozen=True)
 class Block:
-    """A layer in a drawing.
+    """A layer in a drawing: its label within the network, and what it does, such as "relu".
 
-    Attributes
-    ----------
-    label : str
-        Its name within the network.
-    detail : str
-        What it does, such as "relu".
-    shape : str
-        Of a row of its output; empty if not known.
-    parameters : int
-        How many there are.
-    frozen : bool
-        Whether none of them is trained.
-    members : int
-        How many members it computes side by side, if it does.
-    after_loss : bool
-    branches : sequence of Branch
-        Layers within it.
+    The shape is that of a row of its output, empty if not known. It is frozen if none of its
+    parameters is trained. It may compute members side by side, and have branches of layers within
+    it.
     """
 
     label: str
@@ -69,14 +55,7 @@ class Branch:
 def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text: str) -> Drawing:
     """Return a picture of layers from top to bottom, with the shapes of a row between them.
 
-    Parameters
-    ----------
-    input_shape : str
-    blocks : sequence of Block
-    total : int
-        Number of parameters.
-    text : str
-        The text alternative.
+    `total` is the number of parameters, and the text is the picture's alternative.
     """
     canvas = Canvas()
     width = max(sequence_width(shortened(blocks)), 200.0)

@@ -23,15 +23,9 @@ SMALLEST = 1e-290
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of a metric, in training and validation.
+    """The curves of a metric: epochs and finite values in training and validation.
 
-    Attributes
-    ----------
-    title : str
-    training, validation : list of (float, float)
-        Epochs and finite values; empty if there are none.
-    ends : mapping of {"training", "validation"} to float
-        The last values, finite or not.
+    The ends are the last values of both, finite or not.
     """
 
     title: str

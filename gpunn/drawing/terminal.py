@@ -33,19 +33,10 @@ def text_curves(
 ) -> list[str]:
     """Return curves by epoch as lines of text, panels side by side as far as there is room.
 
-    Training is a line, and validation a dotted one.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Of a history; what is not finite is left out.
-    width, height : int
-        Characters; a panel has at least 36 by 4.
-    names : sequence of str
-        Metrics to show; by default the loss and all metrics of the last row, the first ones that
-        there is room for.
-    colours : bool
-        Whether to colour them by the codes of ANSI terminals.
+    Training is a line, and validation a dotted one, in the colours of ANSI terminals if wanted.
+    Rows are of a history; what is not finite is left out. Width and height are in characters, of
+    which a panel has at least 36 by 4. Names are the metrics to show, by default the loss and all
+    metrics of the last row, the first ones that there is room for.
 
     Examples
     --------

@@ -25,15 +25,6 @@ def baseline(
     It is the mean of the training targets; of classes and labels, their shares, by which the most
     frequent one is predicted. A network of one layer predicts that, without weights, so that the
     figures are taken as those of trained networks.
-
-    Parameters
-    ----------
-    model : Sequential
-        The trained network.
-    objects : Objects
-        Has its loss and metrics.
-    training, part : Part
-        What the baseline is learned from, and tested on.
     """
     outputs = model.output_shape[0]
     what, constant = prediction(objects.loss, training.targets(), outputs)

@@ -85,17 +85,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Line:
-    """A series of a chart.
-
-    Attributes
-    ----------
-    name : str
-    x, y : sequence of float
-        NaN where there is no value.
-    colour : int
-        Number of the series' colour.
-    dash : {"solid", "dashed", "dotted"}
-    """
+    """A series of a chart, in a numbered colour and a dash of `DASHES`; NaN is no value."""
 
     name: str
     x: Sequence[float]
@@ -113,19 +103,8 @@ class Line:
 class Chart:
     """A drawing with everything that goes with it.
 
-    Attributes
-    ----------
-    key : str
-        Identifies it within the page.
-    title : str
-    description : str
-        The text alternative: what is to be seen.
-    svg : str
-    columns, rows
-        Its numbers, as a table.
-    legend : sequence of Line
-    note : str
-        A word on how to read it.
+    Its key identifies it within the page, the description is its text alternative, `columns` and
+    `rows` are its numbers as a table, and the note is a word on how to read it.
     """
 
     key: str
@@ -142,16 +121,8 @@ class Chart:
 class Axis:
     """An axis of x.
 
-    Attributes
-    ----------
-    categories : sequence of str
-        What x = 0, 1, ... stand for; empty if x is numbers.
-    logarithmic : bool
-        Whether distances are ratios.
-    whole : bool
-        Whether x is integers.
-    limits : (float, float)
-        What it shows; infinite for that of the points.
+    Its categories are what x = 0, 1, ... stand for, empty if x is numbers; on a logarithmic one
+    distances are ratios, and on a whole one x is integers. Infinite limits are those of the points.
     """
 
     categories: Sequence[str] = ()
@@ -175,15 +146,8 @@ def lines(
 ) -> Chart:
     """Return a chart of series over a common x.
 
-    Parameters
-    ----------
-    key, title, note : str
-    series : sequence of Line
-    x_label : str
-    logarithmic : bool
-        Whether y has a logarithmic axis; what is not positive is left out then.
-    marks : sequence of (x, y, text, colour)
-        Points to point out.
+    What is not positive is left out of a logarithmic y. Marks are (x, y, text, colour) of points to
+    point out.
     """
     kept = [thinned(line, [mark[0] for mark in marks]) for line in series]
 
@@ -226,20 +190,10 @@ def unit_square(
     counts: Sequence[np.ndarray] | None,
     listed: int,
 ) -> Chart:
-    """Return curves whose x and y are from 0 to 1.
+    """Return curves whose x and y are from 0 to 1, and at most `listed` points of each as a table.
 
-    Parameters
-    ----------
-    key, title, note : str
-    series : sequence of Line
-    labels : (str, str)
-        Of the axes.
-    diagonal : bool
-        Whether a line goes from (0, 0) to (1, 1).
-    counts : sequence of arrays or None
-        Rows that each point stands for; these are few, and drawn as points.
-    listed : int
-        Most points of each curve in the table.
+    The labels are those of both axes, and the diagonal is a line from (0, 0) to (1, 1). With
+    counts, the rows that each point stands for, points are few and drawn as such.
     """
     kept = [thinned(line, ()) for line in series]
 
@@ -326,17 +280,9 @@ def scatter(
     description: str,
     note: str = "",
 ) -> Chart:
-    """Return a scatter plot.
+    """Return a scatter plot of x and y, shape (rows,), with labels of both axes.
 
-    Parameters
-    ----------
-    key, title, note : str
-    x, y : array, shape (rows,)
-    labels : (str, str)
-        Of the axes.
-    reference : {"diagonal", "zero"}
-        The line on which a perfect network's points lie.
-    description : str
+    A perfect network's points lie on the reference: the "diagonal", or the line of "zero".
     """
     chosen = evenly(len(x), POINTS)
 
@@ -374,25 +320,10 @@ def points(
     hollow: Sequence[bool] = (),
     line: Sequence[float] = (),
 ) -> Chart:
-    """Return points, one of which may be pointed out by a ring.
+    """Return points, one of which, `marked`, may be pointed out by a ring.
 
-    Parameters
-    ----------
-    key, title, note : str
-    x, y : sequence of float
-    labels : (str, str)
-        Of the axes.
-    axis : Axis
-        That of x.
-    marked : int or None
-        Number of the point with a ring.
-    hollow : sequence of bool
-        Which points are drawn as circles; empty for none.
-    line : sequence of float
-        Height at each x of a line of steps, from left to right; empty for none.
-    columns, rows
-        The numbers, as a table.
-    description : str
+    Those that are hollow are drawn as circles. The line gives the height at each x of steps from
+    left to right. Columns and rows are the numbers, as a table.
     """
     across, up = drawable(x), drawable(y)
     full = ~np.asarray(hollow, bool) if len(hollow) else np.ones(len(across), bool)
@@ -484,24 +415,10 @@ def ranking(
     texts: Sequence[str],
     reference: float | None = None,
 ) -> Chart:
-    """Return horizontal bars, the first one on top.
+    """Return horizontal bars, the first one on top, with a text at the end of each.
 
-    Parameters
-    ----------
-    key, title, note : str
-    names : sequence of str
-    values : sequence of float
-    most : int
-        How many are drawn.
-    label : str
-        Of the values.
-    columns, rows
-        The numbers, as a table.
-    description : str
-    texts : sequence of str
-        At the end of each bar.
-    reference : float or None
-        Where a line is drawn across the bars.
+    At most `most` are drawn, and a line across them at the reference. The label is that of the
+    values; columns and rows are the numbers, as a table.
     """
     short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:most]]
     lengths = drawable(values[:most])

@@ -36,16 +36,7 @@ MOST_SPREADS = 8
 
 @dataclass(frozen=True)
 class Spread:
-    """Errors by the categories of one column.
-
-    Attributes
-    ----------
-    column : str
-    categories : list of str
-        Those with the most rows; what is left of them is the last one.
-    rows : list of int
-    errors : list of float
-    """
+    """Errors by the categories of one column: those with the most rows, and last the rest."""
 
     column: str
     categories: list[str]
@@ -57,19 +48,9 @@ class Spread:
 class ColumnFindings:
     """What was found of a table's columns.
 
-    Attributes
-    ----------
-    part, measure : str
-        Of the importances: which rows they are of, and what rises.
-    rows : int
-        How many they are.
-    importance : dict of str to float
-        By how much the error rises if a column's cells are shuffled among the rows; the largest
-        first.
-    spread_part, spread_measure : str
-    overall : float
-        The error over all rows of the spreads.
-    spreads : list of Spread
+    Part and measure are which rows the importances are of, and what rises. An importance is by how
+    much the error rises if a column's cells are shuffled among the rows; the largest comes first.
+    `overall` is the error over all rows of the spreads.
     """
 
     part: str
@@ -83,19 +64,10 @@ class ColumnFindings:
 
 
 def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindings:
-    """Return what the columns of a table are to a network.
+    """Return what the columns of a table are to a network that has a schema.
 
     Importances are those of the validation rows, spreads those of the test rows; where there are
     none, those of the last part that there is.
-
-    Parameters
-    ----------
-    model : Sequential
-        It has a schema.
-    loss : Loss
-        What it was trained with.
-    parts : Parts
-        Of a table.
     """
     last, rows = list(parts.by_name.items())[-1]
     name, validated = ("validation", parts.validation) if parts.validation else (last, rows)

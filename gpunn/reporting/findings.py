@@ -29,15 +29,9 @@ LARGEST_LOGARITHM = 300.0
 
 @dataclass(frozen=True)
 class Classes:
-    """One class a row.
+    """One class a row: names, and arrays of shape (rows,) or, of probabilities, (rows, classes).
 
-    Attributes
-    ----------
-    names : list of str
-    truth, predicted : array of int, shape (rows,)
-    confidence : array, shape (rows,)
-        The probability that the network gave to the class it predicted.
-    probabilities : array, shape (rows, classes), or None
+    The confidence is the probability that the network gave to the class it predicted.
     """
 
     names: list[str]
@@ -103,25 +97,12 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Findings:
-    """A network on one part of its data.
+    """A network on one part of its data: "test", "validation" or "training".
 
-    Attributes
-    ----------
-    part : str
-        "test", "validation" or "training".
-    rows : dict of str to int
-        Number of rows of each part.
-    X : array of shape (rows, *input_shape), or None
-        The rows, if they are images.
-    pixels : tuple of int or None
-        Shape (height, width) or (height, width, colours) if a row is an image.
-    outcome : Classes, Labels or Numbers
-    baseline : (str, dict of str to float)
-        What a network without inputs would predict, and its loss and metrics on these rows.
-    columns : ColumnFindings or None
-        What its columns are to the network, if it is a table.
-    table : Table or None
-        The rows, if it is a table; it says which line of the file each one is.
+    `rows` counts those of each part. If rows are images, X has them, and pixels is their shape
+    (height, width) or (height, width, colours). The baseline is what a network without inputs would
+    predict, and its loss and metrics on these rows. Of a table there are columns, what each is to
+    the network, and the rows, which say which line of the file each one is.
     """
 
     part: str
@@ -137,12 +118,8 @@ class Findings:
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     """Let a network predict the test rows; if there are none, the validation or training rows.
 
-    Raises
-    ------
-    DataError
-        If the data is damaged, or does not fit the network any more.
-    OSError
-        If a file can't be opened.
+    Raise a DataError if the data is damaged or does not fit the network any more, and an OSError if
+    a file can't be opened.
     """
     outputs = model.output_shape[0]
     parts = load(config, objects.loss).split(config.data, objects.loss, outputs)

@@ -16,26 +16,18 @@ POSITIVE, NEGATIVE = (217, 119, 6), (37, 99, 235)
 
 
 def picture(values: np.ndarray, low: float, high: float) -> str:
-    """Return an image of a sample as a data URI.
+    """Return a sample of shape (height, width) or (height, width, 3 or 4) as an image's data URI.
 
-    Parameters
-    ----------
-    values : array, shape (height, width) or (height, width, 3 or 4)
-    low, high : float
-        What is black, and what is white.
+    What is `low` is black, and what is `high` white.
     """
     span = high - low or 1.0
     return data_uri(np.clip(255 * (values.astype(np.float64) - low) / span, 0, 255))
 
 
 def weight_picture(weights: np.ndarray, limit: float) -> str:
-    """Return an image of weights as a data URI: orange above zero, blue below, clear at zero.
+    """Return weights of shape (height, width) as an image's data URI.
 
-    Parameters
-    ----------
-    weights : array, shape (height, width)
-    limit : float
-        The absolute value that is shown in full colour.
+    Orange is above zero, blue below, in full colour at the absolute value `limit`; zero is clear.
     """
     strength = np.clip(np.abs(weights) / (limit or 1.0), 0, 1)
     colours = np.where(weights[..., None] > 0, POSITIVE, NEGATIVE)

@@ -45,26 +45,9 @@ __all__ = ["report_html", "write_report"]
 class Run:
     """A run as the page shows it.
 
-    Attributes
-    ----------
-    key : str
-        Identifies it within the page.
-    name : str
-    record : Record
-    best : bool
-        Whether it is the best of several, by validation.
-    tiles : list of (str, str, str)
-        The most important numbers: a label, the number, a remark.
-    setup, place : list of (str, str)
-        What was run, and where.
-    network, final : Table or None
-    curves, speed, norms : list of Chart
-    results : Results or None
-    columns : list of Chart
-        Of a table.
-    weights : WeightPictures or None
-    problems : list of str
-        Why something is missing.
+    The key identifies it within the page, and it is `best` of several by validation. Tiles are the
+    most important numbers: a label, the number, a remark. `setup` is what was run, `place` where,
+    `columns` are the charts of a table, and problems say why something is missing.
     """
 
     key: str

@@ -21,14 +21,7 @@ LISTED = 100
 
 @dataclass(frozen=True)
 class Scores:
-    """Probabilities of yes beside the truth: of a class against all others, or of a label.
-
-    Attributes
-    ----------
-    name : str
-    truth : array of bool, shape (rows,)
-    probability : array, shape (rows,)
-    """
+    """Probabilities of yes beside the truth, shape (rows,): of a class or a label, by its name."""
 
     name: str
     truth: np.ndarray
@@ -82,11 +75,7 @@ def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
 def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Chart]:
     """Return ROC, precision-recall and calibration curves; none of what is always yes or no.
 
-    Parameters
-    ----------
-    every : sequence of Scores
-        None if there are more than there are colors.
-    part, key : str
+    There are none if there are more classes or labels than colours.
     """
     shown = [each for each in every if 0 < each.truth.sum() < len(each.truth)]
     if not shown or len(every) > len(COLOURS):

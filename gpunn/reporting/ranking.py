@@ -18,19 +18,10 @@ __all__ = ["Ranking", "rank"]
 class Ranking:
     """Runs in the order of a metric of validation rows, each at its own best epoch.
 
-    The test part has no say in it.
-
-    Attributes
-    ----------
-    metric : str
-        The one by which most of the runs tell their best epoch, such as "val_accuracy".
-    direction : {"min", "max"}
-    order : list of int
-        Places of the runs, the best first; those without a finite value come last.
-    best : int
-        Place of the best run.
-    unlike : list of str
-        Settings of `[data]` in which they differ, so that the validation rows may be others.
+    The test part has no say in it. The metric is the one by which most of the runs tell their best
+    epoch, such as "val_accuracy". `order` has the runs' places, the best first, and last those
+    without a finite value. The runs differ in the `unlike` settings of `[data]`, so that the
+    validation rows may be others.
     """
 
     metric: str
@@ -45,12 +36,7 @@ class Ranking:
 
 
 def rank(records: Sequence[Record]) -> Ranking | None:
-    """Rank runs; None if none has a metric of validation rows that tells its best epoch.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    """
+    """Rank runs; None if none has a metric of validation rows that tells its best epoch."""
     rules = [
         record.rule
         for record in records

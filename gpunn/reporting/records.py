@@ -97,25 +97,11 @@ class Ending:
 
 @dataclass(frozen=True)
 class Record:
-    """A run.
+    """A run: what its folder says of it.
 
-    Attributes
-    ----------
-    path : Path
-        Its folder.
-    name : str
-        The folder's name.
-    config : Config
-    description : dict
-        The configuration in JSON types, every default written out.
-    environment : Environment
-        Backend, versions and machine.
-    history : list of dict
-        The metrics of each epoch; None if not finite.
-    ending : Ending or None
-        None if the run did not end.
-    running : bool
-        Whether a process was training in the folder when it was read.
+    The description is the configuration in JSON types, every default written out; the history has
+    the metrics of each epoch, None if not finite. Without an ending, the run did not end; it is
+    running if a process was training in the folder when it was read.
     """
 
     path: Path
@@ -227,13 +213,8 @@ class Record:
 def read_run(path: Path) -> Record:
     """Read a run's folder.
 
-    Raises
-    ------
-    ConfigError
-        If it is no such folder.
-    DataFileError
-        If one of its files is damaged; the message names it. Norms and networks are looked at when
-        they are asked for.
+    Raise a ConfigError if it is no such folder, and a DataFileError that names one of its files if
+    that is damaged. Norms and networks are looked at when they are asked for.
     """
     require_run(path)
     ending = path / EVALUATION

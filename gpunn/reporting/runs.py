@@ -31,14 +31,7 @@ COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
 
 @dataclass(frozen=True)
 class Run:
-    """A run in a folder of runs.
-
-    Attributes
-    ----------
-    name : str
-        Path of its folder, from that of all.
-    record : Record
-    """
+    """A run in a folder of runs; its name is the path of its folder, from that of all."""
 
     name: str
     record: Record
@@ -87,25 +80,11 @@ class Run:
 
 
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """Read the runs in a folder and in folders of it, such as sweeps.
+    """Read the runs in a folder and in folders of it, such as sweeps; return them by their names.
 
-    Parameters
-    ----------
-    folder : Path
-        Hidden folders in it are left out, and what is more than four levels down. Links are
-        followed, and what is reached twice is there once.
-
-    Returns
-    -------
-    runs : list of Run
-        By their names.
-    problems : list of str
-        What could not be read: folders, and runs with a damaged file. Each names its path.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such folder.
+    Hidden folders in it are left out, and what is more than four levels down. Links are followed,
+    and what is reached twice is there once. Also return what could not be read, folders and runs
+    with a damaged file, each with its path. Raise a ConfigError if there is no such folder.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: expected a folder with runs; there is no such folder")
@@ -168,12 +147,8 @@ def constants_as_numbers(value: Any) -> Any:
 def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
     """Return what a key stands for: a column, a metric, or the path of a setting that ends so.
 
-    Of several settings it is the one in which the runs differ.
-
-    Raises
-    ------
-    ArgumentError
-        If no run has it, or it can mean several settings.
+    Of several settings it is the one in which the runs differ. Raise an ArgumentError if no run has
+    it, or it can mean several settings.
     """
     path = re.sub(r"\[(\d+)\]", r".\1", key)
     if path == "time":
@@ -216,17 +191,9 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Condition:
-    """What runs are chosen by, such as "optimizer.name=adam" or "val_accuracy>=0.9".
+    """A key, an operator and a value, such as "optimizer.name=adam", by which runs are chosen.
 
-    Parameters
-    ----------
-    text : str
-        A key, an operator and a value.
-
-    Raises
-    ------
-    ArgumentError
-        If it is not that.
+    Any other text raises an ArgumentError.
     """
 
     def __init__(self, text: str) -> None:
@@ -241,14 +208,10 @@ class Condition:
         self._compare, self._value = OPERATORS[sign], plain_value(self._written)
 
     def chosen(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs of which it is true.
+        """Return the runs of which it is true; a run without such a value is only chosen by "!=".
 
-        A run without such a value is only chosen by "!=".
-
-        Raises
-        ------
-        ArgumentError
-            If no run has such a value, or more or less is asked of what is no number.
+        Raise an ArgumentError if no run has such a value, or more or less is asked of what is no
+        number.
         """
         if not runs:
             return []
@@ -297,12 +260,7 @@ def ordered(
     """Return runs sorted by a column, metric or setting, by default the best first.
 
     A metric of which larger is better is sorted with the largest first. Runs without a value come
-    last, in either direction.
-
-    Raises
-    ------
-    ArgumentError
-        If no run has such a key.
+    last, in either direction. Raise an ArgumentError if no run has such a key.
     """
     if key is None:
         if ranking is None:

@@ -42,19 +42,7 @@ HOLLOW = "Hollow points are trials that did not complete, at their best epoch."
 
 @dataclass(frozen=True)
 class SweepView:
-    """What a page shows of a sweep.
-
-    Attributes
-    ----------
-    name : str
-        Of its folder.
-    overview : Table
-        All trials, the best first.
-    charts : list of Chart
-        The metric beside each parameter, then curves of the best trials.
-    best : Path or None
-        Folder of the best trial's run.
-    """
+    """What a page shows of a sweep: all trials, charts, and the folder of the best trial."""
 
     name: str
     overview: Table
@@ -68,12 +56,9 @@ def is_sweep(folder: Path) -> bool:
 
 
 def view_sweep(folder: Path) -> SweepView:
-    """Return what a page shows of a sweep.
+    """Return what a page shows of a sweep: the metric beside each parameter, then the best trials.
 
-    Raises
-    ------
-    InvalidFileError
-        If a file of it, or of a trial, is damaged.
+    Raise an InvalidFileError if a file of it, or of a trial, is damaged.
     """
     found = read_trials(folder)
     begun = [trial for trial in found.ranked if (folder / trial.folder / CONFIG).is_file()]

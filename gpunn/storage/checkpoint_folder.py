@@ -31,19 +31,11 @@ OWN = rf"\d{{10}}{re.escape(SUFFIX)}"
 def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     """Return what is read from the newest undamaged checkpoint, and log which newer are damaged.
 
-    Parameters
-    ----------
-    path : str or Path
-        A checkpoint, a folder of checkpoints, or the folder of a run. The newest has the largest
-        numbers in its name; of equal ones, the latest time. Where there are checkpoints that a run
-        has written, those with other names don't count.
-    read : function
-        Reads a checkpoint, or raises a ModelFileError if it is damaged.
-
-    Raises
-    ------
-    ModelFileError
-        If there is none; the message says what is wrong with each.
+    The path is a checkpoint, a folder of checkpoints, or the folder of a run. The newest has the
+    largest numbers in its name; of equal ones, the latest time. Where there are checkpoints that a
+    run has written, those with other names don't count. `read` reads one, or raises a
+    ModelFileError if it is damaged; so does this function if there is no other, and says what is
+    wrong with each.
     """
     path = Path(checked_path(path))
     if not path.is_dir():
@@ -83,16 +75,10 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class CheckpointFolder:
-    """The last few checkpoints of a training, each named by its number of updates.
+    """The last `keep` checkpoints of a training, each named by its number of updates.
 
     A new checkpoint is on the disk before an old one is removed, and none is ever changed. Files
     with other names are left alone.
-
-    Parameters
-    ----------
-    path : Path
-    keep : int
-        How many checkpoints to keep.
     """
 
     def __init__(self, path: Path, keep: int) -> None:

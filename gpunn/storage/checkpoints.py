@@ -21,13 +21,7 @@ __all__ = ["CheckpointContent", "checkpoint_content", "read_checkpoint"]
 
 @dataclass(frozen=True)
 class CheckpointContent(ModelContent):
-    """What a checkpoint is to hold, on the host.
-
-    Attributes
-    ----------
-    epoch, updates : int
-        Epochs and updates done when it was taken.
-    """
+    """What a checkpoint is to hold, on the host, and the epochs and updates done by then."""
 
     epoch: int
     updates: int
@@ -36,13 +30,7 @@ class CheckpointContent(ModelContent):
 def checkpoint_content(
     description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> CheckpointContent:
-    """Return the content of a checkpoint.
-
-    Raises
-    ------
-    ArgumentError
-        If the description is not made of JSON types.
-    """
+    """Return the content of a checkpoint; an ArgumentError unless JSON can hold the description."""
     done = description["training"]
     return CheckpointContent(arrays, description_text(description), done["epoch"], done["updates"])
 
@@ -50,14 +38,9 @@ def checkpoint_content(
 def read_checkpoint(
     path: str | Path,
 ) -> tuple[Description, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return what a checkpoint holds, as `read_model` does.
+    """Return what a checkpoint holds, as `read_model` does, and raise its errors.
 
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged or holds no training state.
-    OSError
-        If it can't be read.
+    A file without training state is a ModelFileError, too.
     """
     description, values, state = read_model(path)
     if description.training is None:

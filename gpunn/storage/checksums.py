@@ -57,22 +57,11 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place.
+    The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. The bytes
+    are those that safetensors itself would write. It is not used for writing because it copies each
+    array three times, which took as long as the writing; here arrays are hashed and written where
+    they are.
 
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-    metadata : mapping of str to str
-
-    Returns
-    -------
-    list of bytes or memoryview
-        The bytes that safetensors itself would write. It is not used for writing because it copies
-        each array three times, which took as long as the writing; here arrays are hashed and
-        written where they are.
-
-    Notes
-    -----
     The format: the length of the header in 8 bytes, little-endian; the header, JSON padded with
     spaces to a multiple of 8; the arrays in row-major order, little-endian, by type and name.
     """
@@ -106,21 +95,10 @@ def read_safetensors(
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the metadata and the arrays of a safetensors file.
 
-    Memory is allocated for what the file holds, not for what it declares.
-
-    Parameters
-    ----------
-    path : str or Path
-    verify : bool
-        Whether the file must have the checksum of `checksummed`.
-
-    Raises
-    ------
-    ModelFileError
-        If there is no such file, it is no safetensors file, its checksum is missing or wrong, or it
-        holds arrays that NumPy can't have: of a type that it lacks, or of more than 64 dimensions.
-    OSError
-        If the file can't be read.
+    Memory is allocated for what the file holds, not for what it declares. Raise a ModelFileError if
+    there is no such file, it is no safetensors file, its checksum is wrong or, to `verify` it,
+    missing, or it holds arrays that NumPy can't have: of a type that it lacks, or of more than 64
+    dimensions. Raise an OSError if the file can't be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, safe_open

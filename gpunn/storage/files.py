@@ -48,22 +48,12 @@ TRIES = 5
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write a file: first beside its destination, then renamed over it.
+    """Write chunks to a file: first beside its destination, then renamed over it.
 
     The new file is on the disk (fsync) before it takes its name, and the name is on the disk before
     this returns. After a crash, even of the machine, there is either the old file or the new one.
-
-    Parameters
-    ----------
-    path : str or Path
-    *content : bytes or memoryview
-        Chunks, written one after the other.
-
-    Raises
-    ------
-    FileAccessError
-        If the folder is missing, full or can't be written to, or `path` is a folder. Nothing has
-        been changed then.
+    Raise a FileAccessError, with nothing changed, if the folder is missing, full or can't be
+    written to, or the path is that of a folder.
     """
     with Replacement() as new:
         new.add(path, *content)
@@ -71,21 +61,10 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 def write_output(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write a file that the user has named, as `write_atomically` does.
+    """Write a file that the user has named, as `write_atomically` does, and raise its errors.
 
     A link stays a link: the file to which it leads is written. So does a pipe or a device, to which
-    the content goes directly.
-
-    Parameters
-    ----------
-    path : str or Path
-    *content : bytes or memoryview
-        Chunks, written one after the other.
-
-    Raises
-    ------
-    FileAccessError
-        As `write_atomically`, or if links lead in a circle.
+    the content goes directly. Links that lead in a circle are a FileAccessError.
     """
     path = Path(checked_path(path))
     try:
@@ -133,12 +112,7 @@ class Replacement:
         """Write a file's content, in chunks, to a temporary file, and put it on the disk.
 
         It gets the permissions of the file that it is to replace. What killed writers of the file
-        have left is removed first.
-
-        Raises
-        ------
-        OSError
-            As `write_atomically`.
+        have left is removed first. Errors are those of `write_atomically`.
         """
         path = Path(checked_path(path))
         if path.is_dir():
@@ -164,13 +138,7 @@ class Replacement:
             raise FileAccessError(error.errno, reason(error, path, size), path) from error
 
     def commit(self) -> None:
-        """Give all files their names, in the order in which they were added.
-
-        Raises
-        ------
-        OSError
-            As `write_atomically`.
-        """
+        """Give all files their names, in the order of `add`; errors as of `write_atomically`."""
         while self._added:
             temporary, path, size, file = self._added[0]
             try:
@@ -186,18 +154,9 @@ class Replacement:
 
 
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
-    """Make a folder and its missing parents.
+    """Make a folder with these permissions, and its missing parents with the default ones.
 
-    Parameters
-    ----------
-    path : str or Path
-    mode : int
-        Permissions of the folder, if it is made; its parents have the default ones.
-
-    Raises
-    ------
-    FileAccessError
-        If that is not possible.
+    Raise a FileAccessError if that is not possible.
     """
     try:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
@@ -221,13 +180,7 @@ def holds(path: Path, *content: bytes | memoryview) -> bool:
 
 
 def append(path: str | Path, text: str) -> None:
-    """Add text to the end of a file; if that fails, the file is as it was.
-
-    Raises
-    ------
-    FileAccessError
-        As `write_atomically`.
-    """
+    """Add text to the end of a file; if that raises a FileAccessError, the file is as it was."""
     path, content = Path(checked_path(path)), text.encode()
     size: int | None = None
     try:
@@ -248,16 +201,7 @@ class FolderLock:
 
     The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. Windows,
     or a file system without locks, gives none, and nobody is kept out. A forked process does not
-    hold it.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Raises
-    ------
-    BlockingIOError
-        If another process, or another lock of this one, has it.
+    hold it. If another process, or another lock of this one, has it, that is a BlockingIOError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -281,12 +225,9 @@ class FolderLock:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether somebody has a `FolderLock`; False on Windows or a file system without locks.
+    """Return whether somebody has a `FolderLock`; an OSError if the folder can't be opened.
 
-    Raises
-    ------
-    OSError
-        If the folder can't be opened.
+    False on Windows or a file system without locks.
     """
     if not POSIX:
         return False
@@ -348,15 +289,9 @@ def keep_permissions(path: Path, new: Path) -> None:
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove the temporary files that killed writers have left in a folder.
+    """Remove the temporary files that killed writers have left of files whose names fit a pattern.
 
     Those that another process is writing are locked, and stay.
-
-    Parameters
-    ----------
-    folder : Path
-    names : str
-        A pattern of the names of the files that were to be written.
     """
     pattern = re.compile(LEFTOVER.format(names))
     with os.scandir(folder) as entries:

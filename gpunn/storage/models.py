@@ -86,13 +86,7 @@ class ModelContent:
 
 
 def model_content(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelContent:
-    """Return the content of a model file.
-
-    Raises
-    ------
-    ArgumentError
-        If the description is not made of JSON types.
-    """
+    """Return the content of a model file; an ArgumentError unless JSON can hold the description."""
     return ModelContent(arrays, description_text(description))
 
 
@@ -110,20 +104,10 @@ def description_text(description: Mapping[str, Any]) -> str:
 def read_model(
     path: str | Path,
 ) -> tuple[Description, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return what a model file holds.
+    """Return a model file's description, the network's arrays, and those that only training needs.
 
-    Returns
-    -------
-    Description, dict of str to ndarray, dict of str to ndarray
-        The description, the network's arrays, and those that only training needs, which a
-        checkpoint has.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged, is not such a file, or has another format.
-    OSError
-        If it can't be read.
+    The last ones are those of a checkpoint. Raise a ModelFileError if the file is damaged, is not
+    such a file, or has another format, and an OSError if it can't be read.
     """
     metadata, arrays = read_safetensors(path, verify=True)
     try:

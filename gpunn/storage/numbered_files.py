@@ -16,13 +16,7 @@ NUMBERS = ("epoch", "updates")
 
 
 class NumberedFiles:
-    """The files that a path with placeholders stands for.
-
-    Parameters
-    ----------
-    template : str or Path
-        The path; "{epoch}" and "{updates}" in it stand for numbers.
-    """
+    """The files of a template, a path in which "{epoch}" and "{updates}" stand for numbers."""
 
     def __init__(self, template: str | Path) -> None:
         self.template = str(template)

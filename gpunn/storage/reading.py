@@ -37,12 +37,8 @@ KINDS = {
 def checked_path(path: Any, argument: str = "path") -> str:
     r"""Return a path as text.
 
-    Raises
-    ------
-    ArgumentTypeError
-        If it is neither text nor a path.
-    ArgumentError
-        If it holds a character that no file's name can have (`"\0"`).
+    Raise an ArgumentTypeError if it is neither text nor a path, and an ArgumentError if it holds a
+    character that no file's name can have ("\0").
     """
     try:
         text = os.fspath(path)
@@ -62,23 +58,10 @@ def checked_path(path: Any, argument: str = "path") -> str:
 
 
 def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> BinaryIO:
-    """Open a regular file for reading.
+    """Open a regular file for reading; links are followed.
 
-    Parameters
-    ----------
-    path : path-like
-        Links are followed.
-    invalid : type
-        The error to raise if it is something else, such as a device or a pipe.
-
-    Raises
-    ------
-    InvalidFileError
-        Of the class `invalid`, as above.
-    FileAccessError
-        If the file can't be opened.
-    ArgumentError, ArgumentTypeError
-        As `checked_path`.
+    Raise an error of the class `invalid` if it is something else, such as a device or a pipe, a
+    FileAccessError if it can't be opened, and the errors of `checked_path`.
     """
     path = checked_path(path)
     try:
@@ -113,23 +96,9 @@ def _kind(path: str) -> str | None:
 def read_whole(
     path: str | os.PathLike[str], invalid: type[InvalidFileError], limit: int, what: str
 ) -> bytes:
-    """Return the content of a small file.
+    """Return the content of a small file, of at most `limit` bytes; messages say `what` it is.
 
-    Parameters
-    ----------
-    path, invalid
-        As for `open_file`.
-    limit : int
-        Most bytes.
-    what : str
-        What such a file is, for the error message.
-
-    Raises
-    ------
-    InvalidFileError
-        Of the class `invalid`, if the file has more bytes, or is no regular file.
-    FileAccessError, ArgumentError, ArgumentTypeError
-        As `open_file`.
+    Errors are those of `open_file`; a larger file is an error of the class `invalid`, too.
     """
     with open_file(path, invalid) as file:
         # `read` allocates as many bytes as it is asked for.
@@ -142,13 +111,8 @@ def read_whole(
 def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
     r"""Yield the lines of a file, each with its "\n", which the last one may lack.
 
-    Raises
-    ------
-    InvalidFileError
-        Of the class `invalid`, if a line has more than `LONGEST_LINE` bytes, or this is no regular
-        file.
-    FileAccessError, ArgumentError, ArgumentTypeError
-        As `open_file`.
+    Errors are those of `open_file`; a line of more than `LONGEST_LINE` bytes is an error of the
+    class `invalid`, too.
     """
     with open_file(path, invalid) as file:
         number = 0
