@@ -19,12 +19,7 @@ __all__ = ["numbers_of", "open_rows"]
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
     """Give the delimiter of a file of text, found if it is None, and its rows that are not empty.
 
-    Raises
-    ------
-    DataFileError
-        Also while rows are read: if the file is damaged or of another kind.
-    FileAccessError
-        If the file can't be opened.
+    What is wrong with the file, also while rows are read, is a DataFileError.
     """
     with open_file(path, DataFileError) as file:
         try:

@@ -37,12 +37,8 @@ SEPARATORS = ("", " ", "T")
 class Markers:
     """Cells that mean a missing value.
 
-    Attributes
-    ----------
-    texts : frozenset of str
-        Without spaces around them, and with letters folded to one case.
-    numbers : tuple of float
-        Those of the texts that are numbers, such as -999, which may be spelt in other ways.
+    `texts` have no spaces around them, and letters folded to one case. `numbers` are those of them
+    that are numbers, such as -999, which may be spelt in other ways.
     """
 
     def __init__(self, texts: frozenset[str], numbers: tuple[float, ...]) -> None:

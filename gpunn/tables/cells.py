@@ -53,18 +53,9 @@ def coded(cells: Cells) -> Coded:
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     """Return the numbers that cells are or spell, and which values are none.
 
-    Parameters
-    ----------
-    cells : ndarray or Coded
-    markers : Markers
-
-    Returns
-    -------
-    ndarray of float64, shape (rows,)
-        Durations are in seconds. NaN where the cell is missing or no number. It may hold
-        infinities. A new array.
-    list of int
-        Numbers of the values (of `coded(cells)`) that are neither numbers nor missing.
+    The numbers are a new array of float64, with durations in seconds, and NaN where a cell is
+    missing or no number; it may hold infinities. The list numbers the values (of `coded(cells)`)
+    that are neither numbers nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -171,15 +162,8 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     """Return the dates and times that cells are or spell, and which values are none.
 
-    Text is a date in the formats of ISO 8601, or with slashes, the year first. An offset from UTC
-    is left out: the hour stays that of the clock on the wall.
-
-    Returns
-    -------
-    ndarray of datetime64[us], shape (rows,)
-        NaT where the cell is missing or no date.
-    list of int
-        Numbers of the values (of `coded(cells)`) that are neither dates nor missing.
+    The dates are `datetime64[us]`, NaT where a cell is missing or no date; `date_of` says which
+    text is one. The list numbers the values (of `coded(cells)`) that are neither dates nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []

@@ -5,7 +5,7 @@ What they have in common is little: names of columns, and `frame[name]`, which N
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +56,12 @@ def table_of(frame: Any, title: str = "X") -> Table:
     if names is None:
         names = getattr(frame, "columns", None)
     if names is not None and not callable(names):
-        return of_frame(frame, list(names), title)
+        labels = list(names)
+        # Labels as pandas numbers them by default are no names.
+        named = labels != list(range(len(labels)))
+        names = names_of(labels, title)
+        rows = length(frame, title)
+        return of_frame(names, lambda place: frame[labels[place]], rows, title, named)
     if isinstance(frame, Sequence) and not isinstance(frame, str):
         if frame and all(isinstance(row, Mapping) for row in frame):
             return of_records(frame, title)
@@ -111,10 +116,17 @@ def of_columns(
                     f"{title}: column {names[0]!r} has {rows} rows, and column {name!r} has "
                     f"{found}; expected columns of equal length"
                 )
+    return of_frame(names, columns.__getitem__, rows, title, named)
+
+
+def of_frame(
+    names: list[str], column: Callable[[int], Any], rows: int, title: str, named: bool
+) -> Table:
+    """Return a table whose columns `column` gives by their places."""
     table: Table
 
     def read(place: int) -> Cells:
-        return cells_of(columns[place], table, names[place])
+        return cells_of(column(place), table, names[place])
 
     table = Table(names, rows, read, named=named, title=title)
     return table
@@ -128,20 +140,6 @@ def length(rows: Any, place: str) -> int:
         raise DataError(
             f"{place}: expected rows that are there already; got {rows!r:.80}, which has no length"
         ) from None
-
-
-def of_frame(frame: Any, labels: list[Any], title: str) -> Table:
-    """Return a table of a data frame, whose columns are `frame[label]`."""
-    table: Table
-    names = names_of(labels, title)
-    # Labels as pandas numbers them by default are no names.
-    named = labels != list(range(len(labels)))
-
-    def read(place: int) -> Cells:
-        return cells_of(frame[labels[place]], table, names[place])
-
-    table = Table(names, length(frame, title), read, named=named, title=title)
-    return table
 
 
 def of_records(records: Sequence[Mapping[Any, Any]], title: str) -> Table:
@@ -168,13 +166,7 @@ def of_rows(rows: Sequence[Any], title: str) -> Any:
 
 
 def cells_of(column: Any, table: Table, name: str) -> Cells:
-    """Return a column of any library as cells.
-
-    Raises
-    ------
-    DataError
-        If NumPy can't take it, or it holds something that is no number, text or date.
-    """
+    """Return a column of any library as cells, or raise a DataError if they can't be such."""
     coded = categories_of(column)
     if coded is not None:
         return coded.compact()

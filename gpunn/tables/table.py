@@ -17,14 +17,9 @@ __all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded"
 class Coded:
     """A column in dictionary encoding: each different value once, and its number in each row.
 
-    Attributes
-    ----------
-    codes : ndarray of signed integers, shape (rows,)
-        `values[code]` is the cell; -1 where it is missing.
-    values : list
-        All different, none of them a missing one, and each in some row.
-    categorical : bool
-        Whether the column's type says that the values are categories, as pandas' `category` does.
+    `values[code]` is a cell; the code is -1 where it is missing. Values are all different, and each
+    is in some row. `categorical` tells whether the column's type says that they are categories, as
+    pandas' `category` does.
     """
 
     codes: np.ndarray
@@ -260,16 +255,8 @@ def check_column_names(names: Sequence[str], title: str) -> None:
 def dictionary_encoded(cells: Sequence[Any], place: Callable[[int], str]) -> Coded:
     """Return Python objects in dictionary encoding; objects that are equal are one value.
 
-    Parameters
-    ----------
-    cells : sequence
-    place : function
-        Takes a row, and says where that is, for the error message.
-
-    Raises
-    ------
-    DataError
-        If a cell can't be compared with others, such as a list.
+    A cell that can't be compared with others, such as a list, is a DataError; `place` says where a
+    row is.
     """
     try:
         codes: dict[Any, int] = dict.fromkeys(cells, -1)

@@ -27,12 +27,8 @@ class Definition:
 class Template:
     """The source of modules, definition by definition.
 
-    Parameters
-    ----------
-    modules : module
-        Their top-level functions, classes and constants can be taken one by one. Those whose
-        docstring begins with `STAND_IN` are left out: another module, or the predictor, has what is
-        called so.
+    Top-level functions, classes and constants can be taken one by one. Those whose docstring begins
+    with `STAND_IN` are left out: another module, or the predictor, has what is called so.
     """
 
     def __init__(self, *modules: ModuleType) -> None:
