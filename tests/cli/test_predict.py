@@ -90,21 +90,16 @@ def test_inputs_of_each_kind(gpunn, digits_run, kind):
         np.savez("new.npz", X=X)
     else:
         np.savetxt("new.csv", X, "%d", delimiter=",")
-    gpunn("predict", "run", "--input", f"new.{kind}", "--output", "out.npy")
-    predicted = np.load("out.npy")
-    assert predicted.dtype == np.int64
-    assert np.mean(predicted == y) == pytest.approx(evaluation(Path("run"))["test"]["accuracy"])
-
-
-def test_probabilities_as_an_array(gpunn, digits_run):
-    np.save("new.npy", load_digits()[2])
-    arguments = ["--input", "new.npy", "--output", "out.npy"]
+    arguments = ["--input", f"new.{kind}", "--output", "out.npy"]
     gpunn("predict", "run", *arguments, "--probabilities")
     probabilities = np.load("out.npy")
     assert probabilities.shape == (360, 10)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     gpunn("predict", "run", *arguments)
-    assert np.array_equal(np.load("out.npy"), probabilities.argmax(axis=1))
+    predicted = np.load("out.npy")
+    assert predicted.dtype == np.int64
+    assert np.array_equal(predicted, probabilities.argmax(axis=1))
+    assert np.mean(predicted == y) == pytest.approx(evaluation(Path("run"))["test"]["accuracy"])
 
 
 REGRESSION = """\
