@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,24 +239,22 @@ class Sink:
         from gpunn.rows.answers import predictions_text, warn_of_formulas
 
         chosen = self.form or form
-        begun = False
+        needs_header = chosen == "csv"
 
         def write(found: Predictions) -> None:
-            nonlocal begun
+            nonlocal needs_header
             self._rows += len(found.values)
             if self.path is not None and self.path.suffix == ".npy":
                 array = found.probabilities if self.with_probabilities else found.values
                 self._written.append(array)
                 return
-            names, text = found.names(self.with_probabilities), ""
-            digits = 17 if found.values.dtype == "float64" else 9
-            if not begun and chosen == "csv":
-                text = predictions_text([(names, [])], names, chosen, digits)
+            names, rows = found.names(self.with_probabilities), found.rows(self.with_probabilities)
+            if needs_header:
+                rows, needs_header = itertools.chain([(names, [])], rows), False
                 if found.values.dtype.kind == "U":
                     warn_of_formulas(found.labels)
-            begun = True
-            rows = found.rows(self.with_probabilities)
-            text += predictions_text(rows, names, chosen, digits)
+            digits = 17 if found.values.dtype == "float64" else 9
+            text = predictions_text(rows, names, chosen, digits)
             if self.path is None and is_terminal(sys.stdout):
                 text = lines_escaped(text)
             content = text.encode()  # as rows are, whatever encoding a terminal has
