@@ -226,6 +226,13 @@ def test_rows_that_do_not_fit(frame, problem):
         schema.encode(frame)
 
 
+@pytest.mark.parametrize("gap", ["1900-01-01", "1900-01-01 ", "-999.0", "null"])
+def test_dates_that_mean_a_missing_value(gap):
+    dates = ["2026-01-01", gap, "2026-02-03", "2025-05-05"]
+    schema = Schema.fit({"d": dates}, missing_values=["1900-01-01", "-999"])
+    assert (schema.columns[0].kind, schema.columns[0].missing) == ("datetime", 1)
+
+
 def test_text_in_a_column_of_dates():
     schema = Schema.fit({"d": ["2026-01-01", "2026-02-03"]})
     with pytest.raises(
