@@ -92,8 +92,7 @@ def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:
     x = xp.minimum(xp.abs(z), 200.0)  # e^-20000 is 0, even in extended precision
     inverse = 1 / (x + 4)
     t = (x - 4) * inverse
-    first, *others = TAILS["float32" if z.dtype == xp.float32 else "float64"]
-    polynomial = xp.full_like(x, first)
+    polynomial, *others = TAILS["float32" if z.dtype == xp.float32 else "float64"]
     for coefficient in others:
         polynomial = polynomial * t + coefficient
     # The square of a multiple of 1/8 is exact: a rounded exponent would be wrong by many units.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.typing import HostArray, Shape
+from gpunn.typing import Shape
 
 __all__ = ["Graph"]
 
@@ -17,7 +17,8 @@ class Graph:
 
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.onnx, self.dtype = onnx, dtype
-        self._arrays = arrays
+        self.label = "schema"  # begins the names that are found
+        self._names = {id(array): name for name, array in arrays.items()}
         self._nodes: list[Any] = []
         self._constants: dict[str, np.ndarray] = {}
 
@@ -42,37 +43,16 @@ class Graph:
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
-        """Add an array of its own dtype as a constant, and return its name, which is found."""
-        name = self._unused()
+        """Add an array of its own dtype as a constant, and return its name.
+
+        That of an array of the steps is its own, that of others is found.
+        """
+        name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
         return name
 
     def _unused(self) -> str:
-        return f"schema.{len(self._nodes) + len(self._constants)}"
-
-    def parameter(self, name: str) -> str:
-        """Add one of the network's arrays as a constant and return its name."""
-        self._constants[name] = self._arrays[name]
-        return name
-
-    def value(self, name: str) -> np.ndarray:
-        """Return one of the network's arrays."""
-        return self._arrays[name]
-
-    def number(self, value: float, name: str) -> str:
-        """Add a number as a constant and return its name."""
-        self._constants[name] = np.array(value, dtype=self.dtype)
-        return name
-
-    def array(self, values: HostArray, name: str) -> str:
-        """Add an array of the graph's dtype as a constant and return its name."""
-        self._constants[name] = np.asarray(values, dtype=self.dtype)
-        return name
-
-    def integers(self, values: HostArray | Sequence[int] | int, name: str) -> str:
-        """Add int64 numbers as a constant, such as a vector of axes, and return its name."""
-        self._constants[name] = np.array(values, dtype=np.int64)
-        return name
+        return f"{self.label}.{len(self._nodes) + len(self._constants)}"
 
     def texts(self, values: Sequence[str], name: str) -> str:
         """Add a vector of texts as a constant and return its name."""

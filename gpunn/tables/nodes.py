@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +14,11 @@ __all__ = ["Graph", "Value", "beside", "where"]
 OPERATORS: dict[np.ufunc, str] = {
     np.absolute: "Abs",
     np.add: "Add",
+    np.bitwise_and: "And",
     np.bitwise_or: "Or",
     np.divide: "Div",
     np.equal: "Equal",
+    np.exp: "Exp",
     np.floor: "Floor",
     np.floor_divide: "Div",
     np.greater: "Greater",
@@ -24,6 +27,7 @@ OPERATORS: dict[np.ufunc, str] = {
     np.less: "Less",
     np.less_equal: "LessOrEqual",
     np.log: "Log",
+    np.matmul: "MatMul",
     np.maximum: "Max",
     np.minimum: "Min",
     np.multiply: "Mul",
@@ -34,8 +38,16 @@ OPERATORS: dict[np.ufunc, str] = {
     np.sin: "Sin",
     np.sqrt: "Sqrt",
     np.subtract: "Sub",
+    np.tanh: "Tanh",
 }
 """ONNX divides integers toward zero: `//` is for those that are not negative, or multiples."""
+
+COMPOSED: dict[np.ufunc, Callable[[Any], Any]] = {
+    np.cos: lambda x: np.sin(x + math.pi / 2),  # runtimes lack the cosine in float64
+    np.expm1: lambda x: np.exp(x) - 1,
+    np.log1p: lambda x: np.log(x + 1),
+}
+"""Functions that are no operators."""
 
 TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np.less_equal))
 """Functions that return Booleans."""
@@ -77,8 +89,28 @@ class Value(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **_: Any) -> Any:
         """Return what a function of NumPy gives; in place it gives a new value, too."""
+        if ufunc in COMPOSED:
+            return COMPOSED[ufunc](*inputs)
         dtype = "bool" if ufunc in TESTS else None
         return self.node(OPERATORS[ufunc], *inputs, dtype=dtype)
+
+    def __array_function__(
+        self, function: Any, types: Any, arguments: Any, options: Mapping[str, Any]
+    ) -> Any:
+        """Return what a function of NumPy that is no ufunc gives."""
+        return FUNCTIONS[function](*arguments, **options)
+
+    def __getitem__(self, key: tuple[Any, ...]) -> Any:
+        """Return some columns, or it with a new axis: the last entry is their places, or None."""
+        *others, last = key
+        if last is None:
+            return self.node("Unsqueeze", self, self.constant([len(others)], "int64"))
+        if None in others:
+            return self[tuple(others)]
+        if isinstance(last, slice):
+            ends = (self.constant([each], "int64") for each in (last.start, last.stop, 1))
+            return self.node("Slice", self, *ends)
+        return self.take(last)
 
     def constant(self, values: Any, dtype: str = "float64") -> Value:
         """Return numbers as a constant of the graph."""
@@ -98,27 +130,49 @@ class Value(NDArrayOperatorsMixin):
         places = places if isinstance(places, Value) else self.constant(places, "int64")
         return self.node("Gather", self, places, axis=axis)
 
-    def expanded(self) -> Any:
-        """Return it with a third axis, of one entry."""
-        return self.node("Unsqueeze", self, self.constant([2], "int64"))
+    def squeezed(self, axis: int = 1) -> Any:
+        """Return it without an axis of one entry: a single column as a vector."""
+        return self.node("Squeeze", self, self.constant([axis], "int64"))
 
-    def squeezed(self) -> Any:
-        """Return a single column as a vector."""
-        return self.node("Squeeze", self, self.constant([1], "int64"))
+    def reduced(self, operator: str, axis: int, keepdims: bool) -> Any:
+        """Return what an operator makes of the entries on an axis."""
+        return self.node(operator, self, self.constant([axis], "int64"), keepdims=int(keepdims))
+
+    def max(self, axis: int, keepdims: bool = False) -> Any:
+        """Return the largest entry on an axis."""
+        return self.reduced("ReduceMax", axis, keepdims)
+
+    def mean(self, axis: int, keepdims: bool = False) -> Any:
+        """Return the mean over an axis."""
+        return self.reduced("ReduceMean", axis, keepdims)
+
+    def sum(self, axis: int, keepdims: bool = False) -> Any:
+        """Return the sum over an axis."""
+        return self.reduced("ReduceSum", axis, keepdims)
 
     def counted(self) -> Value:
         """Return how many entries on the third axis are true."""
-        ones = self.astype("int32")
-        total: Value = ones.node("ReduceSum", ones, self.constant([2], "int64"), keepdims=0)
+        total: Value = self.astype("int32").sum(axis=2)
         return total.astype("int64")
 
 
 def where(condition: Value, yes: Any, no: Any) -> Any:
-    """Return `yes` where the condition holds, else `no`, one of which is a value."""
+    """Return `yes` where the condition holds, else `no`: values, or arrays of one dtype."""
+    if not isinstance(yes, Value) and not isinstance(no, Value):
+        yes = condition.constant(yes, np.asarray(yes).dtype.name)
     value = yes if isinstance(yes, Value) else no
     return value.node("Where", condition, yes, no)
 
 
-def beside(values: Sequence[Value]) -> Any:
+def beside(values: Sequence[Value], axis: int = 1) -> Any:
     """Return columns of one type side by side."""
-    return values[0] if len(values) == 1 else values[0].node("Concat", *values, axis=1)
+    return values[0] if len(values) == 1 else values[0].node("Concat", *values, axis=axis)
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.clip: Value.clip,
+    np.concatenate: beside,
+    np.round: np.rint,
+    np.where: where,
+}
+"""Functions of NumPy that are no ufuncs."""

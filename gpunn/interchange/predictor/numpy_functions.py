@@ -1,7 +1,8 @@
 """What a predictor of NumPy is made of: the functions that a network uses are copied from here.
 
 Rows are the first axis of each x, the other axes are those of a row. A function's name is that of a
-step (`gpunn.interchange.steps`), or of an activation.
+step (`gpunn.interchange.steps`), or of an activation. Most of them also
+add the nodes of an ONNX graph (`gpunn.interchange.onnx_functions`).
 """
 
 from __future__ import annotations

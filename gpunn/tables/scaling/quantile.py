@@ -126,7 +126,7 @@ class Search:
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:
-        self._x, self._column = x, x.expanded()
+        self._x, self._column = x, x[:, :, None]
         columns, self._count = points.shape
         self._size = math.isqrt(self._count - 1) + 1
         blocks = -(-self._count // self._size)
