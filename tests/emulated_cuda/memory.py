@@ -281,6 +281,8 @@ class Memory:
         if allocation is None or not allocation.pooled:
             return
         block, end = Block(address, size, allocation.device), address + chunk_bytes
+        if allocation.size > 2 * POISONED_BYTES:
+            poison(address, chunk_bytes)  # it may lie where nothing has been poisoned
         for start, (stop, uses) in list(allocation.in_flight.items()):
             if start < end and address < stop:
                 del allocation.in_flight[start]
