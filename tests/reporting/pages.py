@@ -7,6 +7,14 @@ from html.parser import HTMLParser
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "nav"),
+    *("section", "p", "h1", "h2", "h3", "h4", "a", "div", "dl", "dt", "dd", "ul", "li", "pre"),
+    *("code", "img", "figure", "figcaption", "details", "summary", "table", "thead", "tbody", "tr"),
+    *("th", "td", "svg", "g", "path", "defs", "clippath", "rect", "use", "line", "text", "tspan"),
+}
+"""Every element that a report has."""
+
 
 @dataclass
 class Element:

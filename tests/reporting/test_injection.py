@@ -10,7 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
-from reporting.pages import Page
+from reporting.pages import TAGS, Page
 
 import gpunn
 from gpunn import layers
@@ -38,26 +38,6 @@ PAYLOADS = [
     "\u202e\u2066<link rel=stylesheet href=//evil.example>",
     "\\g<0>\\1",
 ]
-
-TAGS = {
-    *(
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "header",
-        "main",
-        "footer",
-        "nav",
-        "section",
-    ),
-    *("p", "h1", "h2", "h3", "h4", "a", "div", "dl", "dt", "dd", "ul", "li", "pre", "code", "img"),
-    *("figure", "figcaption", "details", "summary", "table", "thead", "tbody", "tr", "th", "td"),
-    *("svg", "g", "path", "defs", "clippath", "rect", "use", "line", "text", "tspan"),
-}
-"""Every element that a report has."""
 
 
 def check(text: str) -> Page:

@@ -8,11 +8,12 @@ import json
 import logging
 import random
 import struct
+import sys
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
 from html.parser import HTMLParser
@@ -21,7 +22,6 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from steps import recipe_of
 
 import gpunn
 from gpunn import layers
@@ -50,6 +50,11 @@ from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
 from gpunn.training.resume import CallbackStates
 
 from . import mutate
+
+sys.path.append(str(Path(__file__).parents[2]))  # as pytest has it, for the commands by themselves
+
+from reporting.pages import TAGS
+from steps import recipe_of
 
 logging.getLogger("gpunn").addHandler(logging.NullHandler())
 logging.getLogger("gpunn").propagate = False
@@ -337,21 +342,43 @@ def toml() -> Reader:
     return Reader(load_config, ".toml", good, from_bytes(good, tokens), greedy)
 
 
-def json_() -> Reader:
-    good = [mutate.dump(CONFIG), mutate.dump({**CONFIG, "data": {"dataset": "digits"}})]
-    tokens = (b"[", b"]", b"{", b"}", b'"', b":", b",", b"NaN", b"1e999", b"\\u0000", b"null")
+JSON_TOKENS = (b"[", b"]", b"{", b"}", b'"', b":", b",", b"NaN", b"1e999", b"1e308", b"-1", b"null")
+JSON_TOKENS += (b"\n", b"\\u0000", b"9" * 400, b"\xff")
+
+
+def json_lines(rows: Any) -> bytes:
+    return b"".join(
+        mutate.dump(row) + b"\n" for row in (rows if isinstance(rows, list) else [rows])
+    )
+
+
+def json_reader(
+    read: Callable[[Path], Any],
+    value: Any,
+    greedy: dict[str, bytes],
+    dump: Callable[[Any], bytes] = mutate.dump,
+    suffix: str = ".json",
+    *more: bytes,
+) -> Reader:
+    """Return the reader of a file of JSON, or of lines of it; `more` are other good files."""
+    good = [dump(value), *more]
 
     def broken(rng: random.Random) -> bytes:
-        if rng.random() < 0.5:
-            return mutate.dump(mutate.mutated_json(CONFIG, rng))
-        return mutate.mutated(rng.choice(good), rng, good, tokens)
+        if rng.random() < 0.6:
+            return dump(mutate.mutated_json(value, rng))
+        return mutate.mutated(rng.choice(good), rng, good, JSON_TOKENS)
 
+    return Reader(read, suffix, good, broken, greedy)
+
+
+def json_() -> Reader:
     greedy = {
         "100,000 lists in one another": b"[" * 100000,
         "empty lists": b"[" + b"[]," * 80000 + b"0]",
         "empty tables": b'{"data": [' + b"{}," * 80000 + b"0]}",
     }
-    return Reader(load_config, ".json", good, broken, greedy)
+    other = mutate.dump({**CONFIG, "data": {"dataset": "digits"}})
+    return json_reader(load_config, CONFIG, greedy, mutate.dump, ".json", other)
 
 
 NORMS = [
@@ -361,18 +388,6 @@ NORMS = [
 
 
 def log() -> Reader:
-    def text(rows: Any) -> bytes:
-        items = rows if isinstance(rows, list) else [rows]
-        return b"".join(mutate.dump(row) + b"\n" for row in items)
-
-    good = [text(NORMS), text(NORMS) + b'{"epoch": 3, "para']
-    tokens = (b"\n", b"[", b"{", b"}", b'"', b"NaN", b"1e999", b"9" * 400, b"\xff", b"null")
-
-    def broken(rng: random.Random) -> bytes:
-        if rng.random() < 0.5:
-            return text(mutate.mutated_json(NORMS, rng))
-        return mutate.mutated(rng.choice(good), rng, good, tokens)
-
     row = b'{"epoch":1,"parameters":{},"gradients":{}}\n'
     many = b",".join(b'"%d":1' % i for i in range(20000))
     greedy = {
@@ -381,7 +396,9 @@ def log() -> Reader:
         "20,000 arrays": row.replace(b"{},", b"{" + many + b"},"),
         "100,000 lists in one another": b"[" * 100_000 + b"\n",
     }
-    return Reader(lambda path: lines(path, NormRow), ".jsonl", good, broken, greedy)
+    read = partial(lines, kind=NormRow)
+    cut_off = json_lines(NORMS) + b'{"epoch": 3, "para'
+    return json_reader(read, NORMS, greedy, json_lines, ".jsonl", cut_off)
 
 
 # ------------------------------------------------------------------------- models and checkpoints
@@ -585,31 +602,6 @@ ENVIRONMENT = {
     "blas": {"name": "openblas", "version": "0.3", "pools": [{"threads": 2}]},
 }
 ENDING = {"epochs": 3, "stopped": "", "test": {"rows": 8, "loss": 0.5, "accuracy": None}}
-JSON_TOKENS = (b"[", b"]", b"{", b"}", b'"', b":", b",", b"NaN", b"1e999", b"1e308", b"-1", b"null")
-
-
-def json_lines(rows: Any) -> bytes:
-    return b"".join(
-        mutate.dump(row) + b"\n" for row in (rows if isinstance(rows, list) else [rows])
-    )
-
-
-def json_reader(
-    read: Callable[[Path], Any],
-    value: Any,
-    greedy: dict[str, bytes],
-    dump: Callable[[Any], bytes] = mutate.dump,
-    suffix: str = ".json",
-) -> Reader:
-    """Return the reader of a file of JSON, or of lines of it."""
-    good = [dump(value)]
-
-    def broken(rng: random.Random) -> bytes:
-        if rng.random() < 0.6:
-            return dump(mutate.mutated_json(value, rng))
-        return mutate.mutated(good[0], rng, good, JSON_TOKENS)
-
-    return Reader(read, suffix, good, broken, greedy)
 
 
 def history_() -> Reader:
@@ -693,6 +685,10 @@ TRIALS_FOUND = {
 }
 
 
+def without_drawings() -> AbstractContextManager[Any]:
+    return patch.object(charts, "drawn", lambda *_, **__: '<svg viewBox="0 0 1 1"></svg>')
+
+
 def trials() -> Reader:
     """What a sweep has found, as `gpunn report` shows it; of its runs none is there."""
 
@@ -700,8 +696,7 @@ def trials() -> Reader:
         folder = path.with_name(f"{path.name}.sweep")
         folder.mkdir(exist_ok=True)
         (folder / TRIALS).write_bytes(path.read_bytes())
-        empty = '<svg viewBox="0 0 1 1"></svg>'
-        with patch.object(charts, "drawn", lambda *_, **__: empty):
+        with without_drawings():
             return view_sweep(folder)
 
     names = b",".join(b'"%d":1' % number for number in range(20_000))
@@ -778,10 +773,7 @@ def report() -> Reader:
             else:
                 dump = json_lines if name.endswith("l") else mutate.dump
                 (run / name).write_bytes(dump(value))
-        with ExitStack() as stack:
-            if zlib.crc32(packed) % DRAWN_OF:
-                empty = '<svg viewBox="0 0 1 1"></svg>'
-                stack.enter_context(patch.object(charts, "drawn", lambda *_, **__: empty))
+        with without_drawings() if zlib.crc32(packed) % DRAWN_OF else nullcontext():
             text = page.report_html([run], "numpy")
         Elements().feed(text)
         return text
@@ -807,19 +799,9 @@ def report() -> Reader:
 class Elements(HTMLParser):
     """Fails at an element, or an attribute, that no report has."""
 
-    KNOWN = frozenset(
-        (
-            *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "nav"),
-            *("section", "p", "h1", "h2", "h3", "h4", "a", "div", "dl", "dt", "dd", "ul", "li"),
-            *("pre", "code", "img", "figure", "figcaption", "details", "summary", "table", "thead"),
-            *("tbody", "tr", "th", "td", "svg", "g", "path", "defs", "clippath", "rect", "use"),
-            *("line", "text"),
-        )
-    )
-
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         names = [name for name, _ in attrs]
-        if tag not in self.KNOWN or any(name.startswith("on") for name in names):
+        if tag not in TAGS or any(name.startswith("on") for name in names):
             raise AssertionError(f"a report with <{tag}> {attrs}")
         if tag == "meta" and dict(attrs).get("http-equiv", "") not in (
             "",
@@ -829,24 +811,11 @@ class Elements(HTMLParser):
 
 
 READERS: dict[str, Callable[[], Reader]] = {
-    "idx": idx,
-    "npy": npy,
-    "npz": npz,
-    "csv": csv,
-    "table": table,
-    "toml": toml,
-    "json": json_,
-    "model": model,
-    "schema": schema,
-    "checkpoint": checkpoint,
-    "log": log,
-    "state_dict": state_dict,
-    "history": history_,
-    "environment": environment,
-    "evaluation": evaluation,
-    "metadata": metadata,
-    "report": report,
-    "trials": trials,
+    reader.__name__.removesuffix("_"): reader
+    for reader in (
+        *(idx, npy, npz, csv, table, toml, json_, model, schema, checkpoint, log, state_dict),
+        *(history_, environment, evaluation, metadata, report, trials),
+    )
 }
 """Every reader, by the name it has on the command line."""
 
