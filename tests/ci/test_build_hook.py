@@ -1,12 +1,13 @@
 """What a wheel brings: compiled kernels where they can be built, and a training without numba."""
 
-import importlib.util
 import os
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,10 +25,7 @@ pytestmark = pytest.mark.skipif(not this_machines_targets(), reason="there are n
 
 
 def hook_module():
-    spec = importlib.util.spec_from_file_location("build_hook", REPOSITORY / "ci/build_hook.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return SimpleNamespace(**runpy.run_path(str(REPOSITORY / "ci/build_hook.py")))
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import importlib.util
 import json
 import re
+import runpy
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,16 +22,9 @@ LESSONS = ["points", "digits"]
 
 
 @pytest.fixture(scope="module")
-def recorder() -> Iterator[ModuleType]:
+def recorder() -> SimpleNamespace:
     path = ROOT / "scripts" / "docs" / "record_learning.py"
-    spec = importlib.util.spec_from_file_location("record_learning", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["record_learning"] = module  # where dataclasses look for their annotations
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["record_learning"]
+    return SimpleNamespace(**runpy.run_path(str(path), run_name="record_learning"))
 
 
 @pytest.fixture(scope="module")

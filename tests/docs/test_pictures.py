@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+import runpy
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 from browser import visit
@@ -18,14 +18,8 @@ IMAGE = re.compile(r"!\[([^\]]+)\]\(pictures/([\w.]+)\)")
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = ROOT / "scripts" / "docs" / "draw_tutorial.py"
-    spec = importlib.util.spec_from_file_location("draw_tutorial", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "docs" / "draw_tutorial.py")))
 
 
 def test_they_are_what_the_script_draws(script):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
@@ -294,13 +295,8 @@ def test_the_learning_page_leads_back(
 
 
 @pytest.fixture(scope="module")
-def publish() -> Any:
-    spec = importlib.util.spec_from_file_location("publish", SITE / "publish.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def publish() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(SITE / "publish.py")))
 
 
 def test_releases_come_first_and_the_newest_of_them(publish: Any) -> None:
