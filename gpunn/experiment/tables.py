@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gpunn.config import Config, TableFile
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
 from gpunn.experiment.keys import split_keys
@@ -18,7 +16,8 @@ from gpunn.experiment.targets import TableTargets
 from gpunn.losses import Loss
 from gpunn.network import schema_of
 from gpunn.storage.models import final_model, read_model
-from gpunn.tables import Schema, Table, read_table
+from gpunn.tables import Schema, Table
+from gpunn.tables.files import table_in_file
 
 __all__ = ["labelled_rows", "learned_schema", "load_table", "read_rows"]
 
@@ -106,22 +105,13 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 def read_rows(path: str, data: TableFile) -> Table:
     """Return a file's rows, with the cells of columns that are to be categories as text."""
-    options: dict[str, Any] = {
-        "delimiter": data.delimiter,
-        "decimal": data.decimal,
-        "header": data.header,
-        "missing_values": data.missing_values,
-    }
     kinds = {} if data.columns == "auto" else data.columns
+    # Whoever says that numbers are categories means them as they are written: "007".
+    text = [name for name, kind in kinds.items() if kind == "category"]
     try:
-        table = read_table(path, **options)
-        # Whoever says that numbers are categories means them as they are written: "007".
-        text = [
-            name
-            for name, kind in kinds.items()
-            if kind == "category" and name in table and isinstance(table.column(name), np.ndarray)
-        ]
-        return read_table(path, text=text, **options) if text else table
+        return table_in_file(
+            path, data.delimiter, data.decimal, data.header, text, data.missing_values
+        )
     except (ArgumentError, ArgumentTypeError) as error:
         raise ConfigError(f"data.{error}") from error
 

@@ -25,7 +25,7 @@ from gpunn.tables.frames import table_of
 from gpunn.tables.marks import PARTED
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
-__all__ = ["read_table"]
+__all__ = ["read_table", "table_in_file"]
 
 BLOCK_CELLS = 2**11
 """Cells that are Python objects at a time: few enough to stay in the processor's cache, and to be
@@ -94,6 +94,24 @@ def read_table(
     >>> table.names, table.column("age").tolist()
     (('age', 'city'), [31.0, nan])
     """
+    table = table_in_file(path, delimiter, decimal, header, text, missing_values)
+    unknown = [name for name in text if name not in table]
+    if unknown and table.unit == "line":  # else text has no effect
+        raise ArgumentError(
+            f"text: there is no column {unknown[0]!r}; {suggest(unknown[0], table.names)}"
+        )
+    return table
+
+
+def table_in_file(
+    path: str | os.PathLike[str],
+    delimiter: str | None,
+    decimal: str | None,
+    header: bool | Literal["auto"],
+    text: Sequence[str],
+    missing_values: Sequence[str],
+) -> Table:
+    """Return a table as `read_table` does; not each column of `text` has to be there."""
     path = checked_path(path)
     if Path(path).suffix == ".parquet":
         return read_parquet(path)
@@ -146,7 +164,7 @@ class Reader:
         self,
         path: str,
         delimiter: str | None,
-        decimal: Literal[".", ","] | None,
+        decimal: str | None,
         header: bool | Literal["auto"],
         markers: Markers,
     ) -> None:
@@ -208,11 +226,6 @@ class Reader:
             commas = delimiter != "," if self.decimal is None else self.decimal == ","
             names, has_header = self._names(first[1], commas)
             rows = rows if has_header else chain([first], rows)
-            for name in text:
-                if name not in names:
-                    raise ArgumentError(
-                        f"text: there is no column {name!r}; {suggest(name, names)}"
-                    )
             columns = {
                 name: CellReader(self.markers, commas, name in text)
                 for name in names
