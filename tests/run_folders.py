@@ -1,4 +1,4 @@
-"""What a run left behind, for tests of the command."""
+"""A configuration, and what a run left behind, for tests of the command."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
+
+DIGITS = """\
+[data]
+dataset = "digits"
+validation_fraction = 0.2
+
+[model]
+layers = [
+    { name = "rescaling", scale = 0.0625 },
+    { name = "dense", units = 16, activation = "relu" },
+    { name = "dropout", rate = 0.1 },
+    { name = "batch_norm" },
+    { name = "dense", units = 10 },
+]
+
+[training]
+loss = "softmax_cross_entropy"
+optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
+epochs = 4
+batch_size = 64
+metrics = ["accuracy"]
+checkpoint_every = 1
+"""
 
 
 def history(run: Path) -> list[dict[str, float]]:
@@ -39,3 +62,18 @@ def same_weights(one: Path, other: Path, name: str = "final") -> bool:
 
 def evaluation(run: Path) -> dict:
     return json.loads((run / "evaluation.json").read_text())
+
+
+def everything(run: Path) -> dict[Path, bytes]:
+    """What is in a folder, byte by byte."""
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Check that two runs have the same networks, figures and evaluation."""
+    newest = newest_checkpoint(one)
+    for name in ("final", "best", newest):
+        assert same_weights(one, other, name)
+    assert newest_checkpoint(other) == newest
+    assert without_times(history(one)) == without_times(history(other))
+    assert evaluation(one) == evaluation(other)

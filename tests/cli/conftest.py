@@ -9,31 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from run_folders import DIGITS
 
 from gpunn.cli import main
-
-DIGITS = """\
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-
-[model]
-layers = [
-    { name = "rescaling", scale = 0.0625 },
-    { name = "dense", units = 16, activation = "relu" },
-    { name = "dropout", rate = 0.1 },
-    { name = "batch_norm" },
-    { name = "dense", units = 10 },
-]
-
-[training]
-loss = "softmax_cross_entropy"
-optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
-epochs = 4
-batch_size = 64
-metrics = ["accuracy"]
-checkpoint_every = 1
-"""
 
 IRIS = """\
 [data]

@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from run_folders import checkpoints, history, same_weights, without_times
+from kills import Killed
+from run_folders import checkpoints, everything, history, same_weights, without_times
 
 import gpunn.experiment.folder
 from gpunn.backends.numpy.backend import NumpyBackend
@@ -32,10 +33,6 @@ loss = "softmax_cross_entropy"
 epochs = 9
 batch_size = 64
 """
-
-
-class Killed(BaseException):
-    """Stands for a process that ends at once."""
 
 
 class Clock:
@@ -277,11 +274,6 @@ def test_a_kill_while_a_run_is_overwritten(tmp_path, clock, monkeypatch, place):
 
 
 # ------------------------------------------------------------------------- nothing that is lost
-
-
-def everything(run):
-    """What is in a folder, byte by byte."""
-    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 FOREIGN = "backup-20260101.safetensors"

@@ -11,35 +11,13 @@ import devices
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from run_folders import history, same_weights, weights
+from run_folders import DIGITS, history, same_weights, weights
 
 from gpunn.cli import main
 
 pytestmark = pytest.mark.tier(5)
 
 TESTS = Path(__file__).parents[1]
-
-CONFIGURATION = """\
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-
-[model]
-layers = [
-    { name = "rescaling", scale = 0.0625 },
-    { name = "dense", units = 16, activation = "relu" },
-    { name = "dropout", rate = 0.1 },
-    { name = "batch_norm" },
-    { name = "dense", units = 10 },
-]
-
-[training]
-loss = "softmax_cross_entropy"
-optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
-epochs = 4
-batch_size = 64
-metrics = ["accuracy"]
-"""
 
 SITE = """\
 import sys
@@ -52,7 +30,7 @@ emulated_cuda.install(devices=2)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("command")
-    (folder / "digits.toml").write_text(CONFIGURATION)
+    (folder / "digits.toml").write_text(DIGITS)
     return folder
 
 
