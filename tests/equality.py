@@ -22,6 +22,13 @@ def assert_arrays(found, expected, **tolerance):
         compare(found[name], array, err_msg=name, **tolerance)
 
 
+def assert_same_bits(one, other):
+    """Two mappings have the same arrays, NaN and the sign of zeros included."""
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        assert array.tobytes() == other[name].tobytes(), name
+
+
 def assert_same_weights(one, other):
     """Two trainers have the same networks, bit for bit."""
     assert_arrays(other.model.parameters.to_host(), one.model.parameters.to_host())

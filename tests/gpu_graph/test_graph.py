@@ -7,7 +7,7 @@ import gc
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -17,7 +17,10 @@ import cupy
 import devices
 import numpy as np
 import pytest
+from equality import assert_same_bits
 from gpu.launches import launches_of_graphs, step_of, unhurried
+from parity import runs
+from parity.runs import every_layer
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers, schedules
@@ -47,65 +50,32 @@ def plain() -> list[layers.Layer]:
     return [layers.Dense(8, "relu"), layers.Dropout(0.2), layers.Dense(CLASSES)]
 
 
-def every_layer() -> list[layers.Layer]:
-    return [
-        layers.Standardization(),
-        layers.Dense(8, "gelu"),
-        layers.BatchNorm(),
-        layers.Dropout(0.3),
-        layers.Rescaling(1.5, 0.1),
-        layers.Dense(6, "silu"),
-        layers.LayerNorm(),
-        layers.Activation("mish"),
-        layers.Dense(CLASSES),
-    ]
-
-
-@dataclass
-class Run:
+@dataclass(frozen=True)
+class Run(runs.Run):
     """A training; the last of several calls of `fit` is with batches of another size."""
 
-    layers: Callable[[], list[layers.Layer]] = plain
-    loss: Any = "softmax_cross_entropy"
+    network: Callable[[], list[layers.Layer]] = plain
     optimizer: Callable[[], Any] = lambda: optimizers.Adam(
         schedules.WarmUp(schedules.Cosine(3e-2), 1), max_norm=1.0
     )
-    metrics: tuple[Any, ...] = ("accuracy",)
+    metrics: Sequence[Any] = ("accuracy",)
     X: np.ndarray = field(default_factory=lambda: INPUTS)
     y: np.ndarray = field(default_factory=lambda: LABELS)
-    accumulation: int = 1
     report_every: int = 100
     sizes: tuple[int, ...] = (8,)
-    options: dict[str, Any] = field(default_factory=dict)
+    callbacks: tuple[Callable[[], Callback], ...] = ()
     dtype: str = "float32"
 
     def __call__(self, backend: CupyBackend) -> dict[str, np.ndarray]:
-        model = gpunn.Sequential(
-            self.layers(), (FEATURES,), backend=backend, seed=3, dtype=self.dtype
-        )
-        trainer = gpunn.Trainer(
-            model,
-            self.loss,
-            self.optimizer(),
-            self.metrics,
-            gradient_accumulation=self.accumulation,
-            report_every=self.report_every,
-        )
+        trainer = self.make(backend, self.dtype)
+        trainer.report_every = self.report_every
+        options = {"epochs": 4, "validation_split": 0.0, **self.options}
         for size in self.sizes:
-            trainer.fit(
-                self.X,
-                self.y,
-                epochs=4,
-                batch_size=size,
-                progress=False,
-                callbacks=[make() for make in self.options.get("callbacks", ())],
-                **{name: value for name, value in self.options.items() if name != "callbacks"},
-            )
-        figures = [
-            name for name in trainer.history if name not in ("seconds", "samples_per_second")
-        ]
-        history = {name: np.array(trainer.history[name]) for name in figures}
-        return {**history, **trainer.state(), **model.parameters.to_host()}
+            callbacks = [make() for make in self.callbacks]
+            self.fit(trainer, **options | {"batch_size": size, "callbacks": callbacks})
+        logs = [n for n in trainer.history if n not in ("seconds", "samples_per_second")]
+        history = {name: np.array(trainer.history[name]) for name in logs}
+        return {**history, **trainer.state(), **trainer.model.parameters.to_host()}
 
 
 class WithoutKernel(metrics.R2):
@@ -114,56 +84,55 @@ class WithoutKernel(metrics.R2):
     name = "r2_of_test_graph"
 
 
-RUNS = {
-    "plain": Run(),
-    "float64": Run(dtype="float64"),
-    "every_layer": Run(every_layer, optimizer=lambda: optimizers.AdamW(1e-2)),
-    "whole_batches_only": Run(sizes=(10,)),
-    "one_batch": Run(sizes=(50,)),
-    "changed_batch_size": Run(sizes=(8, 16, 8)),
-    "accumulation": Run(accumulation=3),
-    "report_points": Run(report_every=2),
-    "weights": Run(options={"sample_weight": WEIGHTS}),
-    "validation": Run(options={"validation_split": 0.3}),
-    "streamed": Run(options={"stream": True}),
-    "streamed_weights": Run(options={"stream": True, "sample_weight": WEIGHTS}),
-    "pixels": Run(lambda: [layers.Rescaling(), *plain()], X=PIXELS),
-    "sgd": Run(optimizer=lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True)),
-    "lion": Run(optimizer=lambda: optimizers.Lion(1e-2)),
-    "rmsprop": Run(optimizer=lambda: optimizers.RMSprop(1e-2)),
-    "r2": Run(loss="huber", y=NUMBERS, metrics=("r2", "mean_absolute_error")),
-    "as_defined": Run(loss="huber", y=NUMBERS, metrics=(WithoutKernel(),)),
-    "classes": Run(
+TABLE = [
+    Run("plain"),
+    Run("float64", dtype="float64"),
+    Run("every_layer", every_layer, optimizer=lambda: optimizers.AdamW(1e-2)),
+    Run("whole_batches_only", sizes=(10,)),
+    Run("one_batch", sizes=(50,)),
+    Run("changed_batch_size", sizes=(8, 16, 8)),
+    Run("accumulation", accumulation=3),
+    Run("report_points", report_every=2),
+    Run("weights", options={"sample_weight": WEIGHTS}),
+    Run("validation", options={"validation_split": 0.3}),
+    Run("streamed", options={"stream": True}),
+    Run("streamed_weights", options={"stream": True, "sample_weight": WEIGHTS}),
+    Run("pixels", lambda: [layers.Rescaling(), *plain()], X=PIXELS),
+    Run("sgd", optimizer=lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True)),
+    Run("lion", optimizer=lambda: optimizers.Lion(1e-2)),
+    Run("rmsprop", optimizer=lambda: optimizers.RMSprop(1e-2)),
+    Run("r2", loss="huber", y=NUMBERS, metrics=("r2", "mean_absolute_error")),
+    Run("as_defined", loss="huber", y=NUMBERS, metrics=(WithoutKernel(),)),
+    Run(
+        "classes",
         metrics=(
             *({"name": "auc", "bins": 16}, {"name": "f1", "average": "macro"}),
             *("log_loss", "brier_score"),
         ),
     ),
-    "class_weights": Run(options={"sample_weight": WEIGHTS, "class_weight": "balanced"}),
-    "early_stopping": Run(
+    Run("class_weights", options={"sample_weight": WEIGHTS, "class_weight": "balanced"}),
+    Run(
+        "early_stopping",
         optimizer=lambda: optimizers.SGD(2.0),
-        options={
-            "validation_split": 0.3,
-            "callbacks": [lambda: EarlyStopping(patience=1)],
-        },
+        options={"validation_split": 0.3},
+        callbacks=(lambda: EarlyStopping(patience=1),),
         sizes=(8, 8),
     ),
-}
+]
 
 if devices.DEVICE == "cuda":
     # Wide enough for cuBLAS to split the sums of products among blocks, as the emulated one can't.
-    RUNS["wide"] = Run(
-        lambda: [*every_layer()[:-1], *(layers.Dense(256, "relu") for _ in "12"), *plain()],
-        X=np.repeat(INPUTS, 20, axis=0),
-        y=np.repeat(LABELS, 20),
-        sizes=(128,),
+    TABLE.append(
+        Run(
+            "wide",
+            lambda: [*every_layer()[:-1], *(layers.Dense(256, "relu") for _ in "12"), *plain()],
+            X=np.repeat(INPUTS, 20, axis=0),
+            y=np.repeat(LABELS, 20),
+            sizes=(128,),
+        )
     )
 
-
-def assert_same_bits(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
-    assert ours.keys() == theirs.keys()
-    for name, array in ours.items():
-        assert array.tobytes() == theirs[name].tobytes(), name
+RUNS = {run.name: run for run in TABLE}
 
 
 @functools.cache
@@ -411,6 +380,7 @@ class Descent(optimizers.SGD):
 @pytest.mark.emulated
 def test_classes_of_ones_own_are_recorded_with_their_temporary_arrays(emulator, caplog):
     run = Run(
+        "own",
         lambda: [layers.Dense(8, Square()), layers.Dense(CLASSES)],
         Copied(),
         lambda: Descent(1e-2, momentum=0.5),
@@ -441,7 +411,7 @@ class Curious(layers.Layer):
 
 def test_what_cant_be_recorded_runs_plainly_and_says_so_once(caplog):
     capture.say_once.cache_clear()
-    run = Run(lambda: [layers.Dense(6, "relu"), Curious(), *plain()], sizes=(8, 8))
+    run = Run("curious", lambda: [layers.Dense(6, "relu"), Curious(), *plain()], sizes=(8, 8))
     with caplog.at_level(logging.WARNING, "gpunn"), launches_of_graphs() as launched:
         replayed = run(CupyBackend(0))
     assert launched[1]  # of what comes before and after the layer
@@ -594,7 +564,7 @@ class Weaker(Callback):
 
 
 def test_numbers_that_a_callback_changes_are_recorded_anew():
-    run = Run(options={"callbacks": [Weaker]})
+    run = Run("weaker", callbacks=(Weaker,))
     changed = run(CupyBackend(0))
     assert_same_bits(changed, run(CupyBackend(0, graph=False)))
     assert changed["loss"].tobytes() != RUNS["plain"](CupyBackend(0))["loss"].tobytes()

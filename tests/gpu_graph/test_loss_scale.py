@@ -4,6 +4,7 @@ import cupy
 import devices
 import numpy as np
 import pytest
+from equality import assert_same_bits
 from gpu.launches import step_of
 
 import gpunn
@@ -68,12 +69,6 @@ def state(this):
         **this.state(),
         "loss": np.array(this.history["loss"]),
     }
-
-
-def assert_same_bits(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    for name, array in ours.items():
-        assert array.tobytes() == theirs[name].tobytes(), name
 
 
 @pytest.mark.parametrize(
