@@ -80,7 +80,10 @@ def test_streams_of_an_exported_predictor(gpunn, run_before):
     status, _, said = ran(f"{command} >&-")
     assert status == 2
     assert "standard output is closed; name a file with --output" in said
-    assert ran(f"{command} >/dev/full")[0] == 2
+    status, _, said = ran(f"{command} >/dev/full")
+    assert status == 2
+    assert said.splitlines()[-1] == "Error: [Errno 28] No space left on device"
+    assert said.count("Error") == 1
     assert ran(f"{command} --output y.csv >&- 2>&-")[0] == 0
     assert Path("y.csv").read_text() == answer
 

@@ -222,19 +222,15 @@ def test_compressed_arrays_may_not_become_too_large(tmp_path, items, allowed):
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compressions_are_refused(tmp_path, method):
     path = tmp_path / "a.npz"
-    content = io.BytesIO()
-    np.save(content, np.zeros(3))
     with zipfile.ZipFile(path, "w", method) as archive:
-        archive.writestr("X.npy", content.getvalue())
+        archive.writestr("X.npy", npy(np.zeros(3)))
     with pytest.raises(DataFileError, match="is compressed in a way that NumPy does not write"):
         load_npz(path, y=None)
 
 
 @pytest.mark.parametrize("shape", ["(True,)", "(2, False)", "(-1,)", str((1,) * 65)])
 def test_shapes_that_no_array_has(tmp_path, shape):
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
-    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(4)
-    (tmp_path / "a.npy").write_bytes(content)
+    path = write_npy(tmp_path, forged(shape) + bytes(4))
     for map_above in (2**28, 0):
-        with pytest.raises(DataFileError, match=r"a\.npy: "):
-            load_npy(tmp_path / "a.npy", map_above=map_above)
+        with pytest.raises(DataFileError, match=r"X\.npy: "):
+            load_npy(path, map_above=map_above)

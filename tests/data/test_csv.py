@@ -49,12 +49,6 @@ def test_text_target_becomes_codes_of_sorted_classes(load):
     assert data.target_name == "species"
 
 
-def test_codes_follow_the_sorted_names_not_the_order_of_appearance(load):
-    data = load("1,c\n1,a\n1,b\n1,a\n")
-    assert data.classes == ("a", "b", "c")
-    assert data.y.tolist() == [2, 0, 1, 0]
-
-
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize(
     ("cells", "dtype", "expected", "classes"),

@@ -106,21 +106,6 @@ def test_trained_networks_on_real_data(dtype):
     check(model, X_test.astype(dtype))
 
 
-@pytest.mark.parametrize(("kind", "outputs"), [("softmax", 4), ("sigmoid", 1)])
-def test_probabilities(kind, outputs):
-    model = gpunn.Sequential([Dense(outputs)], (5,), "numpy")
-    X = np.random.default_rng(0).normal(size=(9, 5)).astype("float32")
-    made = to_onnx(model, probabilities=kind)
-    p, output = run(made, X, "probabilities", "output")
-    z = model.predict(X).astype("float64")
-    if kind == "softmax":
-        expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    else:
-        expected = 1 / (1 + np.exp(-z))
-    np.testing.assert_allclose(p, expected, atol=1e-6)
-    np.testing.assert_allclose(output, z, atol=1e-6)
-
-
 def test_what_the_file_says_of_itself(tmp_path):
     model = gpunn.Sequential([Dense(2)], (5,), "numpy")
     model.metadata = {"classes": ["a", "b"]}

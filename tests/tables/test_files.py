@@ -33,55 +33,34 @@ def cells(table, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "columns"),
+    ("text", "options", "columns"),
     [
-        ("a,b\n1,x\n2,y\n", {"a": [1, 2], "b": ["x", "y"]}),
-        ('a;b\n"1";"x;y"\n2;z', {"a": [1, 2], "b": ["x;y", "z"]}),
-        ("a\tb\n1\t x \n2\ty\n\n", {"a": [1, 2], "b": ["x", "y"]}),
-        ("a|b\n1|x,y\n2|z\n", {"a": [1, 2], "b": ["x,y", "z"]}),
-        ("a\n1\n2\n", {"a": [1, 2]}),
-        ("a,\n1,x\n2,y\n", {"a": [1, 2], "Unnamed: 1": ["x", "y"]}),
-        ("1,2\n3,4\n", {"0": [1, 3], "1": [2, 4]}),
-        ("a;b\n1,5;1.5\n2;-2\n", {"a": [1.5, 2], "b": [1.5, -2]}),
-        ("a;b\n1,5;1,5\n2.5;x\n", {"a": ["1,5", "2.5"], "b": ["1,5", "x"]}),
-        ('a,b\n"1,5",2\n"2,5",3\n', {"a": ["1,5", "2,5"], "b": [2, 3]}),
-        ("a;b\n1.234,5;1\n2;2\n", {"a": ["1.234,5", "2"], "b": [1, 2]}),
-        ("a,b\n1_000,1e3\n2,-.5\n", {"a": ["1_000", "2"], "b": [1000, -0.5]}),
+        ("a,b\n1,x\n2,y\n", {}, {"a": [1, 2], "b": ["x", "y"]}),
+        ('a;b\n"1";"x;y"\n2;z', {}, {"a": [1, 2], "b": ["x;y", "z"]}),
+        ("a\tb\n1\t x \n2\ty\n\n", {}, {"a": [1, 2], "b": ["x", "y"]}),
+        ("a|b\n1|x,y\n2|z\n", {}, {"a": [1, 2], "b": ["x,y", "z"]}),
+        ("a\n1\n2\n", {}, {"a": [1, 2]}),
+        ("a,\n1,x\n2,y\n", {}, {"a": [1, 2], "Unnamed: 1": ["x", "y"]}),
+        ("1,2\n3,4\n", {}, {"0": [1, 3], "1": [2, 4]}),
+        ("a;b\n1,5;1.5\n2;-2\n", {}, {"a": [1.5, 2], "b": [1.5, -2]}),
+        ("a;b\n1,5;1,5\n2.5;x\n", {}, {"a": ["1,5", "2.5"], "b": ["1,5", "x"]}),
+        ('a,b\n"1,5",2\n"2,5",3\n', {}, {"a": ["1,5", "2,5"], "b": [2, 3]}),
+        ("a;b\n1.234,5;1\n2;2\n", {}, {"a": ["1.234,5", "2"], "b": [1, 2]}),
+        ("a,b\n1_000,1e3\n2,-.5\n", {}, {"a": ["1_000", "2"], "b": [1000, -0.5]}),
+        ('a,b\n"1,5",2\n"2,5",3\n', {"decimal": ","}, {"a": [1.5, 2.5], "b": [2, 3]}),
+        ("a;b\n1,5;2\n", {"decimal": "."}, {"a": ["1,5"], "b": [2]}),
+        ("a\n+7\n8\n", {"text": ["a"]}, {"a": ["+7", "8"]}),
+        ("a,b\n+7,x\n", {"header": False}, {"0": ["a", "+7"], "1": ["b", "x"]}),
+        ("a,b\n+7,x\n", {"delimiter": ";"}, {"a,b": ["+7,x"]}),
     ],
     ids=repr,
 )
-def test_cells(text, columns, path):
+def test_cells(text, options, columns, path):
     path.write_bytes(text.encode())
-    table = read_table(path)
+    table = read_table(path, **options)
     assert table.names == tuple(columns)
     for name, expected in columns.items():
         assert cells(table, name) == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, [7, 8]),
-        ({"text": ["a"]}, ["+7", "8"]),
-        ({"header": False}, ["a", "+7", "8"]),
-        ({"delimiter": ";"}, None),
-    ],
-    ids=str,
-)
-def test_options(options, expected, path):
-    path.write_text("a,b\n+7,x\n8,y\n")
-    table = read_table(path, **options)
-    if expected is None:
-        assert table.names == ("a,b",)
-    else:
-        assert cells(table, table.names[0]) == expected
-
-
-def test_a_decimal_comma_between_commas(path):
-    path.write_text('a,b\n"1,5",2\n"2,5",3\n')
-    assert cells(read_table(path, decimal=","), "a") == [1.5, 2.5]
-    path.write_text("a;b\n1,5;2\n")
-    assert cells(read_table(path, decimal="."), "a") == ["1,5"]
 
 
 COMMA = "'1,000' was read as 1; if its comma separates thousands, remove such separators"

@@ -232,12 +232,6 @@ def test_durations_are_seconds():
     assert np.array_equal(table_of(frame).column("t"), [60, np.nan, 7200], equal_nan=True)
 
 
-def test_dates_with_time_zones_keep_the_hour_of_the_wall():
-    days = pd.to_datetime(["2026-01-01 06:30", "2026-02-01 18:30"]).tz_localize("Asia/Tokyo")
-    schema = Schema.fit({"day": days}, scaling="none")
-    assert np.array_equal(schema.encode(pd.DataFrame({"day": days}))[:, 2], [6.5, 18.5])
-
-
 def zoned_dates(library):
     zoned = pd.Series(pd.to_datetime(["2026-03-01 12:30", None, "2026-08-01 23:00"]))
     zoned = zoned.dt.tz_localize("Europe/Berlin")

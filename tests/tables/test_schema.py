@@ -106,6 +106,8 @@ def test_columns_without_names_go_by_their_order(columns):
     named = pd.DataFrame(chosen, columns=[f"c{name}" for name in columns])
     assert np.array_equal(schema.encode(named), expected)
     assert np.array_equal(Schema.fit(named.astype(object)).encode(chosen), expected)
+    with pytest.raises(DataError, match="had, 3, or the 2 that are not dropped, since"):
+        schema.encode(np.ones((1, 4)))
 
 
 def test_other_types_when_rows_are_encoded():
@@ -192,14 +194,6 @@ def test_categories_that_are_missing_for_the_first_time(cells):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Schema.fit({"x": ["a", "b", None]}).encode({"x": ["a", None, "b"]})
-
-
-def test_rows_without_names_may_lack_what_is_dropped():
-    schema = Schema.fit(np.array([[1.0, 5.0, 2.0], [2.0, 5.0, 1.0]]))
-    encoded = schema.encode(np.array([[1.0, 2.0]]))
-    np.testing.assert_array_equal(encoded, schema.encode(np.array([[1.0, 5.0, 2.0]])))
-    with pytest.raises(DataError, match="had, 3, or the 2 that are not dropped, since"):
-        schema.encode(np.ones((1, 4)))
 
 
 @pytest.mark.parametrize(
@@ -482,6 +476,7 @@ MEND = (
 def test_reports(cells, dropped, reported):
     column = column_of(cells)
     assert (column.dropped, column.reported) == (dropped, reported)
+    assert not (dropped and column.categories)
 
 
 LARGE = 2**53 + 1
@@ -560,13 +555,6 @@ def test_kinds_do_not_depend_on_which_rows_are_for_training(
         assert (column.kind, column.dropped, column.doubtful) == (kind, dropped, doubtful)
     assert reported in training.columns[0].reported
     assert not Schema.fit(every, columns={"x": "category"}).columns[0].doubtful
-
-
-@pytest.mark.parametrize("cells", [[f"user{number}" for number in range(20)], ["user0"] * 3])
-def test_nothing_is_kept_of_text_that_is_dropped(cells):
-    column = column_of(cells)
-    assert column.dropped
-    assert column.categories == ()
 
 
 def test_a_file_may_have_categories_of_a_dropped_column():
