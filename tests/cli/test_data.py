@@ -32,13 +32,6 @@ def save_parts(**parts: int) -> dict[str, np.ndarray]:
     return saved
 
 
-def test_npz_with_parts(train, tmp_path):
-    np.savez(tmp_path / "a.npz", **save_parts(_a=60, _b=30, _c=15))
-    names = 'X = "X_a", y = "y_a", X_validation = "X_b", y_validation = "y_b"'
-    result = train(f'dataset = "npz", path = "a.npz", {names}, X_test = "X_c", y_test = "y_c"')
-    assert "rows: 60 training, 30 validation, 15 test" in result.stdout
-
-
 def test_npz_without_parts(train, tmp_path):
     np.savez(tmp_path / "a.npz", **save_parts(**{"": 60}))
     result = train('dataset = "npz", path = "a.npz"')
@@ -133,19 +126,24 @@ def test_the_test_part_must_fit_the_networks_type(train, tmp_path):
     train(data, "--set", "dtype=float64")
 
 
-def test_npy(train, tmp_path):
-    for name, array in save_parts(_a=60, _b=30, _c=15).items():
+@pytest.mark.parametrize("dataset", ["npz", "npy"])
+def test_arrays_with_parts(train, tmp_path, dataset):
+    saved = save_parts(_a=60, _b=30, _c=15)
+    np.savez(tmp_path / "a.npz", **saved)
+    for name, array in saved.items():
         np.save(tmp_path / f"{name}.npy", array)
-    keys = [
-        ("path", "X_a"),
-        ("target_path", "y_a"),
-        ("validation_path", "X_b"),
-        ("validation_target_path", "y_b"),
-        ("test_path", "X_c"),
-        ("test_target_path", "y_c"),
-    ]
-    files = ", ".join(f'{key} = "{name}.npy"' for key, name in keys)
-    assert "rows: 60 training, 30 validation, 15 test" in train(f'dataset = "npy", {files}').stdout
+    parts = {"a": "", "b": "validation", "c": "test"}
+    keys = {"path": "a.npz"} if dataset == "npz" else {}
+    for part, name in parts.items():
+        if dataset == "npz":
+            end = name and f"_{name}"
+            keys |= {f"X{end}": f"X_{part}", f"y{end}": f"y_{part}"}
+        else:
+            begin = name and f"{name}_"
+            keys |= {f"{begin}path": f"X_{part}.npy", f"{begin}target_path": f"y_{part}.npy"}
+    given = ", ".join(f'{key} = "{value}"' for key, value in keys.items())
+    result = train(f'dataset = "{dataset}", {given}')
+    assert "rows: 60 training, 30 validation, 15 test" in result.stdout
 
 
 def test_fractions_keep_the_classes_proportions_and_the_test_rows(train, tmp_path):
@@ -233,20 +231,15 @@ def test_csv_with_parts(gpunn, flowers, tmp_path):
 
 
 @pytest.mark.parametrize("weight", ["{rose=5.0}", "{iris=0.0, lily=1.0}", "balanced"])
-def test_class_weights_by_name(gpunn, flowers, tmp_path, weight):
+def test_class_weights_by_name(gpunn, flowers, weight):
+    """A class without weight is not learnt."""
     gpunn("train", flowers, "--output", "run", "--set", f"training.class_weight={weight}")
-    result = gpunn(
-        "train", flowers, "--output", "b", "--set", "training.class_weight={ros=1}", status=2
-    )
-    assert (
-        "training.class_weight.ros: there is no such class; did you mean 'rose'?" in result.stderr
-    )
-
-
-def test_classes_without_weight_are_not_learnt(gpunn, flowers, tmp_path):
-    gpunn("train", flowers, "--output", "run", "--set", "training.class_weight={rose=0.0}")
-    (tmp_path / "new.csv").write_text("length,width\n0.001,200\n")
-    assert "rose" not in gpunn("predict", "run", "--input", "new.csv").stdout
+    predicted = gpunn("predict", "run", "flowers.csv").stdout
+    assert "rose" in predicted
+    assert ("iris" in predicted) == ("iris" not in weight)
+    wrong = ["--set", "training.class_weight={ros=1}"]
+    said = gpunn("train", flowers, "--output", "b", *wrong, status=2).stderr
+    assert "training.class_weight.ros: there is no such class; did you mean 'rose'?" in said
 
 
 @pytest.mark.parametrize(

@@ -24,15 +24,11 @@ def test_version(gpunn):
     assert gpunn("--version").stdout == f"gpunn, version {package.__version__}\n"
 
 
-def test_an_error_of_the_system_is_said_in_words(gpunn, tmp_path):
+def test_an_error_of_the_system_is_said_in_words(gpunn, digits, tmp_path):
     (tmp_path / "file").touch()
     said = gpunn("train", "none.toml", status=2).stderr
     assert "none.toml: there is no such file in " in said
-    (tmp_path / "a.toml").write_text(
-        '[data]\ndataset="digits"\n[model]\nlayers=[{name="dense", units=10}]\n'
-        '[training]\nloss="softmax_cross_entropy"\nepochs=1\n'
-    )
-    inside = gpunn("train", "a.toml", "--backend=numpy", "--output", "file/run", status=2).stderr
+    inside = gpunn("train", digits, "--output", "file/run", status=2).stderr
     assert "file/run: a part of the path is a file, not a folder" in inside
     assert "Errno" not in said + inside
 

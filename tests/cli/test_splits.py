@@ -53,12 +53,15 @@ def table():
     write("visits.csv")
 
 
+def raw_of(units=2, loss="softmax_cross_entropy", **data):
+    columns = {"dataset": "table", "path": "visits.csv", "target": "ill"}
+    model = {"layers": [{"name": "dense", "units": units}]}
+    data = {**({} if "dataset" in data else columns), **FRACTIONS, **data}
+    return {"data": data, "model": model, "training": {"loss": loss, "epochs": 1}}
+
+
 def config(**data):
-    columns = {"dataset": "table", "path": "visits.csv", "target": "ill", **FRACTIONS}
-    training = {"loss": "softmax_cross_entropy", "epochs": 1, "metrics": ["accuracy"]}
-    model = {"layers": [{"name": "dense", "units": 2}]}
-    raw = {"data": columns | data, "model": model, "training": training}
-    return parse_config(raw, Path())
+    return parse_config(raw_of(**data), Path())
 
 
 def rows_of(experiment):
@@ -123,11 +126,7 @@ def test_numbers_in_files(dataset, kind, gpunn):
             text = Path("numbers.csv").read_text()
             Path("numbers.csv").write_text(text.partition("\n")[2])
             data |= {"header": False, "target": 1, "split": f"{kind}=2"}
-    raw = {
-        "data": {**FRACTIONS, **data},
-        "model": {"layers": [{"name": "dense", "units": 2}]},
-        "training": {"loss": "softmax_cross_entropy", "epochs": 1, "metrics": ["accuracy"]},
-    }
+    raw = raw_of(**data)
     experiment = build(parse_config(raw, Path()), "numpy")
     assert experiment.trainer.model.input_shape == (1,)
     assert [each.tolist() for each in rows_of(experiment)] == expected
@@ -159,13 +158,10 @@ def test_numbers_in_files(dataset, kind, gpunn):
 def test_splits_of_numbers_that_cannot_be(data, problem):
     np.savez("visits.npz", X=np.eye(4), y=np.arange(4.0), t=np.arange(4))
     write("a.csv", [{"a": 1, "b": 2}, {"a": 3, "b": 4}])
-    raw = {
-        "data": {"dataset": "npz", "path": "visits.npz", "test_fraction": 0.5, **data},
-        "model": {"layers": [{"name": "dense", "units": 1}]},
-        "training": {"loss": "mean_squared_error", "epochs": 1},
-    }
+    fractions = {"test_fraction": 0.5, "validation_fraction": 0.0}
+    data = {"dataset": "npz", "path": "visits.npz", **fractions, **data}
     with pytest.raises((ConfigError, DataError), match=problem):
-        build(parse_config(raw, Path()), "numpy")
+        build(config(units=1, loss="mean_squared_error", **data), "numpy")
 
 
 def test_rows_are_drawn_as_before_unless_a_split_is_named():

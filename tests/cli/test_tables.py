@@ -396,12 +396,6 @@ def test_one_of_several_targets_tells_nothing(gpunn, tmp_path):
 # --------------------------------------------------------------------------- evaluate, predict
 
 
-def test_the_test_rows_are_the_same_again(gpunn, run):
-    shown = json.loads(gpunn("evaluate", run, "--json").stdout)
-    assert shown["rows"] == 24
-    assert shown["accuracy"] == pytest.approx(evaluation(run)["test"]["accuracy"])
-
-
 @pytest.mark.filterwarnings("default::gpunn.errors.GpunnWarning")
 def test_rows_as_they_are(gpunn, run, tmp_path):
     new = [

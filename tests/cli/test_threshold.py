@@ -177,14 +177,24 @@ def test_thresholds_and_classes_that_cannot_be_chosen(gpunn, rare, options, prob
     assert not Path("run").exists()
 
 
-def test_networks_without_two_classes_have_no_threshold(gpunn, flowers):
-    said = gpunn("train", flowers, "--threshold-for=f1", "--output=run", status=2).stderr
+FAST = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=2"]
+
+
+@pytest.mark.parametrize("target", ["classes", "labels"])
+def test_networks_without_two_classes_have_no_threshold(gpunn, flowers, target):
+    train, path = ["train", flowers, "--output=run"], "flowers.csv"
+    if target == "labels":
+        path = "labels.csv"
+        lines = [f"{n % 7},{n % 2},{n % 3 // 2}" for n in range(90)]
+        Path(path).write_text("\n".join(["a,b,c", *lines]))
+        train = ["train", path, "--target=b", "--target=c", "--output=run", *FAST]
+    said = gpunn(*train, "--threshold-for=f1", status=2).stderr
     assert "training.threshold_for: a threshold is between two classes" in said
-    gpunn("train", flowers, "--output", "run")
-    for command in (["predict", "run", "flowers.csv"], ["evaluate", "run"]):
+    gpunn(*train)
+    for command in (["predict", "run", path], ["evaluate", "run"]):
         said = gpunn(*command, "--threshold=0.3", status=2).stderr
         assert "--threshold: only for a network that tells two classes apart" in said
-    assert "0<=x<=1" in gpunn("predict", "run", "flowers.csv", "--threshold=3", status=2).stderr
+    assert "0<=x<=1" in gpunn("predict", "run", path, "--threshold=3", status=2).stderr
 
 
 @pytest.mark.parametrize("words", [("fraud", "ok"), ("False", "True")])
@@ -228,18 +238,6 @@ def test_the_class_that_is_looked_for_may_be_spelt_as_in_the_table(
     assert load_model("run").classes[1] == place
 
 
-def test_labels_have_no_threshold(gpunn):
-    lines = [f"{n % 7},{n % 2},{n % 3 // 2}" for n in range(90)]
-    Path("labels.csv").write_text("\n".join(["a,b,c", *lines]))
-    train = ["train", "labels.csv", "--target=b", "--target=c", "--output=run"]
-    fast = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=1"]
-    said = gpunn(*train, *fast, "--threshold-for=f1", status=2).stderr
-    assert "training.threshold_for: a threshold is between two classes" in said
-    gpunn(*train, *fast)
-    said = gpunn("predict", "run", "labels.csv", "--threshold=0.3", status=2).stderr
-    assert "--threshold: only for a network that tells two classes apart" in said
-
-
 def test_class_weights_are_said_to_change_probabilities(gpunn, rare):
     notice = "class weights: predicted probabilities are those of the weighted rows"
     weights = ["--set", 'training.class_weight="balanced"']
@@ -262,8 +260,7 @@ def test_class_weights_of_rows_without_schema_are_said_to_change_probabilities(g
 
 
 def test_a_table_without_configuration_shows_validation_metrics(gpunn, rare):
-    fast = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=2"]
-    said = gpunn("train", "rare.csv", "--target=fraud", *fast, "--output=run").stdout
+    said = gpunn("train", "rare.csv", "--target=fraud", *FAST, "--output=run").stdout
     last = json.loads(Path("run/history.jsonl").read_text().splitlines()[-1])
     assert {"val_log_loss", "val_auc"} <= set(last)
     assert not {"log_loss", "auc"} & set(last)
@@ -274,8 +271,7 @@ def test_a_table_without_configuration_shows_validation_metrics(gpunn, rare):
 
 
 def test_a_run_of_an_earlier_release_resumes_without_validation_metrics(gpunn, rare):
-    fast = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=2"]
-    gpunn("train", "rare.csv", "--target=fraud", *fast, "--output=run")
+    gpunn("train", "rare.csv", "--target=fraud", *FAST, "--output=run")
     path = Path("run/config.json")
     config = json.loads(path.read_text())
     for key in ("validation_metrics", "threshold_for"):

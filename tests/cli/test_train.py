@@ -262,17 +262,6 @@ def test_usage(gpunn, digits, tmp_path, arguments, problem):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_that_cannot_be_made(gpunn, digits, tmp_path):
-    (tmp_path / "file").write_text("")
-    result = gpunn("train", digits, "--output", "file/run", status=2)
-    assert "file/run" in result.stderr
-
-
-def test_broken_toml(gpunn, tmp_path):
-    (tmp_path / "a.toml").write_text("[data\n")
-    assert "a.toml: not a valid TOML file" in gpunn("train", "a.toml", status=2).stderr
-
-
 # ------------------------------------------------------------------------------ folders in use
 
 

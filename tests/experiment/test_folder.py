@@ -410,12 +410,6 @@ def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
     assert "No checkpoint of that epoch is left to restore it from" in caplog.text
 
 
-def test_a_best_epoch_is_left_alone_where_it_is_right(tmp_path, clock, caplog):
-    train(tmp_path, clock)
-    train(tmp_path, clock, "training.epochs=10", resume=True)
-    assert not caplog.text
-
-
 def test_lost_norms_are_restored(tmp_path, clock):
     train(tmp_path, clock)
     norms = tmp_path / "run" / "norms.jsonl"

@@ -2,27 +2,14 @@
 
 import numpy as np
 import pytest
+from tabular.example import FRAME, network, trained
 
-import gpunn
 from gpunn.errors import ArgumentError
 from gpunn.tables import Schema
 from gpunn.tabular import realmlp
 
-ROWS = 60
-RANDOM = np.random.default_rng(0)
-FRAME = {
-    "size": RANDOM.normal(size=ROWS),
-    "age": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.normal(size=ROWS)),
-    "colour": RANDOM.choice(["red", "green", "blue"], ROWS, p=[0.7, 0.2, 0.1]).tolist(),
-    "town": [f"town {number % 12}" for number in range(ROWS)],
-    "member": RANDOM.choice(["never", "once"], ROWS).tolist(),
-}
 SCHEMA = Schema.fit(FRAME)
 X = SCHEMA.encode(FRAME)
-
-
-def network(recipe):
-    return gpunn.Sequential(recipe.layers, SCHEMA.width, backend="numpy", seed=0)
 
 
 def test_td():
@@ -31,7 +18,7 @@ def test_td():
     names = [layer.name for layer in recipe.layers]
     assert names == ["column_groups", "scale", *block, *block, "dense"]
     # 2 numbers as 4 each, an indicator, an output for each colour, a town as 8 numbers, and a sign.
-    assert network(recipe).shapes[0] == (2 * 4 + 1 + 3 + 8 + 1,)
+    assert network(recipe, SCHEMA).shapes[0] == (2 * 4 + 1 + 3 + 8 + 1,)
     assert recipe.layers[3].f.name == "selu"
     assert recipe.loss.label_smoothing == 0.1
     assert recipe.optimizer.learning_rate.rate == 0.04
@@ -54,7 +41,7 @@ def test_simplified():
     recipe = realmlp(SCHEMA, X, 1, "regression", simplified=True, hidden_layer_sizes=(8,))
     names = [layer.name for layer in recipe.layers]
     assert names == ["column_groups", "scale", "dense", "dense", "target_scaling"]
-    model = network(recipe)
+    model = network(recipe, SCHEMA)
     assert model.shapes[0] == (3 + 3 + 12 + 1,)
     assert recipe.optimizer.learning_rate.rate == 0.07
     assert recipe.optimizer.weight_decay == 0
@@ -80,7 +67,7 @@ def test_simplified():
 def test_factors(end, rate, decay):
     """The decay of an update is rate factor * decay factor * learning rate * weight decay."""
     recipe = realmlp(SCHEMA, X, 3, "classification", hidden_layer_sizes=(8,))
-    specs = network(recipe).parameters.specs
+    specs = network(recipe, SCHEMA).parameters.specs
     (spec,) = [spec for name, spec in specs.items() if name.endswith(end)]
     factors = spec.factors(decay_all=False)
     assert factors[0] == pytest.approx(rate)
@@ -101,7 +88,7 @@ def test_schedules():
 def test_one_hot_outputs_are_scaled_as_numbers_are():
     """By median and quartiles (by the range where these are equal), then the smooth limit."""
     recipe = realmlp(SCHEMA, X, 3, "classification", hidden_layer_sizes=(8,))
-    values = network(recipe).parameters.to_host()
+    values = network(recipe, SCHEMA).parameters.to_host()
     (levels,) = [
         value for name, value in values.items() if name.endswith("levels") and value.shape == (3, 3)
     ]
@@ -141,8 +128,4 @@ def test_it_learns(simplified):
     y = (FRAME["size"] > 0).astype(int)
     options = {"hidden_layer_sizes": (16,), "epochs": 8, "batch_size": 16}
     recipe = realmlp(SCHEMA, X, 2, "classification", simplified=simplified, **options)
-    model = network(recipe)
-    model.schema = SCHEMA
-    trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
-    trainer.fit(FRAME, y, validation_data=(FRAME, y), progress=False, **recipe.options)
-    assert trainer.evaluate(FRAME, y)["accuracy"] > 0.9
+    assert trained(recipe, SCHEMA, y).evaluate(FRAME, y)["accuracy"] > 0.9

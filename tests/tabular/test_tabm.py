@@ -2,33 +2,20 @@
 
 import numpy as np
 import pytest
+from tabular.example import FRAME, network, trained
 
-import gpunn
 from gpunn.errors import ArgumentError
 from gpunn.tables import Schema
 from gpunn.tabular import tabm
 
-ROWS = 60
-RANDOM = np.random.default_rng(0)
-FRAME = {
-    "size": RANDOM.normal(size=ROWS),
-    "age": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.normal(size=ROWS)),
-    "colour": RANDOM.choice(["red", "green", "blue"], ROWS).tolist(),
-    "town": [f"town {number % 12}" for number in range(ROWS)],
-    "member": RANDOM.choice(["never", "once"], ROWS).tolist(),
-}
 SCHEMA = Schema.fit(FRAME, scaling="quantile")
 X = SCHEMA.encode(FRAME)
 SMALL = {"members": 3, "hidden_layer_sizes": (8, 8), "bins": 4, "embedding_size": 2}
 
 
-def network(recipe):
-    return gpunn.Sequential(recipe.layers, SCHEMA.width, backend="numpy", seed=0)
-
-
 def arrays(recipe):
     """A network's arrays by name, without those of the columns' own layers."""
-    values = network(recipe).parameters.to_host()
+    values = network(recipe, SCHEMA).parameters.to_host()
     return {name: value for name, value in values.items() if "group" not in name}
 
 
@@ -81,7 +68,7 @@ def test_full():
 
 def test_packed():
     recipe = tabm(SCHEMA, X, 1, "regression", kind="packed", **SMALL)
-    specs = network(recipe).parameters.specs
+    specs = network(recipe, SCHEMA).parameters.specs
     assert specs["member_dense_2.weights"].shape == (3, 8, 8)
     assert not specs["members_1.factors"].trainable
 
@@ -136,8 +123,4 @@ def test_it_learns(kind, own_order):
     options = {**SMALL, "learning_rate": 0.02, "dropout": 0.0, "batch_size": 16}
     options["shuffle_members"] = own_order
     recipe = tabm(SCHEMA, X, 1, "regression", kind=kind, epochs=20, **options)
-    model = network(recipe)
-    model.schema = SCHEMA
-    trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
-    trainer.fit(FRAME, y, validation_data=(FRAME, y), progress=False, **recipe.options)
-    assert trainer.evaluate(FRAME, y)["root_mean_squared_error"] < 3
+    assert trained(recipe, SCHEMA, y).evaluate(FRAME, y)["root_mean_squared_error"] < 3
