@@ -17,6 +17,7 @@ from gpunn.tables.cells import coded, numbers_of, texts_of
 from gpunn.tables.findings import plural
 from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.kinds import kind_of
+from gpunn.tables.kinds.base import wrong_cell
 from gpunn.tables.kinds.boolean import BOOLEANS
 from gpunn.tables.kinds.number import finite_numbers
 
@@ -324,17 +325,10 @@ class TargetColumn:
     def refuse_text(self, why: str, advice: str = CLASSES) -> None:
         """Raise a DataError if there is something other than numbers."""
         _, others = numbers_of(self.read, self.markers)
-        if not others:
-            return
-        cells = self.cells
-        wrong = np.isin(cells.codes, others)
-        row, more = int(wrong.argmax()), int(wrong.sum()) - 1
-        further = f", and so {'is' if more == 1 else 'are'} {more:,} more" if more else ""
-        value = cells.values[cells.codes[row]]
-        raise DataError(
-            f"{self.table.place(self.name, row)}: the target should be a number"
-            f"{f', {why}' if why else ''}; got {value!r:.80}{further}. Correct it, or {advice}"
-        )
+        if others:
+            expected = f"the target should be a number{f', {why}' if why else ''}"
+            advice = f"Correct it, or {advice}"
+            raise wrong_cell(self.table, self.name, self.cells, others, expected, advice)
 
     def unvaried(self, value: str) -> DataError:
         """Return the error for a target that tells nothing."""

@@ -96,13 +96,8 @@ def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
         numbers = finite_numbers(table, name, markers)
         check_complete(table, name, np.isnan(numbers), "time")
         return numbers
-    try:
-        valid_dates(table, name, markers)
-    except DataError as error:
-        raise DataError(
-            f"{str(error).partition(' Correct it')[0].rstrip('.')}. To split by time, every row "
-            "needs a date or a number; correct such cells"
-        ) from None
+    advice = "To split by time, every row needs a date or a number; correct such cells"
+    valid_dates(table, name, markers, advice)
     raise DataError(f"{table.title}: column {name!r} has {kind} values, which are no times")
 
 

@@ -18,7 +18,10 @@ from gpunn.tables.layout import Place
 from gpunn.tables.nodes import Value
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["CSource", "ColumnKind", "Encoded", "GraphRows", "Rows", "wrong_cell"]
+__all__ = ["ADVICE", "CSource", "ColumnKind", "Encoded", "GraphRows", "Rows", "wrong_cell"]
+
+ADVICE = "Correct it, leave the cell empty, or make the column a category"
+"""What to do about a wrong cell, unless something else is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +131,18 @@ class ColumnKind(ABC):
 
 
 def wrong_cell(
-    table: Table, name: str, cells: Cells, others: Sequence[int], expected: str
+    table: Table,
+    name: str,
+    cells: Cells,
+    others: Sequence[int],
+    expected: str,
+    advice: str = ADVICE,
 ) -> DataError:
-    """Return the error for the first cell that is not of a column's kind."""
+    """Return the error for the first cell that is not what a column should hold."""
     cells = coded(cells)
     rows = np.isin(cells.codes, others)
     row = int(rows.argmax())
     more = int(rows.sum()) - 1
     further = f", and so {'is' if more == 1 else 'are'} {more:,} more" if more else ""
     value = cells.values[cells.codes[row]]
-    return DataError(
-        f"{table.place(name, row)}: expected {expected}; got {value!r:.80}{further}. Correct it, "
-        "leave the cell empty, or make the column a category"
-    )
+    return DataError(f"{table.place(name, row)}: {expected}; got {value!r:.80}{further}. {advice}")

@@ -55,7 +55,7 @@ class Boolean(Category):
         known = (None, *BOOLEANS)
         others = [number for number, text in enumerate(texts) if text not in known]
         if others:
-            raise wrong_cell(rows.table, rows.name, cells, others, "true or false")
+            raise wrong_cell(rows.table, rows.name, cells, others, "expected true or false")
         return [], False, False
 
     def code_nodes(self, column: Column, cells: Value) -> Any:

@@ -39,7 +39,7 @@ def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
     cells = table.column(name)
     numbers, others = numbers_of(cells, markers)
     if others:
-        raise wrong_cell(table, name, cells, others, "a number")
+        raise wrong_cell(table, name, cells, others, "expected a number")
     infinite = np.isinf(numbers)
     if infinite.any():
         row = int(infinite.argmax())
