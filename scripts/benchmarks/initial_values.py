@@ -17,7 +17,6 @@ import math
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ import numpy as np
 import gpunn
 from benchmarks import published_tables
 from benchmarks.figures import table
-from benchmarks.published_tables import TABLES, split
+from benchmarks.published_tables import TABLES, found_in, split, tables_in
 from gpunn.errors import GpunnWarning
 from gpunn.initializers import FanIn, Glorot, Initializer, Uniform, Zeros
 
@@ -90,20 +89,13 @@ def images(name: str, data: tuple[np.ndarray, ...], scale: float) -> Problem:
 
 def problems(folder: Path, only: list[str] | None) -> Iterator[Problem]:
     """Yield the data sets that are there; the others are named and left out."""
-    readers: dict[str, tuple[Path | None, Callable[[Path], Problem]]] = {
-        "digits": (None, lambda _: images("digits", gpunn.data.load_digits(), 16)),
-        "MNIST": (Path("mnist"), lambda path: images("MNIST", gpunn.data.load_mnist(path), 255)),
-        **{name: (Path(TABLES[name].file), partial(read_table, name)) for name in NAMES},
-    }
-    for name, (file, read) in readers.items():
-        places = [folder / (file or ""), folder / "tables" / (file or "")]
-        found = next((place for place in places if place.exists()), None)
-        if only is not None and name not in only:
-            continue
-        if found is None:
-            click.echo(f"left out: {name} ({file} is missing)", err=True)
-        else:
-            yield read(found)
+    wanted = ["digits", "MNIST", *NAMES] if only is None else only
+    if "digits" in wanted:
+        yield images("digits", gpunn.data.load_digits(), 16)
+    if "MNIST" in wanted and (path := found_in(folder, "MNIST", "mnist")):
+        yield images("MNIST", gpunn.data.load_mnist(path), 255)
+    for name, path in tables_in(folder, [name for name in NAMES if name in wanted]):
+        yield read_table(name, path)
 
 
 # From the numbers of inputs and outputs of a layer to the initializers of its weights and biases.

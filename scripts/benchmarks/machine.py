@@ -14,6 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from benchmarks.competitors import EVERYBODY, version
 
 
@@ -54,18 +57,18 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def installed_bytes(names: Iterable[str]) -> int:
-    """Return the size of the distributions' files, and of all that they require.
+def installed_bytes(requirements: Iterable[str]) -> int:
+    """Return the size of these distributions' files, and of all that they require on this machine.
 
-    What only an extra requires is left out, and so is what is not installed, such as a
-    requirement of another platform.
+    A requirement may have extras, as in "lightgbm[scikit-learn]". What is not installed takes none.
     """
-    waiting, done, size = list(names), set(), 0
+    waiting, seen, sizes = list(map(Requirement, requirements)), set(), {}
     while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in done or version(name) is None:
+        wanted = waiting.pop()
+        name, extras = canonicalize_name(wanted.name), ("", *sorted(wanted.extras))
+        if (name, extras) in seen or version(name) is None:
             continue
-        done.add(name)
+        seen.add((name, extras))
         distribution = importlib.metadata.distribution(name)
         files = [Path(str(file.locate())) for file in distribution.files or ()]
         address = json.loads(distribution.read_text("direct_url.json") or "{}")
@@ -73,9 +76,10 @@ def installed_bytes(names: Iterable[str]) -> int:
             spec = importlib.util.find_spec(name)
             for folder in (spec and spec.submodule_search_locations) or ():
                 files += Path(folder).rglob("*")
-        size += sum(file.stat().st_size for file in files if file.is_file())
-        for requirement in distribution.requires or ():
-            found = re.match(r"[\w.-]+", requirement)
-            if found and not re.search(r"\bextra\s*==", requirement):
-                waiting.append(found[0])
-    return size
+        sizes[name] = sum(file.stat().st_size for file in files if file.is_file())
+        waiting += [
+            each
+            for each in map(Requirement, distribution.requires or ())
+            if not each.marker or any(each.marker.evaluate({"extra": extra}) for extra in extras)
+        ]
+    return sum(sizes.values())

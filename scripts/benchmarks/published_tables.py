@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-__all__ = ["TABLES", "Parts", "PublishedTable", "read", "split", "tables_in", "without_dates"]
-
 
 class PublishedTable(NamedTuple):
     """How a published file is read: its name, and the column that is predicted.
@@ -63,17 +61,20 @@ class Parts(NamedTuple):
     test: tuple[Any, np.ndarray]
 
 
+def found_in(folder: Path, name: str, file: str) -> Path | None:
+    """Return where a file or folder is, by itself or in tables/; None and a word if it is not."""
+    for place in (folder / file, folder / "tables" / file):
+        if place.exists():
+            return place
+    click.echo(f"left out: {name} ({file} is missing)", err=True)
+    return None
+
+
 def tables_in(folder: Path, only: list[str] | None) -> Iterator[tuple[str, Path]]:
     """Yield the names and files of the tables that are there; others are said to be left out."""
     for name, source in TABLES.items():
-        if only is not None and name not in only:
-            continue
-        places = [folder / source.file, folder / "tables" / source.file]
-        found = next((place for place in places if place.exists()), None)
-        if found is None:
-            click.echo(f"left out: {name} ({source.file} is missing)", err=True)
-        else:
-            yield name, found
+        if (only is None or name in only) and (path := found_in(folder, name, source.file)):
+            yield name, path
 
 
 def read(name: str, path: Path) -> tuple[Any, np.ndarray]:

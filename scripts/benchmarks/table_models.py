@@ -8,7 +8,6 @@ Those that take no times get their parts as numbers.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 import warnings
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import peak_bytes
 from benchmarks.published_tables import TABLES, Parts, parts_of, without_dates
 from benchmarks.tabm_package import tabm_package
 
@@ -211,6 +211,6 @@ def main(name: str, path: str, model: str, seed: int) -> None:
         "test": scores_of(name, parts.test[1], predict(parts.test[0])),
         "seconds": wall,
         "cpu_seconds": cpu,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_bytes() / 2**20,
     }
     sys.stdout.write(json.dumps(result) + "\n")

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from benchmarks.figures import table
-from benchmarks.installed import installed_mb
+from benchmarks.machine import installed_bytes
 from benchmarks.published_tables import TABLES
+from benchmarks.tables import summary
 
 RANKED = {
     "gpunn": ("gpunn-tabm", "gpunn-realmlp"),
@@ -65,10 +66,8 @@ def cell(fits: Sequence[Mapping[str, Any]], score: str) -> str:
     """Return the mean of a score, its deviation over seeds, their number, and processor seconds."""
     if not fits:
         return ""
-    values = [fit["test"][score] for fit in fits]
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     seconds = statistics.median(fit["cpu_seconds"] for fit in fits)
-    return f"{statistics.mean(values):.4f} ± {deviation:.4f} ({len(values)}; {seconds:.0f} s)"
+    return f"{summary(fits, score)} ({len(fits)}; {seconds:.0f} s)"
 
 
 def ranks(means: Mapping[str, float], score: str) -> dict[str, float]:
@@ -130,11 +129,8 @@ def command(files: tuple[Path, ...]) -> None:
         for model in models
     ]
     click.echo(table(["model", *(f"{name}, {score}" for name, score in columns)], lines))
-    sizes = {name: installed_mb(name) for name in DISTRIBUTIONS}
-    click.echo("")
-    click.echo(
-        table(["installed", "MB"], [[name, f"{mb:.0f}"] for name, mb in sizes.items() if mb])
-    )
+    sizes = {name: installed_bytes([name]) / 1e6 for name in DISTRIBUTIONS}
+    rows = [[name, f"{size:.0f}"] for name, size in sizes.items() if size]
+    click.echo(f"\n{table(['installed', 'MB'], rows)}")
     for ranked in (WITHOUT_ARGUMENTS, RANKED):
-        click.echo("")
-        click.echo(ranking(every, ranked))
+        click.echo(f"\n{ranking(every, ranked)}")

@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def fit(name: str, path: Path, model: str, seed: int, threads: int) -> dict[str,
     return result
 
 
-def summary(fits: list[dict[str, Any]], score: str) -> str:
+def summary(fits: Sequence[Mapping[str, Any]], score: str) -> str:
     """Return the mean of a score on the test rows, and its standard deviation over the seeds."""
     values = [one["test"][score] for one in fits]
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
