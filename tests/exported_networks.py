@@ -10,6 +10,7 @@ import numpy as np
 import gpunn
 from gpunn.activations import ELU, Activation, LeakyReLU
 from gpunn.configurable import known
+from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import (
     BatchNorm,
     Chain,
@@ -159,3 +160,10 @@ def assert_same_outputs(y: np.ndarray, name: str, dtype: str, tolerance: float) 
     scale = np.maximum(np.abs(rows.reshape(len(rows), -1)).max(axis=1), 1)
     scale = np.maximum(np.abs(expected).max(axis=1), scale)
     assert (np.abs(y - expected).max(axis=1) / scale).max() <= tolerance
+
+
+def predictor_of(model: gpunn.Sequential, pure: bool = False) -> dict[str, Any]:
+    """Return the names in a network's Python file."""
+    predictor: dict[str, Any] = {"__name__": "predictor"}
+    exec(compile(python_source(model, pure), "predictor.py", "exec"), predictor)
+    return predictor

@@ -80,10 +80,15 @@ def test_several_targets_of_0_and_1_are_labels(gpunn, table, network):
         np.testing.assert_allclose(exported, found, atol=1e-5)
 
 
-def test_labels_in_onnx(gpunn, table):
-    onnxruntime = pytest.importorskip("onnxruntime")
+@pytest.fixture
+def probabilities(gpunn, table):
+    """Those of a run on the table."""
     gpunn("train", table, *TARGETS, *SMALL, "--output", "run")
-    _, found = read(gpunn("predict", "run", table, "--probabilities").stdout)
+    return read(gpunn("predict", "run", table, "--probabilities").stdout)[1][:, 3:]
+
+
+def test_labels_in_onnx(gpunn, probabilities):
+    onnxruntime = pytest.importorskip("onnxruntime")
     gpunn("export", "run", "--onnx", "a.onnx", "--probabilities")
     session = onnxruntime.InferenceSession("a.onnx")
     columns = list(zip(*people()[1:], strict=True))
@@ -92,7 +97,7 @@ def test_labels_in_onnx(gpunn, table):
         "city": np.array(columns[1], dtype=object)[:, None],
     }
     (exported,) = session.run(["probabilities"], feed)
-    np.testing.assert_allclose(exported, found[:, 3:], atol=1e-5)
+    np.testing.assert_allclose(exported, probabilities, atol=1e-5)
 
 
 MAIN = """\
@@ -116,16 +121,14 @@ COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 
 @pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
-def test_labels_in_c(gpunn, table):
-    gpunn("train", table, *TARGETS, *SMALL, "--output", "run")
-    _, found = read(gpunn("predict", "run", table, "--probabilities").stdout)
+def test_labels_in_c(gpunn, probabilities):
     gpunn("export", "run", "--c", "net.h")
     Path("main.c").write_text(MAIN)
     subprocess.run([COMPILER, "-std=c99", "-O1", "main.c", "-o", "main", "-lm"], check=True)
     rows = "\n".join(f"{row[0]} {row[1]}" for row in people()[1:])
     ran = subprocess.run(["./main"], input=rows, capture_output=True, check=True, text=True)
     exported = np.loadtxt(io.StringIO(ran.stdout))
-    np.testing.assert_allclose(exported, found[:, 3:], atol=1e-5)
+    np.testing.assert_allclose(exported, probabilities, atol=1e-5)
 
 
 def test_the_loss_that_is_given_decides(gpunn, table):

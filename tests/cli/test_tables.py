@@ -315,7 +315,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
             ["--target=left", "--set=data.columns.city=number"],
             "line 2, column 'city': expected a number; got",
         ),
-        (["--target=left", "--set=data.columns.left=number"], "columns.left: this column is the"),
+        (["--target=left", "--column=left=number"], "columns.left: this column is the target"),
         (["--target=left", "--set=data.columns.town=number"], "data.columns: there is no column"),
         (
             ["--target=left", "--set=data.columns.city=text"],
@@ -374,17 +374,6 @@ def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
     rows = [{"x": row % 5, "y": cell} for row, cell in enumerate(cells)]
     write(tmp_path / "a.csv", rows)
     assert message in gpunn("train", "a.csv", "--target=y", status=2).stderr
-
-
-@pytest.mark.parametrize(
-    ("option", "problem"),
-    [("--drop=left", "drop: column 'left' is the"), ("--column=left=number", "columns.left: ")],
-)
-def test_inspect_refuses_what_training_refuses(gpunn, table, option, problem):
-    for command in ("inspect", "train"):
-        result = gpunn(command, table, "--target", "left", option, status=2)
-        assert problem in result.stderr
-        assert "is the target" in result.stderr
 
 
 def test_one_of_several_targets_tells_nothing(gpunn, tmp_path):

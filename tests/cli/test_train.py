@@ -682,17 +682,6 @@ def test_callbacks_can_write_into_the_folder_alone(gpunn, digits, tmp_path, path
     assert "leads out of the run's folder run" in result.stderr
 
 
-def test_checkpoint_every(gpunn, killed_after, digits, tmp_path):
-    settings = ["training.checkpoint_every=2", "data.validation_fraction=0"]
-    options = [f"--set={setting}" for setting in settings]
-    gpunn("train", digits, *options, "--output", "whole")
-    killed_after(3, "train", digits, *options, "--output", "parts")
-    assert len(history(tmp_path / "parts")) == 3
-    assert "going on after epoch 2" in gpunn("train", "parts", "--resume").stdout
-    assert same_weights(tmp_path / "whole", tmp_path / "parts")
-    assert [row["epoch"] for row in history(tmp_path / "parts")] == [1, 2, 3, 4]
-
-
 # ------------------------------------------------------------------------ ends before the end
 
 DIVERGING = [

@@ -10,7 +10,7 @@ from gpunn.errors import DataError
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, table_of
 from gpunn.tables.cells import dates_of
-from gpunn.tables.table import Coded, dictionary_encoded, is_missing
+from gpunn.tables.table import Coded, dictionary_encoded
 
 AGES = [31.0, None, 28.0, 45.0]
 CITIES = ["Oslo", "Rome", None, "Oslo"]
@@ -262,17 +262,14 @@ def test_a_time_zone_that_pyarrow_does_not_know():
         table_of(frame).column("day")
 
 
+NAT = np.datetime64("NaT", "s")
+
+
 def test_dictionary_encoding():
-    cells = dictionary_encoded(["b", None, "a", float("nan"), "b", pd.NA, pd.NaT], str)
+    cells = dictionary_encoded(["b", None, "a", float("nan"), "b", pd.NA, pd.NaT, NAT], str)
     assert cells.values == ["b", "a"]
-    assert cells.codes.tolist() == [0, -1, 1, -1, 0, -1, -1]
+    assert cells.codes.tolist() == [0, -1, 1, -1, 0, -1, -1, -1]
     assert cells.first_row(1) == 2
     assert cells.take(np.array([7.0, 8.0]), np.nan)[[0, 2]].tolist() == [7, 8]
     compact = Coded(np.array([2, -1, 0, 2], np.int8), ["a", "b", "c"]).compact()
     assert (compact.codes.tolist(), compact.values) == ([1, -1, 0, 1], ["a", "c"])
-
-
-@pytest.mark.parametrize("value", [None, float("nan"), np.datetime64("NaT", "s"), pd.NA, pd.NaT])
-def test_missing(value):
-    assert is_missing(value)
-    assert not is_missing("")

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from c_programs import compiled
+from exported_networks import predictor_of
 
 import gpunn
 from gpunn.errors import DataError
 from gpunn.experiment.streams import RowsOfCells
 from gpunn.interchange import save_c, to_onnx
-from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import Dropout
 from gpunn.rows.cells import Markers, boolean_text, date_of, number_of
 from gpunn.tables import Schema, read_table
@@ -37,12 +37,6 @@ def network(schema: Schema) -> gpunn.Sequential:
     model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype="float64")
     model.schema = schema
     return model
-
-
-def predictor_of(schema: Schema, pure: bool = True) -> dict[str, Any]:
-    predictor: dict[str, Any] = {"__name__": "predictor"}
-    exec(compile(python_source(network(schema), pure), "predictor.py", "exec"), predictor)
-    return predictor
 
 
 def row_by_row(encode: Callable[[Rows], Any], rows: Rows) -> Encoded:
@@ -77,7 +71,7 @@ def by_table(schema: Schema, rows: Rows, folder: Path) -> Encoded:
 
 def by_stream(schema: Schema, rows: Rows, folder: Path) -> Encoded:
     """As `gpunn predict`; exported Python counts the same as unusual."""
-    predictor = predictor_of(schema, pure=False)
+    predictor = predictor_of(network(schema))
 
     def encode(rows: Rows) -> Any:
         matrix, findings = schema.encode_and_find(RowsOfCells(schema, rows), "float64")
@@ -93,7 +87,7 @@ def by_stream(schema: Schema, rows: Rows, folder: Path) -> Encoded:
 
 
 def by_python(schema: Schema, rows: Rows, folder: Path) -> Encoded:
-    return row_by_row(predictor_of(schema)["encoded"], rows)
+    return row_by_row(predictor_of(network(schema), pure=True)["encoded"], rows)
 
 
 def meaning(kind: str, cell: str, markers: Markers) -> Any:
@@ -385,21 +379,6 @@ def test_cells_that_are_numbers_are_categories_that_spell_them():
     """In a data frame there is no spelling; but a number is no code that begins with 0."""
     schema = Schema.fit({"c": ["07", "1e3", "2.50", "8", "x"]}, columns={"c": "category"})
     assert schema.encode({"c": [7, 1000, 2.5, 8.0]})[:, 0].tolist() == [0, 2, 3, 4]
-
-
-def test_columns_without_names_go_by_their_order():
-    schema = Schema.fit([[1.0, 5.0], [2.0, 7.0], [4.0, 8.0]])
-    predictor = predictor_of(schema)
-
-    def rows_in(text: str) -> Rows:
-        lines, layout = predictor["Lines"]([text.encode()]), predictor["MODEL"]["input"]
-        found = predictor["cells_of_csv"](lines, layout | {"delimiter": ","}, predictor["refused"])
-        return [cells for _, cells in found]
-
-    expected = schema.encode([[1.5, 6.0], [3.0, 9.0]], "float64")
-    np.testing.assert_allclose(predictor["encoded"](rows_in("1.5,6\n3,9\n")), expected, 1e-12)
-    with pytest.raises(ValueError, match="expected 2 columns; got 3"):
-        rows_in("1,2,3\n")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from typing import Any
 
 import exported_networks
 import numpy as np
@@ -13,7 +12,6 @@ from c_programs import compiled
 import gpunn
 from gpunn.errors import ArgumentError, ExportError
 from gpunn.interchange import save_c
-from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import Dense
 from gpunn.tables import Schema
 
@@ -90,9 +88,9 @@ def test_numbers_that_are_not_finite(outputs, name, dtype):
     """A number that overflows in a network becomes what it becomes in NumPy."""
     rows = exported_networks.special_rows(name, dtype)
     model = exported_networks.made(name, dtype)
-    predictor: dict[str, Any] = {"__name__": "predictor"}
-    exec(compile(python_source(model), "predictor.py", "exec"), predictor)
-    expected = predictor["network"](rows.reshape(len(rows), *model.input_shape))
+    expected = exported_networks.predictor_of(model)["network"](
+        rows.reshape(len(rows), *model.input_shape)
+    )
     y = outputs[name, dtype].reshape(7 + len(rows), -1)[7:]
     np.testing.assert_allclose(y.astype(dtype), expected, 1e-3 if dtype == "float32" else 1e-9)
 

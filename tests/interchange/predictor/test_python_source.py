@@ -8,11 +8,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import exported_networks
 import numpy as np
 import pytest
+from exported_networks import predictor_of
 
 import gpunn
 from gpunn.interchange import save_python
@@ -67,13 +67,6 @@ def test_networks(folder, name, dtype):
     for count in (7, 1):
         y = np.array(json.loads((folder / f"{name} {dtype}.{count}").read_text()))
         exported_networks.assert_same_outputs(y, name, dtype, TOLERANCE[dtype])
-
-
-def predictor_of(model: gpunn.Sequential, pure: bool) -> dict[str, Any]:
-    """Return the names in a network's file."""
-    predictor: dict[str, Any] = {"__name__": "predictor"}
-    exec(compile(python_source(model, pure), "predictor.py", "exec"), predictor)
-    return predictor
 
 
 @pytest.mark.parametrize("name", exported_networks.NETWORKS)
