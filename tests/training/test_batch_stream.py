@@ -155,19 +155,22 @@ def test_all_weights_of_a_batch_may_be_zero_but_not_of_an_epoch(prefetch):
             call(none, **options)
 
 
+def shuffled(epoch):
+    order = np.random.default_rng(epoch).permutation(ROWS)
+    for i in range(0, ROWS, SIZE):
+        yield X[order[i : i + SIZE]], Y[order[i : i + SIZE]]
+
+
 def test_a_function_is_given_the_epoch():
-    seen = []
+    given, seen = trainer(), []
 
-    def shuffled(epoch):
+    def noted(epoch):
         seen.append(epoch)
-        order = np.random.default_rng(epoch).permutation(ROWS)
-        for i in range(0, ROWS, SIZE):
-            yield X[order[i : i + SIZE]], Y[order[i : i + SIZE]]
+        return shuffled(epoch)
 
-    given = trainer()
     options = {"steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
-    given.fit(shuffled, epochs=2, **options)
-    given.fit(shuffled, epochs=1, validation_split=0, **options)
+    given.fit(noted, epochs=2, **options)
+    given.fit(noted, epochs=1, validation_split=0, **options)
     assert seen == [0, 1, 2]
 
 
@@ -367,11 +370,6 @@ def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch)
 def test_a_resumed_run_gives_the_same_bits(tmp_path, at, accumulation):
     """Within an epoch, whose batches are made again from the first on."""
     at = -(-at // accumulation)
-
-    def shuffled(epoch):
-        order = np.random.default_rng(epoch).permutation(ROWS)
-        for i in range(0, ROWS, SIZE):
-            yield X[order[i : i + SIZE]], Y[order[i : i + SIZE]]
 
     def train(this, **options):
         given = {"epochs": 3, "steps_per_epoch": 7, "batch_size": SIZE, "progress": False}

@@ -128,15 +128,15 @@ def test_early_stopping_knows_what_is_better():
     assert callback.best == 0.5
 
 
-def test_early_stopping_without_restoring():
+@pytest.mark.parametrize(
+    ("options", "losses"),
+    [({"restore_best": False}, [1, 2, 3, 4]), ({}, [float("nan")] * 3)],
+    ids=["not asked for", "never a number"],
+)
+def test_early_stopping_restores_nothing(options, losses):
     this = Scripted()
-    this.run(EarlyStopping(patience=1, restore_best=False), [1, 2])
-    assert this.restored is None
-
-
-def test_early_stopping_that_never_saw_a_number():
-    this, callback = Scripted(), EarlyStopping(patience=3)
-    assert this.run(callback, [float("nan")] * 5) == 3
+    assert this.run(EarlyStopping(patience=3, **options), losses) == len(losses)
+    assert this.stop_reason
     assert this.restored is None
 
 
@@ -287,11 +287,18 @@ def test_csv_log(tmp_path):
     ]
 
 
-def test_csv_log_keeps_the_order_of_a_file_that_is_there(tmp_path):
+@pytest.mark.parametrize(
+    ("there", "lines"),
+    [
+        ("val_loss,epoch\n7,1\n", ["val_loss,epoch", "7,1", "0.5,1"]),
+        ("", ["epoch,val_loss", "1,0.5"]),
+    ],
+)
+def test_csv_log_keeps_the_order_of_a_file_that_is_there(tmp_path, there, lines):
     path = tmp_path / "log.csv"
-    path.write_text("val_loss,epoch\n7,1\n")
+    path.write_text(there)
     Scripted(["epoch", "val_loss"]).run(CSVLog(path), [0.5])
-    assert path.read_text().splitlines() == ["val_loss,epoch", "7,1", "0.5,1"]
+    assert path.read_text().splitlines() == lines
 
 
 def test_csv_log_of_other_columns_does_not_begin(tmp_path):
@@ -303,13 +310,6 @@ def test_csv_log_of_other_columns_does_not_begin(tmp_path):
         fit(this, validation_split=0.2, callbacks=[CSVLog(path)])
     assert path.read_text() == before
     assert_arrays(this.model.parameters.to_host(), values)
-
-
-def test_csv_log_in_an_empty_file(tmp_path):
-    path = tmp_path / "log.csv"
-    path.touch()
-    Scripted(["epoch", "val_loss"]).run(CSVLog(path), [0.5])
-    assert path.read_text().splitlines() == ["epoch,val_loss", "1,0.5"]
 
 
 # ---------------------------------------------------------------------------------- configurations

@@ -9,7 +9,6 @@ import gpunn
 from gpunn import layers, optimizers
 from gpunn.data import batches
 from gpunn.errors import ArgumentError
-from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
 
 ROWS = 43
 X = np.random.default_rng(0).normal(size=(ROWS, 4))
@@ -70,21 +69,3 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, shuffle):
     _, path = assert_resumes(trainer, fit, tmp_path, 7, **options)
     with pytest.raises(ArgumentError, match="without the last partial batch"):
         fit(trainer(), resume_from=path, **{**options, "drop_last": False})
-
-
-def test_places_in_an_epoch():
-    plan = EpochPlan(
-        rows=43,
-        batch_size=8,
-        rows_per_update=8,
-        shuffle=True,
-        metric_names=["loss"],
-        drop_last=True,
-    )
-    assert (plan.updates, plan.visited) == (5, 40)
-    cursor = EpochCursor(plan, done=4)
-    np.testing.assert_array_equal(cursor.remaining(None), np.arange(32, 40))
-    np.testing.assert_array_equal(cursor.remaining(np.arange(43)[::-1]), np.arange(3, 11)[::-1])
-    cursor.done = 5
-    assert cursor.finished
-    assert cursor.rows_done == 40

@@ -117,6 +117,10 @@ def test_there_is_no_gradient_and_no_state_for_it():
     assert model.parameters.gradients.shape == size
     assert list(given.last_gradients()) == trained
     assert given.state()["optimizer.mean"].shape == size
+    # So an update, clipping, and a copy for recoveries are of so many numbers, and no more.
+    assert given.device_state.step._segments[-1].stop == size[0]
+    assert model.parameters.running.shape == (2 * 16,)  # the averages of the normalization
+    assert model.parameters.buffers.shape[0] > model.parameters.running.shape[0]
 
 
 def tape(model, rows=8):
@@ -144,17 +148,6 @@ def test_the_backward_pass_ends_above_what_is_frozen():
     ]
     assert (len(whole), len(part)) == (36, 27)
     assert [names.count("matmul") for names in (whole, part)] == [11, 7]
-
-
-def test_only_the_trained_parameters_are_updated_and_exchanged(monkeypatch):
-    """So an update, clipping, and a copy for recoveries are of so many numbers, and no more."""
-    model = learned()
-    given = trainer(model)
-    given.fit(X, Y, **OPTIONS)
-    step = given.device_state.step
-    assert step._segments[-1].stop == model.parameters.values.shape[0]
-    assert model.parameters.running.shape == (2 * 16,)  # the averages of the normalisation
-    assert model.parameters.buffers.shape[0] > model.parameters.running.shape[0]
 
 
 def test_ranks_send_the_averages_of_what_is_trained_alone():

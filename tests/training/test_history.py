@@ -30,6 +30,8 @@ def test_columns():
     assert dict(found)["epoch"] == [1, 2]
     assert "val_loss" in found
     assert found.get("accuracy") is None
+    assert repr(found) == "<History of 2 epochs: epoch, loss, val_loss>"
+    assert (list(History()), len(History()), History().stopped) == ([], 0, "")
 
 
 def test_a_figure_that_is_not_there():
@@ -67,11 +69,14 @@ def test_a_table_of_pandas():
     assert with_gap["val_loss"].isna().tolist() == [True, False]
 
 
-def test_columns_are_copies():
-    found = history()
+def test_columns_and_rows_are_copies():
+    row = {"epoch": 1, "loss": 0.5}
+    found = History()
+    found.append(row)
+    row["epoch"] = 2
     found["loss"].append(0.1)
-    assert found["loss"] == [0.5, 0.25]
-    assert json.loads(json.dumps(found)) == dict(found)
+    assert found.rows == [{"epoch": 1, "loss": 0.5}]
+    assert json.loads(json.dumps(found)) == dict(found) == {"epoch": [1], "loss": [0.5]}
 
 
 def test_other_rows():
@@ -123,24 +128,6 @@ def test_the_best_epoch_of_a_training():
     assert found["accuracy"][stopping.best_epoch - 1] == stopping.best
     trainer.fit(X[:200], y[:200], epochs=1, **options)
     assert found.best_epoch == found["val_accuracy"].index(max(found["val_accuracy"])) + 1
-
-
-def test_empty():
-    assert list(History()) == []
-    assert len(History()) == 0
-    assert History().stopped == ""
-
-
-def test_rows_are_copies():
-    row = {"epoch": 1}
-    found = History()
-    found.append(row)
-    row["epoch"] = 2
-    assert found.rows == [{"epoch": 1}]
-
-
-def test_repr():
-    assert repr(history()) == "<History of 2 epochs: epoch, loss, val_loss>"
 
 
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))])

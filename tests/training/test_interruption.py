@@ -13,32 +13,6 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_first_is_noted():
-    with Interruption() as interruption:
-        assert not interruption.requested
-        interrupt()
-        assert interruption.requested
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_the_second_interrupts():
-    def work():
-        with Interruption():
-            interrupt()
-            interrupt()
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_outside_it_is_as_ever():
-    with Interruption():
-        pass
-    with pytest.raises(KeyboardInterrupt):
-        interrupt()
-
-
 def test_a_handler_of_somebody_else_is_kept():
     seen = []
 

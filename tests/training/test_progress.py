@@ -35,10 +35,11 @@ def test_shown_on_standard_error(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_not_shown_where_nobody_sees_it_move(monkeypatch):
-    shown = io.StringIO()
+@pytest.mark.parametrize(("progress", "kind"), [(True, io.StringIO), (False, Terminal)])
+def test_not_shown_where_nobody_sees_it_move_or_asks_for_it(monkeypatch, progress, kind):
+    shown = kind()
     monkeypatch.setattr("sys.stderr", shown)
-    fit(True)
+    fit(progress)
     assert shown.getvalue() == ""
 
 
@@ -93,12 +94,6 @@ def test_shown_as_a_widget_where_there_are_widgets(monkeypatch, capsys):
     assert [(bar["desc"], bar["total"]) for bar in made] == [("Epoch 1/2", 10), ("Epoch 2/2", 10)]
     assert "file" not in made[0]
     assert capsys.readouterr() == ("", "")
-
-
-def test_not_shown(capsys):
-    fit(False)
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "")
 
 
 def test_every_row_moves_it(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from equality import values
 
 import gpunn
-from gpunn import layers, losses, optimizers
+from gpunn import layers, optimizers
 from gpunn.backends import Backend
 from gpunn.configurable import resolve
 from gpunn.errors import ArgumentError
@@ -149,8 +149,3 @@ def test_a_schedule_of_the_users_own():
     for setting in ("rate", "decay", "smoothing"):
         found = fit(trainer(**{setting: Falling()}))
         assert not np.allclose(values(found), values(fit(trainer())), atol=1e-4)
-
-
-def test_other_losses_are_evaluated_as_they_are():
-    loss = losses.Huber(0.3)
-    assert loss.evaluated() is loss

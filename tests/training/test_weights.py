@@ -9,67 +9,44 @@ LABELS = np.array([0, 0, 0, 1, 2, 2])
 LOSS = SoftmaxCrossEntropy()
 
 
-def test_neither():
-    assert combined_weights(LOSS, LABELS, None, None, 3) is None
-
-
 def test_sample_weights_alone_are_returned():
     weights = np.arange(6.0)
     assert combined_weights(LOSS, LABELS, weights, None, 3) is weights
+    assert combined_weights(LOSS, LABELS, None, None, 3) is None
 
 
-def test_mapping():
-    found = combined_weights(LOSS, LABELS, None, {0: 2, np.int64(2): 0.5}, 3)
-    assert found.tolist() == [2, 2, 2, 1, 0.5, 0.5]
-
-
-def test_product_leaves_the_sample_weights_alone():
-    weights = np.arange(6.0)
-    found = combined_weights(LOSS, LABELS, weights, {2: 10}, 3)
-    assert found.tolist() == [0, 1, 2, 3, 40, 50]
-    assert weights.tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_balanced():
-    found = combined_weights(LOSS, LABELS, None, "balanced", 3)
-    np.testing.assert_allclose(found, 6 / 3 / np.array([3, 3, 3, 1, 2, 2]))
-    np.testing.assert_allclose([found[label == LABELS].sum() for label in range(3)], 2)
-
-
-def test_balanced_counts_with_sample_weights():
-    weights = np.array([1, 2, 3, 4, 5, 6.0])
-    found = combined_weights(LOSS, LABELS, weights, "balanced", 3)
-    np.testing.assert_allclose([found[label == LABELS].sum() for label in range(3)], 7)
-    np.testing.assert_allclose(found.sum(), weights.sum())
-
-
-def test_balanced_over_the_classes_that_occur():
-    found = combined_weights(LOSS, np.array([0, 0, 3]), None, "balanced", 5)
-    np.testing.assert_allclose(found, [0.75, 0.75, 1.5])
-
-
-def test_only_rows_to_train_on_count_and_are_weighted():
-    kept = np.array([0, 3, 4])
-    found = combined_weights(LOSS, LABELS, None, {0: 5, 1: 6, 2: 7}, 3, kept)
-    assert found.tolist() == [5, 1, 1, 6, 7, 1]
-    found = combined_weights(LOSS, LABELS, None, "balanced", 3, np.array([0, 1, 3]))
-    np.testing.assert_allclose(found, [0.75, 0.75, 1, 1.5, 1, 1])
+FIRST = np.array([0, 1, 3])
+BINARY = np.array([[0.0], [1.0], [0.9]])
 
 
 @pytest.mark.parametrize(
-    ("loss", "targets", "expected"),
+    ("targets", "given", "class_weight", "kept", "expected"),
     [
-        (LOSS, np.eye(3)[LABELS], [1, 1, 1, 4, 9, 9]),
-        (BinaryCrossEntropy(), np.array([[0.0], [1.0], [0.9]]), [1, 4, 4]),
+        (LABELS, None, {0: 2, np.int64(2): 0.5}, None, [2, 2, 2, 1, 0.5, 0.5]),
+        (LABELS, np.arange(6.0), {2: 10}, None, [0, 1, 2, 3, 40, 50]),
+        (LABELS, None, {3: 2}, None, [1] * 6),
+        (LABELS, None, {0: 5, 1: 6, 2: 7}, np.array([0, 3, 4]), [5, 1, 1, 6, 7, 1]),
+        (np.eye(3)[LABELS], None, {1: 4, 2: 9}, None, [1, 1, 1, 4, 9, 9]),
+        (BINARY, None, {1: 4}, None, [1, 4, 4]),
+        # So that each class has the same sum, of those that occur in the rows to train on.
+        (LABELS, None, "balanced", None, 6 / 3 / np.array([3, 3, 3, 1, 2, 2])),
+        (
+            LABELS,
+            np.arange(1.0, 7),
+            "balanced",
+            None,
+            7 * np.r_[1 / 6, 1 / 3, 1 / 2, 1, 5 / 11, 6 / 11],
+        ),
+        (np.array([0, 0, 3]), None, "balanced", None, [0.75, 0.75, 1.5]),
+        (LABELS, None, "balanced", FIRST, [0.75, 0.75, 1, 1.5, 1, 1]),
     ],
 )
-def test_classes_in_other_forms(loss, targets, expected):
-    found = combined_weights(loss, targets, None, {1: 4, **({2: 9} if loss is LOSS else {})}, 3)
-    assert found.tolist() == expected
-
-
-def test_a_class_that_does_not_occur_here():
-    assert combined_weights(LOSS, LABELS, None, {3: 2}, 4).tolist() == [1] * 6
+def test_weights_of_rows(targets, given, class_weight, kept, expected):
+    loss = BinaryCrossEntropy() if targets is BINARY else LOSS
+    before = None if given is None else given.copy()
+    found = combined_weights(loss, targets, given, class_weight, 4, kept)
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(given, before)
 
 
 @pytest.mark.parametrize(
