@@ -106,7 +106,8 @@ class Configurable:
 
     def __post_init__(self) -> None:
         """Check the fields that `number`, `integer` or `flag` has declared."""
-        for each in _fields(self):
+        # Of them all, but without what `dataclasses.fields` does: an object may be made often.
+        for each in getattr(self, "__dataclass_fields__", {}).values():
             if check := each.metadata.get("check"):
                 self._keep(each.name, check(each.name, getattr(self, each.name)))
 

@@ -93,7 +93,7 @@ class ScheduledSettings:
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
         """Return the values (updates, 1 + settings) in each update of an epoch, the rates first."""
         more = [one.over_epoch(epoch, len(rates), duration) for one in self.settings]
-        return np.stack([rates, *more], axis=1)
+        return np.stack([rates, *more], axis=1) if more else rates[:, None]
 
     def load(self, values: np.ndarray) -> bool:
         """Take the values of the next updates, and return whether that needed larger tables."""

@@ -35,6 +35,8 @@ def encoded(argument: float | np.ndarray | None) -> int:
 
     An integer as it is, a float as the bits of a float64, an array as its address, None as 0.
     """
+    if isinstance(argument, int):
+        return argument
     if isinstance(argument, np.ndarray):
         return address(argument)
     if isinstance(argument, float | np.floating):
