@@ -9,11 +9,6 @@ def test_a_copy_in_the_current_folder(gpunn):
     assert Path("credit_risk.csv").read_bytes() == credit_risk_file().read_bytes()
 
 
-def test_under_another_name(gpunn):
-    gpunn("example", "loans.csv")
-    assert Path("loans.csv").read_bytes() == credit_risk_file().read_bytes()
-
-
 def test_a_file_that_is_there_is_left_alone(gpunn):
     Path("credit_risk.csv").write_text("mine")
     assert "credit_risk.csv: File exists" in gpunn("example", status=2).stderr

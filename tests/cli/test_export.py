@@ -127,6 +127,7 @@ def test_encoded_rows_of_a_table(gpunn):
     gpunn("export", "run", "--onnx", "a.onnx", "--encoded")
     session = session_of("a.onnx")
     model = load_model("run")
+    assert session.get_inputs()[0].shape == ["batch", model.schema.width]
     rows = {"a": [1, 6], "b": ["v", "u"]}
     (y,) = session.run(["output"], {"input": model.schema.encode(rows)})
     np.testing.assert_allclose(y, model.predict(rows), 1e-5)

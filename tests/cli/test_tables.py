@@ -219,12 +219,6 @@ def test_a_target_whose_marks_may_separate_thousands(gpunn, tmp_path, caplog):
     assert f"target spent: {doubt}" in caplog.text
 
 
-def test_a_run_is_repeated_by_its_folder(gpunn, run, tmp_path):
-    gpunn("train", run, "--output", "again", "--quiet")
-    final = "final.safetensors"
-    assert (tmp_path / "again" / final).read_bytes() == (run / final).read_bytes()
-
-
 def test_a_run_is_resumed_as_if_it_had_not_ended(gpunn, table, tmp_path):
     arguments = ["train", table, "--target=left", *FAST, "--set", "training.checkpoint_every=1"]
     gpunn(*arguments, "--output", "run")

@@ -19,13 +19,6 @@ def test_shapes_types_and_values():
         assert (images.min(), images.max()) == (0, 16)
 
 
-def test_split_is_stratified():
-    _, y, _, y_test = load_digits()
-    train, test = np.bincount(y), np.bincount(y_test)
-    assert len(train) == len(test) == 10
-    assert (np.abs(test - 0.2 * (train + test)) < 1).all()
-
-
 def test_is_scikit_learns_set_split_by_the_documented_rule():
     datasets = pytest.importorskip("sklearn.datasets", reason="compares with scikit-learn's copy")
     pixels, labels = datasets.load_digits(return_X_y=True)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from gpunn.config import TableFile
-from gpunn.errors import ConfigError, DataError
+from gpunn.errors import DataError
 from gpunn.experiment.targets import (
     TableTargets,
-    check_classes,
     label_names,
     label_values,
     positions,
@@ -134,11 +133,6 @@ def test_the_loss_decides_what_is_a_label(y, loss, outputs, names, dtype):
     assert (None if values is None else label_names(values)) == names
 
 
-def test_quantities_are_not_taken_for_classes():
-    with pytest.raises(DataError, match=r"y: the target holds 4 different numbers, from 0\.5 to 3"):
-        label_values(np.array([0.5, 1, 2, 3]), SOFTMAX, 3)
-
-
 def test_positions():
     classes = ["1.0", "2.0", "10.0"]
     assert positions(["2", "10.00", "1.0", "2"], classes, "a").tolist() == [1, 2, 0, 1]
@@ -147,15 +141,6 @@ def test_positions():
     for unknown in ("3", "x", "nan", "inf"):
         with pytest.raises(DataError, match=f"^a holds '{unknown}', which is no class of the tra"):
             positions(["1.0", unknown], [*classes, "y"], "a")
-
-
-def test_classes_need_a_loss_for_classes():
-    for loss in (SOFTMAX, BINARY):
-        check_classes(["a", "b"], loss, 2 if loss is SOFTMAX else 1)
-    with pytest.raises(ConfigError, match="'huber' takes numbers, but the target holds classes"):
-        check_classes(["a", "b"], Huber(), 1)
-    with pytest.raises(ConfigError, match="tells two classes apart, but the target has 3"):
-        check_classes(["a", "b", "c"], BINARY, 1)
 
 
 @pytest.mark.parametrize(
