@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-TAGS = {
-    *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "nav"),
-    *("section", "p", "h1", "h2", "h3", "h4", "a", "div", "dl", "dt", "dd", "ul", "li", "pre"),
-    *("code", "img", "figure", "figcaption", "details", "summary", "table", "thead", "tbody", "tr"),
-    *("th", "td", "svg", "g", "path", "defs", "clippath", "rect", "use", "line", "text", "tspan"),
-}
-"""Every element that a report has."""
 
 
 @dataclass
@@ -81,6 +74,37 @@ class Page(HTMLParser):
             for card in self.root.all("section", class_="card")
             if card.all("table")
         }
+
+
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "nav"),
+    *("section", "p", "h1", "h2", "h3", "h4", "a", "div", "dl", "dt", "dd", "ul", "li", "pre"),
+    *("code", "img", "figure", "figcaption", "details", "summary", "table", "thead", "tbody"),
+    *("tr", "th", "td", "svg", "g", "path", "defs", "clippath", "rect", "use", "line", "text"),
+    "tspan",
+}
+"""Every element that a report has."""
+
+
+def check_page(text: str) -> Page:
+    """Fail if anything but a report's own elements and attributes is in the page."""
+    page = Page(text)
+    metas = 0
+    for one in page.root.all():
+        assert one.tag in TAGS, one.tag
+        for name, value in one.attributes.items():
+            assert re.fullmatch(r"[a-z:-]+[0-9]?", name, re.IGNORECASE), name
+            assert not name.startswith("on"), name
+            if name in ("href", "src", "xlink:href"):
+                assert value.startswith(("#", "data:image/png;base64,")), value
+            if name == "id":
+                assert re.fullmatch(r"[A-Za-z0-9_.-]+", value), value
+            assert "url(//" not in value or name in ("aria-label", "alt")  # which are text
+        if one.tag == "meta":
+            metas += 1
+            assert one.attributes.get("http-equiv", "") in ("", "Content-Security-Policy")
+    assert metas == 5
+    return page
 
 
 def numbers(element: Element) -> list[list[str]]:

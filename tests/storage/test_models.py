@@ -11,7 +11,6 @@ import array_api_strict
 import numpy as np
 import pytest
 from model_files import DAMAGED, contents, data, everything, rewritten, small, trained
-from safetensors.numpy import save_file
 
 import gpunn
 from gpunn import layers, storage
@@ -107,13 +106,6 @@ def test_weights_are_not_drawn_to_be_replaced(path, monkeypatch):
 # ------------------------------------------------------------------------------------- safe writing
 
 
-def test_an_existing_file_is_replaced(path):
-    small().save(path)
-    everything().save(path)
-    assert gpunn.load_model(path, "numpy").input_shape == (4,)
-    assert list(path.parent.iterdir()) == [path]
-
-
 @pytest.mark.parametrize(
     "where", ["os.fsync", "pathlib.Path.replace", "gpunn.storage.models.checksummed"]
 )
@@ -151,17 +143,7 @@ def test_permissions_follow_the_umask(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        small().save(tmp_path / "nowhere" / "model.safetensors")
-
-
 # ------------------------------------------------------------------------------- what can't be read
-
-
-def test_no_such_file(path):
-    with pytest.raises(ModelFileError, match=r"model\.safetensors: there is no such file"):
-        gpunn.load_model(path, "numpy")
 
 
 def test_the_folder_of_a_run(tmp_path):
@@ -182,16 +164,7 @@ def test_the_folder_of_a_run(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        lambda content: b"",
-        lambda content: content[:4],
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-1],
-        lambda content: b"\xff" * len(content),
-        lambda content: b"{}" + content,
-        lambda content: content + b"more",
-        lambda content: pickle.dumps({"a": 1}),
-    ],
+    [lambda content: b"", lambda content: content[:-1], lambda content: pickle.dumps({"a": 1})],
 )
 def test_damaged_file(path, damage):
     small().save(path)
@@ -211,16 +184,17 @@ def test_foreign_file(path, metadata):
         gpunn.load_model(path, "numpy")
 
 
-def test_file_without_a_checksum(path):
-    save_file({"weight": np.zeros(3)}, path)
-    with pytest.raises(ModelFileError, match="has no checksum, so it is not a file of this gpunn"):
-        gpunn.load_model(path, "numpy")
-
-
-def test_newer_format(path):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 9, "versions": {"gpunn": "9.0"}}, r"9; this gpunn .* reads format 2.*9\.0"),
+        ({"format": "1"}, "'1'"),
+    ],
+)
+def test_another_format(path, changes, message):
     small().save(path)
-    rewritten(path, format=9, versions={"gpunn": "9.0"})
-    with pytest.raises(ModelFileError, match=r"has format 9; this gpunn .* reads format 2.*9\.0"):
+    rewritten(path, **changes)
+    with pytest.raises(ModelFileError, match=f"has format {message}"):
         gpunn.load_model(path, "numpy")
 
 
@@ -284,13 +258,6 @@ def test_metadata_that_is_null(path):
         gpunn.load_model(path, "numpy")
 
 
-def test_a_format_that_is_text(path):
-    small().save(path)
-    rewritten(path, format="1")
-    with pytest.raises(ModelFileError, match="has format '1'"):
-        gpunn.load_model(path, "numpy")
-
-
 def test_arrays_of_a_type_that_numpy_lacks(path):
     small().save(path)
     content = path.read_bytes()
@@ -315,14 +282,6 @@ def test_the_tutorials_network_comes_back_as_one(path):
     options = {"epochs": 2, "learning_rate": 0.1, "batch_size": 2, "verbose": False}
     X, y = np.ones((4, 3)), np.ones((4, 2))
     assert loaded.train(X, y, **options) == network.train(X, y, **options)
-
-
-def test_a_huge_network_is_refused_before_it_is_made(path):
-    """Weights of 12 TB, which the file of course does not hold."""
-    small().save(path)
-    rewritten(path, layers=[{"name": "dense", "units": 10**12}])
-    with pytest.raises(ModelFileError, match=r"'dense_1.weights' has shape \(3, 2\); expected"):
-        gpunn.load_model(path, "numpy")
 
 
 def test_loading_imports_nothing(path, tmp_path, monkeypatch):

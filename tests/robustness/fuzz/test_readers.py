@@ -5,8 +5,12 @@ A small version of `python -m tests.robustness.fuzz`: docs/explanation/reliabili
 
 import copy
 import functools
+import json
 import random
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +26,7 @@ ALLOWED |= {"trials": 256}
 EXPANDED = 2**24 + 2**23
 """What a compressed file may take in any case: 16 MiB, and what reading them needs."""
 
-
+REPOSITORY = Path(__file__).parents[3]
 READERS = readers.READERS
 
 
@@ -86,18 +90,18 @@ LARGE = 200_000
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_greedy_files(name, folder):
+@pytest.mark.parametrize("large", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_greedy_files(name, large, folder):
     for content in reader_of(name).greedy.values():
-        if len(content) <= LARGE:
+        if (len(content) > LARGE) == large:
             check(name, content, folder)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("name", READERS)
-def test_large_greedy_files(name, folder):
-    for content in reader_of(name).greedy.values():
-        if len(content) > LARGE:
-            check(name, content, folder)
+def test_the_command(tmp_path):
+    command = [sys.executable, "-m", "tests.robustness.fuzz", "npy", "--files", "3", "--json"]
+    figures = tmp_path / "figures.jsonl"
+    subprocess.run([*command, figures], cwd=REPOSITORY, check=True, capture_output=True)
+    assert json.loads(figures.read_text())["crashes"] == 0
 
 
 @pytest.mark.parametrize("name", READERS)
