@@ -62,20 +62,10 @@ def _kinds() -> dict[str, type[Configurable]]:
 def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports: bool) -> None:
     """Raise an error unless every recorded class is defined; import modules if that is allowed.
 
-    A custom class that is defined and has the recorded name serves, whatever its module: it may
-    have been moved.
-
-    Parameters
-    ----------
-    recorded : mapping
-        As `custom_classes` returns it. It may come from an untrusted file.
-    allow_imports : bool
-        Whether modules that are not imported yet may be, which runs their code.
-
-    Raises
-    ------
-    ArgumentError
-        If a class is not defined and may not or can't be imported, or the record is damaged.
+    The record is that of `custom_classes`, and may come from an untrusted file; an import runs a
+    module's code. A custom class that is defined and has the recorded name serves, whatever its
+    module: it may have been moved. Raise an ArgumentError if a class is not defined and may not or
+    can't be imported, or the record is damaged.
     """
     kinds = _kinds()
     for kind, classes in recorded.items():

@@ -12,21 +12,9 @@ __all__ = ["require"]
 
 
 def require(module: str, purpose: str, install: str) -> Any:
-    """Import and return a module; if it is not installed, the error says how to install it.
+    """Import and return a module; if it is missing, a MissingPackageError says how to install it.
 
-    Parameters
-    ----------
-    module : str
-        Such as "onnx.helper".
-    purpose : str
-        What needs it, such as "exporting to ONNX".
-    install : str
-        What `pip install` takes, such as "gpunn[onnx]".
-
-    Raises
-    ------
-    MissingPackageError
-        If it can't be imported.
+    The purpose is what needs it, and `install` what `pip install` takes.
 
     Examples
     --------

@@ -1,39 +1,39 @@
-"""A configuration, and what a run left behind, for tests of the command."""
+"""What a run left behind, for tests of the command."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
-DIGITS = """\
-[data]
-dataset = "digits"
-validation_fraction = 0.2
 
-[model]
-layers = [
-    { name = "rescaling", scale = 0.0625 },
-    { name = "dense", units = 16, activation = "relu" },
-    { name = "dropout", rate = 0.1 },
-    { name = "batch_norm" },
-    { name = "dense", units = 10 },
-]
-
-[training]
-loss = "softmax_cross_entropy"
-optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
-epochs = 4
-batch_size = 64
-metrics = ["accuracy"]
-checkpoint_every = 1
-"""
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def history(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return read_lines(run / "history.jsonl")
+
+
+def write_lines(path: Path, rows: list[dict]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[Any]:
+    """Give what a file of JSON, or of lines of it, holds, and write what becomes of that."""
+    is_lines = path.suffix == ".jsonl"
+    content = read_lines(path) if is_lines else json.loads(path.read_text())
+    yield content
+    if is_lines:
+        write_lines(path, content)
+    else:
+        path.write_text(json.dumps(content))
 
 
 def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:

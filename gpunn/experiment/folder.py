@@ -30,8 +30,7 @@ from gpunn.experiment.files import (
 )
 from gpunn.experiment.resumption import earlier_run, warn_of_changes
 from gpunn.monitor import BestSoFar, monitored
-from gpunn.storage.checkpoint_folder import CheckpointFolder
-from gpunn.storage.checkpoints import CheckpointContent
+from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import (
     FolderLock,
     Replacement,

@@ -20,7 +20,7 @@ from gpunn.tables import Table
 from gpunn.tables.findings import plural
 from gpunn.thresholds import decide
 
-__all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns"]
+__all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns", "means"]
 
 MOST_ROWS = 4096
 """Rows that are permuted."""
@@ -159,7 +159,7 @@ def errors_of_rows(model: Sequential, loss: Loss, part: Part) -> tuple[np.ndarra
 
 
 def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
-    """Return the numbers that outputs stand for."""
+    """Return the numbers that outputs stand for; a rate is at most exp(300), which can be drawn."""
     numbers = raw.astype(np.float64)
     return np.exp(np.minimum(numbers, 300)) if loss.output_activation == "exponential" else numbers
 

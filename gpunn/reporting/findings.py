@@ -13,7 +13,7 @@ from gpunn.experiment.parts import Part
 from gpunn.experiment.predictions import interpret
 from gpunn.network import Sequential
 from gpunn.reporting.baseline import baseline
-from gpunn.reporting.columns import ColumnFindings, examine_columns
+from gpunn.reporting.columns import ColumnFindings, examine_columns, means
 from gpunn.reporting.probabilities import Scores
 from gpunn.tables import Table
 from gpunn.thresholds import decide
@@ -22,9 +22,6 @@ __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
 CHUNK_ROWS = 4096
 """Rows that are read and predicted at a time."""
-
-LARGEST_LOGARITHM = 300.0
-"""Largest logarithm of a rate; a larger one is shown as exp(300), which can be drawn."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +156,7 @@ def outcome(
         predicted = decide(raw, loss.output_activation, model.threshold)
         confidence = np.take_along_axis(meaning.probabilities, predicted[:, None], 1)[:, 0]
         return Classes(meaning.labels, truth, predicted, confidence, meaning.probabilities)
-    predicted = raw.astype(np.float64)
-    if loss.output_activation == "exponential":
-        predicted = np.exp(np.minimum(predicted, LARGEST_LOGARITHM))
-    return Numbers(targets.astype(np.float64), predicted, model.target_names)
+    return Numbers(targets.astype(np.float64), means(raw, loss), model.target_names)
 
 
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:

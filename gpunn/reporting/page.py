@@ -21,13 +21,7 @@ from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.reporting.charts import Chart
 from gpunn.reporting.columns import column_charts
-from gpunn.reporting.curves import (
-    comparison,
-    learning_curves,
-    measured,
-    norm_charts,
-    speed_charts,
-)
+from gpunn.reporting.curves import comparison, learning_curves, measured, norm_charts, speed_charts
 from gpunn.reporting.findings import Findings, examine
 from gpunn.reporting.ranking import Ranking, rank
 from gpunn.reporting.records import Record, read_run
@@ -121,10 +115,7 @@ def write_report(
 
 
 def report_html(
-    runs: Sequence[str | Path],
-    backend: str | Backend | None = None,
-    *,
-    allow_imports: bool = False,
+    runs: Sequence[str | Path], backend: str | Backend | None = None, *, allow_imports: bool = False
 ) -> str:
     """Return a report on runs as the text of an HTML file.
 
@@ -324,12 +315,7 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
 def network_table(model: Sequential) -> Table:
     """Return the layers with their shapes and numbers of parameters."""
     header, *rows = model.summary_rows()
-    return Table(
-        "Network",
-        header,
-        rows,
-        f"Rows of shape {model.input_shape} go in.",
-    )
+    return Table("Network", header, rows, f"Rows of shape {model.input_shape} go in.")
 
 
 def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:

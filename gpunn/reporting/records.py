@@ -10,12 +10,7 @@ from typing import Annotated, Any
 
 from gpunn.config import Config, load_config
 from gpunn.configurable import check_number, resolve
-from gpunn.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    DataFileError,
-    ModelFileError,
-)
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, ModelFileError
 from gpunn.experiment.files import (
     BEST,
     CHECKPOINTS,

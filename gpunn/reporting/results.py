@@ -156,19 +156,12 @@ def by_class(outcome: Classes) -> Table:
     """Return precision, recall and their harmonic mean for each class."""
     right = outcome.truth[outcome.truth == outcome.predicted]
     hits, truth, predicted = (  # without a matrix, which many classes have no memory for
-        np.bincount(found, minlength=len(outcome.names)).astype(np.float64)
+        np.bincount(found, minlength=len(outcome.names))
         for found in (right, outcome.truth, outcome.predicted)
     )
     with np.errstate(invalid="ignore"):
-        precision, recall, f1 = hits / predicted, hits / truth, 2 * hits / (truth + predicted)
-    rows = [
-        (
-            name,
-            number_text(int(truth[index])),
-            *(percent(each[index]) for each in (precision, recall, f1)),
-        )
-        for index, name in enumerate(outcome.names)
-    ]
+        figures = hits / predicted, hits / truth, 2 * hits / (truth + predicted)
+    rows = counted(outcome.names, truth, figures)
     return Table(
         "By class",
         ("class", "rows", "precision", "recall", "F1"),
@@ -176,6 +169,14 @@ def by_class(outcome: Classes) -> Table:
         "Precision: how many of those predicted as the class belong to it. Recall: how many of "
         "the class were found.",
     )
+
+
+def counted(names: Sequence[Any], rows: np.ndarray, fractions: Sequence[np.ndarray]) -> list[Any]:
+    """Return a row for each class or label: its name, how many rows it has, and fractions."""
+    return [
+        (name, number_text(int(rows[place])), *(percent(each[place]) for each in fractions))
+        for place, name in enumerate(names)
+    ]
 
 
 def percent(fraction: float) -> str:
@@ -208,21 +209,12 @@ def pictures(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Pic
 
 def labels(outcome: Labels, part: str) -> Table:
     """Return accuracy, precision and recall of each yes-or-no output."""
-    rows = []
-    for index in range(outcome.truth.shape[1]):
-        truth, predicted = outcome.truth[:, index], outcome.predicted[:, index]
-        hits = float(np.sum(truth & predicted))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            precision, recall = np.divide(hits, predicted.sum()), np.divide(hits, truth.sum())
-        rows.append(
-            (
-                outcome.names[index] if outcome.names else index,
-                number_text(int(truth.sum())),
-                percent(float(np.mean(truth == predicted))),
-                percent(float(precision)),
-                percent(float(recall)),
-            )
-        )
+    right = np.mean(outcome.truth == outcome.predicted, axis=0)
+    found = (outcome.truth & outcome.predicted, outcome.truth, outcome.predicted)
+    hits, truth, predicted = (np.sum(each, axis=0) for each in found)
+    with np.errstate(invalid="ignore"):
+        figures = right, hits / predicted, hits / truth
+    rows = counted(outcome.names or range(len(right)), truth, figures)
     columns = ("output", "rows with yes", "accuracy", "precision", "recall")
     return Table("By output", columns, rows, f"Of {len(outcome.truth):,} rows of the {part} part.")
 

@@ -275,7 +275,6 @@ def ordered(
     having = [run for run in runs if run.get(key) is not None]
     numbers = all(isinstance(run.get(key), (int, float)) for run in having)
     having.sort(
-        key=lambda run: run.get(key) if numbers else str(run.get(key)),
-        reverse=reverse != larger,
+        key=lambda run: run.get(key) if numbers else str(run.get(key)), reverse=reverse != larger
     )
     return having + [run for run in runs if run.get(key) is None]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from gpunn.errors import ModelFileError
-from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import Replacement, make_folder, remove, remove_leftovers
+from gpunn.storage.models import ModelContent
 from gpunn.storage.reading import checked_path
 
-__all__ = ["FOLDER", "CheckpointFolder", "newest_first", "newest_undamaged"]
+__all__ = ["FOLDER", "CheckpointContent", "CheckpointFolder", "newest_first", "newest_undamaged"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -26,6 +27,18 @@ SUFFIX = ".safetensors"
 
 OWN = rf"\d{{10}}{re.escape(SUFFIX)}"
 """Names of the checkpoints that a run writes."""
+
+
+@dataclass(frozen=True)
+class CheckpointContent(ModelContent):
+    """What a checkpoint is to hold, on the host, and the epochs and updates done by then.
+
+    It is a model file that also holds what training needs to continue, as
+    `gpunn.training.checkpoint` describes it.
+    """
+
+    epoch: int
+    updates: int
 
 
 def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:

@@ -21,10 +21,8 @@ from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.layers.base import LEFT_OUT
 from gpunn.network import Sequential, check_values, schema_of
 from gpunn.schema import typed
-from gpunn.storage import checkpoints as stored
-from gpunn.storage.checkpoint_folder import newest_undamaged
-from gpunn.storage.checkpoints import CheckpointContent, checkpoint_content
-from gpunn.storage.models import STATE, Description, check_arrays
+from gpunn.storage.checkpoint_folder import CheckpointContent, newest_undamaged
+from gpunn.storage.models import STATE, Description, check_arrays, description_text, read_model
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.statistics import has_metric_weight, state_shapes
@@ -156,7 +154,9 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
         },
     }
     named = {f"{STATE}{name}": array for name, array in state.items()}
-    return checkpoint_content(description, {**model.file_arrays(), **named})
+    arrays = {**model.file_arrays(), **named}
+    text = description_text(description)
+    return CheckpointContent(arrays, text, progress.epoch, progress.updates)
 
 
 def renamed(data: Any, names: Mapping[str, str]) -> Any:
@@ -175,13 +175,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raise a ModelFileError if the file is damaged, holds no training state, or one that is not
     finite.
     """
-    description, values, state = stored.read_checkpoint(path)
+    description, values, state = read_model(path)
+    if description.training is None:
+        raise ModelFileError(
+            f"{path}: holds a model without training state; it can be loaded with load_model"
+        )
     try:
         check_arrays(values, description.dtype)
         check_finite(state)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: {error}") from error
-    training = dict(description.training or {})
+    training = dict(description.training)
     if "position" in training:
         names = {recorded: name for name, recorded in RECORDED_AS.items()}
         training["cursor"] = renamed(training["position"], names)

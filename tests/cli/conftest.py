@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from run_folders import DIGITS
+from digits import DIGITS
 
 from gpunn.cli import main
 

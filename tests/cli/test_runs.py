@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from run_folders import edited
 
 
 @pytest.fixture
@@ -9,12 +10,9 @@ def folder(trained, tmp_path):
     """Three runs that differ in a setting, of which one has failed."""
     for place, (name, units) in enumerate((("a", 16), ("b\x1b[2J", 32), ("c", 64))):
         run = shutil.copytree(trained, tmp_path / "runs" / name)
-        config = json.loads((run / "config.json").read_text())
-        config["model"]["layers"][1]["units"] = units
-        (run / "config.json").write_text(json.dumps(config))
-        rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-        rows[1]["val_accuracy"] = 0.97 + 0.01 * place
-        (run / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with edited(run / "config.json") as config, edited(run / "history.jsonl") as rows:
+            config["model"]["layers"][1]["units"] = units
+            rows[1]["val_accuracy"] = 0.97 + 0.01 * place
     (run / "final.safetensors").unlink()
     return tmp_path / "runs"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_folders import history
+from run_folders import edited, history
 
 from gpunn import load_model
 from gpunn.cli.options import load_run
@@ -272,12 +272,10 @@ def test_a_table_without_configuration_shows_validation_metrics(gpunn, rare):
 
 def test_a_run_of_an_earlier_release_resumes_without_validation_metrics(gpunn, rare):
     gpunn("train", "rare.csv", "--target=fraud", *FAST, "--output=run")
-    path = Path("run/config.json")
-    config = json.loads(path.read_text())
-    for key in ("validation_metrics", "threshold_for"):
-        del config["training"][key]
-    config["training"]["callbacks"] = [{"name": "csv_log", "path": "own.csv"}]
-    path.write_text(json.dumps(config))
+    with edited(Path("run/config.json")) as config:
+        for key in ("validation_metrics", "threshold_for"):
+            del config["training"][key]
+        config["training"]["callbacks"] = [{"name": "csv_log", "path": "own.csv"}]
     gpunn("train", "run", "--output", "earlier")
     gpunn("train", "earlier", "--resume", "--set=training.epochs=3")
     assert "val_auc" not in Path("earlier/own.csv").read_text()

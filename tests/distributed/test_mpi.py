@@ -4,40 +4,20 @@ import json
 import sys
 
 import pytest
+from digits import DENSE, configuration, dropout
 from mpi import needs_mpi, run
+from run_folders import history, without_times
 
-CONFIG = """\
+TRAINING = {"optimizer": "adam", "epochs": 2, "batch_size": 37, "callbacks": ["early_stopping"]}
+CONFIG = f"""\
 backend = "numpy"
 seed = 3
 dtype = "float64"
-
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-
-[model]
-layers = [
-    { name = "rescaling", scale = 0.0625 },
-    { name = "dense", units = 16, activation = "relu" },
-    { name = "dropout", rate = 0.2 },
-    { name = "dense", units = 10 },
-]
-
-[training]
-loss = "softmax_cross_entropy"
-optimizer = "adam"
-epochs = 2
-batch_size = 37
-metrics = ["accuracy"]
-callbacks = [{ name = "early_stopping" }]
-"""
-
-TIMES = ("seconds", "samples_per_second")
+{configuration(DENSE, dropout(0.2), **TRAINING)}"""
 
 
 def rows(folder):
-    lines = (folder / "history.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+    return without_times(history(folder))
 
 
 def train(folder, ranks, *options):

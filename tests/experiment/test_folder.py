@@ -7,15 +7,14 @@ import re
 import numpy as np
 import pytest
 from kills import Killed
-from run_folders import checkpoints, everything, history, same_weights, without_times
+from run_folders import checkpoints, edited, everything, history, same_weights, without_times
 
 import gpunn.experiment.folder
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.config import load_config
 from gpunn.errors import ConfigError, DivergenceError
 from gpunn.experiment import RunFolder, build
-from gpunn.storage.checkpoint_folder import CheckpointFolder
-from gpunn.storage.checkpoints import CheckpointContent
+from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import Replacement
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import read_checkpoint
@@ -492,10 +491,8 @@ def test_another_number_of_threads_is_said(tmp_path, caplog):
 )
 def test_another_machine_is_said(tmp_path, clock, caplog, record, said):
     train(tmp_path, clock, "training.epochs=1")
-    path = tmp_path / "run" / "environment.json"
-    old = json.loads(path.read_text())
-    record(old)
-    path.write_text(json.dumps(old))
+    with edited(tmp_path / "run" / "environment.json") as old:
+        record(old)
     train(tmp_path, clock, "training.epochs=2", resume=True)
     messages = [record.getMessage() for record in caplog.records]
     assert (not messages) if said is None else messages[0].startswith(said)

@@ -11,7 +11,8 @@ import devices
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from run_folders import DIGITS, history, same_weights, weights
+from digits import DIGITS
+from run_folders import history, same_weights, weights
 
 from gpunn.cli import main
 

@@ -9,29 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from digits import BATCH_NORM, COSINE, DENSE, configuration
 
 from gpunn.cli import main
 
-DIGITS = """\
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-
-[model]
-layers = [
-    { name = "rescaling", scale = 0.0625 },
-    { name = "dense", units = 16, activation = "relu" },
-    { name = "batch_norm" },
-    { name = "dense", units = 10 },
-]
-
-[training]
-loss = "softmax_cross_entropy"
-optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
-epochs = 3
-batch_size = 64
-metrics = ["accuracy"]
-"""
+DIGITS = configuration(DENSE, BATCH_NORM, optimizer=COSINE, epochs=3, batch_size=64)
 
 NUMBERS = """\
 [data]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from memory import peak_below
 from reporting.pages import Page
+from run_folders import write_lines
 
 import gpunn
 from gpunn.errors import DataFileError, ModelFileError
@@ -26,7 +27,7 @@ def run(digits_run, tmp_path):
 
 
 def write(run, *rows):
-    (run / "history.jsonl").write_text("".join(json.dumps({**ROW, **row}) + "\n" for row in rows))
+    write_lines(run / "history.jsonl", [{**ROW, **row} for row in rows])
 
 
 def test_many_figures_are_refused(tmp_path):
@@ -65,7 +66,7 @@ def write_figure(run, figure):
     write(run, *({**row, "learning_rate": figure} for row in rows))
     norms = {"dense_1.weights": abs(figure), "dense_1.biases": abs(figure)}
     row = {"epoch": 1, "parameters": norms, "gradients": norms}
-    (run / "norms.jsonl").write_text(json.dumps(row) + "\n")
+    write_lines(run / "norms.jsonl", [row])
     test = {"rows": figure, "loss": figure, "accuracy": figure}
     ending = {"epochs": 2, "stopped": "", "test": test}
     (run / "evaluation.json").write_text(json.dumps(ending))

@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 from reporting.pages import Page, check_page
+from run_folders import edited
 
 import gpunn
 from gpunn import layers
@@ -39,30 +40,19 @@ PAYLOADS = [
 ]
 
 
-def changed(path, change):
-    """Change each object of a file of JSON lines in place."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row in rows:
-        change(row)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 @pytest.fixture
 def hostile(digits_run, tmp_path):
     """Return a run of which every text is made of payloads, the folder's name too."""
     every = " ".join(PAYLOADS)
     run = tmp_path / PAYLOADS[3].replace("/", "_")
     shutil.copytree(digits_run, run)
-    changed(
-        run / "history.jsonl",
-        lambda row: row.update({f"{p}{text}": 1.0 for text in PAYLOADS for p in ("", "val_")}),
-    )
-
-    def with_norms(row):
-        row["parameters"] |= dict.fromkeys(PAYLOADS, 1.0)
-        row["gradients"] |= {f"{text}.x": 1.0 for text in PAYLOADS}
-
-    changed(run / "norms.jsonl", with_norms)
+    with edited(run / "history.jsonl") as rows:
+        for row in rows:
+            row.update({f"{p}{text}": 1.0 for text in PAYLOADS for p in ("", "val_")})
+    with edited(run / "norms.jsonl") as rows:
+        for row in rows:
+            row["parameters"] |= dict.fromkeys(PAYLOADS, 1.0)
+            row["gradients"] |= {f"{text}.x": 1.0 for text in PAYLOADS}
     names = ("started", "processor", "platform", "python", "gpunn")
     place = dict.fromkeys(names, every)
     place |= {"backend": {every: every}, "packages": {every: every}}
@@ -90,10 +80,9 @@ def test_a_report_shows_text_as_text(hostile, digits_run):
 def test_what_cannot_be_shown_is_told_with_text_as_text(hostile):
     """Where the data are gone, the report says so with their path; the settings are shown too."""
     every = "".join(PAYLOADS)
-    description = json.loads((hostile / "config.json").read_text())
     path = f"/nowhere/{PAYLOADS[1]}"
-    description["data"] = {"dataset": "csv", "path": path, "target": every, "delimiter": "<"}
-    (hostile / "config.json").write_text(json.dumps(description))
+    with edited(hostile / "config.json") as config:
+        config["data"] = {"dataset": "csv", "path": path, "target": every, "delimiter": "<"}
     model = load_model(hostile / "final.safetensors", "numpy")
     columns = [f"{number}{text}" for number in range(4) for text in PAYLOADS]
     model.metadata |= {"header": True, "features": columns}
@@ -143,9 +132,9 @@ def test_a_key_is_a_plain_word():
 def test_figures_called_like_other_charts(digits_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(digits_run, run)
-    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    text = "".join(json.dumps({**row, "confusion": 1.0, "Loss": 2.0}) + "\n" for row in rows)
-    (run / "history.jsonl").write_text(text)
+    with edited(run / "history.jsonl") as rows:
+        for row in rows:
+            row |= {"confusion": 1.0, "Loss": 2.0}
     page = check_page(report_html([run], "numpy"))
     ids = [one.attributes["id"] for one in page.root.all() if "id" in one.attributes]
     assert len(ids) == len(set(ids))

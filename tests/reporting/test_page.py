@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from reporting.pages import Page, numbers
+from run_folders import edited, evaluation, history, write_lines
 from safetensors.numpy import load_file
 
 import gpunn
@@ -139,7 +140,7 @@ def test_what_was_run_and_where(digits_page, digits_run):
 
 
 def test_learning_curves_with_the_best_epoch(digits_page, digits_run):
-    rows = [json.loads(line) for line in (digits_run / "history.jsonl").read_text().splitlines()]
+    rows = history(digits_run)
     chart = digits_page.charts()["run-1-accuracy"]
     assert [row[0] for row in numbers(chart)] == ["1", "2", "3"]
     assert [row[2] for row in numbers(chart)] == [f"{row['val_accuracy']:.4g}" for row in rows]
@@ -185,7 +186,7 @@ def test_results_of_classes(digits_page, digits_run):
         .attributes["alt"]
         .startswith(f"Row {worst}: {y[worst]}, taken for {predicted[worst]} with a probability of ")
     )
-    ended = json.loads((digits_run / "evaluation.json").read_text())["test"]
+    ended = evaluation(digits_run)["test"]
     *_, final, least = numbers(digits_page.cards()["Final metrics"])
     assert final == [
         "test, trained network",
@@ -214,7 +215,7 @@ def test_results_of_numbers(whole_page, numbers_run):
         assert float(again[2]) == pytest.approx(float(predicted) - float(true), abs=2e-3)
     counts = [int(row[2]) for row in numbers(charts["run-3-output-0-histogram"])]
     assert sum(counts) == 20
-    r2 = json.loads((numbers_run / "evaluation.json").read_text())["test"]["r2"]
+    r2 = evaluation(numbers_run)["test"]["r2"]
     assert float(numbers(whole_page.cards()["By output"])[0][-1]) == pytest.approx(r2, abs=1e-3)
 
 
@@ -310,9 +311,8 @@ def test_a_run_before_its_first_epoch(copy):
 @pytest.mark.usefixtures("no_drawings")
 def test_data_that_is_gone(numbers_run, tmp_path):
     copied = shutil.copytree(numbers_run, tmp_path / "copy")
-    config = json.loads((copied / "config.json").read_text())
-    config["data"]["path"] = str(tmp_path / "gone.csv")
-    (copied / "config.json").write_text(json.dumps(config))
+    with edited(copied / "config.json") as config:
+        config["data"]["path"] = str(tmp_path / "gone.csv")
     document = page(copied)
     assert "Predictions are missing, since the data can't be read" in document.root.text
     assert "run-1-loss" in document.charts()
@@ -320,13 +320,10 @@ def test_data_that_is_gone(numbers_run, tmp_path):
 
 
 def test_figures_that_are_not_finite(copy):
-    rows = [json.loads(line) for line in (copy / "history.jsonl").read_text().splitlines()]
-    rows[1]["val_loss"] = None
-    (copy / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    norms = [json.loads(line) for line in (copy / "norms.jsonl").read_text().splitlines()]
-    for row in norms:
-        row["gradients"] = dict.fromkeys(row["gradients"])
-    (copy / "norms.jsonl").write_text("".join(json.dumps(row) + "\n" for row in norms))
+    with edited(copy / "history.jsonl") as rows, edited(copy / "norms.jsonl") as norms:
+        rows[1]["val_loss"] = None
+        for row in norms:
+            row["gradients"] = dict.fromkeys(row["gradients"])
     charts = page(copy).charts()
     assert numbers(charts["run-1-loss"])[1][2] == "–"
     assert {cell for row in numbers(charts["run-1-gradients-norms"]) for cell in row[1:]} == {"–"}
@@ -362,10 +359,9 @@ def test_damaged_files_are_named(copy, tmp_path, name, content):
 @pytest.mark.usefixtures("no_drawings")
 def test_files_that_say_little(copy):
     """A configuration without what has defaults, and no word on where it was."""
-    config = json.loads((copy / "config.json").read_text())
-    del config["dtype"], config["training"]["batch_size"], config["training"]["optimizer"]
-    del config["training"]["callbacks"]
-    (copy / "config.json").write_text(json.dumps(config))
+    with edited(copy / "config.json") as config:
+        del config["dtype"], config["training"]["batch_size"], config["training"]["optimizer"]
+        del config["training"]["callbacks"]
     (copy / "environment.json").write_text("{}")
     text = report_html([copy], "numpy")
     assert "float32" in text
@@ -391,11 +387,10 @@ def test_the_best_epoch_is_that_of_the_training(copy, callback, best):
         {"epoch": epoch, "loss": 1.0, "val_loss": loss, "val_accuracy": accuracy}
         for epoch, (loss, accuracy) in enumerate(pairs, start=1)
     ]
-    (copy / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = json.loads((copy / "config.json").read_text())
-    callbacks = [] if callback is None else [{"name": "early_stopping", **callback}]
-    config["training"]["callbacks"] = callbacks
-    (copy / "config.json").write_text(json.dumps(config))
+    write_lines(copy / "history.jsonl", rows)
+    with edited(copy / "config.json") as config:
+        callbacks = [] if callback is None else [{"name": "early_stopping", **callback}]
+        config["training"]["callbacks"] = callbacks
     assert read_run(copy).best["epoch"] == best
 
 

@@ -1,10 +1,10 @@
 """The runs in a folder: which are found, what they are told by, and which one is the best."""
 
-import json
 import os
 import shutil
 
 import pytest
+from run_folders import edited, write_lines
 
 from gpunn.differences import ABSENT
 from gpunn.errors import ArgumentError, ConfigError
@@ -16,7 +16,8 @@ from gpunn.storage.models import FINAL
 
 
 def change(path, **values):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    with edited(path) as content:
+        content |= values
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def folder(digits_run, wider_run, numbers_run, tmp_path):
 
 def history(run, values, metric="val_accuracy"):
     rows = [{"epoch": n, "loss": 1.0, metric: x} for n, x in enumerate(values, start=1)]
-    (run / HISTORY).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(run / HISTORY, rows)
 
 
 # ------------------------------------------------------------------------------ what is found
@@ -54,10 +55,9 @@ def test_what_can_not_be_read_is_told_and_left_out(folder, monkeypatch):
     (folder / "lost" / HISTORY).write_text("")
     with open(folder / "wider" / HISTORY, "a") as file:
         file.write("nonsense\n")
-    content = json.loads((folder / "numbers" / CONFIG).read_text())
-    content["training"]["callbacks"] = [{"name": "early_stopping", "patience": "long"}]
-    content["training"]["monitor"] = None
-    (folder / "numbers" / CONFIG).write_text(json.dumps(content))
+    with edited(folder / "numbers" / CONFIG) as config:
+        config["training"]["callbacks"] = [{"name": "early_stopping", "patience": "long"}]
+        config["training"]["monitor"] = None
     (folder / ".hidden").mkdir()
     shutil.copy(folder / "digits" / CONFIG, folder / ".hidden")
     scandir = os.scandir
@@ -125,9 +125,8 @@ def test_states(folder, ending, final, state):
 
 def test_a_run_that_goes_on_for_more_epochs(folder):
     run = folder / "digits"
-    content = json.loads((run / CONFIG).read_text())
-    content["training"]["epochs"] = 9
-    (run / CONFIG).write_text(json.dumps(content))
+    with edited(run / CONFIG) as config:
+        config["training"]["epochs"] = 9
     assert read_run(run).state == "interrupted"
 
 
@@ -257,10 +256,9 @@ def test_what_differs(folder):
         ("model.layers.1.units", [16, 24]),
         ("training.epochs", [3, 2]),
     ]
-    content = json.loads((folder / "wider" / CONFIG).read_text())
-    content["training"]["optimizer"] = {"name": "sgd", "learning_rate": 0.5, "momentum": 0.5}
-    content["model"]["layers"].pop(2)
-    (folder / "wider" / CONFIG).write_text(json.dumps(content))
+    with edited(folder / "wider" / CONFIG) as config:
+        config["training"]["optimizer"] = {"name": "sgd", "learning_rate": 0.5, "momentum": 0.5}
+        config["model"]["layers"].pop(2)
     differing = dict(settings_that_differ([runs[0], find_runs(folder / "wider")[0][0]]))
     assert differing["training.optimizer.name"] == ["adam", "sgd"]
     assert differing["training.optimizer.learning_rate"][1] == 0.5

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reporting.pages import Page, numbers
+from run_folders import edited
 
 from gpunn.errors import ArgumentError, DataFileError
 from gpunn.reporting import charts, write_report
@@ -55,10 +56,9 @@ def sweep(trained: Path, tmp_path: Path) -> Path:
 
 
 def changed(sweep: Path, **keys: object) -> None:
-    content = json.loads((sweep / TRIALS).read_text())
-    for trial in content["trials"]:
-        trial |= {key: value for key, value in keys.items() if key in trial}
-    (sweep / TRIALS).write_text(json.dumps(content))
+    with edited(sweep / TRIALS) as content:
+        for trial in content["trials"]:
+            trial |= {key: value for key, value in keys.items() if key in trial}
 
 
 def test_the_page_of_a_sweep(trained):

@@ -7,8 +7,7 @@ from model_files import rewritten
 
 import gpunn
 from gpunn.errors import ModelFileError
-from gpunn.storage.checkpoint_folder import CheckpointFolder
-from gpunn.storage.checkpoints import CheckpointContent
+from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import Replacement
 from gpunn.training.checkpoint import newest_checkpoint, take_checkpoint
 

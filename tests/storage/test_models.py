@@ -184,77 +184,45 @@ def test_foreign_file(path, metadata):
         gpunn.load_model(path, "numpy")
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"format": 9, "versions": {"gpunn": "9.0"}}, r"9; this gpunn .* reads format 2.*9\.0"),
-        ({"format": "1"}, "'1'"),
-    ],
-)
-def test_another_format(path, changes, message):
-    small().save(path)
-    rewritten(path, **changes)
-    with pytest.raises(ModelFileError, match=f"has format {message}"):
-        gpunn.load_model(path, "numpy")
+VALUES, REBUILT = "can't rebuild the network: values: ", "can't rebuild the network: .*"
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    ("arrays", "changes", "message"),
     [
-        ({"dense_1.biases": None}, "'dense_1.biases' is missing"),
-        ({"other": np.zeros(2)}, "'other' is not part of the network"),
+        ({}, {"format": 9, "versions": {"gpunn": "9.0"}}, r"has format 9; .* reads format 2.*9\.0"),
+        ({}, {"format": "1"}, "has format '1'"),
+        ({"dense_1.biases": None}, {}, f"{VALUES}'dense_1.biases' is missing"),
+        ({"other": np.zeros(2)}, {}, f"{VALUES}'other' is not part of the network"),
         (
             {"dense_1.weights": np.zeros((3, 1))},
-            r"'dense_1.weights' has shape \(3, 1\); expected \(3, 2\)",
+            {},
+            rf"{VALUES}'dense_1.weights' has shape \(3, 1\); expected \(3, 2\)",
         ),
-        ({"dense_1.biases": np.zeros(2, bool)}, "'dense_1.biases' has dtype bool"),
-        ({"dense_1.biases": np.zeros(2)}, "'dense_1.biases' has dtype float64; expected float32"),
+        ({"dense_1.biases": np.zeros(2, bool)}, {}, f"{VALUES}'dense_1.biases' has dtype bool"),
+        ({"dense_1.biases": np.zeros(2)}, {}, f"{VALUES}.* dtype float64; expected float32"),
         (
             {"dense_1.biases": np.array([0, np.nan], np.float32)},
-            "'dense_1.biases' holds numbers that are not finite",
+            {},
+            f"{VALUES}'dense_1.biases' holds numbers that are not finite",
         ),
+        ({}, {"layers": []}, f"{REBUILT}layers: expected a list of at least one layer"),
+        ({}, {"layers": [{"name": "unheard_of"}]}, f"{REBUILT}there is no layer 'unheard_of'"),
+        (
+            {},
+            {"layers": [{"name": "dense", "units": 2, "size": 1}]},
+            rf"{REBUILT}layers\[0\].size",
+        ),
+        ({}, {"input_shape": [0]}, f"{REBUILT}input_shape: expected a whole number"),
+        ({}, {"dtype": "float16"}, f"{REBUILT}dtype: there is no 'float16'"),
+        ({}, {"seed": -1}, f"{REBUILT}seed"),
+        *(({}, changes, f"has a damaged description: .*{said}") for changes, said in DAMAGED),
     ],
 )
-def test_arrays_that_do_not_fit(path, arrays, message):
+def test_what_no_file_of_gpunns_holds(path, arrays, changes, message):
     small().save(path)
-    rewritten(path, arrays)
-    with pytest.raises(ModelFileError, match=f"can't rebuild the network: values: {message}"):
-        gpunn.load_model(path, "numpy")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"layers": []}, "layers: expected a list of at least one layer"),
-        ({"layers": [{"name": "unheard_of"}]}, "there is no layer 'unheard_of'"),
-        ({"layers": [{"name": "dense", "units": 2, "size": 1}]}, r"layers\[0\].size"),
-        ({"input_shape": [0]}, "input_shape: expected a whole number"),
-        ({"dtype": "float16"}, "dtype: there is no 'float16'"),
-        ({"seed": -1}, "seed"),
-    ],
-)
-def test_architectures_that_cannot_be(path, changes, message):
-    small().save(path)
-    rewritten(path, **changes)
-    with pytest.raises(ModelFileError, match=f"can't rebuild the network: .*{message}"):
-        gpunn.load_model(path, "numpy")
-
-
-@pytest.mark.parametrize(("changes", "message"), DAMAGED)
-def test_a_damaged_description(path, changes, message):
-    small().save(path)
-    rewritten(path, **changes)
-    with pytest.raises(ModelFileError, match=f"has a damaged description: .*{message}"):
-        gpunn.load_model(path, "numpy")
-
-
-def test_metadata_that_is_null(path):
-    small().save(path)
-    arrays, description = contents(path)
-    write_atomically(
-        path, *checksummed(arrays, {"gpunn": json.dumps({**description, "metadata": None})})
-    )
-    with pytest.raises(ModelFileError, match=r"has a damaged description: .*metadata"):
+    rewritten(path, arrays, **changes)
+    with pytest.raises(ModelFileError, match=message):
         gpunn.load_model(path, "numpy")
 
 

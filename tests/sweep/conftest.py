@@ -5,33 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from digits import configuration
 
-CONFIG = """\
+HIDDEN = '{ name = "dense", units = 4, activation = "relu" }'
+CONFIG = f"""\
 backend = "numpy"
-
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-
-[model]
-layers = [
-    { name = "rescaling", scale = 0.0625 },
-    { name = "dense", units = 4, activation = "relu" },
-    { name = "dense", units = 10 },
-]
-
-[training]
-loss = "softmax_cross_entropy"
-epochs = 2
-batch_size = 256
-metrics = ["accuracy"]
-
+{configuration(HIDDEN, epochs=2, batch_size=256)}
 [sweep]
 trials = 3
 
 [sweep.parameters]
-training.optimizer.learning_rate = { low = 0.001, high = 0.1, log = true }
-model.layers.1.units = { low = 4, high = 8 }
+training.optimizer.learning_rate = {{ low = 0.001, high = 0.1, log = true }}
+model.layers.1.units = {{ low = 4, high = 8 }}
 """
 
 

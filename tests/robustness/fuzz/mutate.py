@@ -12,40 +12,12 @@ NUMBERS = (0, 1, 2, 3, 7, 8, 63, 64, 65, 127, 128, 255, 256, 2**15, 2**16 - 1, 2
 NUMBERS += (2**31, 2**32 - 1, 2**32, 2**40, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 
 VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    1e308,
-    float("nan"),
-    float("inf"),
-    2**31,
-    2**63,
-    10**30,
-    "",
-    "\0",
-    "dense",
-    "relu",
-    "os:system",
-    "../../etc/passwd",
-    "x" * 1000,
-    "ü🙂",
-    "\ud800",
-    "\u202e",
-    "=cmd|' /C calc'!A0",
-    "-1+1",
-    5e-324,
-    -1e308,
-    -1,
-    2**53 + 1,
-    [1] * 65,
-    [],
-    {},
-    [[[[]]]],
-    [0] * 100,
-    {"name": "dense", "units": 10**12},
-    {"name": "flatten"},
+    *(None, True, 0, -1, 1.5, 1e308, -1e308, 5e-324, float("nan"), float("inf")),
+    *(2**31, 2**53 + 1, 2**63, 10**30),
+    *("", "\0", "dense", "relu", "os:system", "../../etc/passwd", "x" * 1000, "ü🙂", "\ud800"),
+    *("\u202e", "=cmd|' /C calc'!A0", "-1+1"),
+    *([1] * 65, [], {}, [[[[]]]], [0] * 100),
+    *({"name": "dense", "units": 10**12}, {"name": "flatten"}),
 )
 
 TEXTS = (
@@ -134,18 +106,7 @@ def token(tokens: Sequence[bytes]) -> Callable[[bytearray, random.Random, Sequen
     return write
 
 
-MUTATIONS = (
-    flip_bit,
-    set_byte,
-    truncate,
-    cut_out,
-    insert,
-    repeat,
-    zero,
-    number,
-    digits,
-    splice,
-)
+MUTATIONS = (flip_bit, set_byte, truncate, cut_out, insert, repeat, zero, number, digits, splice)
 
 
 def mutated(
