@@ -25,6 +25,7 @@ from gpunn.sklearn.parameters import (
     InvalidParameterError,
     among,
     configurable,
+    estimator,
     parameter,
     real,
 )
@@ -32,6 +33,7 @@ from gpunn.sklearn.parameters import (
 __all__ = ["MLPClassifier"]
 
 
+@estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     """Multi-layer perceptron classifier with scikit-learn's interface, on any backend.

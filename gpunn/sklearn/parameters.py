@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, fields
 from numbers import Integral, Number, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn import get_config
@@ -29,11 +29,15 @@ __all__ = [
     "among",
     "check_parameters",
     "configurable",
+    "estimator",
     "hidden_sizes",
     "integer",
     "parameter",
     "real",
 ]
+
+
+E = TypeVar("E", bound=type)
 
 
 class InvalidParameterError(ArgumentError, TypeError):
@@ -140,6 +144,25 @@ def parameter(default: Any, *allowed: Constraint) -> Any:
     return field(default=default, metadata={"allowed": allowed})
 
 
+class Hidden:
+    """Stand for an attribute that a class does not have, although its bases do."""
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        raise AttributeError
+
+
+def estimator(cls: E) -> E:
+    """Keep the fields of a dataclass as its parameters; it is a dataclass no more.
+
+    Libraries that cache results, such as dask, take two dataclasses with equal fields for the same.
+    Estimators may have equal parameters and have learned different things.
+    """
+    changed: Any = cls
+    changed._parameters = fields(cls)
+    changed.__dataclass_fields__ = Hidden()
+    return cls
+
+
 def check_parameters(estimator: Any) -> None:
     """Raise an InvalidParameterError if a parameter has an impossible value.
 
@@ -148,7 +171,7 @@ def check_parameters(estimator: Any) -> None:
     """
     if get_config()["skip_parameter_validation"]:
         return
-    for each in fields(estimator):
+    for each in estimator._parameters:
         name, allowed = each.name, each.metadata["allowed"]
         value = getattr(estimator, name)
         if not any(constraint.holds(value) for constraint in allowed):

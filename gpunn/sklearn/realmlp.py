@@ -12,6 +12,7 @@ from gpunn.sklearn.parameters import (
     FLAG,
     SIZES,
     among,
+    estimator,
     hidden_sizes,
     integer,
     parameter,
@@ -68,6 +69,7 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
         )
 
 
+@estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     """Classifier of tables with text, dates and gaps: RealMLP, good without tuning.
@@ -180,6 +182,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     label_smoothing: Any = parameter("auto", AUTO, real(0, 1))
 
 
+@estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     """Regressor of tables with text, dates and gaps: RealMLP, good without tuning.

@@ -14,7 +14,7 @@ from gpunn.configurable import resolve
 from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Poisson, Quantile
 from gpunn.sklearn.base import BasePerceptron
 from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
-from gpunn.sklearn.parameters import among, configurable, parameter
+from gpunn.sklearn.parameters import among, configurable, estimator, parameter
 
 __all__ = ["MLPRegressor"]
 
@@ -34,6 +34,7 @@ class WithRegressionLoss:
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 
 
+@estimator
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type: ignore[misc]
     """Multi-layer perceptron regressor with scikit-learn's interface, on any backend.

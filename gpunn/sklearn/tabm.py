@@ -14,6 +14,7 @@ from gpunn.sklearn.parameters import (
     NONE,
     SIZES,
     among,
+    estimator,
     hidden_sizes,
     integer,
     parameter,
@@ -82,6 +83,7 @@ class TabMEstimator(TabularEstimator, TabMParameters):
         )
 
 
+@estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMClassifier(TabularClassifier, TabMEstimator):
     """Classifier of tables with text, dates and gaps: TabM, many networks in one.
@@ -167,6 +169,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     label_smoothing: Any = parameter(0.0, AUTO, real(0, 1))
 
 
+@estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMRegressor(TabularRegressor, TabMEstimator):
     """Regressor of tables with text, dates and gaps: TabM, many networks in one.

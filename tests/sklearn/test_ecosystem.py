@@ -1,6 +1,7 @@
 """What scikit-learn's users do with an estimator, of numbers or of tables."""
 
 import copy
+import dataclasses
 import pickle
 import warnings
 
@@ -111,6 +112,12 @@ def test_ensembles_on_tables():
     numbers = TABLE[["size", "noise"]]
     bag = BaggingRegressor(RealMLPRegressor(**FOR_TABLES), n_estimators=2, random_state=0)
     assert bag.fit(numbers, NUMBER).predict(numbers).shape == (ROWS,)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, *OF_TABLES])
+def test_is_more_than_its_parameters(kind):
+    # dask and others take two dataclasses with equal fields for one: they would mix up estimators.
+    assert not dataclasses.is_dataclass(kind())
 
 
 @pytest.mark.parametrize("regressor", [RealMLPRegressor(**FOR_TABLES), TabMRegressor(**TABM)])
