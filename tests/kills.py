@@ -5,7 +5,7 @@ from equality import assert_same
 
 from gpunn.callbacks import Callback, ModelCheckpoint
 
-__all__ = ["Kill", "Killed", "assert_resumes", "killed"]
+__all__ = ["Kill", "KillEpoch", "Killed", "assert_resumes", "killed"]
 
 
 class Killed(BaseException):
@@ -26,6 +26,17 @@ class Kill(Callback):
 
     def on_epoch_end(self, trainer, logs):
         self.on_updates_end(trainer)
+
+
+class KillEpoch(Callback):
+    """Dies at the end of an epoch, before its checkpoint is written."""
+
+    def __init__(self, epoch, error=KeyboardInterrupt):
+        self.epoch, self.error = epoch, error
+
+    def on_epoch_end(self, trainer, logs):
+        if trainer.epoch == self.epoch:
+            raise self.error("on purpose")
 
 
 def killed(train, this, path, at, callbacks=(), **options):

@@ -81,10 +81,6 @@ def test_the_backend_that_takes_precedence(monkeypatch, devices):
     assert isinstance(settle_backend("numpy", "cupy"), NumpyBackend)
 
 
-def test_numpy_by_name():
-    assert isinstance(get_backend("numpy"), NumpyBackend)
-
-
 def test_a_backend_is_returned_as_it_is():
     backend = NumpyBackend()
     assert get_backend(backend) is backend

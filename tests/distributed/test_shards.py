@@ -1,6 +1,7 @@
 """With a fixed number of shards, any number of ranks has the same bits."""
 
 import pytest
+from kills import Kill, Killed
 from worlds import WEIGHTS, history, trained, values
 
 from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -85,37 +86,23 @@ def test_synchronised_batch_norm_has_no_shards():
         trained(layers=normed, shards=2)
 
 
-class Interrupt(Callback):
-    """Ends training by an error after some updates."""
-
-    name = "interrupt"
-    every_updates = 1
-
-    def __init__(self, at):
-        self.at = at
-
-    def on_updates_end(self, trainer):
-        if trainer.updates == self.at:
-            raise KeyboardInterrupt
-
-
 def test_a_checkpoint_goes_on_with_any_number_of_ranks(tmp_path):
     path = tmp_path / "{updates}.gpunn"
 
     def part(size, at, source=None):
         def go(communicator):
             written = ModelCheckpoint(path, resumable=True, every_updates=1)
-            with pytest.raises((KeyboardInterrupt, DistributedError)) as error:
-                run(communicator, [written, Interrupt(at)], resume_from=source)
+            with pytest.raises((Killed, DistributedError)) as error:
+                run(communicator, [written, Kill(at)], resume_from=source)
             return error.type
 
         kinds = run_threads(size, go)
-        assert kinds == [KeyboardInterrupt, *[DistributedError] * (size - 1)]
+        assert kinds == [Killed, *[DistributedError] * (size - 1)]
 
     part(4, 8)
-    part(2, 17, tmp_path / "7.gpunn")
+    part(2, 17, tmp_path / "8.gpunn")
     (resumed,) = run_threads(
-        1, lambda communicator: result(run(communicator, resume_from=tmp_path / "16.gpunn"))
+        1, lambda communicator: result(run(communicator, resume_from=tmp_path / "17.gpunn"))
     )
     (whole,) = run_threads(1, lambda communicator: result(run(communicator)))
     assert resumed == whole

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from layers.checking import attached
+from layers.test_every_layer import EDGES
 
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.layers import (
@@ -22,7 +23,6 @@ from gpunn.workspace import Workspace
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 ROWS, COLUMNS, TOLERANCE = 23, 4, 1e-9
-EDGES = [[-2.0, -0.7, 0.1, 2.5], [-1.0, 1.0], [-1.0, 0.3, 1.0], [-3.0, -2.0, 0.0, 0.5]]
 RANDOM = np.random.default_rng(0)
 
 

@@ -93,11 +93,6 @@ def test_embedding_looks_up_and_adds_up(target):
     np.testing.assert_allclose(found, expected, 0, 30 * np.finfo(dtype).eps)
 
 
-def test_embeddings_start_as_normal_numbers():
-    (spec,) = Embedding([3, 5], 4).parameters((2,))
-    assert (spec.shape, spec.initializer, spec.decay) == ((8, 4), initializers.Normal(1.0), True)
-
-
 def test_groups_stand_side_by_side(backend):
     layer = ColumnGroups(
         [
@@ -168,6 +163,7 @@ def test_initial_values():
         return {spec.name: spec.initializer for spec in layer.parameters(shape)}
 
     uniform, normal = initializers.Uniform, initializers.Normal
+    assert found(Embedding([3, 5], 4), (2,)) == {"table": normal(1.0)}
     pbld = found(PeriodicEmbedding(16, 3, 0.1), (4,))
     assert pbld == {
         "frequencies": normal(0.1),
@@ -192,6 +188,7 @@ def test_what_is_trained_and_what_decays():
         return {spec.name: spec.decay for spec in layer.parameters(shape) if spec.trainable}
 
     assert decays(Scale(), (3,)) == {"factors": False}
+    assert decays(Embedding([3, 5], 4), (2,)) == {"table": True}
     assert decays(ParametricActivation(), (3,)) == {"alpha": False}
     assert decays(OneHot([3]), (1,)) == decays(Members(2, "fixed"), (3,)) == {}
     assert decays(PiecewiseLinearEmbedding(EDGES), (4,)) == {

@@ -157,17 +157,28 @@ def test_both_libraries_fit_alike_and_a_long_run_can_be_done_in_pieces(load, tmp
     assert scores[1] != scores[2]
 
 
+def write_table(folder, name, target, of_number):
+    """Write a small table like the published one of that name."""
+    random = np.random.default_rng(0)
+    columns = random.normal(size=90), random.choice(["a", "b"], 90), ["", "1", "2"] * 30
+    rows = [
+        f"{number:.3f},{kind},{gap},{of_number(number)}"
+        for number, kind, gap in zip(*columns, strict=True)
+    ]
+    path = folder / f"{name}.csv"
+    path.write_text("\n".join([f"number,kind,gap,{target}", *rows]) + "\n")
+    return path
+
+
+def credit_risk(folder):
+    return write_table(folder, "credit_risk", "loan_status", lambda number: int(number > 0))
+
+
 def test_initial_values_on_a_table_of_numbers_texts_and_gaps(load, tmp_path):
     for module in ("pandas", "sklearn.base"):
         pytest.importorskip(module)
-    random = np.random.default_rng(0)
-    rows = [
-        f"{number:.3f},{kind},{gap},{2 * number + random.normal():.3f}"
-        for number, kind, gap in zip(
-            random.normal(size=60), random.choice(["a", "b"], 60), ["", "1", "2"] * 20, strict=True
-        )
-    ]
-    (tmp_path / "diamonds.csv").write_text("\n".join(["number,kind,gap,price", *rows]) + "\n")
+    random = np.random.default_rng(1)
+    write_table(tmp_path, "diamonds", "price", lambda number: f"{2 * number + random.normal():.3f}")
     options = ("--activations", "tanh", "--seeds", 2, "--epochs", 2, "--hidden", "4,3")
     path = tmp_path / "scores.json"
     said = run(load, "initial_values", tmp_path, *options, "--json", path)
@@ -180,21 +191,6 @@ def test_initial_values_on_a_table_of_numbers_texts_and_gaps(load, tmp_path):
     # Scores of different starts, and of different seeds.
     assert len({score for scores in found["diamonds"].values() for score in scores}) > 4
     assert f"| diamonds |       tanh | {np.mean(found['diamonds']['gpunn']):.4f} |" in said
-
-
-def credit_risk(folder):
-    """Write a small table like the published one of that name."""
-    random = np.random.default_rng(0)
-    rows = [
-        f"{number:.3f},{kind},{gap},{int(number > 0)}"
-        for number, kind, gap in zip(
-            random.normal(size=90), random.choice(["a", "b"], 90), ["", "1", "2"] * 30, strict=True
-        )
-    ]
-    text = "\n".join(["person_age,person_home_ownership,gap,loan_status", *rows])
-    path = folder / "credit_risk.csv"
-    path.write_text(text + "\n")
-    return path
 
 
 @pytest.mark.full

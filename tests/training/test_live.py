@@ -3,11 +3,11 @@
 import io
 import os
 import re
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from notebooks import Notebook
 
 import gpunn
 from gpunn.callbacks import LivePlot
@@ -30,23 +30,9 @@ def fit(*callbacks, epochs=3, **options):
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """Stands for IPython in a kernel, and keeps what its displays have shown."""
-    shown = []
-
-    def display(data, *, raw, display_id):
-        assert raw
-        assert display_id
-        mine = [data]
-        shown.append(mine)
-        return SimpleNamespace(update=lambda data, raw: mine.append(data))
-
-    shell = SimpleNamespace(config={"IPKernelApp": {}})
-    module = SimpleNamespace(get_ipython=lambda: shell)
-    monkeypatch.setitem(sys.modules, "IPython", module)
-    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
     monkeypatch.setattr(live, "OFTEN", 0.0)
     monkeypatch.setattr(live, "FRACTION", 1e9)
-    return shown
+    return Notebook(monkeypatch).displays
 
 
 def test_one_picture_that_grows(notebook):

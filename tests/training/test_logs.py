@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from kills import KillEpoch
 
 import gpunn
-from gpunn.callbacks import Callback, CSVLog, JSONLinesLog, TensorBoard
+from gpunn.callbacks import CSVLog, JSONLinesLog, TensorBoard
 from gpunn.errors import MissingPackageError
 
 X = np.random.default_rng(0).normal(size=(20, 3))
@@ -59,24 +60,13 @@ def test_tensorboard_reads_it(tmp_path):
         assert values == pytest.approx(this.history[name], rel=1e-6)
 
 
-class Kill(Callback):
-    """Dies at the end of an epoch, before its checkpoint is written."""
-
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def on_epoch_end(self, trainer, logs):
-        if trainer.epoch == self.epoch:
-            raise KeyboardInterrupt
-
-
 @needs_writer
 def test_tensorboard_of_a_resumed_run(tmp_path):
     """What an interrupted run wrote beyond its checkpoint is void."""
     path, folder = tmp_path / "checkpoint.safetensors", tmp_path / "events"
     writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)
     with pytest.raises(KeyboardInterrupt):
-        fit(epochs=4, callbacks=[TensorBoard(folder), writing, Kill(3)])
+        fit(epochs=4, callbacks=[TensorBoard(folder), writing, KillEpoch(3)])
     assert [step for step, _ in scalars(folder)["loss/training"]] == [1, 2, 3]
     this = fit(epochs=4, callbacks=[TensorBoard(folder)], resume_from=path)
     found = scalars(folder)["loss/training"]
@@ -106,7 +96,7 @@ def test_logs_of_a_resumed_run(tmp_path, epoch):
     writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)
     writing.on_train_begin = lambda trainer: trainer.save_checkpoint(path)
     with pytest.raises(KeyboardInterrupt):
-        fit(epochs=4, callbacks=[*logs(), writing, Kill(epoch)])
+        fit(epochs=4, callbacks=[*logs(), writing, KillEpoch(epoch)])
     with open(lines, "a") as file:
         file.write('{"epoch": 3, "lo')
     this = fit(epochs=4, callbacks=logs(), resume_from=path)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from notebooks import Notebook
 
 import gpunn
 from gpunn.training.progress import NoBar, progress_bar
@@ -43,24 +44,6 @@ def test_not_shown_where_nobody_sees_it_move_or_asks_for_it(monkeypatch, progres
     assert shown.getvalue() == ""
 
 
-class Notebook:
-    """Stands for IPython in a kernel, and keeps what each display has shown."""
-
-    def __init__(self, monkeypatch):
-        self.displays: list[list[str]] = []
-        self.config = {"IPKernelApp": {}}
-        module = SimpleNamespace(get_ipython=lambda: self)
-        monkeypatch.setitem(sys.modules, "IPython", module)
-        monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=self.display))
-
-    def display(self, data, *, raw, display_id):
-        assert raw
-        assert display_id
-        shown = [data["text/plain"]]
-        self.displays.append(shown)
-        return SimpleNamespace(update=lambda data, raw: shown.append(data["text/plain"]))
-
-
 def test_shown_in_a_notebook_without_widgets(monkeypatch, capsys):
     """One display an epoch in the cell's output, which moves; nothing on standard error."""
     notebook = Notebook(monkeypatch)
@@ -69,7 +52,8 @@ def test_shown_in_a_notebook_without_widgets(monkeypatch, capsys):
         warnings.simplefilter("error")
         fit(True)
     assert len(notebook.displays) == 2
-    for epoch, shown in enumerate(notebook.displays, start=1):
+    for epoch, display in enumerate(notebook.displays, start=1):
+        shown = [data["text/plain"] for data in display]
         assert f"Epoch {epoch}/2: 100%" in shown[-1]
         assert "loss=" in shown[-1]
         assert not any(set(line) & set("\r\n") for line in shown)

@@ -1,5 +1,6 @@
 """Interrupted and resumed trainings end like uninterrupted ones, bit for bit."""
 
+import copy
 import json
 import os
 import signal
@@ -108,7 +109,6 @@ def test_from_one_backend_to_another(backend, tmp_path):
     [
         lambda: trainer(lambda: SGD(ReduceOnPlateau(0.1, patience=1), momentum=0.9)),
         lambda: trainer(gradient_accumulation=2),
-        lambda: trainer(metrics=["accuracy", "top_k_accuracy"][:1]),
     ],
 )
 def test_other_trainers(make, tmp_path):
@@ -393,8 +393,6 @@ def test_sigterm_ends_the_program(at, tmp_path):
 
 def test_a_copy_goes_on_in_the_middle_of_an_epoch(tmp_path):
     """What a callback copies within an epoch is a trainer that can end it."""
-    import copy
-
     copies = []
 
     class Copy(Callback):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from kills import KillEpoch
 
 import gpunn
 from gpunn.callbacks import Callback, MLflow, ModelCheckpoint, WandB
@@ -37,17 +38,6 @@ def fit(*callbacks, **options):
     trainer = gpunn.Trainer(model, "mean_squared_error", "sgd", ["mean_absolute_error"])
     standard = {"epochs": 3, "batch_size": 8, "progress": False, "validation_split": 0.2}
     return trainer.fit(X, Y, callbacks=callbacks, **{**standard, **options})
-
-
-class Kill(Callback):
-    """Dies at the end of an epoch, before its checkpoint is written."""
-
-    def __init__(self, epoch, error=KeyboardInterrupt):
-        self.epoch, self.error = epoch, error
-
-    def on_epoch_end(self, trainer, logs):
-        if trainer.epoch == self.epoch:
-            raise self.error("on purpose")
 
 
 class FakeMLflow:
@@ -107,6 +97,18 @@ def entity(*names):
     return lambda *values: SimpleNamespace(**dict(zip(names, values, strict=True)))
 
 
+@pytest.fixture
+def fake_mlflow(monkeypatch):
+    fake = FakeMLflow()
+    entities = SimpleNamespace(
+        Metric=entity("key", "value", "timestamp", "step"), Param=entity("key", "value")
+    )
+    modules = {"mlflow": fake, "mlflow.tracking": fake, "mlflow.entities": entities}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return fake
+
+
 @pytest.fixture(params=["stand-in", pytest.param("itself", marks=needs["mlflow"])])
 def mlflow(request, monkeypatch, tmp_path):
     """A callback's arguments, and a client that reads what it has logged."""
@@ -118,17 +120,7 @@ def mlflow(request, monkeypatch, tmp_path):
         from mlflow.tracking import MlflowClient
 
         return {"experiment": "tests", "tracking_uri": uri}, MlflowClient(tracking_uri=uri)
-    fake = FakeMLflow()
-    entities = SimpleNamespace(
-        Metric=entity("key", "value", "timestamp", "step"), Param=entity("key", "value")
-    )
-    for name, module in (
-        ("mlflow", fake),
-        ("mlflow.tracking", fake),
-        ("mlflow.entities", entities),
-    ):
-        monkeypatch.setitem(sys.modules, name, module)
-    return {"experiment": "tests", "tracking_uri": uri}, fake
+    return {"experiment": "tests", "tracking_uri": uri}, request.getfixturevalue("fake_mlflow")
 
 
 def runs_of(client):
@@ -173,7 +165,7 @@ def test_mlflow_of_a_resumed_training(mlflow, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     writing = ModelCheckpoint(path, resumable=True)
     with pytest.raises(KeyboardInterrupt):
-        fit(MLflow(**arguments), Kill(3), writing, epochs=4)
+        fit(MLflow(**arguments), KillEpoch(3), writing, epochs=4)
     history = fit(MLflow(**arguments), epochs=4, resume_from=path)
     (run,) = runs_of(client)
     assert run.info.status == "FINISHED"
@@ -196,7 +188,7 @@ def test_how_an_mlflow_run_ends(mlflow, error, status):
         fit(MLflow(**arguments), Interrupt())
     else:
         with pytest.raises(error):
-            fit(MLflow(**arguments), Kill(2, error))
+            fit(MLflow(**arguments), KillEpoch(2, error))
     assert [run.info.status for run in runs_of(client)] == [status]
 
 
@@ -293,17 +285,26 @@ def records(content):
             parts = b""
 
 
+@pytest.fixture
+def fake_wandb(monkeypatch):
+    fake = FakeWandB()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    return fake
+
+
+def quiet_wandb(monkeypatch):
+    for name, value in (("SILENT", "true"), ("DISABLE_GIT", "true"), ("CONSOLE", "off")):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+
+
 @pytest.fixture(params=["stand-in", pytest.param("itself", marks=needs["wandb"])])
 def wandb(request, monkeypatch, tmp_path):
     """A callback's arguments, and what reads the runs it has logged."""
     arguments = {"project": "tests", "mode": "offline", "path": tmp_path}
-    if request.param == "itself":
-        for name, value in (("SILENT", "true"), ("DISABLE_GIT", "true"), ("CONSOLE", "off")):
-            monkeypatch.setenv(f"WANDB_{name}", value)
-        return arguments, RealWandB(tmp_path)
-    fake = FakeWandB()
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    return arguments, fake
+    if request.param == "stand-in":
+        return arguments, request.getfixturevalue("fake_wandb")
+    quiet_wandb(monkeypatch)
+    return arguments, RealWandB(tmp_path)
 
 
 def test_wandb(wandb):
@@ -322,8 +323,7 @@ def test_wandb(wandb):
 def test_a_run_of_the_program_s_own_is_left_alone(tmp_path, monkeypatch):
     import wandb
 
-    for name, value in (("SILENT", "true"), ("DISABLE_GIT", "true"), ("CONSOLE", "off")):
-        monkeypatch.setenv(f"WANDB_{name}", value)
+    quiet_wandb(monkeypatch)
     with wandb.init(project="own", mode="offline", dir=tmp_path / "own") as own:
         (tmp_path / "ours").mkdir()
         fit(WandB("tests", mode="offline", path=tmp_path / "ours"))
@@ -339,7 +339,7 @@ def test_wandb_of_a_resumed_training(wandb, tmp_path):
     with pytest.raises(RuntimeError):
         fit(
             WandB(**arguments),
-            Kill(3, RuntimeError),
+            KillEpoch(3, RuntimeError),
             ModelCheckpoint(path, resumable=True),
             epochs=4,
         )
@@ -353,13 +353,10 @@ def test_wandb_of_a_resumed_training(wandb, tmp_path):
 # -------------------------------------------------------------------------------------- both
 
 
-def test_a_tracker_that_fails_later_ends_no_training(monkeypatch, caplog):
-    fake = FakeWandB()
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-
+def test_a_tracker_that_fails_later_ends_no_training(fake_wandb, caplog):
     class Gone(Callback):
         def on_epoch_end(self, trainer, logs):
-            fake.runs[0].log = self.fail
+            fake_wandb.runs[0].log = self.fail
 
         def fail(self, row):
             raise ConnectionError("the server is gone")
@@ -368,12 +365,10 @@ def test_a_tracker_that_fails_later_ends_no_training(monkeypatch, caplog):
     assert len(history.rows) == 5
     (told,) = caplog.messages
     assert told.startswith("wandb: can't be told of the training (ConnectionError: the server is")
-    assert [row["epoch"] for row in fake.runs[0].rows] == [1]
+    assert [row["epoch"] for row in fake_wandb.runs[0].rows] == [1]
 
 
-def test_only_finite_numbers_are_logged(monkeypatch):
-    fake = FakeWandB()
-    monkeypatch.setitem(sys.modules, "wandb", fake)
+def test_only_finite_numbers_are_logged(fake_wandb):
     callback = WandB(mode="offline")
     trainer = SimpleNamespace(
         stop_reason="",
@@ -384,7 +379,7 @@ def test_only_finite_numbers_are_logged(monkeypatch):
     )
     callback.on_train_begin(trainer)
     callback.on_epoch_end(trainer, {"epoch": 1, "loss": 0.5, "val_auc": float("nan")})
-    assert fake.runs[0].rows == [{"epoch": 1, "loss": 0.5}]
+    assert fake_wandb.runs[0].rows == [{"epoch": 1, "loss": 0.5}]
 
 
 @pytest.mark.parametrize(("callback", "name"), [(MLflow(), "mlflow"), (WandB(), "wandb")])
@@ -401,9 +396,7 @@ def test_impossible_arguments():
         WandB(mode="offlin")
 
 
-def test_a_configuration_s_run_is_described_by_it(monkeypatch, tmp_path):
-    fake = FakeWandB()
-    monkeypatch.setitem(sys.modules, "wandb", fake)
+def test_a_configuration_s_run_is_described_by_it(fake_wandb, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.toml").write_text(
         'backend = "numpy"\n[data]\ndataset = "digits"\n'
@@ -413,7 +406,7 @@ def test_a_configuration_s_run_is_described_by_it(monkeypatch, tmp_path):
     )
     result = CliRunner().invoke(main, ["train", "a.toml", "--quiet"])
     assert result.exit_code == 0, result.output
-    (run,) = fake.runs
+    (run,) = fake_wandb.runs
     assert run.config["data.dataset"] == "digits"
     assert run.config["training.epochs"] == 1
     assert run.exit == 0
@@ -424,15 +417,8 @@ def test_a_configuration_s_run_is_described_by_it(monkeypatch, tmp_path):
     assert "leads out of the run's folder" in result.output
 
 
-def test_a_run_that_was_killed_before_its_first_epoch_goes_on(monkeypatch, tmp_path):
+def test_a_run_that_was_killed_before_its_first_epoch_goes_on(fake_mlflow, tmp_path):
     """Its id is in the checkpoint of the beginning; the new one has no other."""
-    fake = FakeMLflow()
-    for name in ("mlflow", "mlflow.tracking"):
-        monkeypatch.setitem(sys.modules, name, fake)
-    entities = SimpleNamespace(
-        Metric=entity("key", "value", "timestamp", "step"), Param=entity("key", "value")
-    )
-    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
 
     class Begun(Callback):
         saves = True
@@ -444,9 +430,9 @@ def test_a_run_that_was_killed_before_its_first_epoch_goes_on(monkeypatch, tmp_p
     with pytest.raises(RuntimeError):
         fit(MLflow(), Begun())
     fit(MLflow(), resume_from=tmp_path / "checkpoint.safetensors")
-    (run,) = fake.runs.values()
+    (run,) = fake_mlflow.runs.values()
     assert [one.step for one in run.data.metrics if one.key == "loss"] == [1, 2, 3]
     trainer_calls_again = MLflow()
     fit(trainer_calls_again)
     fit(trainer_calls_again)
-    assert len(fake.runs) == 3, "each call of fit is a run"
+    assert len(fake_mlflow.runs) == 3, "each call of fit is a run"
