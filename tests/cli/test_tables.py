@@ -15,12 +15,9 @@ from gpunn import load_model
 from gpunn.cli import main
 
 FAST = [
-    "--set",
-    "model.parameters.hidden_layer_sizes=[16]",
-    "--set",
-    "training.epochs=6",
-    "--set",
-    "training.batch_size=32",
+    "--set=model.parameters.hidden_layer_sizes=[16]",
+    "--set=training.epochs=6",
+    "--set=training.batch_size=32",
 ]
 
 CITIES = ["Bern", "Oslo", "Rome"]
@@ -65,7 +62,7 @@ def table(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_on_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that predicts whether somebody left."""
     folder = tmp_path_factory.mktemp("people")
     write(folder / "people.csv", people())
@@ -79,11 +76,6 @@ def trained_on_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "target: left (2 classes)" in result.stdout
     assert "rows: 76 training, 20 validation, 24 test" in result.stdout
     return folder / "run"
-
-
-@pytest.fixture
-def run(trained_on_people: Path) -> Path:
-    return trained_on_people
 
 
 def predictions(text: str) -> list[list[str]]:
