@@ -10,14 +10,12 @@ from gpunn.config import TableFile
 from gpunn.data.csv import LONGEST_NAME
 from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
-from gpunn.rows.answers import text_of_cell
 from gpunn.rows.cells import Markers, boolean_text, number_of
 from gpunn.tables import Table
 from gpunn.tables.cells import coded, numbers_of, texts_of
-from gpunn.tables.findings import plural
-from gpunn.tables.inspection import MOST_CLASSES
+from gpunn.tables.inspection import MOST_CLASSES, class_names
 from gpunn.tables.kinds import kind_of
-from gpunn.tables.kinds.base import wrong_cell
+from gpunn.tables.kinds.base import check_complete, wrong_cell
 from gpunn.tables.kinds.boolean import BOOLEANS
 from gpunn.tables.kinds.number import finite_numbers
 
@@ -251,14 +249,7 @@ class TargetColumn:
         self.cells = coded(self.read)
         self.kind = kind_of(self.read, markers)
         absent = [text is None for text in texts_of(self.cells.values, markers)]
-        missing = self.cells.take(np.array(absent, dtype=bool), True)
-        if missing.any():
-            count = int(missing.sum())
-            more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
-            raise DataError(
-                f"{table.place(name, int(missing.argmax()))}: the target is missing here{more}; "
-                "fill it in, or remove such rows"
-            )
+        check_complete(table, name, self.cells.take(np.array(absent, bool), True), "target")
 
     def classes(self, loss: Loss | None) -> list[str] | None:
         """Return the classes, in order, or None if these are numbers; see `TableTargets`."""
@@ -317,9 +308,7 @@ class TargetColumn:
 
     def names(self, booleans: bool) -> list[str | None]:
         """Return the name of the class that each value stands for; None if it is a missing one."""
-        values = self.cells.values
-        values = [text_of_cell(each) if isinstance(each, str) else each for each in values]
-        texts = texts_of(values, self.markers)
+        texts = class_names(self.cells.values, self.markers)
         return [boolean_text(text) if booleans and text else text for text in texts]
 
     def refuse_text(self, why: str, advice: str = CLASSES) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
+from gpunn.rows.answers import text_of_cell
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import coded, numbers_of, texts_of
 from gpunn.tables.columns import Column
@@ -26,7 +27,7 @@ from gpunn.tables.splitting import (
 )
 from gpunn.tables.table import Coded, Table, row_name
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["MOST_CLASSES", "Inspection", "class_names", "inspect"]
 
 MOST_CLASSES = 20
 """Whole numbers with more different values than this are taken for numbers, not classes."""
@@ -107,7 +108,8 @@ def values_of(table: Table, column: Column, markers: Markers) -> str:
         dates = valid_dates(table, column.name, markers)
         dates = dates[~np.isnat(dates)]
         return f"{dates.min().item()} to {dates.max().item()}" if len(dates) else ""
-    counts = counted(coded(table.column(column.name)), markers)
+    cells = coded(table.column(column.name))
+    counts = counted(cells, texts_of(cells.values, markers))
     shown = [f"{text!r:.30} {percentage(count, table.rows)}" for text, count in counts[:SHOWN]]
     return ", ".join([*shown, "..."] if len(counts) > SHOWN else shown)
 
@@ -155,11 +157,20 @@ def spelled(number: float) -> str:
     return f"{number:.0f}" if number % 1 == 0 and abs(number) < MOST_SPELLED else f"{number:g}"
 
 
-def counted(cells: Coded, markers: Markers) -> list[tuple[str, int]]:
-    """Return the texts of cells with their counts, the most frequent first."""
+def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
+    """Return the name of the class that each value of a target stands for; None if it is missing.
+
+    The apostrophe that keeps a spreadsheet from running a name as a formula is no part of it.
+    """
+    plain = [text_of_cell(value) if isinstance(value, str) else value for value in values]
+    return texts_of(plain, markers)
+
+
+def counted(cells: Coded, texts: Sequence[str | None]) -> list[tuple[str, int]]:
+    """Return the texts of a column's values with their counts, the most frequent first."""
     rows = np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))
     found: dict[str, int] = {}
-    for text, count in zip(texts_of(cells.values, markers), rows.tolist(), strict=True):
+    for text, count in zip(texts, rows.tolist(), strict=True):
         if text is not None:
             found[text] = found.get(text, 0) + count
     return sorted(found.items(), key=lambda each: (-each[1], each[0]))
@@ -181,8 +192,8 @@ def described_target(
         problems.append(f"{name}: {table.doubts[name]}")
     unnamed = None if are_codes and not is_one_of_several else numbers
     values = coded(cells if unnamed is None else unnamed)
-    counts = counted(values, markers)
-    texts = texts_of(values.values, markers)
+    texts = class_names(values.values, markers)
+    counts = counted(values, texts)
     present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
     if not present.all():
         place = row_name(table, int(present.argmin()))

@@ -13,8 +13,8 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import coded, texts_of
 from gpunn.tables.columns import Column
-from gpunn.tables.findings import plural
 from gpunn.tables.kinds import kind_of
+from gpunn.tables.kinds.base import check_complete
 from gpunn.tables.kinds.datetime import valid_dates
 from gpunn.tables.kinds.number import finite_numbers
 from gpunn.tables.remarks import FEW
@@ -55,6 +55,9 @@ TIMES = frozenset(("date", "datetime", "timestamp"))
 """Last words of names of columns whose numbers are times, such as 20260531."""
 
 
+UNSURE = ", so it is unknown in which part the row belongs"
+
+
 def check_split(argument: str, value: str) -> str:
     """Return how rows are split, or raise an ArgumentError that names the argument."""
     kind, _, column = value.partition("=")
@@ -90,11 +93,11 @@ def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
     if kind == "datetime":
         dates = valid_dates(table, name, markers)
         times = dates.astype(np.int64) - offsets_of(cells)
-        check_complete(table, name, np.isnat(dates), "time")
+        check_complete(table, name, np.isnat(dates), "time", UNSURE)
         return times
     if kind == "number":
         numbers = finite_numbers(table, name, markers)
-        check_complete(table, name, np.isnan(numbers), "time")
+        check_complete(table, name, np.isnan(numbers), "time", UNSURE)
         return numbers
     advice = "To split by time, every row needs a date or a number; correct such cells"
     valid_dates(table, name, markers, advice)
@@ -124,7 +127,7 @@ def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
     numbers = {text: number for number, text in enumerate(sorted(filter(None, {*texts})))}
     codes = np.array([numbers.get(text, -1) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
     groups = cells.take(codes, -1)
-    check_complete(table, name, groups < 0, "group")
+    check_complete(table, name, groups < 0, "group", UNSURE)
     return groups
 
 
@@ -146,17 +149,6 @@ def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: M
     known = {*texts_of(coded(table.column(name)).values, markers)} - {None}
     shared = [text in known for text in texts_of(cells.values, markers)]
     return int(cells.take(np.array(shared, dtype=bool), False).sum())
-
-
-def check_complete(table: Table, name: str, missing: np.ndarray, what: str) -> None:
-    """Raise a DataError if a row has no value."""
-    if missing.any():
-        count = int(missing.sum())
-        more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
-        raise DataError(
-            f"{table.place(name, int(missing.argmax()))}: the {what} is missing here{more}, so it "
-            "is unknown in which part the row belongs; fill it in, or remove such rows"
-        )
 
 
 def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:

@@ -58,6 +58,7 @@ def test_nothing_looks_wrong(gpunn):
         ([f"{n:03}" for n in range(41)], (), "Target 't': numbers, 0 to 40, median 20"),
         (["07", "7.5", "08"], (), "Target 't': numbers, 7 to 8, median 7.5"),
         (["07", "12", "07"], (), "Target 't': 2 classes: '07' (2 rows), '12' (1 row)"),
+        (["'=a", "=a", "b"], (), "Target 't': 2 classes: '=a' (2 rows), 'b' (1 row)"),
         (["07", "12"], ("--target", "n"), "Target 't': numbers, 7 to 12, median 7"),
         (["00", "01", "01"], ("--target", "n"), "Target 't': label, yes in 2 of 3 rows"),
     ],

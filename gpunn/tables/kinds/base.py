@@ -13,15 +13,12 @@ from gpunn.errors import DataError
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import coded
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.findings import Findings
+from gpunn.tables.findings import Findings, plural
 from gpunn.tables.layout import Place
 from gpunn.tables.nodes import Value
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["ADVICE", "CSource", "ColumnKind", "Encoded", "GraphRows", "Rows", "wrong_cell"]
-
-ADVICE = "Correct it, leave the cell empty, or make the column a category"
-"""What to do about a wrong cell, unless something else is said."""
+__all__ = ["CSource", "ColumnKind", "Encoded", "GraphRows", "Rows", "check_complete", "wrong_cell"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,13 +127,24 @@ class ColumnKind(ABC):
         """Return the lines in C that encode a cell of a column, described as for `cell`."""
 
 
+def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:
+    """Raise a DataError if a row has no value."""
+    if missing.any():
+        count = int(missing.sum())
+        more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
+        raise DataError(
+            f"{table.place(name, int(missing.argmax()))}: the {what} is missing here{more}{why}; "
+            "fill it in, or remove such rows"
+        )
+
+
 def wrong_cell(
     table: Table,
     name: str,
     cells: Cells,
     others: Sequence[int],
     expected: str,
-    advice: str = ADVICE,
+    advice: str = "",
 ) -> DataError:
     """Return the error for the first cell that is not what a column should hold."""
     cells = coded(cells)
@@ -145,4 +153,5 @@ def wrong_cell(
     more = int(rows.sum()) - 1
     further = f", and so {'is' if more == 1 else 'are'} {more:,} more" if more else ""
     value = cells.values[cells.codes[row]]
+    advice = advice or "Correct it, leave the cell empty, or make the column a category"
     return DataError(f"{table.place(name, row)}: {expected}; got {value!r:.80}{further}. {advice}")

@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.cells import dates_of
-from gpunn.tables.kinds.base import ADVICE, CSource, wrong_cell
+from gpunn.tables.kinds.base import CSource, wrong_cell
 from gpunn.tables.kinds.measured import Measured, encode_parts
 from gpunn.tables.layout import Group
 from gpunn.tables.nodes import Value, beside
@@ -101,7 +101,7 @@ def part_of(moment: dt.datetime, part: str) -> float:
     return float(getattr(moment, part))
 
 
-def valid_dates(table: Table, name: str, markers: Markers, advice: str = ADVICE) -> np.ndarray:
+def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> np.ndarray:
     """Return the dates of a column, NaT where they are missing; all others must be dates."""
     cells = table.column(name)
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
