@@ -36,6 +36,17 @@ def forked(work):
         time.sleep(0.01)
     os.kill(child, 9)
     os.waitpid(child, 0)
+
+begun, leave = threading.Event(), threading.Event()
+
+def check_child(thread, work):
+    "Fork while a thread has begun something, and check that the child can do the work."
+    thread.start()
+    assert begun.wait(60)
+    status = forked(work)
+    leave.set()
+    thread.join()
+    assert status == 7, status
 """
 
 IMPORTING = """\
@@ -46,18 +57,11 @@ class Slow:
             leave.wait(0.3)
 
 MODULE = sys.argv[1]
-begun, leave = threading.Event(), threading.Event()
 sys.meta_path.insert(0, Slow())
 work = fitted if sys.argv[2] == "fit" else lambda: gpunn.load_model(sys.argv[3])
 if sys.argv[2] != "fit":
     fitted().model.save(sys.argv[3])
-thread = threading.Thread(target=work)
-thread.start()
-assert begun.wait(60)
-status = forked(work)
-leave.set()
-thread.join()
-assert status == 7, status
+check_child(threading.Thread(target=work), work)
 """
 
 HOLDING = """\
@@ -76,7 +80,6 @@ class Waiting(gpunn.layers.Layer):
     def backward(self, x, y, gradient, workspace, wants_input_gradient):
         return gradient
 
-begun, leave = threading.Event(), threading.Event()
 model = gpunn.Sequential([gpunn.layers.Dense(1), Waiting()], 2, "numpy")
 trainer = gpunn.Trainer(model, "mean_squared_error", "sgd")
 data = np.ones((4, 2)), np.ones(4)
@@ -92,12 +95,7 @@ def work():
     trainer.fit(*data, progress=False)
 
 thread = threading.Thread(target=holds[sys.argv[1]])
-thread.start()
-assert begun.wait(60)
-status = forked(work)
-leave.set()
-thread.join()
-assert status == 7, status
+check_child(thread, work)
 """
 
 

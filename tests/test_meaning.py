@@ -244,14 +244,6 @@ def test_more_outputs_than_named_classes_do_not_train(loss):
     assert model.metadata == {"classes": names}
 
 
-@pytest.mark.parametrize("names", [5, "ab", [["a"], ["b"]]])
-def test_classes_of_an_odd_file(names):
-    model = network()
-    model.metadata["classes"] = names
-    with pytest.raises(DataError, match=r"metadata\['classes'\]: expected a list of names"):
-        model.classes  # noqa: B018
-
-
 def test_feature_names_that_do_not_fit():
     with pytest.raises(ArgumentError, match=r"one for each of the inputs, of shape \(3,\); got 2"):
         network().feature_names = ["a", "b"]
@@ -268,9 +260,17 @@ def test_a_network_without_two_classes_has_no_threshold(outputs, activation):
     assert model.threshold is None
 
 
-@pytest.mark.parametrize(("outputs", "value"), [(3, 0.3), (2, True), (2, "0.3"), (2, 1.5)])
-def test_a_threshold_in_a_file_is_checked(outputs, value):
+@pytest.mark.parametrize(
+    ("key", "outputs", "value"),
+    [
+        *(("threshold", 3, 0.3), ("threshold", 2, True), ("threshold", 2, "0.3")),
+        *(("threshold", 2, 1.5), ("classes", 2, 5), ("classes", 2, "ab")),
+        ("classes", 2, [["a"], ["b"]]),
+    ],
+)
+def test_what_a_file_says_is_checked(key, outputs, value):
     model = network(outputs)
-    model.metadata["threshold"] = value
-    with pytest.raises(DataError, match=r"^metadata\['threshold'\]: expected a number from 0 to 1"):
-        _ = model.threshold
+    model.metadata[key] = value
+    expected = {"threshold": "a number from 0 to 1", "classes": "a list of names"}[key]
+    with pytest.raises(DataError, match=rf"^metadata\['{key}'\]: expected {expected}"):
+        getattr(model, key)

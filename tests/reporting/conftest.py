@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from digits import BATCH_NORM, COSINE, DENSE, configuration
+from digits import BATCH_NORM, COSINE, DENSE, configuration, dropout
 
 from gpunn.cli import main
 
@@ -32,26 +32,10 @@ epochs = 2
 metrics = ["r2"]
 """
 
-MNIST = """\
-[data]
-dataset = "mnist"
-validation_fraction = 0.1
-
-[model]
-layers = [
-    { name = "rescaling" },
-    { name = "dense", units = 32, activation = "relu" },
-    { name = "dropout", rate = 0.2 },
-    { name = "dense", units = 10 },
-]
-
-[training]
-loss = "softmax_cross_entropy"
-optimizer = { name = "adam", learning_rate = 0.003 }
-epochs = 2
-batch_size = 512
-metrics = ["accuracy"]
-"""
+WIDE = '{ name = "dense", units = 32, activation = "relu" }'
+ADAM = '{ name = "adam", learning_rate = 0.003 }'
+MNIST = configuration(WIDE, dropout(0.2), optimizer=ADAM, epochs=2, batch_size=512)
+MNIST = MNIST.replace('"digits"', '"mnist"').replace(", scale = 0.0625", "")
 """scripts/configs/mnist.toml, smaller; the variable GPUNN_DATA says where the data is."""
 
 NAMES = ["<b>bold</b>", "$x_{1$", "猫"]

@@ -238,20 +238,10 @@ def test_two_workers_at_once(config, environment):
 def test_a_killed_worker(config, environment):
     Path("saboteur.py").write_text(SABOTEUR)
     callback = "training.callbacks=['saboteur:Saboteur']"
-    worker = subprocess.run(
-        command(config, "--set", callback, "--allow-imports"),
-        env=environment,
-        capture_output=True,
-        check=False,
-    )
+    sweep = command(config, "--set", callback, "--allow-imports")
+    worker = subprocess.run(sweep, env=environment, capture_output=True, check=False)
     assert worker.returncode == -signal.SIGKILL
     assert len(list(Path("sweep").glob("trial-*/config.json"))) == 2
-    again = subprocess.run(
-        command(config, "--set", callback, "--allow-imports"),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    again = subprocess.run(sweep, env=environment, capture_output=True, text=True, check=True)
     assert states() == ["complete", "lost", "complete", "complete"]
     assert "1 lost" in again.stdout

@@ -19,25 +19,16 @@ import sys
 import tempfile
 import time
 import traceback
-import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gpunn.errors import InvalidFileError
 
-from .readers import READERS, Reader, verdict
+from .readers import READERS, measured
 
 LIMIT = 2**32
 """Bytes of address space of the process."""
-
-
-def measured(reader: Reader, path: Path) -> tuple[str, int]:
-    """Return the verdict on a file and the peak of memory in reading it."""
-    tracemalloc.reset_peak()
-    before = tracemalloc.get_traced_memory()[0]
-    found = verdict(reader, path)
-    return found, tracemalloc.get_traced_memory()[1] - before
 
 
 def multiple(peak: int, size: int, floor: int) -> float:
@@ -55,7 +46,6 @@ def hunt(name: str, files: int, seed: int, folder: Path) -> dict[str, Any]:
         path.write_bytes(content)
         with suppress(InvalidFileError):
             reader.read(path)
-    tracemalloc.start()
     began = time.perf_counter()
     for title, content in reader.greedy.items():
         path.write_bytes(content)
@@ -85,7 +75,6 @@ def hunt(name: str, files: int, seed: int, folder: Path) -> dict[str, Any]:
         largest = max(largest, len(content))
         worst = max(worst, multiple(peak, len(content), reader.floor))
         worst_peak = max(worst_peak, peak)
-    tracemalloc.stop()
     return {
         "reader": name,
         "files": files,

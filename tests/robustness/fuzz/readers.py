@@ -10,6 +10,7 @@ import logging
 import random
 import struct
 import tempfile
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -95,6 +96,15 @@ def verdict(reader: Reader, path: Path) -> str:
             raise AssertionError(f"does not name the file: {error}") from error
         return "invalid"
     return "valid"
+
+
+def measured(reader: Reader, path: Path) -> tuple[str, int]:
+    """Return the verdict on a file and the peak of memory in reading it."""
+    tracemalloc.start()
+    try:
+        return verdict(reader, path), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def from_bytes(good: Sequence[bytes], tokens: Sequence[bytes] = ()) -> Broken:
