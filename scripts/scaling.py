@@ -26,6 +26,7 @@ from itertools import pairwise
 
 import click
 import numpy as np
+from benchmarks.figures import table
 from benchmarks.torch_ddp import DataParallel
 
 import gpunn
@@ -197,17 +198,15 @@ def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -
         alone, together = (statistics.median(times) for times in zip(*pairs, strict=True))
         gain = statistics.median(one / several for one, several in pairs)
         predicted = costs.step(ranks, batch)
-        lines.append(
-            f"| {batch} | {1e3 * alone:.3f} | {1e3 * together:.3f} | {gain:.2f} "
-            f"| {1e3 * predicted:.3f} | {100 * (predicted / together - 1):+.0f} % |"
-        )
+        off = f"{100 * (predicted / together - 1):+.0f} %"
+        milliseconds = [f"{1e3 * seconds:.3f}" for seconds in (alone, together, predicted)]
+        lines.append([f"{batch}", *milliseconds[:2], f"{gain:.2f}", milliseconds[2], off])
         if theirs:
             ratio = statistics.median(
                 other / ours for other, (_, ours) in zip(theirs, pairs, strict=True)
             )
-            lines_beside.append(
-                f"| {batch} | {1e3 * statistics.median(theirs):.3f} | {ratio:.2f} |"
-            )
+            median_of_theirs = f"{1e3 * statistics.median(theirs):.3f}"
+            lines_beside.append([f"{batch}", median_of_theirs, f"{ratio:.2f}"])
     if torch is not None:
         torch.close()
     if communicator.rank:
@@ -218,23 +217,20 @@ def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -
         f"{1e3 * costs.update:.3f} ms, exchange of {4e-6 * costs.parameters:.2f} MB "
         f"{1e3 * costs.exchange(ranks):.3f} ms, of a number {1e6 * costs.latency * 2:.1f} us\n"
     )
-    click.echo("| rows | one rank, ms | together, ms | times as fast | predicted, ms | off |")
-    click.echo("|---|---|---|---|---|---|")
-    click.echo("\n".join(lines))
+    head = ["rows", "one rank, ms", "together, ms", "times as fast", "predicted, ms", "off"]
+    click.echo(table(head, lines))
     if lines_beside:
-        click.echo("\n| rows | PyTorch's DDP, ms | gpunn is so many times as fast |\n|---|---|---|")
-        click.echo("\n".join(lines_beside))
+        head = ["rows", "PyTorch's DDP, ms", "gpunn is so many times as fast"]
+        click.echo(f"\n{table(head, lines_beside)}")
     click.echo("\nComputed from these costs, not measured: efficiency in per cent\n")
-    heads = [f"{batch} rows a rank | {batch} rows in all" for batch in batch_sizes]
-    click.echo(f"| ranks | {' | '.join(heads)} |")
-    click.echo("|---|" + "---|---|" * len(batch_sizes))
-    for world in WORLDS:
-        cells = []
-        for batch in batch_sizes:
+    head, worlds = ["ranks"], [[f"{world}"] for world in WORLDS]
+    for batch in batch_sizes:
+        head += [f"{batch} rows a rank", f"{batch} rows in all"]
+        for world, cells in zip(WORLDS, worlds, strict=True):
             one = costs.step(1, batch)
             weak, strong = costs.step(world, batch * world), costs.step(world, batch)
             cells += [f"{100 * one / weak:.0f}", f"{100 * one / strong / world:.0f}"]
-        click.echo(f"| {world} | {' | '.join(cells)} |")
+    click.echo(table(head, worlds))
 
 
 if __name__ == "__main__":

@@ -214,17 +214,6 @@ def test_backends_as_objects_go_with_copies_of_estimators_of_tables():
     assert copied.network_.backend.threads == 1
 
 
-def test_callbacks_are_called():
-    names = set()
-
-    class Notes(gpunn.callbacks.Callback):
-        def on_epoch_end(self, trainer, logs):
-            names.update(logs)
-
-    RealMLPRegressor(**{**FOR_TABLES, "epochs": 1}, callbacks=[Notes()]).fit(TABLE, NUMBER)
-    assert "val_root_mean_squared_error" in names
-
-
 def test_feature_names():
     frame = pd.DataFrame(X, columns=list("abcd"))
     classifier = MLPClassifier(**FAST).fit(frame, pd.Series(y))

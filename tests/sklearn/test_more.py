@@ -112,11 +112,6 @@ def test_dtype(dtype, solver):
     assert classifier.score(X, y) > 0.9
 
 
-def test_numbers_beyond_float32():
-    with pytest.raises(ValueError, match="too large for float32"):
-        MLPRegressor(dtype="float32", **FAST).fit(1e60 * X, y)
-
-
 # -------------------------------------------------------------------------------------- losses
 
 
@@ -167,24 +162,6 @@ def test_label_smoothing(classes):
     assert smooth.predict_proba(X[rows]).max(axis=1).mean() < certain.mean() - 0.05
 
 
-@pytest.mark.parametrize(
-    ("loss", "targets", "message"),
-    [
-        (
-            losses.MeanSquaredError(),
-            y,
-            "integer class labels need the loss 'softmax_cross_entropy'",
-        ),
-        (losses.BinaryCrossEntropy(), y, r"must have shape \(rows, 3\)"),
-        (losses.SoftmaxCrossEntropy(), y % 2, "use 'binary_cross_entropy'"),
-    ],
-    ids=str,
-)
-def test_losses_that_do_not_fit_the_classes(loss, targets, message):
-    with pytest.raises(ValueError, match=message):
-        MLPClassifier(loss=loss, **FAST).fit(X, targets)
-
-
 # ------------------------------------------------------------------------------------- weights
 
 
@@ -215,13 +192,6 @@ def test_classes_of_several_labels_are_their_numbers():
     for _ in range(2):
         classifier.partial_fit(INPUTS, LABELS, classes=[0, 1, 2])
     assert classifier.predict(INPUTS).shape == (60, 3)
-
-
-def test_each_part_of_a_split_needs_a_weight():
-    weights = np.zeros(150)
-    weights[0] = 1
-    with pytest.raises(ValueError, match="all rows to validate on have a weight of zero"):
-        MLPRegressor(early_stopping=True, **FAST).fit(X, y, weights)
 
 
 def test_class_weights_of_several_labels():
@@ -269,19 +239,43 @@ def test_a_weight_of_k_is_k_rows(kind, options):
     assert weighted.best_validation_score_ == pytest.approx(repeated.best_validation_score_)
 
 
+FIRST = np.eye(150)[0]
+OTHER_LOSSES = losses.MeanSquaredError(), losses.BinaryCrossEntropy(), losses.SoftmaxCrossEntropy()
+
+
 @pytest.mark.parametrize(
-    ("weights", "message"),
+    ("kind", "parameters", "given", "message"),
     [
-        (np.ones((150, 2)), "must be 1D"),
-        (np.ones(3), r"expected \(150,\)"),
-        (-np.ones(150), "expected numbers >= 0"),
-        (np.full(150, np.nan), "NaN"),
-        (np.zeros(150), "at least one non-zero number"),
+        (MLPRegressor, {"dtype": "float32"}, {"X": 1e60 * X}, "too large for float32"),
+        (MLPClassifier, {"loss": OTHER_LOSSES[0]}, {}, "integer class labels need the loss 'soft"),
+        (MLPClassifier, {"loss": OTHER_LOSSES[1]}, {}, r"must have shape \(rows, 3\)"),
+        (MLPClassifier, {"loss": OTHER_LOSSES[2]}, {"y": y % 2}, "use 'binary_cross_entropy'"),
+        (MLPRegressor, {}, {"sample_weight": np.ones((150, 2))}, "must be 1D"),
+        (MLPRegressor, {}, {"sample_weight": np.ones(3)}, r"expected \(150,\)"),
+        (MLPRegressor, {}, {"sample_weight": -np.ones(150)}, "expected numbers >= 0"),
+        (MLPRegressor, {}, {"sample_weight": np.full(150, np.nan)}, "NaN"),
+        (MLPRegressor, {}, {"sample_weight": np.zeros(150)}, "at least one non-zero number"),
+        (
+            *(MLPRegressor, {"early_stopping": True}, {"sample_weight": FIRST}),
+            "all rows to validate on have a weight of zero",
+        ),
+        (
+            *(MLPClassifier, {}, {"X": X[:100], "y": y[:100], "X_val": X, "y_val": y}),
+            "`y_val` has classes not in",
+        ),
+        (
+            *(MLPRegressor, {}, {"y": X[:, :2], "X_val": X, "y_val": X[:, :3]}),
+            r"y_val: .* must have shape \(rows, 2\); got \(150, 3\)",
+        ),
+        *(
+            (MLPClassifier, {}, {name: X if name == "X_val" else y}, "belong together")
+            for name in ("X_val", "y_val", "sample_weight_val")
+        ),
     ],
 )
-def test_impossible_sample_weights(weights, message):
+def test_what_can_not_be_fitted(kind, parameters, given, message):
     with pytest.raises(ValueError, match=message):
-        MLPRegressor(**FAST).fit(X, y, weights)
+        kind(**parameters, **FAST).fit(**{"X": X, "y": y, **given})
 
 
 # ------------------------------------------------------------------------- optimizers, schedules
@@ -404,22 +398,6 @@ def test_a_warm_start_may_turn_early_stopping_on_and_off():
         classifier.set_params(early_stopping=early_stopping).fit(X, y)
         assert classifier.t_ > before
         assert (classifier.validation_scores_ is None) != early_stopping
-
-
-def test_validation_classes_must_be_known():
-    with pytest.raises(ValueError, match="`y_val` has classes not in"):
-        MLPClassifier(**FAST).fit(X[:100], y[:100], X_val=X, y_val=y)
-
-
-def test_validation_targets_must_be_of_the_same_shape():
-    with pytest.raises(ValueError, match=r"y_val: .* must have shape \(rows, 2\); got \(150, 3\)"):
-        MLPRegressor(**FAST).fit(X, X[:, :2], X_val=X, y_val=X[:, :3])
-
-
-@pytest.mark.parametrize("given", [{"X_val": X}, {"y_val": y}, {"sample_weight_val": y}])
-def test_validation_data_belong_together(given):
-    with pytest.raises(ValueError, match="belong together"):
-        MLPClassifier(**FAST).fit(X, y, **given)
 
 
 def test_callbacks(tmp_path):

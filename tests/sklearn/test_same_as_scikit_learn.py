@@ -343,9 +343,9 @@ def test_verbose_prints_the_same(capsys):
         assert printed[1] == printed[0]
 
 
-def refuse(module, kind, options, X, y):
+def refuse(module, kind, options, *data):
     with pytest.raises(ValueError, match=r".") as caught:
-        getattr(module, kind)(**options).fit(X, y)
+        getattr(module, kind)(**options).fit(*data)
     return str(caught.value).replace("numpy.bool_", "numpy.bool")
 
 
@@ -397,12 +397,8 @@ BAD_DATA = {
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 @pytest.mark.parametrize("case", BAD_DATA)
 def test_bad_data_is_refused_in_the_same_words(case, kind):
-    said = []
-    for module in (theirs, ours):
-        with pytest.raises(ValueError, match=r".") as caught:
-            getattr(module, kind)(max_iter=1).fit(*BAD_DATA[case])
-        said.append(str(caught.value))
-    assert said[1] == said[0]
+    them, us = (refuse(module, kind, {"max_iter": 1}, *BAD_DATA[case]) for module in (theirs, ours))
+    assert us == them
 
 
 @pytest.mark.parametrize("options", [{"alpha": True}, {"batch_size": True}, {"max_iter": True}])

@@ -23,12 +23,6 @@ def subset(trainer, stream=None):
     return builder(trainer, stream).subset(builder(trainer).check(X, LABELS))
 
 
-def prepared(trainer, class_weight=None, data=None, fraction=0.0):
-    made = builder(trainer)
-    checked = made.check(X, LABELS)
-    return made.split(checked, made.held_out(checked, data, fraction), class_weight)
-
-
 def rows_in(found, order=None):
     """Return the first input of each row, in the order of the chunks."""
     return [
@@ -56,46 +50,14 @@ def test_some_rows_of_a_source(trainer, stream):
     assert rows_in(found, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
 
 
-def test_no_validation(trainer):
-    training, validation = prepared(trainer)
-    assert (training.rows, validation) == (8, None)
-
-
 def test_a_split_holds_the_data_once(trainer):
-    training, validation = prepared(trainer, fraction=0.25)
+    made = builder(trainer)
+    checked = made.check(X, LABELS)
+    training, validation = made.split(checked, made.held_out(checked, None, 0.25), None)
     assert training.dataset is validation.dataset
     assert training.dataset.X is X
     assert sorted([*training.indices, *validation.indices]) == list(range(8))
     assert np.bincount(LABELS[validation.indices]).tolist() == [1, 1]
-
-
-def test_class_weights_are_for_training_alone(trainer):
-    training, validation = prepared(trainer, fraction=0.25, class_weight={0: 5, 1: 7})
-    weights = training.dataset.weights
-    np.testing.assert_array_equal(
-        weights[training.indices], np.array([5, 7])[LABELS[training.indices]]
-    )
-    np.testing.assert_array_equal(weights[validation.indices], 1)
-
-
-def test_given_validation_data(trainer):
-    weights = np.arange(4.0)
-    _, validation = prepared(trainer, data=(X[:4] + 1, LABELS[:4], weights))
-    np.testing.assert_array_equal(validation.dataset.X, X[:4] + 1)
-    np.testing.assert_array_equal(validation.dataset.weights, weights)
-
-
-@pytest.mark.parametrize(
-    ("targets", "metric", "message"),
-    [
-        (LABELS, "r2", "^metric 'r2' compares numbers, but y holds class labels"),
-        (LABELS + 1, "accuracy", "^y: labels must be from 0 to 1"),
-    ],
-)
-def test_metrics_and_loss_are_asked(trainer, targets, metric, message):
-    trainer.metrics = [gpunn.metrics.R2() if metric == "r2" else gpunn.metrics.Accuracy()]
-    with pytest.raises(DataError, match=message):
-        builder(trainer).check(X, targets)
 
 
 def test_shapes_that_do_not_fit_are_shown_in_a_picture():
