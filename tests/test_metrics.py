@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from figures_of_metrics import figure_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,15 +17,6 @@ BUILTIN = [
     for name, cls in known(Metric).items()
     if cls.__module__.startswith("gpunn.")
 ]
-
-
-def measure(backend, metric, p, t, w, bounds=()):
-    """Return the figure over all rows, taken in batches that end at `bounds`."""
-    summary = backend.zeros((metric.size(p.shape[1]),), "float64")
-    for rows in np.split(np.arange(len(p)), sorted(bounds)):
-        if len(rows):
-            backend.metric(metric, *(backend.from_host(a[rows]) for a in (p, t, w)), summary)
-    return metric.result(backend.to_host(summary), float(w.sum()))
 
 
 def mean_r2(p, t, w):
@@ -66,7 +58,7 @@ def example(metric, rows, outputs, seed=0):
 def test_figure_is_that_of_the_definition(host_backend, metric):
     p, t, w = example(metric, 40, 8)
     expected = FORMULAS[metric.name](p, t, w)
-    assert measure(host_backend, metric, p, t, w) == pytest.approx(expected, rel=1e-12)
+    assert figure_of(host_backend, metric, p, t, w) == pytest.approx(expected, rel=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -77,8 +69,8 @@ def test_batches_make_no_difference(backend, metric, data):
     rows = data.draw(st.integers(2, 30))
     bounds = data.draw(st.lists(st.integers(0, rows), max_size=6))
     p, t, w = example(metric, rows, 6, seed=data.draw(st.integers(0, 1000)))
-    whole = measure(backend, metric, p, t, w)
-    found = measure(backend, metric, p, t, w, bounds)
+    whole = figure_of(backend, metric, p, t, w, parts=1)
+    found = figure_of(backend, metric, p, t, w, sorted(bounds))
     assert found == pytest.approx(whole, rel=1e-9, abs=1e-12, nan_ok=metric.name == "auc")
 
 
@@ -87,8 +79,8 @@ def test_a_weight_is_a_number_of_repetitions(host_backend, metric):
     p, t, _ = example(metric, 5, 6)
     counts = np.array([2, 0, 1, 4, 1])
     again = np.repeat(np.arange(5), counts)
-    weighted = measure(host_backend, metric, p, t, counts.astype(float))
-    repeated = measure(host_backend, metric, p[again], t[again], np.ones(8))
+    weighted = figure_of(host_backend, metric, p, t, counts.astype(float))
+    repeated = figure_of(host_backend, metric, p[again], t[again], np.ones(8))
     assert weighted == pytest.approx(repeated, rel=1e-12)
 
 
@@ -105,21 +97,21 @@ OF_PROBABILITIES = (metrics.LogLoss, metrics.BrierScore)
 )
 def test_probabilities_count_as_their_largest(host_backend, metric):
     p, labels, w = example(metric, 20, 7)
-    expected = measure(host_backend, metric, p, labels, w)
-    assert measure(host_backend, metric, p, np.eye(7)[labels] * 0.6 + 0.05, w) == expected
+    expected = figure_of(host_backend, metric, p, labels, w)
+    assert figure_of(host_backend, metric, p, np.eye(7)[labels] * 0.6 + 0.05, w) == expected
 
 
 def test_top_k_counts_ties_in_favour(host_backend):
     p, w = np.array([[1.0, 1.0, 1.0, 0.0]]), np.ones(1)
-    assert measure(host_backend, metrics.TopKAccuracy(1), p, np.array([2]), w) == 1
-    assert measure(host_backend, metrics.TopKAccuracy(3), p, np.array([3]), w) == 0
-    assert measure(host_backend, metrics.TopKAccuracy(4), p, np.array([3]), w) == 1
+    assert figure_of(host_backend, metrics.TopKAccuracy(1), p, np.array([2]), w) == 1
+    assert figure_of(host_backend, metrics.TopKAccuracy(3), p, np.array([3]), w) == 0
+    assert figure_of(host_backend, metrics.TopKAccuracy(4), p, np.array([3]), w) == 1
 
 
 def test_binary_threshold(host_backend):
     p, t, w = np.array([[0.4], [0.6]]), np.array([[1.0], [1.0]]), np.ones(2)
-    assert measure(host_backend, metrics.BinaryAccuracy(0.5), p, t, w) == 0.5
-    assert measure(host_backend, metrics.BinaryAccuracy(), p, t, w) == 1
+    assert figure_of(host_backend, metrics.BinaryAccuracy(0.5), p, t, w) == 0.5
+    assert figure_of(host_backend, metrics.BinaryAccuracy(), p, t, w) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -129,14 +121,14 @@ def test_r2_of_equal_targets(host_backend, dtype, bounds):
     t = np.full((100, 2), 0.1, dtype)
     exact, off = t.copy(), t + np.float32(0.5)
     w = np.ones(100, dtype)
-    assert measure(host_backend, metrics.R2(), exact, t, w, bounds) == 1
-    assert measure(host_backend, metrics.R2(), off, t, w, bounds) == 0
+    assert figure_of(host_backend, metrics.R2(), exact, t, w, bounds) == 1
+    assert figure_of(host_backend, metrics.R2(), off, t, w, bounds) == 0
 
 
 def test_r2_does_not_cancel_far_from_zero(host_backend):
     p, t, w = example(metrics.R2(), 200, 2)
-    near = measure(host_backend, metrics.R2(), p, t, w, (70, 71))
-    far = measure(host_backend, metrics.R2(), p + 1e6, t + 1e6, w, (70, 71))
+    near = figure_of(host_backend, metrics.R2(), p, t, w, (70, 71))
+    far = figure_of(host_backend, metrics.R2(), p + 1e6, t + 1e6, w, (70, 71))
     assert far == pytest.approx(near, rel=1e-8)
 
 

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from figures_of_metrics import figure_of, summary_of
 from sklearn import metrics as theirs
 
 import gpunn
@@ -17,17 +18,6 @@ COUNTS = {
     metrics.F1: theirs.f1_score,
 }
 FORMS = ["one output", "two outputs", "two outputs, one-hot", "four outputs", "four, one-hot"]
-
-
-def summary_of(backend, metric, p, t, w, parts=3):
-    summary = backend.zeros((metric.size(p.shape[1]),), "float64")
-    for rows in np.array_split(np.arange(len(p)), parts):
-        backend.metric(metric, *(backend.from_host(a[rows]) for a in (p, t, w)), summary)
-    return backend.to_host(summary)
-
-
-def figure_of(backend, metric, p, t, w, parts=3):
-    return metric.result(summary_of(backend, metric, p, t, w, parts), float(w.sum()))
 
 
 def sigmoid(z):

@@ -2,6 +2,7 @@
 
 import math
 
+import figures_of_metrics
 import numpy as np
 import pytest
 from sklearn import metrics as theirs
@@ -25,13 +26,10 @@ def example(rows=300, labels=LABELS):
     return p, t, w
 
 
-def figure_of(backend, metric, p, t, w, parts=3):
+def figure_of(backend, metric, p, t, w):
     metric = for_loss(metric, BinaryCrossEntropy(), p.shape[1])
     metric.check_targets(t, p.shape[1])
-    summary = backend.zeros((metric.size(p.shape[1]),), "float64")
-    for rows in np.array_split(np.arange(len(p)), parts):
-        backend.metric(metric, *(backend.from_host(a[rows]) for a in (p, t, w)), summary)
-    return metric.result(backend.to_host(summary), float(w.sum()))
+    return figures_of_metrics.figure_of(backend, metric, p, t, w)
 
 
 @pytest.mark.parametrize("labels", [2, 3, 5])
