@@ -61,7 +61,7 @@ def check_count(path: str, value: Any) -> int:
 Count = Annotated[int, check_count]
 
 
-RECORDED_AS = {"plan": "course", "metric_names": "figures"}
+RECORDED_AS = {"cursor": "position", "plan": "course", "metric_names": "figures"}
 """Names in files of what has another name here."""
 
 
@@ -192,7 +192,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         record = typed(TrainingRecord, training, "training", ignore_unknown=True)
     except ArgumentError as error:
-        raise ModelFileError(f"{path}: has a damaged description: {error}") from error
+        key = ".".join(RECORDED_AS.get(name, name) for name in error.key.split("."))
+        problem = f"has a damaged description: {key}: {error.problem}"
+        raise ModelFileError(f"{path}: {problem}") from error
     for number, row in enumerate(record.history, start=1):
         if not isinstance(row.get("epoch"), int) or row["epoch"] < 1:
             raise ModelFileError(

@@ -192,6 +192,13 @@ def test_a_learning_rate_that_is_none(path, rate):
         fitted(2, resume_from=path)
 
 
+def test_errors_have_the_names_of_the_file(path):
+    trained().save_checkpoint(path)
+    rewritten(path, training=contents(path)[1]["training"] | {"position": {"course": {}}})
+    with pytest.raises(ModelFileError, match=r" training\.position\.course\.rows: this key"):
+        trained(epochs=1).load_checkpoint(path)
+
+
 def test_a_checkpoint_without_the_recoveries(path):
     """As they were written before the recoveries in a row were among their content."""
     trained().save_checkpoint(path)
