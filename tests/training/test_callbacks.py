@@ -14,7 +14,7 @@ from gpunn.configurable import known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.metrics import Accuracy, Metric
 from gpunn.monitor import directions
-from gpunn.optimizers import SGD, Adam
+from gpunn.optimizers import Adam
 from gpunn.training import History
 
 X = np.random.default_rng(0).normal(size=(20, 3))
@@ -349,14 +349,6 @@ def test_known_callbacks():
         "tensorboard",
         "wandb",
     }
-
-
-def test_the_base_does_nothing():
-    this = trainer(SGD(0.1))
-    other = trainer(SGD(0.1))
-    fit(this, callbacks=[Callback()])
-    fit(other)
-    np.testing.assert_array_equal(this.model.parameters.values, other.model.parameters.values)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from gpunn.data import batches, checks
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
 from gpunn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.metrics import Metric
-from gpunn.optimizers import SGD, Adam, Optimizer
+from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
 from gpunn.training.checkpoint import read_checkpoint
 from gpunn.training.statistics import Statistics
@@ -39,12 +39,7 @@ def data(rows=ROWS, seed=0):
 def network(*parts, **options):
     return gpunn.Sequential(
         list(parts)
-        or [
-            layers.Dense(8, "relu"),
-            layers.BatchNorm(),
-            layers.Dropout(0.3),
-            layers.Dense(3),
-        ],
+        or [layers.Dense(8, "relu"), layers.BatchNorm(), layers.Dropout(0.3), layers.Dense(3)],
         **{"input_shape": (4,), "backend": "numpy", **options},
     )
 
@@ -158,6 +153,7 @@ ONES = np.ones(ROWS)
         ({"X": X.astype(str)}, DataError, "X: expected real numbers; got dtype <U"),
         ({"X": np.where(X[7, 2] == X, np.nan, X)}, DataError, r"X\[7, 2\] is nan"),
         ({"X": np.where(X[7, 2] == X, np.inf, X)}, DataError, r"X\[7, 2\] is inf"),
+        ({"X": 1e-42 * X}, DataError, "too small to be standardized in float32"),
         ({"y": Y[:-1]}, DataError, "y: expected 50 rows, as many as X has; got 49"),
         ({"y": 3}, DataError, "y: expected 50 rows, as many as X has; got a single number"),
         ({"y": Y.astype(float)}, DataError, "y: expected integer labels of shape"),
@@ -181,31 +177,32 @@ ONES = np.ones(ROWS)
             ArgumentError,
             "no metric 'val_loss' without validation data",
         ),
+        (
+            {"optimizer": SGD(WarmUp(ReduceOnPlateau(0.1, "val_loss")))},
+            ArgumentError,
+            "no metric 'val_loss' without validation data",
+        ),
     ],
 )
 def test_a_fit_that_cannot_begin_changes_nothing(options, error, message):
-    arguments = {"X": X, "y": Y, "epochs": 2, "batch_size": 8, "progress": False, **options}
+    log, settings = [], {name: options[name] for name in options.keys() & {"metrics", "optimizer"}}
+    arguments = {name: options[name] for name in options.keys() - settings}
     this = trainer(network(layers.Standardization(), layers.Dense(3)))
     before = copy.deepcopy(this)
-    kept, metrics = this.metrics, arguments.pop("metrics", ["accuracy"])
-    this.metrics = [gpunn.configurable.resolve(Metric, metric, "metrics") for metric in metrics]
+    kept = {name: getattr(this, name) for name in settings}
+    for name, value in settings.items():
+        setattr(this, name, value)
     with pytest.raises(error, match=message):
-        this.fit(**arguments)
+        fit(this, **{"X": X, "y": Y, "callbacks": [Recorder(log)], **arguments})
+    assert log == []
+    for name, value in kept.items():
+        setattr(this, name, value)
     assert_same(before, this)
     assert not any(value.any() for value in this.state().values())
-    this.metrics = kept
     assert not this.model.adapted
     fit(this)
     fit(before)
     assert_same(this, before)
-
-
-def test_the_schedule_is_asked_before_training():
-    this = trainer(optimizer=SGD(WarmUp(ReduceOnPlateau(0.1, "val_loss"))))
-    before = this.model.parameters.to_host()
-    with pytest.raises(ArgumentError, match=r"no metric 'val_loss' without validation data"):
-        fit(this)
-    assert_arrays(this.model.parameters.to_host(), before)
 
 
 def test_all_rows_set_aside_weigh_nothing():
@@ -234,7 +231,8 @@ def test_no_epochs_change_nothing():
 
 def test_history():
     this = trainer()
-    history = fit(this, validation_data=data(20, 1), batch_size=16)
+    rows, labels, weights = held_out = *data(20, 1), np.linspace(0, 1, 20)
+    history = fit(this, validation_data=held_out, batch_size=16)
     assert history is this.history
     assert history.stopped == ""
     assert list(history) == this.log_names
@@ -253,9 +251,10 @@ def test_history():
     times = np.array([1, 2, 3]) - 0.5 / 4
     np.testing.assert_allclose(history["learning_rate"], this.optimizer.schedule.at(times, 3))
     np.testing.assert_allclose(history["samples_per_second"], ROWS / np.array(history["seconds"]))
-    last = this.evaluate(*data(20, 1))
+    last = this.evaluate(rows, labels, sample_weight=weights)
     assert last["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-6)
     assert last["accuracy"] == pytest.approx(history["val_accuracy"][-1])
+    assert last["loss"] != pytest.approx(this.evaluate(rows, labels)["loss"], rel=1e-3)
 
 
 def test_the_loss_of_an_epoch_is_that_of_its_rows():
@@ -301,6 +300,19 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others():
     assert runs[1].history["loss"] != runs[2].history["loss"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"progress": True}, {"validation_data": data(20, 1)}, {"callbacks": [Callback()]}]
+)
+def test_what_only_looks_changes_nothing(options, capsys):
+    looking, alone = trainer(), trainer()
+    fit(looking, **options)
+    fit(alone)
+    assert_same_weights(alone, looking)
+    assert_arrays(looking.state(), alone.state())
+    for name in ("loss", "accuracy"):
+        assert looking.history[name] == alone.history[name]
+
+
 @pytest.mark.parametrize("report_every", [1, 2, 7, 8, 1000])
 def test_reports_change_nothing(report_every):
     often, seldom = trainer(report_every=report_every), trainer()
@@ -309,13 +321,6 @@ def test_reports_change_nothing(report_every):
     assert_arrays(often.state(), seldom.state())
     np.testing.assert_array_equal(often.model.parameters.values, seldom.model.parameters.values)
     np.testing.assert_allclose(often.history["loss"], seldom.history["loss"], rtol=1e-6)
-
-
-def test_progress_changes_nothing(capsys):
-    this, silent = trainer(), trainer()
-    fit(this, progress=True)
-    fit(silent)
-    assert_same(this, silent)
 
 
 @pytest.mark.parametrize("pixels", [False, True])
@@ -336,14 +341,9 @@ def test_streaming_changes_nothing(options, mapped, pixels, tmp_path, monkeypatc
     monkeypatch.setattr(batches, "STREAM_BYTES", 300)
     inputs = np.random.default_rng(0).integers(0, 256, X.shape, np.uint8) if pixels else X
     options = {"y": Y, **options}
-    runs = [
-        trainer(
-            network(
-                *([layers.Rescaling()] if pixels else []), layers.Dense(8, "relu"), layers.Dense(3)
-            )
-        )
-        for _ in range(2)
-    ]
+    first = [{"name": "rescaling"}] if pixels else []
+    model = network(*first, layers.Dense(8, "relu"), layers.Dense(3))
+    runs = [trainer(copy.deepcopy(model)) for _ in range(2)]
     fit(runs[0], inputs, stream=False, **options)
     if mapped:
         np.save(tmp_path / "X.npy", inputs)
@@ -462,9 +462,7 @@ def test_class_weights_are_sample_weights(class_weight, factors):
     fit(runs[0], X, Y, class_weight=class_weight)
     fit(runs[1], X, Y, sample_weight=np.asarray(factors)[Y])
     assert runs[0].history["loss"] == runs[1].history["loss"]
-    ours, theirs = (this.model.parameters.to_host() for this in runs)
-    for one, other in zip(ours.values(), theirs.values(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_weights(*runs)
 
 
 @pytest.mark.parametrize("backend", ["numpy", gpunn.backends.Backend(np)], ids=["numpy", "base"])
@@ -506,11 +504,11 @@ def test_class_weights_are_for_the_training_loss_alone(backend, options, accumul
             assert row[name] == pytest.approx(expected[name], rel=1e-12)
 
 
-def class_weighted(tmp_path, epochs=2):
+def class_weighted(tmp_path, class_weight="balanced"):
     """Train with class weights, and write a checkpoint within the second epoch."""
     this = trainer(network(seed=2), report_every=4)
     keep = ModelCheckpoint(tmp_path / "{updates}.safetensors", resumable=True, every_updates=8)
-    fit(this, X, Y, batch_size=8, epochs=epochs, class_weight="balanced", callbacks=[keep])
+    fit(this, epochs=2, class_weight=class_weight, callbacks=[keep])
     assert -(-ROWS // 8) == 7
     return this, tmp_path / "8.safetensors"
 
@@ -518,11 +516,10 @@ def class_weighted(tmp_path, epochs=2):
 def test_class_weights_go_on_within_an_epoch(tmp_path):
     whole, path = class_weighted(tmp_path)
     resumed = trainer(network(seed=2), report_every=4)
-    options = {"batch_size": 8, "epochs": 2}
-    fit(resumed, X, Y, class_weight="balanced", resume_from=path, **options)
+    fit(resumed, epochs=2, class_weight="balanced", resume_from=path)
     assert_same(resumed, whole)
     with pytest.raises(ArgumentError, match="in the middle of an epoch with a class_weight; this"):
-        fit(trainer(network(seed=2)), X, Y, resume_from=path, **options)
+        fit(trainer(network(seed=2)), epochs=2, resume_from=path)
 
 
 def test_an_earlier_checkpoint_within_a_class_weighted_epoch(tmp_path, caplog):
@@ -535,12 +532,9 @@ def test_an_earlier_checkpoint_within_a_class_weighted_epoch(tmp_path, caplog):
     }
     resumed = trainer(network(seed=2), report_every=4)
     checkpoint = dataclasses.replace(written, state=earlier)
-    options = {"batch_size": 8, "epochs": 2, "class_weight": "balanced"}
-    fit(resumed, X, Y, resume_from=checkpoint, **options)
-    assert (
-        "metrics of the epoch that was cut short have the weights of the loss until update 8"
-        in (caplog.text)
-    )
+    fit(resumed, epochs=2, class_weight="balanced", resume_from=checkpoint)
+    message = "metrics of the epoch that was cut short have the weights of the loss until update 8"
+    assert message in caplog.text
     assert resumed.history["loss"] == whole.history["loss"]
     assert resumed.history["accuracy"][0] == whole.history["accuracy"][0]
     assert resumed.history["accuracy"][1] == pytest.approx(whole.history["accuracy"][1], abs=0.1)
@@ -550,12 +544,10 @@ def test_an_earlier_checkpoint_within_a_class_weighted_epoch(tmp_path, caplog):
 @pytest.mark.parametrize("weights", [(None, "balanced"), ("balanced", None)])
 def test_other_class_weights_in_an_epoch_that_was_cut_short(tmp_path, weights, caplog):
     before, after = weights
-    first = trainer(network(seed=2))
-    keep = ModelCheckpoint(tmp_path / "{updates}.safetensors", resumable=True, every_updates=8)
-    fit(first, X, Y, batch_size=8, epochs=2, class_weight=before, callbacks=[keep])
+    _, path = class_weighted(tmp_path, before)
     this = trainer(network(seed=2))
-    this.load_checkpoint(tmp_path / "8.safetensors")
-    fit(this, X, Y, batch_size=8, epochs=1, class_weight=after)
+    this.load_checkpoint(path)
+    fit(this, epochs=1, class_weight=after)
     assert this.epoch == 2
     assert 0 <= this.history["accuracy"][-1] <= 1
     assert ("begins anew" in caplog.text) is (before is not None)
@@ -621,23 +613,6 @@ def test_figures_to_standardize_with_come_from_the_rows_to_train_on():
             found = this.model.parameters[f"standardization_1.{name}"]
             np.testing.assert_allclose(found, value, rtol=1e-12)
         fit(this, 2 * data, Y)
-
-
-def test_validation_with_weights():
-    this = trainer()
-    weights = np.linspace(0, 1, 20)
-    Xv, yv = data(20, 1)
-    history = fit(this, validation_data=(Xv, yv, weights))
-    expected = this.evaluate(Xv, yv, sample_weight=weights)
-    assert history["val_loss"][-1] == pytest.approx(expected["loss"], rel=1e-6)
-    assert history["val_loss"][-1] != pytest.approx(this.evaluate(Xv, yv)["loss"], rel=1e-3)
-
-
-def test_validation_changes_nothing():
-    with_it, without = trainer(), trainer()
-    fit(with_it, validation_data=data(20, 1))
-    fit(without)
-    np.testing.assert_array_equal(with_it.model.parameters.values, without.model.parameters.values)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 1024])
@@ -937,18 +912,9 @@ class Recorder(Callback):
 
 
 def test_callbacks_are_called_in_order():
-    log = []
+    log, calls = [], [("begin", 0), ("epoch", 1), ("epoch", 2), ("end", 2)]
     fit(trainer(), epochs=2, callbacks=[Recorder(log, "a"), Recorder(log, "b")])
-    assert log == [
-        ("a", "begin", 0),
-        ("b", "begin", 0),
-        ("a", "epoch", 1),
-        ("b", "epoch", 1),
-        ("a", "epoch", 2),
-        ("b", "epoch", 2),
-        ("a", "end", 2),
-        ("b", "end", 2),
-    ]
+    assert log == [(title, *call) for call in calls for title in "ab"]
 
 
 @pytest.mark.parametrize("when", ["on_train_begin", "on_epoch_end", "on_train_end"])
@@ -1224,18 +1190,6 @@ def test_snapshot_and_restore():
         np.testing.assert_array_equal(this.state()[name], state[name])
 
 
-def test_an_optimizer_of_ones_own():
-    class Signs(Optimizer):
-        name = "signs"
-
-        def update(self, xp, values, gradients, slots, learning_rate, step):
-            values -= learning_rate * xp.sign(gradients)
-
-    this = trainer(smooth(), Signs(0.01))
-    history = fit(this, epochs=20)
-    assert history["loss"][-1] < history["loss"][0]
-
-
 def test_regression_and_images():
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (40, 3, 2), np.uint8)
@@ -1246,26 +1200,6 @@ def test_regression_and_images():
     this = gpunn.Trainer(model, MeanSquaredError(), Adam(0.05), ["r2"])
     fit(this, images, targets, epochs=60)
     assert this.evaluate(images, targets)["r2"] > 0.99
-
-
-# ------------------------------------------------------------------------------- before callbacks
-
-
-class Destructive(Callback):
-    """Stands for the run folder, which clears away an earlier run."""
-
-    began = False
-
-    def on_train_begin(self, trainer):
-        self.began = True
-
-
-def test_nothing_begins_with_inputs_that_cannot_be_standardized():
-    callback = Destructive()
-    this = trainer(network(layers.Standardization(), layers.Dense(3)))
-    with pytest.raises(DataError, match="too small to be standardized in float32"):
-        fit(this, 1e-42 * X, Y, callbacks=[callback])
-    assert not callback.began
 
 
 # ----------------------------------------------------------------------------------------- memory
@@ -1325,18 +1259,12 @@ def test_batches_too_large_for_memory(call, monkeypatch):
 
 def test_more_accumulation_than_there_are_batches_takes_no_more_memory():
     """And is an update an epoch, as with just as many."""
-    X, y = np.random.default_rng(0).normal(size=(2, 40, 3)).astype("float32")
-    found = []
-    for accumulation in (5, 10**7):
-        model = gpunn.Sequential([gpunn.layers.Dense(3)], 3, "numpy")
-        trainer = gpunn.Trainer(
-            model, "mean_squared_error", "adam", gradient_accumulation=accumulation
-        )
+    runs = [trainer(smooth(), gradient_accumulation=accumulation) for accumulation in (7, 10**7)]
+    for this in runs:
         with peak_below(2**26):
-            trainer.fit(X, y, epochs=2, batch_size=8, progress=False)
-        found.append(model.parameters.values.tobytes())
-        assert trainer.updates == 2
-    assert found[0] == found[1]
+            fit(this, epochs=2)
+        assert this.updates == 2
+    assert_same_weights(*runs)
 
 
 def test_display():
