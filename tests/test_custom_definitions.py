@@ -12,7 +12,6 @@ import pytest
 import gpunn
 from gpunn.activations import Activation
 from gpunn.backends import Backend
-from gpunn.configurable import resolve
 from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
@@ -109,27 +108,6 @@ def test_training_comes_out_as_with_the_builtin_ones(backend, given):
     for ours, theirs in zip(found, expected, strict=True):
         # float32 over a dozen updates of order 0.01 each
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("base", "cls"),
-    [(Activation, MyTanh), (Loss, MyHuber), (Metric, MyError), (Optimizer, MyMomentum)],
-)
-def test_by_import_path(base, cls):
-    path = f"{cls.__module__}:{cls.__name__}"
-    assert type(resolve(base, path, "it", allow_import=True)) is cls
-    with pytest.raises(ArgumentError, match=f"it: there is no {base.__name__.lower()} "):
-        resolve(base, path, "it")
-
-
-@pytest.mark.parametrize("cls", [MyHuber, MyMomentum])
-def test_parameters_are_described(cls):
-    kind = Loss if cls is MyHuber else Optimizer
-    described = cls().config()
-    assert described["name"] == cls.name
-    assert resolve(kind, described, "it").config() == described
-    with pytest.raises(ArgumentError, match=r"it\.detla: .* has no such parameter"):
-        resolve(kind, {"name": cls.name, "detla": 1}, "it")
 
 
 @pytest.mark.parametrize(

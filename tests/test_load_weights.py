@@ -258,16 +258,11 @@ def test_layers_that_stay_as_they_are_do_not_learn_from_data_again():
         np.testing.assert_array_equal(model.parameters[name], before[name])
 
 
-def test_it_fits_other_places(backend):
-    first, second = learned(), network(seed=1).to(backend)
-    second.load_weights(first)
-    np.testing.assert_allclose(second.predict(X), first.predict(X), rtol=1e-4, atol=1e-5)
-
-
-def test_it_fits_other_types():
-    first, second = learned(), network(dtype="float64", seed=1)
-    second.load_weights(first)
-    np.testing.assert_allclose(second.predict(X), first.predict(X), rtol=1e-4, atol=1e-5)
+def test_it_fits_other_places_and_types(backend):
+    first = learned()
+    for second in (network(seed=1).to(backend), network(dtype="float64", seed=1)):
+        second.load_weights(first)
+        np.testing.assert_allclose(second.predict(X), first.predict(X), rtol=1e-4, atol=1e-5)
 
 
 def test_mistakes(tmp_path):

@@ -56,11 +56,6 @@ def test_a_direction_that_is_none(larger):
         directions([Odd()])
 
 
-def test_impossible_mode():
-    with pytest.raises(ArgumentError, match="mode: expected 'auto', 'min' or 'max'; got 'least'"):
-        direction("least", "val_loss", KNOWN)
-
-
 @pytest.mark.parametrize(
     ("mode", "figure", "best", "min_delta", "expected"),
     [

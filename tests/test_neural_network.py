@@ -20,14 +20,6 @@ def data(rows=10):
     return random.normal(size=(rows, 3)), random.random((rows, 2))
 
 
-@pytest.mark.parametrize("sizes", [[], [3]])
-def test_too_few_sizes(sizes):
-    with pytest.raises(
-        ArgumentError, match="sizes: expected the number of inputs and at least one"
-    ):
-        network(sizes)
-
-
 def test_sizes_are_checked():
     with pytest.raises(ArgumentError, match="sizes: expected a whole number >= 1; got 0"):
         network([3, 0])

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 from equality import assert_arrays, assert_same_weights
-from model_files import DAMAGED, contents, data, everything, rewritten, small, trained
+from model_files import DAMAGED, contents, data, everything, rewritten, trained
 
 import gpunn
 from gpunn import layers
@@ -224,12 +224,3 @@ def test_a_checkpoint_of_another_optimizer(path, optimizer, message):
     with pytest.raises(ModelFileError, match=message):
         trainer.load_checkpoint(path)
     assert snapshot(trainer) == before
-
-
-def test_a_checkpoint_of_another_network(path):
-    trained().save_checkpoint(path)
-    trainer = gpunn.Trainer(small(), "mean_squared_error", Adam())
-    with pytest.raises(
-        ModelFileError, match=r"layers\[0\]\.name: the file's network has 'standardization'"
-    ):
-        trainer.load_checkpoint(path)

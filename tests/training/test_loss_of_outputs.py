@@ -142,11 +142,6 @@ def test_targets_that_are_all_the_same_are_named(caplog):
         model.adapt(np.eye(2), y=np.array([[1e300], [-1e300]]))
 
 
-def test_nothing_warns_of_the_scale(recwarn):
-    fit(trainer([Dense(2), TargetScaling()]), epochs=1)
-    assert not recwarn.list
-
-
 # ------------------------------------------------------------------------------------- members
 
 

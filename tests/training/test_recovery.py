@@ -291,11 +291,6 @@ def test_looking_changes_nothing():
     assert this.history["loss"] == other.history["loss"]
 
 
-def test_an_unknown_choice():
-    with pytest.raises(ArgumentError, match="on_divergence: there is no choice 'skp'; did you"):
-        trainer(on_divergence="skp")
-
-
 # ------------------------------------------------------- state that loss and parameters do not show
 
 SENTINEL = 1e20

@@ -1,7 +1,6 @@
 """Interrupted and resumed trainings end like uninterrupted ones, bit for bit."""
 
 import copy
-import json
 import os
 import signal
 
@@ -13,7 +12,7 @@ from kills import assert_resumes, killed
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint, NormLog
+from gpunn.callbacks import Callback, EarlyStopping, JSONLinesLog, ModelCheckpoint, NormLog
 from gpunn.data import batches
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.losses import SoftmaxCrossEntropy
@@ -28,18 +27,9 @@ X = RANDOM.normal(size=(ROWS, 4)) + 2 * np.eye(3, 4)[Y]
 
 
 def trainer(optimizer=None, backend="numpy", metrics=("accuracy",), **options):
-    model = gpunn.Sequential(
-        [
-            layers.Standardization(),
-            layers.Dense(8, "relu"),
-            layers.BatchNorm(),
-            layers.Dropout(0.3),
-            layers.Dense(3),
-        ],
-        4,
-        backend,
-        seed=3,
-    )
+    parts = [layers.Standardization(), layers.Dense(8, "relu"), layers.BatchNorm()]
+    parts += [layers.Dropout(0.3), layers.Dense(3)]
+    model = gpunn.Sequential(parts, 4, backend, seed=3)
     chosen = optimizer() if optimizer else Adam(WarmUp(Cosine(0.01), 1.5))
     return gpunn.Trainer(model, "softmax_cross_entropy", chosen, metrics, **options)
 
@@ -219,25 +209,6 @@ def test_a_callback_of_ones_own(tmp_path):
     fit(trainer(), callbacks=[again, other, third], resume_from=path)
     assert (again.seen, other.seen, third.seen) == (3, 3, 0)
     assert again.last[1] == 3
-
-
-@pytest.mark.parametrize("at", [4, 5, 6, 11])
-def test_logs_have_each_epoch_once(at, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-
-    def logs(folder):
-        folder.mkdir(exist_ok=True)
-        return [CSVLog(folder / "log.csv"), JSONLinesLog(folder / "log.jsonl")]
-
-    killed(fit, trainer(), path, at, logs(tmp_path / "parts"))
-    for log in (tmp_path / "parts").iterdir():  # written after the checkpoint, and then torn
-        with open(log, "a") as file:
-            file.write('{"epoch": 7}\n{"epo')
-    this = trainer()
-    fit(this, callbacks=logs(tmp_path / "parts"), resume_from=path)
-    lines = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == this.history.rows
-    assert len((tmp_path / "parts" / "log.csv").read_text().splitlines()) == 4
 
 
 # ------------------------------------------------------------------------- what can't be resumed

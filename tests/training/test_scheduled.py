@@ -9,7 +9,6 @@ from equality import values
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends import Backend
 from gpunn.configurable import resolve
 from gpunn.errors import ArgumentError
 from gpunn.losses import Loss, SoftmaxCrossEntropy
@@ -37,21 +36,12 @@ def fit(this, **options):
 
 
 @pytest.mark.parametrize("setting", ["rate", "decay", "smoothing"])
-def test_a_constant_schedule_gives_what_its_number_gives(setting, backend_name):
+def test_a_constant_schedule_gives_what_its_number_gives(setting, host_backend):
     fixed, moving = (
-        fit(trainer(**{setting: value}, backend=backend_name)) for value in (0.3, Constant(0.3))
+        fit(trainer(**{setting: value}, backend=host_backend)) for value in (0.3, Constant(0.3))
     )
     np.testing.assert_allclose(values(moving), values(fixed), rtol=0, atol=1e-12)
     assert not np.allclose(values(fixed), values(fit(trainer())), atol=1e-3)
-
-
-@pytest.fixture(params=["numpy", "base"])
-def backend_name(request):
-    if request.param == "numpy":
-        return "numpy"
-    import array_api_compat.numpy
-
-    return Backend(array_api_compat.numpy)
 
 
 @pytest.mark.parametrize("setting", ["rate", "decay", "smoothing"])

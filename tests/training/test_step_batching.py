@@ -30,17 +30,23 @@ def at_pace(clock, seconds, *, queued=0.0):
     return pace, ask
 
 
-def test_requests_grow_while_they_are_short(clock):
-    pace, ask = at_pace(clock, 1.0)
-    for expected in (2, 4, 8):
-        ask(pace.updates, 0.1)
-        assert pace.updates == expected
-
-
-def test_requests_stay_as_they_are_in_between(clock):
-    pace, ask = at_pace(clock, 1.0)
-    ask(1, 0.7)
-    assert pace.updates == 1
+@pytest.mark.parametrize(
+    ("updates", "took", "queued", "expected"),
+    [
+        (1, 0.1, 0.0, [2, 4, 8]),
+        (1, 0.7, 0.0, [1, 1]),
+        (2, 5.0, 0.0, [1, 1]),  # never none
+        (8, 0.0, 3.0, [4, 2, 1, 1]),  # asking takes no time at all; each takes the device long
+    ],
+    ids=["short", "in between", "long", "long on the device"],
+)
+def test_requests_grow_or_shrink_by_the_time_they_take(clock, updates, took, queued, expected):
+    pace, ask = at_pace(clock, 1.0, queued=queued)
+    pace.updates, found = updates, []
+    for _ in expected:
+        ask(pace.updates, took)
+        found.append(pace.updates)
+    assert found == expected
 
 
 def test_a_request_that_was_cut_short_says_nothing_and_is_not_waited_for(clock):
@@ -49,20 +55,3 @@ def test_a_request_that_was_cut_short_says_nothing_and_is_not_waited_for(clock):
     assert ask(3, 0.1) == 0
     assert pace.updates == 8
     assert ask(8, 0.7) == 1
-
-
-def test_requests_shrink_when_they_take_too_long_but_never_to_nothing(clock):
-    pace, ask = at_pace(clock, 1.0)
-    pace.updates = 2
-    for expected in (1, 1):
-        ask(pace.updates, 5.0)
-        assert pace.updates == expected
-
-
-def test_what_a_device_has_still_to_do_counts(clock):
-    """Asking takes no time at all; each of the requests takes the device long."""
-    pace, ask = at_pace(clock, 1.0, queued=3.0)
-    pace.updates = 8
-    for expected in (4, 2, 1, 1):
-        ask(pace.updates)
-        assert pace.updates == expected

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -84,45 +85,26 @@ def test_trainings_of_their_own_networks_give_the_bits_that_each_gives_alone(eng
         assert list(pool.map(train, range(6))) == alone
 
 
-def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(engine):
-    own, errors = trainer(), []
+def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(engine, tmp_path):
+    own, errors, path = trainer(), [], tmp_path / "a.safetensors"
+    own.save_checkpoint(path)
     other = gpunn.Trainer(own.model, "softmax_cross_entropy")  # of the same network
+    builder = DatasetBuilder(own.model, own.loss, own.metrics)
+    subset = builder.subset(builder.check(X, Y))  # as the command line evaluates
+    uses = [partial(use, X, Y) for use in (own.fit, own.evaluate, other.fit, other.evaluate)]
+    uses += [partial(own.evaluate_subset, subset), partial(own.load_checkpoint, path)]
 
     def ask():
-        for function in (own.fit, own.evaluate, other.fit, other.evaluate):
+        for use in uses:
             with pytest.raises(ConcurrentUseError, match="another thread is training") as raised:
-                in_thread(lambda function=function: function(X, Y))
+                in_thread(use)
             errors.append(str(raised.value).partition(":")[0])
 
     history = own.fit(X, Y, epochs=2, callbacks=[Do(ask)], progress=False)
-    assert errors == ["fit", "evaluate"] * 4
+    assert errors == [*("fit", "evaluate") * 2, "evaluate", "load_checkpoint"] * 2
     assert rows(history) == rows(trainer().fit(X, Y, epochs=2, progress=False))
     in_thread(lambda: own.evaluate(X, Y))  # afterwards
-
-
-def test_what_the_command_line_evaluates_by_is_guarded_too(engine):
-    own = trainer()
-    builder = DatasetBuilder(own.model, own.loss, own.metrics)
-    rows = builder.subset(builder.check(X, Y))
-
-    def ask():
-        with pytest.raises(ConcurrentUseError, match="another thread is training"):
-            in_thread(lambda: own.evaluate_subset(rows))
-
-    own.fit(X, Y, callbacks=[Do(ask)], progress=False)
-
-
-def test_a_second_thread_can_not_take_a_checkpoint_up_during_training(engine, tmp_path):
-    own = trainer()
-    own.fit(X, Y, epochs=0, progress=False)
-    own.save_checkpoint(tmp_path / "a.safetensors")
-
-    def ask():
-        with pytest.raises(ConcurrentUseError, match="load_checkpoint: another thread"):
-            in_thread(lambda: own.load_checkpoint(tmp_path / "a.safetensors"))
-
-    own.fit(X, Y, callbacks=[Do(ask)], progress=False)
-    in_thread(lambda: own.load_checkpoint(tmp_path / "a.safetensors"))
+    in_thread(lambda: own.load_checkpoint(path))
     assert own.epoch == 0
 
 

@@ -72,11 +72,6 @@ def test_taken(class_weight):
     assert check_class_weight(class_weight, 3) == class_weight
 
 
-def test_no_class_with_a_weight():
-    with pytest.raises(DataError, match="together they leave every row to train on with a weight"):
-        combined_weights(LOSS, LABELS, None, {0: 0, 1: 0, 2: 0}, 3)
-
-
 @pytest.mark.parametrize(
     ("loss", "targets"),
     [(MeanSquaredError(), np.zeros((6, 3))), (BinaryCrossEntropy(), np.zeros((6, 3)))],
