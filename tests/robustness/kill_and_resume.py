@@ -39,36 +39,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from digits import BATCH_NORM, COSINE, configuration, dropout
 from safetensors.numpy import load_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-DATA = """\
-backend = "{backend}"
-
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-"""
+PLATEAU = '{ name = "reduce_on_plateau", rate = 0.1, patience = 1, factor = 0.5 }'
+SGD = f'{{ name = "sgd", momentum = 0.9, max_norm = 1.0, learning_rate = {PLATEAU} }}'
 
 CONFIGS = {
-    "adam, dropout, batch normalisation, early stopping": DATA
+    "adam, dropout, batch normalisation, early stopping": configuration(
+        '{ name = "dense", units = 64, activation = "relu" }',
+        dropout(0.2),
+        BATCH_NORM,
+        optimizer=COSINE,
+        batch_size=16,
+    )
     + """\
-[model]
-layers = [
-    {{ name = "rescaling", scale = 0.0625 }},
-    {{ name = "dense", units = 64, activation = "relu" }},
-    {{ name = "dropout", rate = 0.2 }},
-    {{ name = "batch_norm" }},
-    {{ name = "dense", units = 10 }},
-]
-[training]
-loss = "softmax_cross_entropy"
-optimizer = {{ name = "adam", learning_rate = {{ name = "cosine", rate = 0.01 }} }}
-epochs = {epochs}
-batch_size = 16
-metrics = ["accuracy"]
-checkpoint_every_updates = {every}
 [[training.callbacks]]
 name = "early_stopping"
 patience = 50
@@ -77,50 +64,27 @@ name = "csv_log"
 path = "log.csv"
 [[training.callbacks]]
 name = "model_checkpoint"
-path = "kept/{{updates}}.safetensors"
+path = "kept/{updates}.safetensors"
 resumable = true
 every_updates = 3
 keep = 4
 """,
-    "momentum, accumulation, standardisation, plateau": DATA.replace(
-        "validation_fraction", "standardize = true\nvalidation_fraction"
-    )
-    + """\
-[model]
-layers = [{{ name = "dense", units = 32, activation = "tanh" }}, {{ name = "dense", units = 10 }}]
-[training]
-loss = "softmax_cross_entropy"
-epochs = {epochs}
-batch_size = 8
-gradient_accumulation = 3
-class_weight = "balanced"
-metrics = ["accuracy", "top_k_accuracy"]
-checkpoint_every_updates = {every}
-[training.optimizer]
-name = "sgd"
-momentum = 0.9
-max_norm = 1.0
-learning_rate = {{ name = "reduce_on_plateau", rate = 0.1, patience = 1, factor = 0.5 }}
-""",
-    "lion, layer normalisation, one cycle, no shuffling": DATA
-    + """\
-[model]
-layers = [
-    {{ name = "rescaling", scale = 0.0625 }},
-    {{ name = "dense", units = 48, activation = "gelu" }},
-    {{ name = "layer_norm" }},
-    {{ name = "dense", units = 10 }},
-]
-[training]
-loss = "softmax_cross_entropy"
-optimizer = {{ name = "lion", learning_rate = {{ name = "one_cycle", rate = 0.001 }} }}
-epochs = {epochs}
-batch_size = 24
-shuffle = false
-checkpoint_every_updates = {every}
-""",
+    "momentum, accumulation, standardisation, plateau": configuration(
+        '{ name = "dense", units = 32, activation = "tanh" }',
+        optimizer=SGD,
+        batch_size=8,
+        gradient_accumulation=3,
+        class_weight="balanced",
+        metrics=["accuracy", "top_k_accuracy"],
+    ).replace("validation_fraction", "standardize = true\nvalidation_fraction"),
+    "lion, layer normalisation, one cycle, no shuffling": configuration(
+        '{ name = "dense", units = 48, activation = "gelu" }',
+        '{ name = "layer_norm" }',
+        optimizer='{ name = "lion", learning_rate = { name = "one_cycle", rate = 0.001 } }',
+        batch_size=24,
+        shuffle=False,
+    ),
     "adam, skipping bad rows, then too many of them": """\
-backend = "{backend}"
 seed = 1
 
 [data]
@@ -129,16 +93,14 @@ path = "bad_rows.npz"
 
 [model]
 layers = [
-    {{ name = "dense", units = 64, activation = "relu" }},
-    {{ name = "dense", units = 1 }},
+    { name = "dense", units = 64, activation = "relu" },
+    { name = "dense", units = 1 },
 ]
 [training]
 loss = "mean_squared_error"
-optimizer = {{ name = "adam", learning_rate = 0.001 }}
-epochs = {epochs}
+optimizer = { name = "adam", learning_rate = 0.001 }
 batch_size = 8
 on_divergence = "skip"
-checkpoint_every_updates = {every}
 """,
 }
 
@@ -417,7 +379,8 @@ def main() -> int:
     hunt = Hunt(training, random.Random(options.seed), options.kills)
     runs, different = 0, 0
     lengths = (options.epochs, options.epochs + max(1, options.epochs // 2))
-    settings = {"backend": "cupy" if options.emulated else "numpy", "every": options.every}
+    backend = "cupy" if options.emulated else "numpy"
+    every = f"[training]\ncheckpoint_every_updates = {options.every}\n"
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -427,7 +390,8 @@ def main() -> int:
             name, before = names[runs % len(names)], hunt.kills
             config = folder / f"{names.index(name)}.toml"
             if name not in whole:
-                config.write_text(CONFIGS[name].format(epochs=options.epochs, **settings))
+                text = CONFIGS[name].replace("[training]\n", every)
+                config.write_text(f'backend = "{backend}"\n{text}')
                 whole[name] = in_one_go(training, config, lengths)
             wrong = hunt.killed_run(config, folder / "run", lengths, whole[name])
             runs, different = runs + 1, different + len(wrong)
