@@ -22,8 +22,6 @@ from gpunn.errors import BackendUnavailableError, GpunnWarning
 from gpunn.sklearn import acceleration
 from gpunn.sklearn.acceleration import INSTALLED
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 DIGITS, LABELS = load_digits(return_X_y=True)
 X, Y = DIGITS[:120] / 16, LABELS[:120]
 MANY, MANY_LABELS = make_multilabel_classification(80, 6, n_classes=3, random_state=0)
@@ -32,8 +30,7 @@ SMALL = {"hidden_layer_sizes": (8,), "max_iter": 4, "random_state": 0}
 
 
 @pytest.fixture(autouse=True)
-def undone(monkeypatch):
-    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+def undone():
     yield
     gpunn.sklearn.uninstall()
 

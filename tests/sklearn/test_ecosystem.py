@@ -19,7 +19,6 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.exceptions import NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -221,14 +220,6 @@ def test_feature_names():
     assert classifier.score(frame, y) > 0.9
     with pytest.raises(ValueError, match="feature names should match"):
         classifier.predict(frame.rename(columns={"a": "z"}))
-
-
-def test_not_fitted():
-    for estimator in (kind() for kind in (MLPClassifier, MLPRegressor, *OF_TABLES)):
-        with pytest.raises(NotFittedError):
-            estimator.predict(X)
-    with pytest.raises(NotFittedError):
-        MLPClassifier().predict_proba(X)
 
 
 @pytest.mark.parametrize("copied", [lambda e: pickle.loads(pickle.dumps(e)), copy.deepcopy])

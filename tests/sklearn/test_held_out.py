@@ -25,8 +25,6 @@ from gpunn.sklearn import (
 
 pandas = pytest.importorskip("pandas")
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 FAST = {"backend": "numpy", "random_state": 0, "hidden_layer_sizes": (4,)}
 TABULAR = [
     RealMLPClassifier(epochs=1, **FAST),

@@ -70,16 +70,3 @@ def test_sums_of_a_long_epoch_lose_nothing():
     statistics.summaries[0][...] = 1
     statistics.collect()
     assert statistics.result() == {"loss": 1.0, "mean_absolute_error": 1.0}
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_number_of_finite_steps(bad):
-    """Once a sum is not finite it stays so: the count tells the first bad step."""
-    ops = get_backend("numpy")
-    statistics = Statistics(ops, "float32", [], 1)
-    for loss in (1, 2, bad, 4):
-        statistics.loss_sum += np.float32(loss)
-        ops.count_finite(statistics.loss_sum, statistics.finite_steps)
-    assert statistics.collect() == 2
-    ops.count_finite(statistics.loss_sum, statistics.finite_steps)
-    assert statistics.collect() == 1, "a new window begins with sums of zero"
