@@ -135,8 +135,9 @@ class BatchNorm(Layer):
             dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
             nothing = workspace.fixed(self, "zeros", x.shape[1:])
             variance, scale = self.values["running_variance"], self.values["scale"]
-            given = nothing, variance, self.epsilon, scale, nothing
-            workspace.backend.normalize(gradient, *given, dx)
+            workspace.backend.normalize(
+                gradient, nothing, variance, self.epsilon, scale, nothing, dx
+            )
             return dx
         if workspace.collectives is not None:
             self._backward_of_ranks(gradient, workspace)

@@ -42,8 +42,13 @@ class Engine:
         units = layer_units(estimator.coefs_)
         values = named_values(estimator)
         made_from = (
-            *(estimator.backend, dtype, units, estimator.activation),
-            *(estimator.dropout, bool(estimator.batch_norm), bool(estimator.layer_norm)),
+            estimator.backend,
+            dtype,
+            units,
+            estimator.activation,
+            estimator.dropout,
+            bool(estimator.batch_norm),
+            bool(estimator.layer_norm),
         )
         with self._lock:
             if self._network is None or self._made_from != made_from:

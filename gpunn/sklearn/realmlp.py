@@ -61,7 +61,10 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
         settings["hidden_layer_sizes"] = hidden_sizes(self.hidden_layer_sizes)
         settings["simplified"] = bool(self.simplified)
         return realmlp(
-            *(schema, X, self._outputs, self._task),
+            schema,
+            X,
+            self._outputs,
+            self._task,
             learning_rate=settings.pop("learning_rate_init"),
             label_smoothing=given(getattr(self, "label_smoothing", "auto")),
             metric=given(self.metric),

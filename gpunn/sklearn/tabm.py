@@ -75,7 +75,10 @@ class TabMEstimator(TabularEstimator, TabMParameters):
         settings |= {"members": members, "hidden_layer_sizes": sizes}
         settings["shuffle_members"] = bool(self.shuffle_members)
         return tabm(
-            *(schema, X, self._outputs, self._task),
+            schema,
+            X,
+            self._outputs,
+            self._task,
             learning_rate=settings.pop("learning_rate_init"),
             label_smoothing=getattr(self, "label_smoothing", 0.0),
             metric=given(self.metric),
