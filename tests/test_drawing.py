@@ -133,12 +133,12 @@ def test_of_very_many_layers_the_first_and_the_last_are_drawn(groups):
 
 
 def test_every_box_lies_within_the_picture(groups):
-    for model in (network(groups, layers.Members(4), layers.MemberDense(2), layers.Dropout(0.1)),):
-        picture = model.plot()
-        width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', picture.svg).groups())
-        for left, top, right, bottom in boxes(picture):
-            assert 0 < left < right < width
-            assert 0 < top < bottom < height
+    parts = [groups, layers.Members(4), layers.MemberDense(2), layers.Dropout(0.1)]
+    picture = network(*parts).plot()
+    width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', picture.svg).groups())
+    for left, top, right, bottom in boxes(picture):
+        assert 0 < left < right < width
+        assert 0 < top < bottom < height
 
 
 def test_saving(tmp_path):

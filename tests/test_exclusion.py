@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -6,48 +7,33 @@ from gpunn.errors import ConcurrentUseError
 from gpunn.exclusion import Exclusion
 
 
-def in_thread(function):
-    """Call a function in a thread of its own, and return its result, or the error."""
-    results = []
-
-    def work():
-        try:
-            results.append(function())
-        except Exception as error:
-            results.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return results[0]
-
-
 def enter(exclusion, training=False):
-    """Ask another thread to have the network for a moment."""
+    """Have another thread take the network for a moment."""
 
     def moment():
         with exclusion.held("evaluate", training=training):
             return "entered"
 
-    return in_thread(moment)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(moment).result()
 
 
 def test_training_is_an_error_for_other_threads():
     exclusion = Exclusion()
     with exclusion.held("fit", training=True):
         for training in (False, True):
-            error = enter(exclusion, training)
-            assert isinstance(error, ConcurrentUseError)
-            assert str(error).startswith("evaluate: another thread is training this network")
+            with pytest.raises(ConcurrentUseError, match=r"^evaluate: another thread is training "):
+                enter(exclusion, training)
     assert enter(exclusion) == "entered"
 
 
 def test_the_same_thread_may_ask_again():
     exclusion = Exclusion()
     with exclusion.held("fit", training=True):
-        with exclusion.held("evaluate", training=False):
-            assert isinstance(enter(exclusion), ConcurrentUseError)
-        assert isinstance(enter(exclusion), ConcurrentUseError)
+        with exclusion.held("evaluate", training=False), pytest.raises(ConcurrentUseError):
+            enter(exclusion)
+        with pytest.raises(ConcurrentUseError):
+            enter(exclusion)
     assert enter(exclusion) == "entered"
 
 

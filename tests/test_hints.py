@@ -17,14 +17,11 @@ from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.hints import NAMES, plain
 
 BASES = {
-    "Activation": activations.Activation,
-    "Callback": callbacks.Callback,
-    "Initializer": initializers.Initializer,
-    "Layer": layers.Layer,
-    "Loss": losses.Loss,
-    "Metric": metrics.Metric,
-    "Optimizer": optimizers.Optimizer,
-    "Schedule": schedules.Schedule,
+    base.__name__: base
+    for base in (
+        *(activations.Activation, callbacks.Callback, initializers.Initializer, layers.Layer),
+        *(losses.Loss, metrics.Metric, optimizers.Optimizer, schedules.Schedule),
+    )
 }
 
 

@@ -46,14 +46,6 @@ def test_views_share_memory_with_the_vectors(backend):
     assert (backend.to_host(parameters.values) == 3.0).sum() == 15
 
 
-def test_what_decays_comes_first():
-    parameters = build(NumpyBackend())
-    for name in ("dense_1.weights", "dense_10.weights"):
-        assert offset(parameters, name, parameters.values) < parameters.decayed
-    for name in ("dense_1.biases", "norm.scale"):
-        assert offset(parameters, name, parameters.values) >= parameters.decayed
-
-
 def test_count_leaves_out_padding_and_statistics():
     parameters = build(NumpyBackend())
     assert parameters.count == 15 + 5 + 5 + 10

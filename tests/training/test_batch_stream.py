@@ -29,6 +29,8 @@ from gpunn.errors import (
 from gpunn.layers import BatchNorm, Dense
 from gpunn.optimizers import Adam
 
+OPTIONS = {"batch_size": SIZE, "progress": False}
+
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
@@ -64,8 +66,7 @@ def test_batches_train_as_the_rows_in_order(form, prefetch):
     found.fit(
         FORMS[form](batches()),
         epochs=3,
-        batch_size=SIZE,
-        progress=False,
+        **OPTIONS,
         prefetch=prefetch,
         **given,
     )
@@ -77,7 +78,7 @@ def test_batches_train_as_the_rows_in_order(form, prefetch):
 def test_so_they_do_everywhere(backend, weights, accumulation):
     expected, found = (trainer(backend, gradient_accumulation=accumulation) for _ in range(2))
     options = {"sample_weight": W} if weights else {}
-    given = {"epochs": 2, "batch_size": SIZE, "progress": False}
+    given = {"epochs": 2, **OPTIONS}
     expected.fit(X, Y, shuffle=False, **options, **given)
     found.fit(batches(weights), **given)
     assert_same(found, expected)
@@ -146,7 +147,7 @@ def test_batches_of_several_sizes_stay_apart_in_an_update():
 def test_all_weights_of_a_batch_may_be_zero_but_not_of_an_epoch(prefetch):
     some = [(x, y, w * (i == 2)) for i, (x, y, w) in enumerate(batches(weights=True))]
     one = trainer()
-    one.fit(some, epochs=1, batch_size=SIZE, progress=False, prefetch=prefetch)
+    one.fit(some, epochs=1, **OPTIONS, prefetch=prefetch)
     assert np.isfinite(one.evaluate(some)["loss"])
     none = [(x, y, 0 * w) for x, y, w in some]
     for call in (one.fit, one.evaluate):
@@ -168,7 +169,7 @@ def test_a_function_is_given_the_epoch():
         seen.append(epoch)
         return shuffled(epoch)
 
-    options = {"steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
+    options = {"steps_per_epoch": 7, **OPTIONS}
     given.fit(noted, epochs=2, **options)
     given.fit(noted, epochs=1, validation_split=0, **options)
     assert seen == [0, 1, 2]
@@ -221,7 +222,7 @@ def test_an_error_comes_through_with_its_traceback():
         raise ZeroDivisionError("no file")
 
     with pytest.raises(ZeroDivisionError, match="no file") as caught:
-        trainer().fit(broken, steps_per_epoch=3, batch_size=SIZE, progress=False)
+        trainer().fit(broken, steps_per_epoch=3, **OPTIONS)
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert names[-2:] == ["broken", "deep"]
     assert caught.value.__notes__ == ["X: raised while batch 2 of epoch 1 was made"]
@@ -229,7 +230,7 @@ def test_an_error_comes_through_with_its_traceback():
 
 def test_an_error_before_the_first_batch_says_what_was_called():
     with pytest.raises(TypeError) as caught:
-        trainer().fit(lambda: batches(), steps_per_epoch=3, batch_size=SIZE, progress=False)
+        trainer().fit(lambda: batches(), steps_per_epoch=3, **OPTIONS)
     assert caught.value.__notes__ == ["X: raised by a call with the epoch, 0"]
 
 
@@ -303,8 +304,7 @@ def test_early_stopping_ends_the_thread():
         lambda epoch: batches(),
         epochs=9,
         steps_per_epoch=7,
-        batch_size=SIZE,
-        progress=False,
+        **OPTIONS,
         callbacks=[EarlyStopping(patience=1, monitor="accuracy", min_delta=1.0)],
     )
     assert len(history["loss"]) == 2
@@ -356,9 +356,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch)
             threading.Thread(target=press_twice).start()
 
     with pytest.raises(KeyboardInterrupt):
-        trainer(report_every=1).fit(
-            stuck, steps_per_epoch=3, batch_size=SIZE, progress=False, callbacks=[Go()]
-        )
+        trainer(report_every=1).fit(stuck, steps_per_epoch=3, **OPTIONS, callbacks=[Go()])
     over.set()
     for thread in threading.enumerate():
         if "prefetch" in thread.name:
@@ -372,7 +370,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, at, accumulation):
     at = -(-at // accumulation)
 
     def train(this, **options):
-        given = {"epochs": 3, "steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
+        given = {"epochs": 3, "steps_per_epoch": 7, **OPTIONS}
         this.fit(shuffled, **given, **options)
 
     assert_resumes(lambda: trainer(gradient_accumulation=accumulation), train, tmp_path, at)
@@ -380,7 +378,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, at, accumulation):
 
 def test_validation_in_batches_is_that_of_their_rows():
     expected, found, third = trainer(), trainer(), trainer()
-    options = {"epochs": 2, "batch_size": SIZE, "progress": False}
+    options = {"epochs": 2, **OPTIONS}
     rows = expected.fit(X, Y, shuffle=False, validation_data=(X, Y, W), **options)
     seen = []
 
@@ -410,10 +408,9 @@ def test_a_table_and_named_columns_are_taken_by_name():
         ]
 
     expected, found = trainer(), trainer()
-    options = {"batch_size": SIZE, "progress": False}
-    expected.fit(batches(), **options)
+    expected.fit(batches(), **OPTIONS)
     mixed = [*frames("abcd")[:3], *frames("dbac")[3:]]
-    found.fit(mixed, **options)
+    found.fit(mixed, **OPTIONS)
     assert_same(found, expected)
     assert found.model.feature_names == list("abcd")
 
@@ -439,9 +436,9 @@ def test_what_is_learned_from_all_rows_needs_some_first():
 
     given = gpunn.Trainer(network(), "softmax_cross_entropy")
     with pytest.raises(ArgumentError, match="'standardization_1': learns from all training rows"):
-        given.fit(batches(), batch_size=SIZE, progress=False)
+        given.fit(batches(), **OPTIONS)
     given.fit(X[:20], Y[:20], epochs=0, progress=False)
-    given.fit(batches(), batch_size=SIZE, progress=False)
+    given.fit(batches(), **OPTIONS)
     mean = given.model.parameters["standardization_1.mean"]
     np.testing.assert_allclose(mean, X[:20].mean(axis=0), rtol=1e-5)
 
@@ -453,7 +450,7 @@ def test_divergence_is_found_and_told(caplog):
         for number, (x, y) in enumerate(batches()):
             yield (np.full_like(x, 3e38) if number == 4 else x), y
 
-    options = {"steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
+    options = {"steps_per_epoch": 7, **OPTIONS}
     model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
     given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=3)
     with pytest.raises(DivergenceError, match=r"at step 5 of epoch 1\. The activations"):
@@ -478,8 +475,8 @@ def test_targets_of_another_scale_are_told_of_before_the_first_training():
     given = gpunn.Trainer(gpunn.Sequential([Dense(1)], 4, "numpy"), "mean_squared_error")
     far = [(x, 1000.0 * x[:, 0] + 5000) for x, _ in batches()]
     with pytest.warns(GpunnWarning, match="y: the targets have a mean of "):
-        given.fit(far, batch_size=SIZE, progress=False)
-    given.fit(far, batch_size=SIZE, progress=False)  # without a warning
+        given.fit(far, **OPTIONS)
+    given.fit(far, **OPTIONS)  # without a warning
 
 
 GOOD = (X[:SIZE], Y[:SIZE])
@@ -507,7 +504,7 @@ GOOD = (X[:SIZE], Y[:SIZE])
 def test_each_batch_is_checked_before_the_device_sees_it(bad, error, message):
     given = trainer()
     with pytest.raises(error, match=message):
-        given.fit(Anew([GOOD, bad]), steps_per_epoch=2, batch_size=SIZE, progress=False)
+        given.fit(Anew([GOOD, bad]), steps_per_epoch=2, **OPTIONS)
     assert given.updates == 1
 
 
@@ -517,14 +514,11 @@ def test_too_few_batches():
         trainer().fit(lambda epoch: used_up, epochs=3, steps_per_epoch=7, **OPTIONS)
     given = trainer()
     with pytest.raises(DataError, match="X: epoch 1 has ended after 7 batches; steps_per_epoch is"):
-        given.fit(lambda epoch: batches(), steps_per_epoch=8, batch_size=SIZE, progress=False)
+        given.fit(lambda epoch: batches(), steps_per_epoch=8, **OPTIONS)
     with pytest.raises(
         DataError, match="validation_data: epoch 1 has ended after 0 batches; there"
     ):
         given.fit(X, Y, validation_data=lambda epoch: [], progress=False)
-
-
-OPTIONS = {"batch_size": SIZE, "progress": False}
 
 
 @pytest.mark.parametrize(

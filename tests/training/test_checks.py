@@ -49,31 +49,12 @@ def test_an_activation_before_a_loss_that_takes_any_number(activation, loss):
 
 
 @pytest.mark.parametrize(
-    "layers",
-    [
-        [Dense(4, "relu"), Dense(2)],
-        [Dense(2, "leaky_relu")],
-        [Dense(2, "relu"), BatchNorm()],
-        [Dense(4, "sigmoid"), Dense(2), Activation("identity"), Rescaling(3.0)],
-    ],
-)
-def test_outputs_that_may_be_any_number(layers):
-    fit(layers, "softmax_cross_entropy", LABELS)  # warnings are errors
-
-
-@pytest.mark.parametrize(
     ("activation", "y"),
     [("relu", NUMBERS), ("sigmoid", 3 * LABELS), ("tanh", NUMBERS * 2), ("softplus", NUMBERS)],
 )
 def test_targets_that_the_last_layer_cannot_give(activation, y):
     with pytest.warns(GpunnWarning, match=f"'{activation}' outputs are .* the targets are from"):
         fit([Dense(1, activation)], "mean_squared_error", y)
-
-
-def test_targets_that_a_bounded_last_layer_can_give():
-    fit([Dense(1, "sigmoid")], "mean_squared_error", LABELS)
-    fit([Dense(1, "relu")], "huber", np.abs(NUMBERS))
-    fit([Dense(1, "sigmoid"), Rescaling(10.0, -5.0)], "mean_squared_error", NUMBERS)
 
 
 @pytest.mark.parametrize(
@@ -91,15 +72,6 @@ def test_a_metric_that_takes_logits_after_a_sigmoid(metric, problem):
         fit([Dense(1, "sigmoid")], "mean_squared_error", LABELS, [metric])
 
 
-def test_metrics_that_can_judge_a_bounded_last_layer():
-    metrics = [gpunn.metrics.BinaryAccuracy(0.5), gpunn.metrics.F1(threshold=0.5), "auc"]
-    fit([Dense(1, "sigmoid")], "mean_squared_error", LABELS, metrics)
-    fit([Dense(1, "tanh")], "mean_squared_error", LABELS, ["binary_accuracy", "f1"])
-    fit([Dense(1, "relu")], "mean_squared_error", LABELS, ["binary_accuracy"])
-    one_hot = np.eye(2)[LABELS]
-    fit([Dense(2, "sigmoid")], "mean_squared_error", one_hot, ["f1", "accuracy"])
-
-
 FAR = [(1e6, 1.0), (0.0, 1e3), (0.0, 0.01), (10.0, 1.0), (-300.0, 80.0), (1e6, 0.0)]
 
 
@@ -109,6 +81,51 @@ def test_targets_of_another_scale(loss, mean, deviation):
     expected = r"^y: the targets have a mean of .* Standardize the targets: .*predictions \* "
     with pytest.warns(GpunnWarning, match=expected):
         fit([Dense(1)], loss, mean + deviation * NUMBERS)
+
+
+USUAL = [
+    *(mean + deviation * NUMBERS for mean, deviation in [(0, 1), (2, 1.2), (22, 9), (50, 60)]),
+    *(np.eye(200)[:, 0], np.eye(10)[np.arange(200) % 10], np.zeros(200), np.full(200, 3.0)),
+]
+"""Targets of a usual scale."""
+
+
+@pytest.mark.parametrize(
+    ("layers", "loss", "y", "metrics"),
+    [
+        # Outputs that may be any number.
+        ([Dense(4, "relu"), Dense(2)], "softmax_cross_entropy", LABELS, []),
+        ([Dense(2, "leaky_relu")], "softmax_cross_entropy", LABELS, []),
+        ([Dense(2, "relu"), BatchNorm()], "softmax_cross_entropy", LABELS, []),
+        (
+            [Dense(4, "sigmoid"), Dense(2), Activation("identity"), Rescaling(3.0)],
+            *("softmax_cross_entropy", LABELS, []),
+        ),
+        # Targets that a bounded last layer can give.
+        ([Dense(1, "sigmoid")], "mean_squared_error", LABELS, []),
+        ([Dense(1, "relu")], "huber", np.abs(NUMBERS), []),
+        ([Dense(1, "sigmoid"), Rescaling(10.0, -5.0)], "mean_squared_error", NUMBERS, []),
+        # Metrics that can judge it.
+        (
+            *([Dense(1, "sigmoid")], "mean_squared_error", LABELS),
+            [gpunn.metrics.BinaryAccuracy(0.5), gpunn.metrics.F1(threshold=0.5), "auc"],
+        ),
+        ([Dense(1, "tanh")], "mean_squared_error", LABELS, ["binary_accuracy", "f1"]),
+        ([Dense(1, "relu")], "mean_squared_error", LABELS, ["binary_accuracy"]),
+        ([Dense(2, "sigmoid")], "mean_squared_error", np.eye(2)[LABELS], ["f1", "accuracy"]),
+        *(([Dense(y[0].size)], "mean_squared_error", y, []) for y in USUAL),
+        # A last layer that scales.
+        ([Dense(1), Rescaling(1.0, 1e6)], "mean_squared_error", 1e6 + NUMBERS, []),
+        ([Dense(1), Rescaling(700.0, 5e4)], "mean_squared_error", 5e4 + 700 * NUMBERS, []),
+    ],
+)
+def test_what_can_be_meant_is_not_warned_of(layers, loss, y, metrics):
+    fit(layers, loss, y, metrics)  # warnings are errors
+
+
+def test_a_scale_of_the_last_layer_that_the_targets_do_not_have():
+    with pytest.warns(GpunnWarning, match="standard deviation"):
+        fit([Dense(1), Rescaling(700.0)], "mean_squared_error", NUMBERS)
 
 
 def test_the_figures_are_those_of_the_training_rows():
@@ -125,27 +142,6 @@ def test_the_warning_is_where_fit_was_called():
     with pytest.warns(GpunnWarning) as caught:
         fit([Dense(1)], "mean_squared_error", 1e6 + NUMBERS)
     assert caught[0].filename == __file__
-
-
-@pytest.mark.parametrize(
-    "y",
-    [
-        *(mean + deviation * NUMBERS for mean, deviation in [(0, 1), (2, 1.2), (22, 9), (50, 60)]),
-        np.eye(200)[:, 0],
-        np.eye(10)[np.arange(200) % 10],
-        np.zeros(200),
-        np.full(200, 3.0),
-    ],
-)
-def test_targets_of_a_usual_scale(y):
-    fit([Dense(y[0].size)], "mean_squared_error", y)
-
-
-def test_a_last_layer_that_scales_is_allowed_for():
-    fit([Dense(1), Rescaling(1.0, 1e6)], "mean_squared_error", 1e6 + NUMBERS)
-    fit([Dense(1), Rescaling(700.0, 5e4)], "mean_squared_error", 5e4 + 700 * NUMBERS)
-    with pytest.warns(GpunnWarning, match="standard deviation"):
-        fit([Dense(1), Rescaling(700.0)], "mean_squared_error", NUMBERS)
 
 
 def test_a_network_that_was_trained_before_is_not_warned_of_again():

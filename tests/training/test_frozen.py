@@ -319,11 +319,9 @@ def test_it_cannot_be_set_while_the_network_is_trained():
 
 def test_mistakes():
     model = network()
-    with pytest.raises(ArgumentTypeError, match="trainable: expected True or False"):
-        model.layers[0].trainable = "no"
-    layer = Dense(3)
-    with pytest.raises(ArgumentTypeError, match="trainable: expected True or False; got 'no'"):
-        layer.trainable = "no"
+    for layer in (model.layers[0], Dense(3)):
+        with pytest.raises(ArgumentTypeError, match="trainable: expected True or False; got 'no'"):
+            layer.trainable = "no"
     with pytest.raises(ArgumentTypeError, match="trainable: expected True or False"):
         Dense(3, trainable=0.5)
     with pytest.raises(ArgumentError, match="there is no 'dense_9'; did you mean 'dense_3'"):

@@ -5,25 +5,14 @@ import os
 import re
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from notebooks import Notebook
+from sums import fit
 
 import gpunn
 from gpunn.callbacks import LivePlot
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.training import live
-
-X = np.random.default_rng(0).normal(size=(40, 3))
-Y = X.sum(axis=1)
-
-
-def fit(*callbacks, epochs=3, **options):
-    model = gpunn.Sequential([gpunn.layers.Dense(1)], 3, "numpy")
-    trainer = gpunn.Trainer(model, "mean_squared_error", "sgd", ["mean_absolute_error"])
-    standard = {"batch_size": 8, "progress": False, "validation_split": 0.2}
-    return trainer.fit(X, Y, epochs=epochs, callbacks=callbacks, **{**standard, **options})
-
 
 # ---------------------------------------------------------------------------------- notebooks
 

@@ -3,25 +3,13 @@ import importlib.util
 import json
 import sys
 
-import numpy as np
 import pytest
 from kills import KillEpoch
+from sums import fit
 
 import gpunn
 from gpunn.callbacks import CSVLog, JSONLinesLog, TensorBoard
 from gpunn.errors import MissingPackageError
-
-X = np.random.default_rng(0).normal(size=(20, 3))
-Y = X.sum(axis=1)
-
-
-def fit(this=None, **options):
-    if this is None:
-        model = gpunn.Sequential([gpunn.layers.Dense(1)], 3, "numpy")
-        this = gpunn.Trainer(model, "mean_squared_error", "sgd", ["mean_absolute_error"])
-    standard = {"epochs": 3, "batch_size": 8, "progress": False, "validation_split": 0.2}
-    this.fit(X, Y, **{**standard, **options})
-    return this
 
 
 def scalars(folder):
@@ -43,7 +31,7 @@ needs_writer = pytest.mark.skipif(
 
 @needs_writer
 def test_tensorboard_reads_it(tmp_path):
-    this = fit(callbacks=[TensorBoard(tmp_path)])
+    history = fit(TensorBoard(tmp_path))
     found = scalars(tmp_path)
     assert sorted(found) == [
         "loss/training",
@@ -57,7 +45,7 @@ def test_tensorboard_reads_it(tmp_path):
     for tag, name in (("loss/training", "loss"), ("loss/validation", "val_loss")):
         assert [step for step, _ in found[tag]] == [1, 2, 3]
         values = [value for _, value in found[tag]]
-        assert values == pytest.approx(this.history[name], rel=1e-6)
+        assert values == pytest.approx(history[name], rel=1e-6)
 
 
 @needs_writer
@@ -66,12 +54,12 @@ def test_tensorboard_of_a_resumed_run(tmp_path):
     path, folder = tmp_path / "checkpoint.safetensors", tmp_path / "events"
     writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)
     with pytest.raises(KeyboardInterrupt):
-        fit(epochs=4, callbacks=[TensorBoard(folder), writing, KillEpoch(3)])
+        fit(TensorBoard(folder), writing, KillEpoch(3), epochs=4)
     assert [step for step, _ in scalars(folder)["loss/training"]] == [1, 2, 3]
-    this = fit(epochs=4, callbacks=[TensorBoard(folder)], resume_from=path)
+    history = fit(TensorBoard(folder), epochs=4, resume_from=path)
     found = scalars(folder)["loss/training"]
     assert [step for step, _ in found] == [1, 2, 3, 4]
-    assert [value for _, value in found] == pytest.approx(this.history["loss"], rel=1e-6)
+    assert [value for _, value in found] == pytest.approx(history["loss"], rel=1e-6)
 
 
 def test_without_its_package(monkeypatch, tmp_path):
@@ -79,7 +67,7 @@ def test_without_its_package(monkeypatch, tmp_path):
     with pytest.raises(
         MissingPackageError, match=r"tensorboard needs the package .tensorboardX.*pip"
     ):
-        fit(callbacks=[TensorBoard(tmp_path)])
+        fit(TensorBoard(tmp_path))
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
@@ -91,19 +79,19 @@ def test_logs_of_a_resumed_run(tmp_path, epoch):
     def logs():
         return [CSVLog(table), JSONLinesLog(lines)]
 
-    fit(epochs=2, callbacks=logs())  # of another run, in the same files
+    fit(*logs(), epochs=2)  # of another run, in the same files
     earlier = table.read_text(), lines.read_text()
     writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)
     writing.on_train_begin = lambda trainer: trainer.save_checkpoint(path)
     with pytest.raises(KeyboardInterrupt):
-        fit(epochs=4, callbacks=[*logs(), writing, KillEpoch(epoch)])
+        fit(*logs(), writing, KillEpoch(epoch), epochs=4)
     with open(lines, "a") as file:
         file.write('{"epoch": 3, "lo')
-    this = fit(epochs=4, callbacks=logs(), resume_from=path)
+    history = fit(*logs(), epochs=4, resume_from=path)
     assert table.read_text().startswith(earlier[0])
     assert lines.read_text().startswith(earlier[1])
     found = [json.loads(line) for line in lines.read_text().splitlines()]
-    assert found[2:] == this.history.rows
+    assert found[2:] == history.rows
     with open(table, newline="") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 1, 2, 3, 4]
 
@@ -111,7 +99,7 @@ def test_logs_of_a_resumed_run(tmp_path, epoch):
 def test_a_log_that_is_gone_begins_anew(tmp_path):
     path, log = tmp_path / "checkpoint.safetensors", tmp_path / "log.jsonl"
     writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)
-    fit(epochs=2, callbacks=[JSONLinesLog(log), writing])
+    fit(JSONLinesLog(log), writing, epochs=2)
     log.unlink()
-    fit(epochs=3, callbacks=[JSONLinesLog(log)], resume_from=path)
+    fit(JSONLinesLog(log), epochs=3, resume_from=path)
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [3]

@@ -74,34 +74,33 @@ def test_epochs_that_are_repeated_are_dropped(tmp_path):
     assert path.read_text() == whole
 
 
+def fit(path, epochs, **options):
+    """Train with norms and a checkpoint; return the latter's path."""
+    checkpoint = path.with_name("checkpoint.safetensors")
+    callbacks = [NormLog(path), gpunn.callbacks.ModelCheckpoint(checkpoint, resumable=True)]
+    make_trainer().fit(X, Y, epochs=epochs, progress=False, callbacks=callbacks, **options)
+    return checkpoint
+
+
 @pytest.mark.parametrize("lost", [slice(0), slice(1), slice(1, None)])
 def test_lines_that_were_lost_are_restored(tmp_path, lost):
-    path, checkpoint = tmp_path / "norms.jsonl", tmp_path / "checkpoint.safetensors"
-
-    def fit(epochs, **options):
-        writing = gpunn.callbacks.ModelCheckpoint(checkpoint, resumable=True)
-        make_trainer().fit(
-            X, Y, epochs=epochs, progress=False, callbacks=[NormLog(path), writing], **options
-        )
-
-    fit(4)
+    path = tmp_path / "norms.jsonl"
+    fit(path, 4)
     whole = path.read_bytes()
     path.unlink()
-    fit(3)
+    checkpoint = fit(path, 3)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[lost]))
-    fit(4, resume_from=checkpoint)
+    fit(path, 4, resume_from=checkpoint)
     assert path.read_bytes() == whole
 
 
 def test_a_checkpoint_without_norms(tmp_path, monkeypatch):
     """As they were written before norms were among their content."""
-    path, checkpoint = tmp_path / "norms.jsonl", tmp_path / "checkpoint.safetensors"
-    writing = gpunn.callbacks.ModelCheckpoint(checkpoint, resumable=True)
-    options = {"progress": False, "callbacks": [NormLog(path), writing]}
+    path = tmp_path / "norms.jsonl"
     with monkeypatch.context() as patch:
         patch.setattr(NormLog, "state", lambda self, trainer: {})
-        make_trainer().fit(X, Y, epochs=2, **options)
-    make_trainer().fit(X, Y, epochs=3, resume_from=checkpoint, **options)
+        checkpoint = fit(path, 2)
+    fit(path, 3, resume_from=checkpoint)
     assert [row["epoch"] for row in read(path)] == [1, 2, 3]
 
 
@@ -117,15 +116,12 @@ def test_a_checkpoint_without_norms(tmp_path, monkeypatch):
     ids=str,
 )
 def test_norms_in_a_checkpoint_that_are_damaged(tmp_path, monkeypatch, damage):
-    path, checkpoint = tmp_path / "norms.jsonl", tmp_path / "checkpoint.safetensors"
-    writing = gpunn.callbacks.ModelCheckpoint(checkpoint, resumable=True)
-    options = {"progress": False, "callbacks": [NormLog(path), writing]}
-    state = NormLog.state
+    path, state = tmp_path / "norms.jsonl", NormLog.state
     with monkeypatch.context() as patch:
         patch.setattr(NormLog, "state", lambda *arguments: {**state(*arguments), **damage})
-        make_trainer().fit(X, Y, **options)
+        checkpoint = fit(path, 1)
     with pytest.raises(InvalidFileError, match="the state of the callback 'norm_log' is damaged"):
-        make_trainer().fit(X, Y, epochs=2, resume_from=checkpoint, **options)
+        fit(path, 2, resume_from=checkpoint)
 
 
 def test_an_overflow_is_null(tmp_path, backend):

@@ -12,18 +12,14 @@ import sys
 import time
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from kills import KillEpoch
+from sums import fit
 
-import gpunn
 from gpunn.callbacks import Callback, MLflow, ModelCheckpoint, WandB
 from gpunn.cli import main
 from gpunn.errors import ArgumentError, ArgumentTypeError, MissingPackageError, TrackerError
-
-X = np.random.default_rng(0).normal(size=(20, 3))
-Y = X.sum(axis=1)
 
 needs = {
     name: pytest.mark.skipif(
@@ -31,13 +27,6 @@ needs = {
     )
     for name in ("mlflow", "wandb")
 }
-
-
-def fit(*callbacks, **options):
-    model = gpunn.Sequential([gpunn.layers.Dense(1)], 3, "numpy")
-    trainer = gpunn.Trainer(model, "mean_squared_error", "sgd", ["mean_absolute_error"])
-    standard = {"epochs": 3, "batch_size": 8, "progress": False, "validation_split": 0.2}
-    return trainer.fit(X, Y, callbacks=callbacks, **{**standard, **options})
 
 
 class FakeMLflow:
