@@ -13,11 +13,13 @@ import gpunn
 from gpunn.errors import ArgumentError, ExportError, MissingPackageError
 from gpunn.interchange import save_onnx, to_onnx
 from gpunn.layers import (
+    Activation,
     BatchNorm,
     Dense,
     Dropout,
     Flatten,
     LayerNorm,
+    MeanOverMembers,
     MemberDense,
     Members,
     Rescaling,
@@ -71,6 +73,20 @@ def test_networks(name, dtype):
         assert not kinds & {onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS}
     used = {each for node in made.graph.node for each in node.input}
     assert {each.name for each in made.graph.initializer} <= used  # others make runtimes warn
+
+
+@pytest.mark.parametrize(
+    ("layers", "slow"),
+    [
+        ([Activation("elu")], "Where"),
+        ([Activation("selu")], "Where"),
+        ([Members(2), MeanOverMembers(of="softmax")], "ReduceSum"),
+    ],
+    ids=["elu", "selu", "softmax"],
+)
+def test_operators_that_are_fast_in_float64(layers, slow):
+    graph = to_onnx(gpunn.Sequential(layers, 3, "numpy", dtype="float64")).graph
+    assert slow not in [node.op_type for node in graph.node]
 
 
 def test_rows_of_outputs_that_are_no_vectors(dtype):
