@@ -1,5 +1,7 @@
 """With a fixed number of shards, any number of ranks has the same bits."""
 
+from functools import partial
+
 import pytest
 from kills import Kill, Killed
 from worlds import WEIGHTS, history, trained, values
@@ -32,10 +34,23 @@ def result(this):
     return values(this).tobytes(), history(this), state
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_the_number_of_ranks_changes_no_bit(accumulation):
+def normed():
+    return [Dense(16), BatchNorm(), Dropout(0.3), Dense(3)]
+
+
+def with_local_batch_norm(communicator):
+    options = {"batch_norm": "local", "shards": 4, "validation_split": 0.12}
+    return trained(communicator, "float32", normed, lambda: SGD(0.05), **options)
+
+
+@pytest.mark.parametrize(
+    "train",
+    [run, partial(run, gradient_accumulation=2), with_local_batch_norm],
+    ids=["plain", "accumulated", "local batch norm"],
+)
+def test_the_number_of_ranks_changes_no_bit(train):
     def go(communicator):
-        return result(run(communicator, gradient_accumulation=accumulation))
+        return result(train(communicator))
 
     (one,) = run_threads(1, go)
     for size in (2, 4):
@@ -64,21 +79,6 @@ def test_a_checkpoint_within_an_epoch_does_not_show_the_number_of_ranks():
     assert "statistics.vector" in one
     for size in (2, 4):
         assert run_threads(size, go) == [one, *[None] * (size - 1)]
-
-
-def normed():
-    return [Dense(16), BatchNorm(), Dropout(0.3), Dense(3)]
-
-
-def test_local_batch_norm_is_that_of_each_shard():
-    def go(communicator):
-        options = {"batch_norm": "local", "shards": 4, "validation_split": 0.12}
-        this = trained(communicator, "float32", normed, lambda: SGD(0.05), **options)
-        return values(this).tobytes(), history(this)
-
-    (one,) = run_threads(1, go)
-    for size in (2, 4):
-        assert run_threads(size, go) == [one] * size
 
 
 def test_synchronised_batch_norm_has_no_shards():

@@ -85,6 +85,7 @@ LAYERS = {
     "layer norm": (lambda: LayerNorm(), (5,)),
     "standardization": (lambda: Standardization(), (5,)),
     "chain": (lambda: Chain([Dense(5, "tanh"), Dense(3)]), (4,)),
+    "custom layer of layers": (lambda: Residual([Dense(5, "gelu"), Dense(4)]), (4,)),
     "chain of all": (lambda: Chain([BatchNorm(), Chain([Dense(3, "gelu")]), Dropout(0.4)]), (4,)),
     **{
         f"{kind}, {f}": (lambda options=options, f=f: MemberDense(4, f, **options), (3, 5))
@@ -103,10 +104,6 @@ LAYERS = {
 def test_chain_rule(host_backend, name):
     make, shape = LAYERS[name]
     check_chain_rule(make(), shape, host_backend)
-
-
-def test_chain_rule_of_a_custom_layer_of_layers(host_backend):
-    check_chain_rule(Residual([Dense(5, "gelu"), Dense(4)]), (4,), host_backend)
 
 
 @pytest.mark.parametrize("training", [True, False])

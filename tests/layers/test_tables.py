@@ -12,10 +12,12 @@ import gpunn
 from gpunn import initializers
 from gpunn.errors import ArgumentError
 from gpunn.layers import (
+    BatchNorm,
     ColumnGroups,
     Dense,
     Dropout,
     Embedding,
+    LayerNorm,
     MemberDense,
     Members,
     OneHot,
@@ -23,6 +25,7 @@ from gpunn.layers import (
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     Scale,
+    Standardization,
 )
 from gpunn.workspace import Workspace
 
@@ -187,6 +190,9 @@ def test_what_is_trained_and_what_decays():
     def decays(layer, shape):
         return {spec.name: spec.decay for spec in layer.parameters(shape) if spec.trainable}
 
+    assert decays(BatchNorm(), (4,)) == {"scale": False, "shift": False}
+    assert decays(LayerNorm(), (4,)) == {"scale": False, "shift": False}
+    assert decays(Standardization(), (4,)) == {}
     assert decays(Scale(), (3,)) == {"factors": False}
     assert decays(Embedding([3, 5], 4), (2,)) == {"table": True}
     assert decays(ParametricActivation(), (3,)) == {"alpha": False}

@@ -163,15 +163,6 @@ def test_sample_weights_end_after_the_same_epoch(load, options):
     assert_same(them, us)
 
 
-def test_class_weights_count_as_sample_weights():
-    weights = np.where(LABELS % 2, 7.0, 0.5)
-    them, _ = both("MLPClassifier", DIGITS, LABELS % 2, weights, batch_size=50)
-    us = ours.MLPClassifier(
-        (20,), max_iter=15, random_state=3, batch_size=50, class_weight={0: 0.5, 1: 7.0}
-    )
-    assert_same(them, us.fit(DIGITS, LABELS % 2))
-
-
 def test_a_batch_without_weight_is_left_out_of_the_loss():
     weights = WEIGHTS["fractions"].copy()
     weights[110:220] = 0
