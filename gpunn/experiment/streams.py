@@ -20,9 +20,8 @@ BLOCK = 64
 """Rows that are predicted at a time, always as many: so a row's prediction is the same bits
 whichever rows came with it, and one pass is recorded rather than one for each number of rows."""
 
-Cell: TypeAlias = str
 Counts: TypeAlias = dict[tuple[str, str | None], int]
-Answer: TypeAlias = Callable[[list[list[Cell]]], tuple[np.ndarray, Counts]]
+Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 
 
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
@@ -33,7 +32,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """
     schema = model.schema
 
-    def answer(rows: list[list[Cell]]) -> tuple[np.ndarray, Counts]:
+    def answer(rows: list[list[str]]) -> tuple[np.ndarray, Counts]:
         counts: Counts = {}
         if not rows:
             X = np.zeros((0, *model.input_shape))
@@ -50,7 +49,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     return answer
 
 
-def numbers_of(rows: list[list[Cell]], layout: dict[str, Any]) -> np.ndarray:
+def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
     """Return the numbers that cells spell, or raise a ValueError that names a column."""
     names, missing = layout["names"] or layout["positions"], layout["missing"]
     numbers = spelled([cell for row in rows for cell in row])
@@ -70,7 +69,7 @@ class RowsOfCells(Table):
     The cells are those of its columns that are not dropped, in their order.
     """
 
-    def __init__(self, schema: Schema, rows: list[list[Cell]]) -> None:
+    def __init__(self, schema: Schema, rows: list[list[str]]) -> None:
         columns = [column for column in schema.columns if not column.dropped]
         cells = list(zip(*rows, strict=True))
         markers = Markers.of(schema.missing_values)

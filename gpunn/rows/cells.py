@@ -106,11 +106,11 @@ def boolean_text(text: str) -> str:
     return "False" if folded in FALSE else text
 
 
-def date_of(cell: str) -> dt.datetime | None:
+def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
     """Return the date and time that a cell spells; None if it spells none.
 
     It is in the formats of ISO 8601, or with slashes, the year first. An offset from UTC is left
-    out: the hour stays that of the clock on the wall.
+    out, unless it is asked for: the hour stays that of the clock on the wall.
     """
     text = cell.strip()
     if text[4:5] == "/":
@@ -118,6 +118,7 @@ def date_of(cell: str) -> dt.datetime | None:
     if text[4:5] != "-" or text[10:11] not in SEPARATORS:
         return None
     try:
-        return dt.datetime.fromisoformat(text).replace(tzinfo=None)
+        date = dt.datetime.fromisoformat(text)
     except ValueError:
         return None
+    return date if keep_offset else date.replace(tzinfo=None)

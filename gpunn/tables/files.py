@@ -16,7 +16,7 @@ import numpy as np
 from gpunn.data.text import numbers_of, open_rows
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
-from gpunn.rows.cells import Markers, is_code, number_of
+from gpunn.rows.cells import Markers, is_code, number_of, with_point
 from gpunn.rows.csv_rows import check_width, columns_of, is_header, wrong_delimiter
 from gpunn.rows.lines import RowsError
 from gpunn.storage.reading import checked_path, open_file
@@ -325,7 +325,7 @@ class CellReader:
             if text.casefold() in self._markers.texts:
                 continue
             mark = "," if self._commas and "," in text else "." if "." in text else ""
-            number = number_of(text.replace(",", ".") if mark == "," and "." not in text else text)
+            number = number_of(with_point(text) if self._commas else text)
             if number is None:
                 return None
             parsed[cell] = number

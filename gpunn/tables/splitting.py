@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
-from gpunn.rows.cells import Markers
+from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.cells import coded, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.kinds import kind_of
@@ -111,10 +111,7 @@ def offsets_of(cells: Any) -> np.ndarray | int:
     offsets = np.zeros(len(cells.values), np.int64)
     for place, value in enumerate(cells.values):
         if isinstance(value, str) and len(value) > len("2026-05-31 14:30"):
-            try:
-                value = datetime.fromisoformat(value.strip().replace("/", "-"))
-            except ValueError:
-                continue
+            value = date_of(value, keep_offset=True)
         if isinstance(value, datetime) and (offset := value.utcoffset()) is not None:
             offsets[place] = round(offset.total_seconds() * 1e6)
     return cells.take(offsets, 0)
