@@ -41,3 +41,13 @@ def rng():
     import numpy as np
 
     return np.random.default_rng(int(os.environ.get("TEST_SEED", "0")))
+
+
+@pytest.fixture
+def pool():
+    """A pool of the test's own: what others have of the default one decides what it can serve."""
+    import cupy
+
+    pool = cupy.cuda.MemoryPool()
+    with cupy.cuda.using_allocator(pool.malloc):
+        yield pool

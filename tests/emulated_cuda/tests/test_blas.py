@@ -107,17 +107,21 @@ def test_device_scalars_need_the_device_pointer_mode(rng, capsys):
     np.testing.assert_allclose(out.get(), 3 * a.get() @ a.get(), rtol=1e-6)
 
 
-def test_too_small_leading_dimension_is_invalid(capsys):
-    a = cupy.ones((2, 3), "float32")
-    out = cupy.empty((2, 4), "float32")
-    assert Blas().gemm(a, cupy.ones((3, 4), "float32"), out, lda=2) == 7
-    assert "leading dimension" in capsys.readouterr().err
-
-
-def test_output_too_small_is_refused(capsys):
-    a = cupy.ones((4, 4), "float32")
-    assert Blas().gemm(a, a, cupy.empty((2, 4), "float32")) != 0
-    assert "pass the end" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("rows", "options", "workspace", "status", "said"),
+    [
+        (4, {"lda": 2}, True, 7, "leading dimension"),
+        (2, {}, True, 13, "pass the end"),
+        (4, {}, False, 13, "float32, workspace: "),
+    ],
+    ids=["a leading dimension too small", "an output too small", "a workspace given back"],
+)
+def test_what_is_refused(capfd, rows, options, workspace, status, said):
+    a, out, blas = cupy.ones((4, 4), "float32"), cupy.empty((rows, 4), "float32"), Blas()
+    if not workspace:
+        del blas.workspace
+    assert blas.gemm(a, a, out, **options) == status
+    assert said in capfd.readouterr().err
 
 
 def test_tf32_is_seen_and_rounded(rng):
@@ -160,13 +164,6 @@ def test_cupys_own_wrapper_refuses_capture():
         with pytest.raises(NotImplementedError):
             a @ a
         stream.end_capture()
-
-
-def test_a_product_needs_its_workspace(capfd):
-    a, out, blas = cupy.ones((2, 2), "float32"), cupy.empty((2, 2), "float32"), Blas()
-    del blas.workspace
-    assert blas.gemm(a, a, out) != 0
-    assert "float32, workspace: " in capfd.readouterr().err
 
 
 def test_a_handle_is_set_anew_to_a_stream_that_has_got_the_address_of_another(capfd):

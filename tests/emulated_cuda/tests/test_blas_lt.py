@@ -155,14 +155,6 @@ def test_what_has_no_algorithm(rng):
     assert Lt().describe(a, a, out).find() == INVALID_VALUE
 
 
-def test_layouts_of_c_and_d_must_be_the_same(rng):
-    a, b, out = operands(rng)
-    lt = Lt().describe(a, b, out)
-    assert lt.find() == SUCCESS
-    lt.layouts[2] = lt.layout(out, 4)  # another leading dimension
-    assert (lt.multiply(), lt.find()) == (INVALID_VALUE, INVALID_VALUE)
-
-
 def test_each_algorithm_rounds_in_its_own_way(rng):
     a, b, out = operands(rng, 16, 16, 64)
     lt = Lt().describe(a, b, out)
@@ -226,32 +218,39 @@ def test_an_algorithm_is_for_the_alignments_it_was_asked_for(rng):
         assert (lt.find(alignment), lt.multiply()) == (SUCCESS, status)
 
 
-def test_an_algorithm_is_for_the_vectors_alignment_too(rng):
-    a, b, out = operands(rng)
-    vectors = cupy.zeros(8, "f4")
-    lt = Lt().describe(a, b, out, BIAS, vectors[:3])
-    assert lt.find() == SUCCESS
-    lt.set("MatmulDesc", lt.operation, 8, ctypes.c_void_p(vectors[1:].data.ptr))
-    assert lt.multiply() == INVALID_VALUE
+def another_vector(lt):
+    unaligned = cupy.zeros(8, "f4")[1:]
+    lt.set("MatmulDesc", lt.operation, 8, ctypes.c_void_p(unaligned.data.ptr))
+    return lt.multiply()
 
 
-def test_an_algorithm_is_for_one_problem(rng):
-    a, b, out = operands(rng)
-    lt = Lt().describe(a, b, out)
-    assert lt.find() == SUCCESS
+def another_epilogue(lt):
     lt.set("MatmulDesc", lt.operation, 7, ctypes.c_uint32(RELU))
-    assert lt.multiply() == INVALID_VALUE
+    return lt.multiply()
 
 
-def test_the_workspace_must_be_there(rng):
-    lt = Lt().describe(*operands(rng))
+def another_layout_of_c(lt):
+    lt.layouts[2] = lt.layout(lt.arrays[2], 4)
+    assert lt.find() == INVALID_VALUE  # that of D must be the same
+    return lt.multiply()
+
+
+@pytest.mark.parametrize(
+    ("epilogue", "with_vector", "misuse"),
+    [
+        (PLAIN, False, lambda lt: lt.multiply(workspace=0)),
+        (PLAIN, False, another_epilogue),
+        (PLAIN, False, another_layout_of_c),
+        (BIAS, True, another_vector),
+        (BIAS, False, Lt.multiply),
+    ],
+    ids=["workspace", "epilogue", "layout of C", "alignment of the vector", "no vector"],
+)
+def test_an_algorithm_is_for_the_problem_that_it_was_found_for(rng, epilogue, with_vector, misuse):
+    vector = cupy.zeros(3, "f4") if with_vector else None
+    lt = Lt().describe(*operands(rng), epilogue, vector)
     assert lt.find() == SUCCESS
-    assert lt.multiply(workspace=0) == INVALID_VALUE
-
-
-def test_a_missing_vector_is_invalid(rng):
-    lt = Lt().describe(*operands(rng), BIAS)
-    assert (lt.find(), lt.multiply()) == (SUCCESS, INVALID_VALUE)
+    assert misuse(lt) == INVALID_VALUE
 
 
 def test_a_vector_that_is_too_short_is_refused(rng, capsys):

@@ -7,13 +7,53 @@ import numpy as np
 import pytest
 
 
-def test_get_is_one_sync_and_one_copy():
-    x = cupy.ones((4, 5), "float32")
+def synchronized(x):
+    stream, event = cupy.cuda.Stream(), cupy.cuda.Event()
+    stream.synchronize()
+    event.record(stream)
+    event.synchronize()
+    cupy.cuda.Device().synchronize()
+
+
+def transferred(x):
+    there = cupy.asarray(np.zeros(10, "float64"))
+    again = cupy.empty_like(there)
+    again.data.copy_from_device_async(there.data, there.nbytes)
+    again.set(np.zeros(10, "float64"))
+
+
+double = cupy.ElementwiseKernel("T x", "T y", "y = x + x", "double_it")
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (
+            lambda x: x.get(),
+            {
+                "syncs": {"copy": 1},
+                "copies": {"device_to_host": 1},
+                "copied_bytes": {"device_to_host": 36},
+            },
+        ),
+        (synchronized, {"syncs": {"stream": 1, "event": 1, "device": 1}}),
+        (transferred, {"copied_bytes": {"host_to_device": 160, "device_to_device": 80}}),
+        (
+            lambda x: [*(double(x) for _ in range(3)), x.sum()],
+            {"kernels": {"double_it": 3, "cupy_sum": 1}, "launches": 4, "syncs": {}, "copies": {}},
+        ),
+        (
+            lambda x: cupy.matmul(x, x, out=cupy.empty_like(x)),
+            {"matmuls": {"float32": 1}, "launches": 1, "pool_mallocs": 1},
+        ),
+    ],
+    ids=["read", "synchronized", "transferred", "kernels", "product"],
+)
+def test_what_is_counted(operation, expected):
+    x = cupy.ones((3, 3), "float32")
     with emulated_cuda.counters() as counts:
-        x.get()
-    assert counts.host_syncs == 1
-    assert counts.copies == {"device_to_host": 1}
-    assert counts.copied_bytes == {"device_to_host": 80}
+        operation(x)
+    assert {name: getattr(counts, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("read", [float, bool, int, repr, cupy.asnumpy])
@@ -22,57 +62,6 @@ def test_what_reads_a_value_waits(read):
     with emulated_cuda.counters() as counts:
         read(x)
     assert counts.host_syncs == 1
-
-
-def test_explicit_synchronisation():
-    stream, event = cupy.cuda.Stream(), cupy.cuda.Event()
-    with emulated_cuda.counters() as counts:
-        stream.synchronize()
-        event.record(stream)
-        event.synchronize()
-        cupy.cuda.Device().synchronize()
-    assert counts.syncs == {"stream": 1, "event": 1, "device": 1}
-
-
-def test_launches_by_name_and_no_syncs():
-    x = cupy.ones(6, "float32")
-    double = cupy.ElementwiseKernel("T x", "T y", "y = x + x", "double_it")
-    y = cupy.empty_like(x)
-    with emulated_cuda.counters() as counts:
-        for _ in range(3):
-            double(x, y)
-        x.sum()
-    assert counts.kernels == {"double_it": 3, "cupy_sum": 1}
-    assert counts.launches == 4
-    assert counts.host_syncs == 0
-    assert not counts.copies
-
-
-def test_matmul_is_a_launch():
-    x = cupy.ones((3, 3), "float32")
-    out = cupy.empty_like(x)
-    with emulated_cuda.counters() as counts:
-        cupy.matmul(x, x, out=out)
-    assert counts.matmuls == {"float32": 1}
-    assert counts.launches == 1
-    assert counts.pool_mallocs == 0
-
-
-def test_transfers_in_bytes():
-    with emulated_cuda.counters() as counts:
-        x = cupy.asarray(np.zeros(10, "float64"))
-        y = cupy.empty_like(x)
-        y.data.copy_from_device_async(x.data, x.nbytes)
-        y.set(np.zeros(10, "float64"))
-    assert counts.copied_bytes == {"host_to_device": 160, "device_to_device": 80}
-
-
-@pytest.fixture
-def pool():
-    """A pool of the test's own: what others have of the default one decides what it can serve."""
-    pool = cupy.cuda.MemoryPool()
-    with cupy.cuda.using_allocator(pool.malloc):
-        yield pool
 
 
 def test_allocations_that_the_pool_serves_are_no_cuda_mallocs(pool):

@@ -256,30 +256,35 @@ def test_shared_memory_begins_poisoned():
     np.testing.assert_array_equal(out.get(), np.float32([1, np.nan]))
 
 
-def test_divergent_barrier_raises():
-    source = """extern "C" __global__ void diverge(int* x) {
-      if (threadIdx.x == 0) return;
-      if (threadIdx.x == 1) __syncwarp(); else __syncthreads();
-    }"""
-    with pytest.raises(emulated_cuda.KernelFault, match="barrier"):
-        cupy.RawKernel(source, "diverge")((1,), (8,), (cupy.zeros(1, "int32"),))
+IDLE = 'extern "C" __global__ void k(int n) {}'
+DIVERGES = """extern "C" __global__ void k(int n) {
+  if (threadIdx.x == 0) return;
+  if (threadIdx.x == 1) __syncwarp(); else __syncthreads();
+}"""
+ASSERTS = 'extern "C" __global__ void k(int n) { assert(n > 2); }'
 
 
-def test_device_assertion_raises():
-    source = 'extern "C" __global__ void check(int n) { assert(n > 2); }'
-    kernel = cupy.RawKernel(source, "check")
-    kernel((1,), (4,), (np.int32(3),))
-    with pytest.raises(emulated_cuda.KernelFault, match="assert"):
-        kernel((1,), (4,), (np.int32(2),))
+@pytest.mark.parametrize(
+    ("source", "good", "bad", "said"),
+    [
+        (DIVERGES, None, (2, 8, 0), "barrier"),
+        (ASSERTS, (3, 4, 0), (2, 4, 0), "assert"),
+        (IDLE, (0, 1024, 0), (0, 1025, 0), "no device can launch"),
+        (IDLE, (0, 32, 48 * 1024), (0, 32, 49 * 1024), "shared memory"),
+    ],
+    ids=["divergent barrier", "assertion", "threads", "shared memory"],
+)
+def test_a_fault_raises(source, good, bad, said):
+    """Good and bad are n, threads, and bytes of shared memory."""
+    kernel = cupy.RawKernel(source, "k")
 
+    def launch(n, threads, shared):
+        kernel((1,), (threads,), (np.int32(n),), shared_mem=shared)
 
-def test_impossible_launch_raises():
-    kernel = cupy.RawKernel('extern "C" __global__ void idle() {}', "idle")
-    kernel((1,), (1024,), ())
-    with pytest.raises(emulated_cuda.KernelFault, match="no device can launch"):
-        kernel((1,), (1025,), ())
-    with pytest.raises(emulated_cuda.KernelFault, match="shared memory"):
-        kernel((1,), (32,), (), shared_mem=49 * 1024)
+    if good is not None:
+        launch(*good)
+    with pytest.raises(emulated_cuda.KernelFault, match=said):
+        launch(*bad)
 
 
 def test_raw_module_with_templates():

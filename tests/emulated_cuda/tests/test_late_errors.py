@@ -65,13 +65,6 @@ def test_every_call_fails_from_then_on(name, capfd):
             x.get()
         with pytest.raises(RuntimeError, match=r"cudaErrorAssert|EXECUTION_FAILED"):
             CALLS[name](x, event)
-
-
-def test_what_a_program_asks_of_the_machine_is_answered_still():
-    x = cupy.zeros(3, "float32")
-    with emulated_cuda.late_errors():
-        FAULTS["cudaErrorAssert"](x)
-        with pytest.raises(CUDARuntimeError):
-            x.get()
+        # What a program asks of the machine is answered still.
         assert cupy.cuda.runtime.getDeviceCount() == 2
         assert cupy.cuda.runtime.getDevice() == 0

@@ -1,5 +1,7 @@
 """Copies, poison and ownership."""
 
+import threading
+
 import cupy
 import emulated_cuda
 import numpy as np
@@ -39,23 +41,19 @@ def test_new_memory_is_poisoned(dtype):
     assert np.isnan(cupy.empty(100, dtype).get()).all()
 
 
-def test_memory_given_back_is_poisoned_before_reuse():
-    with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
-        x = cupy.ones(1000, "float32")
-        address = x.data.ptr
-        del x
-        again = cupy.empty(1000, "float32")
-        assert again.data.ptr == address, "the pool should serve the same block again"
-        assert np.isnan(again.get()).all()
+def test_memory_given_back_is_poisoned_before_reuse(pool):
+    x = cupy.ones(1000, "float32")
+    address = x.data.ptr
+    del x
+    again = cupy.empty(1000, "float32")
+    assert again.data.ptr == address, "the pool should serve the same block again"
+    assert np.isnan(again.get()).all()
 
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_kernel_on_memory_given_back_raises(pooled):
     # A pool of its own, where no other array is a neighbour.
-    allocator = cupy.cuda.MemoryPool().malloc if pooled else None
-    previous = cupy.cuda.get_allocator()
-    cupy.cuda.set_allocator(allocator)
-    try:
+    with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc if pooled else None):
         x = cupy.zeros(4, "float32")
         address = x.data.ptr
         add_one((1,), (4,), (x.data.ptr, np.int32(4)))
@@ -63,27 +61,31 @@ def test_kernel_on_memory_given_back_raises(pooled):
         del x
         with pytest.raises(emulated_cuda.InvalidAccessError, match="given back"):
             add_one((1,), (4,), (address, np.int32(4)))
-    finally:
-        cupy.cuda.set_allocator(previous)
 
 
-def test_host_pointer_in_a_kernel_raises():
-    host = np.zeros(4, "float32")
-    with pytest.raises(emulated_cuda.InvalidAccessError, match="outside every allocation"):
-        add_one((1,), (4,), (host.ctypes.data, np.int32(4)))
+HOST = np.zeros(5, "float32")
 
 
-def test_copy_past_the_end_raises():
+@pytest.mark.parametrize(
+    ("access", "said"),
+    [
+        (
+            lambda x: add_one((1,), (4,), (HOST.ctypes.data, np.int32(4))),
+            "outside every allocation",
+        ),
+        (lambda x: x.data.copy_from_host(HOST.ctypes.data, 20), "pass the end"),
+        (lambda x: cupy.ndarray((5,), "float32", x.data).fill(1), "pass the end"),
+        (
+            lambda x: cupy.cuda.runtime.memcpy(HOST.ctypes.data, x.data.ptr, 16, 1),
+            "declared as host_to_device",
+        ),
+    ],
+    ids=["host pointer", "copy", "array", "direction"],
+)
+def test_a_wrong_access_raises(access, said):
     x = cupy.zeros(4, "float32")
-    with pytest.raises(emulated_cuda.InvalidAccessError, match="pass the end"):
-        x.data.copy_from_host(np.zeros(5, "float32").ctypes.data, 20)
-
-
-def test_array_that_reaches_past_its_allocation_raises():
-    x = cupy.zeros(4, "float32")
-    longer = cupy.ndarray((5,), "float32", x.data)
-    with pytest.raises(emulated_cuda.InvalidAccessError, match="pass the end"):
-        longer += 1
+    with pytest.raises(emulated_cuda.InvalidAccessError, match=said):
+        access(x)
 
 
 def test_write_past_the_end_is_found_when_the_memory_is_freed():
@@ -95,13 +97,6 @@ def test_write_past_the_end_is_found_when_the_memory_is_freed():
     del x
     with pytest.raises(emulated_cuda.InvalidAccessError, match="wrote past the end of 16 bytes"):
         cupy.cuda.Device().synchronize()
-
-
-def test_wrong_direction_raises():
-    x = cupy.zeros(4, "float32")
-    host = np.zeros(4, "float32")
-    with pytest.raises(emulated_cuda.InvalidAccessError, match="declared as host_to_device"):
-        cupy.cuda.runtime.memcpy(host.ctypes.data, x.data.ptr, 16, 1)
 
 
 @pytest.fixture
@@ -158,8 +153,6 @@ def test_out_of_memory():
 
 
 def test_pool_allocations_of_another_thread_are_watched():
-    import threading
-
     with emulated_cuda.counters() as counts:
         thread = threading.Thread(target=lambda: cupy.empty(10, "float32"))
         thread.start()
