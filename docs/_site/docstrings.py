@@ -2,16 +2,21 @@
 
 import itertools
 import re
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from jinja2 import FileSystemLoader
+from jinja2.sandbox import SandboxedEnvironment
+from numpydoc import docscrape_sphinx
 from sphinx.application import Sphinx
 
 PAGES = Path(__file__).parents[1] / "reference" / "python"
 
 
+@cache
 def modules() -> list[ModuleType]:
     """Return the modules that have a page, the package itself first."""
     names = sorted(page.stem for page in PAGES.glob("*.rst"))
@@ -87,7 +92,15 @@ def in_session(before: list[str]) -> bool:
     return any(line.lstrip().startswith(">>>") for line in paragraph)
 
 
+def read_template_once() -> None:
+    """Let numpydoc read its template once, and not for every docstring."""
+    folder = Path(docscrape_sphinx.__file__).with_name("templates")
+    environment = SandboxedEnvironment(loader=FileSystemLoader(folder))
+    docscrape_sphinx.SandboxedEnvironment = lambda loader: environment
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    read_template_once()
     app.connect("autodoc-process-docstring", escape, priority=100)  # before numpydoc
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-bases", leave_out_object)
