@@ -6,13 +6,15 @@ precompiled headers.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -26,8 +28,6 @@ LEADING_INCLUDES = re.compile(r"(?:\s*#include <[^>]+>[^\n]*\n)*")
 
 PRECOMPILED_KEPT = 10
 """Precompiled headers that stay in the cache; each takes 20 to 50 MB."""
-
-_precompiling = threading.Lock()
 
 
 class CompilationError(EmulatorError):
@@ -94,12 +94,20 @@ def _run(*arguments: str) -> None:
         raise CompilationError(result.stderr)
 
 
+@contextmanager
+def _alone(what: str) -> Iterator[None]:
+    """Let other threads and processes, such as ranks that train alike, wait for what this makes."""
+    with (cache_folder() / f"lock-{what}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        yield
+
+
 def _precompiled(header: str, flags: tuple[str, ...]) -> Path:
     """Return the header in g++'s own form, made if it is not in the cache."""
     flags = tuple(flag for flag in flags if not LINKING.match(flag))
     folder = cache_folder()
     path = folder / f"{_digest('header', header, *flags)}.gch"
-    with _precompiling:
+    with _alone("header"):
         if not path.exists():
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 text, built = Path(scratch, "head.h"), Path(scratch, "head.h.gch")
@@ -126,22 +134,32 @@ def build(source: str, flags: tuple[str, ...], header: str = "") -> tuple[Path, 
     Returns the library's path and g++'s listing of the optimised program (GIMPLE).
     """
     flags = ("-shared", "-fPIC", *flags)
-    stem = cache_folder() / _digest(header, source, *flags)
+    digest = _digest(header, source, *flags)
+    stem = cache_folder() / digest
     library, listing = stem.with_suffix(".so"), stem.with_suffix(".gimple")
     if not library.exists():
-        with tempfile.TemporaryDirectory(dir=stem.parent) as scratch:
-            text, built, listed = (Path(scratch, name) for name in ("k.cpp", "k.so", "k.gimple"))
-            text.write_text(source)
-            listed.touch()  # g++ writes none for a source without functions
-            if header:
-                # Beside the header, or without the precompiled form, g++ would read the text.
-                Path(scratch, "head.h").write_text(header)
-                Path(scratch, "head.h.gch").symlink_to(_precompiled(header, flags))
-                text.write_text(f'#include "head.h"\n{source}')
-            _run(
-                *(str(text), "-o", str(built), *flags),
-                f"-fdump-tree-optimized-asmname={listed}",
-            )
-            listed.replace(listing)
-            built.replace(library)  # last: the library is what says that all is there
+        with _alone(digest[0]):
+            if not library.exists():
+                _compile(source, flags, header, library, listing)
     return library, listing.read_text()
+
+
+def _compile(
+    source: str, flags: tuple[str, ...], header: str, library: Path, listing: Path
+) -> None:
+    """Write the library of a source, and its listing before."""
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        text, built, listed = (Path(scratch, name) for name in ("k.cpp", "k.so", "k.gimple"))
+        text.write_text(source)
+        listed.touch()  # g++ writes none for a source without functions
+        if header:
+            # Beside the header, or without the precompiled form, g++ would read the text.
+            Path(scratch, "head.h").write_text(header)
+            Path(scratch, "head.h.gch").symlink_to(_precompiled(header, flags))
+            text.write_text(f'#include "head.h"\n{source}')
+        _run(
+            *(str(text), "-o", str(built), *flags),
+            f"-fdump-tree-optimized-asmname={listed}",
+        )
+        listed.replace(listing)
+        built.replace(library)  # last: the library is what says that all is there
