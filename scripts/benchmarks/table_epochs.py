@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -50,8 +48,8 @@ PAIRS: Mapping[str, Mapping[str, Fit]] = {
 }
 
 
-def main(name: str, path: str, network: str, library: str, epochs: int) -> None:
-    """Print the seconds, of the clock and of processors, of 1 and of `epochs` epochs more."""
+def main(name: str, path: str, network: str, library: str, epochs: int) -> dict[str, Any]:
+    """Return the seconds, of the clock and of processors, of 1 and of `epochs` epochs more."""
     warnings.simplefilter("ignore")
     parts, classes = parts_of(name, Path(path)), TABLES[name].classes
     fit = PAIRS[network][library]
@@ -62,16 +60,7 @@ def main(name: str, path: str, network: str, library: str, epochs: int) -> None:
         fit(parts, classes, count)
         taken.append((time.perf_counter() - began[0], time.process_time() - began[1]))
     wall, cpu = ((more - one) / epochs for one, more in zip(*taken, strict=True))
-    result = {"rows": len(parts.train[1]), "seconds": wall, "cpu_seconds": cpu}
-    sys.stdout.write(json.dumps(result) + "\n")
-
-
-def measured(name: str, path: Path, network: str, library: str, epochs: int, threads: int) -> Any:
-    """Return what `main` prints in a process of its own."""
-    done = in_a_process("table_epochs", (name, str(path), network, library, epochs), threads)
-    sys.stderr.write(done.stderr)
-    done.check_returncode()
-    return json.loads(done.stdout.splitlines()[-1])
+    return {"rows": len(parts.train[1]), "seconds": wall, "cpu_seconds": cpu}
 
 
 @click.command("table-epochs", context_settings={"show_default": True})
@@ -93,8 +82,8 @@ def command(folder: Path, only: str, networks: str, epochs: int, reps: int, thre
             found: dict[str, list[Any]] = {library: [] for library in PAIRS[network]}
             for turn in range(reps):
                 for library in list(found)[:: 1 if turn % 2 else -1]:
-                    one = measured(name, path, network, library, epochs, threads)
-                    found[library].append(one)
+                    arguments = name, str(path), network, library, epochs
+                    found[library].append(in_a_process("table_epochs", arguments, threads))
             best = {
                 library: {key: statistics.median(each[key] for each in every) for key in every[0]}
                 for library, every in found.items()

@@ -7,8 +7,6 @@ Those that take no times get their parts as numbers.
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -197,8 +195,8 @@ def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, floa
     return {score: float(functions[score]()) for score in TABLES[name].scores}
 
 
-def main(name: str, path: str, model: str, seed: int) -> None:
-    """Fit one model in this process, and print scores, seconds and the peak of memory as JSON."""
+def main(name: str, path: str, model: str, seed: int) -> dict[str, Any]:
+    """Fit one model in this process, and return scores, seconds and the peak of memory."""
     warnings.simplefilter("ignore")
     parts, classes = parts_of(name, Path(path)), TABLES[name].classes
     if not model.startswith("gpunn"):
@@ -206,11 +204,10 @@ def main(name: str, path: str, model: str, seed: int) -> None:
     began, cpu = time.perf_counter(), time.process_time()
     predict = MODELS[model](parts, classes, seed)
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-    result = {
+    return {
         "validation": scores_of(name, parts.validation[1], predict(parts.validation[0])),
         "test": scores_of(name, parts.test[1], predict(parts.test[0])),
         "seconds": wall,
         "cpu_seconds": cpu,
         "peak_mib": peak_bytes() / 2**20,
     }
-    sys.stdout.write(json.dumps(result) + "\n")

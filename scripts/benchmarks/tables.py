@@ -20,6 +20,7 @@ import click
 from benchmarks import machine
 from benchmarks.figures import table
 from benchmarks.published_tables import TABLES, tables_in
+from benchmarks.session import FailedError
 from benchmarks.table_models import MODELS
 
 THREADS = (
@@ -28,12 +29,14 @@ THREADS = (
 )
 
 
-def in_a_process(
-    module: str, arguments: tuple[object, ...], threads: int
-) -> subprocess.CompletedProcess[str]:
-    """Run `benchmarks.MODULE.main(*arguments)` by itself, which prints a line of JSON."""
-    return subprocess.run(
-        [sys.executable, "-c", f"from benchmarks.{module} import main; main(*{arguments!r})"],
+def in_a_process(module: str, arguments: tuple[object, ...], threads: int) -> dict[str, Any]:
+    """Return what `benchmarks.MODULE.main(*arguments)` returns, in JSON types, by itself.
+
+    Raises FailedError with all that it says if it fails.
+    """
+    code = f"print(json.dumps(main(*{arguments!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import json; from benchmarks.{module} import main; {code}"],
         env={
             **os.environ,
             **dict.fromkeys(THREADS, str(threads)),
@@ -43,15 +46,8 @@ def in_a_process(
         text=True,
         check=False,
     )
-
-
-def fit(name: str, path: Path, model: str, seed: int, threads: int) -> dict[str, Any] | None:
-    """Return what `table_models.main` prints; None if the model can't."""
-    done = in_a_process("table_models", (name, str(path), model, seed), threads)
     if done.returncode:
-        problem = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        click.echo(f"{name}, {model}: {problem[0]}", err=True)
-        return None
+        raise FailedError(done.stderr.strip() or f"exit status {done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -87,7 +83,11 @@ def command(
         for model in wanted:
             fits = []
             for seed in range(seeds):
-                if (found := fit(name, file, model, seed, threads)) is None:
+                arguments = name, str(file), model, seed
+                try:
+                    found = in_a_process("table_models", arguments, threads)
+                except FailedError as error:  # the model can't
+                    click.echo(f"{name}, {model}: {str(error).splitlines()[-1]}", err=True)
                     break
                 fits.append(found)
                 document["fits"].append({"table": name, "model": model, "seed": seed, **found})

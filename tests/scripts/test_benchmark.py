@@ -199,7 +199,8 @@ def test_epochs_of_networks_for_tables_are_timed(load, tmp_path, network, librar
     for module in ("pandas", "sklearn.base", *(("tabm", "torch") if library == "tabm" else ())):
         pytest.importorskip(module)
     path = credit_risk(tmp_path)
-    found = load("table_epochs").measured("credit risk", path, network, library, 20, 1)
+    arguments = "credit risk", str(path), network, library, 20
+    found = load("tables").in_a_process("table_epochs", arguments, 1)
     assert found["rows"] == 57
     assert found["cpu_seconds"] > 0
 
