@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from steps import recipe_of
+from training_steps import recipe_of
 from worlds import WEIGHTS, X, Y, trainer
 
 from gpunn.distributed import Communicator

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import steps
+import training_steps
 
 import gpunn
 from gpunn.backends.cupy import capture
@@ -22,7 +22,7 @@ __all__ = ["Unhurried", "launches_of_graphs", "step_of", "unhurried"]
 
 def step_of(trainer: gpunn.Trainer, X: np.ndarray, y: np.ndarray, batch_size: int = 8) -> TrainStep:
     """Return a trainer's step on resident rows, ready for an epoch of updates."""
-    step = steps.step_of(trainer, batch_size)
+    step = training_steps.step_of(trainer, batch_size)
     source = batches.Dataset(trainer.model.backend, X, y, None, ("float32", "float32"))
     (chunk,) = source.chunks(None, batch_size)
     step.load(chunk)

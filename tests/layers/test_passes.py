@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import array_api_compat.numpy
 import numpy as np
 import pytest
-from steps import step_of
+from training_steps import step_of
 
 import gpunn
 from gpunn.backends import Backend

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from equality import assert_arrays, assert_same_weights
-from steps import step_of
+from training_steps import step_of
 
 import gpunn
 from gpunn import layers

@@ -9,7 +9,7 @@ import tracemalloc
 import array_api_strict
 import numpy as np
 import pytest
-from steps import step_of
+from training_steps import step_of
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers

@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import numpy as np
 from reporting.pages import check_page
-from steps import recipe_of
+from training_steps import recipe_of
 
 import gpunn
 from gpunn import layers

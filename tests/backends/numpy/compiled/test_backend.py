@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from steps import step_of
+from training_steps import step_of
 
 import gpunn
 from gpunn import losses
