@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -95,13 +95,14 @@ def read_safetensors(
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the metadata and the arrays of a safetensors file.
 
-    Memory is allocated for what the file holds, not for what it declares. Raise a ModelFileError if
-    there is no such file, it is no safetensors file, its checksum is wrong or, to `verify` it,
-    missing, or it holds arrays that NumPy can't have: of a type that it lacks, or of more than 64
-    dimensions. Raise an OSError if the file can't be read.
+    Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for what the file
+    holds, not for what it declares. Raise a ModelFileError if there is no such file, it is no
+    safetensors file, its checksum is wrong or, to `verify` it, missing, or it holds arrays that
+    NumPy can't have: of another type that it lacks, or of more than 64 dimensions. Raise an OSError
+    if the file can't be read.
     """
     with IMPORTING:
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError, deserialize, safe_open
 
     try:
         with open_file(path, ModelFileError) as file:
@@ -114,10 +115,15 @@ def read_safetensors(
             if fault:
                 raise ModelFileError(f"{path}: {fault}")
             metadata = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            names = opened.keys()
+            short = {name for name in names if opened.get_slice(name).get_dtype() == "BF16"}
+            arrays = {name: opened.get_tensor(name) for name in names if name not in short}
+        if short:
+            held = deserialize(Path(path).read_bytes())  # type: ignore[no-untyped-call]
+            arrays |= {name: lengthened(array) for name, array in held if name in short}
     except SafetensorError as error:
         raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
-    except (AttributeError, KeyError, TypeError) as error:  # such as bfloat16
+    except (AttributeError, KeyError, TypeError) as error:  # such as float8
         raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
     except ValueError as error:
         raise ModelFileError(f"{path}: holds an array that NumPy can't: {error}") from error
@@ -127,6 +133,12 @@ def read_safetensors(
                 f"{path}: holds arrays of a type that NumPy lacks: {array.dtype} ({name!r})"
             )
     return metadata, arrays
+
+
+def lengthened(array: Mapping[str, Any]) -> np.ndarray:
+    """Return an array of bfloat16 as float32, whose upper half is the same."""
+    upper = np.frombuffer(array["data"], "<u2").astype(np.uint32)
+    return (upper << 16).view(np.float32).reshape(array["shape"])
 
 
 def checksum_fault(file: BinaryIO, size: int) -> str:

@@ -1,5 +1,7 @@
 """State dicts in PyTorch's layout; against PyTorch itself where it is installed."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -222,6 +224,26 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 20)
     with pytest.raises(ModelFileError, match="not a readable safetensors file"):
         load_state_dict(model, tmp_path / "broken.safetensors")
+
+
+def test_file_of_half_precision(tmp_path):
+    """NumPy lacks bfloat16: the upper halves of numbers in float32."""
+    values = np.array([1.5, -2.0, 0.0, 2.0**-130, 3e38, -np.pi], "<f4")
+    places = {"0.weight": ([2, 2], 0, 8), "0.bias": ([2], 8, 12)}
+    header = json.dumps(
+        {
+            name: {"dtype": "BF16", "shape": shape, "data_offsets": offsets}
+            for name, (shape, *offsets) in places.items()
+        }
+    ).encode()
+    halves = values.view("<u2")[1::2]
+    path = tmp_path / "half.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + halves.tobytes())
+    model = gpunn.Sequential([Dense(2)], 2, "numpy")
+    load_state_dict(model, path)
+    loaded = model.parameters.to_host()
+    found = np.concatenate([loaded["dense_1.weights"].T.ravel(), loaded["dense_1.biases"]])
+    assert np.array_equal(found.view("<u4"), values.view("<u4") & 0xFFFF0000)
 
 
 def test_half_precision(torch, tmp_path):

@@ -231,14 +231,13 @@ def test_arrays_of_a_type_that_numpy_lacks(path):
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
-    header["dense_1.biases"] |= {"dtype": "BF16", "shape": [4]}
+    header["dense_1.biases"] |= {"dtype": "F8_E4M3", "shape": [8]}
     header["__metadata__"]["sha256"] = "0" * 64
     text = json.dumps(header, separators=(",", ":")).encode()
     changed = len(text).to_bytes(8, "little") + text + content[8 + size :]
     digest = hashlib.sha256(changed).hexdigest().encode()
     path.write_bytes(changed.replace(b"0" * 64, digest, 1))
-    # Once another package has taught NumPy that type, as onnx's do, something else is wrong.
-    with pytest.raises(ModelFileError, match=r"that NumPy lacks|'dense_1\.biases' has shape"):
+    with pytest.raises(ModelFileError, match="that NumPy lacks"):
         gpunn.load_model(path, "numpy")
 
 
