@@ -172,13 +172,27 @@ def test_which_products_of_a_layer_are_fused(activation, bias, fused, emulator):
 
 
 class Amended:
-    """The library, with other functions in the place of some."""
+    """A library with other functions in the place of some, and counts of what was called."""
 
-    def __init__(self, **functions):
-        self._functions = functions
+    def __init__(self, library=None, **functions):
+        self._library, self._functions = library or cublaslt.load_cublaslt(), functions
+        self.calls = Counter()
 
     def __getattr__(self, name):
-        return self._functions.get(name) or getattr(cublaslt.load_cublaslt(), name)
+        function = self._functions.get(name) or getattr(self._library, name)
+
+        def call(*arguments):
+            self.calls[name] += 1
+            return function(*arguments)
+
+        return call
+
+    def unbalanced(self):
+        """Return what was created more often than it was destroyed, by how much."""
+        made = {name: n for name, n in self.calls.items() if "Create" in name}
+        assert made
+        gone = {name: self.calls[name.replace("Create", "Destroy")] for name in made}
+        return {name: n - gone[name] for name, n in made.items() if n != gone[name]}
 
 
 def find_none(*arguments):
@@ -269,30 +283,6 @@ def test_each_thread_has_its_own_plans():
     assert len(set(map(id, asked))) == len(asked) == 2
 
 
-class Watched:
-    """The library, with what was created and destroyed."""
-
-    def __init__(self, library, **functions):
-        self._library, self._functions = library, functions
-        self.calls = Counter()
-
-    def __getattr__(self, name):
-        function = self._functions.get(name) or getattr(self._library, name)
-
-        def call(*arguments):
-            self.calls[name] += 1
-            return function(*arguments)
-
-        return call
-
-    def unbalanced(self):
-        """Return what was created more often than it was destroyed, by how much."""
-        made = {name: n for name, n in self.calls.items() if "Create" in name}
-        assert made
-        gone = {name: self.calls[name.replace("Create", "Destroy")] for name in made}
-        return {name: n - gone[name] for name, n in made.items() if n != gone[name]}
-
-
 @pytest.mark.parametrize(
     "functions",
     [
@@ -304,7 +294,7 @@ class Watched:
     ids=["a product", "a refusal", "no preference", "no layout"],
 )
 def test_everything_is_destroyed_with_its_thread(functions):
-    watched = Watched(cublaslt.load_cublaslt(), **functions)
+    watched = Amended(**functions)
     a, b, out, vector, _ = operands(16, 64, 32)
 
     def multiply():
@@ -322,7 +312,7 @@ def test_everything_is_destroyed_with_its_thread(functions):
 
 
 def test_a_refused_plan_does_not_wait_for_its_thread_to_end():
-    watched = Watched(cublaslt.load_cublaslt(), cublasLtMatmulAlgoGetHeuristic=lambda *_: 15)
+    watched = Amended(cublasLtMatmulAlgoGetHeuristic=lambda *_: 15)
     a, b, out, vector, _ = operands(16, 64, 32)
     multiply = lt_product.LtProduct(watched, "float32", Scratch(), Heuristic())
     assert not multiply(a, b, out, cublaslt.BIAS, vector)
@@ -331,7 +321,7 @@ def test_a_refused_plan_does_not_wait_for_its_thread_to_end():
 
 
 def test_a_cublas_handle_is_destroyed_on_its_device():
-    watched = Watched(cublas.load_cublas())
+    watched = Amended(cublas.load_cublas())
     last = cupy.cuda.runtime.getDeviceCount() - 1
     devices_used = []
     destroy = watched.cublasDestroy_v2
