@@ -1,9 +1,13 @@
-"""Operands of products on the device, and what becomes of them."""
+"""Operands of products on the device, what becomes of them, and stand-ins of libraries."""
+
+from collections import Counter
 
 import cupy
 import numpy as np
 
-__all__ = ["close", "operands"]
+from gpunn.backends.cupy.matmul import cublaslt
+
+__all__ = ["Amended", "close", "operands"]
 
 
 def operands(m, n, k, transpose_a=False, transpose_b=False, *, dtype="float32", order="C"):
@@ -18,3 +22,27 @@ def operands(m, n, k, transpose_a=False, transpose_b=False, *, dtype="float32", 
 
 def close(actual, expected, tolerance=1e-5):
     np.testing.assert_allclose(actual.get(), expected, rtol=tolerance, atol=tolerance)
+
+
+class Amended:
+    """A library with other functions in the place of some, and counts of what was called."""
+
+    def __init__(self, library=None, **functions):
+        self._library, self._functions = library or cublaslt.load_cublaslt(), functions
+        self.calls = Counter()
+
+    def __getattr__(self, name):
+        function = self._functions.get(name) or getattr(self._library, name)
+
+        def call(*arguments):
+            self.calls[name] += 1
+            return function(*arguments)
+
+        return call
+
+    def unbalanced(self):
+        """Return what was created more often than it was destroyed, by how much."""
+        made = {name: n for name, n in self.calls.items() if "Create" in name}
+        assert made
+        gone = {name: self.calls[name.replace("Create", "Destroy")] for name in made}
+        return {name: n - gone[name] for name, n in made.items() if n != gone[name]}

@@ -10,7 +10,7 @@ from collections import Counter
 import cupy
 import numpy as np
 import pytest
-from gpu_graph.products import close, operands
+from gpu_graph.products import Amended, close, operands
 from parity.operations import CASES, check
 
 import gpunn
@@ -216,19 +216,15 @@ def failing(monkeypatch):
     library, numbers = cublaslt.load_cublaslt(), {0, 1, 3}
 
     def fail(status, *names):
-        class Failing:
-            def __getattr__(self, name):
-                function = getattr(library, name)
-                if name not in names:
-                    return function
+        def failing(name):
+            def call(*arguments):
+                number = arguments[PLACES[name]]._obj.data[6] >> 16 & 0xFFFF
+                return status if number in numbers else getattr(library, name)(*arguments)
 
-                def call(*arguments):
-                    number = arguments[PLACES[name]]._obj.data[6] >> 16 & 0xFFFF
-                    return status if number in numbers else function(*arguments)
+            return call
 
-                return call
-
-        monkeypatch.setattr(choice, "load_cublaslt", Failing)
+        amended = Amended(library, **{name: failing(name) for name in names})
+        monkeypatch.setattr(choice, "load_cublaslt", lambda: amended)
         return numbers
 
     return fail

@@ -5,7 +5,6 @@ import gc
 import importlib.util
 import re
 import threading
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import devices
 import numpy as np
 import pytest
 from gpu_graph import products
-from gpu_graph.products import close
+from gpu_graph.products import Amended, close
 
 import gpunn
 from gpunn import activations, layers
@@ -169,30 +168,6 @@ def test_which_products_of_a_layer_are_fused(activation, bias, fused, emulator):
         without = dense(CupyBackend(0, fused_products=False), activation, bias)
     assert counts.fused_matmuls == 0
     assert_close(with_them, without)
-
-
-class Amended:
-    """A library with other functions in the place of some, and counts of what was called."""
-
-    def __init__(self, library=None, **functions):
-        self._library, self._functions = library or cublaslt.load_cublaslt(), functions
-        self.calls = Counter()
-
-    def __getattr__(self, name):
-        function = self._functions.get(name) or getattr(self._library, name)
-
-        def call(*arguments):
-            self.calls[name] += 1
-            return function(*arguments)
-
-        return call
-
-    def unbalanced(self):
-        """Return what was created more often than it was destroyed, by how much."""
-        made = {name: n for name, n in self.calls.items() if "Create" in name}
-        assert made
-        gone = {name: self.calls[name.replace("Create", "Destroy")] for name in made}
-        return {name: n - gone[name] for name, n in made.items() if n != gone[name]}
 
 
 def find_none(*arguments):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import cupy
 import numpy as np
 import pytest
-from gpu_graph.products import close, operands
+from gpu_graph.products import Amended, close, operands
 
 import gpunn
 from gpunn import get_backend, layers
@@ -218,23 +218,14 @@ def test_the_library_that_is_loaded_comes_before_others_on_the_machine(module, m
     assert asked == ["nothing"]
 
 
-class WithoutHandles:
-    """The cuBLAS library, but it gives no handle."""
-
-    def __init__(self, status):
-        self.cublasCreate_v2 = lambda handle: status
-
-    def __getattr__(self, name):
-        return getattr(cublas.load_cublas(), name)
-
-
 @pytest.fixture
 def handleless(monkeypatch):
     """Have cuBLAS refuse a handle with the status given."""
 
     def refuse(status):
         monkeypatch.setattr(cublas, "handles", cublas.Handles(cublas.Handle))
-        monkeypatch.setattr(choice, "load_cublas", lambda: WithoutHandles(status))
+        library = Amended(cublas.load_cublas(), cublasCreate_v2=lambda handle: status)
+        monkeypatch.setattr(choice, "load_cublas", lambda: library)
 
     return refuse
 

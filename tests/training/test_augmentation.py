@@ -55,32 +55,29 @@ def test_a_function_that_changes_nothing(name, accumulation, monkeypatch):
     assert_same(found, expected)
 
 
-def test_rows_of_members_and_pixels():
-    def of_members():
-        return [
-            layers.Members(2),
-            layers.MemberDense(4, "relu"),
-            layers.MemberDense(3, separate=True),
-            layers.MeanOverMembers("softmax"),
-        ]
+MEMBERS = [
+    *(layers.Members(2), layers.MemberDense(4, "relu"), layers.MemberDense(3, separate=True)),
+    layers.MeanOverMembers("softmax"),
+]
+OF_PIXELS = [layers.Rescaling(), layers.Flatten(), Dense(3)]
 
-    expected, found = trainer(layers=of_members()), trainer(layers=of_members())
-    expected.fit(X, Y, shuffle_members=True, **GIVEN)
-    found.fit(X, Y, shuffle_members=True, augment=unchanged, **GIVEN)
-    assert_same(found, expected)
 
-    def of_pixels():
-        return [layers.Rescaling(), layers.Flatten(), Dense(3)]
-
-    expected, found = (trainer(layers=of_pixels(), shape=(4, 5)) for _ in range(2))
+@pytest.mark.parametrize(
+    ("parts", "rows", "options"),
+    [(MEMBERS, X, {"shuffle_members": True}), (OF_PIXELS, PIXELS, {})],
+    ids=["members", "pixels"],
+)
+def test_rows_of_members_and_pixels(parts, rows, options):
+    made = [[part.config() for part in parts] for _ in range(2)]
+    expected, found = (trainer(layers=each, shape=rows.shape[1:]) for each in made)
     seen = set()
 
     def look(X, y, random):
         seen.add(str(X.dtype))
         return X
 
-    expected.fit(PIXELS, Y, **GIVEN)
-    found.fit(PIXELS, Y, augment=look, **GIVEN)
+    expected.fit(rows, Y, **GIVEN, **options)
+    found.fit(rows, Y, augment=look, **GIVEN, **options)
     assert_same(found, expected)
     assert seen == {"float32"}
 
@@ -230,8 +227,7 @@ def test_mistakes():
         trainer().fit(X, Y, augment="flip", **GIVEN)
 
     def fit(communicator):
-        model = gpunn.Sequential([Dense(3)], 4, "numpy")
-        given = gpunn.Trainer(model, "softmax_cross_entropy", communicator=communicator)
+        given = trainer(layers=[Dense(3)], communicator=communicator)
         with pytest.raises((ArgumentError, DistributedError), match="augment: can't be given wh"):
             given.fit(X, Y, augment=unchanged, **GIVEN)
 

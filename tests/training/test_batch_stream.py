@@ -137,8 +137,7 @@ def test_batches_of_several_sizes_stay_apart_in_an_update():
             seen.append(x.shape[0])
             return super().forward(x, workspace)
 
-    model = gpunn.Sequential([Sizes(), Dense(3)], 4, "numpy")
-    one = gpunn.Trainer(model, "softmax_cross_entropy", gradient_accumulation=2)
+    one = trainer(layers=[Sizes(), Dense(3)], gradient_accumulation=2)
     one.fit(given, batch_size=8, progress=False)
     assert seen == sizes
 
@@ -431,10 +430,7 @@ def test_columns_of_validation_data_are_those_of_the_first_batch(columns, messag
 
 
 def test_what_is_learned_from_all_rows_needs_some_first():
-    def network():
-        return gpunn.Sequential([layers.Standardization(), Dense(3)], 4, "numpy")
-
-    given = gpunn.Trainer(network(), "softmax_cross_entropy")
+    given = trainer(layers=[layers.Standardization(), Dense(3)])
     with pytest.raises(ArgumentError, match="'standardization_1': learns from all training rows"):
         given.fit(batches(), **OPTIONS)
     given.fit(X[:20], Y[:20], epochs=0, progress=False)
@@ -451,20 +447,21 @@ def test_divergence_is_found_and_told(caplog):
             yield (np.full_like(x, 3e38) if number == 4 else x), y
 
     options = {"steps_per_epoch": 7, **OPTIONS}
-    model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
-    given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=3)
+
+    def made(**options):
+        model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
+        return gpunn.Trainer(model, "softmax_cross_entropy", report_every=3, **options)
+
     with pytest.raises(DivergenceError, match=r"at step 5 of epoch 1\. The activations"):
-        given.fit(bad, **options)
-    model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
-    given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=3, on_divergence="skip")
+        made().fit(bad, **options)
+    given = made(on_divergence="skip")
     given.fit(bad, **options)
     assert given.updates == 7
     assert "Left out: 1 update(s) before step 6" in caplog.text
 
 
 def test_what_is_hardly_meant_is_said_where_fit_was_called():
-    model = gpunn.Sequential([Dense(3, "relu")], 4, "numpy")
-    given = gpunn.Trainer(model, "softmax_cross_entropy")
+    given = trainer(layers=[Dense(3, "relu")])
     with pytest.warns(GpunnWarning, match="layer 'dense_1': with its activation 'relu'") as caught:
         given.fit(batches(), batch_size=SIZE, epochs=2, progress=False)
     assert [warning.filename for warning in caught] == [__file__]
@@ -566,8 +563,7 @@ def test_arrays_have_no_steps():
 
 def test_ranks_and_shards_take_arrays():
     def fit(communicator):
-        model = gpunn.Sequential([Dense(3)], 4, "numpy")
-        given = gpunn.Trainer(model, "softmax_cross_entropy", communicator=communicator)
+        given = trainer(layers=[Dense(3)], communicator=communicator)
         with pytest.raises((ArgumentError, DistributedError), match="X: several processes, or"):
             given.fit(batches(), **OPTIONS)
 

@@ -339,15 +339,8 @@ def test_paths_are_plain_in_configurations(tmp_path):
 def test_known_callbacks():
     names = {name for name, cls in known(Callback).items() if cls.__module__.startswith("gpunn.")}
     assert names == {
-        "early_stopping",
-        "model_checkpoint",
-        "norm_log",
-        "json_lines_log",
-        "live_plot",
-        "mlflow",
-        "csv_log",
-        "tensorboard",
-        "wandb",
+        *("early_stopping", "model_checkpoint", "norm_log", "json_lines_log", "csv_log"),
+        *("live_plot", "mlflow", "tensorboard", "wandb"),
     }
 
 

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from equality import assert_same_bits
 from model_files import rewritten
 
 import gpunn
@@ -66,12 +67,6 @@ def state(this):
     return {**this.model.parameters.to_host(), **this.state()}
 
 
-def assert_same(ours, theirs, but=()):
-    assert ours.keys() == theirs.keys()
-    for name in ours.keys() - set(but):
-        assert ours[name].tobytes() == theirs[name].tobytes(), name
-
-
 class Signs(optimizers.Optimizer):
     name = "signs_of_test_loss_scale"
 
@@ -109,7 +104,7 @@ def test_a_scale_that_nothing_overflows_with_changes_no_bit(dtype, options):
     ours = state(scaled)
     assert ours.pop("loss_scale") == 2.0**16
     assert ours.pop("good_updates") == scaled.updates
-    assert_same(ours, state(plain))
+    assert_same_bits(ours, state(plain))
     assert scaled.history["loss"] == plain.history["loss"]
 
 
@@ -172,7 +167,7 @@ def test_an_update_with_infinite_gradients_is_left_out_and_the_scale_halved(make
             new = state(this)
             scales.append(float(new["loss_scale"][0]))
             if new["loss_scale"] < old["loss_scale"]:
-                assert_same(new, old, ["loss_scale", "good_updates", "passes", *SUMS])
+                assert_same_bits(new, old, ["loss_scale", "good_updates", "passes", *SUMS])
                 assert new["good_updates"] == 0
             else:
                 assert new["updates"] == old["updates"] + 1
@@ -219,7 +214,7 @@ def test_where_no_scale_is_small_enough_training_ends_with_an_error():
     # Of 6 updates and 2 report points; 30 halve the scale from 2^16 to 2^-14, and the next fails.
     assert (this.epoch, this.updates) == (5, 33)
     assert {2.0**exponent for exponent in range(-14, 17)} <= tried
-    assert_same(this.model.parameters.to_host(), before)
+    assert_same_bits(this.model.parameters.to_host(), before)
     assert this.state()["updates"] == [0]
 
 
@@ -268,7 +263,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path, monkeypatch):
     copied = copy.deepcopy(whole)
     for each in (whole, resumed, copied):
         large(each, 2)
-        assert_same(state(each), state(whole))
+        assert_same_bits(state(each), state(whole))
     assert whole.state()["loss_scale"] != scale
 
 
@@ -297,7 +292,7 @@ def test_snapshots_hold_the_scale():
     fit(this, NUMBERS * 1e4, epochs=1)
     assert this.state()["loss_scale"] < before["loss_scale"]
     this.restore(kept)
-    assert_same(state(this), before, ["passes"])
+    assert_same_bits(state(this), before, ["passes"])
 
 
 def test_another_optimizer_keeps_the_scale():

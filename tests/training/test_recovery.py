@@ -35,9 +35,9 @@ def trainer(*parts, optimizer=None, backend="numpy", **options):
     return gpunn.Trainer(model, "mean_squared_error", optimizer or SGD(0.01), **options)
 
 
-def fit(this, inputs=X, **options):
+def fit(this, inputs=X, y=Y, **options):
     standard = {"epochs": 1, "batch_size": 4, "progress": False, "shuffle": False}
-    return this.fit(inputs, Y, **{**standard, **options})
+    return this.fit(inputs, y, **{**standard, **options})
 
 
 # -------------------------------------------------------------------------------- what is said
@@ -83,9 +83,7 @@ def test_gradients_of_a_layer():
     this = trainer(layers.Dense(1, initializer="zeros", label="only"))
     message = r"though the loss is. In the layer 'only' those of 'weights' are the first to go bad"
     with pytest.raises(DivergenceError, match=message):
-        this.fit(
-            poisoned(2, size=3e38), 10 * Y, batch_size=4, epochs=1, progress=False, shuffle=False
-        )
+        fit(this, poisoned(2, size=3e38), 10 * Y)
 
 
 def test_the_penalty(backend):
@@ -126,8 +124,7 @@ def test_the_batch_is_found_however_it_comes(accumulation, stream):
 
 def test_dropout_is_that_of_the_step():
     """A unit that is dropped in the bad batch can't be what went bad."""
-    parts = [layers.Dense(64, "relu", label="wide"), layers.Dropout(0.5), layers.Dense(1)]
-    this = trainer(*parts)
+    this = trainer(layers.Dense(64, "relu"), layers.Dropout(0.5), layers.Dense(1))
     with pytest.raises(DivergenceError, match="loss: not a finite number at step 3 of epoch 1"):
         fit(this, poisoned(8))
 
@@ -161,7 +158,7 @@ def without(inputs, *left_out):
     this = trainer()
     kept = [step for step in range(ROWS // 4) if step not in left_out]
     rows = np.concatenate([np.arange(4 * step, 4 * step + 4) for step in kept])
-    this.fit(inputs[rows], Y[rows], batch_size=4, epochs=1, progress=False, shuffle=False)
+    fit(this, inputs[rows], Y[rows])
     return this
 
 
@@ -352,7 +349,7 @@ def test_the_state_of_an_optimizer(backend, optimizer):
         r"epoch 1, though its activations and gradients are; the largest gradient is .*e\+"
     )
     with pytest.raises(DivergenceError, match=message):
-        this.fit(X, targets(13), batch_size=4, progress=False, shuffle=False)
+        fit(this, X, targets(13))
     for name, value in this.state().items():
         assert np.isfinite(value).all(), name
 
@@ -367,9 +364,8 @@ def test_such_an_update_is_left_out(part, report_every, caplog):
         make, wanted = partial(with_squares, Adam(0.01)), targets(21)
     this, expected = make(on_divergence="skip", report_every=report_every), make()
     rows = [*range(20), *range(24, ROWS)]
-    options = {"batch_size": 4, "progress": False, "shuffle": False}
-    this.fit(inputs, wanted, **options)
-    expected.fit(inputs[rows], wanted[rows], **options)
+    fit(this, inputs, wanted)
+    fit(expected, inputs[rows], wanted[rows])
     assert_same_weights(expected, this)
     assert caplog.text.count("Left out: 1 update(s)") == 1
 

@@ -869,21 +869,14 @@ def test_a_copied_model_goes_on():
 @pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "used"])
 def test_a_resumed_run_is_the_uninterrupted_one(optimizer, fresh, tmp_path):
     """Bit for bit: shuffles, dropout, batch normalisation, optimizer, schedule and history."""
-    path = tmp_path / "checkpoint.safetensors"
     options = {"validation_split": 0.2, "sample_weight": np.linspace(0, 1, ROWS)}
-    whole = trainer(optimizer=optimizer())
-    plan = 6
-
-    class SaveAfter2(Callback):
-        def on_epoch_end(self, trainer, logs):
-            if trainer.epoch == 2:
-                trainer.save_checkpoint(path)
-
-    fit(whole, epochs=plan, callbacks=[SaveAfter2()], **options)
+    whole, plan = trainer(optimizer=optimizer()), 6
+    keep = ModelCheckpoint(tmp_path / "{epoch}.safetensors", resumable=True)
+    fit(whole, epochs=plan, callbacks=[keep], **options)
     resumed = trainer(network(seed=0), optimizer())
     if not fresh:
         fit(resumed, epochs=1, **options)
-    resumed.load_checkpoint(path)
+    resumed.load_checkpoint(tmp_path / "2.safetensors")
     fit(resumed, epochs=plan - resumed.epoch, **options)
     assert_same(whole, resumed)
     rates = whole.history["learning_rate"]
@@ -1265,54 +1258,42 @@ def test_more_accumulation_than_there_are_batches_takes_no_more_memory():
 
 
 def test_display():
-    model = gpunn.Sequential([gpunn.layers.Dense(10)], (64,), "numpy")
-    trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
-    assert repr(trainer) == (
-        "<Trainer of (64,) -> (10,) on numpy: softmax_cross_entropy, adam, 0 epochs>"
-    )
-    X, y, *_ = gpunn.data.load_digits()
-    trainer.fit(X[:64], y[:64], epochs=1, progress=False)
-    assert repr(trainer).endswith("adam, 1 epoch>")
-    trainer.history.stopped = "<b>"
-    text = trainer._repr_html_()
-    for cell in (
-        "(64,) -&gt; (10,)",
-        "adam, learning rate 0.001",
-        "1 layer, 650 parameters",
-        "1 epoch, 2 updates",
-        "&lt;b&gt;",
-    ):
+    this = trainer(network(layers.Dense(3)), Adam(0.001))
+    begun = "<Trainer of (4,) -> (3,) on numpy: softmax_cross_entropy, adam, 0 epochs>"
+    assert repr(this) == begun
+    fit(this, epochs=1)
+    assert repr(this).endswith("adam, 1 epoch>")
+    this.history.stopped = "<b>"
+    text = this._repr_html_()
+    cells = ["(4,) -&gt; (3,)", "adam, learning rate 0.001", "1 layer, 15 parameters"]
+    for cell in (*cells, "1 epoch, 7 updates", "&lt;b&gt;"):
         assert cell in text
-    assert f"{trainer.history['accuracy'][0]:.6g}</td>" in text
-    trainer.optimizer = gpunn.optimizers.SGD(gpunn.schedules.Cosine(0.1))
-    assert "sgd, learning rate cosine" in trainer._repr_html_()
+    assert f"{this.history['accuracy'][0]:.6g}</td>" in text
+    this.optimizer = SGD(Cosine(0.1))
+    assert "sgd, learning rate cosine" in this._repr_html_()
 
 
 def test_validation_metrics_are_those_of_validation_rows_only():
     """They change neither training nor other logs, and callbacks may monitor them."""
-    X, y, X_test, y_test = gpunn.data.load_digits()
-    y, y_test = np.equal(y, 3).astype(int), np.equal(y_test, 3).astype(int)
+    classes = (Y > 0).astype(int)
 
     def trained(**options):
-        layers = [gpunn.layers.Dense(8, "relu"), gpunn.layers.Dense(2)]
-        model = gpunn.Sequential(layers, 64, backend="numpy", seed=0)
-        trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"], **options)
-        callbacks = [gpunn.callbacks.EarlyStopping("val_auc")] if options else []
-        trainer.fit(X, y, epochs=2, validation_split=0.2, progress=False, callbacks=callbacks)
-        return trainer
+        this = trainer(network(layers.Dense(8, "relu"), layers.Dense(2)), **options)
+        callbacks = [EarlyStopping("val_auc")] if options else []
+        fit(this, X, classes, epochs=2, validation_split=0.2, callbacks=callbacks)
+        return this
 
     without = trained()
     with_them = trained(validation_metrics=["log_loss", "auc", "accuracy"])
-    np.testing.assert_array_equal(without.model.predict(X_test), with_them.model.predict(X_test))
+    assert_same_weights(without, with_them)
     further = {"val_log_loss", "val_auc"}
     assert set(with_them.history) - set(without.history) == further
     assert set(with_them.log_names) == set(with_them.history)
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
         assert with_them.history[name] == without.history[name]
     assert with_them.history["val_log_loss"] == pytest.approx(with_them.history["val_loss"])
-    found = with_them.evaluate(X_test, y_test)
+    found = with_them.evaluate(X, classes)
     assert list(found) == ["loss", "accuracy", "log_loss", "auc"]
-    copied = copy.deepcopy(with_them)
-    assert copied.evaluate(X_test, y_test) == found
+    assert copy.deepcopy(with_them).evaluate(X, classes) == found
     with pytest.raises(ArgumentError, match=r"^validation_metrics: each name may occur once"):
         without.validation_metrics = ["auc", "auc"]
