@@ -1,6 +1,6 @@
 """What the text of a cell means: a number, a date, yes or no, or a missing value.
 
-A cell may have spaces around it where nothing else is said.
+Unless said otherwise, a cell may have spaces around it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = [
 ]
 
 MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
-"""Text that means a missing value in a table, in any case, beside further text that is given."""
+"""Text that means a missing value in a table, in any case, besides what the user adds."""
 
 MISSING_NUMBERS = ("", "NA", "N/A", "nan", "?")
-"""The same for a file of numbers, if no other text is given instead."""
+"""The same for a file of numbers; text that the user names replaces it."""
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
@@ -46,7 +46,7 @@ class Markers:
 
     @classmethod
     def of(cls, further: Iterable[str] = (), always: Iterable[str] = MISSING_VALUES) -> Self:
-        """Return the markers that texts are, in any case."""
+        """Return markers of these texts, in any case."""
         folded = frozenset(text.strip().casefold() for text in (*always, *further))
         numbers = (number_of(text) for text in sorted(folded))
         return cls(folded, tuple(each for each in numbers if each is not None))

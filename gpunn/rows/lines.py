@@ -35,7 +35,7 @@ CHUNK_BYTES = 2**16
 
 
 class RowsError(ValueError):
-    """What is wrong with rows, and in which line; whoever catches it knows of which file."""
+    """What is wrong with rows, and in which line; the caller adds the file's name."""
 
 
 def chunks_of(file: Any) -> Iterator[bytes]:
@@ -87,10 +87,10 @@ def size_of_file(file: Any) -> int:
 class Lines:
     """The lines of text in UTF-8 that chunks of bytes hold, each with its end.
 
-    A byte that is not UTF-8 becomes a surrogate, so that the row where it stands can be told;
-    `is_damaged` says that there was one. `left` is how many characters may come until a row is
-    complete: who reads rows then sets it back to `LONGEST_LINE`. `skipped` counts the empty lines
-    that `ahead` left out. `waits` is called before more has to be waited for.
+    A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged`
+    says that there was one. `left` is how many characters may come until a row is complete; after
+    each row its reader resets it to `LONGEST_LINE`. `skipped` counts the empty lines that `ahead`
+    left out. `waits` is called before each wait for more bytes.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:
@@ -98,7 +98,7 @@ class Lines:
         self._lines = self._read(chunks, waits)
 
     def __iter__(self) -> Iterator[str]:
-        """Return what yields the lines that have not been taken."""
+        """Return an iterator over the lines that are left."""
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:

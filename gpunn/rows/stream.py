@@ -3,7 +3,7 @@
 What has to be known of a network's inputs is a layout, in JSON types:
 
 names : list of str or None
-    Columns that the network takes, in its order; None where they go by their places.
+    Columns that the network takes, in its order; None if they have only places.
 positions : list of int
     Their places in a row without names.
 width : int or None
@@ -180,11 +180,11 @@ def predict_stream(
     """Predict from rows as they come, in blocks: at the latest when more has to be waited for.
 
     `form` is "csv", "jsonl" or None to find out. `answer` takes rows of cells, and returns their
-    predictions, and counts of rows by column and unknown category (None for a missing value where
-    the training rows lacked none); it raises a ValueError if a row is broken. `begin` takes the
-    form, and returns what writes predictions: those of no rows if there are none, and nothing where
-    not even the columns are right. `tell` takes messages. If `skip`, broken rows are told and
-    counted, else the first is a ValueError, after the rows before it have been written.
+    predictions, and counts of rows by column and unknown category (None for a missing value in a
+    column without any in training); it raises a ValueError if a row is broken. `begin` takes the
+    form, and returns a function that writes predictions. Without rows it is called once with none,
+    and not at all if the columns are wrong. `tell` takes messages. If `skip`, broken rows are
+    reported and counted; else the first raises a ValueError, after the rows before it are written.
     """
     pending: list[Row] = []
     unusual: dict[tuple[str, bool], tuple[int, list[str]]] = {}
@@ -247,7 +247,7 @@ def predict_stream(
 
 
 def unusual_text(column: str, is_missing: bool, count: int, texts: list[str]) -> str:
-    """Return what is told at the end of categories, and gaps, that the training rows had not."""
+    """Return the closing message on categories, or missing values, unseen in training."""
     have = f"column {column!r}: {count:,} row{'s have' if count > 1 else ' has'}"
     if is_missing:
         lacking = "no value, where no training row lacked one"
