@@ -179,81 +179,120 @@ def test_layouts_are_among_the_cases(recording_of, layout):
 # ----------------------------------------------------------------- the checkers are checked
 
 
-def replacing(old, new, count=1):
-    def change(source):
-        return source.replace(old, new, count)
-
-    return change
-
-
-def run_changed(recording, operation, at, sanitizer, change):
+def run_changed(recording, sanitizer, operation, at, old, new):
     """Replay the first contiguous float32 case whose name ends so and whose source has a place."""
-    candidates = (
-        (record, [recording.sources[launch["source"]]["text"] for launch in record["launches"]])
-        for record in select(recording, operation, "float32")
-        if record["layout"] == "contiguous" and record["case"].endswith(at)
-    )
-    changed = (r for r, texts in candidates if any(change(text) != text for text in texts))
-    record = next(changed, None)
-    if record is None:
-        pytest.fail("the planted bug has no place any more")  # no AssertionError
-    check(record, CASES[record["case"]], recording.replay([record], sanitizer, change)[0])
+
+    def change(source):
+        return source.replace(old, new, 1)
+
+    for record in select(recording, operation, "float32"):
+        texts = [recording.sources[launch["source"]]["text"] for launch in record["launches"]]
+        if (
+            record["layout"] == "contiguous"
+            and record["case"].endswith(at)
+            and any(old in text for text in texts)
+        ):
+            check(record, CASES[record["case"]], recording.replay([record], sanitizer, change)[0])
+            return
+    pytest.fail("the planted bug has no place any more")  # no AssertionError
 
 
-RACES = {
-    "no barrier before the stack is read": (
-        *("batch_norm", "64x10"),
-        replacing("= v;\n  __syncthreads();\n  T sum", "= v;\n  T sum"),
-    ),
-    "no barrier before the stack is used again": (
-        *("batch_norm", "64x10"),
-        replacing("__syncthreads();  // the next call overwrites the stack", ""),
-    ),
-    "no barrier between the warps of a sum": (
-        *("clip", "5000-0.5"),
-        replacing("= v;\n  __syncthreads();\n  return warp_sum", "= v;\n  return warp_sum"),
-    ),
-    "a warp's barrier where the block's is needed": (
-        *("clip", "5000-0.5"),
-        replacing("__syncthreads()", "__syncwarp()"),
-    ),
-    "a part that is not released before the ticket is taken": (
-        *("sum", "-5000"),
-        replacing("__threadfence();  // what was", "// what was"),
-    ),
-    "parts that are not waited for before the ticket is taken": (
-        *("layer_norm_gradient", "300x3"),
-        replacing("bool last;\n  __syncthreads();", "bool last;"),
-    ),
-    "parts that are read before the last is written": (
-        *("sum", "-5000"),
-        replacing("return last;", "return true;"),
-    ),
-    "rows that are counted before all blocks know where they begin": (
-        *("next_batch", "numbers_and_labels-700"),
-        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
-    ),
-    "an update that is counted before all blocks know its number": (
-        *("counted_update", "adam-2-5000-1"),
-        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
-    ),
-    "a summary's weight that changes before all columns have read it": (
-        *("metric", "r2-11-rows-5x70"),
-        replacing("last_block(tickets + gridDim.x, gridDim.x) &&", "blockIdx.x == 0 &&"),
-    ),
-    "a flag that several threads write to as if alone": (
-        *("unscale", "5000-everywhere-1"),
-        replacing("atomicExch((unsigned long long*)&finite[0], 0ULL)", "finite[0] = 0"),
-    ),
+RACE = "thread", "data race, at byte", "planted races caught"
+INDEX = "address", "AddressSanitizer: heap-buffer-overflow", "planted indices caught"
+SHARED_INDEX = "address", "index 16 out of bounds", "planted indices caught"
+ARITHMETIC = "address", "Mismatched elements", "planted errors of arithmetic caught"
+
+PLANTED = {
+    RACE: {
+        "no barrier before the stack is read": (
+            *("batch_norm", "64x10"),
+            *("= v;\n  __syncthreads();\n  T sum", "= v;\n  T sum"),
+        ),
+        "no barrier before the stack is used again": (
+            *("batch_norm", "64x10"),
+            *("__syncthreads();  // the next call overwrites the stack", ""),
+        ),
+        "no barrier between the warps of a sum": (
+            *("clip", "5000-0.5"),
+            *("= v;\n  __syncthreads();\n  return warp_sum", "= v;\n  return warp_sum"),
+        ),
+        "a warp's barrier where the block's is needed": (
+            *("clip", "5000-0.5"),
+            *("__syncthreads()", "__syncwarp()"),
+        ),
+        "a part that is not released before the ticket is taken": (
+            *("sum", "-5000"),
+            *("__threadfence();  // what was", "// what was"),
+        ),
+        "parts that are not waited for before the ticket is taken": (
+            *("layer_norm_gradient", "300x3"),
+            *("bool last;\n  __syncthreads();", "bool last;"),
+        ),
+        "parts that are read before the last is written": (
+            *("sum", "-5000"),
+            *("return last;", "return true;"),
+        ),
+        "rows that are counted before all blocks know where they begin": (
+            *("next_batch", "numbers_and_labels-700"),
+            *("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
+        ),
+        "an update that is counted before all blocks know its number": (
+            *("counted_update", "adam-2-5000-1"),
+            *("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
+        ),
+        "a summary's weight that changes before all columns have read it": (
+            *("metric", "r2-11-rows-5x70"),
+            *("last_block(tickets + gridDim.x, gridDim.x) &&", "blockIdx.x == 0 &&"),
+        ),
+        "a flag that several threads write to as if alone": (
+            *("unscale", "5000-everywhere-1"),
+            *("atomicExch((unsigned long long*)&finite[0], 0ULL)", "finite[0] = 0"),
+        ),
+    },
+    INDEX: {
+        "one element past the end": ("sum", "-7", "k < size", "k <= size"),
+        "one row past the end": ("layer_norm", "41x2", "row >= rows", "row > rows"),
+        "a row too far": (
+            *("gather_rows", "float-2d-13-as_is"),
+            *("order[start[0] + row]", "order[start[0] + row + 1]"),
+        ),
+        "a row too far, of several arrays": (
+            *("next_batch", "numbers_and_labels-13"),
+            *("order + start[0]", "order + start[0] + 1"),
+        ),
+    },
+    SHARED_INDEX: {
+        "past the end of shared memory": (
+            *("batch_norm", "64x10"),
+            *("level < STACK; ++level", "level <= STACK; ++level"),
+        ),
+    },
+    ARITHMETIC: {
+        "a missing bias": ("activate", "6x5", "z += bias;", "z += 0 * bias;"),
+        "a wrong mask key": ("dropout", "6x5", "^ key", "^ (key + 1)"),
+        "a wrong sign": ("update", "-5-1", "value -= rate * g", "value += rate * g"),
+        "a wrong derivative": ("activation_gradient", "6x5", "d = a > 0;", "d = a >= 0;"),
+        "a half-summed row": ("loss", "5x70-gradient", "other /= 2) v +=", "other /= 4) v +="),
+    },
 }
+"""Of each kind: an operation, how the name of its case ends, and what is put in the place of what.
+A kind is a sanitizer, what is said, and what has been proved."""
 
 
-@pytest.mark.parametrize("name", RACES)
-def test_a_planted_race_is_caught(recording, proved, name):
-    operation, at, change = RACES[name]
-    with pytest.raises(FaultError, match="data race, at byte"):
-        run_changed(recording, operation, at, "thread", change)
-    proved("planted races caught")
+@pytest.mark.parametrize(
+    ("kind", "planted"),
+    [
+        pytest.param(kind, planted, id=name)
+        for kind, table in PLANTED.items()
+        for name, planted in table.items()
+    ],
+)
+def test_what_is_planted_is_caught(recording, proved, kind, planted):
+    sanitizer, said, caught = kind
+    with pytest.raises(AssertionError, match=said) as error:
+        run_changed(recording, sanitizer, *planted)
+    assert isinstance(error.value, FaultError) == (kind is not ARITHMETIC)
+    proved(caught)
 
 
 TICKET = """
@@ -362,56 +401,3 @@ def test_accesses_that_nothing_orders_are_a_race(recording, proved, tmp_path, na
 @pytest.mark.parametrize("name", ORDERED)
 def test_accesses_in_order_are_none(recording, tmp_path, name):
     run_own(recording, tmp_path, ORDERED[name])
-
-
-INDICES = {
-    "one element past the end": (
-        *("sum", "-7", "AddressSanitizer: heap-buffer-overflow"),
-        replacing("k < size", "k <= size"),
-    ),
-    "one row past the end": (
-        *("layer_norm", "41x2", "AddressSanitizer: heap-buffer-overflow"),
-        replacing("row >= rows", "row > rows"),
-    ),
-    "a row too far": (
-        *("gather_rows", "float-2d-13-as_is", "AddressSanitizer: heap-buffer-overflow"),
-        replacing("order[start[0] + row]", "order[start[0] + row + 1]"),
-    ),
-    "a row too far, of several arrays": (
-        *("next_batch", "numbers_and_labels-13", "AddressSanitizer: heap-buffer-overflow"),
-        replacing("order + start[0]", "order + start[0] + 1"),
-    ),
-    "past the end of shared memory": (
-        *("batch_norm", "64x10", "index 16 out of bounds"),
-        replacing("level < STACK; ++level", "level <= STACK; ++level"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", INDICES)
-def test_a_planted_index_is_caught(recording, proved, name):
-    operation, at, found, change = INDICES[name]
-    with pytest.raises(FaultError, match=found):
-        run_changed(recording, operation, at, "address", change)
-    proved("planted indices caught")
-
-
-ERRORS = {
-    "a missing bias": ("activate", "6x5", replacing("z += bias;", "z += 0 * bias;")),
-    "a wrong mask key": ("dropout", "6x5", replacing("^ key", "^ (key + 1)")),
-    "a wrong sign": ("update", "-5-1", replacing("value -= rate * g", "value += rate * g")),
-    "a wrong derivative": ("activation_gradient", "6x5", replacing("d = a > 0;", "d = a >= 0;")),
-    "a half-summed row": (
-        "loss",
-        "5x70-gradient",
-        replacing("other /= 2) v +=", "other /= 4) v +="),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ERRORS)
-def test_a_planted_error_is_caught(recording, proved, name):
-    operation, at, change = ERRORS[name]
-    with pytest.raises(AssertionError):
-        run_changed(recording, operation, at, "address", change)
-    proved("planted errors of arithmetic caught")
