@@ -7,15 +7,14 @@ writes the tables anew; with `--show` it only prints them.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import documented
 import numpy as np
 from gpu import traffic
 
@@ -24,7 +23,7 @@ from gpunn import layers, losses, metrics, optimizers
 from gpunn.callbacks import Callback
 from gpunn.layers import Dense, Layer
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "gpu.md"
+DOCUMENT = documented.EXPLANATION / "gpu.md"
 BATCH, FEW, MANY = 16, 4, 12
 """Rows in a batch, and numbers of batches in the two epochs that are compared."""
 
@@ -338,19 +337,6 @@ def table(trainings: Sequence[Steps]) -> str:
     return "\n".join(lines)
 
 
-def surrounded(name: str, made: str) -> str:
-    """Return a table between the comments that mark its place in docs/explanation/gpu.md."""
-    return f"<!-- {name}: begin -->\n{made}\n<!-- {name}: end -->"
-
-
-def documented(name: str) -> str:
-    """Return a table as docs/explanation/gpu.md has it."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    match = re.search(surrounded(name, "(.*?)"), text, re.DOTALL)
-    assert match is not None, f"{DOCUMENT} has no table of {name}"
-    return match[1]
-
-
 if __name__ == "__main__":
     import devices
 
@@ -358,10 +344,8 @@ if __name__ == "__main__":
         raise SystemExit("the steps are counted on the emulated device: GPUNN_TEST_DEVICE=emulated")
     traffic.watch()
     made = {name: table(trainings) for name, trainings in TABLES.items()}
-    text = DOCUMENT.read_text(encoding="utf-8")
-    for name in made:
-        text = text.replace(surrounded(name, documented(name)), surrounded(name, made[name]))
     if "--show" in sys.argv:
         print(*made.values(), sep="\n\n")
     else:
-        DOCUMENT.write_text(text, encoding="utf-8")
+        for name, text in made.items():
+            documented.write(DOCUMENT, name, text)

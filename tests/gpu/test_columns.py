@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import re
 
+import documented
 import numpy as np
 import pytest
 from gpu.steps import DOCUMENT
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
 
-BEGIN, END = "<!-- columns: begin -->", "<!-- columns: end -->"
 ROWS, COLUMNS = (32, 128, 1024, 8192), (32, 512, 4096)
 BYTES = 4  # of a float32
 
@@ -43,7 +43,7 @@ def table() -> str:
 
 
 def test_the_documented_grids_are_current():
-    assert DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip() == table()
+    assert documented.table_in(DOCUMENT, "columns") == table()
 
 
 def test_every_row_is_in_one_share_and_none_is_empty():
@@ -87,7 +87,4 @@ def test_the_compiler_knows_how_many_threads_share_the_registers(compiled):
 
 
 if __name__ == "__main__":
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+    documented.write(DOCUMENT, "columns", table())

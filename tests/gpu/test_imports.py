@@ -150,46 +150,59 @@ def assert_falls_back(found, *parts):
     assert found["train"].startswith("Error: ")
 
 
-def test_cupy_absent(machine, proved):
-    found = machine(lacks=CUPY)
-    assert_falls_back(found, "CuPy is not installed")
-    assert "gpunn[cuda13]" in found["cupy"]
-    proved("kinds of machines without a usable CUDA are told what is missing")
+TOLD = "kinds of machines without a usable CUDA are told what is missing"
+CANNOT = "CuPy is installed but can't be imported"
 
 
-@needs_cupy
-@needs_no_driver
-def test_cupy_without_a_driver(machine, proved):
-    found = machine()
-    assert_falls_back(found, "there is no NVIDIA driver here")
-    assert "install the driver" in found["cupy"]
-    installed = importlib.import_module("cupy").__version__
-    assert installed in [finding["value"] for finding in found["report"]["cuda"]]
-    proved("kinds of machines without a usable CUDA are told what is missing")
-
-
-@needs_cupy
-def test_cupy_half_installed(machine, proved):
-    found = machine(lacks=["cupy_backends"])
-    assert_falls_back(found, "CuPy is installed but can't be imported", "cupy_backends")
-    assert "uninstall CuPy" in found["cupy"]
-    proved("kinds of machines without a usable CUDA are told what is missing")
+def broken(source, reason):
+    return {"lacks": CUPY, "brings": {"cupy/__init__.py": source}}, [CANNOT, reason], ""
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"),
+    ("described", "parts", "fix"),
     [
-        ("from ctypes import CDLL\nCDLL('libcudart.so.99')", "libcudart.so.99"),
-        ("import a_module_that_cupy_needs", "a_module_that_cupy_needs"),
-        ("raise SystemError('built for another numpy')", "built for another numpy"),
-        ("this is no Python", "SyntaxError"),
+        pytest.param(
+            *({"lacks": CUPY}, ["CuPy is not installed"], "gpunn[cuda13]"),
+            id="absent",
+        ),
+        pytest.param(
+            *({}, ["there is no NVIDIA driver here"], "install the driver"),
+            id="no driver",
+            marks=[needs_cupy, needs_no_driver],
+        ),
+        pytest.param(
+            *({"lacks": ["cupy_backends"]}, [CANNOT, "cupy_backends"], "uninstall CuPy"),
+            id="half installed",
+            marks=needs_cupy,
+        ),
+        pytest.param(  # an emulated driver and device; without NVIDIA's packages there is no NVRTC
+            {"lacks": ["nvidia"], "emulated": True},
+            *(["NVRTC can't be loaded"], "gpunn[cuda13-toolkit]"),
+            id="a driver and no compiler",
+            marks=[needs_cupy, needs_emulator],
+        ),
+        pytest.param(
+            *broken("from ctypes import CDLL\nCDLL('libcudart.so.99')", "libcudart.so.99"),
+            id="no library",
+        ),
+        pytest.param(
+            *broken("import a_module_that_cupy_needs", "a_module_that_cupy_needs"), id="no module"
+        ),
+        pytest.param(
+            *broken("raise SystemError('built for another numpy')", "built for another numpy"),
+            id="extension",
+        ),
+        pytest.param(*broken("this is no Python", "SyntaxError"), id="syntax"),
     ],
-    ids=["library", "module", "extension", "syntax"],
 )
-def test_cupy_broken(machine, proved, source, reason):
-    found = machine(lacks=CUPY, brings={"cupy/__init__.py": source})
-    assert_falls_back(found, "CuPy is installed but can't be imported", reason)
-    proved("kinds of machines without a usable CUDA are told what is missing")
+def test_machines_without_a_usable_cuda(machine, proved, described, parts, fix):
+    found = machine(**described)
+    assert_falls_back(found, *parts)
+    assert fix in found["cupy"]
+    if not described:
+        installed = importlib.import_module("cupy").__version__
+        assert installed in [finding["value"] for finding in found["report"]["cuda"]]
+    proved(TOLD)
 
 
 def test_two_packages_of_cupy(machine, proved):
@@ -203,14 +216,4 @@ def test_two_packages_of_cupy(machine, proved):
     assert "cupy-cuda12x 13.6.0, cupy-cuda13x 13.6.0" in found["cupy"]
     assert "undefined symbol" in found["cupy"]
     assert found["auto"] == ["numpy", "numpy"]
-    proved("kinds of machines without a usable CUDA are told what is missing")
-
-
-@needs_cupy
-@needs_emulator
-def test_a_driver_and_no_compiler(machine, proved):
-    """With an emulated driver and device, and without NVIDIA's packages, so without NVRTC."""
-    found = machine(lacks=["nvidia"], emulated=True)
-    assert_falls_back(found, "NVRTC can't be loaded")
-    assert "gpunn[cuda13-toolkit]" in found["cupy"]
-    proved("kinds of machines without a usable CUDA are told what is missing")
+    proved(TOLD)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+import documented
 from emulated_cuda import toolchain
 from kernels.cubins import ARCHITECTURES, Job, compile_jobs
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "gpu_registers.md"
-BEGIN, END = "<!-- registers: begin -->", "<!-- registers: end -->"
+DOCUMENT = documented.EXPLANATION / "gpu_registers.md"
 COMPILER = "Written with NVRTC "
 
 KIND = re.compile(r"typedef (float|double) T;")
@@ -65,21 +64,9 @@ def table(sources: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def documented() -> str:
-    """Return the table as the document has it."""
-    match = re.search(f"{BEGIN}\n(.*?)\n{END}", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert match is not None, f"{DOCUMENT} has no {BEGIN}"
-    return match[1].strip()
-
-
-def write(text: str) -> None:
-    """Put the table into the document."""
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 if __name__ == "__main__":
     from kernels.conftest import record
 
-    write(table([*record("float32").sources, *record("float64").sources]))
+    documented.write(
+        DOCUMENT, "registers", table([*record("float32").sources, *record("float64").sources])
+    )

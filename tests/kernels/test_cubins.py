@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 
 import pytest
+from documented import table_in
 from emulated_cuda import toolchain
 from kernels import registers
 from kernels.cubins import ARCHITECTURES, Job, Resources, compile_jobs
@@ -136,7 +137,7 @@ def test_kernels_for_other_layouts_build(recording_of, proved, dtype):
 
 @pytest.mark.full
 def test_the_documented_registers_are_current(recording_of, proved):
-    written_with, rows = registers.documented().split("\n", 1)
+    written_with, rows = table_in(registers.DOCUMENT, "registers").split("\n", 1)
     installed = f"{registers.COMPILER}{registers.nvrtc()}."
     if written_with != installed:
         pytest.skip(f"gpu_registers.md: {written_with} This one is {registers.nvrtc()}.")
