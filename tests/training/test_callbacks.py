@@ -162,21 +162,6 @@ def test_early_stopping_restores_weights_and_optimizer():
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"patience": 0}, ArgumentError, "patience: expected a whole number >= 1"),
-        ({"patience": 1.5}, ArgumentTypeError, "patience"),
-        ({"min_delta": -1}, ArgumentError, "min_delta: expected a number >= 0"),
-        ({"ties": "best"}, ArgumentError, "ties: there is no ties 'best'"),
-        ({"mode": "up"}, ArgumentError, "mode: expected 'auto', 'min' or 'max'; got 'up'"),
-    ],
-)
-def test_early_stopping_rejects(options, error, message):
-    with pytest.raises(error, match=message):
-        EarlyStopping(**options)
-
-
-@pytest.mark.parametrize(
     "callback", [EarlyStopping("val_los"), ModelCheckpoint("x", monitor="val_los")]
 )
 def test_a_figure_that_there_will_not_be(callback):
@@ -345,17 +330,30 @@ def test_known_callbacks():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "error", "message"),
     [
-        (lambda: EarlyStopping(restore_best="no"), "restore_best: expected True or False"),
-        (lambda: ModelCheckpoint(None), "path: expected the name of a file; got None"),
-        (lambda: ModelCheckpoint("a", resumable="no"), "resumable: expected True or False"),
-        (lambda: CSVLog(None), "path: expected the name of a file; got None"),
-        (lambda: JSONLinesLog(""), "path: expected the name of a file; got ''"),
+        (lambda: EarlyStopping(patience=0), ArgumentError, "patience: expected a whole number >="),
+        (lambda: EarlyStopping(patience=1.5), ArgumentTypeError, "patience"),
+        (lambda: EarlyStopping(min_delta=-1), ArgumentError, "min_delta: expected a number >= 0"),
+        (lambda: EarlyStopping(ties="best"), ArgumentError, "ties: there is no ties 'best'"),
+        (lambda: EarlyStopping(mode="up"), ArgumentError, "mode: expected 'auto', .* got 'up'"),
+        (
+            lambda: EarlyStopping(restore_best="no"),
+            ArgumentTypeError,
+            "restore_best: expected True",
+        ),
+        (lambda: ModelCheckpoint(None), ArgumentTypeError, "path: expected the name of a f.* None"),
+        (
+            lambda: ModelCheckpoint("a", resumable="no"),
+            ArgumentTypeError,
+            "resumable: expected Tru",
+        ),
+        (lambda: CSVLog(None), ArgumentTypeError, "path: expected the name of a file; got None"),
+        (lambda: JSONLinesLog(""), ArgumentTypeError, "path: expected the name of a file; got ''"),
     ],
 )
-def test_wrong_types(make, message):
-    with pytest.raises(ArgumentTypeError, match=message):
+def test_impossible_arguments(make, error, message):
+    with pytest.raises(error, match=message):
         make()
 
 

@@ -16,11 +16,6 @@ from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import ReduceOnPlateau
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
-
-
 @pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.9), Adam(0.01)])
 def test_a_checkpoint_restores_the_trainer(path, optimizer):
     trainer = trained(optimizer)

@@ -33,21 +33,15 @@ def rows_in(found, order=None):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_all_rows_of_a_source(trainer, stream):
-    found = subset(trainer, stream)
-    assert found.rows == 8
-    assert rows_in(found) == X[:, 0].tolist()
-    order = np.array([5, 2, 7])
-    assert rows_in(found, order) == X[order, 0].tolist()
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_some_rows_of_a_source(trainer, stream):
-    indices = np.array([1, 3, 6])
-    found = Subset(subset(trainer, stream).dataset, indices)
-    assert found.rows == 3
-    assert rows_in(found) == X[indices, 0].tolist()
-    assert rows_in(found, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
+def test_rows_of_a_source(trainer, stream):
+    every, indices = subset(trainer, stream), np.array([1, 3, 6])
+    assert every.rows == 8
+    assert rows_in(every) == X[:, 0].tolist()
+    assert rows_in(every, np.array([5, 2, 7])) == X[[5, 2, 7], 0].tolist()
+    some = Subset(every.dataset, indices)
+    assert some.rows == 3
+    assert rows_in(some) == X[indices, 0].tolist()
+    assert rows_in(some, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
 
 
 def test_a_split_holds_the_data_once(trainer):

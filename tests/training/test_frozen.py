@@ -48,14 +48,20 @@ def trainer(model, optimizer=None, **options):
     return gpunn.Trainer(model, "softmax_cross_entropy", optimizer, ["accuracy"], **options)
 
 
+def fitted(model):
+    """Return a trainer after its first epoch."""
+    this = trainer(model)
+    this.fit(X, Y, **OPTIONS)
+    return this
+
+
 def freeze(model, value=False):
     model.set_trainable(dict.fromkeys(model.layers[:4], value))
 
 
 def learned(backend="numpy"):
     """Return a network that has been trained, with its first layers frozen since."""
-    model = network(backend=backend)
-    trainer(model).fit(X, Y, **OPTIONS)
+    model = fitted(network(backend=backend)).model
     freeze(model)
     return model
 
@@ -104,8 +110,7 @@ def test_it_trains_as_the_layers_above_alone_do_on_the_features(backend):
 
 def test_there_is_no_gradient_and_no_state_for_it():
     model = learned()
-    given = trainer(model)
-    given.fit(X, Y, **OPTIONS)
+    given = fitted(model)
     trained = [name for name in model.parameters if name.split(".")[0] in model.labels[4:]]
     assert list(model.parameters.trained) == trained
     size = model.parameters.values.shape
@@ -187,8 +192,7 @@ def test_setting_it_between_two_fits_begins_the_optimizers_state_anew():
 
 def test_the_same_flags_change_nothing():
     model = network()
-    given = trainer(model)
-    given.fit(X, Y, **OPTIONS)
+    given = fitted(model)
     parameters = model.parameters
     model.layers[0].trainable = True
     model.set_trainable({})
@@ -200,8 +204,7 @@ def test_the_same_flags_change_nothing():
 def test_predictions_and_evaluations_go_on_with_the_parameters_that_there_are():
     """Recorded passes hold arrays, which are others after each change."""
     model = network()
-    given = trainer(model)
-    given.fit(X, Y, **OPTIONS)
+    given = fitted(model)
     before, scores = model.predict(X), given.evaluate(X, Y)
     for value in (False, True):
         freeze(model, value)
@@ -214,8 +217,7 @@ def test_predictions_and_evaluations_go_on_with_the_parameters_that_there_are():
     assert given.evaluate(X, Y) != scores
 
 
-def test_a_resumed_run_gives_the_same_bits(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_a_resumed_run_gives_the_same_bits(path):
     whole, first = (trainer(network(trainable=False)) for _ in range(2))
     whole.fit(X, Y, epochs=4, **OPTIONS)
     first.fit(X, Y, epochs=2, **OPTIONS)
@@ -231,10 +233,8 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path):
         resumed.load_checkpoint(path)
 
 
-def test_a_checkpoint_is_loaded_and_then_layers_are_trained_again(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
-    first = trainer(network(trainable=False))
-    first.fit(X, Y, **OPTIONS)
+def test_a_checkpoint_is_loaded_and_then_layers_are_trained_again(path):
+    first = fitted(network(trainable=False))
     first.save_checkpoint(path)
     second = trainer(network(trainable=False))
     second.load_checkpoint(path)
@@ -247,8 +247,7 @@ def test_a_checkpoint_is_loaded_and_then_layers_are_trained_again(tmp_path):
     "copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copy", "pickle"]
 )
 def test_a_copied_trainer_goes_on_as_the_first(copied):
-    given = trainer(learned())
-    given.fit(X, Y, **OPTIONS)
+    given = fitted(learned())
     other = copied(given)
     for each in (given, other):
         each.fit(X, Y, **OPTIONS)
@@ -260,8 +259,7 @@ def test_a_copied_trainer_goes_on_as_the_first(copied):
     assert other.state()["updates"] == [6]
 
 
-def test_a_model_file_says_what_is_frozen(tmp_path):
-    path = tmp_path / "model.safetensors"
+def test_a_model_file_says_what_is_frozen(path):
     model = learned()
     model.save(path)
     loaded = gpunn.load_model(path, backend="numpy")
@@ -356,8 +354,7 @@ def test_snapshots_are_of_what_is_trained():
 def test_between_freezing_and_the_next_fit_there_is_no_state_of_the_optimizer(tmp_path):
     """The arrays of the last step are laid out otherwise than those of the network."""
     model = network()
-    given = trainer(model)
-    given.fit(X, Y, **OPTIONS)
+    given = fitted(model)
     kept, weights = given.snapshot(), model.parameters["dense_1.weights"].copy()
     freeze(model)
     for call in (given.snapshot, given.last_gradients):

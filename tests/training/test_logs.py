@@ -71,9 +71,8 @@ def test_without_its_package(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_logs_of_a_resumed_run(tmp_path, epoch):
+def test_logs_of_a_resumed_run(tmp_path, path, epoch):
     """Each epoch once, whatever was written before and after the checkpoint."""
-    path = tmp_path / "checkpoint.safetensors"
     table, lines = tmp_path / "log.csv", tmp_path / "log.jsonl"
 
     def logs():

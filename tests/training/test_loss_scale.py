@@ -252,9 +252,8 @@ def half_way(path, backend=None):
     return this
 
 
-def test_a_resumed_run_has_the_same_bits(tmp_path, monkeypatch):
+def test_a_resumed_run_has_the_same_bits(path, monkeypatch):
     monkeypatch.setattr(DynamicLossScale, "INTERVAL", 5)
-    path = tmp_path / "half.safetensors"
     whole = half_way(path)
     scale = whole.state()["loss_scale"]
     assert scale != 2.0**16
@@ -268,8 +267,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("first", "second"), [(Half, NumpyBackend), (NumpyBackend, Half)])
-def test_a_checkpoint_of_another_precision_is_gone_on_from(tmp_path, first, second):
-    path = tmp_path / "half.safetensors"
+def test_a_checkpoint_of_another_precision_is_gone_on_from(path, first, second):
     half_way(path, first())
     other = trainer(second(), "mean_squared_error")
     other.load_checkpoint(path)
@@ -278,8 +276,7 @@ def test_a_checkpoint_of_another_precision_is_gone_on_from(tmp_path, first, seco
     assert ("loss_scale" in other.state()) == (second is Half)
 
 
-def test_a_damaged_scale_is_refused(tmp_path):
-    path = tmp_path / "half.safetensors"
+def test_a_damaged_scale_is_refused(path):
     half_way(path)
     rewritten(path, {"training.loss_scale": np.full(1, np.nan, np.float32)})
     with pytest.raises(gpunn.errors.ModelFileError, match="'loss_scale' holds numbers that are"):

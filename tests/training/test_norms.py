@@ -12,6 +12,11 @@ X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X @ np.ones((3, 2))
 
 
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "norms.jsonl"
+
+
 def make_trainer(backend: Backend | str = "numpy", **options: object) -> gpunn.Trainer:
     layers = [gpunn.layers.Dense(4, "tanh"), gpunn.layers.BatchNorm(), gpunn.layers.Dense(2)]
     model = gpunn.Sequential(layers, (3,), backend)
@@ -55,16 +60,14 @@ def test_the_gradient_is_that_of_all_accumulated_batches(tmp_path):
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
-def test_the_gradient_is_clipped(tmp_path):
-    path = tmp_path / "norms.jsonl"
+def test_the_gradient_is_clipped(path):
     trainer = make_trainer(optimizer={"max_norm": 1e-3})
     trainer.fit(X, Y, progress=False, callbacks=[{"name": "norm_log", "path": str(path)}])
     total = np.sqrt(sum(norm**2 for norm in read(path)[0]["gradients"].values()))
     assert total == pytest.approx(1e-3, rel=1e-4)
 
 
-def test_epochs_that_are_repeated_are_dropped(tmp_path):
-    path = tmp_path / "norms.jsonl"
+def test_epochs_that_are_repeated_are_dropped(path):
     trainer = make_trainer()
     trainer.fit(X, Y, epochs=3, progress=False, callbacks=[NormLog(path)])
     whole = path.read_text()
@@ -83,8 +86,7 @@ def fit(path, epochs, **options):
 
 
 @pytest.mark.parametrize("lost", [slice(0), slice(1), slice(1, None)])
-def test_lines_that_were_lost_are_restored(tmp_path, lost):
-    path = tmp_path / "norms.jsonl"
+def test_lines_that_were_lost_are_restored(path, lost):
     fit(path, 4)
     whole = path.read_bytes()
     path.unlink()
@@ -94,9 +96,8 @@ def test_lines_that_were_lost_are_restored(tmp_path, lost):
     assert path.read_bytes() == whole
 
 
-def test_a_checkpoint_without_norms(tmp_path, monkeypatch):
+def test_a_checkpoint_without_norms(path, monkeypatch):
     """As they were written before norms were among their content."""
-    path = tmp_path / "norms.jsonl"
     with monkeypatch.context() as patch:
         patch.setattr(NormLog, "state", lambda self, trainer: {})
         checkpoint = fit(path, 2)
@@ -130,8 +131,7 @@ def test_an_overflow_is_null(tmp_path, backend):
     assert norms(backend, {}) == {}
 
 
-def test_a_run_keeps_them_through_a_resumption(tmp_path):
-    path = tmp_path / "norms.jsonl"
+def test_a_run_keeps_them_through_a_resumption(path):
     trainer = make_trainer()
     for _ in range(2):
         trainer.fit(X, Y, epochs=2, progress=False, callbacks=[NormLog(path)])

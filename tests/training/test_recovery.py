@@ -226,9 +226,8 @@ def test_a_resumed_run_leaves_out_the_same(at, choice, tmp_path):
     assert_resumes(make, fit, tmp_path, at, inputs=poisoned(4 * 5 + 1), epochs=2)
 
 
-def test_a_resumed_run_counts_on(tmp_path):
+def test_a_resumed_run_counts_on(path):
     """Fourteen bad updates with good ones between them, all before a report point."""
-    path = tmp_path / "checkpoint.safetensors"
     inputs = poisoned(*range(1, 28, 2))
 
     class KillIfSound(Kill):

@@ -82,9 +82,8 @@ def test_on_every_backend(make, backend, at, tmp_path):
     assert_resumes(lambda: make(backend=backend), fit, tmp_path, at, epochs=2)
 
 
-def test_from_one_backend_to_another(backend, tmp_path):
+def test_from_one_backend_to_another(backend, path):
     """From the numbers that one computed the other goes on, within what rounding makes of it."""
-    path = tmp_path / "checkpoint.safetensors"
     killed(fit, trainer(backend="numpy"), path, 7)
     whole, resumed = trainer(), trainer(backend=backend)
     fit(whole)
@@ -105,8 +104,7 @@ def test_other_trainers(make, tmp_path):
     assert_resumes(make, fit, tmp_path, 4)
 
 
-def test_killed_again_and_again(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_killed_again_and_again(path):
     whole = trainer()
     fit(whole)
     killed(fit, trainer(), path, 1)
@@ -158,8 +156,7 @@ def test_early_stopping_goes_on(at, tmp_path):
     assert stoppings[-1].best == min(whole.history["val_loss"])
 
 
-def test_early_stopping_may_be_more_patient_afterwards(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_early_stopping_may_be_more_patient_afterwards(path):
     this = climbing()
     fit(this, epochs=20, callbacks=[quick(), ModelCheckpoint(path, resumable=True)])
     ended = this.epoch
@@ -175,8 +172,7 @@ def test_early_stopping_may_be_more_patient_afterwards(tmp_path):
     assert other.epoch == ended, "another callback's reason to stop stays"
 
 
-def test_checkpoints_come_after_what_they_are_to_hold(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_checkpoints_come_after_what_they_are_to_hold(path):
     stopping = quick()
     fit(climbing(), epochs=1, callbacks=[ModelCheckpoint(path, resumable=True), stopping])
     again = quick()
@@ -184,7 +180,7 @@ def test_checkpoints_come_after_what_they_are_to_hold(tmp_path):
     assert (again.best_epoch, again.best) == (1, stopping.best)
 
 
-def test_a_callback_of_ones_own(tmp_path):
+def test_a_callback_of_ones_own(path):
     class Counter(Callback):
         name = "counter"
 
@@ -201,7 +197,6 @@ def test_a_callback_of_ones_own(tmp_path):
         def restore(self, state, trainer):
             self.seen, self.last = state.get("seen", -1), state.get("last")
 
-    path = tmp_path / "checkpoint.safetensors"
     first, second = Counter(), Counter()
     killed(fit, trainer(), path, 12, [first, second])
     assert first.seen == 2
@@ -222,8 +217,7 @@ def test_a_callback_of_ones_own(tmp_path):
         ({"validation_split": 0.4}, "40 rows .*this call has 30 rows"),
     ],
 )
-def test_another_epoch_has_other_places(options, message, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_another_epoch_has_other_places(options, message, path):
     killed(fit, trainer(), path, 4)
     this = trainer()
     before = this.model.parameters.to_host()
@@ -233,14 +227,12 @@ def test_another_epoch_has_other_places(options, message, tmp_path):
     assert_arrays(before, this.model.parameters.to_host())
 
 
-def test_between_epochs_another_call_may_go_on(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_between_epochs_another_call_may_go_on(path):
     killed(fit, trainer(), path, 5)
     fit(trainer(), resume_from=path, batch_size=9)
 
 
-def test_other_figures(tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_other_figures(path):
     killed(fit, trainer(), path, 4)
     with pytest.raises(ArgumentError, match=r"with the metrics \['loss', 'accuracy'\]"):
         fit(trainer(metrics=[]), resume_from=path)
@@ -256,8 +248,7 @@ def test_no_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("values", [np.zeros(3), [0.0, 1.0, 2.0], 1.0, {}], ids=repr)
-def test_damaged_state_of_a_callback(tmp_path, monkeypatch, values):
-    path = tmp_path / "checkpoint.safetensors"
+def test_damaged_state_of_a_callback(path, monkeypatch, values):
     damaged = {"figure": ["val_loss", "min"], "best": 1.0, "best_epoch": 1, "values": values}
     with monkeypatch.context() as patch:
         patch.setattr(EarlyStopping, "state", lambda self, trainer: damaged)
@@ -292,8 +283,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 @posix
 @pytest.mark.parametrize("at", [2, 4, 7])
-def test_ctrl_c_writes_a_checkpoint(at, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_ctrl_c_writes_a_checkpoint(at, tmp_path, path):
     whole, this, resumed = trainer(), trainer(), trainer()
     fit(whole)
     writing = ModelCheckpoint(path, resumable=True)
@@ -311,9 +301,8 @@ def test_ctrl_c_writes_a_checkpoint(at, tmp_path):
 
 
 @posix
-def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, monkeypatch):
+def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, path, monkeypatch):
     """So that the norms of its last gradient are those of a run that was not interrupted."""
-    path = tmp_path / "checkpoint.safetensors"
     whole, this, resumed = trainer(), trainer(), trainer()
     fit(whole, callbacks=[NormLog(tmp_path / "whole.jsonl")])
     update, updates, done = TrainStep.update, whole.updates // 3, 0
@@ -348,8 +337,7 @@ def test_after_ctrl_c_other_data_begin_the_epoch_anew(caplog):
 
 @posix
 @pytest.mark.parametrize("at", [2, 7])
-def test_sigterm_ends_the_program(at, tmp_path):
-    path = tmp_path / "checkpoint.safetensors"
+def test_sigterm_ends_the_program(at, path):
     whole, this, resumed = trainer(), trainer(), trainer()
     fit(whole)
     writing = ModelCheckpoint(path, resumable=True)

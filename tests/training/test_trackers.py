@@ -149,9 +149,8 @@ def test_mlflow_of_a_table_whose_columns_have_odd_names(mlflow):
         assert parameters[f"data.columns.{name}"] == value
 
 
-def test_mlflow_of_a_resumed_training(mlflow, tmp_path):
+def test_mlflow_of_a_resumed_training(mlflow, path):
     arguments, client = mlflow
-    path = tmp_path / "checkpoint.safetensors"
     writing = ModelCheckpoint(path, resumable=True)
     with pytest.raises(KeyboardInterrupt):
         fit(MLflow(**arguments), KillEpoch(3), writing, epochs=4)
@@ -181,9 +180,8 @@ def test_how_an_mlflow_run_ends(mlflow, error, status):
     assert [run.info.status for run in runs_of(client)] == [status]
 
 
-def test_a_run_that_is_gone_is_told_before_training(mlflow, tmp_path):
+def test_a_run_that_is_gone_is_told_before_training(mlflow, tmp_path, path):
     arguments, client = mlflow
-    path = tmp_path / "checkpoint.safetensors"
     fit(MLflow(**arguments), ModelCheckpoint(path, resumable=True), epochs=2)
     other = {**arguments, "tracking_uri": (tmp_path / "other").as_uri()}
     if isinstance(client, FakeMLflow):
@@ -322,9 +320,8 @@ def test_a_run_of_the_program_s_own_is_left_alone(tmp_path, monkeypatch):
     assert (found.project, found.exit, len(found.rows)) == ("tests", 0, 3)
 
 
-def test_wandb_of_a_resumed_training(wandb, tmp_path):
+def test_wandb_of_a_resumed_training(wandb, path):
     arguments, reader = wandb
-    path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(RuntimeError):
         fit(
             WandB(**arguments),
