@@ -19,7 +19,7 @@ from . import cupy_private
 from .counters import count
 from .errors import EmulatorError, InvalidAccessError
 from .graphs import Operand, Work
-from .libraries import SUCCESS, answering, kept_alive, opened, stubs
+from .libraries import SUCCESS, CurrentDevice, answering, connected, opened, stubs
 from .runtime import Runtime
 from .toolchain import INCLUDE
 
@@ -76,7 +76,6 @@ class _Gemm(ctypes.Structure):
 
 
 _ComputeGemm = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Gemm))
-_CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
 _Serial = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 _Synchronize = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
 
@@ -101,6 +100,14 @@ class Matrix:
         memory = (ctypes.c_char * self.bytes).from_address(self.address + offset * size)
         flat: NDArray[Any] = np.frombuffer(memoryview(memory), self.dtype)
         return np.lib.stride_tricks.as_strided(flat, self.shape, (size, self.ld * size))
+
+    def operand(
+        self, offset: int, working: np.dtype[Any], narrow: str | None, transposed: int
+    ) -> NDArray[Any]:
+        """Its view as a product reads it."""
+        view = self.view(offset).astype(working)
+        view = rounded(view, narrow) if narrow else view
+        return view.T if transposed else view
 
 
 MANTISSA = {"tf32": 10, "bfloat16": 7}
@@ -164,20 +171,14 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
     strides, batch = (g.stride_a, g.stride_b, g.stride_c), g.count
     transpose_a, transpose_b = g.transpose_a, g.transpose_b
 
-    def operand(matrix: Matrix, offset: int, transposed: int) -> NDArray[Any]:
-        view = matrix.view(offset).astype(working)
-        view = rounded(view, narrow) if narrow else view
-        return view.T if transposed else view
-
     @np.errstate(over="ignore", invalid="ignore")  # a device says nothing of infinities and NaN
     def run() -> None:
         for i in range(batch):
             offsets = [i * stride for stride in strides]
             out = c.view(offsets[2])
-            product = alpha() * (
-                operand(a, offsets[0], transpose_a) @ operand(b, offsets[1], transpose_b)
-            )
-            factor = beta()
+            left = a.operand(offsets[0], working, narrow, transpose_a)
+            right = b.operand(offsets[1], working, narrow, transpose_b)
+            product, factor = alpha() * (left @ right), beta()
             # With beta = 0, C is not read: it may hold NaN.
             out[...] = product if factor == 0 else product + factor * out.astype(working)
 
@@ -195,11 +196,16 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
     elif runtime.scheduler.capturing(stream):
         count("captured_mallocs")
     work = Work(precision, handle.device, operands, run, "matmuls")
+    submit(runtime, name, stream, work)
+    return SUCCESS
+
+
+def submit(runtime: Runtime, name: str, stream: int, work: Work) -> None:
+    """Submit a product; errors name the function that asked for it."""
     try:
         runtime.scheduler.submit(stream, work)
     except EmulatorError as error:
         raise type(error)(f"{name}: {error}") from error
-    return SUCCESS
 
 
 def connect(runtime: Runtime) -> None:
@@ -217,12 +223,11 @@ def connect(runtime: Runtime) -> None:
     script = f"-Wl,--version-script={INCLUDE / 'cublas.map'}"
     refusing = stubs("blas.cpp", "cublas", NOT_SUPPORTED)
     library = opened("blas.cpp", cupy_private.CUBLAS_SONAME, script, stubs=refusing)
-    callbacks = (
+    connected(
+        library.emulated_cublas_connect,
         _ComputeGemm(compute),
-        _CurrentDevice(runtime.get_device),
+        CurrentDevice(runtime.get_device),
         _Serial(answering(serial, {Exception: -1}, "cuBLAS")),
         _Synchronize(answering(synchronize, {Exception: INTERNAL_ERROR}, "cuBLAS")),
     )
-    library.emulated_cublas_connect(*callbacks)
     atexit.register(library.emulated_cublas_end)
-    kept_alive.append(callbacks)

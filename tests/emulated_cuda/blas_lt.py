@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cupy_private
-from .blas import DTYPES, FAILURES, INVALID_VALUE, NARROW, WORKING, Matrix, rounded
+from .blas import DTYPES, FAILURES, INVALID_VALUE, NARROW, Matrix, submit
 from .counters import count
-from .errors import EmulatorError, InvalidAccessError
+from .errors import InvalidAccessError
 from .graphs import Operand, Work
-from .libraries import SUCCESS, answering, kept_alive, opened
+from .libraries import SUCCESS, CurrentDevice, answering, connected, opened
 from .runtime import Runtime
 
 PLAIN, RELU, BIAS, SUMS_OF_A, SUMS_OF_B = 1, 2, 4, 256, 512
@@ -48,7 +48,6 @@ class _Matmul(ctypes.Structure):
 
 
 _ComputeMatmul = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Matmul))
-_CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
 _library: Any = None
 _orders = itertools.count()
 
@@ -94,15 +93,11 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
         vector = Matrix("bias", g.vector, FLOAT32, (length, 1), length)
         operands.append(Operand(vector.address, vector.bytes, "bias"))
 
-    def operand(matrix: Matrix, transposed: int) -> NDArray[Any]:
-        view = matrix.view(0).astype(WORKING[68])
-        view = rounded(view, narrow) if narrow else view
-        return view.T if transposed else view
-
     @np.errstate(over="ignore", invalid="ignore")  # a device says nothing of infinities and NaN
     def run() -> None:
         count("algorithms", str(algorithm))
-        left, right = operand(a, transpose_a), operand(b, transpose_b)
+        left = a.operand(0, FLOAT32, narrow, transpose_a)
+        right = b.operand(0, FLOAT32, narrow, transpose_b)
         product = alpha * _product(left, right, parts, in_place)
         if beta != 0:
             product += beta * c.view(0)
@@ -119,10 +114,7 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
         d.view(0)[...] = product
 
     work = Work(narrow or "float32", g.device, tuple(operands), run, "matmuls")
-    try:
-        runtime.scheduler.submit(g.stream or 0, work)
-    except EmulatorError as error:
-        raise type(error)(f"cublasLtMatmul: {error}") from error
+    submit(runtime, "cublasLtMatmul", g.stream or 0, work)
     if epilogue != PLAIN:
         count("fused_matmuls")
     return SUCCESS
@@ -134,19 +126,18 @@ def connect(runtime: Runtime) -> None:
     _library = opened("blas_lt.cpp", cupy_private.CUBLASLT_SONAME)
     _library.emulated_cublaslt_refuse.argtypes = [ctypes.c_uint64]
     compute = answering(lambda matmul: _matmul(runtime, matmul[0]), FAILURES, "cuBLAS")
-    callbacks = (_ComputeMatmul(compute), _CurrentDevice(runtime.get_device))
-    _library.emulated_cublaslt_connect(*callbacks)
-    kept_alive.append(callbacks)
+    connected(
+        _library.emulated_cublaslt_connect,
+        _ComputeMatmul(compute),
+        CurrentDevice(runtime.get_device),
+    )
 
 
 @contextmanager
 def refusals(seed: int) -> Iterator[None]:
     """Have the heuristic refuse about every second shape meanwhile, for each epilogue others.
 
-    Parameters
-    ----------
-    seed : int
-        At least 1. The same one refuses the same.
+    A seed, at least 1, always refuses the same.
     """
     _library.emulated_cublaslt_refuse(seed)
     try:

@@ -11,62 +11,39 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Counts:
-    """Events seen while one ``with counters() as counts:`` block was open.
+    """Events seen while one ``with counters() as counts:`` block was open, by name.
 
-    Attributes
-    ----------
-    kernels, captured, replayed : Counter
-        Kernel name -> how often it was launched by the host, recorded into a graph, or run by a
-        graph launch.
-    syncs : Counter
-        What made the host wait -> how often: ``"stream"``, ``"event"``, ``"device"`` (explicit
-        synchronisation), ``"copy"`` (a blocking copy between host and device) and ``"free"``
-        (cudaFree).
-    copies, copied_bytes : Counter
-        ``"host_to_device"``, ``"device_to_host"``, ``"device_to_device"`` -> copies and bytes.
-    cuda_mallocs, pool_mallocs : int
-        Allocations asked of CUDA (what CuPy's pool could not serve), and asked of CuPy's pool.
-    captured_copies : Counter
-        Direction -> copies between host and device that became part of a graph: each replay reads
-        or writes the same host buffer, whatever became of it.
-    captured_mallocs : int
-        Allocations of either kind while some stream was capturing, and products captured on a
-        cuBLAS handle without a caller's workspace (cuBLAS would allocate one).
-    matmuls, captured_matmuls, replayed_matmuls : Counter
-        ``"float32"``, ``"tf32"``, ... -> cuBLAS products, in the same three senses.
-    fused_matmuls : int
-        How many of the first two were cuBLASLt's, with an epilogue.
-    algorithms : Counter
-        ``"0"``, ``"1"``, ... -> products that cuBLASLt's algorithm of this number did, in a graph
-        or not.
-    collectives, captured_collectives, replayed_collectives : Counter
-        ``"ncclAllGather"``, ``"ncclGroup"``, ... -> NCCL's calls and groups, in the same senses.
-    graph_launches : int
-        Graphs launched.
-    float64 : Counter
-        Kernel name -> launches (or captures) of kernels that take or compute a ``double``, and
-        ``"cublas"`` -> products in double precision.
+    Three fields each tell what the host launched itself, what was recorded into graphs, and what
+    launches of graphs ran: ``kernels`` by name; ``matmuls``, cuBLAS's products, by ``"float32"``,
+    ``"tf32"``, ...; ``collectives``, NCCL's calls and groups, by ``"ncclAllGather"``, ...
     """
 
     kernels: Counter[str] = field(default_factory=Counter)
     captured: Counter[str] = field(default_factory=Counter)
     replayed: Counter[str] = field(default_factory=Counter)
-    syncs: Counter[str] = field(default_factory=Counter)
-    copies: Counter[str] = field(default_factory=Counter)
-    copied_bytes: Counter[str] = field(default_factory=Counter)
-    captured_copies: Counter[str] = field(default_factory=Counter)
     matmuls: Counter[str] = field(default_factory=Counter)
     captured_matmuls: Counter[str] = field(default_factory=Counter)
     replayed_matmuls: Counter[str] = field(default_factory=Counter)
-    algorithms: Counter[str] = field(default_factory=Counter)
     collectives: Counter[str] = field(default_factory=Counter)
     captured_collectives: Counter[str] = field(default_factory=Counter)
     replayed_collectives: Counter[str] = field(default_factory=Counter)
+    # What made the host wait: "stream", "event" and "device" (explicit synchronization), "copy" (a
+    # blocking one between host and device), "free" (cudaFree).
+    syncs: Counter[str] = field(default_factory=Counter)
+    # By direction: "host_to_device", "device_to_host", "device_to_device".
+    copies: Counter[str] = field(default_factory=Counter)
+    copied_bytes: Counter[str] = field(default_factory=Counter)
+    # Between host and device: each replay reads or writes the same host buffer.
+    captured_copies: Counter[str] = field(default_factory=Counter)
+    # Products that cuBLASLt's algorithm of a number did, in a graph or not.
+    algorithms: Counter[str] = field(default_factory=Counter)
+    # Launches or captures of kernels that take or compute a double, and "cublas".
     float64: Counter[str] = field(default_factory=Counter)
-    cuda_mallocs: int = 0
+    cuda_mallocs: int = 0  # what CuPy's pool could not serve
     pool_mallocs: int = 0
+    # Of either kind; and products on a handle without a workspace, for which cuBLAS allocates one.
     captured_mallocs: int = 0
-    fused_matmuls: int = 0
+    fused_matmuls: int = 0  # products by cuBLASLt with an epilogue, launched or captured
     graph_launches: int = 0
 
     @property

@@ -15,18 +15,8 @@ _installed: Runtime | None = None
 def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
     """Give this process emulated CUDA devices; call it before the first ``import cupy``.
 
-    Parameters
-    ----------
-    devices : int
-        How many devices CuPy will find.
-    bytes_per_device : int
-        Memory of each; an allocation beyond it fails as cudaMalloc would.
-
-    Raises
-    ------
-    EmulatorError
-        If CuPy was imported already, is another release than the one the emulator knows, or if the
-        emulator was installed with other settings.
+    An allocation beyond a device's memory fails as cudaMalloc would. An `EmulatorError` is raised
+    if CuPy was imported already or isn't the known release, or for other settings than before.
     """
     global _installed
     if _installed is not None:
@@ -68,13 +58,7 @@ def late_errors() -> AbstractContextManager[None]:
 
 
 def installed() -> Runtime:
-    """Return the emulated machine of this process.
-
-    Raises
-    ------
-    EmulatorError
-        If there is none.
-    """
+    """Return the emulated machine of this process; an `EmulatorError` if there is none."""
     if _installed is None:
         raise EmulatorError("emulated_cuda is not installed in this process")
     return _installed

@@ -14,7 +14,9 @@ from . import cupy_private
 from .toolchain import build
 
 SUCCESS = 0
-kept_alive: list[Any] = []
+CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
+
+_kept_alive: list[Any] = []
 """Libraries, and the functions that they call."""
 
 
@@ -23,8 +25,14 @@ def opened(file: str, soname: str, *flags: str, stubs: str = "") -> Any:
     source = (Path(__file__).parent / file).read_text() + stubs
     path, _ = build(source, ("-std=c++17", "-O1", f"-Wl,-soname,{soname}", *flags))
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-    kept_alive.append(library)
+    _kept_alive.append(library)
     return library
+
+
+def connected(connect: Callable[..., Any], *callbacks: Any) -> None:
+    """Tell a library what to call."""
+    connect(*callbacks)
+    _kept_alive.append(callbacks)
 
 
 def stubs(file: str, module: str, status: int) -> str:

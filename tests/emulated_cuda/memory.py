@@ -23,9 +23,8 @@ from .order import Clock, Order, merge
 POISON = 0xFF  # every float16, bfloat16, float32 and float64 made of it is a NaN, every int is -1
 ALIGNMENT = 512
 RED_ZONE = 512  # poisoned bytes after each allocation
-POISONED_BYTES = (
-    1 << 20
-)  # at each end: the 32 MiB that a library works in would take most of the time
+# At each end: the 32 MiB that a library works in would take most of the time.
+POISONED_BYTES = 1 << 20
 QUARANTINE_BYTES = 64 << 20  # freed memory that is kept poisoned before the host reuses it
 MEMORY_ALLOCATION_ERROR = 2
 INVALID_VALUE_ERROR = 1
@@ -168,16 +167,9 @@ class Memory:
         return -1 if found is None or found.pinned else found.device
 
     def check(self, address: int, size: int, device: int | None, what: str) -> Region:
-        """Return the region that holds all these bytes, or raise.
+        """Return the region that holds all these bytes, or raise; errors name ``what``.
 
-        Parameters
-        ----------
-        address, size : int
-            The bytes that ``what`` is about to touch.
-        device : int or None
-            The device that touches them, or None where any device may (a copy).
-        what : str
-            Named in the error.
+        ``device`` touches them; None where any device may (a copy).
         """
         with self._lock:
             allocation = self.find(address)
@@ -222,16 +214,13 @@ class Memory:
         self, region: Region, span: tuple[int, int], exchange: bool, stream: Clock, what: str
     ) -> None:
         """NCCL's calls and other streams' work touch the same bytes in an order that is known."""
-        if exchange:
-            late = self.order.unfinished(region.uses, stream)
-        else:
-            start, stop = span
-            touched: Clock = {}
+        touched = region.uses
+        if not exchange:
+            touched, (start, stop) = {}, span
             for (first, last), (serial, number) in region.exchanged.items():
                 if first < stop and start < last:
                     merge(touched, {serial: number})
-            late = self.order.unfinished(touched, stream)
-        if late:
+        if self.order.unfinished(touched, stream):
             raise RaceError(
                 f"{what}: a call of NCCL and work of another stream touch the same memory at "
                 f"{span[0]:#x}, and may do so at the same time (let one stream wait for an event "

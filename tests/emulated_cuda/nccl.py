@@ -16,7 +16,7 @@ from typing import Any
 from . import cupy_private
 from .errors import CollectiveError
 from .graphs import Operand, Work
-from .libraries import answering, kept_alive, opened, stubs
+from .libraries import CurrentDevice, answering, connected, opened, stubs
 from .runtime import Runtime
 
 UNHANDLED_CUDA_ERROR, INVALID_USAGE = 1, 5
@@ -37,7 +37,6 @@ class _Operation(ctypes.Structure):
 _Submit = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(_Operation), ctypes.c_int
 )
-_CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
 _InGraphs = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
@@ -89,11 +88,10 @@ def connect(runtime: Runtime) -> None:
         _submit(runtime, library, communicator, stream or 0, kept)
 
     statuses = {CollectiveError: INVALID_USAGE, Exception: UNHANDLED_CUDA_ERROR}
-    callbacks = (
+    connected(
+        library.emulated_nccl_connect,
         _Submit(answering(submit, statuses, "NCCL")),
-        _CurrentDevice(runtime.get_device),
+        CurrentDevice(runtime.get_device),
         _InGraphs(lambda communicator: runtime.scheduler.in_graphs(communicator)),
     )
-    library.emulated_nccl_connect(*callbacks)
     atexit.register(library.emulated_nccl_end)
-    kept_alive.append(callbacks)

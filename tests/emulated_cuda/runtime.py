@@ -75,21 +75,22 @@ class Runtime:
         device: int = getattr(self._thread, "device", 0)
         return device
 
-    def set_device(self, device: int) -> None:
+    def _check_device(self, device: int) -> None:
         if not 0 <= device < self.devices:
             raise cuda_error(INVALID_DEVICE)
+
+    def set_device(self, device: int) -> None:
+        self._check_device(device)
         self._thread.device = device
 
     def device_attribute(self, attribute: int, device: int) -> int:
-        if not 0 <= device < self.devices:
-            raise cuda_error(INVALID_DEVICE)
+        self._check_device(device)
         if attribute not in ATTRIBUTES:
             raise UnsupportedError(f"emulated_cuda has no device attribute {attribute}")
         return ATTRIBUTES[attribute]
 
     def device_properties(self, device: int) -> dict[str, Any]:
-        if not 0 <= device < self.devices:
-            raise cuda_error(INVALID_DEVICE)
+        self._check_device(device)
         return {
             "name": b"Emulated CUDA device",
             "totalGlobalMem": self.memory.capacity,

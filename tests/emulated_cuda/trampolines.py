@@ -129,34 +129,31 @@ def replace(module: ModuleType, handlers: Mapping[str, Callable[..., Any]]) -> N
     if unknown:
         raise UnsupportedError(f"{module.__name__} has no {', '.join(sorted(unknown))}")
     short = module.__name__.rpartition(".")[2]
-    names: list[str] = []
-    callables: list[Callable[..., Any]] = []
-    functions: list[str] = []
-    for name in sorted(table):
-        if name in cupy_private.KEPT:
-            continue
-        text = _trampoline(len(names), name, _capsule_name(table[name]).decode())
-        if text is None:
-            continue
-        names.append(name)
-        callables.append(handlers.get(name) or _missing(short, name))
-        functions.append(text)
-    source = PRELUDE + f"static PyObject* handlers[{len(names)}];\n" + "".join(functions)
-    source += 'extern "C" void* entries[] = {\n'
-    source += "".join(f"  (void*)t{index},\n" for index in range(len(names))) + "};\n"
-    source += 'extern "C" void set_handler(int i, PyObject* f) { handlers[i] = f; }\n'
-    source += 'extern "C" void close_handlers() { closed = true; }\n'
+    entries: list[tuple[str, Callable[..., Any]]] = []
+    functions = ""
+    for name in sorted(set(table) - cupy_private.KEPT):
+        text = _trampoline(len(entries), name, _capsule_name(table[name]).decode())
+        if text is not None:
+            entries.append((name, handlers.get(name) or _missing(short, name)))
+            functions += text
+    addresses = "".join(f"  (void*)t{index},\n" for index in range(len(entries)))
+    source = (
+        f"{PRELUDE}static PyObject* handlers[{len(entries)}];\n{functions}"
+        f'extern "C" void* entries[] = {{\n{addresses}}};\n'
+        'extern "C" void set_handler(int i, PyObject* f) { handlers[i] = f; }\n'
+        'extern "C" void close_handlers() { closed = true; }\n'
+    )
     path, _ = build(source, ("-std=c++17", "-O1", "-w"))
     library = ctypes.PyDLL(str(path))
     atexit.register(library.close_handlers)
     library.set_handler.argtypes = [ctypes.c_int, ctypes.py_object]
     library.set_handler.restype = None
-    entries = (ctypes.c_void_p * len(names)).in_dll(library, "entries")
-    for index, (name, function) in enumerate(zip(names, callables, strict=True)):
+    places = (ctypes.c_void_p * len(entries)).in_dll(library, "entries")
+    for index, (name, function) in enumerate(entries):
         library.set_handler(index, function)
         signature = _capsule_name(table[name])
         _kept_alive.extend((function, signature, library))
-        table[name] = _capsule_new(entries[index], signature, None)
-    for name, function in (*zip(names, callables, strict=True), *handlers.items()):
+        table[name] = _capsule_new(places[index], signature, None)
+    for name, function in (*entries, *handlers.items()):
         if hasattr(module, name):  # the same function as Python callers see it
             setattr(module, name, function)
