@@ -7,8 +7,7 @@ from numerical import STEP, assert_same
 
 from gpunn import activations
 from gpunn.activations import Activation
-from gpunn.configurable import known, resolve
-from gpunn.errors import ArgumentError
+from gpunn.configurable import known
 
 BUILTIN = [cls() for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
 BUILTIN += [activations.LeakyReLU(0.0), activations.LeakyReLU(0.3), activations.ELU(0.5)]
@@ -127,16 +126,3 @@ def test_numpy_parameter_does_not_change_the_type():
     f = activations.LeakyReLU(np.float64(0.1))
     assert type(f.slope) is float
     assert f.value(xp, np.ones(2, np.float32)).dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        ({"name": "gelu", "approximate": "none"}, "'exact_gelu' uses erf"),
-        ("gelu_erf", "use 'exact_gelu'"),
-        ("gelu_tanh", "use 'gelu'"),
-    ],
-)
-def test_names_of_other_libraries_for_forms_of_gelu(name, advice):
-    with pytest.raises(ArgumentError, match=advice):
-        resolve(Activation, name, "activation")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import array_api_strict
 import numpy as np
 import pytest
+from equality import assert_arrays
 
 import gpunn
 from gpunn.activations import Activation
@@ -208,8 +209,7 @@ def test_what_returns_the_wrong_shape_is_named(backend, loss, metric, message):
     trainer = gpunn.Trainer(model, loss, metrics=[metric] if metric else [])
     with pytest.raises(ArgumentError, match=message):
         trainer.fit(X, y, batch_size=8, progress=False)
-    for name, values in model.parameters.to_host().items():
-        np.testing.assert_array_equal(values, before[name])
+    assert_arrays(model.parameters.to_host(), before)
 
 
 @pytest.mark.parametrize("value", [np.ones(1), [0.5], "high", None])

@@ -50,6 +50,8 @@ BASES = {
         ("Layer", "relu", "use the layer 'activation'"),
         ("Activation", "softmax", "use the loss 'softmax_cross_entropy', which applies softmax"),
         ("Activation", "swish", "use 'silu'"),
+        ("Activation", "gelu_erf", "use 'exact_gelu'"),
+        ("Activation", "gelu_tanh", "use 'gelu'"),
         ("Optimizer", "SGD", "use 'sgd'"),
         ("Optimizer", "adamm", "did you mean 'adam'?"),
     ],
@@ -97,6 +99,7 @@ def test_private_attributes_are_not_guessed_at():
     [
         (optimizers.Adam, {"lr": 0.1}, "lr: Adam has no such parameter; use 'learning_rate'"),
         (optimizers.Adam, {"betas": (0.9, 0.99)}, "use beta1 and beta2"),
+        (activations.GELU, {"approximate": "none"}, "'exact_gelu' uses erf"),
         (layers.Dropout, {"p": 0.5}, "use 'rate'"),
         (layers.Dense, {"units": 3, "input_shape": (4,)}, "parameter of the network"),
         (layers.Dense, {"units": 3, "activaton": "relu"}, "did you mean 'activation'?"),

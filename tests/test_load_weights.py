@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from equality import assert_arrays
 
 import gpunn
 from gpunn.errors import ArgumentError, ModelFileError, SettingError
@@ -111,8 +112,7 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
     )
     with pytest.raises(ArgumentError, match=problem):
         second.load_weights(first)
-    for name, array in second.parameters.to_host().items():
-        np.testing.assert_array_equal(array, before[name])
+    assert_arrays(second.parameters.to_host(), before)
     assert not second.adapted
 
 

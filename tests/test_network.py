@@ -152,25 +152,7 @@ def test_configuration_makes_the_same_network():
     assert_arrays(again.parameters.to_host(), model.parameters.to_host())
 
 
-def test_seed_decides_the_weights():
-    values = [network(seed=seed).parameters.to_host()["dense_1.weights"] for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(values[0], values[1])
-    assert not np.array_equal(values[0], values[2])
-
-
-def test_float32_and_float64_start_from_the_same_numbers():
-    single, double = (network(dtype=t).parameters.to_host() for t in ("float32", "float64"))
-    for name, value in double.items():
-        np.testing.assert_array_equal(single[name], value.astype("float32"))
-
-
 # ------------------------------------------------------------------------------------- given values
-
-
-def test_values_are_taken():
-    values = network(seed=5).parameters.to_host()
-    model = network(values=values)
-    assert_arrays(model.parameters.to_host(), values)
 
 
 @pytest.mark.parametrize(

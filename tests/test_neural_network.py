@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from equality import assert_arrays
 
 import gpunn
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
@@ -131,8 +132,7 @@ def test_training_rejects(options, error, message):
     before = net.parameters.to_host()
     with pytest.raises(error, match=message):
         net.train(**arguments)
-    for name, value in before.items():
-        np.testing.assert_array_equal(net.parameters.to_host()[name], value)
+    assert_arrays(net.parameters.to_host(), before)
 
 
 @pytest.mark.filterwarnings("ignore:y. the targets of output 0 have a mean of 1e.15")
