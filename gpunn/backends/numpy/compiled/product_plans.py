@@ -23,7 +23,7 @@ from gpunn.backends.numpy.compiled.interface import (
     Vectors,
 )
 from gpunn.backends.numpy.compiled.library import loaded_library
-from gpunn.backends.numpy.compiled.program import Instruction, address, packed
+from gpunn.backends.numpy.compiled.program import Instruction, address, pack
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
@@ -250,7 +250,7 @@ class ProductPlans:
             buffer=buffer,
             buffer_bytes=buffer_bytes,
         )
-        product_args = packed(args)
+        product_args = pack(args, np.zeros(MAX_ARGS, np.int64))
         steps = [
             inputs * size,
             width * size if transpose_a else b.shape[1] * width * size,
@@ -344,7 +344,7 @@ class ProductPlans:
         So the update finds the gradients in the cache. Those of a repetition that others follow
         need not go to memory at all.
         """
-        update_args = packed(update.args)
+        update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         result = product.writes[0]
         own = np.empty((self.threads, args.rows * args.n), result.dtype)

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
-from gpunn.backends.numpy.compiled.interface import MAX_ARGS, ROW_SIZE
+from gpunn.backends.numpy.compiled.interface import ROW_SIZE
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
-__all__ = ["Instruction", "Program", "address", "packed"]
+__all__ = ["Instruction", "Program", "address", "pack"]
 
 DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
@@ -44,9 +44,10 @@ def encoded(argument: float | np.ndarray | None) -> int:
     return int(argument or 0)
 
 
-def packed(args: Sequence[float | np.ndarray | None]) -> np.ndarray:
-    """Return a kernel's arguments as it takes them, with zeros for those that it has not."""
-    return np.array([*map(encoded, args), *[0] * (MAX_ARGS - len(args))], np.int64)
+def pack(args: Sequence[float | np.ndarray | None], row: np.ndarray) -> np.ndarray:
+    """Return a row of MAX_ARGS zeros, filled with a kernel's arguments as it takes them."""
+    row[: len(args)] = [*map(encoded, args)]
+    return row
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +264,7 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
             since_barrier = []
         since_barrier.append(instruction)
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
-        table[index, 2:] = packed(instruction.args)
+        pack(instruction.args, table[index, 2:])
     table[-1, 1] = 1  # the next time begins with the first of them
     return table
 
@@ -273,5 +274,5 @@ def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarr
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:
-            row[2:] = packed(instruction.non_final)
+            pack(instruction.non_final, row[2:])
     return result
