@@ -82,11 +82,20 @@ def test_the_exchange_is_part_of_the_graph(ranks_of_all_cases):
         assert told["replayed"] == {"ncclGroup": 16, "ncclAllGather": 16}
 
 
-def test_graphs_of_several_updates_are_captured_by_all(tmp_path):
-    trained_in(tmp_path, 2, "unrolled")
+@pytest.fixture(scope="module")
+def unrolled(tmp_path_factory):
+    """The folder of a training whose graphs have several updates, and what NCCL said meanwhile."""
+    folder = tmp_path_factory.mktemp("unrolled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NCCL_DEBUG", "INFO")
+        return folder, trained_in(folder, 2, "unrolled")
+
+
+def test_graphs_of_several_updates_are_captured_by_all(unrolled):
+    folder, _ = unrolled
     one = trained(epochs=4, report_every=4, batch_size=8)
     for rank in range(2):
-        told, parameters = result(tmp_path, "unrolled", rank)
+        told, parameters = result(folder, "unrolled", rank)
         assert told["captured"]["ncclAllGather"] > 3  # graphs of one, and of two
         assert told["graph_launches"] < told["replayed"]["ncclAllGather"]
         assert difference(parameters, values(one)) <= 1e-13
@@ -103,9 +112,9 @@ def test_no_rank_has_a_graph_where_the_capture_fails_on_one(tmp_path):
         assert difference(parameters, values(one)) <= 1e-13
 
 
-def test_graphs_are_destroyed_before_the_communicator(tmp_path, monkeypatch):
+def test_graphs_are_destroyed_before_the_communicator(unrolled, tmp_path, monkeypatch):
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
-    output = trained_in(tmp_path, 2, "unrolled")
+    _, output = unrolled
     for rank in range(2):
         assert f"comm rank {rank} nranks 2 - Destroy COMPLETE" in output
     output = trained_in(tmp_path, 2, "kept_graph")
