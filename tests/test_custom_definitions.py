@@ -67,11 +67,7 @@ class MyMomentum(Optimizer):
         values += velocity
 
 
-BACKENDS = [
-    "numpy",
-    Backend(np),
-    Backend(array_api_strict, array_api_strict.Device("device1")),
-]
+BACKENDS = ["numpy", Backend(np), Backend(array_api_strict, array_api_strict.Device("device1"))]
 
 
 def train(backend, activation, loss, metric, optimizer):

@@ -18,15 +18,6 @@ def enter(exclusion, training=False):
         return pool.submit(moment).result()
 
 
-def test_training_is_an_error_for_other_threads():
-    exclusion = Exclusion()
-    with exclusion.held("fit", training=True):
-        for training in (False, True):
-            with pytest.raises(ConcurrentUseError, match=r"^evaluate: another thread is training "):
-                enter(exclusion, training)
-    assert enter(exclusion) == "entered"
-
-
 def test_the_same_thread_may_ask_again():
     exclusion = Exclusion()
     with exclusion.held("fit", training=True):

@@ -63,13 +63,7 @@ def test_batches_train_as_the_rows_in_order(form, prefetch):
     expected, found = trainer(), trainer()
     expected.fit(X, Y, epochs=3, batch_size=SIZE, shuffle=False, progress=False)
     given = {} if form == "list" else {"steps_per_epoch": 7}
-    found.fit(
-        FORMS[form](batches()),
-        epochs=3,
-        **OPTIONS,
-        prefetch=prefetch,
-        **given,
-    )
+    found.fit(FORMS[form](batches()), epochs=3, **OPTIONS, prefetch=prefetch, **given)
     assert_same(found, expected)
     assert found.updates == 21
 
@@ -85,10 +79,7 @@ def test_so_they_do_everywhere(backend, weights, accumulation):
     assert found.updates == expected.updates
 
 
-AUGMENTATIONS = {
-    "noise": lambda X, y, random: X + 0.1 * random.normal(X.shape),
-    "none": None,
-}
+AUGMENTATIONS = {"noise": lambda X, y, random: X + 0.1 * random.normal(X.shape), "none": None}
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -172,18 +163,6 @@ def test_a_function_is_given_the_epoch():
     given.fit(noted, epochs=2, **options)
     given.fit(noted, epochs=1, validation_split=0, **options)
     assert seen == [0, 1, 2]
-
-
-def test_batches_may_have_fewer_rows_anywhere():
-    found = trainer()
-    sizes = [8, 3, 5, 7, 2]
-    stops = np.cumsum(sizes)
-    parts = [(X[b - a : b], Y[b - a : b]) for a, b in zip(sizes, stops, strict=True)]
-    found.fit(parts, batch_size=8, progress=False)
-    assert found.updates == 5
-    rows = found.device_state.step.statistics
-    assert rows.result()["accuracy"] == found.history["accuracy"][0]
-    assert round(found.history["accuracy"][0] * 25, 4) % 1 == 0
 
 
 def test_no_more_is_made_than_is_to_be():

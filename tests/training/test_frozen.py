@@ -66,10 +66,6 @@ def learned(backend="numpy"):
     return model
 
 
-def is_frozen(name):
-    return int(name.split(".")[0][-1]) == 1 and not name.startswith("dense_2")
-
-
 @pytest.mark.parametrize(("made_frozen", "accumulation"), [(True, 1), (False, 2)])
 def test_what_is_frozen_stays_to_the_bit_and_the_rest_learns(backend, made_frozen, accumulation):
     model = network(trainable=not made_frozen, backend=backend)

@@ -129,10 +129,3 @@ def test_an_overflow_is_null(tmp_path, backend):
     huge = {"a": backend.from_host(np.full(4, 1e30), "float32")}
     assert norms(backend, huge) == {"a": np.inf}
     assert norms(backend, {}) == {}
-
-
-def test_a_run_keeps_them_through_a_resumption(path):
-    trainer = make_trainer()
-    for _ in range(2):
-        trainer.fit(X, Y, epochs=2, progress=False, callbacks=[NormLog(path)])
-    assert [row["epoch"] for row in read(path)] == [1, 2, 3, 4]

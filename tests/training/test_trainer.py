@@ -59,9 +59,11 @@ def trainer(model=None, optimizer=None, **options):
     )
 
 
-def fit(this, X=None, y=None, **options):
-    if X is None:
-        X, y = data()
+X, Y = data()
+ONES = np.ones(ROWS)
+
+
+def fit(this, X=X, y=Y, **options):
     options = {"epochs": 3, "batch_size": 8, "progress": False, **options}
     return this.fit(X, y, **options)
 
@@ -104,9 +106,6 @@ def test_outputs_must_be_a_vector():
 
 
 # ---------------------------------------------------------------------------------------- arguments
-
-X, Y = data()
-ONES = np.ones(ROWS)
 
 
 @pytest.mark.parametrize(
@@ -269,12 +268,6 @@ def test_the_loss_of_an_epoch_is_that_of_its_rows():
     assert untrained == pytest.approx(losses.mean(), rel=1e-12)
     correct = logits.argmax(axis=1) == Y
     assert expected["accuracy"] == pytest.approx(np.average(correct, weights=weights), rel=1e-12)
-
-
-def test_training_learns():
-    history = fit(trainer(), epochs=30)
-    assert history["loss"][-1] < 0.5 * history["loss"][0]
-    assert history["accuracy"][-1] > 0.8
 
 
 def test_a_further_call_goes_on():
@@ -449,10 +442,7 @@ def test_only_the_ratios_of_weights_matter(factor):
 
 @pytest.mark.parametrize(
     ("class_weight", "factors"),
-    [
-        ({1: 3.0}, [1, 3, 1]),
-        ("balanced", ROWS / (3 * np.bincount(Y))),
-    ],
+    [({1: 3.0}, [1, 3, 1]), ("balanced", ROWS / (3 * np.bincount(Y)))],
 )
 def test_class_weights_are_sample_weights(class_weight, factors):
     runs = [trainer(smooth()) for _ in range(2)]
@@ -824,10 +814,7 @@ def test_workspace_bytes():
 # --------------------------------------------------------------------------- copies and checkpoints
 
 
-COPIES = {
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda this: pickle.loads(pickle.dumps(this)),
-}
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda this: pickle.loads(pickle.dumps(this))}
 
 
 @pytest.mark.parametrize("way", COPIES)
@@ -1165,18 +1152,9 @@ def test_rates_of_a_schedule_by_epoch(schedule, rates):
 # ------------------------------------------------------------------------------------------- others
 
 
-def test_snapshot_and_restore():
-    this = trainer(optimizer=Adam(0.01))
+def test_there_is_no_snapshot_before_training():
     with pytest.raises(ArgumentError, match="training has not begun"):
-        this.snapshot()
-    fit(this, epochs=1)
-    snapshot, state = this.snapshot(), this.state()
-    values = this.model.parameters.to_host()
-    fit(this, epochs=2)
-    this.restore(snapshot)
-    assert_arrays(this.model.parameters.to_host(), values)
-    for name in state.keys() - {"passes"}:
-        np.testing.assert_array_equal(this.state()[name], state[name])
+        trainer().snapshot()
 
 
 def test_regression_and_images():
