@@ -12,6 +12,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,15 +51,26 @@ def check() -> None:
     """Raise unless the CuPy release is the known one and has not been imported yet."""
     if "cupy" in sys.modules:
         raise EmulatorError("call emulated_cuda.install() before the first `import cupy`")
-    try:
-        version = importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        version = "not installed"
+    version = installed_version()
     if version != CUPY_VERSION:
         raise EmulatorError(
             f"emulated_cuda is pinned to CuPy {CUPY_VERSION} ({DISTRIBUTION}), whose private names "
-            f"it replaces; found: {version}. Install {DISTRIBUTION}=={CUPY_VERSION}."
+            f"it replaces; found: {version or 'not installed'}. "
+            f"Install {DISTRIBUTION}=={CUPY_VERSION}."
         )
+
+
+def installed_version() -> str | None:
+    """The release of CuPy that is installed, if there is one."""
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def installed() -> bool:
+    """Whether the known release and g++ are here."""
+    return installed_version() == CUPY_VERSION and shutil.which("g++") is not None
 
 
 def runtime_module() -> ModuleType:

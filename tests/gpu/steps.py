@@ -208,16 +208,9 @@ TABULAR = [
 class Counted:
     """What one step did, in the steady state, of as many at a time as a launch may have.
 
-    Attributes
-    ----------
-    kernels, products : float
-        Kernels and matrix products that the device ran.
-    launches : float
-        Submissions by the host: kernels and products one by one, and graphs.
-    bytes : float
-        What the kernels read and wrote, if `traffic` watches.
-    names : Counter of str
-        The kernels, by name.
+    `kernels` and `products` are those that the device ran, `launches` what the host submitted:
+    kernels and products one by one, and graphs. `bytes` are what kernels read and wrote, if
+    `traffic` watches; `names` are the kernels'.
     """
 
     kernels: float
@@ -234,13 +227,8 @@ class Counted:
 
 def totals(counts: Any) -> Counter[str]:
     """Return what a `Counts` of the emulator has counted so far, by our names."""
-    kernels, products = (
-        a + b
-        for a, b in (
-            (counts.kernels, counts.replayed),
-            (counts.matmuls, counts.replayed_matmuls),
-        )
-    )
+    kernels = counts.kernels + counts.replayed
+    products = counts.matmuls + counts.replayed_matmuls
     return Counter(
         {
             "kernels": kernels.total(),

@@ -22,22 +22,8 @@ SMALL = {
     "TABLES": ((1, [3]), (7, [2, 5]), (33, [4, 40]), (140, [9])),
 }
 
-GENERATORS = (
-    operations.bookkeeping,
-    operations.gathers,
-    operations.elementwise,
-    operations.categories,
-    operations.members,
-    operations.member_means,
-    operations.embeddings_of_numbers,
-    operations.normalizations,
-    operations.loss_cases,
-    operations.metric_cases,
-    operations.updates,
-)
-"""All but the matrix products, which are cuBLAS's."""
-
 
 def small_cases() -> list[operations.Case]:
+    """Return all but those of products, which are cuBLAS's, and of several ranks."""
     with mock.patch.multiple(operations, **SMALL):
-        return list(chain.from_iterable(generate() for generate in GENERATORS))
+        return list(chain.from_iterable(generate() for generate in operations.GENERATORS))

@@ -146,9 +146,21 @@ def toolkit() -> str:
     return " ".join(f"{name} {metadata.version(name)}" for name in wanted)
 
 
-def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, Built | str]:
+def build_sources(sources: Iterable[dict[str, Any]], architecture: str) -> list[Built | str]:
+    """Build recorded sources; return what was made of each, or its errors."""
+    jobs = [
+        Job(source["text"], tuple(source["options"]), tuple(source["names"]), architecture)
+        for source in sources
+    ]
+    built = compile_jobs(jobs)
+    return [built[job] for job in jobs]
+
+
+def compile_jobs(jobs: list[Job]) -> dict[Job, Built | str]:
     """Build every job that is not in the cache; return what was made of it, or its errors."""
-    jobs = list(jobs)
+    from emulated_cuda import toolchain  # not for the process that imports CuPy
+
+    folder = toolchain.cache_folder() / "cubins"
     folder.mkdir(parents=True, exist_ok=True)
     paths = {job: folder / f"{job.key()}.json" for job in jobs}
     missing = [job for job, path in paths.items() if not path.exists()]
@@ -157,19 +169,8 @@ def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, Built | str]:
         processes = []
         for number, part in enumerate(parts):
             listed = Path(scratch, f"{number}.json")
-            listed.write_text(
-                json.dumps(
-                    [
-                        {
-                            "text": job.text,
-                            "names": job.names,
-                            "flags": job.flags,
-                            "path": str(paths[job]),
-                        }
-                        for job in part
-                    ]
-                )
-            )
+            told = [[job.text, job.names, job.flags, str(paths[job])] for job in part]
+            listed.write_text(json.dumps(told))
             processes.append(subprocess.Popen([sys.executable, __file__, str(listed)]))
         codes = [process.wait() for process in processes]
     if any(codes):
@@ -200,14 +201,14 @@ def build(text: str, names: list[str], flags: list[str]) -> Built:
 def main(listed: Path) -> None:
     from cupy.cuda.compiler import CompileException
 
-    for job in json.loads(listed.read_text()):
+    for text, names, flags, place in json.loads(listed.read_text()):
         result: dict[str, Any]
         try:
-            kernels, ptx = build(job["text"], job["names"], job["flags"])
+            kernels, ptx = build(text, names, flags)
             result = {"kernels": {name: vars(r) for name, r in kernels.items()}, "ptx": ptx}
         except CompileException as error:
             result = {"errors": str(error)}
-        path = Path(job["path"])
+        path = Path(place)
         scratch = path.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(result))
         scratch.replace(path)

@@ -37,3 +37,7 @@ def patterns() -> set[str]:
             for text in strings(ast.parse(path.read_text())):
                 found |= {PLACEHOLDER.sub(r"\\w+", name) for name in PART.findall(text)}
     return found
+
+
+def is_ours(kernel: str) -> bool:
+    return kernel.startswith("gpunn_")

@@ -13,8 +13,8 @@ from importlib import metadata
 from typing import Any
 
 import documented
-from emulated_cuda import toolchain
-from kernels.cubins import ARCHITECTURES, Job, compile_jobs
+from kernels.cubins import ARCHITECTURES, build_sources
+from kernels.declared import is_ours
 
 DOCUMENT = documented.EXPLANATION / "gpu_registers.md"
 COMPILER = "Written with NVRTC "
@@ -32,24 +32,19 @@ def table(sources: list[dict[str, Any]]) -> str:
 
     A kernel may have several sources; the most registers that any of them takes are shown.
     """
-    jobs = [
-        Job(source["text"], tuple(source["options"]), tuple(source["names"]), architecture)
-        for source in sources
-        if source["trained"]
-        for architecture in ARCHITECTURES
-    ]
-    built = compile_jobs(jobs, toolchain.cache_folder() / "cubins")
+    trained = [source for source in sources if source["trained"]]
     rows: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
     local: dict[str, int] = defaultdict(int)
-    for job in jobs:
-        kind = KIND.search(job.text)
-        cell = kind[1] if kind else "float", job.architecture
-        result = built[job]
-        assert not isinstance(result, str), result
-        for kernel, taken in result.kernels.items():
-            if kernel.startswith("gpunn_"):
-                rows[kernel][cell] = max(rows[kernel][cell], taken.registers)
-                local[kernel] = max(local[kernel], taken.frame)
+    for architecture in ARCHITECTURES:
+        built = build_sources(trained, architecture)
+        for source, result in zip(trained, built, strict=True):
+            kind = KIND.search(source["text"])
+            cell = kind[1] if kind else "float", architecture
+            assert not isinstance(result, str), result
+            for kernel, taken in result.kernels.items():
+                if is_ours(kernel):
+                    rows[kernel][cell] = max(rows[kernel][cell], taken.registers)
+                    local[kernel] = max(local[kernel], taken.frame)
     names = [f"sm_{architecture}" for architecture in ARCHITECTURES]
     lines = [
         f"{COMPILER}{nvrtc()}.\n",

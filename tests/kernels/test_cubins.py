@@ -9,9 +9,9 @@ from collections import defaultdict
 
 import pytest
 from documented import table_in
-from emulated_cuda import toolchain
 from kernels import registers
-from kernels.cubins import ARCHITECTURES, Job, Resources, compile_jobs
+from kernels.cubins import ARCHITECTURES, Resources, build_sources
+from kernels.declared import is_ours
 
 pytestmark = pytest.mark.tier(3)
 
@@ -23,15 +23,9 @@ REGISTERS_ALLOCATED_BY = 8  # a thread's registers are rounded up to a multiple
 SHARED_BYTES = 48 * 1024
 
 
-def build(sources, architecture):
-    jobs = [Job(s["text"], tuple(s["options"]), tuple(s["names"]), architecture) for s in sources]
-    built = compile_jobs(jobs, toolchain.cache_folder() / "cubins")
-    return [built[job] for job in jobs]
-
-
 def build_one(text, *options, architecture="90"):
-    job = Job(text, options, (), architecture)
-    return compile_jobs([job], toolchain.cache_folder() / "cubins")[job]
+    (built,) = build_sources([{"text": text, "options": options, "names": ()}], architecture)
+    return built
 
 
 DTYPES = {"float": "float32", "double": "float64"}
@@ -46,10 +40,6 @@ def trained(recording):
 def of_type(kind, sources):
     """Return the sources with numbers of a type, and for float those without numbers too."""
     return [s for s in sources if ("typedef double T;" in s["text"]) == (kind == "double")]
-
-
-def is_ours(kernel):
-    return kernel.startswith("gpunn_")
 
 
 def largest_blocks(recording):
@@ -93,7 +83,7 @@ def test_training_builds(recording_of, proved, architecture, kind):
     recording = recording_of(DTYPES[kind])
     sources = of_type(kind, trained(recording))
     threads = largest_blocks(recording)
-    built = build(sources, architecture)
+    built = build_sources(sources, architecture)
     assert_built(sources, built)
     ours = [
         (kernel, resources)
@@ -116,7 +106,7 @@ def test_kernels_that_cupy_writes_build(recording_of, proved, architecture):
         for source in recording_of(dtype).sources
         if source["trained"] and not any(map(is_ours, source["kernels"]))
     ]
-    assert_built(sources, build(sources, architecture))
+    assert_built(sources, build_sources(sources, architecture))
     proved("sources of CuPy's that training asks for, times architectures", len(sources))
 
 
@@ -126,7 +116,7 @@ def test_kernels_for_other_layouts_build(recording_of, proved, dtype):
     recording = recording_of(dtype, every_layout=True)
     sources = [source for source in recording.sources if not source["trained"]]
     threads = largest_blocks(recording)
-    built = build(sources, "90")
+    built = build_sources(sources, "90")
     assert_built(sources, built)
     for result in built:
         for kernel, resources in result.kernels.items():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from emulated_cuda import toolchain
-from kernels.cubins import Job, compile_jobs
+from kernels.cubins import build_sources
+from kernels.declared import is_ours
 from kernels.loops import adds_up_in_memory, kernels, loads_that_wait
 
 pytestmark = pytest.mark.tier(3)
@@ -16,13 +16,11 @@ ARCHITECTURE = "75"
 
 def lines_of(sources):
     """Return the PTX of each kernel of the project, by name and source."""
-    jobs = [Job(s["text"], tuple(s["options"]), tuple(s["names"]), ARCHITECTURE) for s in sources]
-    built = compile_jobs(jobs, toolchain.cache_folder() / "cubins")
     return [
         (name, lines)
-        for job in jobs
-        for name, lines in kernels(built[job].ptx).items()
-        if name.startswith("gpunn_")
+        for built in build_sources(sources, ARCHITECTURE)
+        for name, lines in kernels(built.ptx).items()
+        if is_ours(name)
     ]
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 from kernels import declared
 from kernels.cases import small_cases
+from kernels.declared import is_ours
 from kernels.replay import SANITIZERS, FaultError, Recording, check, cooperative
 
 pytestmark = pytest.mark.tier(4)
@@ -41,10 +42,6 @@ def selections():
         if dtype == "float32" and (sanitizer == "address" or name in COOPERATIVE):
             yield pytest.param(sanitizer, name, dtype, False, id=at)
         yield pytest.param(sanitizer, name, dtype, True, id=f"{at}-all", marks=pytest.mark.full)
-
-
-def is_ours(kernel):
-    return kernel.startswith("gpunn_")
 
 
 def kernels_of(records):

@@ -57,19 +57,11 @@ class Moving:
 
 @dataclass(frozen=True)
 class Case:
-    """One call of one operation.
+    """One call of one operation, a method of the backend.
 
-    Parameters
-    ----------
-    name : str
-    operation : str
-        Method of the backend.
-    arguments : callable
-        From a generator of random numbers to the keyword arguments, arrays being NumPy's.
-    terms : int
-        Number of terms in the longest sum.
-    exact : bool
-        Whether the bits must be those of the base in the same type.
+    `arguments` makes the keyword arguments, arrays being NumPy's, from a generator of random
+    numbers. `terms` are those of the longest sum. If `exact`, the bits must be those of the base in
+    the same type.
     """
 
     name: str
@@ -982,20 +974,9 @@ def loss_scaling() -> Iterator[Case]:
         )
 
 
-CASES = [
-    *bookkeeping(),
-    *gathers(),
-    *products(),
-    *dense_layers(),
-    *elementwise(),
-    *categories(),
-    *members(),
-    *grouped_products(),
-    *embeddings_of_numbers(),
-    *normalizations(),
-    *member_means(),
-    *of_ranks(),
-    *loss_cases(),
-    *metric_cases(),
-    *updates(),
-]
+GENERATORS = (
+    *(bookkeeping, gathers, elementwise, categories, members, embeddings_of_numbers),
+    *(normalizations, member_means, loss_cases, metric_cases, updates),
+)
+PRODUCTS = (products, dense_layers, grouped_products)
+CASES = [case for make in (*GENERATORS, *PRODUCTS, of_ranks) for case in make()]

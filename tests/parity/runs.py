@@ -14,16 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import array_api_compat.numpy
 import numpy as np
+from parity.operations import builtin
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers, schedules
 from gpunn.backends import Backend
-from gpunn.configurable import Configurable, known
 from gpunn.layers import Activation, Dense, Layer
 
-ORACLE = Backend(array_api_compat.numpy)
 TOLERANCES = {"float64": 1e-9, "float32": 5e-4}
 ROWS, FEATURES, CLASSES = 45, 6, 3
 
@@ -202,11 +200,6 @@ class Run:
         figures |= {f"evaluated {name}": np.array(value) for name, value in evaluation.items()}
         predictions = trainer.model.predict(self.X)
         return {**figures, **trainer.model.parameters.to_host(), "predictions": predictions}
-
-
-def builtin(kind: type[Configurable]) -> list[type[Any]]:
-    """Return the package's own classes of a kind."""
-    return [cls for cls in known(kind).values() if cls.__module__.startswith("gpunn.")]
 
 
 def targets_of(loss: losses.Loss) -> np.ndarray:

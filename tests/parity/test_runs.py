@@ -5,19 +5,18 @@ import re
 import devices
 import numpy as np
 import pytest
+from parity.operations import ORACLE, builtin
 from parity.runs import (
     CLASSES,
     FEATURES,
     INPUTS,
     LABELS,
-    ORACLE,
     RUNS,
     TOLERANCES,
     Run,
     assert_close,
     assert_learned,
     assert_same_bits,
-    builtin,
     every_layer,
     plain,
 )
