@@ -14,7 +14,6 @@ import gpunn
 from gpunn import layers
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
-from gpunn.layers import Layer
 from gpunn.workspace import Workspace
 
 
@@ -422,21 +421,6 @@ def test_to_another_backend_and_back(device):
     back = other.to("numpy")
     assert_arrays(back.parameters.to_host(), model.parameters.to_host())
     assert copy.deepcopy(other).backend is backend
-
-
-def test_a_layer_of_ones_own():
-    @dataclass(eq=False)
-    class Half(Layer):
-        def forward(self, x, workspace):
-            y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-            y[...] = 0.5 * x
-            return y
-
-        def backward(self, x, y, gradient, workspace, wants_input_gradient):
-            gradient *= 0.5
-            return gradient
-
-    assert network(Half()).predict([[2, 4, 6]]).tolist() == [[1, 2, 3]]
 
 
 # ------------------------------------------------------------------------------------------ memory

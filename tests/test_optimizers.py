@@ -9,7 +9,7 @@ from gpunn import optimizers
 from gpunn.backends.operations import Segment, Trained
 from gpunn.configurable import known
 from gpunn.optimizers import Optimizer
-from gpunn.schedules import Constant, Cosine
+from gpunn.schedules import Constant
 
 BUILTIN = [cls for cls in known(Optimizer).values() if cls.__module__.startswith("gpunn.")]
 RATES = [0.1, 0.05, 0.05, 0.2, 0.01]
@@ -181,9 +181,3 @@ def test_learning_rate_is_a_schedule(value):
     optimizer = optimizers.SGD(value)
     assert optimizer.schedule == Constant(0.25)
     assert type(optimizer.schedule.rate) is float
-
-
-def test_learning_rate_may_be_set_later():
-    optimizer = optimizers.SGD(0.1)
-    optimizer.learning_rate = Cosine(0.2)
-    assert optimizer.schedule == Cosine(0.2)

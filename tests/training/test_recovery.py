@@ -9,7 +9,7 @@ from kills import Kill, Killed, assert_resumes
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, ModelCheckpoint
+from gpunn.callbacks import ModelCheckpoint
 from gpunn.errors import ArgumentError, DivergenceError
 from gpunn.losses import MeanAbsoluteError, MeanSquaredError
 from gpunn.metrics import RootMeanSquaredError
@@ -271,20 +271,6 @@ def test_no_checkpoint_of_a_bad_state(tmp_path):
     with pytest.raises(DivergenceError):
         fit(trainer(), poisoned(13), callbacks=[writing])
     assert sorted(int(file.stem) for file in tmp_path.iterdir()) == [1, 2, 3]
-
-
-def test_looking_changes_nothing():
-    class Look(Callback):
-        every_updates = 1
-
-        def on_updates_end(self, trainer):
-            assert trainer.is_sound()
-
-    this, other = trainer(), trainer()
-    fit(this, callbacks=[Look()])
-    fit(other)
-    assert_same_weights(this, other)
-    assert this.history["loss"] == other.history["loss"]
 
 
 # ------------------------------------------------------- state that loss and parameters do not show
