@@ -255,6 +255,16 @@ def test_check_number_refuses_other_values(value, limits, expected):
     assert str(caught.value).startswith(f"rate: expected {expected}; got ")
 
 
+def test_another_default_keeps_the_limits():
+    @dataclass(frozen=True)
+    class Steeper(LeakyReLU):
+        slope: float = 0.2
+
+    assert type(Steeper(np.float64(0.5)).slope) is float
+    with pytest.raises(ArgumentError, match="slope"):
+        Steeper(2.0)
+
+
 def test_checks_refuse_what_is_out_of_range():
     assert check_integer("seed", 0, at_least=0) == 0
     with pytest.raises(ArgumentError, match="units: expected a whole number >= 1; got 0"):

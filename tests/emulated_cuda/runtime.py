@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import itertools
 import threading
@@ -61,6 +62,7 @@ class Runtime:
         """Learn of CuPy's pool allocations from now on. Needs ``import cupy`` to be possible."""
         self._hook = make_hook(self.memory, self._allocating, self._within_pool)
         self._watch_on_this_thread()
+        atexit.register(self._hook.__exit__)  # some memory is freed when Python can't tell
         watch_pinned_pool(self.memory)
 
     def _watch_on_this_thread(self) -> None:
