@@ -2,29 +2,47 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
-from gpunn import activations, initializers, layers, losses, metrics, optimizers, schedules
+from gpunn import (
+    activations,
+    callbacks,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
 from gpunn.configurable import is_built_in, known, make, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.schedules import as_schedule
 
 FAMILIES = (
-    *(activations.Activation, initializers.Initializer, layers.Layer, losses.Loss),
-    *(metrics.Metric, optimizers.Optimizer, schedules.Schedule),
+    *(activations.Activation, callbacks.Callback, initializers.Initializer, layers.Layer),
+    *(losses.Loss, metrics.Metric, optimizers.Optimizer, schedules.Schedule),
 )
 SOME_LAYERS = [layers.Dense(3), "dropout"]
 PARAMETERS = {
     activations.LeakyReLU: {"slope": 0.25},
+    callbacks.CSVLog: {"path": Path("log")},
+    callbacks.EarlyStopping: {"monitor": "loss", "patience": 3},
+    callbacks.JSONLinesLog: {"path": "log"},
+    callbacks.ModelCheckpoint: {"path": Path("a/b"), "monitor": "loss", "resumable": True},
+    callbacks.NormLog: {"path": "log"},
+    callbacks.TensorBoard: {"path": "log"},
     layers.Chain: {"layers": SOME_LAYERS},
     layers.ColumnGroups: {"groups": [{"columns": [1, 3], "layers": SOME_LAYERS}]},
     layers.Dense: {"units": 3},
     layers.Embedding: {"sizes": [3, 4]},
     layers.MemberDense: {"units": 3},
+    layers.MeanOverMembers: {"of": "softmax"},
     layers.Members: {"count": 2},
     layers.OneHot: {"sizes": [3, 4], "on": [1.0, 1.0, 0.5, 0.5]},
     layers.PiecewiseLinearEmbedding: {"edges": [[0.0, 1.0, 3.0]]},
+    layers.TargetScaling: {"clip": False},
     **{
         cls: {
             "learning_rate": schedules.Cosine(0.2),
@@ -64,6 +82,7 @@ def plateau(**parameters):
         (lambda: activations.ELU(float("nan")), "alpha"),
         (lambda: initializers.Normal(-1), "standard_deviation: expected a number >= 0"),
         (lambda: initializers.Uniform(math.nan), "limit"),
+        (lambda: layers.MeanOverMembers("softmx"), "of: there is no of 'softmx'"),
         (lambda: losses.MeanSquaredError("max"), "over_outputs: .* 'half_sum'; got 'max'"),
         (lambda: losses.Huber(0), "delta: expected a number > 0"),
         (lambda: losses.Quantile(1), "quantile: expected a number > 0 and < 1; got 1"),

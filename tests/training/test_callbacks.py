@@ -10,7 +10,7 @@ from equality import assert_arrays
 
 import gpunn
 from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint
-from gpunn.configurable import known, resolve
+from gpunn.configurable import known
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.metrics import Accuracy, Metric
 from gpunn.monitor import directions
@@ -298,27 +298,6 @@ def test_csv_log_of_other_columns_does_not_begin(tmp_path):
 
 
 # ---------------------------------------------------------------------------------- configurations
-
-
-@pytest.mark.parametrize(
-    "callback",
-    [
-        EarlyStopping("loss", patience=3),
-        ModelCheckpoint("a/b", monitor="loss", resumable=True),
-        JSONLinesLog("log"),
-        CSVLog("log"),
-    ],
-)
-def test_configuration_makes_the_same(callback, tmp_path):
-    description = json.loads(json.dumps(callback.config()))
-    again = resolve(Callback, description, "callbacks[0]")
-    assert type(again) is type(callback)
-    assert again.config() == description
-
-
-def test_paths_are_plain_in_configurations(tmp_path):
-    for kind in (ModelCheckpoint, JSONLinesLog, CSVLog):
-        assert kind(tmp_path).config()["path"] == str(tmp_path)
 
 
 def test_known_callbacks():

@@ -1,7 +1,5 @@
 """Networks that end in layers after the loss: targets that are scaled, and members."""
 
-import json
-
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
@@ -10,9 +8,8 @@ from equality import assert_arrays
 import gpunn
 from gpunn import layers, losses, optimizers
 from gpunn.backends.recording import recorded_tape
-from gpunn.configurable import resolve
 from gpunn.errors import ArgumentError, DataError, DivergenceError, GpunnWarning
-from gpunn.layers import Dense, Layer, MeanOverMembers, MemberDense, Members, TargetScaling
+from gpunn.layers import Dense, MeanOverMembers, MemberDense, Members, TargetScaling
 from gpunn.workspace import Workspace
 
 ROWS, FEATURES = 60, 4
@@ -300,14 +297,6 @@ def test_members_without_their_mean():
 def test_nothing_goes_back_through_them():
     with pytest.raises(ArgumentError, match="target_scaling: comes after the loss"):
         TargetScaling().backward(None, None, None, None, True)
-
-
-def test_configurations():
-    for layer in (TargetScaling(clip=False), MeanOverMembers("softmax")):
-        config = json.loads(json.dumps(layer.config()))
-        assert resolve(Layer, config, "layer").config() == layer.config()
-    with pytest.raises(ArgumentError, match="of: there is no of 'softmx'"):
-        MeanOverMembers("softmx")
 
 
 def test_a_network_with_a_forward_of_its_own_is_refused():
