@@ -219,12 +219,3 @@ def test_impossible_targets(loss, y, outputs, message):
 )
 def test_accepted_targets(loss, y, outputs, expected):
     np.testing.assert_array_equal(loss.check_targets(y, outputs), expected, strict=True)
-
-
-def test_class_indices():
-    softmax_loss, binary = losses.SoftmaxCrossEntropy(), losses.BinaryCrossEntropy()
-    assert softmax_loss.class_indices(np.array([2, 0])).tolist() == [2, 0]
-    assert softmax_loss.class_indices(np.eye(3)[[2, 0]]).tolist() == [2, 0]
-    assert binary.class_indices(np.array([[0.2], [0.9]])).tolist() == [0, 1]
-    assert binary.class_indices(np.eye(2)) is None
-    assert losses.MeanSquaredError().class_indices(np.eye(2)) is None

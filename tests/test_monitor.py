@@ -81,15 +81,6 @@ def test_every_finite_figure_improves_on_the_start(mode, figure):
     assert BestSoFar().improves(Best("loss", mode), figure)
 
 
-def test_monitored():
-    logs = {"loss": 0.5, "val_loss": 0.75}
-    assert monitored(logs, "val_loss") == 0.75
-    with pytest.raises(ArgumentError, match="did you mean 'val_loss'"):
-        monitored(logs, "val_los")
-    with pytest.raises(ArgumentError, match="no metric 'val_accuracy' without validation data"):
-        monitored({"loss": 0.5}, "val_accuracy")
-
-
 def test_a_misspelt_figure_of_validation_data_is_offered_its_name():
     logs = dict.fromkeys(["epoch", "loss", "accuracy", "val_loss", "val_accuracy"], 0.5)
     with pytest.raises(ArgumentError) as raised:

@@ -170,12 +170,6 @@ def test_clipping_does_not_hide_nan(host_backend):
 # -------------------------------------------------------------------------------- parameters
 
 
-def test_slots():
-    assert optimizers.SGD().slots == ()
-    assert optimizers.SGD(momentum=0.5).slots == ("velocity",)
-    assert optimizers.Adam().slots == ("mean", "square")
-
-
 @pytest.mark.parametrize("value", [0.25, np.float32(0.25), {"name": "constant", "rate": 0.25}])
 def test_learning_rate_is_a_schedule(value):
     optimizer = optimizers.SGD(value)
