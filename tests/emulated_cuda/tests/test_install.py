@@ -52,7 +52,7 @@ import cupy
 assert cupy.cuda.is_available()
 assert cupy.cuda.runtime.getDeviceCount() == 3
 assert float((cupy.ones(10, "float32") * 3).sum()) == 30
-kept = cupy.ones(10)  # memory that lives until the interpreter ends
+sys.kept = cupy.ones(10)  # memory that lives longer than most modules
 cupy.ones((2, 2)) @ cupy.ones((2, 2))  # a handle of cuBLAS, which does too
 print(len(emulated_cuda.sources()))
 """
