@@ -108,7 +108,7 @@ class Configurable:
         """Check the fields that `number`, `integer` or `flag` has declared."""
         # Of them all, but without what `dataclasses.fields` does: an object may be made often.
         for each in getattr(self, "__dataclass_fields__", {}).values():
-            if check := each.metadata.get("check"):
+            if check := _check(type(self), each.name):
                 self._keep(each.name, check(each.name, getattr(self, each.name)))
 
     def config(self) -> dict[str, Any]:
@@ -204,6 +204,13 @@ Made = TypeVar("Made")
 def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
     is_dataclass = dataclasses.is_dataclass(configurable)
     return dataclasses.fields(configurable) if is_dataclass else ()
+
+
+def _check(cls: type, name: str) -> Any:
+    """Return a field's check, or None; a subclass that declares another default keeps it."""
+    declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
+    checks = (field.metadata.get("check") for field in declared if field)
+    return next(filter(None, checks), None)
 
 
 def _plain(value: Any) -> Any:
