@@ -84,10 +84,10 @@ elif [[ -n $obstacle ]]; then
   printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
   # A device holds for a whole process, so there are two, side by side; what the one without says is printed last. Beside
-  # it run the linters, the tests on devices, and then some of the others. Each process leads a group (set -m), so that what
-  # it started ends with it if this script is interrupted.
+  # it run the linters, the tests on devices, and then some of the others, most of which use kernels that those have built.
+  # Each process leads a group (set -m), so that what it started ends with it if this script is interrupted.
   later=()
-  ((given)) || later=(tests/kernels tests/docs/test_{site,learning}.py tests/{scripts,reporting,sweep})
+  ((given)) || later=(tests/{kernels,scripts} tests/docs/test_{site,learning}.py)
   log=$(mktemp)
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
