@@ -1,6 +1,7 @@
 """Builds: what is kept, and that precompiled headers are used."""
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from emulated_cuda import toolchain
@@ -33,6 +34,15 @@ def test_a_header_is_precompiled_once(cache):
         toolchain.build(text, FLAGS, header(1))
     assert len(list(cache.glob("*.so"))) == 2
     assert len(list(cache.glob("*.gch"))) == 1
+
+
+def test_what_two_ask_for_at_once_is_compiled_once(monkeypatch):
+    runs, run = [], toolchain._run
+    monkeypatch.setattr(toolchain, "_run", lambda *arguments: runs.append(run(*arguments)))
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(toolchain.build, SOURCE, FLAGS, header(1)) for _ in range(2)]
+    assert asked[0].result() == asked[1].result()
+    assert len(runs) == 2  # of the header, and of the source
 
 
 def test_the_precompiled_form_is_what_the_compiler_reads(monkeypatch):
