@@ -1,6 +1,7 @@
 """Interrupted and resumed trainings end like uninterrupted ones, bit for bit."""
 
 import copy
+import json
 import os
 import signal
 
@@ -12,7 +13,7 @@ from kills import assert_resumes, killed
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, EarlyStopping, JSONLinesLog, ModelCheckpoint, NormLog
+from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint, NormLog
 from gpunn.data import batches
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.losses import SoftmaxCrossEntropy
@@ -204,6 +205,26 @@ def test_a_callback_of_ones_own(path):
     fit(trainer(), callbacks=[again, other, third], resume_from=path)
     assert (again.seen, other.seen, third.seen) == (3, 3, 0)
     assert again.last[1] == 3
+
+
+@pytest.mark.parametrize("at", [4, 5, 6, 11])
+def test_logs_have_each_epoch_once(at, tmp_path):
+    """Also from within an epoch, and whatever was written after the checkpoint."""
+    path = tmp_path / "checkpoint.safetensors"
+    files = {CSVLog: tmp_path / "log.csv", JSONLinesLog: tmp_path / "log.jsonl"}
+
+    def logs():
+        return [log(file) for log, file in files.items()]
+
+    killed(fit, trainer(), path, at, logs())
+    for file in files.values():
+        with open(file, "a") as writing:
+            writing.write('{"epoch": 7}\n{"epo')
+    this = trainer()
+    fit(this, callbacks=logs(), resume_from=path)
+    table, lines = (file.read_text().splitlines() for file in files.values())
+    assert [json.loads(line) for line in lines] == this.history.rows
+    assert len(table) == 4
 
 
 # ------------------------------------------------------------------------- what can't be resumed
