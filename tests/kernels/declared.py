@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BACKEND = Path(__file__).parents[2] / "gpunn" / "backends" / "cupy"
-PART = re.compile(r"gpunn_(?:\w|%\(\w+\)s|\0)+")
-PLACEHOLDER = re.compile(r"%\(\w+\)s|\0")
+PART = re.compile(r"gpunn_(?:\w|%\(\w+\)s|\{\}|\0)+")
+PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\}|\0")
 NOT_KERNELS = {"diagnosis.py"}
 """Files whose kernels no training run asks for."""
 
