@@ -76,18 +76,14 @@ class Step(NamedTuple):
     """What a step is given.
 
     `quick` is whether only the most important of it is to be done, `done` are rows that an earlier
-    check kept, and need not be measured again, and `deadline` is the reading of `time.monotonic` at
-    which it is stopped.
+    check kept, and need not be measured again, `deadline` is the reading of `time.monotonic` at
+    which it is stopped, and `add` puts a row, of JSON's types, into the report.
     """
 
     quick: bool
     done: Sequence[Row]
     deadline: float
-    connection: Any
-
-    def add(self, row: Row) -> None:
-        """Put a row, of JSON's types, into the report."""
-        self.connection.send(row)
+    add: Callable[[Row], object]
 
     def seconds_left(self) -> float:
         """Return the seconds until it is stopped."""
@@ -131,7 +127,7 @@ def work(
     for descriptor in (1, 2):
         os.dup2(os.open(printed, os.O_WRONLY | os.O_APPEND), descriptor)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    connection.send(outcome_of(module, Step(quick, done, deadline, connection)))
+    connection.send(outcome_of(module, Step(quick, done, deadline, connection.send)))
 
 
 def outcome_of(module: str, step: Step) -> Outcome:

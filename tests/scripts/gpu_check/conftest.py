@@ -2,16 +2,13 @@
 
 import importlib
 import os
-import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
 CHECK = Path(__file__).parents[3] / "scripts" / "gpu_check"
-PINNED = "14.2.0"  # the release of CuPy that the emulated device knows
 
 
 @pytest.fixture
@@ -22,12 +19,11 @@ def check_folder():
 @pytest.fixture
 def emulator():
     """The test needs the emulated device, in processes of its own."""
-    try:
-        found = version("cupy-cuda13x") == PINNED and shutil.which("g++") is not None
-    except PackageNotFoundError:
-        found = False
-    if not found:
-        pytest.skip(f"the emulated device needs cupy-cuda13x=={PINNED} and g++")
+    from emulated_cuda import cupy_private
+
+    if not cupy_private.installed():
+        needed = f"{cupy_private.DISTRIBUTION}=={cupy_private.CUPY_VERSION}"
+        pytest.skip(f"the emulated device needs {needed} and g++")
 
 
 @pytest.fixture
@@ -43,19 +39,13 @@ def load(monkeypatch):
             del sys.modules[name]
 
 
-class Rows(list):
-    """In place of a step's connection."""
-
-    send = list.append
-
-
 @pytest.fixture
 def run_step(load):
     """Run a step in this process; return its status, detail and rows."""
 
     def ran(module, quick=False, done=()):
-        rows = Rows()
-        step = load("process").Step(quick, done, 0.0, rows)
+        rows = []
+        step = load("process").Step(quick, done, 0.0, rows.append)
         return (*load(f"steps.{module}").run(step), rows)
 
     return ran

@@ -116,13 +116,10 @@ from gpunn.backends.cupy.kernels import activations as c
 from gpunn.backends.cupy.matmul import choice, cublas, cublaslt as lt
 from process import SkipError, Step, outcome_of
 
-class Rows(list):
-    send = list.append
-
 def show(module):
-    rows, printed = Rows(), io.StringIO()
+    rows, printed = [], io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-        status, detail = outcome_of(module, Step(False, (), float("inf"), rows))
+        status, detail = outcome_of(module, Step(False, (), float("inf"), rows.append))
     print(status, detail, [*rows, printed.getvalue()])
 
 def fail(*_):
@@ -315,13 +312,11 @@ import device
 device.REPOSITORY = pathlib.Path({str(tmp_path)!r})
 from process import Step
 from steps import tests
-class Rows(list):
-    send = list.append
 results = []
 for selected, passed, left, *_ in {RUNS}:
-    rows, tests.SELECTED = Rows(), selected
+    rows, tests.SELECTED = [], selected
     done = [{{"test": f"test_a.py::test_{{name}}", "outcome": "passed"}} for name in passed]
-    outcome = tests.run(Step(False, done, time.monotonic() + left, rows))
+    outcome = tests.run(Step(False, done, time.monotonic() + left, rows.append))
     results.append([outcome, rows])
 pathlib.Path({str(tmp_path / "result")!r}).write_text(json.dumps(results))
 """
