@@ -124,17 +124,8 @@ def test_predictions_are_the_same_anywhere(trained, gpunn, proved):
     inputs = np.random.default_rng(0).integers(0, 17, (20, 64)).astype("float32")
     np.save(trained / "x.npy", inputs)
     for name in ("cupy", "numpy"):
-        gpunn(
-            "predict",
-            "cupy",
-            "--input",
-            "x.npy",
-            "--output",
-            f"{name}.npy",
-            "--backend",
-            name,
-            "--probabilities",
-        )
+        where = ("--input", "x.npy", "--output", f"{name}.npy", "--backend", name)
+        gpunn("predict", "cupy", *where, "--probabilities")
     found, want = np.load(trained / "cupy.npy"), np.load(trained / "numpy.npy")
     assert found.shape == (20, 10)
     np.testing.assert_allclose(found, want, 1e-4, 1e-4)

@@ -139,12 +139,6 @@ def test_relu(z, a):
     assert network.predict([[z]]).tolist() == [[a]]
 
 
-def test_shapes_of_a_batch():
-    network = gpunn.NeuralNetwork([3, 4], backend="numpy")
-    assert network.parameters["dense_1.weights"].shape == (3, 4)
-    assert network.predict(np.ones((2, 3))).shape == (2, 4)
-
-
 def test_broadcast_sum_of_biases():
     products = [[10, 20, 30, 40], [50, 60, 70, 80]]
     network = with_weights([2, 4], products, [0.1, 0.2, 0.3, 0.4])

@@ -147,20 +147,13 @@ extern "C" __global__ void block_sum(const float* x, float* out) {
 }"""
 
 
-def test_raw_kernel_with_shared_memory_and_barriers(rng):
+@pytest.mark.parametrize("barrier", [True, False])
+def test_raw_kernel_with_shared_memory_shows_a_missing_barrier(barrier, rng):
     x = rng.integers(0, 100, (5, 256)).astype("float32")
-    kernel = cupy.RawKernel(BLOCK_SUM.replace("BARRIER", "__syncthreads();"), "block_sum")
+    source = BLOCK_SUM.replace("BARRIER", "__syncthreads();" if barrier else "")
     out = cupy.empty(5, "float32")
-    kernel((5,), (256,), (cupy.asarray(x), out))
-    np.testing.assert_array_equal(out.get(), x.sum(axis=1))
-
-
-def test_missing_barrier_shows(rng):
-    x = cupy.asarray(rng.integers(0, 100, (5, 256)).astype("float32"))
-    kernel = cupy.RawKernel(BLOCK_SUM.replace("BARRIER", ""), "block_sum")
-    out = cupy.empty(5, "float32")
-    kernel((5,), (256,), (x, out))
-    assert (out != x.sum(axis=1)).all()
+    cupy.RawKernel(source, "block_sum")((5,), (256,), (cupy.asarray(x), out))
+    assert (out.get() == x.sum(axis=1)).tolist() == [barrier] * 5
 
 
 def test_reversed_threads_show_a_race_that_the_usual_order_hides():
@@ -227,33 +220,28 @@ def test_warp_shuffles_and_votes(threads):
     assert rotated.get().tolist() == np.concatenate([np.full_like(p, p[3]) for p in parts]).tolist()
 
 
-def test_block_votes():
-    kernel = cupy.RawKernel(
-        r"""extern "C" __global__ void votes(int* out) {
-          int n = __syncthreads_count(threadIdx.x % 3 == 0);
-          int any = __syncthreads_or(threadIdx.x == 99);
-          if (threadIdx.x == 0) { out[0] = n; out[1] = any; }
-        }""",
-        "votes",
-    )
-    out = cupy.empty(2, "int32")
-    kernel((1,), (100,), (out,))
-    assert out.get().tolist() == [34, 1]
+VOTES = """extern "C" __global__ void k(float* out) {
+  int n = __syncthreads_count(threadIdx.x % 3 == 0);
+  int any = __syncthreads_or(threadIdx.x == 99);
+  if (threadIdx.x == 0) { out[0] = n; out[1] = any; }
+}"""
+STALE = """extern "C" __global__ void k(float* out) {
+  __shared__ float kept[1];
+  if (blockIdx.x == 0) kept[0] = 1.0f;
+  __syncthreads();
+  out[blockIdx.x] = kept[0];
+}"""
 
 
-def test_shared_memory_begins_poisoned():
-    kernel = cupy.RawKernel(
-        r"""extern "C" __global__ void stale(float* out) {
-          __shared__ float kept[1];
-          if (blockIdx.x == 0) kept[0] = 1.0f;
-          __syncthreads();
-          out[blockIdx.x] = kept[0];
-        }""",
-        "stale",
-    )
+@pytest.mark.parametrize(
+    ("source", "blocks", "threads", "expected"),
+    [(VOTES, 1, 100, [34, 1]), (STALE, 2, 1, [1, np.nan])],
+    ids=["votes of a block", "shared memory begins poisoned"],
+)
+def test_blocks(source, blocks, threads, expected):
     out = cupy.empty(2, "float32")
-    kernel((2,), (1,), (out,))
-    np.testing.assert_array_equal(out.get(), np.float32([1, np.nan]))
+    cupy.RawKernel(source, "k")((blocks,), (threads,), (out,))
+    np.testing.assert_array_equal(out.get(), expected)
 
 
 IDLE = 'extern "C" __global__ void k(int n) {}'
