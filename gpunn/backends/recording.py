@@ -173,12 +173,15 @@ def parameters_of(method: Callable[..., None]) -> tuple[list[str], frozenset[str
 
 
 def arguments_of(backend: Performer, one: Operation) -> Arguments:
-    """Return an operation's arguments; a TypeError as its definition's if they do not fit it."""
+    """Return an operation's arguments; a TypeError if they do not fit its definition."""
     method = method_of(backend, one)
     positional, names, defaults = parameters_of(method)
     given = {**defaults, **dict(zip(positional, one.args, strict=False)), **one.kwargs}
     if len(one.args) > len(positional) or given.keys() != names:
-        inspect.signature(method).bind(backend, *one.args, **one.kwargs)
+        try:
+            inspect.signature(method).bind(backend, *one.args, **one.kwargs)
+        except TypeError as error:
+            raise TypeError(f"{one.name}: {error}") from None
     return Arguments(**given)
 
 

@@ -122,8 +122,8 @@ def test_arguments_are_known_by_their_parameters(given, named, expected):
 @pytest.mark.parametrize(
     ("given", "named", "message"),
     [
-        ((1, 2), {}, "missing a required argument: 'out'"),
-        ((1, 2, 3, True), {}, "too many positional arguments"),
+        ((1, 2), {}, "matmul: missing a required argument: 'out'"),
+        ((1, 2, 3, True), {}, "matmul: too many positional arguments"),
         ((1, 2, 3), {"transposed": True}, "unexpected keyword argument 'transposed'"),
     ],
 )
