@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import signal
+from pathlib import Path
 
 import equality
 import numpy as np
@@ -217,7 +218,7 @@ def test_logs_have_each_epoch_once(at, tmp_path):
         return [log(file) for log, file in files.items()]
 
     killed(fit, trainer(), path, at, logs())
-    for file in files.values():
+    for file in filter(Path.exists, files.values()):  # none before the first epoch's end
         with open(file, "a") as writing:
             writing.write('{"epoch": 7}\n{"epo')
     this = trainer()
