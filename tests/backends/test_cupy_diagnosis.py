@@ -252,35 +252,30 @@ def test_an_old_device_beside_a_new_one(monkeypatch):
     assert usable_devices() == [1]
 
 
+def raising(status):
+    def kernel(x):
+        raise CudaError(status)
+
+    return kernel
+
+
 @pytest.mark.parametrize(
-    ("kernel", "problem"),
+    ("kernel", "problem", "fix"),
     [
-        (lambda x: 1 / 0, "can't be compiled and run: ZeroDivisionError"),
-        (lambda x: x + 3, "a kernel that adds 1 to 1 gives 4"),
+        (lambda x: 1 / 0, "can't be compiled and run: ZeroDivisionError", ""),
+        (lambda x: x + 3, "a kernel that adds 1 to 1 gives 4", ""),
+        (raising(2), "", "memory is full: nvidia-smi lists the processes"),
+        (raising(46), "", "nvidia-smi --compute-mode=DEFAULT"),
+        (raising(UNKNOWN), "", "if a header file is missing"),
     ],
 )
-def test_a_first_kernel_that_fails_is_found(monkeypatch, kernel, problem):
+def test_a_first_kernel_that_fails_is_found(monkeypatch, kernel, problem, fix):
     have_cupy(monkeypatch, imitation(kernel))
     last = findings()[-1]
     assert last.name == "first kernel"
     assert problem in last.problem
     assert last.fix
-
-
-@pytest.mark.parametrize(
-    ("status", "fix"),
-    [
-        (2, "memory is full: nvidia-smi lists the processes"),
-        (46, "nvidia-smi --compute-mode=DEFAULT"),
-        (UNKNOWN, "if a header file is missing"),
-    ],
-)
-def test_a_device_that_others_use_is_told_from_missing_header_files(monkeypatch, status, fix):
-    def kernel(x):
-        raise CudaError(status)
-
-    have_cupy(monkeypatch, imitation(kernel))
-    assert fix in findings()[-1].fix
+    assert fix in last.fix
 
 
 def test_looking_at_the_backends_does_not_import_cupy():

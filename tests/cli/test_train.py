@@ -315,19 +315,20 @@ STOPPING = "training.callbacks=[{name='early_stopping', monitor='val_loss', pati
 
 @pytest.fixture
 def killed_after(gpunn, monkeypatch):
-    """Runs a command whose process dies at the end of an epoch, once its checkpoint is written."""
+    """Runs a command whose process dies after an epoch or update, with its checkpoint written."""
     from gpunn.experiment import RunFolder
 
-    original = RunFolder.on_epoch_end
+    def run(number: int, *arguments: object, unit: str = "epoch") -> None:
+        hook = {"epoch": "on_epoch_end", "updates": "on_updates_end"}[unit]
+        original = getattr(RunFolder, hook)
 
-    def run(epoch: int, *arguments: object) -> None:
-        def dying(self, trainer, logs):
-            original(self, trainer, logs)
-            if trainer.epoch == epoch:
+        def dying(self, trainer, *logs):
+            original(self, trainer, *logs)
+            if getattr(trainer, unit) == number:
                 raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(RunFolder, "on_epoch_end", dying)
+            patch.setattr(RunFolder, hook, dying)
             patch.setattr(RunFolder, "on_train_end", lambda self, trainer: None)
             with pytest.raises(Killed):
                 gpunn(*arguments)
@@ -585,22 +586,10 @@ def test_a_few_checkpoints_are_kept(gpunn, digits, tmp_path):
     assert kept == [72, 68, 64, 60, 56], "18 updates an epoch"
 
 
-def test_killed_within_an_epoch(gpunn, digits, tmp_path, monkeypatch):
-    from gpunn.experiment import RunFolder
-
-    original = RunFolder.on_updates_end
-
-    def dying(self, trainer):
-        original(self, trainer)
-        if trainer.updates == 24:
-            raise Killed
-
+def test_killed_within_an_epoch(gpunn, killed_after, digits, tmp_path):
     setting = "--set=training.checkpoint_every_updates=3"
     gpunn("train", digits, setting, "--output", "whole")
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "on_updates_end", dying)
-        with pytest.raises(Killed):
-            gpunn("train", digits, setting, "--output", "parts")
+    killed_after(24, "train", digits, setting, "--output", "parts", unit="updates")
     (tmp_path / "parts" / "checkpoints" / ".0000000027.safetensors.0123abcd.part").touch()
     result = gpunn("train", "parts", "--resume")
     assert "going on after epoch 1 and 6 updates of the next one" in result.stdout

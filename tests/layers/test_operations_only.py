@@ -4,7 +4,7 @@ import copy
 import ctypes
 import pickle
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import array_api_compat
@@ -12,6 +12,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 from devices import BACKENDS, in_which_run
+from layers import test_passes
 from layers.test_passes import Unrecorded
 
 import gpunn
@@ -23,39 +24,16 @@ Y = np.random.default_rng(1).normal(size=(40, 4))
 
 
 @dataclass(eq=False)
-class Residual(Layer):
+class Residual(test_passes.Residual):
     """y = x + f(x); subclasses do a part of it without an operation."""
+
+    layers: list = field(default_factory=lambda: [Dense(5, "tanh"), Dense(4)])
 
     name = "test_residual_of_operations"
 
     def __post_init__(self):
         super().__post_init__()
-        self.body = Chain([Dense(5, "tanh"), Dense(4)])
         self.calls = 0
-
-    def children(self):
-        return {"body": self.body}
-
-    def add(self, x, y, workspace):
-        workspace.backend.accumulate(x, y)
-
-    def add_gradient(self, x, y, workspace):
-        workspace.backend.accumulate(x, y)
-
-    @operations_only
-    def forward(self, x, workspace):
-        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        workspace.backend.assign(self.body.forward(x, workspace), y)
-        self.add(x, y, workspace)
-        return y
-
-    @operations_only
-    def backward(self, x, y, gradient, workspace, wants_input_gradient):
-        kept = workspace.rows(self, "gradient", x.shape[0], x.shape[1:])
-        workspace.backend.assign(gradient, kept)
-        through = self.body.backward(x, y, gradient, workspace, True)
-        self.add_gradient(kept, through, workspace)
-        return through
 
 
 def iadd(layer, x, y, ws):
@@ -217,7 +195,7 @@ def test_what_is_no_operation_is_refused_by_method_and_line(backend, does, helpe
     method = "forward" if helper == "add" else "backward"
     expected = f"'test_residual_of_operations': {method} is marked operations_only, but"
     with pytest.raises(ArgumentError, match=expected) as caught:
-        fit([wrong(), Dense(4)], BACKENDS[backend]())
+        fit([Dense(4), wrong(), Dense(4)], BACKENDS[backend]())
     assert "of test_operations_only.py (" in str(caught.value)
 
 
@@ -421,7 +399,7 @@ def assert_as_written(layers, backend, kind=gpunn.Sequential):
 def test_operations_alone_are_recorded_as_they_are_written(backend, does):
     body = {"__module__": __name__, "add": RIGHT[does], "add_gradient": RIGHT[does]}
     right = type("Right", (Residual,), body)
-    assert_as_written(lambda: [right(), Dense(4)], BACKENDS[backend]())
+    assert_as_written(lambda: [Dense(4), right(), Dense(4)], BACKENDS[backend]())
 
 
 class Tied(Residual):
@@ -448,7 +426,7 @@ class Tied(Residual):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_layers_within_may_share_parameters(backend):
-    assert_as_written(lambda: [Tied(), Dense(4)], BACKENDS[backend]())
+    assert_as_written(lambda: [Dense(4), Tied(), Dense(4)], BACKENDS[backend]())
 
 
 class Unmarked(Residual):
@@ -493,5 +471,5 @@ class Twice(gpunn.Sequential):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_network_with_passes_by_operations(backend):
-    layers = [Residual(), Dense(4, "relu"), gpunn.layers.Flatten(), Dense(4)]
+    layers = [Dense(4), Residual(), Dense(4, "relu"), gpunn.layers.Flatten(), Dense(4)]
     assert_as_written(lambda: copy.deepcopy(layers), BACKENDS[backend](), Twice)

@@ -43,27 +43,28 @@ def output(backend, layer, x, drawn=False):
 CODES = [[0, 2, 1], [3, 1, 0], [1, 0, 2], [7, -1, 5]]
 
 
-def test_one_hot(backend):
-    y = output(backend, OneHot([4, 3, 3]), CODES)
-    assert y.tolist() == [
-        [0, 0, 0, -1, 1],
-        [0, 0, 1, 1, 0],
-        [1, 0, 0, 0, -1],
-        [0, 0, 0, 0, 0],
-    ]
-    y = output(backend, OneHot([4, 3, 2], binary_as_sign=False), CODES)
-    assert y.tolist() == [
-        [0, 0, 0, 0, 1, 1],
-        [0, 0, 1, 1, 0, 0],
-        [1, 0, 0, 0, 0, 0],
-        [0, 0, 0, 0, 0, 0],
-    ]
-
-
-def test_one_hot_with_values_of_its_own(backend):
-    layer = OneHot([3, 3], off=[0.5, 0.25], on=2.0, second=[-3.0, -4.0])
-    y = output(backend, layer, [[0, 1], [1, 2], [2, 0]])
-    assert y.tolist() == [[0.5, 2.0], [2.0, -4.0], [-3.0, 0.25]]
+@pytest.mark.parametrize(
+    ("layer", "codes", "expected"),
+    [
+        (
+            OneHot([4, 3, 3]),
+            CODES,
+            [[0, 0, 0, -1, 1], [0, 0, 1, 1, 0], [1, 0, 0, 0, -1], [0, 0, 0, 0, 0]],
+        ),
+        (
+            OneHot([4, 3, 2], binary_as_sign=False),
+            CODES,
+            [[0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]],
+        ),
+        (
+            OneHot([3, 3], off=[0.5, 0.25], on=2.0, second=[-3.0, -4.0]),
+            [[0, 1], [1, 2], [2, 0]],
+            [[0.5, 2.0], [2.0, -4.0], [-3.0, 0.25]],
+        ),
+    ],
+)
+def test_one_hot(backend, layer, codes, expected):
+    assert output(backend, copy.deepcopy(layer), codes).tolist() == expected
 
 
 def test_codes_have_no_derivative(backend):
