@@ -61,6 +61,7 @@ def test_nothing_looks_wrong(gpunn):
         (["'=a", "=a", "b"], (), "Target 't': 2 classes: '=a' (2 rows), 'b' (1 row)"),
         (["07", "12"], ("--target", "n"), "Target 't': numbers, 7 to 12, median 7"),
         (["00", "01", "01"], ("--target", "n"), "Target 't': label, yes in 2 of 3 rows"),
+        (["1", "1"], (), "t: the target is the same in every row, so there is nothing to learn"),
     ],
 )
 def test_a_target_of_codes_is_what_training_takes_it_for(gpunn, cells, options, expected):
@@ -113,12 +114,6 @@ def test_numbers_far_from_all_others(gpunn):
         "  age: the smallest, -500 (line 43), is 26 interquartile ranges from the median\n"
         "  age: the largest, 999 (line 42), is 47 interquartile ranges from the median\n"
     )
-
-
-def test_a_target_without_classes(gpunn):
-    Path("same.csv").write_text("a,b\n1,2\n1,3\n")
-    result = gpunn("inspect", "same.csv", "--target", "a")
-    assert "a: the target is the same in every row, so there is nothing to learn" in result.stdout
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(gpunn):

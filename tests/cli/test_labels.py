@@ -131,21 +131,28 @@ def test_labels_in_c(gpunn, probabilities):
     np.testing.assert_allclose(exported, probabilities, atol=1e-5)
 
 
-def test_the_loss_that_is_given_decides(gpunn, table):
-    numbers = ["--set", "training.loss=mean_squared_error"]
-    result = gpunn("train", table, *TARGETS, *SMALL, *numbers, "--output", "run")
-    assert "(numbers; to predict labels, --set training.loss=binary_cross_entropy)" in result.stdout
-    training = json.loads(Path("run/config.json").read_text())["training"]
-    assert training["metrics"][0]["name"] == "r2"
-
-
-def test_mixed_targets_are_numbers(gpunn, table):
-    options = [option for option in SMALL if option not in ("--drop", "rent")]
-    targets = ["--target", "old", "--target", "rent"]
+@pytest.mark.parametrize(
+    ("targets", "options", "said"),
+    [
+        (
+            TARGETS,
+            [*SMALL, "--set", "training.loss=mean_squared_error"],
+            "(numbers; to predict labels, --set training.loss=binary_cross_entropy)",
+        ),
+        (
+            ["--target", "old", "--target", "rent"],
+            [option for option in SMALL if option not in ("--drop", "rent")],
+            "target: old, rent (numbers, since 'rent' is not 0 or 1 in every row)",
+        ),
+    ],
+    ids=["by the loss", "mixed"],
+)
+def test_what_is_numbers(gpunn, table, targets, options, said):
     result = gpunn("train", table, *targets, *options, "--output", "run")
-    assert "target: old, rent (numbers, since 'rent' is not 0 or 1 in every row)" in result.stdout
+    assert said in result.stdout
     training = json.loads(Path("run/config.json").read_text())["training"]
     assert training["loss"]["name"] == "mean_squared_error"
+    assert training["metrics"][0]["name"] == "r2"
 
 
 def test_inspect_tells_labels(gpunn, table):

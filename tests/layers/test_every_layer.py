@@ -123,100 +123,70 @@ def test_config_rebuilds_the_layer(name):
     ]
 
 
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: Dropout(1.0), ArgumentError, "rate: expected a number >= 0 and < 1; got 1.0"),
-        (lambda: Dropout(-0.1), ArgumentError, "rate"),
-        (lambda: Rescaling(float("inf")), ArgumentError, "scale: expected a finite number"),
-        (
-            lambda: ActivationLayer("none"),
-            ArgumentError,
-            "activation: there is no activation 'none'",
-        ),
-        (
-            lambda: BatchNorm(momentum=1.0),
-            ArgumentError,
-            "momentum: expected a number >= 0 and < 1",
-        ),
-        (lambda: BatchNorm(epsilon=0), ArgumentError, "epsilon: expected a number > 0"),
-        (lambda: LayerNorm(epsilon=-1), ArgumentError, "epsilon: expected a number > 0"),
-        (lambda: Dense(0), ArgumentError, "units: expected a whole number >= 1; got 0"),
-        (lambda: Dense(2.5), ArgumentTypeError, "units: expected a whole number; got 2.5"),
-        (lambda: Dense(2, "rleu"), ArgumentError, "activation: there is no activation 'rleu'; did"),
-        (
-            lambda: Dense(2, "relu", "no"),
-            ArgumentTypeError,
-            "bias: expected True or False; got 'no'",
-        ),
-        (
-            lambda: Dense(2, initializer="hee"),
-            ArgumentError,
-            "initializer: there is no initializer",
-        ),
-        (
-            lambda: Dense(2, bias_initializer=3),
-            ArgumentTypeError,
-            "bias_initializer: expected a nam",
-        ),
-        (
-            lambda: Dense(3, learning_rate_factor=-1),
-            ArgumentError,
-            "learning_rate_factor: expected a number >=",
-        ),
-        (
-            lambda: Dense(3, learning_rate_factor=None),
-            ArgumentTypeError,
-            "learning_rate_factor: expected a num",
-        ),
-        (
-            lambda: Dense(3, weight_decay_factor={"biases": "1"}),
-            ArgumentTypeError,
-            r"weight_decay_factor\['bi",
-        ),
-        (lambda: OneHot([]), ArgumentError, "sizes: expected the number of codes"),
-        (lambda: OneHot([3, 1]), ArgumentError, r"sizes\[1\]: expected a whole number >= 2; got 1"),
-        (lambda: OneHot("34"), ArgumentTypeError, "sizes: expected a list of whole numbers"),
-        (lambda: OneHot([3, 4], on=[1.0]), ArgumentError, "on: .* each of the 4 outputs; got 1"),
-        (lambda: Embedding([2**24 + 1]), ArgumentError, r"codes are exact up to 2\^24"),
-        (lambda: Embedding([4], 0), ArgumentError, "dimension: expected a whole number >= 1"),
-        (lambda: PeriodicEmbedding(kind="pblr"), ArgumentError, "there is no kind 'pblr'; did you"),
-        (lambda: PeriodicEmbedding(lite=True), ArgumentError, "lite: only for kind 'plr'"),
-        (lambda: PeriodicEmbedding(sigma=0), ArgumentError, "sigma: expected a number > 0"),
-        (lambda: PiecewiseLinearEmbedding([]), ArgumentTypeError, "edges: expected a list of"),
-        (lambda: PiecewiseLinearEmbedding([[1.0]]), ArgumentError, r"edges\[0\]: .* at least two"),
+IMPOSSIBLE = {
+    ArgumentError: [
+        (lambda: Dropout(1.0), "rate: expected a number >= 0 and < 1; got 1.0"),
+        (lambda: Dropout(-0.1), "rate"),
+        (lambda: Rescaling(float("inf")), "scale: expected a finite number"),
+        (lambda: ActivationLayer("none"), "activation: there is no activation 'none'"),
+        (lambda: BatchNorm(momentum=1.0), "momentum: expected a number >= 0 and < 1"),
+        (lambda: BatchNorm(epsilon=0), "epsilon: expected a number > 0"),
+        (lambda: LayerNorm(epsilon=-1), "epsilon: expected a number > 0"),
+        (lambda: Dense(0), "units: expected a whole number >= 1; got 0"),
+        (lambda: Dense(2, "rleu"), "activation: there is no activation 'rleu'; did"),
+        (lambda: Dense(2, initializer="hee"), "initializer: there is no initializer"),
+        (lambda: Dense(3, learning_rate_factor=-1), "learning_rate_factor: expected a number >="),
+        (lambda: OneHot([]), "sizes: expected the number of codes"),
+        (lambda: OneHot([3, 1]), r"sizes\[1\]: expected a whole number >= 2; got 1"),
+        (lambda: OneHot([3, 4], on=[1.0]), "on: .* each of the 4 outputs; got 1"),
+        (lambda: Embedding([2**24 + 1]), r"codes are exact up to 2\^24"),
+        (lambda: Embedding([4], 0), "dimension: expected a whole number >= 1"),
+        (lambda: PeriodicEmbedding(kind="pblr"), "there is no kind 'pblr'; did you"),
+        (lambda: PeriodicEmbedding(lite=True), "lite: only for kind 'plr'"),
+        (lambda: PeriodicEmbedding(sigma=0), "sigma: expected a number > 0"),
+        (lambda: PiecewiseLinearEmbedding([[1.0]]), r"edges\[0\]: .* at least two"),
         (
             lambda: PiecewiseLinearEmbedding([[0, 1], [0, 2, 2]]),
-            ArgumentError,
             r"edges\[1\]\[2\]: edges must ascend; got 2.0 after 2.0",
         ),
-        (lambda: PiecewiseLinearEmbedding([[0, 1]], version="C"), ArgumentError, "version: there"),
-        (lambda: Members(3, "sign"), ArgumentError, "there is no start 'sign'; did you mean"),
-        (lambda: MemberDense(3, separate=1), ArgumentTypeError, "separate: expected True or False"),
-        (lambda: Dense(3, parametrization="ntk"), ArgumentError, "no parametrization 'ntk'"),
-        (lambda: ColumnGroups([]), ArgumentError, "groups: expected a list of at least one group"),
-        (lambda: ColumnGroups([{}]), ArgumentTypeError, r"groups\[0\]: expected a table with the"),
+        (lambda: PiecewiseLinearEmbedding([[0, 1]], version="C"), "version: there"),
+        (lambda: Members(3, "sign"), "there is no start 'sign'; did you mean"),
+        (lambda: Dense(3, parametrization="ntk"), "no parametrization 'ntk'"),
+        (lambda: ColumnGroups([]), "groups: expected a list of at least one group"),
         (
             lambda: ColumnGroups([{"columns": [0, 1], "layer": []}]),
-            ArgumentError,
             r"groups\[0\].layer: a group has no such key",
         ),
         (
             lambda: ColumnGroups([{"columns": [2, 2]}]),
-            ArgumentError,
             r"groups\[0\].columns\[1\]: expected a whole number >= 3; got 2",
         ),
         (
             lambda: ColumnGroups([{"columns": [2, 4]}, {"columns": [0, 3]}]),
-            ArgumentError,
             "column 2 is in two groups, 'group_2' and 'group_1'",
         ),
         (
             lambda: ColumnGroups([{"columns": [0, 1], "layers": ["embeding"]}]),
-            ArgumentError,
             r"groups\[0\].layers\[0\]: there is no layer 'embeding'; did you mean",
         ),
     ],
+    ArgumentTypeError: [
+        (lambda: Dense(2.5), "units: expected a whole number; got 2.5"),
+        (lambda: Dense(2, "relu", "no"), "bias: expected True or False; got 'no'"),
+        (lambda: Dense(2, bias_initializer=3), "bias_initializer: expected a nam"),
+        (lambda: Dense(3, learning_rate_factor=None), "learning_rate_factor: expected a num"),
+        (lambda: Dense(3, weight_decay_factor={"biases": "1"}), r"weight_decay_factor\['bi"),
+        (lambda: OneHot("34"), "sizes: expected a list of whole numbers"),
+        (lambda: PiecewiseLinearEmbedding([]), "edges: expected a list of"),
+        (lambda: MemberDense(3, separate=1), "separate: expected True or False"),
+        (lambda: ColumnGroups([{}]), r"groups\[0\]: expected a table with the"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [(make, error, message) for error, rows in IMPOSSIBLE.items() for make, message in rows],
 )
 def test_impossible_parameters(make, error, message):
     with pytest.raises(error, match=message):

@@ -441,6 +441,8 @@ GAPS[5] = np.nan
     ("estimator", "frame", "y", "message"),
     [
         (REGRESSORS[0], X, GAPS, "y: row 5 has no target"),
+        (REGRESSORS[0], X, np.ma.masked_array(RENT, X.index == 3), "y: row 3 has no target"),
+        (CLASSIFIERS[0], X, np.ma.masked_array(CLASS, X.index == 3), "y: row 3 has no target"),
         (CLASSIFIERS[0], X, np.where(X.index == 4, None, CLASS), "y: row 4 has no target"),
         (REGRESSORS[0], X, np.c_[RENT, GAPS], "y: row 5 has no target"),
         (REGRESSORS[0], X, np.where(X.index == 5, np.inf, RENT), "y: row 5: .* got inf"),
@@ -486,23 +488,15 @@ def test_bad_data(estimator, frame, y, message):
         clone(estimator).fit(frame, y)
 
 
-def test_masked_arrays():
+def test_masked_arrays_and_bad_weights():
     numbers = np.stack([AGE, RANDOM.normal(size=ROWS)], axis=1)
     masked = np.ma.masked_array(numbers, numbers > 60)
     regressor = clone(REGRESSORS[0]).set_params(epochs=1)
     gaps = np.where(numbers > 60, np.nan, numbers)
     expected = clone(regressor).fit(gaps, RENT).predict(gaps)
     np.testing.assert_array_equal(regressor.fit(masked, RENT).predict(masked), expected)
-    with pytest.raises(DataError, match="y: row 3 has no target"):
-        regressor.fit(X, np.ma.masked_array(RENT, X.index == 3))
-    with pytest.raises(DataError, match="y: row 3 has no target"):
-        clone(CLASSIFIERS[0]).fit(X, np.ma.masked_array(CLASS, X.index == 3))
-
-
-def test_bad_weights():
-    weights = np.where(X.index == 5, np.nan, 1)
     with pytest.raises(DataError, match=r"sample_weight\[5\] is nan"):
-        clone(REGRESSORS[0]).fit(X, RENT, weights)
+        regressor.fit(X, RENT, np.where(X.index == 5, np.nan, 1))
 
 
 def test_text_that_means_a_missing_target():
