@@ -63,6 +63,7 @@ def everything(backend="numpy", dtype="float64"):
             {"input_shape": (2, 3)},
             r"layer 'dense_1': dense: expected rows that are vectors.*Flatten\(\)",
         ),
+        ({"layers": [layers.Dense(3)] * 2}, "layers: the same layer object occurs twice"),
         (
             {"layers": [layers.Dense(2, label="a"), layers.Dense(2, label="a")]},
             "layers: two layers have the label 'a'",
@@ -94,12 +95,6 @@ def test_input_shape_of_a_wrong_type(input_shape):
         network(input_shape=input_shape)
 
 
-def test_a_layer_belongs_to_one_place():
-    layer = layers.Dense(3)
-    with pytest.raises(ArgumentError, match="layers: the same layer object occurs twice"):
-        network(layer, layer)
-
-
 @pytest.mark.parametrize("layer", [layers.Dense(3), layers.Dropout(0.5)])
 def test_a_layer_belongs_to_one_network(layer):
     first = network(layer)
@@ -127,11 +122,8 @@ def test_labels_and_shapes():
         "head.biases",
     ]
     assert (model.shapes, model.output_shape) == ([(4,), (4,), (2,)], (2,))
-    assert repr(model) == "<Sequential (3,) -> (4,) -> (4,) -> (2,) on numpy>"
-
-
-def test_input_shape_may_be_a_number():
     assert network(input_shape=7).input_shape == (7,)
+    assert repr(model) == "<Sequential (3,) -> (4,) -> (4,) -> (2,) on numpy>"
 
 
 def test_summary_counts_what_is_trained():
@@ -242,8 +234,9 @@ def test_predictions_with_changing_numbers_of_rows(rows):
         np.testing.assert_allclose(model.predict(X[:count]), expected[:count], rtol=1e-13)
 
 
-def test_prediction_of_no_rows():
-    assert network().predict(np.zeros((0, 3))).shape == (0, 2)
+@pytest.mark.parametrize("X", [np.zeros((0, 3)), [[1, 2, 3]]], ids=["no rows", "a list"])
+def test_prediction_has_a_row_for_each_of_the_inputs(X):
+    assert network().predict(X).shape == (len(X), 2)
 
 
 def test_prediction_is_a_host_array_of_its_own():
@@ -265,10 +258,6 @@ def test_prediction_leaves_inputs_alone():
     before = X.copy()
     model.predict(X)
     np.testing.assert_array_equal(X, before)
-
-
-def test_prediction_from_a_list():
-    assert network().predict([[1, 2, 3]]).shape == (1, 2)
 
 
 @pytest.mark.parametrize(

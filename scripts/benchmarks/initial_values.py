@@ -124,11 +124,7 @@ def score(
     epochs: int,
     seed: int,
 ) -> float:
-    """Return the accuracy on the test rows, or the root of the mean squared error.
-
-    `layer` is the activation of each hidden layer and the rate of the dropout after it; `hidden`,
-    their units.
-    """
+    """Return the accuracy, or the root of the mean squared error, on the test rows."""
     activation, dropout = layer
     inputs = problem.train[0].shape[1]
     layers: list[gpunn.layers.Layer] = []

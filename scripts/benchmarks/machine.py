@@ -58,10 +58,7 @@ def peak_bytes() -> int:
 
 
 def installed_bytes(requirements: Iterable[str]) -> int:
-    """Return the size of these distributions' files, and of all that they require on this machine.
-
-    A requirement may have extras, as in "lightgbm[scikit-learn]". What is not installed takes none.
-    """
+    """Return the size of distributions' files and of what they require; of the absent, 0."""
     waiting, seen, sizes = list(map(Requirement, requirements)), set(), {}
     while waiting:
         wanted = waiting.pop()

@@ -107,10 +107,7 @@ DATA = click.option(
 
 
 def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command of a function from a session, names and options to figures.
-
-    If it has the option --data, the function gets `folder`, where MNIST is prepared, instead.
-    """
+    """Make a command of a function to figures; for --data it gets MNIST's prepared `folder`."""
 
     def decorate(measure: Callable[..., Sequence[Figure]]) -> click.Command:
         @functools.wraps(measure)

@@ -30,10 +30,7 @@ THREADS = (
 
 
 def in_a_process(module: str, arguments: tuple[object, ...], threads: int) -> dict[str, Any]:
-    """Return what `benchmarks.MODULE.main(*arguments)` returns, in JSON types, by itself.
-
-    Raises FailedError with all that it says if it fails.
-    """
+    """Return what `benchmarks.MODULE.main(*arguments)` returns, or raise FailedError."""
     code = f"print(json.dumps(main(*{arguments!r})))"
     done = subprocess.run(
         [sys.executable, "-c", f"import json; from benchmarks.{module} import main; {code}"],

@@ -21,10 +21,7 @@ MEMBERS, SIZES, BINS, EMBEDDING, DROPOUT = 8, 192, 48, 16, 0.1
 def tabm_package(
     parts: Parts, classes: bool, seed: int, epochs: int | None = None
 ) -> Callable[[Any], np.ndarray]:
-    """Train it on a table, until the validation rows say so or for some epochs.
-
-    Returns what predicts.
-    """
+    """Train until the validation rows say so or for some epochs; return what predicts."""
     import tabm
     import torch
     from rtdl_num_embeddings import PiecewiseLinearEmbeddings, compute_bins

@@ -16,11 +16,7 @@ __all__ = ["DataParallel"]
 
 
 class DataParallel:
-    """Dense layers with ReLU, Adam and cross-entropy, trained by all ranks or by this one.
-
-    `units` has the inputs and each layer's; each rank computes with `threads`. All are on one
-    machine.
-    """
+    """Dense layers with ReLU, Adam and cross-entropy, trained by all ranks or by this one."""
 
     def __init__(self, agreement: Agreement, units: list[int], threads: int) -> None:
         import torch

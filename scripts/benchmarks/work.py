@@ -129,11 +129,7 @@ def epoch_steps(task: Task, seconds: float) -> int:
 
 
 def synthetic(task: Task, steps: int) -> Rows:
-    """Return random rows in [-0.5, 0.5), and targets as the loss takes them.
-
-    Each class has some rows; of several labels, a row has three in ten; weights are from 0.5 to
-    1.5.
-    """
+    """Return random rows in [-0.5, 0.5), and targets as the loss takes them."""
     generator = np.random.default_rng(0)
     rows, outputs = steps * task.batch_size, task.sizes[-1]
     X = generator.random((rows, task.sizes[0]), dtype=task.dtype)

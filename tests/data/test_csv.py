@@ -105,11 +105,6 @@ def test_text_above_text_is_no_header(load, text):
     assert len(load(text).X) == 2
 
 
-def test_missing_value_above_a_number_is_no_header(load):
-    with pytest.raises(DataError, match="1 missing values: line 1 column '0'"):
-        load("?,1\n2,3\n")
-
-
 @pytest.mark.parametrize("columns", [{"target": "9"}, {"features": ["8"]}])
 def test_naming_a_column_implies_a_header(load, columns):
     assert load("8,9\n1,2\n", **{"target": -1} | columns).feature_names == ("8",)
@@ -194,12 +189,6 @@ def test_missing_values_are_counted_and_located(load):
     assert str(raised.value).count(" column '") == 5
 
 
-@pytest.mark.usefixtures("blocks")
-def test_missing_class_name(load):
-    with pytest.raises(DataError, match="2 missing values: line 2 column 'y', line 4 column 'y';"):
-        load("x,y\n1,nan\n2,a\n3,\n4,b\n", "y")
-
-
 def test_missing_markers_are_the_callers(load):
     assert load("x,y\n1,NA\n2,EU\n", "y", missing=()).classes == ("EU", "NA")
     with pytest.raises(DataError, match="3 missing values: line 3 column 'x', line 4 column 'x'"):
@@ -216,6 +205,11 @@ def test_missing_markers_are_the_callers(load):
         ("a,b\n", {"target": "b"}, "no rows below the header"),
         ("a,b,a\n1,2,3\n", {}, "the header names more than one column 'a'"),
         ("a, a\n1,2\n", {}, "the header names more than one column 'a'"),
+        ("?,1\n2,3\n", {}, "1 missing values: line 1 column '0'"),  # so that is no header
+        (
+            *("x,y\n1,nan\n2,a\n3,\n4,b\n", {"target": "y"}),
+            "2 missing values: line 2 column 'y', line 4 column 'y';",
+        ),
         ("x,y\n1,0\nred,1\n", {}, "line 3, column 'x' is a feature .* numbers, got 'red'"),
         ("x,y\n1_000,1\n", {"target": "y"}, "line 2, column 'x' is a feature .*, got '1_000'"),
         ("x,y\n1,0\ninf,1\n", {}, "line 3, column 'x' must hold finite numbers .*, got 'inf'"),

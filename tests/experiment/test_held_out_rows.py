@@ -252,21 +252,26 @@ ESTIMATORS = {
 }
 
 
+def held_out_by(monkeypatch, module, name):
+    """The rows that each call of a module's function holds out."""
+    held, divide = [], getattr(module, name)
+
+    def divided(*arguments, **options):
+        kept, out = divide(*arguments, **options)
+        held.append(out)
+        return kept, out
+
+    monkeypatch.setattr(module, name, divided)
+    return held
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimators_learn_from_training_rows_alone(monkeypatch, tmp_path, name, weighted):
     sklearn = pytest.importorskip("gpunn.sklearn")
     from gpunn.sklearn import tabular
 
-    held = []
-
-    def split(*arguments):
-        kept, out = tabular_split(*arguments)
-        held.append(out)
-        return kept, out
-
-    tabular_split = tabular.split
-    monkeypatch.setattr(tabular, "split", split)
+    held = held_out_by(monkeypatch, tabular, "split")
     classes = "Classifier" in name
     weights = np.linspace(0.5, 2, ROWS) if weighted else None
 
@@ -292,14 +297,7 @@ def test_early_stopping_of_estimators_learns_from_training_rows_alone(monkeypatc
     sklearn = pytest.importorskip("gpunn.sklearn")
     from gpunn.sklearn import base
 
-    held, divide = [], base.train_test_split
-
-    def divided(rows, **options):
-        kept, out = divide(rows, **options)
-        held.append(out)
-        return kept, out
-
-    monkeypatch.setattr(base, "train_test_split", divided)
+    held = held_out_by(monkeypatch, base, "train_test_split")
     monkeypatch.setattr("warnings.warn", lambda *_, **__: None)  # that one epoch is not enough
     X, y = arrays()
     classes = name == "MLPClassifier"

@@ -100,19 +100,18 @@ def test_a_folder_that_cannot_be_made(tmp_path, path):
         log.on_train_begin(None)
 
 
-def test_leftovers_are_removed_and_nothing_else(tmp_path):
-    names = [".a.txt.0123abcd.part", ".a.txt", "a.0123abcd.part", ".a.txt.0123abc.part"]
-    for name in names:
+@pytest.mark.parametrize(
+    ("pattern", "others"),
+    [
+        ((), [".a.txt", "a.0123abcd.part", ".a.txt.0123abc.part"]),
+        ((r"\d\.txt",), [".a.txt.0123abcd.part"]),
+    ],
+)
+def test_leftovers_are_removed_and_nothing_else(tmp_path, pattern, others):
+    for name in (".1.txt.0123abcd.part", *others):
         (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
-
-
-def test_leftovers_of_some_files(tmp_path):
-    for name in (".1.txt.0123abcd.part", ".a.txt.0123abcd.part"):
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path, r"\d\.txt")
-    assert [path.name for path in tmp_path.iterdir()] == [".a.txt.0123abcd.part"]
+    remove_leftovers(tmp_path, *pattern)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 def test_a_writer_removes_what_killed_ones_have_left(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import gpunn
+from gpunn.callbacks import CSVLog, JSONLinesLog, ModelCheckpoint
 from gpunn.config import load_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
@@ -117,17 +118,15 @@ def test_a_path_that_no_file_can_have(name, path):
 
 
 @pytest.mark.parametrize(
-    "write", [lambda path: write_atomically(path, b""), lambda path: append(path, "")]
+    "write",
+    [
+        *(lambda path: write_atomically(path, b""), lambda path: append(path, "")),
+        *(CSVLog, JSONLinesLog, ModelCheckpoint),
+    ],
 )
 def test_writing_to_a_path_that_no_file_can_have(write):
-    with pytest.raises(ArgumentError, match="holds a character that no file's name can have"):
+    with pytest.raises(ArgumentError, match=r"path: .* holds a character that no file's name can"):
         write("a\0b")
-
-
-@pytest.mark.parametrize("log", ["CSVLog", "JSONLinesLog", "ModelCheckpoint"])
-def test_a_callback_with_such_a_path(log):
-    with pytest.raises(ArgumentError, match=r"path: .* holds a character"):
-        getattr(gpunn.callbacks, log)("a\0b")
 
 
 @pytest.mark.parametrize(

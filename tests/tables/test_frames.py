@@ -157,23 +157,10 @@ class OnDevice:
         raise TypeError("implicit conversion is not allowed")
 
 
-@pytest.mark.parametrize(("frame", "place"), [(OnDevice(), "X"), ({"a": OnDevice()}, "column 'a'")])
-def test_arrays_on_a_device(frame, place):
-    with pytest.raises(
-        DataError, match=f"{place}: NumPy can't take a OnDevice .implicit.* copying"
-    ):
-        Schema.fit(frame)
-
-
 class Lazy:
     """A frame that is not computed yet."""
 
     columns = ("a", "b")
-
-
-def test_a_frame_that_is_not_computed_yet():
-    with pytest.raises(DataError, match=r"X: expected rows that are there already; got .*Lazy"):
-        table_of(Lazy())
 
 
 def test_labels_that_pandas_made_are_no_names():
@@ -202,6 +189,9 @@ def test_columns_that_are_not_asked_for_are_not_read():
         ({"a": np.ones((2, 2))}, r"column 'a': expected one axis; got .* shape \(2, 2\)"),
         ({"a": np.array([1j])}, "column 'a': expected numbers, text or dates; got .*complex"),
         ([[1, 2], [1]], r"row 1: expected 2 cells, as in row 0; got \[1\]"),
+        (OnDevice(), "NumPy can't take a OnDevice .implicit.* copying"),
+        ({"a": OnDevice()}, "column 'a': NumPy can't take a OnDevice .implicit.* copying"),
+        (Lazy(), "expected rows that are there already; got .*Lazy"),
         (np.ones(3), r"expected a data frame.*; got ndarray of shape \(3,\)"),
         ("data.csv", "expected a data frame.*; got str"),
         (None, "expected a data frame.*; got NoneType"),

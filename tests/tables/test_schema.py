@@ -313,6 +313,9 @@ def test_missing_values():
 # ------------------------------------------------------------------------------ what looks wrong
 
 
+NAMES = [f"user{number}" for number in range(30)]
+SAME = "the same in every row"
+IDENTIFIER = "dropped: every row has another text, as an identifier has"
 TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column a category"
 
 
@@ -326,28 +329,24 @@ MEND = (
     ("cells", "dropped", "reported"),
     [
         ([1, 2, 2], False, ""),
-        ([3, 3, 3], True, "dropped: the same in every row"),
-        (["a"] * 3, True, "dropped: the same in every row"),
+        ([3, 3, 3], True, f"dropped: {SAME}"),
+        (["a"] * 3, True, f"dropped: {SAME}"),
         ([None] * 3, True, "dropped: no row has a value"),
         (["", "NA", "?"], True, "dropped: no row has a value"),
         ([np.nan] * 3, True, "dropped: no row has a value"),
-        ([None, 3, 3], False, "the same in every row that has a value"),
-        ([None, "a", "a"], False, "the same in every row that has a value"),
+        ([None, 3, 3], False, f"{SAME} that has a value"),
+        ([None, "a", "a"], False, f"{SAME} that has a value"),
         ([2**53, 2**53 + 1], True, f"dropped: {TOO_LARGE}"),
         (["9007199254740992", "9007199254740993"], True, f"dropped: {TOO_LARGE}"),
         ([float(2**60)] * 2, True, f"dropped: {TOO_LARGE}"),  # as a file's are read
         ([None, 2**53, 2**53 + 1], False, TOO_LARGE),
-        ([2**60] * 2, True, "dropped: the same in every row"),
-        (["2026-01-01"] * 3, True, "dropped: the same in every row"),
-        ([None, "2026-01-01"], False, "the same in every row that has a value"),
+        ([2**60] * 2, True, f"dropped: {SAME}"),
+        (["2026-01-01"] * 3, True, f"dropped: {SAME}"),
+        ([None, "2026-01-01"], False, f"{SAME} that has a value"),
         (["2026-01-05", "2026-01-12"], False, ""),
         ([None, None, 3, 4, None], False, "missing in 60 % of the rows"),
-        (
-            [f"user{number}" for number in range(20)],
-            True,
-            "dropped: every row has another text, as an identifier has",
-        ),
-        ([f"user{number}" for number in range(19)], False, ""),
+        (NAMES[:20], True, IDENTIFIER),
+        (NAMES[:19], False, ""),
         (
             list(range(20)),
             False,
@@ -375,11 +374,7 @@ MEND = (
             False,
             f"dates and text: 31 of 32 values are dates, but not '2026-01-32' (row 31): {MEND}",
         ),
-        (
-            [*map(str, range(9)), *(f"user{number}" for number in range(20))],
-            True,
-            "dropped: every row has another text, as an identifier has",
-        ),
+        ([*map(str, range(9)), *NAMES[:20]], True, IDENTIFIER),
         (
             [f"user{number % 1001}" for number in range(3003)],
             False,
@@ -413,7 +408,7 @@ MEND = (
             (
                 [f"555{mark}{number}{mark}{number}" for number in range(200, 230)],
                 True,
-                "dropped: every row has another text, as an identifier has",
+                IDENTIFIER,
             )
             for mark in " ."
         ),
@@ -452,11 +447,7 @@ MEND = (
             )
             for spelled in ("$%d", "-$1,0%02d.50", "%d%%", "%d \u20ac")
         ),
-        (
-            [f"{number} kg" for number in range(30)],
-            True,
-            "dropped: every row has another text, as an identifier has",
-        ),
+        ([f"{number} kg" for number in range(30)], True, IDENTIFIER),
         (
             ["1.2.2026", "31.12.2026"],
             False,
@@ -514,9 +505,6 @@ def test_kinds_are_those_of_the_rows_alone():
     assert Schema.fit(table).columns[0].kind == "number"
     frame = pd.DataFrame({"x": pd.Categorical(["1", "2"], categories=["1", "2", "x"])})
     assert Schema.fit(frame, columns={"x": "number"}).columns[0].kind == "number"
-
-
-NAMES = [f"user{number}" for number in range(30)]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from gpunn.interchange import save_c
 from gpunn.layers import Dense
 from gpunn.tables import Schema
 
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 CASES = [(name, dtype) for name in exported_networks.NETWORKS for dtype in TOLERANCE]
@@ -71,8 +73,7 @@ def outputs(request, tmp_path_factory) -> dict[tuple[str, str], np.ndarray]:
     includes = "".join(f'#include "{prefix}.c"\n' for prefix in calls)
     main = "".join(f"    {prefix}();\n" for prefix in calls)
     (folder / "main.c").write_text(f"{includes}\nint main(void) {{\n{main}    return 0;\n}}\n")
-    sanitizers = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    lines = compiled(request.param, folder, "main.c", flags=sanitizers).splitlines()
+    lines = compiled(request.param, folder, "main.c", flags=SANITIZERS).splitlines()
     return {case: np.array(line.split(), float) for case, line in zip(CASES, lines, strict=True)}
 
 
@@ -329,8 +330,7 @@ def test_cells_that_a_schema_refuses(tmp_path):
     save_c(model, tmp_path / "a.h")
     every = ", ".join(row for row, _ in REFUSED.values())
     (tmp_path / "main.c").write_text(CELLS.replace("ROWS", every))
-    sanitizers = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    found = compiled("gcc", tmp_path, "main.c", flags=sanitizers).split()
+    found = compiled("gcc", tmp_path, "main.c", flags=SANITIZERS).split()
     for (name, (_, accepted)), each in zip(REFUSED.items(), found, strict=True):
         assert each in (("110", "111") if accepted else ("00-1",)), name
 

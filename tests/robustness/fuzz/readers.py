@@ -205,18 +205,8 @@ ARRAYS = (
     np.array(["a", "bc"]),
 )
 NPY_TOKENS = (
-    *(
-        b"True,",
-        b"'descr'",
-        b"'|O'",
-        b"'<f8'",
-        b"'fortran_order'",
-        b"'shape'",
-        b"(",
-        b"[",
-        b"-",
-        b"9",
-    ),
+    *(b"True,", b"'descr'", b"'|O'", b"'<f8'", b"'fortran_order'", b"'shape'"),
+    *(b"(", b"[", b"-", b"9"),
 )
 
 
