@@ -22,7 +22,7 @@ from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
 from gpunn.cli.runs import runs
-from gpunn.cli.streams import standard_streams
+from gpunn.cli.standard_streams import standard_streams
 from gpunn.cli.sweep import sweep
 from gpunn.cli.text import INTERRUPTED, lines_escaped, say
 from gpunn.cli.train import train

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpunn.cli.options import best_option, imports_option, load_run, run_argument
-from gpunn.cli.streams import FileCommand
+from gpunn.cli.standard_streams import FileCommand
 from gpunn.cli.text import say
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from gpunn import load_model
 from gpunn.cli import main
 from gpunn.cli.predict import Sink
 from gpunn.experiment.predictions import interpret
-from gpunn.experiment.streams import answers
+from gpunn.experiment.row_blocks import answers
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.command import write_file
 from gpunn.interchange.predictor.description import layout_of

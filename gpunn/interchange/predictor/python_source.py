@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,8 +26,8 @@ from gpunn.interchange.predictor.templates import Template, imports_of
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
 from gpunn.rows import answers, cells, csv_rows, lines, stream
-from gpunn.tables.kinds import KINDS, boolean, category, datetime, measured, number
-from gpunn.tables.scaling import SCALINGS, base, none, quantile, robust, standard
+from gpunn.tables.kinds import KINDS, measured
+from gpunn.tables.scaling import SCALINGS, base
 from gpunn.version import __version__
 
 __all__ = ["python_source"]
@@ -44,7 +45,10 @@ TYPES = {
 }
 """Types of the standard library that templates name."""
 
-COLUMNS = (measured, number, datetime, category, boolean, base, none, standard, robust, quantile)
+COLUMNS = (
+    *(measured, *(sys.modules[type(kind).__module__] for kind in KINDS.values())),
+    *(base, *(sys.modules[scaling.__module__] for scaling in SCALINGS.values())),
+)
 """Modules that have the functions of columns."""
 
 READING = (cells, lines, csv_rows, stream, answers)
