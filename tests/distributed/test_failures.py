@@ -72,11 +72,11 @@ print(f"there are {communicator.size}")
 
 
 @needs_mpi
-@pytest.mark.parametrize("ends", [0, 3])
+@pytest.mark.parametrize("ends", [0, pytest.param(3, marks=pytest.mark.full)])
 def test_a_rank_that_ends_before_mpi_starts(ends):
-    status, output = run(3, "-c", MISSING_RANK, ends)
+    status, output = run(2, "-c", MISSING_RANK, ends)
     assert status != 0, output
-    assert re.search(r"rank [02] has waited 1 s for the other ranks \(start of MPI; a proc", output)
+    assert re.search(r"rank 0 has waited 1 s for the other ranks \(start of MPI; a proc", output)
     assert "there are" not in output
 
 

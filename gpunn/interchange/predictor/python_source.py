@@ -94,9 +94,10 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     parts.append(network_source(steps, model, "list[float]" if pure else "np.ndarray"))
     parts += [text for name, text in taken.items() if name not in first]
     parts += [table_source(name, table) for name, table in tables.items()]
+    # The data, which may be large, use `json` alone.
+    imports = [f"import {name}" for name in imports_of([*parts, "json.loads"], LIBRARY)]
     parts.append(data_source(description, steps.arrays))
     code = "\n\n\n".join(parts)
-    imports = [f"import {name}" for name in imports_of(code, LIBRARY)]
     for module, names in TYPES.items():
         used = [name for name in names if re.search(rf"\b{name}\b", code)]
         imports += [f"from {module} import {', '.join(used)}"] if used else []

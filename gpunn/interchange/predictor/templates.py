@@ -96,8 +96,14 @@ def names_in(node: ast.AST) -> set[str]:
     return {each.id for each in names} - own
 
 
-def imports_of(code: str, modules: Collection[str]) -> list[str]:
-    """Return those of the modules that the code uses."""
-    nodes = (each for each in ast.walk(ast.parse(code)) if isinstance(each, ast.Attribute))
-    used = {each.value.id for each in nodes if isinstance(each.value, ast.Name)}
+def imports_of(parts: Collection[str], modules: Collection[str]) -> list[str]:
+    """Return those of the modules that parts of code use."""
+    used = set().union(*map(objects_in, parts))
     return [name for name in modules if name.split(" as ")[-1] in used]
+
+
+@functools.lru_cache(1024)  # most parts are definitions of templates
+def objects_in(code: str) -> set[str]:
+    """Return the names whose attributes code reads."""
+    nodes = (each for each in ast.walk(ast.parse(code)) if isinstance(each, ast.Attribute))
+    return {each.value.id for each in nodes if isinstance(each.value, ast.Name)}
