@@ -303,25 +303,18 @@ class OwnScaling(RobustScaling):
     name = "robust"
 
 
+LABELS = {"labels": True}
+
+
 @pytest.mark.parametrize(
     ("change", "options", "error", "problem"),
     [
         ({"output": [1.0, 2.0]}, {}, ExportError, "the column 'output' is called as something"),
-        ({"label": [1.0, 2.0]}, {"labels": True}, ExportError, "the column 'label' is called"),
+        ({"label": [1.0, 2.0]}, LABELS, ExportError, "the column 'label' is called"),
         ({}, {"input_dtype": "float32"}, ArgumentError, "input_dtype: a network with a schema"),
         (None, {}, ExportError, "the scaling OwnScaling in ONNX is not known"),
-        (
-            {},
-            {"labels": True, "activation": "identity"},
-            ArgumentError,
-            "labels: a network with outputs",
-        ),
-        (
-            {},
-            {"labels": True, "activation": "sigmoid"},
-            ArgumentError,
-            "labels: .* does not choose one",
-        ),
+        ({}, LABELS | {"activation": "identity"}, ArgumentError, "labels: a network with outputs"),
+        ({}, LABELS | {"activation": "sigmoid"}, ArgumentError, "labels: .* does not choose one"),
     ],
 )
 def test_what_cannot_be_exported(change, options, error, problem):

@@ -17,12 +17,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_a_run_on_digits(tmp_path):
     run = tmp_path / "run"
-    arguments = [
-        "train",
-        str(REPOSITORY / "scripts" / "configs" / "digits.toml"),
-        "--backend",
-        "numpy",
-    ]
+    config = str(REPOSITORY / "scripts" / "configs" / "digits.toml")
+    arguments = ["train", config, "--backend", "numpy"]
     arguments += ["--output", str(run), "--quiet", "--set", "training.epochs=3"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     said = subprocess.run(

@@ -28,17 +28,25 @@ def begin(folder, this):
     folder.drop_ahead_of(first)
 
 
+def begun(path, keep):
+    this, folder = trainer(), CheckpointFolder(path, keep=keep)
+    begin(folder, this)
+    return this, folder
+
+
+def written_after_an_epoch(this, folder):
+    train(this)
+    return folder.write(take_checkpoint(this))
+
+
 def numbers(folder):
     return sorted(int(file.stem) for file in folder.iterdir())
 
 
 def test_the_last_few_are_kept(tmp_path):
-    this = trainer()
-    folder = CheckpointFolder(tmp_path / "a" / "checkpoints", keep=3)
-    begin(folder, this)
+    this, folder = begun(tmp_path / "a" / "checkpoints", keep=3)
     for _ in range(4):
-        train(this)
-        written = folder.write(take_checkpoint(this))
+        written = written_after_an_epoch(this, folder)
     assert numbers(folder.path) == [4, 6, 8]
     assert written.name == "0000000008.safetensors"
     assert newest_checkpoint(folder.path).progress.epoch == 4
@@ -47,9 +55,7 @@ def test_the_last_few_are_kept(tmp_path):
 
 
 def test_one_is_written_before_an_old_one_goes(tmp_path, monkeypatch):
-    this = trainer()
-    folder = CheckpointFolder(tmp_path, keep=1)
-    begin(folder, this)
+    this, folder = begun(tmp_path, keep=1)
     train(this)
 
     def fail(taken, path):
@@ -64,12 +70,9 @@ def test_one_is_written_before_an_old_one_goes(tmp_path, monkeypatch):
 
 def test_those_ahead_of_a_new_beginning_go(tmp_path):
     """They are damaged, or belong to a future that is not to be."""
-    this = trainer()
-    folder = CheckpointFolder(tmp_path, keep=9)
-    begin(folder, this)
+    this, folder = begun(tmp_path, keep=9)
     for _ in range(3):
-        train(this)
-        folder.write(take_checkpoint(this))
+        written_after_an_epoch(this, folder)
     again = trainer()
     train(again)
     (tmp_path / ".0000000008.safetensors.01234567.part").write_bytes(b"torn")
@@ -89,13 +92,9 @@ def with_an_infinite_number(content, tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"torn", None, with_an_infinite_number])
 def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
-    this = trainer()
-    folder = CheckpointFolder(tmp_path, keep=9)
-    begin(folder, this)
-    train(this)
-    good = folder.write(take_checkpoint(this))
-    train(this)
-    newest = folder.write(take_checkpoint(this))
+    this, folder = begun(tmp_path, keep=9)
+    good = written_after_an_epoch(this, folder)
+    newest = written_after_an_epoch(this, folder)
     content = newest.read_bytes()
     if callable(damage):
         damage = damage(content, tmp_path)
@@ -128,15 +127,12 @@ FOREIGN = ["backup-20260101.safetensors", "99999999999.safetensors", "notes.txt"
 
 
 def test_files_of_others_are_kept_and_not_gone_on_from(tmp_path):
-    this = trainer()
-    folder = CheckpointFolder(tmp_path / "checkpoints", keep=1)
-    begin(folder, this)
+    this, folder = begun(tmp_path / "checkpoints", keep=1)
     for name in FOREIGN:
         this.save_checkpoint(folder.path / name)
     (folder.path / ".backup.safetensors.0123abcd.part").touch()
     for _ in range(3):
-        train(this)
-        folder.write(take_checkpoint(this))
+        written_after_an_epoch(this, folder)
     begin(folder, this)
     there = sorted([*FOREIGN, ".backup.safetensors.0123abcd.part"])
     own = "0000000006.safetensors"
@@ -157,12 +153,9 @@ def test_clearing(tmp_path):
 
 def test_one_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
     """Whoever looks into the folder of a training that goes on, such as `gpunn report`."""
-    this = trainer()
-    folder = CheckpointFolder(tmp_path, keep=9)
-    begin(folder, this)
-    train(this)
+    this, folder = begun(tmp_path, keep=9)
     oldest = tmp_path / "0000000000.safetensors"
-    newest = folder.write(take_checkpoint(this))
+    newest = written_after_an_epoch(this, folder)
     stat = Path.stat
 
     def vanishing(self, **options):
