@@ -61,19 +61,19 @@ def test_rate(rate, key):
         assert abs(share - (1 - rate)) < SIGMAS * math.sqrt(rate * (1 - rate) / SIZE)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_steps_are_independent(rate):
-    numbers = [*range(10), 1000, 1001, 2**31, 2**32 - 1]
-    masks = [kept(rate, 77, number) for number in numbers]
-    for (i, a), (j, b) in itertools.combinations(zip(numbers, masks, strict=True), 2):
-        check_uncorrelated(a, b, rate, f"passes {i} and {j}")
+APART = {
+    "passes": [(77, number) for number in (*range(10), 1000, 1001, 2**31, 2**32 - 1)],
+    "layers": [(key, 3) for key in KEYS],
+}
+"""Keys of layers and numbers of passes."""
 
 
+@pytest.mark.parametrize("of", APART)
 @pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_layers_are_independent(rate):
-    masks = [kept(rate, key, 3) for key in KEYS]
-    for (i, a), (j, b) in itertools.combinations(zip(KEYS, masks, strict=True), 2):
-        check_uncorrelated(a, b, rate, f"keys {i:#x} and {j:#x}")
+def test_passes_and_layers_are_independent(rate, of):
+    masks = [(place, kept(rate, *place)) for place in APART[of]]
+    for (i, a), (j, b) in itertools.combinations(masks, 2):
+        check_uncorrelated(a, b, rate, f"{of} {i} and {j}")
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])

@@ -25,11 +25,16 @@ def test_a_runtime_gives_the_same(gpunn, digits, flowers, data):
     model = load_model("run/final.safetensors", "numpy")
     assert result.stdout == f"a.onnx: {model.parameters.count:,} parameters\n"
     X = load_digits()[2] if data == "digits" else np.random.default_rng(0).normal(100, 90, (50, 2))
-    (y,) = session_of("a.onnx").run(["output"], {"input": X.astype(np.float32)})
+    session = session_of("a.onnx")
+    (y,) = session.run(["output"], {"input": X.astype(np.float32)})
     np.testing.assert_allclose(y, model.predict(X.astype(np.float32)), 0, 1e-5)
     if data == "digits":
         found = np.mean(y.argmax(axis=1) == load_digits()[3])
         assert found == pytest.approx(evaluation(Path("run"))["test"]["accuracy"])
+    else:
+        described = session.get_modelmeta().custom_metadata_map
+        assert json.loads(described["classes"]) == ["iris", "lily", "rose"]
+        assert json.loads(described["features"]) == ["width", "length"]
 
 
 def test_probabilities_of_pixels(gpunn, digits):
@@ -54,15 +59,6 @@ def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
     assert "void flowers_predict(const float *input, float *output)" in text
     assert "int flowers_class(const float *output)" in text
     assert '"lily"' in text
-
-
-def test_names_of_classes_go_along(gpunn, flowers):
-    gpunn("train", flowers, "--output", "run")
-    gpunn("export", "run", "--onnx", "a.onnx")
-    session = session_of("a.onnx")
-    described = session.get_modelmeta().custom_metadata_map
-    assert json.loads(described["classes"]) == ["iris", "lily", "rose"]
-    assert json.loads(described["features"]) == ["width", "length"]
 
 
 @pytest.mark.parametrize(

@@ -313,6 +313,19 @@ PLATEAU = "training.optimizer.learning_rate={name='reduce_on_plateau', rate=0.01
 STOPPING = "training.callbacks=[{name='early_stopping', monitor='val_loss', patience=2}]"
 
 
+def do_before(patch, name, action):
+    """Have something done before each call of a method of `RunFolder`."""
+    from gpunn.experiment import RunFolder
+
+    original = getattr(RunFolder, name)
+
+    def changed(self, *arguments):
+        action(*arguments)
+        original(self, *arguments)
+
+    patch.setattr(RunFolder, name, changed)
+
+
 @pytest.fixture
 def killed_after(gpunn, monkeypatch):
     """Runs a command whose process dies after an epoch or update, with its checkpoint written."""
@@ -465,21 +478,14 @@ def test_a_full_disk_while_a_finished_run_goes_on(
     gpunn, run_before, digits, tmp_path, monkeypatch, kind
 ):
     """The network and its evaluation stay until there are others."""
-    from gpunn.experiment import RunFolder
-
     run_before("whole")
     gpunn("train", "whole", "--resume", "--set", "training.epochs=5")
     run_before()
     before, run = everything(tmp_path / "run"), tmp_path / "run"
     name = {"beginning": "on_train_begin", "epoch": "on_epoch_end", "end": "save_model"}[kind]
-    original, full = getattr(RunFolder, name), Full(monkeypatch, errno.ENOSPC)
-
-    def filling(self, *arguments):
-        full.now = True
-        original(self, *arguments)
-
+    full = Full(monkeypatch, errno.ENOSPC)
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, name, filling)
+        do_before(patch, name, lambda *arguments: setattr(full, "now", True))
         assert "the disk is full" in gpunn(*LONGER, status=2).stderr
     full.now = False
     for path, content in before.items():
@@ -623,18 +629,14 @@ class Full:
     ],
 )
 def test_a_disk_that_fails(gpunn, run_before, digits, tmp_path, monkeypatch, number, said):
-    from gpunn.experiment import RunFolder
-
-    original = RunFolder.on_epoch_end
     full = Full(monkeypatch, number)
 
-    def filling(self, trainer, logs):
+    def fill(trainer, logs):
         full.now = trainer.epoch == 3
-        original(self, trainer, logs)
 
     run_before("whole")
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "on_epoch_end", filling)
+        do_before(patch, "on_epoch_end", fill)
         result = gpunn("train", digits, "--output", "parts", status=2)
     full.now = False
     assert said in result.stderr
@@ -645,16 +647,11 @@ def test_a_disk_that_fails(gpunn, run_before, digits, tmp_path, monkeypatch, num
 
 
 def test_a_folder_that_vanishes(gpunn, digits, tmp_path, monkeypatch):
-    from gpunn.experiment import RunFolder
-
-    original = RunFolder.on_epoch_end
-
-    def vanishing(self, trainer, logs):
+    def vanish(trainer, logs):
         if trainer.epoch == 2:
             shutil.rmtree(tmp_path / "run" / "checkpoints")
-        original(self, trainer, logs)
 
-    monkeypatch.setattr(RunFolder, "on_epoch_end", vanishing)
+    do_before(monkeypatch, "on_epoch_end", vanish)
     result = gpunn("train", digits, "--output", "run", status=2)
     assert "run/checkpoints: there is no such folder" in result.stderr
     assert (tmp_path / "run" / "best.safetensors").exists()

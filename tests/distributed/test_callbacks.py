@@ -6,17 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from worlds import X, Y, difference, history, trained, values
+from worlds import X, Y, difference, history, trained, values, with_dropout
 
 from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError
-from gpunn.layers import Dense, Dropout
 from gpunn.training.trackers import Tracker
-
-
-def layers():
-    return [Dense(16, activation="relu"), Dropout(0.5), Dense(3)]
 
 
 class Change(Callback):
@@ -70,7 +65,7 @@ CHANGES = [learning_rate, rate_of_dropout, parameters, optimizers_state, back, c
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_a_callback_changes_all_ranks_change(change):
     def go(communicator=None):
-        return trained(communicator, layers=layers, callbacks=[Change(change)], epochs=4)
+        return trained(communicator, layers=with_dropout, callbacks=[Change(change)], epochs=4)
 
     one = go()
     ranks = run_threads(3, go)

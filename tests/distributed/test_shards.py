@@ -4,24 +4,19 @@ from functools import partial
 
 import pytest
 from kills import Kill, Killed
-from worlds import WEIGHTS, history, trained, values
+from worlds import WEIGHTS, history, normed, trained, values, with_dropout
 
 from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError, DistributedError
-from gpunn.layers import BatchNorm, Dense, Dropout
 from gpunn.optimizers import SGD, Adam
-
-
-def layers():
-    return [Dense(16, activation="relu"), Dropout(0.3), Dense(3)]
 
 
 def run(communicator=None, callbacks=(), **options):
     return trained(
         communicator,
         "float32",
-        layers,
+        with_dropout,
         lambda: Adam(0.01, max_norm=0.5, l2_penalty=0.01),
         **{"shards": 4, "epochs": 4, "sample_weight": WEIGHTS, **options},
         callbacks=[EarlyStopping(patience=2), *callbacks],
@@ -32,10 +27,6 @@ def result(this):
     """Return all bits that training leaves."""
     state = {name: array.tobytes() for name, array in this.state().items()}
     return values(this).tobytes(), history(this), state
-
-
-def normed():
-    return [Dense(16), BatchNorm(), Dropout(0.3), Dense(3)]
 
 
 def with_local_batch_norm(communicator):
