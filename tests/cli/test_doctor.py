@@ -60,16 +60,14 @@ def test_on_this_machine_as_it_is(gpunn):
 @pytest.mark.parametrize(
     ("variable", "said"),
     [
-        ("GPUNN_BACKEND=nump", "problem                 GPUNN_BACKEND: there is no backend 'nump'"),
-        (
-            "GPUNN_THREADS=many",
-            "problem                 GPUNN_THREADS: expected a whole number; go",
-        ),
+        ("GPUNN_BACKEND=nump", "there is no backend 'nump'"),
+        ("GPUNN_THREADS=many", "expected a whole number; go"),
     ],
 )
 def test_a_wrong_variable_is_told_and_no_failure(gpunn, no_gpu, monkeypatch, variable, said):
-    monkeypatch.setenv(*variable.split("="))
-    assert said in gpunn("doctor").stdout
+    name, value = variable.split("=")
+    monkeypatch.setenv(name, value)
+    assert f"problem                 {name}: {said}" in gpunn("doctor").stdout
 
 
 def test_without_threadpoolctl(gpunn, no_gpu, monkeypatch):

@@ -110,12 +110,16 @@ metrics = ["r2"]
 """
 
 
+def numbers():
+    """Return inputs, and a linear function of them."""
+    X = np.random.default_rng(0).normal(5, 2, (64, 2))
+    return X, 3 * X[:, 0] - X[:, 1]
+
+
 @pytest.mark.parametrize("target", [0, -1])
 @pytest.mark.parametrize("with_target", [False, True])
 def test_numbers_from_a_file_without_header(gpunn, tmp_path, target, with_target):
-    random = np.random.default_rng(0)
-    X = random.normal(5, 2, (64, 2))
-    y = 3 * X[:, 0] - X[:, 1]
+    X, y = numbers()
     columns = [y, *X.T] if target == 0 else [*X.T, y]
     np.savetxt("a.csv", np.stack(columns, axis=1), delimiter=",")
     (tmp_path / "a.toml").write_text(REGRESSION.replace("TARGET", str(target)))
@@ -138,9 +142,7 @@ def test_no_rows(gpunn, digits_run):
 @pytest.mark.parametrize("target", [0, "label"])
 def test_columns_whose_names_are_digits(gpunn, tmp_path, target):
     """A model must not take names of columns for their numbers."""
-    random = np.random.default_rng(0)
-    X = random.normal(5, 2, (64, 2))
-    y = 3 * X[:, 0] - X[:, 1]
+    X, y = numbers()
 
     def save(path, header, *columns):
         np.savetxt(path, np.stack(columns, axis=1), delimiter=",", header=header, comments="")
