@@ -37,6 +37,17 @@ from gpunn.layers import (
 EDGES = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], [0.0, 1.0, 3.0]]
 
 
+def onnx_session(made: Any) -> Any:
+    """Return ONNX Runtime's session of a model, on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        made.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
 def with_activation(f: Any) -> list[Layer]:
     return [Dense(4, f), gpunn.layers.Activation(f), Dense(3, f)]
 

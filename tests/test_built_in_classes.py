@@ -16,14 +16,11 @@ from gpunn import (
     optimizers,
     schedules,
 )
-from gpunn.configurable import is_built_in, known, make, resolve
+from gpunn.configurable import Configurable, is_built_in, known, make, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.schedules import as_schedule
 
-FAMILIES = (
-    *(activations.Activation, callbacks.Callback, initializers.Initializer, layers.Layer),
-    *(losses.Loss, metrics.Metric, optimizers.Optimizer, schedules.Schedule),
-)
+FAMILIES = [base for base in Configurable.__subclasses__() if is_built_in(base)]
 SOME_LAYERS = [layers.Dense(3), "dropout"]
 PARAMETERS = {
     activations.LeakyReLU: {"slope": 0.25},

@@ -4,7 +4,6 @@ import pytest
 
 from gpunn import (
     activations,
-    callbacks,
     initializers,
     layers,
     losses,
@@ -12,17 +11,11 @@ from gpunn import (
     optimizers,
     schedules,
 )
-from gpunn.configurable import Configurable, known, resolve
+from gpunn.configurable import Configurable, is_built_in, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.hints import NAMES, plain
 
-BASES = {
-    base.__name__: base
-    for base in (
-        *(activations.Activation, callbacks.Callback, initializers.Initializer, layers.Layer),
-        *(losses.Loss, metrics.Metric, optimizers.Optimizer, schedules.Schedule),
-    )
-}
+BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_built_in(base)}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from equality import assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,8 +120,7 @@ def test_snapshot_and_restore(backend):
     backend.fill(parameters.buffers, 0.5)
     view = parameters["dense_1.weights"]
     parameters.restore(snapshot)
-    for name, value in parameters.to_host().items():
-        np.testing.assert_array_equal(value, before[name])
+    assert_same_bits(parameters.to_host(), before)
     np.testing.assert_array_equal(backend.to_host(view), before["dense_1.weights"])
 
 

@@ -8,6 +8,7 @@ import csv
 
 import numpy as np
 import pytest
+from equality import assert_same_bits
 
 from gpunn import Sequential, Trainer
 from gpunn.config import parse_config
@@ -239,9 +240,7 @@ def test_fit_learns_from_training_rows_alone(given, weighted):
     before = train(X, y).parameters.to_host()
     X[held], y[held] = WILD, -WILD
     after = train(X, y).parameters.to_host()
-    assert before.keys() == after.keys()
-    for name, array in before.items():
-        np.testing.assert_array_equal(array, after[name], err_msg=name)
+    assert_same_bits(before, after)
 
 
 ESTIMATORS = {

@@ -32,12 +32,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 def run(made, X: np.ndarray, *outputs: str) -> list[np.ndarray]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        made.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return session.run(list(outputs) or ["output"], {"input": X})
+    return exported_networks.onnx_session(made).run(list(outputs) or ["output"], {"input": X})
 
 
 def check(model: gpunn.Sequential, X: np.ndarray, **options) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from exported_networks import onnx_session as session_of
 from onnx.reference import ReferenceEvaluator
 
 import gpunn
@@ -22,19 +23,11 @@ from gpunn.tables.kinds.datetime import PARTS
 from gpunn.tables.scaling import SCALINGS, RobustScaling
 from gpunn.thresholds import decide, margins
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 EPOCH = np.datetime64(0, "us")
 
 TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
-
-
-def session_of(made):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        made.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def encoder(schema: Schema, dtype: str = "float64") -> gpunn.Sequential:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from c_programs import compiled
-from exported_networks import predictor_of
+from exported_networks import onnx_session, predictor_of
 
 import gpunn
 from gpunn.errors import DataError
@@ -114,9 +114,8 @@ def in_onnx(kind: str, value: Any) -> Any:
 
 
 def by_onnx(schema: Schema, rows: Rows, folder: Path) -> Encoded:
-    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    made = to_onnx(network(schema)).SerializeToString()
-    session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = onnx_session(to_onnx(network(schema)))
     kinds, markers = used(schema), Markers.of(schema.missing_values)
 
     def encode(rows: Rows) -> Any:
