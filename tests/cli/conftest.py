@@ -90,6 +90,12 @@ def run_before(trained: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def run(run_before: Callable[..., Path], digits: Path) -> Path:
+    """The folder of a run of DIGITS, beside its configuration."""
+    return run_before()
+
+
+@pytest.fixture
 def flowers(tmp_path: Path) -> Path:
     """Three well separated classes with names, in a CSV file, and a configuration."""
     random = np.random.default_rng(0)

@@ -6,11 +6,6 @@ import pytest
 from run_folders import evaluation
 
 
-@pytest.fixture
-def run(run_before, digits):
-    run_before()
-
-
 def test_the_test_part_again(gpunn, run, tmp_path):
     told = json.loads(gpunn("evaluate", "run", "--json").stdout)
     assert told == evaluation(tmp_path / "run")["test"]

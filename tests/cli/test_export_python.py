@@ -54,8 +54,7 @@ def test_classes_with_names(gpunn, flowers, flavour):
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=len)
-def test_digits_without_a_header(gpunn, run_before, flavour):
-    run_before("run")
+def test_digits_without_a_header(gpunn, run, flavour):
     gpunn("export", "run", *flavour)
     X = load_digits()[2][:20]
     np.savetxt("rows.csv", X, delimiter=",", fmt="%g")

@@ -13,11 +13,6 @@ from gpunn.data import load_digits
 SPECIES = ["iris", "lily", "rose"]
 
 
-@pytest.fixture
-def digits_run(run_before, digits):
-    run_before()
-
-
 def table(text: str) -> list[list[str]]:
     return list(csv.reader(text.splitlines()))
 
@@ -78,7 +73,7 @@ def test_a_run_with_more_outputs_than_named_classes(gpunn, flowers, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv"])
-def test_inputs_of_each_kind(gpunn, digits_run, kind):
+def test_inputs_of_each_kind(gpunn, run, kind):
     _, _, X, y = load_digits()
     if kind == "npy":
         np.save("new.npy", X)
@@ -134,7 +129,7 @@ def test_numbers_from_a_file_without_header(gpunn, tmp_path, target, with_target
     assert "'mean_squared_error' gives no probabilities" in refused.stderr
 
 
-def test_no_rows(gpunn, digits_run):
+def test_no_rows(gpunn, run):
     np.save("none.npy", np.zeros((0, 64)))
     assert gpunn("predict", "run", "--input", "none.npy").stdout == "prediction\n"
 
@@ -190,7 +185,7 @@ def test_columns_that_are_not_there(gpunn, tmp_path, setting, problem):
         (["-", "--to", "csv", "--output", "out.npy"], "--to: out.npy holds an array; give it"),
     ],
 )
-def test_what_cannot_be_predicted(gpunn, digits_run, tmp_path, arguments, problem):
+def test_what_cannot_be_predicted(gpunn, run, tmp_path, arguments, problem):
     np.save("wrong.npy", np.zeros((3, 5)))
     Path("header.csv").write_text("a,b\n")
     np.save("nan.npy", np.full((3, 64), np.nan))

@@ -276,9 +276,8 @@ def test_an_interrupted_predictor_leaves_nothing(tmp_path, error):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no such signal here")
-def test_output_of_a_predictor_as_a_process(run_before):
+def test_output_of_a_predictor_as_a_process(run):
     """Ended by a signal; to standard output by its name; over its own input; without an output."""
-    run_before("run")
     save_python(load_model("run/final.safetensors", "numpy"), "a.py", pure=True)
     command = [sys.executable, "-I", "-S", "a.py"]
     row = ",".join(["1"] * 64) + "\n"
@@ -302,8 +301,7 @@ def test_output_of_a_predictor_as_a_process(run_before):
     assert Path("y.csv").read_text() == Path("log").read_text().removeprefix("before\n")
 
 
-def test_gpunn_predict_keeps_a_link(gpunn, run_before):
-    run_before("run")
+def test_gpunn_predict_keeps_a_link(gpunn, run):
     Path("rows.csv").write_text(",".join(["1"] * 64) + "\n")
     Path("link.csv").symlink_to("y.csv")
     Path("link.csv.part").symlink_to("rows.csv")
@@ -313,8 +311,7 @@ def test_gpunn_predict_keeps_a_link(gpunn, run_before):
 
 
 @NAMED_PIPES
-def test_a_named_pipe(gpunn, run_before):
-    run_before("run")
+def test_a_named_pipe(gpunn, run):
     os.mkfifo("rows")
     row = ",".join(["1"] * 64) + "\n"
     with ThreadPoolExecutor(1) as pool:
@@ -323,8 +320,7 @@ def test_a_named_pipe(gpunn, run_before):
         assert writing.result() == len(row) * 2
 
 
-def test_a_prediction_does_not_depend_on_the_rows_that_come_with_it(run_before):
-    run_before("run")
+def test_a_prediction_does_not_depend_on_the_rows_that_come_with_it(run):
     model = load_model("run/final.safetensors", "numpy")
     answer = answers(model, layout_of(model))
     rows = np.random.default_rng(0).integers(0, 17, (100, 64)).astype(str).tolist()
@@ -337,9 +333,8 @@ COMMANDS = {"gpunn": ["-m", "gpunn", "predict", "run"], "numpy": ["a.py"], "pure
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_pipes(run_before, name):
+def test_pipes(run, name):
     """A row is answered before the next one comes, and a reader that has enough ends it quietly."""
-    run_before("run")
     save_python(load_model("run/final.safetensors", "numpy"), "a.py", pure=name == "pure")
     command = [sys.executable, *COMMANDS[name]]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

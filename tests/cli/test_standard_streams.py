@@ -53,8 +53,7 @@ def test_training_ends_and_keeps_its_files(digits, streams):
     "command",
     ["predict run x.csv", pytest.param("runs .", marks=pytest.mark.full), "--help"],
 )
-def test_an_answer_that_cant_be_written_is_an_error(run_before, command):
-    run_before()
+def test_an_answer_that_cant_be_written_is_an_error(run, command):
     Path("x.csv").write_text(f"{','.join('1' * 64)}\n")
     for stream, reason in ((">&-", "it is closed"), (">/dev/full", "No space left on device")):
         status, _, said = ran(f"{COMMAND} {command} {stream}")
@@ -66,8 +65,7 @@ def test_an_answer_that_cant_be_written_is_an_error(run_before, command):
     assert answer
 
 
-def test_streams_of_an_exported_predictor(gpunn, run_before):
-    run_before()
+def test_streams_of_an_exported_predictor(gpunn, run):
     gpunn("export", "run", "--python", "predictor.py")
     row = ",".join("1" * 64)
     Path("x.csv").write_text(f"{row}\n{row}\n1\n")

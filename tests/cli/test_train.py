@@ -288,8 +288,7 @@ def test_overwrite_replaces_a_run_and_its_logs_and_nothing_else(gpunn, digits, t
 
 
 @pytest.mark.parametrize("lost", [["seconds"], ["samples_per_second"], ["accuracy", "seconds"]])
-def test_a_resumed_history_without_some_columns(gpunn, run_before, tmp_path, lost):
-    run_before()
+def test_a_resumed_history_without_some_columns(gpunn, run, tmp_path, lost):
     path = max((tmp_path / "run" / "checkpoints").iterdir())
     training = contents(path)[1]["training"]
     for name in lost:
@@ -300,8 +299,7 @@ def test_a_resumed_history_without_some_columns(gpunn, run_before, tmp_path, los
     assert f"{len(training['history'])} epochs in " in result.stdout
 
 
-def test_overwrite_with_a_wrong_configuration_keeps_the_run(gpunn, run_before, digits, tmp_path):
-    run_before()
+def test_overwrite_with_a_wrong_configuration_keeps_the_run(gpunn, run, digits, tmp_path):
     wrong = "--set=model.layers.4.units=9"
     gpunn("train", digits, "--output", "run", "--overwrite", wrong, status=2)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
@@ -410,8 +408,7 @@ LONGER = ["train", "run", "--resume", "--set", "training.epochs=5"]
         ("training.monitor=loss_", "training.monitor: an epoch has no metric 'loss_'"),
     ],
 )
-def test_a_refused_resumption_changes_nothing(gpunn, run_before, digits, tmp_path, setting, said):
-    run_before()
+def test_a_refused_resumption_changes_nothing(gpunn, run, digits, tmp_path, setting, said):
     (tmp_path / "run" / "other.csv").write_text("other,columns\n")
     before = everything(tmp_path / "run")
     for command in (["train", digits, "--output", "run", "--resume"], LONGER):
@@ -424,9 +421,8 @@ def test_a_refused_resumption_changes_nothing(gpunn, run_before, digits, tmp_pat
 
 @pytest.mark.usefixtures("no_drawings")
 @pytest.mark.parametrize("metrics", ["[]", "['top_k_accuracy']", "['accuracy', 'top_k_accuracy']"])
-def test_other_metrics_from_now_on(gpunn, run_before, digits, tmp_path, metrics):
+def test_other_metrics_from_now_on(gpunn, run, digits, tmp_path, metrics):
     """An epoch's line has the figures that it had, and the table has all that there were."""
-    run_before()
     gpunn(*LONGER, "--set", f"training.metrics={metrics}")
     rows = history(tmp_path / "run")
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
@@ -460,9 +456,8 @@ main(prog_name="gpunn")
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 @pytest.mark.parametrize("limit", [10, pytest.param(1000, marks=pytest.mark.full), 10_000])
-def test_files_that_must_not_grow_so_large(gpunn, run_before, digits, tmp_path, limit):
+def test_files_that_must_not_grow_so_large(gpunn, run, digits, tmp_path, limit):
     """The limits let none of the files be written, some of them, and all but checkpoints."""
-    run_before()
     before = everything(tmp_path / "run")
     command = [sys.executable, "-c", LIMITED, str(limit), *LONGER]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -509,10 +504,7 @@ def test_divergence_of_a_finished_run_that_goes_on(gpunn, digits, tmp_path):
 
 
 @pytest.mark.usefixtures("no_drawings")
-def test_a_finished_run_that_is_killed_when_it_goes_on(
-    gpunn, run_before, killed_after, digits, tmp_path
-):
-    run_before()
+def test_a_finished_run_that_is_killed_when_it_goes_on(gpunn, run, killed_after, digits, tmp_path):
     before = weights(tmp_path / "run")
     killed_after(5, "train", "run", "--resume", "--set", "training.epochs=6")
     after = weights(tmp_path / "run")
@@ -524,11 +516,9 @@ def test_a_finished_run_that_is_killed_when_it_goes_on(
     assert evaluation(tmp_path / "run")["epochs"] == 6
 
 
-def test_an_evaluation_that_fails(gpunn, run_before, digits, tmp_path, monkeypatch):
+def test_an_evaluation_that_fails(gpunn, run, digits, tmp_path, monkeypatch):
     """The network is kept; the evaluation of another network goes with it."""
     from gpunn.experiment import Experiment
-
-    run_before()
 
     def fail(experiment):
         raise OSError("no memory left")
@@ -568,8 +558,7 @@ def test_a_damaged_checkpoint_is_skipped(gpunn, run_before, digits, tmp_path, da
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_what_was_skipped_is_said(gpunn, run_before, tmp_path, caplog):
-    run_before()
+def test_what_was_skipped_is_said(gpunn, run, tmp_path, caplog):
     for newest in checkpoints(tmp_path / "run")[:2]:
         newest.write_bytes(b"damaged")
     gpunn("train", "run", "--resume")
