@@ -1,4 +1,4 @@
-"""Trainings by several ranks with an emulated CUDA device each: SCENARIO and FOLDER are arguments.
+"""Trainings by several ranks with an emulated CUDA device each: SCENARIOS and FOLDER are arguments.
 
 It is a program for mpiexec, which `test_nccl.py` starts once the devices are there. Each scenario
 leaves files for each rank.
@@ -26,7 +26,7 @@ from gpunn.layers import Dense
 from gpunn.layers.base import Layer
 from gpunn.training import early_gradients
 
-SCENARIO, FOLDER = sys.argv[1:3]
+SCENARIOS, FOLDER = sys.argv[1:3]
 NAME = sys.argv[3] if len(sys.argv) > 3 else "nccl"
 TIMEOUT = float(os.environ.get("TIMEOUT", "100"))
 WORLD = communicator(NAME, timeout=TIMEOUT)
@@ -297,4 +297,5 @@ def kept_graph():
     train("kept")
 
 
-globals()[SCENARIO]()
+for each in SCENARIOS.split(","):
+    globals()[each]()

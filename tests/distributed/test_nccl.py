@@ -48,17 +48,21 @@ def trained_in(folder, ranks, scenario, *more):
     return output
 
 
+GOES_WELL = "parity,uncapturable,overlapped,unrolled"
+
+
 @pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.full)])
-def ranks_of_all_cases(request, tmp_path_factory):
-    """The folder of all cases of `worlds`, trained by so many ranks."""
-    folder = tmp_path_factory.mktemp("parity")
-    trained_in(folder, request.param, "parity")
-    return request.param, folder
+def together(request, tmp_path_factory):
+    """How many ranks trained what goes well, the folder, and what NCCL and they said meanwhile."""
+    folder = tmp_path_factory.mktemp("together")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NCCL_DEBUG", "INFO")
+        return request.param, folder, trained_in(folder, request.param, GOES_WELL)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_ranks_train_what_one_process_trains(case, ranks_of_all_cases):
-    ranks, folder = ranks_of_all_cases
+def test_ranks_train_what_one_process_trains(case, together):
+    ranks, folder, _ = together
     one = trained(**on_devices(case))
     first, parameters = result(folder, list(CASES).index(case), 0)
     assert first["name"] == "nccl"
@@ -71,8 +75,8 @@ def test_ranks_train_what_one_process_trains(case, ranks_of_all_cases):
         assert told["history"] == first["history"]
 
 
-def test_the_exchange_is_part_of_the_graph(ranks_of_all_cases):
-    ranks, folder = ranks_of_all_cases
+def test_the_exchange_is_part_of_the_graph(together):
+    ranks, folder, _ = together
     plain = list(CASES).index("plain")
     for rank in range(ranks):
         told, _ = result(folder, plain, rank)
@@ -82,65 +86,55 @@ def test_the_exchange_is_part_of_the_graph(ranks_of_all_cases):
         assert told["replayed"] == {"ncclGroup": 16, "ncclAllGather": 16}
 
 
-@pytest.fixture(scope="module")
-def unrolled(tmp_path_factory):
-    """The folder of a training whose graphs have several updates, and what NCCL said meanwhile."""
-    folder = tmp_path_factory.mktemp("unrolled")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NCCL_DEBUG", "INFO")
-        return folder, trained_in(folder, 2, "unrolled")
-
-
-def test_graphs_of_several_updates_are_captured_by_all(unrolled):
-    folder, _ = unrolled
+def test_graphs_of_several_updates_are_captured_by_all(together):
+    ranks, folder, _ = together
     one = trained(epochs=4, report_every=4, batch_size=8)
-    for rank in range(2):
+    for rank in range(ranks):
         told, parameters = result(folder, "unrolled", rank)
         assert told["captured"]["ncclAllGather"] > 3  # graphs of one, and of two
         assert told["graph_launches"] < told["replayed"]["ncclAllGather"]
         assert difference(parameters, values(one)) <= 1e-13
 
 
-def test_no_rank_has_a_graph_where_the_capture_fails_on_one(tmp_path):
-    output = trained_in(tmp_path, 2, "uncapturable")
+def test_no_rank_has_a_graph_where_the_capture_fails_on_one(together):
+    ranks, folder, output = together
     assert "rank 1: RuntimeError: the current stream is capturing" in output
     one = trained()
-    for rank in range(2):
-        told, parameters = result(tmp_path, "uncapturable", rank)
+    for rank in range(ranks):
+        told, parameters = result(folder, "uncapturable", rank)
         assert not told["replayed"]
         assert told["graph_launches"]  # of the stretches between
         assert difference(parameters, values(one)) <= 1e-13
 
 
-def test_graphs_are_destroyed_before_the_communicator(unrolled, tmp_path, monkeypatch):
+def test_graphs_are_destroyed_before_the_communicator(together, tmp_path, monkeypatch):
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
-    _, output = unrolled
-    for rank in range(2):
-        assert f"comm rank {rank} nranks 2 - Destroy COMPLETE" in output
+    ranks, _, output = together
+    for rank in range(ranks):
+        assert f"comm rank {rank} nranks {ranks} - Destroy COMPLETE" in output
     output = trained_in(tmp_path, 2, "kept_graph")
     assert "comm rank 0 nranks 2 - Destroy COMPLETE" in output
     assert "ncclCommDestroy would wait forever" in output  # on rank 1, where the bug is planted
     assert "comm rank 1 nranks 2 - Destroy COMPLETE" not in output
 
 
-@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.full)])
-def test_gradients_are_exchanged_while_others_are_computed(ranks, tmp_path):
-    trained_in(tmp_path, ranks, "overlapped")
+def test_gradients_are_exchanged_while_others_are_computed(together):
+    ranks, folder, _ = together
     for rank in range(ranks):
-        told, parameters = result(tmp_path, "in_parts", rank)
-        at_once, others = result(tmp_path, "at_once", rank)
+        told, parameters = result(folder, "in_parts", rank)
+        at_once, others = result(folder, "at_once", rank)
         assert np.array_equal(parameters, others)
         assert told["history"] == at_once["history"]
         # Each part is exchanged twice: numbers, and then sums.
         assert at_once["replayed"]["ncclGroup"] == 16
         assert told["replayed"]["ncclGroup"] == 16 * 2 * PARTS
         assert told["eager"]["ncclGroup"] == 2 * 2 * PARTS
-        asked = json.loads((tmp_path / f"asked.{rank}.json").read_text())
+        asked = json.loads((folder / f"asked.{rank}.json").read_text())
         launches = [number for number, _ in asked[: 2 * PARTS]]
         assert launches == sorted(set(launches))  # each after more kernels of the pass
         assert not any(on_the_first_stream for _, on_the_first_stream in asked)
     one = trained(layers=deep, optimizer=decaying, batch_size=2, epochs=1)
-    _, parameters = result(tmp_path, "without_rows", 0)
+    _, parameters = result(folder, "without_rows", 0)
     assert difference(parameters, values(one)) <= 1e-12
 
 
