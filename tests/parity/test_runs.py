@@ -130,9 +130,8 @@ def test_a_resumed_run_gives_the_same_bits(place, proved, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "weights", [None, np.linspace(0, 1, len(LABELS))], ids=["plain", "weights"]
+    ("accumulation", "weights"), [(1, None), (2, np.linspace(0, 1, len(LABELS)))]
 )
-@pytest.mark.parametrize("accumulation", [1, 2])
 def test_streaming_gives_the_same_bits(backend, proved, monkeypatch, accumulation, weights):
     run = Run("streamed", every_layer, metrics=["accuracy"], accumulation=accumulation)
     options = {"sample_weight": weights}

@@ -221,18 +221,18 @@ def test_an_error_that_is_no_trial_s_ends_the_worker(config, monkeypatch):
 def test_two_workers_at_once(config, environment):
     workers = [
         subprocess.Popen(
-            command(config, "--trials", 6), env=environment, stdout=subprocess.PIPE, text=True
+            command(config, "--trials", 4), env=environment, stdout=subprocess.PIPE, text=True
         )
         for _ in range(2)
     ]
     said = [worker.communicate()[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     found = read_trials(Path("sweep"))
-    assert [trial.number for trial in found.trials] == list(range(6))
+    assert [trial.number for trial in found.trials] == list(range(4))
     assert {trial.state for trial in found.trials} <= {"complete", "pruned"}
     began = [line for text in said for line in text.splitlines() if ": training.opt" in line]
-    assert len(began) == 6  # each by one of them
-    assert len(list(Path("sweep").glob("trial-*/config.json"))) == 6
+    assert len(began) == 4  # each by one of them
+    assert len(list(Path("sweep").glob("trial-*/config.json"))) == 4
 
 
 def test_a_killed_worker(config, environment):
