@@ -37,11 +37,7 @@ class Figure:
 def figures(
     measured: Measured, samples: Samples, unit: str = "", *, compared: bool = True
 ) -> list[Figure]:
-    """Return a figure for each (cell, competitor) that has turns.
-
-    `samples` takes an answer to what was measured in it, such as each epoch's seconds; `unit` is
-    added to the cells' names.
-    """
+    """Return a figure for each (cell, competitor) that has turns; `unit` is added to cells."""
     found = []
     for (cell, name), turns in measured.items():
         if not turns:

@@ -102,11 +102,7 @@ def described(python: Path) -> str:
 
 
 def measure(name: str, python: str, temporary: Path, repeats: int, folder: str) -> dict[str, float]:
-    """Return seconds and memory of a competitor's processes, by this interpreter.
-
-    Each first process has an empty folder as the user's own, so that nothing is left there from one
-    before it.
-    """
+    """Return seconds and memory of processes by this interpreter, each with a home of its own."""
 
     def started(home: str) -> Worker:
         places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "GPUNN_CACHE_DIR"), home)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
+from people import PEOPLE
 
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.tables import Schema, read_table
@@ -66,12 +67,6 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
     max_leaves=6,
 )
-EXAMPLE = {
-    "age": [31.0, 45.0, None, 28.0],
-    "city": ["Oslo", "Rome", "Oslo", "?"],
-    "member": [True, False, True, True],
-    "since": ["2024-01-31", "2025-06-01 13:30", None, "2025-06-01"],
-}
 ARRAYS = st.one_of(
     st.none(),
     st.tuples(
@@ -99,7 +94,7 @@ def places(value, path=()):
 )
 def test_a_changed_description(scaling, number, value, name, array):
     """What is read is a schema that works, or an ArgumentError."""
-    schema = Schema.fit(EXAMPLE, scaling=scaling)
+    schema = Schema.fit(PEOPLE, scaling=scaling)
     description, arrays = schema.to_json(), dict(schema.arrays())
     every = list(places(description))[1:]
     *parents, last = every[number % len(every)]
@@ -123,7 +118,7 @@ def test_a_changed_description(scaling, number, value, name, array):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GpunnWarning)
         with contextlib.suppress(DataError):
-            assert np.isfinite(read.encode(EXAMPLE)).all()
+            assert np.isfinite(read.encode(PEOPLE)).all()
 
 
 @given(JSON)

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import people
 import pytest
 
 from gpunn.errors import (
@@ -18,13 +19,7 @@ from gpunn.errors import (
 )
 from gpunn.tables import Schema, table_of
 
-PEOPLE = {
-    "age": [31.0, 45.0, None, 28.0],
-    "city": ["Oslo", "Rome", "Oslo", "?"],
-    "member": [True, False, True, True],
-    "since": ["2024-01-31", "2025-06-01 13:30", None, "2025-06-01"],
-    "country": ["NO"] * 4,
-}
+PEOPLE = {**people.PEOPLE, "country": ["NO"] * 4}
 
 
 def column_of(cells, **options):

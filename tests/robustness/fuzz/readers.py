@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from people import PEOPLE
 from reporting.pages import check_page
 from training_steps import recipe_of
 
@@ -511,15 +512,9 @@ def model() -> Reader:
 
 def schema() -> Reader:
     """Return the reader of models that take tables."""
-    rows = {
-        "age": [31.0, 45.0, None, 28.0],
-        "city": ["Oslo", "Rome", "Oslo", "?"],
-        "member": [True, False, True, True],
-        "since": ["2024-01-31", "2025-06-01 13:30", None, "2025-06-01"],
-    }
     good = []
     for scaling in ("robust", "quantile"):
-        learned = Schema.fit(rows, scaling=scaling)
+        learned = Schema.fit(PEOPLE, scaling=scaling)
         this = gpunn.Sequential([layers.Dense(1)], learned.width, "numpy")
         this.schema = learned
         content = model_content(this.file_description(), this.file_arrays())
