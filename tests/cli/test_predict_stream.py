@@ -62,6 +62,9 @@ def same(given: bytes, *options: str) -> tuple[int, list[str], list[str]]:
     return first[0], first[1].splitlines(), first[2].splitlines()
 
 
+ROW = ",".join(["1"] * 64) + "\n"
+"""A line of pixels."""
+
 PEOPLE = "code;age;drop;y\n" + "".join(
     f"{['2', '02', 'x'][row % 3]};{row % 7},{row % 5};1;{'no' if row % 2 else 'yes'}\n"
     for row in range(42)
@@ -280,12 +283,11 @@ def test_output_of_a_predictor_as_a_process(run):
     """Ended by a signal; to standard output by its name; over its own input; without an output."""
     save_python(load_model("run/final.safetensors", "numpy"), "a.py", pure=True)
     command = [sys.executable, "-I", "-S", "a.py"]
-    row = ",".join(["1"] * 64) + "\n"
-    Path("y.csv").write_text(row)
+    Path("y.csv").write_text(ROW)
     before = sorted(Path().iterdir())
     with subprocess.Popen([*command, "--output", "y.csv"], stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
-        process.stdin.write(row.encode() * 100)
+        process.stdin.write(ROW.encode() * 100)
         process.stdin.flush()
         while sorted(Path().iterdir()) == before:
             assert process.poll() is None
@@ -302,7 +304,7 @@ def test_output_of_a_predictor_as_a_process(run):
 
 
 def test_gpunn_predict_keeps_a_link(gpunn, run):
-    Path("rows.csv").write_text(",".join(["1"] * 64) + "\n")
+    Path("rows.csv").write_text(ROW)
     Path("link.csv").symlink_to("y.csv")
     Path("link.csv.part").symlink_to("rows.csv")
     gpunn("predict", "run", "rows.csv", "--output", "link.csv")
@@ -313,11 +315,10 @@ def test_gpunn_predict_keeps_a_link(gpunn, run):
 @NAMED_PIPES
 def test_a_named_pipe(gpunn, run):
     os.mkfifo("rows")
-    row = ",".join(["1"] * 64) + "\n"
     with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(Path("rows").write_text, row * 2)
+        writing = pool.submit(Path("rows").write_text, ROW * 2)
         assert len(gpunn("predict", "run", "rows").stdout.split()) == 3
-        assert writing.result() == len(row) * 2
+        assert writing.result() == len(ROW) * 2
 
 
 def test_a_prediction_does_not_depend_on_the_rows_that_come_with_it(run):
@@ -342,14 +343,13 @@ def test_pipes(run, name):
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        row = ",".join(["1"] * 64) + "\n"
-        process.stdin.write(row)
+        process.stdin.write(ROW)
         assert process.stdout.readline() == "prediction\n"
         assert process.stdout.readline().strip().isdigit()
-        process.stdin.write(row)
+        process.stdin.write(ROW)
         assert process.stdout.readline().strip().isdigit()
         process.stdout.close()
-        process.stdin.write(row)
+        process.stdin.write(ROW)
         process.stdin.close()
         assert process.wait(60) == 1
         assert process.stderr.read() == ""

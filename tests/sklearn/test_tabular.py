@@ -35,6 +35,7 @@ CLASS = np.where(X["city"] == "Rome", "dear", np.where(X["member"], "fair", "che
 FAST = {"hidden_layer_sizes": (32,), "batch_size": 16, "random_state": 0}
 REALMLP = {"epochs": 24, **FAST}
 TABM = {"epochs": 24, "learning_rate_init": 0.01, "members": 3, "bins": 8, **FAST}
+BRIEF = {**REALMLP, "epochs": 1}
 CLASSIFIERS = [RealMLPClassifier(**REALMLP), TabMClassifier(**TABM)]
 REGRESSORS = [RealMLPRegressor(**REALMLP), TabMRegressor(**TABM)]
 
@@ -235,9 +236,7 @@ def test_presets():
 
 
 def test_given_kinds_of_columns():
-    classifier = RealMLPClassifier(
-        **{**REALMLP, "epochs": 1}, columns={"age": "category"}, missing_values=["Oslo"]
-    )
+    classifier = RealMLPClassifier(**BRIEF, columns={"age": "category"}, missing_values=["Oslo"])
     columns = {column.name: column for column in classifier.fit(X, CLASS).schema_.columns}
     assert columns["age"].kind == "category"
     assert columns["city"].categories == ("Bern", "Rome")
@@ -247,7 +246,7 @@ def test_given_kinds_of_columns():
 def test_a_stray_cell_is_told_whichever_rows_are_for_validation(seed):
     spent = [*map(str, AGE[1:]), "oops"]
     frame = {"age": AGE, "spent": spent}
-    classifier = RealMLPClassifier(**{**REALMLP, "epochs": 1, "random_state": seed})
+    classifier = RealMLPClassifier(**{**BRIEF, "random_state": seed})
     with pytest.warns(GpunnWarning, match=r"X: column 'spent' .* but not 'oops' \(row 119\)"):
         fitted = classifier.fit(frame, CLASS)
     assert fitted.schema_.columns[1].kind == "category"
@@ -255,7 +254,7 @@ def test_a_stray_cell_is_told_whichever_rows_are_for_validation(seed):
 
 
 def test_columns_that_are_dropped_are_told_once():
-    regressor = RealMLPRegressor(**{**REALMLP, "epochs": 1})
+    regressor = RealMLPRegressor(**BRIEF)
     frame = X.assign(country="NO", name=[f"person{number}" for number in range(ROWS)])
     with pytest.warns(GpunnWarning) as caught:
         fitted = regressor.fit(frame, RENT)
@@ -271,11 +270,11 @@ def test_columns_that_are_dropped_are_told_once():
 def test_many_columns_that_are_dropped():
     frame = {**X[["age", "city"]], **{f"constant{number}": [1] * ROWS for number in range(12)}}
     with pytest.warns(GpunnWarning, match=r"'constant9': .*; 2 more, in schema_\.problems$"):
-        RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(frame, RENT)
+        RealMLPRegressor(**BRIEF).fit(frame, RENT)
 
 
 def test_what_ones_own_validation_rows_have_that_others_have_not():
-    regressor = RealMLPRegressor(**{**REALMLP, "epochs": 1})
+    regressor = RealMLPRegressor(**BRIEF)
     with pytest.warns(UnknownCategoryWarning, match="X_val: .*'city': 2 rows with 'Kiel'"):
         regressor.fit(X, RENT, X_val=X[:2].assign(city="Kiel"), y_val=RENT[:2])
     number = X["age"].fillna(30)
@@ -288,11 +287,11 @@ def test_what_set_aside_rows_have_that_others_have_not():
     """Nobody chose them, so there is nothing to say."""
     frame = X.assign(town=[f"town{number // 2}" for number in range(ROWS)])
     columns = {"town": "category"}  # who says so need not hear that they are many
-    RealMLPRegressor(**{**REALMLP, "epochs": 1}, columns=columns).fit(frame, RENT)
+    RealMLPRegressor(**BRIEF, columns=columns).fit(frame, RENT)
 
 
 def test_an_unknown_category_is_counted():
-    fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(X, RENT)
+    fitted = RealMLPRegressor(**BRIEF).fit(X, RENT)
     with pytest.warns(UnknownCategoryWarning, match="'city': 2 rows with 'Kiel'"):
         fitted.predict(X[:2].assign(city="Kiel"))
 
@@ -328,7 +327,7 @@ def test_files_hold_nothing_of_columns_that_are_dropped(tmp_path):
     mails = [f"person{number}@example.org" for number in range(ROWS)]
     mails[5] = "8"
     with pytest.warns(GpunnWarning, match="'mail': dropped"):
-        fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(X.assign(mail=mails), RENT)
+        fitted = RealMLPRegressor(**BRIEF).fit(X.assign(mail=mails), RENT)
     fitted.save(path)
     content = path.read_bytes()
     assert b"mail" in content
@@ -346,7 +345,7 @@ def test_files_hold_nothing_of_columns_that_are_dropped(tmp_path):
     ],
 )
 def test_files_hold_class_weights(tmp_path, weights, y):
-    parameters = {**REALMLP, "epochs": 1, "class_weight": weights}
+    parameters = {**BRIEF, "class_weight": weights}
     RealMLPClassifier(**parameters).fit(X, y).save(tmp_path / "fitted.safetensors")
     loaded = RealMLPClassifier.load(tmp_path / "fitted.safetensors", backend="numpy")
     assert loaded.class_weight == weights
@@ -500,7 +499,7 @@ def test_masked_arrays_and_bad_weights():
 
 
 def test_text_that_means_a_missing_target():
-    classifier = RealMLPClassifier(**{**REALMLP, "epochs": 1}, missing_values=["fair"])
+    classifier = RealMLPClassifier(**BRIEF, missing_values=["fair"])
     with pytest.raises(DataError, match=r"y: row [0-9]+ has no target"):
         classifier.fit(X, CLASS)
     with pytest.raises(TypeError, match="missing_values: expected a list of texts"):
@@ -537,7 +536,7 @@ def test_validation_data_must_fit():
 
 @pytest.mark.parametrize("kind", [dict, pd.DataFrame])
 def test_a_missing_column(kind):
-    fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(kind(X), RENT)
+    fitted = RealMLPRegressor(**BRIEF).fit(kind(X), RENT)
     with pytest.raises(DataError, match=r"X: the column 'city' \(the nearest is 'City_'\) is"):
         fitted.predict(kind(X.rename(columns={"city": "City_"})))
     with pytest.raises(DataError, match="X: the column 'city' is missing"):
