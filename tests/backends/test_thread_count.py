@@ -78,8 +78,9 @@ def test_the_environment_is_not_part_of_a_backend(monkeypatch):
     assert backend.options == {}
 
 
-@pytest.mark.parametrize("variable", ["GPUNN_THREADS", "OMP_NUM_THREADS"])
-@pytest.mark.parametrize("kernels", ["", "off"])
+@pytest.mark.parametrize(
+    ("variable", "kernels"), [("GPUNN_THREADS", ""), ("OMP_NUM_THREADS", "off")]
+)
 def test_a_worker_keeps_to_its_threads(variable, kernels):
     """A library that starts processes tells each how many threads it may use."""
     script = (
