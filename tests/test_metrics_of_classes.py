@@ -102,17 +102,12 @@ def test_no_row_says_yes(host_backend, cls, zero_division):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_log_loss(host_backend, form):
+def test_scores_of_probabilities(host_backend, form):
     p, t, labels, w = example(form)
-    expected = theirs.log_loss(labels, probabilities(p), sample_weight=w)
-    assert figure_of(host_backend, metrics.LogLoss(), p, t, w) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_brier_score(host_backend, form):
-    p, t, labels, w = example(form)
-    found = figure_of(host_backend, metrics.BrierScore(), p, t, w)
     chances = probabilities(p)
+    expected = theirs.log_loss(labels, chances, sample_weight=w)
+    assert figure_of(host_backend, metrics.LogLoss(), p, t, w) == pytest.approx(expected, rel=1e-12)
+    found = figure_of(host_backend, metrics.BrierScore(), p, t, w)
     if p.shape[1] <= 2:
         chances = chances if chances.ndim == 1 else chances[:, 1]
         expected = theirs.brier_score_loss(labels, chances, sample_weight=w)

@@ -91,13 +91,10 @@ class Recorder(Callback):
     def on_train_begin(self, trainer: gpunn.Trainer) -> None:
         self._look(trainer)
 
-    def on_updates_end(self, trainer: gpunn.Trainer) -> None:
-        self._look_at_gradients(trainer)
-
     def on_epoch_end(self, trainer: gpunn.Trainer, logs: Mapping[str, float]) -> None:
-        self._look_at_gradients(trainer)
+        self.on_updates_end(trainer)
 
-    def _look_at_gradients(self, trainer: gpunn.Trainer) -> None:
+    def on_updates_end(self, trainer: gpunn.Trainer) -> None:
         parameters = trainer.model.parameters
         self.gradients.append(flat({name: parameters.gradient(name) for name in parameters}))
         self._look(trainer)
