@@ -143,11 +143,7 @@ class Session:
         *,
         fresh: bool = False,
     ) -> Measured:
-        """Ask everybody in turn, and return the turns of each (cell, name).
-
-        `question` takes the cell and the number of the round to a job and its arguments; `fresh`
-        gives each turn a new process.
-        """
+        """Ask everybody in turn the question of each cell and round; return the turns of each."""
 
         def answer(cell: Cell, name: str, number: int) -> Callable[[], dict[str, Any]]:
             if fresh and name in self.workers:
@@ -167,11 +163,7 @@ class Session:
         names: Sequence[str],
         prepare: Callable[[Cell, str, int], Callable[[], dict[str, Any]]],
     ) -> Measured:
-        """Let everybody take turns, and more of them where none was quiet.
-
-        `prepare` takes cell, name and round to the function that is the turn. One that fails in a
-        cell is left out of that cell from then on.
-        """
+        """Let everybody take turns, more where none was quiet; who fails is left out of a cell."""
         measured: Measured = {(cell, name): [] for cell in cells for name in names}
         failed = set()
         for number in range(self.repetitions + self.extra):
