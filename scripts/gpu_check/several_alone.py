@@ -16,7 +16,7 @@ import training  # noqa: E402
 
 from gpunn.distributed import communicator  # noqa: E402
 
-EPOCHS, BATCH = 3, 16 if device.REHEARSAL else 1024
+EPOCHS, BATCH = (1, 16) if device.REHEARSAL else (3, 1024)
 HIDDEN = (16,) if device.REHEARSAL else (512, 512)
 
 world = communicator(sys.argv[1], timeout=60)
