@@ -180,9 +180,9 @@ def idx() -> Reader:
         "a header of 32 GiB": claim(2**32 - 1),
         "a header of 2**1024 bytes": claim(*[2**32 - 1] * 32),
         "gzip, a header of 32 GiB": gzip.compress(claim(2**32 - 1), mtime=0),
-        "gzip, 60 MB of zeros": zeros(6 * 10**7, 6 * 10**7),
+        "gzip, 30 MB of zeros": zeros(3 * 10**7, 3 * 10**7),
         "gzip, 16 MB of zeros": zeros(2**24, 2**24),
-        "gzip, more than the header says": zeros(6 * 10**7, 1),
+        "gzip, more than the header says": zeros(3 * 10**7, 1),
     }
     broken = partly(0.5, inside, from_bytes(packed))
     return Reader(read_idx, "", [*raw, *packed], broken, greedy)
@@ -248,13 +248,13 @@ def npz() -> Reader:
         each[name] = mutate.mutated(each[name], rng, inner, NPY_TOKENS)
         return npz_bytes(each, rng.choice(methods))
 
-    zeros = npy_bytes(np.zeros(6 * 10**7, np.uint8))
+    zeros = npy_bytes(np.zeros(3 * 10**7, np.uint8))
     one = npy_bytes(np.zeros(1, np.uint8))
     lying = npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296,)}\n")
     greedy = {
-        "deflated, 60 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, 8),
-        "bzip2, 60 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, zipfile.ZIP_BZIP2),
-        "LZMA, 60 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, zipfile.ZIP_LZMA),
+        "deflated, 30 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, 8),
+        "bzip2, 30 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, zipfile.ZIP_BZIP2),
+        "LZMA, 30 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, zipfile.ZIP_LZMA),
         "a header of 4 GiB": npz_bytes({"X.npy": lying, "y.npy": one}, 8),
         "10,000 members": npz_bytes({f"{i}.npy": b"" for i in range(10**4)}),
         "a member outside": npz_bytes({"../../X.npy": one, "y.npy": one}),
