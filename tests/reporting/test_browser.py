@@ -60,8 +60,9 @@ def check(page, dark, charts, images):
     assert (brightness < 200) == dark
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desktop-light", "phone-dark"]
+)
 def test_it_opens(browser, report, width, dark):
     with visit(browser, report, width=width, dark=dark) as page:
         check(page, dark, charts=16, images=31)
