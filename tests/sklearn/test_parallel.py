@@ -6,7 +6,6 @@ import joblib
 import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
-from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.preprocessing import StandardScaler
@@ -89,18 +88,22 @@ def test_seeds_side_by_side():
 # ---------------------------------------------------------------------------------- Dask
 
 
+def search_on_dask(scheduler, X, y):
+    from dask.distributed import Client
+
+    with Client(scheduler), joblib.parallel_config("dask"):
+        search = GridSearchCV(classifier(), {"alpha": [1e-4, 1e-2]}, cv=3)
+        return search.fit(X, y)
+
+
 def test_a_search_on_dask():
     distributed = pytest.importorskip("distributed")
-    search = GridSearchCV(classifier(), {"alpha": [1e-4, 1e-2]}, cv=2)
     options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    with (
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config("dask"),
-    ):
-        found = clone(search).fit(X, y)
-        taken = joblib.Parallel()(joblib.delayed(threads)() for _ in range(6))
-    alone = search.fit(X, y)
+    with distributed.LocalCluster(**options) as cluster:
+        found = search_on_dask(cluster, X, y)
+        with distributed.Client(cluster), joblib.parallel_config("dask"):
+            taken = joblib.Parallel()(joblib.delayed(threads)() for _ in range(6))
+    alone = GridSearchCV(classifier(), {"alpha": [1e-4, 1e-2]}, cv=3).fit(X, y)
     name = "mean_test_score"
     np.testing.assert_allclose(found.cv_results_[name], alone.cv_results_[name], atol=0.02)
     assert found.score(X, y) > 0.9
