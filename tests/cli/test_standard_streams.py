@@ -40,7 +40,10 @@ def ran(command: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize(
     "streams",
-    [">&- 2>&- <&-", ">/dev/full 2>/dev/full", "2>/dev/full | true"],
+    [
+        *(">&- 2>&- <&-", ">/dev/full 2>/dev/full", "2>/dev/full | true"),
+        *(pytest.param(each, marks=pytest.mark.full) for each in (">/dev/full 2>&-", ">&-")),
+    ],
 )
 def test_training_ends_and_keeps_its_files(digits, streams):
     status, _, _ = ran(f"{COMMAND} train {digits} --output run {streams}")
