@@ -309,8 +309,11 @@ const char* ncclGetErrorString(int status) {
 int ncclGetUniqueId(Id* id) {
   static std::atomic<int> made;
   std::memset(id, 0, sizeof(Id));
-  std::snprintf(id->name, sizeof(id->name), "/gpunn-emulated-nccl-%d-%d", (int)getpid(), made++);
-  World* world = open_world(id->name, true);
+  World* world;
+  do {  // an earlier process of the same number may have left a name
+    std::snprintf(id->name, sizeof(id->name), "/gpunn-emulated-nccl-%d-%d", (int)getpid(), made++);
+    world = open_world(id->name, true);
+  } while (!world && errno == EEXIST);
   if (!world) return system_error;
   pthread_mutexattr_t mutex;
   pthread_mutexattr_init(&mutex);

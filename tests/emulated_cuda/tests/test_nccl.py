@@ -1,6 +1,7 @@
 """NCCL's collective calls between devices, whose ranks are threads here."""
 
 import threading
+from pathlib import Path
 
 import cupy
 import emulated_cuda
@@ -66,6 +67,18 @@ def test_all_gather():
         return out.get().tolist()
 
     assert run(go) == [[0, 1, 2, 3, 10, 11, 12, 13]] * 2
+
+
+def test_a_name_that_an_earlier_process_left():
+    """Numbers of processes come again; one that was killed may have left its shared memory."""
+    stem, _, number = bytes(nccl.get_unique_id()).partition(b"\0")[0].decode().rpartition("-")
+    left = Path(f"/dev/shm{stem}-{int(number) + 1}")
+    left.touch()
+    try:
+        test_all_gather()
+    finally:
+        left.unlink()
+        Path(f"/dev/shm{stem}-{number}").unlink()
 
 
 def test_all_gather_in_place():
