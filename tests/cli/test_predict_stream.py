@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -285,14 +286,16 @@ def test_output_of_a_predictor_as_a_process(run):
     command = [sys.executable, "-I", "-S", "a.py"]
     Path("y.csv").write_text(ROW)
     before = sorted(Path().iterdir())
-    with subprocess.Popen([*command, "--output", "y.csv"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, "--output", "y.csv"], 0, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(ROW.encode() * 100)
-        process.stdin.flush()
         while sorted(Path().iterdir()) == before:
             assert process.poll() is None
             time.sleep(0.01)
         process.terminate()
+        # Python handles a signal that comes just before it waits for bytes when some have come.
+        with suppress(BrokenPipeError):
+            process.stdin.write(ROW.encode())
         assert process.wait() == 143
     assert sorted(Path().iterdir()) == before
     Path("log").write_text("before\n")
