@@ -70,25 +70,27 @@ linters() {
   return $status
 }
 
+# What starts other processes is left to the whole run.
+shopt -s extglob
 [[ $run != quick || $given != 0 ]] ||
-  set -- tests/test_*.py tests/{layers,training}
+  set -- tests/test_!(custom_classes|forks|other_systems|tiers).py tests/{layers,training}
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
 linters="ruff, mypy and imports" host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
-if [[ $run == quick ]]; then
-  check "$linters" linters
+log=$(mktemp)
+if [[ $run == quick || -n $obstacle ]]; then
+  trap 'rm -f -- "$log"' EXIT
+  linters &>"$log" &
   check "$host" tests "" "$@"
-elif [[ -n $obstacle ]]; then
-  check "$linters" linters
-  check "$host" tests "" "$@"
-  printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
+  check "$linters" wait $!
+  cat -- "$log"
+  [[ $run == quick ]] || printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
   # A device holds for a whole process, so there are two, side by side; what the one without says is printed last. Beside
   # it run the linters, the tests on devices, and then some of the others, most of which use kernels that those have built.
   # Each process leads a group (set -m), so that what it started ends with it if this script is interrupted.
   later=()
   ((given)) || later=(tests/{kernels,scripts} tests/docs/test_{site,learning}.py)
-  log=$(mktemp)
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
   trap 'exit 130' INT TERM HUP
