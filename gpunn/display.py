@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from gpunn.monitor import VALIDATION
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 
 __all__ = ["SYMBOLS", "html_table", "plot_columns", "title_of"]
 
@@ -45,7 +45,7 @@ def cell(tag: str, scope: str, place: int, text: str) -> str:
 
 def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[Any]:
     """Plot metrics by epoch, each on axes of its own, for training and validation."""
-    pyplot = require("matplotlib.pyplot", "plotting a history", "gpunn[report]")
+    pyplot = require("matplotlib.pyplot", "plotting a history", install_command("report"))
     _, grid = pyplot.subplots(
         1, len(names), figsize=(5 * len(names), 3.4), layout="constrained", squeeze=False
     )

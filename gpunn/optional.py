@@ -8,29 +8,42 @@ from typing import Any
 from gpunn.errors import MissingPackageError
 from gpunn.forks import IMPORTING
 
-__all__ = ["require"]
+__all__ = ["install_command", "require"]
 
 
 def require(module: str, purpose: str, install: str) -> Any:
-    """Import and return a module; if it is missing, a MissingPackageError says how to install it.
+    """Import and return a module, or raise a MissingPackageError that says how to install it.
 
-    The purpose is what needs it, and `install` what `pip install` takes.
+    `purpose` is what needs the module; `install` is the command that installs it.
 
     Examples
     --------
     >>> require("math", "counting", "nothing").floor(1.5)
     1
-    >>> require("no_such_module", "magic", "gpunn[magic]")
+    >>> require("no_such_module", "magic", install_command("magic"))
     Traceback (most recent call last):
         ...
     gpunn.errors.MissingPackageError: magic needs the package 'no_such_module' (No module named
-    'no_such_module'): pip install 'gpunn[magic]'
+    'no_such_module'): pip install '.[magic]' in a clone of gpunn
     """
     try:
         with IMPORTING:
             return importlib.import_module(module)
     except ImportError as error:
         raise MissingPackageError(
-            f"{purpose} needs the package {module.partition('.')[0]!r} ({error}): "
-            f"pip install '{install}'"
+            f"{purpose} needs the package {module.partition('.')[0]!r} ({error}): {install}"
         ) from error
+
+
+def install_command(*extras: str) -> str:
+    """Return the command that installs gpunn with an extra, or with one of several.
+
+    gpunn is not on PyPI yet, so pip can install it only from a clone.
+
+    Examples
+    --------
+    >>> install_command("cuda12", "cuda13")
+    "pip install '.[cuda12]' or '.[cuda13]' in a clone of gpunn"
+    """
+    names = " or ".join(f"'.[{extra}]'" for extra in extras)
+    return f"pip install {names} in a clone of gpunn"

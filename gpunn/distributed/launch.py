@@ -17,6 +17,7 @@ from gpunn.backends.thread_count import OPENMP, VARIABLE, usable_cores
 from gpunn.configurable import check_choice, check_number
 from gpunn.distributed.communicator import TIMEOUT, Communicator
 from gpunn.errors import DistributedError, GpunnWarning, MissingPackageError
+from gpunn.optional import install_command
 from gpunn.terminal import write_last_words
 
 __all__ = ["communicator", "launched", "local_device", "share_of_cores"]
@@ -83,7 +84,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
         cause = f"{launcher} has started {expected} processes, and " if launcher else ""
         raise MissingPackageError(
             f"communicator: {cause}mpi4py is not installed, without which each would train by "
-            "itself. Install it: pip install 'gpunn[mpi]'"
+            f"itself. Install it: {install_command('mpi')}"
         )
     from gpunn.distributed.mpi import started_mpi
 

@@ -21,7 +21,7 @@ from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.onnx_rows import ML, column_inputs, encoded_rows, kinds_of_columns
 from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 from gpunn.storage.files import write_output
 from gpunn.version import __version__
 
@@ -101,7 +101,7 @@ def to_onnx(
     >>> [node.op_type for node in gpunn.interchange.to_onnx(model).graph.node]
     ['Gemm', 'Relu', 'Identity']
     """
-    onnx = require("onnx", "exporting to ONNX", "gpunn[onnx]")
+    onnx = require("onnx", "exporting to ONNX", install_command("onnx"))
     if probabilities is not None and probabilities not in PROBABILITIES:
         raise ArgumentError(
             f"probabilities: there is no {probabilities!r}; {suggest(probabilities, PROBABILITIES)}"

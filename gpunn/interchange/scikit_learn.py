@@ -186,9 +186,9 @@ def to_sklearn(
             GpunnWarning,
             stacklevel=2,
         )
-    purpose, package = "exporting to scikit-learn", "scikit-learn"
-    estimators = require("sklearn.neural_network", purpose, package)
-    preprocessing = require("sklearn.preprocessing", purpose, package)
+    purpose, install = "exporting to scikit-learn", "pip install scikit-learn"
+    estimators = require("sklearn.neural_network", purpose, install)
+    preprocessing = require("sklearn.preprocessing", purpose, install)
     kind = estimators.MLPRegressor if task == "numbers" else estimators.MLPClassifier
     estimator = kind(
         hidden_layer_sizes=tuple(block.b.size for block in blocks[:-1]),

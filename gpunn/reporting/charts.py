@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 
 __all__ = ["Axis", "Chart", "Line", "bars", "heat_map", "lines", "points", "ranking", "scatter"]
 __all__ += ["COLOURS", "unit_square"]
@@ -354,7 +354,7 @@ def points(
 
 def apply_axis(axes: Any, axis: Axis) -> None:
     """Make the axis of x what it is to be."""
-    ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
+    ticker = require("matplotlib.ticker", "a report", install_command("report"))
     if axis.categories:
         every = -(-len(axis.categories) // LABELS)
         short = [name if len(name) <= 24 else f"{name[:23]}…" for name in axis.categories]
@@ -457,7 +457,7 @@ def heat_map(
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(size, dtype=bool), 0.0, fractions)
     strongest = errors.max() or 1.0
-    patches = require("matplotlib.patches", "a report", "gpunn[report]")
+    patches = require("matplotlib.patches", "a report", install_command("report"))
 
     def draw(axes: Any) -> None:
         for row in range(size):
@@ -508,8 +508,8 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
     """
     if KEY.fullmatch(key) is None:
         raise ArgumentError(f"key: expected letters, digits, '_' and '-'; got {key!r}")
-    matplotlib = require("matplotlib", "a report", "gpunn[report]")
-    figures = require("matplotlib.figure", "a report", "gpunn[report]")
+    matplotlib = require("matplotlib", "a report", install_command("report"))
+    figures = require("matplotlib.figure", "a report", install_command("report"))
     content = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": key}), warnings.catch_warnings():
         # Of characters that Matplotlib's own font lacks; the browser has others.
@@ -541,7 +541,7 @@ def page_ready(svg: str, key: str) -> str:
 
 def ticks(axes: Any, logarithmic: bool) -> None:
     """Put x ticks at whole numbers, and write y ticks without powers of ten."""
-    ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
+    ticker = require("matplotlib.ticker", "a report", install_command("report"))
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
     if logarithmic:

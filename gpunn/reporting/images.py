@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 
 __all__ = ["picture", "weight_picture"]
 
@@ -36,7 +36,7 @@ def weight_picture(weights: np.ndarray, limit: float) -> str:
 
 def data_uri(pixels: np.ndarray) -> str:
     """Return pixels from 0 to 255 as a PNG file in a data URI."""
-    image = require("PIL.Image", "a report", "gpunn[report]")
+    image = require("PIL.Image", "a report", install_command("report"))
     content = io.BytesIO()
     image.fromarray(np.round(pixels).astype(np.uint8)).save(content, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -18,7 +18,7 @@ from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.objects import trained_network
 from gpunn.monitor import VALIDATION
 from gpunn.network import Sequential
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 from gpunn.reporting.charts import Chart
 from gpunn.reporting.columns import column_charts
 from gpunn.reporting.curves import comparison, learning_curves, measured, norm_charts, speed_charts
@@ -126,8 +126,8 @@ def report_html(
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
-    require("jinja2", "a report", "gpunn[report]")
-    require("matplotlib", "a report", "gpunn[report]")
+    require("jinja2", "a report", install_command("report"))
+    require("matplotlib", "a report", install_command("report"))
     folders = [Path(folder) for folder in runs]
     sweep = sweep_among(folders)
     if sweep is not None:
@@ -187,7 +187,7 @@ def comparative(
 @cache
 def template_and_style() -> tuple[Any, str]:
     """Return the page's template, which escapes all that is put into it, and its style sheet."""
-    jinja2 = require("jinja2", "a report", "gpunn[report]")
+    jinja2 = require("jinja2", "a report", install_command("report"))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

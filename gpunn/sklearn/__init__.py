@@ -12,10 +12,10 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "sklearn":
         raise
+    from gpunn.optional import install_command
+
     raise ModuleNotFoundError(
-        "gpunn.sklearn needs scikit-learn; install gpunn with its extra 'sklearn': "
-        "pip install 'gpunn[sklearn]'",
-        name="sklearn",
+        f"gpunn.sklearn needs scikit-learn: {install_command('sklearn')}", name="sklearn"
     ) from error
 
 from typing import Any

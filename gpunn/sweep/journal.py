@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.errors import DataFileError
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 from gpunn.storage.reading import read_lines
 
 __all__ = ["JOURNAL", "TURN", "open_journal", "optuna", "turn"]
@@ -26,7 +26,7 @@ TURN = ".turn"
 
 def optuna() -> Any:
     """Return Optuna, which says no more than warnings."""
-    found = require("optuna", "a sweep", "gpunn[tune]")
+    found = require("optuna", "a sweep", install_command("tune"))
     found.logging.set_verbosity(found.logging.WARNING)
     return found
 

@@ -126,7 +126,7 @@ def table_in_file(
 
 def read_parquet(path: str) -> Table:
     """Read a Parquet file by pyarrow."""
-    parquet = require("pyarrow.parquet", "reading Parquet files", "pyarrow")
+    parquet = require("pyarrow.parquet", "reading Parquet files", "pip install pyarrow")
     with open_file(path, DataFileError) as file:
         try:
             frame = parquet.read_table(file)

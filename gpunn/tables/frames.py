@@ -197,7 +197,9 @@ def on_the_wall(column: Any, place: str) -> Any:
     time zone, and text has it written, so the same dates would be others.
     """
     if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
-        compute = require("pyarrow.compute", "reading dates with a time zone", "pyarrow")
+        compute = require(
+            "pyarrow.compute", "reading dates with a time zone", "pip install pyarrow"
+        )
         try:
             return compute.local_timestamp(column)
         except (ValueError, OSError) as error:  # as pyarrow's own errors are

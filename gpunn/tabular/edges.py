@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunn.configurable import check_choice, check_integer
 from gpunn.errors import ArgumentError
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 from gpunn.tabular.recipe import TASKS
 from gpunn.typing import HostArray
 
@@ -106,7 +106,7 @@ def tree_edges(
     leaf = check_integer("min_samples_leaf", min_samples_leaf)
     if len(y) != len(x):
         raise ArgumentError(f"y: expected a target for each of {len(x)} rows; got {len(y)}")
-    tree = require("sklearn.tree", "finding edges by a decision tree", "gpunn[sklearn]")
+    tree = require("sklearn.tree", "finding edges by a decision tree", install_command("sklearn"))
     name = "DecisionTreeClassifier" if task == "classification" else "DecisionTreeRegressor"
     fitted = getattr(tree, name)(
         max_leaf_nodes=bins,

@@ -16,7 +16,7 @@ from typing import Any
 
 from gpunn.data.text import open_rows
 from gpunn.errors import ArgumentError
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 from gpunn.rows.answers import formula_as_text, text_of_cell
 from gpunn.storage.files import append, make_folder
 from gpunn.training.callbacks import Callback, check_path
@@ -175,7 +175,7 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
-        require("tensorboardX", "the callback tensorboard", "gpunn[tensorboard]")
+        require("tensorboardX", "the callback tensorboard", install_command("tensorboard"))
         self._writer = None
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from gpunn.configurable import check_choice
 from gpunn.differences import leaves
 from gpunn.errors import ArgumentTypeError, TrackerError
-from gpunn.optional import require
+from gpunn.optional import install_command, require
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.training.protocol import TrainerProtocol
 
@@ -168,7 +168,7 @@ class Tracker(Callback):
 
 def package(tracker: str, module: str = "") -> Any:
     """Return a tracker's package, or a module of it, such as ".entities"."""
-    return require(f"{tracker}{module}", f"the callback {tracker}", f"gpunn[{tracker}]")
+    return require(f"{tracker}{module}", f"the callback {tracker}", install_command(tracker))
 
 
 def check_text(argument: str, value: Any) -> None:

@@ -125,7 +125,7 @@ def refusal(index=None):
         ({"driver": 0, "status": OLD_DRIVER}, ["no NVIDIA driver", "--gpus all"]),
         (
             {"driver": 12040, "runtime": 13020, "status": OLD_DRIVER},
-            ["driver is too old", "up to 12.4", "needs CUDA 13.2", '"gpunn[cuda12]"'],
+            ["driver is too old", "up to 12.4", "needs CUDA 13.2", "'.[cuda12]'"],
         ),
         (
             {"driver": 11080, "runtime": 12090, "status": OLD_DRIVER},
@@ -139,15 +139,15 @@ def refusal(index=None):
         ({"status": UNKNOWN}, ["does not start", "cudaErrorOfKind999", "nvidia-smi"]),
         (
             {"missing": ("nvrtc",)},
-            ["NVRTC can't be loaded", "libnvrtc.so.13", '"gpunn[cuda13-toolkit]"'],
+            ["NVRTC can't be loaded", "libnvrtc.so.13", "'.[cuda13-toolkit]'"],
         ),
         (
             {"missing": ("cublas",), "runtime": 12090},
-            ["cuBLAS can't be loaded", "libcublas.so.13", '"gpunn[cuda12-toolkit]"'],
+            ["cuBLAS can't be loaded", "libcublas.so.13", "'.[cuda12-toolkit]'"],
         ),
         (
             {"devices": ((7, 0),)},
-            ["device 0, GPU 0", "capability 7.0", "for 7.5 and newer", '"gpunn[cuda12]"'],
+            ["device 0, GPU 0", "capability 7.0", "for 7.5 and newer", "'.[cuda12]'"],
         ),
     ],
 )
@@ -166,7 +166,7 @@ def test_without_cupy(monkeypatch):
     message = refusal()
     assert "CuPy is not installed" in message
     for extra in ("cuda12", "cuda13", "cuda12-toolkit", "cuda13-toolkit"):
-        assert f'"gpunn[{extra}]"' in message
+        assert f"'.[{extra}]'" in message
     assert usable_devices() == []
     assert [finding.name for finding in findings()] == ["CuPy package", "import cupy"]
     assert gpunn.available_backends() == ["numpy"]

@@ -92,7 +92,7 @@ def test_without_optuna(gpunn, sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     problem = gpunn("sweep", sweep, status=2).stderr
     assert "a sweep needs the package 'optuna'" in problem
-    assert "pip install 'gpunn[tune]'" in problem
+    assert "pip install '.[tune]'" in problem
     assert not Path("runs").exists()
 
 

@@ -162,7 +162,7 @@ def broken(source, reason):
     ("described", "parts", "fix"),
     [
         pytest.param(
-            *({"lacks": CUPY}, ["CuPy is not installed"], "gpunn[cuda13]"),
+            *({"lacks": CUPY}, ["CuPy is not installed"], "pip install '.[cuda13]'"),
             id="absent",
         ),
         pytest.param(
@@ -177,7 +177,7 @@ def broken(source, reason):
         ),
         pytest.param(  # an emulated driver and device; without NVIDIA's packages there is no NVRTC
             {"lacks": ["nvidia"], "emulated": True},
-            *(["NVRTC can't be loaded"], "gpunn[cuda13-toolkit]"),
+            *(["NVRTC can't be loaded"], "'.[cuda13-toolkit]'"),
             id="a driver and no compiler",
             marks=[needs_cupy, needs_emulator],
         ),

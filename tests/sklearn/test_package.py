@@ -27,4 +27,4 @@ def test_without_scikit_learn_the_error_names_the_extra():
         check=True,
         env=os.environ,
     )
-    assert "pip install 'gpunn[sklearn]'" in done.stdout
+    assert "pip install '.[sklearn]'" in done.stdout

@@ -14,6 +14,7 @@ from typing import Any
 
 from gpunn.errors import BackendUnavailableError
 from gpunn.forks import IMPORTING
+from gpunn.optional import install_command
 
 __all__ = ["Finding", "cuda_version", "findings", "require_device", "usable_devices"]
 
@@ -34,8 +35,12 @@ OUT_OF_MEMORY, UNAVAILABLE = 2, 46
 """cudaErrorMemoryAllocation, and cudaErrorDevicesUnavailable, as of a GPU in exclusive mode."""
 
 INSTALL = (
-    'pip install "gpunn[cuda13]", or "gpunn[cuda12]" where the driver is of CUDA 12; with '
-    '"gpunn[cuda13-toolkit]" or "gpunn[cuda12-toolkit]" NVIDIA\'s CUDA libraries come along'
+    f"{install_command('cuda13', 'cuda12')}, depending on the CUDA version of the driver; "
+    "'.[cuda13-toolkit]' and '.[cuda12-toolkit]' also install NVIDIA's CUDA libraries"
+)
+
+TOOLKIT = (
+    f"{install_command('cuda13-toolkit', 'cuda12-toolkit')}, whichever matches the CuPy package"
 )
 
 
@@ -184,8 +189,7 @@ def _import(packages: Finding) -> Finding:
 def _broken(error: Exception, packages: Finding) -> Finding:
     reason = _first_line(error.__cause__ or error)
     fix = packages.fix or (
-        'if a CUDA library (lib....so) is missing, install "gpunn[cuda13-toolkit]" or '
-        '"gpunn[cuda12-toolkit]", whichever fits the CuPy package; otherwise uninstall CuPy, then '
+        f"if a CUDA library (lib....so) is missing, {TOOLKIT}; otherwise uninstall CuPy, then "
         f"{INSTALL}"
     )
     return Finding(
@@ -235,7 +239,7 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
         runtime = cuda_version(cuda.runtime.runtimeGetVersion())
         major = driver // 1000
         other = (
-            f'or uninstall CuPy and install the one for its CUDA: pip install "gpunn[cuda{major}]"'
+            f"or uninstall CuPy and install the one for its CUDA: {install_command(f'cuda{major}')}"
             if major in EXTRAS
             else f"for gpunn needs CUDA {EXTRAS[0]} or newer"
         )
@@ -280,8 +284,8 @@ def _library(name: str, module: str) -> Finding:
             name,
             "missing",
             f"the CUDA library {name} can't be loaded: {_first_line(error)}",
-            f'pip install "gpunn[cuda{major}-toolkit]", or install the CUDA toolkit {major} '
-            "from NVIDIA",
+            f"{install_command(f'cuda{major}-toolkit')}, or install the CUDA toolkit {major} from "
+            "NVIDIA",
         )
     return Finding(name, "found" if number is None else ".".join(map(str, number)))
 
@@ -309,8 +313,8 @@ def _device(properties: dict[str, Any], index: int, oldest: int) -> Finding:
         value,
         f"CUDA device {index}, {name}, has compute capability {major}.{minor}, and this CUDA "
         f"compiles for {least} and newer",
-        'use a newer device, or uninstall CuPy and pip install "gpunn[cuda12]", whose CUDA '
-        "knows older ones",
+        f"use a newer device, or uninstall CuPy and {install_command('cuda12')}, whose CUDA "
+        "supports older devices",
     )
 
 
@@ -339,7 +343,4 @@ def _fix_of_kernel(error: Exception) -> str:
             "another process has the device for itself: nvidia-smi lists it; end it, or allow "
             "several with nvidia-smi --compute-mode=DEFAULT"
         )
-    return (
-        'if a header file is missing, install "gpunn[cuda13-toolkit]" or '
-        '"gpunn[cuda12-toolkit]", whichever fits the CuPy package'
-    )
+    return f"if a header file is missing, {TOOLKIT}"

@@ -14,6 +14,7 @@ from gpunn.backends.cupy.matmul.lt_product import LtProduct
 from gpunn.backends.cupy.matmul.selection import Heuristic, Measured
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import BackendUnavailableError
+from gpunn.optional import install_command
 from gpunn.typing import Array
 
 __all__ = [
@@ -92,7 +93,7 @@ def choose_fused_product(
     if algorithms == "measured":
         raise BackendUnavailableError(
             f"matmul_algorithms={algorithms!r}: needs cuBLASLt, and {reason}. To fix it: install "
-            'cuBLAS, which brings it (pip install "gpunn[cuda13-toolkit]"), or leave '
+            f"cuBLAS, which includes it ({install_command('cuda13-toolkit')}), or leave "
             "matmul_algorithms at 'heuristic'"
         )
     return NoFusedProduct(f"none: {reason}")
@@ -116,7 +117,7 @@ def choose_product(precision: str, scratch: Scratch) -> Product:
     if precision != "float32":
         raise BackendUnavailableError(
             f"matmul_precision={precision!r}: needs cuBLAS, and {reason}. To fix it: install the "
-            'cuda-pathfinder package and cuBLAS (pip install "gpunn[cuda13-toolkit]" brings both), '
-            "or leave matmul_precision at 'float32'"
+            f"cuda-pathfinder package and cuBLAS ({install_command('cuda13-toolkit')} installs "
+            "both), or leave matmul_precision at 'float32'"
         )
     return CupyProduct(reason)
