@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from gpunn.cli.closed_output import standard_streams
 from gpunn.cli.doctor import doctor
 from gpunn.cli.evaluate import evaluate
 from gpunn.cli.example import example
@@ -22,7 +23,6 @@ from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
 from gpunn.cli.runs import runs
-from gpunn.cli.standard_streams import standard_streams
 from gpunn.cli.sweep import sweep
 from gpunn.cli.text import INTERRUPTED, lines_escaped, say
 from gpunn.cli.train import train

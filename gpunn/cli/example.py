@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpunn.cli.standard_streams import FileCommand
+from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.text import say
 
 __all__ = ["example"]

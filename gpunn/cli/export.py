@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import best_option, imports_option, load_run, run_argument
-from gpunn.cli.standard_streams import FileCommand
 from gpunn.cli.text import say
 
 if TYPE_CHECKING:

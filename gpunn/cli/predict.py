@@ -202,7 +202,7 @@ def stream(
 ) -> None:
     """Write predictions of rows as they come."""
     from gpunn.errors import DataError
-    from gpunn.experiment.row_blocks import answers
+    from gpunn.experiment.predict_in_blocks import answers
     from gpunn.rows.lines import chunks_of
     from gpunn.rows.stream import predict_stream
 

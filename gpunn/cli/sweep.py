@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import backend_option, imports_option
-from gpunn.cli.standard_streams import FileCommand
 from gpunn.cli.text import say
 from gpunn.terminal import is_terminal
 

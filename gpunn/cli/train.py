@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpunn.cli.closed_output import FileCommand
 from gpunn.cli.options import backend_option, imports_option, table_options, targets_option
-from gpunn.cli.standard_streams import FileCommand
 from gpunn.cli.text import INTERRUPTED, evaluation_text, say, summary_table
 from gpunn.errors import GpunnError
 from gpunn.terminal import is_terminal

@@ -28,7 +28,7 @@ from gpunn.experiment.files import (
     csv_table,
     place_callback_files,
 )
-from gpunn.experiment.resumption import earlier_run, warn_of_changes
+from gpunn.experiment.resume_checks import check_resumable, check_same_data, warn_of_changes
 from gpunn.monitor import BestSoFar, monitored
 from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import (
@@ -233,22 +233,16 @@ class RunFolder(Callback):
                         "--overwrite replaces the run, --output chooses another folder"
                     )
             return None
-        earlier = earlier_run(self.path, experiment.description)
+        earlier = check_resumable(self.path, experiment.description)
         checkpoint = newest_checkpoint(self._checkpoints.path)
-        self._take_state(checkpoint)
+        self._restore_state(checkpoint)
         warn_of_changes(experiment, checkpoint, earlier, self.path / ENVIRONMENT)
         return checkpoint
 
-    def _take_state(self, checkpoint: Checkpoint) -> None:
-        """Take the norms from a checkpoint; raise a ConfigError if the run had other data."""
+    def _restore_state(self, checkpoint: Checkpoint) -> None:
+        """Restore the norms from a checkpoint; raise a ConfigError if the run had other data."""
         state = next((kept for _, kept in checkpoint.callback_states() if DATA in kept), {})
-        earlier = state.get(DATA, self._data)
-        if earlier != self._data:
-            raise ConfigError(
-                f"data: it is not what the run in {self.path} was trained on: rows and checksums "
-                f"were {earlier} and are {self._data}; --output chooses another folder for a new "
-                "run"
-            )
+        check_same_data(self.path, state.get(DATA, self._data), self._data)
         self._earlier_norms = {
             name.removeprefix(NORM_STATE): item
             for name, item in state.items()

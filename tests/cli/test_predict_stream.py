@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from gpunn import load_model
 from gpunn.cli import main
 from gpunn.cli.predict import Sink
+from gpunn.experiment.predict_in_blocks import answers
 from gpunn.experiment.predictions import interpret
-from gpunn.experiment.row_blocks import answers
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.command import write_file
 from gpunn.interchange.predictor.description import layout_of

@@ -260,7 +260,7 @@ def test_a_run_keeps_its_split(gpunn, split):
     assert evaluation(run)["test"].items() <= again.items()
     gpunn("train", run, "--resume", "--set=training.epochs=3")
     refused = gpunn("train", run, "--resume", "--set=data.split=random", status=2).stderr
-    assert f"data.split: the run in {run} has {split!r}, so it can't go on" in refused
+    assert f"data.split: the run in {run} has {split!r} and cannot resume" in refused
     # Predicting takes rows without the column of groups.
     inputs = ["seen", "weight", "kind"] if kind == "group" else [*VISITS[0]]
     write("new.csv", [{name: row[name] for name in inputs} for row in VISITS[:5]])

@@ -247,7 +247,7 @@ def test_other_data_under_the_same_name(tmp_path, changed):
     run(resume=True)
     X, y = changed(X, y)
     np.savez(tmp_path / "numbers.npz", X=X, y=y)
-    with pytest.raises(ConfigError, match=r"data: it is not what the run in .*run was trained on"):
+    with pytest.raises(ConfigError, match=r"data: the run in .*run was trained on other data"):
         run(resume=True)
 
 

@@ -15,7 +15,7 @@ from exported_networks import onnx_session, predictor_of
 
 import gpunn
 from gpunn.errors import DataError
-from gpunn.experiment.row_blocks import RowsOfCells
+from gpunn.experiment.predict_in_blocks import RowsOfCells
 from gpunn.interchange import save_c, to_onnx
 from gpunn.layers import Dropout
 from gpunn.rows.cells import Markers, boolean_text, date_of, number_of

@@ -33,8 +33,8 @@ from gpunn.config import load_config, parse_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import InvalidFileError
 from gpunn.experiment.metadata import check_metadata
+from gpunn.experiment.predict_in_blocks import answers
 from gpunn.experiment.predictions import interpret
-from gpunn.experiment.row_blocks import answers
 from gpunn.interchange import load_state_dict
 from gpunn.interchange.predictor.description import layout_of
 from gpunn.optimizers import Adam

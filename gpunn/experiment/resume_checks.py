@@ -1,4 +1,4 @@
-"""Before a run resumes: what must be as it was, and warnings of what changes its results."""
+"""What refuses `--resume`: other data, network, seed or dtype; warnings if results will differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpunn.experiment.files import CONFIG
 from gpunn.schedules import Schedule
 from gpunn.training.checkpoint import Checkpoint
 
-__all__ = ["earlier_run", "warn_of_changes"]
+__all__ = ["check_resumable", "check_same_data", "warn_of_changes"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -42,20 +42,32 @@ ROUNDING = ("processor", "thread_variables")
 """What is recorded of the machine, beside backend and BLAS, and changes how numbers are rounded."""
 
 
-def earlier_run(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of the run in a folder, to go on with.
+def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the run in a folder.
 
-    If it had other data, another network, seed or dtype than is described, a ConfigError says so.
+    Raise a ConfigError if its data, network, seed or dtype differ from `description`.
     """
     earlier = read_config(folder / CONFIG)
     for key in ("data", "model", "seed", "dtype"):
-        for place, old, new in network_differences(earlier.get(key), description[key], key):
-            if not place.endswith("path"):  # the files may have moved
+        for path, old, new in network_differences(earlier.get(key), description[key], key):
+            if not path.endswith("path"):  # the files may have moved
                 raise ConfigError(
-                    f"{place}: the run in {folder} has {old!r}, so it can't go on with {new!r}; "
-                    "--output chooses another folder for a new run"
+                    f"{path}: the run in {folder} has {old!r} and cannot resume with {new!r}; "
+                    "set it back, or start a new run in another folder with --output"
                 )
     return earlier
+
+
+def check_same_data(
+    folder: Path, earlier: dict[str, list[int]], current: dict[str, list[int]]
+) -> None:
+    """Raise a ConfigError if the fingerprints of the data differ; see `Part.fingerprint`."""
+    if earlier != current:
+        raise ConfigError(
+            f"data: the run in {folder} was trained on other data; its rows and checksums were "
+            f"{earlier}, and are now {current}. Restore the data, or start a new run in another "
+            "folder with --output"
+        )
 
 
 def warn_of_changes(
