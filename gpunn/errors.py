@@ -21,6 +21,7 @@ __all__ = [
     "ConfigFileError",
     "DataError",
     "DataFileError",
+    "DeprecatedNameWarning",
     "DeviceError",
     "DeviceMemoryError",
     "DistributedError",
@@ -77,6 +78,10 @@ class KeyedError(GpunnError):
 
 class GpunnWarning(UserWarning):
     """Something works but is probably not intended; the message says what to do instead."""
+
+
+class DeprecatedNameWarning(GpunnWarning, FutureWarning):
+    """An old name still works; the message gives the new one."""
 
 
 class UnknownCategoryWarning(GpunnWarning):

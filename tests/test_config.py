@@ -17,7 +17,7 @@ from gpunn.config import (
     set_value,
 )
 from gpunn.config.file import most_parts
-from gpunn.errors import ConfigError, ConfigFileError
+from gpunn.errors import ConfigError, ConfigFileError, DeprecatedNameWarning
 from gpunn.experiment.objects import Objects
 
 HERE = Path("/configs")
@@ -465,3 +465,20 @@ def test_half_of_a_character(tmp_path, key):
         ConfigFileError, match=rf"a\.json: {key}: expected text that UTF-8 can hold"
     ):
         load_config(path)
+
+
+def test_the_old_name_of_a_key(tmp_path):
+    sweep = {"parameters": {"seed": {"low": 0, "high": 1}}}
+    old, both = (
+        {**raw(), "sweep": {**sweep, **it}}
+        for it in ({"least_epochs": 2}, {"least_epochs": 2, "min_epochs": 3})
+    )
+    assert issubclass(DeprecatedNameWarning, FutureWarning)
+    with pytest.warns(DeprecatedNameWarning, match=r"sweep\.least_epochs: .* sweep\.min_epochs"):
+        assert parse_config(old, HERE).sweep.min_epochs == 2
+    assert "least_epochs" in old["sweep"]
+    with pytest.raises(ConfigError, match="least_epochs: unknown key; did you mean 'min_epochs'"):
+        parse_config(both, HERE)
+    # A run's file is gpunn's, so its user is not asked to change it.
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert load_config(tmp_path / "config.json").sweep.min_epochs == 2

@@ -45,6 +45,7 @@ An unknown key, wrong type or impossible value is a `ConfigError` that names the
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,7 @@ from gpunn.config.tables import (
 )
 from gpunn.config.toml import toml_text
 from gpunn.configurable import field_names
-from gpunn.errors import ArgumentError, ConfigError, ConfigFileError
+from gpunn.errors import ArgumentError, ConfigError, ConfigFileError, DeprecatedNameWarning
 from gpunn.schema import typed
 from gpunn.storage.files import confined
 from gpunn.storage.reading import checked_path
@@ -101,6 +102,7 @@ __all__ = [
     "read_config",
     "set_value",
     "toml_text",
+    "with_current_names",
 ]
 
 DATA_VARIABLE = "GPUNN_DATA"
@@ -146,6 +148,8 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     5
     """
     raw = read_config(path)
+    if Path(path).suffix == ".json":  # of a run, which an earlier release may have written
+        raw = with_current_names(raw)
     settings = list(settings)
     for setting in settings:
         set_value(raw, setting)
@@ -226,6 +230,10 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
         ...
     gpunn.errors.ConfigError: training.epoch: unknown key; did you mean 'epochs'? ...
     """
+    if (current := with_current_names(raw)) is not raw:
+        text = "sweep.least_epochs: this key is now called sweep.min_epochs; rename it"
+        warnings.warn(text, DeprecatedNameWarning, stacklevel=2)
+        raw = current
     try:
         config = _draft(raw) or typed(Config, raw)
     except ArgumentError as error:
@@ -235,6 +243,32 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
         start = str(_absolute("model.start_from", model.start_from, folder))
         model = replace(model, start_from=start)
     return replace(config, data=_with_absolute_paths(config.data, folder), model=model)
+
+
+def with_current_names(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with `sweep.least_epochs` renamed to `sweep.min_epochs`.
+
+    Parameters
+    ----------
+    raw : dict
+        Plain data, not changed.
+
+    Returns
+    -------
+    dict
+        The same object if it has no such key.
+
+    Examples
+    --------
+    >>> from gpunn.config import with_current_names
+    >>> with_current_names({"sweep": {"least_epochs": 2}})
+    {'sweep': {'min_epochs': 2}}
+    """
+    sweep = raw.get("sweep")
+    if not isinstance(sweep, dict) or "least_epochs" not in sweep or "min_epochs" in sweep:
+        return raw
+    names = {"least_epochs": "min_epochs"}
+    return {**raw, "sweep": {names.get(key, key): value for key, value in sweep.items()}}
 
 
 STAND_INS = {"loss": "mean_squared_error", "epochs": 1}

@@ -677,8 +677,8 @@ class Sweep(Table):
     pruner : {"median", "halving", "none"}
         Which trials are ended early: those behind the median of the complete ones, all but the best
         quarter after 1, 4, 16, ... epochs, or none.
-    least_epochs : int
-        At least 1: epochs before any trial is ended.
+    min_epochs : int
+        At least 1: epochs that every trial trains before it can be pruned.
     seed : int
         At least 0. Of the choice of values.
 
@@ -700,7 +700,7 @@ class Sweep(Table):
     metric_mode: Literal["auto", "min", "max"] = "auto"
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     pruner: Literal["median", "halving", "none"] = "median"
-    least_epochs: Count = 1
+    min_epochs: Count = 1
     seed: Seed = 0
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpunn.config import Config, Sweep
+from gpunn.config import Config, Sweep, with_current_names
 from gpunn.configurable import check_number
 from gpunn.differences import differences
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataFileError, GpunnError
@@ -132,22 +132,23 @@ class Study:
             self._described(each)
 
     def _check_same(self, known: Any, config: Config) -> None:
-        new = _comparable(config)
+        current = _comparable(config)
+        known = with_current_names(known) if isinstance(known, dict) else {}
         for key in COMPARED:
-            earlier = known.get(key) if isinstance(known, dict) else None
-            for place, old, ours in differences(earlier, new[key], key):
-                if not place.endswith("path"):  # the files may lie elsewhere on another machine
+            for path, old, new in differences(known.get(key), current[key], key):
+                if not path.endswith("path"):  # the files may be elsewhere on another machine
                     raise ConfigError(
-                        f"{place}: the sweep in {self.folder} has {old!r}, so it can't go on with "
-                        f"{ours!r}; --output chooses another folder for a new one"
+                        f"{path}: the sweep in {self.folder} has {old!r} and cannot continue with "
+                        f"{new!r}; restore the old value, or start a new sweep in another folder "
+                        "with --output"
                     )
 
     def _pruner(self, package: Any) -> Any:
-        least = self.sweep.least_epochs
+        epochs = self.sweep.min_epochs
         if self.sweep.pruner == "median":
-            return package.pruners.MedianPruner(n_warmup_steps=least)
+            return package.pruners.MedianPruner(n_warmup_steps=epochs)
         if self.sweep.pruner == "halving":
-            return package.pruners.SuccessiveHalvingPruner(min_resource=least)
+            return package.pruners.SuccessiveHalvingPruner(min_resource=epochs)
         return package.pruners.NopPruner()
 
     def _prepare(self, trials: Trials) -> bool:

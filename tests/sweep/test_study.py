@@ -154,7 +154,7 @@ def test_a_trial_without_a_finite_number_is_not_complete(opened):
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "none"])
 def test_pruners(opened, pruner):
-    study = opened(f"sweep.pruner={pruner}", "sweep.least_epochs=2")
+    study = opened(f"sweep.pruner={pruner}", "sweep.min_epochs=2")
     for value in [0.9] * 8:
         claim = study.claim(20)
         for epoch in (1, 2, 3):
@@ -168,13 +168,22 @@ def test_pruners(opened, pruner):
     assert bad.should_prune() == (pruner != "none")
 
 
+def test_a_study_with_the_old_name_of_a_key_continues(opened, tmp_path):
+    opened("sweep.min_epochs=2")
+    journal = tmp_path / "sweep" / JOURNAL
+    journal.write_text(journal.read_text().replace("min_epochs", "least_epochs"))
+    opened("sweep.min_epochs=2")
+    with pytest.raises(ConfigError, match=r"sweep\.min_epochs: the sweep in .* has 2"):
+        opened()
+
+
 def test_another_configuration_is_another_sweep(opened):
     opened()
     opened("sweep.trials=30", "backend=auto")
     for setting, problem in [
         (
             "training.epochs=9",
-            "training.epochs: the sweep in .*sweep has 2, so it can't go on with",
+            "training.epochs: the sweep in .*sweep has 2 and cannot continue with",
         ),
         ("sweep.seed=9", "sweep.seed: the sweep in"),
         ("sweep.parameters.seed={low=0, high=1}", "sweep.parameters.seed"),
