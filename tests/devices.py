@@ -54,13 +54,13 @@ def cuda() -> Backend:
 def compiled() -> Backend:
     """Return the backend of compiled programs, which does each operation as one, on two threads."""
     from gpunn.backends.numpy.compiled import CompiledBackend
-    from gpunn.backends.recording import Operation, Tape
+    from gpunn.backends.recording import Operation, Trace
 
     class Each(CompiledBackend):
         def perform(self, one: Operation) -> None:
             self.lower([one])(1)
 
-        def _team_size(self, tape: Tape) -> int:
+        def _team_size(self, trace: Trace) -> int:
             return self.threads  # also where one would do: each thread's slice is to be tested
 
     return Each(threads=2)

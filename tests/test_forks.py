@@ -129,7 +129,7 @@ def run(script, *arguments):
 @pytest.mark.parametrize(
     ("module", "call"),
     [
-        ("gpunn.backends.numpy.compiled.encoder", "fit"),
+        ("gpunn.backends.numpy.compiled.lowerings", "fit"),
         ("gpunn.backends.numpy.compiled.backend", "fit"),
         ("gpunn.training.loop", "fit"),
         ("safetensors", "load"),

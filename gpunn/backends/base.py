@@ -10,7 +10,7 @@ import array_api_compat
 import numpy as np
 
 from gpunn.backends.operations import Operations
-from gpunn.backends.recording import Tape, record
+from gpunn.backends.recording import Trace, record
 from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Namespace, Shape
@@ -22,7 +22,7 @@ class Backend(Operations):
     """Where arrays live and how they are computed with.
 
     It runs on any mutable array-API namespace without further code. A faster one overrides `lower`
-    and `perform`, by forms of the operations. An operation changes the arrays that its formulas
+    and `perform`, by lowerings of the operations. An operation changes the arrays that its formulas
     set, `out` among them, in place.
 
     Parameters
@@ -43,7 +43,7 @@ class Backend(Operations):
 
     See Also
     --------
-    gpunn.get_backend : Returns NumPy's or CuPy's, which have faster forms.
+    gpunn.get_backend : Returns NumPy's or CuPy's backend, which have faster lowerings.
 
     Examples
     --------
@@ -334,14 +334,14 @@ class Backend(Operations):
         """
         return self.lower(record(operations, self))
 
-    def lower(self, tape: Tape) -> Callable[[int], None]:
-        """Return a function that does the operations of a tape a number of times.
+    def lower(self, trace: Trace) -> Callable[[int], None]:
+        """Return a function that does the operations of a trace a number of times.
 
         Results are those of the operations done one after the other, but for rounding.
 
         Parameters
         ----------
-        tape : list of Operation
+        trace : list of Operation
             What was recorded.
 
         Returns
@@ -352,7 +352,7 @@ class Backend(Operations):
 
         def repeat(times: int) -> None:
             for _ in range(times):
-                for one in tape:
+                for one in trace:
                     self.perform(one)
 
         return repeat

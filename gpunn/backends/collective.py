@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
-from gpunn.backends.recording import Performer, Tape
+from gpunn.backends.recording import Performer, Trace
 
 __all__ = ["Beside", "Collective", "Join", "Lane"]
 
@@ -49,11 +49,11 @@ class Beside:
 
     lane: Lane
     backend: Performer
-    tape: Tape
+    trace: Trace
 
     def __call__(self) -> None:
         """Do them now, where there are no lanes."""
-        for one in self.tape:
+        for one in self.trace:
             self.backend.perform(one)
 
 

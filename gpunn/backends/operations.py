@@ -1,7 +1,7 @@
 """Every operation of a backend, in plain array-API calls.
 
-Each method is the interface, the fallback for an engine without a faster form, and the oracle that
-each form is tested against (on NumPy in float64).
+Each method is the interface, the fallback for an engine without a lowering, and the reference that
+each lowering is tested against (on NumPy in float64).
 
 Conventions. Operations write into arrays they are given (`out`, `gradient`, ...) and return
 nothing. What changes from step to step (learning rate, step and pass numbers, position in the
@@ -183,7 +183,7 @@ class Operations:
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation's definition is the one here, which forms are made for.
+        """Return whether an operation's definition is gpunn's, which the lowerings implement.
 
         So must be that of all its parts, if it is composite.
 

@@ -1,11 +1,13 @@
-"""Operations that are noted instead of done: a step as a tape, for an engine to run faster.
+"""Record operations as a trace instead of running them, so that an engine can run them faster.
 
-A step, a batch of an evaluation and a prediction are sequences of a backend's operations, on the
-same arrays each time. `record` notes them without doing any. A backend's `lower` turns such a tape
-into a function that does it a number of times: by the operations' definitions, by calls of NumPy
-that are prepared once, as a compiled program, or as a CUDA graph. An engine has its faster forms in
-a class with a method for each operation that it has one for; `apply_forms` picks them. What a form
-is given has the operation's arguments as attributes, so that no engine repeats its parameters.
+A training step, a batch of an evaluation and a prediction are sequences of a backend's operations,
+on the same arrays each time. `record` returns such a sequence, a *trace*, without running it. A
+backend's `lower` turns a trace into a function that runs it a number of times: by the operations'
+definitions, by prepared calls of NumPy, as a compiled program, or as a CUDA graph.
+
+A *lowering* turns one operation into an engine's steps. An engine's lowerings are methods of one
+class, named after the operations; `lower_operations` calls them. A lowering gets the operation's
+arguments as attributes of one object, so no engine repeats the parameters.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from gpunn.backends.placeholder import operands
 from gpunn.errors import ArgumentError
 
-__all__ = ["Arguments", "Operation", "RecordingCache", "Tape", "apply_forms", "arguments_of"]
-__all__ += ["arrays_in", "composite", "definition", "expand_composites", "is_composite"]
-__all__ += ["is_operation", "method_of", "operation", "record", "recorded_tape"]
+__all__ = ["Arguments", "Operation", "RecordingCache", "Trace", "arguments_of", "arrays_in"]
+__all__ += ["composite", "current_trace", "definition", "expand_composites", "is_composite"]
+__all__ += ["is_operation", "lower_operations", "method_of", "operation", "record"]
 
 
 class Operation(NamedTuple):
@@ -37,7 +39,7 @@ class Operation(NamedTuple):
     """What the method does; None, if it was made by hand, is that of the backend's class."""
 
 
-Tape: TypeAlias = Sequence[Operation]
+Trace: TypeAlias = Sequence[Operation]
 """Operations in order."""
 
 
@@ -61,7 +63,7 @@ class Performer(Protocol):
         """Do an operation now."""
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation's definition is gpunn's own, so that forms of it hold."""
+        """Return whether an operation's definition is gpunn's own, so that lowerings of it hold."""
 
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -69,12 +71,13 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """The tape that this thread's operations go to, None while they are done; and whose it is.
+    """The trace that this thread records, and its backend.
 
-    Any backend may use the tape if there is none.
+    Without a trace, operations run immediately. Without a backend, operations of any backend are
+    recorded.
     """
 
-    tape: list[Operation] | None = None
+    trace: list[Operation] | None = None
     backend: Performer | None = None
 
 
@@ -84,7 +87,7 @@ RECORDER = Recorder()
 def operation(method: F) -> F:
     """Declare a method of a backend an operation; its body is the definition.
 
-    A call of it goes to the tape while this thread records one, and to `Backend.perform` else.
+    While this thread records a trace, a call is added to it; otherwise `Backend.perform` runs it.
 
     Parameters
     ----------
@@ -114,8 +117,8 @@ def operation(method: F) -> F:
 
     @functools.wraps(method)
     def call(self: Performer, *args: Any, **kwargs: Any) -> None:
-        tape = RECORDER.tape
-        if tape is None:
+        trace = RECORDER.trace
+        if trace is None:
             self.perform(Operation(name, args, kwargs, method))
             return
         if RECORDER.backend not in (None, self):
@@ -125,7 +128,7 @@ def operation(method: F) -> F:
                 "the mark operations_only of the method that asks for it"
             )
         args, kwargs = operands(name, args, kwargs)
-        tape.append(Operation(name, args, kwargs, method))
+        trace.append(Operation(name, args, kwargs, method))
 
     # Each mark is the marked function itself, since functools.wraps copies marks to others.
     call.definition, call.operation = method, call  # type: ignore[attr-defined]
@@ -185,9 +188,9 @@ def arguments_of(backend: Performer, one: Operation) -> Arguments:
     return Arguments(**given)
 
 
-def recorded_tape() -> list[Operation] | None:
-    """Return the tape that this thread records, None while it does operations."""
-    return RECORDER.tape
+def current_trace() -> list[Operation] | None:
+    """Return the trace that this thread records, or None if it records none."""
+    return RECORDER.trace
 
 
 def arrays_in(value: object) -> Iterator[Any]:
@@ -207,50 +210,50 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 
     An ArgumentError if a backend is given, and one of them is of another.
     """
-    outer, tape = (RECORDER.tape, RECORDER.backend), list[Operation]()
-    RECORDER.tape, RECORDER.backend = tape, backend
+    outer, trace = (RECORDER.trace, RECORDER.backend), list[Operation]()
+    RECORDER.trace, RECORDER.backend = trace, backend
     try:
         operations()
     finally:
-        RECORDER.tape, RECORDER.backend = outer
-    return tape
+        RECORDER.trace, RECORDER.backend = outer
+    return trace
 
 
-def expand_composites(tape: Tape, backend: Performer, forms: object) -> list[Operation]:
-    """Return a tape with the parts of the composite operations that an engine has no form of.
+def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> list[Operation]:
+    """Return a trace whose composite operations without a lowering are replaced by their parts.
 
-    For an engine that looks at all operations before it makes anything of one. `apply_forms` takes
-    such operations apart too, and those whose form refuses their arguments.
+    For an engine that inspects all operations before it lowers the first. `lower_operations` also
+    expands such operations, and those whose lowering returns None.
     """
     result: list[Operation] = []
-    for one in tape:
-        form = hasattr(forms, one.name) and backend.is_builtin(one)
-        if is_composite(backend, one) and not form:
-            result += expand_composites(record(definition(backend, one), backend), backend, forms)
+    for one in trace:
+        has_lowering = hasattr(lowerings, one.name) and backend.is_builtin(one)
+        if is_composite(backend, one) and not has_lowering:
+            parts = record(definition(backend, one), backend)
+            result += expand_composites(parts, backend, lowerings)
         else:
             result.append(one)
     return result
 
 
-def apply_forms(
-    tape: Tape, backend: Performer, forms: object, otherwise: Callable[[Operation], list[T]]
+def lower_operations(
+    trace: Trace, backend: Performer, lowerings: object, otherwise: Callable[[Operation], list[T]]
 ) -> list[T]:
-    """Return what is to be done for the operations of a tape, in order.
+    """Return the steps that run the operations of a trace, in order.
 
-    `forms` has methods with the names of operations. They take `Arguments`, and return what is to
-    be done, or None if there is nothing faster for these. `otherwise` returns what is to be done
-    for an operation without a form.
+    `lowerings` has methods with the names of operations. They take `Arguments` and return steps, or
+    None if there is nothing faster for these arguments. `otherwise` returns the steps of an
+    operation without a lowering.
     """
     steps: list[T] = []
-    for one in tape:
-        form = getattr(forms, one.name, None) if backend.is_builtin(one) else None
-        made = form(arguments_of(backend, one)) if form else None
+    for one in trace:
+        lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
+        made = lowering(arguments_of(backend, one)) if lowering else None
         if made is not None:
             steps += made
         elif is_composite(backend, one):
-            steps += apply_forms(
-                record(definition(backend, one), backend), backend, forms, otherwise
-            )
+            parts = record(definition(backend, one), backend)
+            steps += lower_operations(parts, backend, lowerings, otherwise)
         else:
             steps += otherwise(one)
     return steps
@@ -259,7 +262,7 @@ def apply_forms(
 class RecordingCache:
     """What was recorded and lowered, by what it was recorded for.
 
-    A tape has settings in it, such as a rate of dropout, as they were. So everything is forgotten
+    A trace has settings in it, such as a rate of dropout, as they were. So everything is forgotten
     once a field of a part, such as a layer or the loss, has another value: another number or text,
     or another object. Of parts that are dataclasses the fields are looked at, the fields of fields,
     the elements of lists and dicts, and what a method `recorded_attributes` names. If `size` is

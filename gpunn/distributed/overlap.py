@@ -71,8 +71,8 @@ class OverlappedSum:
 
     def add(self, parts: Sequence[Span]) -> None:
         """Begin with some parts, which are there; what follows does not wait for it."""
-        tape = record(lambda: self._sum(parts), self._ops)
-        self._ops.call(Beside(self._lane, self._ops, tape))
+        trace = record(lambda: self._sum(parts), self._ops)
+        self._ops.call(Beside(self._lane, self._ops, trace))
 
     def join(self) -> None:
         """Let what follows wait for all sums."""

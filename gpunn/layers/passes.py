@@ -1,8 +1,8 @@
 """Forward and backward passes through layers in sequence, layers of the user's own among them.
 
-A step is recorded once, as a tape of operations, and replayed. Methods marked `operations_only`
-are called while recording, and add their operations to the tape. Any other method becomes one
-operation of the tape, `call`, which runs the method in every step and copies its result into the
+A step is recorded once, as a trace of operations, and replayed. Methods marked `operations_only`
+are called while recording, and add their operations to the trace. Any other method becomes one
+operation of the trace, `call`, which runs the method in every step and copies its result into the
 buffer that the next operations read. In training that goes for both passes of a layer if it goes
 for one, since `forward` may keep something for `backward`, as a `Chain` keeps its layers' outputs.
 """
@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from typing import Any, Protocol
 
 from gpunn.backends.placeholder import actual, guarded, released, repeated, stand_in, suspended
-from gpunn.backends.recording import Operation, arrays_in, record, recorded_tape
+from gpunn.backends.recording import Operation, arrays_in, current_trace, record
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
@@ -63,14 +63,14 @@ def first_trained(layers: Sequence[Layer]) -> int:
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     """Return y = f(x) of one layer, whose `forward` may be of either kind."""
-    tape = recorded_tape()
-    if tape is None:
+    trace = current_trace()
+    if trace is None:
         return layer.forward(x, workspace)
     what = f"layer {layer.name!r}: forward"
     if forward_by_operations(layer, workspace):
-        start = len(tape)
+        start = len(trace)
         y = watched(layer, what, lambda: layer.forward(stand_in(x), workspace), workspace)
-        require_operations(workspace, what, [y], [x], tape[start:])
+        require_operations(workspace, what, [y], [x], trace[start:])
         return y
     x = actual(x)
     shape = layer.output_shape(x.shape[1:])
@@ -92,12 +92,12 @@ def backward(
     wants_input_gradient: bool,
 ) -> Array:
     """Return dL/dx from dL/dy of one layer, and set its gradients."""
-    tape = recorded_tape()
-    if tape is None:
+    trace = current_trace()
+    if trace is None:
         return layer.backward(x, y, gradient, workspace, wants_input_gradient)
     what = f"layer {layer.name!r}: backward"
     if by_operations(layer, "forward", "backward"):
-        start = len(tape)
+        start = len(trace)
         given = x, y, gradient
 
         def watched_call() -> Array:
@@ -105,9 +105,9 @@ def backward(
             return layer.backward(a, b, c, workspace, wants_input_gradient)
 
         found = watched(layer, what, watched_call, workspace)
-        require_operations(workspace, what, layer.gradients.values(), [], tape[start:])
+        require_operations(workspace, what, layer.gradients.values(), [], trace[start:])
         if wants_input_gradient:
-            require_operations(workspace, what, [found], given, tape[start:])
+            require_operations(workspace, what, [found], given, trace[start:])
         return found
     x, y, gradient = actual(x), actual(y), actual(gradient)
     result = gradient
@@ -179,7 +179,7 @@ def require_operations(
     what: str,
     results: Iterable[Array],
     given: Sequence[Array],
-    tape: Sequence[Operation],
+    trace: Sequence[Operation],
 ) -> None:
     """Raise an ArgumentError if a marked method has computed a result without an operation.
 
@@ -189,8 +189,8 @@ def require_operations(
     same array, without.
     """
     given = [actual(array) for array in given]
-    arrays = [*given, *(array for one in tape for array in arrays_in((one.args, one.kwargs)))]
-    calls = (each for one in tape for each in one.args if isinstance(each, Called))
+    arrays = [*given, *(array for one in trace for array in arrays_in((one.args, one.kwargs)))]
+    calls = (each for one in trace for each in one.args if isinstance(each, Called))
     arrays += [array for call in calls for array in call.results]
     for result in results:
         if not any(workspace.backend.overlap(actual(result), array) for array in arrays):
@@ -250,7 +250,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
     For one that runs in every step, only the last output is in a fixed buffer; the list is filled
     with the others in each run.
     """
-    if recorded_tape() is None:
+    if current_trace() is None:
         return network.forward(x, workspace)
     if forward_by_operations(network, workspace):
         found: list[Array] = watched(
@@ -273,7 +273,7 @@ def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
     """Run the network's `backward`, whichever kind of method it is."""
-    if recorded_tape() is None:
+    if current_trace() is None:
         network.backward(outputs, gradient, workspace)
     elif by_operations(network, "forward", "backward"):
         watched(

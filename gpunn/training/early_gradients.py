@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpunn.backends.recording import recorded_tape
+from gpunn.backends.recording import current_trace
 from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.overlap import OverlappedSum, Span
 from gpunn.network import Sequential
@@ -37,7 +37,7 @@ class EarlyGradients:
         """Note that the gradients of a layer, and of those after it, are there."""
         index = self._layers.get(id(layer))
         # A layer within an operation of the user's own comes when nothing is recorded any more.
-        if recorded_tape() is not None and self._left[:1] == [index]:
+        if current_trace() is not None and self._left[:1] == [index]:
             self._add()
 
     def finish(self) -> None:

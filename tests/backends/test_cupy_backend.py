@@ -35,7 +35,7 @@ def test_an_override_has_the_signature_of_the_base(method):
 
 def test_nothing_waits_for_the_device_inside_an_operation():
     """No conversion of an array to a Python number, and no copy to the host."""
-    files = [FOLDER / "cupy/launches.py", *(FOLDER / "cupy/kernels").glob("*.py")]
+    files = [FOLDER / "cupy/lowerings.py", *(FOLDER / "cupy/kernels").glob("*.py")]
     for file in files:
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(function, ast.FunctionDef):

@@ -1,4 +1,4 @@
-"""Tapes: whose operations they take."""
+"""Traces: whose operations they take."""
 
 import numpy as np
 import pytest

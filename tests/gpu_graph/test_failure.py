@@ -18,7 +18,7 @@ from run_folders import history, same_weights
 import gpunn
 from gpunn import layers
 from gpunn.backends.cupy import CupyBackend, capture
-from gpunn.backends.cupy.launches import Launches
+from gpunn.backends.cupy.lowerings import CupyLowerings
 from gpunn.callbacks import EarlyStopping
 from gpunn.cli import main
 from gpunn.errors import DeviceError
@@ -158,13 +158,13 @@ def test_a_run_goes_on_from_its_last_checkpoint(emulator, tmp_path, monkeypatch)
         command = ["train", "digits.toml", "--backend", "cupy:0", "--output", run, "--quiet", *more]
         return CliRunner().invoke(main, command)
 
-    gather, left = Launches.next_batch, cupy.array([8], "int32")
+    gather, left = CupyLowerings.next_batch, cupy.array([8], "int32")
 
     def failing(self, ask):
         return [partial(FAILING, (1,), (1,), (left,)), *gather(self, ask)]
 
     with monkeypatch.context() as patched, emulator.late_errors():
-        patched.setattr(Launches, "next_batch", failing)
+        patched.setattr(CupyLowerings, "next_batch", failing)
         failed = train("parts")
     assert failed.exit_code == 2, failed.output
     # CuPy's own words of each graph that it can't destroy may come before.

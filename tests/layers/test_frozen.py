@@ -48,15 +48,15 @@ def test_one_layer_of_a_chain_is_frozen(host_backend, place):
     }
 
 
-def tape_of(layer, shape, backend, wants_input_gradient):
+def trace_of(layer, shape, backend, wants_input_gradient):
     """Return the names of the operations of a backward pass."""
     attached(layer, shape, backend)
     workspace = Workspace(backend, "float64", ROWS, training=True)
     x = backend.from_host(np.ones((ROWS, *shape)), "float64")
     y = layer.forward(x, workspace)
     gradient = backend.from_host(np.ones(y.shape), "float64")
-    tape = record(lambda: layer.backward(x, y, gradient, workspace, wants_input_gradient), backend)
-    return [one.name for one in expand_composites(tape, backend, None)]
+    trace = record(lambda: layer.backward(x, y, gradient, workspace, wants_input_gradient), backend)
+    return [one.name for one in expand_composites(trace, backend, None)]
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,16 @@ def tape_of(layer, shape, backend, wants_input_gradient):
 def test_of_a_frozen_layer_only_half_the_products_are_left(host_backend, name, trained):
     make, shape = LAYERS[name]
     for layer, products in ((make(), trained), (frozen(make), trained // 2)):
-        tape = tape_of(layer, shape, host_backend, wants_input_gradient=True)
-        assert sum(each in PRODUCTS for each in tape) == products
+        trace = trace_of(layer, shape, host_backend, wants_input_gradient=True)
+        assert sum(each in PRODUCTS for each in trace) == products
 
 
 def test_tables_of_a_frozen_embedding_have_no_gradient(host_backend):
-    tapes = [
-        tape_of(layer, (2,), host_backend, wants_input_gradient=False)
+    traces = [
+        trace_of(layer, (2,), host_backend, wants_input_gradient=False)
         for layer in (Embedding([3, 4]), Embedding([3, 4], trainable=False))
     ]
-    assert tapes == [["embed_gradient"], []]
+    assert traces == [["embed_gradient"], []]
 
 
 def test_a_frozen_group_of_columns_is_not_gone_back_through(host_backend):
@@ -96,7 +96,7 @@ def test_a_frozen_group_of_columns_is_not_gone_back_through(host_backend):
         )
 
     whole, part = (
-        tape_of(groups(trainable), (3,), host_backend, wants_input_gradient=False)
+        trace_of(groups(trainable), (3,), host_backend, wants_input_gradient=False)
         for trainable in (True, False)
     )
     assert whole == 2 * ["copy_columns", "activation_gradient", "matmul"]

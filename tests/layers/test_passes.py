@@ -289,30 +289,30 @@ def test_recorded_training_is_that_which_is_written(network, kind):
             np.testing.assert_allclose(found, expected[key], 1e-8, 1e-9, err_msg=f"{name}, {key}")
 
 
-def tape_of(layers):
-    backend, tapes = CompiledBackend(1), []
-    backend.lower = lambda tape: tapes.append(tape) or (lambda times: None)
+def trace_of(layers):
+    backend, traces = CompiledBackend(1), []
+    backend.lower = lambda trace: traces.append(trace) or (lambda times: None)
     model = gpunn.Sequential(layers, 6, backend)
     step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
     step.update(8)
-    return [one.name for one in tapes[0]]
+    return [one.name for one in traces[0]]
 
 
 def test_a_subclass_that_inherits_the_passes_is_recorded_as_its_base():
-    assert tape_of([Same(8, "relu"), Same(3)]) == tape_of([Dense(8, "relu"), Dense(3)])
+    assert trace_of([Same(8, "relu"), Same(3)]) == trace_of([Dense(8, "relu"), Dense(3)])
 
 
 def test_a_layer_of_ones_own_is_one_call_among_the_operations():
-    assert tape_of([Dense(8, "relu"), Buffered(), Dense(3)]) == [
+    assert trace_of([Dense(8, "relu"), Buffered(), Dense(3)]) == [
         *("next_batch", "dense", "call", "dense", "loss"),
         *("dense_gradient", "call", "dense_gradient", "counted_update"),
     ]
 
 
 def test_layers_within_layers_are_recorded_one_by_one():
-    names = tape_of([Residual([Dense(9, "gelu"), Fresh(), Dense(6)]), Dense(3)])
+    names = trace_of([Residual([Dense(9, "gelu"), Fresh(), Dense(6)]), Dense(3)])
     assert names[1:8] == ["dense", "call", "dense", "assign", "accumulate", "dense", "loss"]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends import Backend
-from gpunn.backends.numpy.bind import CHUNK
+from gpunn.backends.numpy.lowerings import CHUNK
 from gpunn.backends.operations import Segment, Trained, UpdateCounters
 from gpunn.configurable import Configurable, known
 

@@ -24,7 +24,7 @@ each_group = pytest.mark.parametrize("group", GROUPS, scope="module")
 def test_gives_the_results_of_the_base(target, group, proved):
     """In float32 all cases, and in float64 the largest.
 
-    NumPy's forms are given each in every layout; plain definitions and a device, the largest of
+    NumPy's lowerings are given each in every layout; plain definitions and a device, the largest of
     each operation, since formulas don't differ in how they go through memory.
     """
     cases = GROUPS[group] if target.dtype == "float32" else GROUPS[group][-1:]

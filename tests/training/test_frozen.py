@@ -124,7 +124,7 @@ def test_there_is_no_gradient_and_no_state_for_it():
     assert model.parameters.buffers.shape[0] > model.parameters.running.shape[0]
 
 
-def tape(model, rows=8):
+def trace(model, rows=8):
     step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"), rows)
     order = np.arange(rows)
     step.load(DeviceRows(X[:rows], Y[:rows], None, order, rows))
@@ -135,9 +135,9 @@ def tape(model, rows=8):
 def test_the_backward_pass_ends_above_what_is_frozen():
     """Counted in operations: what is left is the forward pass, and that of two dense layers."""
     model = network()
-    whole = tape(model)
+    whole = trace(model)
     freeze(model)
-    part = tape(model)
+    part = trace(model)
     forward = whole.index("loss")
     assert part.index("loss") == forward
     assert part[:forward] == ["normalize" if n == "batch_norm" else n for n in whole[:forward]]

@@ -7,7 +7,7 @@ from equality import assert_arrays
 
 import gpunn
 from gpunn import layers, losses, optimizers
-from gpunn.backends.recording import recorded_tape
+from gpunn.backends.recording import current_trace
 from gpunn.errors import ArgumentError, DataError, DivergenceError, GpunnWarning
 from gpunn.layers import Dense, MeanOverMembers, MemberDense, Members, TargetScaling
 from gpunn.workspace import Workspace
@@ -302,7 +302,7 @@ def test_nothing_goes_back_through_them():
 def test_a_network_with_a_forward_of_its_own_is_refused():
     class Own(gpunn.Sequential):
         def forward(self, x, workspace):
-            assert recorded_tape() is None
+            assert current_trace() is None
             return super().forward(x, workspace)
 
     this = trainer([Dense(2), TargetScaling()])

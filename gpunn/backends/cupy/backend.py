@@ -17,7 +17,7 @@ from gpunn.backends.cupy.branches import Branch, JoinedBranch
 from gpunn.backends.cupy.capture import Definition, GraphExecutor, one_by_one, say_once, synchronize
 from gpunn.backends.cupy.devices import placed, refuse_strays
 from gpunn.backends.cupy.diagnosis import cuda_version
-from gpunn.backends.cupy.launches import Calls, Launches
+from gpunn.backends.cupy.lowerings import Calls, CupyLowerings
 from gpunn.backends.cupy.matmul import (
     NoFusedProduct,
     SelectedProduct,
@@ -27,7 +27,7 @@ from gpunn.backends.cupy.matmul import (
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.staging import PinnedStager
-from gpunn.backends.recording import Operation, Tape, apply_forms, definition
+from gpunn.backends.recording import Operation, Trace, definition, lower_operations
 from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray
 
@@ -97,7 +97,7 @@ class CupyBackend(Backend):
         self._fused_product = self._lt_product if chosen.fused_products else NoFusedProduct("off")
         product = choose_product(chosen.matmul_precision, self._scratch)
         self._product = SelectedProduct(self._lt_product, product) if measured else product
-        self._launches = Launches(self._product, self._fused_product, self._scratch)
+        self._lowerings = CupyLowerings(self._product, self._fused_product, self._scratch)
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
 
     def use(self) -> None:
@@ -186,8 +186,8 @@ class CupyBackend(Backend):
         for call in self._calls([one]):
             call()
 
-    def lower(self, tape: Tape) -> Callable[[int], None]:
-        calls = self._calls(tape)
+    def lower(self, trace: Trace) -> Callable[[int], None]:
+        calls = self._calls(trace)
         if self._graph and not self._product.capturable:
             say_once(self._product.reason)
         in_graph = self._graph and self._product.capturable
@@ -199,17 +199,17 @@ class CupyBackend(Backend):
 
         return run
 
-    def _calls(self, tape: Tape) -> Calls:
+    def _calls(self, trace: Trace) -> Calls:
         if self._several_devices:
-            for one in tape:
+            for one in trace:
                 refuse_strays(self.device, getattr(self, one.name), one.args, one.kwargs)
-        return apply_forms(tape, self, self._launches, self._as_defined)
+        return lower_operations(trace, self, self._lowerings, self._as_defined)
 
     def _as_defined(self, one: Operation) -> Calls:
         """Return what does an operation without a kernel of its own."""
         function = one.args[0] if one.name == "call" else None
         if isinstance(function, Beside):
-            return [Branch(function.lane, self._calls(function.tape))]
+            return [Branch(function.lane, self._calls(function.trace))]
         if isinstance(function, Join):
             return [JoinedBranch(function.lane)]
         return [Definition(definition(self, one))]

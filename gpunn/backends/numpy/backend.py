@@ -1,6 +1,6 @@
 """The CPU as a device, and its operations as calls of NumPy.
 
-Matrix products go to NumPy's BLAS. What `Binder` has no calls for runs as it is defined.
+Matrix products go to NumPy's BLAS. What `NumpyLowerings` has no calls for runs as it is defined.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from gpunn.backends.base import Backend
-from gpunn.backends.numpy.bind import Binder, Calls
 from gpunn.backends.numpy.blas import at_most
+from gpunn.backends.numpy.lowerings import Calls, NumpyLowerings
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.subnormals import FLUSHED
-from gpunn.backends.recording import Tape, apply_forms, definition
+from gpunn.backends.recording import Trace, definition, lower_operations
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
 
 __all__ = ["NumpyBackend"]
 
-BINDER = Binder()
+LOWERINGS = NumpyLowerings()
 
 
 class NumpyBackend(Backend):
@@ -73,8 +73,8 @@ class NumpyBackend(Backend):
             total += float(np.add.reduce(array))
         out[0] = total
 
-    def lower(self, tape: Tape) -> Callable[[int], None]:
-        calls = self.bound(tape)
+    def lower(self, trace: Trace) -> Callable[[int], None]:
+        calls = self.bound(trace)
 
         def repeat(times: int) -> None:
             with self.limited(), FLUSHED:
@@ -84,9 +84,9 @@ class NumpyBackend(Backend):
 
         return repeat
 
-    def bound(self, tape: Tape) -> Calls:
-        """Return the calls that do the operations of a tape, in order."""
-        return apply_forms(tape, self, BINDER, lambda one: [definition(self, one)])
+    def bound(self, trace: Trace) -> Calls:
+        """Return the calls that do the operations of a trace, in order."""
+        return lower_operations(trace, self, LOWERINGS, lambda one: [definition(self, one)])
 
     def limited(self) -> AbstractContextManager[None]:
         """Return a context in which NumPy's products take no more threads than were asked for."""

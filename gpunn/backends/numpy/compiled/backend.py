@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.compiled.library import library, loaded_library
-from gpunn.backends.recording import Tape, apply_forms, expand_composites, record
+from gpunn.backends.recording import Trace, expand_composites, lower_operations, record
 from gpunn.forks import IMPORTING
 from gpunn.typing import Array
 
@@ -31,8 +31,8 @@ class CompiledBackend(NumpyBackend):
             described["library"] += f", kernels for {used.target.name}"
         return described
 
-    def lower(self, tape: Tape) -> Callable[[int], None]:
-        return self._program(tape) if library() else super().lower(tape)
+    def lower(self, trace: Trace) -> Callable[[int], None]:
+        return self._program(trace) if library() else super().lower(trace)
 
     def recorded_function(
         self, function: Callable[[Array], Array], x: Array
@@ -41,10 +41,10 @@ class CompiledBackend(NumpyBackend):
             return super().recorded_function(function, x)
         results: list[Array] = []
         own = np.array(x, order="C")
-        tape = record(lambda: results.append(function(own)), self)
+        trace = record(lambda: results.append(function(own)), self)
         if np.shares_memory(results[0], own):
             return super().recorded_function(function, x)
-        program = self._program(tape)
+        program = self._program(trace)
 
         def run(argument: Array) -> Array:
             program.give(own, argument)
@@ -53,29 +53,29 @@ class CompiledBackend(NumpyBackend):
 
         return run
 
-    def _team_size(self, tape: Tape) -> int:
+    def _team_size(self, trace: Trace) -> int:
         """Return one where waiting for one another would take longer than the work."""
-        return self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
+        return self.threads if microseconds(trace) > WORTHWHILE * len(trace) else 1
 
-    def _program(self, tape: Tape) -> Program:
+    def _program(self, trace: Trace) -> Program:
         with IMPORTING:
-            from gpunn.backends.numpy.compiled.encoder import Encoder
+            from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings
             from gpunn.backends.numpy.compiled.product_plans import ProductPlans
             from gpunn.backends.numpy.compiled.program import Program
 
-        tape = expand_composites(tape, self, Encoder)
-        threads = self._team_size(tape)
+        trace = expand_composites(trace, self, CompiledLowerings)
+        threads = self._team_size(trace)
         vectors = loaded_library().vectors
-        products = ProductPlans(threads, largest_panels(tape, vectors.panel), vectors)
-        encoder = Encoder(threads, products)
-        steps = apply_forms(tape, self, encoder, lambda one: self.bound([one]))
+        products = ProductPlans(threads, largest_panels(trace, vectors.panel), vectors)
+        lowerings = CompiledLowerings(threads, products)
+        steps = lower_operations(trace, self, lowerings, lambda one: self.bound([one]))
         return Program(steps, threads, self.limited)
 
 
-def microseconds(tape: Tape) -> float:
+def microseconds(trace: Trace) -> float:
     """Return about how long the operations take one thread: their products and their memory."""
     total = 0.0
-    for name, args, kwargs, _ in tape:
+    for name, args, kwargs, _ in trace:
         arrays = list(arrays_in((*args, *kwargs.values())))
         if name in ("gather_rows", "take", "count_update"):
             arrays = arrays[-1:]  # of the source only some rows are looked at
@@ -94,14 +94,14 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
             yield from arrays_in(one)
 
 
-def largest_panels(tape: Tape, panel: int) -> int:
+def largest_panels(trace: Trace, panel: int) -> int:
     """Return the bytes that the panels of any operand of the products can take.
 
     A panel's rows have `panel` bytes.
     """
     operands = [
         one
-        for name, args, kwargs, _ in tape
+        for name, args, kwargs, _ in trace
         if name.startswith(("dense", "matmul"))
         for one in arrays_in((*args, *kwargs.values()))
         if one.ndim == 2

@@ -12,8 +12,8 @@ import gpunn
 from gpunn import losses
 from gpunn.backends.numpy.blas import controller
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.encoder import Encoder
 from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings
 from gpunn.backends.numpy.compiled.program import Instruction, Program
 from gpunn.backends.recording import expand_composites, record
 from gpunn.data.batches import DeviceRows
@@ -54,8 +54,8 @@ def test_of_what_is_composed_the_parts_are_recorded():
     step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
-    tape = expand_composites(record(lambda: step._update(8)), backend, Encoder)
-    assert [one.name for one in tape] == [
+    trace = expand_composites(record(lambda: step._update(8)), backend, CompiledLowerings)
+    assert [one.name for one in trace] == [
         *("gather_rows", "gather_rows", "count_pass", "dense", "dense", "loss"),
         *("dense_gradient", "dense_gradient", "count_update", "update"),
     ]
@@ -204,7 +204,7 @@ def test_layers_of_the_users_own_run_as_they_are_written():
 class Shared(CompiledBackend):
     """Its threads share all work, however little it is."""
 
-    def _team_size(self, tape):
+    def _team_size(self, trace):
         return self.threads
 
 

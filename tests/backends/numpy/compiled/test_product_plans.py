@@ -121,11 +121,11 @@ def test_threads_divide_the_rows_of_a_batch_where_all_can_hold_the_weights():
 def test_panels_are_as_large_as_the_products_need():
     data = np.zeros((100_000, 4), np.float32)
     x, weights, out = (np.zeros(shape, np.float32) for shape in ((8, 4), (4, 300), (8, 300)))
-    tape = [
+    trace = [
         Operation("gather_rows", (data, None, None, x)),
         Operation("matmul", (x, weights, out)),
     ]
-    assert 300 * 4 * 4 <= largest_panels(tape, AVX512.panel) < 100_000
+    assert 300 * 4 * 4 <= largest_panels(trace, AVX512.panel) < 100_000
 
 
 @pytest.mark.parametrize(

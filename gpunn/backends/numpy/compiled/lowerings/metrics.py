@@ -9,8 +9,8 @@ import numpy as np
 
 from gpunn import metrics
 from gpunn.backends.numpy.compiled import interface
-from gpunn.backends.numpy.compiled.forms.base import Steps, same_kind
-from gpunn.backends.numpy.compiled.forms.losses import Function, Losses, are_labels, are_numbers
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.losses import Function, Losses, are_labels, are_numbers
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 from gpunn.metrics import Metric

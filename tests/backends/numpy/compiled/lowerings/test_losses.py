@@ -9,7 +9,7 @@ import array_api_compat.numpy as xp
 
 from gpunn import losses
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.forms.losses import TOGETHER
+from gpunn.backends.numpy.compiled.lowerings.losses import TOGETHER
 from gpunn.configurable import known
 from gpunn.losses import Loss
 from gpunn.sklearn.losses import (

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 from gpunn import activations
-from gpunn.backends.numpy.compiled.forms.activations import Activations
-from gpunn.backends.numpy.compiled.forms.base import Steps, given, same_kind
+from gpunn.backends.numpy.compiled.lowerings.activations import Activations
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, given, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 

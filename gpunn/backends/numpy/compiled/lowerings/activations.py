@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunn import activations
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
@@ -33,7 +33,7 @@ NAMES = {
 """Which of `ACTIVATIONS` a class is; the identity is a leaky ReLU that leaks everything."""
 
 
-class Activations(Forms):
+class Activations(Lowerings):
     """Activations, and the gradients through them."""
 
     def activate(self, ask: Arguments) -> Steps:

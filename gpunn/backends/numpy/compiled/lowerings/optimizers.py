@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from gpunn import optimizers
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.operations import Segment, Trained, is_zero
 from gpunn.backends.recording import Arguments
 
-__all__ = ["Updates"]
+__all__ = ["Optimizers"]
 
 
-class Updates(Forms):
+class Optimizers(Lowerings):
     """Clipping, penalties, and the optimizers."""
 
     def clip(self, ask: Arguments) -> Steps:

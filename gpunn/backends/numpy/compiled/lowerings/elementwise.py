@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.backends.hashing import MASK_32
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.interface import INT8, INT16, NUMBERS, UINT8, UINT16
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
@@ -20,7 +20,7 @@ SMALL_INTEGERS = {
 }
 
 
-class Elementwise(Forms):
+class Elementwise(Lowerings):
     """Dropout, rescaling and standardisation."""
 
     def dropout(self, ask: Arguments) -> Steps:

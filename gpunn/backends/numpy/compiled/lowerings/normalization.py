@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
@@ -14,7 +14,7 @@ from gpunn.typing import Array
 __all__ = ["Normalization"]
 
 
-class Normalization(Forms):
+class Normalization(Lowerings):
     """Batch and layer normalisation."""
 
     def normalize(self, ask: Arguments) -> Steps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.recording import Arguments
@@ -12,7 +12,7 @@ from gpunn.backends.recording import Arguments
 __all__ = ["Bookkeeping"]
 
 
-class Bookkeeping(Forms):
+class Bookkeeping(Lowerings):
     """Filling, adding and gathering arrays, and what a step counts."""
 
     def fill(self, ask: Arguments) -> Steps:

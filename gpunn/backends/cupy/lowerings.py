@@ -1,9 +1,9 @@
 """Operations as launches of kernels: one, or very few, for each.
 
-`Launches` has a form of each operation that has a kernel: what its arrays have to be, and which
-function of `kernels` does it. Where a form returns None, the definition does it, on the device all
-the same: an activation, loss, metric or optimizer that isn't built in, arrays of mixed types, and
-for the raw kernels also strides. Matrix products go to cuBLAS. Nothing here waits for the device,
+`CupyLowerings` has a lowering of each operation that has a kernel: which arrays it requires, and
+which function of `kernels` runs it. If a lowering returns None, the definition runs instead, also
+on the device: for a custom activation, loss, metric or optimizer, for arrays of mixed types, and
+for strided arrays of raw kernels. Matrix products go to cuBLAS. Nothing here waits for the device,
 and no call allocates once its scratch memory has its size.
 """
 
@@ -42,10 +42,10 @@ from gpunn.backends.recording import Arguments
 from gpunn.metrics import ClassMetric
 from gpunn.typing import Array
 
-__all__ = ["Calls", "Launches"]
+__all__ = ["Calls", "CupyLowerings"]
 
 Condition: TypeAlias = Callable[[Arguments], bool]
-Form: TypeAlias = Callable[["Launches", Arguments], Calls | None]
+Lowering: TypeAlias = Callable[["CupyLowerings", Arguments], Calls | None]
 
 INT64 = np.dtype(np.int64)
 FUSIBLE_TYPES = {np.dtype(np.float32)}
@@ -134,28 +134,30 @@ def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)
 
 
-# --------------------------------------------------------------------------------- forms
+# ----------------------------------------------------------------------------- lowerings
 
 
-def prepared(function: Callable[[Arguments], Calls], condition: Condition = anything) -> Form:
-    """Return a form whose launches need no scratch memory: `function` returns them."""
+def prepared(function: Callable[[Arguments], Calls], condition: Condition = anything) -> Lowering:
+    """Return a lowering whose launches need no scratch memory: `function` returns them."""
     return lambda launches, ask: function(ask) if condition(ask) else None
 
 
-def direct(kernel: Any, names: str, condition: Condition = anything) -> Form:
-    """Return a form that launches a kernel with the operation's arguments of these names."""
+def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering:
+    """Return a lowering that launches a kernel with the operation's arguments of these names."""
     arguments = attrgetter(*names.split())
     return prepared(lambda ask: [partial(kernel, *arguments(ask))], condition)
 
 
-def launched(function: Callable[[Arguments, Scratch], None], condition: Condition = packed) -> Form:
-    """Return a form that calls a function each time, which takes scratch memory and launches."""
+def launched(
+    function: Callable[[Arguments, Scratch], None], condition: Condition = packed
+) -> Lowering:
+    """Return a lowering whose function takes scratch memory and launches, in each call."""
     return lambda launches, ask: (
         [partial(function, ask, launches.scratch)] if condition(ask) else None
     )
 
 
-class Launches:
+class CupyLowerings:
     """Kernels for operations.
 
     Parameters

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn import losses
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, MEMBER_MEANS, ROW_FUNCTIONS
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, given, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.recording import Arguments
@@ -71,7 +71,7 @@ def are_numbers(targets: Array, predictions: Array) -> bool:
     return targets.shape == predictions.shape and same_kind(predictions, targets)
 
 
-class Losses(Forms):
+class Losses(Lowerings):
     """Losses and their gradients, and what members predict together."""
 
     def loss(self, ask: Arguments) -> Steps:

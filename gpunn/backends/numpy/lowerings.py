@@ -26,7 +26,7 @@ from gpunn.typing import Array
 if TYPE_CHECKING:
     from gpunn.optimizers import Optimizer
 
-__all__ = ["Binder", "Calls"]
+__all__ = ["Calls", "NumpyLowerings"]
 
 Calls: TypeAlias = list[Callable[[], Any]]
 """What does an operation, in order."""
@@ -43,8 +43,8 @@ MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 """j * GOLDEN, modulo 2^32, for each position j in a chunk."""
 
 
-class Binder:
-    """Binds operations to their arrays."""
+class NumpyLowerings:
+    """The lowerings of operations that NumPy can run faster than their definitions."""
 
     def assign(self, ask: Arguments) -> Calls:
         return [partial(np.copyto, ask.out, ask.values, casting="unsafe")]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.forms.activations import divided_columns, kernel_arguments
-from gpunn.backends.numpy.compiled.forms.base import Steps, given, same_kind
-from gpunn.backends.numpy.compiled.forms.dense import Dense
+from gpunn.backends.numpy.compiled.lowerings.activations import divided_columns, kernel_arguments
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, given, same_kind
+from gpunn.backends.numpy.compiled.lowerings.dense import Dense
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments

@@ -1,4 +1,4 @@
-"""What all forms have in common: what they return, and what they are made with."""
+"""What all lowerings to compiled kernels share: their result, settings and helpers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.typing import Array
 
-__all__ = ["Forms", "Steps", "given", "same_kind"]
+__all__ = ["Lowerings", "Steps", "given", "same_kind"]
 
 Steps: TypeAlias = list[Instruction] | None
-"""What a form returns: instructions in order. None means that there is no kernel for these
-arguments: an array that isn't contiguous, a loss of the user's own."""
+"""What a lowering returns: instructions in order, or None if no kernel fits the arguments, such as
+an array that isn't contiguous or a custom loss."""
 
 
 def same_kind(*arrays: Array) -> bool:
@@ -29,8 +29,8 @@ def given(*arrays: Array | None) -> list[Array]:
     return [array for array in arrays if array is not None]
 
 
-class Forms:
-    """Forms of operations: methods with their names, which take `Arguments` and return `Steps`."""
+class Lowerings:
+    """Base of classes whose methods lower the operations of the same names."""
 
     def __init__(self, threads: int, products: ProductPlans) -> None:
         self.threads, self.products = threads, products

@@ -1,4 +1,4 @@
-"""What can be said of every engine's forms by reading them: this needs neither numba nor CuPy."""
+"""Check every engine's lowerings by reading their source: this needs neither numba nor CuPy."""
 
 import ast
 import inspect
@@ -18,13 +18,13 @@ PARAMETERS = {
     if is_operation(member)
 }
 ENGINES = {
-    "numpy": ["numpy/bind.py"],
-    "compiled": sorted(str(path) for path in (FOLDER / "numpy/compiled/forms").glob("*.py")),
+    "numpy": ["numpy/lowerings.py"],
+    "compiled": sorted(str(path) for path in (FOLDER / "numpy/compiled/lowerings").glob("*.py")),
     "cuda": sorted(str(path) for path in (FOLDER / "cupy/kernels").glob("*.py")),
 }
-"""Files of functions that forms consist of; those of CUDA have a table, too."""
+"""Files of functions that lowerings consist of; CUDA also has a table."""
 
-FORMS_OF_CUDA = "cupy/launches.py"
+CUDA_LOWERINGS = "cupy/lowerings.py"
 
 
 def parsed(file):
@@ -32,7 +32,7 @@ def parsed(file):
 
 
 def functions_of(engine):
-    """Return the functions and methods of an engine's forms by name."""
+    """Return the functions and methods of an engine's lowerings by name."""
     tops = [top for file in ENGINES[engine] for top in parsed(file)]
     nodes = [node for top in tops for node in (top, *getattr(top, "body", ()))]
     return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
@@ -54,9 +54,9 @@ def read_by(node, functions):
     return attributes - {"arrays", "but"}
 
 
-def forms_of_cuda():
-    """Yield each operation of the table, and what its form reads."""
-    tops = parsed(FORMS_OF_CUDA)
+def cuda_lowerings():
+    """Yield each operation of the table, and what its lowering reads."""
+    tops = parsed(CUDA_LOWERINGS)
     conditions = {top.name: top for top in tops if isinstance(top, ast.FunctionDef)}
     functions = functions_of("cuda") | conditions
     (table,) = (top.body for top in tops if isinstance(top, ast.ClassDef))
@@ -65,7 +65,7 @@ def forms_of_cuda():
             assert ast.unparse(each.args) == "self, ask: Arguments", each.name
             yield each.name, read_by(each, functions)
         elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Name):
-            yield each.targets[0].id, set()  # the form of another operation, read there
+            yield each.targets[0].id, set()  # the lowering of another operation, read there
         elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Call):
             what, *more = each.value.args
             named = [ast.unparse(one).rpartition(".")[2] for one in (what, *more)]
@@ -76,31 +76,31 @@ def forms_of_cuda():
             yield each.targets[0].id, set().union(*read)
 
 
-def forms_of(engine):
-    """Yield each operation that an engine has a form of, and what it reads."""
+def lowerings_of(engine):
+    """Yield each operation that an engine has a lowering of, and what it reads."""
     functions = functions_of(engine)
-    for name, form in functions.items():
+    for name, lowering in functions.items():
         if name in PARAMETERS:
-            assert ast.unparse(form.args) == "self, ask: Arguments", name
-            yield name, read_by(form, functions)
+            assert ast.unparse(lowering.args) == "self, ask: Arguments", name
+            yield name, read_by(lowering, functions)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_forms_read_nothing_but_parameters_of_their_operation(engine):
-    forms = dict(forms_of_cuda() if engine == "cuda" else forms_of(engine))
-    assert len(forms) > 10
-    assert forms.keys() <= PARAMETERS.keys()
-    for name, read in forms.items():
+def test_lowerings_read_nothing_but_parameters_of_their_operation(engine):
+    lowerings = dict(cuda_lowerings() if engine == "cuda" else lowerings_of(engine))
+    assert len(lowerings) > 10
+    assert lowerings.keys() <= PARAMETERS.keys()
+    for name, read in lowerings.items():
         assert read <= set(PARAMETERS[name]), name
 
 
-def test_cuda_has_a_form_of_each_operation_but_a_few():
+def test_cuda_has_a_lowering_of_each_operation_but_a_few():
     without = {"fill", "accumulate", "increment", "count_pass"}
     without |= {"group_dense", "group_dense_gradient"}  # which consist of others
     without |= {"sum_of_squares", "clip_to"}  # of several ranks
     without |= {"column_moments", "combine_moments", "running_average"}
     without |= {"batch_norm_of", "batch_norm_sums", "batch_norm_input_gradient"}
-    assert {name for name, _ in forms_of_cuda()} == PARAMETERS.keys() - without
+    assert {name for name, _ in cuda_lowerings()} == PARAMETERS.keys() - without
 
 
 BACKEND = NumpyBackend()

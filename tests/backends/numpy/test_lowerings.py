@@ -6,7 +6,7 @@ import pytest
 import gpunn
 from gpunn.backends import Backend
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.numpy.bind import CHUNK, parts, row_blocks
+from gpunn.backends.numpy.lowerings import CHUNK, parts, row_blocks
 
 
 def trained(optimizer, threads=None):

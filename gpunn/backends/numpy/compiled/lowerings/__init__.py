@@ -1,0 +1,19 @@
+"""Lower a backend's operations to instructions of a program of compiled kernels.
+
+Each operation with a kernel has a method of its name in one of these files.
+"""
+
+from __future__ import annotations
+
+from gpunn.backends.numpy.compiled.lowerings.bookkeeping import Bookkeeping
+from gpunn.backends.numpy.compiled.lowerings.elementwise import Elementwise
+from gpunn.backends.numpy.compiled.lowerings.metrics import Metrics
+from gpunn.backends.numpy.compiled.lowerings.normalization import Normalization
+from gpunn.backends.numpy.compiled.lowerings.optimizers import Optimizers
+from gpunn.backends.numpy.compiled.lowerings.tables import Tables
+
+__all__ = ["CompiledLowerings"]
+
+
+class CompiledLowerings(Bookkeeping, Elementwise, Metrics, Normalization, Tables, Optimizers):
+    """The lowerings of all operations that have compiled kernels."""
