@@ -7,6 +7,7 @@ import click
 from benchmarks import (
     comparisons,
     estimators,
+    fma,
     footprint,
     initial_values,
     memory,
@@ -31,7 +32,7 @@ for each in (
     *(step_times.grid, step_times.realistic, step_times.additions),
     *(comparisons.mnist, comparisons.time_to_98, comparisons.predict),
     *(comparisons.gemm, comparisons.subnormals),
-    *(footprint.footprint, wheel.command, memory.command, overhead.command),
+    *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
     *(estimators.command, initial_values.command, tables.command),
     *(table_epochs.command, table_ranks.command),
 ):

@@ -20,7 +20,8 @@ class Figure:
 
     `median` is that of the quiet turns' medians, `minimum` their least sample, and `spread` how
     much the slowest turn's median is above the fastest one's, as a fraction. `samples` are those of
-    each turn. `compared` says whether less is better, so that ratios say who is ahead.
+    each turn. `compared` says whether less is better, so that ratios say who is ahead. `share` is
+    the share of the processor's measured FMA peak that the median reaches.
     """
 
     cell: str
@@ -32,6 +33,7 @@ class Figure:
     quiet: int
     samples: list[list[float]]
     compared: bool
+    share: float | None = None
 
 
 def figures(
@@ -153,7 +155,8 @@ def number(value: float) -> str:
 
 
 def shown(figure: Figure | None) -> str:
-    """Return a figure's median, marked if no turn was quiet."""
+    """Return a figure's median, marked if no turn was quiet, and its share of the FMA peak."""
     if figure is None:
         return "-"
-    return ("" if figure.quiet else "~") + number(figure.median)
+    share = "" if figure.share is None else f" ({100 * figure.share:.0f} %)"
+    return ("" if figure.quiet else "~") + number(figure.median) + share

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
+from benchmarks import fma
 from benchmarks.adapters import Adapter, Epoch, Predict
 from benchmarks.machine import peak_bytes
 from benchmarks.work import TINY_STEPS, TINY_TASK, Product, Task, epoch_steps, kept_mnist, synthetic
@@ -50,6 +51,10 @@ class Jobs:
             np.matmul(a, b, out=out)
             seconds.append(time.perf_counter() - began)
         return {"gflops": 2 * 512**3 / statistics.median(seconds[4:]) / 1e9}
+
+    def fma_peak(self, threads: int, dtype: str) -> Answer:
+        """Measure the processor's FMA peak."""
+        return {"gflops": fma.peak(threads, dtype)}
 
     def synthetic(self, task: Task, seconds: float) -> Answer:
         """Train a fresh network for about so many seconds after its first epoch."""

@@ -139,6 +139,7 @@ def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click
                     "machine": document,
                     "threads": session.threads,
                     "references": session.references,
+                    "fma_peaks": session.peaks,
                     "failures": session.failures,
                     "modes": {name: [asdict(each) for each in found]},
                 }

@@ -111,6 +111,7 @@ class Session:
     references: list[float] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     workers: dict[str, Worker] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)  # FMA, in GFLOP/s, by dtype
 
     def __enter__(self) -> Session:
         self.timekeeper = Worker(FLOOR, self.threads)
@@ -126,6 +127,19 @@ class Session:
         """Return the libraries that NumPy computes with."""
         found: list[dict[str, Any]] = self.timekeeper.ask("libraries")["libraries"]
         return found
+
+    def fma_peak(self, dtype: str) -> float | None:
+        """Measure the processor's FMA peak and return the highest so far, in GFLOP/s.
+
+        Return None if it cannot be measured, because llvmlite is not installed.
+        """
+        try:
+            answer = self.timekeeper.ask("fma_peak", threads=self.threads, dtype=dtype)
+        except FailedError as failure:
+            click.echo(f"The FMA peak is left out: {failure}", err=True)
+            return None
+        self.peaks[dtype] = max(answer["gflops"], self.peaks.get(dtype, 0.0))
+        return self.peaks[dtype]
 
     def summary(self) -> str:
         """Return how quiet it was."""

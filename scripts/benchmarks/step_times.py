@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -93,6 +94,7 @@ def step_times(
     session: Session, names: Names, tasks: Sequence[Task], seconds: float
 ) -> list[Figure]:
     """Return the microseconds that a step of each task takes."""
+    microseconds_at_peak(session, tasks)  # also before, in case the machine is slower afterwards
     measured = session.measure(
         tasks,
         [*names, FLOOR],
@@ -103,7 +105,27 @@ def step_times(
         warm_ups.setdefault(name, []).extend(first_epoch(turn.answer) for turn in turns[:1])
     text = ", ".join(f"{name} {number(max(each))}" for name, each in warm_ups.items() if each)
     click.echo(f"Seconds that the first epoch in a process took more, at most: {text}")
-    return figures(measured, step_microseconds)
+    found = figures(measured, step_microseconds)
+    at_peak = microseconds_at_peak(session, tasks)
+    for dtype, peak in session.peaks.items():
+        click.echo(
+            f"Measured FMA peak, {dtype}, {session.threads} threads: {peak:.0f} GFLOP/s. "
+            "Percentages are the share of it that a step's matrix products reach."
+        )
+    return [
+        replace(each, share=at_peak[each.cell] / each.median) if each.cell in at_peak else each
+        for each in found
+    ]
+
+
+def microseconds_at_peak(session: Session, tasks: Sequence[Task]) -> dict[str, float]:
+    """Return how long the products of each task's step would take at the FMA peak."""
+    peaks = {dtype: session.fma_peak(dtype) for dtype in dict.fromkeys(t.dtype for t in tasks)}
+    return {
+        str(task): task.flops() / (1e3 * peak)
+        for task in tasks
+        if (peak := peaks[task.dtype]) is not None
+    }
 
 
 def step_microseconds(answer: Answer) -> list[float]:

@@ -95,6 +95,10 @@ class Task(NamedTuple):
                 found.append(Product(b, k, n, "input gradient"))
         return found
 
+    def flops(self) -> int:
+        """Return the multiplications and additions of the products of a step."""
+        return sum(2 * each.m * each.n * each.k for each in self.products())
+
     def cut(self, X: np.ndarray, y: np.ndarray) -> Rows:
         """Return the rows in whole batches."""
         rows = len(X) // self.batch_size * self.batch_size
@@ -124,7 +128,7 @@ TINY_STEPS = 45
 
 def epoch_steps(task: Task, seconds: float) -> int:
     """Return the steps of an epoch of about so many seconds, at 100 GFLOP/s and 20 us a step."""
-    step = sum(2 * p.m * p.n * p.k for p in task.products()) / 100e9 + 20e-6
+    step = task.flops() / 100e9 + 20e-6
     return max(8, min(int(seconds / step), EPOCH_ROWS // task.batch_size))
 
 

@@ -62,6 +62,7 @@ def in_this_process(load, monkeypatch, session, tmp_path):
         "__exit__": lambda self, *error: None,
         "libraries": lambda self: [],
         "measure": measure,
+        "fma_peak": lambda self, dtype: 50.0,
     }.items():
         monkeypatch.setattr(load("session").Session, name, method)
     monkeypatch.setattr(load("options"), "Session", lambda *arguments: session)
@@ -80,6 +81,10 @@ def in_this_process(load, monkeypatch, session, tmp_path):
 def test_a_realistic_network(in_this_process):
     said, cells = in_this_process("realistic", "--tasks", "tiny")
     assert set(cells) == {("tiny", "gpunn-numpy"), ("tiny", "gemm")}
+    flops = 2 * 64 * (2 * 30 * 64 + 3 * 64 * 64 + 3 * 64 * 2)  # the first layer has two products
+    for figure in cells.values():
+        assert figure["share"] == pytest.approx(flops / 50e3 / figure["median"])
+        assert f" ({100 * figure['share']:.0f} %) |" in said
     assert "| gemm / gpunn-numpy | " in said  # geometric means
 
 
@@ -528,6 +533,31 @@ def test_ratios_are_of_the_best_peer_and_of_the_products_alone(load, figures):
     numbers = ["~2.00", "4.00", "3.00", "8.00", "1.00", "~1.50x", "~0.50x"]
     assert lines[2] == ["5-4-3, 8 sgd", *numbers]
     assert "| JAX / gpunn       | 1.50x | 1.50x | 1.50x | 5-4-3, 8 sgd |" in module.means(found)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_fma_peak_counts_multiply_adds_that_were_computed(load, dtype):
+    pytest.importorskip("llvmlite")
+    fma = load("fma")
+    multiply_add = fma.kernel(dtype)
+    # From 0: one more each time, and 1, 3, 7.
+    assert multiply_add(1000, 1.0, 1.0) == 1000 * multiply_add.numbers
+    assert multiply_add(3, 2.0, 1.0) == 7 * multiply_add.numbers
+
+
+def test_the_fma_peak_is_of_all_threads(load, monkeypatch):
+    fma, calls = load("fma"), []
+
+    class OneSecondEach:
+        numbers = 500
+
+        def __call__(self, count, factor, term):
+            calls.append(count)
+
+    monkeypatch.setattr(fma, "kernel", lambda dtype: OneSecondEach())
+    monkeypatch.setattr(fma, "seconds", lambda call: (call(), 1.0)[1])
+    assert fma.peak(3) == pytest.approx(2 * 3 * 500 * 1000 / 1e9)
+    assert calls == [1000] * (1 + 3 * fma.REPETITIONS)
 
 
 def test_numbers_have_three_digits(load):
