@@ -19,6 +19,7 @@ __all__ = [
     "Described",
     "check_class_count",
     "feature_names_in",
+    "plural",
     "probabilities",
     "shown",
     "target_names_in",
@@ -211,6 +212,14 @@ def check_class_count(classes: Sequence[str], outputs: int, argument: str) -> No
 def shown(names: Sequence[str]) -> str:
     """Return the first few names, for a message."""
     return first_few([f"{name!r:.60}" for name in names])
+
+
+def plural(count: int, noun: str) -> str:
+    """Return "1 category", "2 categories"."""
+    if count == 1:
+        return f"1 {noun}"
+    ending = {"y": "ies", "s": "ses"}.get(noun[-1])
+    return f"{count:,} {noun + 's' if ending is None else noun[:-1] + ending}"
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from gpunn.configurable import check_flag, check_integer, resolve
 from gpunn.custom_classes import custom_classes
 from gpunn.data.checks import check_inputs
 from gpunn.data.frames import column_names, difference, order_of
-from gpunn.data.mapped import check_whole, release
+from gpunn.data.memory_maps import check_whole, release
 from gpunn.display import html_table
 from gpunn.drawing import Drawing, network_drawing
 from gpunn.errors import (
@@ -470,7 +470,7 @@ class Sequential(Described):
                 f"{'one' if schema is None else 'none'}; both must take the same table"
             )
         with IMPORTING:
-            from gpunn.tables.difference import schema_difference
+            from gpunn.tables.schema_difference import schema_difference
 
         if problem := schema_difference(self._schema, schema):
             raise ArgumentError(

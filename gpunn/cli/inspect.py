@@ -26,8 +26,8 @@ def inspect(path: Path, targets: tuple[str, ...], reading: Mapping[str, Any]) ->
 
     PATH is a CSV or TSV file, plain or compressed with gzip, or a Parquet file.
     """
+    from gpunn.meaning import plural
     from gpunn.tables import read_table
-    from gpunn.tables.findings import plural
     from gpunn.tables.inspection import inspect as inspection_of
 
     ways = dict(reading)

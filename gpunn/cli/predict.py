@@ -204,7 +204,7 @@ def stream(
     from gpunn.errors import DataError
     from gpunn.experiment.predict_in_blocks import answers
     from gpunn.rows.lines import chunks_of
-    from gpunn.rows.stream import predict_stream
+    from gpunn.rows.predict_stream import predict_stream
 
     outputs_of = answers(model, layout)
 
@@ -236,7 +236,7 @@ class Sink:
 
     def begin(self, form: str) -> Callable[[Predictions], None]:
         """Return what writes predictions of further rows, of which `form` was the form."""
-        from gpunn.rows.answers import predictions_text, warn_of_formulas
+        from gpunn.rows.predictions import predictions_text, warn_of_formulas
 
         chosen = self.form or form
         needs_header = chosen == "csv"

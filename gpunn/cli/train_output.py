@@ -9,7 +9,7 @@ from gpunn.config import TableFile
 from gpunn.experiment import Experiment
 from gpunn.experiment.split_report import described_split
 from gpunn.experiment.targets import are_labels
-from gpunn.tables.findings import plural
+from gpunn.meaning import plural
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 

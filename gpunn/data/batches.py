@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn.backends import Backend
 from gpunn.backends.staging import Stager
-from gpunn.data.mapped import rows_of
+from gpunn.data.memory_maps import rows_of
 from gpunn.typing import Array
 
 __all__ = ["Dataset", "DeviceRows"]

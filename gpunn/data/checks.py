@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gpunn.data.frames import numbers_of, odd_columns
-from gpunn.data.mapped import check_whole, release
+from gpunn.data.memory_maps import check_whole, release
 from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
 

@@ -13,9 +13,8 @@ from typing import Literal, cast
 
 import numpy as np
 
-from gpunn.data.text import numbers_of, open_rows
+from gpunn.data.text_rows import numbers_of, open_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
-from gpunn.rows.answers import text_of_cell
 from gpunn.rows.cells import MISSING_NUMBERS, Markers, number_of
 from gpunn.rows.csv_rows import (
     Row,
@@ -25,6 +24,7 @@ from gpunn.rows.csv_rows import (
     wrong_delimiter,
 )
 from gpunn.rows.lines import RowsError
+from gpunn.rows.predictions import text_of_cell
 from gpunn.storage.reading import checked_path
 
 __all__ = ["CSVData", "load_csv"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpunn.configurable import check_integer, check_number
-from gpunn.data.mapped import release, rows_of
+from gpunn.data.memory_maps import release, rows_of
 from gpunn.errors import ArgumentError, DataError
 from gpunn.randomness import generator
 from gpunn.typing import HostArray

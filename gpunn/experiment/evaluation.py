@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.config import DataSet, TableFile
-from gpunn.data.mapped import rows_of
+from gpunn.data.memory_maps import rows_of
 from gpunn.losses import Loss
 from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential

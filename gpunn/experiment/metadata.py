@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from gpunn.config import CSV, DataSet, TableFile
 from gpunn.data.csv import LONGEST_NAME
-from gpunn.data.reading import Reading
+from gpunn.data.csv_format import Reading
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.schema import typed
 from gpunn.thresholds import check_threshold

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpunn.config import DataSet
-from gpunn.data.mapped import rows_of
+from gpunn.data.memory_maps import rows_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.keys import SplitKeys
@@ -88,7 +88,7 @@ class Parts:
     `metadata` is what a model must remember of the data: "classes", the names of text targets, or
     numbers as text where they name classes; of a CSV file, "header", whether it had one, and
     "features", the columns' names, or numbers if it had none; of a table, "targets", the names of
-    several; of both "reading", as `gpunn.data.reading.Reading` has it. In JSON types.
+    several; of both "reading", as `gpunn.data.csv_format.Reading` has it. In JSON types.
     """
 
     training: Part

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunn.data.text import numbers_of as spelled
+from gpunn.data.text_rows import numbers_of as spelled
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers, finite_number
 from gpunn.tables import Schema, Table
@@ -28,7 +28,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return what takes rows of cells, and returns a network's outputs for them.
 
     It also returns counts of rows by column and unknown category, or None where a value is missing
-    in a column in which no training row lacked one. `layout` is as in `gpunn.rows.stream`.
+    in a column in which no training row lacked one. `layout` is as in `gpunn.rows.predict_stream`.
     """
     schema = model.schema
 

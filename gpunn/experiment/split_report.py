@@ -7,9 +7,9 @@ import numpy as np
 from gpunn.config import SplitDataSet, TableFile
 from gpunn.errors import DataError
 from gpunn.experiment.parts import Parts
+from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema, Table
-from gpunn.tables.findings import plural
 from gpunn.tables.splitting import advice_on_splits, rows_in_common
 
 __all__ = ["described_split", "remarks_on_split"]

@@ -13,11 +13,11 @@ from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.rows.cells import Markers, boolean_text, number_of
 from gpunn.tables import Table
 from gpunn.tables.cells import coded, numbers_of, texts_of
+from gpunn.tables.encoders import kind_of
+from gpunn.tables.encoders.base import check_complete, wrong_cell
+from gpunn.tables.encoders.boolean import BOOLEANS
+from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.inspection import MOST_CLASSES, class_names
-from gpunn.tables.kinds import kind_of
-from gpunn.tables.kinds.base import check_complete, wrong_cell
-from gpunn.tables.kinds.boolean import BOOLEANS
-from gpunn.tables.kinds.number import finite_numbers
 
 __all__ = [
     "TableTargets",

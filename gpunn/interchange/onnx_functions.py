@@ -17,7 +17,7 @@ from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.predictor.numpy_functions import log_of_mean
 from gpunn.interchange.steps import ArrayName, Step, Steps
-from gpunn.tables.nodes import Value, where
+from gpunn.tables.onnx_nodes import Value, where
 
 __all__ = ["add_network"]
 

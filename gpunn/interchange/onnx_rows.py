@@ -1,7 +1,7 @@
 """A table's rows as the inputs of an ONNX graph, and what its schema makes of them.
 
 Each column that the schema uses is an input (rows, 1). All is computed in float64, in a few
-operators for all columns of a kind: `gpunn.tables.kinds` says what.
+operators for all columns of a kind: `gpunn.tables.encoders` says what.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from gpunn.interchange.onnx_graph import Graph
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds import KINDS, Encoded, GraphRows, places_of
-from gpunn.tables.kinds.category import ML
-from gpunn.tables.nodes import Value, beside, where
+from gpunn.tables.encoders import KINDS, Encoded, GraphRows, places_of
+from gpunn.tables.encoders.category import ML
+from gpunn.tables.imputation import filled_in_onnx
+from gpunn.tables.onnx_nodes import Value, beside
 from gpunn.tables.scaling import SCALINGS
 from gpunn.typing import Shape
 
@@ -71,7 +72,7 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
     if scaled := [block for block in every if block.missing is not None]:  # as in the schema
         missing = beside([block.missing for block in scaled])
         numbers = beside([block.numbers for block in scaled])
-        filled = where(missing, schema.scaling.median, numbers)
+        filled = filled_in_onnx(numbers, missing, schema.scaling.median)
         places = [place for block in scaled for place in block.places]
         blocks.insert(0, Encoded(places, schema.scaling.nodes(filled)))
     matrix = beside([block.numbers for block in blocks])

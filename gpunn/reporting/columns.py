@@ -12,12 +12,12 @@ from gpunn.errors import GpunnWarning
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.predictions import interpret
 from gpunn.losses import Loss
+from gpunn.meaning import plural
 from gpunn.network import Sequential
 from gpunn.randomness import generator
 from gpunn.reporting.charts import Chart, ranking
 from gpunn.reporting.text import number_text
 from gpunn.tables import Table
-from gpunn.tables.findings import plural
 from gpunn.thresholds import decide
 
 __all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns", "means"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from gpunn.errors import GpunnError
+from gpunn.meaning import plural
 from gpunn.sklearn.acceleration import install
-from gpunn.tables.findings import plural
 from gpunn.terminal import write_last_words
 
 __all__ = ["main"]

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gpunn.backends import Backend
 from gpunn.configurable import known, resolve_all
-from gpunn.data.mapped import check_whole
+from gpunn.data.memory_maps import check_whole
 from gpunn.errors import DataError, GpunnWarning
 from gpunn.losses import Loss
 from gpunn.network import Sequential

@@ -13,12 +13,12 @@ from sklearn.utils.validation import validate_data
 from gpunn.data.checks import check_finite
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, DataError
+from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
 from gpunn.rows.csv_rows import missing_columns
 from gpunn.sklearn.inputs import checked_weights, to_host
 from gpunn.tables import Table, table_of
 from gpunn.tables.cells import numbers_of
-from gpunn.tables.findings import plural
 from gpunn.tables.remarks import is_marker
 from gpunn.tables.table import Coded, dictionary_encoded
 

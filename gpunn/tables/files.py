@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from gpunn.data.text import numbers_of, open_rows
+from gpunn.data.text_rows import numbers_of, open_rows
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.rows.cells import Markers, is_code, number_of, with_point
@@ -22,7 +22,7 @@ from gpunn.rows.lines import RowsError
 from gpunn.storage.reading import checked_path, open_file
 from gpunn.tables.cells import EXACT_INTEGERS, remark_on_rounding
 from gpunn.tables.frames import table_of
-from gpunn.tables.marks import PARTED
+from gpunn.tables.number_formats import PARTED
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
 __all__ = ["read_table", "table_in_file"]

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
-from gpunn.rows.answers import text_of_cell
+from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
+from gpunn.rows.predictions import text_of_cell
 from gpunn.tables.cells import coded, numbers_of, texts_of
 from gpunn.tables.columns import Column
-from gpunn.tables.findings import plural
-from gpunn.tables.kinds import kind_of
-from gpunn.tables.kinds.datetime import valid_dates
-from gpunn.tables.kinds.number import finite_numbers
+from gpunn.tables.encoders import kind_of
+from gpunn.tables.encoders.datetime import valid_dates
+from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.schema import ON_REQUEST, Schema
 from gpunn.tables.splitting import (
     advice_on_splits,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
-from gpunn.tables.marks import PARTED, decimal_commas, marked_numbers, signed_numbers
+from gpunn.tables.number_formats import PARTED, decimal_commas, marked_numbers, signed_numbers
 from gpunn.tables.table import Coded, Table, row_name
 
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]

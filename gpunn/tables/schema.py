@@ -12,18 +12,20 @@ import numpy as np
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.configurable import check_choice, check_integer
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
+from gpunn.meaning import plural
 from gpunn.randomness import generator
 from gpunn.rows.cells import Markers
 from gpunn.rows.csv_rows import missing_columns
 from gpunn.schema import typed
 from gpunn.tables.columns import Column, EncodedCategory, Kind
-from gpunn.tables.description import SchemaRecord, check_column, record_of
-from gpunn.tables.findings import Findings, plural
+from gpunn.tables.encoders import KINDS, Rows, kind_of, places_of, scaled_places
+from gpunn.tables.features import Place, distinct
 from gpunn.tables.frames import table_of
-from gpunn.tables.kinds import KINDS, Rows, kind_of, places_of, scaled_places
-from gpunn.tables.layout import Place, distinct
+from gpunn.tables.imputation import fill_in
 from gpunn.tables.scaling import SCALINGS, Scaling
+from gpunn.tables.schema_record import SchemaRecord, check_column, record_of
 from gpunn.tables.table import Table
+from gpunn.tables.unseen_values import Findings
 
 __all__ = ["Schema"]
 
@@ -312,7 +314,7 @@ class Schema:
                 if missing is None:
                     matrix[:, place] = numbers
                     continue
-                numbers[missing] = self.scaling.median[place]
+                fill_in(numbers, missing, self.scaling.median[place])
                 matrix[:, place] = self.scaling.transform(numbers, place)
                 finite = np.isfinite(matrix[:, place])
                 if not finite.all():

@@ -13,10 +13,10 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.cells import coded, texts_of
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds import kind_of
-from gpunn.tables.kinds.base import check_complete
-from gpunn.tables.kinds.datetime import valid_dates
-from gpunn.tables.kinds.number import finite_numbers
+from gpunn.tables.encoders import kind_of
+from gpunn.tables.encoders.base import check_complete
+from gpunn.tables.encoders.datetime import valid_dates
+from gpunn.tables.encoders.number import finite_numbers
 from gpunn.tables.remarks import FEW
 from gpunn.tables.schema import ON_REQUEST
 from gpunn.tables.table import Coded, Table

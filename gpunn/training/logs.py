@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpunn.data.text import open_rows
+from gpunn.data.text_rows import open_rows
 from gpunn.errors import ArgumentError
 from gpunn.optional import install_command, require
-from gpunn.rows.answers import formula_as_text, text_of_cell
+from gpunn.rows.predictions import formula_as_text, text_of_cell
 from gpunn.storage.files import append, make_folder
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.training.protocol import TrainerProtocol

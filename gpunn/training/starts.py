@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from gpunn.data.mapped import rows_of
+from gpunn.data.memory_maps import rows_of
 from gpunn.initializers import FromData
 from gpunn.layers import Layer
 from gpunn.network import Sequential, check_learned

@@ -22,7 +22,7 @@ from gpunn.cli.predict import Sink
 from gpunn.experiment.predict_in_blocks import answers
 from gpunn.experiment.predictions import interpret
 from gpunn.interchange import save_python
-from gpunn.interchange.predictor.command import write_file
+from gpunn.interchange.predictor.command_line import write_file
 from gpunn.interchange.predictor.description import layout_of
 from gpunn.storage.files import write_output
 

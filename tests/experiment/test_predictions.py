@@ -3,7 +3,7 @@ import pytest
 
 from gpunn.errors import DataError
 from gpunn.experiment.predictions import interpret
-from gpunn.rows.answers import predictions_text
+from gpunn.rows.predictions import predictions_text
 
 LOGITS = np.array([[0.0, np.log(3.0)], [1000.0, -1000.0]])
 

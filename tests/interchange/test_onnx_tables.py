@@ -19,7 +19,7 @@ from gpunn.errors import ArgumentError, DataError, ExportError
 from gpunn.interchange import to_onnx
 from gpunn.layers import Dense, Dropout, Members
 from gpunn.tables import Schema
-from gpunn.tables.kinds.datetime import PARTS
+from gpunn.tables.encoders.datetime import PARTS
 from gpunn.tables.scaling import SCALINGS, RobustScaling
 from gpunn.thresholds import decide, margins
 

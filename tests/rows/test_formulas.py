@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpunn.cli.predict import Sink
 from gpunn.data import load_csv
 from gpunn.experiment.predictions import Predictions
-from gpunn.rows.answers import formula_as_text, text_of_cell
+from gpunn.rows.predictions import formula_as_text, text_of_cell
 from gpunn.training.logs import csv_header, csv_line
 
 FORMULAS = [

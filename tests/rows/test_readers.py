@@ -11,7 +11,7 @@ from gpunn.data import load_csv
 from gpunn.errors import DataFileError
 from gpunn.rows.cells import Markers, date_of, finite_number
 from gpunn.rows.lines import chunks_of
-from gpunn.rows.stream import predict_stream
+from gpunn.rows.predict_stream import predict_stream
 from gpunn.tables import read_table
 
 LAYOUT: dict[str, Any] = {"names": ["x", "y"], "positions": [0, 1], "width": None, "numeric": [0]}

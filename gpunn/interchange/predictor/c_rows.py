@@ -10,7 +10,7 @@ from gpunn.interchange.predictor.c_text import Functions, constant, names_in_c, 
 from gpunn.interchange.predictor.description import described_schema
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
-from gpunn.tables.kinds import KINDS
+from gpunn.tables.encoders import KINDS
 from gpunn.tables.scaling import SCALINGS
 
 __all__ = ["rows_source"]
@@ -44,7 +44,7 @@ static inline int {prefix}_encode(const {prefix}_row *row, {real} *input) {{
 
 
 class RowFunctions(Functions):
-    """The functions that encode a schema's columns: see `gpunn.tables.kinds.base.CSource`."""
+    """The functions that encode a schema's columns: see `gpunn.tables.encoders.base.CSource`."""
 
     def __init__(self, schema: Schema, prefix: str) -> None:
         super().__init__("c_rows.h", prefix, "double")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.data.reading import reading_in
+from gpunn.data.csv_format import reading_in
 from gpunn.errors import ExportError
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.cells import spellings
-from gpunn.tables.kinds import places_of
-from gpunn.tables.layout import Group
+from gpunn.tables.encoders import places_of
+from gpunn.tables.features import Group
 from gpunn.version import __version__
 
 __all__ = ["check_outputs", "described", "layout_of"]
@@ -43,7 +43,7 @@ def described(model: Sequential) -> dict[str, Any]:
 
 
 def layout_of(model: Sequential) -> dict[str, Any]:
-    """Return where the cells of a row stand that a network takes; see `gpunn.rows.stream`.
+    """Return where the cells of a row stand that a network takes; see `gpunn.rows.predict_stream`.
 
     How its training rows were written is in the metadata, as "reading", if that was chosen.
 
@@ -87,7 +87,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    """Return what a predictor needs to encode rows: see `gpunn.tables.kinds.base`."""
+    """Return what a predictor needs to encode rows: see `gpunn.tables.encoders.base`."""
     columns: dict[str, dict[str, Any]] = {}
     for column in schema.columns:
         if not column.dropped:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn.rows.stream import flattened
+from gpunn.rows.predict_stream import flattened
 
 MODEL: dict[str, Any] = {}
 """Stand in for the predictor's own."""

@@ -15,18 +15,18 @@ import numpy as np
 
 from gpunn import terminal, thresholds
 from gpunn.interchange.predictor import (
-    command,
+    command_line,
+    number_rows,
     numpy_functions,
     pure_functions,
-    rows_of_numbers,
-    rows_of_tables,
+    table_rows,
 )
 from gpunn.interchange.predictor.description import check_outputs, described
 from gpunn.interchange.predictor.templates import Template, imports_of
 from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
-from gpunn.rows import answers, cells, csv_rows, lines, stream
-from gpunn.tables.kinds import KINDS, measured
+from gpunn.rows import cells, csv_rows, lines, predict_stream, predictions
+from gpunn.tables.encoders import KINDS, numeric
 from gpunn.tables.scaling import SCALINGS, base
 from gpunn.version import __version__
 
@@ -46,12 +46,12 @@ TYPES = {
 """Types of the standard library that templates name."""
 
 COLUMNS = (
-    *(measured, *(sys.modules[type(kind).__module__] for kind in KINDS.values())),
+    *(numeric, *(sys.modules[type(kind).__module__] for kind in KINDS.values())),
     *(base, *(sys.modules[scaling.__module__] for scaling in SCALINGS.values())),
 )
 """Modules that have the functions of columns."""
 
-READING = (cells, lines, csv_rows, stream, answers)
+READING = (cells, lines, csv_rows, predict_stream, predictions)
 """How rows are read, and predictions written; what a constant is made of comes before it."""
 
 WIDTH = 100
@@ -83,8 +83,8 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     if pure:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
-    rows = rows_of_numbers if model.schema is None else rows_of_tables
-    template = Template(functions, *READING, rows, *COLUMNS, terminal, command, thresholds)
+    rows = number_rows if model.schema is None else table_rows
+    template = Template(functions, *READING, rows, *COLUMNS, terminal, command_line, thresholds)
     description = described(model)
     tables = {} if model.schema is None else functions_of_columns(description["schema"])
     wanted = [name for table in tables.values() for name in table.values()]

@@ -19,7 +19,6 @@ __all__ = [
     "bounded",
     "bounded_product",
     "mean_and_deviation",
-    "middle",
 ]
 
 LARGEST = 1e150
@@ -32,7 +31,7 @@ Entries: TypeAlias = tuple[float | np.ndarray, ...]
 """Of a column, one for each array of its scaling."""
 
 Numbers: TypeAlias = Any
-"""An array, or a `gpunn.tables.nodes.Value`: the same formula computes both."""
+"""An array, or a `gpunn.tables.onnx_nodes.Value`: the same formula computes both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +109,6 @@ class Scaling(ABC):
 
     def check(self) -> None:  # noqa: B027  most have nothing to check
         """Raise an ArgumentError if the arrays are impossible."""
-
-
-def middle(x: np.ndarray) -> float:
-    """Return the median."""
-    return 2 * float(np.median(x / 2))  # the mean of two large numbers must not overflow
 
 
 def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.tables.scaling.base import Entries, Numbers, Scaling, middle
+from gpunn.tables.imputation import median_of
+from gpunn.tables.scaling.base import Entries, Numbers, Scaling
 
 __all__ = ["NoScaling"]
 
@@ -26,7 +27,7 @@ class NoScaling(Scaling):
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
-        return (middle(x),)
+        return (median_of(x),)
 
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         return x

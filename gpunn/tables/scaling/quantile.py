@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError
-from gpunn.tables.nodes import Value, where
-from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation, middle
+from gpunn.tables.imputation import median_of
+from gpunn.tables.onnx_nodes import Value, where
+from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviation
 from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 
 __all__ = ["QuantileScaling"]
@@ -89,7 +90,7 @@ class QuantileScaling(Scaling):
         noisy = x + random.normal(0, NOISE * deviation_without_outliers(x), len(x))
         quantiles = np.quantile(noisy, np.linspace(0, 1, count))
         # Interpolation may be out of order by its rounding.
-        return middle(x), np.maximum.accumulate(quantiles)
+        return median_of(x), np.maximum.accumulate(quantiles)
 
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)

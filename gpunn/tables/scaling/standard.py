@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import ArgumentError
+from gpunn.tables.imputation import median_of
 from gpunn.tables.scaling.base import (
     SMALLEST,
     Entries,
@@ -16,7 +17,6 @@ from gpunn.tables.scaling.base import (
     bounded,
     bounded_product,
     mean_and_deviation,
-    middle,
 )
 
 __all__ = ["StandardScaling"]
@@ -38,7 +38,7 @@ class StandardScaling(Scaling):
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
-        return middle(x), *mean_and_deviation(x)
+        return median_of(x), *mean_and_deviation(x)
 
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         factor = 1 / np.maximum(self.deviation[column], SMALLEST)

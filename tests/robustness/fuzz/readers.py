@@ -43,7 +43,7 @@ from gpunn.reporting.records import NormRow, lines
 from gpunn.reporting.sweeps import view_sweep
 from gpunn.rows.csv_rows import refused
 from gpunn.rows.lines import Lines
-from gpunn.rows.stream import cells_of_csv
+from gpunn.rows.predict_stream import cells_of_csv
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.storage.checksums import checksummed
 from gpunn.storage.models import model_content

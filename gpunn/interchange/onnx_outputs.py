@@ -7,7 +7,7 @@ import math
 from gpunn.errors import ArgumentError
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.network import Sequential
-from gpunn.tables.nodes import Value, where
+from gpunn.tables.onnx_nodes import Value, where
 from gpunn.thresholds import TWO_CLASSES, limit_of
 from gpunn.typing import Shape
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import gpunn
 from gpunn.data.checks import check_finite
-from gpunn.data.mapped import release, rows_of
+from gpunn.data.memory_maps import release, rows_of
 from gpunn.errors import DataFileError
 
 CHOICES = [slice(None), slice(3, 9), slice(5, 5), np.array([7, 0, 31, 7]), np.array([], np.int64)]

@@ -10,9 +10,9 @@ import numpy as np
 
 from gpunn.rows.cells import Markers, boolean_text
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import CSource, Rows, wrong_cell
-from gpunn.tables.kinds.category import Category, encode_category
-from gpunn.tables.nodes import Value
+from gpunn.tables.encoders.base import CSource, Rows, wrong_cell
+from gpunn.tables.encoders.category import Category, encode_category
+from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.remarks import is_marker
 from gpunn.tables.table import Cells, Coded
 

@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpunn.meaning import plural
 from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.cells import coded, other_spelling, spellings, texts_of
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.findings import Findings, plural
-from gpunn.tables.kinds.base import ColumnKind, CSource, Encoded, GraphRows, Rows
-from gpunn.tables.layout import Group, Place
-from gpunn.tables.nodes import Value, beside
+from gpunn.tables.encoders.base import ColumnKind, CSource, Encoded, GraphRows, Rows
+from gpunn.tables.features import Group, Place
+from gpunn.tables.onnx_nodes import Value, beside
 from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
 from gpunn.tables.table import Cells, Coded, Table
+from gpunn.tables.unseen_values import Findings
 
 __all__ = ["ML", "Category"]
 

@@ -14,10 +14,10 @@ from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.cells import EXACT_INTEGERS, coded, numbers_of, remark_on_rounding
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.base import CSource, Rows, wrong_cell
-from gpunn.tables.kinds.measured import Measured, encode_parts
-from gpunn.tables.layout import Group
-from gpunn.tables.nodes import Value
+from gpunn.tables.encoders.base import CSource, Rows, wrong_cell
+from gpunn.tables.encoders.numeric import Measured, encode_parts
+from gpunn.tables.features import Group
+from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.remarks import FEW, Remarks
 from gpunn.tables.table import Cells, Coded, Table
 

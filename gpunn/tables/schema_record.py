@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from gpunn.configurable import check_choice
 from gpunn.errors import ArgumentError
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds.boolean import BOOLEANS
-from gpunn.tables.kinds.datetime import PARTS
+from gpunn.tables.encoders.boolean import BOOLEANS
+from gpunn.tables.encoders.datetime import PARTS
 from gpunn.tables.scaling import SCALINGS
 
 __all__ = ["SchemaRecord", "check_column", "record_of"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.tables.columns import Column
-from gpunn.tables.kinds import places_of, scaled_places
+from gpunn.tables.encoders import places_of, scaled_places
 from gpunn.tables.schema import Schema
 
 __all__ = ["schema_difference"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn.rows.cells import Markers
-from gpunn.tables.kinds import KINDS
+from gpunn.tables.encoders import KINDS
 from gpunn.tables.scaling import SCALINGS
 
 MODEL: dict[str, Any] = {}

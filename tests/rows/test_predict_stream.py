@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gpunn.rows.answers import predictions_text
 from gpunn.rows.csv_rows import MOST_COLUMNS
 from gpunn.rows.lines import EXPANSION, FREE_BYTES, LONGEST_LINE, Lines, chunks_of
-from gpunn.rows.stream import predict_stream
+from gpunn.rows.predict_stream import predict_stream
+from gpunn.rows.predictions import predictions_text
 
 LAYOUT: dict[str, Any] = {
     "names": ["x", "y"],
@@ -133,7 +133,7 @@ def test_a_file_may_expand_by_its_whole_size(tmp_path):
 MEASURED = """
 import resource, sys
 from gpunn.rows.lines import chunks_of
-from gpunn.rows.stream import predict_stream
+from gpunn.rows.predict_stream import predict_stream
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 2**26, taken + 2**26))
 layout = dict(names=["x", "y"], positions=[0, 2], width=3, numeric=[0], header=None,

@@ -10,13 +10,14 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from gpunn.errors import DataError
+from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import coded
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.findings import Findings, plural
-from gpunn.tables.layout import Place
-from gpunn.tables.nodes import Value
+from gpunn.tables.features import Place
+from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.table import Cells, Table
+from gpunn.tables.unseen_values import Findings
 
 __all__ = ["CSource", "ColumnKind", "Encoded", "GraphRows", "Rows", "check_complete", "wrong_cell"]
 

@@ -12,10 +12,10 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.cells import dates_of
-from gpunn.tables.kinds.base import CSource, wrong_cell
-from gpunn.tables.kinds.measured import Measured, encode_parts
-from gpunn.tables.layout import Group
-from gpunn.tables.nodes import Value, beside
+from gpunn.tables.encoders.base import CSource, wrong_cell
+from gpunn.tables.encoders.numeric import Measured, encode_parts
+from gpunn.tables.features import Group
+from gpunn.tables.onnx_nodes import Value, beside
 from gpunn.tables.table import Cells, Table
 
 __all__ = ["PARTS", "Datetime", "valid_dates"]

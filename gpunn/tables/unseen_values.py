@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from gpunn.errors import GpunnWarning, UnknownCategoryWarning
-from gpunn.meaning import shown
+from gpunn.meaning import plural, shown
 from gpunn.tables.table import Coded, Table
 
-__all__ = ["Findings", "plural"]
+__all__ = ["Findings"]
 
 
 class Findings:
@@ -66,11 +66,3 @@ class Findings:
                 GpunnWarning,
                 stacklevel=3,
             )
-
-
-def plural(count: int, noun: str) -> str:
-    """Return "1 category", "2 categories"."""
-    if count == 1:
-        return f"1 {noun}"
-    ending = {"y": "ies", "s": "ses"}.get(noun[-1])
-    return f"{count:,} {noun + 's' if ending is None else noun[:-1] + ending}"

@@ -12,12 +12,12 @@ import numpy as np
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column
-from gpunn.tables.findings import Findings
-from gpunn.tables.kinds.base import ColumnKind, CSource, Encoded, GraphRows, Rows
-from gpunn.tables.layout import MISSING, Group, Place
-from gpunn.tables.nodes import Value, beside, where
+from gpunn.tables.encoders.base import ColumnKind, CSource, Encoded, GraphRows, Rows
+from gpunn.tables.features import MISSING, Group, Place
+from gpunn.tables.onnx_nodes import Value, beside, where
 from gpunn.tables.remarks import Remarks
 from gpunn.tables.table import Table
+from gpunn.tables.unseen_values import Findings
 
 __all__ = ["Measured", "encode_parts"]
 

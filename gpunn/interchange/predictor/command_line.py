@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-from gpunn.rows.answers import predictions_text
 from gpunn.rows.csv_rows import wrong_delimiter
 from gpunn.rows.lines import chunks_of
-from gpunn.rows.stream import predict_stream
+from gpunn.rows.predict_stream import predict_stream
+from gpunn.rows.predictions import predictions_text
 from gpunn.terminal import escaped
 from gpunn.thresholds import limit_of
 

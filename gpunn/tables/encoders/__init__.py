@@ -11,12 +11,12 @@ from operator import attrgetter
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.kinds.base import ColumnKind, Encoded, GraphRows, Rows
-from gpunn.tables.kinds.boolean import Boolean
-from gpunn.tables.kinds.category import Category
-from gpunn.tables.kinds.datetime import Datetime
-from gpunn.tables.kinds.number import Number
-from gpunn.tables.layout import Group, Place
+from gpunn.tables.encoders.base import ColumnKind, Encoded, GraphRows, Rows
+from gpunn.tables.encoders.boolean import Boolean
+from gpunn.tables.encoders.category import Category
+from gpunn.tables.encoders.datetime import Datetime
+from gpunn.tables.encoders.number import Number
+from gpunn.tables.features import Group, Place
 from gpunn.tables.table import Cells, Coded
 
 __all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "kind_of", "places_of", "scaled_places"]
