@@ -184,7 +184,7 @@ def number(default: float, **limits: float) -> Any:
 
 
 def integer(default: int, *, at_least: int = 1) -> Any:
-    """Declare a dataclass's field that is a whole number; see `check_integer`."""
+    """Declare a dataclass field that must be an integer; see `check_integer`."""
 
     def check(argument: str, value: Any) -> int:
         return check_integer(argument, value, at_least=at_least)
@@ -413,17 +413,17 @@ def check_fraction(argument: str, value: Any) -> float:
 def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
     """Return `value` as an int, or raise an error that names `argument`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ArgumentTypeError(f"{argument}: expected a whole number; got {value!r}")
+        raise ArgumentTypeError(f"{argument}: expected an integer; got {value!r}")
     number = int(value)
     if number < at_least:
-        raise ArgumentError(f"{argument}: expected a whole number >= {at_least}; got {number}")
+        raise ArgumentError(f"{argument}: expected an integer >= {at_least}; got {number}")
     return number
 
 
 def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[int, ...]:
-    """Return a sequence of whole numbers as a tuple, or raise an error that names the item."""
+    """Return a sequence of integers as a tuple, or raise an error that names the wrong item."""
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-        raise ArgumentTypeError(f"{argument}: expected a list of whole numbers; got {values!r}")
+        raise ArgumentTypeError(f"{argument}: expected a list of integers; got {values!r}")
     return tuple(
         check_integer(f"{argument}[{index}]", value, at_least=at_least)
         for index, value in enumerate(values)

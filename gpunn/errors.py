@@ -52,7 +52,7 @@ class GpunnError(Exception):
     ...     gpunn.layers.Dense(0)
     ... except gpunn.errors.GpunnError as error:
     ...     print(error)
-    units: expected a whole number >= 1; got 0
+    units: expected an integer >= 1; got 0
     """
 
 

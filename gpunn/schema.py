@@ -8,7 +8,7 @@ A dataclass's annotations are the schema, limits included::
         shuffle: bool = True
 
 With these `typed(Training, {"epochs": 0}, "training")` raises the error
-"training.epochs: expected a whole number >= 1; got 0".
+"training.epochs: expected an integer >= 1; got 0".
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["typed"]
 
 NAMES = {
     bool: "true or false",
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
-    str: "text",
+    str: "a string",
     dict: "a table",
     list: "a list",
 }
@@ -160,6 +160,6 @@ def _text(path: str, value: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can write half of a pair of surrogates
         raise ArgumentError(
-            f"{path}: expected text that UTF-8 can hold; got {value!r:.80} ({error.reason})"
+            f"{path}: expected a string that UTF-8 can encode; got {value!r:.80} ({error.reason})"
         ) from None
     return value

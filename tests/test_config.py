@@ -78,7 +78,7 @@ BASES = {
         ("digits", "data={}", "data.dataset: this key is needed ... 'digits', 'mnist'"),
         ("digits", "data={dataset='csv'}", "data.path: this key is needed"),
         ("digits", "data.dataset=digts", "data.dataset: ... 'digts' ... 'digits'?"),
-        ("digits", "data.dataset=3", "data.dataset: expected text; got 3"),
+        ("digits", "data.dataset=3", "data.dataset: expected a string; got 3"),
         ("digits", "data=digits", "data: expected a table; got 'digits'"),
         ("digits", "data.validation_fraction=1", "data.validation_fraction: ... < 1; got 1"),
         ("digits", "data.validation_fraction=nan", "data.validation_fraction: ... < 1; got nan"),
@@ -94,7 +94,7 @@ BASES = {
         ),
         ("csv", "data.targets=y", "data.targets: unknown key ... 'target'?"),
         ("csv", "data.header=maybe", "data.header: ... 'maybe' ... 'auto'"),
-        ("csv", "data.target=1.5", "data.target: expected a whole number or text; got 1.5"),
+        ("csv", "data.target=1.5", "data.target: expected an integer or a string; got 1.5"),
         (
             "csv",
             "data={dataset='csv', path='a', target='y', test_path='b', test_fraction=0.1}",
@@ -128,14 +128,18 @@ BASES = {
         ("digits", "model.layer=[]", "model.layer: unknown key ... 'layers'?"),
         ("digits", "model.layers=dense", "model.layers: expected a list; got 'dense'"),
         ("digits", "model.layers=[]", "model.layers: expected a list of length >= 1; got []"),
-        ("digits", "model.layers=['flatten', 5]", "model.layers[1]: expected text or a table; got"),
+        (
+            "digits",
+            "model.layers=['flatten', 5]",
+            "model.layers[1]: expected a string or a table; got",
+        ),
         ("digits", "model.name=tabm", "model.layers: can't be given beside"),
         ("digits", "model.parameters.a=1", "model.parameters: they are"),
-        ("digits", "model={name=3}", "model.name: expected text"),
+        ("digits", "model={name=3}", "model.name: expected a string"),
         ("tabm", "training=3", "training: expected a table"),
         ("tabm", "training.epoch=3", "training.epoch: unknown key ... 'epochs'?"),
-        ("digits", "training.epochs=0", "training.epochs: expected a whole number >= 1; got 0"),
-        ("digits", "training.epochs='3'", "training.epochs: expected a whole number; got '3'"),
+        ("digits", "training.epochs=0", "training.epochs: expected an integer >= 1; got 0"),
+        ("digits", "training.epochs='3'", "training.epochs: expected an integer; got '3'"),
         (
             "digits",
             "training.metrics=accuracy",
@@ -146,8 +150,8 @@ BASES = {
         ("digits", "training.class_weight={3=-1}", "training.class_weight.3: ... >= 0; got -1"),
         ("digits", "training.class_weight={3=inf}", "training.class_weight.3: ... >= 0; got inf"),
         ("digits", "training.shuffle=1", "training.shuffle: expected true or false; got 1"),
-        ("digits", "seed=-1", "seed: expected a whole number >= 0; got -1"),
-        ("digits", "seed=true", "seed: expected a whole number; got True"),
+        ("digits", "seed=-1", "seed: expected an integer >= 0; got -1"),
+        ("digits", "seed=true", "seed: expected an integer; got True"),
         ("digits", "dtype=float16", "dtype: ... 'float16' ... 'float32' ... 'float64'"),
     ],
 )
@@ -462,7 +466,7 @@ def test_half_of_a_character(tmp_path, key):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(with_value(key, "\ud800")))
     with pytest.raises(
-        ConfigFileError, match=rf"a\.json: {key}: expected text that UTF-8 can hold"
+        ConfigFileError, match=rf"a\.json: {key}: expected a string that UTF-8 can encode"
     ):
         load_config(path)
 

@@ -226,7 +226,7 @@ def test_checks_give_pythons_own_types(check, value, expected):
     ("check", "values", "expected"),
     [
         (check_number, [True, np.True_, "1", None, 1j, [1], np.array([1.0])], "a number"),
-        (check_integer, [True, np.True_, 3.0, "3", None], "a whole number"),
+        (check_integer, [True, np.True_, 3.0, "3", None], "an integer"),
         (check_flag, [0, 1, "true", None], "True or False"),
     ],
 )
@@ -267,7 +267,7 @@ def test_another_default_keeps_the_limits():
 
 def test_checks_refuse_what_is_out_of_range():
     assert check_integer("seed", 0, at_least=0) == 0
-    with pytest.raises(ArgumentError, match="units: expected a whole number >= 1; got 0"):
+    with pytest.raises(ArgumentError, match="units: expected an integer >= 1; got 0"):
         check_integer("units", 0)
     for value in (1, -0.1):
         with pytest.raises(ArgumentError, match="rate: expected a number >= 0 and < 1"):

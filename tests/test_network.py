@@ -57,8 +57,8 @@ def everything(backend="numpy", dtype="float64"):
         ({"dtype": "float16"}, "dtype: there is no 'float16'"),
         ({"dtype": None}, "dtype: there is no None"),
         ({"input_shape": ()}, "input_shape: expected at least one size"),
-        ({"input_shape": (3, 0)}, "input_shape: expected a whole number >= 1; got 0"),
-        ({"seed": -1}, "seed: expected a whole number >= 0; got -1"),
+        ({"input_shape": (3, 0)}, "input_shape: expected an integer >= 1; got 0"),
+        ({"seed": -1}, "seed: expected an integer >= 0; got -1"),
         (
             {"input_shape": (2, 3)},
             r"layer 'dense_1': dense: expected rows that are vectors.*Flatten\(\)",
@@ -91,7 +91,7 @@ def test_construction_rejects(arguments, message):
 
 @pytest.mark.parametrize("input_shape", [2.5, "3", (3, "a"), None])
 def test_input_shape_of_a_wrong_type(input_shape):
-    with pytest.raises(ArgumentTypeError, match="input_shape: expected a whole number"):
+    with pytest.raises(ArgumentTypeError, match="input_shape: expected an integer"):
         network(input_shape=input_shape)
 
 
@@ -277,7 +277,7 @@ def test_prediction_rejects(X, message):
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_prediction_rejects_batch_size(batch_size):
-    with pytest.raises(ArgumentError, match="batch_size: expected a whole number >= 1"):
+    with pytest.raises(ArgumentError, match="batch_size: expected an integer >= 1"):
         network().predict(np.zeros((1, 3)), batch_size)
 
 

@@ -22,9 +22,9 @@ def data(rows=10):
 
 
 def test_sizes_are_checked():
-    with pytest.raises(ArgumentError, match="sizes: expected a whole number >= 1; got 0"):
+    with pytest.raises(ArgumentError, match="sizes: expected an integer >= 1; got 0"):
         network([3, 0])
-    with pytest.raises(ArgumentTypeError, match=r"sizes: expected a whole number; got 2\.5"):
+    with pytest.raises(ArgumentTypeError, match=r"sizes: expected an integer; got 2\.5"):
         network([3, 2.5])
 
 
@@ -116,8 +116,8 @@ def test_output(capsys):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"epochs": 0}, ArgumentError, "epochs: expected a whole number >= 1"),
-        ({"batch_size": 0}, ArgumentError, "batch_size: expected a whole number >= 1"),
+        ({"epochs": 0}, ArgumentError, "epochs: expected an integer >= 1"),
+        ({"batch_size": 0}, ArgumentError, "batch_size: expected an integer >= 1"),
         ({"learning_rate": -1}, ArgumentError, "learning_rate: expected a number >= 0; got -1"),
         ({"learning_rate": "fast"}, ArgumentError, "learning_rate: there is no schedule 'fast'"),
         ({"X": np.zeros((10, 4))}, DataError, "X: this network takes"),

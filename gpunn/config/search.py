@@ -100,7 +100,7 @@ class SearchRange:
         if self.log:
             raise ArgumentError("step: can't be given beside 'log'")
         if self.whole and not isinstance(step, int):
-            raise ArgumentError(f"step: expected a whole number, as low and high are; got {step!r}")
+            raise ArgumentError(f"step: expected an integer, like low and high; got {step!r}")
         if not 0 < step <= sys.float_info.max:
             raise ArgumentError(f"step: expected a number > 0; got {step!r}")
         # As they are written: 0.3 is three times 0.1.
@@ -154,7 +154,7 @@ class SearchRange:
         """Return what it says, such as "0.0001 to 0.01, logarithmic"."""
         if self.choices is not None:
             return " | ".join(map(toml_text, self.choices))
-        kind = "whole numbers " if self.whole else ""
+        kind = "integers " if self.whole else ""
         step = "" if self.step is None else f", in steps of {self.step}"
         return f"{kind}{self.low} to {self.high}{', logarithmic' if self.log else ''}{step}"
 

@@ -47,5 +47,5 @@ def toml_text(value: Any) -> str:
         items = [f"{toml_text(key)} = {toml_text(item)}" for key, item in value.items()]
         return f"{{ {', '.join(items)} }}" if items else "{}"
     raise ArgumentError(
-        f"expected text, a number, true, false, a list or a table; got {value!r:.80}"
+        f"expected a string, a number, true, false, a list or a table; got {value!r:.80}"
     )

@@ -27,5 +27,5 @@ def test_what_is_written_is_read(value):
 
 @pytest.mark.parametrize("value", [None, [1, None], {"a": b""}])
 def test_what_toml_has_not(value):
-    with pytest.raises(ArgumentError, match="expected text, a number"):
+    with pytest.raises(ArgumentError, match="expected a string, a number"):
         toml_text(value)

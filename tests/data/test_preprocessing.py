@@ -111,7 +111,7 @@ def test_statistics_refuse_what_is_no_matrix(X, message):
 
 
 def test_statistics_refuse_chunks_without_rows():
-    with pytest.raises(ArgumentError, match="chunk_rows: expected a whole number >= 1; got 0"):
+    with pytest.raises(ArgumentError, match="chunk_rows: expected an integer >= 1; got 0"):
         column_statistics(np.zeros((2, 2)), chunk_rows=0)
 
 
@@ -177,9 +177,9 @@ def test_string_labels():
         ((10, math.nan, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got "),
         ((1, 0.5, 0), ArgumentError, "fraction: 0.5 of 1 rows leaves 0 and 1 rows"),
         ((0, 0.5, 0), ArgumentError, "fraction: 0.5 of 0 rows leaves 0 and 0 rows"),
-        ((10, 0.5, -1), ArgumentError, "seed: expected a whole number >= 0; got -1"),
-        ((10.0, 0.5, 0), ArgumentTypeError, r"rows: expected a whole number; got 10\.0"),
-        ((10, 0.5, "0"), ArgumentTypeError, "seed: expected a whole number; got '0'"),
+        ((10, 0.5, -1), ArgumentError, "seed: expected an integer >= 0; got -1"),
+        ((10.0, 0.5, 0), ArgumentTypeError, r"rows: expected an integer; got 10\.0"),
+        ((10, 0.5, "0"), ArgumentTypeError, "seed: expected an integer; got '0'"),
         ((4, 0.5, 0, [0, 1, 0]), DataError, r"labels: expected shape \(4,\), got \(3,\)"),
         ((3, 0.5, 0, [7, 8, 7]), DataError, "class 8 has only one row"),
         ((3, 0.5, 0, ["a", "b", "a"]), DataError, "class 'b' has only one row"),

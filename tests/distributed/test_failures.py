@@ -100,7 +100,7 @@ def test_an_error_of_one_rank_is_that_of_all():
         assert error.value.rank == 1
         return None
 
-    with pytest.raises(ValueError, match="batch_size: expected a whole number >= 1; got 0"):
+    with pytest.raises(ValueError, match="batch_size: expected an integer >= 1; got 0"):
         run_threads(3, go)
 
 

@@ -22,7 +22,7 @@ def raw(*layers: object) -> dict:
     ("setting", "problem"),
     [
         ("model.layers.1.unit=3", "model.layers[1].unit: 'dense' has no such parameter; did you"),
-        ("model.layers.1.units=x", "model.layers[1].units: expected a whole number; got 'x'"),
+        ("model.layers.1.units=x", "model.layers[1].units: expected an integer; got 'x'"),
         ("model.layers.1.activation=rleu", "model.layers[1].activation: there is no activation"),
         ("model.layers.1.activation={name='elu', alph=1}", "model.layers[1].activation.alph: "),
         ("model.layers.1.initializer=hee", "model.layers[1].initializer: there is no initializer"),

@@ -135,7 +135,7 @@ def test_many_classes_need_no_matrix():
     [
         (5, "classes: expected a list; got 5"),
         ([], "classes: expected a list of different texts"),
-        ([1, 2], r"classes\[0\]: expected text; got 1"),
+        ([1, 2], r"classes\[0\]: expected a string; got 1"),
         (["a"] * 10, "classes: expected a list of different texts"),
         ({"a": 1}, "classes: expected a list; got"),
         ("0123456789", "classes: expected a list; got"),

@@ -212,7 +212,7 @@ VALUES, REBUILT = "can't rebuild the network: values: ", "can't rebuild the netw
             {"layers": [{"name": "dense", "units": 2, "size": 1}]},
             rf"{REBUILT}layers\[0\].size",
         ),
-        ({}, {"input_shape": [0]}, f"{REBUILT}input_shape: expected a whole number"),
+        ({}, {"input_shape": [0]}, f"{REBUILT}input_shape: expected an integer"),
         ({}, {"dtype": "float16"}, f"{REBUILT}dtype: there is no 'float16'"),
         ({}, {"seed": -1}, f"{REBUILT}seed"),
         *(({}, changes, f"has a damaged description: .*{said}") for changes, said in DAMAGED),

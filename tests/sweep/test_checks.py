@@ -29,7 +29,7 @@ def checked(config, *settings):
         (
             "training.epochs = { low = 0, high = 5 }",
             "sweep.parameters.training.epochs: 0 makes no configuration: training.epochs: "
-            "expected a whole number >= 1; got 0",
+            "expected an integer >= 1; got 0",
         ),
         (
             "training.optimizer.beta1 = { low = 0.5, high = 1.5 }",

@@ -311,7 +311,7 @@ def test_known_callbacks():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: EarlyStopping(patience=0), ArgumentError, "patience: expected a whole number >="),
+        (lambda: EarlyStopping(patience=0), ArgumentError, "patience: expected an integer >="),
         (lambda: EarlyStopping(patience=1.5), ArgumentTypeError, "patience"),
         (lambda: EarlyStopping(min_delta=-1), ArgumentError, "min_delta: expected a number >= 0"),
         (lambda: EarlyStopping(ties="best"), ArgumentError, "ties: there is no ties 'best'"),

@@ -111,9 +111,9 @@ def test_outputs_must_be_a_vector():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"epochs": -1}, ArgumentError, "epochs: expected a whole number >= 0; got -1"),
-        ({"epochs": 1.5}, ArgumentTypeError, "epochs: expected a whole number; got 1.5"),
-        ({"batch_size": 0}, ArgumentError, "batch_size: expected a whole number >= 1"),
+        ({"epochs": -1}, ArgumentError, "epochs: expected an integer >= 0; got -1"),
+        ({"epochs": 1.5}, ArgumentTypeError, "epochs: expected an integer; got 1.5"),
+        ({"batch_size": 0}, ArgumentError, "batch_size: expected an integer >= 1"),
         ({"shuffle": "no"}, ArgumentTypeError, "shuffle: expected True or False; got 'no'"),
         ({"progress": "no"}, ArgumentTypeError, "progress: expected True or False; got 'no'"),
         ({"stream": "no"}, ArgumentTypeError, "stream: expected True or False; got 'no'"),
