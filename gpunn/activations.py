@@ -1,8 +1,8 @@
-"""Activation functions and their derivatives, written as the mathematics.
+"""Activation functions and their derivatives, written as their formulas.
 
-These definitions are the reference: a backend may compute a built-in activation in a faster way,
-and is tested against them. A new activation is a subclass with a `value` and a `derivative`;
-`Activation` has an example.
+These definitions are the reference. A backend may compute a built-in activation in a faster way,
+and tests compare it with them. To define a new activation, write a subclass with `value` and
+`derivative`; see the example of `Activation`.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ TAILS: dict[str, tuple[float, ...]] = {
         0.7552851304157515,
     ),
 }
-"""By dtype: coefficients of P in `normal_tail`, that of the highest power first.
+"""By dtype: coefficients of P in `normal_tail`, from the highest power to the lowest.
 
-The Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t, truncated where the rest is below
-rounding. Shepherd & Laframboise 1981, "Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in
-0 <= x < inf", introduced a variable such as t.
+They are the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t, truncated where the remainder is
+below rounding. The variable t follows M. M. Shepherd & J. G. Laframboise 1981, "Chebyshev
+Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf".
 """
 
 
@@ -86,8 +86,8 @@ def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:
     """Return e^(-z^2 / 2) and Phi(-|z|), where Phi is the standard normal distribution function.
 
     With x = |z| and t = (x - 4) / (x + 4), Phi(-x) = e^(-x^2 / 2) P(t) / (x + 4). The array-API
-    standard has no erf. Error: at most 8 units in the last place
-    if the result is a normal number.
+    standard has no erf. The error is at most 8 units in the last place if the result is a normal
+    number.
     """
     x = xp.minimum(xp.abs(z), 200.0)  # e^-20000 is 0, even in extended precision
     inverse = 1 / (x + 4)
@@ -102,12 +102,12 @@ def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:
 
 
 class Activation(Configurable):
-    """An elementwise function a = f(z) of a layer's preactivation z.
+    """Base of all activations: an elementwise function a = f(z) of preactivations z.
 
     Attributes
     ----------
     from_output : bool
-        True if `derivative` is computed from `a` alone. The backend then overwrites z with a, which
+        Whether `derivative` uses only `a`, not `z`. The backend then overwrites z with a, which
         saves a buffer, and passes the same array for both.
 
     See Also
@@ -134,7 +134,7 @@ class Activation(Configurable):
     from_output: ClassVar[bool] = False
 
     def value(self, xp: Namespace, z: Array) -> Array:
-        """Return f(z), of z's shape and dtype.
+        """Return f(z), with the shape and dtype of z.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Activation(Configurable):
         z : array
             Preactivations; the same array as `a` if `from_output`.
         a : array, shape of z
-            What `value` returned.
+            The result of `value`.
 
         Returns
         -------
@@ -171,17 +171,17 @@ class Activation(Configurable):
 
 
 def sigmoid(xp: Namespace, z: Array) -> Array:
-    """Return 1 / (1 + exp(-z)), in a form that can't overflow."""
+    """Return 1 / (1 + exp(-z)) without overflow."""
     return 0.5 * xp.tanh(0.5 * z) + 0.5
 
 
 def softplus(xp: Namespace, z: Array) -> Array:
-    """Return log(1 + exp(z)), in a form that can't overflow."""
+    """Return log(1 + exp(z)) without overflow."""
     return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
 def softmax(xp: Namespace, z: Array) -> Array:
-    """Return exp(z_ij) / sum_k exp(z_ik), in a form that can't overflow."""
+    """Return exp(z_ij) / sum_k exp(z_ik) without overflow."""
     exponential = xp.exp(z - xp.max(z, axis=1, keepdims=True))
     return exponential / xp.sum(exponential, axis=1, keepdims=True)
 
@@ -212,7 +212,7 @@ class Identity(Activation):
 class ReLU(Activation):
     """Rectifier: f(z) = max(z, 0).
 
-    f'(z) is 1 for z > 0, else 0; f'(0) is taken as 0.
+    f'(z) is 1 for z > 0, otherwise 0.
 
     Examples
     --------
@@ -246,7 +246,7 @@ class LeakyReLU(Activation):
     Raises
     ------
     ArgumentError
-        If the number is out of this range.
+        If `slope` is not in [0, 1).
 
     Examples
     --------
@@ -278,12 +278,12 @@ class ELU(Activation):
     Parameters
     ----------
     alpha : float
-        Positive, 1 by default. For large negative z, f(z) is -alpha.
+        Positive, 1 by default. f(z) approaches -alpha for large negative z.
 
     Raises
     ------
     ArgumentError
-        If the number is out of this range.
+        If `alpha` is not positive.
 
     Examples
     --------
@@ -310,8 +310,8 @@ class SELU(Activation):
     """Scaled exponential linear unit: scale * z for z > 0, scale * alpha * (exp(z) - 1) otherwise.
 
     The constants scale = 1.0507 and alpha = 1.6733 keep mean 0 and variance 1 across layers
-    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). `Dense` then draws its weights by
-    `LeCun`.
+    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). With this activation `Dense` draws
+    its initial weights by `LeCun`.
 
     Examples
     --------
@@ -337,13 +337,13 @@ class SELU(Activation):
 class GELU(Activation):
     """Gaussian error linear unit: z/2 * (1 + tanh(sqrt(2/pi) * (z + 0.044715 z^3))).
 
-    The tanh form of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units". It is
-    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras; the default of both is
-    `ExactGELU`. The two differ by less than 0.0005.
+    This is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
+    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. The default of both
+    libraries is `ExactGELU`, from which it differs by less than 0.0005.
 
     See Also
     --------
-    ExactGELU : The same function without an approximation.
+    ExactGELU : The function without approximation.
 
     Examples
     --------
@@ -451,8 +451,8 @@ class Mish(Activation):
 class Sigmoid(Activation):
     """Logistic function: f(z) = 1 / (1 + exp(-z)).
 
-    f'(z) = f(z) * (1 - f(z)). Outputs of "binary_cross_entropy" go without it: that loss takes
-    logits.
+    f'(z) = f(z) * (1 - f(z)). Do not use it on the outputs with "binary_cross_entropy": that loss
+    expects logits.
 
     Examples
     --------
@@ -520,7 +520,7 @@ class Softplus(Activation):
         return -xp.expm1(-a)
 
 
-if not TYPE_CHECKING:  # else every name would be taken for one of this module
+if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module
 
     def __getattr__(name: str) -> None:
         raise missing_class(__name__, Activation, name)

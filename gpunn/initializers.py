@@ -1,4 +1,4 @@
-"""Initial values of parameters, drawn on the host so that every backend starts from the same bits.
+"""Initial values of parameters, drawn on the host so that they are the same on every backend.
 
 Weights have shape (inputs, outputs), so fan_in is `shape[0]` and fan_out is `shape[-1]`.
 """
@@ -46,11 +46,11 @@ __all__ = [
 
 
 class Initializer(Configurable):
-    """Draws the initial values of one parameter.
+    """Base of all initializers, which draw the initial values of a parameter.
 
     See Also
     --------
-    FromData : The base of those that also depend on training data.
+    FromData : Base of initializers that also depend on training data.
 
     Examples
     --------
@@ -73,23 +73,23 @@ class Initializer(Configurable):
         Parameters
         ----------
         generator : numpy.random.Generator
-            All randomness comes from it.
+            The source of all randomness.
         shape : tuple of int
-            That of the parameter.
+            The parameter's shape.
 
         Returns
         -------
         ndarray of float64
-            Of this shape.
+            Values of this shape.
         """
         raise NotImplementedError(f"{type(self).__name__} must define sample(generator, shape)")
 
 
 class FromData(Initializer):
-    """Draws values that also depend on training data, just before the first update.
+    """Base of initializers that also depend on training data.
 
-    `sample` draws what a parameter has until then. The layers are gone through in order, each with
-    what those before it make of the training rows.
+    `sample` draws preliminary values; `from_data` replaces them just before the first update. It
+    runs layer by layer, each with the output of the earlier layers for the training rows.
 
     Examples
     --------
@@ -101,21 +101,21 @@ class FromData(Initializer):
     def from_data(
         self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
     ) -> np.ndarray:
-        """Return a parameter's values, float64 and of the same shape.
+        """Return a parameter's new values.
 
         Parameters
         ----------
         generator : numpy.random.Generator
-            All randomness comes from it.
+            The source of all randomness.
         values : ndarray of float64
-            The present ones.
+            The current values.
         z : ndarray of float64, shape (rows, *units)
-            x W, what the layer adds its biases to, for up to 16,384 training rows.
+            x W, before the layer adds its biases, for up to 16,384 training rows.
 
         Returns
         -------
         ndarray of float64
-            The new ones, of the shape of `values`.
+            The new values, with the shape of `values`.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must define from_data(generator, values, z)"
@@ -123,15 +123,15 @@ class FromData(Initializer):
 
 
 ROUNDING = 1e-7
-"""Numbers of float32 that differ by less, in proportion to the largest, are equal but for it."""
+"""float32 numbers whose relative difference is smaller are equal except for rounding."""
 
 
 @dataclass(frozen=True)
 class UnitVariance(FromData):
-    """N(0, 1), divided by the standard deviation over the training rows of each unit's x W.
+    """N(0, 1), scaled so that x W has variance 1 over the training rows for each unit.
 
-    So each unit's x W has variance 1 at first, whatever its inputs are (RealMLP, Holzmueller et al.
-    2024). A unit that is constant keeps its weights.
+    Each unit's weights are divided by the standard deviation of its x W over the training rows
+    (RealMLP, Holzmueller et al. 2024). If x W is constant, the unit keeps its weights.
 
     Examples
     --------
@@ -158,20 +158,20 @@ class UnitVariance(FromData):
 
 @dataclass(frozen=True)
 class Hull(FromData):
-    """For biases: each unit's x W + b is 0 at a random point of the training rows' convex hull.
+    """For biases: x W + b of each unit is 0 at a random point in the training rows' convex hull.
 
-    b = -sum_m lambda_m z_m, with x W of `points` random rows as z, other ones for each unit, and
-    lambda_m from an exponential distribution, divided by their sum. "he+5" of RealMLP (Holzmueller
-    et al. 2024; Steinwart 2019).
+    For each unit, b = -sum_m lambda_m z_m, where z_m is x W of `points` random rows. The weights
+    lambda_m are drawn from an exponential distribution and divided by their sum. This is "he+5" of
+    RealMLP (Holzmueller et al. 2024; Steinwart 2019).
 
     Parameters
     ----------
     points : int
-        How many rows a point lies between, at least 1; 5 by default.
+        Number of rows whose convex combination gives a point, at least 1; 5 by default.
 
     Examples
     --------
-    With one point, a row's x W:
+    With one point, the bias is -x W of a row:
 
     >>> import numpy as np
     >>> import gpunn
@@ -200,7 +200,7 @@ class Hull(FromData):
 
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """All zero.
+    """All zeros.
 
     Examples
     --------
@@ -217,7 +217,7 @@ class Zeros(Initializer):
 
 @dataclass(frozen=True)
 class Ones(Initializer):
-    """All one.
+    """All ones.
 
     Examples
     --------
@@ -263,14 +263,15 @@ class Normal(Initializer):
 
 @dataclass(frozen=True)
 class TruncatedNormal(Initializer):
-    """Normal distribution N(0, standard_deviation^2), drawn again beyond `limit` deviations.
+    """Normal distribution N(0, standard_deviation^2), truncated at `limit` standard deviations.
 
     Parameters
     ----------
     standard_deviation : float
-        At least 0, 0.01 by default. That of the values is smaller, since the tails are cut off.
+        At least 0, 0.01 by default: before truncation. The standard deviation of the drawn values
+        is smaller.
     limit : float
-        At least 0.1; in standard deviations, 3 by default.
+        In standard deviations, at least 0.1; 3 by default. Values beyond it are drawn again.
 
     Examples
     --------
@@ -315,15 +316,15 @@ class Signs(Initializer):
 
 @dataclass(frozen=True)
 class Repeated(Initializer):
-    """Numbers of another initializer, each several times along the last axis, or along the first.
+    """Repeat the numbers of another initializer along the last axis, or along the first.
 
     Parameters
     ----------
     initializer : str, Initializer or mapping
-        What draws them.
+        The initializer that draws the numbers.
     lengths : sequence of int
-        How often each number of a row occurs, one after the other; they add up to the length of a
-        row. Without any, all rows are the same.
+        How often each number of a row is repeated; the sum must be the length of a row. If empty,
+        all rows are the same.
 
     Examples
     --------
@@ -380,7 +381,7 @@ class Uniform(Initializer):
 
 @dataclass(frozen=True)
 class VarianceScaling(Initializer):
-    """Mean 0 and the variance that `variance` returns, normal or uniform."""
+    """Base of initializers with mean 0 and a variance from fan_in and fan_out."""
 
     uniform: bool = flag(False)
 
@@ -390,12 +391,12 @@ class VarianceScaling(Initializer):
         Parameters
         ----------
         fan_in, fan_out : int
-            Numbers of inputs and of outputs.
+            Numbers of inputs and outputs.
 
         Returns
         -------
         float
-            Positive.
+            The variance, positive.
         """
         raise NotImplementedError(f"{type(self).__name__} must define variance(fan_in, fan_out)")
 
@@ -412,12 +413,12 @@ class Glorot(VarianceScaling):
     """Variance 2 / (fan_in + fan_out), for sigmoid, tanh and linear layers.
 
     From Glorot & Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward Neural
-    Networks", equation 16. Uniform by default, as there.
+    Networks", equation 16. Uniform by default, as in the paper.
 
     Parameters
     ----------
     uniform : bool
-        Whether they are uniform rather than normal; True by default.
+        Whether to draw from a uniform instead of a normal distribution; True by default.
 
     Examples
     --------
@@ -443,7 +444,7 @@ class He(VarianceScaling):
     Parameters
     ----------
     uniform : bool
-        Whether they are uniform rather than normal; False by default.
+        Whether to draw from a uniform instead of a normal distribution; False by default.
 
     Examples
     --------
@@ -467,7 +468,7 @@ class LeCun(VarianceScaling):
     Parameters
     ----------
     uniform : bool
-        Whether they are uniform rather than normal; False by default.
+        Whether to draw from a uniform instead of a normal distribution; False by default.
 
     Examples
     --------
@@ -486,12 +487,13 @@ class LeCun(VarianceScaling):
 class FanIn(VarianceScaling):
     """Variance 1 / (3 fan_in); by default uniform, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
-    PyTorch's `nn.Linear` draws its weights and biases so. A third of the variance of `LeCun`.
+    PyTorch's `nn.Linear` draws its weights and biases this way. The variance is a third of the
+    variance of `LeCun`.
 
     Parameters
     ----------
     uniform : bool
-        Whether they are uniform rather than normal; True by default.
+        Whether to draw from a uniform instead of a normal distribution; True by default.
 
     Examples
     --------
@@ -512,12 +514,12 @@ class FanIn(VarianceScaling):
 class GlorotFanInMean(VarianceScaling):
     """Variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)); uniform by default.
 
-    The geometric mean of the variances of `Glorot` and `FanIn`.
+    It is the geometric mean of the variances of `Glorot` and `FanIn`.
 
     Parameters
     ----------
     uniform : bool
-        Whether they are uniform rather than normal; True by default.
+        Whether to draw from a uniform instead of a normal distribution; True by default.
 
     Examples
     --------
@@ -532,22 +534,22 @@ class GlorotFanInMean(VarianceScaling):
     name = "glorot_fan_in_mean"
 
     def variance(self, fan_in: int, fan_out: int) -> float:
-        glorot, own = Glorot().variance(fan_in, fan_out), FanIn().variance(fan_in, fan_out)
-        return math.sqrt(glorot * own)
+        glorot = Glorot().variance(fan_in, fan_out)
+        return math.sqrt(glorot * FanIn().variance(fan_in, fan_out))
 
 
 @dataclass(frozen=True)
 class GlorotOrFanIn(VarianceScaling):
     """Variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)); uniform by default.
 
-    The variance of `Glorot`, except that of `FanIn` where a layer has more than five times as many
-    outputs as inputs. With `Glorot` the first layer of a network for a table, which has few inputs,
-    would begin with outputs close to zero.
+    It equals the variance of `FanIn` if a layer has more than five times as many outputs as inputs,
+    otherwise the variance of `Glorot`. The first layer of a tabular model has few inputs; with
+    `Glorot` its outputs would start close to zero.
 
     Parameters
     ----------
     uniform : bool
-        Whether they are uniform rather than normal; True by default.
+        Whether to draw from a uniform instead of a normal distribution; True by default.
 
     Examples
     --------
@@ -569,8 +571,8 @@ class Orthogonal(Initializer):
     """Orthonormal rows or columns, whichever are fewer, times `gain`.
 
     From Saxe et al. 2014, "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear
-    Neural Networks". They are uniform over the orthogonal group (Mezzadri 2007, "How to Generate
-    Random Matrices from the Classical Compact Groups").
+    Neural Networks". The matrices are uniform over the orthogonal group (Mezzadri 2007, "How to
+    Generate Random Matrices from the Classical Compact Groups").
 
     Parameters
     ----------
@@ -598,7 +600,7 @@ class Orthogonal(Initializer):
         return self.gain * (Q if rows >= columns else Q.T).reshape(shape)
 
 
-if not TYPE_CHECKING:  # else every name would be taken for one of this module
+if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module
 
     def __getattr__(name: str) -> None:
         raise missing_class(__name__, Initializer, name)

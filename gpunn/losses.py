@@ -1,12 +1,12 @@
-"""Loss functions and their gradients, written as the mathematics.
+"""Loss functions and their gradients, written as their formulas.
 
-A loss gives one number l_i for each row (a sample) and its gradient by the row's predictions.
-Weighting and averaging are the same for every loss, so they are done by the backend: the loss of a
-batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
+A loss computes one number l_i for each row (sample), and its gradient with respect to the row's
+predictions. The backend does weighting and averaging, which are the same for every loss. The loss
+of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
 
-In the formulas p are the predictions and t the targets; i counts rows, and j outputs. These
-definitions are the reference: a backend may compute a built-in loss in a faster way, and is tested
-against them. A new loss is a subclass with `values` and `gradients`.
+In the formulas, p are the predictions and t the targets; i is the index of a row, j of an output.
+These definitions are the reference. A backend may compute a built-in loss in a faster way, and
+tests compare it with them. To define a new loss, write a subclass with `values` and `gradients`.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ __all__ = [
 
 
 class Loss(Configurable):
-    """A cost of predictions of shape (rows, outputs), one value for each row.
+    """Base of all losses: one value for each row of predictions.
 
     Attributes
     ----------
     output_activation : {"identity", "softmax", "sigmoid", "exponential"}
-        The function that maps the network's outputs, as this loss takes them, to the scale of the
-        targets. It is part of the loss, not of the network. With "softmax" and "sigmoid" the
-        outputs are logits, and `Sequential.predict_proba` returns probabilities.
+        The function that maps the network's outputs to the scale of the targets. It is part of the
+        loss, not of the network. With "softmax" and "sigmoid" the outputs are logits, and
+        `Sequential.predict_proba` returns probabilities.
 
     See Also
     --------
-    ElementwiseLoss : The base of losses that sum a function of one prediction and one target.
+    ElementwiseLoss : Base of losses that sum a function of one prediction and one target.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class Loss(Configurable):
         predictions : array, shape (rows, outputs)
             The network's outputs.
         targets : array
-            As `check_targets` returns them, (rows, outputs) or integer labels (rows,).
+            Targets from `check_targets`: (rows, outputs), or integer labels (rows,).
 
         Returns
         -------
@@ -94,7 +94,7 @@ class Loss(Configurable):
         Parameters
         ----------
         xp, predictions, targets : as for `values`
-            The same ones.
+            The arguments of `values`.
 
         Returns
         -------
@@ -104,22 +104,22 @@ class Loss(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define gradients")
 
     def evaluated(self) -> Loss:
-        """Return the loss that evaluations take: this one, without what only training has.
+        """Return the loss for evaluation, without settings that apply only to training.
 
         Returns
         -------
         Loss
-            By default the loss itself.
+            This loss by default.
         """
         return self
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Return host targets in the form that `values` takes; called once for a data set.
+        """Check targets and return them as `values` expects them; called once per data set.
 
         Parameters
         ----------
         y : ndarray
-            Targets as the user gave them: one entry or row for each sample.
+            The user's targets: one entry or row for each sample.
         outputs : int
             Number of the network's outputs.
 
@@ -136,12 +136,12 @@ class Loss(Configurable):
         return real_targets(y, outputs)
 
     def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return each row's class as an integer, or None if the targets of this loss are none.
+        """Return each row's class as an integer, or None if the targets aren't classes.
 
         Parameters
         ----------
         targets : ndarray
-            As `check_targets` returns them.
+            Targets from `check_targets`.
 
         Returns
         -------
@@ -152,9 +152,9 @@ class Loss(Configurable):
 
 
 class ElementwiseLoss(Loss):
-    """Base of losses that sum a function f up: l_i = scale sum_j f(p_ij, t_ij).
+    """Base of losses that sum a function f over outputs: l_i = scale sum_j f(p_ij, t_ij).
 
-    A subclass with other factors, but the same f, is computed in the same faster ways.
+    Backends use the same faster code for a subclass that changes only the factors, not f.
 
     Examples
     --------
@@ -180,7 +180,7 @@ class ElementwiseLoss(Loss):
         xp : module
             The namespace of array functions, by the array-API standard.
         predictions, targets : array, shape (rows, outputs)
-            The network's outputs, and what they should be.
+            The network's outputs and their targets.
 
         Returns
         -------
@@ -190,22 +190,22 @@ class ElementwiseLoss(Loss):
         raise NotImplementedError(f"{type(self).__name__} must define terms")
 
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return f' by the prediction, but for a factor that `slope` has; shape (rows, outputs).
+        """Return df/dp without the constant factor that `slope` returns; shape (rows, outputs).
 
         Parameters
         ----------
         xp, predictions, targets : as for `terms`
-            The same ones.
+            The arguments of `terms`.
 
         Returns
         -------
         array, shape (rows, outputs)
-            df/dp_ij, divided by the constant factor that `slope` puts back.
+            df/dp_ij, divided by a constant factor, which `slope` includes again.
         """
         raise NotImplementedError(f"{type(self).__name__} must define slopes")
 
     def scale(self, outputs: int) -> float:
-        """Return the factor of a row's sum.
+        """Return the factor by which a row's sum is multiplied.
 
         Parameters
         ----------
@@ -215,12 +215,12 @@ class ElementwiseLoss(Loss):
         Returns
         -------
         float
-            By default 1 / outputs, which makes the sum a mean.
+            1 / outputs by default, which makes the sum a mean.
         """
         return 1 / outputs
 
     def slope(self, outputs: int) -> float:
-        """Return the factor of the slopes in the gradient.
+        """Return the factor by which the gradient multiplies the slopes.
 
         Parameters
         ----------
@@ -230,7 +230,7 @@ class ElementwiseLoss(Loss):
         Returns
         -------
         float
-            By default that of `scale`.
+            `scale(outputs)` by default.
         """
         return self.scale(outputs)
 
@@ -248,14 +248,14 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     Parameters
     ----------
     y : ndarray
-        Targets as a user gave them; (rows,) is as good as (rows, 1).
+        The user's targets. With one output, (rows,) is accepted as well as (rows, 1).
     outputs : int
         Number of the network's outputs.
 
     Returns
     -------
     ndarray, shape (rows, outputs)
-        `y`, as a view where its shape differs.
+        `y`, or a view of it if its shape differs.
 
     Raises
     ------
@@ -291,7 +291,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
 
 
 def distributions(targets: np.ndarray) -> np.ndarray:
-    """Return which rows are probabilities: none below 0, and a sum of 1."""
+    """Return which rows are probability distributions: no entry below 0, and a sum of 1."""
     sums_to_one = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) <= 1e-3
     return np.asarray((targets >= 0).all(axis=1) & sums_to_one)
 
@@ -299,30 +299,30 @@ def distributions(targets: np.ndarray) -> np.ndarray:
 def refuse_rows(
     wrong: np.ndarray, targets: np.ndarray, needs: str, *, of: str = "", advice: str = ""
 ) -> None:
-    """Raise a DataError if there are wrong entries or rows: what targets must be, and the first."""
+    """Raise a DataError that names the first wrong row, if there are wrong entries or rows."""
     rows = np.flatnonzero(wrong.reshape(len(targets), -1).any(axis=1))
     if rows.size:
         raise DataError(
-            f"{needs}; row {rows[0]}{of} is {targets[rows[0]].tolist()} ({rows.size} such in all)"
+            f"{needs}; row {rows[0]}{of} is {targets[rows[0]].tolist()} ({rows.size} in total)"
             f"{advice}"
         )
 
 
 @dataclass(frozen=True)
 class MeanSquaredError(ElementwiseLoss):
-    """Squared error: l_i = mean_j (p_ij - t_ij)^2, or the sum over j.
+    """Squared error: l_i = mean_j (p_ij - t_ij)^2, or the sum over the outputs j.
 
     Parameters
     ----------
     over_outputs : {"mean", "sum", "half_sum"}
-        "mean" makes the batch's loss the mean over all elements. "sum" is the tutorial's cost,
-        C = 1/m sum_i sum_j (p_ij - t_ij)^2, larger by the factor k, the number of outputs.
-        "half_sum" is half of "sum", with the gradient p_ij - t_ij.
+        "mean" makes the batch's loss the mean over all elements. With "sum" it is the tutorial's
+        cost, C = 1/m sum_i sum_j (p_ij - t_ij)^2: the mean times the number of outputs. With
+        "half_sum" it is half of that, with the gradient p_ij - t_ij.
 
     Raises
     ------
     ArgumentError
-        If `over_outputs` is none of these.
+        If `over_outputs` is another value.
 
     Examples
     --------
@@ -363,8 +363,8 @@ class MeanSquaredError(ElementwiseLoss):
 class MeanAbsoluteError(ElementwiseLoss):
     """Mean absolute error: l_i = mean_j |p_ij - t_ij|.
 
-    Its minimum is at the median of the targets. The gradient is sign(p_ij - t_ij) / outputs; at 0
-    it is taken as 0.
+    The median of the targets minimizes it. The gradient is sign(p_ij - t_ij) / outputs, with
+    sign(0) = 0.
 
     Examples
     --------
@@ -386,11 +386,11 @@ class MeanAbsoluteError(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Huber(ElementwiseLoss):
-    """Squared for errors up to `delta`, absolute for larger ones.
+    """Huber loss: squared for errors up to `delta`, absolute for larger ones.
 
-    l_i = mean_j h(p_ij - t_ij) with h(d) = d^2 / 2 for |d| <= delta, and delta * (|d| - delta / 2)
-    beyond (Huber 1964, "Robust Estimation of a Location Parameter"). The gradient is h' / outputs,
-    with h'(d) = d, limited to [-delta, delta].
+    l_i = mean_j h(p_ij - t_ij), where h(d) = d^2 / 2 for |d| <= delta, and delta * (|d| - delta /
+    2) otherwise. See Huber 1964, "Robust Estimation of a Location Parameter". The gradient is h' /
+    outputs, where h'(d) is d clipped to [-delta, delta].
 
     Parameters
     ----------
@@ -432,7 +432,7 @@ def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """Cross-entropy of classes: l_i = -sum_j t_ij log softmax(p_i)_j, from logits p.
+    """Cross-entropy of classes, from logits p: l_i = -sum_j t_ij log softmax(p_i)_j.
 
     See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108. The gradient is
     softmax(p_i) - t_i.
@@ -442,8 +442,8 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing : float or Schedule
         In [0, 1): targets become (1 - label_smoothing) * t + label_smoothing / classes (Szegedy et
         al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7). A
-        schedule is for training; evaluations have no smoothing then, so that losses of different
-        epochs can be compared.
+        schedule applies to training only: evaluation then uses no smoothing, so that losses of
+        different epochs can be compared.
 
     Raises
     ------
@@ -452,12 +452,12 @@ class SoftmaxCrossEntropy(Loss):
 
     See Also
     --------
-    BinaryCrossEntropy : For yes or no.
+    BinaryCrossEntropy : For targets that are yes or no.
 
     Notes
     -----
-    Targets are integer labels of shape (rows,), or probabilities (one-hot included) of shape
-    (rows, classes). At least two outputs are needed, one a class.
+    Targets are integer labels of shape (rows,), or probabilities (one-hot included) of shape (rows,
+    classes). The network needs at least two outputs, one per class.
 
     Examples
     --------
@@ -493,7 +493,7 @@ class SoftmaxCrossEntropy(Loss):
         xp : module
             The namespace of array functions, by the array-API standard.
         predictions : array, shape (rows, classes)
-            Logits, which give the number of classes.
+            Logits.
         targets : array, shape (rows,) or (rows, classes)
             Labels or probabilities.
 
@@ -505,7 +505,7 @@ class SoftmaxCrossEntropy(Loss):
         classes = predictions.shape[1]
         if targets.ndim == 1:
             targets = one_hot(xp, targets, classes, predictions.dtype)
-        smoothing = cast("float", self.label_smoothing)  # the present one of a schedule
+        smoothing = cast("float", self.label_smoothing)  # the current value of a schedule
         return (1 - smoothing) * targets + smoothing / classes
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
@@ -518,7 +518,7 @@ class SoftmaxCrossEntropy(Loss):
         return softmax(xp, predictions) - t
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Return labels or probabilities in the form that `values` takes.
+        """Check labels or probabilities and return them as `values` expects them.
 
         Parameters
         ----------
@@ -535,13 +535,13 @@ class SoftmaxCrossEntropy(Loss):
         Raises
         ------
         DataError
-            If there is one output only, labels are not from 0 to outputs - 1, or a row of
-            probabilities is negative or does not sum to 1.
+            If there is only one output, a label is outside 0 to outputs - 1, or a row of
+            probabilities has a negative entry or does not sum to 1.
         """
         if outputs < 2:
             raise DataError(
-                "softmax_cross_entropy needs a network with at least 2 outputs, one a class; this "
-                "one has 1. Add outputs, or use 'binary_cross_entropy'"
+                "softmax_cross_entropy needs a network with at least 2 outputs, one per class; got "
+                "1. Add outputs, or use 'binary_cross_entropy'"
             )
         if y.dtype.kind in "OSUT":
             raise DataError(
@@ -563,7 +563,7 @@ class SoftmaxCrossEntropy(Loss):
         if wrong.size:
             raise DataError(
                 f"y: labels must be from 0 to {outputs - 1}, since the network has {outputs} "
-                f"outputs; y[{wrong[0]}] is {labels[wrong[0]]} ({wrong.size} such in all)"
+                f"outputs; y[{wrong[0]}] is {labels[wrong[0]]} ({wrong.size} in total)"
             )
         return labels.astype(np.int64, copy=False)
 
@@ -573,16 +573,16 @@ class SoftmaxCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(ElementwiseLoss):
-    """Cross-entropy of yes or no: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij, from logits p.
+    """Cross-entropy of yes or no, from logits p: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij.
 
-    That is -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)), in a form that can't
-    overflow. See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90. Targets t
-    are in [0, 1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are independent labels
-    (multilabel), each yes or no.
+    Each term equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)), but can't overflow.
+    See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90. Targets t are in [0,
+    1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are independent labels (multilabel
+    classification).
 
     See Also
     --------
-    SoftmaxCrossEntropy : For one class of several.
+    SoftmaxCrossEntropy : For targets that are one of several classes.
 
     Examples
     --------
@@ -614,16 +614,16 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Poisson(ElementwiseLoss):
-    """Poisson loss of counts: l_i = mean_j exp(p_ij) - t_ij p_ij, where p = log(rate).
+    """Poisson loss for counts: l_i = mean_j exp(p_ij) - t_ij p_ij, where p = log(rate).
 
-    The Poisson negative log-likelihood without log(t!), which does not depend on p (McCullagh &
-    Nelder 1989, "Generalized Linear Models", chapter 6). The gradient is
-    (exp(p_ij) - t_ij) / outputs.
+    This is the Poisson negative log-likelihood without log(t!), which does not depend on p
+    (McCullagh & Nelder 1989, "Generalized Linear Models", chapter 6). The gradient is (exp(p_ij) -
+    t_ij) / outputs.
 
     Attributes
     ----------
     from_zero : bool
-        Whether t log(t) - t, with 0 log(0) = 0, is added to each term, so that its minimum is 0.
+        Whether each term includes t log(t) - t, with 0 log(0) = 0, so that its minimum is 0.
 
     Examples
     --------
@@ -659,13 +659,13 @@ class Poisson(ElementwiseLoss):
 class Quantile(ElementwiseLoss):
     """Quantile loss: l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p.
 
-    It is minimal where p is the q-quantile of t. This is the pinball loss of Koenker & Bassett
-    1978, "Regression Quantiles". The gradient at d = 0 is taken as 0.
+    The q-quantile of the targets minimizes it. This is the pinball loss of Koenker & Bassett 1978,
+    "Regression Quantiles". The gradient at d = 0 is set to 0.
 
     Parameters
     ----------
     quantile : float
-        q, in (0, 1). 0.5 is half the absolute error.
+        q, in (0, 1). With 0.5 the loss is half the absolute error.
 
     Raises
     ------
@@ -695,7 +695,7 @@ class Quantile(ElementwiseLoss):
         return 0.5 * sign + (0.5 - self.quantile) * sign * sign
 
 
-if not TYPE_CHECKING:  # else every name would be taken for one of this module
+if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module
 
     def __getattr__(name: str) -> None:
         raise missing_class(__name__, Loss, name)

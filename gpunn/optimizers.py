@@ -1,18 +1,18 @@
-"""Optimizers: one update of the flat vector of all parameters from the flat gradient g.
+"""Optimizers: update the flat vector of all parameters with the flat gradient g.
 
-An optimizer is given vectors in each update, never layers, and keeps no reference to them. So it
-knows nothing of the network's shape, and a copied model trains on correctly. These definitions are
-the reference: a backend may compute a built-in optimizer in one fused pass, and is tested against
-them. A new optimizer is a subclass with `slots` and `update`.
+An optimizer gets vectors in each update, never layers, and keeps no reference to them. So it does
+not depend on the network's architecture, and a copied model continues to train correctly. These
+definitions are the reference. A backend may compute a built-in optimizer in one fused pass, and
+tests compare it with them. To define a new optimizer, write a subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
     values <- values * (1 - learning_rate * weight_decay), then the update,
 
-which leaves out biases and normalisation parameters unless `decay_all` is set. Layers may have
-factors of both numbers (`Layer.learning_rate_factor`, `weight_decay_factor`). An L2 penalty
-applies to the same parameters W, whatever their factor, but as part of the loss, so that it enters
-the gradient::
+Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply
+both numbers by a factor (`Layer.learning_rate_factor`, `weight_decay_factor`). An L2 penalty
+applies to the same parameters W, regardless of their factor. It is part of the loss, and so of the
+gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
@@ -38,28 +38,28 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        At least 0: a constant, or a function of the epoch. 0.01 by default; subclasses differ.
+        At least 0: a constant, or a function of the epoch. 0.01 by default, but subclasses have
+        other defaults.
     weight_decay : float or Schedule
-        At least 0, 0 by default. Decoupled decay: each update multiplies by
-        1 - learning_rate * weight_decay.
+        At least 0, 0 by default. Decoupled decay: each update multiplies the parameters by 1 -
+        learning_rate * weight_decay.
     decay_all : bool
-        Whether biases, scales and shifts are decayed too. It does not change a factor of the decay
-        that a layer has been given (`Layer.weight_decay_factor`).
+        Whether biases, scales and shifts also decay. A layer with a `weight_decay_factor` keeps
+        that factor.
     max_norm : float or None
-        If set, gradients are scaled down so that their global norm is at most this (Pascanu et al.
-        2013, "On the Difficulty of Training Recurrent Neural Networks", algorithm 1):
-        g <- g * min(1, max_norm / ||g||).
+        If set, gradients are clipped to this global norm: g <- g * min(1, max_norm / ||g||). See
+        Pascanu et al. 2013, "On the Difficulty of Training Recurrent Neural Networks", algorithm 1.
     l2_penalty : float
-        Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses, and so
+        Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses. This adds
         l2_penalty * W / sum_i w_i to the gradient, with the sample weights w_i of the update's
-        rows. It is `alpha` in scikit-learn's networks. The log "loss" includes it, "val_loss" and
+        rows. scikit-learn's networks call it `alpha`. The log "loss" includes it; "val_loss" and
         `Trainer.evaluate` do not.
 
     Attributes
     ----------
     slots : tuple of str
-        Names of the state vectors, such as moments; each has the parameters' shape, and is zero at
-        first.
+        Names of the state vectors, such as moments. Each has the parameters' shape and starts at
+        zero.
 
     Raises
     ------
@@ -112,20 +112,21 @@ class Optimizer(Configurable):
         learning_rate: Array,
         step: Array,
     ) -> None:
-        """Change `values` and `slots` in place.
+        """Update `values` and `slots` in place.
 
         Parameters
         ----------
         xp : module
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
-            Of all parameters, or of those with one factor of the learning rate.
+            All parameters and their gradients, or the parameters that share one learning-rate
+            factor.
         slots : mapping of str to array of shape (parameters,)
-            The state vectors, by the names in `slots`.
+            The state vectors by name.
         learning_rate : array, shape (1,)
-            That of this update, in the values' dtype.
+            The learning rate of this update, in the dtype of `values`.
         step : array of int, shape (1,)
-            Number of this update, from 1.
+            Number of this update, starting at 1.
         """
         raise NotImplementedError(f"{type(self).__name__} must define update")
 
@@ -134,25 +135,25 @@ class Optimizer(Configurable):
 class SGD(Optimizer):
     """Stochastic gradient descent, with or without momentum.
 
-    The momentum is in the form of Sutskever et al. 2013, "On the Importance of Initialization and
+    Momentum is defined as in Sutskever et al. 2013, "On the Importance of Initialization and
     Momentum in Deep Learning", equations 1 to 4. Each update computes::
 
         velocity ← momentum * velocity - learning_rate * g
         values   ← values + velocity
 
-    With `nesterov` it is values <- values + momentum * velocity - learning_rate * g, with the new
-    velocity.
+    With `nesterov`, the second line is values <- values + momentum * velocity - learning_rate * g,
+    with the new velocity.
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
         0.01, 0, False and None by default.
     momentum : float
         In [0, 1], 0 by default.
     nesterov : bool
-        Whether the gradient is as if taken one step ahead.
+        Whether to use Nesterov's momentum, which evaluates the gradient one step ahead.
     l2_penalty : float
-        As of every `Optimizer`.
+        As in every `Optimizer`.
 
     Raises
     ------
@@ -201,7 +202,7 @@ class SGD(Optimizer):
 
 @dataclass(eq=False)
 class RMSprop(Optimizer):
-    """Gradient over its running root mean square.
+    """RMSprop: the gradient divided by its running root mean square.
 
     From Tieleman & Hinton 2012, "Neural Networks for Machine Learning", lecture 6e. Each update
     computes::
@@ -211,14 +212,14 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
         0.001, 0, False and None by default.
     rho : float
-        In [0, 1). The weight of the old mean square, 0.9 by default.
+        In [0, 1), 0.9 by default: the weight of the old mean square.
     epsilon : float
         Positive. Keeps the division finite.
     l2_penalty : float
-        As of every `Optimizer`.
+        As in every `Optimizer`.
 
     Raises
     ------
@@ -255,7 +256,7 @@ class RMSprop(Optimizer):
 
 @dataclass(eq=False)
 class Adam(Optimizer):
-    """Adaptive moment estimation with bias correction.
+    """Adam: adaptive moment estimation with bias correction.
 
     From Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1. Update t
     computes::
@@ -266,23 +267,23 @@ class Adam(Optimizer):
 
     with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t).
 
-    With `epsilon_hat`, epsilon is added to sqrt(square) instead of sqrt(s), as in the paper's more
-    efficient order of computation (end of section 2) and in scikit-learn::
+    With `epsilon_hat`, epsilon is added to sqrt(square) instead of sqrt(s). The paper (end of
+    section 2) and scikit-learn compute it in this more efficient order::
 
         values ← values - learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t))
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
         0.001, 0, False and None by default.
     beta1, beta2 : float
-        In [0, 1). The weights of the old moments, 0.9 and 0.999 by default.
+        In [0, 1), 0.9 and 0.999 by default: the weights of the old moments.
     epsilon : float
         Positive. Keeps the division finite.
     epsilon_hat : bool
-        Where epsilon is added.
+        Whether epsilon is added to sqrt(square), before bias correction. False by default.
     l2_penalty : float
-        As of every `Optimizer`.
+        As in every `Optimizer`.
 
     Raises
     ------
@@ -291,7 +292,7 @@ class Adam(Optimizer):
 
     See Also
     --------
-    AdamW : The same with weight decay on by default.
+    AdamW : Adam with weight decay by default.
 
     Examples
     --------
@@ -337,19 +338,19 @@ class Adam(Optimizer):
 
 @dataclass(eq=False)
 class AdamW(Adam):
-    """Adam with decoupled weight decay on by default.
+    """AdamW: Adam with decoupled weight decay by default.
 
     From Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2. Each update
-    multiplies by 1 - learning_rate * weight_decay, then computes that of `Adam`.
+    multiplies the parameters by 1 - learning_rate * weight_decay, then does the update of `Adam`.
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
         0.001, 0.01, False and None by default.
     beta1, beta2, epsilon, epsilon_hat : float, float, float, bool
-        As of `Adam`.
+        As in `Adam`.
     l2_penalty : float
-        As of every `Optimizer`.
+        As in every `Optimizer`.
 
     Raises
     ------
@@ -370,7 +371,7 @@ class AdamW(Adam):
 
 @dataclass(eq=False)
 class Lion(Optimizer):
-    """The sign of an interpolated momentum.
+    """Lion: update by the sign of an interpolated momentum.
 
     From Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2. Each update
     computes::
@@ -380,12 +381,12 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm : as of every `Optimizer`
+    learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
         0.0001, 0, False and None by default.
     beta1, beta2 : float
         In [0, 1). 0.9 and 0.99 by default.
     l2_penalty : float
-        As of every `Optimizer`.
+        As in every `Optimizer`.
 
     Raises
     ------
@@ -427,11 +428,11 @@ class Lion(Optimizer):
 
 
 def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:
-    """Return 1 - beta^t, without the cancellation that would cost float32 four digits at t = 1."""
+    """Return 1 - beta^t without cancellation, which would cost float32 four digits at t = 1."""
     return -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t)
 
 
-if not TYPE_CHECKING:  # else every name would be taken for one of this module
+if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module
 
     def __getattr__(name: str) -> None:
         raise missing_class(__name__, Optimizer, name)

@@ -1,10 +1,10 @@
 """Random numbers that depend only on a seed, a purpose and counters.
 
-The generators of the backends' libraries are not used, since each gives other numbers. Initial
-weights and permutations are drawn here, on the host, and copied to the device, so that a CPU and a
-GPU start from the same weights and visit the rows in the same order. Only dropout masks are too
-large to copy: `gpunn.backends.hashing` computes them with an integer hash that is the same on every
-device.
+This module does not use the generators of the backends' libraries, since their numbers differ. It
+draws initial weights and permutations on the host, and gpunn copies them to the device. So a CPU
+and a GPU start from the same weights and visit the rows in the same order. Only dropout masks are
+too large to copy: `gpunn.backends.hashing` computes them with an integer hash that is the same on
+every device.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
-import numpy.random  # NumPy itself would import it at its first use
+import numpy.random  # otherwise NumPy would import it at its first use
 
 __all__ = ["generator", "permutation", "permutations"]
 
 
 def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
-    """Return the generator that belongs to `(seed, purpose, *counters)`.
+    """Return the random generator of `(seed, purpose, *counters)`.
 
-    Different tuples give statistically independent streams (`numpy.random.SeedSequence`), so that
-    drawing more numbers for one purpose does not change those of another.
+    Different tuples give statistically independent streams (`numpy.random.SeedSequence`). So
+    drawing more numbers for one purpose does not change the numbers of another.
 
     Parameters
     ----------
@@ -31,12 +31,13 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
         The purpose, such as "weights" or "shuffle".
     *counters : int
         Position within the purpose, such as the index of a layer or an epoch. Use the same number
-        of counters throughout a purpose: no counter gives the same stream as the counter 0.
+        of counters for all calls with one purpose: without a counter, the stream is the same as
+        with the counter 0.
 
     Returns
     -------
     numpy.random.Generator
-        A PCG64.
+        A generator with the bit generator PCG64.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
     epoch : int
         Number of the epoch.
     rows : int
-        How many rows there are.
+        Number of rows.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
 
 
 def permutations(seed: int, epoch: int, rows: int, members: int) -> np.ndarray:
-    """Return an order of the rows for each member.
+    """Return each member's order of the rows.
 
     Parameters
     ----------
@@ -84,14 +85,14 @@ def permutations(seed: int, epoch: int, rows: int, members: int) -> np.ndarray:
     epoch : int
         Number of the epoch.
     rows : int
-        How many rows there are.
+        Number of rows.
     members : int
-        How many orders are wanted.
+        Number of members.
 
     Returns
     -------
     ndarray of int64, shape (rows, members)
-        Row numbers; the first column is that of `permutation`.
+        Row numbers; the first column is the result of `permutation`.
 
     Examples
     --------

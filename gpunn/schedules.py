@@ -1,12 +1,12 @@
-"""Schedules: the learning rate, or another setting, as a function of time, counted in epochs.
+"""Schedules: the learning rate, or another setting, as a function of time in epochs.
 
 Time includes fractions of epochs, so a schedule means the same at every batch size. The time of
-update u, counted from 0, is that of its middle, (u + 1/2) / updates_per_epoch. So no update falls
-on the boundary of two epochs, a warm-up does not begin with a rate of 0, and a cosine does not end
-with one; `Schedule.time_of_update` says otherwise. A new schedule is a subclass with `at`.
+update u, counted from 0, is its middle, (u + 1/2) / updates_per_epoch. So no update falls on the
+boundary of two epochs, a warm-up does not start with a rate of 0, and a cosine does not end with 0.
+`Schedule.time_of_update` can change this. To define a new schedule, write a subclass with `at`.
 
-A schedule can also stand for an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`,
-and the `label_smoothing` of a loss. What is called the rate here is that setting then.
+A schedule can also control an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`, and
+the `label_smoothing` of a loss. In the descriptions below, read "rate" as that setting.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ __all__ = [
 
 
 class Schedule(Configurable):
-    """The learning rate as a function of time.
+    """Base of all schedules: the learning rate as a function of time.
 
     Attributes
     ----------
     time_of_update : float
-        Which part of an update lies before its time: 1/2 is its middle, 0 its beginning.
+        The point of an update that counts as its time: 1/2 is its middle, 0 its beginning.
 
     Examples
     --------
@@ -63,21 +63,21 @@ class Schedule(Configurable):
     time_of_update: float = 0.5
 
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
-        """Return the rate of each update of an epoch.
+        """Return the rate of each update in an epoch.
 
         Parameters
         ----------
         epoch : int
-            How many epochs lie before it.
+            Number of epochs before it.
         updates : int
-            Its updates.
+            Number of updates in it.
         duration : float
-            Epochs that training is planned to last.
+            Planned length of the training, in epochs.
 
         Returns
         -------
         ndarray of float64, shape (updates,)
-            What `at` returns for the updates' times.
+            The result of `at` for the times of the updates.
         """
         time = epoch + (np.arange(updates) + self.time_of_update) / updates
         rates = np.asarray(self.at(time, duration), np.float64)
@@ -89,9 +89,9 @@ class Schedule(Configurable):
         Parameters
         ----------
         time : ndarray of float64
-            Epochs since training began, fractions included.
+            Epochs since training began, including fractions.
         duration : float
-            Epochs that training is planned to last.
+            Planned length of the training, in epochs.
 
         Returns
         -------
@@ -101,16 +101,16 @@ class Schedule(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
     def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
-        """Raise an ArgumentError, before training, if `observe` needs a log that there won't be.
+        """Raise an ArgumentError, before training, if `observe` needs a log that will be missing.
 
         Parameters
         ----------
         larger_is_better : mapping of str to bool or None
-            By the keys of the logs that each epoch will have; None is unknown.
+            For each key of the epochs' logs, whether larger is better; None if unknown.
         """
 
     def observe(self, logs: Mapping[str, float]) -> None:
-        """Take note of an epoch's logs; by default this does nothing.
+        """Process an epoch's logs; does nothing by default.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class Schedule(Configurable):
         """
 
     def state(self) -> dict[str, float]:
-        """Return what `observe` has changed, for a checkpoint.
+        """Return the state that `observe` changes, for a checkpoint.
 
         Returns
         -------
@@ -129,24 +129,24 @@ class Schedule(Configurable):
         return {}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Set the state to what `state` returned.
+        """Restore the state from a checkpoint.
 
         Parameters
         ----------
         state : mapping of str to float
-            What `state` returned.
+            The result of `state`.
         """
 
 
 def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
-    """Return the schedule for a number, a name, a configuration or a schedule.
+    """Make a schedule from a number, a name, a configuration or a schedule.
 
     Parameters
     ----------
     value : float, str, mapping or Schedule
         A constant of at least 0, a schedule's name, or its name and parameters.
     argument : str
-        What an error message calls it.
+        The argument's name in error messages.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a number is negative, or there is no such schedule or parameter.
+        If a number is negative, or a schedule or parameter does not exist.
 
     Examples
     --------
@@ -172,18 +172,18 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
 def as_setting(
     value: Any, argument: str, check: Callable[..., float] = check_number, **limits: float
 ) -> float | Schedule:
-    """Return a number, checked, or the schedule of a setting other than the learning rate.
+    """Check a setting other than the learning rate: return its number or its schedule.
 
     Parameters
     ----------
     value : float, str, mapping or Schedule
         A number, a schedule's name, or its name and parameters.
     argument : str
-        What an error message calls it.
+        The argument's name in error messages.
     check : function
-        Checks a number; it is called with `argument`, `value` and the limits.
+        Checks a number: called with `argument`, `value` and the limits.
     **limits : float
-        Passed on to `check`.
+        Passed to `check`.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def as_setting(
     Raises
     ------
     ArgumentError
-        If the number is outside of the limits, or the schedule depends on the logs of epochs.
+        If the number is outside the limits, or the schedule depends on the logs of epochs.
 
     Examples
     --------
@@ -206,15 +206,15 @@ def as_setting(
     schedule = resolve(Schedule, value, argument)
     if schedule.state():
         raise ArgumentError(
-            f"{argument}: the schedule {schedule.name!r} depends on the logs of epochs; only a "
-            "learning rate can have one that does"
+            f"{argument}: the schedule {schedule.name!r} depends on the logs of epochs; use it "
+            "only for the learning rate, or choose another schedule"
         )
     return schedule
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate at all times.
+    """Constant rate.
 
     Parameters
     ----------
@@ -239,12 +239,12 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Steps down: rate * factor^floor(time / every).
+    """Step decay: rate * factor^floor(time / every).
 
     Parameters
     ----------
     rate : float
-        The rate at first, at least 0; 0.01 by default.
+        The initial rate, at least 0; 0.01 by default.
     every : float
         Positive. Epochs from one step to the next, 10 by default.
     factor : float
@@ -275,7 +275,7 @@ class Exponential(Schedule):
     Parameters
     ----------
     rate : float
-        The rate at first, at least 0; 0.01 by default.
+        The initial rate, at least 0; 0.01 by default.
     factor : float
         Positive, 0.95 by default.
 
@@ -303,7 +303,7 @@ class InverseScaling(Schedule):
     Parameters
     ----------
     rate : float
-        The rate at first, at least 0; 0.01 by default.
+        The initial rate, at least 0; 0.01 by default.
     power : float
         At least 0, 0.5 by default.
 
@@ -326,9 +326,10 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from `rate` down to `final` over the whole training.
+    """Cosine decay from `rate` to `final` over the whole training.
 
-    final + (rate - final) * (1 + cos(pi * time / duration)) / 2; `final` afterwards.
+    The rate is final + (rate - final) * (1 + cos(pi * time / duration)) / 2, and `final`
+    afterwards.
 
     From Loshchilov & Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts",
     equation 5.
@@ -336,9 +337,9 @@ class Cosine(Schedule):
     Parameters
     ----------
     rate : float
-        The rate at first, at least 0; 0.01 by default.
+        The initial rate, at least 0; 0.01 by default.
     final : float
-        The rate at the end, at least 0; 0 by default.
+        The final rate, at least 0; 0 by default.
 
     Examples
     --------
@@ -365,24 +366,25 @@ def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CosineLog(Schedule):
-    """Bumps of a cosine, each longer than the one before (Holzmueller et al. 2024, RealMLP).
+    """Cosine cycles, each twice as long as the one before (Holzmueller et al. 2024, RealMLP).
 
-    rate * (1 - cos(2 pi log2(1 + (2^cycles - 1) * t))) / 2, with t = time / duration. It is 0 at
-    t = (2^k - 1) / (2^cycles - 1), k = 0, 1, ..., cycles, and `rate` once between any two of these.
+    The rate is rate * (1 - cos(2 pi log2(1 + (2^cycles - 1) * t))) / 2, with t = time / duration.
+    It is 0 at t = (2^k - 1) / (2^cycles - 1), k = 0, 1, ..., cycles. Between two zeros it reaches
+    `rate` once.
 
     Parameters
     ----------
     rate : float
         The highest rate.
     cycles : int
-        How many bumps there are; with 4 it is the paper's coslog_4.
+        Number of cycles; 4, the default, gives the paper's coslog_4.
     time_of_update : float
-        In [0, 1]. With 0 the time of an update is its beginning, as in RealMLP: t is the part of
-        all updates that lies behind it.
+        In [0, 1]. With 0 the time of an update is its beginning, as in RealMLP: t is then the
+        fraction of all updates before it.
 
     Examples
     --------
-    With t = 0, 1/15, 3/15, 7/15 and 1 the rate is 0:
+    At t = 0, 1/15, 3/15, 7/15 and 1 the rate is 0:
 
     >>> import numpy as np
     >>> import gpunn
@@ -405,17 +407,17 @@ class CosineLog(Schedule):
 
 @dataclass(frozen=True)
 class FlatCosine(Schedule):
-    """`rate` at first, then half a cosine down to 0 (flat_cos in RealMLP, Holzmueller et al. 2024).
+    """Constant rate, then cosine decay to 0 (flat_cos in RealMLP, Holzmueller et al. 2024).
 
-    rate for t <= flat, then rate * (1 + cos(pi * (t - flat) / (1 - flat))) / 2, with
-    t = time / duration.
+    With t = time / duration, the rate is `rate` for t <= flat, then rate * (1 + cos(pi * (t - flat)
+    / (1 - flat))) / 2.
 
     Parameters
     ----------
     rate : float
-        The rate at first, at least 0; 0.01 by default.
+        The initial rate, at least 0; 0.01 by default.
     flat : float
-        In [0, 1). The part of the training with the rate as it is.
+        In [0, 1). The fraction of the training with a constant rate, 0.5 by default.
     time_of_update : float
         As in `CosineLog`.
 
@@ -439,16 +441,16 @@ class FlatCosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A linear rise from 0 over `epochs`, followed by another schedule from its beginning.
+    """Linear warm-up from 0 over `epochs`, followed by another schedule from its beginning.
 
     See Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
 
     Parameters
     ----------
     schedule : float, str, mapping or Schedule
-        What follows: a constant of 0.01 by default.
+        The schedule after the warm-up: a constant of 0.01 by default.
     epochs : float
-        Positive. How long the rise lasts, 1 by default.
+        Positive. Length of the warm-up, 1 by default.
 
     Examples
     --------
@@ -490,10 +492,10 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to `rate` and down again, once over the whole training.
+    """One-cycle schedule: up to `rate` and down again over the whole training.
 
-    Two half cosines: from rate / start_factor to `rate` over the first `rise` of the training, then
-    down to rate / final_factor.
+    The rate follows two half cosines: from rate / start_factor to `rate` in the first fraction
+    `rise` of the training, then down to rate / final_factor.
 
     After Smith & Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large
     Learning Rates".
@@ -503,11 +505,11 @@ class OneCycle(Schedule):
     rate : float
         The highest rate, at least 0; 0.01 by default.
     rise : float
-        In (0, 1): the part of the training in which it rises.
+        In (0, 1): the fraction of the training in which the rate increases.
     start_factor : float
-        At least 1: the rate begins at rate / start_factor.
+        At least 1: the initial rate is rate / start_factor.
     final_factor : float
-        At least 1: the rate ends at rate / final_factor.
+        At least 1: the final rate is rate / final_factor.
 
     Examples
     --------
@@ -534,34 +536,34 @@ class OneCycle(Schedule):
 
 @dataclass(eq=False)
 class ReduceOnPlateau(Schedule):
-    """A rate that is multiplied by `factor` when the monitored metric has stopped improving.
+    """Multiply the rate by `factor` when the monitored metric has stopped improving.
 
-    It counts epochs as Keras does: the rate falls after `patience` epochs in a row without an
-    improvement. PyTorch's `ReduceLROnPlateau` waits for one more, and its threshold is relative.
+    The rate falls after `patience` epochs in a row without improvement, as in Keras. PyTorch's
+    `ReduceLROnPlateau` waits for one more epoch, and its threshold is relative.
 
     Parameters
     ----------
     rate : float
-        Rate to begin with.
+        The initial rate, at least 0; 0.01 by default.
     monitor : str
         A key of the epoch's logs, such as "val_loss".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better. "auto" is what the metric says
-        (`Metric.larger_is_better`), and "min" for losses.
+        Whether smaller or larger is better. "auto" uses `Metric.larger_is_better`, and "min" for
+        losses.
     factor : float
         Between 0 and 1.
     patience : int
-        Epochs without improvement after which the rate is reduced.
+        Number of epochs without improvement after which the rate is reduced.
     min_delta : float
-        Changes that are not larger do not count as an improvement.
+        A change counts as an improvement only if it is larger than this.
     min_rate : float
         The rate never falls below this.
 
     Raises
     ------
     ArgumentError
-        By `check`, before training, if there will be no such log, or `mode` is "auto" and the
-        metric does not say which way is better.
+        From `check`, before training: if the logs do not include `monitor`, or `mode` is "auto" and
+        the metric does not define which direction is better.
 
     Examples
     --------
@@ -600,7 +602,7 @@ class ReduceOnPlateau(Schedule):
 
     def observe(self, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor)
-        if self._direction is None:  # outside of a trainer, which calls `check` first
+        if self._direction is None:  # without a trainer, which calls `check` first
             self._direction = direction(self.mode, self.monitor, directions(()))
         rule = Best(self.monitor, self._direction, self.min_delta)
         if not self._best.improves(rule, value) and self._best.waited >= self.patience:
@@ -619,7 +621,7 @@ class ReduceOnPlateau(Schedule):
         self._current, self._best = current, BestSoFar(best, waited)
 
 
-if not TYPE_CHECKING:  # else every name would be taken for one of this module
+if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module
 
     def __getattr__(name: str) -> None:
         raise missing_class(__name__, Schedule, name)

@@ -61,7 +61,7 @@ def guesses(p, threshold=0.0):
 def test_counts(host_backend, cls, average, form):
     p, t, labels, w = example(form)
     if p.shape[1] > 2 and average == "binary":
-        with pytest.raises(DataError, match="4; choose average='macro' or 'micro'"):
+        with pytest.raises(DataError, match="4; use average='macro' or 'micro'"):
             cls().check_targets(t, 4)
         return
     metric = cls(average)
@@ -208,8 +208,8 @@ def test_auc_of_what_is_not_finite(host_backend):
     ("targets", "outputs", "message"),
     [
         (np.array([[0.0], [2.0]]), 1, r"needs 0 for no and 1 for yes; row 1 of y is \[2.0\]"),
-        (np.array([[1.0, 1, 0]]), 3, r"needs one class a row.*row 0 of y is \[1.0, 1.0, 0.0\]"),
-        (np.array([[1.5, -0.5, 0]]), 3, "needs one class a row"),
+        (np.array([[1.0, 1, 0]]), 3, r"needs one class per row.*row 0 of y is \[1.0, 1.0, 0.0\]"),
+        (np.array([[1.5, -0.5, 0]]), 3, "needs one class per row"),
     ],
 )
 def test_refused_targets(metric, targets, outputs, message):

@@ -126,9 +126,9 @@ def test_what_is_not_of_labels_is_as_before():
 @pytest.mark.parametrize(
     ("metric", "problem"),
     [
-        ("accuracy", "needs one class a row.* For several labels choose 'binary_accuracy'"),
-        ({"name": "top_k_accuracy", "k": 2}, "needs one class a row"),
-        ("f1", "there are 3 labels; choose average='macro' or 'micro'"),
+        ("accuracy", "needs one class per row.* For several labels use 'binary_accuracy'"),
+        ({"name": "top_k_accuracy", "k": 2}, "needs one class per row"),
+        ("f1", "there are 3 labels; use average='macro' or 'micro'"),
     ],
 )
 def test_metrics_that_judge_no_labels(metric, problem):

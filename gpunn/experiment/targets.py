@@ -111,9 +111,9 @@ def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
         if len(values) > outputs:
             raise DataError(
                 f"y: the target holds {len(values)} different numbers, from {values[0]} to "
-                f"{values[-1]}, but the network has {outputs} outputs, one a class. Give the last "
-                "layer as many units as there are classes; to predict the number itself, choose a "
-                "loss such as 'mean_squared_error'"
+                f"{values[-1]}, but the network has {outputs} outputs, one per class. Give the "
+                "last layer as many units as there are classes; to predict the number itself, "
+                "choose a loss such as 'mean_squared_error'"
             )
         return values
     if isinstance(loss, BinaryCrossEntropy) and outputs == 1 and (y.min() < 0 or y.max() > 1):

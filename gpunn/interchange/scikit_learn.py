@@ -135,7 +135,7 @@ def to_sklearn(
         Dense layers with one activation for all but the last, which has none: identity, relu,
         sigmoid or tanh.
     task : {"classes", "labels", "numbers"}
-        "classes" gives an `MLPClassifier` with one class a row (two classes if there is one
+        "classes" gives an `MLPClassifier` with one class per row (two classes if there is one
         output), "labels" one with several labels a row, "numbers" an `MLPRegressor`.
     classes : sequence or None
         The classes in the order of the outputs. scikit-learn requires ascending order. By default

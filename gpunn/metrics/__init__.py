@@ -1,9 +1,9 @@
-"""Metrics, computed on the device beside the loss.
+"""Metrics, computed on the device together with the loss.
 
-`measure` turns each batch into a short vector, its summary. `combine` merges the summaries of
-batches into that of an epoch: on the device, and between report points on the host, in float64.
-`result` computes the metric from the last summary. A new metric is a subclass with `measure`, and
-with `result` if that is not sum / weight.
+`measure` reduces each batch to a short vector, its summary. `combine` merges the batches' summaries
+into the summary of an epoch: on the device, and on the host in float64 at each logging step.
+`result` computes the metric from the epoch's summary. To define a new metric, write a subclass with
+`measure`, and with `result` if the metric is not sum / weight.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
     "ValueMetric",
 ]
 
-if not TYPE_CHECKING:  # else every name would be taken for one of this module
+if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module
 
     def __getattr__(name: str) -> None:
         raise missing_class(__name__, Metric, name)

@@ -1,4 +1,4 @@
-"""Accuracies: the fraction of rows, or of entries, that are predicted right."""
+"""Accuracies: the fraction of rows, or of entries, that are predicted correctly."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
 
 
 class OneClassMetric(ClassMetric):
-    """Base of metrics that refuse rows of 0 and 1 that are not of one class each."""
+    """Base of metrics that refuse multilabel targets: rows of 0 and 1 without exactly one 1."""
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         super().check_targets(targets, outputs)
         if targets.ndim == 2 and ((targets == 0) | (targets == 1)).all():
-            advice = ". For several labels choose 'binary_accuracy'"
-            needs = f"metric {self.name!r} needs one class a row"
+            advice = ". For several labels use 'binary_accuracy'"
+            needs = f"metric {self.name!r} needs one class per row"
             refuse_rows(targets.sum(axis=1) != 1, targets, needs, of=" of y", advice=advice)
 
 
 @dataclass(frozen=True)
 class Accuracy(OneClassMetric):
-    """Fraction of rows whose largest prediction is at the true class.
+    """Fraction of rows whose largest prediction is the true class.
 
-    Of several largest predictions the first counts.
+    If several predictions are equally large, the first one counts.
 
     Examples
     --------
@@ -52,7 +52,8 @@ class Accuracy(OneClassMetric):
 class TopKAccuracy(OneClassMetric):
     """Fraction of rows whose true class is among the k largest predictions.
 
-    Ties count for the row: fewer than k predictions may be strictly larger.
+    A row counts as correct if fewer than k predictions are strictly larger than that of its true
+    class, so ties count as correct.
 
     Parameters
     ----------
@@ -83,12 +84,12 @@ class TopKAccuracy(OneClassMetric):
 
 @dataclass(frozen=True)
 class BinaryAccuracy(ValueMetric):
-    """Fraction of entries on the right side of the threshold.
+    """Fraction of entries on the correct side of the threshold.
 
     Parameters
     ----------
     threshold : float
-        "Yes" is predicted above it. 0 is the probability 1/2 for logits.
+        Class 1 ("yes") is predicted above it. For logits, 0 is the probability 1/2.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What all metrics have in common."""
+"""Base classes of all metrics."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["ClassMetric", "LabelMetric", "Metric", "ValueMetric", "true_class", 
 
 
 class Metric(Configurable):
-    """A number that judges the predictions for all rows of a data set, by their sample weights.
+    """Base of all metrics: one number for the predictions on a data set, using sample weights.
 
     Attributes
     ----------
     larger_is_better : bool or None
-        Which way is better, so that early stopping, checkpoints and schedules know the best epoch.
-        None is unknown: they then need mode="min" or "max".
+        Which direction is better. Early stopping, checkpoints and schedules select the best epoch
+        by it. If it is None, they need mode="min" or mode="max".
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Metric(Configurable):
     larger_is_better: ClassVar[bool | None] = None
 
     def size(self, outputs: int) -> int:
-        """Return the length of the summary for a network with this many outputs.
+        """Return the length of the summary.
 
         Parameters
         ----------
@@ -57,66 +57,68 @@ class Metric(Configurable):
         return 1
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
-        """Raise a DataError for targets that this metric can't judge; by default it takes all.
+        """Raise a DataError if this metric does not support the targets.
+
+        By default it supports all targets.
 
         Parameters
         ----------
         targets : ndarray
-            As the loss takes them, of shape (rows, outputs) or, for class labels, (rows,).
+            The loss's targets: shape (rows, outputs), or (rows,) for class labels.
         outputs : int
             Number of the network's outputs.
 
         Raises
         ------
         DataError
-            If the metric needs real numbers and gets class labels, or the other way round.
+            If the metric needs real numbers and gets class labels, or the reverse.
         """
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
-        """Return the summary of one batch, shape (size(outputs),).
+        """Return the summary of a batch, shape (size(outputs),).
 
         Parameters
         ----------
         xp : module
             The namespace of array functions, by the array-API standard.
         predictions : array, shape (rows, outputs)
-            The network's outputs; logits, if the loss takes logits.
+            The network's outputs; logits, if the loss expects logits.
         targets : array
-            As the loss takes them: (rows,) integer labels or (rows, outputs).
+            The loss's targets: integer labels (rows,), or (rows, outputs).
         weights : array, shape (rows,)
             Sample weights.
 
         Returns
         -------
         array, shape (size(outputs),)
-            In the predictions' dtype.
+            The summary, in the predictions' dtype.
         """
         raise NotImplementedError(f"{type(self).__name__} must define measure")
 
     def combine(self, xp: Namespace, first: Array, second: Array) -> Array:
-        """Return the summary of two batches taken together.
+        """Merge the summaries of two batches.
 
         Parameters
         ----------
         xp : module
-            The namespace of array functions: NumPy's, or the device's.
+            The namespace of array functions: NumPy, or the device's library.
         first, second : array, shape (size(outputs),)
             Summaries. Zeros are the summary of no rows.
 
         Returns
         -------
         array, shape (size(outputs),)
-            Their sum by default.
+            The summary of both: their sum by default.
         """
         return first + second
 
     def result(self, summary: np.ndarray, weight: float) -> float:
-        """Return the metric from the summary of all rows and the sum of their sample weights.
+        """Compute the metric from the summary of all rows and the sum of their weights.
 
         Parameters
         ----------
         summary : ndarray of float64, shape (size(outputs),)
-            Of all rows.
+            The summary of all rows.
         weight : float
             The sum of the rows' sample weights.
 
@@ -129,7 +131,7 @@ class Metric(Configurable):
 
 
 class ClassMetric(Metric):
-    """Base of metrics that compare the outputs of a row, one for each class.
+    """Base of metrics that compare a row's outputs, one per class.
 
     Examples
     --------
@@ -138,22 +140,22 @@ class ClassMetric(Metric):
     >>> gpunn.metrics.Accuracy().check_targets(np.array([0, 1]), outputs=1)
     Traceback (most recent call last):
         ...
-    gpunn.errors.DataError: metric 'accuracy' compares outputs, one a class, but the network has ...
+    gpunn.errors.DataError: metric 'accuracy' compares outputs, one per class, but the network ...
     """
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if outputs < 2:
             raise DataError(
-                f"metric {self.name!r} compares outputs, one a class, but the network has only 1; "
-                "use 'binary_accuracy'"
+                f"metric {self.name!r} compares outputs, one per class, but the network has 1; use "
+                "'binary_accuracy'"
             )
 
 
 class LabelMetric(ClassMetric):
-    """Base of metrics for rows of one class each, from logits.
+    """Base of metrics from logits for rows with one class each.
 
-    One output is the logit of "yes" of two classes; more outputs are the logits of as many classes.
-    Targets that are probabilities count as their largest class, unless a metric says otherwise.
+    A single output is the logit of class 1 ("yes"); several outputs are the logits of the classes.
+    If targets are probabilities, the largest one is the class, unless a metric says otherwise.
 
     Examples
     --------
@@ -173,12 +175,12 @@ class LabelMetric(ClassMetric):
             expected = "0 for no and 1 for yes"
         else:
             wrong = ~distributions(targets)
-            expected = "one class a row: class numbers, or rows that are >= 0 and sum to 1"
+            expected = "one class per row: class numbers, or rows that are >= 0 and sum to 1"
         refuse_rows(wrong, targets, f"metric {self.name!r} needs {expected}", of=" of y")
 
 
 class ValueMetric(Metric):
-    """Base of metrics that compare each output with a target of its own.
+    """Base of metrics that compare each output with its target.
 
     Examples
     --------
@@ -199,7 +201,7 @@ class ValueMetric(Metric):
 
 
 def true_class(xp: Namespace, targets: Array) -> Array:
-    """Return integer labels, shape (rows,), from labels or from probabilities (rows, classes)."""
+    """Return integer labels of shape (rows,), from labels or from probabilities (rows, classes)."""
     return targets if targets.ndim == 1 else xp.argmax(targets, axis=1)
 
 

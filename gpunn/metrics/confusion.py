@@ -1,4 +1,4 @@
-"""Metrics from the confusion matrix: precision, recall and F1."""
+"""Metrics of the confusion matrix: precision, recall and F1."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ AVERAGES = ("binary", "macro", "micro")
 
 @dataclass(frozen=True)
 class CountMetric(LabelMetric):
-    """Base of ratios of TP, FP and FN: weighted counts of rows, by class; `F1` has the parameters.
+    """Base of ratios of TP, FP and FN, weighted counts of rows by class; `F1` has the parameters.
 
-    Names and results are those of scikit-learn. As there, "macro" leaves out a class that occurs
+    Names and results are the same as in scikit-learn. "macro" leaves out a class that occurs
     neither in the targets nor in the predictions. The summary holds three sums of weights for each
-    class: TP, the rows predicted to be of the class (TP + FP), and those that are (TP + FN).
+    class: TP, the rows predicted to be of the class (TP + FP), and the rows of the class (TP + FN).
 
-    Under binary cross-entropy several outputs are labels, each predicted by its own logit. Of them
-    "macro" leaves out none.
+    With binary cross-entropy, several outputs are labels, each predicted by its own logit. "macro"
+    leaves out no label.
     """
 
     average: str = "binary"
@@ -36,7 +36,7 @@ class CountMetric(LabelMetric):
 
     larger_is_better = True
     leaves_out: ClassVar[bool] = True
-    """Whether "macro" leaves out what never occurs; labels stay, as in scikit-learn."""
+    """Whether "macro" leaves out classes that never occur; labels stay, as in scikit-learn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,12 +52,12 @@ class CountMetric(LabelMetric):
         super().check_targets(targets, outputs)
         if outputs > 2 and self.average == "binary":
             raise DataError(
-                f"metric {self.name!r} is that of one class with average='binary', but the network "
-                f"has {outputs}; choose average='macro' or 'micro'"
+                f"metric {self.name!r} with average='binary' is for two classes, but the network "
+                f"has {outputs}; use average='macro' or 'micro'"
             )
         if outputs > 2 and self.threshold:
             raise DataError(
-                f"metric {self.name!r} takes a threshold for one or two outputs; with {outputs} "
+                f"metric {self.name!r} supports a threshold for one or two outputs; with {outputs} "
                 "the largest is predicted, so leave threshold at 0"
             )
 
@@ -95,7 +95,7 @@ class CountMetric(LabelMetric):
     def fraction(
         self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return numerator and denominator of the ratio.
+        """Return the numerators and denominators of the ratio.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class CountMetric(LabelMetric):
         Returns
         -------
         numerator, denominator : ndarray, shape (classes,)
-            Of each class.
+            One value for each class.
         """
         raise NotImplementedError(f"{type(self).__name__} must define fraction")
 
@@ -116,7 +116,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return which rows are of class 1 of two, shape (rows,), from any form of targets."""
+    """Return which rows are of class 1 of two, shape (rows,), for any kind of targets."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1
@@ -124,14 +124,14 @@ def is_yes(xp: Namespace, targets: Array) -> Array:
 
 @dataclass(frozen=True)
 class Precision(CountMetric):
-    """Fraction of the rows predicted to be of a class that are: TP / (TP + FP).
+    """Fraction of the rows predicted to be of a class that are of it: TP / (TP + FP).
 
     Parameters
     ----------
     average, threshold : as for `F1`
-        What is averaged, and what is predicted: "binary" and 0 by default.
+        "binary" and 0 by default.
     zero_division : float
-        In [0, 1]: the result where no row is predicted to be of the class.
+        In [0, 1]: the result if no row is predicted to be of the class.
 
     See Also
     --------
@@ -154,14 +154,14 @@ class Precision(CountMetric):
 
 @dataclass(frozen=True)
 class Recall(CountMetric):
-    """Fraction of the rows of a class that are predicted to be: TP / (TP + FN).
+    """Fraction of the rows of a class that are predicted to be of it: TP / (TP + FN).
 
     Parameters
     ----------
     average, threshold : as for `F1`
-        What is averaged, and what is predicted: "binary" and 0 by default.
+        "binary" and 0 by default.
     zero_division : float
-        In [0, 1]: the result where no row is of the class.
+        In [0, 1]: the result if no row is of the class.
 
     See Also
     --------
@@ -186,29 +186,30 @@ class Recall(CountMetric):
 class F1(CountMetric):
     """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
-    `zero_division` where no row is of the class or predicted to be.
+    It is `zero_division` if no row is of the class or predicted to be of it.
 
     See van Rijsbergen 1979, "Information Retrieval", chapter 7.
 
     Parameters
     ----------
     average : {"binary", "macro", "micro"}
-        "binary" is the metric of class 1 ("yes"), for one or two outputs; "macro" the mean of the
-        metrics of all classes; "micro" the metric of TP, FP and FN summed over the classes.
+        The value "binary" gives the metric of class 1 ("yes"), for one or two outputs. With "macro"
+        it is the mean of the classes' metrics. With "micro", TP, FP and FN are first summed over
+        the classes.
     threshold : float
-        With one or two outputs: class 1 is predicted where its logit is larger; with two outputs
-        the logit is the difference of the two. With more, the largest output is predicted.
+        With one or two outputs, class 1 is predicted if its logit is larger than this; with two
+        outputs the logit is their difference. With more outputs, the largest is predicted.
     zero_division : float
-        In [0, 1]: the result where the ratio's denominator is 0.
+        In [0, 1]: the result if the ratio's denominator is 0.
 
     Raises
     ------
     ArgumentError
-        If `average` is none of these, or a number is out of its range.
+        If `average` is another value, or a number is out of its range.
 
     Examples
     --------
-    One row is rightly predicted to be of class 1, and one wrongly:
+    One row is correctly predicted to be of class 1, and one wrongly:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X

@@ -1,4 +1,4 @@
-"""Metrics of several labels, each yes or no, in the place of those of one class a row."""
+"""Metrics for several labels, each yes or no, which replace the metrics for one class per row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["LabelsAUC", "LabelsBrierScore", "LabelsLogLoss", "for_loss"]
 
 
 class OfLabels(LabelMetric):
-    """Base of metrics whose targets are 0 or 1, or a probability, for each label."""
+    """Base of metrics whose targets are 0, 1 or a probability for each label."""
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         wrong = (targets < 0) | (targets > 1)
@@ -31,7 +31,7 @@ class OfLabels(LabelMetric):
 
 @dataclass(frozen=True)
 class LabelsAUC(OfLabels, AUC):
-    """Mean of the areas of all labels, each scored by its own logit."""
+    """Mean of the labels' areas under the ROC curve, each scored by its own logit."""
 
     def parts(self, outputs: int) -> int:
         return outputs
@@ -59,7 +59,7 @@ class LabelsBrierScore(OfLabels, BrierScore):
 
 @dataclass(frozen=True)
 class CountOfLabels(OfLabels, CountMetric):
-    """Base of ratios of counts by label."""
+    """Base of ratios of counts for each label."""
 
     leaves_out: ClassVar[bool] = False
 
@@ -70,8 +70,8 @@ class CountOfLabels(OfLabels, CountMetric):
         super().check_targets(targets, outputs)
         if self.average == "binary":
             raise DataError(
-                f"metric {self.name!r} is that of one class with average='binary', but there are "
-                f"{outputs} labels; choose average='macro' or 'micro'"
+                f"metric {self.name!r} with average='binary' is for two classes, but there are "
+                f"{outputs} labels; use average='macro' or 'micro'"
             )
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
@@ -109,9 +109,9 @@ OF_CLASSES = {labels: classes for classes, labels in OF_LABELS.items()}
 
 
 def for_loss(metric: Metric, loss: Loss, outputs: int) -> Metric:
-    """Return what a metric is under a loss: with several labels, that of labels.
+    """Return the version of a metric that fits a loss: for labels, or for one class per row.
 
-    Several outputs are labels where their probabilities are the sigmoid.
+    Several outputs are labels if the loss turns them into probabilities by the sigmoid.
     """
     are_labels = outputs > 1 and loss.output_activation == "sigmoid"
     kind = (OF_LABELS if are_labels else OF_CLASSES).get(type(metric))

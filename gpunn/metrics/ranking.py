@@ -1,4 +1,4 @@
-"""Area under the ROC curve: how well scores rank the rows of a class above all others."""
+"""Area under the ROC curve: how well scores rank the rows of a class above all other rows."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ LARGEST_PRODUCT = 1 << 22
 """Elements of the largest temporary array while scores are counted."""
 
 LEAST_SUM = 1e-37
-"""In place of a sum of exponentials that is 0, so that it has a logarithm."""
+"""Replaces a sum of exponentials that is 0, so that its logarithm is finite."""
 
 
 @dataclass(frozen=True)
 class AUC(LabelMetric):
     """Area under the ROC curve, from logits.
 
-    That is the probability that a row of the class has a higher score than another row, where ties
-    count one half (Hanley & McNeil 1982). With one output the score is the logit, with two the
-    difference of the logits p. With more, the result is the mean of the areas of all classes, each
-    against the rest, and the score of class j is its log odds, p_j - log sum_(k != j) exp(p_k).
+    It is the probability that a row of the class has a higher score than another row; ties count
+    one half (Hanley & McNeil 1982). With one output the score is the logit, with two the difference
+    of the logits p. With more outputs, the result is the mean of one area per class against the
+    rest. The score of class j is then its log odds, p_j - log sum_(k != j) exp(p_k).
 
-    If the loss is binary cross-entropy and there are several outputs, these are labels: the result
-    is the mean of the areas of all labels, each by its own logit, as scikit-learn's
+    With binary cross-entropy, several outputs are labels. The result is then the mean of the
+    labels' areas, each scored by its own logit, as in scikit-learn's
     `roc_auc_score(average="macro")`.
 
     Parameters
     ----------
     bins : int
-        Bins of the grid of scores, rounded up to a square number. The summary has two counts for
+        Number of bins for the scores, rounded up to a square number. The summary has two counts for
         each bin and class.
 
     Raises
@@ -55,27 +55,27 @@ class AUC(LabelMetric):
 
     Notes
     -----
-    An exact area needs all scores at once. Here they are counted in bins, and the counts of batches
-    add up. The bin of a score s is round(asinh(100 s) bins / 2 L) + bins / 2 with
-    L = asinh(10^6). A score of 0 is in the middle of a bin; beyond +-10,000 the grid ends. The bins
-    of the default grid are 0.7 % of the score wide, and 0.00007 near 0.
+    An exact area needs the scores of all rows together. This class counts scores in bins instead
+    and adds the counts of the batches. The bin of a score s is round(asinh(100 s) bins / 2 L) +
+    bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond +-10,000
+    are in the first or last bin. The default bins are 0.7 % of the score wide, and 0.00007 near 0.
 
-    Scores in different bins are in the right order, and those of one bin count as ties. So the
+    Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
     error is at most half the fraction of pairs that share a bin::
 
         |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
 
-    with the weights P_b and N_b of the rows of the class, and of others, in bin b, and their sums P
-    and N. `error_bound` returns it. On overlapping scores of ordinary size it is about 0.001 with
-    the default grid, and the error itself a hundredth of that.
+    P_b and N_b are the weights of the class's rows and of the other rows in bin b; P and N are
+    their sums. `error_bound` returns this bound. With the default bins and overlapping scores of
+    ordinary size, the bound is about 0.001, and the actual error a hundredth of it.
 
-    A class or label without rows, or with all of them, has no area and is left out of the mean. If
-    none is left, the result is NaN, which never counts as an improvement. Rows whose score is NaN
+    The mean leaves out a class or label that has no rows or all rows, since it has no area. If no
+    class is left, the result is NaN, which never counts as an improvement. Rows with a NaN score
     are not counted.
 
     Examples
     --------
-    Of the four pairs of a row of class 1 and one of class 0, three are in the right order:
+    There are four pairs of a row of class 1 and a row of class 0; three are ordered correctly:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
@@ -95,7 +95,7 @@ class AUC(LabelMetric):
         return math.isqrt(self.bins - 1) + 1
 
     def parts(self, outputs: int) -> int:
-        """Return how many areas there are.
+        """Return the number of areas.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class AUC(LabelMetric):
         Returns
         -------
         int
-            One of each class; 1 for two classes.
+            One for each class; 1 for two classes.
         """
         return outputs if outputs > 2 else 1
 
@@ -118,12 +118,12 @@ class AUC(LabelMetric):
         Parameters
         ----------
         xp, predictions, targets : as for `measure`
-            The same ones.
+            The arguments of `measure`.
 
         Returns
         -------
         scores : array, shape (rows, parts)
-            In the predictions' dtype.
+            The scores, in the predictions' dtype.
         truth : array, shape (rows, parts)
             1 for rows of the class, else 0.
         """
@@ -135,19 +135,19 @@ class AUC(LabelMetric):
         return scores, xp.astype(is_yes(xp, targets), dtype)[:, None]
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, and which rows are of the class.
+        """Return the bin of each score, and whether the row is of the class.
 
         Parameters
         ----------
         xp, predictions, targets : as for `scores`
-            The same ones.
+            The arguments of `scores`.
 
         Returns
         -------
         bins : array, shape (rows, parts)
-            In the scores' dtype.
+            The bins, in the scores' dtype.
         truth : array, shape (rows, parts)
-            As of `scores`.
+            1 for rows of the class, else 0.
         """
         scores, truth = self.scores(xp, predictions, targets)
         bins = self.side**2
@@ -158,13 +158,14 @@ class AUC(LabelMetric):
         place, truth = self.bin_indices(xp, predictions, targets)
         side, dtype = self.side, predictions.dtype
         # Bin = side * row + column. With both one-hot, of shape (rows, classes, side), the counts
-        # are a matrix product of the two. Not by xp.matmul, which can't be recorded everywhere.
+        # are their matrix product. xp.matmul can't be recorded on every backend, so this multiplies
+        # and sums.
         row = xp.floor(place / side)
         indices = xp.arange(side, dtype=dtype, device=device(predictions))
         columns = xp.astype((place - side * row)[:, :, None] == indices, dtype)
         rows = xp.astype(row[:, :, None] == indices, dtype)
         block = max(1, LARGEST_PRODUCT // max(1, place.shape[0] * place.shape[1] * side))
-        # The array-API standard leaves open what a slice beyond the end of an axis does.
+        # The array-API standard does not define slices beyond the end of an axis.
         blocks = [slice(at, min(at + block, side)) for at in range(0, side, block)]
         counts = []
         for members in (truth, 1 - truth):
@@ -188,19 +189,19 @@ class AUC(LabelMetric):
         Parameters
         ----------
         summary : ndarray
-            As for `result`.
+            The summary of all rows.
 
         Returns
         -------
         float
-            NaN where the result is NaN.
+            The bound; NaN if the result is NaN.
         """
         of_class, of_others, pairs = self._counts(summary)
         shared = 0.5 * (of_class * of_others).sum(axis=1)
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b and N_b, shape (classes, bins), and P N, of the classes that have an area."""
+        """Return P_b and N_b, shape (classes, bins), and P N, for the classes that have an area."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)
@@ -214,7 +215,7 @@ def log_odds(xp: Namespace, predictions: Array) -> Array:
     shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
     exponential = xp.exp(shifted)
     top = one_hot(xp, xp.argmax(predictions, axis=1), classes, dtype)
-    # The largest term is left out of the sum, not subtracted: small terms would cancel.
+    # The sum leaves out the largest term. Subtracting it instead would cancel small terms.
     beside_top = xp.sum((1 - top) * exponential, axis=1, keepdims=True)
     others = xp.where(top > 0, beside_top, beside_top + (1 - exponential))
     return shifted - xp.log(xp.maximum(others, LEAST_SUM))

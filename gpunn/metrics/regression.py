@@ -60,17 +60,18 @@ class RootMeanSquaredError(ValueMetric):
 class R2(ValueMetric):
     """Coefficient of determination, 1 - SSE / SST, averaged over the outputs.
 
-    An output whose targets are all equal counts as 1 if it is predicted exactly, else as 0.
+    An output whose targets are all equal counts as 1 if it is predicted exactly, otherwise as 0.
 
     Notes
     -----
-    For each output the summary holds the targets' mean and total sum of squares SST, which combine
-    by the formula of Chan, Golub & LeVeque (1983) without cancellation, and the sum of squared
-    errors SSE. Its layout is (weight, means, SSTs, SSEs), of length 1 + 3 * outputs.
+    For each output, the summary holds the mean of the targets, their total sum of squares SST, and
+    the sum of squared errors SSE. Means and SSTs combine by the formula of Chan, Golub & LeVeque
+    (1983) without cancellation. The layout is (weight, means, SSTs, SSEs), of length 1 + 3 *
+    outputs.
 
     Examples
     --------
-    Predicting the mean of the targets gives 0:
+    The mean of the targets as prediction has an R2 of 0:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X

@@ -524,7 +524,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         given = self.class_weight
         if self._multilabel and given is not None:
             raise InvalidParameterError(
-                "class_weight: is for one class a row; with several labels use sample_weight"
+                "class_weight: is for one class per row; with several labels use sample_weight"
             )
         if not isinstance(given, Mapping):
             weights: str | None = given

@@ -114,7 +114,7 @@ def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
         row, label = np.argwhere(~labels)[0]
         raise DataError(
             f"{argument}: several columns are labels, each 0 or 1; row {row} has "
-            f"{y.tolist()[row][label]!r:.40} in column {label}. For one class a row pass one "
+            f"{y.tolist()[row][label]!r:.40} in column {label}. For one class per row pass one "
             "column; for numbers use a regressor"
         )
     return np.asarray(y, dtype=np.int64)

@@ -16,7 +16,7 @@ from gpunn.optimizers import Optimizer
 __all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "checked_metric", "loss_of"]
 
 TASKS = ("classification", "multilabel", "regression")
-"""What targets are: one class a row, several labels that are each yes or no, or numbers."""
+"""What targets are: one class per row, several labels that are each yes or no, or numbers."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def checked_metric(task: str, metric: str | None, outputs: int) -> str:
     if not wanted:
         judged = "classes" if task == "regression" else "numbers"
         if task == "multilabel" and isinstance(found, ClassMetric):
-            judged = "one class a row"
+            judged = "one class per row"
         example = "mean_absolute_error" if task == "regression" else "log_loss"
         said = "several labels" if task == "multilabel" else task
         raise ArgumentError(
@@ -111,7 +111,7 @@ def loss_of(task: str, label_smoothing: float) -> Loss:
     """Return the loss of a task; the smoothing is for classification."""
     if task == "multilabel" and label_smoothing:
         raise ArgumentError(
-            f"label_smoothing: is for one class a row, not for several labels; got "
+            f"label_smoothing: is for one class per row, not for several labels; got "
             f"{label_smoothing!r}. Leave it out"
         )
     if task == "classification":

@@ -166,9 +166,9 @@ def test_inspect_tells_labels(gpunn, table):
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        (["model.parameters.metric=accuracy"], "'accuracy' judges one class a row"),
+        (["model.parameters.metric=accuracy"], "'accuracy' judges one class per row"),
         (["model.parameters.metric=f1"], "is that of one of two classes, but there are 3"),
-        (["model.parameters.label_smoothing=0.1"], "is for one class a row, not for several"),
+        (["model.parameters.label_smoothing=0.1"], "is for one class per row, not for several"),
         (["training.loss=softmax_cross_entropy"], "does not go with the network 'realmlp'"),
         (["training.class_weight=balanced"], "are not classes here"),
     ],

@@ -173,9 +173,13 @@ def test_several_labels(estimator, tmp_path):
     ("parameters", "factor", "message"),
     [
         ({}, 2, "several columns are labels, each 0 or 1; row .* has 2 in column 1. For one"),
-        ({"metric": "accuracy"}, 1, "'accuracy' judges one class a row, so it is not for several"),
-        ({"class_weight": "balanced"}, 1, "class_weight: is for one class a row"),
-        ({"label_smoothing": 0.1}, 1, "label_smoothing: is for one class a row"),
+        (
+            {"metric": "accuracy"},
+            1,
+            "'accuracy' judges one class per row, so it is not for several",
+        ),
+        ({"class_weight": "balanced"}, 1, "class_weight: is for one class per row"),
+        ({"label_smoothing": 0.1}, 1, "label_smoothing: is for one class per row"),
     ],
 )
 def test_what_is_not_for_labels(estimator, parameters, factor, message):
