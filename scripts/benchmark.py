@@ -1,10 +1,10 @@
-"""Measure gpunn on this machine's CPU, beside other libraries where they do the same work.
+"""Measure gpunn on this machine's CPU, and other libraries that do the same work.
 
     python scripts/benchmark.py --help          what can be measured
     python scripts/benchmark.py grid --help     its options
 
 The other libraries come with the extra `bench`; those that are not installed are left out.
-docs/explanation/benchmarks.md has the figures that were measured, each with its command.
+docs/explanation/benchmarks.md has the results, docs/project/benchmarking.md the method.
 """
 
 from benchmarks.commands import command

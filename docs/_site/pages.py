@@ -66,6 +66,7 @@ SECTIONS = {
         "Versions": "project/versions",
         "Security": "project/security",
         "Contributing": "project/contributing",
+        "Benchmark method": "project/benchmarking",
         "This documentation": "project/documentation",
     },
 }

@@ -77,7 +77,7 @@ class Dense(Layer):
 
     Notes
     -----
-    docs/explanation/benchmarks.md compares "auto" with the initial values of PyTorch, Keras and
+    docs/project/benchmarking.md compares "auto" with the initial values of PyTorch, Keras and
     scikit-learn on real data.
 
     Examples

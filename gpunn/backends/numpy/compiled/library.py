@@ -32,7 +32,7 @@ ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader
 """The functions that Python calls, and the number of their parameters."""
 
 SLOWER = "NumPy alone takes 1.6 to 13 times as long: the smaller the network, the longer"
-"""As measured in docs/explanation/benchmarks.md, "NumPy alone"."""
+"""Measured in docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "

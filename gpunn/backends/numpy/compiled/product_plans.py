@@ -1,6 +1,6 @@
 """How each matrix product of a program is done, by its sizes.
 
-The limits are measured ones: `scripts/benchmark.py gemm` and docs/explanation/benchmarks.md.
+The limits were measured with `scripts/benchmark.py gemm` and `grid`.
 """
 
 from __future__ import annotations
