@@ -147,31 +147,31 @@ def _read_member(path: str, archive: zipfile.ZipFile, size: int, name: str) -> n
     members = {member.removesuffix(".npy"): member for member in archive.namelist()}
     if name not in members:
         raise DataFileError(f"{path}: has no array {name!r}: {suggest(name, members)}")
-    place = f"{path}, array {name!r}"
+    location = f"{path}, array {name!r}"
     member = archive.getinfo(members[name])
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataFileError(f"{place}: is compressed in a way that NumPy does not write")
+        raise DataFileError(f"{location}: is compressed in a way that NumPy does not write")
     with archive.open(member) as stream:
-        shape, order, dtype = _read_header(place, stream)
+        shape, order, dtype = _read_header(location, stream)
         # The compressed size in a forged archive may be wrong, but the file's size limits it.
         present = min(member.compress_size, size)
-        check_expansion(place, present, math.prod(shape) * dtype.itemsize)
-        return read_items(place, stream, shape, dtype, order)
+        check_expansion(location, present, math.prod(shape) * dtype.itemsize)
+        return read_items(location, stream, shape, dtype, order)
 
 
-def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], _Order, np.dtype]:
+def _read_header(location: str, stream: ByteStream) -> tuple[tuple[int, ...], _Order, np.dtype]:
     prefix = stream.read(8)
     if prefix[:2] == _ZIP_MAGIC:
-        raise DataFileError(f"{place}: expected an NPY file, got an NPZ file; use load_npz")
+        raise DataFileError(f"{location}: expected an NPY file, got an NPZ file; use load_npz")
     if len(prefix) < 8 or prefix[:6] != np.lib.format.MAGIC_PREFIX:
         raise DataFileError(
-            f"{place}: expected NPY data, which begin with {np.lib.format.MAGIC_PREFIX!r} and a "
+            f"{location}: expected NPY data, which begin with {np.lib.format.MAGIC_PREFIX!r} and a "
             f"version, got {prefix!r}"
         )
     version = (prefix[6], prefix[7])
     if version not in _HEADER_FORMATS:
         raise DataFileError(
-            f"{place}: expected NPY version 1.0 or 2.0, got {version[0]}.{version[1]}"
+            f"{location}: expected NPY version 1.0 or 2.0, got {version[0]}.{version[1]}"
         )
     width, parse = _HEADER_FORMATS[version]
     length = stream.read(width)
@@ -183,30 +183,30 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], _Orde
             shape, fortran, dtype = parse(io.BytesIO(length + header))
     # The header is a Python literal, and NumPy lets any error of its parser pass.
     except Exception as error:
-        raise DataFileError(f"{place}: the NPY header is damaged ({error})") from error
+        raise DataFileError(f"{location}: the NPY header is damaged ({error})") from error
     if dtype.hasobject:
         raise DataFileError(
-            f"{place}: holds Python objects (dtype {dtype}), which are never loaded, since that "
+            f"{location}: holds Python objects (dtype {dtype}), which are never loaded, since that "
             "could run code; save it again as an array of numbers, or for text with a fixed "
             "width: array.astype(str)"
         )
     if len(shape) > _MAX_DIMENSIONS or any(isinstance(n, bool) or n < 0 for n in shape):
-        raise DataFileError(f"{place}: the NPY header is damaged (shape {shape})")
+        raise DataFileError(f"{location}: the NPY header is damaged (shape {shape})")
     return shape, "F" if fortran else "C", dtype
 
 
-def check_expansion(place: str, compressed: int, expanded: int) -> None:
+def check_expansion(location: str, compressed: int, expanded: int) -> None:
     """Raise a DataFileError if compressed data would, as it announces, become too many bytes."""
     if expanded > max(FREE_BYTES, EXPANSION * compressed):
         announced = f"{expanded:,}" if expanded < 2**63 else "2**63 or more"
         raise DataFileError(
-            f"{place}: {compressed:,} compressed bytes announce {announced}, more than {EXPANSION} "
-            "times as many; if you trust the file, store it uncompressed"
+            f"{location}: {compressed:,} compressed bytes would expand to {announced} bytes, more "
+            f"than {EXPANSION} times as many; if you trust the file, store it uncompressed"
         )
 
 
 def read_items(
-    place: str, stream: ByteStream, shape: tuple[int, ...], dtype: np.dtype, order: _Order = "C"
+    location: str, stream: ByteStream, shape: tuple[int, ...], dtype: np.dtype, order: _Order = "C"
 ) -> np.ndarray:
     """Return the array that a stream holds to its end, or raise a DataFileError."""
     expected = math.prod(shape) * dtype.itemsize
@@ -220,11 +220,11 @@ def read_items(
     if len(content) < expected or stream.read(1):
         got = f"{len(content)} bytes" if len(content) < expected else "more"
         raise DataFileError(
-            f"{place}: expected {expected} bytes for shape {shape} of {dtype.newbyteorder('=')} "
+            f"{location}: expected {expected} bytes for shape {shape} of {dtype.newbyteorder('=')} "
             f"after the header, got {got}"
         )
     try:
         items = np.ndarray(shape, dtype, content, order=order)
     except ValueError as error:  # no items, but sizes that NumPy can't index
-        raise DataFileError(f"{place}: shape {shape} is too large for an array") from error
+        raise DataFileError(f"{location}: shape {shape} is too large for an array") from error
     return items if dtype.isnative else items.astype(dtype.newbyteorder("="))

@@ -30,7 +30,7 @@ from gpunn.storage.reading import checked_path
 __all__ = ["CSVData", "load_csv"]
 
 _BLOCK_CELLS = 2**12  # they stay in the cache; larger blocks took half as long again
-_PLACES_SHOWN = 5
+_LOCATIONS_SHOWN = 5
 
 LONGEST_NAME = 256
 """Most characters of a class name. An array of names takes four bytes for each character of the
@@ -182,7 +182,7 @@ class _Reader:
         self._target: int | None = None
         self._classes: dict[str, int] = {}
         self._missing = 0
-        self._places: list[str] = []
+        self._locations: list[str] = []
 
     def choose_columns(
         self,
@@ -209,19 +209,19 @@ class _Reader:
             del first[0]
         self._rows = chain(first, self._rows)
 
-        self._target = None if target is None else self._place_of("target", target)
-        places = [place for place in range(len(names)) if place != self._target]
+        self._target = None if target is None else self._position_of("target", target)
+        positions = [position for position in range(len(names)) if position != self._target]
         if features is not None:
-            places = [self._place_of("features", column) for column in features]
-            if repeated := _repeated([names[place] for place in places]):
+            positions = [self._position_of("features", column) for column in features]
+            if repeated := _repeated([names[position] for position in positions]):
                 raise ArgumentError(f"features: column {repeated[0]!r} is given more than once")
-            if self._target in places:
+            if self._target in positions:
                 raise ArgumentError(f"features: column {names[self._target]!r} is the target")
-        if not places:
+        if not positions:
             raise RowsError(f"no column is left for the features; columns: {names}{_doubt(names)}")
-        self._features = places
+        self._features = positions
 
-    def _place_of(self, argument: str, column: str | int) -> int:
+    def _position_of(self, argument: str, column: str | int) -> int:
         """Return the place of a column that an argument gives by its name or number."""
         names, width = self._names, len(self._names)
         if isinstance(column, str):
@@ -255,7 +255,9 @@ class _Reader:
         X = bytearray()
         y: list[np.ndarray] = []
         while block := list(islice(self._rows, max(1, _BLOCK_CELLS // len(self._names)))):
-            values = self._floats([row[place] for _, row in block for place in self._features])
+            values = self._floats(
+                [row[position] for _, row in block for position in self._features]
+            )
             if values is not None:
                 X += values.data
             elif text := self._first_text(block, self._features):
@@ -285,7 +287,7 @@ class _Reader:
         return CSVData(
             X=np.frombuffer(X, self._dtype).reshape(-1, len(self._features)),
             y=targets,
-            feature_names=tuple(self._names[place] for place in self._features),
+            feature_names=tuple(self._names[position] for position in self._features),
             target_name=None if self._target is None else self._names[self._target],
             classes=tuple(classes) if target_is_text else None,
             has_header=self._has_header,
@@ -300,13 +302,15 @@ class _Reader:
             values = numbers.astype(self._dtype)
         return values if np.isfinite(values).all() else None
 
-    def _first_text(self, block: list[Row], places: Sequence[int]) -> tuple[int, str, str] | None:
+    def _first_text(
+        self, block: list[Row], positions: Sequence[int]
+    ) -> tuple[int, str, str] | None:
         """Return line, column and first cell that is text, or None, and count missing values.
 
         A number that is not finite is a RowsError.
         """
         for line, row in block:
-            for name, cell in ((self._names[place], row[place]) for place in places):
+            for name, cell in ((self._names[position], row[position]) for position in positions):
                 if self._is_missing(line, name, cell):
                     continue
                 if number_of(cell) is None:
@@ -316,11 +320,11 @@ class _Reader:
                     refused(line, f"column {name!r} must hold {wanted}, got {cell!r}")
         return None
 
-    def _codes(self, block: list[Row], place: int) -> np.ndarray:
+    def _codes(self, block: list[Row], position: int) -> np.ndarray:
         """Return the codes of classes, in the order in which they appear in the file."""
-        name, codes = self._names[place], array("q")
+        name, codes = self._names[position], array("q")
         for line, row in block:
-            text = text_of_cell(row[place].strip())
+            text = text_of_cell(row[position].strip())
             code = self._classes.get(text)
             if code is None:
                 if len(text) > LONGEST_NAME:
@@ -340,17 +344,17 @@ class _Reader:
         missing = self._markers.is_gap(cell.strip())
         if missing:
             self._missing += 1
-            if len(self._places) < _PLACES_SHOWN:
-                self._places.append(f"line {line} column {name!r}")
+            if len(self._locations) < _LOCATIONS_SHOWN:
+                self._locations.append(f"line {line} column {name!r}")
         return missing
 
     def _refuse_missing(self) -> None:
         """Raise a RowsError that lists the missing values, if there are any."""
         if self._missing:
-            more = ", ..." if self._missing > len(self._places) else ""
+            more = ", ..." if self._missing > len(self._locations) else ""
             raise RowsError(
-                f"{self._missing} missing values: {', '.join(self._places)}{more}; fill them in, "
-                "or remove those rows or columns"
+                f"{self._missing} missing values: {', '.join(self._locations)}{more}; fill them "
+                "in, or remove those rows or columns"
             )
 
 

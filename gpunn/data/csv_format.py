@@ -10,11 +10,11 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.rows.csv_rows import wrong_delimiter
 from gpunn.schema import typed
 
-__all__ = ["Reading", "reading_in"]
+__all__ = ["CsvFormat", "csv_format_in"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class CsvFormat:
     """How rows are written; None, or an empty list, is to find out.
 
     A network remembers that of its training rows, under "reading" in its metadata. `missing` is
@@ -36,10 +36,10 @@ class Reading:
         return {"reading": chosen} if chosen else {}
 
 
-def reading_in(metadata: Mapping[str, Any]) -> Reading:
+def csv_format_in(metadata: Mapping[str, Any]) -> CsvFormat:
     """Return how training rows were written, from a network's metadata; a DataError if damaged."""
     try:
-        found: Reading = typed(Reading, metadata.get("reading", {}), ignore_unknown=True)
+        found: CsvFormat = typed(CsvFormat, metadata.get("reading", {}), ignore_unknown=True)
     except ArgumentError as error:
         raise DataError(f"metadata['reading']: {error}") from None
     return found

@@ -96,9 +96,9 @@ def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
             file.seek(start + indices[0] * stride)
             read_into(file, content)
             return rows
-        for place, index in enumerate(indices):
+        for position, index in enumerate(indices):
             file.seek(start + int(index) * stride)
-            read_into(file, content[place * row_bytes : (place + 1) * row_bytes])
+            read_into(file, content[position * row_bytes : (position + 1) * row_bytes])
     return rows
 
 

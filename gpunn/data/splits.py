@@ -93,9 +93,9 @@ class _Counts:
         self.totals: list[int] = []
         if labels is None:
             return
-        _, places, totals = np.unique(labels, return_inverse=True, return_counts=True)
+        _, label_codes, totals = np.unique(labels, return_inverse=True, return_counts=True)
         self.totals = totals.tolist()
-        pairs, counts = np.unique(codes * len(totals) + places, return_counts=True)
+        pairs, counts = np.unique(codes * len(totals) + label_codes, return_counts=True)
         for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
             group, label = divmod(pair, len(totals))
             self.classes[group].append((label, count))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from gpunn.config import CSV, DataSet, TableFile
 from gpunn.data.csv import LONGEST_NAME
-from gpunn.data.csv_format import Reading
+from gpunn.data.csv_format import CsvFormat
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.schema import typed
 from gpunn.thresholds import check_threshold
@@ -17,16 +17,16 @@ from gpunn.thresholds import check_threshold
 __all__ = ["check_metadata", "reading_of"]
 
 
-def reading_of(data: DataSet) -> Reading:
+def reading_of(data: DataSet) -> CsvFormat:
     """Return how a run's training rows are written, as far as its configuration says."""
     if not isinstance(data, (CSV, TableFile)):
-        return Reading()
+        return CsvFormat()
     header = None if data.header == "auto" else data.header
     if isinstance(data, CSV):
         delimiter = None if data.delimiter == "," else data.delimiter
-        return Reading(header=header, delimiter=delimiter, missing=data.missing or [])
+        return CsvFormat(header=header, delimiter=delimiter, missing=data.missing or [])
     decimal: Any = data.decimal
-    return Reading(header=header, delimiter=data.delimiter, decimal=decimal)
+    return CsvFormat(header=header, delimiter=data.delimiter, decimal=decimal)
 
 
 def check_names(path: str, names: list[str]) -> list[str]:

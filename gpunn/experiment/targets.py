@@ -17,7 +17,7 @@ from gpunn.tables.encoders import kind_of
 from gpunn.tables.encoders.base import check_complete, wrong_cell
 from gpunn.tables.encoders.boolean import BOOLEANS
 from gpunn.tables.encoders.number import finite_numbers
-from gpunn.tables.inspection import MOST_CLASSES, class_names
+from gpunn.tables.inspection import MAX_CLASSES, class_names
 
 __all__ = [
     "TableTargets",
@@ -194,7 +194,7 @@ class TableTargets:
         """Return the classes that training rows hold, in order; None if the targets are numbers.
 
         The loss decides: a cross-entropy is for classes, every other one for numbers. Without a
-        loss, text and booleans are classes, and so are whole numbers of at most `MOST_CLASSES`
+        loss, text and booleans are classes, and so are whole numbers of at most `MAX_CLASSES`
         different values. Several targets are numbers, or labels if all are 0 and 1; see
         `are_labels`. Of two classes the one that is looked for is the second; a ConfigError says if
         it is none of them. A DataError says if there is a single class, or neither classes nor
@@ -263,9 +263,9 @@ class TargetColumn:
         numbers = [number for text in found if (number := number_of(text)) is not None]
         if loss is None and len(numbers) == len(found):
             whole = all(number % 1 == 0 for number in numbers)
-            if not whole or len(found) > MOST_CLASSES:
+            if not whole or len(found) > MAX_CLASSES:
                 return None
-        if loss is None and len(found) > MOST_CLASSES and 2 * len(numbers) > len(found):
+        if loss is None and len(found) > MAX_CLASSES and 2 * len(numbers) > len(found):
             self.refuse_text("as most rows have")
         for value, text in enumerate(texts):
             if text is not None and len(text) > LONGEST_NAME:

@@ -17,7 +17,7 @@ import numpy as np
 from gpunn.errors import ArgumentError, ExportError, suggest
 from gpunn.interchange.onnx_functions import add_network
 from gpunn.interchange.onnx_graph import Graph
-from gpunn.interchange.onnx_outputs import PROBABILITIES, add_answers
+from gpunn.interchange.onnx_outputs import PROBABILITIES, add_outputs
 from gpunn.interchange.onnx_rows import ML, column_inputs, encoded_rows, kinds_of_columns
 from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
@@ -126,7 +126,7 @@ def to_onnx(
         y, accepted = rows.matrix, rows.accepted
         metadata["columns"] = json.dumps(kinds_of_columns(model.schema))
     y = add_network(graph, steps, y)
-    outputs = add_answers(graph, model, y, accepted, probabilities=probabilities, labels=labels)
+    outputs = add_outputs(graph, model, y, accepted, probabilities=probabilities, labels=labels)
     check_names(graph, inputs)
     made = graph.model(
         opsets=OPSETS,

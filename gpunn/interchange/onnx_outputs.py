@@ -11,12 +11,12 @@ from gpunn.tables.onnx_nodes import Value, where
 from gpunn.thresholds import TWO_CLASSES, limit_of
 from gpunn.typing import Shape
 
-__all__ = ["PROBABILITIES", "add_answers"]
+__all__ = ["PROBABILITIES", "add_outputs"]
 
 PROBABILITIES = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 
 
-def add_answers(
+def add_outputs(
     graph: Graph,
     model: Sequential,
     y: str,

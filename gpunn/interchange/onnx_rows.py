@@ -15,7 +15,7 @@ from gpunn.interchange.onnx_graph import Graph
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.columns import Column
-from gpunn.tables.encoders import KINDS, Encoded, GraphRows, places_of
+from gpunn.tables.encoders import KINDS, Encoded, GraphRows, features_of
 from gpunn.tables.encoders.category import ML
 from gpunn.tables.imputation import filled_in_onnx
 from gpunn.tables.onnx_nodes import Value, beside
@@ -62,7 +62,7 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
             "known; export the network with encoded=True (--encoded)"
         )
     inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in column_inputs(schema).items()}
-    index = {place: number for number, place in enumerate(places_of(schema.columns))}
+    index = {feature: number for number, feature in enumerate(features_of(schema.columns))}
     rows = GraphRows(inputs, Markers.of(schema.missing_values), fits=[])
     every: list[Encoded] = []
     for name, kind in KINDS.items():
@@ -73,10 +73,10 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
         missing = beside([block.missing for block in scaled])
         numbers = beside([block.numbers for block in scaled])
         filled = filled_in_onnx(numbers, missing, schema.scaling.median)
-        places = [place for block in scaled for place in block.places]
-        blocks.insert(0, Encoded(places, schema.scaling.nodes(filled)))
+        features = [feature for block in scaled for feature in block.features]
+        blocks.insert(0, Encoded(features, schema.scaling.nodes(filled)))
     matrix = beside([block.numbers for block in blocks])
-    order = [index[place] for block in blocks for place in block.places]
+    order = [index[feature] for block in blocks for feature in block.features]
     if order != sorted(order):
         matrix = matrix.take(np.argsort(order))
     matrix = matrix.astype(graph.dtype)

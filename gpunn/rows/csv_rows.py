@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from gpunn.rows.cells import Markers, number_of, with_point
-from gpunn.rows.lines import LONGEST_LINE, Lines, RowsError, wrong_text
+from gpunn.rows.lines import MAX_LINE, Lines, RowsError, wrong_text
 
 __all__ = [
-    "MOST_COLUMNS",
+    "MAX_COLUMNS",
     "Row",
     "check_width",
     "columns_of",
@@ -33,14 +33,14 @@ Row = tuple[int, list[str]]
 
 DELIMITERS = (",", ";", "\t", "|")
 
-MOST_COLUMNS = 100_000
+MAX_COLUMNS = 100_000
 """Each takes some 500 bytes, even if a file has only one row."""
 
 SAMPLE_CHARACTERS = 2**16
 
 SAMPLE_ROWS = 50
 
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 """How many names a message has."""
 
 
@@ -69,7 +69,7 @@ def rows_of_csv(
         problem = ""
         try:
             for row in reader:
-                lines.left = LONGEST_LINE
+                lines.left = MAX_LINE
                 last = lines.skipped + reader.line_num
                 if not row or (len(row) == 1 != width and not row[0].strip()):
                     continue
@@ -138,7 +138,7 @@ def found_delimiter(
         except csv.Error:
             rows = []
         width = len(rows[0]) if rows else 0
-        if not 0 < width <= MOST_COLUMNS:
+        if not 0 < width <= MAX_COLUMNS:
             return False, False, False, width
         regular = width > 1 and all(len(row) == width for row in rows)
         numbers = all(number_of(with_point(cell)) is not None for row in rows for cell in row)
@@ -171,8 +171,8 @@ def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: M
 def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
     """Return the names of columns: those of the first row, or numbers, counted from 0."""
     if not has_header:
-        return [str(place) for place in range(len(top))]
-    return [name or f"Unnamed: {place}" for place, name in enumerate(top)]
+        return [str(position) for position in range(len(top))]
+    return [name or f"Unnamed: {position}" for position, name in enumerate(top)]
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
@@ -185,9 +185,9 @@ def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
     """Return which columns are missing, each with the nearest that there is."""
     folded = {name.casefold(): name for name in present}
     named = [*missing]
-    for place, name in enumerate(missing[:MOST_SHOWN]):
+    for position, name in enumerate(missing[:MAX_SHOWN]):
         near = difflib.get_close_matches(name.casefold(), folded, n=1)
-        named[place] = f"{name!r}" + (f" (the nearest is {folded[near[0]]!r})" if near else "")
+        named[position] = f"{name!r}" + (f" (the nearest is {folded[near[0]]!r})" if near else "")
     columns, are = ("the column", "is") if len(missing) == 1 else ("the columns", "are")
     there = first_few([f"{name!r:.60}" for name in present])
     return f"{columns} {first_few(named)} {are} missing; there are {there}"
@@ -195,16 +195,16 @@ def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
 
 def first_few(texts: Sequence[str]) -> str:
     """Return some of many texts, for a message."""
-    more = f" and {len(texts) - MOST_SHOWN} more" if len(texts) > MOST_SHOWN else ""
-    return ", ".join(texts[:MOST_SHOWN]) + more
+    more = f" and {len(texts) - MAX_SHOWN} more" if len(texts) > MAX_SHOWN else ""
+    return ", ".join(texts[:MAX_SHOWN]) + more
 
 
 def check_width(row: Row, delimiter: str) -> None:
     """Raise a RowsError if a first row has too many cells."""
     line, cells = row
-    if len(cells) > MOST_COLUMNS:
+    if len(cells) > MAX_COLUMNS:
         refused(
             line,
-            f"expected at most {MOST_COLUMNS:,} columns; got {len(cells):,}; is {delimiter!r} the "
+            f"expected at most {MAX_COLUMNS:,} columns; got {len(cells):,}; is {delimiter!r} the "
             "right delimiter?",
         )

@@ -14,14 +14,14 @@ from typing import Any
 __all__ = [
     "EXPANSION",
     "FREE_BYTES",
-    "LONGEST_LINE",
+    "MAX_LINE",
     "Lines",
     "RowsError",
     "chunks_of",
     "wrong_text",
 ]
 
-LONGEST_LINE = 2**24
+MAX_LINE = 2**24
 """Most characters of a line, or of a row of a table. Usual ones have some thousand."""
 
 EXPANSION = 200
@@ -89,12 +89,12 @@ class Lines:
 
     A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged`
     says that there was one. `left` is how many characters may come until a row is complete; after
-    each row its reader resets it to `LONGEST_LINE`. `skipped` counts the empty lines that `ahead`
+    each row its reader resets it to `MAX_LINE`. `skipped` counts the empty lines that `ahead`
     left out. `waits` is called before each wait for more bytes.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:
-        self.is_damaged, self.left, self.skipped = False, LONGEST_LINE, 0
+        self.is_damaged, self.left, self.skipped = False, MAX_LINE, 0
         self._lines = self._read(chunks, waits)
 
     def __iter__(self) -> Iterator[str]:
@@ -109,7 +109,7 @@ class Lines:
         """
         found: list[str] = []
         for line in self._lines:
-            self.left = LONGEST_LINE
+            self.left = MAX_LINE
             if not (found or line.strip()):
                 self.skipped += 1
                 continue
@@ -144,8 +144,7 @@ class Lines:
                 yield line
             if len(rest) > self.left:
                 raise RowsError(
-                    "not CSV or JSON lines, or damaged: a row of more than "
-                    f"{LONGEST_LINE:,} characters"
+                    f"not CSV or JSON lines, or damaged: a row of more than {MAX_LINE:,} characters"
                 )
             waits()
 

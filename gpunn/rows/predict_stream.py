@@ -35,14 +35,14 @@ from gpunn.rows.csv_rows import (
     missing_columns,
     rows_of_csv,
 )
-from gpunn.rows.lines import LONGEST_LINE, Lines, RowsError, wrong_text
+from gpunn.rows.lines import MAX_LINE, Lines, RowsError, wrong_text
 
 __all__ = ["cells_of_csv", "flattened", "predict_stream"]
 
 OTHER_MARK = "expected the decimal mark of the numbers above"
 
 
-def places_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:
+def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:
     """Return the places of a network's columns in a row: by name, or by number or order."""
     wanted, positions = layout["names"], layout["positions"]
     if wanted is None or names is None:
@@ -84,24 +84,27 @@ def cells_of_csv(
     top = [cell.strip() for cell in first[1]]
     decimal = layout["decimal"] or ("." if delimiter == "," else ",")
     has_header = is_header(top, decimal == ",") if layout["header"] is None else layout["header"]
-    there = columns_of(top, has_header)
+    present = columns_of(top, has_header)
     try:
-        places = places_of(layout | {"names": names}, there, len(top))
+        positions = features_of(layout | {"names": names}, present, len(top))
     except ValueError as error:
         bare = names and not {*names} & {*columns_of(top, True)}
         hint = "; if the rows come without their names, say --no-header" if bare else ""
         raise RowsError(located(first[0], f"{error}{hint}")) from None
     commas, marks = layout["numeric"] if decimal == "," else [], dict[int, str]()
     for number, row in rows if has_header else itertools.chain([first], rows):
-        cells = [row[place].strip() for place in places]
-        for place in commas:
-            cell = cells[place]
-            cells[place] = with_point(cell)
-            if "." not in cells[place] or number_of(cells[place]) is None:
+        cells = [row[position].strip() for position in positions]
+        for position in commas:
+            cell = cells[position]
+            cells[position] = with_point(cell)
+            if "." not in cells[position] or number_of(cells[position]) is None:
                 continue  # it has no decimal mark
-            mark = "." if cells[place] == cell else ","
-            if marks.setdefault(place, mark) != mark:
-                refuse(number, f"column {there[places[place]]!r}: {OTHER_MARK}; got {cell!r:.80}")
+            mark = "." if cells[position] == cell else ","
+            if marks.setdefault(position, mark) != mark:
+                refuse(
+                    number,
+                    f"column {present[positions[position]]!r}: {OTHER_MARK}; got {cell!r:.80}",
+                )
                 break
         else:
             yield number, cells
@@ -113,7 +116,7 @@ def cells_of_json(
     """Yield the cells that a network takes, as a CSV file would spell them, with their lines."""
     commas = layout["numeric"] if layout["decimal"] == "," else []
     for number, line in enumerate(lines, start=lines.skipped + 1):
-        lines.left = LONGEST_LINE
+        lines.left = MAX_LINE
         if not line.strip():
             continue
         try:
@@ -123,8 +126,8 @@ def cells_of_json(
         except (ValueError, RecursionError) as error:
             refuse(number, str(error))
             continue
-        for place in commas:
-            cells[place] = with_point(cells[place])
+        for position in commas:
+            cells[position] = with_point(cells[position])
         yield number, cells
 
 
@@ -134,10 +137,10 @@ def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
         if layout["names"] is None:
             raise ValueError("expected an array, since the network knows no names; got an object")
         named = list(value.items())
-        values = [named[place] for place in places_of(layout, list(value), len(value))]
+        values = [named[position] for position in features_of(layout, list(value), len(value))]
     elif isinstance(value, list):
         value = flattened(value, layout.get("shape", []))
-        values = [(place, value[place]) for place in places_of(layout, None, len(value))]
+        values = [(position, value[position]) for position in features_of(layout, None, len(value))]
     else:
         raise ValueError(f"expected an object or an array; got {value!r:.80}")
     return [json_cell(name, each) for name, each in values]

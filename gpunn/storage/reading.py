@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
-from gpunn.rows.lines import LONGEST_LINE
+from gpunn.rows.lines import MAX_LINE
 
 __all__ = ["checked_path", "explanation", "open_file", "parsed_json", "read_lines", "read_whole"]
 
@@ -104,15 +104,15 @@ def read_whole(
 def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
     r"""Yield the lines of a file, each with its "\n", which the last one may lack.
 
-    Errors are those of `open_file`; a line of more than `LONGEST_LINE` bytes is an error of the
+    Errors are those of `open_file`; a line of more than `MAX_LINE` bytes is an error of the
     class `invalid`, too.
     """
     with open_file(path, invalid) as file:
         number = 0
-        while line := file.readline(LONGEST_LINE + 1):
+        while line := file.readline(MAX_LINE + 1):
             number += 1
-            if len(line) > LONGEST_LINE:
-                raise invalid(f"{path}, line {number}: damaged: more than {LONGEST_LINE:,} bytes")
+            if len(line) > MAX_LINE:
+                raise invalid(f"{path}, line {number}: damaged: more than {MAX_LINE:,} bytes")
             yield line
 
 

@@ -34,7 +34,7 @@ WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
 EXACT_INTEGERS = 2.0**53
 """From here on not every whole number is a float64."""
 
-MOST_DIGITS = 300
+MAX_DIGITS = 300
 """Of more digits a float64 may be infinite."""
 
 
@@ -73,25 +73,25 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
     """Return a number for each value, NaN if it is none, and the places of those that are none."""
     numbers = np.full(len(values), np.nan)
     others = []
-    for place, value in enumerate(values):
+    for position, value in enumerate(values):
         if isinstance(value, str):
             text = value.strip()
             number = number_of(text)
             if number is not None:
-                numbers[place] = number
+                numbers[position] = number
             elif text.casefold() not in markers.texts:
-                others.append(place)
+                others.append(position)
         elif isinstance(value, np.timedelta64):  # which is a number to Python, but not to NumPy
-            numbers[place] = value / np.timedelta64(1, "s")
+            numbers[position] = value / np.timedelta64(1, "s")
         elif isinstance(value, timedelta):
-            numbers[place] = value.total_seconds()
+            numbers[position] = value.total_seconds()
         elif isinstance(value, (Real, Decimal)):
             try:
-                numbers[place] = float(value)
+                numbers[position] = float(value)
             except OverflowError:  # a whole number of more than 308 digits
-                numbers[place] = math.inf
+                numbers[position] = math.inf
         else:
-            others.append(place)
+            others.append(position)
     return numbers, others
 
 
@@ -149,7 +149,7 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
     """
     for value in values:
         text = str(value).strip()
-        if len(text) < MOST_DIGITS and text.removeprefix("-").isdecimal():
+        if len(text) < MAX_DIGITS and text.removeprefix("-").isdecimal():
             number, rounded = int(text), int(float(text))
             if number != rounded:
                 return (
@@ -174,11 +174,11 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
             return cells.take(dates, np.datetime64("NaT", "us")), []
     found: list[np.datetime64 | datetime | None] = []
     others = []
-    for place, value in enumerate(cells.values):
+    for position, value in enumerate(cells.values):
         is_missing = isinstance(value, str) and value.strip() in markers
         found.append(None if is_missing else moment_of(value))
         if found[-1] is None and not is_missing:
-            others.append(place)
+            others.append(position)
     dates = np.array(found, dtype="datetime64[us]")
     return cells.take(dates, np.datetime64("NaT", "us")), others
 

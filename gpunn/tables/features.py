@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-__all__ = ["MISSING", "Group", "Place", "distinct"]
+__all__ = ["MISSING", "Feature", "Group", "distinct"]
 
 MISSING = "missing"
 
@@ -22,7 +22,7 @@ class Group(IntEnum):
 
 
 @dataclass(frozen=True)
-class Place:
+class Feature:
     """Something that is made of a column, and stands in a column of the matrix.
 
     `what` is "" for its number or its code; a part of a date, such as "month"; "month, sine" and
@@ -30,13 +30,13 @@ class Place:
     """
 
     column: str
-    what: str = ""
+    aspect: str = ""
     group: Group = field(default=Group.NUMBER, compare=False)
 
     @property
     def name(self) -> str:
         """What the column of the matrix is called."""
-        return f"{self.column} ({self.what})" if self.what else self.column
+        return f"{self.column} ({self.aspect})" if self.aspect else self.column
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -27,9 +27,9 @@ from gpunn.tables.splitting import (
 )
 from gpunn.tables.table import Coded, Table, row_name
 
-__all__ = ["MOST_CLASSES", "Inspection", "class_names", "inspect"]
+__all__ = ["MAX_CLASSES", "Inspection", "class_names", "inspect"]
 
-MOST_CLASSES = 20
+MAX_CLASSES = 20
 """Whole numbers with more different values than this are taken for numbers, not classes."""
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
@@ -37,7 +37,7 @@ LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 
 SHOWN = 3
 
-MOST_SPELLED = 1e12
+MAX_SPELLED = 1e12
 """Larger numbers are shown with an exponent."""
 
 FAR = 15
@@ -154,7 +154,7 @@ def extremes(numbers: np.ndarray) -> str:
 
 def spelled(number: float) -> str:
     """Return a number in six digits, a whole one in all of them."""
-    return f"{number:.0f}" if number % 1 == 0 and abs(number) < MOST_SPELLED else f"{number:g}"
+    return f"{number:.0f}" if number % 1 == 0 and abs(number) < MAX_SPELLED else f"{number:g}"
 
 
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
@@ -196,10 +196,10 @@ def described_target(
     counts = counted(values, texts)
     present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
     if not present.all():
-        place = row_name(table, int(present.argmin()))
+        location = row_name(table, int(present.argmin()))
         problems.append(
             f"{name}: the target has no value in {plural(int((~present).sum()), 'row')}, the first "
-            f"in {place}: fill them in, or remove those rows"
+            f"in {location}: fill them in, or remove those rows"
         )
     if len(counts) < 2:
         problems.append(
@@ -212,7 +212,7 @@ def described_target(
         )
     is_classes = numbers is None or (
         not is_one_of_several
-        and len(counts) <= MOST_CLASSES
+        and len(counts) <= MAX_CLASSES
         and not (numbers[present] % 1 != 0).any()
     )
     if is_one_of_several and all(text.casefold() in LABELS for text, _ in counts):
@@ -227,6 +227,6 @@ def described_target(
             f"{'has' if len(rare) == 1 else 'have'} a single row, which can't be in both of two "
             "parts"
         )
-    shown = [f"{text!r:.30} ({plural(count, 'row')})" for text, count in counts[:MOST_CLASSES]]
-    listed = ", ".join([*shown, "..."] if len(counts) > MOST_CLASSES else shown)
+    shown = [f"{text!r:.30} ({plural(count, 'row')})" for text, count in counts[:MAX_CLASSES]]
+    listed = ", ".join([*shown, "..."] if len(counts) > MAX_CLASSES else shown)
     return f"{plural(len(counts), 'class')}: {listed}", problems

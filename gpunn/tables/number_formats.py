@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["PARTED", "decimal_commas", "marked_numbers", "signed_numbers"]
+__all__ = ["PARTED", "decimal_commas", "number_with_sign", "number_with_thousands"]
 
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
@@ -32,7 +32,7 @@ def decimal_commas(texts: Sequence[str]) -> bool:
     return bool(texts) and all(map(COMMA_LIKE.fullmatch, texts))
 
 
-def marked_numbers(texts: Sequence[str]) -> str | None:
+def number_with_thousands(texts: Sequence[str]) -> str | None:
     """Return the first number with separators of thousands; None unless all texts are numbers.
 
     Telephone numbers are groups alone, too, but all of as many, without commas and apostrophes.
@@ -48,6 +48,6 @@ def marked_numbers(texts: Sequence[str]) -> str | None:
     return found if len(groups) > 1 or set(found) & {",", *APOSTROPHES} else None
 
 
-def signed_numbers(texts: Sequence[str]) -> str | None:
+def number_with_sign(texts: Sequence[str]) -> str | None:
     """Return the first text if all are numbers with a sign of money or per cent; else None."""
     return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None

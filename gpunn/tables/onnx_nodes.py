@@ -125,10 +125,10 @@ class Value(NDArrayOperatorsMixin):
         """Return it within bounds, as `np.clip` asks for."""
         return self.node("Clip", self, least, largest)
 
-    def take(self, places: Any, axis: int = 1) -> Any:
+    def take(self, positions: Any, axis: int = 1) -> Any:
         """Return some of its columns, or other parts."""
-        places = places if isinstance(places, Value) else self.constant(places, "int64")
-        return self.node("Gather", self, places, axis=axis)
+        positions = positions if isinstance(positions, Value) else self.constant(positions, "int64")
+        return self.node("Gather", self, positions, axis=axis)
 
     def squeezed(self, axis: int = 1) -> Any:
         """Return it without an axis of one entry: a single column as a vector."""

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
-from gpunn.tables.number_formats import PARTED, decimal_commas, marked_numbers, signed_numbers
+from gpunn.tables.number_formats import (
+    PARTED,
+    decimal_commas,
+    number_with_sign,
+    number_with_thousands,
+)
 from gpunn.tables.table import Coded, Table, row_name
 
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
@@ -40,7 +45,7 @@ def remarks_on_categories(
 
     `texts` are what each value of the cells is called; None if it means a missing one.
     """
-    named = [place for place, text in enumerate(texts) if text is not None]
+    named = [position for position, text in enumerate(texts) if text is not None]
     remarks, is_other = [], False
     for nouns, find in (("numbers", numbers_of), ("dates", dates_of)):
         others = find(cells, markers)[1]
@@ -54,7 +59,7 @@ def remarks_on_categories(
             if fitting > len(others):
                 remarks[-1] += f": {MEND}"
                 is_other = True
-    spelled = [texts[place] or "" for place in named]
+    spelled = [texts[position] or "" for position in named]
     if named and all(map(DATE_LIKE.fullmatch, spelled)):
         marked = (
             f"dates such as {spelled[0]!r}, which are read only with the year first (2026-05-31)"
@@ -68,7 +73,7 @@ def remarks_on_categories(
 
 def remark_on_marks(texts: Sequence[str]) -> str:
     """Return what keeps texts from being read as numbers; nothing unless all may be some."""
-    parted = marked_numbers(texts)
+    parted = number_with_thousands(texts)
     if decimal_commas(texts):
         read = "read them with decimal=',' (--decimal ,)"
         if parted and all(map(PARTED.fullmatch, texts)):
@@ -79,7 +84,7 @@ def remark_on_marks(texts: Sequence[str]) -> str:
         return f"numbers with decimal commas, such as {texts[0]!r}: {read}"
     if parted:
         return f"numbers with thousands separators, such as {parted!r}: remove the separators"
-    if signed := signed_numbers(texts):
+    if signed := number_with_sign(texts):
         return f"numbers with a sign, such as {signed!r}: remove the sign"
     return ""
 

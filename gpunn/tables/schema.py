@@ -18,14 +18,14 @@ from gpunn.rows.cells import Markers
 from gpunn.rows.csv_rows import missing_columns
 from gpunn.schema import typed
 from gpunn.tables.columns import Column, EncodedCategory, Kind
-from gpunn.tables.encoders import KINDS, Rows, kind_of, places_of, scaled_places
-from gpunn.tables.features import Place, distinct
+from gpunn.tables.encoders import KINDS, Rows, features_of, kind_of, scaled_features
+from gpunn.tables.features import Feature, distinct
 from gpunn.tables.frames import table_of
 from gpunn.tables.imputation import fill_in
 from gpunn.tables.scaling import SCALINGS, Scaling
 from gpunn.tables.schema_record import SchemaRecord, check_column, record_of
 from gpunn.tables.table import Table
-from gpunn.tables.unseen_values import Findings
+from gpunn.tables.unseen_values import UnseenValues
 
 __all__ = ["Schema"]
 
@@ -102,8 +102,8 @@ class Schema:
         self.missing_values = tuple(missing_values)
         self.named = named
         self._markers = Markers.of(missing_values)
-        every = places_of(self.columns)
-        names = distinct([place.name for place in every])
+        every = features_of(self.columns)
+        names = distinct([feature.name for feature in every])
         coded_columns = [column for column in self.columns if column.is_category]
         count = len(every) - len(coded_columns)
         self.numbers: list[str] = names[:count]
@@ -111,7 +111,7 @@ class Schema:
             EncodedCategory(name, len(column.categories) + 1)
             for name, column in zip(names[count:], coded_columns, strict=True)
         ]
-        self._places = {place: number for number, place in enumerate(every)}
+        self._feature_indices = {feature: number for number, feature in enumerate(every)}
 
     @classmethod
     def fit(
@@ -188,7 +188,7 @@ class Schema:
             raise DataError(f"{table.title}: expected at least one row; got none")
         markers = Markers.of(missing_values)
         found: list[Column] = []
-        scaled: dict[Place, np.ndarray] = {}
+        scaled: dict[Feature, np.ndarray] = {}
         for name in table.names:
             if name in dropped:
                 found.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
@@ -196,7 +196,7 @@ class Schema:
             kind = kinds.get(name) or kind_of(whole.column(name), markers)
             column, numbers = KINDS[kind].learn(Rows(table, name, markers, whole, name in kinds))
             found.append(column)
-            scaled.update({Place(name, what): each for what, each in numbers.items()})
+            scaled.update({Feature(name, aspect): each for aspect, each in numbers.items()})
         if all(column.dropped for column in found):
             reasons = [
                 f"{column.name!r:.40}: {column.reported}"
@@ -206,7 +206,7 @@ class Schema:
             why = "; ".join(reasons[:5]) or "All are targets, or were to be left out"
             raise DataError(f"{table.title}: no column is left to predict from. {why}")
         learned = SCALINGS[scaling].fit(
-            [scaled[place] for place in scaled_places(found)],
+            [scaled[feature] for feature in scaled_features(found)],
             table.rows,
             generator(seed, "quantiles"),
         )
@@ -260,11 +260,13 @@ class Schema:
             If values are missing in columns in which no training row lacked one.
         """
         table = table_of(frame, title)
-        matrix, findings = self.encode_and_find(table, dtype)
-        findings.warn(table)
+        matrix, unseen = self.encode_and_find(table, dtype)
+        unseen.warn(table)
         return matrix
 
-    def encode_and_find(self, frame: Any, dtype: str = "float32") -> tuple[np.ndarray, Findings]:
+    def encode_and_find(
+        self, frame: Any, dtype: str = "float32"
+    ) -> tuple[np.ndarray, UnseenValues]:
         """Return what `encode` does, and what it would warn of.
 
         Parameters
@@ -297,33 +299,33 @@ class Schema:
         else:
             with ThreadPoolExecutor(workers) as pool:
                 found = list(pool.map(encode, columns))
-        return matrix, Findings.of_all(found)
+        return matrix, UnseenValues.of_all(found)
 
-    def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> Findings:
+    def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> UnseenValues:
         """Write what a column becomes, and return what there is to warn of."""
-        findings = Findings()
+        unseen = UnseenValues()
         if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
             raise DataError(
                 f"{table.title}: column {column.name!r} has {len(column.categories):,} categories, "
                 f"more than {matrix.dtype} can number"
             )
-        encoded = KINDS[column.kind].encode(column, table, self._markers, findings)
+        encoded = KINDS[column.kind].encode(column, table, self._markers, unseen)
         with np.errstate(over="ignore"):
-            for (what,), numbers, missing in encoded:
-                place = self._places[what]
+            for (feature,), numbers, missing in encoded:
+                index = self._feature_indices[feature]
                 if missing is None:
-                    matrix[:, place] = numbers
+                    matrix[:, index] = numbers
                     continue
-                fill_in(numbers, missing, self.scaling.median[place])
-                matrix[:, place] = self.scaling.transform(numbers, place)
-                finite = np.isfinite(matrix[:, place])
+                fill_in(numbers, missing, self.scaling.median[index])
+                matrix[:, index] = self.scaling.transform(numbers, index)
+                finite = np.isfinite(matrix[:, index])
                 if not finite.all():
                     row = int(finite.argmin())
                     raise DataError(
                         f"{table.place(column.name, row)}: {numbers[row]} is too large for "
                         f"{matrix.dtype}; scale the column, or choose the scaling 'robust'"
                     )
-        return findings
+        return unseen
 
     def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
         """Return the categories that the training rows had not.
@@ -351,11 +353,11 @@ class Schema:
         {'city': {'Lima': 2}}
         """
         table = self._matched(table_of(frame))
-        findings = Findings()
+        unseen = UnseenValues()
         for column in self.columns:
             if column.is_category:
-                list(KINDS[column.kind].encode(column, table, self._markers, findings))
-        return findings.unknown
+                list(KINDS[column.kind].encode(column, table, self._markers, unseen))
+        return unseen.unknown
 
     def _matched(self, table: Table) -> Table:
         """Return a table with the names of the training rows."""
@@ -376,11 +378,11 @@ class Schema:
                 f"there are no names to tell them by; got {len(table.names)}"
             )
         names = every if len(table.names) == len(every) else used
-        places = dict(zip(names, table.names, strict=True))
+        given = dict(zip(names, table.names, strict=True))
         return Table(
             names,
             table.rows,
-            lambda place: table.column(places[names[place]]),
+            lambda position: table.column(given[names[position]]),
             numbers=table.numbers,
             unit=table.unit,
             title=table.title,
@@ -497,7 +499,7 @@ class Schema:
             raise ArgumentError("schema.columns: two have the same name")
         if all(column.dropped for column in columns):
             raise ArgumentError("schema.columns: all are dropped")
-        count = len(scaled_places(columns))
+        count = len(scaled_features(columns))
         scaling = SCALINGS[record.scaling].from_arrays(arrays, count)
         return cls(columns, scaling, record.missing_values, record.named)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.tables.columns import Column
-from gpunn.tables.encoders import places_of, scaled_places
+from gpunn.tables.encoders import features_of, scaled_features
 from gpunn.tables.schema import Schema
 
 __all__ = ["schema_difference"]
@@ -27,10 +27,10 @@ def schema_difference(ours: Schema, theirs: Schema) -> str:
     if ours.scaling.name != theirs.scaling.name:
         return f"numbers have the scaling {theirs.scaling.name!r} there"
     arrays, others = ours.arrays(), theirs.arrays()
-    for index, place in enumerate(scaled_places(ours.columns)):
+    for index, feature in enumerate(scaled_features(ours.columns)):
         for name, array in arrays.items():
             if not np.array_equal(array[index], others[name][index]):
-                return f"column {place.name!r} is scaled by other rows there"
+                return f"column {feature.name!r} is scaled by other rows there"
     if ours.missing_values != theirs.missing_values:
         return f"missing values are {', '.join(theirs.missing_values) or 'only blanks'} there"
     return ""
@@ -38,7 +38,7 @@ def schema_difference(ours: Schema, theirs: Schema) -> str:
 
 def used(schema: Schema) -> dict[str, Column]:
     """Return the columns that go into the matrix, by their names."""
-    return {column.name: column for column in schema.columns if places_of([column])}
+    return {column.name: column for column in schema.columns if features_of([column])}
 
 
 def column_difference(ours: Column, theirs: Column) -> str:
@@ -48,8 +48,10 @@ def column_difference(ours: Column, theirs: Column) -> str:
     if ours.categories != theirs.categories:
         odd = min(set(ours.categories) ^ set(theirs.categories))
         return f"has {'no ' if odd in ours.categories else 'a '}category {odd!r:.60} there"
-    here, there = places_of([ours]), places_of([theirs])
+    here, there = features_of([ours]), features_of([theirs])
     if here != there:
-        odd_place = next(each for each in [*here, *there] if each not in here or each not in there)
-        return f"has {'no ' if odd_place in here else 'a '}{odd_place.name!r} there"
+        odd_feature = next(
+            each for each in [*here, *there] if each not in here or each not in there
+        )
+        return f"has {'no ' if odd_feature in here else 'a '}{odd_feature.name!r} there"
     return ""

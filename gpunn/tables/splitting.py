@@ -32,7 +32,7 @@ __all__ = [
     "times_of",
 ]
 
-FEWEST_GROUPS, FEWEST_NAMES = 3, 10
+MIN_GROUPS, MIN_NAMES = 3, 10
 """A column with fewer different values is not reported as an identifier: one whose values have
 digits, and one whose values may be names of kinds, such as "phone"."""
 
@@ -109,11 +109,11 @@ def offsets_of(cells: Any) -> np.ndarray | int:
     if not isinstance(cells, Coded):
         return 0
     offsets = np.zeros(len(cells.values), np.int64)
-    for place, value in enumerate(cells.values):
+    for position, value in enumerate(cells.values):
         if isinstance(value, str) and len(value) > len("2026-05-31 14:30"):
             value = date_of(value, keep_offset=True)
         if isinstance(value, datetime) and (offset := value.utcoffset()) is not None:
-            offsets[place] = round(offset.total_seconds() * 1e6)
+            offsets[position] = round(offset.total_seconds() * 1e6)
     return cells.take(offsets, 0)
 
 
@@ -218,5 +218,5 @@ def shared_values(table: Table, name: str, markers: Markers) -> int:
     counts[[text is None for text in texts]] = 0
     different = int((counts > 0).sum())
     digits = all(text is None or any(map(str.isdigit, text)) for text in texts)
-    enough = different >= (FEWEST_GROUPS if digits else FEWEST_NAMES)
+    enough = different >= (MIN_GROUPS if digits else MIN_NAMES)
     return different if enough and counts[counts > 1].sum() >= SHARED * table.rows else 0

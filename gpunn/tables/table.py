@@ -45,11 +45,11 @@ class Coded:
         used = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
         if used.all():
             return self
-        places = np.full(len(self.values) + 1, -1)  # the last is that of the code -1
+        positions = np.full(len(self.values) + 1, -1)  # the last is that of the code -1
         chosen = np.flatnonzero(used)
-        places[chosen] = np.arange(len(chosen))
-        values = [self.values[place] for place in chosen]
-        return replace(self, codes=places[self.codes], values=values)
+        positions[chosen] = np.arange(len(chosen))
+        values = [self.values[position] for position in chosen]
+        return replace(self, codes=positions[self.codes], values=values)
 
 
 Cells: TypeAlias = "np.ndarray | Coded"
@@ -115,7 +115,7 @@ class Table:
         self._read = read
         self._columns: dict[str, Cells] = {}
         check_column_names(names, title)
-        self._places = {name: place for place, name in enumerate(names)}
+        self._positions = {name: position for position, name in enumerate(names)}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -123,7 +123,7 @@ class Table:
 
     def __contains__(self, name: str) -> bool:
         """Return whether there is a column of this name."""
-        return name in self._places
+        return name in self._positions
 
     def column(self, name: str) -> Cells:
         """Return the cells of a column.
@@ -145,11 +145,11 @@ class Table:
             If there is no such column, or it holds something that is no number, text or date.
         """
         if name not in self._columns:
-            if name not in self._places:
+            if name not in self._positions:
                 raise DataError(
                     f"{self.title}: there is no column {name!r}; {suggest(name, self.names)}"
                 )
-            cells = self._read(self._places[name])
+            cells = self._read(self._positions[name])
             if len(cells) != self.rows:
                 raise DataError(
                     f"{self.title}: column {name!r} has {len(cells)} rows; expected {self.rows}"
@@ -196,8 +196,8 @@ class Table:
         rows = np.asarray(rows, dtype=np.int64)
         numbers = rows if self.numbers is None else self.numbers[rows]
 
-        def read(place: int) -> Cells:
-            cells = self.column(self.names[place])
+        def read(position: int) -> Cells:
+            cells = self.column(self.names[position])
             if isinstance(cells, Coded):
                 return replace(cells, codes=cells.codes[rows]).compact()
             taken: np.ndarray = cells[rows]
@@ -240,19 +240,19 @@ def row_name(table: Table, row: int) -> str:
 
 def check_column_names(names: Sequence[str], title: str) -> None:
     """Raise a DataError if a column has no name, or that of another one."""
-    places: dict[str, int] = {}
-    for place, name in enumerate(names):
+    positions: dict[str, int] = {}
+    for position, name in enumerate(names):
         if not name.strip():
-            raise DataError(f"{title}: column {place}, counted from 0, has no name; give it one")
-        if name in places:
+            raise DataError(f"{title}: column {position}, counted from 0, has no name; give it one")
+        if name in positions:
             raise DataError(
-                f"{title}: columns {places[name]} and {place}, counted from 0, are both called "
-                f"{name!r:.80}; rename one of them"
+                f"{title}: columns {positions[name]} and {position}, counted from 0, are both "
+                f"called {name!r:.80}; rename one of them"
             )
-        places[name] = place
+        positions[name] = position
 
 
-def dictionary_encoded(cells: Sequence[Any], place: Callable[[int], str]) -> Coded:
+def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> Coded:
     """Return Python objects in dictionary encoding; objects that are equal are one value.
 
     A cell that can't be compared with others, such as a list, is a DataError; `place` says where a
@@ -263,7 +263,7 @@ def dictionary_encoded(cells: Sequence[Any], place: Callable[[int], str]) -> Cod
     except TypeError:
         row, cell = next(each for each in enumerate(cells) if not is_hashable(each[1]))
         raise DataError(
-            f"{place(row)}: expected a number, text, a date or nothing; got a "
+            f"{location(row)}: expected a number, text, a date or nothing; got a "
             f"{type(cell).__name__}: {cell!r:.80}"
         ) from None
     values = [value for value in codes if not is_missing(value)]

@@ -11,10 +11,10 @@ from gpunn.errors import GpunnWarning, UnknownCategoryWarning
 from gpunn.meaning import plural, shown
 from gpunn.tables.table import Coded, Table
 
-__all__ = ["Findings"]
+__all__ = ["UnseenValues"]
 
 
-class Findings:
+class UnseenValues:
     """What an encoded table has that the training rows had not.
 
     `unknown` counts rows by category, by column, and `missing` rows without a value, by column.
@@ -25,7 +25,7 @@ class Findings:
         self.missing: dict[str, int] = {}
 
     @classmethod
-    def of_all(cls, found: Iterable[Findings]) -> Findings:
+    def of_all(cls, found: Iterable[UnseenValues]) -> UnseenValues:
         """Return what there is in any of them, which are of different columns."""
         every = cls()
         for each in found:
@@ -37,8 +37,8 @@ class Findings:
         """Count the rows of a column's values that are no category."""
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]
         found: dict[str, int] = {}
-        for place, text in others.items():
-            found[text] = found.get(text, 0) + int(counts[place])
+        for position, text in others.items():
+            found[text] = found.get(text, 0) + int(counts[position])
         if found:
             self.unknown[name] = found
 

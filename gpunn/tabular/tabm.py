@@ -46,7 +46,7 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
 }
 """Members, and sizes of the hidden layers; None leaves these to `tabm`."""
 
-PATIENCE, LEAST_UPDATES = 32, 256
+PATIENCE, MIN_UPDATES = 32, 256
 """Epochs and updates without an improvement, after both of which training ends. The authors take
 16 epochs, with which one fit of three on the diamonds of docs/explanation/benchmarks.md stopped
 early."""
@@ -205,7 +205,7 @@ def tabm(
     batch_size = batch_rows(batch_size, len(X), BATCHES)
     if patience is None:
         updates = math.ceil(len(X) / batch_size)
-        patience = max(PATIENCE, math.ceil(LEAST_UPDATES / updates))
+        patience = max(PATIENCE, math.ceil(MIN_UPDATES / updates))
     options = {
         "epochs": check_integer("epochs", epochs),
         "batch_size": batch_size,

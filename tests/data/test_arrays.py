@@ -210,7 +210,7 @@ def test_compressed_arrays_may_not_become_too_large(tmp_path, items, allowed):
     if allowed:
         assert load_npz(path, y=None)[0].size == items
     else:
-        with pytest.raises(DataFileError, match=r"array 'X': [\d,]+ compressed bytes announce"):
+        with pytest.raises(DataFileError, match=r"array 'X': [\d,]+ compressed bytes would expand"):
             load_npz(path, y=None)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gpunn.rows.csv_rows import MOST_COLUMNS
-from gpunn.rows.lines import EXPANSION, FREE_BYTES, LONGEST_LINE, Lines, chunks_of
+from gpunn.rows.csv_rows import MAX_COLUMNS
+from gpunn.rows.lines import EXPANSION, FREE_BYTES, MAX_LINE, Lines, chunks_of
 from gpunn.rows.predict_stream import predict_stream
 from gpunn.rows.predictions import predictions_text
 
@@ -103,8 +103,8 @@ def test_rows_are_answered_before_more_is_waited_for():
     [
         ("\n" * 1000 + " \r\n" + "x,a,y\n1,,p\n2\n", "line 1004: expected 3 cells"),
         ("\n" * 1000 + '{"x": 1, "y": 2}\n{"x": 1}\n', "line 1002: the column 'y' is missing"),
-        ("x,a,y\n" + '"\n",' * (LONGEST_LINE // 4 + 1), "a row of more than 16,777,216 char"),
-        ("," * MOST_COLUMNS, "line 1: expected at most 100,000 columns; got 100,001"),
+        ("x,a,y\n" + '"\n",' * (MAX_LINE // 4 + 1), "a row of more than 16,777,216 char"),
+        ("," * MAX_COLUMNS, "line 1: expected at most 100,000 columns; got 100,001"),
     ],
 )
 def test_rows_are_bounded(content, said):

@@ -14,7 +14,7 @@ from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
 from gpunn.interchange import load_state_dict
 from gpunn.reporting.records import Ending, Environment, NormRow, history, lines, whole
-from gpunn.rows.lines import LONGEST_LINE
+from gpunn.rows.lines import MAX_LINE
 from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import append, write_atomically
 from gpunn.storage.reading import open_file, parsed_json, read_lines, read_whole
@@ -180,7 +180,7 @@ def test_a_size_and_a_line_within_the_bounds(tmp_path):
     assert read_whole(path, InvalidFileError, 5, "small") == b"12345"
     with pytest.raises(InvalidFileError, match="file: not small: larger than 4 bytes"):
         read_whole(path, InvalidFileError, 4, "small")
-    line = b"x" * (LONGEST_LINE - 1) + b"\n"
+    line = b"x" * (MAX_LINE - 1) + b"\n"
     path.write_bytes(line + b"rest")
     assert list(read_lines(path, InvalidFileError)) == [line, b"rest"]
     path.write_bytes(b"x" + line)
@@ -191,7 +191,7 @@ def test_a_size_and_a_line_within_the_bounds(tmp_path):
 def test_a_row_of_a_table_over_many_lines(tmp_path, monkeypatch):
     """Cells that go on over lines are no way around the bound; rows within it are many."""
     for module in ("lines", "csv_rows"):
-        monkeypatch.setattr(f"gpunn.rows.{module}.LONGEST_LINE", 3000)
+        monkeypatch.setattr(f"gpunn.rows.{module}.MAX_LINE", 3000)
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n" + ('"' + "\n" * 97 + '",') * 40)
     with pytest.raises(

@@ -74,9 +74,9 @@ def by_stream(schema: Schema, rows: Rows, folder: Path) -> Encoded:
     predictor = predictor_of(network(schema))
 
     def encode(rows: Rows) -> Any:
-        matrix, findings = schema.encode_and_find(RowsOfCells(schema, rows), "float64")
-        expected = {(name, None): count for name, count in findings.missing.items()}
-        for name, texts in findings.unknown.items():
+        matrix, unseen = schema.encode_and_find(RowsOfCells(schema, rows), "float64")
+        expected = {(name, None): count for name, count in unseen.missing.items()}
+        for name, texts in unseen.unknown.items():
             expected |= {(name, text): count for text, count in texts.items()}
         counts: dict[tuple[str, str | None], int] = {}
         predictor["encoded"](rows, counts)

@@ -69,7 +69,7 @@ def calls_of(
         lines += call_lines(step, given, f"b{made.buffer}", names, functions)
         buffers.free += [each for each in dying if each is not None and each != made.buffer]
     last = values[len(sequence)] if sequence else values[0]
-    lines.append(f"{functions.name('copy')}({place_of(last)}, {last.size}, output);")
+    lines.append(f"{functions.name('copy')}({location_of(last)}, {last.size}, output);")
     return lines, buffers.sizes
 
 
@@ -87,7 +87,7 @@ def values_of(sequence: Sequence[Step], steps: Steps) -> tuple[list[Value], list
     return values, reads
 
 
-def place_of(value: Value) -> str:
+def location_of(value: Value) -> str:
     """Return where a value is: in a buffer, or the network's input."""
     return "input" if value.buffer is None else f"b{value.buffer}"
 
@@ -100,7 +100,7 @@ def call_lines(
     functions: Functions,
 ) -> list[str]:
     """Return the lines that do a step."""
-    inputs = [place_of(value) for value in given]
+    inputs = [location_of(value) for value in given]
     size = math.prod(step.output_shape)
     if step.function == "flatten":
         return [f"{functions.name('copy')}({inputs[0]}, {size}, {output});"]
@@ -110,8 +110,8 @@ def call_lines(
     if step.function == "concatenate":
         starts = accumulate((value.size for value in given), initial=0)
         return [
-            f"{functions.name('copy')}({place}, {value.size}, {output} + {start});"
-            for place, value, start in zip(inputs, given, starts, strict=False)
+            f"{functions.name('copy')}({location}, {value.size}, {output} + {start});"
+            for location, value, start in zip(inputs, given, starts, strict=False)
         ]
     arguments = [
         names[each.name] if isinstance(each, ArrayName) else number_source(each, functions.real)

@@ -128,7 +128,7 @@ def texts_source(name: str, texts: Sequence[str], label: str) -> str:
         If a text holds the character NUL, at which a string of C ends; it names `label`.
     """
     before, entries = "", []
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         if "\0" in text:
             raise ExportError(
                 f"{label}: {text!r:.80} holds the character NUL, at which a string in C ends; "
@@ -137,7 +137,7 @@ def texts_source(name: str, texts: Sequence[str], label: str) -> str:
         content = text.encode("utf-8", "backslashreplace")
         if len(content) > LONGEST_LITERAL:
             # A compiler may refuse the literal, but takes the same bytes one by one.
-            entries.append(f"{name}_{place}")
+            entries.append(f"{name}_{index}")
             bytes_ = ", ".join(f"'\\{each:03o}'" for each in content)
             before += wrapped(f"static const char {entries[-1]}[] = {{{bytes_}, 0}};", 4)
             before += "\n"
@@ -154,11 +154,11 @@ def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     taken: set[str] = set()
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         plain = re.sub(r"[^A-Za-z0-9]+", "_", name)[:LONGEST_NAME].strip("_")
-        identifier = f"{prefix}_{plain or place}"
+        identifier = f"{prefix}_{plain or index}"
         while identifier in taken:
-            identifier += f"_{place}"
+            identifier += f"_{index}"
         taken.add(identifier)
         found[name] = identifier
     return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.data.csv_format import reading_in
+from gpunn.data.csv_format import csv_format_in
 from gpunn.errors import ExportError
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.cells import spellings
-from gpunn.tables.encoders import places_of
+from gpunn.tables.encoders import features_of
 from gpunn.tables.features import Group
 from gpunn.version import __version__
 
@@ -52,7 +52,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
     DataError
         If the metadata are damaged.
     """
-    reading, features = reading_in(model.metadata), model.metadata.get("features")
+    reading, features = csv_format_in(model.metadata), model.metadata.get("features")
     layout: dict[str, Any] = {
         "header": reading.header,
         "delimiter": reading.delimiter,
@@ -64,9 +64,11 @@ def layout_of(model: Sequential) -> dict[str, Any]:
         used = [column for column in every if not column.dropped]
         return layout | {
             "names": [column.name for column in used] if model.schema.named else None,
-            "positions": [place for place, column in enumerate(every) if not column.dropped],
+            "positions": [position for position, column in enumerate(every) if not column.dropped],
             "width": len(every),
-            "numeric": [place for place, column in enumerate(used) if column.kind == "number"],
+            "numeric": [
+                position for position, column in enumerate(used) if column.kind == "number"
+            ],
         }
     count = math.prod(model.input_shape)
     layout |= {"decimal": reading.decimal or ".", "numeric": list(range(count)), "width": None}
@@ -97,11 +99,11 @@ def described_schema(schema: Schema) -> dict[str, Any]:
                 columns[column.name] |= {"codes": codes, "gaps": column.missing > 0}
             else:
                 columns[column.name]["scales"] = {}
-    for number, place in enumerate(places_of(schema.columns)):
-        columns[place.column]["places"][place.what] = number
-        if place.group <= Group.PART:
+    for number, feature in enumerate(features_of(schema.columns)):
+        columns[feature.column]["places"][feature.aspect] = number
+        if feature.group <= Group.PART:
             scale = {name: array[number].tolist() for name, array in schema.arrays().items()}
-            columns[place.column]["scales"][place.what] = scale
+            columns[feature.column]["scales"][feature.aspect] = scale
     return {
         "width": schema.width,
         "scaling": schema.scaling.name,

@@ -102,7 +102,7 @@ def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
 def dense(x: list[float], weights: list[list[float]], b: list[float]) -> list[float]:
     """Return x W + b, or that of each of several vectors that stand one after the other."""
     z = matmul(x, weights)
-    return [value + b[place % len(b)] for place, value in enumerate(z)]
+    return [value + b[index % len(b)] for index, value in enumerate(z)]
 
 
 def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float]:
@@ -115,7 +115,7 @@ def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float
 def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
     """Return w_c x_c + b_c for each column c, each with several numbers."""
     size = len(w) // len(x)
-    return [x[place // size] * slope + b[place] for place, slope in enumerate(w)]
+    return [x[index // size] * slope + b[index] for index, slope in enumerate(w)]
 
 
 def flatten(x: list[float]) -> list[float]:
@@ -190,7 +190,7 @@ def concatenate(*parts: list[float]) -> list[float]:
 
 def per_member(x: list[float], factors: list[float]) -> list[float]:
     """Return the row once for each member, times the member's factors."""
-    return [x[place % len(x)] * factor for place, factor in enumerate(factors)]
+    return [x[index % len(x)] * factor for index, factor in enumerate(factors)]
 
 
 def one_hot(
@@ -221,7 +221,7 @@ def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> lis
 def angles(x: list[float], turns: list[float]) -> list[list[float]]:
     """Return turns x for each column; NaN for an infinite one, which `math.cos` refuses."""
     size = len(turns) // len(x)
-    every = [x[place // size] * turn for place, turn in enumerate(turns)]
+    every = [x[index // size] * turn for index, turn in enumerate(turns)]
     every = [angle if math.isfinite(angle) else math.nan for angle in every]
     return [every[start : start + size] for start in range(0, len(every), size)]
 
@@ -241,8 +241,8 @@ def shifted_waves(x: list[float], turns: list[float], phases: list[float]) -> li
 def beside(z: list[float], x: list[float]) -> list[float]:
     """Return for each column its numbers z, with the column x itself beside them."""
     size, found = len(z) // len(x), []
-    for place, number in enumerate(x):
-        found += [*z[place * size : (place + 1) * size], number]
+    for index, number in enumerate(x):
+        found += [*z[index * size : (index + 1) * size], number]
     return found
 
 
@@ -256,8 +256,8 @@ def piecewise_linear(
     """Return where each column lies in each of its bins: 0 below, 1 above, linear within."""
     bins = len(starts) // len(x)
     return [
-        min(max(slope * (x[place // bins] - start), least), largest)
-        for place, (start, slope, least, largest) in enumerate(
+        min(max(slope * (x[index // bins] - start), least), largest)
+        for index, (start, slope, least, largest) in enumerate(
             zip(starts, slopes, lowest, highest, strict=True)
         )
     ]

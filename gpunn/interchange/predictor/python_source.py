@@ -132,12 +132,12 @@ def make_pure(steps: Steps) -> None:
     """Give arrays the forms that the functions without NumPy take."""
     done = set()
     for step in steps.steps:
-        for place, argument in enumerate(step.arguments):
+        for index, argument in enumerate(step.arguments):
             if not isinstance(argument, ArrayName) or argument.name in done:
                 continue
             done.add(argument.name)
             array = steps.arrays[argument.name]
-            if step.kind.arrays == "transposed" and place == 0:
+            if step.kind.arrays == "transposed" and index == 0:
                 array = np.swapaxes(array, -1, -2)
             elif step.kind.arrays != "nested":
                 array = array.reshape(-1)

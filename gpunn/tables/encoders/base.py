@@ -14,12 +14,20 @@ from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import coded
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.features import Place
+from gpunn.tables.features import Feature
 from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.table import Cells, Table
-from gpunn.tables.unseen_values import Findings
+from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = ["CSource", "ColumnKind", "Encoded", "GraphRows", "Rows", "check_complete", "wrong_cell"]
+__all__ = [
+    "CSource",
+    "ColumnEncoder",
+    "Encoded",
+    "GraphRows",
+    "Rows",
+    "check_complete",
+    "wrong_cell",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +52,7 @@ class Encoded(NamedTuple):
     Numbers that get a scale come with where they are missing, and the median stands in.
     """
 
-    places: list[Place]
+    features: list[Feature]
     numbers: Any
     missing: Any = None
 
@@ -76,7 +84,7 @@ class CSource(Protocol):
         """Return constants, and the expression of a `number` on a scale."""
 
 
-class ColumnKind(ABC):
+class ColumnEncoder(ABC):
     """A kind of column. All its encoders make the same numbers of a cell."""
 
     name: ClassVar[Kind]
@@ -84,7 +92,7 @@ class ColumnKind(ABC):
     """The type in C of a column in a row; "{prefix}" is that of all names."""
 
     @abstractmethod
-    def takes(self, cells: Cells, markers: Markers) -> bool:
+    def accepts(self, cells: Cells, markers: Markers) -> bool:
         """Return whether a column of such cells is of this kind, unless it is of one before it."""
 
     @abstractmethod
@@ -95,7 +103,7 @@ class ColumnKind(ABC):
         """
 
     @abstractmethod
-    def places(self, column: Column) -> list[Place]:
+    def features(self, column: Column) -> list[Feature]:
         """Return what is made of a column that is not dropped."""
 
     @abstractmethod
@@ -104,7 +112,7 @@ class ColumnKind(ABC):
 
     @abstractmethod
     def encode(
-        self, column: Column, table: Table, markers: Markers, findings: Findings
+        self, column: Column, table: Table, markers: Markers, unseen: UnseenValues
     ) -> Iterator[Encoded]:
         """Yield what becomes of a column of a table, and note what is unusual."""
 

@@ -35,7 +35,7 @@ class Boolean(Category):
     cell = staticmethod(encode_boolean)
     field = "int "
 
-    def takes(self, cells: Cells, markers: Markers) -> bool:
+    def accepts(self, cells: Cells, markers: Markers) -> bool:
         if isinstance(cells, np.ndarray):
             return cells.dtype.kind == "b"
         values = [value for value in cells.values if not is_marker(value, markers)]

@@ -11,12 +11,12 @@ from gpunn.meaning import plural
 from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.cells import coded, other_spelling, spellings, texts_of
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.encoders.base import ColumnKind, CSource, Encoded, GraphRows, Rows
-from gpunn.tables.features import Group, Place
+from gpunn.tables.encoders.base import ColumnEncoder, CSource, Encoded, GraphRows, Rows
+from gpunn.tables.features import Feature, Group
 from gpunn.tables.onnx_nodes import Value, beside
 from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
 from gpunn.tables.table import Cells, Coded, Table
-from gpunn.tables.unseen_values import Findings
+from gpunn.tables.unseen_values import UnseenValues
 
 __all__ = ["ML", "Category"]
 
@@ -38,14 +38,14 @@ def encode_category(
     row[column["places"][""]] = column["codes"].get(cell, 0)
 
 
-class Category(ColumnKind):
+class Category(ColumnEncoder):
     """Text: codes 1, 2, ... of the training rows' categories."""
 
     name: ClassVar[Kind] = "category"
     cell = staticmethod(encode_category)
     field = "const char *"
 
-    def takes(self, cells: Cells, markers: Markers) -> bool:
+    def accepts(self, cells: Cells, markers: Markers) -> bool:
         return True
 
     def named(self, cells: Coded, markers: Markers) -> list[str | None]:
@@ -97,52 +97,54 @@ class Category(ColumnKind):
             found.append(CODES.format(code))
         return found, is_other, not (rows.chosen or is_other) and all_different(cells, texts)
 
-    def places(self, column: Column) -> list[Place]:
-        return [Place(column.name, "", Group.CODE)]
+    def features(self, column: Column) -> list[Feature]:
+        return [Feature(column.name, "", Group.CODE)]
 
     def becomes(self, column: Column) -> str:
         return plural(len(column.categories), "category")
 
     def encode(
-        self, column: Column, table: Table, markers: Markers, findings: Findings
+        self, column: Column, table: Table, markers: Markers, unseen: UnseenValues
     ) -> Iterator[Encoded]:
         cells = coded(table.column(column.name))
-        codes = self.codes(column, cells, markers, findings)
-        yield Encoded([Place(column.name)], cells.take(codes, 0))
+        codes = self.codes(column, cells, markers, unseen)
+        yield Encoded([Feature(column.name)], cells.take(codes, 0))
 
     def codes(
-        self, column: Column, cells: Coded, markers: Markers, findings: Findings
+        self, column: Column, cells: Coded, markers: Markers, unseen: UnseenValues
     ) -> np.ndarray:
         """Return the code of each value of cells; 0 if it is missing or unknown."""
         texts = self.named(cells, markers)
         if not column.missing:
             gaps = cells.take(~are_named(texts), True)
             if gaps.any():
-                findings.missing[column.name] = int(gaps.sum())
+                unseen.missing[column.name] = int(gaps.sum())
         known = {text: code for code, text in enumerate(column.categories, 1)}
         codes = np.array([known.get(text, 0) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
         others = {
-            place: text for place, text in enumerate(texts) if text is not None and not codes[place]
+            position: text
+            for position, text in enumerate(texts)
+            if text is not None and not codes[position]
         }
         if others:
             # A cell that is a number, not text, is the category that spells it, in whatever way.
             ordered = reversed(known.items())
             spelt = {number_of(text): code for text, code in ordered if not is_code(text)}
             spelt.pop(None, None)
-            for place, text in list(others.items()):
-                if isinstance(cells.values[place], str):
+            for position, text in list(others.items()):
+                if isinstance(cells.values[position], str):
                     code = known.get(other_spelling(text) or "")
                 else:
                     code = spelt.get(number_of(text))
                 if code is not None:
-                    codes[place] = code
-                    del others[place]
-            findings.note_unknown(column.name, cells, others)
+                    codes[position] = code
+                    del others[position]
+            unseen.note_unknown(column.name, cells, others)
         return codes
 
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
         codes = [self.code_nodes(column, rows.inputs[column.name]) for column in columns]
-        yield Encoded([Place(each.name) for each in columns], beside(codes).astype("float64"))
+        yield Encoded([Feature(each.name) for each in columns], beside(codes).astype("float64"))
 
     def code_nodes(self, column: Column, cells: Value) -> Any:
         """Return the codes of a column in an ONNX graph."""

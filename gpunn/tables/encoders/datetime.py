@@ -13,14 +13,14 @@ from gpunn.errors import DataError
 from gpunn.rows.cells import Markers, date_of
 from gpunn.tables.cells import dates_of
 from gpunn.tables.encoders.base import CSource, wrong_cell
-from gpunn.tables.encoders.numeric import Measured, encode_parts
+from gpunn.tables.encoders.numeric import Numeric, encode_parts
 from gpunn.tables.features import Group
 from gpunn.tables.onnx_nodes import Value, beside
 from gpunn.tables.table import Cells, Table
 
 __all__ = ["PARTS", "Datetime", "valid_dates"]
 
-MOST_YEARS = 200_000
+MAX_YEARS = 200_000
 """Of a date from 1970. Microseconds of later ones don't fit into 64 bits."""
 
 YEAR = 31_556_952
@@ -106,7 +106,7 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
     cells = table.column(name)
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         years = cells.astype("datetime64[Y]").astype(np.int64)
-        far = ~np.isnat(cells) & (np.abs(years) > MOST_YEARS)
+        far = ~np.isnat(cells) & (np.abs(years) > MAX_YEARS)
         if far.any():
             row = int(far.argmax())
             raise DataError(f"{table.place(name, row)}: the date {cells[row]} is too far away")
@@ -117,7 +117,7 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
     return dates
 
 
-class Datetime(Measured):
+class Datetime(Numeric):
     """Dates and times: those of their parts that vary, on scales, and curves of some."""
 
     name = "datetime"
@@ -126,19 +126,19 @@ class Datetime(Measured):
     values = staticmethod(valid_dates)
     functions = MappingProxyType(PARTS)
     group = Group.PART
-    largest = float(MOST_YEARS * YEAR)
+    largest = float(MAX_YEARS * YEAR)
     marked = False
 
-    def takes(self, cells: Cells, markers: Markers) -> bool:
+    def accepts(self, cells: Cells, markers: Markers) -> bool:
         return not dates_of(cells, markers)[1]
 
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
         """Return parts of dates, to the microsecond, of seconds since 1970."""
-        used = sorted({place for place, _ in parts})
+        used = sorted({position for position, _ in parts})
         wanted = [part for part in PARTS if any(part == each for _, each in parts)]
         seconds = known.take(used).clip(-self.largest, self.largest)
         found = parts_of_dates(seconds, wanted)
-        order = [wanted.index(part) * len(used) + used.index(place) for place, part in parts]
+        order = [wanted.index(part) * len(used) + used.index(position) for position, part in parts]
         numbers: Value = beside([found[part] for part in wanted]).take(order)
         return numbers
 

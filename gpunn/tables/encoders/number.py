@@ -15,7 +15,7 @@ from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.cells import EXACT_INTEGERS, coded, numbers_of, remark_on_rounding
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders.base import CSource, Rows, wrong_cell
-from gpunn.tables.encoders.numeric import Measured, encode_parts
+from gpunn.tables.encoders.numeric import Numeric, encode_parts
 from gpunn.tables.features import Group
 from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.remarks import FEW, Remarks
@@ -50,7 +50,7 @@ def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
     return numbers
 
 
-class Number(Measured):
+class Number(Numeric):
     """Numbers: one each, on a scale."""
 
     name = "number"
@@ -62,7 +62,7 @@ class Number(Measured):
     largest = sys.float_info.max
     marked = True
 
-    def takes(self, cells: Cells, markers: Markers) -> bool:
+    def accepts(self, cells: Cells, markers: Markers) -> bool:
         if isinstance(cells, np.ndarray):
             return cells.dtype.kind != "M"
         texts = (value.strip() for value in cells.values if isinstance(value, str))
@@ -83,7 +83,7 @@ class Number(Measured):
         return ("",) if column.is_number else ()
 
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        numbers: Value = known.take([place for place, _ in parts])
+        numbers: Value = known.take([position for position, _ in parts])
         return numbers
 
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:

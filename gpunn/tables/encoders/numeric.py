@@ -12,14 +12,14 @@ import numpy as np
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column
-from gpunn.tables.encoders.base import ColumnKind, CSource, Encoded, GraphRows, Rows
-from gpunn.tables.features import MISSING, Group, Place
+from gpunn.tables.encoders.base import ColumnEncoder, CSource, Encoded, GraphRows, Rows
+from gpunn.tables.features import MISSING, Feature, Group
 from gpunn.tables.onnx_nodes import Value, beside, where
 from gpunn.tables.remarks import Remarks
 from gpunn.tables.table import Table
-from gpunn.tables.unseen_values import Findings
+from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = ["Measured", "encode_parts"]
+__all__ = ["Numeric", "encode_parts"]
 
 CYCLES = {"month": 12, "day of week": 7, "hour": 24}
 """After how many the parts begin again."""
@@ -34,19 +34,19 @@ def encode_parts(
     scaled: Callable[..., float],
 ) -> None:
     """Set what becomes of a cell's numbers, by their parts; None if they are missing."""
-    places = column["places"]
-    if "missing" in places:
-        row[places["missing"]] = float(numbers is None)
+    positions = column["places"]
+    if "missing" in positions:
+        row[positions["missing"]] = float(numbers is None)
     for part, scale in column["scales"].items():
         number = scale["median"] if numbers is None else numbers[part]
-        row[places[part]] = scaled(number, scale)
+        row[positions[part]] = scaled(number, scale)
         if part in CYCLES and numbers is not None:
             angle = number * (2 * math.pi / CYCLES[part])
-            row[places[f"{part}, sine"]] = math.sin(angle)
-            row[places[f"{part}, cosine"]] = math.cos(angle)
+            row[positions[f"{part}, sine"]] = math.sin(angle)
+            row[positions[f"{part}, cosine"]] = math.cos(angle)
 
 
-class Measured(ColumnKind):
+class Numeric(ColumnEncoder):
     """A kind whose cells have parts that are numbers: a single one, "", or those of a date."""
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
@@ -105,12 +105,12 @@ class Measured(ColumnKind):
         )
         return column, varied
 
-    def places(self, column: Column) -> list[Place]:
+    def features(self, column: Column) -> list[Feature]:
         parts = self.parts(column)
-        found = [Place(column.name, part, self.group) for part in parts]
-        found += [Place(column.name, what, Group.CYCLE) for _, _, what in curves_of(parts)]
+        found = [Feature(column.name, part, self.group) for part in parts]
+        found += [Feature(column.name, aspect, Group.CYCLE) for _, _, aspect in curves_of(parts)]
         if column.has_indicator:
-            found.append(Place(column.name, MISSING, Group.INDICATOR))
+            found.append(Feature(column.name, MISSING, Group.INDICATOR))
         return found
 
     def becomes(self, column: Column) -> str:
@@ -118,22 +118,22 @@ class Measured(ColumnKind):
         return ", ".join([*parts, "missing or not"] if column.has_indicator else parts)
 
     def encode(
-        self, column: Column, table: Table, markers: Markers, findings: Findings
+        self, column: Column, table: Table, markers: Markers, unseen: UnseenValues
     ) -> Iterator[Encoded]:
         values = self.values(table, column.name, markers)
         missing = np.isnan(values)
         if column.has_indicator:
-            yield Encoded([Place(column.name, MISSING)], missing)
+            yield Encoded([Feature(column.name, MISSING)], missing)
         elif missing.any():
-            findings.missing[column.name] = int(missing.sum())
+            unseen.missing[column.name] = int(missing.sum())
         values[missing] = 0
         for part in self.parts(column):
             numbers = self.functions[part](values).astype(np.float64)
             if part in CYCLES:
                 for curve, cycle in zip(CURVES, cycle_of(numbers, CYCLES[part]), strict=True):
                     cycle[missing] = 0
-                    yield Encoded([Place(column.name, f"{part}, {curve}")], cycle)
-            yield Encoded([Place(column.name, part)], numbers, missing)
+                    yield Encoded([Feature(column.name, f"{part}, {curve}")], cycle)
+            yield Encoded([Feature(column.name, part)], numbers, missing)
 
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
         names = [column.name for column in columns]
@@ -145,39 +145,40 @@ class Measured(ColumnKind):
         rows.fits.append(np.absolute(known) <= self.largest)
         parts = [(k, part) for k, column in enumerate(columns) for part in self.parts(column)]
         if parts:
-            places = [Place(names[k], part) for k, part in parts]
+            features = [Feature(names[k], part) for k, part in parts]
             numbers = self.part_nodes(known, parts)
-            yield Encoded(places, numbers, missing.take([k for k, _ in parts]))
+            yield Encoded(features, numbers, missing.take([k for k, _ in parts]))
             sources = [source for source, (_, part) in enumerate(parts) if part in CYCLES]
             if sources:
                 sources = [source for source in sources for _ in CURVES]
                 curves = curves_of(part for _, part in parts)
                 owners = [parts[source][0] for source in sources]
-                places = [
-                    Place(names[k], what) for k, (*_, what) in zip(owners, curves, strict=True)
+                features = [
+                    Feature(names[k], aspect)
+                    for k, (*_, aspect) in zip(owners, curves, strict=True)
                 ]
                 waves = waves_of(numbers.take(sources), curves)
-                yield Encoded(places, where(missing.take(owners), 0, waves))
+                yield Encoded(features, where(missing.take(owners), 0, waves))
         marked = [k for k, column in enumerate(columns) if column.has_indicator]
         if marked:
-            places = [Place(names[k], MISSING) for k in marked]
-            yield Encoded(places, missing.take(marked).astype("float64"))
+            features = [Feature(names[k], MISSING) for k in marked]
+            yield Encoded(features, missing.take(marked).astype("float64"))
 
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        places = described["places"]
+        positions = described["places"]
         missing, refused = self.c_missing(cell, source)
         text = f"int missing = {missing};\n"
         text += f"if (!missing && {refused}) valid = 0, missing = 1;\n"
-        if MISSING in places:
-            text += f"input[{places[MISSING]}] = missing;\n"
+        if MISSING in positions:
+            text += f"input[{positions[MISSING]}] = missing;\n"
         for part, scale in described["scales"].items():
             constants, value = source.scaled(scale)
             number = self.c_part(cell, part, source)
             lines = f"{constants}double number = missing ? {scale['median']!r} : {number};\n"
-            lines += f"input[{places[part]}] = {value};\n"
-            for (_, _, what), function in zip(curves_of([part]), ("sin", "cos"), strict=False):
+            lines += f"input[{positions[part]}] = {value};\n"
+            for (_, _, aspect), function in zip(curves_of([part]), ("sin", "cos"), strict=False):
                 angle = f"number * {2 * math.pi / CYCLES[part]!r}"
-                lines += f"input[{places[what]}] = missing ? 0 : {function}({angle});\n"
+                lines += f"input[{positions[aspect]}] = missing ? 0 : {function}({angle});\n"
             text += f"{{\n{textwrap.indent(lines, '    ')}}}\n"
         return text
 

@@ -24,10 +24,10 @@ INTERPOLATED = 8e307
 NOISE = 1e-5
 """Standard deviation of the noise that parts equal numbers, in those of the column."""
 
-MOST_DEVIATIONS = 100
+MAX_DEVIATIONS = 100
 """Largest standard deviation that counts for the noise, in distances of quartiles."""
 
-MOST_QUANTILES, FEWEST_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
+MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
 OUTERMOST = 1e-7
 """Probability beyond which quantiles of the normal distribution are cut off, at 5.199."""
@@ -51,22 +51,22 @@ def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]
     If some are equal, also both from the other end: what is several quantiles is in their middle.
     """
     last = len(quantiles) - 1
-    places = [place * (1 / last) for place in range(last)] + [1.0]
+    positions = [position * (1 / last) for position in range(last)] + [1.0]
     if len(set(quantiles)) == len(quantiles):
-        return [(quantiles, places)]
+        return [(quantiles, positions)]
     return [
-        (quantiles, places),
-        ([-x for x in reversed(quantiles)], [-p for p in reversed(places)]),
+        (quantiles, positions),
+        ([-x for x in reversed(quantiles)], [-p for p in reversed(positions)]),
     ]
 
 
 def interpolated(number: float, points: list[float], values: list[float]) -> float:
     """Return the value at a number, linear between ascending points."""
-    place = bisect.bisect_right(points, number) - 1
-    if place < 0 or place == len(points) - 1:
-        return values[max(place, 0)]
-    slope = (values[place + 1] - values[place]) / (points[place + 1] - points[place])
-    return slope * (number - points[place]) + values[place]
+    position = bisect.bisect_right(points, number) - 1
+    if position < 0 or position == len(points) - 1:
+        return values[max(position, 0)]
+    slope = (values[position + 1] - values[position]) / (points[position + 1] - points[position])
+    return slope * (number - points[position]) + values[position]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class QuantileScaling(Scaling):
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
-        count = max(min(rows // ROWS_A_QUANTILE, MOST_QUANTILES), FEWEST_QUANTILES)
+        count = max(min(rows // ROWS_A_QUANTILE, MAX_QUANTILES), MIN_QUANTILES)
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
         noisy = x + random.normal(0, NOISE * deviation_without_outliers(x), len(x))
         quantiles = np.quantile(noisy, np.linspace(0, 1, count))
@@ -95,20 +95,20 @@ class QuantileScaling(Scaling):
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
         quantiles = self.quantiles[column]
-        places = np.linspace(0, 1, len(quantiles))
-        p: Numbers = np.interp(x, quantiles, places)
+        positions = np.linspace(0, 1, len(quantiles))
+        p: Numbers = np.interp(x, quantiles, positions)
         if (quantiles[1:] == quantiles[:-1]).any():
             # A number that is several quantiles gets the middle of their places.
-            p -= np.interp(-x, -quantiles[::-1], -places[::-1])
+            p -= np.interp(-x, -quantiles[::-1], -positions[::-1])
             p /= 2
         return normal_quantiles(np.clip(p, OUTERMOST, 1 - OUTERMOST, out=p))
 
     def nodes(self, x: Numbers) -> Numbers:
         quantiles = self.quantiles
         search = Search(np.clip(x, -INTERPOLATED, INTERPOLATED), quantiles)
-        p = search.place(np.less_equal)
+        p = search.position(np.less_equal)
         if (quantiles[:, 1:] == quantiles[:, :-1]).any():
-            p = (p + search.place(np.less)) / 2
+            p = (p + search.position(np.less)) / 2
         p = np.clip(p, OUTERMOST, 1 - OUTERMOST)
         q = p - 0.5
         return where(np.absolute(q) > EDGE, tail(p) * np.sign(q), central(q))
@@ -142,7 +142,7 @@ class Search:
         self._knots = x.constant(np.hstack([-far, points, far]).ravel())
         self._first_knots = np.arange(columns) * (self._count + 2)
 
-    def place(self, comparison: np.ufunc) -> Any:
+    def position(self, comparison: np.ufunc) -> Any:
         """Return the places of x, linear from 0 at the first point to 1 at the last.
 
         Below the first they are below 0, and above the last above 1. Of equal points, the last
@@ -166,6 +166,6 @@ def deviation_without_outliers(x: np.ndarray) -> float:
     _, deviation = mean_and_deviation(x)
     q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])
     distance = q75 - q25 or q95 - q05
-    if 0 < distance < deviation / MOST_DEVIATIONS:
-        return float(MOST_DEVIATIONS * distance)
+    if 0 < distance < deviation / MAX_DEVIATIONS:
+        return float(MAX_DEVIATIONS * distance)
     return deviation
