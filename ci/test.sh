@@ -6,7 +6,7 @@
 #   ./ci/test.sh --full    everything; docs/explanation/testing.md says what it adds, and when to run it
 #
 # PYTHON=python3.12 ./ci/test.sh chooses the interpreter; GPUNN_DATA names the folder with the larger data sets.
-# No GPU is needed. The test tiers that pytest's summaries speak of are explained in docs/explanation/gpu.md.
+# No GPU is needed. The test tiers that pytest's summaries speak of are explained in docs/project/gpu_testing.md.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"

@@ -1,27 +1,29 @@
-"""Tables that tests have documents repeat, each between comments that mark its place."""
+"""Tables in documents that tests compare with the code, each between two comments."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-EXPLANATION = Path(__file__).parents[1] / "docs" / "explanation"
+TESTS = Path(__file__).parent
+GPU_TESTING = TESTS.parent / "docs" / "project" / "gpu_testing.md"
+KERNELS = TESTS / "kernels" / "README.md"
 
 
-def place(made: str, name: str) -> str:
-    return f"<!-- {name}: begin -->\n{made}\n<!-- {name}: end -->"
+def marked(table: str, name: str) -> str:
+    return f"<!-- {name}: begin -->\n{table}\n<!-- {name}: end -->"
 
 
 def table_in(document: Path, name: str) -> str:
-    """Return a table as the document has it."""
+    """Return a table of a document."""
     text = document.read_text(encoding="utf-8")
-    match = re.search(place("(.*?)", name), text, re.DOTALL)
+    match = re.search(marked("(.*?)", name), text, re.DOTALL)
     assert match is not None, f"{document} has no table of {name}"
     return match[1].strip()
 
 
-def write(document: Path, name: str, made: str) -> None:
-    """Put a table in its place in the document."""
-    old = place(table_in(document, name), name)
-    text = document.read_text(encoding="utf-8").replace(old, place(made, name))
+def write(document: Path, name: str, table: str) -> None:
+    """Replace a table of a document."""
+    old = marked(table_in(document, name), name)
+    text = document.read_text(encoding="utf-8").replace(old, marked(table, name))
     document.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The test tiers of docs/explanation/gpu.md: which test is evidence for which, and the sum of it.
+"""The test tiers of docs/project/gpu_testing.md: the tier of each test, and counts for each tier.
 
 A test belongs to the tier of its marker, `tier(5)`. Tests that take a backend of `devices.BACKENDS`
 need no marker: on a CPU they belong to tier 1, on a CUDA device to tier 5, as do all in the folders
@@ -54,7 +54,7 @@ EMULATOR = ("emulated_cuda/tests",)
 def pytest_report_header() -> str:
     if DEVICE:
         return f"CUDA device: {DEVICE}; only tests that need one run"
-    return "CUDA device: none; tests that need one are left out (see docs/explanation/gpu.md)"
+    return "CUDA device: none; tests that need one are left out (see docs/project/gpu_testing.md)"
 
 
 def takes_backend(item: pytest.Item) -> bool:

@@ -62,8 +62,7 @@ SECTIONS = {
     "Explanation": {
         "Architecture": "explanation/architecture",
         "Reproducible and safe": "explanation/reliability",
-        "CUDA, tested without a GPU": "explanation/gpu",
-        "Registers of kernels": "explanation/gpu_registers",
+        "How training runs on a GPU": "explanation/gpu",
         "Testing": "explanation/testing",
         "Benchmarks": "explanation/benchmarks",
         "Alternatives": "explanation/alternatives",
@@ -74,6 +73,7 @@ SECTIONS = {
         "Security": "project/security",
         "Contributing": "project/contributing",
         "Benchmark method": "project/benchmarking",
+        "Test the CUDA backend": "project/gpu_testing",
         "This documentation": "project/documentation",
     },
 }

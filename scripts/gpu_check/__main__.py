@@ -1,4 +1,4 @@
-"""Check gpunn on this machine's CUDA device; see docs/explanation/gpu.md."""
+"""Check gpunn on this machine's CUDA device; see docs/project/gpu_testing.md."""
 
 from __future__ import annotations
 

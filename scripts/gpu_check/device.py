@@ -1,8 +1,8 @@
-"""Which CUDA device the steps run on: a real one, or, to rehearse the script, an emulated one.
+"""The device that the check runs on, and its rehearsal.
 
-GPUNN_TEST_DEVICE means what it means to the tests (see docs/explanation/gpu.md). With "emulated"
-the script runs on tests/emulated_cuda. That rehearses the script. It says nothing about a GPU, and
-the report says so.
+GPUNN_TEST_DEVICE means the same as in the tests (see docs/project/gpu_testing.md). With "emulated"
+the script runs on tests/emulated_cuda. That rehearses the script. It proves nothing about a GPU,
+and the report states that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What one training step asks of the device: counts on the emulator, docs/explanation/gpu.md's.
+"""Counts of one training step on the emulated device, for docs/project/gpu_testing.md.
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps
 
-writes the tables anew; with `--show` it only prints them.
+writes the tables; with `--show` it only prints them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gpunn import layers, losses, metrics, optimizers
 from gpunn.callbacks import Callback
 from gpunn.layers import Dense, Layer
 
-DOCUMENT = documented.EXPLANATION / "gpu.md"
+DOCUMENT = documented.GPU_TESTING
 BATCH, FEW, MANY = 16, 4, 12
 """Rows in a batch, and numbers of batches in the two epochs that are compared."""
 
@@ -308,11 +308,11 @@ def count(steps: Steps, dtype: str = "float32", graph: bool = True) -> Counted:
 HEAD = ("training", "kernels", "kB by kernels", "products", "launches, recorded", "one by one")
 
 TABLES = {"steps": STEPS, "realistic steps": REALISTIC, "tabular steps": TABULAR}
-"""What docs/explanation/gpu.md has tables of, by the names in the comments around them."""
+"""The tables of docs/project/gpu_testing.md, by the names in the comments around them."""
 
 
 def table(trainings: Sequence[Steps]) -> str:
-    """Return a table of docs/explanation/gpu.md, in a process whose kernels `traffic` watches."""
+    """Return a table of the document, in a process whose kernels `traffic` watches."""
     lines = [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
     for steps in trainings:
         recorded, eager = (count(steps, steps.dtype, graph) for graph in (True, False))

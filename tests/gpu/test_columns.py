@@ -1,8 +1,8 @@
-"""Kernels that sum over rows: how matrices are shared out to blocks, as documented.
+"""How kernels that sum over rows divide a matrix among blocks.
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.test_columns
 
-writes the table anew.
+writes the table in tests/kernels/README.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import documented
 import numpy as np
 import pytest
-from gpu.steps import DOCUMENT
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
 
@@ -43,7 +42,7 @@ def table() -> str:
 
 
 def test_the_documented_grids_are_current():
-    assert documented.table_in(DOCUMENT, "columns") == table()
+    assert documented.table_in(documented.KERNELS, "columns") == table()
 
 
 def test_every_row_is_in_one_share_and_none_is_empty():
@@ -87,4 +86,4 @@ def test_the_compiler_knows_how_many_threads_share_the_registers(compiled):
 
 
 if __name__ == "__main__":
-    documented.write(DOCUMENT, "columns", table())
+    documented.write(documented.KERNELS, "columns", table())

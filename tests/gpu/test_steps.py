@@ -1,4 +1,4 @@
-"""What a step asks of the device, counted: docs/explanation/gpu.md tells it, nothing is wasted."""
+"""A step launches, waits, copies and allocates no more than docs/project/gpu_testing.md states."""
 
 import dataclasses
 import os
@@ -64,7 +64,7 @@ def test_the_documented_tables_are_current(proved):
     tables = "\n\n".join(table_in(DOCUMENT, name) for name in TABLES)
     assert tables == shown.stdout.strip(), f"write them anew: {HOW}"
     rows = sum(map(len, TABLES.values()))
-    proved("rows of docs/explanation/gpu.md's tables of kernels and launches are current", rows)
+    proved("rows of gpu_testing.md's tables of kernels and launches are current", rows)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

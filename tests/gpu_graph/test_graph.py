@@ -232,8 +232,8 @@ class Epochs(Callback):
     ],
 )
 @pytest.mark.parametrize("precision", ["float32", pytest.param("float16", marks=pytest.mark.full)])
-def test_launches_of_a_trainer_as_it_is(updates, launches, precision, emulator, monkeypatch):
-    """With the default settings, on a device that is quick: what docs/explanation/gpu.md says."""
+def test_launches_of_a_default_trainer(updates, launches, precision, emulator, monkeypatch):
+    """With default settings, on a fast device; docs/project/gpu_testing.md has these numbers."""
     ticks = itertools.count()
     monkeypatch.setattr(step_batching.time, "perf_counter", lambda: 1e-6 * next(ticks))
     rows = np.arange(8 * updates) % ROWS

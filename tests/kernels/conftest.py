@@ -1,4 +1,4 @@
-"""What was recorded of the CuPy backend, for tiers 3 and 4 of docs/explanation/gpu.md."""
+"""Recorded launches of the CuPy backend, for tiers 3 and 4 of docs/project/gpu_testing.md."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The kernels' registers, as NVRTC's cubins have them: docs/explanation/gpu_registers.md.
+"""The kernels' registers, as NVRTC's cubins have them: tests/kernels/README.md.
 
     PYTHONPATH=.:tests python -m kernels.registers
 
-writes the table anew. Not a measurement: no GPU is needed, and none was used.
+writes the table. It measures nothing: no GPU is needed, and none was used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import documented
 from kernels.cubins import ARCHITECTURES, build_sources
 from kernels.declared import is_ours
 
-DOCUMENT = documented.EXPLANATION / "gpu_registers.md"
+DOCUMENT = documented.KERNELS
 COMPILER = "Written with NVRTC "
 
 KIND = re.compile(r"typedef (float|double) T;")

@@ -130,10 +130,10 @@ def test_the_documented_registers_are_current(recording_of, proved):
     written_with, rows = table_in(registers.DOCUMENT, "registers").split("\n", 1)
     installed = f"{registers.COMPILER}{registers.nvrtc()}."
     if written_with != installed:
-        pytest.skip(f"gpu_registers.md: {written_with} This one is {registers.nvrtc()}.")
+        pytest.skip(f"tests/kernels/README.md: {written_with} This NVRTC is {registers.nvrtc()}.")
     sources = [s for dtype in DTYPES.values() for s in recording_of(dtype).sources]
     assert registers.table(sources) == f"{written_with}\n{rows}"
-    proved("rows of docs/explanation/gpu_registers.md are current", rows.count("\n| `"))
+    proved("rows of the table of registers are current", rows.count("\n| `"))
 
 
 @pytest.mark.full

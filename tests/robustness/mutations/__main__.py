@@ -1,10 +1,9 @@
-"""Plant realistic bugs, one at a time, and see which tests notice.
+"""Plant realistic bugs, one at a time, and report which tests detect them.
 
     python -m tests.robustness.mutations [--only PATTERN] [--table FILE] [--folder FOLDER]
 
-Each bug is planted in a copy of the tree, and the tests of the tier that has to notice are run
-there. First they must pass as they are. It needs no GPU; it needs what ci/test.sh needs, and some
-minutes.
+Each bug is planted in a copy of the repository, where the tests of one tier must detect it. They
+must first pass without the bug. This needs no GPU, the packages of ci/test.sh, and some minutes.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from .bugs import BUGS, Bug
 REPOSITORY = Path(__file__).resolve().parents[3]
 COPIED = ("gpunn", "tests", "scripts", "docs", "ci", "pyproject.toml", "README.md", "CHANGELOG.md")
 LIMIT = 600
-"""Seconds for the tests of one bug. A bug that makes them hang has been noticed as well."""
+"""Seconds for the tests of one bug. A bug that makes them hang counts as detected."""
 
 PASSED, FAILED = 0, 1
-"""Exit statuses of pytest; from 2 on it could not run the tests."""
+"""Exit statuses of pytest; 2 or more means that it could not run the tests."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the tests said: whether all passed, and the first that did not."""
+    """Whether all tests passed, and the first that failed."""
 
     passed: bool
     said: str
@@ -44,12 +43,12 @@ class Verdict:
 
 @contextmanager
 def planted(bug: Bug, tree: Path) -> Iterator[None]:
-    """Replace the text in a copy of the tree meanwhile.
+    """Replace the text in a copy of the repository, and restore it at the end.
 
     Raises
     ------
     ValueError
-        If it does not occur exactly once: the bug has to be written anew.
+        If the text does not occur exactly once. Adapt the bug to the code.
     """
     path = tree / bug.file
     text = path.read_text(encoding="utf-8")
@@ -104,14 +103,14 @@ def run(bug: Bug, tree: Path) -> Verdict:
     if done.returncode < 0:
         return Verdict(False, f"ended by signal {-done.returncode}")
     said = (done.stdout + done.stderr)[-2000:]
-    raise click.ClickException(f"{bug.name}: {' '.join(bug.tests)} could not be run:\n{said}")
+    raise click.ClickException(f"{bug.name}: {' '.join(bug.tests)} could not run:\n{said}")
 
 
 def counted(listing: Path) -> str:
     """Return how many tests passed; skipped ones prove nothing."""
     cases = [case for case in ET.parse(listing).iter("testcase") if case.find("skipped") is None]
     if not cases:
-        raise click.ClickException("every test was skipped, which proves nothing")
+        raise click.ClickException("all tests were skipped, which proves nothing")
     return f"{len(cases)} tests"
 
 
@@ -121,34 +120,34 @@ def first_failure(listing: Path) -> str:
         if case.find("failure") is not None or case.find("error") is not None:
             module = (case.get("classname") or "").replace(".", "/").removeprefix("tests/")
             return f"{module}::{case.get('name')}" if module else str(case.get("name"))
-    raise ValueError("pytest told of a failure, and lists none")
+    raise ValueError("pytest reported a failure but lists none")
 
 
 @click.command()
-@click.option("--only", metavar="PATTERN", default="", help="Only the bugs whose name has this.")
+@click.option("--only", metavar="PATTERN", default="", help="Only bugs whose name matches.")
 @click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file.")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where to put the copy and what is built; kept, so that a second run is quicker.",
+    help="Keep the copy and the built kernels here, so that a second run is faster.",
 )
 def main(only: str, table: Path | None, folder: Path | None) -> None:
-    """Plant each bug and report whether its tier notices. Exit status 1 if one is not noticed."""
+    """Plant each bug and report whether its tier detects it. Exit status 1 if one is missed."""
     bugs = [bug for bug in BUGS if re.search(only, bug.name)]
     if not bugs:
         raise click.BadParameter(f"no bug has {only!r} in its name", param_hint="--only")
     with tempfile.TemporaryDirectory() as temporary:
         rows, missed = check(bugs, (folder or Path(temporary)).resolve())
-    text = "\n".join(("| bug | file | tier | noticed by |", "|---|---|---|---|", *rows))
+    text = "\n".join(("| bug | file | tier | detected by |", "|---|---|---|---|", *rows))
     click.echo(text)
     if table is not None:
         table.write_text(text + "\n", encoding="utf-8")
-    click.echo(f"\n{len(bugs) - missed} of {len(bugs)} bugs noticed")
+    click.echo(f"\n{len(bugs) - missed} of {len(bugs)} bugs detected")
     sys.exit(int(missed > 0))
 
 
 def check(bugs: Sequence[Bug], folder: Path) -> tuple[list[str], int]:
-    """Return a row of the table for each bug, and how many were not noticed."""
+    """Return a row of the table for each bug, and the number of missed bugs."""
     tree = folder / "copy"
     if tree.exists():
         shutil.rmtree(tree)
@@ -163,7 +162,7 @@ def check(bugs: Sequence[Bug], folder: Path) -> tuple[list[str], int]:
         if before[key].passed:
             with planted(bug, tree):
                 verdict = run(bug, tree)
-            said = "NOT NOTICED" if verdict.passed else f"`{verdict.said}`"
+            said = "NOT DETECTED" if verdict.passed else f"`{verdict.said}`"
             missed += verdict.passed
         else:
             said = f"its tests fail without it: `{before[key].said}`"

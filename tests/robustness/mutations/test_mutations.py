@@ -1,12 +1,13 @@
-"""The planted bugs still fit the code, so that the mutation check can't rot unseen."""
+"""The planted bugs still fit the code, and README.md lists them and tests that exist."""
 
 import dataclasses
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from robustness.mutations.__main__ import planted
-from robustness.mutations.bugs import BUGS
+from robustness.mutations.bugs import BUGS, CUPY
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -23,6 +24,19 @@ def test_a_bug_can_still_be_planted(bug):
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_its_tests_are_there(bug):
     assert (REPOSITORY / bug.tests[0]).exists()
+
+
+def test_the_table_lists_every_bug_and_tests_that_exist():
+    table = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+) \| `(.+)` \| (\d) \| `(.+)::(\w+)", table, re.MULTILINE)
+    listed = {
+        (name, file.replace("cupy/", f"{CUPY}/", 1) if file[0] == "c" else file, int(tier))
+        for name, file, tier, _, _ in rows
+    }
+    assert listed == {(bug.name, bug.file, bug.tier) for bug in BUGS}
+    for *_, module, test in rows:
+        text = (REPOSITORY / "tests" / f"{module}.py").read_text(encoding="utf-8")
+        assert f"def {test}(" in text
 
 
 def test_every_tier_has_a_bug():
@@ -43,7 +57,7 @@ def test_a_text_that_is_not_there_once_is_an_error(tmp_path, text):
     assert (tmp_path / "file.py").read_text() == text
 
 
-def test_a_bug_is_taken_back(tmp_path):
+def test_a_bug_is_removed_again(tmp_path):
     bug = dataclasses.replace(BUGS[0], file="file.py", old="old", new="new")
     (tmp_path / "file.py").write_text("an old file")
     with planted(bug, tmp_path):
