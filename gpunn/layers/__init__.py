@@ -1,4 +1,4 @@
-"""Layers: the functions a network is composed of, and the chain rule for each."""
+"""Layers: the functions that a network is composed of, and the chain rule of each."""
 
 from typing import TYPE_CHECKING
 

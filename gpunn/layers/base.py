@@ -1,13 +1,13 @@
-"""What a layer is.
+"""The base class of all layers.
 
 A layer is a function y = f(x) of a batch, whose first axis is the rows (samples), and the chain
-rule of that function. `forward` computes y. `backward` takes dL/dy, returns dL/dx and writes
-dL/d(parameter) into `self.gradients`, where L is the loss of the batch. Both compute with the
-operations of `workspace.backend` or with plain array-API functions (`workspace.backend.xp`). A
-layer keeps no arrays of its own: parameters are views of the network's, and everything else is in
-buffers of the workspace.
+rule of that function. `forward` computes y. `backward` gets dL/dy, returns dL/dx and writes
+dL/d(parameter) into `self.gradients`, where L is the loss of the batch. Both use the operations of
+`workspace.backend` or plain array-API functions (`workspace.backend.xp`). A layer owns no arrays:
+its parameters are views of the network's vectors, and all other arrays are buffers of the
+workspace.
 
-A new layer is a dataclass; `Layer` has an example.
+To define a new layer, write a dataclass; see the example of `Layer`.
 """
 
 from __future__ import annotations
@@ -33,32 +33,31 @@ __all__ = ["Layer", "Synchronizing", "operations_only"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 FACTORS = ("learning_rate_factor", "weight_decay_factor")
-"""Fields of a layer that the network has built its parameters with."""
+"""Fields of a layer from which the network built its parameters."""
 
 LEFT_OUT = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
-"""Fields that a layer's configuration leaves out, with the values at which it does."""
+"""Fields that a layer's configuration leaves out if they have these values."""
 
 
 OF_EVERY_LAYER = """\
 Other Parameters
 ----------------
 label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
-    As those of every `Layer`.
+    As in every `Layer`.
 
 """
-"""What the docstring of each of gpunn's layers has in front of its errors, or what comes then."""
+"""A section for the docstring of each built-in layer, in front of the next section."""
 
 NEXT_SECTION = re.compile(r"\n( *)(?:Raises|Warns|See Also|Notes|Examples)\n *-")
 
 
 def operations_only(method: F) -> F:
-    """Mark a `forward` or `backward` that computes by operations of the backend alone.
+    """Mark a `forward` or `backward` that computes only with operations of the backend.
 
-    Such a method is called only to record a step, and the operations that it calls are recorded for
-    all steps. Placeholders stand for arrays meanwhile. What it would compute, read or write in
-    another way (functions of `xp`, arithmetic on arrays) raises an `ArgumentError` that names the
-    method and the line. A layer with a method that lacks the mark is called in every step of
-    training.
+    gpunn calls such a method only to record a step, with placeholders instead of arrays, and
+    replays the recorded operations in all steps. Any other access to arrays (functions of `xp`,
+    arithmetic) raises an `ArgumentError` that names the method and the line. Without the mark on
+    both methods, gpunn calls the layer in every training step.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def operations_only(method: F) -> F:
     Returns
     -------
     function
-        The same one, marked.
+        The same method, marked.
 
     Examples
     --------
@@ -79,7 +78,8 @@ def operations_only(method: F) -> F:
     ...     workspace.backend.rescale(x, 0.5, 0.0, y)
     ...     return y
     """
-    # The method itself, since functools.wraps copies the mark to methods that do more.
+    # The mark is the method itself, since functools.wraps copies marks to wrappers, which may do
+    # more.
     method.operations_only = method  # type: ignore[attr-defined]
     return method
 
@@ -91,45 +91,45 @@ class Layer(Configurable):
     Parameters
     ----------
     label : str
-        Name within the network, such as "dense_1"; given by the network unless set.
+        Name within the network. By default the network chooses one, such as "dense_1".
     learning_rate_factor : float or mapping of str to float
-        By what the learning rate is multiplied for this layer's parameters: for all of them, or by
-        their names, such as {"biases": 0.1}. A layer that contains layers multiplies theirs.
+        Multiplies the learning rate of this layer's parameters: one number for all of them, or one
+        by name, such as {"biases": 0.1}. A layer that contains layers also multiplies their
+        factors.
     weight_decay_factor : float, mapping of str to float, or None
-        By what the weight decay is multiplied. A number is for the parameters that decay by
-        default; a mapping sets the factor of each parameter that it names, also of biases. None
-        leaves the decay as it is. The learning rate's factor enters the decay, too: an update
-        multiplies by 1 - rate factor * learning_rate * decay factor * weight_decay.
+        Multiplies the weight decay. A number applies to the parameters that decay by default; a
+        mapping sets the factor of each parameter that it names, including biases. None does not
+        change the decay. The learning-rate factor also affects the decay: an update multiplies
+        parameters by 1 - rate factor * learning_rate * decay factor * weight_decay.
     trainable : bool
-        Whether training changes this layer's parameters. A layer that is not trainable is frozen,
-        with all layers within it: its parameters have no gradient, no update, no decay and no
-        penalty, they don't count in the norm that gradients are clipped by, and the optimizer
-        keeps nothing for them. In a network it may be set between two calls of `Trainer.fit`. The
-        optimizer's state then begins anew, and views of parameters that were taken before are no
-        longer those of the network.
+        Whether training changes this layer's parameters. If not, the layer is frozen, including all
+        layers within it. Frozen parameters have no gradient, update, decay, penalty or optimizer
+        state, and don't count in the norm for gradient clipping. You can change it between two
+        calls of `Trainer.fit`. This resets the optimizer's state, and views of parameters from
+        before no longer belong to the network.
 
     Attributes
     ----------
     values, gradients : mapping of str to array
-        Live views of this layer's parameters and their gradients, given by the network.
+        Live views of this layer's parameters and their gradients, set by the network.
     key : int
-        A 32-bit number from which this layer's dropout masks are hashed, given by the network.
+        A 32-bit number from which this layer's dropout masks are hashed, set by the network.
     takes_integers : bool
-        Whether x may have an integer dtype, such as the uint8 pixels that `Rescaling` takes.
+        Whether x may have an integer dtype, such as the uint8 pixels of `Rescaling`.
     adapts, adapts_to_targets : bool
-        Whether `adapt` learns something from the training inputs, and `adapt_to_targets` from the
+        Whether `adapt` computes buffers from the training inputs, and `adapt_to_targets` from the
         training targets.
     after_loss : bool
-        Whether it comes after the loss (`gpunn.layers.outputs`), so that training goes without.
+        Whether the layer comes after the loss (`gpunn.layers.outputs`), so that training skips it.
 
     See Also
     --------
-    Dense : The layer that most networks consist of.
-    Chain : Layers within a layer.
+    Dense : The fully connected layer.
+    Chain : A sequence of layers within a layer.
 
     Examples
     --------
-    A layer of one's own; docs/extending.md has one with parameters:
+    A custom layer; docs/how_to/extending.md has one with parameters:
 
     >>> from dataclasses import dataclass
     >>> import gpunn
@@ -161,12 +161,12 @@ class Layer(Configurable):
     trainable: bool = field(default=True, kw_only=True)
 
     def __init_subclass__(cls) -> None:
-        """Add the parameters of every layer to the docstring of one of gpunn's."""
+        """Add the parameters that all layers share to the docstring of a built-in layer."""
         super().__init_subclass__()
         text = vars(cls).get("__doc__") or ""
         if is_built_in(cls) and (following := NEXT_SECTION.search(text)):
-            shared, place = textwrap.indent(OF_EVERY_LAYER, following[1]), following.start() + 1
-            cls.__doc__ = text[:place] + shared + text[place:]
+            shared, start = textwrap.indent(OF_EVERY_LAYER, following[1]), following.start() + 1
+            cls.__doc__ = text[:start] + shared + text[start:]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -176,8 +176,8 @@ class Layer(Configurable):
             setattr(self, name, checked_factor(name, getattr(self, name)))
         if type(self).__hash__ is None:
             raise ArgumentTypeError(
-                f"{type(self).__name__}: two layers are never the same; define the class with "
-                "@dataclass(eq=False)"
+                f"{type(self).__name__}: layers must be compared by identity; define the class "
+                "with @dataclass(eq=False)"
             )
         self.values: Mapping[str, Array] = {}
         self.gradients: Mapping[str, Array] = {}
@@ -185,33 +185,33 @@ class Layer(Configurable):
         self._network: Callable[[], Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, unless that has no effect or contradicts what has been built.
+        """Set an attribute, unless it would have no effect or contradict the built network.
 
-        In a network, a float such as a dropout rate may be changed, and `trainable`. What
-        determined the shapes, parameters and activations may not.
+        In a network, only floats, such as a dropout rate, and `trainable` can change: not the
+        attributes that determined shapes, parameters and activations.
         """
-        own, here = type(self).__module__.startswith("gpunn."), vars(self)
+        built_in, attributes = type(self).__module__.startswith("gpunn."), vars(self)
         if name == "trainable":
             value = check_flag(name, value)
         elif name in ("values", "gradients"):
             value = LiveViews(value)
-        network_of = here.get("_network")
+        network_of = attributes.get("_network")
         network = None if network_of is None else network_of()
         if name == "trainable" and network is not None:
             network.set_trainable({self: value})
             return
-        in_network = here.get("values") or here.get("key")
+        in_network = attributes.get("values") or attributes.get("key")
         settled = name == "f" or (
             name in self.__dataclass_fields__
             and name != "trainable"
-            and not isinstance(here.get(name), float)
+            and not isinstance(attributes.get(name), float)
         )
-        if in_network and ((own and settled) or name in FACTORS):
+        if in_network and ((built_in and settled) or name in FACTORS):
             raise fixed_attribute(self, name)
         super().__setattr__(name, value)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of one row of the output, from that of the input.
+        """Return the shape of one row of the output.
 
         Parameters
         ----------
@@ -221,30 +221,30 @@ class Layer(Configurable):
         Returns
         -------
         tuple of int
-            That of y; by default the same.
+            The shape of one row of y; by default the shape of x.
 
         Raises
         ------
         ArgumentError
-            If the layer can't take such an input.
+            If the layer does not support this input shape.
         """
         return input_shape
 
     def children(self) -> Mapping[str, Layer]:
-        """Return the layers that this one consists of or contains, by their labels.
+        """Return the layers within this layer by label.
 
         Returns
         -------
         mapping of str to Layer
-            Empty by default. Labels are unique, and contain no dot.
+            Empty by default. Labels are unique and contain no dot.
         """
         return {}
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         """Declare this layer's parameters and buffers.
 
-        By default those of its children, by names such as "dense_1.weights", as if each child took
-        this layer's own input.
+        By default, it declares the parameters of its children, with names such as
+        "dense_1.weights", as if each child got this layer's input.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            Name, shape and initializer of each, and whether it is trained and decays.
+            For each: name, shape, initializer, and whether it is trained and decays.
         """
         return [
             replace(spec, name=f"{label}.{spec.name}")
@@ -263,15 +263,14 @@ class Layer(Configurable):
         ]
 
     def attach(self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int) -> None:
-        """Keep the views of the parameters; called once, by the network.
+        """Store the views of the parameters; called once by the network.
 
         Parameters
         ----------
         values, gradients : mapping of str to array
-            Views of this layer's part of the network's vectors, by the names that `parameters`
-            declared.
+            Views of this layer's part of the network's vectors, by name.
         key : int
-            The 32-bit number that dropout masks are hashed from.
+            The 32-bit number from which dropout masks are hashed.
         """
         self.values, self.gradients, self.key = values, gradients, key
         for index, (label, child) in enumerate(self.children().items()):
@@ -279,12 +278,12 @@ class Layer(Configurable):
             child.attach(within(values, label), within(gradients, label), child_key)
 
     def recorded_attributes(self) -> list[str]:
-        """Return what a marked `forward` or `backward` of a custom class may read beside fields.
+        """Return attributes other than fields that a marked method of a custom class may read.
 
         Returns
         -------
         list of str
-            Attributes that hold a number or text. If one has another value, a step is recorded
+            Attributes that are numbers or strings. If one of them changes, gpunn records the step
             again.
         """
         marked = any(hasattr(method, "operations_only") for method in (self.forward, self.backward))
@@ -293,55 +292,55 @@ class Layer(Configurable):
         return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state of a copy, which belongs to no network yet."""
+        """Return the state for a copy, which belongs to no network yet."""
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
         self, X: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> Mapping[str, np.ndarray]:
-        """Return, by name, the values of buffers that are computed from the training inputs.
+        """Compute the values of buffers from the training inputs.
 
         Called once, before training.
 
         Parameters
         ----------
         X : array, shape (rows, *input shape)
-            On the host. A memory map may be larger than the memory, so read it in chunks.
+            Inputs on the host. A memory map may be larger than the memory: read it in chunks.
         indices : array of int64 or None
-            The training rows; None is all of them.
+            The training rows; None means all rows.
         dtype : {"float32", "float64"}
             The network's dtype. The values must be representable in it.
 
         Returns
         -------
         mapping of str to ndarray
-            The buffers' new values; none by default.
+            New values by the name of the buffer; empty by default.
         """
         return {}
 
     def adapt_to_targets(
         self, y: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> Mapping[str, np.ndarray]:
-        """Return, by name, the values of buffers that are computed from the training targets.
+        """Compute the values of buffers from the training targets.
 
         Called once, before training.
 
         Parameters
         ----------
         y : array, shape (rows, *output shape of the network)
-            On the host. A memory map may be larger than the memory, so read it in chunks.
+            Targets on the host. A memory map may be larger than the memory: read it in chunks.
         indices, dtype : as for `adapt`
-            Which rows, and the type of the values.
+            The training rows, and the network's dtype.
 
         Returns
         -------
         mapping of str to ndarray
-            The buffers' new values; none by default.
+            New values by the name of the buffer; empty by default.
         """
         return {}
 
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return what this layer adds its biases to, for initial values that depend on data.
+        """Return the layer's output before biases, for initial values that depend on data.
 
         Parameters
         ----------
@@ -353,55 +352,55 @@ class Layer(Configurable):
         Returns
         -------
         ndarray of float64, shape (rows, *units)
-            Such as x W of `Dense`.
+            For example, x W of `Dense`.
 
         Raises
         ------
         ArgumentError
-            If the layer does not define it, as by default.
+            By default: the layer does not define it.
         """
         raise ArgumentError(
-            f"{self.name}: can't have initial values that depend on data; it must define linear"
+            f"{self.name}: this layer does not support initial values that depend on data; to "
+            "support them, define `linear` in a subclass"
         )
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        """Return y = f(x), in a buffer of the workspace.
+        """Compute y = f(x) in a buffer of the workspace.
 
         Parameters
         ----------
         x : array, shape (rows, *input shape)
-            A batch, of the network's dtype unless `takes_integers`.
+            A batch in the network's dtype; also of integers if `takes_integers`.
         workspace : Workspace
-            Buffers, the backend, and whether this is training.
+            The pass's buffers and backend, and whether it is training.
 
         Returns
         -------
         array, shape (rows, *output shape)
-            y, or x itself if the layer changes nothing.
+            y; x itself if the layer changes nothing.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def backward(
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
-        """Return dL/dx from dL/dy, and set `self.gradients`.
+        """Compute dL/dx from dL/dy, and set `self.gradients`.
 
         Parameters
         ----------
         x, y : array
-            What `forward` took and returned.
+            Input and output of `forward`.
         gradient : array
             dL/dy. This layer may overwrite it, and return it as dL/dx.
         workspace : Workspace
-            That of the forward pass.
+            The workspace of the forward pass.
         wants_input_gradient : bool
-            False if dL/dx is not used, so that it need not be computed: no layer below has
-            parameters.
+            Whether dL/dx is needed. It is not if no layer below has trainable parameters.
 
         Returns
         -------
         array, shape of x
-            dL/dx; not looked at unless `wants_input_gradient`.
+            dL/dx; ignored unless `wants_input_gradient`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define backward")
 
@@ -411,8 +410,8 @@ class Layer(Configurable):
         Returns
         -------
         dict
-            "name", what differs from the defaults of `label`, the two factors and `trainable`, and
-            all else.
+            "name" and all arguments. `label`, the two factors and `trainable` are included only if
+            they differ from their defaults.
         """
         described = super().config()
         for name, default in LEFT_OUT.items():
@@ -423,28 +422,28 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Return what this layer, or one within it, declares, with the factors of all these layers.
+        """Multiply a parameter's rates by the factors of this layer and the layers within it.
 
         Parameters
         ----------
         spec : ParameterSpec
-            A trainable parameter, by its name within this layer.
+            A trainable parameter, with its name within this layer.
 
         Returns
         -------
         ParameterSpec
-            The same, with its rates multiplied.
+            The parameter with multiplied rates.
 
         Raises
         ------
         ArgumentError
-            If a factor is for a parameter that there is not.
+            If a factor names a parameter that does not exist.
         """
         for label, child in self.children().items():
             prefix = f"{label}."
             if spec.name.startswith(prefix):
-                own = child.factored(replace(spec, name=spec.name.removeprefix(prefix)))
-                spec = replace(own, name=spec.name)
+                inner = child.factored(replace(spec, name=spec.name.removeprefix(prefix)))
+                spec = replace(inner, name=spec.name)
         rate, decay = self.learning_rate_factor, self.weight_decay_factor
         if isinstance(rate, Mapping):
             rate = rate.get(spec.name, 1.0)
@@ -460,9 +459,9 @@ class Layer(Configurable):
         )
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Return what `parameters` declares, with the factors of this layer and those within it.
+        """Return the parameters with the factors of this layer and the layers within it.
 
-        So with `trainable`: parameters of a frozen layer are not.
+        Parameters of a frozen layer are not trainable.
 
         Parameters
         ----------
@@ -472,12 +471,12 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            As of `parameters`.
+            The result of `parameters`, changed accordingly.
 
         Raises
         ------
         ArgumentError
-            If a factor is for a parameter that there is not.
+            If a factor names a parameter that does not exist.
         """
         specs = self.parameters(input_shape)
         check_factors(self, [spec.name for spec in specs if spec.trainable])
@@ -485,7 +484,7 @@ class Layer(Configurable):
 
 
 def checked_factor(argument: str, value: Any) -> Any:
-    """Return a factor as a float, several by name as a dict; None stays."""
+    """Return a factor as a float, a mapping of factors as a dict, and None as None."""
     if value is None and argument == "weight_decay_factor":
         return None
     if isinstance(value, Mapping):
@@ -497,10 +496,10 @@ def checked_factor(argument: str, value: Any) -> Any:
 
 
 def check_factors(layer: Layer, names: Sequence[str]) -> None:
-    """Raise an ArgumentError if factors are for none of these trainable parameters of a layer."""
+    """Raise an ArgumentError if a factor names none of these trainable parameters."""
     for argument in FACTORS:
-        given = getattr(layer, argument)
-        for name in given if isinstance(given, Mapping) else ():
+        factors = getattr(layer, argument)
+        for name in factors if isinstance(factors, Mapping) else ():
             if name not in names:
                 raise ArgumentError(
                     f"{argument}: {layer.name} has no trainable parameter {name!r}; "
@@ -511,37 +510,37 @@ def check_factors(layer: Layer, names: Sequence[str]) -> None:
 
 
 def family(*layers: Layer) -> Iterator[Layer]:
-    """Yield layers, each followed by those that it contains, at any depth."""
+    """Yield layers, each followed by the layers within it, at any depth."""
     for layer in layers:
         yield layer
         yield from family(*layer.children().values())
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return the layers, at any depth, whose passes exchange numbers."""
+    """Return the layers, at any depth, whose passes exchange numbers between ranks."""
     every = (layer for layer in family(*layers) if isinstance(layer, Synchronizing))
     return [layer for layer in every if not getattr(layer, "frozen", False)]
 
 
 def only_vectors(layer: Layer, input_shape: Shape) -> int:
-    """Return the number of features, or raise if a row is not a vector."""
+    """Return the number of features, or raise an ArgumentError if a row is not a vector."""
     if len(input_shape) != 1:
         raise ArgumentError(
             f"{layer.name}: expected rows that are vectors, shape (features,); got rows of shape "
-            f"{input_shape}. Put gpunn.layers.Flatten() in front"
+            f"{input_shape}. Insert gpunn.layers.Flatten() before it"
         )
     return input_shape[0]
 
 
 @runtime_checkable
 class Synchronizing(Protocol):
-    """A layer whose passes exchange numbers, where several ranks have the rows of a batch.
+    """A layer whose passes exchange numbers if several ranks share the rows of a batch.
 
-    One that has an attribute `frozen` exchanges nothing while that is true.
+    If it has an attribute `frozen` that is true, it exchanges nothing.
     """
 
     def forward_without_rows(self, workspace: Workspace) -> None:
-        """Exchange what `forward` exchanges, on a rank that has no rows of the batch."""
+        """Do the exchange of `forward` on a rank that has no rows of the batch."""
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Exchange what `backward` exchanges, likewise."""
+        """Do the exchange of `backward` on a rank that has no rows of the batch."""

@@ -1,4 +1,4 @@
-"""Categories, which come as codes: 0 for a missing or unknown one, 1, 2, ... for those known."""
+"""Layers for categories as codes: 0 for a missing or unknown category, 1, 2, ... for known ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Embedding", "OneHot"]
 
 @dataclass(eq=False)
 class Coded(Layer):
-    """What layers have in common that take codes, of so many for each column, 0 included.
+    """Base of layers whose inputs are codes; `sizes` counts each column's codes, including 0.
 
-    Codes are whole numbers of the network's type, exact up to 2^24 in float32. They have no
-    derivative, so dL/dx = 0.
+    Codes are integers in the network's dtype, exact up to 2^24 in float32. They have no derivative,
+    so dL/dx = 0.
     """
 
     sizes: Sequence[int]
@@ -35,10 +35,10 @@ class Coded(Layer):
         if not self.sizes:
             raise ArgumentError("sizes: expected the number of codes of at least one column")
         if max(self.sizes) > 2**24:
-            raise ArgumentError(f"sizes: codes are exact up to 2^24; got {max(self.sizes)} of them")
+            raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
 
     def check_columns(self, input_shape: Shape) -> None:
-        """Raise an ArgumentError unless a row has a code for each of the sizes.
+        """Raise an ArgumentError unless a row has one code for each of the sizes.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Coded(Layer):
         columns = only_vectors(self, input_shape)
         if columns != len(self.sizes):
             raise ArgumentError(
-                f"{self.name}: has sizes of {len(self.sizes)} columns; a row has {columns}"
+                f"{self.name}: sizes has {len(self.sizes)} columns, but a row has {columns}"
             )
 
     def no_input_gradient(self, x: Array, workspace: Workspace) -> Array:
@@ -57,9 +57,9 @@ class Coded(Layer):
         Parameters
         ----------
         x : array, shape (rows, columns)
-            What `forward` took.
+            The input of `forward`.
         workspace : Workspace
-            That of the forward pass.
+            The workspace of the forward pass.
 
         Returns
         -------
@@ -73,33 +73,36 @@ class Coded(Layer):
 
 @dataclass(eq=False)
 class OneHot(Coded):
-    """An output for each category, which is on where a row has it.
+    """One-hot encoding: an output for each category, which is on if the row has that category.
 
-    y_j = on_j if the row's code is that of category j, off_j otherwise; a missing or unknown
-    category turns none on. A column of two categories becomes one output, as in RealMLP (Holzmüller
-    et al. 2024): on for the first, `second` for the second, off for neither.
+    y_j = on_j if the row's code is the code of category j, otherwise off_j. For a missing or
+    unknown category, all outputs are off. A column with two categories becomes one output, as in
+    RealMLP (Holzmüller et al. 2024): `on` for the first, `second` for the second, `off` for
+    neither.
 
     Parameters
     ----------
     sizes : sequence of int
-        How many codes each column has, 0 included.
+        Number of codes in each column, including 0.
     binary_as_sign : bool
-        Whether a column of two categories has one output.
+        Whether a column with two categories has one output.
     off, on, second : float or sequence of float
-        The outputs' values, or those of each output. Scaling of one-hot outputs is part of them.
+        Values of the outputs: one number, or one for each output. They can include a scaling of
+        the outputs.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a size is less than 2 or more than 2^24, or values are not one number or one an output.
+        If a size is less than 2 or more than 2^24, or a value is neither one number nor one per
+        output.
 
     See Also
     --------
-    Embedding : Vectors that are learned.
+    Embedding : Learned vectors for categories.
 
     Examples
     --------
-    A column of two categories, and one of three:
+    A column with two categories, and one with three:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.OneHot([3, 4])], 2, backend="numpy")
@@ -132,7 +135,7 @@ class OneHot(Coded):
 
     @property
     def outputs(self) -> int:
-        """How many outputs there are."""
+        """Number of outputs."""
         return sum(1 if self.binary_as_sign and size == 3 else size - 1 for size in self.sizes)
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -160,51 +163,52 @@ class OneHot(Coded):
 
 @dataclass(frozen=True)
 class Levels(Initializer):
-    """Rows of given numbers, each one number or one for each column."""
+    """Rows of the values `off`, `on` and `second`, each one number or one for each column."""
 
     off: float | Sequence[float]
     on: float | Sequence[float]
     second: float | Sequence[float]
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
-        given = (self.off, self.on, self.second)
-        return np.array([np.broadcast_to(values, shape[1:]) for values in given])
+        levels = (self.off, self.on, self.second)
+        return np.array([np.broadcast_to(values, shape[1:]) for values in levels])
 
 
 @dataclass(eq=False)
 class Embedding(Coded):
     """Learned vectors for categories: y = [T_1[c_1] | T_2[c_2] | ...].
 
-    y has, for each column of codes, its code's row of a table. A table has a row of `dimension`
-    numbers for each code, 0 included (Guo & Berkhahn 2016, "Entity Embeddings of Categorical
-    Variables"). All tables are one parameter, one below the other. A code out of range counts as 0.
-    The chain rule is::
+    Each column of codes has a table T with a row of `dimension` numbers for each code, including 0
+    (Guo & Berkhahn 2016, "Entity Embeddings of Categorical Variables"). The rows for the codes of
+    x, concatenated, are y. All tables, stacked vertically, are one parameter. A code out of range
+    counts as 0. The chain rule is::
 
         dL/dT_k[c] = sum over the rows of code c of dL/dy, its part for column k
 
-    The order of that sum is always the same, so runs repeat to the bit on every engine.
+    The order of that sum is always the same, so repeated runs are bitwise identical on every
+    engine.
 
     Parameters
     ----------
     sizes : sequence of int
-        How many codes each column has, 0 included.
+        Number of codes in each column, including 0.
     dimension : int
-        Numbers for each column.
+        Length of the vector for each column.
     initializer : str, Initializer or mapping
         Initial values of the tables. "auto" is N(0, 1).
 
     Raises
     ------
     ArgumentError
-        If a size is less than 2 or more than 2^24, or a row has another number of columns.
+        If a size is less than 2 or more than 2^24, or a row does not have one column for each size.
 
     See Also
     --------
-    OneHot : An output for each category, with nothing to learn.
+    OneHot : One output for each category, without learned parameters.
 
     Examples
     --------
-    Two columns with 4 and 3 codes become 2 numbers each:
+    Two columns, with 4 and 3 codes, become 2 numbers each:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Embedding([4, 3], dimension=2)], 2, backend="numpy")

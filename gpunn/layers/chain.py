@@ -1,4 +1,4 @@
-"""Layers in sequence as one layer."""
+"""A sequence of layers as one layer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["Chain", "unique_labels"]
 
 @dataclass(eq=False)
 class Chain(Layer):
-    """Layers applied one after the other, as one layer: y = f_n(... f_2(f_1(x))).
+    """A sequence of layers as one layer: y = f_n(... f_2(f_1(x))).
 
-    Made for layers of your own that have a branch: in y = x + f(x), f is a chain. The chain rule is
-    that of `run_backward`: each layer's dL/dx is the dL/dy of the layer before it.
+    Use it in custom layers that have a branch: in y = x + f(x), f can be a chain. By the chain
+    rule, each layer's dL/dx is the dL/dy of the layer before it.
 
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each takes the output shape of the one before it.
+        Each layer's input is the output of the layer before it.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class Chain(Layer):
 
 
 def unique_labels(layers: Sequence[Layer]) -> list[str]:
-    """Return each layer's own label, or one of its name and its count, such as "dense_2"."""
+    """Return each layer's label, by default its name and a number, such as "dense_2"."""
     labels, counts = [], dict[str, int]()
     for layer in layers:
         counts[layer.name] = counts.get(layer.name, 0) + 1

@@ -1,4 +1,4 @@
-"""Groups of columns, each through layers of its own: what a table of several kinds begins with."""
+"""Groups of columns with separate layers, for tables with several kinds of columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS = ("columns", "layers", "label", "trainable")
 
 @dataclass(frozen=True)
 class Group:
-    """Columns `start` to `stop` - 1, and the layers that they go through, if any."""
+    """Columns `start` to `stop` - 1, and the layers that process them, if any."""
 
     start: int
     stop: int
@@ -33,11 +33,11 @@ class Group:
 
     @property
     def width(self) -> int:
-        """How many columns there are."""
+        """Number of columns."""
         return self.stop - self.start
 
     def output_shape(self) -> Shape:
-        """Return the shape of what the layers make of a row."""
+        """Return the shape of the layers' output for one row."""
         return (self.width,) if self.chain is None else self.chain.output_shape((self.width,))
 
     def config(self) -> dict[str, Any]:
@@ -52,28 +52,29 @@ class Group:
 
 @dataclass(eq=False)
 class ColumnGroups(Layer):
-    """Ranges of columns through layers of their own: y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...].
+    """Separate layers for ranges of columns: y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...].
 
-    The outputs stand side by side, in the order of the groups, each flattened to a vector. Columns
-    that belong to no group are not used. The chain rule is that of each group's layers; the
-    gradients of the columns stand where the columns do.
+    y concatenates the groups' outputs, each flattened to a vector, in the order of the groups.
+    Columns in no group are not used. Each group's layers compute the gradients of its columns.
 
     Parameters
     ----------
     groups : sequence of mapping
-        Each with the key "columns", a pair [start, stop] that leaves out `stop` as slices do;
-        "layers", the layers that f consists of, without which the columns are passed on as they
-        are; "label", the group's name within those of its parameters, "group_1" by default; and
-        "trainable", false to freeze the group's layers.
+        Each mapping has these keys:
+
+        - "columns": a pair [start, stop], without `stop`, as in slices.
+        - "layers": the layers of f. Without them, y contains the columns unchanged.
+        - "label": the group's name in the names of its parameters, "group_1" by default.
+        - "trainable": false to freeze the group's layers.
 
     Raises
     ------
     ArgumentError
-        If there is no group, a group has no columns, or two have a column in common.
+        If there is no group, a group has no columns, or two groups share a column.
 
     Examples
     --------
-    Three numbers as they are, and two columns of codes that become vectors:
+    Three unchanged numbers, and two columns of codes that become vectors:
 
     >>> import gpunn
     >>> groups = gpunn.layers.ColumnGroups(
@@ -96,10 +97,10 @@ class ColumnGroups(Layer):
             raise ArgumentError(
                 f"groups: expected a list of at least one group; got {self.groups!r}"
             )
-        self.groups = tuple(made(group, index) for index, group in enumerate(self.groups))
+        self.groups = tuple(make_group(group, index) for index, group in enumerate(self.groups))
         labels = [group.label for group in self.parts]
         if len(set(labels)) < len(labels):
-            raise ArgumentError(f"groups: two groups have the same label, of {labels}")
+            raise ArgumentError(f"groups: two groups have the same label; got {labels}")
         for first, second in pairwise(sorted(self.parts, key=lambda group: group.start)):
             if second.start < first.stop:
                 raise ArgumentError(
@@ -109,7 +110,7 @@ class ColumnGroups(Layer):
 
     @property
     def parts(self) -> tuple[Group, ...]:
-        """The groups, each with its columns and its layers as one."""
+        """The groups, each with its columns and its chain of layers."""
         return self.groups  # type: ignore[return-value]
 
     def config(self) -> dict[str, Any]:
@@ -124,7 +125,7 @@ class ColumnGroups(Layer):
             if group.stop > features:
                 raise ArgumentError(
                     f"column_groups: group {group.label!r} has columns {group.start} to "
-                    f"{group.stop - 1}; a row has only {features}"
+                    f"{group.stop - 1}, but a row has only {features}"
                 )
         return (sum(math.prod(shape) for shape in self._shapes()),)
 
@@ -151,18 +152,18 @@ class ColumnGroups(Layer):
         ops, rows = workspace.backend, x.shape[0]
         shapes = self._shapes()
         y = workspace.rows(self, "output", rows, (sum(map(math.prod, shapes)),))
-        place = 0
+        offset = 0
         for group, shape in zip(self.parts, shapes, strict=True):
             size = math.prod(shape)
             if group.chain is None:
-                ops.copy_columns(x, group.start, y, place, size)
+                ops.copy_columns(x, group.start, y, offset, size)
             else:
-                own = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
-                ops.copy_columns(x, group.start, own, 0, group.width)
-                found = group.chain.forward(own, workspace)
-                flat = reshaped(group.chain, found, (rows, size), workspace)
-                ops.copy_columns(flat, 0, y, place, size)
-            place += size
+                group_x = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
+                ops.copy_columns(x, group.start, group_x, 0, group.width)
+                group_y = group.chain.forward(group_x, workspace)
+                flat = reshaped(group.chain, group_y, (rows, size), workspace)
+                ops.copy_columns(flat, 0, y, offset, size)
+            offset += size
         return y
 
     @operations_only
@@ -172,27 +173,27 @@ class ColumnGroups(Layer):
         ops, rows = workspace.backend, x.shape[0]
         input_gradient = workspace.rows(self, "input gradient", rows, x.shape[1:])
         if wants_input_gradient:
-            ops.fill(input_gradient, 0.0)  # of columns in no group
-        place = y.shape[1]
+            ops.fill(input_gradient, 0.0)  # for columns in no group
+        offset = y.shape[1]
         for group, shape in reversed(list(zip(self.parts, self._shapes(), strict=True))):
             size = math.prod(shape)
-            place -= size
+            offset -= size
             if group.chain is not None:
                 if not (wants_input_gradient or group.chain.gradients):
                     continue
-                own = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
-                given = workspace.rows(self, f"gradient of {group.label}", rows, shape)
-                ops.copy_columns(gradient, place, view(given, (rows, size), workspace), 0, size)
-                found = group.chain.backward(own, given, given, workspace, wants_input_gradient)
+                group_x = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
+                dy = workspace.rows(self, f"gradient of {group.label}", rows, shape)
+                ops.copy_columns(gradient, offset, view(dy, (rows, size), workspace), 0, size)
+                dx = group.chain.backward(group_x, dy, dy, workspace, wants_input_gradient)
                 if wants_input_gradient:
-                    ops.copy_columns(found, 0, input_gradient, group.start, group.width)
+                    ops.copy_columns(dx, 0, input_gradient, group.start, group.width)
             elif wants_input_gradient:
-                ops.copy_columns(gradient, place, input_gradient, group.start, size)
+                ops.copy_columns(gradient, offset, input_gradient, group.start, size)
         return input_gradient
 
 
-def made(group: Any, index: int) -> Group:
-    """Return a group from what a user wrote, or raise an error that names its key."""
+def make_group(group: Any, index: int) -> Group:
+    """Make a group from the user's mapping, or raise an error that names its key."""
     if isinstance(group, Group):
         if group.chain is None:
             return group
@@ -204,7 +205,7 @@ def made(group: Any, index: int) -> Group:
         )
     for key in group:
         if key not in KEYS:
-            raise ArgumentError(f"{path}.{key}: a group has no such key; it has {', '.join(KEYS)}")
+            raise ArgumentError(f"{path}.{key}: unknown key; a group has {', '.join(KEYS)}")
     columns = group["columns"]
     if isinstance(columns, str) or not isinstance(columns, Sequence) or len(columns) != 2:
         raise ArgumentTypeError(f"{path}.columns: expected a pair [start, stop]; got {columns!r}")

@@ -1,4 +1,4 @@
-"""The fully connected layer, and the neurons inside it."""
+"""The fully connected layer and its neurons."""
 
 from __future__ import annotations
 
@@ -35,26 +35,27 @@ PARAMETRIZATIONS = ("standard", "ntp")
 class Dense(Layer):
     """Fully connected layer: y = f(x W + b).
 
-    W has the shape (inputs, units) and b the shape (units,). They are the parameters "weights" and
-    "biases". In the parametrization "ntp" x W is divided by the square root of the number of inputs
-    (Jacot et al. 2018, "Neural Tangent Kernel"): so one learning rate suits layers of all widths.
-    With z = x W + b, of shape (rows, units), the chain rule is::
+    W has shape (inputs, units) and b has shape (units,). They are the parameters "weights" and
+    "biases". The parametrization "ntp" divides x W by the square root of the number of inputs
+    (Jacot et al. 2018, "Neural Tangent Kernel"), so that one learning rate suits layers of all
+    widths. With z = x W + b, of shape (rows, units), the chain rule is::
 
         dL/dz = dL/dy * f'(z)
         dL/dW = x^T dL/dz
         dL/db = sum over rows of dL/dz
         dL/dx = dL/dz W^T
 
-    and with "ntp" the same for W / sqrt(inputs), of whose gradient dL/dW is a part by that factor.
+    With "ntp", these equations hold for V = W / sqrt(inputs) in place of W, and dL/dW = dL/dV /
+    sqrt(inputs).
 
     Parameters
     ----------
     units : int
-        Number of neurons, and so of outputs.
+        Number of neurons, which is the number of outputs.
     activation : str, Activation or mapping
         The function f, such as "relu".
     bias : bool
-        Whether there is a b.
+        Whether the layer adds b.
     initializer : str, Initializer or mapping
         Initial values of W. "auto" is `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU
         (Klambauer et al. 2017), `FanIn` without an activation, as in most last layers, and
@@ -63,7 +64,7 @@ class Dense(Layer):
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`; zeros for SELU; N(0, 1) with "ntp".
     parametrization : {"standard", "ntp"}
-        Whether x W is taken as it is, or divided by the square root of the number of inputs.
+        "ntp" divides x W by the square root of the number of inputs.
 
     Raises
     ------
@@ -72,8 +73,8 @@ class Dense(Layer):
 
     See Also
     --------
-    Neuron : A view of one unit.
-    MemberDense : The same for members of an ensemble.
+    Neuron : A view of one unit of the layer.
+    MemberDense : The same for the members of an ensemble.
 
     Notes
     -----
@@ -107,9 +108,9 @@ class Dense(Layer):
         check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
         ntp = self.parametrization == "ntp"
         if self.initializer == "auto":
-            self.initializer = Normal(1.0) if ntp else fitting_initializer(self.f)
+            self.initializer = Normal(1.0) if ntp else default_initializer(self.f)
         self.initializer = resolve(Initializer, self.initializer, "initializer")
-        # "auto" needs the number of inputs, unless it is one of these.
+        # Otherwise "auto" needs the number of inputs.
         if self.bias_initializer == "auto" and (ntp or isinstance(self.f, SELU)):
             self.bias_initializer = Normal(1.0) if ntp else Zeros()
         if self.bias_initializer != "auto":
@@ -136,16 +137,16 @@ class Dense(Layer):
 
     @property
     def neurons(self) -> list[Neuron]:
-        """The layer's neurons, each a live view of its column of W and its entry of b."""
+        """The layer's neurons: live views of the columns of W and the entries of b."""
         return [Neuron(self, index) for index in range(self.units)]
 
     def weight_factor(self, inputs: int) -> float:
-        """Return what x W is multiplied by.
+        """Return the factor of x W.
 
         Parameters
         ----------
         inputs : int
-            The number of inputs.
+            Number of inputs.
 
         Returns
         -------
@@ -159,7 +160,7 @@ class Dense(Layer):
         return self.weight_factor(x.shape[1]) * product
 
     def _factored_weights(self, workspace: Workspace) -> Array:
-        """Return what x is multiplied by: W, or the buffer of W / sqrt(inputs)."""
+        """Return the matrix that multiplies x: W, or the buffer of W / sqrt(inputs)."""
         W = self.values["weights"]
         ntp = self.parametrization == "ntp"
         return workspace.fixed(self, "factored weights", W.shape) if ntp else W
@@ -171,7 +172,7 @@ class Dense(Layer):
         if V is not W:
             ops.rescale(W, self.weight_factor(W.shape[0]), 0.0, V)
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        # Where f'(z) follows from f(z), z is not needed again: f is applied in place.
+        # If f'(z) can be computed from f(z), z is not needed again, and f is applied in place.
         a = z if self.f.from_output else workspace.rows(self, "output", rows, (self.units,))
         ops.dense(x, V, self.values.get("biases"), self.f, z, a)
         return a
@@ -201,8 +202,8 @@ class Dense(Layer):
         return gradient if input_gradient is None else input_gradient
 
 
-def fitting_initializer(activation: Activation) -> Initializer:
-    """Return the default initializer of weights in front of this activation."""
+def default_initializer(activation: Activation) -> Initializer:
+    """Return the default initializer of weights for this activation."""
     if isinstance(activation, SELU):
         return LeCun()
     if isinstance(activation, Identity):
@@ -218,9 +219,9 @@ class Neuron:
     Parameters
     ----------
     layer : Dense
-        The layer, within a network.
+        The layer, in a network.
     index : int
-        Which of its units, from 0.
+        Index of the unit, from 0.
 
     Attributes
     ----------
@@ -249,5 +250,5 @@ class Neuron:
             self.bias = layer.values["biases"][None, index : index + 1]
 
     def __repr__(self) -> str:
-        """Say how many inputs the neuron has."""
+        """Show the number of inputs."""
         return f"Neuron({self.weights.shape[0]} inputs)"

@@ -1,4 +1,4 @@
-"""Elementwise layers: activations, dropout, rescaling; and flattening."""
+"""Elementwise layers (activations, dropout, rescaling), and flattening."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Activation", "Dropout", "Flatten", "Rescaling"]
 
 @dataclass(eq=False)
 class Activation(Layer):
-    """Activation as a layer of its own: y = f(x), elementwise.
+    """Activation as a separate layer: y = f(x), elementwise.
 
     The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` does the same in one
     pass with the bias.
@@ -30,7 +30,7 @@ class Activation(Layer):
 
     See Also
     --------
-    gpunn.activations : The functions that there are.
+    gpunn.activations : The activation functions.
 
     Examples
     --------
@@ -67,8 +67,8 @@ class Activation(Layer):
 class Dropout(Layer):
     """Dropout: y = mask * x / (1 - rate) in training, and y = x in inference.
 
-    The mask consists of 0 and 1. Each entry is 0 with probability `rate` (Srivastava et al. 2014,
-    in the inverted form, which keeps the mean). The chain rule is::
+    The mask consists of 0 and 1. Each entry is 0 with probability `rate`. This is inverted dropout,
+    which keeps the mean (Srivastava et al. 2014). The chain rule is::
 
         dL/dx = mask * dL/dy / (1 - rate)
 
@@ -79,7 +79,7 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float or Schedule
-        In [0, 1). Probability that an entry is zeroed.
+        In [0, 1), 0.5 by default: the probability that an entry becomes 0.
 
     Raises
     ------
@@ -117,7 +117,8 @@ class Dropout(Layer):
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         if workspace.training and self.rate:
-            # The mask of the forward pass, since key and number of the pass are the same.
+            # This is the mask of the forward pass, since the key and the number of the pass are the
+            # same.
             rate = workspace.setting(self, "rate")
             first = workspace.first_element(gradient)
             workspace.backend.dropout(gradient, rate, self.key, workspace.passes, gradient, first)
@@ -126,17 +127,17 @@ class Dropout(Layer):
 
 @dataclass(eq=False)
 class Rescaling(Layer):
-    """Numbers times a factor, plus a number: y = scale * x + offset.
+    """Multiply by a factor and add a number: y = scale * x + offset.
 
-    x may have any real dtype, and dL/dx = scale * dL/dy. Pixels go to the device as uint8, a
-    quarter of the bytes, and become floats there.
+    x may have any real dtype; dL/dx = scale * dL/dy. Pixels are copied to the device as uint8, a
+    quarter of the bytes of float32, and become floats there.
 
     Parameters
     ----------
     scale : float
-        By default 1 / 255, which maps pixels to [0, 1].
+        1 / 255 by default, which maps pixels to [0, 1].
     offset : float
-        What is added, 0 by default.
+        0 by default.
 
     Raises
     ------
@@ -174,9 +175,9 @@ class Rescaling(Layer):
 
 @dataclass(eq=False)
 class Flatten(Layer):
-    """Rows of any shape as vectors, in row-major (C) order.
+    """Flatten rows of any shape to vectors, in row-major (C) order.
 
-    It is a view, without a copy; dL/dx is a view of dL/dy likewise.
+    Nothing is copied: y is a view of x, and dL/dx is a view of dL/dy.
 
     Examples
     --------

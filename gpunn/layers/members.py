@@ -1,6 +1,6 @@
-"""Members: networks that are trained at once and share most of their parameters.
+"""Members of an ensemble: networks that are trained together and share most parameters.
 
-A row of what they compute has the shape (members, features).
+One row of their outputs has the shape (members, features).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ STARTS: dict[str, Initializer] = {
 
 @dataclass(eq=False)
 class Members(Layer):
-    """Each row once for each member, with factors of the member's own: y_m = r_m * x.
+    """Repeat each row for each member, multiplied by the member's factors: y_m = r_m * x.
 
-    In TabM (Gorishniy et al. 2025) these factors are all that makes members differ at first, and in
-    TabM-mini all that they have of their own but for their last layer. The chain rule is::
+    In TabM (Gorishniy et al. 2025), members initially differ only in these factors. In TabM-mini,
+    members share all parameters except these factors and the last layer. The chain rule is::
 
         dL/dr_m = sum over rows of dL/dy_m * x
         dL/dx = sum over members of r_m * dL/dy_m
@@ -44,26 +44,27 @@ class Members(Layer):
     Parameters
     ----------
     count : int
-        How many members there are.
+        Number of members.
     start : {"signs", "normal", "ones", "fixed"}
-        Initial factors: -1 or 1, N(0, 1), or 1; "fixed" is 1 for ever.
+        Initial factors: -1 or 1, N(0, 1), or 1. With "fixed", factors are always 1.
     chunks : sequence of int
-        Features that begin with the same factor, such as the numbers of one embedding: how many
-        there are in each such chunk, one after the other. By default each feature is one.
+        Lengths of consecutive chunks of features whose initial factor is the same, such as the
+        numbers of one embedding. By default each feature is a chunk.
 
     Raises
     ------
     ArgumentError
-        If `count` is not positive, `start` is none of these, or chunks don't make up the features.
+        If `count` is not positive, `start` is another value, or the sum of `chunks` is not the
+        number of features.
 
     See Also
     --------
-    MemberDense : The layers that follow.
+    MemberDense : The layers after it.
 
     Notes
     -----
-    Rows may also have the shape (members, features), each member's own. In training with
-    `shuffle_members` the layers in front get so many rows for each member.
+    Rows may also have the shape (members, features), with separate inputs for each member. In
+    training with `shuffle_members`, the layers before this one get separate rows for each member.
 
     Examples
     --------
@@ -95,7 +96,7 @@ class Members(Layer):
         features = input_shape[-1]
         if self.chunks and sum(self.chunks) != features:
             raise ArgumentError(
-                f"chunks: expected {features} features together; got {sum(self.chunks)}"
+                f"chunks: expected a sum of {features}, the features; got {sum(self.chunks)}"
             )
         return (self.count, features)
 
@@ -107,7 +108,7 @@ class Members(Layer):
         return [ParameterSpec("factors", shape, initializer, trainable=trained)]
 
     def _per_member(self, x: Array, workspace: Workspace) -> Array:
-        """Return x, of shape (rows, members, features) where each member has rows of its own."""
+        """Return x, reshaped to (rows, members, features) if each member has separate rows."""
         if not workspace.members_apart or x.ndim == 3:
             return x
         return reshaped(self, x, (x.shape[0] // self.count, self.count, x.shape[1]), workspace)
@@ -127,7 +128,7 @@ class Members(Layer):
         x = self._per_member(x, workspace)
         trained = self.gradients.get("factors")
         if trained is None:
-            # Of fixed or frozen factors: it comes with that of the input.
+            # Factors are fixed or frozen, but the operation also computes their gradient.
             trained = workspace.fixed(self, "gradient of fixed factors", factors.shape)
         dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
         per_member = x.ndim == 3
@@ -143,35 +144,35 @@ class Members(Layer):
 
 @dataclass(eq=False)
 class MemberDense(Layer):
-    """A fully connected layer of members, for rows of shape (members, inputs).
+    """Fully connected layer of members, for rows of shape (members, inputs).
 
-    For each member m, with W shared by all unless it has an index::
+    For each member m, where W is shared by all members unless it has an index::
 
         adapters:  y_m = f(s_m * ((r_m * x_m) W) + b_m)
         neither:   y_m = f(x_m W + b)
         separate:  y_m = f(x_m W_m + b_m)
 
-    The first is BatchEnsemble (Wen et al. 2020) as TabM has it (Gorishniy et al. 2025): r and s are
-    ones at first, and all b_m the same. TabM-mini has none of it, but `Members` in front. The last
-    is for the layer of outputs of either, and for members that share nothing (TabM-packed). The
-    chain rule is that of `Dense`, and for factors that of `Members`.
+    "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025): r and s
+    start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. "separate" is
+    for the output layer of both, and for members that share nothing (TabM-packed). The chain rules
+    are those of `Dense` and, for factors, of `Members`.
 
     Parameters
     ----------
     units : int
-        Outputs of each member.
+        Number of outputs of each member.
     activation : str, Activation or mapping
         The function f.
     adapters : bool
-        Whether members have r, s and b of their own.
+        Whether each member has its own r, s and b.
     separate : bool
-        Whether members have W and b of their own; there are no adapters then.
+        Whether each member has its own W and b; there are then no adapters.
     input_adapter : bool
-        Whether r is one of the adapters: not in the first layer after `Members`, whose factors they
-        are.
+        Whether the adapters include r. Leave it out in the first layer after `Members`, which
+        already multiplies by factors.
     initializer, bias_initializer : str, Initializer or mapping
-        Initial values of W and of b.
-        "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's `nn.Linear`.
+        Initial values of W and b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
+        `nn.Linear`.
 
     Raises
     ------
@@ -180,8 +181,8 @@ class MemberDense(Layer):
 
     See Also
     --------
-    Members : The layer in front, which gives each member its row.
-    gpunn.tabular.tabm : Whole networks of such layers.
+    Members : The layer before, which gives each member its row.
+    gpunn.tabular.tabm : Complete networks of such layers.
 
     Examples
     --------
@@ -222,7 +223,7 @@ class MemberDense(Layer):
         if len(input_shape) != 2:
             raise ArgumentError(
                 "member_dense: expected rows of shape (members, features); got rows of shape "
-                f"{input_shape}. Put gpunn.layers.Members(...) in front"
+                f"{input_shape}. Insert gpunn.layers.Members(...) before it"
             )
         return (input_shape[0], self.units)
 
@@ -232,15 +233,15 @@ class MemberDense(Layer):
         units, near_zero = self.units, Uniform(1 / math.sqrt(inputs))
         weights = near_zero if self.initializer == "auto" else self.initializer
         biases = near_zero if self.bias_initializer == "auto" else self.bias_initializer
-        own = (members,) if self.separate else ()
-        W = ParameterSpec("weights", (*own, inputs, units), weights)  # type: ignore[arg-type]
+        axis = (members,) if self.separate else ()
+        W = ParameterSpec("weights", (*axis, inputs, units), weights)  # type: ignore[arg-type]
         if not self._adapted:
-            return [W, ParameterSpec("biases", (*own, units), biases, decay=False)]  # type: ignore[arg-type]
+            return [W, ParameterSpec("biases", (*axis, units), biases, decay=False)]  # type: ignore[arg-type]
         r = ParameterSpec("input_adapter", (members, inputs), Ones())
         s = ParameterSpec("output_adapter", (members, units), Ones())
-        # Biases from data are each member's own, since what they are added to is.
-        own_biases = biases if isinstance(biases, FromData) else Repeated(biases)
-        b = ParameterSpec("biases", (members, units), own_biases, decay=False)
+        # Biases from data differ between members, since x W does.
+        member_biases = biases if isinstance(biases, FromData) else Repeated(biases)
+        b = ParameterSpec("biases", (members, units), member_biases, decay=False)
         return [W, *([r] if self.input_adapter else []), s, b]
 
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -249,7 +250,7 @@ class MemberDense(Layer):
         return _times(product, s)
 
     def _buffers(self, x: Array, workspace: Workspace) -> tuple[Array, Array]:
-        """Return those of z, which f is taken of, and of f(z)."""
+        """Return the buffers of z, the input of f, and of f(z)."""
         rows, shape = x.shape[0], (x.shape[1], self.units)
         z = workspace.rows(self, "preactivation", rows, shape)
         return z, z if self.f.from_output else workspace.rows(self, "output", rows, shape)
@@ -305,13 +306,13 @@ class MemberDense(Layer):
             wanted = flat_dx if wants_input_gradient else None
             ops.dense_gradient(flat_x, W, self.f, flat_z, flat_a, flat_gradient, dW, db, wanted)
             return dx
-        given = view(flat_gradient, (rows, members, self.units), workspace)
+        dz = view(flat_gradient, (rows, members, self.units), workspace)
         product = workspace.rows(self, "product", rows, (members, self.units))
         s = values["output_adapter"]
-        ops.activation_gradient(self.f, z, a, given, db)
+        ops.activation_gradient(self.f, z, a, dz, db)
         if dW is None:
-            return self._input_gradient_if_frozen(given, product, dx, workspace)
-        ops.scale_gradient(product, s, given, gradients["output_adapter"], given)
+            return self._input_gradient_if_frozen(dz, product, dx, workspace)
+        ops.scale_gradient(product, s, dz, gradients["output_adapter"], dz)
         u = workspace.rows(self, "adapted", rows, (members, inputs)) if self.input_adapter else x
         flat_u = reshaped(self, u, (every, inputs), workspace)
         ops.matmul(flat_u, flat_gradient, dW, transpose_a=True)
@@ -323,13 +324,13 @@ class MemberDense(Layer):
         return dx
 
     def _input_gradient_if_frozen(
-        self, gradient: Array, room: Array, dx: Array, workspace: Workspace
+        self, gradient: Array, buffer: Array, dx: Array, workspace: Workspace
     ) -> Array:
-        """Return dL/dx alone, from dL/dz; `room` is as large as that."""
+        """Return only dL/dx, from dL/dz; `buffer` has the shape of dL/dz."""
         ops, values = workspace.backend, self.values
         rows, members, inputs = dx.shape
-        ops.scale(gradient, values["output_adapter"], room)
-        flat = view(room, (rows * members, self.units), workspace)
+        ops.scale(gradient, values["output_adapter"], buffer)
+        flat = view(buffer, (rows * members, self.units), workspace)
         flat_dx = view(dx, (rows * members, inputs), workspace)
         ops.matmul(flat, values["weights"], flat_dx, transpose_b=True)
         if not self.input_adapter:

@@ -1,4 +1,4 @@
-"""Layers that centre and scale: batch and layer normalisation, and standardised inputs."""
+"""Layers that center and scale: batch and layer normalization, and standardized inputs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["BatchNorm", "LayerNorm", "Standardization", "standardization_of"]
 
 @dataclass(eq=False)
 class BatchNorm(Layer):
-    """Batch normalisation: each feature is centred and scaled by statistics of the batch.
+    """Batch normalization: center and scale each feature by statistics of the batch.
 
     It computes, for each feature::
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    In training, mean and (biased) variance are those of the batch, and update running averages:
-    running <- momentum * running + (1 - momentum) * batch's. In inference the running averages are
-    used (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights don't enter the
-    averages. The running variance is that of the biased variances, as in Keras; PyTorch's are
-    rows / (rows - 1) times as large.
+    Training uses the batch's mean and biased variance, which also update running averages: running
+    <- momentum * running + (1 - momentum) * batch. Inference uses the running averages (Ioffe &
+    Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do not affect the averages.
+    The running variance averages biased variances, as in Keras; PyTorch's variances are rows /
+    (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -38,24 +38,25 @@ class BatchNorm(Layer):
         dL/dshift = sum over rows of dL/dy
         dL/dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
 
-    where mean() is over the rows. Its terms are there because mean and variance depend on x.
+    where mean() is over the rows. These terms arise because mean and variance depend on x.
 
-    Training needs two rows or more in a batch. Over one row, y = shift for any x, and dL/dx = 0.
+    Training needs at least two rows in a batch: with one row, y = shift for any x, and dL/dx = 0.
     So `Trainer.fit` raises an error if each batch has one row, as PyTorch does, and warns if the
     last batch of an epoch has one row.
 
-    A frozen layer (`trainable`) is the same in training as in inference, as in Keras: it uses the
-    running averages, which stay as they are, and so dL/dx = scale * dL/dy / sqrt(running variance
-    + epsilon). Otherwise the layers above would be trained on other features than the network has
-    in use, and averages of a few new rows would take the place of those of the old data. In PyTorch
-    such a layer goes on with its averages, unless its module is put into evaluation mode.
+    A frozen layer (`trainable=False`) behaves in training as in inference, as in Keras. It uses the
+    running averages without updating them, and dL/dx = scale * dL/dy / sqrt(running variance +
+    epsilon). Otherwise, later layers would train on different features than in inference, and
+    averages of a few new rows would replace the averages of the old data. PyTorch continues to
+    update the averages of a frozen layer unless its module is in evaluation mode.
 
     Parameters
     ----------
     momentum : float
-        In [0, 1). The weight of the old average, as in Keras; PyTorch's is 1 - momentum.
+        In [0, 1), 0.9 by default: the weight of the old average, as in Keras. PyTorch's momentum is
+        1 minus this.
     epsilon : float
-        Keeps the division finite for a constant feature.
+        Positive. Keeps the division finite for a constant feature.
 
     Raises
     ------
@@ -64,11 +65,11 @@ class BatchNorm(Layer):
 
     See Also
     --------
-    LayerNorm : Statistics of each row, so that training and inference are alike.
+    LayerNorm : Normalizes by statistics of each row, identically in training and inference.
 
     Examples
     --------
-    A new layer's running averages are 0 and 1, so in inference it leaves x nearly as it is:
+    A new layer's running averages are 0 and 1, so in inference it hardly changes x:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.BatchNorm()], 2, backend="numpy")
@@ -92,7 +93,7 @@ class BatchNorm(Layer):
 
     @property
     def frozen(self) -> bool:
-        """Whether it is frozen, or a layer that it belongs to."""
+        """Whether this layer, or a layer that contains it, is frozen."""
         return "scale" not in self.gradients
 
     @operations_only
@@ -133,11 +134,9 @@ class BatchNorm(Layer):
     ) -> Array:
         if self.frozen:
             dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
-            nothing = workspace.fixed(self, "zeros", x.shape[1:])
+            zeros = workspace.fixed(self, "zeros", x.shape[1:])
             variance, scale = self.values["running_variance"], self.values["scale"]
-            workspace.backend.normalize(
-                gradient, nothing, variance, self.epsilon, scale, nothing, dx
-            )
+            workspace.backend.normalize(gradient, zeros, variance, self.epsilon, scale, zeros, dx)
             return dx
         if workspace.collectives is not None:
             self._backward_of_ranks(gradient, workspace)
@@ -152,21 +151,21 @@ class BatchNorm(Layer):
         )
         return gradient
 
-    # The rows of several ranks: statistics of all, from those of each (Chan, Golub & LeVeque 1979).
+    # Statistics of the rows of all ranks, from the statistics of each (Chan, Golub & LeVeque 1979).
 
     def _forward_of_ranks(self, x: Array | None, y: Array | None, workspace: Workspace) -> None:
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
-        own = workspace.fixed(self, "moments", (1 + 2 * features,))
+        local = workspace.fixed(self, "moments", (1 + 2 * features,))
         gathered = workspace.fixed(self, "moments of ranks", (collectives.size, 1 + 2 * features))
         mean = workspace.fixed(self, "mean", (features,))
         variance = workspace.fixed(self, "variance", (features,))
         if x is None:
-            ops.fill(own, 0.0)
+            ops.fill(local, 0.0)
         else:
-            ops.column_moments(x, own)
-        collectives.all_gather(own, gathered)
+            ops.column_moments(x, local)
+        collectives.all_gather(local, gathered)
         ops.combine_moments(gathered, mean, variance)
         ops.running_average(mean, self.momentum, values["running_mean"])
         ops.running_average(variance, self.momentum, values["running_variance"])
@@ -188,19 +187,19 @@ class BatchNorm(Layer):
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
-        own = workspace.fixed(self, "sums", (2 * features,))
+        local = workspace.fixed(self, "sums", (2 * features,))
         gathered = workspace.fixed(self, "sums of ranks", (collectives.size, 2 * features))
         sums = workspace.fixed(self, "sums of all", (2 * features,))
         if gradient is None:
-            ops.fill(own, 0.0)
-            collectives.sum_over_ranks(own, gathered, sums)
+            ops.fill(local, 0.0)
+            collectives.sum_over_ranks(local, gathered, sums)
             return
         normalized = workspace.rows(self, "normalized", gradient.shape[0], gradient.shape[1:])
-        of_scale, of_shift = self.gradients["scale"], self.gradients["shift"]
-        ops.batch_norm_sums(gradient, normalized, of_scale, of_shift)
-        ops.assign(of_scale, own[:features])
-        ops.assign(of_shift, own[features:])
-        collectives.sum_over_ranks(own, gathered, sums)
+        dscale, dshift = self.gradients["scale"], self.gradients["shift"]
+        ops.batch_norm_sums(gradient, normalized, dscale, dshift)
+        ops.assign(dscale, local[:features])
+        ops.assign(dshift, local[features:])
+        collectives.sum_over_ranks(local, gathered, sums)
         count = workspace.fixed(self, "moments of ranks", (collectives.size, 1 + 2 * features))
         inverse_std = workspace.fixed(self, "inverse_std", (features,))
         ops.batch_norm_input_gradient(
@@ -208,36 +207,36 @@ class BatchNorm(Layer):
         )
 
     def forward_without_rows(self, workspace: Workspace) -> None:
-        """Take the statistics of the other ranks' rows.
+        """Exchange statistics with the other ranks, and update the running averages.
 
         Parameters
         ----------
         workspace : Workspace
-            That of the pass.
+            The workspace of the pass.
         """
         self._forward_of_ranks(None, None, workspace)
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Add nothing to the sums over all rows.
+        """Contribute zeros to the sums over all rows.
 
         Parameters
         ----------
         workspace : Workspace
-            That of the forward pass.
+            The workspace of the forward pass.
         """
         self._backward_of_ranks(None, workspace)
 
 
 @dataclass(eq=False)
 class LayerNorm(Layer):
-    """Layer normalisation: each row is centred and scaled by statistics of its features.
+    """Layer normalization: center and scale each row by statistics of its features.
 
     It computes, for each row::
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
     It is the same in training and in inference (Ba, Kiros & Hinton 2016, "Layer Normalization").
-    The chain rule is that of `BatchNorm`, with mean() over the features of each row.
+    The chain rule is the same as for `BatchNorm`, with mean() over the features of each row.
 
     Parameters
     ----------
@@ -251,7 +250,7 @@ class LayerNorm(Layer):
 
     See Also
     --------
-    BatchNorm : Statistics of each feature over the batch.
+    BatchNorm : Normalizes by statistics of each feature over the batch.
 
     Examples
     --------
@@ -303,23 +302,23 @@ class LayerNorm(Layer):
 
 @dataclass(eq=False)
 class Standardization(Layer):
-    """Features centred and scaled by statistics of the training data: y = (x - mean) / std.
+    """Center and scale features by statistics of the training data: y = (x - mean) / std.
 
-    Each feature has its mean, and its std = sqrt(mean((x - mean)^2)). The first `Trainer.fit`
-    computes both from its training rows (`Sequential.adapt`). They are saved with the model, as the
-    buffers "mean" and "deviation", so a model takes raw data wherever it is used. A constant
-    feature gets std = 1, so that it becomes 0 rather than NaN.
+    Each feature has its mean and its std = sqrt(mean((x - mean)^2)). The first `Trainer.fit`
+    computes both from its training rows (`Sequential.adapt`). The model stores them as the buffers
+    "mean" and "deviation", so a saved model accepts raw data. A constant feature gets std = 1, so
+    that it becomes 0 instead of NaN.
 
     The chain rule is dL/dx = dL/dy / std.
 
     Raises
     ------
     DataError
-        By `adapt`, if a mean or deviation overflows or underflows the dtype.
+        From `adapt`, if a mean or deviation overflows or underflows the dtype.
 
     See Also
     --------
-    BatchNorm : Statistics of each batch, between layers.
+    BatchNorm : Normalizes by statistics of each batch, between layers.
 
     Examples
     --------
@@ -358,19 +357,19 @@ class Standardization(Layer):
     def backward(
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
-        nothing = workspace.fixed(self, "zeros", x.shape[1:])
+        zeros = workspace.fixed(self, "zeros", x.shape[1:])
         std = self.values["deviation"]
-        workspace.backend.standardize(gradient, nothing, std, gradient)  # dL/dx = dL/dy / std
+        workspace.backend.standardize(gradient, zeros, std, gradient)  # dL/dx = dL/dy / std
         return gradient
 
 
 def standardization_of(
     data: HostArray, indices: np.ndarray | None, dtype: str, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each column's mean and standard deviation, 1 for a constant column.
+    """Return each column's mean and standard deviation (1 for a constant column).
 
-    `indices` are the rows to use; None is all of them. A DataError names the data, if they overflow
-    or underflow the dtype.
+    `indices` are the rows to use; None means all rows. If a result overflows or underflows the
+    dtype, the DataError calls the data `name`.
     """
     mean, std = column_statistics(data, indices=indices, name=name)
     limits = np.finfo(dtype)

@@ -1,4 +1,4 @@
-"""What a drawing of a network shows of its layers."""
+"""The blocks that a drawing of a network shows for its layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ __all__ = ["outline"]
 def outline(
     labels: Sequence[str], layers: Sequence[Layer], input_shape: Shape, frozen: bool = False
 ) -> list[Block]:
-    """Return what is drawn of layers in sequence, which may be within one that is frozen."""
+    """Return the blocks to draw for layers in sequence.
+
+    `frozen` is whether the layers are within a frozen layer.
+    """
     blocks, shape, members = [], input_shape, 0
     for label, layer in zip(labels, layers, strict=True):
         learned = [spec for spec in layer.declared(shape) if spec.learned]
@@ -38,30 +41,30 @@ def outline(
 
 
 def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
-    """Return what is drawn within a layer."""
+    """Return the branches to draw within a layer."""
     if isinstance(layer, ColumnGroups):
-        found = []
+        drawn = []
         for group in layer.parts:
             last = group.stop - 1
             title = f"columns {group.start} to {last}" if last > group.start else f"column {last}"
-            as_they_are = [Block("as they are", shape=str((group.width,)))]
-            inner = within(group.chain, (group.width,), frozen) if group.chain else as_they_are
-            found.append(Branch(title, inner))
-        return found
+            unchanged = [Block("unchanged", shape=str((group.width,)))]
+            inner = within(group.chain, (group.width,), frozen) if group.chain else unchanged
+            drawn.append(Branch(title, inner))
+        return drawn
     if isinstance(layer, Chain):
         return [Branch("", within(layer, shape, frozen))]
-    children = layer.children()  # of a layer of one's own, which alone knows their shapes
+    children = layer.children()  # of a custom layer; only the layer itself can tell their shapes
     return [Branch("", [Block(label, described(it, label))]) for label, it in children.items()]
 
 
 def within(chain: Chain, shape: Shape, frozen: bool) -> list[Block]:
-    """Return what is drawn of a chain's layers."""
+    """Return the blocks to draw for a chain's layers."""
     children = chain.children()
     return outline(list(children), list(children.values()), shape, frozen)
 
 
 def described(layer: Layer, label: str) -> str:
-    """Return in a few words what a layer does, beyond what its label says."""
+    """Describe a layer in a few words that its label does not contain."""
     name = "" if label.startswith(layer.name) else layer.name
     activation: Any = getattr(layer, "activation", None)
     if isinstance(activation, Configurable):

@@ -1,7 +1,7 @@
-"""Layers after the loss: from what a network is trained on to what it predicts.
+"""Layers after the loss, which turn the outputs that the loss sees into predictions.
 
-They come last. The loss is taken of their input, so nothing goes back through them in training;
-predictions, metrics, files and exports have what they return.
+They are the last layers. The loss is computed from their input, so training passes no gradient
+through them. Predictions, metrics, files and exports use their output.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from gpunn.workspace import Workspace
 __all__ = ["MeanOverMembers", "OutputLayer", "TargetScaling"]
 
 COMBINATIONS = ("identity", "softmax", "sigmoid")
-"""What losses of members may take outputs for."""
+"""Output activations of losses that members support."""
 
 COARSE = 0.01
-"""How far apart neighbouring numbers may be, in standard deviations of the targets."""
+"""The largest distance of neighboring float32 numbers, in standard deviations of the targets."""
 
 FAR = 1e38
-"""A bound that no number of float32 which makes sense is beyond."""
+"""A bound beyond all sensible float32 numbers."""
 
 
 class OutputLayer(Layer):
@@ -39,13 +39,13 @@ class OutputLayer(Layer):
 
     after_loss = True
 
-    def takes(self, output_activation: str) -> bool:
-        """Return whether it goes with a loss that takes outputs for this.
+    def supports(self, output_activation: str) -> bool:
+        """Return whether the layer supports losses with this output activation.
 
         Parameters
         ----------
         output_activation : {"identity", "softmax", "sigmoid"}
-            That of the loss (`Loss.output_activation`).
+            `Loss.output_activation`.
 
         Returns
         -------
@@ -55,19 +55,19 @@ class OutputLayer(Layer):
         return True
 
     def advice(self, output_activation: str) -> str:
-        """Return what to do if it does not go with such a loss.
+        """Return the remedy if the layer does not support a loss.
 
         Parameters
         ----------
         output_activation : {"identity", "softmax", "sigmoid"}
-            That of the loss.
+            `Loss.output_activation`.
 
         Returns
         -------
         str
             The end of an error message.
         """
-        return "leave it out"
+        return "remove the layer"
 
     def inner_targets(self, targets: Array, workspace: Workspace) -> Array:
         """Return targets on the scale of this layer's input.
@@ -75,14 +75,14 @@ class OutputLayer(Layer):
         Parameters
         ----------
         targets : array, shape (rows, *output shape)
-            On the scale of this layer's output.
+            Targets on the scale of this layer's output.
         workspace : Workspace
-            That of the pass.
+            The workspace of the pass.
 
         Returns
         -------
         array, shape of targets
-            By default the targets themselves.
+            The unchanged targets by default.
         """
         return targets
 
@@ -91,42 +91,43 @@ class OutputLayer(Layer):
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
         raise ArgumentError(
-            f"{self.name}: comes after the loss, so no gradient goes back through it"
+            f"{self.name}: comes after the loss, so it has no backward pass; use it as the last "
+            "layer of a network"
         )
 
 
 @dataclass(eq=False)
 class TargetScaling(OutputLayer):
-    """Outputs in the unit of the targets, as the last layer: y = mean + deviation * x.
+    """Convert outputs to the targets' unit, as the last layer: y = mean + deviation * x.
 
-    For regression. Predictions are kept within the range of the training targets. Mean, standard
-    deviation, least and largest value of each column of the training targets are found by the first
-    `Trainer.fit`, and are saved with the model. The network is trained on standardized targets:
-    loss and gradients are those of x and (t - mean) / deviation. What it predicts, and what metrics
-    compare, is in the targets' own unit. The logs "loss" and "val_loss" are of standardized
-    targets.
+    Use it for regression. The first `Trainer.fit` computes mean, standard deviation, minimum and
+    maximum of each column of the training targets, and the model stores them. The network trains on
+    standardized targets: the loss compares x with (t - mean) / deviation. Predictions and metrics
+    are in the targets' unit; the logs "loss" and "val_loss" are for standardized targets.
+    Predictions are clipped to the range of the training targets.
 
     Parameters
     ----------
     clip : bool
-        Whether predictions are kept within [least, largest]. Not while training.
+        Whether predictions are clipped to [minimum, maximum] of the training targets. Training does
+        not clip.
 
     Raises
     ------
     ArgumentError
-        If rows are not vectors, or the loss does not take plain numbers for outputs.
+        If rows are not vectors, or the output activation of the loss is not "identity".
     DataError
-        By `adapt_to_targets`, if a mean or deviation overflows or underflows the dtype.
+        From `adapt_to_targets`, if a mean or deviation overflows or underflows the dtype.
 
     Warns
     -----
     GpunnWarning
-        By `adapt_to_targets`, if targets are so far from 0 that float32 can't tell many of them
-        apart.
+        From `adapt_to_targets`, if targets are so far from 0 that many of them become equal in
+        float32.
 
     See Also
     --------
-    Standardization : The same for inputs.
+    Standardization : Standardizes inputs.
 
     Examples
     --------
@@ -143,7 +144,7 @@ class TargetScaling(OutputLayer):
     name = "target_scaling"
     adapts_to_targets = True
 
-    def takes(self, output_activation: str) -> bool:
+    def supports(self, output_activation: str) -> bool:
         return output_activation == "identity"
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -180,14 +181,13 @@ class TargetScaling(OutputLayer):
 
 
 def warn_of_steps(mean: np.ndarray, std: np.ndarray, varies: np.ndarray) -> None:
-    """Warn of targets so far from 0 that float32 can't tell many of them apart."""
+    """Warn of targets so far from 0 that many of them become equal in float32."""
     steps = np.abs(mean) * np.finfo(np.float32).eps / std
     for column in np.flatnonzero(varies & (steps > COARSE))[:1]:
         warnings.warn(
             f"y: column {column} has a mean of {mean[column]:.8g} and a standard deviation of "
-            f"{std[column]:.3g}, so that neighbouring numbers of float32 are {steps[column]:.2g} "
-            "standard deviations apart there; subtract a constant from it, or use "
-            "dtype='float64'",
+            f"{std[column]:.3g}. Neighboring float32 numbers are {steps[column]:.2g} standard "
+            "deviations apart there; subtract a constant from it, or use dtype='float64'",
             GpunnWarning,
             stacklevel=2,
         )
@@ -195,28 +195,28 @@ def warn_of_steps(mean: np.ndarray, std: np.ndarray, varies: np.ndarray) -> None
 
 @dataclass(eq=False)
 class MeanOverMembers(OutputLayer):
-    """What members predict together, as the last layer: (members, outputs) becomes (outputs,).
+    """Average the members' predictions, as the last layer: (members, outputs) becomes (outputs,).
 
-    The loss of a row is the mean of the members' losses, each for the row's target, which is not
-    repeated; so members learn independently of each other. What they predict together is::
+    The loss of a row is the mean of the members' losses for the row's target, so members learn
+    independently of each other. The combined prediction is::
 
         "identity"  the mean of x, for regression
         "softmax"   log of the mean of softmax(x): the logits of the mean of the probabilities
-        "sigmoid"   log(p / (1 - p)), with the mean p of sigmoid(x), likewise
+        "sigmoid"   log(p / (1 - p)), with the mean p of sigmoid(x): the logit of the mean
 
     Parameters
     ----------
     of : {"identity", "softmax", "sigmoid"}
-        What the loss takes outputs for (`Loss.output_activation`).
+        The output activation of the loss (`Loss.output_activation`).
 
     Raises
     ------
     ArgumentError
-        If `of` is none of these, or rows have no axis of members.
+        If `of` is another value, or rows have no axis of members.
 
     See Also
     --------
-    Members : The layer with which members begin.
+    Members : The layer that makes the axis of members.
 
     Examples
     --------
@@ -234,13 +234,13 @@ class MeanOverMembers(OutputLayer):
         super().__post_init__()
         check_choice("of", self.of, COMBINATIONS)
 
-    def takes(self, output_activation: str) -> bool:
+    def supports(self, output_activation: str) -> bool:
         return output_activation == self.of
 
     def advice(self, output_activation: str) -> str:
         if output_activation in COMBINATIONS:
-            return f"give it of={output_activation!r}"
-        return "members go with losses of numbers and of classes alone"
+            return f"set of={output_activation!r}"
+        return "members support only losses of numbers and of classes"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 2:
@@ -252,7 +252,7 @@ class MeanOverMembers(OutputLayer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        if workspace.members_apart:  # each member has rows of its own, and predicts them alone
+        if workspace.members_apart:  # each member has separate rows, so nothing is averaged
             return view(x, (x.shape[0] * x.shape[1], x.shape[2]), workspace)
         y = workspace.rows(self, "output", x.shape[0], x.shape[2:])
         workspace.backend.mean_over_members(x, self.of, y)

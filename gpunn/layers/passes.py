@@ -1,10 +1,11 @@
-"""Forward and backward passes through layers in sequence, layers of the user's own among them.
+"""Forward and backward passes through layers in sequence, including custom layers.
 
 A step is recorded once, as a trace of operations, and replayed. Methods marked `operations_only`
 are called while recording, and add their operations to the trace. Any other method becomes one
-operation of the trace, `call`, which runs the method in every step and copies its result into the
-buffer that the next operations read. In training that goes for both passes of a layer if it goes
-for one, since `forward` may keep something for `backward`, as a `Chain` keeps its layers' outputs.
+operation of the trace, `call`. It runs the method in every step and copies its result into the
+buffer that the next operations read. In training, if one method of a layer is not marked, neither
+is treated as marked: `forward` may keep something for `backward`, as a `Chain` keeps its layers'
+outputs.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ def run_backward(
 ) -> Array:
     """Set the gradients of all layers by the chain rule, from the last layer to the first.
 
-    Layer k takes dL/d(its output), sets dL/d(its parameters), and returns dL/d(its input), which is
-    dL/d(output of layer k - 1). Returns the last of these: dL/dx, if that is wanted. Otherwise the
-    pass ends at the first layer with parameters, since nothing below uses a gradient. `outputs` are
-    what `run_forward` returned; `gradient`, dL/d(last output), is overwritten.
+    Layer k gets dL/d(its output), sets dL/d(its parameters), and returns dL/d(its input), which is
+    dL/d(output of layer k - 1). The function returns dL/dx if `wants_input_gradient`. Otherwise the
+    pass ends at the first layer with trainable parameters, since no layer before it uses a
+    gradient. `outputs` is the result of `run_forward`. `gradient`, dL/d(last output), is
+    overwritten.
     """
     first = 0 if wants_input_gradient else first_trained(layers)
     for index in range(len(layers) - 1, first - 1, -1):
@@ -62,7 +64,7 @@ def first_trained(layers: Sequence[Layer]) -> int:
 
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return y = f(x) of one layer, whose `forward` may be of either kind."""
+    """Return y = f(x) of one layer, whether or not its `forward` is marked."""
     trace = current_trace()
     if trace is None:
         return layer.forward(x, workspace)
@@ -91,33 +93,33 @@ def backward(
     workspace: Workspace,
     wants_input_gradient: bool,
 ) -> Array:
-    """Return dL/dx from dL/dy of one layer, and set its gradients."""
+    """Compute dL/dx from dL/dy for one layer, and set its gradients."""
     trace = current_trace()
     if trace is None:
         return layer.backward(x, y, gradient, workspace, wants_input_gradient)
     what = f"layer {layer.name!r}: backward"
     if by_operations(layer, "forward", "backward"):
         start = len(trace)
-        given = x, y, gradient
+        arguments = x, y, gradient
 
         def watched_call() -> Array:
-            a, b, c = map(stand_in, given)
+            a, b, c = map(stand_in, arguments)
             return layer.backward(a, b, c, workspace, wants_input_gradient)
 
-        found = watched(layer, what, watched_call, workspace)
+        dx = watched(layer, what, watched_call, workspace)
         require_operations(workspace, what, layer.gradients.values(), [], trace[start:])
         if wants_input_gradient:
-            require_operations(workspace, what, [found], given, trace[start:])
-        return found
+            require_operations(workspace, what, [dx], arguments, trace[start:])
+        return dx
     x, y, gradient = actual(x), actual(y), actual(gradient)
     result = gradient
     if gradient.shape != x.shape:
         result = actual(workspace.rows(layer, "result of backward", x.shape[0], x.shape[1:]))
 
     def call() -> None:
-        found = layer.backward(x, y, gradient, workspace, wants_input_gradient)
+        dx = layer.backward(x, y, gradient, workspace, wants_input_gradient)
         if wants_input_gradient:
-            put(workspace, found, result, what)
+            put(workspace, dx, result, what)
 
     results = [result, *map(actual, layer.gradients.values())]
     workspace.backend.call(Called(call, workspace, results))
@@ -127,7 +129,7 @@ def backward(
 class Called:
     """A method that is called in every step, and the arrays that it sets.
 
-    Each shard of a batch has a call of its own, with its place in the batch.
+    Each shard of a batch has a separate call, with the shard's position in the batch.
     """
 
     def __init__(
@@ -137,15 +139,16 @@ class Called:
         self.place = workspace.place
 
     def __call__(self) -> None:
-        """Call it."""
+        """Call the method."""
         self.workspace.place = self.place
         self.function()
 
 
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
-    """Return what a marked method returns; it is called on placeholders.
+    """Call a marked method with placeholders, and return its result.
 
-    A method of a custom class is called twice, to check that both calls ask for the same.
+    A method of a custom class is called twice, to check that both calls request the same
+    operations.
     """
 
     def rehearsal(call: Callable[[], Any]) -> None:
@@ -156,69 +159,69 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
             workspace.passed = passed
 
     with guarded(what):
-        own = type(owner).__module__.startswith("gpunn.")
-        result = call() if own else repeated(call, rehearsal)
+        built_in = type(owner).__module__.startswith("gpunn.")
+        result = call() if built_in else repeated(call, rehearsal)
     return released(result)
 
 
-def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
-    """Copy `found` into `result`, unless it is that array, if the shapes are the same."""
-    if found is result:
+def put(workspace: Workspace, source: Array, result: Array, what: str) -> None:
+    """Copy `source` into `result`, unless it is the same array; check the shape."""
+    if source is result:
         return
-    shape = getattr(found, "shape", None)
+    shape = getattr(source, "shape", None)
     if shape != result.shape:
         raise ArgumentError(
             f"{what} returned {'no array' if shape is None else f'shape {tuple(shape)}'}; expected "
-            f"shape {tuple(result.shape)}, the batch's rows and what output_shape says of a row"
+            f"shape {tuple(result.shape)}: the batch's rows, and output_shape of one row"
         )
-    workspace.backend.copy_to(found, result)
+    workspace.backend.copy_to(source, result)
 
 
 def require_operations(
     workspace: Workspace,
     what: str,
     results: Iterable[Array],
-    given: Sequence[Array],
+    arguments: Sequence[Array],
     trace: Sequence[Operation],
 ) -> None:
     """Raise an ArgumentError if a marked method has computed a result without an operation.
 
-    So it has if the memory of the result is neither that of an operation's argument, nor that of an
-    array which a layer within it sets when it is called, nor that of an array it was given. Not
-    everything can be found like this: a method may do one thing by an operation and another, in the
-    same array, without.
+    A result must share memory with an argument of an operation, with an array that an inner layer
+    sets when it is called, or with an argument of the method. This check is not complete: a method
+    may compute part of an array by an operation, and another part without.
     """
-    given = [actual(array) for array in given]
-    arrays = [*given, *(array for one in trace for array in arrays_in((one.args, one.kwargs)))]
+    arrays = [actual(array) for array in arguments]
+    arrays += [array for one in trace for array in arrays_in((one.args, one.kwargs))]
     calls = (each for one in trace for each in one.args if isinstance(each, Called))
     arrays += [array for call in calls for array in call.results]
     for result in results:
         if not any(workspace.backend.overlap(actual(result), array) for array in arrays):
             raise ArgumentError(
-                f"{what} is marked operations_only, but computes what it returns, or a gradient, "
-                "without an operation of workspace.backend, so it would be computed once and never "
-                "again. Use operations alone, or remove the mark"
+                f"{what} is marked operations_only, but computes its result, or a gradient, "
+                "without an operation of workspace.backend, so no later step would compute it "
+                "again. Use only operations, or remove the mark"
             )
 
 
 def forward_by_operations(owner: object, workspace: Workspace) -> bool:
-    """Return whether `forward` may be called once, to record it, rather than in each step."""
+    """Return whether `forward` may be called once, to record it, instead of in each step."""
     if workspace.training:
         return by_operations(owner, "forward", "backward")
     return by_operations(owner, "forward")
 
 
 def by_operations(owner: object, *names: str) -> bool:
-    """Return whether these methods compute by operations alone.
+    """Return whether these methods compute only by operations.
 
-    They do if they are marked `operations_only` and no subclass overrides attributes by properties
-    or `__getattr__`: these could give another value in the next step, but are read only once.
+    They do if they are marked `operations_only` and no subclass defines properties or
+    `__getattr__`. Such attributes could have another value in the next step, but are read only
+    once.
     """
     return all(marked(owner, name) for name in names)
 
 
 def marked(owner: object, name: str) -> bool:
-    """Return whether that is so of the method `name`."""
+    """Return whether the method `name` computes only by operations."""
     if name in vars(owner):
         return False
     for cls in type(owner).__mro__:
@@ -233,7 +236,7 @@ def marked(owner: object, name: str) -> bool:
 
 
 class Network(Protocol):
-    """What passes run through: `gpunn.Sequential` or a subclass of the user's own."""
+    """The network of a pass: `gpunn.Sequential` or a custom subclass."""
 
     output_shape: Shape
 
@@ -245,25 +248,25 @@ class Network(Protocol):
 
 
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
-    """Return the outputs of the network's `forward`, whichever kind of method it is.
+    """Return the outputs of the network's `forward`, whether or not it is marked.
 
-    For one that runs in every step, only the last output is in a fixed buffer; the list is filled
-    with the others in each run.
+    If it is not marked, only the last output has a fixed buffer, and each step fills the list with
+    the other outputs.
     """
     if current_trace() is None:
         return network.forward(x, workspace)
     if forward_by_operations(network, workspace):
-        found: list[Array] = watched(
+        recorded: list[Array] = watched(
             network, "model: forward", lambda: network.forward(stand_in(x), workspace), workspace
         )
-        return found
+        return recorded
     result = workspace.rows(network, "result of forward", x.shape[0], network.output_shape)
     outputs: list[Any] = [result]
 
     def call() -> None:
-        found = network.forward(x, workspace)
-        put(workspace, found[-1], result, "model: forward")
-        outputs[:] = [*found[:-1], result]
+        computed = network.forward(x, workspace)
+        put(workspace, computed[-1], result, "model: forward")
+        outputs[:] = [*computed[:-1], result]
 
     workspace.backend.call(Called(call, workspace))
     return outputs
@@ -272,7 +275,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
 def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
-    """Run the network's `backward`, whichever kind of method it is."""
+    """Run the network's `backward`, whether or not it is marked."""
     if current_trace() is None:
         network.backward(outputs, gradient, workspace)
     elif by_operations(network, "forward", "backward"):

@@ -1,4 +1,4 @@
-"""Embeddings of numbers by waves of learned frequencies."""
+"""Embeddings of numbers by waves with learned frequencies."""
 
 from __future__ import annotations
 
@@ -22,44 +22,48 @@ KINDS = ("pbld", "pl", "plr")
 
 @dataclass(eq=False)
 class PeriodicEmbedding(Layer):
-    """Each number x of a row becomes several: a linear function of waves of it.
+    """Periodic embedding: each number x of a row becomes a linear function of waves of x.
 
-    With frequencies w_c, weights V_c and biases b_c of its own for each column c::
+    Each column c has its frequencies w_c, weights V_c and biases b_c::
 
         pl:    y_c = V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c
         plr:   y_c = max(V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c, 0)
         pbld:  y_c = [V_c^T cos(2 pi w_c x_c + p_c) + b_c, x_c]
 
-    "pl" and "plr" are of Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular
-    Deep Learning"; "pbld", with phases p_c and the number itself, of RealMLP (Holzmüller et al.
-    2024). The chain rule is that of a dense layer, then of the waves: with dL/dv that of
-    v = cos(a), dL/da = -sin(a) dL/dv, dL/dw_c = 2 pi sum over rows of x_c dL/da,
-    dL/dx_c = 2 pi w_c . dL/da.
+    "pl" and "plr" are from Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular
+    Deep Learning". "pbld", with phases p_c and the number itself, is from RealMLP (Holzmüller et
+    al. 2024). The chain rule is the chain rule of a dense layer, followed by the waves. For v =
+    cos(a)::
+
+        dL/da = -sin(a) dL/dv
+        dL/dw_c = 2 pi sum over rows of x_c dL/da
+        dL/dx_c = 2 pi w_c . dL/da
 
     Parameters
     ----------
     frequencies : int
-        How many each column has.
+        Number of frequencies of each column.
     size : int
-        Numbers for each column; with "pbld", beside the number itself.
+        Number of outputs for each column; "pbld" adds the number itself.
     sigma : float
-        Standard deviation of the initial frequencies, which matters much: frequencies far higher
-        than the data needs learn noise. Drawn again beyond 3 sigma, but for "pbld".
+        Standard deviation of the initial frequencies. It is important: with far higher frequencies
+        than the data needs, the network learns noise. Except for "pbld", frequencies beyond 3 sigma
+        are drawn again.
     kind : {"pbld", "pl", "plr"}
-        Which of the formulas.
+        The formula.
     lite : bool
-        Whether all columns have the same weights and biases; for "plr" alone (Gorishniy et al.
-        2023, TabR).
+        Whether all columns share the weights and biases; only for "plr" (Gorishniy et al. 2023,
+        TabR).
 
     Raises
     ------
     ArgumentError
-        If a number is not positive, `kind` is none of these, or `lite` is set for another than
+        If a number is not positive, `kind` is another value, or `lite` is set but `kind` is not
         "plr".
 
     See Also
     --------
-    PiecewiseLinearEmbedding : Linear pieces in place of waves.
+    PiecewiseLinearEmbedding : Linear pieces instead of waves.
 
     Examples
     --------
@@ -81,11 +85,11 @@ class PeriodicEmbedding(Layer):
         super().__post_init__()
         check_choice("kind", self.kind, KINDS)
         if self.lite and self.kind != "plr":
-            raise ArgumentError(f"lite: only for kind 'plr'; got {self.kind!r}")
+            raise ArgumentError(f"lite: only for kind='plr'; got {self.kind!r}")
 
     @property
     def _shifted(self) -> bool:
-        """Whether waves have phases, and the number itself stands beside them."""
+        """Whether waves have phases, and the output includes the number itself."""
         return self.kind == "pbld"
 
     @property
@@ -129,10 +133,10 @@ class PeriodicEmbedding(Layer):
         if not self._shifted:
             return view(z, (rows, columns * self.size), workspace)
         y = workspace.rows(self, "output", rows, (columns * (self.size + 1),))
-        beside = view(y, (rows * columns, self.size + 1), workspace)
-        ops.copy_columns(view(z, (rows * columns, self.size), workspace), 0, beside, 0, self.size)
+        flat_y = view(y, (rows * columns, self.size + 1), workspace)
+        ops.copy_columns(view(z, (rows * columns, self.size), workspace), 0, flat_y, 0, self.size)
         numbers = reshaped(self, x, (rows * columns, 1), workspace)
-        ops.copy_columns(numbers, 0, beside, self.size, 1)
+        ops.copy_columns(numbers, 0, flat_y, self.size, 1)
         return y
 
     @operations_only
@@ -149,8 +153,8 @@ class PeriodicEmbedding(Layer):
         flat = reshaped(self, gradient, flat_shape, workspace, "gradient")
         if self._shifted:
             dz = workspace.rows(self, "gradient of linear", rows, (columns, self.size))
-            own = view(dz, (rows * columns, self.size), workspace)
-            ops.copy_columns(flat, 0, own, 0, self.size)
+            flat_dz = view(dz, (rows * columns, self.size), workspace)
+            ops.copy_columns(flat, 0, flat_dz, 0, self.size)
         else:
             dz = view(flat, (rows, columns, self.size), workspace)
         if self.lite:
@@ -171,8 +175,8 @@ class PeriodicEmbedding(Layer):
             dx if wants_input_gradient else None,
         )
         if wants_input_gradient and self._shifted:
-            beside = workspace.rows(self, "gradient beside", rows, (columns,))
-            own = view(beside, (rows * columns, 1), workspace)
-            ops.copy_columns(flat, self.size, own, 0, 1)
-            ops.accumulate(beside, dx)
+            direct = workspace.rows(self, "gradient of the number itself", rows, (columns,))
+            flat_direct = view(direct, (rows * columns, 1), workspace)
+            ops.copy_columns(flat, self.size, flat_direct, 0, 1)
+            ops.accumulate(direct, dx)
         return dx

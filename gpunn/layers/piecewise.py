@@ -24,44 +24,45 @@ __all__ = ["PiecewiseLinearEmbedding"]
 VERSIONS = ("A", "B")
 
 UNLIMITED = float(np.finfo(np.float32).max)
-"""Stands for infinity, since model files hold finite numbers alone."""
+"""Represents infinity, since model files contain only finite numbers."""
 
 
 @dataclass(eq=False)
 class PiecewiseLinearEmbedding(Layer):
-    """Each number x of a row becomes several: a linear function of where it lies among edges.
+    """Piecewise linear embedding: each number x becomes a linear function of its position in bins.
 
-    The edges e_0 < e_1 < ... < e_T of a column divide its numbers into T bins. Its encoding has a
-    component for each (Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep
-    Learning")::
+    The edges e_0 < e_1 < ... < e_T of a column divide its numbers into T bins. The encoding of x
+    has one component per bin (Gorishniy et al. 2022, "On Embeddings for Numerical Features in
+    Tabular Deep Learning")::
 
         p_t(x) = (x - e_{t-1}) / (e_t - e_{t-1}), limited to [0, 1],
 
-    but the first one is not limited below, nor the last one above: 1 for each bin below that of x,
-    0 for each above. With weights and biases of its own for each column c, the embedding is::
+    except that the first component has no lower limit, and the last no upper limit. So a component
+    is 1 for bins below x and 0 for bins above x. Each column c has its weights and biases, and its
+    embedding is::
 
         A:  y_c = f(V_c^T p(x_c) + b_c)
-        B:  y_c = w_c x_c + b_c + f(V_c^T p(x_c)), where V is 0 at first
+        B:  y_c = w_c x_c + b_c + f(V_c^T p(x_c)), where V starts at 0
 
-    "B" is that of TabM (Gorishniy et al. 2025), and begins as a linear function.
+    "B" is from TabM (Gorishniy et al. 2025), and starts as a linear function.
 
     Parameters
     ----------
     edges : sequence of sequence of float
-        Of each column, at least two, ascending: quantiles of the training rows, or the smallest and
-        the largest number with the thresholds of a decision tree between.
+        At least two ascending edges for each column. Use quantiles of the training rows, or the
+        minimum and maximum with the thresholds of a decision tree between them.
     size : int
-        How many numbers each column becomes.
+        Number of outputs for each column.
     version : {"A", "B"}
-        Which of the formulas.
+        The formula.
     activation : str, Activation or mapping
         The function f.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If there are fewer than two edges in a column, they don't ascend, or a row has another
-        number of columns.
+        If a column has fewer than two edges or they don't ascend, or if a row does not have one
+        column for each list of edges.
 
     See Also
     --------
@@ -91,7 +92,7 @@ class PiecewiseLinearEmbedding(Layer):
 
     @property
     def bins(self) -> int:
-        """Bins of the column that has most."""
+        """The largest number of bins of a column."""
         return max(len(edges) - 1 for edges in self.edges)
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -102,7 +103,7 @@ class PiecewiseLinearEmbedding(Layer):
         columns = only_vectors(self, input_shape)
         if columns != len(self.edges):
             raise ArgumentError(
-                f"{self.name}: has edges of {len(self.edges)} columns; a row has {columns}"
+                f"{self.name}: edges has {len(self.edges)} columns, but a row has {columns}"
             )
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -128,7 +129,7 @@ class PiecewiseLinearEmbedding(Layer):
         return values["starts"], values["slopes"], values["lowest"], values["highest"]
 
     def _buffers(self, rows: int, workspace: Workspace) -> tuple[Array, Array, Array]:
-        """Return those of p, of V^T p (+ b), and of f of that."""
+        """Return the buffers of p, of z = V^T p (+ b), and of f(z)."""
         columns = len(self.edges)
         p = workspace.rows(self, "encoding", rows, (columns, self.bins))
         z = workspace.rows(self, "preactivation", rows, (columns, self.size))
@@ -141,8 +142,8 @@ class PiecewiseLinearEmbedding(Layer):
         ops, (rows, columns), values = workspace.backend, x.shape, self.values
         p, z, a = self._buffers(rows, workspace)
         ops.piecewise_linear(x, *self._lines, p)
-        own_bias = values["biases"] if self.version == "A" else None
-        ops.group_dense(p, values["weights"], own_bias, self.f, z, a)
+        bias = values["biases"] if self.version == "A" else None
+        ops.group_dense(p, values["weights"], bias, self.f, z, a)
         if self.version == "A":
             return view(a, (rows, columns * self.size), workspace)
         y = workspace.rows(self, "output", rows, (columns, self.size))
@@ -159,7 +160,7 @@ class PiecewiseLinearEmbedding(Layer):
         gradients = self.gradients
         p, z, a = self._buffers(rows, workspace)
         shape = (rows, columns, self.size)
-        given = reshaped(self, gradient, shape, workspace, "gradient")
+        dy = reshaped(self, gradient, shape, workspace, "gradient")
         dx = workspace.rows(self, "input gradient", rows, (columns,))
         through_p = workspace.rows(self, "input gradient through p", rows, (columns,))
         dp = workspace.rows(self, "gradient of encoding", rows, (columns, self.bins))
@@ -168,12 +169,12 @@ class PiecewiseLinearEmbedding(Layer):
             dw = None if dw is None else dw[:, None, :]
             out = view(y, shape, workspace)
             identity, db = activations.Identity(), gradients.get("biases")
-            own_dx = dx[:, :, None] if wants_input_gradient else None
-            ops.group_dense_gradient(x[:, :, None], w, identity, out, out, given, dw, db, own_dx)
+            wanted = dx[:, :, None] if wants_input_gradient else None
+            ops.group_dense_gradient(x[:, :, None], w, identity, out, out, dy, dw, db, wanted)
         w, dw = values["weights"], gradients.get("weights")
         db = gradients.get("biases") if self.version == "A" else None
-        own_dp = dp if wants_input_gradient else None
-        ops.group_dense_gradient(p, w, self.f, z, a, given, dw, db, own_dp)
+        wanted = dp if wants_input_gradient else None
+        ops.group_dense_gradient(p, w, self.f, z, a, dy, dw, db, wanted)
         if not wants_input_gradient:
             return dx
         ops.piecewise_linear_gradient(x, *self._lines, dp, through_p)
@@ -188,13 +189,13 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
     if isinstance(edges, str) or not isinstance(edges, Sequence) or not edges:
         raise ArgumentTypeError(f"edges: expected a list of edges for each column; got {edges!r}")
     result = []
-    for column, own in enumerate(edges):
-        if isinstance(own, str) or not isinstance(own, Sequence | np.ndarray):
-            raise ArgumentTypeError(f"edges[{column}]: expected a list of numbers; got {own!r}")
-        numbers = tuple(check_number(f"edges[{column}][{t}]", edge) for t, edge in enumerate(own))
+    for column, each in enumerate(edges):
+        if isinstance(each, str) or not isinstance(each, Sequence | np.ndarray):
+            raise ArgumentTypeError(f"edges[{column}]: expected a list of numbers; got {each!r}")
+        numbers = tuple(check_number(f"edges[{column}][{t}]", edge) for t, edge in enumerate(each))
         if len(numbers) < 2:
             raise ArgumentError(
-                f"edges[{column}]: expected at least two, so that there is a bin; got {numbers}"
+                f"edges[{column}]: expected at least two edges, which make a bin; got {numbers}"
             )
         for t, (lower, upper) in enumerate(pairwise(numbers), start=1):
             if not lower < upper:
@@ -207,10 +208,10 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 
 @dataclass(frozen=True)
 class Line(Initializer):
-    """What the components of an encoding are computed from.
+    """One of the buffers from which the components of an encoding are computed.
 
-    Component t is slope (x - start), limited to [lowest, highest]. Columns with fewer bins than
-    others have components that are 0 everywhere.
+    Component t is slope (x - start), clipped to [lowest, highest]. A column with fewer bins than
+    others has components that are always 0.
     """
 
     kind: str
@@ -218,15 +219,15 @@ class Line(Initializer):
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         result = np.zeros(shape)
-        for own, given in zip(result, self.edges, strict=True):
-            edges = np.array(given)
+        for row, column_edges in zip(result, self.edges, strict=True):
+            edges = np.array(column_edges)
             bins = len(edges) - 1
             if self.kind == "starts":
-                own[:bins] = edges[:-1]
+                row[:bins] = edges[:-1]
             elif self.kind == "slopes":
-                own[:bins] = 1 / np.diff(edges)
+                row[:bins] = 1 / np.diff(edges)
             elif self.kind == "lowest":
-                own[0] = -UNLIMITED
+                row[0] = -UNLIMITED
             else:
-                own[: bins - 1], own[bins - 1] = 1.0, UNLIMITED
+                row[: bins - 1], row[bins - 1] = 1.0, UNLIMITED
         return result

@@ -1,4 +1,4 @@
-"""Layers with one number for each feature: its scale, and how much of an activation it gets."""
+"""Layers with one learned number per feature: its scale, or the strength of its activation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["ParametricActivation", "Scale"]
 
 @dataclass(eq=False)
 class Scale(Layer):
-    """Learned factors of the features: y = s * x, with s of the shape of a row, all ones at first.
+    """Learned factors of the features: y = s * x, where s has the shape of a row and starts at 1.
 
-    RealMLP (Holzmüller et al. 2024, "Better by Default") has it in front of its first dense layer,
-    with a higher learning rate: a soft selection of features. The chain rule is::
+    RealMLP (Holzmüller et al. 2024, "Better by Default") uses it before its first dense layer, with
+    a higher learning rate, as a soft selection of features. The chain rule is::
 
         dL/ds = sum over rows of dL/dy * x
         dL/dx = s * dL/dy
@@ -55,13 +55,13 @@ class Scale(Layer):
             factors = self.values["factors"][None, ...]
             workspace.backend.scale(gradient[:, None, ...], factors, dx[:, None, ...])
             return dx
-        given = gradient[:, None, ...]  # in: dL/dy; out: dL/dx
+        in_place = gradient[:, None, ...]  # in: dL/dy; out: dL/dx
         workspace.backend.scale_gradient(
             x[:, None, ...],
             self.values["factors"][None, ...],
-            given,
+            in_place,
             self.gradients["factors"][None, ...],
-            given if wants_input_gradient else None,
+            in_place if wants_input_gradient else None,
         )
         return gradient
 
@@ -70,9 +70,8 @@ class Scale(Layer):
 class ParametricActivation(Layer):
     """Activation with a learned strength for each feature: y = x + alpha * (f(x) - x).
 
-    The alphas are ones at first. Each feature learns how much of the activation f it takes, between
-    the identity (alpha = 0) and f (alpha = 1), or beyond (Holzmüller et al. 2024, "Better by
-    Default", RealMLP). The chain rule is::
+    Each feature learns its alpha, which starts at 1: alpha = 0 gives the identity, alpha = 1 the
+    activation f (RealMLP, Holzmüller et al. 2024, "Better by Default"). The chain rule is::
 
         dL/dalpha = sum over rows of dL/dy * (f(x) - x)
         dL/dx = dL/dy * (1 + alpha * (f'(x) - 1))

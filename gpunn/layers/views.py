@@ -1,4 +1,4 @@
-"""Arrays with another shape, which share their memory."""
+"""Reshape arrays without copying if possible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["reshaped", "view"]
 
 
 def view(buffer: Array, shape: Shape, workspace: Workspace) -> Array:
-    """Return a buffer of the workspace with another shape: the same memory."""
+    """Return a buffer of the workspace with another shape and the same memory."""
     if isinstance(buffer, Placeholder):
         return buffer.reshape(shape)
     return workspace.backend.xp.reshape(buffer, shape, copy=False)
@@ -22,13 +22,13 @@ def reshaped(
 ) -> Array:
     """Return x with another shape: a view, or a copy if x is a view with other strides.
 
-    The shape has all axes, that of the rows included. A copy is in a buffer of the layer's, of this
-    name.
+    `shape` includes the axis of rows. A copy is stored in a buffer of the layer with this name.
     """
     try:
         return view(x, shape, workspace)
-    except (ValueError, AttributeError):  # what NumPy and CuPy say if there is no such view
+    except (ValueError, AttributeError):  # from NumPy and CuPy, if no such view exists
         dtype = workspace.backend.dtype_name(x)
-        own = workspace.rows(layer, f"{name} {dtype} {x.shape[1:]}", x.shape[0], x.shape[1:], dtype)
-        workspace.backend.assign(x, own)
-        return view(own, shape, workspace)
+        buffer = f"{name} {dtype} {x.shape[1:]}"
+        copy = workspace.rows(layer, buffer, x.shape[0], x.shape[1:], dtype)
+        workspace.backend.assign(x, copy)
+        return view(copy, shape, workspace)

@@ -86,7 +86,7 @@ def test_label():
     "layer", [layers.Dense(2), layers.BatchNorm(), layers.LayerNorm(), layers.Standardization()]
 )
 def test_layers_of_vectors_refuse_images(layer):
-    with pytest.raises(ArgumentError, match=r"shape \(4, 4\). Put gpunn.layers.Flatten\(\) in"):
+    with pytest.raises(ArgumentError, match=r"shape \(4, 4\). Insert gpunn.layers.Flatten\(\) bef"):
         gpunn.Sequential([layer], (4, 4), "numpy")
 
 

@@ -266,9 +266,9 @@ def test_accumulated_gradients_are_those_of_one_batch(metrics):
             members("identity", 3),
             "softmax_cross_entropy",
             LABELS,
-            r"'mean_over_.*give it of='softmax'",
+            r"'mean_over_.*set of='softmax'",
         ),
-        (members("identity", 2), "poisson", Y, "'mean_over_.*; members go with losses of numbers"),
+        (members("identity", 2), "poisson", Y, "'mean_over_.*; members support only losses"),
     ],
 )
 def test_losses_that_do_not_fit(parts, loss, y, message):
