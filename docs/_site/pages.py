@@ -56,10 +56,12 @@ SECTIONS = {
         "Command line": "reference/command_line",
         "Configuration": "reference/configuration",
         "Table columns": "reference/table_columns",
+        "scikit-learn compatibility": "reference/sklearn_compatibility",
         "Cheat sheet": "reference/cheat_sheet",
         "Glossary": "reference/glossary",
     },
     "Explanation": {
+        "How RealMLP and TabM work": "explanation/tabular_models",
         "Architecture": "explanation/architecture",
         "Reproducible and safe": "explanation/reliability",
         "How training runs on a GPU": "explanation/gpu",
