@@ -341,7 +341,7 @@ class _Reader:
 
     def _is_missing(self, line: int, name: str, cell: str) -> bool:
         """Return whether a cell is a missing value, and count it if so."""
-        missing = self._markers.is_gap(cell.strip())
+        missing = self._markers.is_missing_number(cell.strip())
         if missing:
             self._missing += 1
             if len(self._locations) < _LOCATIONS_SHOWN:

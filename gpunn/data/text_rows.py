@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gpunn.errors import DataFileError
-from gpunn.rows.csv_rows import SAMPLE_CHARACTERS, Row, found_delimiter, rows_of_csv
+from gpunn.rows.csv_rows import SAMPLE_CHARACTERS, Row, detect_delimiter, rows_of_csv
 from gpunn.rows.lines import Lines, RowsError, chunks_of
 from gpunn.storage.reading import open_file
 
@@ -24,7 +24,7 @@ def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[
     with open_file(path, DataFileError) as file:
         try:
             lines = Lines(chunks_of(file))
-            delimiter = delimiter or found_delimiter(lines.ahead(SAMPLE_CHARACTERS))
+            delimiter = delimiter or detect_delimiter(lines.ahead(SAMPLE_CHARACTERS))
             yield delimiter, rows_of_csv(lines, delimiter)
         except RowsError as error:
             raise DataFileError(f"{path}: {error}") from error

@@ -1,5 +1,5 @@
-"""From bytes to cells, and what cells mean, in the standard library alone.
+"""From bytes to rows, cells and predictions, with only the standard library.
 
-Training, evaluation, `gpunn predict` and exported Python files read rows by these modules; exports
-carry copies of their text.
+Training, evaluation, `gpunn predict` and exported Python files use these modules. Exports contain
+copies of their source.
 """

@@ -1,6 +1,6 @@
-"""What the text of a cell means: a number, a date, yes or no, or a missing value.
+"""Reading a cell's text as a number, a date, a Boolean or a missing value.
 
-Unless said otherwise, a cell may have spaces around it.
+Unless a docstring says otherwise, a cell may have spaces around it.
 """
 
 from __future__ import annotations
@@ -22,54 +22,54 @@ __all__ = [
 ]
 
 MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
-"""Text that means a missing value in a table, in any case, besides what the user adds."""
+"""Strings that mean a missing value in a table, in any case; users can add more."""
 
 MISSING_NUMBERS = ("", "NA", "N/A", "nan", "?")
-"""The same for a file of numbers; text that the user names replaces it."""
+"""The same for a file of numbers; users can replace these."""
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
 
 SEPARATORS = ("", " ", "T")
-"""What may stand between a date and a time: Python takes any letter there."""
+"""Accepted between a date and a time; Python would accept any character."""
 
 
 class Markers:
-    """Cells that mean a missing value.
+    """Strings that mean a missing value.
 
-    `texts` have no spaces around them, and letters folded to one case. `numbers` are those of them
-    that are numbers, such as -999, which may be spelt in other ways.
+    `strings` are stripped and casefolded. `numbers` are the numbers among them, such as -999; a
+    cell may spell these in other ways, such as -999.0.
     """
 
-    def __init__(self, texts: frozenset[str], numbers: tuple[float, ...]) -> None:
-        self.texts, self.numbers = texts, numbers
+    def __init__(self, strings: frozenset[str], numbers: tuple[float, ...]) -> None:
+        self.strings, self.numbers = strings, numbers
 
     @classmethod
     def of(cls, further: Iterable[str] = (), always: Iterable[str] = MISSING_VALUES) -> Self:
-        """Return markers of these texts, in any case."""
+        """Return markers for these strings, in any case."""
         folded = frozenset(text.strip().casefold() for text in (*always, *further))
         numbers = (number_of(text) for text in sorted(folded))
         return cls(folded, tuple(each for each in numbers if each is not None))
 
     def __contains__(self, text: str) -> bool:
-        """Return whether a text, without spaces around it, means a missing value."""
-        if text.casefold() in self.texts:
+        """Return whether a stripped string means a missing value."""
+        if text.casefold() in self.strings:
             return True
         return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)
 
-    def is_gap(self, text: str) -> bool:
-        """Return whether a cell of numbers, without spaces around it, means a missing one.
+    def is_missing_number(self, text: str) -> bool:
+        """Return whether a stripped cell of a number column means a missing value.
 
-        NaN always does. Digits after a zero are a number there, not a code.
+        NaN always does. In such a column, digits after a zero are a number, not a code.
         """
         number = number_of(text)
-        return number in self.numbers or number != number or text.casefold() in self.texts
+        return number in self.numbers or number != number or text.casefold() in self.strings
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number that a cell spells, which may be infinite or NaN; None if it spells none.
+    """Return the number that a cell spells, possibly infinite or NaN; None if it is not a number.
 
-    Python reads 1_000 as a number, tables do not.
+    Python accepts 1_000 as a number; tables do not.
     """
     try:
         return None if "_" in cell else float(cell)
@@ -78,7 +78,7 @@ def number_of(cell: str) -> float | None:
 
 
 def finite_number(cell: str, name: str | int, missing: Iterable[float]) -> float:
-    """Return the number that a cell spells; a ValueError if it spells none, or a missing one."""
+    """Return the finite number in a cell, or raise a ValueError if there is none."""
     number = number_of(cell)
     if number is None or number - number != 0 or number in missing:
         raise ValueError(f"column {name!r}: expected a finite number; got {cell!r:.80}")
@@ -86,7 +86,7 @@ def finite_number(cell: str, name: str | int, missing: Iterable[float]) -> float
 
 
 def with_point(cell: str) -> str:
-    """Return a number that has a comma as its decimal mark with a point instead."""
+    """Return a number with its decimal comma replaced by a point; other cells unchanged."""
     if "," not in cell:
         return cell
     changed = cell.replace(",", ".")
@@ -94,12 +94,12 @@ def with_point(cell: str) -> str:
 
 
 def is_code(text: str) -> bool:
-    """Return whether a text is digits after a zero, such as 007: a code, not a number."""
+    """Return whether a string is digits after a zero, such as 007: a code, not a number."""
     return text[:1] == "0" and text[1:].isdecimal() and text.isascii()
 
 
 def boolean_text(text: str) -> str:
-    """Return "True" or "False" for the words for it, in any case; any other text as it is."""
+    """Return "True" or "False" for words such as "yes" and "N"; other strings unchanged."""
     folded = text.casefold()
     if folded in TRUE:
         return "True"
@@ -107,10 +107,10 @@ def boolean_text(text: str) -> str:
 
 
 def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
-    """Return the date and time that a cell spells; None if it spells none.
+    """Return the date and time that a cell spells; None if it is not a date.
 
-    It is in the formats of ISO 8601, or with slashes, the year first. An offset from UTC is left
-    out, unless it is asked for: the hour stays that of the clock on the wall.
+    The format is ISO 8601, or has slashes with the year first. An offset from UTC is dropped,
+    unless `keep_offset`: the hour stays the local hour.
     """
     text = cell.strip()
     if text[4:5] == "/":

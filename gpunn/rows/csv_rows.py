@@ -1,4 +1,4 @@
-"""Rows of cells from lines of text: delimiters, quotation marks, and the names of columns."""
+"""Splitting lines of text into rows of cells: delimiters, quotation marks, column names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = [
     "Row",
     "check_width",
     "columns_of",
+    "detect_delimiter",
     "first_few",
-    "found_delimiter",
     "is_header",
     "is_header_above",
     "known_name",
@@ -29,38 +29,38 @@ __all__ = [
 ]
 
 Row = tuple[int, list[str]]
-"""The number of a row's last line, and its cells, with the spaces around them."""
+"""The number of a row's last line, and its cells, not stripped."""
 
 DELIMITERS = (",", ";", "\t", "|")
 
 MAX_COLUMNS = 100_000
-"""Each takes some 500 bytes, even if a file has only one row."""
+"""Each column takes about 500 bytes, even if a file has only one row."""
 
 SAMPLE_CHARACTERS = 2**16
 
 SAMPLE_ROWS = 50
 
 MAX_SHOWN = 5
-"""How many names a message has."""
+"""How many names a message lists."""
 
 
 def located(line: int, text: str) -> str:
-    """Return what is wrong, after where: "line 3, column 'x': ..."."""
+    """Return a problem with its line in front: "line 3, column 'x': ..."."""
     return f"line {line}{', ' if text.startswith('column ') else ': '}{text}"
 
 
 def refused(line: int, text: str) -> NoReturn:
-    """Raise the RowsError that a row has."""
+    """Raise a RowsError for the row that ends in this line."""
     raise RowsError(located(line, text))
 
 
 def rows_of_csv(
     lines: Lines, delimiter: str, refuse: Callable[[int, str], None] = refused
 ) -> Iterator[Row]:
-    """Yield the rows that are not empty, all as long as the first.
+    """Yield the nonempty rows, all as long as the first.
 
-    `refuse` is called for each that is broken, with its line and what is wrong. A first row that is
-    broken is a RowsError.
+    `refuse` is called for each malformed row, with its line and the problem. A malformed first row
+    raises a RowsError.
     """
     spaces = delimiter != " "
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaces, strict=True)
@@ -90,45 +90,45 @@ def rows_of_csv(
         (refuse if width else refused)(last, problem)
 
 
-def wrong_width(width: int, found: int, delimiter: str) -> str:
-    """Return that a row has not as many cells as the first, and which of both may be wrong."""
+def wrong_width(width: int, actual: int, delimiter: str) -> str:
+    """Return the message for a row that has more or fewer cells than the first row."""
     expected = f"{width} cell" if width == 1 else f"{width} cells"
     doubt = f"is {delimiter!r} the right delimiter?"
     if width == 1:
         doubt = "if there is a title above the columns' names, remove it"
-    return f"expected {expected}, as in the first row; got {found}; {doubt}"
+    return f"expected {expected}, as in the first row; got {actual}; {doubt}"
 
 
 def wrong_quotes(error: csv.Error, last: int, line: int) -> tuple[int, str]:
-    """Return a line, and what is wrong with its quotation marks; `last` is the last row's line."""
+    """Return the line and the message for wrong quotation marks; `last` is the last row's line."""
     if "end of data" in str(error):
         return last + 1, (
-            "in the row that begins here a quotation mark opens a cell and none closes it; close "
-            "it, or double it if it is part of the text"
+            "the row that begins here has an unclosed quotation mark; close it, or double it if it "
+            "is part of the text"
         )
     if "expected after" in str(error):
         return line, (
-            f"text follows a quotation mark that closes a cell ({error}); double quotation marks "
-            "that are part of the text"
+            f"text follows a closing quotation mark ({error}); double quotation marks that are "
+            "part of the text"
         )
     return line, str(error)
 
 
 def wrong_delimiter(delimiter: Any) -> str:
-    """Return what is wrong with a delimiter that was chosen; nothing if it can be one."""
+    """Return the problem with a chosen delimiter; an empty string if it is valid."""
     if isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '\r\n"':
         return ""
     return f"expected one character other than a quote or line end; got {delimiter!r}"
 
 
-def found_delimiter(
+def detect_delimiter(
     lines: Sequence[str], fits: Callable[[list[str]], bool] = lambda row: True
 ) -> str:
     """Return the delimiter that gives the first rows equally many cells, several if possible.
 
-    The first row has to fit. If several delimiters do that, it is one that leaves nothing but
-    numbers, so that 1,5;2,5 is not taken for three cells; then the one that gives the first row the
-    most cells.
+    The first row must pass `fits`. If several delimiters remain, one that leaves only numbers is
+    preferred, so that 1,5;2,5 is not split into three cells. Otherwise the one that gives the first
+    row the most cells wins.
     """
 
     def fit(delimiter: str) -> tuple[bool, bool, bool, int]:
@@ -148,7 +148,10 @@ def found_delimiter(
 
 
 def is_header(top: Sequence[str], commas: bool) -> bool:
-    """Return whether a first row has names: unless all are numbers, some with decimal commas."""
+    """Return whether a first row has names: not if all cells are numbers.
+
+    With `commas`, numbers may have decimal commas.
+    """
     cells = map(with_point, top) if commas else top
     return not all(number_of(cell) is not None for cell in cells)
 
@@ -156,51 +159,51 @@ def is_header(top: Sequence[str], commas: bool) -> bool:
 def is_header_above(top: Sequence[str], second: Sequence[str] | None, markers: Markers) -> bool:
     """Return whether a first row has text above a number, or is the only row and all text.
 
-    This tells names from numbers if the other columns are text.
+    This recognizes a header even if the other columns are text.
     """
     if second is None:
         return all(number_of(text) is None for text in top)
     return any(
         number_of(text) is None
-        and text.casefold() not in markers.texts
+        and text.casefold() not in markers.strings
         and number_of(cell) is not None
         for text, cell in zip(top, second, strict=True)
     )
 
 
 def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
-    """Return the names of columns: those of the first row, or numbers, counted from 0."""
+    """Return the column names in the first row, or without a header the column numbers from 0."""
     if not has_header:
         return [str(position) for position in range(len(top))]
     return [name or f"Unnamed: {position}" for position, name in enumerate(top)]
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
-    """Return the name of a column; networks of `load_csv` call the only one without a name ""."""
+    """Return a column's name in `names`; networks of `load_csv` call the only unnamed one ""."""
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name
 
 
 def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
-    """Return which columns are missing, each with the nearest that there is."""
+    """Return the message for missing columns, each with the most similar name."""
     folded = {name.casefold(): name for name in present}
     named = [*missing]
     for position, name in enumerate(missing[:MAX_SHOWN]):
         near = difflib.get_close_matches(name.casefold(), folded, n=1)
         named[position] = f"{name!r}" + (f" (the nearest is {folded[near[0]]!r})" if near else "")
     columns, are = ("the column", "is") if len(missing) == 1 else ("the columns", "are")
-    there = first_few([f"{name!r:.60}" for name in present])
-    return f"{columns} {first_few(named)} {are} missing; there are {there}"
+    existing = first_few([f"{name!r:.60}" for name in present])
+    return f"{columns} {first_few(named)} {are} missing; there are {existing}"
 
 
-def first_few(texts: Sequence[str]) -> str:
-    """Return some of many texts, for a message."""
-    more = f" and {len(texts) - MAX_SHOWN} more" if len(texts) > MAX_SHOWN else ""
-    return ", ".join(texts[:MAX_SHOWN]) + more
+def first_few(names: Sequence[str]) -> str:
+    """Return the first few names, for a message."""
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more
 
 
 def check_width(row: Row, delimiter: str) -> None:
-    """Raise a RowsError if a first row has too many cells."""
+    """Raise a RowsError if the first row has too many cells."""
     line, cells = row
     if len(cells) > MAX_COLUMNS:
         refused(

@@ -22,11 +22,11 @@ __all__ = [
 ]
 
 MAX_LINE = 2**24
-"""Most characters of a line, or of a row of a table. Usual ones have some thousand."""
+"""Maximum characters of a line, or of a row of a table. Most have a few thousand."""
 
 EXPANSION = 200
-"""Largest ratio of decompressed to compressed bytes. Images have 2 to 20; the limit of deflate is
-1032, which only long runs of one byte reach."""
+"""Largest ratio of decompressed to compressed bytes. Images have 2 to 20; deflate's limit is 1032,
+which only long runs of one byte reach."""
 
 FREE_BYTES = 2**24
 """Decompressed bytes that are always allowed, whatever the ratio."""
@@ -35,14 +35,14 @@ CHUNK_BYTES = 2**16
 
 
 class RowsError(ValueError):
-    """What is wrong with rows, and in which line; the caller adds the file's name."""
+    """A problem with rows, and its line; the caller adds the file's name."""
 
 
 def chunks_of(file: Any) -> Iterator[bytes]:
-    """Yield what a file or pipe holds, as soon as something is there; gzip is decompressed.
+    """Yield the bytes of a file or pipe as soon as they arrive; gzip is decompressed.
 
-    Other members of gzip, and zero bytes, may follow the first. All may expand to `EXPANSION` times
-    the file's size, or to `FREE_BYTES`. The size of a pipe is what has been read of it.
+    Other gzip members, and zero bytes, may follow the first member. Together they may expand to
+    `EXPANSION` times the file's size, or to `FREE_BYTES`. A pipe's size is the bytes read so far.
     """
     first = file.read1(2)
     first += file.read1(1) if len(first) == 1 else b""
@@ -80,17 +80,17 @@ def size_of_file(file: Any) -> int:
     """Return a file's size in bytes; 0 for a pipe."""
     try:
         return os.fstat(file.fileno()).st_size
-    except OSError:  # of what is no file of the system
+    except OSError:  # not a file of the operating system
         return 0
 
 
 class Lines:
-    """The lines of text in UTF-8 that chunks of bytes hold, each with its end.
+    """The lines of UTF-8 text in chunks of bytes, each with its line end.
 
-    A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged`
-    says that there was one. `left` is how many characters may come until a row is complete; after
-    each row its reader resets it to `MAX_LINE`. `skipped` counts the empty lines that `ahead`
-    left out. `waits` is called before each wait for more bytes.
+    A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged` is
+    then True. `left` is how many more characters the current row may have; after each row its
+    reader resets it to `MAX_LINE`. `skipped` counts the empty lines that `ahead` skipped. `waits`
+    is called before each wait for more bytes.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:
@@ -98,27 +98,26 @@ class Lines:
         self._lines = self._read(chunks, waits)
 
     def __iter__(self) -> Iterator[str]:
-        """Return an iterator over the lines that are left."""
+        """Return an iterator over the remaining lines."""
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the lines that come next, without taking them.
+        """Return the next lines, at least so many characters if there are, without consuming them.
 
-        They have at least so many characters, unless there are fewer. Empty lines before them are
-        left out, and not kept: there may be any number.
+        Empty lines before them are skipped and not kept, since there may be any number.
         """
-        found: list[str] = []
+        peeked: list[str] = []
         for line in self._lines:
             self.left = MAX_LINE
-            if not (found or line.strip()):
+            if not (peeked or line.strip()):
                 self.skipped += 1
                 continue
-            found.append(line)
+            peeked.append(line)
             characters -= len(line)
             if characters <= 0:
                 break
-        self._lines = itertools.chain(found, self._lines)
-        return found
+        self._lines = itertools.chain(peeked, self._lines)
+        return peeked
 
     def _read(self, chunks: Iterable[bytes], waits: Callable[[], None]) -> Iterator[str]:
         utf8 = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
@@ -144,13 +143,14 @@ class Lines:
                 yield line
             if len(rest) > self.left:
                 raise RowsError(
-                    f"not CSV or JSON lines, or damaged: a row of more than {MAX_LINE:,} characters"
+                    f"a row has more than {MAX_LINE:,} characters; the file is damaged, or neither "
+                    "CSV nor JSON lines"
                 )
             waits()
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether text has no surrogate, which a byte that was not UTF-8 has become."""
+    """Return whether text has no surrogate, which replaces a byte that is not UTF-8."""
     try:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
@@ -158,15 +158,15 @@ def is_encodable(text: str) -> bool:
 
 
 def check_kind(line: str) -> None:
-    """Raise a RowsError if a first line is how other kinds of files begin."""
+    """Raise a RowsError if a first line is the beginning of another kind of file."""
     if line.startswith(("\udcff\udcfe", "\udcfe\udcff")):
         raise RowsError('expected text in UTF-8; got UTF-16; save it as UTF-8 ("CSV UTF-8")')
     if line.startswith("PK\x03\x04"):
-        raise RowsError("expected text; got a ZIP archive, as XLSX files are; save it as CSV")
+        raise RowsError("expected text; got a ZIP archive, such as an XLSX file; save it as CSV")
 
 
 def wrong_text(text: str) -> str:
-    """Return what is wrong if text had a byte that is not UTF-8, else an empty text."""
+    """Return the problem if text had a byte that is not UTF-8, else an empty string."""
     wrong = None if text.isascii() else re.search("[\udc80-\udcff]", text)
     if not wrong:
         return ""

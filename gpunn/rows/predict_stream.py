@@ -1,19 +1,19 @@
-"""Rows of a stream, CSV or JSON lines, answered as they come.
+"""Predicting from a stream of rows, CSV or JSON lines, while they arrive.
 
-What has to be known of a network's inputs is a layout, in JSON types:
+A layout describes a network's inputs in JSON types:
 
 names : list of str or None
-    Columns that the network takes, in its order; None if they have only places.
+    Columns that the network uses, in its order; None if they have no names.
 positions : list of int
-    Their places in a row without names.
+    Positions of these columns in a row without names.
 width : int or None
-    Cells of such a row if it holds further columns; None if they may be any number.
+    Number of cells of such a row that also holds other columns; None for any number.
 numeric : list of int
-    Which of the columns are of numbers, whose decimal mark may be a comma.
+    Indices of the number columns, whose decimal mark may be a comma.
 shape : list of int
-    Of a row of numbers, which may be nested arrays in JSON; left out for a table.
+    Shape of a row of numbers, which may be nested arrays in JSON; absent for a table.
 header, delimiter, decimal
-    Whether the first row has names, and the characters; None to find out.
+    Whether the first row has names, and the two characters; None detects them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gpunn.rows.csv_rows import (
     Row,
     check_width,
     columns_of,
-    found_delimiter,
+    detect_delimiter,
     is_header,
     known_name,
     located,
@@ -43,7 +43,7 @@ OTHER_MARK = "expected the decimal mark of the numbers above"
 
 
 def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:
-    """Return the places of a network's columns in a row: by name, or by number or order."""
+    """Return the positions of a network's columns in a row: by name, or by number or order."""
     wanted, positions = layout["names"], layout["positions"]
     if wanted is None or names is None:
         if width == len(positions):
@@ -51,7 +51,7 @@ def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> 
         if layout["width"] not in (None, width) or not positions or max(positions) >= width:
             expected, every = f"{len(positions)} columns", layout["width"] or len(positions)
             if every > len(positions):
-                expected += f", those that the network uses, or {every}, all of the training data"
+                expected += f" (those that the network uses) or {every} (all of the training data)"
             raise ValueError(f"expected {expected}; got {width}")
         return list(positions)
     wanted = [known_name(name, names) for name in wanted]
@@ -67,7 +67,7 @@ def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> 
 def cells_of_csv(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
-    """Yield the cells that a network takes, with the number of each row's last line."""
+    """Yield the cells that a network uses, with the number of each row's last line."""
     names = None if layout["header"] is False else layout["names"]
     widths = len(layout["positions"]), layout["width"]
 
@@ -75,7 +75,7 @@ def cells_of_csv(
         named = names is not None and {*names} <= {cell.strip() for cell in row}
         return named or len(row) in widths
 
-    delimiter = layout["delimiter"] or found_delimiter(lines.ahead(), fits)
+    delimiter = layout["delimiter"] or detect_delimiter(lines.ahead(), fits)
     rows = rows_of_csv(lines, delimiter, refuse)
     first = next(rows, None)
     if first is None:
@@ -89,7 +89,7 @@ def cells_of_csv(
         positions = features_of(layout | {"names": names}, present, len(top))
     except ValueError as error:
         bare = names and not {*names} & {*columns_of(top, True)}
-        hint = "; if the rows come without their names, say --no-header" if bare else ""
+        hint = "; if the rows have no header, add --no-header" if bare else ""
         raise RowsError(located(first[0], f"{error}{hint}")) from None
     commas, marks = layout["numeric"] if decimal == "," else [], dict[int, str]()
     for number, row in rows if has_header else itertools.chain([first], rows):
@@ -113,7 +113,7 @@ def cells_of_csv(
 def cells_of_json(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
-    """Yield the cells that a network takes, as a CSV file would spell them, with their lines."""
+    """Yield the cells that a network uses, as a CSV file would spell them, with their lines."""
     commas = layout["numeric"] if layout["decimal"] == "," else []
     for number, line in enumerate(lines, start=lines.skipped + 1):
         lines.left = MAX_LINE
@@ -132,10 +132,10 @@ def cells_of_json(
 
 
 def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
-    """Return the cells that a network takes from a JSON value, as a CSV file would spell them."""
+    """Return the cells that a network uses from a JSON value, as a CSV file would spell them."""
     if isinstance(value, dict):
         if layout["names"] is None:
-            raise ValueError("expected an array, since the network knows no names; got an object")
+            raise ValueError("expected an array, since the columns have no names; got an object")
         named = list(value.items())
         values = [named[position] for position in features_of(layout, list(value), len(value))]
     elif isinstance(value, list):
@@ -147,18 +147,18 @@ def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
 
 
 def flattened(row: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
-    """Return what nested sequences of a shape hold, the last axis varying fastest; else the row."""
-    found = [row]
+    """Return the items of nested sequences of a shape in row-major order; other rows unchanged."""
+    items = [row]
     for size in shape:
-        for part in found:
+        for part in items:
             if isinstance(part, (str, dict)) or not hasattr(part, "__len__") or len(part) != size:
                 return row
-        found = [each for part in found for each in part]
-    return found if shape else row
+        items = [each for part in items for each in part]
+    return items if shape else row
 
 
 def json_cell(name: str | int, value: Any) -> str:
-    """Return a JSON value as a CSV file would spell it: null is an empty cell."""
+    """Return a JSON value as a CSV file would spell it; null is an empty cell."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -175,63 +175,65 @@ def predict_stream(
     chunks: Iterable[bytes],
     layout: dict[str, Any],
     form: str | None,
-    answer: Callable[[list[list[str]]], tuple[Any, dict[tuple[str, str | None], int]]],
+    predict_rows: Callable[[list[list[str]]], tuple[Any, dict[tuple[str, str | None], int]]],
     begin: Callable[[str], Callable[[Any], None]],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     skip: bool,
 ) -> None:
-    """Predict from rows as they come, in blocks: at the latest when more has to be waited for.
+    """Predict from rows while they arrive, in blocks; before each wait, all rows are predicted.
 
-    `form` is "csv", "jsonl" or None to find out. `answer` takes rows of cells, and returns their
-    predictions, and counts of rows by column and unknown category (None for a missing value in a
-    column without any in training); it raises a ValueError if a row is broken. `begin` takes the
-    form, and returns a function that writes predictions. Without rows it is called once with none,
-    and not at all if the columns are wrong. `tell` takes messages. If `skip`, broken rows are
-    reported and counted; else the first raises a ValueError, after the rows before it are written.
+    `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
+    and to counts of rows by column and unknown category. A category is None for a missing value in
+    a column that had none in training. A malformed row raises a ValueError. `begin` maps the form
+    to a function that writes predictions. Without rows, that function is called once with none; if
+    the columns are wrong, it is not called. `notify` receives messages. If `skip`, malformed rows
+    are reported and counted. Otherwise the first raises a ValueError, after the predictions for the
+    rows before it are written.
     """
     pending: list[Row] = []
-    unusual: dict[tuple[str, bool], tuple[int, list[str]]] = {}
-    rows, broken = 0, 0
+    unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}
+    rows, malformed = 0, 0
 
     def refuse(line: int, text: str) -> None:
-        nonlocal broken
-        answer_pending()
+        nonlocal malformed
+        predict_pending()
         if not skip:
             raise RowsError(located(line, text))
-        broken += 1
-        if broken <= 10:
-            tell(f"{located(line, text)}; left out")
+        malformed += 1
+        if malformed <= 10:
+            notify(f"{located(line, text)}; skipped")
 
-    def answer_rows(part: list[Row]) -> None:
+    def predict_block(part: list[Row]) -> None:
         nonlocal rows
         try:
-            found, counts = answer([cells for _, cells in part])
+            predictions, counts = predict_rows([cells for _, cells in part])
         except ValueError as error:
             if len(part) < 2:
                 refuse(part[0][0] if part else 0, str(error))
                 return
-            answer_rows(part[: len(part) // 2])
-            answer_rows(part[len(part) // 2 :])
+            predict_block(part[: len(part) // 2])
+            predict_block(part[len(part) // 2 :])
             return
         rows += len(part)
-        for (column, text), count in counts.items():
-            before, texts = unusual.get((column, text is None), (0, []))
-            shown = [] if text is None or text in texts or len(texts) >= 5 else [text]
-            unusual[column, text is None] = before + count, texts + shown
-        write(found)
+        for (column, category), count in counts.items():
+            before, shown = unseen.get((column, category is None), (0, []))
+            if category is not None and category not in shown and len(shown) < 5:
+                shown = [*shown, category]
+            unseen[column, category is None] = before + count, shown
+        write(predictions)
 
-    def answer_pending() -> None:
+    def predict_pending() -> None:
         if pending:
             part, pending[:] = pending[:], []
-            answer_rows(part)
+            predict_block(part)
 
     def report() -> None:
-        for (column, is_missing), (count, texts) in unusual.items():
-            tell(unusual_text(column, is_missing, count, texts))
-        if broken:
-            tell(f"{broken:,} broken row{'s were' if broken > 1 else ' was'} left out")
+        for (column, is_missing), (count, categories) in unseen.items():
+            notify(unseen_text(column, is_missing, count, categories))
+        if malformed:
+            notify(f"skipped {malformed:,} malformed row{'s' if malformed > 1 else ''}")
 
-    lines = Lines(chunks, answer_pending)
+    lines = Lines(chunks, predict_pending)
     first = "".join(lines.ahead()).lstrip()[:1]
     form = form or ("jsonl" if first in ("{", "[") else "csv")
     write = begin(form)
@@ -239,21 +241,21 @@ def predict_stream(
     try:
         for row in cells_of(lines, layout, refuse):
             pending.append(row)  # noqa: PERF402 - `pending` is emptied meanwhile
-        answer_pending()
+        predict_pending()
     except ValueError:
         report()
         raise
     report()
     if not rows:
-        answer_rows([])
-        tell("there are no rows")
+        predict_block([])
+        notify("there are no rows")
 
 
-def unusual_text(column: str, is_missing: bool, count: int, texts: list[str]) -> str:
+def unseen_text(column: str, is_missing: bool, count: int, categories: list[str]) -> str:
     """Return the closing message on categories, or missing values, unseen in training."""
     have = f"column {column!r}: {count:,} row{'s have' if count > 1 else ' has'}"
     if is_missing:
-        lacking = "no value, where no training row lacked one"
-        return f"{have} {lacking}; a median or no category stands in"
-    listed = ", ".join(f"{text!r:.60}" for text in texts)
-    return f"{have} a category that the training rows had not, taken as missing, such as {listed}"
+        replacement = "the median (code 0 for a category) is used"
+        return f"{have} a missing value, unlike any training row; {replacement}"
+    listed = ", ".join(f"{category!r:.60}" for category in categories)
+    return f"{have} a category unseen in training, treated as missing, such as {listed}"

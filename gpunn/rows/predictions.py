@@ -1,8 +1,8 @@
 """Predictions as lines of CSV or JSON, without text that a spreadsheet would run (CSV injection).
 
-Text that begins like a formula, after any apostrophes, is written with an apostrophe before it, by
-which spreadsheets know text. Reading takes that apostrophe away again. Numbers, and a sign alone,
-are no formulas.
+Text that begins like a formula, possibly after apostrophes, is written with an apostrophe in front,
+which marks text in spreadsheets. Reading removes that apostrophe. Numbers and a lone sign are not
+formulas.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ __all__ = ["formula_as_text", "predictions_text", "text_of_cell", "warn_of_formu
 LOG = logging.getLogger("gpunn")
 
 FORMULA = re.compile("'*[=@+\\-\t\r\n\uff1d\uff20\uff0b\uff0d]")
-"""How formulas begin, wide characters included."""
+"""How formulas begin, including full-width characters."""
 
 NUMBER = re.compile(r"[+-](\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)?", re.ASCII)
-"""A number with a sign, or a sign alone: no formula, though it begins like one."""
+"""A number with a sign, or only a sign: not a formula, though it begins like one."""
 
 
 def is_formula(text: str) -> bool:
-    """Return whether text, after any apostrophes, may be taken for a formula."""
+    """Return whether a spreadsheet may run text as a formula, ignoring leading apostrophes."""
     return FORMULA.match(text) is not None and NUMBER.fullmatch(text) is None
 
 
 def formula_as_text(text: str) -> str:
-    """Return the cell of a CSV file that stands for a text.
+    """Return a string as a cell of a CSV file, with an apostrophe before a formula.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def formula_as_text(text: str) -> str:
 
 
 def text_of_cell(cell: str) -> str:
-    """Return the text that a cell stands for: the inverse of `formula_as_text`.
+    """Return the string that a cell represents: the inverse of `formula_as_text`.
 
     Examples
     --------
@@ -54,12 +54,12 @@ def text_of_cell(cell: str) -> str:
 
 
 def warn_of_formulas(texts: Iterable[str]) -> None:
-    """Log the texts that `formula_as_text` changes."""
+    """Log a warning for each string that `formula_as_text` changes."""
     for text in texts:
         if is_formula(text):
             LOG.warning(
-                "%.60r is written as %.60r, so that no spreadsheet takes it for a formula; gpunn "
-                "reads it as it was",
+                "%.60r is written as %.60r, so that spreadsheets do not run it as a formula; "
+                "gpunn removes the apostrophe when it reads the file",
                 text,
                 formula_as_text(text),
             )
@@ -73,7 +73,7 @@ def predictions_text(
     if form == "jsonl":
         for values, more in rows:
             cells = [*(shortened(value, digits) for value in values)]
-            cells += [shortened(float(p), 9) for p in more]  # NumPy's float32 is none of JSON's
+            cells += [shortened(float(p), 9) for p in more]  # JSON can't write NumPy's float32
             text.write(json.dumps(dict(zip(names, cells, strict=True)), ensure_ascii=False) + "\n")
         return text.getvalue()
     csv.writer(text, lineterminator="\n").writerows(
@@ -84,12 +84,12 @@ def predictions_text(
 
 
 def shortened(value: Any, digits: int) -> Any:
-    """Return a number with so many digits; None if it is not finite, which JSON does not know."""
+    """Return a number rounded to so many digits; None if it is not finite, as JSON requires."""
     if not isinstance(value, float):
         return value
     return None if value - value != 0 else float(f"{value:.{digits}g}")
 
 
 def cell_of(value: Any, digits: int) -> str:
-    """Return what is written to CSV; text that a spreadsheet runs as a formula is marked so."""
+    """Return a value as a cell of a CSV file, with an apostrophe before a formula."""
     return f"{value:.{digits}g}" if isinstance(value, float) else formula_as_text(str(value))

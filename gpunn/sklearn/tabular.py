@@ -291,7 +291,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _markers(self) -> Markers:
         """Return the text that means a missing target, as it does in `X`; every number is one."""
         further = () if self.missing_values is None else self.missing_values
-        return Markers(Markers.of(checked_texts("missing_values", further)).texts, ())
+        return Markers(Markers.of(checked_texts("missing_values", further)).strings, ())
 
     def _train(
         self, training: Rows, validation: Rows, table: Table, seed: int, *, set_aside: bool

@@ -79,7 +79,7 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
             number = number_of(text)
             if number is not None:
                 numbers[position] = number
-            elif text.casefold() not in markers.texts:
+            elif text.casefold() not in markers.strings:
                 others.append(position)
         elif isinstance(value, np.timedelta64):  # which is a number to Python, but not to NumPy
             numbers[position] = value / np.timedelta64(1, "s")
@@ -168,7 +168,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
     cells = coded(cells)
-    if all(map(is_plain_date, cells.values)) and not any(map(is_date_like, markers.texts)):
+    if all(map(is_plain_date, cells.values)) and not any(map(is_date_like, markers.strings)):
         with contextlib.suppress(ValueError):  # one of them is no date
             dates = np.array(cells.values, dtype="datetime64[us]")
             return cells.take(dates, np.datetime64("NaT", "us")), []

@@ -322,7 +322,7 @@ class CellReader:
         parsed, marks = dict.fromkeys(cells, np.nan), set()
         for cell in parsed:
             text = cell.strip()
-            if text.casefold() in self._markers.texts:
+            if text.casefold() in self._markers.strings:
                 continue
             mark = "," if self._commas and "," in text else "." if "." in text else ""
             number = number_of(with_point(text) if self._commas else text)

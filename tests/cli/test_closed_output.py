@@ -75,7 +75,7 @@ def test_streams_of_an_exported_predictor(gpunn, run):
     command = f"{sys.executable} -W error predictor.py x.csv --skip-broken"
     status, answer, said = ran(command)
     assert (status, len(answer.splitlines())) == (0, 3)
-    assert said.splitlines()[-1] == "x.csv: 1 broken row was left out"
+    assert said.splitlines()[-1] == "x.csv: skipped 1 malformed row"
     for stream in ("2>&-", "2>/dev/full"):
         assert ran(f"{command} {stream}")[:2] == (0, answer)
     status, _, said = ran(f"{command} >&-")

@@ -71,7 +71,7 @@ PEOPLE = "code;age;drop;y\n" + "".join(
     for row in range(42)
 )
 
-MARKED = "column 'code': 1 row has a category that the training rows had not, taken as missing"
+MARKED = "column 'code': 1 row has a category unseen in training, treated as missing"
 
 
 def test_the_same_of_each_program(gpunn):
@@ -134,7 +134,7 @@ def test_broken_rows(gpunn):
         lines = text.splitlines()
         assert lines[1].startswith("standard input: line 4, column 'age': expected a")
         assert lines[2].startswith("standard input: line 6: expected text in UTF-8; got the byte")
-        assert lines[3:] == ["standard input: 3 broken rows were left out"]
+        assert lines[3:] == ["standard input: skipped 3 malformed rows"]
 
 
 def test_how_rows_are_written_is_remembered(gpunn):

@@ -380,9 +380,9 @@ def test_rows_as_they_are(gpunn, run, tmp_path):
     ]
     write(tmp_path / "new.csv", new)
     result = gpunn("predict", run, "new.csv", "--probabilities")
-    said = "new.csv: column 'since': 1 row has no value, where no training row lacked one"
+    said = "new.csv: column 'since': 1 row has a missing value, unlike any training row"
     assert said in result.stderr
-    said = "new.csv: column 'city': 1 row has a category that the training rows had not"
+    said = "new.csv: column 'city': 1 row has a category unseen in training"
     assert said in result.stderr
     assert "such as 'Paris'" in result.stderr
     header, *rows = predictions(result.stdout)

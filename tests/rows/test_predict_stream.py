@@ -26,11 +26,11 @@ LAYOUT: dict[str, Any] = {
 
 
 class Stream:
-    """A stream that was read: what was answered, in which blocks, and what was told."""
+    """A stream that was read: its predictions in blocks, and the messages."""
 
     def __init__(self, *chunks: str | bytes, skip: bool = False, form: str | None = None, **given):
         self.blocks: list[list[list[str]]] = []
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.form = ""
         self.error = ""
         self.skip, self.given, self.wanted = skip, given, form
@@ -38,7 +38,7 @@ class Stream:
 
     def read(self):
         layout = {**LAYOUT, **self.given}
-        arguments = (layout, self.wanted, self.answer, self.begin, self.told.append, self.skip)
+        arguments = (layout, self.wanted, self.answer, self.begin, self.messages.append, self.skip)
         try:
             predict_stream(self.coming(), *arguments)
         except ValueError as error:
@@ -78,7 +78,7 @@ def test_lines_end_as_they_do_on_any_system_wherever_a_chunk_ends():
 
 
 def test_a_line_without_end_is_refused():
-    with pytest.raises(ValueError, match="a row of more than 16,777,216 characters"):
+    with pytest.raises(ValueError, match="a row has more than 16,777,216 characters"):
         list(Lines([b"x" * 2**24, b"x"]))
 
 
@@ -103,7 +103,7 @@ def test_rows_are_answered_before_more_is_waited_for():
     [
         ("\n" * 1000 + " \r\n" + "x,a,y\n1,,p\n2\n", "line 1004: expected 3 cells"),
         ("\n" * 1000 + '{"x": 1, "y": 2}\n{"x": 1}\n', "line 1002: the column 'y' is missing"),
-        ("x,a,y\n" + '"\n",' * (MAX_LINE // 4 + 1), "a row of more than 16,777,216 char"),
+        ("x,a,y\n" + '"\n",' * (MAX_LINE // 4 + 1), "a row has more than 16,777,216 char"),
         ("," * MAX_COLUMNS, "line 1: expected at most 100,000 columns; got 100,001"),
     ],
 )
@@ -204,8 +204,8 @@ def test_columns_are_found(text, given, rows):
 def test_a_column_has_one_decimal_mark():
     stream = Stream("y;x\n1,5;1,5\n2.5;2\nc;2.5\nd;1.000,5\ne;3,5\n", skip=True).read()
     assert stream.rows == [["1.5", "1,5"], ["2", "2.5"], ["1.000,5", "d"], ["3.5", "e"]]
-    assert stream.told[0] == (
-        "line 4, column 'x': expected the decimal mark of the numbers above; got '2.5'; left out"
+    assert stream.messages[0] == (
+        "line 4, column 'x': expected the decimal mark of the numbers above; got '2.5'; skipped"
     )
 
 
@@ -214,7 +214,7 @@ def test_an_older_network_of_a_column_without_a_name():
     assert "the column '' is missing" in Stream(",,y\n5,1,b\n", names=["", "y"]).read().error
 
 
-COUNTS = "2 columns, those that the network uses, or 3, all of the training data"
+COUNTS = "2 columns (those that the network uses) or 3 (all of the training data)"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,11 @@ COUNTS = "2 columns, those that the network uses, or 3, all of the training data
         ("1,2\n", {}, "line 1: the columns 'x', 'y' are missing; there are '0', '1'"),
         (b"x,y\xe9\n", {}, "line 1: expected text in UTF-8; got the byte 0xe9 after 'x,y'; save"),
         (b"\xff\xfex\0,\0", {}, "expected text in UTF-8; got UTF-16; save it as UTF-8"),
-        (b"PK\3\4,y\n", {}, "expected text; got a ZIP archive, as XLSX files are; save it as CSV"),
+        (
+            b"PK\3\4,y\n",
+            {},
+            "expected text; got a ZIP archive, such as an XLSX file; save it as CSV",
+        ),
     ],
 )
 @pytest.mark.parametrize("skip", [False, True])
@@ -237,12 +241,12 @@ def test_columns_that_are_not_there(text, given, problem, skip):
 
 
 def test_rows_without_names_are_told_from_those_that_lack_one():
-    assert "; if the rows come without their names, say --no-header" in Stream("1,2\n").read().error
+    assert "; if the rows have no header, add --no-header" in Stream("1,2\n").read().error
     assert "--no-header" not in Stream("x,z\n1,2\n").read().error
     assert "--no-header" not in Stream("1,2,3,4\n", names=None).read().error
 
 
-BROKEN = {
+MALFORMED = {
     b"5\n": "line 3: expected 2 cells, as in the first row; got 1; is ',' the right delimiter?",
     b"5,bad\n": "line 3, column 'y': it is bad",
     b"5,\xe9\n": (
@@ -250,37 +254,37 @@ BROKEN = {
         '("CSV UTF-8")'
     ),
     b'5,"a"b\n': (
-        "line 3: text follows a quotation mark that closes a cell (',' expected after '\"'); "
+        "line 3: text follows a closing quotation mark (',' expected after '\"'); "
         "double quotation marks that are part of the text"
     ),
 }
 
 
-@pytest.mark.parametrize("line", BROKEN, ids=str)
+@pytest.mark.parametrize("line", MALFORMED, ids=str)
 def test_broken_rows_stop_or_are_counted(line):
     content = b"x,y\n1,a\n" + line + b"2,b\n3,c\n" + line + b"4,d\n"
     stream = Stream(content).read()
-    assert stream.error == BROKEN[line]
+    assert stream.error == MALFORMED[line]
     assert stream.rows == [["1", "a"]]
     stream = Stream(content, skip=True).read()
     assert stream.error == ""
     assert stream.rows == [["1", "a"], ["2", "b"], ["3", "c"], ["4", "d"]]
-    first, second, last = stream.told
-    assert first == f"{BROKEN[line]}; left out"
+    first, second, last = stream.messages
+    assert first == f"{MALFORMED[line]}; skipped"
     assert second.startswith("line 6")
-    assert last == "2 broken rows were left out"
+    assert last == "skipped 2 malformed rows"
 
 
 def test_a_quote_that_is_not_closed():
     stream = Stream('x,y\n1,a\n2,"b\n3,c\n').read()
-    assert stream.error.startswith("line 3: in the row that begins here a quotation mark opens")
+    assert stream.error.startswith("line 3: the row that begins here has an unclosed")
     assert stream.rows == [["1", "a"]]
 
 
-def test_not_every_broken_row_is_told():
+def test_not_every_malformed_row_is_reported():
     stream = Stream("x,y\n" + "1\n" * 500, skip=True).read()
-    assert len(stream.told) == 12
-    assert stream.told[10:] == ["500 broken rows were left out", "there are no rows"]
+    assert len(stream.messages) == 12
+    assert stream.messages[10:] == ["skipped 500 malformed rows", "there are no rows"]
 
 
 @pytest.mark.parametrize(
@@ -348,20 +352,20 @@ def test_no_rows_are_no_error(text):
     stream = Stream(text).read()
     assert stream.error == ""
     assert stream.blocks == [[]]
-    assert stream.told == ["there are no rows"]
+    assert stream.messages == ["there are no rows"]
 
 
 def test_unknown_categories_are_counted_in_bounded_memory():
     lines = "".join(f"{row},new{row % 30}\n" for row in range(3000))
     stream = Stream("x,y\n", lines, "1,\n2,\n").read()
-    assert stream.told == [
-        "column 'y': 3,000 rows have a category that the training rows had not, taken as missing, "
+    assert stream.messages == [
+        "column 'y': 3,000 rows have a category unseen in training, treated as missing, "
         "such as 'new0', 'new1', 'new2', 'new3', 'new4'",
-        "column 'y': 2 rows have no value, where no training row lacked one; a median or no "
-        "category stands in",
+        "column 'y': 2 rows have a missing value, unlike any training row; the median "
+        "(code 0 for a category) is used",
     ]
     stopped = Stream("x,y\n1,new\n", "1\n").read()
-    assert [text[:24] for text in stopped.told] == ["column 'y': 1 row has a c"[:24]]
+    assert [text[:24] for text in stopped.messages] == ["column 'y': 1 row has a c"[:24]]
 
 
 def test_predictions_as_text():

@@ -102,11 +102,11 @@ WIDTH = "expected 2 cells, as in the first row; got "
         (b"x,y\n1,p\n\n1\n", f"line 4: {WIDTH}1; is ',' the right delimiter?"),
         (
             b'x,y\n1,"p\nq"\n2,"p\n3,q\n',
-            "line 4: in the row that begins here a quotation mark opens",
+            "line 4: the row that begins here has an unclosed",
         ),
         (
             b'x,y\n1,"p"q\n',
-            "line 2: text follows a quotation mark that closes a cell (',' expected",
+            "line 2: text follows a closing quotation mark (',' expected",
         ),
         (
             b"x,y\n" + b"1,p\n" * 9999 + b"1,caf\xe9\n",
@@ -118,7 +118,7 @@ WIDTH = "expected 2 cells, as in the first row; got "
         ),
         (
             b"PK\x03\x04\x14\0\xad",
-            "expected text; got a ZIP archive, as XLSX files are; save it as",
+            "expected text; got a ZIP archive, such as an XLSX file; save it as",
         ),
         (ZIPPED[:-9], "the gzip stream is damaged: it ends too early; get it again"),
         (
@@ -170,7 +170,7 @@ def test_what_a_cell_means():
         *[False] * 2,
     ]
     assert "007" not in Markers.of(["7"])
-    assert Markers.of(["7"]).is_gap("007")
+    assert Markers.of(["7"]).is_missing_number("007")
     assert date_of(" 2026/05/31 14:30 ").isoformat() == "2026-05-31T14:30:00"
     assert date_of("2026-05-31T14:30+02:00").isoformat() == "2026-05-31T14:30:00"
     assert [date_of(text) for text in ("20260531", "2026-02-30", "31.05.2026", "")] == [None] * 4

@@ -104,9 +104,7 @@ def test_a_good_beginning_and_20_gigabytes(tmp_path, bounded):
     path = tmp_path / "data.csv"
     path.write_text("a,b\n1,2\n")
     os.truncate(path, 20 * 10**9)
-    with pytest.raises(
-        InvalidFileError, match=r"data\.csv: not CSV or JSON lines, or damaged: a row of"
-    ):
+    with pytest.raises(InvalidFileError, match=r"data\.csv: a row has more than"):
         load_csv(path, -1)
 
 
@@ -194,9 +192,7 @@ def test_a_row_of_a_table_over_many_lines(tmp_path, monkeypatch):
         monkeypatch.setattr(f"gpunn.rows.{module}.MAX_LINE", 3000)
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n" + ('"' + "\n" * 97 + '",') * 40)
-    with pytest.raises(
-        InvalidFileError, match=r"a\.csv: not CSV or JSON lines, or .* more than 3,000 ch"
-    ):
+    with pytest.raises(InvalidFileError, match=r"a\.csv: a row has more than 3,000 ch"):
         load_csv(path, -1)
     path.write_text("1,2\n" * 3000)
     assert len(load_csv(path, -1).X) == 3000

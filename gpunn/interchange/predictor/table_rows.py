@@ -38,7 +38,7 @@ def encoded(
         numbers_of_row = [0.0] * schema["width"]
         for column, cell in zip(schema["columns"], row, strict=True):
             cell = cell.strip()
-            if markers.is_gap(cell) if column["kind"] == "number" else cell in markers:
+            if markers.is_missing_number(cell) if column["kind"] == "number" else cell in markers:
                 cell = ""
             try:
                 ENCODERS[column["kind"]](column, cell, numbers_of_row, scaled)
