@@ -1,10 +1,17 @@
-"""Callbacks under a short name; they are defined in `gpunn.training`."""
+"""Callbacks under a short name; they are defined in `gpunn.training.callbacks`."""
 
-from gpunn.training.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from gpunn.training.live import LivePlot
-from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard
-from gpunn.training.norms import NormLog
-from gpunn.training.trackers import MLflow, WandB
+from gpunn.training.callbacks import (
+    Callback,
+    CSVLog,
+    EarlyStopping,
+    JSONLinesLog,
+    LivePlot,
+    MLflow,
+    ModelCheckpoint,
+    NormLog,
+    TensorBoard,
+    WandB,
+)
 
 __all__ = [
     "CSVLog",

@@ -40,9 +40,10 @@ WITH_TESTS_OF_DEVICES = {
     "sklearn/test_devices.py",
     *(f"test_{name}.py" for name in ("activations", "load_weights", "losses", "optimizers")),
     *("test_metrics_of_labels.py", "test_parameters.py", "test_workspace.py"),
-    *(f"training/test_{name}.py" for name in ("augmentation", "batch_stream", "frozen", "norms")),
-    *("training/test_loss_of_outputs.py", "training/test_recovery.py", "training/test_resume.py"),
-    *("training/test_shuffle_members.py", "training/test_starts.py"),
+    *(f"training/batches/test_{name}.py" for name in ("augmentation", "batch_stream", "shuffling")),
+    *("training/batches/test_initial_values_from_data.py", "training/callbacks/test_norm_log.py"),
+    *("training/checkpoints/test_resume.py", "training/divergence/test_recovery.py"),
+    *("training/step/test_loss_computation.py", "training/test_frozen.py"),
 }
 """Files that a process with a device reads, besides the folders `OF_DEVICES`."""
 

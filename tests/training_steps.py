@@ -1,6 +1,6 @@
 """Steps of trainers that have not begun to train."""
 
-from gpunn.training.step import StepRecipe, TrainStep
+from gpunn.training.step.train_step import StepRecipe, TrainStep
 
 
 def recipe_of(this, batch_size=8, **options):

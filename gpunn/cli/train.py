@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gpunn.experiment import Experiment, RunFolder
     from gpunn.experiment.evaluation import Evaluation
     from gpunn.training.callbacks import Callback
-    from gpunn.training.checkpoint import Checkpoint
+    from gpunn.training.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["train"]
 
@@ -150,7 +150,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
-    from gpunn.training.live import LivePlot, surface
+    from gpunn.training.callbacks.live_plot import LivePlot, surface
 
     checkpoint = folder.attach(experiment)
     tell = _silence if quiet else say

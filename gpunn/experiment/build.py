@@ -31,13 +31,13 @@ from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
 from gpunn.tables import Schema
 from gpunn.training import Trainer
+from gpunn.training.batches.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.callbacks import Callback
-from gpunn.training.checkpoint import Checkpoint
-from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
+from gpunn.training.callbacks.experiment_trackers import Tracker
+from gpunn.training.checkpoints.checkpoint import Checkpoint
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions, TrainingSession
-from gpunn.training.trackers import Tracker
 from gpunn.transfer import WeightsReport
 
 __all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]

@@ -15,7 +15,7 @@ from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential
 from gpunn.thresholds import DEFAULT, best_threshold, decide, decision_metrics, margins
 from gpunn.training import Trainer
-from gpunn.training.dataset import Subset
+from gpunn.training.batches.dataset import Subset
 
 __all__ = [
     "Evaluation",

@@ -10,9 +10,9 @@ from gpunn.storage.checkpoint_folder import FOLDER
 from gpunn.storage.models import FINAL
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
-from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line
-from gpunn.training.norms import NormLog
-from gpunn.training.trackers import WandB
+from gpunn.training.callbacks.epoch_logs import CSVLog, JSONLinesLog, TensorBoard, csv_line
+from gpunn.training.callbacks.experiment_trackers import WandB
+from gpunn.training.callbacks.norm_log import NormLog
 
 __all__ = ["FILES", "Removal", "csv_table", "listing", "place_callback_files", "require_run"]
 

@@ -44,14 +44,14 @@ from gpunn.storage.files import (
 from gpunn.storage.models import FINAL, model_content
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
-from gpunn.training.checkpoint import (
+from gpunn.training.callbacks.epoch_logs import CSVLog, JSONLinesLog, log_line
+from gpunn.training.callbacks.norm_log import NormLog
+from gpunn.training.checkpoints.checkpoint import (
     Checkpoint,
     newest_checkpoint,
     read_checkpoint,
     take_checkpoint,
 )
-from gpunn.training.logs import CSVLog, JSONLinesLog, log_line
-from gpunn.training.norms import NormLog
 
 __all__ = ["RunFolder"]
 

@@ -16,7 +16,7 @@ from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
 from gpunn.experiment.files import CONFIG
 from gpunn.schedules import Schedule
-from gpunn.training.checkpoint import Checkpoint
+from gpunn.training.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["check_resumable", "check_same_data", "warn_of_changes"]
 

@@ -29,7 +29,7 @@ from gpunn.storage.files import is_locked
 from gpunn.storage.models import FINAL
 from gpunn.storage.reading import parsed_json, read_lines, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
-from gpunn.training.checkpoint import newest_checkpoint
+from gpunn.training.checkpoints.checkpoint import newest_checkpoint
 
 __all__ = ["NormRow", "Record", "read_run"]
 

@@ -64,8 +64,8 @@ from gpunn.sklearn.parameters import (
 )
 from gpunn.sklearn.policy import EstimatorPolicy, Score
 from gpunn.sklearn.solvers import optimizer_of
+from gpunn.training.batches.dataset import Subset
 from gpunn.training.callbacks import Callback
-from gpunn.training.dataset import Subset
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions, TrainingSession

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpunn.errors import DataError
 from gpunn.training.callbacks import Callback, EarlyStopping
-from gpunn.training.progress import progress_bar
+from gpunn.training.progress_bar import progress_bar
 
 __all__ = ["DefinedMetric", "Describing", "TrainingProgress"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
-from gpunn.training.weights import class_factors
+from gpunn.training.batches.class_and_sample_weights import class_factors
 
 __all__ = ["check_class_weight", "class_weight_of_rows"]
 

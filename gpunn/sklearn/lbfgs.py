@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gpunn.forks import IMPORTING
 from gpunn.losses import Loss
 from gpunn.network import Sequential
-from gpunn.training.dataset import Subset
+from gpunn.training.batches.dataset import Subset
 from gpunn.workspace import Workspace
 
 __all__ = ["Objective", "minimize"]

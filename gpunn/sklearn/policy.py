@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from gpunn.sklearn.convergence import Convergence, LearningRate
-from gpunn.training.policies import TrainingPolicy
-from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.state import Snapshot
+from gpunn.training.trainer_protocol import TrainerProtocol
+from gpunn.training.training_policy import TrainingPolicy
 
 __all__ = ["EstimatorPolicy", "Score"]
 

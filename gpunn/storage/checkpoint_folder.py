@@ -34,7 +34,7 @@ class CheckpointContent(ModelContent):
     """What a checkpoint is to hold, on the host, and the epochs and updates done by then.
 
     It is a model file that also holds what training needs to continue, as
-    `gpunn.training.checkpoint` describes it.
+    `gpunn.training.checkpoints.checkpoint` describes it.
     """
 
     epoch: int

@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.monitor import monitored
 from gpunn.sweep.journal import optuna
 from gpunn.training.callbacks import Callback
-from gpunn.training.protocol import TrainerProtocol
+from gpunn.training.trainer_protocol import TrainerProtocol
 
 __all__ = ["Pruning"]
 

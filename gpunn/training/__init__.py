@@ -1,11 +1,32 @@
-"""Training: one step, epochs of steps, and what happens beside them."""
+"""Training: one step, epochs of steps, and everything around them."""
 
-# Callbacks are known by name once they are defined.
-from gpunn.training import live, logs, trackers  # noqa: F401
-from gpunn.training.augmentation import BatchRandom
+import sys
+
+from gpunn.distributed import ranks
+from gpunn.training import training_policy
+from gpunn.training.batches import epoch_cursor
+from gpunn.training.batches.augmentation import BatchRandom
+from gpunn.training.callbacks import (
+    NormLog,
+    epoch_logs,
+    experiment_trackers,
+    live_plot,
+    norm_log,
+)
 from gpunn.training.history import History
-from gpunn.training.norms import NormLog
 from gpunn.training.trainer import Trainer
 from gpunn.transfer import WeightsReport
 
 __all__ = ["BatchRandom", "History", "NormLog", "Trainer", "WeightsReport"]
+
+# Pickles of earlier releases name these modules by their former paths.
+for _former, _module in {
+    "epoch_cursor": epoch_cursor,
+    "live": live_plot,
+    "logs": epoch_logs,
+    "norms": norm_log,
+    "policies": training_policy,
+    "ranks": ranks,
+    "trackers": experiment_trackers,
+}.items():
+    sys.modules[f"{__name__}.{_former}"] = _module

@@ -7,14 +7,14 @@ from typing import Protocol
 
 import numpy as np
 
+from gpunn.distributed.ranks import Ranks
 from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
-from gpunn.training.batch_stream import BatchStream
-from gpunn.training.dataset import Subset
-from gpunn.training.ranks import Ranks
-from gpunn.training.step import BatchPass, PassRecipe
+from gpunn.training.batches.batch_stream import BatchStream
+from gpunn.training.batches.dataset import Subset
+from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 __all__ = ["Evaluator"]
 

@@ -23,17 +23,17 @@ import numpy as np
 from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import DivergenceError
 from gpunn.monitor import TIMINGS
-from gpunn.randomness import permutations
-from gpunn.training.batch_stream import BatchStream
+from gpunn.training.batches.batch_feed import BatchFeed, Feed
+from gpunn.training.batches.batch_stream import BatchStream
+from gpunn.training.batches.epoch_cursor import EpochCursor
+from gpunn.training.batches.shuffling import shuffled_order
 from gpunn.training.callbacks import Callback
-from gpunn.training.epoch_cursor import EpochCursor
-from gpunn.training.feed import BatchFeed, Feed
+from gpunn.training.divergence.detection import HINTS, find_fault, hints
 from gpunn.training.history import History
-from gpunn.training.policies import TrainingPolicy
-from gpunn.training.progress import progress_bar
-from gpunn.training.recovery import HINTS, find_fault, hints
+from gpunn.training.progress_bar import progress_bar
 from gpunn.training.session import TrainingSession
-from gpunn.training.step_batching import StepBatching
+from gpunn.training.training_policy import TrainingPolicy
+from gpunn.training.updates_per_request import UpdatesPerRequest
 
 __all__ = ["TrainingLoop"]
 
@@ -48,7 +48,7 @@ class TrainingLoop:
         self.trainer = trainer = session.trainer
         self.progress = trainer.progress
         self.policy: TrainingPolicy = trainer.policy
-        self.batching = StepBatching(trainer.model.backend.synchronize)
+        self.batching = UpdatesPerRequest(trainer.model.backend.synchronize)
         self.ranks = trainer.ranks
         self._agreed_signal = 0
 
@@ -169,7 +169,7 @@ class TrainingLoop:
             order = self.policy.order(trainer, plan.rows) if plan.shuffle else None
             if plan.members > 1:
                 seed = trainer.model.seed
-                order = permutations(seed, progress.epoch, plan.rows, plan.members).reshape(-1)
+                order = shuffled_order(seed, progress.epoch, plan.rows, plan.members)
             rates = self.policy.learning_rates(trainer, plan.updates, self.last_epoch)
             settings = session.step.scheduled.over_epoch(rates, progress.epoch, self.last_epoch)
         augmentation = session.augmentation

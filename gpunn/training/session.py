@@ -15,20 +15,20 @@ from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
-from gpunn.training.augmentation import Augment, Augmentation
-from gpunn.training.batch_stream import BatchStream
+from gpunn.training.batches.augmentation import Augment, Augmentation
+from gpunn.training.batches.batch_stream import BatchStream
+from gpunn.training.batches.data_warnings import check_batch_statistics
+from gpunn.training.batches.dataset import Subset
+from gpunn.training.batches.epoch_cursor import EpochPlan
 from gpunn.training.callbacks import Callback, EarlyStopping
-from gpunn.training.changes import Changes
-from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
-from gpunn.training.checks import check_batch_statistics
-from gpunn.training.dataset import Subset
-from gpunn.training.epoch_cursor import EpochPlan
+from gpunn.training.changes_by_callbacks import Changes
+from gpunn.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
+from gpunn.training.checkpoints.restore import CallbackStates, resume
+from gpunn.training.divergence.recovery import Recovery
 from gpunn.training.interruption import Interruption
-from gpunn.training.memory import BufferMemory
-from gpunn.training.protocol import TrainerProtocol
-from gpunn.training.recovery import Recovery
-from gpunn.training.resume import CallbackStates, resume
-from gpunn.training.step import StepRecipe
+from gpunn.training.out_of_memory import BufferMemory
+from gpunn.training.step.train_step import StepRecipe
+from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.version import __version__
 
 __all__ = ["FitOptions", "TrainingSession"]

@@ -10,14 +10,14 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from gpunn.distributed.ranks import Ranks
 from gpunn.errors import ArgumentError
-from gpunn.training.batch_means import BatchMeansStep
-from gpunn.training.epoch_cursor import EpochCursor
-from gpunn.training.ranks import Ranks
-from gpunn.training.scheduled import scheduled_settings
-from gpunn.training.sharded_step import ShardedStep
-from gpunn.training.statistics import with_metric_weight
-from gpunn.training.step import StepRecipe, TrainStep
+from gpunn.training.batches.epoch_cursor import EpochCursor
+from gpunn.training.step.batch_means_step import BatchMeansStep
+from gpunn.training.step.distributed_step import DistributedStep
+from gpunn.training.step.scheduled_settings import scheduled_settings
+from gpunn.training.step.statistics import with_metric_weight
+from gpunn.training.step.train_step import StepRecipe, TrainStep
 from gpunn.typing import Array
 
 __all__ = [
@@ -314,7 +314,7 @@ def new_step(recipe: StepRecipe) -> TrainStep:
     ranks = recipe.ranks
     if ranks is None or ranks.shares.whole:
         return (BatchMeansStep if recipe.batch_means else TrainStep)(recipe)
-    return ShardedStep(recipe)
+    return DistributedStep(recipe)
 
 
 def of_optimizer(name: str) -> bool:

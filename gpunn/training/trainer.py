@@ -13,6 +13,7 @@ from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
+from gpunn.distributed.ranks import Ranks
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Members
 from gpunn.losses import Loss
@@ -22,29 +23,28 @@ from gpunn.monitor import BESIDE, TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.schedules import Constant
-from gpunn.training.augmentation import Augment
-from gpunn.training.batch_stream import Batches, BatchStream
+from gpunn.training.batches.augmentation import Augment
+from gpunn.training.batches.batch_stream import Batches, BatchStream
+from gpunn.training.batches.class_and_sample_weights import check_class_weight
+from gpunn.training.batches.dataset import DatasetBuilder, Subset
+from gpunn.training.batches.epoch_cursor import EpochCursor
+from gpunn.training.batches.fit_arguments import Sources
 from gpunn.training.callbacks import Callback
-from gpunn.training.checkpoint import (
+from gpunn.training.checkpoints.checkpoint import (
     Checkpoint,
     read_checkpoint,
-    restore_checkpoint,
     take_checkpoint,
 )
-from gpunn.training.dataset import DatasetBuilder, Subset
-from gpunn.training.epoch_cursor import EpochCursor
+from gpunn.training.checkpoints.restore import restore_checkpoint
+from gpunn.training.divergence.detection import is_finite
 from gpunn.training.evaluation import Evaluator
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
-from gpunn.training.memory import BufferMemory
-from gpunn.training.policies import TrainingPolicy
-from gpunn.training.ranks import Ranks
-from gpunn.training.recovery import is_finite
+from gpunn.training.out_of_memory import BufferMemory
 from gpunn.training.session import FitOptions, TrainingSession
-from gpunn.training.settings import CHECKS, checked_metrics
-from gpunn.training.sources import Sources
 from gpunn.training.state import Progress, ProgressAttribute, Snapshot, TrainingState
-from gpunn.training.weights import check_class_weight
+from gpunn.training.trainer_settings import CHECKS, checked_metrics
+from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]

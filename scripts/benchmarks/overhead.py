@@ -42,7 +42,7 @@ def train(epochs: int, *, kept: bool) -> tuple[float, dict[str, float]]:
     """Return the seconds of a training, and those spent on what is measured where it is kept."""
     from gpunn.config import load_config
     from gpunn.experiment import RunFolder, build
-    from gpunn.training.recovery import GoodState, Recovery
+    from gpunn.training.divergence.recovery import GoodState, Recovery
 
     experiment = build(load_config(CONFIG, [f"training.epochs={epochs}"]), "numpy")
     seconds: dict[str, float] = {}

@@ -11,7 +11,7 @@ from worlds import X, Y, difference, history, trained, values, with_dropout
 from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError
-from gpunn.training.trackers import Tracker
+from gpunn.training.callbacks.experiment_trackers import Tracker
 
 
 class Change(Callback):

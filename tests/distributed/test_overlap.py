@@ -11,8 +11,8 @@ import gpunn
 from gpunn.distributed.overlap import cut, moves
 from gpunn.distributed.shares import ALIGNMENT, block_of
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
-from gpunn.training import early_gradients
-from gpunn.training.early_gradients import parts_by_layer
+from gpunn.training.step import gradient_overlap
+from gpunn.training.step.gradient_overlap import parts_by_layer
 
 RANKS = st.integers(1, 20)
 
@@ -61,7 +61,7 @@ def network():
 @pytest.mark.parametrize("frozen", [(), (0, 1), (3, 4)])
 @pytest.mark.parametrize("least", [1, 500, 3000, 1 << 20])
 def test_parts_are_of_layers_that_are_done_and_all_together_the_whole(least, frozen, monkeypatch):
-    monkeypatch.setattr(early_gradients, "LEAST_BYTES", least)
+    monkeypatch.setattr(gradient_overlap, "LEAST_BYTES", least)
     model = network()
     model.set_trainable({model.layers[index]: False for index in frozen})
     parts = parts_by_layer(model)

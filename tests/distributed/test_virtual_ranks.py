@@ -8,9 +8,9 @@ from worlds import WEIGHTS, X, Y, trainer
 from gpunn.distributed import Communicator
 from gpunn.layers import Dense, Dropout
 from gpunn.optimizers import SGD
-from gpunn.training.dataset import DatasetBuilder
-from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
-from gpunn.training.feed import Feed
+from gpunn.training.batches.batch_feed import Feed
+from gpunn.training.batches.dataset import DatasetBuilder
+from gpunn.training.batches.epoch_cursor import EpochCursor, EpochPlan
 from gpunn.training.state import new_step
 
 

@@ -17,7 +17,7 @@ from gpunn.experiment import RunFolder, build
 from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import Replacement
 from gpunn.training.callbacks import Callback
-from gpunn.training.checkpoint import read_checkpoint
+from gpunn.training.checkpoints.checkpoint import read_checkpoint
 
 CONFIG = """\
 [data]

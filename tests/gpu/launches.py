@@ -15,7 +15,7 @@ import gpunn
 from gpunn.backends.cupy import capture
 from gpunn.data import batches
 from gpunn.training import loop
-from gpunn.training.step import TrainStep
+from gpunn.training.step.train_step import TrainStep
 
 __all__ = ["Unhurried", "launches_of_graphs", "step_of", "unhurried"]
 

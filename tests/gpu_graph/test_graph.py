@@ -28,7 +28,7 @@ from gpunn.backends.cupy import CupyBackend, capture
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
-from gpunn.training import step_batching
+from gpunn.training import updates_per_request
 from gpunn.training.callbacks import Callback
 
 ROWS, FEATURES, CLASSES = 50, 6, 3
@@ -235,7 +235,7 @@ class Epochs(Callback):
 def test_launches_of_a_default_trainer(updates, launches, precision, emulator, monkeypatch):
     """With default settings, on a fast device; docs/project/gpu_testing.md has these numbers."""
     ticks = itertools.count()
-    monkeypatch.setattr(step_batching.time, "perf_counter", lambda: 1e-6 * next(ticks))
+    monkeypatch.setattr(updates_per_request.time, "perf_counter", lambda: 1e-6 * next(ticks))
     rows = np.arange(8 * updates) % ROWS
     backend = CupyBackend(0, matmul_precision=precision)
     model = gpunn.Sequential([layers.Dense(CLASSES)], (FEATURES,), backend, seed=0)

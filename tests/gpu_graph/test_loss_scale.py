@@ -10,7 +10,7 @@ from gpu.launches import step_of
 import gpunn
 from gpunn import layers, optimizers
 from gpunn.backends.cupy import CupyBackend
-from gpunn.training.loss_scale import DynamicLossScale
+from gpunn.training.step.loss_scaling import DynamicLossScale
 
 pytestmark = pytest.mark.filterwarnings("ignore:y. the targets of output:gpunn.errors.GpunnWarning")
 

@@ -23,7 +23,7 @@ from parity import operations
 REPOSITORY = Path(__file__).parents[2]
 RECORDED_FROM = (
     *("gpunn/*.py", "gpunn/backends/*.py", "gpunn/backends/cupy/**/*.py"),
-    *("gpunn/layers/*.py", "gpunn/metrics/*.py", "gpunn/training/*.py"),
+    *("gpunn/layers/*.py", "gpunn/metrics/*.py", "gpunn/training/**/*.py"),
     *("tests/emulated_cuda/*.*", "tests/emulated_cuda/include/**/*"),
     *("tests/parity/operations.py", "tests/kernels/recorder.py", "tests/kernels/cases.py"),
 )

@@ -13,7 +13,7 @@ from gpunn.cli.predict import Sink
 from gpunn.data import load_csv
 from gpunn.experiment.predictions import Predictions
 from gpunn.rows.predictions import formula_as_text, text_of_cell
-from gpunn.training.logs import csv_header, csv_line
+from gpunn.training.callbacks.epoch_logs import csv_header, csv_line
 
 FORMULAS = [
     "=cmd|' /C calc'!A0",

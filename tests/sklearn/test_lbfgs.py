@@ -7,7 +7,7 @@ from gpunn.data.batches import Dataset
 from gpunn.sklearn import lbfgs
 from gpunn.sklearn.lbfgs import Objective
 from gpunn.sklearn.losses import HalfPoissonDeviance, SummedBinaryCrossEntropy
-from gpunn.training.dataset import Subset
+from gpunn.training.batches.dataset import Subset
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(11, 3))

@@ -9,7 +9,7 @@ import gpunn
 from gpunn.errors import ModelFileError
 from gpunn.storage.checkpoint_folder import CheckpointContent, CheckpointFolder
 from gpunn.storage.files import Replacement
-from gpunn.training.checkpoint import newest_checkpoint, take_checkpoint
+from gpunn.training.checkpoints.checkpoint import newest_checkpoint, take_checkpoint
 
 
 def trainer():

@@ -19,8 +19,8 @@ from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import append, write_atomically
 from gpunn.storage.reading import open_file, parsed_json, read_lines, read_whole
 from gpunn.tables import read_table
-from gpunn.training.checkpoint import newest_checkpoint
-from gpunn.training.logs import csv_header
+from gpunn.training.callbacks.epoch_logs import csv_header
+from gpunn.training.checkpoints.checkpoint import newest_checkpoint
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
 

@@ -11,7 +11,7 @@ import pytest
 import gpunn
 from gpunn.tables import Schema
 from gpunn.tabular import realmlp
-from gpunn.training.starts import start_from_data
+from gpunn.training.batches.initial_values_from_data import start_from_data
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 

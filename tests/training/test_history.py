@@ -186,7 +186,7 @@ def test_what_cannot_be_plotted(monkeypatch):
     with pytest.raises(ArgumentError, match="there is no 'los'; did you mean 'loss'"):
         history().plot("los")
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'gpunn\[report\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install '\.\[report\]'"):
         history().plot()
 
 

@@ -14,7 +14,7 @@ from equality import rows
 import gpunn
 from gpunn.errors import ConcurrentUseError
 from gpunn.layers import Dense
-from gpunn.training.dataset import DatasetBuilder
+from gpunn.training.batches.dataset import DatasetBuilder
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 20)).astype(np.float32)

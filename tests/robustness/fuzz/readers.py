@@ -49,8 +49,8 @@ from gpunn.storage.checksums import checksummed
 from gpunn.storage.models import model_content
 from gpunn.sweep import TRIALS
 from gpunn.tables import Schema, read_table
-from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
-from gpunn.training.resume import CallbackStates
+from gpunn.training.checkpoints.checkpoint import newest_checkpoint
+from gpunn.training.checkpoints.restore import CallbackStates, restore_checkpoint
 
 from . import mutate
 

@@ -175,7 +175,7 @@ BUGS = (
         " for result in results[: found.value] if not result.state]",
         " for result in results[: found.value]]"),
     Bug("measured algorithms are not part of a checkpoint", 5,
-        "gpunn/training/checkpoint.py", (ALGORITHMS, "-k", "resumed"),
+        "gpunn/training/checkpoints/checkpoint.py", (ALGORITHMS, "-k", "resumed"),
         "model.backend.algorithms()", "{}"),
     Bug("an algorithm for matrices that are better aligned", 5,
         f"{CUPY}/matmul/cublaslt.py", (FUSED, "-k", "aligned"),

@@ -1,0 +1,1 @@
+"""Rows of each update: checked data, weights, shuffling, augmentation, streams of batches."""

@@ -1,0 +1,128 @@
+"""What `Trainer.fit` and `evaluate` are given, as what training and evaluation go through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.configurable import check_integer
+from gpunn.errors import ArgumentError
+from gpunn.training.batches.batch_stream import (
+    BatchStream,
+    gives_batches,
+    refuse_iterator,
+    steps_of,
+)
+from gpunn.training.batches.dataset import DatasetBuilder, Subset
+
+__all__ = ["Sources"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Makes data sets of arrays, and streams of batches, made `prefetch` updates ahead."""
+
+    builder: DatasetBuilder
+    epoch: Callable[[], int]
+    prefetch: int = 0
+
+    def training_and_validation(
+        self,
+        X: Any,
+        y: Any,
+        validation_data: Any,
+        *,
+        validation_split: float,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | str | None,
+        steps_per_epoch: int | None,
+        batch_size: int,
+        for_arrays: Mapping[str, object],
+    ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
+        """Return what to train on, and what to validate on, if anything.
+
+        The arguments are those of `Trainer.fit`; `for_arrays` are further options that only arrays
+        can have. Raise an ArgumentError or an ArgumentTypeError if options are impossible together,
+        and a DataError if arrays don't fit.
+        """
+        builder, streamed = self.builder, None
+        if gives_batches(validation_data):
+            if validation_split:
+                raise ArgumentError("validation_split: can't be given beside validation_data")
+            streamed, validation_data = self._stream(validation_data, "validation_data"), None
+        if y is not None:
+            if steps_per_epoch is not None:
+                raise ArgumentError("steps_per_epoch: is for batches, which are given without y")
+            refuse_targets(X)
+            data = builder.check(X, y, sample_weight)
+            held_out = builder.held_out(data, validation_data, validation_split)
+            training, validation = builder.split(data, held_out, class_weight)
+            return training, streamed or validation
+        refuse(X)
+        only_arrays = {
+            "validation_split": validation_split,
+            "sample_weight": sample_weight,
+            "class_weight": class_weight,
+            **for_arrays,
+        }
+        for name, value in only_arrays.items():
+            if value is not None and not (isinstance(value, int | float) and not value):
+                raise ArgumentError(
+                    f"{name}: is for arrays, of which all rows are known; batches bring their own "
+                    "rows and weights"
+                )
+        steps = steps_of(X) if steps_per_epoch is None else steps_per_epoch
+        if steps is None:
+            raise ArgumentError(
+                "steps_per_epoch: missing. Give how many batches make an epoch, which neither a "
+                "function nor an iterable without a length says"
+            )
+        steps = check_integer("steps_per_epoch", steps)
+        stream = self._stream(X, "X", steps=steps, batch_size=batch_size)
+        if validation_data is not None:
+            rows = builder.held_out_rows(validation_data)
+            stream.validation_names = rows.names
+            return stream, builder.subset(rows)
+        return stream, streamed
+
+    def evaluated(self, X: Any, y: Any, sample_weight: Any) -> Subset | BatchStream:
+        """Return what to evaluate on, as `Trainer.evaluate` takes it."""
+        if y is not None:
+            refuse_targets(X)
+            return self.builder.subset(self.builder.check(X, y, sample_weight))
+        refuse(X)
+        if sample_weight is not None:
+            raise ArgumentError("sample_weight: is for arrays; batches bring their own")
+        return self._stream(X, "X")
+
+    def _stream(
+        self, source: Any, argument: str, steps: int | None = None, batch_size: int | None = None
+    ) -> BatchStream:
+        return BatchStream(
+            self.builder,
+            source,
+            self.epoch,
+            steps=steps,
+            batch_size=batch_size,
+            ahead=self.prefetch,
+            argument=argument,
+        )
+
+
+def refuse_targets(X: Any) -> None:
+    """Raise an ArgumentError if what was given beside targets is batches, which have their own."""
+    if callable(X) or isinstance(X, Iterator):
+        raise ArgumentError(
+            "y: can't be given beside batches, which bring their own targets as tuples (X, y)"
+        )
+
+
+def refuse(X: Any) -> None:
+    """Raise an ArgumentError if what was given without targets is no batches."""
+    refuse_iterator(X, "X")
+    if not gives_batches(X):
+        raise ArgumentError(
+            "y: missing. Give the targets; or give batches as X, a function of the epoch that "
+            "returns an iterable of tuples (X, y), or a list of these"
+        )

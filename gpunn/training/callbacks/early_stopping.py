@@ -1,0 +1,137 @@
+"""Early stopping: end training when a metric stops improving, and restore the best epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.configurable import check_choice, check_integer, check_number
+from gpunn.monitor import Best, BestSoFar, check_mode, monitored
+from gpunn.training.callbacks.base import Callback, monitored_direction
+from gpunn.training.trainer_protocol import TrainerProtocol
+
+__all__ = ["EarlyStopping"]
+
+
+@dataclass(eq=False)
+class EarlyStopping(Callback):
+    """End training when a metric has stopped improving, and go back to the best epoch.
+
+    Each call of `fit` begins anew, without the best epochs of earlier calls; a resumed call
+    (`fit(resume_from=...)`) continues. Parameters and optimizer go back, the history does not.
+
+    Parameters
+    ----------
+    monitor : str
+        Name of a log, such as "val_loss" or "val_accuracy".
+    mode : {"auto", "min", "max"}
+        Whether smaller or larger is better; "auto" asks the metric (`Metric.larger_is_better`), and
+        takes smaller for losses.
+    patience : int
+        Epochs without improvement before training ends, at least 1.
+    min_delta : float
+        Changes that are not larger do not count as an improvement.
+    restore_best : bool
+        Whether parameters and optimizer go back to the best epoch when training ends, for any
+        reason.
+    ties : {"first", "last"}
+        Which of several equally good epochs is the best. With "last", an epoch that is better by
+        exactly `min_delta` counts as an improvement; if that is 0, one as good as the best so far.
+
+    Attributes
+    ----------
+    best : float
+        The best value; NaN before training.
+    best_epoch : int
+        Its epoch, from 1.
+
+    Raises
+    ------
+    ArgumentError
+        When training begins: if there is no such log, or `mode` is "auto" and the metric does not
+        say whether larger is better.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1, initializer="zeros")], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.0))
+    >>> stop = gpunn.callbacks.EarlyStopping(monitor="loss", patience=2)
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=9, callbacks=[stop], progress=False)
+    >>> len(history["loss"]), history.stopped
+    (3, 'loss has not improved since epoch 1 (0.562321)')
+    """
+
+    monitor: str = "val_loss"
+    mode: str = "auto"
+    patience: int = 10
+    min_delta: float = 0.0
+    restore_best: bool = True
+    ties: str = "first"
+
+    name = "early_stopping"
+    beside_fields = frozenset(("best", "best_epoch"))
+
+    def __post_init__(self) -> None:
+        check_integer("patience", self.patience)
+        check_number("min_delta", self.min_delta, at_least=0)
+        self.require_flag("restore_best")
+        check_choice("ties", self.ties, ("first", "last"))
+        check_mode(self.mode)
+        self._direction, self.best, self.best_epoch = "", math.nan, 0
+        self._search = BestSoFar()
+        self._snapshot: Any = None
+
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
+        self._direction = monitored_direction(trainer, self.mode, self.monitor)
+        self.best, self.best_epoch = self.rule.start, trainer.epoch
+        self._search, self._snapshot = BestSoFar(), None
+
+    @property
+    def rule(self) -> Best:
+        """The rule for the best epoch, once training has begun."""
+        return Best(self.monitor, self._direction, self.min_delta, self.ties)
+
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
+        value = monitored(logs, self.monitor)
+        if self._search.improves(self.rule, value):
+            self.best, self.best_epoch = value, trainer.epoch
+            if self.restore_best:
+                self._snapshot = trainer.snapshot()
+        self._judge(trainer)
+
+    def _judge(self, trainer: TrainerProtocol) -> None:
+        if self._search.waited >= self.patience:
+            trainer.stop_reason = self._reason
+
+    @property
+    def _reason(self) -> str:
+        return f"{self.monitor} has not improved since epoch {self.best_epoch} ({self.best:.6g})"
+
+    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
+        arrays = {} if self._snapshot is None else trainer.snapshot_to_host(self._snapshot)
+        return {
+            "figure": [self.monitor, self._direction],
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            **arrays,
+        }
+
+    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
+        if state.get("figure") != [self.monitor, self._direction]:
+            return  # there was no such callback, or it monitored another metric
+        self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
+        self._search = BestSoFar(self.best, trainer.epoch - self.best_epoch)
+        if self.restore_best and "values" in state:
+            self._snapshot = trainer.snapshot_from_host(state)
+        # `patience` may be larger now.
+        if trainer.stop_reason == self._reason:
+            trainer.stop_reason = ""
+        self._judge(trainer)
+
+    def on_train_end(self, trainer: TrainerProtocol) -> None:
+        if self._snapshot is not None:
+            trainer.restore(self._snapshot)
+            self._snapshot = None

@@ -1,0 +1,217 @@
+"""Curves that grow while a network is trained, in a notebook or on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TextIO
+
+from gpunn.drawing import curves_drawing, text_curves
+from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
+from gpunn.terminal import is_terminal
+from gpunn.training.callbacks.base import Callback
+from gpunn.training.progress_bar import Display, in_notebook
+from gpunn.training.trainer_protocol import TrainerProtocol
+
+__all__ = ["LivePlot", "surface"]
+
+LOG = logging.getLogger("gpunn")
+
+FRACTION = 0.02
+"""Of the time of training, what drawing may take."""
+
+OFTEN = 0.1
+"""Seconds between two drawings at least."""
+
+LEAST_LINES, MOST_LINES = 6, 16
+"""Lines of a terminal that curves take: a third of them, within these bounds."""
+
+LEAST_COLUMNS = 20
+"""Of a terminal that has room for curves. Some that programs emulate say that they have none."""
+
+
+@dataclass(eq=False)
+class LivePlot(Callback):
+    """Show curves of the loss and the metrics, which grow with each epoch.
+
+    In a notebook they are one picture in the output of the cell. On a terminal, also by ssh, they
+    take the lowest lines of the window, and all other output scrolls above them. Elsewhere, such as
+    in a job's log or on a terminal without Unicode, nothing is shown.
+
+    Drawing takes at most a fiftieth of the time. If it fails, a warning says so once, and training
+    goes on without.
+
+    Parameters
+    ----------
+    metrics : sequence of str
+        What to show, such as ["loss", "accuracy"], each with its validation; by default the loss
+        and all metrics.
+
+    Raises
+    ------
+    ArgumentError
+        When training begins: if there is no such metric.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> X, y, *_ = gpunn.data.load_digits()
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(10)], 64, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
+    >>> history = trainer.fit(
+    ...     X, y, epochs=3, callbacks=[gpunn.callbacks.LivePlot(["accuracy"])], progress=False
+    ... )
+    """
+
+    metrics: Sequence[str] = field(default_factory=list)
+
+    name = "live_plot"
+
+    def __post_init__(self) -> None:
+        names = self.metrics
+        is_list = isinstance(names, Sequence) and not isinstance(names, str)
+        if not is_list or not all(isinstance(name, str) for name in names):
+            raise ArgumentTypeError(f"metrics: expected a list of names; got {names!r}")
+        self._surface: Surface | None = None
+        self._drawn_at = self._took = 0.0
+
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
+        for name in self.metrics:
+            if name not in trainer.metric_names:
+                hint = suggest(name, trainer.metric_names)
+                raise ArgumentError(f"live_plot.metrics: there is no {name!r}; {hint}")
+        self._surface, self._drawn_at, self._took = surface(), 0.0, 0.0
+
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
+        pause = max(OFTEN, self._took / FRACTION)
+        if self._surface is not None and time.monotonic() - self._drawn_at >= pause:
+            self._try(lambda shown: shown.draw(trainer.history.rows, self.metrics))
+
+    def on_train_end(self, trainer: TrainerProtocol) -> None:
+        self._try(lambda shown: shown.end(trainer.history.rows, self.metrics))
+        self._surface = None
+
+    def _try(self, function: Callable[[Surface], None]) -> None:
+        """Draw; what goes wrong there ends no training."""
+        shown = self._surface
+        if shown is None:
+            return
+        began = time.monotonic()
+        try:
+            function(shown)
+        except Exception as error:
+            self._surface = None
+            LOG.warning(
+                "live_plot: curves can't be drawn (%s: %s); training goes on without them",
+                type(error).__name__,
+                error,
+            )
+        self._drawn_at = time.monotonic()
+        self._took = self._drawn_at - began
+
+
+class Surface(Protocol):
+    """Where curves are drawn."""
+
+    def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+        """Show the curves of these epochs in place of those before."""
+
+    def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+        """Show them for good."""
+
+
+def surface() -> Surface | None:
+    """Return where curves can be drawn, if there is such a place."""
+    if in_notebook():
+        return Notebook()
+    stream = sys.stderr
+    if is_terminal(stream) and os.environ.get("TERM") != "dumb" and writes_dots(stream):
+        return Terminal(stream)
+    return None
+
+
+def writes_dots(stream: TextIO) -> bool:
+    """Return whether the encoding of a stream has the characters that curves are made of."""
+    try:
+        "\u28ff".encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Notebook:
+    """One picture in the output of a notebook's cell."""
+
+    def __init__(self) -> None:
+        self._display = Display()
+
+    def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+        picture = curves_drawing(rows, names)
+        self._display.show({"image/svg+xml": picture.svg, "text/plain": picture.text})
+
+    def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+        if rows:
+            self.draw(rows, names)
+
+
+class Terminal:
+    """The lowest lines of a terminal's window; what else is written scrolls above them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._colours = "NO_COLOR" not in os.environ
+        self._size: os.terminal_size | None = None
+        self._lines = 0
+
+    def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+        size = os.get_terminal_size(self._stream.fileno())
+        if size != self._size:
+            self._release()
+            self._size = size
+            self._lines = min(MOST_LINES, size.lines // 3)
+            if self._lines < LEAST_LINES or size.columns < LEAST_COLUMNS:
+                self._lines = 0  # there is no room; perhaps later
+            else:
+                self._reserve()
+        if self._lines:
+            self._write("\x1b7", *self._placed(self._curves(rows, names, size)), "\x1b8")
+
+    def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+        size = self._size
+        self._release()
+        if size is not None and size.columns >= LEAST_COLUMNS and rows:
+            self._write(*(f"{line}\n" for line in self._curves(rows, names, size)))
+
+    def _curves(
+        self, rows: Sequence[Mapping[str, float]], names: Sequence[str], size: os.terminal_size
+    ) -> list[str]:
+        height = min(MOST_LINES, max(LEAST_LINES, size.lines // 3))
+        return text_curves(rows, size.columns - 1, height, names, colours=self._colours)
+
+    def _placed(self, lines: Sequence[str]) -> list[str]:
+        """Return lines with the codes that put them into the lowest ones of the window."""
+        assert self._size is not None
+        top = self._size.lines - self._lines + 1
+        return [f"\x1b[{top + place};1H\x1b[2K{line}" for place, line in enumerate(lines)]
+
+    def _reserve(self) -> None:
+        """Let only the lines above the curves scroll, as apt and others do."""
+        assert self._size is not None
+        # Make room, go back up, and restrict scrolling, which puts the cursor somewhere else.
+        room = "\n" * self._lines + f"\x1b[{self._lines}A"
+        self._write(room, "\x1b7", f"\x1b[1;{self._size.lines - self._lines}r", "\x1b8")
+
+    def _release(self) -> None:
+        """Give all lines back, the lowest ones empty."""
+        if self._lines:
+            empty = self._placed([""] * self._lines)
+            self._write("\x1b7", "\x1b[r", *empty, "\x1b8")
+        self._size, self._lines = None, 0
+
+    def _write(self, *text: str) -> None:
+        self._stream.write("".join(text))
+        self._stream.flush()

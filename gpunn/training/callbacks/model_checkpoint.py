@@ -1,0 +1,142 @@
+"""Write the model or a checkpoint during training, after each epoch or more often."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpunn.errors import ArgumentError
+from gpunn.monitor import Best, BestSoFar, check_mode, monitored
+from gpunn.storage.files import make_folder
+from gpunn.storage.numbered_files import NumberedFiles
+from gpunn.training.callbacks.base import Callback, check_path, monitored_direction
+from gpunn.training.trainer_protocol import TrainerProtocol
+
+__all__ = ["ModelCheckpoint"]
+
+
+@dataclass(eq=False)
+class ModelCheckpoint(Callback):
+    """Write the model, or a checkpoint to resume from, after each epoch or more often.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write; "{epoch}" in it stands for the number of epochs done, "{updates}" for the
+        number of updates.
+    monitor : str or None
+        If set, only epochs that improve this metric are written. A resumed run starts from the best
+        in its history, if the file is still there.
+    mode : {"auto", "min", "max"}
+        As in `EarlyStopping`.
+    resumable : bool
+        Whether to write a checkpoint for `Trainer.fit(resume_from=...)`. It is also written when
+        Ctrl-C or SIGTERM ends training, unless there is a `monitor`.
+    keep : int or None
+        How many files to keep, the newest ones, if the path has "{epoch}" or "{updates}"; None
+        keeps all.
+    every_updates : int or None
+        Also write after each so many updates. Needs `resumable`, and no `monitor`.
+    every_seconds : float or None
+        Also write within an epoch when the last file is so many seconds old. Needs the same.
+
+    Raises
+    ------
+    ArgumentError
+        If `keep` is set and the path has neither "{epoch}" nor "{updates}", or `every_updates` or
+        `every_seconds` without `resumable`.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error")
+    >>> keep_best = gpunn.callbacks.ModelCheckpoint("best.safetensors", monitor="loss")
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=3, callbacks=[keep_best], progress=False)
+    >>> gpunn.load_model("best.safetensors", backend="numpy")
+    <Sequential (1,) -> (1,) on numpy>
+    """
+
+    path: str | Path
+    monitor: str | None = None
+    mode: str = "auto"
+    resumable: bool = False
+    keep: int | None = None
+    every_updates: int | None = None
+    every_seconds: float | None = None
+
+    name = "model_checkpoint"
+    beside_fields = frozenset(("check_place",))
+    saves = True
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        self.require_flag("resumable")
+        if self.keep is not None:
+            self.require_integer("keep")
+            if "{" not in str(self.path):
+                raise ArgumentError("keep: needs {epoch} or {updates} in the path")
+        if self.every_updates is not None:
+            self.require_integer("every_updates")
+        if self.every_seconds is not None:
+            self.require_number("every_seconds", above=0)
+        if self._within_epochs and (not self.resumable or self.monitor is not None):
+            raise ArgumentError(
+                "every_updates and every_seconds: need resumable=True and no monitor; a place "
+                "within an epoch is only good for going on from there"
+            )
+        check_mode(self.mode)
+        self._written_at, self._due = 0.0, False
+        self.check_place: Callable[[Path], None] = lambda path: None
+        """Raises an error if a file may not be written."""
+
+    @property
+    def _within_epochs(self) -> bool:
+        return self.every_updates is not None or self.every_seconds is not None
+
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
+        self._written_at, self._due = time.monotonic(), False
+        NumberedFiles(self.path).remove_leftovers()
+        if self.monitor is None:
+            return
+        self._rule = Best(self.monitor, monitored_direction(trainer, self.mode, self.monitor))
+        self._best = BestSoFar()
+        for row in trainer.history.rows if Path(self.path).exists() else ():
+            if self.monitor in row:
+                self._best.improves(self._rule, row[self.monitor])
+
+    def on_updates_end(self, trainer: TrainerProtocol) -> None:
+        if not self._within_epochs:
+            return
+        seconds = math.inf if self.every_seconds is None else self.every_seconds
+        counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
+        self._due |= counted or time.monotonic() - self._written_at >= seconds
+        if self._due and trainer.is_sound():
+            self._write(trainer)
+
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
+        if self.monitor is not None:
+            value = monitored(logs, self.monitor)
+            if not self._best.improves(self._rule, value):
+                return
+        self._write(trainer)
+
+    def on_interruption(self, trainer: TrainerProtocol) -> None:
+        if self.resumable and self.monitor is None and trainer.is_sound():
+            self._write(trainer)
+
+    def _write(self, trainer: TrainerProtocol) -> None:
+        files = NumberedFiles(self.path)
+        path = files.path(trainer.epoch, trainer.updates)
+        self.check_place(path)
+        make_folder(path.parent)
+        if self.resumable:
+            trainer.save_checkpoint(path)
+        else:
+            trainer.model.save(path)
+        self._written_at, self._due = time.monotonic(), False
+        if self.keep is not None:
+            files.remove_oldest(path, self.keep)

@@ -1,0 +1,216 @@
+"""A trainer as a checkpoint, and back.
+
+A checkpoint is a description of JSON types and host arrays by name. `gpunn.storage` writes and
+reads these; what they mean is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from gpunn.configurable import check_integer
+from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.schema import typed
+from gpunn.storage.checkpoint_folder import CheckpointContent, newest_undamaged
+from gpunn.storage.models import STATE, Description, check_arrays, description_text, read_model
+from gpunn.training.batches.epoch_cursor import EpochCursor
+from gpunn.training.trainer_protocol import TrainerProtocol
+
+__all__ = [
+    "CALLBACKS",
+    "Checkpoint",
+    "TrainingRecord",
+    "newest_checkpoint",
+    "read_checkpoint",
+    "take_checkpoint",
+]
+
+CALLBACKS = "callbacks."
+"""Prefix, after that of the training state, of arrays that belong to callbacks."""
+
+LARGEST = 2**63 - 1
+"""Largest whole number in a checkpoint; a float can't hold any of JSON's."""
+
+
+def check_count(path: str, value: Any) -> int:
+    """Return a whole number from 0 to `LARGEST`, or raise an ArgumentError."""
+    if check_integer(path, value, at_least=0) > LARGEST:
+        raise ArgumentError(f"{path}: expected a whole number <= {LARGEST}; got a larger one")
+    return int(value)
+
+
+Count = Annotated[int, check_count]
+
+
+RECORDED_AS = {"cursor": "position", "plan": "course", "metric_names": "figures"}
+"""Names in files of what has another name here."""
+
+
+@dataclass
+class CallbackRecord:
+    """What a checkpoint says of a callback."""
+
+    name: str
+    state: dict[str, Any]
+
+
+@dataclass
+class TrainingRecord:
+    """How far training has come, as a checkpoint describes it."""
+
+    epoch: Count
+    updates: Count
+    first_epoch: Count
+    stopped: str
+    cursor: EpochCursor | None
+    optimizer: str
+    schedule_state: dict[str, float]
+    history: list[dict[str, int | float]]
+    callbacks: list[CallbackRecord]
+    recoveries: Count = 0
+    algorithms: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint's file holds, found to be undamaged.
+
+    `values` are the network's parameters; `state` is the optimizer's state, the device's counters,
+    and the arrays of callbacks.
+    """
+
+    path: Path
+    description: Description
+    progress: TrainingRecord
+    values: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+
+    def callback_states(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the name and the state of each callback."""
+        states = [(record.name, dict(record.state)) for record in self.progress.callbacks]
+        for name, array in self.state.items():
+            if name.startswith(CALLBACKS):
+                index, _, key = name.removeprefix(CALLBACKS).partition(".")
+                if not index.isdecimal() or int(index) >= len(states):
+                    raise ModelFileError(f"{self.path}: there is no callback for {name!r}")
+                states[int(index)][1][key] = array
+        return states
+
+
+# ------------------------------------------------------------------------- trainer to checkpoint
+
+
+def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
+    """Copy to the host all that training needs to go on exactly from here.
+
+    "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
+    called, or after `Trainer.fit`. Raise an ArgumentError as `Sequential.save`, or if the
+    optimizer's state is not finite.
+    """
+    model = trainer.model
+    state = dict(trainer.state())
+    check_finite(state)
+    callbacks = []
+    for index, callback in enumerate(trainer.callbacks):
+        kept = callback.state(trainer)
+        arrays = {name: item for name, item in kept.items() if isinstance(item, np.ndarray)}
+        plain = {name: item for name, item in kept.items() if name not in arrays}
+        callbacks.append({"name": callback.name, "state": plain})
+        state |= {f"{CALLBACKS}{index}.{name}": array for name, array in arrays.items()}
+    progress = trainer.progress
+    description = {
+        **model.file_description(),
+        "training": {
+            "epoch": progress.epoch,
+            "updates": progress.updates,
+            "recoveries": progress.recoveries,
+            "first_epoch": progress.first_epoch,
+            "stopped": "" if progress.interrupted else progress.stop_reason,
+            "position": progress.cursor and renamed(asdict(progress.cursor), RECORDED_AS),
+            "optimizer": trainer.optimizer.name,
+            "schedule_state": trainer.optimizer.schedule.state(),
+            "history": trainer.history.rows,
+            "callbacks": callbacks,
+            "algorithms": model.backend.algorithms(),
+        },
+    }
+    named = {f"{STATE}{name}": array for name, array in state.items()}
+    arrays = {**model.file_arrays(), **named}
+    text = description_text(description)
+    return CheckpointContent(arrays, text, progress.epoch, progress.updates)
+
+
+def renamed(data: Any, names: Mapping[str, str]) -> Any:
+    """Return a table of JSON, and those within it, with other names."""
+    if not isinstance(data, dict):
+        return data
+    return {names.get(key, key): renamed(value, names) for key, value in data.items()}
+
+
+# ------------------------------------------------------------------------- checkpoint to trainer
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint, to be restored later.
+
+    Raise a ModelFileError if the file is damaged, holds no training state, or one that is not
+    finite.
+    """
+    description, values, state = read_model(path)
+    if description.training is None:
+        raise ModelFileError(
+            f"{path}: holds a model without training state; it can be loaded with load_model"
+        )
+    try:
+        check_arrays(values, description.dtype)
+        check_finite(state)
+    except ArgumentError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    training = dict(description.training)
+    if "position" in training:
+        names = {recorded: name for name, recorded in RECORDED_AS.items()}
+        training["cursor"] = renamed(training["position"], names)
+    try:
+        record = typed(TrainingRecord, training, "training", ignore_unknown=True)
+    except ArgumentError as error:
+        key = ".".join(RECORDED_AS.get(name, name) for name in error.key.split("."))
+        problem = f"has a damaged description: {key}: {error.problem}"
+        raise ModelFileError(f"{path}: {problem}") from error
+    for number, row in enumerate(record.history, start=1):
+        if not isinstance(row.get("epoch"), int) or row["epoch"] < 1:
+            raise ModelFileError(
+                f"{path}: row {number} of the history is damaged: expected a number of an epoch; "
+                f"got {row.get('epoch')!r}"
+            )
+        for name, value in row.items():
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise ModelFileError(
+                    f"{path}: row {number} of the history is damaged: {name!r} is too large"
+                )
+    return Checkpoint(Path(path), description, record, values, state)
+
+
+def newest_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the newest undamaged checkpoint; see `newest_undamaged`."""
+    return newest_undamaged(path, read_checkpoint)
+
+
+def check_finite(state: Mapping[str, np.ndarray]) -> None:
+    """Raise an ArgumentError unless an optimizer's state is finite.
+
+    Sums over an epoch may be anything: a metric can overflow where the loss does not. What a
+    callback keeps is its own matter.
+    """
+    for name, array in sorted(state.items()):
+        if name.startswith((CALLBACKS, "statistics.")):
+            continue
+        if not np.isfinite(array).all():
+            raise ArgumentError(
+                f"training state: {name!r} holds numbers that are not finite, so training can't "
+                "resume from it; use an earlier checkpoint"
+            )

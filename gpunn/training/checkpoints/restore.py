@@ -1,0 +1,115 @@
+"""Restore a trainer from a checkpoint, and resume an interrupted call of `Trainer.fit`."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.network import check_values
+from gpunn.training.batches.dataset import Names
+from gpunn.training.batches.epoch_cursor import EpochPlan
+from gpunn.training.callbacks.base import Callback
+from gpunn.training.checkpoints.checkpoint import CALLBACKS, Checkpoint
+from gpunn.training.checkpoints.resume_checks import (
+    check_same_epoch,
+    check_same_names,
+    check_same_network,
+    check_state,
+)
+from gpunn.training.step.train_step import StepRecipe
+from gpunn.training.trainer_protocol import TrainerProtocol
+
+__all__ = ["CallbackStates", "restore_checkpoint", "resume"]
+
+
+def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
+    """Put a trainer where a checkpoint was written; its network must be made alike.
+
+    What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters and the
+    data. `resume` restores the states of callbacks. Raise a ModelFileError, with
+    nothing changed, if it does not fit the trainer's optimizer or its network's layers, input
+    shape, seed and dtype.
+    """
+    path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
+    values = checkpoint.values
+    check_same_network(trainer.model, description, path)
+    try:
+        check_values(trainer.model.parameters.specs, values)
+    except ArgumentError as error:
+        raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
+    ours, theirs = trainer.optimizer.name, training.optimizer
+    if ours != theirs:
+        raise ModelFileError(f"{path}: was trained with the optimizer {theirs!r}, not {ours!r}")
+    state = {
+        name: array for name, array in checkpoint.state.items() if not name.startswith(CALLBACKS)
+    }
+    check_state(trainer, state, training.cursor, path)
+    schedule = trainer.optimizer.schedule
+    if training.schedule_state.keys() != schedule.state().keys():
+        raise ModelFileError(
+            f"{path}: the schedule's state is {sorted(training.schedule_state)}; expected "
+            f"{sorted(schedule.state())}"
+        )
+    checkpoint.callback_states()
+    before = schedule.state()
+    try:
+        schedule.restore(training.schedule_state)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        schedule.restore(before)
+        raise ModelFileError(f"{path}: the schedule's state is damaged: {error}") from error
+    trainer.model.backend.restore_algorithms(training.algorithms)
+    for name, value in values.items():
+        trainer.model.parameters[name] = value
+    trainer.model.metadata = description.metadata
+    trainer.model.adapted = trainer.model.started = description.inputs_fitted
+    trainer.history.replace(training.history)
+    trainer.device_state.replace(state, trainer.model.parameters.trained)
+    progress = trainer.progress
+    progress.epoch, progress.updates = training.epoch, training.updates
+    progress.first_epoch, progress.cursor = training.first_epoch, copy(training.cursor)
+    progress.recoveries, progress.stop_reason = training.recoveries, training.stopped
+
+
+@dataclass
+class CallbackStates:
+    """The states of callbacks in a checkpoint, in their order there."""
+
+    _path: Path
+    _left: list[tuple[str, dict[str, Any]]]
+
+    def hand_over(self, callback: Callback, trainer: TrainerProtocol) -> None:
+        """Give a callback the first state of one of its name that was not given away yet."""
+        try:
+            callback.restore(self._take(callback.name), trainer)
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"{self._path}: the state of the callback {callback.name!r} is damaged: {error}"
+            ) from error
+
+    def _take(self, name: str) -> dict[str, Any]:
+        for index, (owner, state) in enumerate(self._left):
+            if owner == name:
+                del self._left[index]
+                return state
+        return {}
+
+
+def resume(
+    trainer: TrainerProtocol,
+    checkpoint: Checkpoint,
+    plan: EpochPlan,
+    recipe: StepRecipe,
+    names: Names,
+) -> CallbackStates:
+    """Put a trainer where a checkpoint was written, if this call is the one that was interrupted.
+
+    Raise an ArgumentError or a ModelFileError, with nothing changed, if the checkpoint does not
+    fit.
+    """
+    check_same_epoch(checkpoint, plan, recipe)
+    check_same_names(checkpoint, names)
+    restore_checkpoint(trainer, checkpoint)
+    return CallbackStates(checkpoint.path, checkpoint.callback_states())

@@ -1,0 +1,1 @@
+"""Losses and states that are not finite: detection, recovery, and the first layer affected."""

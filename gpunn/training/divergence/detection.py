@@ -1,0 +1,83 @@
+"""Notice a loss, parameters or other state that are not finite (NaN or infinite)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.training.batches.epoch_cursor import EpochCursor
+from gpunn.training.step.train_step import TrainStep
+
+__all__ = ["HINTS", "find_fault", "hints", "is_finite", "not_finite", "state_fault"]
+
+HINTS = (
+    "A smaller learning_rate usually helps; so do a warm-up, max_norm (gradient clipping), and "
+    "inputs scaled to about [-1, 1]"
+)
+"""What to do when training diverges."""
+
+
+def hints(step: TrainStep) -> str:
+    """Return what to do when training diverges."""
+    return HINTS + step.loss_scale.hint
+
+
+def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
+    """Return what is wrong with the updates since the last report, and if it will repeat.
+
+    The fault is empty if all losses and the whole state are finite. The step's statistics have just
+    been collected; `finite` of the updates had a finite loss. If doing the updates once more can't
+    tell where it began, the second value is False.
+    """
+    if finite < cursor.unreported - cursor.left_out:
+        first = cursor.reported + cursor.left_out + finite + 1
+        return f"loss: not a finite number from epoch {epoch}, step {first} on", True
+    if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
+        return (
+            f"gradient: not finite by step {cursor.done} of epoch {epoch}, though the loss is, "
+            "even with the smallest loss scale there is",
+            False,
+        )
+    if not step.statistics.state_finite and (fault := state_fault(step)):
+        return f"{fault} after step {cursor.done} of epoch {epoch}", True
+    return "", True
+
+
+def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
+    """Return whether all losses since the last report, and the whole state now, are finite.
+
+    This waits for the device and changes nothing.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        step.check_state()
+    finite_steps, state_finite = step.statistics.peek()
+    if finite_steps != cursor.unreported - cursor.left_out:
+        return False
+    return state_finite or not state_fault(step)
+
+
+def state_fault(step: TrainStep) -> str:
+    """Return what in the training state is not finite, an array or the parameters' sum, or "".
+
+    Such as "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". All
+    ranks call it.
+    """
+    parameters, ops = step.model.parameters, step.ops
+    for name, value in parameters.to_host().items():
+        if bad := not_finite(value):
+            kind = "parameters" if parameters.specs[name].learned else "buffers"
+            return f"{kind}: {name!r} is not finite ({bad})"
+    for slot, array in step.slots.items():
+        whole = step.to_host(f"optimizer.{slot}", array)
+        if not_finite(whole):
+            for name, view in parameters.views_into(ops.from_host(whole)).items():
+                if bad := not_finite(ops.to_host(view)):
+                    return f"optimizer: its {slot!r} of {name!r} is not finite ({bad})"
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(np.add.reduce(ops.to_host(parameters.values)))
+    return "" if finite else "parameters: their sum is not finite"
+
+
+def not_finite(values: np.ndarray) -> str:
+    """Return "3 of 10 numbers" for those that are not finite, nothing if all are."""
+    bad = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
+    return f"{bad:,} of {np.size(values):,} numbers" if bad else ""

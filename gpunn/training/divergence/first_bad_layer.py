@@ -1,0 +1,172 @@
+"""Which layer's numbers are the first to go bad, on a batch that made training diverge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunn.distributed import shares
+from gpunn.network import Sequential
+from gpunn.training.batches.batch_feed import Feed
+from gpunn.training.batches.epoch_cursor import EpochCursor
+from gpunn.training.divergence.detection import not_finite, state_fault
+from gpunn.training.step.loss_computation import outputs_until_loss, take_loss
+from gpunn.training.step.train_step import TrainStep
+from gpunn.typing import Array
+from gpunn.workspace import Workspace
+
+__all__ = ["diagnosis"]
+
+
+def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:
+    """Return a sentence on what is the first to be not finite in the update that comes next.
+
+    The batch is taken through the network once more, layer by layer, with the parameters that the
+    update met. What this changes (running averages, gradients) is for the caller to put back. The
+    message calls the update `place`; `fault` is what `state_fault` returned after it.
+    """
+    model = step.model
+    if before := state_fault(step):
+        return f"{before} before {place}."
+    kept = model.parameters.snapshot()
+    try:
+        with model.backend.computing(), np.errstate(all="ignore"):
+            return first_bad(step, feed, cursor, place, fault)
+    finally:
+        model.parameters.restore(kept)
+
+
+def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:
+    """Return the sentence, for a state that is finite before the update."""
+    model, ops = step.model, step.ops
+    workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
+    workspace.members_apart = step.workspace.members_apart
+    workspace.passes[...] = step.workspace.passes
+    step.scheduled.look_up()
+    workspace.settings, loss = step.scheduled.now, step.scheduled.present(step.loss)
+    largest = (0.0, "")
+    for x, targets, weights, normalizer in batches(step, feed, cursor):
+        for name, rows in (("X", x), ("y", targets)):
+            if bad := not_finite(ops.to_host(rows)):  # which has been checked before
+                return f"augment: has returned {name} that is not finite at {place} ({bad})."
+        workspace.passes += 1
+        outputs = model.forward(x, workspace)
+        size = 0.0
+        outputs = outputs_until_loss(model, outputs)
+        for label, y in zip(model.labels, outputs[1:], strict=False):
+            values = ops.to_host(y)
+            if bad := not_finite(values):
+                return (
+                    f"loss: not a finite number at {place}. The activations of layer {label!r} are "
+                    f"the first to go bad ({bad}); those before it are up to {size:.3g}."
+                )
+            size = float(np.abs(values).max(initial=0))
+        for name, values in buffers(model):
+            if bad := not_finite(values):
+                label = name.partition(".")[0]
+                inputs = ops.to_host(outputs[model.labels.index(label)])
+                return (
+                    f"buffers: {name!r} is not finite after {place} ({bad}), though the "
+                    f"activations are. The inputs of layer {label!r} are up to "
+                    f"{np.abs(inputs).max():.3g}; {largest_input(model, ops.to_host(x))}. "
+                    "Replace, clip or rescale such numbers."
+                )
+        gradient = ops.zeros(outputs[-1].shape, model.dtype)
+        loss_sum = ops.zeros((1,), model.dtype)
+        y = outputs[-1]
+        take_loss(model, workspace, loss, y, targets, weights, normalizer, gradient, loss_sum)
+        if not np.isfinite(ops.to_host(loss_sum)).all():
+            return (
+                f"loss: not a finite number at {place}, though all activations are; the network's "
+                f"outputs are up to {size:.3g}."
+            )
+        for label, name, values in gradients(step, outputs, gradient, workspace):
+            if bad := not_finite(values):
+                return (
+                    f"gradients: not finite at {place}, though the loss is. In the layer {label!r} "
+                    f"{name} are the first to go bad ({bad})."
+                )
+            if name.startswith("those of"):
+                largest = max(largest, (float(np.abs(values).max(initial=0)), label))
+    if not np.isfinite(penalty(step, normalizer)):
+        return (
+            f"loss: not a finite number at {place}, though that of the predictions is: the penalty "
+            f"on the parameters is too large, with l2_penalty={step.optimizer.l2_penalty:.3g}."
+        )
+    size, label = largest
+    if fault and not fault.startswith("parameters"):
+        return (
+            f"{fault} after {place}, though its activations and gradients are; the largest "
+            f"gradient is {size:.3g}, in layer {label!r}."
+        )
+    rate = feed.settings[cursor.done, 0]
+    return (
+        f"parameters: not finite after {place}. Its activations and gradients are finite, so the "
+        f"update itself was too large: the learning rate is {rate:.3g} and the largest gradient "
+        f"{size:.3g}, in layer {label!r}."
+    )
+
+
+def buffers(model: Sequential) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and values of what layers keep beside parameters, such as running averages."""
+    for name, spec in model.parameters.specs.items():
+        if not spec.learned:
+            yield name, model.backend.to_host(model.parameters[name])
+
+
+def largest_input(model: Sequential, x: np.ndarray) -> str:
+    """Return how large the largest number of a batch is, and its column."""
+    columns = np.abs(x.reshape(len(x), -1)).max(axis=0)
+    index, names = int(columns.argmax()), model.feature_names
+    title = repr(names[index]) if names is not None else str(index)
+    return f"the largest number of X is {columns[index]:.3g}, in column {title}"
+
+
+def batches(
+    step: TrainStep, feed: Feed, cursor: EpochCursor
+) -> Iterator[tuple[Array, Array, Array, Array]]:
+    """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
+    ops, members = step.ops, step.members
+    host_X, host_y, given, input_dtype, target_dtype, dtype, sizes = feed.host_rows(cursor)
+    weights = (np.ones(len(host_X)) if given is None else given) / members
+    total = ops.from_host(np.array([weights.sum()]), dtype)
+    if feed.augmentation is not None:
+        input_dtype = step.model.dtype
+    X, y = ops.from_host(host_X, input_dtype), ops.from_host(host_y, target_dtype)
+    if feed.augmentation is not None:
+        X, y = feed.augmentation.changed(X, y, cursor.done)
+    first = 0
+    for rows in sizes or shares.batches(len(host_X), step.batch_size * members):
+        batch = slice(first, first + rows)
+        first += rows
+        yield X[batch, ...], y[batch, ...], ops.from_host(weights[batch], dtype), total
+
+
+def gradients(
+    step: TrainStep, outputs: list[Array], gradient: Array, workspace: Workspace
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield layer, name and values of all gradients, in the order of the chain rule."""
+    model, ops = step.model, step.ops
+    yield "loss", "the gradients at the network's outputs", ops.to_host(gradient)
+    first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))
+    for index in range(len(outputs) - 2, first - 1, -1):
+        layer: Any = model.layers[index]
+        x, y = outputs[index], outputs[index + 1]
+        gradient = layer.backward(x, y, gradient, workspace, index > first)
+        for name, values in layer.gradients.items():
+            yield model.labels[index], f"those of {name!r}", ops.to_host(values)
+        if index > first:
+            yield model.labels[index], "those of its inputs", ops.to_host(gradient)
+
+
+def penalty(step: TrainStep, normalizer: Array) -> float:
+    """Return what the optimizer's L2 penalty adds to the loss of an update, times its weight."""
+    parameters, optimizer, ops = step.model.parameters, step.optimizer, step.ops
+    if not optimizer.l2_penalty:
+        return 0.0
+    values = parameters.values[: parameters.decayed_by(optimizer.decay_all)]
+    loss_sum = ops.zeros((1,), step.model.dtype)
+    ops.l2_penalty(values, ops.copy(values), normalizer, optimizer.l2_penalty, loss_sum)
+    return float(ops.to_host(loss_sum)[0])

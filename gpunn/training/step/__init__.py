@@ -1,0 +1,1 @@
+"""One training step: forward, loss, backward, clipping and update, on one or several ranks."""

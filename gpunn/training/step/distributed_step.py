@@ -1,0 +1,283 @@
+"""A training step of several processes, or of one that computes as several would.
+
+Each process does its shards of every batch, and then updates its block of the parameters::
+
+    gradients of the own shards → all to all → sum of the own block → update → all gather
+
+So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
+Shards are summed in a tree that depends on their number alone: with a fixed number of them, any
+number of processes that divides it gets the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from gpunn.backends.operations import Segment, Trained
+from gpunn.distributed.collectives import Collectives
+from gpunn.distributed.ranks import Ranks
+from gpunn.distributed.shares import Block, batches, block_of
+from gpunn.errors import DistributedError
+from gpunn.layers.base import synchronizing
+from gpunn.training.step.gradient_clipping import DistributedClipping
+from gpunn.training.step.gradient_overlap import EarlyGradients
+from gpunn.training.step.statistics import Statistics
+from gpunn.training.step.train_step import StepRecipe, TrainStep
+from gpunn.typing import Array
+
+__all__ = ["DistributedStep"]
+
+
+class DistributedStep(TrainStep):
+    """A `TrainStep` of one rank; `rows` are those of all ranks' batches.
+
+    This rank updates its `block`, of which `slots` and `gradients` are.
+    """
+
+    def __init__(self, recipe: StepRecipe) -> None:
+        self.ranks = ranks = recipe.ranks or Ranks()
+        self.shares, synchronized = ranks.shares, recipe.synchronized
+        size, shards = int(recipe.model.parameters.values.shape[0]), ranks.shares.shards
+        self.block = block_of(size, ranks.rank, ranks.size, shards)
+        super().__init__(recipe)
+        ops, parameters = self.ops, self.model.parameters
+        dtype, count = self.model.dtype, self.shares.count
+        piece = block_of(size, 0, shards).length
+        self._pieces = [
+            (max(start, self.block.start), min(start + piece, self.block.stop))
+            for start in range(self.block.start, self.block.start + self.block.length, piece)
+        ]
+        self._collectives = Collectives(ops, ranks.agreement)
+        self._layers = synchronizing(self.model.layers)
+        if synchronized and not ranks.alone:
+            self.workspace.collectives = self._collectives
+        buffers = parameters.running
+        self._has_averages = bool(self._layers) and not synchronized and not ranks.alone
+        length = buffers.shape[0] if self._has_averages else 0
+        self._buffers = ops.zeros((ranks.size, length), dtype)
+        padded = self.block.length * ranks.size
+        direct = count == 1 and recipe.accumulation == 1
+        own = parameters.padded("gradients", padded) if direct else None
+        self._parts = ops.zeros((count, padded), dtype) if own is None else own[None, :]
+        self._direct = own is not None
+        self._values = parameters.padded("values", padded)
+        self._gathered = ops.zeros((padded,), dtype) if self._values is None else self._values
+        self._early = self._early_gradients()
+        received = 1 if self._early is not None else ranks.size
+        self._received = ops.zeros((received, self.block.length), dtype)
+        self.gradients = self._received[0][: self.block.stop - self.block.start]
+        self._clipping = DistributedClipping(ops, self._collectives, self.shares, ranks.size, dtype)
+        self._finite = ops.zeros((ranks.size, 1), "int64")
+        self._totals, self._weighted = ops.zeros((0,), dtype), False
+        self._segments = clipped(self._segments, self.block)
+
+    def _early_gradients(self) -> EarlyGradients | None:
+        """Return what exchanges gradients before all are there, if something can."""
+        if not (self._direct and self._collectives.overlaps):
+            return None
+        if self._layers and self.workspace.collectives is not None:
+            return None  # ranks exchange other things meanwhile
+        early = EarlyGradients(self.model, self._collectives, self.block.length)
+        if not early.useful:
+            return None
+        self.workspace.passed = early.passed
+        return early
+
+    def slot_length(self) -> int:
+        return self.block.stop - self.block.start
+
+    def make_statistics(self, **options: Any) -> Statistics:
+        options |= {"shards": self.shares.count, "gather": self.ranks.gather_rows}
+        return super().make_statistics(**options)
+
+    # ----------------------------------------------------------------------- state of all ranks
+
+    def to_host(self, name: str, array: Array) -> np.ndarray:
+        """Return the whole of what this rank has a part of; all ranks call it."""
+        host = self.ops.to_host(array)
+        if name.startswith("optimizer."):
+            return self.ranks.gather_rows(host, name)
+        if name == "statistics.vector":
+            return self.statistics.without_copies(self.ranks.gather_rows(host, name))
+        return host
+
+    def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
+        """Take this rank's part of what `to_host` returned, with any number of ranks."""
+        if name.startswith("optimizer."):
+            host = host[self.block.slice]
+        elif name == "statistics.vector":
+            host = self.statistics.part_of(host, self.shares.first, self.shares.shards)
+        self.ops.copy_from_host(host, array)
+
+    def whole_gradients(self) -> Array:
+        whole = self.ops.zeros(self.model.parameters.values.shape, self.model.dtype)
+        host = self.ranks.gather_rows(self.ops.to_host(self.gradients), "gradients")
+        self.ops.copy_from_host(host, whole)
+        return whole
+
+    def check_state(self) -> None:
+        self.ops.sum(self.model.parameters.values, self.statistics.parameter_sum)
+        super().check_state()
+
+    def check_equal(self) -> None:
+        if not self.statistics.parameters_differ:
+            return  # as ranks with other numbers of threads may, by rounding
+        values = self.ops.to_host(self.model.parameters.values)
+        found = self.ranks.gather(crc32(values.tobytes()), "parameters")
+        different = [rank for rank, each in enumerate(found) if each != found[0]]
+        if different:
+            raise DistributedError(
+                f"the parameters of rank {different[0]} are no longer those of rank 0: something "
+                "has changed them, or a setting of the training, on one rank alone",
+                elsewhere=not self.ranks.first,
+            )
+
+    # ------------------------------------------------------------------------------ the update
+
+    def load_totals(self, totals: np.ndarray | None) -> None:
+        """Take the sum of the sample weights of each update that `load_settings` is for.
+
+        None, if all rows count as one.
+        """
+        self._weighted = totals is not None
+        if totals is None:
+            return
+        if self._totals.shape[0] < len(totals):
+            self._totals = self.ops.zeros((len(totals),), self.model.dtype)
+            self._recordings.clear()
+        self.ops.copy_from_host(totals, self._totals[: len(totals)])
+
+    def update(self, rows: int, times: int = 1) -> None:
+        with self.ranks.agreement.step():
+            super().update(rows, times)
+            if not self.ranks.alone:
+                self.ops.synchronize()
+
+    def most_rows(self) -> int:
+        return -(-self.batch_size // self.shares.shards)
+
+    def own_positions(self, rows: int) -> np.ndarray | None:
+        return self.shares.positions(rows, self.batch_size, self.rows_per_update)
+
+    def own_rows(self, rows: int) -> int:
+        return self.shares.rows_of(rows, self.batch_size)
+
+    @property
+    def weighted(self) -> bool:
+        return self._weighted  # with which the rows of this rank need not be there
+
+    def sum_weights(self, weights: Array, total: Array) -> None:
+        self.ops.take(self._totals, self.scheduled.position, total)
+
+    def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
+        ops, workspace = self.ops, self.workspace
+        if self._early is not None:
+            self._early.begin(self.gradients)
+        filled, done = [False] * self.shares.count, 0
+        for batch in batches(rows, self.batch_size):
+            passed = False
+            for shard, (start, stop) in enumerate(self.shares.each(batch)):
+                self.statistics.select(shard)
+                workspace.place_in_batch(start, stop - start, self.shares.first + shard)
+                if start == stop:
+                    self._without_rows()
+                    continue
+                if passed:  # all shards of a batch are one pass, of one number
+                    ops.increment(workspace.passes, -1)
+                own = weights[done : done + stop - start]
+                self._backpropagate(stop - start, own, normalizer)
+                self._add_gradients(shard, filled[shard])
+                done, passed, filled[shard] = done + stop - start, True, True
+            if not passed:
+                ops.increment(workspace.passes, 1)
+        for shard, there in enumerate(filled):
+            if not there:
+                ops.fill(self._parts[shard], 0.0)
+        return self._exchanged()
+
+    def _without_rows(self) -> None:
+        """Take part in what ranks exchange within a pass that this one has no rows for."""
+        if self.workspace.collectives is None:
+            return
+        for layer in self._layers:
+            layer.forward_without_rows(self.workspace)
+        for layer in reversed(self._layers):
+            layer.backward_without_rows(self.workspace)
+
+    def _add_gradients(self, shard: int, more: bool) -> None:
+        if self._direct:
+            return
+        gradients = self.model.parameters.gradients
+        part = self._parts[shard][: gradients.shape[0]]
+        if more:
+            self.ops.accumulate(gradients, part)
+        else:
+            self.ops.assign(gradients, part)
+
+    def _exchanged(self) -> Array:
+        """Return the sum over all shards of the gradients of this rank's block."""
+        if self._early is not None:
+            self._early.finish()
+            return self.gradients
+        total = self._collectives.sum_in_tree(self._parts)
+        xp, shape = self.ops.xp, self._received.shape
+        self._collectives.all_to_all(xp.reshape(total, shape), self._received)
+        self._collectives.sum_in_tree(self._received)
+        return self.gradients
+
+    def _apply(self, gradients: Array, total: Array) -> None:
+        ops, statistics, values = self.ops, self.statistics, self.model.parameters.values
+        finite = self.loss_scale.unscale(gradients)
+        if finite is not None:
+            self._collectives.all_gather(finite, self._finite)
+            ops.call(lambda: finite.__setitem__(..., ops.xp.min(self._finite, axis=0)))
+        optimizer, begin = self.optimizer, self.block.start
+        for shard, (start, stop) in enumerate(self._pieces):
+            stop = min(stop, self._decayed)
+            if optimizer.l2_penalty and start < stop:
+                statistics.select(shard)
+                part, sums = gradients[start - begin : stop - begin], statistics.loss_sum
+                ops.l2_penalty(values[start:stop], part, total, optimizer.l2_penalty, sums)
+        pieces = [(start - begin, stop - begin) for start, stop in self._pieces]
+        self._clipping.clip(gradients, pieces, optimizer.max_norm)
+        for shard in range(1, self.shares.count):
+            statistics.select(shard)
+            ops.count_finite(statistics.loss_sum, statistics.finite_steps)
+        statistics.select(0)
+        counters = self._counters(total)
+        trained = Trained(values[self.block.slice], gradients, self.slots, self._segments)
+        if self._segments:
+            self.loss_scale.update(counters, self.scheduled.present(optimizer), trained)
+        else:  # more ranks than there are parameters to divide
+            self.loss_scale.count(counters)
+        self._share_values()
+        if self._has_averages:  # which those of the first shard are
+            buffers = self.model.parameters.running
+            self._collectives.all_gather(buffers, self._buffers)
+            ops.assign(self._buffers[0], buffers)
+
+    def _share_values(self) -> None:
+        if self.ranks.alone:
+            return
+        values, block = self.model.parameters.values, self.block
+        rows = self.ops.xp.reshape(self._gathered, (self.ranks.size, block.length))
+        if self._values is None:
+            own = rows[self.ranks.rank][: block.stop - block.start]
+            self.ops.assign(values[block.slice], own)
+        self._collectives.all_gather(rows[self.ranks.rank], rows)
+        if self._values is None:
+            self.ops.assign(self._gathered[: values.shape[0]], values)
+
+
+def clipped(segments: list[Segment], block: Block) -> list[Segment]:
+    """Return the parts of segments within a block, counted from its start."""
+    found = []
+    for one in segments:
+        start, stop = max(one.start, block.start), min(one.stop, block.stop)
+        if start < stop:
+            start, stop = start - block.start, stop - block.start
+            found.append(one._replace(start=start, stop=stop))
+    return found

@@ -1,0 +1,77 @@
+"""What the parts of a training use of the trainer, so that none of them has to import it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpunn.distributed.ranks import Ranks
+from gpunn.losses import Loss
+from gpunn.metrics import Metric
+from gpunn.network import Sequential
+from gpunn.optimizers import Optimizer
+from gpunn.training.batches.epoch_cursor import EpochCursor
+from gpunn.training.evaluation import Evaluator
+from gpunn.training.history import History
+from gpunn.training.state import Progress, Snapshot, TrainingState
+from gpunn.typing import Array
+
+__all__ = ["TrainerProtocol"]
+
+
+class TrainerProtocol(Protocol):
+    """A `gpunn.Trainer`, which describes these attributes and methods."""
+
+    model: Sequential
+    loss: Loss
+    optimizer: Optimizer
+    metrics: list[Metric]
+    gradient_accumulation: int
+    report_every: int
+    on_divergence: str
+    policy: Any
+    callbacks: list[Any]
+    log_names: list[str]
+    history: History
+    progress: Progress
+    device_state: TrainingState
+    evaluator: Evaluator
+    epoch: int
+    updates: int
+    cursor: EpochCursor | None
+    stop_reason: str
+    resumed: bool
+    ranks: Ranks
+    batch_norm: str
+
+    @property
+    def services(self) -> dict[str, Callable[..., object]]: ...
+
+    @property
+    def every_metric(self) -> list[Metric]: ...
+
+    @property
+    def metric_names(self) -> list[str]: ...
+
+    @property
+    def larger_is_better(self) -> dict[str, bool | None]: ...
+
+    def log_names_of(self, validated: bool) -> list[str]: ...
+
+    def is_sound(self) -> bool: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]: ...
+
+    def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot: ...
+
+    def restore(self, snapshot: Snapshot) -> None: ...
+
+    def last_gradients(self) -> dict[str, Array]: ...
+
+    def state(self) -> dict[str, np.ndarray]: ...
+
+    def save_checkpoint(self, path: Any) -> None: ...

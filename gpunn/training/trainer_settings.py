@@ -1,0 +1,42 @@
+"""What checks a trainer's settings, in the constructor and whenever one is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gpunn.configurable import check_choice, check_integer, resolve, resolve_all
+from gpunn.errors import ArgumentError
+from gpunn.losses import Loss
+from gpunn.metrics import Metric
+from gpunn.monitor import BESIDE
+from gpunn.optimizers import Optimizer
+from gpunn.training.divergence.recovery import CHOICES
+
+__all__ = ["CHECKS", "checked_metrics"]
+
+
+def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
+    """Return metrics, or raise an error if two logs of an epoch would have one name."""
+    metrics = resolve_all(Metric, values, argument)
+    names = ["loss", *(metric.name for metric in metrics)]
+    reserved = set(BESIDE)
+    if len(set(names)) < len(names) or reserved & set(names):
+        raise ArgumentError(
+            f"{argument}: each name may occur once, and none may be 'loss' or one of "
+            f"{sorted(reserved)}; got {names[1:]}"
+        )
+    return metrics
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {
+    "loss": lambda value: resolve(Loss, value, "loss"),
+    "metrics": checked_metrics,
+    "validation_metrics": lambda value: checked_metrics(value, "validation_metrics"),
+    "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
+    "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
+    "report_every": lambda value: check_integer("report_every", value),
+    "on_divergence": lambda value: check_choice("on_divergence", value, CHOICES, "choice"),
+    "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
+}
+"""What checks a setting, in the constructor and later, and makes objects of names."""
