@@ -36,7 +36,7 @@ def test_without_mpi4py_several_processes_are_an_error(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         MissingPackageError,
-        match=r"\(PMI_SIZE\) has started 4 processes, and mpi4py .* 'gpunn\[mpi\]'",
+        match=r"\(PMI_SIZE\) has started 4 processes, and mpi4py .* '\.\[mpi\]'",
     ):
         gpunn.distributed.communicator()
 
