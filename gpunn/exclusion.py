@@ -27,7 +27,7 @@ class Exclusion:
         self._training = False
         renewed_in_children(self)
 
-    def begin_anew(self) -> None:
+    def renew(self) -> None:
         """Let go, in a forked process, unless its own thread holds the lock."""
         self._changed = threading.Condition()
         if self._thread != threading.get_ident():

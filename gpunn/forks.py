@@ -22,7 +22,7 @@ PATIENCE = 10.0
 class Renewable(Protocol):
     """What holds a lock."""
 
-    def begin_anew(self) -> None:
+    def renew(self) -> None:
         """Forget what other threads of the parent process held."""
 
 
@@ -30,7 +30,7 @@ _OWNERS: WeakSet[Renewable] = WeakSet()
 
 
 def renewed_in_children(owner: Renewable) -> None:
-    """Have `begin_anew` called in a forked process, as long as there is this object."""
+    """Have `renew` called in a forked process, as long as there is this object."""
     _OWNERS.add(owner)
 
 
@@ -57,7 +57,7 @@ class ForkableLock:
         """Let go of the lock."""
         self._lock.release()
 
-    def begin_anew(self) -> None:
+    def renew(self) -> None:
         """Forget a thread of the parent process."""
         if not self._lock._is_owned():  # type: ignore[attr-defined]
             self._lock = threading.RLock()
@@ -85,7 +85,7 @@ class Pause(threading.local):
         """Let go, and forget what other threads of the parent process held."""
         self.end()
         for owner in list(_OWNERS):
-            owner.begin_anew()
+            owner.renew()
 
 
 if hasattr(os, "register_at_fork"):

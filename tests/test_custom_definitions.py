@@ -179,21 +179,21 @@ class ShortCombination(Metric):
         (
             MeanLoss(),
             None,
-            r"loss 'mean_loss': its method values must return an array of shape \(8,\), one "
-            "number a row. Leave sums and means over the rows to the backend.* returned a number",
+            r"loss 'mean_loss': its method values returned a number; expected an array of shape "
+            r"\(8,\), one number per row. The backend averages over the rows",
         ),
         (
             RowGradients(),
             None,
-            r"'row_gradients': its method gradients .* shape \(8, 2\).* returned shape \(8, 1\)",
+            r"'row_gradients': its method gradients returned shape \(8, 1\).* shape \(8, 2\)",
         ),
         (
             "mean_squared_error",
             MeanMetric(),
-            r"metric 'mean_metric': its method measure must return an array of shape \(1,\), a "
-            "vector as long as its size.*keepdims=True",
+            r"metric 'mean_metric': its method measure .* expected an array of shape \(1,\), a "
+            "vector of length size.*keepdims=True",
         ),
-        ("mean_squared_error", NumberMetric(), "'number_metric': .*it returned a number"),
+        ("mean_squared_error", NumberMetric(), "'number_metric': .* returned a number"),
         ("mean_squared_error", ShortCombination(), "'short_combination': its method combine"),
     ],
 )

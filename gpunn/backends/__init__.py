@@ -1,4 +1,4 @@
-"""Where arrays live and how they are computed with: the only code that knows NumPy from CuPy."""
+"""Devices, their arrays and operations. Only this package distinguishes NumPy from CuPy."""
 
 from gpunn.backends.base import Backend
 from gpunn.backends.recording import operation

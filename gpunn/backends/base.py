@@ -1,4 +1,4 @@
-"""Where arrays live, and how recorded operations are run."""
+"""The base class of backends: a device, its arrays, and how recorded operations run."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ __all__ = ["Backend"]
 
 
 class Backend(Operations):
-    """Where arrays live and how they are computed with.
+    """A device that stores arrays and runs operations on them.
 
-    It runs on any mutable array-API namespace without further code. A faster one overrides `lower`
-    and `perform`, by lowerings of the operations. An operation changes the arrays that its formulas
-    set, `out` among them, in place.
+    This class works with any array-API namespace whose arrays are mutable. A faster backend
+    overrides `lower` and `perform`, and uses lowerings of the operations. An operation changes in
+    place the arrays that its formulas set, such as `out`.
 
     Parameters
     ----------
     xp : namespace
         An array-API namespace whose arrays can be changed in place.
     device : object
-        A device of that namespace; None is its default.
+        A device of that namespace; None selects its default.
     name : str
-        How this backend is asked for.
+        The backend's name, as in `gpunn.get_backend`.
 
     Attributes
     ----------
     xp : namespace
-        The array-API namespace. Plain functions of it may be used anywhere.
+        The array-API namespace. Its plain functions may be used anywhere.
     options : dict
-        What `gpunn.get_backend` needs beside the name to give a backend like this one.
+        Arguments of `gpunn.get_backend`, besides the name, that give an equal backend.
 
     See Also
     --------
@@ -59,7 +59,7 @@ class Backend(Operations):
     """
 
     maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
-    """Makes a backend from a name and options; `gpunn.backends.selection` sets it."""
+    """Returns a backend for a name and options; `gpunn.backends.selection` sets it."""
 
     def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
         self.xp = xp
@@ -68,56 +68,56 @@ class Backend(Operations):
         self.options: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Say how a copy is made elsewhere: by name and options, there being nothing else to it."""
+        """Return how to recreate the backend when unpickled: from its name and options."""
         return Backend.maker, (self.name, self.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the backend itself, which stands for a device, and holds no results."""
+        """Return the backend itself: it represents a device and stores no results."""
         return self
 
     def __repr__(self) -> str:
-        """Name the backend."""
+        """Return a text with the backend's name."""
         return f"<gpunn backend {self.name!r}>"
 
     # ------------------------------------------------------------------ placement and transfer
 
     def describe(self) -> dict[str, str]:
-        """Return the backend's name, device and library versions, for a run's record.
+        """Return the backend's name, device and library version, to store with a run.
 
         Returns
         -------
         dict of str to str
-            "backend", "device" and "library", and what else there is.
+            "backend", "device" and "library", and further entries of the backend.
         """
         version = getattr(self.xp, "__version__", "unknown")
         return {"backend": self.name, "device": str(self.device), "library": str(version)}
 
     def algorithms(self) -> dict[str, str]:
-        """Return the algorithms that were chosen by measuring, in JSON types, or nothing.
+        """Return the algorithms that this backend selected by timing them, in JSON types.
 
-        They change how results are rounded, so they are part of a training's state.
+        They affect rounding, so they are part of the training state.
 
         Returns
         -------
         dict of str to str
-            Here nothing.
+            Here empty.
         """
         return {}
 
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
-        """Take back what `algorithms` returned, maybe in another process.
+        """Restore the algorithms that `algorithms` returned, possibly in another process.
 
-        Logs a warning if it was on another device or with another release of a library, so that it
-        is of no use here. A backend that measures nothing leaves it alone.
+        Logs a warning and ignores them if they are from another device or library version. A
+        backend that times no algorithms does nothing.
 
         Parameters
         ----------
         algorithms : mapping of str to str
-            What `algorithms` returned.
+            The value that `algorithms` returned.
         """
 
     def dtype(self, name: str) -> Any:
-        """Return the namespace's own object for a type's name, such as "float32".
+        """Return the namespace's data type with a name such as "float32".
 
         Parameters
         ----------
@@ -127,17 +127,17 @@ class Backend(Operations):
         Returns
         -------
         dtype
-            For functions of the namespace.
+            The data type, for functions of the namespace.
         """
         return getattr(self.xp, name)
 
     def dtype_name(self, array: Array) -> str:
-        """Return the name of an array's type.
+        """Return the name of an array's data type.
 
         Parameters
         ----------
         array : array
-            On the device.
+            An array on the device.
 
         Returns
         -------
@@ -152,96 +152,96 @@ class Backend(Operations):
         Parameters
         ----------
         shape, dtype : tuple of int, str
-            Its shape, and the name of its type.
+            The shape, and the name of the data type.
 
         Returns
         -------
         array
-            On the device.
+            An array on the device.
         """
         return self.xp.zeros(shape, dtype=self.dtype(dtype), device=self.device)
 
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
-        """Return a host array on the device, converted to `dtype` if that is given.
+        """Return a host array on the device, converted to `dtype` if given.
 
-        Where the device is the host and nothing needs converting, this may be the same memory.
+        If the device is the host and no conversion is needed, the result may share the memory.
 
         Parameters
         ----------
         array, dtype : array, str or None
-            On the host, and the name of the type it is to have; None keeps its own.
+            The host array, and the name of the result's data type; None keeps the array's type.
 
         Returns
         -------
         array
-            On the device.
+            An array on the device.
         """
         host = np.asarray(array, dtype=dtype, order="C")
         return self.xp.asarray(host, device=self.device)
 
     def copy_from_host(self, array: HostArray, out: Array) -> None:
-        """Copy a host array into an array of the device, converting its type.
+        """Copy a host array into a device array, converting its data type.
 
         Parameters
         ----------
         array, out : array
-            On the host, and one of the same shape on the device, which is changed in place.
+            The host array, and a device array of the same shape, which is changed in place.
         """
         host = np.asarray(array, dtype=self.dtype_name(out))
         out[...] = self.xp.asarray(host, device=self.device)
 
     def stager(self) -> Stager:
-        """Return what moves chunks of host data to the device, one after the other.
+        """Return a stager, which copies chunks of host data to the device one by one.
 
         Returns
         -------
         Stager
-            For one data set.
+            A stager for one data set.
         """
         return Stager(self)
 
     def to_host(self, array: Array) -> np.ndarray:
-        """Return a copy of a device array as a NumPy array; waits for the device.
+        """Wait for the device, and return a copy of a device array as a NumPy array.
 
         Parameters
         ----------
         array : array
-            On the device.
+            An array on the device.
 
         Returns
         -------
         ndarray
-            Of the same shape and type.
+            A host array of the same shape and type.
         """
         return np.array(np.from_dlpack(array, device="cpu"), copy=True)
 
     def copy_to_host(self, array: Array, out: np.ndarray) -> None:
-        """Copy a device array into a NumPy array; waits for the device.
+        """Wait for the device, and copy a device array into a NumPy array.
 
         Parameters
         ----------
         array, out : array, ndarray
-            On the device, and one of the same shape, which is changed in place.
+            The device array, and a host array of the same shape, which is changed in place.
         """
         out[...] = self.to_host(array)
 
     def copy_to(self, array: Array, out: Array) -> None:
-        """Copy an array of the device into another one, converting its type.
+        """Copy a device array into another one, converting its data type.
 
         Parameters
         ----------
         array, out : array
-            On the device, of the same shape; `out` is changed in place.
+            Device arrays of the same shape; `out` is changed in place.
         """
         out[...] = array
 
     def overlap(self, first: Array, second: Array) -> bool:
-        """Return whether two arrays may share memory; True where that can't be said.
+        """Return whether two arrays may share memory; True if unknown.
 
         Parameters
         ----------
         first, second : array
-            On the device.
+            Arrays on the device.
 
         Returns
         -------
@@ -251,57 +251,58 @@ class Backend(Operations):
         return True
 
     def synchronize(self) -> None:
-        """Wait until the device has done everything asked of it."""
+        """Wait until the device has finished all its work."""
 
     def free_memory(self) -> int | None:
-        """Return the bytes free on a device with memory of its own, or None on the host's.
+        """Return the free memory of a device, or None if the device uses the host's memory.
 
         Returns
         -------
         int or None
-            In bytes; here None.
+            Free memory in bytes; here None.
         """
         return None
 
     def device_errors(self) -> AbstractContextManager[None]:
-        """Return a context in which what a device says of itself becomes an error of gpunn's.
+        """Return a context in which errors of the device become errors of gpunn.
 
-        A lack of memory becomes a `DeviceMemoryError`, a device that has failed a `DeviceError`.
+        A lack of memory raises a `DeviceMemoryError`, any other failure of the device a
+        `DeviceError`.
 
         Returns
         -------
         context manager
-            Here one that does nothing.
+            Here a context that does nothing.
         """
         return nullcontext()
 
     def release_memory(self) -> None:
-        """Give memory that is kept for reuse back to the device, for other programs."""
+        """Free memory that the backend keeps for reuse, so that other programs can use it."""
 
     def nbytes(self, array: Array) -> int:
-        """Return the bytes of an array's elements.
+        """Return the size of an array's elements in bytes.
 
         Parameters
         ----------
         array : array
-            On the device.
+            An array on the device.
 
         Returns
         -------
         int
-            In bytes, without what lies between elements of a view.
+            The size in bytes, excluding memory between the elements of a view.
         """
         return int(array_api_compat.size(array) or 0) * np.dtype(self.dtype_name(array)).itemsize
 
     def total(self, arrays: Sequence[Array], out: Array) -> None:
-        """Compute the sum of all numbers of some vectors. Nothing waits for the device.
+        """Compute the sum of all numbers in several vectors, without waiting for the device.
 
         Parameters
         ----------
         arrays : sequence of array, shapes (n,)
-            On the device, of one floating-point type.
+            Vectors on the device, of one floating-point type.
         out : array, shape (1,)
-            The sum: not finite if a number is infinite or NaN, or if a sum overflows.
+            The sum. It is not finite if a number is infinite or NaN, or if a sum overflows.
         """
         sums = self.zeros((len(arrays),), self.dtype_name(arrays[0]))
         for index, array in enumerate(arrays):
@@ -311,43 +312,43 @@ class Backend(Operations):
     # ------------------------------------------------------------------------------ recording
 
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
-        """Return a function that does these operations a number of times, given as its argument.
+        """Record operations, and return a function that runs them a given number of times.
 
-        They are noted, not done: `operations` is called once, here. It must ask for nothing but
-        operations of this backend; `call` is one that takes a function. What it computes by itself
-        is done once, and never again.
+        `operations` is called once, immediately. Its operations are recorded, not run. It must only
+        call operations of this backend, of which `call` accepts a function. Other computations in
+        it run once and are not repeated.
 
         Parameters
         ----------
         operations : function
-            Takes nothing; what it returns is not looked at.
+            A function without parameters; its return value is ignored.
 
         Returns
         -------
         function
-            Takes how often they are to be done.
+            Its argument is the number of times to run the operations.
 
         Raises
         ------
         ArgumentError
-            If one of the operations is of another backend.
+            If an operation belongs to another backend.
         """
         return self.lower(record(operations, self))
 
     def lower(self, trace: Trace) -> Callable[[int], None]:
-        """Return a function that does the operations of a trace a number of times.
+        """Return a function that runs the operations of a trace a given number of times.
 
-        Results are those of the operations done one after the other, but for rounding.
+        Except for rounding, the results equal those of running the operations one by one.
 
         Parameters
         ----------
         trace : list of Operation
-            What was recorded.
+            The recorded operations.
 
         Returns
         -------
         function
-            Takes how often they are to be done.
+            Its argument is the number of times to run the operations.
         """
 
         def repeat(times: int) -> None:
@@ -360,55 +361,55 @@ class Backend(Operations):
     def recorded_function(
         self, function: Callable[[Array], Array], x: Array
     ) -> Callable[[Array], Array]:
-        """Return `function`, recorded, for arguments of the shape and type of `x`.
+        """Record a function for arguments with the shape and type of `x`.
 
-        The function must do the same each time, into the same arrays, as `recorded` has it. The
-        array that it returns is overwritten by the next call.
+        As in `recorded`, the function must run the same operations on the same arrays each time.
+        The next call overwrites the returned array.
 
         Parameters
         ----------
         function : function
-            Takes an array, and returns one.
+            A function from an array to an array.
         x : array
-            One such as it will be called with; its values do not matter.
+            An example of the argument; its values do not matter.
 
         Returns
         -------
         function
-            Takes an array, and returns one.
+            A function from an array to an array, which runs the recorded operations.
         """
-        own, results = self.copy(x), list[Array]()
-        run = self.recorded(lambda: results.append(function(own)))
+        x_buffer, results = self.copy(x), list[Array]()
+        run = self.recorded(lambda: results.append(function(x_buffer)))
 
         def call(argument: Array) -> Array:
-            own[...] = argument
+            x_buffer[...] = argument
             run(1)
             return results[0]
 
         return call
 
     def computing(self) -> AbstractContextManager[None]:
-        """Return a context for operations that are neither recorded nor within such ones.
+        """Return a context for running operations outside of recorded ones.
 
-        Threads take turns, and subnormal numbers may count as zero, as in recorded operations.
+        In it, threads take turns. As in recorded operations, subnormal numbers may count as zero.
 
         Returns
         -------
         context manager
-            To be entered by each thread.
+            A context that each thread enters.
         """
         return TURNS
 
     def needs_loss_scale(self, dtype: str) -> bool:
-        """Return whether products of this type have so narrow a range that small gradients vanish.
+        """Return whether small gradients can underflow in products of this data type.
 
-        The gradient is computed from a scaled loss then (Micikevicius et al. 2018, "Mixed Precision
+        If so, gradients are computed from a scaled loss (Micikevicius et al. 2018, "Mixed Precision
         Training", section 3.2).
 
         Parameters
         ----------
         dtype : str
-            That of the network.
+            The network's data type.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Messages that several processes side by side should show once."""
+"""Ensure that only one of several related processes shows a message."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import socket
 __all__ = ["claim"]
 
 HELD: dict[str, int] = {}
-"""File descriptors of the claims of this process, by name; they end with it."""
+"""File descriptors of this process's claims, by name; the system closes them when it ends."""
 
 
 def claim(subject: str) -> bool:
-    """Return whether this process, of all in its tree, is the one to say something.
+    """Return whether this process is the one in its process tree that should show a message.
 
-    A process and its workers (of multiprocessing or joblib) are a tree. The first of them that asks
-    is the one, as long as it lives.
+    A process and its workers (of multiprocessing or joblib) form a tree. The first process that
+    calls this function gets True, and the others get False as long as the first one runs.
 
     Notes
     -----
-    A claim is the name of an abstract Unix socket, which the kernel gives to one process and takes
-    back when that ends: no file is left behind. Where there are none (outside Linux), it is up to
-    every process.
+    A claim is the name of an abstract Unix socket, which only one process can bind. The kernel
+    frees it when the process ends, so no file remains. On systems without such sockets (all except
+    Linux), each process gets True.
     """
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid

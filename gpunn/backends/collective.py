@@ -1,4 +1,4 @@
-"""Calls of a step in which other processes take part, and operations beside those that follow."""
+"""Calls of a step that involve other processes, and operations that run concurrently."""
 
 from __future__ import annotations
 
@@ -9,42 +9,41 @@ from weakref import WeakSet
 
 from gpunn.backends.recording import Performer, Trace
 
-__all__ = ["Beside", "Collective", "Join", "Lane"]
+__all__ = ["Collective", "Concurrent", "Join", "Lane"]
 
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """A function that a step calls, and that has to be called the same way by all ranks.
+    """A function that a step calls, and that all ranks must call in the same way.
 
-    It can be part of a CUDA graph. Whether it is, and of which graphs, has to be the same on all
-    ranks.
+    It can be part of a CUDA graph. All ranks must capture it in the same graphs, or none.
     """
 
     function: Callable[[], None]
-    """Asks the device for the exchange."""
+    """Starts the exchange on the device."""
     gather: Callable[[Any, str], list[Any]]
-    """Returns what each rank gives, by rank; the arguments are what this one gives, and a word of
-    what it is. All ranks have to call it."""
+    """Returns the values of all ranks, in the order of ranks. Its arguments are this rank's value,
+    and a word that describes it. All ranks must call it."""
     graphs: WeakSet[Any]
-    """Graphs with such calls, which have to be destroyed before what the exchange goes by."""
+    """Graphs with such calls. They must be destroyed before the connection of the exchange."""
 
     def __call__(self) -> None:
-        """Ask for the exchange."""
+        """Start the exchange."""
         self.function()
 
 
 class Lane:
-    """What runs in order by itself, beside a step's other operations."""
+    """Operations that run in order, concurrently with a step's other operations."""
 
     def __init__(self) -> None:
-        self.stream: Any = None  # what an engine has for it
+        self.stream: Any = None  # set by an engine with concurrent streams
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
-    """A function that a step calls: operations that may run at the same time as those after it.
+class Concurrent:
+    """A function that a step calls: operations that may run concurrently with later ones.
 
-    They come after all that were asked for before, and before what comes after the lane's `Join`.
+    They start after all earlier operations, and end before the operations after the lane's `Join`.
     """
 
     lane: Lane
@@ -52,16 +51,16 @@ class Beside:
     trace: Trace
 
     def __call__(self) -> None:
-        """Do them now, where there are no lanes."""
+        """Run the operations immediately, on an engine without lanes."""
         for one in self.trace:
             self.backend.perform(one)
 
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """A function that a step calls: what follows comes after all in the lane."""
+    """A function that a step calls: later operations wait for all operations in the lane."""
 
     lane: Lane
 
     def __call__(self) -> None:
-        """Do nothing, where there are no lanes."""
+        """Do nothing, on an engine without lanes."""

@@ -1,8 +1,8 @@
-"""The hash that dropout masks are made of, in 32-bit arithmetic.
+"""The 32-bit hash function of dropout masks.
 
-`mix` is "lowbias32", a mixing function of 32 bits that was found by search for low bias (Wellons
-2018, "Prospecting for Hash Functions"). GOLDEN is 2^32 divided by the golden ratio, made odd:
-multiples of it spread over the whole range (Knuth, TAOCP vol. 3, section 6.4).
+`mix` is "lowbias32", which was found by a search for hash functions of low bias (Wellons 2018,
+"Prospecting for Hash Functions"). GOLDEN is 2^32 divided by the golden ratio, made odd: its
+multiples spread over the whole range (Knuth, TAOCP vol. 3, section 6.4).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ MASK_32 = 0xFFFFFFFF
 def mix(bits: Any) -> Any:
     """Return the hash of 32 bits, for a Python integer or an array of int64.
 
-    Not in unsigned types, which not every library has all functions for. A product of int64 may
-    wrap around, but its low 32 bits are right.
+    It does not use unsigned types, since not every library has all functions for them. A product of
+    int64 may wrap around, but its low 32 bits are correct.
     """
     bits = bits ^ (bits >> 16)
     bits = (bits * MIX_1) & MASK_32
@@ -29,5 +29,5 @@ def mix(bits: Any) -> Any:
 
 
 def pass_key(passes: Any, key: int) -> Any:
-    """Return what tells the mask of one forward pass of one layer from all others."""
+    """Return a key that differs between layers and between forward passes of a layer."""
     return mix((passes * GOLDEN & MASK_32) ^ key)

@@ -1,12 +1,12 @@
-"""Every operation of a backend, in plain array-API calls.
+"""All operations of a backend, defined by plain array-API calls.
 
 Each method is the interface, the fallback for an engine without a lowering, and the reference that
-each lowering is tested against (on NumPy in float64).
+tests compare each lowering with (on NumPy in float64).
 
-Conventions. Operations write into arrays they are given (`out`, `gradient`, ...) and return
-nothing. What changes from step to step (learning rate, step and pass numbers, position in the
-epoch) comes as a one-element array of the device, never as a Python number, so that a step can be
-recorded once and replayed. No operation waits for the device.
+Conventions: operations write into arrays that they receive (`out`, `gradient`, ...) and return
+nothing. Values that change from step to step are one-element arrays on the device, not Python
+numbers, so that a step can be recorded once and replayed. These are the learning rate, the numbers
+of step and pass, and the position in the epoch. No operation waits for the device.
 """
 
 from __future__ import annotations
@@ -40,28 +40,29 @@ if TYPE_CHECKING:
 __all__ = ["Operations", "Segment", "Trained", "UpdateCounters", "is_zero", "scaled"]
 
 ONE_A_ROW = (
-    "one number a row. Leave sums and means over the rows to the backend: "
-    "xp.mean(..., axis=1), say, without the mean of that"
+    "one number per row. The backend averages over the rows, so average only over the outputs: "
+    "xp.mean(..., axis=1)"
 )
 ONE_A_PREDICTION = "the derivative of each row's value by each of its predictions"
 A_VECTOR = (
-    "a vector as long as its size(outputs), which is 1 by default. Make a number one by "
+    "a vector of length size(outputs), which is 1 by default. Convert a number by "
     "xp.sum(..., keepdims=True) or xp.reshape(..., (1,)), or define size"
 )
 
 
 def require_shape(
-    found: Any, expected: tuple[int, ...], kind: str, name: str, method: str, meaning: str
+    returned: Any, expected: tuple[int, ...], kind: str, name: str, method: str, meaning: str
 ) -> None:
-    """Raise an ArgumentError if what a definition's method returned has the wrong shape.
+    """Raise an ArgumentError if a definition's method returned an array of the wrong shape.
 
-    Broadcasting would take a number for an array, and the results would be wrong without a word.
+    Otherwise broadcasting would accept a number, and the results would be silently wrong.
     """
-    shape = getattr(found, "shape", ())
+    shape = getattr(returned, "shape", ())
     if shape != expected:
         raise ArgumentError(
-            f"{kind} {name!r}: its method {method} must return an array of shape {expected}, "
-            f"{meaning}; it returned {'a number' if shape == () else f'shape {shape}'}"
+            f"{kind} {name!r}: its method {method} returned "
+            f"{'a number' if shape == () else f'shape {shape}'}; expected an array of shape "
+            f"{expected}, {meaning}"
         )
 
 
@@ -73,12 +74,13 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 class UpdateCounters(NamedTuple):
-    """What is looked up and counted with each update: arrays of shape (1,), but for the rates.
+    """Counters and the learning rate of each update: arrays of shape (1,), except `rates`.
 
-    The `rates` are the learning rates of some updates, `position` says which is next, and `rate` is
-    that of this update; `updates` counts them. `weight` is the sum of the update's sample weights,
-    and `loss_sum` the sum of all weighted losses so far; `weight_sum` sums up the weights, and
-    `finite_steps` counts updates with a finite `loss_sum`. Position and updates are of int64.
+    `rates` are the learning rates of several updates, `position` is the index of the next one, and
+    `rate` is the learning rate of this update. `updates` counts updates. `weight` is the sum of
+    this update's sample weights, and `weight_sum` the sum of all weights. `loss_sum` is the sum of
+    all weighted losses, and `finite_steps` counts updates with a finite `loss_sum`. `position` and
+    `updates` have type int64.
     """
 
     rates: Array
@@ -92,20 +94,20 @@ class UpdateCounters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Neighbouring parameters that are updated alike, `start` to `stop` in the flat vectors."""
+    """Adjacent parameters with equal factors, at `start` to `stop` - 1 of the flat vectors."""
 
     start: int
     stop: int
     rate: float = 1.0
     """Factor of the learning rate."""
     decay: float = 0.0
-    """Factor of the weight decay, beside that of the learning rate; 0 is none."""
+    """Factor of the weight decay, in addition to the learning rate's factor; 0 means no decay."""
 
 
 class Trained(NamedTuple):
-    """What an update changes, and by what: flat vectors, and all parts of them in order.
+    """Arrays of an update: flat vectors of values, gradients and optimizer state (slots).
 
-    The slots are the optimizer's state.
+    The segments cover the vectors in order.
     """
 
     values: Array
@@ -120,30 +122,30 @@ class Trained(NamedTuple):
         return Trained(self.values[part], self.gradients[part], slots, [])
 
     def runs(self) -> list[Segment]:
-        """Return the segments, neighbours with one factor of the learning rate joined."""
-        found: list[Segment] = []
+        """Return the segments, with adjacent ones of equal learning-rate factor joined."""
+        joined: list[Segment] = []
         for one in self.segments:
-            if found and found[-1].rate == one.rate:
-                found[-1] = found[-1]._replace(stop=one.stop)
+            if joined and joined[-1].rate == one.rate:
+                joined[-1] = joined[-1]._replace(stop=one.stop)
             else:
-                found.append(Segment(one.start, one.stop, one.rate))
-        return found
+                joined.append(Segment(one.start, one.stop, one.rate))
+        return joined
 
 
 def scaled(learning_rate: Array, factor: float) -> Array:
-    """Return a learning rate times a factor, and the very same array for the factor 1."""
+    """Return a learning rate times a factor; for the factor 1, return the array itself."""
     return learning_rate if factor == 1 else learning_rate * factor
 
 
 def is_zero(setting: float | Array) -> bool:
-    """Return whether a setting is 0 in all updates: a number, rather than an array of one."""
+    """Return whether a setting is the number 0. An array may change between updates."""
     return isinstance(setting, float) and setting == 0
 
 
 class Operations:
-    """What layers, losses, metrics and optimizers ask of a backend.
+    """The operations of a backend, for layers, losses, metrics and optimizers.
 
-    An operation changes the arrays that its formulas set, `out` among them, in place.
+    An operation changes in place the arrays that its formulas set, such as `out`.
 
     Attributes
     ----------
@@ -158,39 +160,39 @@ class Operations:
     _overridden: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Raise an ArgumentTypeError if an override of an operation is not declared one."""
+        """Raise an ArgumentTypeError if an override of an operation lacks the decorator."""
         for name, member in vars(Operations).items():
-            found = getattr(cls, name)
-            if not is_operation(member) or found is member:
+            override = getattr(cls, name)
+            if not is_operation(member) or override is member:
                 continue
-            if not is_operation(found):
+            if not is_operation(override):
                 owner = next(each for each in cls.__mro__ if name in vars(each))
                 raise ArgumentTypeError(
-                    f"{owner.__name__}.{name}: overrides an operation, so it must be declared one; "
-                    "write @gpunn.backends.operation above it, or it would be done while a step is "
-                    "recorded and never again"
+                    f"{owner.__name__}.{name}: overrides an operation; decorate it with "
+                    "@gpunn.backends.operation. Otherwise it would run only once, while a step is "
+                    "recorded"
                 )
             cls._overridden = True
 
     def perform(self, one: Operation) -> None:
-        """Do an operation now.
+        """Run an operation immediately.
 
         Parameters
         ----------
         one : Operation
-            With its arguments.
+            The operation and its arguments.
         """
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation's definition is gpunn's, which the lowerings implement.
 
-        So must be that of all its parts, if it is composite.
+        For a composite operation, the definitions of all its parts must also be gpunn's.
 
         Parameters
         ----------
         one : Operation
-            With its arguments.
+            The operation and its arguments.
 
         Returns
         -------
@@ -201,30 +203,30 @@ class Operations:
         return builtin and not (self._overridden and is_composite(self, one))
 
     def copy(self, array: Array) -> Array:
-        """Return a copy on the device.
+        """Return a copy of an array on the device.
 
         Parameters
         ----------
         array : array
-            On the device.
+            An array on the device.
 
         Returns
         -------
         array
-            Of the same shape and type.
+            An array of the same shape and type.
         """
         return self.xp.asarray(array, copy=True)
 
     @operation
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function, which may do anything with the same arrays each time.
+        """Call a function, which must use the same arrays each time.
 
-        So a class of the user's own has its place among the operations around it.
+        This runs a custom class between recorded operations.
 
         Parameters
         ----------
         function : function
-            Takes nothing; what it returns is not looked at.
+            A function without parameters; its return value is ignored.
         """
         function()
 
@@ -237,18 +239,18 @@ class Operations:
         Parameters
         ----------
         out, value : array, float
-            The type of `out` can hold the value.
+            The array, and a value that its type can represent.
         """
         out[...] = value
 
     @operation
     def assign(self, values: Array, out: Array) -> None:
-        """Set out = values, converted to the type of `out`; both of one shape.
+        """Set out = values, converted to the type of `out`.
 
         Parameters
         ----------
         values, out : array
-            Of one shape, and of any types.
+            Arrays of equal shape and any types.
         """
         out[...] = self.xp.astype(values, out.dtype)
 
@@ -259,7 +261,7 @@ class Operations:
         Parameters
         ----------
         counter, amount : array of int64 of shape (1,), int
-            The amount may be negative.
+            The counter, and an amount, which may be negative.
         """
         counter += amount
 
@@ -270,19 +272,19 @@ class Operations:
         Parameters
         ----------
         table, index, out : array
-            Of shapes (n,), (1,) and (1,), or (n, columns), (1,) and (1, columns). The index is of
-            int64, from 0 to n - 1.
+            For a vector, shapes (n,), (1,) and (1,). For a matrix, (n, columns), (1,) and
+            (1, columns). The index is of type int64, from 0 to n - 1.
         """
         out[...] = self.xp.take(table, index, axis=0)
 
     @operation
     def accumulate(self, values: Array, out: Array) -> None:
-        """Set out = out + values, both of one shape.
+        """Set out = out + values.
 
         Parameters
         ----------
         values, out : array
-            Of one shape.
+            Arrays of equal shape.
         """
         out += values
 
@@ -293,8 +295,8 @@ class Operations:
         Parameters
         ----------
         source, order, start, out : array
-            Of shapes (n, ...), (m,), (1,) and (rows, ...). `order` and `start` are of int64:
-            indices of rows of `source`, and where in these to begin.
+            Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` has row indices of
+            `source`, and `start` the position in `order` to begin at; both are of type int64.
         """
         xp = self.xp
         positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
@@ -303,23 +305,23 @@ class Operations:
 
     @operation
     def sum(self, values: Array, out: Array) -> None:
-        """Set out, of shape (1,), to the sum of a vector of values.
+        """Set out to the sum of a vector.
 
         Parameters
         ----------
         values, out : array, shapes (n,) and (1,)
-            What is summed up, and the sum.
+            The vector, and its sum.
         """
         out[...] = self.xp.sum(values, keepdims=True)
 
     @operation
     def count_finite(self, loss_sum: Array, out: Array) -> None:
-        """Set out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,).
+        """Set out = out + 1 if `loss_sum` is finite.
 
         Parameters
         ----------
         loss_sum, out : array, shape (1,)
-            The running sum, and what counts.
+            The running sum of losses, and the counter.
         """
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
 
@@ -330,8 +332,8 @@ class Operations:
         Parameters
         ----------
         start, rows, passes : array, int, array
-            Position in the epoch, rows of the batch, number of the pass; arrays of int64, of shape
-            (1,).
+            Position in the epoch, rows of the batch, and number of the pass. The arrays are of type
+            int64 and shape (1,).
         """
         self.increment(start, rows)
         self.increment(passes, 1)
@@ -345,9 +347,9 @@ class Operations:
         outs: Sequence[Array],
         passes: Array,
     ) -> None:
-        """Gather the next rows of several arrays, and count them and the pass.
+        """Gather the next rows of several arrays, and count the rows and the pass.
 
-        In this order, with rows converted to the type of their output::
+        Rows are converted to the type of their output. In this order::
 
             outs[k][i] ← sources[k][order[start + i]]
             start ← start + rows
@@ -356,7 +358,7 @@ class Operations:
         Parameters
         ----------
         sources, order, start, outs, passes : sequence of array, or array
-            As for `gather_rows`, with an output for each source, and as for `count_pass`.
+            As in `gather_rows`, with an output for each source, and as in `count_pass`.
         """
         for source, out in zip(sources, outs, strict=True):
             self.gather_rows(source, order, start, out)
@@ -377,7 +379,7 @@ class Operations:
         Parameters
         ----------
         counters : UpdateCounters
-            Changed in place.
+            The counters, changed in place.
         """
         rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
         self.take(rates, position, rate)
@@ -398,14 +400,15 @@ class Operations:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> None:
-        """Set out = a @ b, with either operand transposed first.
+        """Set out = a @ b, where each operand may be transposed first.
 
         Parameters
         ----------
         a, b, out : array, shapes (m, k), (k, n) and (m, n)
-            An operand that is transposed first has the transposed shape. `out` is neither of them.
+            If `transpose_a`, a has shape (k, m). If `transpose_b`, b has shape (n, k). `out` must
+            not be a or b.
         transpose_a, transpose_b : bool
-            Whether that operand is transposed first.
+            Whether to transpose a, and b.
         """
         left = a.T if transpose_a else a
         right = b.T if transpose_b else b
@@ -418,10 +421,10 @@ class Operations:
         Parameters
         ----------
         activation : Activation
-            f.
+            The function f.
         z, bias, out : array
-            Of shapes (rows, ...), that of a row, and (rows, ...). With None for a bias, z stays as
-            it is. `out` is z itself where the activation allows that.
+            z and out have shape (rows, ...), and bias the shape of a row. If bias is None, z is
+            unchanged. `out` is z itself if the activation allows that.
         """
         if bias is not None:
             z += bias
@@ -441,11 +444,11 @@ class Operations:
         Parameters
         ----------
         activation : Activation
-            f.
+            The function f.
         z, output, gradient : array, shape (rows, ...)
-            What f was given, what it gave, and dL/d(output), which becomes dL/dz.
+            The argument of f, its value, and dL/d(output), which becomes dL/dz.
         bias_gradient : array, shape of a row, or None
-            None is not computed.
+            The bias's gradient. It is not computed if None.
         """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
@@ -466,11 +469,11 @@ class Operations:
         Parameters
         ----------
         x, weights, bias : array
-            Of shapes (rows, inputs), (inputs, units) and (units,); the bias may be None.
+            Arrays of shapes (rows, inputs), (inputs, units) and (units,). The bias may be None.
         activation : Activation
-            f.
+            The function f.
         z, out : array, shape (rows, units)
-            `out` is z itself where the activation allows that.
+            Results. `out` is z itself if the activation allows that.
         """
         self.matmul(x, weights, z)
         self.activate(activation, z, bias, out)
@@ -488,7 +491,7 @@ class Operations:
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
-        """From dL/d(output) in `gradient`: dL/dz in its place, and the gradients of the others.
+        """Compute the gradients of `dense` from dL/d(output), which `gradient` contains.
 
         In this order::
 
@@ -500,11 +503,11 @@ class Operations:
         Parameters
         ----------
         x, weights, activation, z, output : array, Activation
-            As for `dense`, which has set z and the output.
+            As in `dense`, which computed z and the output.
         gradient : array, shape (rows, units)
             dL/d(output), which becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Each of the shape of what it is of; None is not computed.
+            Gradients of weights, bias and x, each of the same shape as these. None is not computed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -516,23 +519,23 @@ class Operations:
     def dropout(
         self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
     ) -> None:
-        """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
+        """Set out = x / (1 - rate) for kept elements and 0 for the others; `out` may be x.
 
-        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32,
-        rounded to an integer (half to even), all in 32-bit arithmetic: the bits are the same on
-        every backend.
+        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32.
+        The right side is rounded to an integer (half to even). All arithmetic is in 32 bits, so the
+        mask is bitwise identical on every backend.
 
         Parameters
         ----------
         x, rate : array, float or array of x's type and shape (1,)
-            The batch, or a part of it; and a rate in [0, 1).
+            The batch or a part of it, and a rate in [0, 1).
         key : int
-            32 bits that tell layers and seeds apart.
+            32 bits that differ between layers and between seeds.
         passes : array of int64, shape (1,)
-            Number of this forward pass, which counts modulo 2^32.
+            The number of this forward pass, modulo 2^32.
         out, first : array of x's shape, int
-            The result, and the number of x's first element where x is a part of the batch's; else
-            0.
+            The result, and the number of x's first element in the batch. It is 0 if x is the whole
+            batch.
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
@@ -554,7 +557,7 @@ class Operations:
         Parameters
         ----------
         x, scale, offset, out : array, float, float, array
-            `out` has the shape of x, whose type may be any real one, and may be x.
+            `out` has the shape of x and may be x. x may have any real type.
         """
         out[...] = self.xp.astype(x, out.dtype) * scale + offset
 
@@ -565,8 +568,8 @@ class Operations:
         Parameters
         ----------
         x, mean, std, out : array
-            x and out, which may be x, have shape (rows, features), the others (features,); no std
-            is 0.
+            x and out have shape (rows, features), the others (features,). `out` may be x. No std
+            may be 0.
         """
         out[...] = x
         out -= mean
@@ -582,12 +585,12 @@ class Operations:
         largest: Array | None,
         out: Array,
     ) -> None:
-        """Set out = mean + std * x, within [least, largest] where these are given.
+        """Set out = mean + std * x, clipped to [least, largest] if both are given.
 
         Parameters
         ----------
         x, mean, std, least, largest, out : array
-            x and out have shape (rows, features), the others (features,); both bounds may be None.
+            x and out have shape (rows, features), the others (features,). Both bounds may be None.
         """
         xp = self.xp
         y = x * std + mean
@@ -597,13 +600,14 @@ class Operations:
 
     @operation
     def mean_over_members(self, x: Array, of: str, out: Array) -> None:
-        """Set out to what the outputs x of several members predict together.
+        """Set out to the mean prediction of several members.
 
         Parameters
         ----------
         x, of, out : array of shape (rows, members, outputs), str, array of shape (rows, outputs)
-            With "identity", out = mean of x over the members. With "softmax" and "sigmoid" x and
-            out are logits, and it is the probabilities that the mean is taken of.
+            The members' outputs, the kind of mean, and the result. With "identity", out is the mean
+            of x over the members. With "softmax" and "sigmoid", x and out are logits, and the mean
+            is that of the probabilities.
         """
         xp = self.xp
         if of == "identity":
@@ -627,13 +631,13 @@ class Operations:
         shift: Array | None,
         out: Array,
     ) -> None:
-        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics.
+        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
         Parameters
         ----------
         x, mean, variance, epsilon, scale, shift, out : array, float
-            x and out have shape (rows, features), other arrays (features,). Scale and shift may
-            both be None: out = (x - mean) / sqrt(variance + epsilon).
+            x and out have shape (rows, features), other arrays (features,). If scale and shift are
+            None, out = (x - mean) / sqrt(variance + epsilon).
         """
         y = (x - mean) / self.xp.sqrt(variance + epsilon)
         out[...] = y if scale is None or shift is None else scale * y + shift
@@ -652,7 +656,7 @@ class Operations:
         inverse_std: Array,
         out: Array,
     ) -> None:
-        """Normalize each column by its own mean and variance, and update the running averages.
+        """Normalize each column by its mean and variance, and update the running averages.
 
         In this order::
 
@@ -664,13 +668,13 @@ class Operations:
         Parameters
         ----------
         x, scale, shift, running_mean, running_variance : array
-            Of shape (rows, features), and four of shape (features,).
+            x has shape (rows, features), and the others (features,).
         momentum : float
-            In [0, 1]: the weight of the old averages.
+            The weight of the old averages, in [0, 1].
         epsilon : float
-            Positive.
+            A positive number.
         normalized, inverse_std, out : array
-            Of shapes (rows, features), (features,) and (rows, features).
+            Results of shapes (rows, features), (features,) and (rows, features).
         """
         xp = self.xp
         mean = xp.mean(x, axis=0)
@@ -692,7 +696,7 @@ class Operations:
         scale_gradient: Array,
         shift_gradient: Array,
     ) -> None:
-        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
+        """Compute dL/dscale and dL/dshift, and replace dL/dy in `gradient` by dL/dx.
 
         With g = dL/dy, n = normalized, and means over the rows::
 
@@ -703,8 +707,8 @@ class Operations:
         Parameters
         ----------
         gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            dL/dy, which becomes dL/dx, of shape (rows, features); what `batch_norm` set, and its
-            scale; and results of shape (features,).
+            The gradient dL/dy, which becomes dL/dx, of shape (rows, features); two results and the
+            scale of `batch_norm`; and results of shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -714,12 +718,12 @@ class Operations:
 
     @operation
     def column_moments(self, x: Array, out: Array) -> None:
-        """Set out to (rows, means of the columns, sums of squared deviations from these).
+        """Set out to (rows, means of the columns, sums of squared deviations from the means).
 
         Parameters
         ----------
         x, out : array, shapes (rows, features) and (1 + 2 features,)
-            The batch, at least one row, and what describes it.
+            A batch of at least one row, and its moments.
         """
         xp, features = self.xp, x.shape[1]
         mean = xp.mean(x, axis=0)
@@ -730,16 +734,17 @@ class Operations:
 
     @operation
     def combine_moments(self, parts: Array, mean: Array, variance: Array) -> None:
-        """Set mean and variance to those of all rows, from the `column_moments` of each part.
+        """Compute mean and variance of all rows from the `column_moments` of each part.
 
-        With counts n and mean = sum(n_i mean_i) / sum(n_i):
-        variance = sum(M2_i + n_i (mean_i - mean)^2) / sum(n_i), M2 being sums of squared
-        deviations. A part without rows has zeros.
+        With counts n_i and sums of squared deviations M2_i::
+
+            mean ← sum(n_i mean_i) / sum(n_i)
+            variance ← sum(M2_i + n_i (mean_i - mean)^2) / sum(n_i)
 
         Parameters
         ----------
         parts, mean, variance : array, shapes (parts, 1 + 2 features), (features,) and (features,)
-            One row a part.
+            The moments, one row per part, and the results. A part without rows has zeros.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -756,7 +761,7 @@ class Operations:
         Parameters
         ----------
         current, momentum, out : array, float, array of the shape of current
-            The momentum, in [0, 1], is the weight of the old average.
+            The new value, the weight of the old average, in [0, 1], and the average.
         """
         out[...] = momentum * out + (1 - momentum) * current
 
@@ -773,12 +778,12 @@ class Operations:
         inverse_std: Array,
         out: Array,
     ) -> None:
-        """Do as `batch_norm`, with given means and variances, and without running averages.
+        """Run `batch_norm` with given means and variances, and without running averages.
 
         Parameters
         ----------
         x, mean, variance, scale, shift, epsilon, normalized, inverse_std, out : array, float
-            As for `batch_norm`; mean and variance have shape (features,).
+            As in `batch_norm`; mean and variance have shape (features,).
         """
         inverse_std[...] = 1 / self.xp.sqrt(variance + epsilon)
         normalized[...] = (x - mean) * inverse_std
@@ -788,12 +793,12 @@ class Operations:
     def batch_norm_sums(
         self, gradient: Array, normalized: Array, scale_gradient: Array, shift_gradient: Array
     ) -> None:
-        """Set dL/dscale = sum(g * n) and dL/dshift = sum(g), over rows, as `batch_norm_gradient`.
+        """Compute only dL/dscale and dL/dshift of `batch_norm_gradient`.
 
         Parameters
         ----------
         gradient, normalized, scale_gradient, shift_gradient : array
-            As for `batch_norm_gradient`; `gradient` is not changed.
+            As in `batch_norm_gradient`; `gradient` is not changed.
         """
         scale_gradient[...] = self.xp.sum(gradient * normalized, axis=0)
         shift_gradient[...] = self.xp.sum(gradient, axis=0)
@@ -808,16 +813,16 @@ class Operations:
         sums: Array,
         counts: Array,
     ) -> None:
-        """Put dL/dx in the place of dL/dy as `batch_norm_gradient` does, with sums over more rows.
+        """Compute only dL/dx of `batch_norm_gradient`, from sums over the rows of all parts.
 
         Parameters
         ----------
         gradient, normalized, inverse_std, scale : array
-            As for `batch_norm_gradient`.
+            As in `batch_norm_gradient`.
         sums : array, shape (2 features,)
-            sum(g * n), and then sum(g), over all rows.
+            sum(g * n), then sum(g), over the rows of all parts.
         counts : array, shape (parts,)
-            How many rows each part of them has.
+            The number of rows in each part.
         """
         features, rows = scale.shape[0], self.xp.sum(counts)
         of_scale, of_shift = sums[:features] / rows, sums[features:] / rows
@@ -834,12 +839,12 @@ class Operations:
         inverse_std: Array,
         out: Array,
     ) -> None:
-        """Normalize each row by its own mean and variance; as `batch_norm`, over the other axis.
+        """Normalize each row by its mean and variance, as `batch_norm` normalizes columns.
 
         Parameters
         ----------
         x, scale, shift, epsilon, normalized, inverse_std, out : array, float
-            As for `batch_norm`, but `inverse_std` has shape (rows, 1).
+            As in `batch_norm`, except that `inverse_std` has shape (rows, 1).
         """
         xp = self.xp
         centred = x - xp.mean(x, axis=1, keepdims=True)
@@ -858,7 +863,7 @@ class Operations:
         scale_gradient: Array,
         shift_gradient: Array,
     ) -> None:
-        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
+        """Compute dL/dscale and dL/dshift, and replace dL/dy in `gradient` by dL/dx.
 
         With h = scale * dL/dy, n = normalized, and means over each row::
 
@@ -869,7 +874,7 @@ class Operations:
         Parameters
         ----------
         gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            As for `batch_norm_gradient`, after `layer_norm`.
+            As in `batch_norm_gradient`, with results of `layer_norm`.
         """
         xp = self.xp
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -879,7 +884,7 @@ class Operations:
         along = xp.mean(h * normalized, axis=1, keepdims=True)
         gradient[...] = inverse_std * (h - mean - normalized * along)
 
-    # ----------------------------------------------------------------------- layers for tables
+    # -------------------------------------------------------------- layers of tabular models
 
     @operation
     def copy_columns(
@@ -890,7 +895,7 @@ class Operations:
         Parameters
         ----------
         source, first, out, out_first, columns : array, int, array, int, int
-            Two matrices of as many rows; other columns of `out` stay as they are.
+            Two matrices with equal numbers of rows. Other columns of `out` are unchanged.
         """
         out[:, out_first : out_first + columns] = source[:, first : first + columns]
 
@@ -898,20 +903,20 @@ class Operations:
     def one_hot(
         self, codes: Array, sizes: Sequence[int], binary_as_sign: bool, levels: Array, out: Array
     ) -> None:
-        """Set an output for each category: on where a row's code is this category's, off elsewhere.
+        """Set one output per category: its "on" level if the row's code matches, else "off".
 
-        A column of codes 0, 1, ..., size - 1 has an output for each but 0, which stands for a
-        missing or an unknown category, as any number out of range does.
+        A column of codes 0, 1, ..., size - 1 has an output for each code except 0. Code 0, and any
+        number out of range, stands for a missing or unknown category.
 
         Parameters
         ----------
         codes, sizes : array of shape (rows, columns), sequence of int
-            Whole numbers, and the size of each column.
+            Integers stored as floats, and the number of codes of each column.
         binary_as_sign : bool
-            Whether a column of size 3, that is, of two categories, has one output for both.
+            Whether a column of size 3, which has two categories, has one output for both.
         levels, out : array, shapes (3, outputs) and (rows, outputs)
-            What an output is if the row has another category, this category, and, where two share
-            an output, the second one; and the outputs.
+            The values of each output for another category, for its category, and for the second
+            category if two share the output; and the outputs.
         """
         xp, stop = self.xp, 0
         for column, size in enumerate(sizes):
@@ -919,13 +924,13 @@ class Operations:
             shared = binary_as_sign and size == 3
             start, stop = stop, stop + (1 if shared else size - 1)
             off, on, second = (levels[k : k + 1, start:stop] for k in range(3))
-            own = xp.arange(1, 1 + stop - start, dtype=codes.dtype, device=self.device)
-            chosen = xp.where(code == own, on, off)
+            categories = xp.arange(1, 1 + stop - start, dtype=codes.dtype, device=self.device)
+            chosen = xp.where(code == categories, on, off)
             out[:, start:stop] = xp.where(code == 2, second, chosen) if shared else chosen
 
     @operation
     def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> None:
-        """Look up each code's row of a table.
+        """Look up the table row of each code.
 
         With t_c = table[sizes[0] + ... + sizes[c - 1] + codes[i, c]],
         out[i] = [t_0 | t_1 | ...]. A code out of range counts as 0.
@@ -933,9 +938,9 @@ class Operations:
         Parameters
         ----------
         codes, sizes : array of shape (rows, columns), sequence of int
-            Whole numbers, and how many codes each column has.
+            Integers stored as floats, and the number of codes of each column.
         table, out : array, shapes (sum of sizes, dimension) and (rows, columns * dimension)
-            All columns' tables, one below the other; and the rows looked up.
+            The tables of all columns, stacked vertically; and the selected rows.
         """
         xp, dimension, first = self.xp, table.shape[1], 0
         for column, size in enumerate(sizes):
@@ -951,12 +956,12 @@ class Operations:
     ) -> None:
         """Set each row of the table's gradient to the sum of the gradients of its uses.
 
-        The sum is in the order of the rows, or another that is always the same.
+        The order of the sum is always the same.
 
         Parameters
         ----------
         codes, sizes, gradient, table_gradient : array, sequence of int, array, array
-            As for `embed`, with the gradients of its output and of its table.
+            As in `embed`, with the gradients of its output and of its table.
         """
         xp, dimension, stop = self.xp, table_gradient.shape[1], 0
         for column, size in enumerate(sizes):
@@ -964,9 +969,9 @@ class Operations:
             known = xp.where((code >= 0) & (code < size), code, xp.zeros_like(code))
             every = xp.arange(size, dtype=codes.dtype, device=self.device)
             uses = xp.astype(xp.floor(known) == every, gradient.dtype)
-            own = gradient[:, column * dimension : (column + 1) * dimension]
+            of_column = gradient[:, column * dimension : (column + 1) * dimension]
             start, stop = stop, stop + size
-            table_gradient[start:stop, :] = xp.matmul(uses.T, own)
+            table_gradient[start:stop, :] = xp.matmul(uses.T, of_column)
 
     @operation
     def scale(self, x: Array, factors: Array, out: Array) -> None:
@@ -975,8 +980,8 @@ class Operations:
         Parameters
         ----------
         x, factors, out : array
-            x and `out`, which may be x, have shape (rows, members, features), factors (members,
-            features). Of shape (rows, 1, features), x has one row for all members.
+            x and `out` have shape (rows, members, features), and factors (members, features). x may
+            have shape (rows, 1, features), so that all members share its rows. `out` may be x.
         """
         out[...] = x * factors
 
@@ -989,9 +994,9 @@ class Operations:
         factors_gradient: Array,
         input_gradient: Array | None,
     ) -> None:
-        """Set the gradients of `scale` from that of its output.
+        """Compute the gradients of `scale` from the gradient of its output.
 
-        The input gradient is summed over the members if they take the same row::
+        The input gradient is summed over the members if they share the rows of x::
 
             factors_gradient ← sum over rows of gradient * x
             input_gradient ← gradient * factors
@@ -999,9 +1004,9 @@ class Operations:
         Parameters
         ----------
         x, factors, gradient, factors_gradient : array
-            As for `scale`, with the gradients of its output and of its factors.
+            As in `scale`, with the gradients of its output and of its factors.
         input_gradient : array, shape of x, or None
-            Of an input for each member it may be the memory of `gradient`. None is not computed.
+            If x has a row for each member, this may be `gradient`. None is not computed.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -1019,9 +1024,9 @@ class Operations:
         Parameters
         ----------
         activation : Activation
-            f.
+            The function f.
         x, alpha, out : array
-            x and out have shape (rows, ...). Alpha, how much of f each feature gets, has that of a
+            x and out have shape (rows, ...). Alpha, each feature's weight of f, has the shape of a
             row.
         """
         out[...] = x + alpha * (activation.value(self.xp, x) - x)
@@ -1030,7 +1035,7 @@ class Operations:
     def parametric_activation_gradient(
         self, activation: Activation, x: Array, alpha: Array, gradient: Array, alpha_gradient: Array
     ) -> None:
-        """From dL/dout in `gradient`: dL/dalpha and, in its place, dL/dx.
+        """Compute dL/dalpha, and replace dL/dout in `gradient` by dL/dx.
 
         In this order::
 
@@ -1040,7 +1045,7 @@ class Operations:
         Parameters
         ----------
         activation, x, alpha, gradient, alpha_gradient : Activation, array
-            As for `parametric_activate`. The gradient, dL/dout, becomes dL/dx.
+            As in `parametric_activate`. The gradient dL/dout becomes dL/dx.
         """
         xp = self.xp
         value = activation.value(xp, x)
@@ -1049,18 +1054,19 @@ class Operations:
 
     @operation
     def periodic(self, x: Array, frequencies: Array, phases: Array | None, out: Array) -> None:
-        """Set out[i, c] to waves of x[i, c], whose frequencies are those of column c.
+        """Set out[i, c] to waves of x[i, c] with the frequencies of column c.
 
         With phases, out[i, c, k] = cos(2 pi frequencies[c, k] x[i, c] + phases[c, k]).
-        Without, there are as many cosines of 2 pi frequencies[c, k] x[i, c], and then the sines.
+        Without phases, out[i, c] has the cosines, then the sines, of
+        2 pi frequencies[c, k] x[i, c].
 
         Parameters
         ----------
         x, frequencies, phases : array
-            Of shapes (rows, columns), (columns, waves) and (columns, waves): frequencies in turns
-            for a unit of x, phases in radians. The phases may be None.
+            Arrays of shapes (rows, columns), (columns, waves) and (columns, waves). Frequencies are
+            in turns per unit of x, phases in radians. The phases may be None.
         out : array
-            Of shape (rows, columns, waves), without phases (rows, columns, 2 * waves).
+            Shape (rows, columns, waves) with phases, else (rows, columns, 2 * waves).
         """
         xp, waves = self.xp, frequencies.shape[1]
         angle = x[:, :, None] * (2 * math.pi * frequencies)
@@ -1081,9 +1087,9 @@ class Operations:
         phases_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
-        """Set the gradients of `periodic` from that of its output.
+        """Compute the gradients of `periodic` from the gradient of its output.
 
-        With s[i, c, k] = dL/d(angle), where the angle is what cosine and sine are taken of::
+        With s[i, c, k] = dL/d(angle), where the angle is the argument of cosine and sine::
 
             phases_gradient ← sum_i s[i]
             frequencies_gradient ← 2 pi sum_i s[i] x[i]
@@ -1092,9 +1098,10 @@ class Operations:
         Parameters
         ----------
         x, frequencies, phases, gradient : array
-            As for `periodic`, with the gradient of its output.
+            As in `periodic`, with the gradient of its output.
         frequencies_gradient, phases_gradient, input_gradient : array
-            Each of the shape of what it is of. The last two may be None: those are not computed.
+            Gradients, with the shapes of frequencies, phases and x. The last two may be None, and
+            are not computed then.
         """
         xp, waves = self.xp, frequencies.shape[1]
         turns = 2 * math.pi
@@ -1119,7 +1126,7 @@ class Operations:
         Parameters
         ----------
         x, starts, slopes, lowest, highest, out : array
-            Of shape (rows, columns), four of shape (columns, bins), and (rows, columns, bins).
+            x has shape (rows, columns), out (rows, columns, bins), and the others (columns, bins).
         """
         line = slopes * (x[:, :, None] - starts)
         out[...] = self.xp.minimum(self.xp.maximum(line, lowest), highest)
@@ -1135,12 +1142,14 @@ class Operations:
         gradient: Array,
         input_gradient: Array,
     ) -> None:
-        """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t] within the limits.
+        """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t].
+
+        The sum is over those t whose line in `piecewise_linear` is strictly between its limits.
 
         Parameters
         ----------
         x, starts, slopes, lowest, highest, gradient, input_gradient : array
-            As for `piecewise_linear`, with the gradients of its output and of x.
+            As in `piecewise_linear`, with the gradients of its output and of x.
         """
         xp = self.xp
         line = slopes * (x[:, :, None] - starts)
@@ -1157,19 +1166,19 @@ class Operations:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> None:
-        """Set out = a @ b for each group, with either operand transposed first.
+        """Set out = a @ b for each group, where either operand may be transposed first.
 
-        A batch has its groups in the middle, (rows, groups, ...); weights have them in front. So
-        there are three kinds of products: a batch by weights, a batch by transposed weights, and,
-        with `transpose_a`, two batches, summed over their rows.
+        The groups are the middle axis of a batch, (rows, groups, ...), and the first axis of
+        weights. So there are three products: of a batch and weights, of a batch and transposed
+        weights, and, with `transpose_a`, of two batches, summed over their rows.
 
         Parameters
         ----------
         a, b, out : array, shapes (rows, groups, k), (groups, k, n) and (rows, groups, n)
-            With `transpose_b`, b has shape (groups, n, k). With `transpose_a`, a has (rows, groups,
-            m), b (rows, groups, n) and out (groups, m, n).
+            With `transpose_b`, b has shape (groups, n, k). With `transpose_a`, a has shape (rows,
+            groups, m), b (rows, groups, n) and out (groups, m, n).
         transpose_a, transpose_b : bool
-            Whether that operand is transposed first; not both.
+            Whether to transpose a, or b; not both.
         """
         xp = self.xp
         if transpose_a:
@@ -1190,13 +1199,13 @@ class Operations:
         z: Array,
         out: Array,
     ) -> None:
-        """Do as `dense`, with weights of its own for each group.
+        """Run `dense` with separate weights for each group.
 
         Parameters
         ----------
         x, weights, bias, activation, z, out : array, Activation
-            Of shapes (rows, groups, inputs), (groups, inputs, units) and (groups, units); f; and
-            two of shape (rows, groups, units). Bias and `out` are as for `dense`.
+            As in `dense`, with shapes (rows, groups, inputs), (groups, inputs, units) and (groups,
+            units). z and out have shape (rows, groups, units).
         """
         self.group_matmul(x, weights, z)
         self.activate(activation, z, bias, out)
@@ -1214,14 +1223,14 @@ class Operations:
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
-        """Do as `dense_gradient` for `group_dense`.
+        """Compute the gradients of `group_dense`, as `dense_gradient` does for `dense`.
 
         Parameters
         ----------
         x, weights, activation, z, output, gradient : array, Activation
-            As for `group_dense`; the gradient, of the shape of its output, becomes dL/dz.
+            As in `group_dense`. The gradient has the shape of the output and becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Each of the shape of what it is of; None is not computed.
+            Gradients of weights, bias and x, each of the same shape as these. None is not computed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -1242,7 +1251,7 @@ class Operations:
         gradient: Array | None,
         loss_sum: Array,
     ) -> None:
-        """Add the weighted loss of a batch to `loss_sum`, and give its gradient.
+        """Add the weighted loss of a batch to `loss_sum`, and compute its gradient.
 
         The gradient is 0 if the normalizer is 0::
 
@@ -1252,20 +1261,21 @@ class Operations:
         Parameters
         ----------
         loss : Loss
-            Which one.
+            The loss.
         predictions, targets : array, shape (rows, outputs)
-            The network's outputs, and what they should be; or labels, of int64 and shape (rows,).
+            The network's outputs and their targets. Targets may be labels of type int64 and shape
+            (rows,).
         weights, normalizer : array, shapes (rows,) and (1,)
-            Sample weights, and the sum of the weights that the update is averaged over.
+            Sample weights, and the sum of weights that the update divides by.
         gradient : array, shape (rows, outputs), or None
-            None where only the loss is wanted.
+            The gradient. It is not computed if None.
         loss_sum : array, shape (1,)
             The running sum.
 
         Raises
         ------
         ArgumentError
-            If the loss's values or gradients have another shape than they should.
+            If the loss's values or gradients have the wrong shape.
         """
         xp = self.xp
         values = loss.values(xp, predictions, targets)
@@ -1283,23 +1293,21 @@ class Operations:
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
-        """Set summary = summary combined with that of this batch.
-
-        Both are vectors of the metric's `size`.
+        """Combine the summary of earlier batches with the summary of this batch.
 
         Parameters
         ----------
         metric : Metric
-            Which one.
+            The metric.
         predictions, targets, weights : array
-            As for `loss`.
+            As in `loss`.
         summary : array, shape (metric.size(outputs),)
-            That of earlier batches.
+            The summary of earlier batches, changed in place.
 
         Raises
         ------
         ArgumentError
-            If what the metric measures or combines has another shape than its `size` says.
+            If the metric's `measure` or `combine` returns another shape than its `size` states.
         """
         batch = metric.measure(self.xp, predictions, targets, weights)
         require_shape(batch, summary.shape, "metric", metric.name, "measure", A_VECTOR)
@@ -1314,7 +1322,7 @@ class Operations:
         Parameters
         ----------
         gradients, max_norm : array of shape (parameters,), float
-            All gradients, and a positive limit.
+            All gradients, and a positive maximum norm.
         """
         xp = self.xp
         norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
@@ -1323,24 +1331,24 @@ class Operations:
 
     @operation
     def sum_of_squares(self, values: Array, out: Array) -> None:
-        """Set out, of shape (1,), to the sum of the squares of a vector of values.
+        """Set out to the sum of the squares of a vector.
 
         Parameters
         ----------
         values, out : array, shapes (n,) and (1,)
-            What is squared, and the sum.
+            The vector, and the sum.
         """
         out[...] = self.xp.sum(values * values, keepdims=True)
 
     @operation
     def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
-        """Do as `clip`, with the norm sqrt(sum of `squares`): for a part of all gradients.
+        """Run `clip` on one part of the gradients, with the norm of all gradients.
 
         Parameters
         ----------
         gradients, squares, max_norm : array, array, float
-            A part of the gradients, the sum of squares of each part, which are added up in order,
-            and a positive limit.
+            A part of the gradients, the sums of squares of all parts, and a positive maximum norm.
+            The norm is sqrt(sum of `squares`), summed in order.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):
@@ -1353,9 +1361,9 @@ class Operations:
     def l2_penalty(
         self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
     ) -> None:
-        """Add a penalty to a sum of losses, and its gradient to theirs.
+        """Add an L2 penalty to a sum of losses, and its gradient to the gradients.
 
-        The gradients stay unchanged if the weight is 0::
+        The gradients are unchanged if the weight is 0::
 
             loss_sum ← loss_sum + strength / 2 * ||values||^2
             gradients ← gradients + strength / weight * values
@@ -1363,10 +1371,9 @@ class Operations:
         Parameters
         ----------
         values, gradients : array, shape (length,)
-            The parameters that the penalty is of, and their gradients.
+            The parameters in the penalty, and their gradients.
         weight, strength, loss_sum : array of shape (1,), float, array of shape (1,)
-            Sum of the weights that the losses are averaged over, a factor of at least 0, running
-            sum.
+            The sum of weights that the losses are divided by, a factor >= 0, and the running sum.
         """
         xp = self.xp
         loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
@@ -1377,20 +1384,20 @@ class Operations:
     def update(
         self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> None:
-        """Decay the values, then do one update of the optimizer, each segment with its factors.
+        """Decay the values, then apply one update of the optimizer.
 
-        With the factors r of the learning rate and d of the decay:
-        values = values * (1 - r * learning_rate * d * weight_decay), then the optimizer's update
-        with the learning rate r * learning_rate.
+        Each segment has factors r of the learning rate and d of the decay. Its values are
+        multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer updates them with
+        the learning rate r * learning_rate.
 
         Parameters
         ----------
         optimizer : Optimizer
-            Its `weight_decay` may be an array of shape (1,), which a schedule moves.
+            The optimizer. Its `weight_decay` may be an array of shape (1,), which a schedule sets.
         trained : Trained
-            Changed in place, but for the gradients.
+            Values and slots, changed in place, and gradients.
         learning_rate, step : array, array of int64, shape (1,)
-            A rate without the segments' factors, and the number of the update, from 1.
+            The learning rate without factors, and the number of the update, from 1.
         """
         values, decay = trained.values, cast("float", optimizer.weight_decay)
         for start, stop, factor, decay_factor in trained.segments:
@@ -1406,12 +1413,12 @@ class Operations:
     def counted_update(
         self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> None:
-        """Do as `count_update`, then as `update` with its rate and number of updates.
+        """Run `count_update`, then `update` with its learning rate and number of updates.
 
         Parameters
         ----------
         counters, optimizer, trained : UpdateCounters, Optimizer, Trained
-            As for `count_update` and `update`.
+            As in `count_update` and `update`.
         """
         self.count_update(counters)
         self.update(optimizer, trained, counters.rate, counters.updates)
@@ -1422,28 +1429,28 @@ class Operations:
     def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
         """Set normalizer = weight / scale; finite = 1.
 
-        Over this normalizer, `loss` gives `scale` times the gradient that it gives over `weight`.
+        With this normalizer, `loss` computes `scale` times the gradient.
 
         Parameters
         ----------
         weight, scale, normalizer, finite : array, shape (1,)
-            Sum of the weights that the losses are averaged over, loss scale, results; `finite` is
-            of int64.
+            The sum of weights that the losses are divided by, the loss scale, and two results.
+            `finite` is of type int64.
         """
         normalizer[...] = weight / scale
         self.fill(finite, 1)
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Set gradients = gradients / scale; where that isn't finite, gradient = 0 and finite = 0.
+        """Set gradients = gradients / scale. Set non-finite elements to 0, and then finite = 0.
 
-        Zeros, because what is left of the gradient may still be clipped: an infinite norm would
-        leave NaN in the padding between parameters, which nothing else writes to.
+        The zeros keep the gradients' norm finite. Otherwise clipping would write NaN into the
+        padding between parameters, which no other operation overwrites.
 
         Parameters
         ----------
         gradients, scale, finite : array, shapes (parameters,), (1,) and (1,)
-            All gradients, the loss scale, and whether all were finite, of int64.
+            All gradients, the loss scale, and whether all gradients were finite, of type int64.
         """
         xp = self.xp
         gradients /= scale
@@ -1460,12 +1467,12 @@ class Operations:
         learning_rate: Array,
         step: Array,
     ) -> None:
-        """Do as `update` where finite = 1; change nothing where finite = 0.
+        """Run `update` if finite = 1; change nothing if finite = 0.
 
         Parameters
         ----------
         finite, optimizer, trained, learning_rate, step : array, Optimizer, Trained, array, array
-            What `unscale` left, and as for `update`.
+            The result of `unscale`, and arguments as in `update`.
         """
         xp, done = self.xp, finite > 0
         changed = [trained.values, *trained.slots.values()]
@@ -1485,19 +1492,19 @@ class Operations:
         smallest: float,
         largest: float,
     ) -> None:
-        """Adjust the loss scale after an update that was done if finite = 1; all have shape (1,).
+        """Adjust the loss scale after `update_if_finite`.
 
-        Done: good_updates = good_updates + 1, and at `interval` of them in a row scale = 2 scale,
-        good_updates = 0. Not done: scale = scale / 2, good_updates = 0, updates = updates - 1.
-        The scale stays within `smallest` and `largest`.
+        If finite = 1, good_updates increases by 1. When it reaches `interval`, the scale is doubled
+        and good_updates set to 0. If finite = 0, the scale is halved, good_updates set to 0, and
+        updates decreased by 1. The scale stays within `smallest` and `largest`.
 
         Parameters
         ----------
         finite, scale, good_updates, updates : array, shape (1,)
-            What `unscale` left, the loss scale, how many updates in a row were done, and the number
-            of updates, this one counted already. All but the scale are of int64.
+            The result of `unscale`, the loss scale, the number of applied updates in a row, and the
+            number of updates including this one. All except the scale are of type int64.
         interval, smallest, largest : int, float, float
-            After how many good updates the scale is doubled, and its limits.
+            The number of applied updates before the scale doubles, and limits of the scale.
         """
         xp = self.xp
         good = finite * (good_updates + 1)

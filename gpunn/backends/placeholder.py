@@ -1,10 +1,9 @@
-"""Arrays that stand for others while a method marked `operations_only` is called to record it.
+"""Placeholders, which replace arrays while a method marked `operations_only` is recorded.
 
-Such a method is called once, before there are any numbers, and only the operations that it asks for
-are repeated in each step. A `Placeholder` has the shape and type of an array, can be indexed and
-reshaped, and can be passed to operations. Everything else would read, write or compute what no
-later step computes again, so it raises an error that names the method and the line. This holds for
-the arrays of any library, none of which needs to allow subclasses.
+Such a method is called once, before the arrays have values, and each step repeats only the
+operations that it calls. A `Placeholder` has the shape and type of an array, can be indexed and
+reshaped, and can be passed to operations. Any other use would run only once, so it raises an error
+that names the method and the line. This works with arrays of any library, even without subclasses.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ __all__ += ["suspended"]
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-"""Packages whose lines are not those that an error names."""
+"""Packages whose lines an error does not name."""
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
-"""What may be read of an array."""
+"""Attributes of an array that a method may read."""
 
 SIZES = frozenset(("ndim", "shape", "size"))
-"""Functions of NumPy that read no numbers."""
+"""NumPy functions that read no values."""
 
 VIEWS = frozenset(
     (
@@ -47,10 +46,10 @@ VIEWS = frozenset(
         *("matrix_transpose", "ravel", "broadcast_to"),
     )
 )
-"""Functions and methods of NumPy that give a view, or a copy, which is refused."""
+"""NumPy functions and methods that return a view, or a copy, which is refused."""
 
 PLAIN = (int, float, str, np.generic)
-"""Types of arguments that can be compared by their text."""
+"""Types of arguments that can be compared by their `repr`."""
 
 REFUSED = {
     "writes into an array; use assign, fill or copy_columns": ("setitem", "delitem"),
@@ -65,18 +64,18 @@ REFUSED = {
         *("and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rshift", "rrshift"),
         *("neg", "pos", "abs", "invert", "round", "trunc", "floor", "ceil"),
     ),
-    "compares the numbers of an array": ("eq", "ne", "lt", "le", "gt", "ge", "contains"),
-    "reads the numbers of an array": (
+    "compares the values of an array": ("eq", "ne", "lt", "le", "gt", "ge", "contains"),
+    "reads the values of an array": (
         *("bool", "int", "float", "complex", "index", "iter", "reversed", "array", "buffer"),
         *("dlpack", "dlpack_device"),
     ),
     "copies an array; use assign": ("copy", "deepcopy", "reduce", "reduce_ex"),
 }
-"""Special methods that a placeholder refuses, by what they do."""
+"""Special methods that a placeholder refuses, by the action that the error describes."""
 
 
 class Note(NamedTuple):
-    """An operation asked for, in terms that can be compared, where that was, and by what method."""
+    """A call of an operation, with comparable arguments, its line, and the calling method."""
 
     name: str
     arguments: Any
@@ -85,16 +84,16 @@ class Note(NamedTuple):
 
 
 class Guard(threading.local):
-    """What this thread's marked method may not do now."""
+    """State of the marked method that this thread calls."""
 
     known: dict[int, Placeholder] | None = None
-    """Placeholders by the id of their array, so that one array has one; None outside a method."""
+    """Placeholders by the id of their array, one for each array; None outside a method."""
     what = ""
     """The method."""
     refusal: ArgumentError | None = None
-    """What was refused; it counts even if the method has caught it."""
+    """The error that was raised. It counts even if the method caught it."""
     notes: list[Note] | None = None
-    """The operations that a method has asked for that is called twice."""
+    """The operations that a method called, if gpunn calls the method twice."""
     custom = ""
     """The innermost method of a custom class."""
 
@@ -103,7 +102,7 @@ GUARD = Guard()
 
 
 class Placeholder:
-    """Stands for an array of which only shape and type are known; equal views have equal keys."""
+    """Represents an array by its shape and type. Equal views have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -113,16 +112,16 @@ class Placeholder:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
-        """The type of the array, so that `isinstance` answers as in a call on arrays."""
+        """The type of the array, so that `isinstance` works as for the array."""
         return type(self._gpunn_array)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
-        """Return a view of another shape; a ValueError or AttributeError if there is none."""
+        """Return a view of another shape; raise a ValueError or AttributeError if none exists."""
         if order != "C" or copy:
             refuse("copies an array; use assign")
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-        found = self.__array_namespace__().reshape(self._gpunn_array, tuple(sizes), copy=False)
-        return self._view(found, "reshape", tuple(sizes))
+        view = self.__array_namespace__().reshape(self._gpunn_array, tuple(sizes), copy=False)
+        return self._view(view, "reshape", tuple(sizes))
 
     def __getitem__(self, index: Any) -> Placeholder:
         """Return a view by slices, None, an ellipsis and some integers."""
@@ -132,23 +131,23 @@ class Placeholder:
             if not simple or isinstance(each, bool):
                 refuse("copies a selection of an array's elements")
         if len(parts) == len(self.shape) and all(isinstance(i, int | np.integer) for i in parts):
-            refuse("reads a number of an array")
+            refuse("reads a value of an array")
         return self._view(self._gpunn_array[index], "[]", *parts)
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
-        """Return the functions of the array's library."""
+        """Return the namespace of the array's library."""
         return array_api_compat.array_namespace(self._gpunn_array)
 
     def __len__(self) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows."""
         return int(self.shape[0])
 
     def __repr__(self) -> str:
-        """Say what it is."""
+        """Return a text with the shape."""
         return f"<Placeholder of an array of shape {tuple(self.shape)}>"
 
     def __getattr__(self, name: str) -> Any:
-        """Return what is known of the array, or its transpose; refuse all else that it has."""
+        """Return metadata, the transpose or a view of the array; refuse its other attributes."""
         if name in METADATA:
             return getattr(self._gpunn_array, name)
         if name in ("T", "mT"):
@@ -164,11 +163,11 @@ class Placeholder:
         refuse(f"sets {name} of an array")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse an elementwise function of NumPy."""
+        """Refuse an elementwise NumPy function."""
         refuse(f"calls the function {ufunc.__name__}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """Refuse any other function of NumPy that does not return a view."""
+        """Refuse any other NumPy function, unless it returns a view or a size."""
         if function.__name__ in SIZES:
             return function(*actual(args), **kwargs)
         if function.__name__ in VIEWS and args and args[0] is self:
@@ -176,11 +175,11 @@ class Placeholder:
         refuse(f"calls the function {function.__name__}")
 
     def _viewed(self, function: Callable[..., Array], *args: Any, **kwargs: Any) -> Placeholder:
-        found, base = function(*args, **kwargs), self._gpunn_array
+        view, base = function(*args, **kwargs), self._gpunn_array
         shares = getattr(self.__array_namespace__(), "may_share_memory", None)
-        if shares is None or not shares(found, base):
+        if shares is None or not shares(view, base):
             refuse("copies an array; use assign")
-        return self._view(found, getattr(function, "func", function).__name__, args, kwargs)
+        return self._view(view, getattr(function, "func", function).__name__, args, kwargs)
 
     def _view(self, array: Array, *how: Any) -> Placeholder:
         return Placeholder(array, (*self._gpunn_key, how))
@@ -192,27 +191,27 @@ for does, names in REFUSED.items():
 
 
 def refuse(does: str, line: FrameSummary | None = None) -> NoReturn:
-    """Raise an ArgumentError that names the marked method, the line, and what it does there."""
+    """Raise an ArgumentError that names the marked method, the line, and the refused action."""
     GUARD.refusal = refusal(does, line or innermost_line(walk_stack(sys._getframe())))
     raise GUARD.refusal
 
 
 def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
-    """Return the error of a method; `does` may end in a semicolon and what to do instead."""
+    """Return the error for an action; `does` may end in a semicolon and a remedy."""
     doing, _, remedy = does.partition("; ")
-    remedy, place = remedy or "compute with operations", ""
+    remedy, location = remedy or "compute with operations", ""
     if line is not None:
-        place = f" in line {line.lineno} of {Path(line.filename).name}"
-        place += f" ({line.line})" if line.line else ""
+        location = f" in line {line.lineno} of {Path(line.filename).name}"
+        location += f" ({line.line})" if line.line else ""
     return ArgumentError(
-        f"{GUARD.what or 'a method'} is marked operations_only, but {doing}{place}. gpunn "
-        "calls it once, before there are numbers, and repeats nothing but the operations of "
-        f"workspace.backend that it asks for. {remedy[:1].upper()}{remedy[1:]}, or remove the mark"
+        f"{GUARD.what or 'a method'} is marked operations_only, but {doing}{location}. gpunn "
+        "calls it once, before arrays have values, and then repeats only its operations of "
+        f"workspace.backend. {remedy[:1].upper()}{remedy[1:]}, or remove the mark"
     )
 
 
 def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | None:
-    """Return the first line that is the user's own, of frames from the innermost on."""
+    """Return the innermost line of the user's code, from frames that start at the innermost."""
     for frame, number in frames:
         if str(frame.f_globals.get("__name__")).partition(".")[0] not in LIBRARIES:
             file = frame.f_code.co_filename
@@ -223,10 +222,10 @@ def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | No
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Let placeholders stand for arrays while a marked method is called; errors name `what`.
+    """Replace arrays by placeholders while a marked method is called; errors name `what`.
 
-    Raises an ArgumentError if something was refused, or if a function has found that a placeholder
-    is no array.
+    Raises an ArgumentError if an action was refused, or if a function failed because it received a
+    placeholder.
     """
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
@@ -251,7 +250,7 @@ def guarded(what: str) -> Iterator[None]:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Take arrays as they are, for code within a marked method that is not the method's own."""
+    """Use arrays instead of placeholders, for gpunn's code within a marked method."""
     known, GUARD.known = GUARD.known, None
     try:
         yield
@@ -262,13 +261,13 @@ def suspended() -> Iterator[None]:
 def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], object]) -> Any:
     """Call a marked method twice, and return what the second call returns.
 
-    A method that asks for other operations each time, as one does that draws random numbers or
-    counts its calls, would do the same in each step: an ArgumentError. `rehearsal` calls a
-    function, and leaves out the operations that it asks for.
+    Each step repeats the recorded operations. So a method whose two calls differ, because it draws
+    random numbers or counts its calls, raises an ArgumentError. `rehearsal` calls a function and
+    discards its operations.
     """
     outer, GUARD.custom = (GUARD.notes, GUARD.custom), GUARD.what
     try:
-        if outer[0] is not None:  # the two calls of a method around it are compared
+        if outer[0] is not None:  # an outer method is being compared
             return call()
         GUARD.notes = []
         rehearsal(call)
@@ -280,27 +279,27 @@ def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], o
     for one, other in zip(earlier, later, strict=False):
         if one[:2] != other[:2]:
             GUARD.what = other.what
-            refuse(f"asks for another {other.name} each time it is called", other.line)
+            refuse(f"calls {other.name} differently each time", other.line)
     if len(earlier) != len(later):
         last = max(earlier, later, key=len)[min(len(earlier), len(later))]
         GUARD.what = last.what
-        refuse(f"asks for {last.name} in some calls and not in others", last.line)
+        refuse(f"calls {last.name} only some of the times that it runs", last.line)
     return result
 
 
 def stand_in(array: Array) -> Array:
-    """Return the placeholder of an array in a marked method that is recorded, else the array."""
+    """Return an array's placeholder while a marked method is recorded, else the array."""
     known = GUARD.known
     if known is None or array is None or isinstance(array, Placeholder):
         return array
-    found = known.get(id(array))
-    if found is None:
-        found = known[id(array)] = Placeholder(array, (id(array),))
-    return found
+    match = known.get(id(array))
+    if match is None:
+        match = known[id(array)] = Placeholder(array, (id(array),))
+    return match
 
 
 def actual(value: Any) -> Any:
-    """Return a value with arrays for their placeholders, also those in lists, tuples and dicts."""
+    """Replace placeholders by their arrays, including in lists, tuples and dicts."""
     if isinstance(value, Placeholder):
         return value._gpunn_array
     if isinstance(value, list | tuple):
@@ -312,16 +311,16 @@ def actual(value: Any) -> Any:
 
 
 def released(value: Any) -> Any:
-    """Return a value with arrays for placeholders, unless a marked method is to get it."""
+    """Replace placeholders by their arrays, unless a marked method receives the value."""
     return actual(value) if GUARD.known is None else value
 
 
 def operands(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return an operation's arguments, with arrays for their placeholders.
+    """Return an operation's arguments, with placeholders replaced by their arrays.
 
-    An ArgumentError if a marked method has made an array itself, which no step would compute.
+    Raises an ArgumentError if a marked method created an array itself: no step would compute it.
     """
     if GUARD.known is None:
         return args, kwargs
@@ -335,7 +334,7 @@ def operands(
 
 
 def described(name: str, value: Any) -> Any:
-    """Return an operation's argument in terms that can be compared with those of another call."""
+    """Return an operation's argument in a form that can be compared with another call's."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):
@@ -344,8 +343,8 @@ def described(name: str, value: Any) -> Any:
         return {key: described(name, each) for key, each in value.items()}
     if hasattr(value, "shape") and not isinstance(value, np.generic):
         refuse(
-            f"gives {name} an array that it has made itself; take buffers from workspace.rows or "
-            "workspace.fixed, constants from workspace.constant, parameters from self.values"
+            f"passes {name} an array that it created; use buffers of workspace.rows or "
+            "workspace.fixed, constants of workspace.constant, parameters of self.values"
         )
     if isinstance(value, FunctionType | partial):
         return type(value), [described_use(each) for each in used_by(value)]
@@ -353,7 +352,7 @@ def described(name: str, value: Any) -> Any:
 
 
 def described_use(value: Any) -> Any:
-    """Return the same of a number or an array that a function uses which each step calls."""
+    """Return a number or array that a function uses in each step, in comparable form."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, tuple):
@@ -362,7 +361,7 @@ def described_use(value: Any) -> Any:
 
 
 def used_by(function: Any) -> list[Any]:
-    """Return what a function that is called in each step was made with."""
+    """Return the values that a function called in each step holds: defaults and closures."""
     if isinstance(function, partial):
         return [function.func, *function.args, *function.keywords.items()]
     cells = [contents(cell) for cell in function.__closure__ or ()]
@@ -370,7 +369,7 @@ def used_by(function: Any) -> list[Any]:
 
 
 def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
-    """Return a function that is called in each step, with arrays for the placeholders it uses."""
+    """Replace placeholders that a function uses by their arrays, since each step calls it."""
     done = {} if done is None else done
     if isinstance(function, partial):
         inner = function.func
@@ -401,7 +400,7 @@ def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
 
 
 def contents(cell: CellType) -> Any:
-    """Return the variable of a function, or None if it is not set."""
+    """Return the value of a closure variable, or None if it is not set."""
     try:
         return cell.cell_contents
     except ValueError:

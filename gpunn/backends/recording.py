@@ -2,8 +2,8 @@
 
 A training step, a batch of an evaluation and a prediction are sequences of a backend's operations,
 on the same arrays each time. `record` returns such a sequence, a *trace*, without running it. A
-backend's `lower` turns a trace into a function that runs it a number of times: by the operations'
-definitions, by prepared calls of NumPy, as a compiled program, or as a CUDA graph.
+backend's `lower` turns a trace into a function that runs it a given number of times. That function
+calls the operations' definitions, NumPy, a compiled program, or a CUDA graph.
 
 A *lowering* turns one operation into an engine's steps. An engine's lowerings are methods of one
 class, named after the operations; `lower_operations` calls them. A lowering gets the operation's
@@ -30,13 +30,13 @@ __all__ += ["is_operation", "lower_operations", "method_of", "operation", "recor
 
 
 class Operation(NamedTuple):
-    """A call of one of a backend's operations."""
+    """A call of a backend's operation."""
 
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = {}
     definition: Callable[..., None] | None = None
-    """What the method does; None, if it was made by hand, is that of the backend's class."""
+    """The method's definition; None stands for the definition in the backend's class."""
 
 
 Trace: TypeAlias = Sequence[Operation]
@@ -44,26 +44,26 @@ Trace: TypeAlias = Sequence[Operation]
 
 
 class Arguments(SimpleNamespace):
-    """An operation's arguments: attributes, named as the parameters of its definition."""
+    """An operation's arguments, as attributes named after the parameters of its definition."""
 
     @property
     def arrays(self) -> list[Any]:
-        """The arguments that are arrays."""
+        """The array arguments."""
         return [each for each in vars(self).values() if hasattr(each, "shape")]
 
     def but(self, **changed: Any) -> Arguments:
-        """Return the same arguments but for some."""
+        """Return a copy with some arguments changed."""
         return Arguments(**vars(self) | changed)
 
 
 class Performer(Protocol):
-    """What has operations and can do them: a backend."""
+    """An object with operations that it can run: a backend."""
 
     def perform(self, one: Operation) -> None:
-        """Do an operation now."""
+        """Run an operation immediately."""
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation's definition is gpunn's own, so that lowerings of it hold."""
+        """Return whether an operation's definition is gpunn's, so that its lowerings apply."""
 
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -85,19 +85,19 @@ RECORDER = Recorder()
 
 
 def operation(method: F) -> F:
-    """Declare a method of a backend an operation; its body is the definition.
+    """Declare a backend's method an operation. Its body is the definition.
 
     While this thread records a trace, a call is added to it; otherwise `Backend.perform` runs it.
 
     Parameters
     ----------
     method : function
-        The definition: it writes into arrays that it is given, and returns nothing.
+        The definition. It writes into arrays that it receives, and returns nothing.
 
     Returns
     -------
     function
-        The method to be called.
+        The method that replaces it in the class.
 
     Examples
     --------
@@ -123,22 +123,22 @@ def operation(method: F) -> F:
             return
         if RECORDER.backend not in (None, self):
             raise ArgumentError(
-                f"{name}: a step of {RECORDER.backend!r} is being recorded, and this operation is "
-                f"one of another backend, {self!r}; use workspace.backend in layers, or leave out "
-                "the mark operations_only of the method that asks for it"
+                f"{name}: a step of {RECORDER.backend!r} is being recorded, but this operation "
+                f"belongs to {self!r}. In layers, use workspace.backend, or remove the mark "
+                "operations_only from the calling method"
             )
         args, kwargs = operands(name, args, kwargs)
         trace.append(Operation(name, args, kwargs, method))
 
-    # Each mark is the marked function itself, since functools.wraps copies marks to others.
+    # Each mark is the marked function itself, because functools.wraps copies marks to wrappers.
     call.definition, call.operation = method, call  # type: ignore[attr-defined]
     return cast("F", call)
 
 
 def composite(method: F) -> F:
-    """Declare a method an operation that consists of other operations alone.
+    """Declare a method an operation that consists only of other operations.
 
-    An engine without a faster way for the whole gets the parts.
+    An engine without a lowering for the whole operation runs the parts.
     """
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
@@ -150,7 +150,7 @@ def is_operation(member: Any) -> bool:
 
 
 def is_composite(backend: Performer, one: Operation) -> bool:
-    """Return whether an operation consists of other operations alone."""
+    """Return whether an operation consists only of other operations."""
     method = method_of(backend, one)
     return getattr(method, "composite", None) is method
 
@@ -162,13 +162,13 @@ def method_of(backend: Performer, one: Operation) -> Callable[..., None]:
 
 
 def definition(backend: Performer, one: Operation) -> Callable[[], None]:
-    """Return what does an operation by its definition."""
+    """Return a function that runs an operation's definition."""
     return functools.partial(method_of(backend, one), backend, *one.args, **one.kwargs)
 
 
 @functools.cache
 def parameters_of(method: Callable[..., None]) -> tuple[list[str], frozenset[str], dict[str, Any]]:
-    """Return a definition's positional parameters, all but the backend, and the defaults."""
+    """Return a definition's positional parameters, all parameters, and defaults, without self."""
     _, *known = inspect.signature(method).parameters.values()
     positional = [each.name for each in known if each.kind is not each.KEYWORD_ONLY]
     defaults = {each.name: each.default for each in known if each.default is not each.empty}
@@ -176,16 +176,16 @@ def parameters_of(method: Callable[..., None]) -> tuple[list[str], frozenset[str
 
 
 def arguments_of(backend: Performer, one: Operation) -> Arguments:
-    """Return an operation's arguments; a TypeError if they do not fit its definition."""
+    """Return an operation's arguments; raise a TypeError if they don't match its definition."""
     method = method_of(backend, one)
     positional, names, defaults = parameters_of(method)
-    given = {**defaults, **dict(zip(positional, one.args, strict=False)), **one.kwargs}
-    if len(one.args) > len(positional) or given.keys() != names:
+    values = {**defaults, **dict(zip(positional, one.args, strict=False)), **one.kwargs}
+    if len(one.args) > len(positional) or values.keys() != names:
         try:
             inspect.signature(method).bind(backend, *one.args, **one.kwargs)
         except TypeError as error:
             raise TypeError(f"{one.name}: {error}") from None
-    return Arguments(**given)
+    return Arguments(**values)
 
 
 def current_trace() -> list[Operation] | None:
@@ -194,7 +194,7 @@ def current_trace() -> list[Operation] | None:
 
 
 def arrays_in(value: object) -> Iterator[Any]:
-    """Yield an operation's arrays: those among its arguments, and in containers among them."""
+    """Yield the arrays among an operation's arguments, including those in containers."""
     if hasattr(value, "shape"):
         yield value
     elif isinstance(value, Mapping):
@@ -206,9 +206,9 @@ def arrays_in(value: object) -> Iterator[Any]:
 
 
 def record(operations: Callable[[], object], backend: Performer | None = None) -> list[Operation]:
-    """Return the operations that a function asks for, without doing any.
+    """Return the operations that a function calls, without running them.
 
-    An ArgumentError if a backend is given, and one of them is of another.
+    Raises an ArgumentError if a backend is given and an operation belongs to another one.
     """
     outer, trace = (RECORDER.trace, RECORDER.backend), list[Operation]()
     RECORDER.trace, RECORDER.backend = trace, backend
@@ -260,13 +260,13 @@ def lower_operations(
 
 
 class RecordingCache:
-    """What was recorded and lowered, by what it was recorded for.
+    """A cache of recorded and lowered traces.
 
-    A trace has settings in it, such as a rate of dropout, as they were. So everything is forgotten
-    once a field of a part, such as a layer or the loss, has another value: another number or text,
-    or another object. Of parts that are dataclasses the fields are looked at, the fields of fields,
-    the elements of lists and dicts, and what a method `recorded_attributes` names. If `size` is
-    given, all is forgotten where there would be more recordings.
+    A trace contains settings, such as a dropout rate. So a change in a part, such as a layer or the
+    loss, clears the cache. A part has changed if a field is another object, or an unequal number or
+    string. The cache compares the fields of dataclasses, recursively, the elements of lists and
+    dicts, and the attributes that a method `recorded_attributes` names. It also clears itself
+    before it would exceed `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -277,19 +277,19 @@ class RecordingCache:
         self._elements: list[tuple[Any, list[Any]]] = []
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what was made for this key, or make it."""
+        """Return the entry for a key; call `make` if there is none."""
         if self._made and self._changed():
             self._made.clear()
         if key not in self._made:
             if self._size is not None and len(self._made) >= self._size:
                 self._made.clear()
             self._made[key] = make()
-            self._remember()  # now, since a method may set attributes that it reads later
+            self._remember()  # after `make`, since a method may set attributes that it reads later
         return cast("T", self._made[key])
 
     def _remember(self) -> None:
-        places = fields_of(tuple(self._parts))
-        self._fields = list({(id(part), name): (part, name) for part, name in places}.values())
+        pairs = fields_of(tuple(self._parts))
+        self._fields = list({(id(part), name): (part, name) for part, name in pairs}.values())
         self._values = [getattr(part, name, None) for part, name in self._fields]
         changeable = [each for each in self._values if isinstance(each, list | dict)]
         self._elements = [(each, elements(each)) for each in changeable]
@@ -301,27 +301,27 @@ class RecordingCache:
         return not all(same(elements(each), earlier) for each, earlier in self._elements)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._made.clear()
 
 
 def fields_of(part: object) -> list[tuple[object, str]]:
-    """Return the dataclass's fields, and those of dataclasses in them, each with its owner."""
-    found: list[tuple[object, str]] = []
+    """Return a dataclass's fields, and recursively theirs, as pairs of owner and name."""
+    result: list[tuple[object, str]] = []
     if is_dataclass(part):
         names = [field.name for field in fields(part)]
         for name in names:
-            found.append((part, name))
-            found += fields_of(getattr(part, name))
+            result.append((part, name))
+            result += fields_of(getattr(part, name))
         others = getattr(part, "recorded_attributes", tuple[str, ...])()
-        found += [(part, name) for name in others if name not in names]
+        result += [(part, name) for name in others if name not in names]
     elif isinstance(part, list | tuple):
-        found += [place for each in part for place in fields_of(each)]
-    return found
+        result += [pair for each in part for pair in fields_of(each)]
+    return result
 
 
 def elements(value: object) -> list[Any]:
-    """Return what is in lists and dicts, and in lists and dicts in them."""
+    """Return the elements of a list or dict, recursively."""
     if not isinstance(value, list | dict):
         return []
     inner = [*value, *value.values()] if isinstance(value, dict) else value
@@ -329,12 +329,12 @@ def elements(value: object) -> list[Any]:
 
 
 def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
-    """Return whether they are the same objects, or equal numbers or text."""
+    """Return whether all values are the same objects, or equal numbers or strings."""
     if len(values) != len(earlier):
         return False
     return all(map(is_, values, earlier)) or all(map(equal, values, earlier))
 
 
 def equal(a: object, b: object) -> bool:
-    """Return whether two values are one object, or equal numbers or text."""
+    """Return whether two values are the same object, or equal numbers or strings."""
     return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)

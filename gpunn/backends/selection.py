@@ -1,4 +1,4 @@
-"""Choosing a backend by name; nothing is ever chosen silently."""
+"""Select a backend by name. gpunn never changes the selection without a warning."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ logger = logging.getLogger("gpunn")
 
 
 def choose_backend(argument: str | None = None, configured: str | None = None) -> str:
-    """Return the name that takes precedence.
+    """Return the backend's name from the source with the highest priority.
 
-    An argument (or command-line option) comes before the variable GPUNN_BACKEND, that before a
-    configuration's key, and that before "auto".
+    The order is: an argument or command-line option, the variable GPUNN_BACKEND, a configuration's
+    key, and "auto".
 
     Parameters
     ----------
     argument : str or None
-        The name that was given as an argument or option.
+        The name from an argument or option.
     configured : str or None
-        The name in a configuration.
+        The name from a configuration.
 
     Returns
     -------
     str
-        Such as "cupy:1"; it is not checked.
+        A name such as "cupy:1"; it is not checked.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def choose_backend(argument: str | None = None, configured: str | None = None) -
     >>> choose_backend("cupy", configured="numpy")
     'cupy'
     """
-    return _chosen(argument, configured)[0]
+    return _choose(argument, configured)[0]
 
 
 def settle_backend(
@@ -59,14 +59,14 @@ def settle_backend(
     threads: int | None = None,
     **options: Any,
 ) -> Backend:
-    """Return the backend whose name takes precedence, with options and errors of `get_backend`.
+    """Return the backend whose name has the highest priority, as in `choose_backend`.
 
-    The message about a wrong name says where that comes from. A configuration's name has to be one
-    even where another takes precedence.
+    Options and errors are those of `get_backend`. The message about an invalid name states its
+    source. A configuration's name is checked even if another source has priority.
     """
     if configured:
         _check_name(configured, "backend")
-    return _made(*_chosen(argument, configured), CudaOptions(**options), _checked(threads))
+    return _create(*_choose(argument, configured), CudaOptions(**options), _check_threads(threads))
 
 
 def get_backend(
@@ -78,45 +78,45 @@ def get_backend(
     matmul_algorithms: str = "heuristic",
     threads: int | None = None,
 ) -> Backend:
-    """Return the backend to compute with, by its name.
+    """Return a backend by name.
 
     Parameters
     ----------
     backend : str, Backend or None
-        "numpy" computes on the CPU; "cupy" on the current CUDA device and "cupy:1" on device
-        number 1; "auto" on a CUDA device if one is usable and on the CPU otherwise, which it says
-        once, worker processes included. None is what the environment variable GPUNN_BACKEND holds,
-        or "auto". A backend is returned as it is.
+        "numpy" computes on the CPU, "cupy" on the current CUDA device, and "cupy:1" on device
+        number 1. "auto" selects a CUDA device if one is usable. Otherwise it selects the CPU and
+        logs a warning, once for a process and its workers. None uses the environment variable
+        GPUNN_BACKEND, or "auto". A backend is returned unchanged.
     graph : bool
-        On a CUDA device: whether a training step is recorded as a CUDA graph and replayed, which
-        spares the host the launching of each kernel. Results are the same.
+        On a CUDA device: whether to record a training step as a CUDA graph and replay it, so that
+        the host need not launch each kernel. Results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        On a CUDA device: what products of float32 matrices may be computed in. Less is faster on
-        tensor cores; matrices, sums and parameters stay float32.
+        On a CUDA device: the precision in which products of float32 matrices may be computed. Lower
+        precision is faster on tensor cores. Matrices, sums and parameters stay float32.
     fused_products : bool
-        On a CUDA device: whether biases, ReLU and gradients of biases may be part of products of
-        float32 matrices, which spares kernels of their own. Results may differ in rounding.
+        On a CUDA device: whether products of float32 matrices may include biases, ReLU and
+        gradients of biases, which saves separate kernels. Results may differ in rounding.
     matmul_algorithms : {"heuristic", "measured"}
-        On a CUDA device: whether products of float32 matrices are done by the algorithm that cuBLAS
-        expects to be the fastest, or by the fastest of several, which are timed in the first step.
-        Results differ in rounding; checkpoints hold which ones were chosen.
+        On a CUDA device: how to choose the algorithm for products of float32 matrices. With
+        "heuristic", cuBLAS predicts the fastest one. With "measured", gpunn times several in the
+        first step. Results differ in rounding. Checkpoints store the chosen algorithms.
     threads : int or None
-        On the CPU: how many threads compute; None is what the environment variable GPUNN_THREADS
-        holds, or OMP_NUM_THREADS, or one for each core that this process may use. Results are the
-        same bits on every run with the same number.
+        On the CPU: the number of threads. None uses the environment variable GPUNN_THREADS, or
+        OMP_NUM_THREADS, or one thread for each core that this process may use. Runs with the same
+        number of threads are bitwise identical.
 
     Returns
     -------
     Backend
-        A new one with these options, or `backend` itself if it is one.
+        A new backend with these options, or `backend` itself if it is a Backend.
 
     Raises
     ------
     BackendUnavailableError
-        If CuPy, the driver, a CUDA library or the device is missing; the message says which, and
-        what to do. Nothing but "auto" ever falls back to the CPU.
+        If CuPy, the driver, a CUDA library or the device is missing. The message names what is
+        missing and a remedy. Only "auto" falls back to the CPU.
     ArgumentError
-        If there is no backend of that name, or an option is impossible.
+        If no backend has that name, or an option is invalid.
 
     Examples
     --------
@@ -125,29 +125,29 @@ def get_backend(
     <gpunn backend 'numpy'>
     """
     options = CudaOptions(graph, matmul_precision, fused_products, matmul_algorithms)
-    threads = _checked(threads)
+    threads = _check_threads(threads)
     if isinstance(backend, Backend):
         if options != CudaOptions() or threads is not None:
             names = ", ".join([*asdict(options), "threads"])
-            raise ArgumentError(f"{names}: {backend!r} has its options already")
+            raise ArgumentError(f"{names}: {backend!r} already has its options")
         return backend
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")
-    return _made(*_chosen(backend), options, threads)
+    return _create(*_choose(backend), options, threads)
 
 
 def made_again(name: str, options: Mapping[str, Any]) -> Backend:
-    """Return the backend of this name with these options, as one that was pickled had them.
+    """Return a backend like one that was pickled. Pickled files contain this function's name.
 
     Parameters
     ----------
     name, options : str, mapping
-        As `get_backend` takes them.
+        Arguments of `get_backend`.
 
     Returns
     -------
     Backend
-        A new one.
+        A new backend.
     """
     return get_backend(name, **options)
 
@@ -161,11 +161,11 @@ def available_backends() -> list[str]:
     Returns
     -------
     list of str
-        "numpy", and "cupy:0" and so on for CUDA devices.
+        "numpy", and "cupy:0", "cupy:1" and so on for CUDA devices.
 
     See Also
     --------
-    get_backend : Returns one of them.
+    get_backend : Returns a backend by name.
 
     Examples
     --------
@@ -179,18 +179,18 @@ def available_backends() -> list[str]:
     return ["numpy", *(f"cupy:{index}" for index in usable_devices())]
 
 
-def _chosen(argument: str | None, configured: str | None = None) -> tuple[str, str]:
-    """Return the name that takes precedence, and what a message calls the place it is from."""
+def _choose(argument: str | None, configured: str | None = None) -> tuple[str, str]:
+    """Return the name with the highest priority, and its source as a message calls it."""
     variable = os.environ.get(VARIABLE)
-    places = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
-    return next(((name, origin) for name, origin in places if name), ("auto", "backend"))
+    sources = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
+    return next(((name, origin) for name, origin in sources if name), ("auto", "backend"))
 
 
-def _checked(threads: int | None) -> int | None:
+def _check_threads(threads: int | None) -> int | None:
     return None if threads is None else check_threads("threads", threads)
 
 
-def _made(name: str, origin: str, options: CudaOptions, threads: int | None) -> Backend:
+def _create(name: str, origin: str, options: CudaOptions, threads: int | None) -> Backend:
     if name == "numpy":
         return _numpy(threads)
     if name == "auto":
@@ -227,15 +227,15 @@ def _automatic(options: CudaOptions, threads: int | None) -> Backend:
     try:
         return _cupy(None, options)
     except BackendUnavailableError as error:
-        _say_once(error.problem)
+        _warn_once(error.problem)
         return _numpy(threads)
 
 
 @functools.cache
-def _say_once(reason: str) -> None:
+def _warn_once(reason: str) -> None:
     if claim("auto"):
         logger.warning(
-            "gpunn: backend 'auto' chose 'numpy': %s. gpunn doctor says how to use a GPU; with "
-            "GPUNN_BACKEND=numpy this is not told",
+            "gpunn: backend 'auto' chose 'numpy': %s. To use a GPU, run: gpunn doctor. To hide "
+            "this warning, set GPUNN_BACKEND=numpy",
             reason,
         )

@@ -1,4 +1,4 @@
-"""How chunks of host data get to the device, one after the other."""
+"""Copy chunks of host data to the device, one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Stager"]
 
 
 class Memory(Protocol):
-    """What a stager needs of a backend."""
+    """The parts of a backend that a stager uses."""
 
     @property
     def device(self) -> Any: ...
@@ -23,10 +23,10 @@ class Memory(Protocol):
 
 
 class Stager:
-    """Device arrays that chunks of host data are put into, allocated once and filled anew.
+    """Device arrays for chunks of host data, allocated once and reused for each chunk.
 
-    For each chunk: `begin`, `put` once for each of its arrays, `ready`. From `ready` on, operations
-    find the chunk in the arrays; the next `begin` may take them away.
+    For each chunk, call `begin`, then `put` once for each of its arrays, then `ready`. After
+    `ready`, operations can read the chunk from the arrays, until the next `begin`.
     """
 
     def __init__(self, backend: Memory) -> None:
@@ -34,10 +34,10 @@ class Stager:
         self._arrays: dict[str, Array] = {}
 
     def begin(self) -> None:
-        """Begin with a chunk. What was asked of the device so far concerns earlier ones."""
+        """Begin a chunk. Operations that were started before use earlier chunks."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
-        """Copy host values to the beginning of the array `name`, which has `capacity` rows."""
+        """Copy host values to the first rows of the array `name`, which has `capacity` rows."""
         array = self._arrays.get(name)
         if array is None or array.shape[0] < capacity:
             array = self._arrays[name] = self.backend.zeros((capacity, *values.shape[1:]), dtype)
@@ -45,4 +45,4 @@ class Stager:
         return array
 
     def ready(self) -> None:
-        """Let what is asked of the device from now on see the chunk."""
+        """Make the chunk visible to the operations that follow."""

@@ -1,4 +1,4 @@
-"""How many threads compute: as asked for, or as the environment says, or one a core."""
+"""The number of threads: from an argument, an environment variable, or the number of cores."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def most_threads() -> int:
-    """Return how many threads may be asked for: far more than cores would only wait."""
+def max_threads() -> int:
+    """Return the maximum number of threads. Many more threads than cores only wait."""
     return max(256, os.cpu_count() or 1)
 
 
 def check_threads(name: str, threads: Any) -> int:
-    """Return a number of threads; an error names the argument if it is impossible."""
+    """Return a number of threads; raise an error that names the argument if it is invalid."""
     number = check_integer(name, threads)
-    if number > most_threads():
+    if number > max_threads():
         raise ArgumentError(
-            f"{name}: expected a whole number from 1 to {most_threads()}; got {number}. More "
+            f"{name}: expected an integer from 1 to {max_threads()}; got {number}. More "
             f"threads than cores ({usable_cores()} for this process) only wait for one another"
         )
     return number
 
 
 def threads_asked_for(threads: int | None) -> int | None:
-    """Return how many threads an argument or a variable asks for; None if neither does.
+    """Return the number of threads from an argument or variable, or None if neither is set.
 
-    The argument comes first, then GPUNN_THREADS, then OMP_NUM_THREADS, which libraries set in their
-    workers: of that no more than there are cores, and if it is a list, as of nested levels, the
-    first of it. What it holds that isn't a number is ignored, with a warning, as OpenMP does; other
-    impossible numbers are errors.
+    The argument has priority over GPUNN_THREADS, and that over OMP_NUM_THREADS, which libraries set
+    in their workers. OMP_NUM_THREADS counts up to the number of cores. If it is a list for nested
+    levels, its first number counts. As in OpenMP, an invalid OMP_NUM_THREADS is ignored with a
+    warning. Other invalid numbers raise an error.
     """
     if threads is not None:
         return check_threads("threads", threads)
-    own = os.environ.get(VARIABLE, "").strip()
-    if own:
-        return check_threads(VARIABLE, int(own) if re.fullmatch("[0-9]{1,9}", own) else own)
+    value = os.environ.get(VARIABLE, "").strip()
+    if value:
+        return check_threads(VARIABLE, int(value) if re.fullmatch("[0-9]{1,9}", value) else value)
     openmp = os.environ.get(OPENMP, "").strip()
     if not openmp:
         return None
@@ -66,5 +66,5 @@ def threads_asked_for(threads: int | None) -> int | None:
 
 @functools.cache
 def warn_once(value: str) -> None:
-    """Say that a value of OpenMP's variable is ignored."""
-    logger.warning("gpunn: %s is ignored: expected a whole number >= 1; got %r", OPENMP, value)
+    """Log a warning that the value of OpenMP's variable is ignored."""
+    logger.warning("gpunn: %s is ignored: expected an integer >= 1; got %r", OPENMP, value)

@@ -1,4 +1,4 @@
-"""A fair lock: threads of one process that compute take turns."""
+"""A fair lock, with which the computing threads of a process take turns."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gpunn.forks import renewed_in_children
 __all__ = ["TURNS", "Turns"]
 
 HANDOVER = 2e-4
-"""Seconds in which a thread that waits wakes up and begins its turn."""
+"""Seconds that a waiting thread needs to wake up and begin its turn."""
 
 
 class Turns:
-    """A fair lock: a thread that takes it again and again lets others have it in between.
+    """A fair, reentrant lock: other threads get it between two uses by one thread.
 
-    It is held for a short time: some updates, or one batch. Thread counts of the BLAS and buffers
-    of an engine belong to the whole process; without the lock, what one thread computes would
-    depend on what others do at the time. The lock is reentrant.
+    A thread holds it for a short time: for some updates, or one batch. The BLAS's thread count and
+    an engine's buffers belong to the whole process. Without the lock, threads would change each
+    other's results.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Turns:
         self._depth = 0
 
     def __enter__(self) -> None:
-        """Take the lock, once whoever holds it lets go."""
+        """Acquire the lock, and wait while another thread holds it."""
         if not self._lock.acquire(blocking=False):
             self._waiting.append(None)
             try:
@@ -39,7 +39,7 @@ class Turns:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the lock, and pause if a thread waits: it takes some time to wake up."""
+        """Release the lock, and pause if a thread waits, so that it can wake up."""
         self._depth -= 1
         self._lock.release()
         if self._waiting:
@@ -49,7 +49,7 @@ class Turns:
     def handed_over(self) -> Iterator[None]:
         """Let other threads take turns in this context, which waits for one of them.
 
-        The thread holds the lock when it enters, however often, and again when it leaves.
+        The thread releases the lock when it enters, and acquires it as often again when it leaves.
         """
         owned = self._lock._is_owned()  # type: ignore[attr-defined]
         depth = self._depth if owned else 0
@@ -65,8 +65,8 @@ class Turns:
             if depth:
                 self._depth = depth
 
-    def begin_anew(self) -> None:
-        """Forget the threads of a parent process, which a forked one has none of."""
+    def renew(self) -> None:
+        """Create a new lock in a forked process, which does not have its parent's threads."""
         self._lock, self._waiting, self._depth = threading.RLock(), [], 0
 
 

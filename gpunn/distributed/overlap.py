@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
-from gpunn.backends.collective import Beside, Join, Lane
+from gpunn.backends.collective import Concurrent, Join, Lane
 from gpunn.backends.recording import record
 from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.shares import ALIGNMENT
@@ -72,7 +72,7 @@ class OverlappedSum:
     def add(self, parts: Sequence[Span]) -> None:
         """Begin with some parts, which are there; what follows does not wait for it."""
         trace = record(lambda: self._sum(parts), self._ops)
-        self._ops.call(Beside(self._lane, self._ops, trace))
+        self._ops.call(Concurrent(self._lane, self._ops, trace))
 
     def join(self) -> None:
         """Let what follows wait for all sums."""

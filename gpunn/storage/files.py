@@ -219,7 +219,7 @@ class FolderLock:
         self.release()
         raise BlockingIOError(errno.EWOULDBLOCK, "somebody else has the folder", str(folder))
 
-    def begin_anew(self) -> None:
+    def renew(self) -> None:
         """Leave the lock to the parent process: closing a copy of its descriptor keeps it."""
         self.release()
 

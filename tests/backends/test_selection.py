@@ -15,7 +15,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableErr
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch):
     monkeypatch.delenv("GPUNN_BACKEND", raising=False)
-    selection._say_once.cache_clear()
+    selection._warn_once.cache_clear()
 
 
 @pytest.fixture
@@ -173,8 +173,8 @@ def test_auto_falls_back_and_says_so_once(no_device, caplog):
         assert isinstance(get_backend("auto"), NumpyBackend)
         assert isinstance(get_backend(), NumpyBackend)
     assert [record.getMessage() for record in caplog.records] == [
-        "gpunn: backend 'auto' chose 'numpy': no CUDA device. gpunn doctor says how to use a GPU; "
-        "with GPUNN_BACKEND=numpy this is not told"
+        "gpunn: backend 'auto' chose 'numpy': no CUDA device. To use a GPU, run: gpunn doctor. "
+        "To hide this warning, set GPUNN_BACKEND=numpy"
     ]
 
 
@@ -202,5 +202,5 @@ def test_unknown_names(devices, name, hint):
 def test_wrong_arguments():
     with pytest.raises(ArgumentTypeError, match="backend: expected a name or a Backend; got 3"):
         get_backend(3)
-    with pytest.raises(ArgumentError, match="<gpunn backend 'numpy'> has its options already"):
+    with pytest.raises(ArgumentError, match="<gpunn backend 'numpy'> already has its options"):
         get_backend(NumpyBackend(), graph=False)

@@ -7,7 +7,7 @@ import pytest
 import gpunn
 from gpunn.backends import thread_count
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.thread_count import most_threads, threads_asked_for
+from gpunn.backends.thread_count import max_threads, threads_asked_for
 from gpunn.errors import ArgumentError, ArgumentTypeError
 
 
@@ -54,19 +54,19 @@ def test_what_openmp_does_not_understand_is_ignored_and_said_once(monkeypatch, c
 @pytest.mark.parametrize("value", ["zero", "0", "-1", "1.5", "2,1", "20000", "9" * 5000])
 def test_an_impossible_value_of_the_variable_is_an_error(monkeypatch, value):
     monkeypatch.setenv("GPUNN_THREADS", value)
-    with pytest.raises(
-        (ArgumentError, ArgumentTypeError), match=r"^GPUNN_THREADS: expected a whole"
-    ):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=r"^GPUNN_THREADS: expected a"):
         gpunn.get_backend("numpy")
     assert gpunn.get_backend("numpy", threads=2).threads == 2
 
 
 @pytest.mark.parametrize("make", [NumpyBackend, lambda n: gpunn.get_backend("numpy", threads=n)])
 def test_more_threads_than_any_machine_has_are_an_error(make):
-    most = most_threads()
-    assert make(most).threads == most
-    for threads in (most + 1, 20_000, 10**30):
-        with pytest.raises(ArgumentError, match=rf"^threads: .* from 1 to {most}; got {threads}"):
+    maximum = max_threads()
+    assert make(maximum).threads == maximum
+    for threads in (maximum + 1, 20_000, 10**30):
+        with pytest.raises(
+            ArgumentError, match=rf"^threads: .* from 1 to {maximum}; got {threads}"
+        ):
             make(threads)
 
 

@@ -141,7 +141,7 @@ def assert_falls_back(found, *parts):
     assert problem["fix"]
     for text in (found["cupy"], found["cupy:1"], found["train"]):
         assert ". To fix it: " in text
-    assert ". gpunn doctor says how to use a GPU; " in said
+    assert ". To use a GPU, run: gpunn doctor. " in said
     texts = [said, found["cupy"], found["cupy:1"], found["train"], found["doctor"]]
     for text in [*texts, problem["problem"]]:
         assert [part for part in parts if part not in text] == [], text

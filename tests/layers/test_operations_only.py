@@ -207,8 +207,8 @@ def test_a_message_names_what_is_done_and_what_to_do_instead():
     assert str(caught.value) == (
         "layer 'test_residual_of_operations': forward is marked operations_only, but adds to an "
         f"array in line {line} of test_operations_only.py (y += x). gpunn calls it once, before "
-        "there are numbers, and repeats nothing but the operations of workspace.backend that it "
-        "asks for. Use accumulate, or remove the mark"
+        "arrays have values, and then repeats only its operations of workspace.backend. "
+        "Use accumulate, or remove the mark"
     )
 
 
@@ -238,7 +238,9 @@ def test_a_message_names_the_method_within():
     inner = type("Inner", (Nested,), {"__module__": __name__, "add": count_calls, "name": "inner"})
     outer = Nested()
     outer.body = Chain([inner()])
-    with pytest.raises(ArgumentError, match=r"'inner': forward is .* another rescale each time"):
+    with pytest.raises(
+        ArgumentError, match=r"'inner': forward is .* calls rescale differently each time"
+    ):
         gpunn.Sequential([outer], 4, next(iter(BACKENDS.values()))()).predict(X)
 
 

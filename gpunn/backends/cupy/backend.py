@@ -11,7 +11,7 @@ import cupy
 import numpy as np
 
 from gpunn.backends.base import Backend
-from gpunn.backends.collective import Beside, Join
+from gpunn.backends.collective import Concurrent, Join
 from gpunn.backends.cupy import memory
 from gpunn.backends.cupy.branches import Branch, JoinedBranch
 from gpunn.backends.cupy.capture import Definition, GraphExecutor, one_by_one, say_once, synchronize
@@ -208,7 +208,7 @@ class CupyBackend(Backend):
     def _as_defined(self, one: Operation) -> Calls:
         """Return what does an operation without a kernel of its own."""
         function = one.args[0] if one.name == "call" else None
-        if isinstance(function, Beside):
+        if isinstance(function, Concurrent):
             return [Branch(function.lane, self._calls(function.trace))]
         if isinstance(function, Join):
             return [JoinedBranch(function.lane)]

@@ -14,7 +14,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from gpunn.backends.base import Backend
-from gpunn.backends.numpy.blas import at_most
+from gpunn.backends.numpy.blas import limit_threads
 from gpunn.backends.numpy.lowerings import Calls, NumpyLowerings
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.subnormals import FLUSHED
@@ -90,7 +90,7 @@ class NumpyBackend(Backend):
 
     def limited(self) -> AbstractContextManager[None]:
         """Return a context in which NumPy's products take no more threads than were asked for."""
-        return at_most(self.threads) if self._asked_for_threads else nullcontext()
+        return limit_threads(self.threads) if self._asked_for_threads else nullcontext()
 
     def computing(self) -> AbstractContextManager[None]:
         return flushed_turn()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["at_most"]
+__all__ = ["limit_threads"]
 
 
 @functools.cache
@@ -18,7 +18,7 @@ def controller() -> ThreadpoolController:
 
 
 @contextmanager
-def at_most(threads: int) -> Iterator[None]:
+def limit_threads(threads: int) -> Iterator[None]:
     """Let products use at most so many threads."""
     larger = [
         (library, before)

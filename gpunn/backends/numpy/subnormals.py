@@ -49,14 +49,14 @@ class State:
         self.memory = (ctypes.c_uint32 * WORDS)()
 
 
-class Own(threading.local):
+class ThreadState(threading.local):
     """The state of a thread: one object, since each look-up in a `local` takes time."""
 
     def __init__(self) -> None:
         self.state = State()
 
 
-OWN = Own()
+THREAD = ThreadState()
 
 
 class Flushed:
@@ -67,24 +67,24 @@ class Flushed:
 
     def __enter__(self) -> None:
         """Set the flags."""
-        own = OWN.state
-        own.depth += 1
-        if own.depth == 1 and (found := environment()) is not None:
-            word, flags, get, put = found
-            memory = own.memory
+        state = THREAD.state
+        state.depth += 1
+        if state.depth == 1 and (access := environment()) is not None:
+            word, flags, get, put = access
+            memory = state.memory
             get(memory)
-            own.before = before = memory[word]
+            state.before = before = memory[word]
             memory[word] = before | flags
             put(memory)
 
     def __exit__(self, *_: object) -> None:
         """Set them as they were."""
-        own = OWN.state
-        own.depth -= 1
-        if own.depth == 0 and (found := environment()) is not None:
-            word, _flags, _get, put = found
-            memory = own.memory
-            memory[word] = own.before
+        state = THREAD.state
+        state.depth -= 1
+        if state.depth == 0 and (access := environment()) is not None:
+            word, _flags, _get, put = access
+            memory = state.memory
+            memory[word] = state.before
             put(memory)
 
 
@@ -101,23 +101,23 @@ def environment() -> Environment | None:
     for name in ("libm.so.6", None):
         try:
             library = ctypes.PyDLL(name)  # which keeps Python's lock: letting go of it takes longer
-            found = Environment(*layout, library.fegetenv, library.fesetenv)
+            access = Environment(*layout, library.fegetenv, library.fesetenv)
         except (OSError, AttributeError):
             continue
-        return found if works(found) else None
+        return access if works(access) else None
     return None
 
 
-def works(found: Environment) -> bool:
+def works(access: Environment) -> bool:
     """Return whether the flags do what they should, and can be taken back."""
-    least, half = np.full(64, np.finfo(np.float32).smallest_normal), np.float32(0.5)
+    smallest, half = np.full(64, np.finfo(np.float32).smallest_normal), np.float32(0.5)
     before = (ctypes.c_uint32 * WORDS)()
-    found.get(before)
+    access.get(before)
     flushing = (ctypes.c_uint32 * WORDS).from_buffer_copy(before)
-    flushing[found.word] |= found.flags
-    found.set(flushing)
+    flushing[access.word] |= access.flags
+    access.set(flushing)
     try:
-        flushes = not np.any(least * half)
+        flushes = not np.any(smallest * half)
     finally:
-        found.set(before)
-    return flushes and (bool(np.all(least * half)) or bool(before[found.word] & found.flags))
+        access.set(before)
+    return flushes and (bool(np.all(smallest * half)) or bool(before[access.word] & access.flags))

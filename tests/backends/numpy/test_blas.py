@@ -6,7 +6,7 @@ import pytest
 import gpunn
 from gpunn.backends import operation
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.numpy.blas import at_most, controller
+from gpunn.backends.numpy.blas import controller, limit_threads
 
 if not controller().lib_controllers:
     pytest.skip("NumPy has a BLAS that threadpoolctl does not know", allow_module_level=True)
@@ -18,19 +18,19 @@ def threads():
 
 def test_the_limit_holds_inside_and_ends_with_it():
     before = threads()
-    with at_most(1):
+    with limit_threads(1):
         assert set(threads()) == {1}
     assert threads() == before
 
 
 def test_fewer_threads_stay_fewer():
-    with at_most(1), at_most(64):
+    with limit_threads(1), limit_threads(64):
         assert set(threads()) == {1}
 
 
 def test_the_limit_ends_with_an_error_too():
     before = threads()
-    with pytest.raises(ValueError, match="no"), at_most(1):
+    with pytest.raises(ValueError, match="no"), limit_threads(1):
         raise ValueError("no")
     assert threads() == before
 

@@ -51,7 +51,7 @@ def announced(what: str) -> Iterator[Callable[[int, int], None]]:
     with IMPORTING:
         from tqdm import tqdm
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     say(f"Building {what}, which is done once ...")
     with tqdm(
         desc="Building", unit="part", file=stream(), disable=not stream(), leave=False
@@ -62,4 +62,4 @@ def announced(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(done - bar.n)
 
         yield show
-    say(f"Built {what} in {time.perf_counter() - began:.1f} s")
+    say(f"Built {what} in {time.perf_counter() - start:.1f} s")

@@ -40,14 +40,14 @@ class CompiledBackend(NumpyBackend):
         if not library():
             return super().recorded_function(function, x)
         results: list[Array] = []
-        own = np.array(x, order="C")
-        trace = record(lambda: results.append(function(own)), self)
-        if np.shares_memory(results[0], own):
+        x_buffer = np.array(x, order="C")
+        trace = record(lambda: results.append(function(x_buffer)), self)
+        if np.shares_memory(results[0], x_buffer):
             return super().recorded_function(function, x)
         program = self._program(trace)
 
         def run(argument: Array) -> Array:
-            program.give(own, argument)
+            program.set_input(x_buffer, argument)
             program(1)
             return results[0]
 

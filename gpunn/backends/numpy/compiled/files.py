@@ -113,9 +113,9 @@ def faults(folder: Path, *within: Path) -> str:
         owners |= {0, PACKAGE.stat().st_uid}
         folders = [folder]
     for each in folders:
-        if not stat.S_ISDIR((found := each.lstat()).st_mode):
+        if not stat.S_ISDIR((status := each.lstat()).st_mode):
             return f"{each} is not a folder"
-        if problem := fault(each, found, owners):
+        if problem := fault(each, status, owners):
             return problem
     for path in within:  # installers may make links of them, to where they keep all packages
         for each in {path, path.resolve(), path.resolve().parent}:
@@ -124,19 +124,19 @@ def faults(folder: Path, *within: Path) -> str:
     return ""
 
 
-def fault(path: Path, found: os.stat_result, owners: Collection[int]) -> str:
+def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
     """Return why a file or folder is not to be trusted, or ""."""
-    if found.st_uid not in owners:
+    if status.st_uid not in owners:
         return f"{path} belongs to another user"
     # Others may add files to a sticky folder, such as /tmp, but not replace those of an owner.
-    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-    writable = found.st_mode & 0o022
-    if writable == stat.S_IWGRP and is_private(found):
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    writable = status.st_mode & 0o022
+    if writable == stat.S_IWGRP and is_private(status):
         return ""
     return f"others can write to {path}; run: chmod go-w {path}" if writable and not sticky else ""
 
 
-def is_private(found: os.stat_result) -> bool:
+def is_private(status: os.stat_result) -> bool:
     """Return whether a file's group is its owner's alone, as where the umask is usually 002.
 
     That of root is not: containers with users of any number give it to all of them.
@@ -146,7 +146,7 @@ def is_private(found: os.stat_result) -> bool:
             import grp
             import pwd
 
-        user, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+        user, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
     except (ImportError, KeyError):
         return False
     members = {user.pw_name, *group.gr_mem}

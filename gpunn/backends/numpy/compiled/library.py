@@ -94,7 +94,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """What a search for a library found; if there is none, why, and what could be built."""
+    """What a search for a library search; if there is none, why, and what could be built."""
 
     library: Library | None
     problem: str = ""
@@ -133,29 +133,29 @@ def library() -> Library | None:
 
     None, after saying so, if NumPy is to compute alone. Errors are those of `find_library`.
     """
-    found = find_library()
-    if found.library is None and found.target and has_numba():
-        found = built(found.target)
-    if found.library is None and os.environ.get(VARIABLE) != OFF:
-        told = [f"no compiled kernels ({found.problem})", SLOWER, remedy(found), ONE_THREAD]
-        logger.warning("gpunn: training is slow: %s", ". ".join(filter(None, told)))
-    return found.library
+    search = find_library()
+    if search.library is None and search.target and has_numba():
+        search = built(search.target)
+    if search.library is None and os.environ.get(VARIABLE) != OFF:
+        parts = [f"no compiled kernels ({search.problem})", SLOWER, remedy(search), ONE_THREAD]
+        logger.warning("gpunn: training is slow: %s", ". ".join(filter(None, parts)))
+    return search.library
 
 
-def remedy(found: Search) -> str:
-    """Return what to do for kernels that a search has not found; empty if nothing can be done."""
+def remedy(search: Search) -> str:
+    """Return what to do for kernels that a search has not search; empty if nothing can be done."""
     if os.environ.get(VARIABLE) == OFF:
         return f"Unset {VARIABLE}"
-    if found.target is None or has_numba():
+    if search.target is None or has_numba():
         return ""
     return "Run: pip install 'numba>=0.68'. The next training builds the kernels"
 
 
 def loaded_library() -> Library:
     """Return this process's library where there is one."""
-    found = library()
-    assert found is not None, "programs are made only where there are kernels"
-    return found
+    search = library()
+    assert search is not None, "programs are made only where there are kernels"
+    return search
 
 
 def has_numba() -> bool:

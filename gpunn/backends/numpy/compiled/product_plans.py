@@ -58,12 +58,12 @@ SHARED = 1 << 19
 """Bytes of a matrix up to which each thread may take all of it: as it does if the rows of the other
 one are divided."""
 
-LEAST_ROWS = 28
+MIN_ROWS = 28
 """Rows a thread, at least, for rows to be divided where columns could be: two tiles or more. It is
 the same for all processors, since gradients of biases are summed as the work is divided."""
 
-MOST_TILES = 8
-"""Tiles' heights of rows done at a time, at most: more of A would not stay in the cache."""
+MAX_TILES = 8
+"""Tiles' heights of rows done at a time, at limit: more of A would not stay in the cache."""
 
 
 @dataclass
@@ -89,8 +89,8 @@ class ProductPlans:
     """Makes instructions of products."""
 
     threads: int
-    most: int
-    """Bytes that the panels of an operand can take."""
+    panel_capacity: int
+    """Maximum size in bytes of an operand's panels."""
     vectors: Vectors
     gradients: list[Array] = field(default_factory=list)
     """Results of those that had a transposed A: gradients of weights."""
@@ -133,7 +133,7 @@ class ProductPlans:
         if method == TILES and transpose_a:
             rows = self._rows_within(CACHED, n * size)
         elif method == TILES:
-            rows, terms = MOST_TILES * self.vectors.tile_rows, max(64, APART // (n * size))
+            rows, terms = MAX_TILES * self.vectors.tile_rows, max(64, APART // (n * size))
         elif method == TRANSPOSED_PANELS:
             numbers = k * panel
         elif method == DOTS and n > 1:
@@ -273,8 +273,8 @@ class ProductPlans:
             return False
         if not 1 < self.threads <= a.shape[0]:
             return False
-        most = min(SMALL_RESULT, (a.size + b.size) // (2 * self.threads))
-        return bool(out.size <= most)
+        limit = min(SMALL_RESULT, (a.size + b.size) // (2 * self.threads))
+        return bool(out.size <= limit)
 
     def divide(self, array: Array, by_columns: bool) -> None:
         """Note how the threads divide what they compute: its columns, or else its rows."""
@@ -291,7 +291,7 @@ class ProductPlans:
         """
         if rows > columns or columns < self.threads * BLOCK_BYTES // size:
             return False
-        return rows < self.threads * LEAST_ROWS or terms * columns * size > SHARED
+        return rows < self.threads * MIN_ROWS or terms * columns * size > SHARED
 
     def _method(
         self, m: int, n: int, k: int, size: int, transpose_a: bool, transpose_b: bool
@@ -322,17 +322,17 @@ class ProductPlans:
     def _rows_within(self, size: int, row_bytes: int) -> int:
         """Return how many rows to do at a time: whole tiles that fit, if possible."""
         height = self.vectors.tile_rows
-        return max(height, min(MOST_TILES * height, size // (row_bytes * height) * height))
+        return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
         """Return what copies an operand into panels, in memory that all products use in turn."""
         size = array.itemsize
         if self._panels is None:
-            self._panels = zeros((self.most,), "uint8")
+            self._panels = zeros((self.panel_capacity,), "uint8")
         args = [size, rows, columns, operand.place, operand.row, operand.column, self._panels]
         panel = self.vectors.panel
         needed = rows * -(-columns * size // panel) * panel
-        assert needed <= self.most, "more than promised"
+        assert needed <= self.panel_capacity, "more than promised"
         panels = self._panels[:needed]
         return Instruction("pack", args, [array], [panels])
 

@@ -137,7 +137,7 @@ class Program:
         team(threads)  # started now, not in its first run
         self._steps: list[Table | Callable[[], None]] = []
         self._non_final: Table | None = None
-        self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
+        self._input_cells: list[tuple[np.ndarray, np.ndarray]] | None = None
         self._movable = False
         for _, group in groupby(operations, type):
             order: list[Instruction] = []
@@ -170,7 +170,7 @@ class Program:
             if times > 0:
                 run(self._steps[0], times)
             return
-        # Calls may have products of their own, for all cores. The team sets its own flags.
+        # Calls may have products of their buffer, for all cores. The team sets its buffer flags.
         with self._limited(), FLUSHED:
             for _ in range(times):
                 for step in self._steps:
@@ -179,37 +179,37 @@ class Program:
                     else:
                         step()
 
-    def give(self, own: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` in place of `own`, which it was made with.
+    def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
+        """Let the program read `argument` in position of `buffer`, which it was made with.
 
-        Its address goes where that of `own` was, or else its elements into `own`.
+        Its address goes where that of `buffer` was, or else its elements into `buffer`.
         """
-        if self._places is None:
-            self._places = [
-                (step.rows, step.rows == own.ctypes.data)
+        if self._input_cells is None:
+            self._input_cells = [
+                (step.rows, step.rows == buffer.ctypes.data)
                 for step in self._steps
                 if isinstance(step, Table)
             ]
-            tables_alone = len(self._places) == len(self._steps)
-            self._movable = tables_alone and all(map(partial(has_address, own), self._kept))
-        alike = argument.flags.c_contiguous and argument.dtype == own.dtype
-        if alike and self._movable:
-            for rows, place in self._places:
-                rows[place] = argument.ctypes.data
+            only_tables = len(self._input_cells) == len(self._steps)
+            self._movable = only_tables and all(map(partial(has_address, buffer), self._kept))
+        compatible = argument.flags.c_contiguous and argument.dtype == buffer.dtype
+        if compatible and self._movable:
+            for rows, position in self._input_cells:
+                rows[position] = argument.ctypes.data
         else:
-            own[...] = argument
-            for rows, place in self._places:
-                rows[place] = own.ctypes.data
+            buffer[...] = argument
+            for rows, position in self._input_cells:
+                rows[position] = buffer.ctypes.data
 
 
 def has_address(array: np.ndarray, instruction: Instruction) -> bool:
     """Return whether an instruction that reads an array has its address as an argument.
 
-    It may have that of a part of it instead, or the address in a table of its own.
+    It may have that of a part of it instead, or the address in a table of its buffer.
     """
-    own = extent(array, ())
-    reads = any(own.meets(each) for each in instruction.read_extents)
-    return not reads or any(encoded(each) == own.begin for each in instruction.args)
+    buffer = extent(array, ())
+    reads = any(buffer.meets(each) for each in instruction.read_extents)
+    return not reads or any(encoded(each) == buffer.begin for each in instruction.args)
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
@@ -219,11 +219,11 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
     """
     order: list[Instruction] = []
     for instruction in instructions:
-        place = len(order)
+        position = len(order)
         if instruction.early:
-            while place and not instruction.waits_for(order[place - 1]):
-                place -= 1
-        order.insert(place, instruction)
+            while position and not instruction.waits_for(order[position - 1]):
+                position -= 1
+        order.insert(position, instruction)
     return order
 
 

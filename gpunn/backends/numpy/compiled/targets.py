@@ -66,14 +66,14 @@ def runnable_targets() -> list[Target]:
     """Return the targets whose code this machine can run, the best first."""
     try:
         module: Any = importlib.import_module("numpy._core._multiarray_umath")
-        found = module.__cpu_features__
+        supported = module.__cpu_features__
     except (ImportError, AttributeError):  # it is private, and may go
         return []
     # What a release of NumPy doesn't ask the processor for comes with what it does ask for.
     return [
         target
         for target in this_machines_targets()
-        if all(found.get(feature, True) for feature in target.required)
+        if all(supported.get(feature, True) for feature in target.required)
     ]
 
 

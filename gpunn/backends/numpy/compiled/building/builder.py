@@ -22,10 +22,10 @@ from gpunn.storage.files import FolderLock
 
 __all__ = ["BuildError", "build"]
 
-MOST_SHOWN = 1000
+MAX_SHOWN = 1000
 """Characters of a worker's error, at most; the last ones say what is wrong."""
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 """More would take longer to start than they save."""
 
 
@@ -39,7 +39,7 @@ def build(
     made; an InvalidFileError or OSError if there is no place for the library.
     """
     folder = files.writable_folder() if folder is None else folder
-    held = wait_for(folder)
+    lock = wait_for(folder)
     try:
         if not force:
             with contextlib.suppress(FileNotFoundError, InvalidFileError):
@@ -54,7 +54,7 @@ def build(
             versions = {name: importlib.metadata.version(name) for name in ("numba", "llvmlite")}
             return files.write(folder, target, content, suffix, **versions)
     finally:
-        held.release()
+        lock.release()
 
 
 def wait_for(folder: Path) -> FolderLock:
@@ -80,8 +80,8 @@ def make_objects(
     reading, writing = os.pipe()
     workers: list[subprocess.Popen[bytes]] = []
     try:
-        with open(reading, encoding="utf-8") as said, open(writing, "wb") as answers:
-            for number in range(min(usable_cores(), MOST_WORKERS)):
+        with open(reading, encoding="utf-8") as lines, open(writing, "wb") as output:
+            for number in range(min(usable_cores(), MAX_WORKERS)):
                 with open(folder / f"errors-{number}", "wb") as errors:
                     command = [sys.executable, "-c", start]
                     workers.append(
@@ -89,17 +89,17 @@ def make_objects(
                             command,
                             env={**settings, VARIABLE: target.name},
                             stdin=subprocess.DEVNULL,
-                            stdout=answers,
+                            stdout=output,
                             stderr=errors,
                         )
                     )
-            answers.close()  # so that the loop ends when all workers have ended
-            for done, line in enumerate(said, 1):
+            output.close()  # so that the loop ends when all workers have ended
+            for done, line in enumerate(lines, 1):
                 progress(done, int(line))
         for number, worker in enumerate(workers):
             if status := worker.wait():
-                errors_of = (folder / f"errors-{number}").read_text(errors="replace").strip()
-                raise BuildError(errors_of[-MOST_SHOWN:] or f"exit status {status}")
+                message = (folder / f"errors-{number}").read_text(errors="replace").strip()
+                raise BuildError(message[-MAX_SHOWN:] or f"exit status {status}")
     finally:
         for worker in workers:
             worker.kill()

@@ -31,7 +31,7 @@ OPTIONS = (
 def linkers() -> list[str]:
     """Return the C compilers of this machine, each of which knows how to link."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
-    return [found for name in names if (found := shutil.which(name))]
+    return [path for name in names if (path := shutil.which(name))]
 
 
 def link(objects: Sequence[Path]) -> tuple[bytes, str]:
@@ -49,9 +49,9 @@ def link(objects: Sequence[Path]) -> tuple[bytes, str]:
             )
             if done.returncode == 0 and library.exists():
                 return library.read_bytes(), ".so"
-            said = done.stderr.decode(errors="replace").splitlines()
-            if any("undefined reference" in line for line in said):
-                raise BuildError(f"a kernel calls what the library lacks: {' '.join(said[:2])}")
+            messages = done.stderr.decode(errors="replace").splitlines()
+            if any("undefined reference" in line for line in messages):
+                raise BuildError(f"a kernel calls what the library lacks: {' '.join(messages[:2])}")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for path in objects:

@@ -15,12 +15,12 @@ __all__ = ["work"]
 def work(folder: str, only: Collection[str]) -> None:
     """Make object files that no other process makes, and say so: a line for each, of the total."""
     gc.disable()  # what numba makes stays in use to the end
-    found = parts(only)
-    for name, make in found.items():
+    functions = parts(only)
+    for name, make in functions.items():
         path = Path(folder, f"{name}.o")
         try:
             path.touch(exist_ok=False)
         except FileExistsError:
             continue
         path.write_bytes(make())
-        os.write(1, f"{len(found)}\n".encode())  # at once, since others write there, too
+        os.write(1, f"{len(functions)}\n".encode())  # at once, since others write there, too
