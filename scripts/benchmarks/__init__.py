@@ -16,5 +16,5 @@ first epoch, with compilation and first touches of memory, is reported apart.
     footprint     start, disk, memory                work, mnist   what is trained
     options       theirs, and what all of them do    realistic     the networks of two of them
     session       processes, and whose turn it is    figures       medians, ratios, tables
-    wheel, estimators, initial_values, tables, memory, overhead     what does not take turns
+    wheel, estimators, tables, memory, overhead     what does not take turns
 """

@@ -9,7 +9,6 @@ from benchmarks import (
     estimators,
     fma,
     footprint,
-    initial_values,
     memory,
     overhead,
     step_times,
@@ -30,10 +29,9 @@ def command() -> None:
 
 for each in (
     *(step_times.grid, step_times.realistic, step_times.additions),
-    *(comparisons.mnist, comparisons.time_to_98, comparisons.predict),
-    *(comparisons.gemm, comparisons.subnormals),
+    *(comparisons.mnist, comparisons.time_to_98, comparisons.predict, comparisons.subnormals),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
-    *(estimators.command, initial_values.command, tables.command),
+    *(estimators.command, tables.command),
     *(table_epochs.command, table_ranks.command),
 ):
     command.add_command(each)

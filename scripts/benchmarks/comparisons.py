@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from benchmarks.competitors import FLOOR, FLOORS, SUBJECTS
+from benchmarks.competitors import SUBJECTS
 from benchmarks.figures import Figure, figures
-from benchmarks.options import BATCHES, DATA, SECONDS, SIZES, TASKS, Names, subcommand, trainers
+from benchmarks.options import DATA, SECONDS, TASKS, Names, subcommand, trainers
 from benchmarks.session import Answer, Measured, Session
-from benchmarks.work import MNIST_TASKS, Product, Task
+from benchmarks.work import MNIST_TASKS, Task
 
 
 @subcommand("mnist", TASKS, DATA, click.option("--epochs", type=click.IntRange(2), default=5))
@@ -99,26 +97,6 @@ def predict(session: Session, names: Names, tasks: Names, folder: str) -> list[F
         *figures(measured, lambda a: [1e6 * a["one"]], "one sample, us"),
         *figures(measured, lambda a: [1e3 * a["all"]], "10,000 rows, ms"),
     ]
-
-
-@subcommand("gemm", SIZES, BATCHES, SECONDS)
-def gemm(
-    session: Session,
-    names: Names,
-    sizes: Sequence[tuple[int, ...]],
-    batches: Sequence[int],
-    seconds: float,
-) -> list[Figure]:
-    """GFLOP/s of large matrix products, and of those that the grid's steps consist of."""
-    products = [Product(n, n, n, "large") for n in (512, 1024, 2048)]
-    for cell in itertools.product(sizes, batches):
-        products += Task(*cell, "sgd", 0.0).products()
-    measured = session.measure(
-        list(dict.fromkeys(products)),
-        [name for name in FLOORS if name == FLOOR or name in names],
-        lambda product, turn: ("product", {"product": product, "seconds": seconds / 2}),
-    )
-    return figures(measured, lambda a: [a["gflops"]], compared=False)
 
 
 MISH_MEANS = {"near 0": 0.0, "very negative": -95.0}

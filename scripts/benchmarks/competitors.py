@@ -86,32 +86,13 @@ TRAINERS = {
     ),
 }
 
-METHOD = "GPUNN_BENCHMARK_WITHOUT"
-"""The variable that says which method of products a process goes without."""
-
-METHODS = ("PACKED", "TRANSPOSED_PANELS", "TRANSPOSED_PRODUCT")
-
-TRAINERS |= {
-    f"gpunn-without-{method.lower().replace('_', '-')}": Competitor(
-        "gpunn",
-        "with_gpunn_without.Without",
-        ("gpunn",),
-        *GPUNN,
-        environment={METHOD: method},
-        by_default=False,
-    )
-    for method in METHODS
-}
-
 FLOOR = "gemm"
 """The products of a step and nothing else."""
 
-FLOORS = {
+EVERYBODY = {
+    **TRAINERS,
     FLOOR: Competitor("NumPy", "with_gemm.NumpyProducts", ("numpy",), "import numpy"),
-    "gemm-torch": Competitor("PyTorch", "with_torch.TorchProducts", *TORCH, by_default=False),
 }
-
-EVERYBODY = {**TRAINERS, **FLOORS}
 SUBJECTS = ("gpunn", "gpunn-numpy")
 PEERS = tuple(name for name in TRAINERS if not name.startswith("gpunn"))
 

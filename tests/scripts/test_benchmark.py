@@ -120,7 +120,7 @@ def test_wrong_usage(load, arguments, said, tmp_path):
 def test_who_takes_part(load, monkeypatch):
     taking_part, competitor = load("options").competitors, load("competitors").Competitor
     monkeypatch.setattr(competitor, "missing", lambda self: "")
-    assert "gemm-torch" not in taking_part(None)
+    assert "gemm" in taking_part(None)
     assert taking_part(["gemm", "gpunn"]) == ["gpunn", "gemm"]
     monkeypatch.setattr(competitor, "missing", lambda self: "everything")
     with pytest.raises(Exception, match="nobody is left"):
@@ -177,25 +177,6 @@ def write_table(folder, name, target, of_number):
 
 def credit_risk(folder):
     return write_table(folder, "credit_risk", "loan_status", lambda number: int(number > 0))
-
-
-def test_initial_values_on_a_table_of_numbers_texts_and_gaps(load, tmp_path):
-    for module in ("pandas", "sklearn.base"):
-        pytest.importorskip(module)
-    random = np.random.default_rng(1)
-    write_table(tmp_path, "diamonds", "price", lambda number: f"{2 * number + random.normal():.3f}")
-    options = ("--activations", "tanh", "--seeds", 2, "--epochs", 2, "--hidden", "4,3")
-    path = tmp_path / "scores.json"
-    said = run(load, "initial_values", tmp_path, *options, "--json", path)
-    assert "left out: Ames (ames.tsv is missing)" in said
-    found = {
-        row["data"]: row["scores"] for row in json.loads((tmp_path / "scores.json").read_text())
-    }
-    assert list(found) == ["digits", "diamonds"]
-    assert list(found["diamonds"]) == ["gpunn", "PyTorch", "Keras", "scikit-learn"]
-    # Scores of different starts, and of different seeds.
-    assert len({score for scores in found["diamonds"].values() for score in scores}) > 4
-    assert f"| diamonds |       tanh | {np.mean(found['diamonds']['gpunn']):.4f} |" in said
 
 
 @pytest.mark.full

@@ -13,7 +13,6 @@ import torch
 from torch.nn import functional
 
 from benchmarks.adapters import AfterEpoch, Epoch, logs_of
-from benchmarks.adapters.with_gemm import Call, NumpyProducts
 from benchmarks.work import Rows, Task, initial_weights
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -99,15 +98,6 @@ class Compiled(Eager):
     def prepared(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         torch._dynamo.reset()  # one process meets many networks: none of them is a recompilation
         return torch.compile(forward, dynamic=False)
-
-
-class TorchProducts(NumpyProducts):
-    """A step's products by the BLAS that comes with PyTorch."""
-
-    def call(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Call:
-        return partial(
-            torch.mm, torch.from_numpy(a), torch.from_numpy(b), out=torch.from_numpy(out)
-        )
 
 
 def network(task: Task, seed: int) -> torch.nn.Sequential:
