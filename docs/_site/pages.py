@@ -51,6 +51,7 @@ SECTIONS = {
         "Export to a C header": "how_to/export_c",
         "Exchange models with scikit-learn and PyTorch": "how_to/exchange",
         "Write custom classes": "how_to/extending",
+        "Write backend operations": "how_to/operations",
         "Run in CI": "how_to/ci",
         "Complete commands in a shell": "how_to/shell",
         "FAQ by symptom": "how_to/faq",
