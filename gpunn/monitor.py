@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 
 __all__ = [
-    "BESIDE",
+    "NOT_METRICS",
     "TIMINGS",
     "VALIDATION",
     "Best",
@@ -32,7 +32,7 @@ VALIDATION = "val_"
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Logs of an epoch that are not computed from predictions."""
 
-BESIDE = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
+NOT_METRICS = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
 """Logs of an epoch that are no metric, and whether larger is better."""
 
 Row = TypeVar("Row", bound=Mapping[str, float | None])
@@ -64,7 +64,7 @@ def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
             )
     measured = {"loss": False, **{metric.name: metric.larger_is_better for metric in metrics}}
     validation = {f"{VALIDATION}{name}": larger for name, larger in measured.items()}
-    return {**BESIDE, **validation, **measured}
+    return {**NOT_METRICS, **validation, **measured}
 
 
 def check_mode(mode: str) -> None:

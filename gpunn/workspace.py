@@ -31,7 +31,7 @@ class Workspace:
         The network's dtype.
     training : bool
         True in training, False in inference; dropout and batch normalisation differ.
-    members_apart : bool
+    independent_members : bool
         Whether each member has rows of its own, so that there are members times as many in front of
         the layer `Members`.
     until_loss : bool
@@ -61,7 +61,7 @@ class Workspace:
         self.dtype = dtype
         self.capacity = capacity
         self.training = training
-        self.until_loss = self.members_apart = False
+        self.until_loss = self.independent_members = False
         self._passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[int, str], Array] = {}
         self.collectives: Collectives | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpunn.monitor import BESIDE
+from gpunn.monitor import NOT_METRICS
 from gpunn.terminal import escaped
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def evaluation_text(found: Evaluation) -> str:
 
 def epoch_text(logs: Mapping[str, float], epochs: int) -> str:
     """Return one line on an epoch."""
-    metrics = {name: value for name, value in logs.items() if name not in BESIDE}
+    metrics = {name: value for name, value in logs.items() if name not in NOT_METRICS}
     return (
         f"epoch {logs['epoch']:.0f}/{epochs}: {metrics_text(metrics)}, "
         f"learning rate {logs['learning_rate']:.3g}, {logs['seconds']:.2f} s"
@@ -79,7 +79,7 @@ def summary_table(
         return ""
     last = rows[-1]
     validation = [name for name in last if name.startswith("val_")]
-    metrics = [name for name in last if name not in BESIDE and name not in validation]
+    metrics = [name for name in last if name not in NOT_METRICS and name not in validation]
     evaluated = [name.removeprefix("val_") for name in validation] + list(test or ())
     metrics = list(dict.fromkeys([*metrics, *evaluated]))
     lines = [["", *metrics]]

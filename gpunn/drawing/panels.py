@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpunn.display import title_of
-from gpunn.monitor import BESIDE, VALIDATION
+from gpunn.monitor import NOT_METRICS, VALIDATION
 
 __all__ = ["Panel", "panels"]
 
@@ -85,7 +85,7 @@ def written(numbers: Sequence[float], step: float) -> dict[float, str]:
 def panels(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> list[Panel]:
     """Return a panel for each metric in the rows of a history, or for those that are named."""
     found = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows[-1:] for name in row)
-    chosen = names or [name for name in found if name not in BESIDE]
+    chosen = names or [name for name in found if name not in NOT_METRICS]
     step = max(1, math.ceil(len(rows) / (POINTS - 1)))
     shown = [*rows[:1], *rows[:0:-step][::-1]]
     last = {key: value for row in shown for key, value in row.items()}

@@ -109,7 +109,7 @@ class Members(Layer):
 
     def _per_member(self, x: Array, workspace: Workspace) -> Array:
         """Return x, reshaped to (rows, members, features) if each member has separate rows."""
-        if not workspace.members_apart or x.ndim == 3:
+        if not workspace.independent_members or x.ndim == 3:
             return x
         return reshaped(self, x, (x.shape[0] // self.count, self.count, x.shape[1]), workspace)
 

@@ -252,7 +252,7 @@ class MeanOverMembers(OutputLayer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        if workspace.members_apart:  # each member has separate rows, so nothing is averaged
+        if workspace.independent_members:  # each member has separate rows, so nothing is averaged
             return view(x, (x.shape[0] * x.shape[1], x.shape[2]), workspace)
         y = workspace.rows(self, "output", x.shape[0], x.shape[2:])
         workspace.backend.mean_over_members(x, self.of, y)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gpunn.display import title_of
-from gpunn.monitor import BESIDE, TIMINGS, VALIDATION
+from gpunn.monitor import NOT_METRICS, TIMINGS, VALIDATION
 from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
 
@@ -26,7 +26,7 @@ DASH = ("solid", "dashed", "dotted")
 def measured(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
     """Return the names of loss and metrics in rows of a history, once for both kinds of rows."""
     names = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows for name in row)
-    return [name for name in names if name not in BESIDE]
+    return [name for name in names if name not in NOT_METRICS]
 
 
 def column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:

@@ -16,7 +16,7 @@ from typing import Any
 from gpunn.differences import leaves, varying
 from gpunn.errors import ArgumentError, ConfigError, GpunnError
 from gpunn.experiment.files import CONFIG, HISTORY
-from gpunn.monitor import BESIDE, VALIDATION
+from gpunn.monitor import NOT_METRICS, VALIDATION
 from gpunn.reporting.ranking import Ranking, rank
 from gpunn.reporting.records import Record, read_run
 
@@ -48,7 +48,9 @@ class Run:
         return {
             name: value
             for name, value in row.items()
-            if value is not None and name not in BESIDE and name.startswith(VALIDATION) == validated
+            if value is not None
+            and name not in NOT_METRICS
+            and name.startswith(VALIDATION) == validated
         }
 
     @cached_property

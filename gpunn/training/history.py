@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.display import html_table, plot_columns
 from gpunn.errors import ArgumentError, MissingMetricError, suggest
 from gpunn.monitor import (
-    BESIDE,
+    NOT_METRICS,
     VALIDATION,
     Best,
     default_monitor,
@@ -193,7 +193,7 @@ class History(dict[str, list[float]]):
         for name in names:
             if name not in self:
                 raise ArgumentError(f"names: there is no {name!r}; {suggest(name, self)}")
-        measured = [n for n in self if n not in BESIDE and not n.startswith(VALIDATION)]
+        measured = [n for n in self if n not in NOT_METRICS and not n.startswith(VALIDATION)]
         return plot_columns(self.rows, names or measured)
 
     def _repr_html_(self) -> str:

@@ -63,7 +63,7 @@ class FitOptions:
             shuffle=self.shuffle and isinstance(training, Subset),
             metric_names=trainer.metric_names,
             drop_last=self.drop_last,
-            members=members_apart(trainer.model) if self.shuffle_members else 1,
+            members=number_of_independent_members(trainer.model) if self.shuffle_members else 1,
         )
 
 
@@ -135,7 +135,7 @@ class TrainingSession:
             metrics=list(trainer.metrics),
             batch_size=plan.batch_size,
             accumulation=plan.accumulation,
-            own_metric_weights=training.own_metric_weights,
+            separate_metric_weights=training.separate_metric_weights,
             members=plan.members,
             ranks=self.ranks,
             synchronized=synchronized,
@@ -325,7 +325,7 @@ class TrainingSession:
         return (
             cursor is not None
             and cursor.plan == self.plan
-            and (self.recipe.own_metric_weights or not weighted)
+            and (self.recipe.separate_metric_weights or not weighted)
         )
 
     def _prepare(self) -> dict[str, np.ndarray] | None:
@@ -346,7 +346,7 @@ class TrainingSession:
         return learned
 
 
-def members_apart(model: Sequential) -> int:
+def number_of_independent_members(model: Sequential) -> int:
     """Return how many members a network has, each of which can have rows of its own.
 
     Raise an ArgumentError if it has none, or not by a layer `Members`.

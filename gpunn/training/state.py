@@ -148,7 +148,7 @@ class TrainingState:
         state = self.arrays(within_epoch)
         if not within_epoch:  # what is left of an epoch that begins anew
             state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
-        elif recipe.own_metric_weights and not recipe.has_metric_weight(state):
+        elif recipe.separate_metric_weights and not recipe.has_metric_weight(state):
             state = with_metric_weight(state)
         other = self.step is not None and self.step.optimizer is not recipe.optimizer
         if other or self.trained not in (None, parameters.trained):

@@ -19,7 +19,7 @@ from gpunn.layers import Members
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.metrics.labels import for_loss
-from gpunn.monitor import BESIDE, TIMINGS, directions
+from gpunn.monitor import NOT_METRICS, TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.schedules import Constant
@@ -28,7 +28,7 @@ from gpunn.training.batches.batch_stream import Batches, BatchStream
 from gpunn.training.batches.class_and_sample_weights import check_class_weight
 from gpunn.training.batches.dataset import DatasetBuilder, Subset
 from gpunn.training.batches.epoch_cursor import EpochCursor
-from gpunn.training.batches.fit_arguments import Sources
+from gpunn.training.batches.fit_arguments import FitArguments
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoints.checkpoint import (
     Checkpoint,
@@ -241,7 +241,7 @@ class Trainer:
     def _repr_html_(self) -> str:
         """Return the same for a notebook, with settings and the last epoch's logs."""
         last = self.history.rows[-1] if self.history.rows else {}
-        measured = {name: x for name, x in last.items() if name not in BESIDE}
+        measured = {name: x for name, x in last.items() if name not in NOT_METRICS}
         schedule, count = self.optimizer.schedule, self.model.parameters.count
         layers = f"{len(self.model.layers)} layer{'s' if len(self.model.layers) != 1 else ''}"
         rate = f"{schedule.rate:g}" if isinstance(schedule, Constant) else schedule.name
@@ -413,7 +413,7 @@ class Trainer:
                     f"augment: expected a function of (X, y, random); got {augment!r:.80}"
                 )
             builder = DatasetBuilder(self.model, self.loss, self.every_metric, stream)
-            training, validation = Sources(
+            training, validation = FitArguments(
                 builder, lambda: self.epoch, prefetch
             ).training_and_validation(
                 X,
@@ -521,7 +521,7 @@ class Trainer:
         batch_size = check_integer("batch_size", batch_size)
         stream = None if stream is None else check_flag("stream", stream)
         builder = DatasetBuilder(self.model, self.loss, self.every_metric, stream)
-        sources = Sources(builder, lambda: self.epoch)
+        sources = FitArguments(builder, lambda: self.epoch)
         subset = sources.evaluated(X, y, sample_weight)
         return self.evaluate_subset(subset, batch_size)
 

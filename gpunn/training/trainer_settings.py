@@ -9,7 +9,7 @@ from gpunn.configurable import check_choice, check_integer, resolve, resolve_all
 from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
-from gpunn.monitor import BESIDE
+from gpunn.monitor import NOT_METRICS
 from gpunn.optimizers import Optimizer
 from gpunn.training.divergence.recovery import CHOICES
 
@@ -20,7 +20,7 @@ def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
     """Return metrics, or raise an error if two logs of an epoch would have one name."""
     metrics = resolve_all(Metric, values, argument)
     names = ["loss", *(metric.name for metric in metrics)]
-    reserved = set(BESIDE)
+    reserved = set(NOT_METRICS)
     if len(set(names)) < len(names) or reserved & set(names):
         raise ArgumentError(
             f"{argument}: each name may occur once, and none may be 'loss' or one of "

@@ -74,7 +74,7 @@ def overlapped():
     """Exchange gradients while others are computed, and at once: with and without a graph."""
     given = {"layers": deep, "optimizer": decaying}
     train("at_once", **given)
-    gradient_overlap.LEAST_BYTES = 1024
+    gradient_overlap.MIN_BYTES = 1024
     train("in_parts", **given)
     train("without_rows", **given, batch_size=2, epochs=1)
     asked, exchange = [], Calls.exchange
@@ -93,7 +93,7 @@ def overlapped():
 
 def unordered(name):
     """Leave out one of the waits of a second stream, without a graph."""
-    gradient_overlap.LEAST_BYTES = 1024
+    gradient_overlap.MIN_BYTES = 1024
     if PLANTED:
         stream = "current" if name == "join" else "second"
         setattr(branches, f"{stream}_waits", lambda *_: None)

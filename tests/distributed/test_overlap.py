@@ -61,7 +61,7 @@ def network():
 @pytest.mark.parametrize("frozen", [(), (0, 1), (3, 4)])
 @pytest.mark.parametrize("least", [1, 500, 3000, 1 << 20])
 def test_parts_are_of_layers_that_are_done_and_all_together_the_whole(least, frozen, monkeypatch):
-    monkeypatch.setattr(gradient_overlap, "LEAST_BYTES", least)
+    monkeypatch.setattr(gradient_overlap, "MIN_BYTES", least)
     model = network()
     model.set_trainable({model.layers[index]: False for index in frozen})
     parts = parts_by_layer(model)

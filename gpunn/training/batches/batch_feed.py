@@ -61,19 +61,19 @@ class Feed:
     def load(
         self,
         cursor: EpochCursor,
-        at_most: int,
+        max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
         """Load what is next, and return the rows of an update and how many updates to do.
 
-        These are between one and `at_most`, and then what `agreed` makes of them.
+        These are between one and `max_updates`, and then what `agreed` makes of them.
         """
         step = self._step
         left = cursor.plan.visited - cursor.rows_done
         rows = min(step.rows_per_update, left)
         if self.augmentation is not None:
-            at_most = 1
-        own, times = step.own_rows(rows), min(left // rows, at_most)
+            max_updates = 1
+        own, times = step.local_rows(rows), min(left // rows, max_updates)
         if self._chunks is None:
             self._chunks = self._begin(cursor)
         if own and not self.rows_left:
@@ -97,7 +97,7 @@ class Feed:
         remaining = cursor.remaining(self.order)
         plan = cursor.plan
         left = plan.visited - cursor.rows_done
-        positions = step.own_positions(left)
+        positions = step.local_positions(left)
         if positions is not None:
             weights = training.weights(remaining)
             starts = np.arange(0, left, plan.rows_per_update)
@@ -105,7 +105,7 @@ class Feed:
             self._totals, self._totals_from = totals, cursor.done
             self._load_settings(cursor)
             remaining = positions if remaining is None else remaining[positions]
-        together = step.own_rows(step.rows_per_update) * step.members
+        together = step.local_rows(step.rows_per_update) * step.members
         return training.chunks(max(1, together), remaining)
 
     def _load_settings(self, cursor: EpochCursor) -> None:
@@ -143,7 +143,7 @@ class BatchFeed(Feed):
     def load(
         self,
         cursor: EpochCursor,
-        at_most: int,
+        max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
         """Load the next update's rows, and return how many they are, and that it is one update."""

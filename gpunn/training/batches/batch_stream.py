@@ -16,11 +16,11 @@ from gpunn.data.frames import difference
 from gpunn.data.prefetch import Prefetch
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.network import Sequential
-from gpunn.training.batches.data_warnings import warn_of_one_row
+from gpunn.training.batches.data_warnings import warn_of_single_row
 from gpunn.training.batches.dataset import CheckedData, DatasetBuilder, HostRows, Names
 from gpunn.typing import HostArray
 
-__all__ = ["BatchStream", "Batches", "gives_batches", "refuse_iterator", "steps_of"]
+__all__ = ["BatchStream", "Batches", "is_batches", "refuse_iterator", "steps_of"]
 
 Batch: TypeAlias = tuple[HostArray, ...]
 """(X, y) or (X, y, sample_weight)."""
@@ -32,7 +32,7 @@ UNBOUNDED = 2**62
 """Stands for a number of rows that is not known."""
 
 
-def gives_batches(data: Any) -> bool:
+def is_batches(data: Any) -> bool:
     """Return whether data without targets of their own are batches: no arrays, nor several."""
     if callable(data):
         return True
@@ -98,7 +98,7 @@ class BatchStream:
         self._argument = argument
         self.names = Names(builder.model.feature_names, builder.model.target_names)
         self.validation_names = Names()
-        self.own_metric_weights = False
+        self.separate_metric_weights = False
         self._kind: tuple[object, ...] | None = None
         self._looked_at = self._warned = False
         self._untrained = builder.model.output_activation is None  # training begins by setting it
@@ -205,7 +205,7 @@ class BatchStream:
 
     def _check_validation_names(self, title: str, names: Names) -> None:
         """Raise a DataError if validation data, checked before, have columns in another order."""
-        for argument, here, there in names.unlike(self.validation_names):
+        for argument, here, there in names.differences(self.validation_names):
             raise DataError(
                 f"{title}: {argument}: validation_data has other columns: "
                 f"{difference(there, here) or 'in another order'}. Give both the same, in the "
@@ -296,7 +296,7 @@ class BatchStream:
         if 1 in sizes and not self._warned:
             self._warned = True
             found = f"a batch of {self._argument} has one row"
-            warn_of_one_row(self._builder.model, found, "Yield batches of two rows or more")
+            warn_of_single_row(self._builder.model, found, "Yield batches of two rows or more")
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
         """Raise an ArgumentError: there are never all rows at once."""

@@ -38,12 +38,12 @@ from gpunn.metrics.confusion import CountMetric
 from gpunn.network import Sequential
 from gpunn.training.batches.epoch_cursor import EpochPlan
 
-__all__ = ["check_batch_statistics", "check_classes", "warn_of_one_row", "warn_of_outputs"]
+__all__ = ["check_batch_statistics", "check_classes", "warn_of_outputs", "warn_of_single_row"]
 __all__ += ["warn_of_scale"]
 
 PACKAGE = str(Path(__file__).parents[1])
 
-LEAST_STD, LARGEST_STD = 0.1, 100.0
+MIN_STD, LARGEST_STD = 0.1, 100.0
 """Standard deviations of targets between which a network learns them without more ado."""
 
 LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
@@ -111,7 +111,7 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
         )
     if 0 < rows % batch_size < 2 * shards:
         part = "" if shards == 1 else f"a shard ({shards} shards) of "
-        warn_of_one_row(
+        warn_of_single_row(
             model,
             f"{rows} rows in batches of {batch_size} leave one row for {part}the last batch of an "
             "epoch",
@@ -119,7 +119,7 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
         )
 
 
-def warn_of_one_row(model: Sequential, found: str, remedy: str) -> None:
+def warn_of_single_row(model: Sequential, found: str, remedy: str) -> None:
     """Warn of a batch of one row, if there is a layer that normalizes over the rows of a batch."""
     if (label := normalizing(model)) is not None:
         warn(
@@ -235,7 +235,7 @@ def warn_of_scale(
     with np.errstate(invalid="ignore", divide="ignore"):
         centre, spread = np.abs((mean - offset) / scale), std / abs(scale)
         far = (centre > LARGEST_MEAN) | (spread > LARGEST_STD)
-        far |= (spread > 0) & ((spread < LEAST_STD) | (centre > LARGEST_RATIO * spread))
+        far |= (spread > 0) & ((spread < MIN_STD) | (centre > LARGEST_RATIO * spread))
     for chunk in chunks_of(targets, indices) if far.any() else ():
         far &= ~((chunk == 0) | (chunk == 1)).all(axis=0)
     if not far.any():

@@ -40,7 +40,7 @@ class Names:
         targets = column_names(y) if model.output_shape[0] > 1 else None
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
-    def unlike(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
+    def differences(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
         """Yield "X" or "y" and both names, where both are known and are not the same."""
         for argument, here, there in (
             ("X", self.features, others.features),
@@ -79,7 +79,7 @@ class Subset:
         return self.dataset.rows if self.indices is None else len(self.indices)
 
     @property
-    def own_metric_weights(self) -> bool:
+    def separate_metric_weights(self) -> bool:
         """Whether metrics have other weights than the loss."""
         return self.dataset.metric_weights is not None
 

@@ -10,17 +10,17 @@ from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 from gpunn.training.batches.batch_stream import (
     BatchStream,
-    gives_batches,
+    is_batches,
     refuse_iterator,
     steps_of,
 )
 from gpunn.training.batches.dataset import DatasetBuilder, Subset
 
-__all__ = ["Sources"]
+__all__ = ["FitArguments"]
 
 
 @dataclass(frozen=True)
-class Sources:
+class FitArguments:
     """Makes data sets of arrays, and streams of batches, made `prefetch` updates ahead."""
 
     builder: DatasetBuilder
@@ -47,7 +47,7 @@ class Sources:
         and a DataError if arrays don't fit.
         """
         builder, streamed = self.builder, None
-        if gives_batches(validation_data):
+        if is_batches(validation_data):
             if validation_split:
                 raise ArgumentError("validation_split: can't be given beside validation_data")
             streamed, validation_data = self._stream(validation_data, "validation_data"), None
@@ -121,7 +121,7 @@ def refuse_targets(X: Any) -> None:
 def refuse(X: Any) -> None:
     """Raise an ArgumentError if what was given without targets is no batches."""
     refuse_iterator(X, "X")
-    if not gives_batches(X):
+    if not is_batches(X):
         raise ArgumentError(
             "y: missing. Give the targets; or give batches as X, a function of the epoch that "
             "returns an iterable of tuples (X, y), or a list of these"

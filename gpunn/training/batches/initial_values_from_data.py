@@ -17,7 +17,7 @@ from gpunn.workspace import Workspace
 
 __all__ = ["start_from_data"]
 
-MOST_ROWS = 16_384
+MAX_ROWS = 16_384
 """Training rows that initial values are computed from, at most."""
 
 BATCH = 1024
@@ -34,7 +34,7 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
     is not finite.
     """
     rows = len(X) if indices is None else len(indices)
-    chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MOST_ROWS]
+    chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]
     chosen.sort()
     sample = rows_of(X, chosen if indices is None else indices[chosen])
     with model.backend.computing(), np.errstate(over="ignore", invalid="ignore"):
@@ -84,14 +84,14 @@ def inputs_of(model: Sequential, layer: Layer, X: np.ndarray) -> np.ndarray:
     ops, dtype = model.backend, model.input_dtype(X.dtype)
     workspace = Workspace(ops, model.dtype, min(BATCH, len(X)))
     workspace.until_loss = True
-    with kept_inputs(layer) as found:
+    with recorded_inputs(layer) as found:
         for start in range(0, len(X), BATCH):
             model.forward(ops.from_host(X[start : start + BATCH], dtype), workspace)
     return np.concatenate(found)
 
 
 @contextmanager
-def kept_inputs(layer: Layer) -> Iterator[list[np.ndarray]]:
+def recorded_inputs(layer: Layer) -> Iterator[list[np.ndarray]]:
     """Return a context in which what a layer is given is kept on the host, as float64."""
     found: list[np.ndarray] = []
 

@@ -27,10 +27,10 @@ FRACTION = 0.02
 OFTEN = 0.1
 """Seconds between two drawings at least."""
 
-LEAST_LINES, MOST_LINES = 6, 16
+MIN_LINES, MAX_LINES = 6, 16
 """Lines of a terminal that curves take: a third of them, within these bounds."""
 
-LEAST_COLUMNS = 20
+MIN_COLUMNS = 20
 """Of a terminal that has room for curves. Some that programs emulate say that they have none."""
 
 
@@ -172,8 +172,8 @@ class Terminal:
         if size != self._size:
             self._release()
             self._size = size
-            self._lines = min(MOST_LINES, size.lines // 3)
-            if self._lines < LEAST_LINES or size.columns < LEAST_COLUMNS:
+            self._lines = min(MAX_LINES, size.lines // 3)
+            if self._lines < MIN_LINES or size.columns < MIN_COLUMNS:
                 self._lines = 0  # there is no room; perhaps later
             else:
                 self._reserve()
@@ -183,13 +183,13 @@ class Terminal:
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         size = self._size
         self._release()
-        if size is not None and size.columns >= LEAST_COLUMNS and rows:
+        if size is not None and size.columns >= MIN_COLUMNS and rows:
             self._write(*(f"{line}\n" for line in self._curves(rows, names, size)))
 
     def _curves(
         self, rows: Sequence[Mapping[str, float]], names: Sequence[str], size: os.terminal_size
     ) -> list[str]:
-        height = min(MOST_LINES, max(LEAST_LINES, size.lines // 3))
+        height = min(MAX_LINES, max(MIN_LINES, size.lines // 3))
         return text_curves(rows, size.columns - 1, height, names, colours=self._colours)
 
     def _placed(self, lines: Sequence[str]) -> list[str]:

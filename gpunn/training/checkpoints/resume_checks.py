@@ -82,8 +82,8 @@ def check_state(
                 f"{cursor.plan.metric_names}, not {trainer.metric_names}"
             )
         metrics, outputs = trainer.metrics, trainer.model.output_shape[0]
-        own_weights = has_metric_weight(state, metrics, outputs)
-        sums = state_shapes(metrics, outputs, own_weights)
+        separate_weights = has_metric_weight(state, metrics, outputs)
+        sums = state_shapes(metrics, outputs, separate_weights)
         expected |= sums
         vector = state.get("statistics.vector")
         (length,) = sums["statistics.vector"]
@@ -119,12 +119,12 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
             f"{cursor.plan}; this call has {plan}. Make the call that was interrupted"
         )
     weighted = recipe.has_metric_weight(checkpoint.state)
-    if weighted and not recipe.own_metric_weights:
+    if weighted and not recipe.separate_metric_weights:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch with a "
             "class_weight; this call has none. Make the call that was interrupted"
         )
-    if recipe.own_metric_weights and not weighted:
+    if recipe.separate_metric_weights and not weighted:
         LOG.warning(
             "The metrics of the epoch that was cut short have the weights of the loss until update "
             "%d, as all had in an earlier gpunn; from there on class_weight is for the loss alone. "
@@ -144,7 +144,7 @@ def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
         feature_names_in(about.metadata, tuple(about.input_shape)),
         target_names_in(about.metadata, outputs),
     )
-    for argument, ours, theirs in names.unlike(earlier):
+    for argument, ours, theirs in names.differences(earlier):
         problem = difference(ours, theirs) or f"they were in the order {shown(theirs)}"
         raise ArgumentError(
             f"resume_from: {checkpoint.path} is of a training on other columns of {argument}: "

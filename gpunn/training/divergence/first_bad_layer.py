@@ -12,7 +12,7 @@ from gpunn.network import Sequential
 from gpunn.training.batches.batch_feed import Feed
 from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.divergence.detection import not_finite, state_fault
-from gpunn.training.step.loss_computation import outputs_until_loss, take_loss
+from gpunn.training.step.loss_computation import compute_loss, outputs_until_loss
 from gpunn.training.step.train_step import TrainStep
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
@@ -33,16 +33,18 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, faul
     kept = model.parameters.snapshot()
     try:
         with model.backend.computing(), np.errstate(all="ignore"):
-            return first_bad(step, feed, cursor, place, fault)
+            return first_non_finite(step, feed, cursor, place, fault)
     finally:
         model.parameters.restore(kept)
 
 
-def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:
+def first_non_finite(
+    step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str
+) -> str:
     """Return the sentence, for a state that is finite before the update."""
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
-    workspace.members_apart = step.workspace.members_apart
+    workspace.independent_members = step.workspace.independent_members
     workspace.passes[...] = step.workspace.passes
     step.scheduled.look_up()
     workspace.settings, loss = step.scheduled.now, step.scheduled.present(step.loss)
@@ -76,7 +78,7 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, faul
         gradient = ops.zeros(outputs[-1].shape, model.dtype)
         loss_sum = ops.zeros((1,), model.dtype)
         y = outputs[-1]
-        take_loss(model, workspace, loss, y, targets, weights, normalizer, gradient, loss_sum)
+        compute_loss(model, workspace, loss, y, targets, weights, normalizer, gradient, loss_sum)
         if not np.isfinite(ops.to_host(loss_sum)).all():
             return (
                 f"loss: not a finite number at {place}, though all activations are; the network's "

@@ -43,7 +43,7 @@ class GoodState:
         self._totals = self._statistics.totals()
         self._kept = self._progress.copy()
 
-    def go_back(self) -> EpochCursor:
+    def roll_back(self) -> EpochCursor:
         """Put everything back to where it was, and return that place."""
         for array, kept in self._pairs:
             array[...] = kept
@@ -92,7 +92,7 @@ class Recovery:
         assert progress.cursor is not None
         until = progress.cursor.done
         count, fault = self._first_bad(feed, until)
-        cursor = self.good.go_back()
+        cursor = self.good.roll_back()
         self._redo(feed, cursor, count)
         feed.restart()
         if cursor.done == until:
@@ -112,7 +112,7 @@ class Recovery:
             raise DivergenceError(f"{cause}{given_up} {hints(self.step)}")
         left_out = 1
         if self.choice == "roll_back":
-            cursor = self.good.go_back()
+            cursor = self.good.roll_back()
             left_out = count + 1
         LOG.warning("%s Left out: %d update(s) before step %d.", cause, left_out, step_number + 1)
         cursor.done += left_out
@@ -123,7 +123,7 @@ class Recovery:
 
     def _first_bad(self, feed: Feed, until: int) -> tuple[int, str]:
         """Return how many updates from the good state on are good, and the next one's fault."""
-        cursor = self.good.go_back()
+        cursor = self.good.roll_back()
         feed.restart()
         count, fault = 0, ""
         while cursor.done < until:

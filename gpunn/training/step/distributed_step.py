@@ -23,7 +23,7 @@ from gpunn.distributed.shares import Block, batches, block_of
 from gpunn.errors import DistributedError
 from gpunn.layers.base import synchronizing
 from gpunn.training.step.gradient_clipping import DistributedClipping
-from gpunn.training.step.gradient_overlap import EarlyGradients
+from gpunn.training.step.gradient_overlap import OverlappedGradients
 from gpunn.training.step.statistics import Statistics
 from gpunn.training.step.train_step import StepRecipe, TrainStep
 from gpunn.typing import Array
@@ -65,8 +65,8 @@ class DistributedStep(TrainStep):
         self._direct = own is not None
         self._values = parameters.padded("values", padded)
         self._gathered = ops.zeros((padded,), dtype) if self._values is None else self._values
-        self._early = self._early_gradients()
-        received = 1 if self._early is not None else ranks.size
+        self._overlapped = self._overlapped_gradients()
+        received = 1 if self._overlapped is not None else ranks.size
         self._received = ops.zeros((received, self.block.length), dtype)
         self.gradients = self._received[0][: self.block.stop - self.block.start]
         self._clipping = DistributedClipping(ops, self._collectives, self.shares, ranks.size, dtype)
@@ -74,17 +74,17 @@ class DistributedStep(TrainStep):
         self._totals, self._weighted = ops.zeros((0,), dtype), False
         self._segments = clipped(self._segments, self.block)
 
-    def _early_gradients(self) -> EarlyGradients | None:
+    def _overlapped_gradients(self) -> OverlappedGradients | None:
         """Return what exchanges gradients before all are there, if something can."""
         if not (self._direct and self._collectives.overlaps):
             return None
         if self._layers and self.workspace.collectives is not None:
             return None  # ranks exchange other things meanwhile
-        early = EarlyGradients(self.model, self._collectives, self.block.length)
-        if not early.useful:
+        overlapped = OverlappedGradients(self.model, self._collectives, self.block.length)
+        if not overlapped.useful:
             return None
-        self.workspace.passed = early.passed
-        return early
+        self.workspace.passed = overlapped.passed
+        return overlapped
 
     def slot_length(self) -> int:
         return self.block.stop - self.block.start
@@ -156,13 +156,13 @@ class DistributedStep(TrainStep):
             if not self.ranks.alone:
                 self.ops.synchronize()
 
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         return -(-self.batch_size // self.shares.shards)
 
-    def own_positions(self, rows: int) -> np.ndarray | None:
+    def local_positions(self, rows: int) -> np.ndarray | None:
         return self.shares.positions(rows, self.batch_size, self.rows_per_update)
 
-    def own_rows(self, rows: int) -> int:
+    def local_rows(self, rows: int) -> int:
         return self.shares.rows_of(rows, self.batch_size)
 
     @property
@@ -174,8 +174,8 @@ class DistributedStep(TrainStep):
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
         ops, workspace = self.ops, self.workspace
-        if self._early is not None:
-            self._early.begin(self.gradients)
+        if self._overlapped is not None:
+            self._overlapped.begin(self.gradients)
         filled, done = [False] * self.shares.count, 0
         for batch in batches(rows, self.batch_size):
             passed = False
@@ -219,8 +219,8 @@ class DistributedStep(TrainStep):
 
     def _exchanged(self) -> Array:
         """Return the sum over all shards of the gradients of this rank's block."""
-        if self._early is not None:
-            self._early.finish()
+        if self._overlapped is not None:
+            self._overlapped.finish()
             return self.gradients
         total = self._collectives.sum_in_tree(self._parts)
         xp, shape = self.ops.xp, self._received.shape

@@ -8,14 +8,14 @@ from gpunn.distributed.overlap import OverlappedSum, Span
 from gpunn.network import Sequential
 from gpunn.typing import Array
 
-__all__ = ["LEAST_BYTES", "EarlyGradients", "parts_by_layer"]
+__all__ = ["MIN_BYTES", "OverlappedGradients", "parts_by_layer"]
 
-LEAST_BYTES = 4 << 20
+MIN_BYTES = 4 << 20
 """Bytes of a part at least, the last one excepted. An exchange of less is hardly faster: it begins
 some microseconds after it was asked for. PyTorch's parts are of 25 MB."""
 
 
-class EarlyGradients:
+class OverlappedGradients:
     """Tells what exchanges gradients which of them are there, while a backward pass is recorded."""
 
     def __init__(self, model: Sequential, collectives: Collectives, length: int) -> None:
@@ -64,7 +64,7 @@ def parts_by_layer(model: Sequential) -> dict[int, list[Span]]:
         spans = parameters.spans_of_last(model.labels[index:])
         new = [(start, sent.get(stop, stop)) for start, stop in spans]
         new = [(start, stop) for start, stop in new if start < stop]
-        if sum(stop - start for start, stop in new) * itemsize >= LEAST_BYTES:
+        if sum(stop - start for start, stop in new) * itemsize >= MIN_BYTES:
             parts[index] = new
             sent |= {stop: start for start, stop in spans}
     rest, begin = [], 0

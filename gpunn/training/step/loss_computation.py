@@ -12,7 +12,7 @@ from gpunn.network import Sequential
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["check_output_layers", "outputs_until_loss", "take_loss"]
+__all__ = ["check_output_layers", "compute_loss", "outputs_until_loss"]
 
 
 def output_layers(model: Sequential) -> list[OutputLayer]:
@@ -44,7 +44,7 @@ def outputs_until_loss(model: Sequential, outputs: list[Array]) -> list[Array]:
     return outputs[: depth + 1]
 
 
-def take_loss(
+def compute_loss(
     model: Sequential,
     workspace: Workspace,
     loss: Loss,
@@ -68,7 +68,7 @@ def take_loss(
     if len(predictions.shape) == 3:
         shape = predictions.shape[0] * predictions.shape[1], predictions.shape[2]
         members = predictions.shape[1]
-        if not workspace.members_apart:
+        if not workspace.independent_members:
             targets, weights = (
                 repeated(model, workspace, it, members) for it in (targets, weights)
             )

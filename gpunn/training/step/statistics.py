@@ -19,10 +19,10 @@ OWN = 5
 
 
 def state_shapes(
-    metrics: Sequence[Metric], outputs: int, own_weights: bool
+    metrics: Sequence[Metric], outputs: int, separate_weights: bool
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of `vector` and `totals()`, by the names they have in a checkpoint."""
-    rest = sum(metric.size(outputs) for metric in metrics) + int(own_weights)
+    rest = sum(metric.size(outputs) for metric in metrics) + int(separate_weights)
     return {"statistics.vector": (OWN + rest,), "statistics.totals": (2 + rest,)}
 
 
@@ -83,14 +83,14 @@ class Statistics:
         dtype: str,
         metrics: Sequence[Metric],
         outputs: int,
-        own_weights: bool = False,
+        separate_weights: bool = False,
         shards: int = 1,
         gather: Callable[[np.ndarray, str], np.ndarray] = lambda rows, what: rows,
     ) -> None:
         self._backend, self._gather = backend, gather
-        self._metrics, self._own_weights = metrics, own_weights
+        self._metrics, self._own_weights = metrics, separate_weights
         self._bounds = np.cumsum([OWN, *(metric.size(outputs) for metric in metrics)])
-        self._length = int(self._bounds[-1]) + int(own_weights)
+        self._length = int(self._bounds[-1]) + int(separate_weights)
         self._shards = shards
         self._memory = backend.zeros((shards * self._length + 1,), dtype)  # read by one copy
         self.vector, self.state_sum = self._memory[:-1], self._memory[-1:]

@@ -28,7 +28,7 @@ from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.training.step.gradient_clipping import clip_gradients
-from gpunn.training.step.loss_computation import outputs_until_loss, take_loss
+from gpunn.training.step.loss_computation import compute_loss, outputs_until_loss
 from gpunn.training.step.loss_scaling import loss_scale
 from gpunn.training.step.scheduled_settings import ScheduledSettings, scheduled_settings
 from gpunn.training.step.statistics import Statistics, has_metric_weight
@@ -42,7 +42,7 @@ __all__ = ["BatchPass", "PassRecipe", "StepRecipe", "TrainStep"]
 class PassRecipe:
     """What a `BatchPass` is made from.
 
-    An update consists of `accumulation` batches. With `own_metric_weights` the rows come with
+    An update consists of `accumulation` batches. With `separate_metric_weights` the rows come with
     weights for the metrics that are not those of the loss. A row stands for one of each member, if
     members have rows of their own.
     """
@@ -52,7 +52,7 @@ class PassRecipe:
     metrics: list[Metric]
     batch_size: int
     accumulation: int = 1
-    own_metric_weights: bool = False
+    separate_metric_weights: bool = False
     members: int = 1
 
     @property
@@ -94,8 +94,8 @@ class BatchPass:
         self.batch_size, self.members = recipe.batch_size, recipe.members
         self.rows_per_update = recipe.rows_per_update
         self.ops = model.backend
-        self.workspace = Workspace(self.ops, model.dtype, self.most_rows(), training=self.training)
-        self.workspace.members_apart = self.members > 1
+        self.workspace = Workspace(self.ops, model.dtype, self.max_rows(), training=self.training)
+        self.workspace.independent_members = self.members > 1
         self.statistics = self.make_statistics()
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
@@ -110,7 +110,7 @@ class BatchPass:
         self._places: dict[tuple[object, ...], tuple[Array | None, ...]] = {}
         self._place: tuple[object, ...] = ()
 
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """Return how many rows a pass has at most."""
         return self.batch_size
 
@@ -121,7 +121,7 @@ class BatchPass:
             self.model.dtype,
             self.metrics,
             outputs=self.model.output_shape[0],
-            own_weights=self.recipe.own_metric_weights,
+            separate_weights=self.recipe.separate_metric_weights,
             **options,
         )
 
@@ -166,7 +166,7 @@ class BatchPass:
 
         Where members have rows of their own, those are rows * members weights, divided by members.
         """
-        ops, data, count = self.ops, self.data, self.own_rows(rows) * self.members
+        ops, data, count = self.ops, self.data, self.local_rows(rows) * self.members
         if not self.weighted:
             if rows not in self._counts:
                 self._counts[rows] = ops.from_host(np.array([rows]), self.model.dtype)
@@ -187,7 +187,7 @@ class BatchPass:
         """Whether rows count by their weights, and not all as one."""
         return self._loaded().weights is not None
 
-    def own_rows(self, rows: int) -> int:
+    def local_rows(self, rows: int) -> int:
         """Return how many rows of an update of `rows` rows are loaded for this pass."""
         return rows
 
@@ -229,7 +229,7 @@ class BatchPass:
         workspace.until_loss = gradient is not None and not self.metrics
         outputs = network_forward(self.model, x, workspace)
         predictions = outputs[-1]
-        take_loss(
+        compute_loss(
             self.model,
             workspace,
             self._present_loss(),
@@ -310,7 +310,7 @@ class TrainStep(BatchPass):
         """Return how many parameters the optimizer's state is of."""
         return int(self.model.parameters.values.shape[0])
 
-    def own_positions(self, rows: int) -> np.ndarray | None:
+    def local_positions(self, rows: int) -> np.ndarray | None:
         """Return which of the rows that are left of an epoch are for this step; None is all."""
         return None
 

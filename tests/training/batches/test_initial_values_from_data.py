@@ -141,7 +141,7 @@ def test_only_once_and_from_the_training_rows_of_the_first_fit():
 
 
 def test_a_part_of_many_rows(monkeypatch):
-    monkeypatch.setattr(initial_values_from_data, "MOST_ROWS", 50)
+    monkeypatch.setattr(initial_values_from_data, "MAX_ROWS", 50)
     monkeypatch.setattr(initial_values_from_data, "BATCH", 20)
     model = begun(network(ntp(4), ntp(1)))
     stds = linear(model, 0).std(axis=0)
