@@ -67,6 +67,7 @@ SECTIONS = {
     },
     "Explanation": {
         "How RealMLP and TabM work": "explanation/tabular_models",
+        "How distributed training works": "explanation/distributed",
         "Architecture": "explanation/architecture",
         "Reproducible and safe": "explanation/reliability",
         "How training runs on a GPU": "explanation/gpu",
