@@ -29,7 +29,7 @@ def command() -> None:
 
 for each in (
     *(step_times.grid, step_times.realistic, step_times.additions),
-    *(comparisons.mnist, comparisons.time_to_98, comparisons.predict, comparisons.subnormals),
+    *(comparisons.mnist, comparisons.predict),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
     *(estimators.command, tables.command),
     *(table_epochs.command, table_ranks.command),

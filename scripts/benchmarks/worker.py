@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import time
 import warnings
 
 from benchmarks.competitors import EVERYBODY
@@ -23,14 +22,10 @@ def main(name: str) -> None:
         os.sched_setaffinity(0, allowed)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    began = time.perf_counter()
     from benchmarks import adapters
-
-    adapter = adapters.load(EVERYBODY[name].adapter)
-    import_seconds = time.perf_counter() - began
     from benchmarks.jobs import Jobs
 
-    jobs = Jobs(adapter, import_seconds)
+    jobs = Jobs(adapters.load(EVERYBODY[name].adapter))
     while True:
         try:
             job, arguments = pickle.load(sys.stdin.buffer)

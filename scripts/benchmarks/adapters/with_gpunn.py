@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -34,24 +34,6 @@ class Gpunn:
             callbacks=[Clock(after_epoch)],
             progress=False,
         )
-
-    def mish_backward(self, mean: float) -> Callable[[], object]:
-        """Return the backward pass of a layer (256 x 256 x 256) of pre-activations with a mean."""
-        ops, mish = gpunn.get_backend("numpy"), gpunn.activations.Mish()
-        normal = np.random.default_rng(0).standard_normal
-        x, weights, z = (normal((256, 256), np.float32) for _ in range(3))
-        z += np.float32(mean)
-        output, gradient, *gradients = (np.zeros_like(x) for _ in range(4))
-        bias_gradient = np.zeros(256, np.float32)
-
-        def backward() -> None:
-            ops.activate(mish, z, None, output)
-            ops.fill(gradient, 1.0)
-            ops.dense_gradient(
-                x, weights, mish, z, output, gradient, gradients[0], bias_gradient, gradients[1]
-            )
-
-        return partial(ops.recorded(backward), 1)
 
 
 dense = partial(gpunn.layers.Dense, bias_initializer="zeros")  # everybody's start
