@@ -1,9 +1,9 @@
-"""What hatchling does before it builds a wheel: compile the CPU kernels.
+"""Compile the CPU kernels before hatchling builds a wheel.
 
-A wheel gets the kernels of all processors of this architecture, and an editable install those of
-this processor. numba compiles them in the build's own environment, so the user keeps neither numba
-nor LLVM. Where numba has no wheels or no C compiler can link, the wheel is pure Python. The
-environment variable `GPUNN_KERNELS=off` asks for such a wheel.
+A wheel gets the kernels of all processors of this architecture, an editable install those of this
+processor. The build's temporary environment has numba, so the user needs neither numba nor LLVM. If
+numba has no wheels, or no C compiler can link, the wheel is pure Python. The environment variable
+`GPUNN_KERNELS=off` requests such a wheel.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 BUILT = "gpunn/backends/numpy/compiled/built"
 
 NEWEST_C_LIBRARY = (2, 17)
-"""The version of glibc that all Linux systems have on which pip installs such wheels."""
+"""The glibc version that a Linux system needs for such wheels."""
 
 NUMBA_WHEELS = {
     "python": ((3, 11), (3, 14)),
     "glibc": (2, 27),
     "machines": {"linux": ("x86_64", "aarch64"), "darwin": ("arm64",)},
 }
-"""Where numba and llvmlite have wheels. Elsewhere pip would build LLVM from source, which fails."""
+"""Systems for which numba and llvmlite have wheels. Elsewhere pip would build LLVM, which fails."""
 
 
 class System(NamedTuple):
-    """What decides whether kernels can be compiled: an interpreter and its machine."""
+    """An interpreter and its machine, which decide whether kernels can be compiled."""
 
     implementation: str
     python: tuple[int, int]
@@ -74,7 +74,7 @@ class KernelsHook(BuildHookInterface):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """Return what compiling needs: numba, and the packages that gpunn imports."""
+        """Return the requirements for compiling: numba, and the packages that gpunn imports."""
         if unwanted() or not System.here().can_compile():
             return []
         project = self.metadata.core
@@ -113,9 +113,9 @@ def unwanted() -> bool:
 
 
 def platform_tag(libraries: list[Path]) -> str:
-    """Return what pip calls the systems that can load the libraries."""
+    """Return pip's tag of the systems that can load the libraries."""
     if sys.platform == "darwin":
-        # What the linker goes by; Python's own tag may be of two architectures.
+        # The linker's target; Python's own tag may have two architectures.
         release = os.environ.get("MACOSX_DEPLOYMENT_TARGET") or platform.mac_ver()[0]
         return f"macosx_{release.split('.')[0]}_0_{platform.machine()}"
     if platform.libc_ver()[0] == "glibc":

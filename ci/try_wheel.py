@@ -1,6 +1,6 @@
-"""Do with an installed gpunn what a newcomer does: python ci/try_wheel.py, in an empty folder.
+"""Try a newcomer's first steps with an installed gpunn: python ci/try_wheel.py, in an empty folder.
 
-Prints what it has done. What needs an optional package is left out where that is missing.
+Prints the steps. A step that needs a missing optional package is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ epochs = 3
 
 
 def run(*command: str) -> str:
-    """Return what a command prints; the script ends with what it says if it fails."""
+    """Return the output of a command; if it fails, end the script with its message."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
@@ -36,7 +36,7 @@ def run(*command: str) -> str:
 
 
 def command(*arguments: str) -> str:
-    """Return what the `gpunn` of this environment prints."""
+    """Return the output of this environment's `gpunn`."""
     return run(str(Path(sys.executable).with_name("gpunn")), *arguments)
 
 
@@ -57,7 +57,7 @@ def table() -> str:
     command("export", "loans", "--python", "predictor.py")
     alone = run(sys.executable, "predictor.py", "loans.csv")
     if alone != Path("predictions.csv").read_text():
-        sys.exit("the exported predictor predicts otherwise than gpunn")
+        sys.exit("the exported predictor and gpunn predict differently")
     command("export", "loans", "--c", "predictor.h")
     return "a table, exported"
 
@@ -89,12 +89,12 @@ STEPS = {
     onnx: ("onnx",),
     report: ("jinja2", "matplotlib"),
 }
-"""What is done, and the packages that it needs."""
+"""The steps, and the packages that they need."""
 
 
 def main() -> None:
     if not Path(gpunn.__file__).is_relative_to(Path(sys.prefix).resolve()):
-        sys.exit(f"gpunn is not the installed one: {gpunn.__file__}")
+        sys.exit(f"not the installed gpunn: {gpunn.__file__}")
     if command("--version") != run(sys.executable, "-m", "gpunn", "--version"):
         sys.exit("`gpunn` and `python -m gpunn` differ")
     kernels = next(line for line in command("doctor").splitlines() if "compiled kernels" in line)

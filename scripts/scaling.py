@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What several ranks gain on this machine or cluster, and what more of them would.
+"""Measure how much several ranks gain on this machine or cluster, and estimate it for more.
 
     mpiexec -n 2 python scripts/scaling.py
     srun -n 16 python scripts/scaling.py --sizes 784-2048-2048-10 --batches 1024,8192
 
-The ranks train by themselves, all at the same time, which gives the cost of a row; they update and
-exchange as many numbers as the network has parameters; and they train together. The first three
-predict the last, which is shown beside it, and larger worlds:
+First, all ranks train separately at the same time, which gives the cost of a row. Then they update
+and exchange as many numbers as the network has parameters. Finally they train together. The first
+measurements predict the last one, and larger numbers of ranks:
 
-    step = rows of a rank * row + fixed + update / ranks + exchange(ranks)
+    step = rows per rank * row + fixed + update / ranks + exchange(ranks)
 
 An exchange of P numbers of 4 bytes is two collectives, in which each rank sends and receives
 (ranks - 1) / ranks of them:
@@ -38,14 +38,14 @@ from gpunn.distributed.shares import block_of
 
 WORLDS = (1, 2, 4, 8, 16, 64, 256, 1024)
 UPDATES = 16
-"""Updates of an epoch."""
+"""Updates per epoch."""
 SMALL, LARGE = 32, 512
-"""Rows of the batches that tell the cost of a row."""
+"""Batch sizes that determine the cost of a row."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a step consists of: seconds, and how many parameters there are."""
+    """The costs of a step in seconds, and the number of parameters."""
 
     parameters: int
     row: float
@@ -66,7 +66,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measures what the costs are made of; all ranks call each method."""
+    """Measures the costs; all ranks call each method."""
 
     communicator: Communicator
     units: list[int]
@@ -87,7 +87,7 @@ class Measurement:
         return self.slowest(self._trained(batch, self.communicator))
 
     def at_once(self, batch: int) -> float:
-        """Return the seconds of an update where each rank trains a network of its own."""
+        """Return the seconds of an update if each rank trains a separate network."""
         return self.slowest(self._trained(batch, None))
 
     def alone(self, batch: int) -> float:
@@ -127,7 +127,7 @@ class Measurement:
         )
 
     def _repeated(self, run: Callable[[int], None]) -> float:
-        """Return the seconds of what is done as often on all ranks."""
+        """Return the seconds of a call that all ranks repeat equally often."""
         run(10)
         began = time.perf_counter()
         run(10)
@@ -170,10 +170,16 @@ def costs_of(measured: Measurement, median: Callable[[Callable[[], float]], floa
 
 @click.command(help=__doc__.partition("\n")[0])
 @click.option("--sizes", default="784-512-512-10", show_default=True, help="Units of the layers.")
-@click.option("--batches", default="128,1024", show_default=True, help="Rows of all ranks.")
-@click.option("--repeats", default=5, show_default=True, help="Of each measurement.")
-@click.option("--torch", "beside", is_flag=True, help="Also PyTorch's DDP, in turn; one machine.")
-@click.option("--seconds", default=0.5, show_default=True, help="Of each repeat, about.")
+@click.option(
+    "--batches", default="128,1024", show_default=True, help="Rows per batch, over all ranks."
+)
+@click.option("--repeats", default=5, show_default=True, help="Repetitions of each measurement.")
+@click.option(
+    "--torch", "beside", is_flag=True, help="Also measure PyTorch's DDP, in turn, on one machine."
+)
+@click.option(
+    "--seconds", default=0.5, show_default=True, help="Approximate length of a repetition."
+)
 def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -> None:
     communicator = gpunn.distributed.communicator()
     measured = Measurement(communicator, [int(size) for size in sizes.split("-")], seconds)
@@ -188,25 +194,25 @@ def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -
     torch = DataParallel(measured.agreement, measured.units, threads) if beside else None
     lines, lines_beside = [], []
     for batch in batch_sizes:
-        # In turn, so that what else the machine does meets both alike.
-        pairs, theirs = [], []
+        # In turn, so that other load affects both equally.
+        pairs, ddp_seconds = [], []
         for _ in range(repeats):
             pairs.append((measured.alone(batch), measured.together(batch)))
             if torch is not None:
                 own = torch.seconds(batch, seconds, together=True)
-                theirs.append(measured.slowest(own))
+                ddp_seconds.append(measured.slowest(own))
         alone, together = (statistics.median(times) for times in zip(*pairs, strict=True))
         gain = statistics.median(one / several for one, several in pairs)
         predicted = costs.step(ranks, batch)
         off = f"{100 * (predicted / together - 1):+.0f} %"
         milliseconds = [f"{1e3 * seconds:.3f}" for seconds in (alone, together, predicted)]
         lines.append([f"{batch}", *milliseconds[:2], f"{gain:.2f}", milliseconds[2], off])
-        if theirs:
+        if ddp_seconds:
             ratio = statistics.median(
-                other / ours for other, (_, ours) in zip(theirs, pairs, strict=True)
+                other / own for other, (_, own) in zip(ddp_seconds, pairs, strict=True)
             )
-            median_of_theirs = f"{1e3 * statistics.median(theirs):.3f}"
-            lines_beside.append([f"{batch}", median_of_theirs, f"{ratio:.2f}"])
+            median_of_ddp = f"{1e3 * statistics.median(ddp_seconds):.3f}"
+            lines_beside.append([f"{batch}", median_of_ddp, f"{ratio:.2f}"])
     if torch is not None:
         torch.close()
     if communicator.rank:
@@ -217,15 +223,15 @@ def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -
         f"{1e3 * costs.update:.3f} ms, exchange of {4e-6 * costs.parameters:.2f} MB "
         f"{1e3 * costs.exchange(ranks):.3f} ms, of a number {1e6 * costs.latency * 2:.1f} us\n"
     )
-    head = ["rows", "one rank, ms", "together, ms", "times as fast", "predicted, ms", "off"]
+    head = ["rows", "one rank, ms", "together, ms", "speed-up", "predicted, ms", "off"]
     click.echo(table(head, lines))
     if lines_beside:
-        head = ["rows", "PyTorch's DDP, ms", "gpunn is so many times as fast"]
+        head = ["rows", "PyTorch's DDP, ms", "DDP / gpunn"]
         click.echo(f"\n{table(head, lines_beside)}")
-    click.echo("\nComputed from these costs, not measured: efficiency in per cent\n")
+    click.echo("\nComputed from these costs, not measured: efficiency in percent\n")
     head, worlds = ["ranks"], [[f"{world}"] for world in WORLDS]
     for batch in batch_sizes:
-        head += [f"{batch} rows a rank", f"{batch} rows in all"]
+        head += [f"{batch} rows per rank", f"{batch} rows in total"]
         for world, cells in zip(WORLDS, worlds, strict=True):
             one = costs.step(1, batch)
             weak, strong = costs.step(world, batch * world), costs.step(world, batch)

@@ -1,7 +1,7 @@
 """Train on the bundled digits, or on MNIST, with gpunn's Python interface.
 
-The command `gpunn train scripts/configs/digits.toml` does the same from a configuration, and more:
-it keeps the run in a folder and can resume it.
+The command `gpunn train scripts/configs/digits.toml` does the same from a configuration. It also
+keeps the run in a folder and can resume it.
 
     python scripts/train.py --backend numpy --epochs 30
     python scripts/train.py --mnist path/to/folder --units 512 --epochs 20 --batch-size 128
@@ -18,10 +18,12 @@ from gpunn.layers import Dense, Dropout, Rescaling
 
 
 @click.command()
-@click.option("--mnist", type=click.Path(path_type=Path), help="Folder of MNIST's four IDX files.")
+@click.option(
+    "--mnist", type=click.Path(path_type=Path), help="Folder with MNIST's four IDX files."
+)
 @click.option("--backend", default=None, help="numpy, cupy or auto.")
 @click.option("--units", default=256, show_default=True, help="Units of each hidden layer.")
-@click.option("--learning-rate", default=0.002, show_default=True, help="Adam's, at the start.")
+@click.option("--learning-rate", default=0.002, show_default=True, help="Adam's learning rate.")
 @click.option("--epochs", default=30, show_default=True)
 @click.option("--batch-size", default=32, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -36,7 +38,7 @@ def main(
     seed: int,
     output: Path | None,
 ) -> None:
-    """Train a network with two hidden layers and print its accuracy on the test part."""
+    """Train a network with two hidden layers and print its test accuracy."""
     X, y, X_test, y_test = gpunn.data.load_mnist(mnist) if mnist else gpunn.data.load_digits()
     layers = [
         Rescaling(1 / int(X.max())),

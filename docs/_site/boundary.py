@@ -1,8 +1,8 @@
-"""The picture of the home page: a network learns to tell two crescents of points apart.
+"""Draw the image of the home page: a network learns to separate two crescents of points.
 
     python docs/_site/boundary.py
 
-trains it and draws docs/boundary.svg anew.
+trains the network and redraws docs/boundary.svg.
 """
 
 import io
@@ -17,10 +17,10 @@ import gpunn
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
-PICTURE = Path(__file__).parents[1] / "boundary.svg"
+IMAGE = Path(__file__).parents[1] / "boundary.svg"
 UPDATES = (0, 10, 40, 400)
-COLOURS = ("#3b7dd8", "#e07b39")
-GREY = "#808080"  # can be read on white and on black
+COLORS = ("#3b7dd8", "#e07b39")
+GRAY = "#808080"  # readable on white and on black
 
 
 def crescents(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +42,7 @@ def main() -> None:
         seed=1,
     )
     trainer = gpunn.Trainer(model, "binary_cross_entropy", gpunn.optimizers.Adam(0.01))
-    model.output_activation = "sigmoid"  # which training with this loss sets
+    model.output_activation = "sigmoid"  # training with this loss sets it
     x, y = np.meshgrid(np.linspace(-2, 2, 41), np.linspace(-1.5, 1.5, 31))
     plane = np.stack([x.ravel(), y.ravel()], axis=1)
 
@@ -54,17 +54,17 @@ def main() -> None:
         if missing:
             trainer.fit(points, classes, epochs=missing, batch_size=len(points), progress=False)
         probabilities = model.predict_proba(plane)[:, -1].reshape(x.shape)
-        map_ = mpl.colors.LinearSegmentedColormap.from_list("classes", COLOURS)
+        map_ = mpl.colors.LinearSegmentedColormap.from_list("classes", COLORS)
         axis.contourf(x, y, probabilities, levels=np.linspace(0, 1, 7), cmap=map_, alpha=0.4)
-        axis.contour(x, y, probabilities, levels=[0.5], colors=GREY, linewidths=1.5)
-        for each, colour in enumerate(COLOURS):
-            axis.plot(*points[classes == each].T, ".", color=colour, markersize=4)
-        axis.set_title(f"{updates} updates" if updates else "at first", color=GREY)
+        axis.contour(x, y, probabilities, levels=[0.5], colors=GRAY, linewidths=1.5)
+        for each, color in enumerate(COLORS):
+            axis.plot(*points[classes == each].T, ".", color=color, markersize=4)
+        axis.set_title(f"{updates} updates" if updates else "at first", color=GRAY)
         axis.set_axis_off()
     drawing = io.StringIO()
     figure.savefig(drawing, metadata={"Date": None})
     shorter = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", drawing.getvalue())
-    PICTURE.write_text(re.sub(r"[ \n]+(?=[LCQz])", " ", shorter), encoding="utf-8")
+    IMAGE.write_text(re.sub(r"[ \n]+(?=[LCQz])", " ", shorter), encoding="utf-8")
 
 
 if __name__ == "__main__":

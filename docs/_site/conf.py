@@ -1,4 +1,4 @@
-"""Sphinx's settings for the site of docs/; docs/project/documentation.md says more."""
+"""Sphinx's settings for the site of docs/; see docs/project/documentation.md."""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,9 @@ author = "gpunn developers"
 version = release = __version__
 language = "en"
 exclude_patterns = ["_site"]
-smartquotes = False  # "relu" is typed as it is shown
+smartquotes = False  # keeps "relu" as typed
 
-# Formulas aren't coloured as Python. Sessions at its prompt are, and code with a language.
+# Blocks without a language, such as formulas, get no colors.
 highlight_language = "text"
 
 extensions = [
@@ -28,23 +28,23 @@ extensions = [
     "docstrings",
 ]
 
-# Markdown as hosts of repositories show it: every heading has the address that they give it.
+# Headings get the same anchors as on repository hosts.
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 6
 
-# Backquotes in docstrings name something of gpunn, or are code.
+# Backquotes in docstrings are names of gpunn, or code.
 default_role = "py:obj"
 autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
-autodoc_inherit_docstrings = False  # what an override does is said once, at its base class
+autodoc_inherit_docstrings = False  # the base class documents overrides
 autodoc_preserve_defaults = True
-autodoc_typehints = "none"  # the section of parameters has them, in words
+autodoc_typehints = "none"  # the Parameters section describes types
 autosummary_generate = False
 add_module_names = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 toc_object_entries_show_parents = "hide"
 
-# What is copied is what is typed, not the prompts; what a program prints isn't copied.
+# The copy button copies input without prompts, and no output.
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_selector = "div:not(.highlight-text) > div.highlight pre"

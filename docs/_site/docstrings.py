@@ -29,7 +29,7 @@ def module_of(page: str) -> ModuleType:
 
 
 def home(module: ModuleType, name: str) -> ModuleType:
-    """Return the module whose page describes what this one calls `name`: the first that has it."""
+    """Return the first module that has this object; its page describes it."""
     value = getattr(module, name)
     if isinstance(value, ModuleType):
         return module
@@ -40,7 +40,7 @@ def home(module: ModuleType, name: str) -> ModuleType:
 def leave_out(
     app: Sphinx, what: str, name: str, value: Any, skipped: bool, options: Any
 ) -> bool | None:
-    """Leave out what another page describes, and what scikit-learn adds to its estimators."""
+    """Leave out objects described on another page, and methods that scikit-learn adds."""
     if what == "module":
         module = module_of(Path(app.env.docname).name)
         return True if home(module, name) is not module else None
@@ -48,14 +48,14 @@ def leave_out(
 
 
 def leave_out_object(app: Sphinx, name: str, value: type, options: Any, bases: list[type]) -> None:
-    """Name only those base classes that say something."""
+    """Leave `object` out of the base classes."""
     bases[:] = [base for base in bases if base is not object]
 
 
 def list_names(
     app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
-    """Add a table of its public names to the docstring of a module."""
+    """Add a table of public names to the docstring of a module."""
     if what == "module":
         homes = ((home(value, each).__name__, each) for each in value.__all__)
         names = (f"   {each}" if at == name else f"   ~{at}.{each}" for at, each in homes)
@@ -64,12 +64,12 @@ def list_names(
 
 CODE = re.compile(r"(``.+?``|`[^`]+`)")
 MARKUP = re.compile(r"(?<![\w*\\])\*(?=\w)|\||(?<=\w)_(?!\w)")
-"""What mathematics and Python write, and reStructuredText takes for markup: (rows, *shape), |x|."""
+"""Signs of mathematics and Python that reStructuredText would treat as markup: *shape, |x|."""
 
 
 def escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Let signs in prose stand for themselves, as they do for whoever reads the source."""
-    verbatim = -1  # what is indented by more is code, or a figure
+    """Escape signs in prose, so that pages show them as the source does."""
+    verbatim = -1  # lines with a larger indent are code or a figure
     for i, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
         if not line.strip() or (0 <= verbatim < indent):
@@ -82,18 +82,18 @@ def escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: l
 
 
 def typeset(prose: str) -> str:
-    """Write dots that end no sentence as other signs, so that a summary isn't cut off there."""
+    """Replace dots that end no sentence, so that a summary isn't cut off there."""
     return prose.replace("...", "…").replace(" . ", " · ")
 
 
 def in_session(before: list[str]) -> bool:
-    """Return whether the line after these belongs to an example at the interpreter's prompt."""
+    """Return whether the line after these belongs to a Python session."""
     paragraph = itertools.takewhile(str.strip, reversed(before))
     return any(line.lstrip().startswith(">>>") for line in paragraph)
 
 
 def read_template_once() -> None:
-    """Let numpydoc read its template once, and not for every docstring."""
+    """Make numpydoc read its template only once."""
     folder = Path(docscrape_sphinx.__file__).with_name("templates")
     environment = SandboxedEnvironment(loader=FileSystemLoader(folder))
     docscrape_sphinx.SandboxedEnvironment = lambda loader: environment

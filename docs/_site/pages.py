@@ -1,4 +1,4 @@
-"""Pages and their order: what the Markdown of docs/ has no words for that a repository shows."""
+"""The navigation, and changes to pages that Markdown for repository hosts cannot express."""
 
 import os
 import re
@@ -85,14 +85,14 @@ SECTIONS = {
         "This documentation": "project/documentation",
     },
 }
-"""The navigation: sections, and their pages by what one wants to do. Each page must be in it."""
+"""The navigation: sections and their pages, titled by task. Each page must be in it."""
 
 INCLUDED = {
     "project/changelog": "CHANGELOG.md",
     "project/contributing": "CONTRIBUTING.md",
     "project/security": "SECURITY.md",
 }
-"""Pages that are files of the repository. In docs/ there is only a link to each."""
+"""Pages whose text is a file of the repository. docs/ has only a link to each."""
 
 
 def navigation() -> str:
@@ -107,7 +107,7 @@ MODULES = ":::{toctree}\n:hidden:\n:glob:\n\npython/*\n:::\n"
 
 
 def read(app: Sphinx, page: str, source: list[str]) -> None:
-    """Put in what is read from elsewhere, and let links to files of the repository lead to it."""
+    """Insert files of the repository, and redirect links to these files."""
     if page in INCLUDED:
         file = ROOT / INCLUDED[page]
         app.env.note_dependency(file)
@@ -117,7 +117,7 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += "\n" + navigation()
     if page == "reference/python":
         source[0] += "\n" + MODULES
-    source[0] = re.sub(r"\[[\w.]+\.md\]\(", "[](", source[0])  # titles instead of files' names
+    source[0] = re.sub(r"\[[\w.]+\.md\]\(", "[](", source[0])  # titles instead of file names
     for included, name in INCLUDED.items():
         source[0] = re.sub(rf"\]\((\.\./)*{name}", f"](/{included}.md", source[0])
 
@@ -125,10 +125,10 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
 def give_context(
     app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.Node | None
 ) -> None:
-    """Tell browsers and screen readers a page's language and which roles its parts have."""
+    """Set a page's language and ARIA roles for browsers and screen readers."""
     if page.endswith(".zh"):
         context["language"] = "zh-Hans"
-    if "body" in context:  # this role is not in the standard any more
+    if "body" in context:  # the standard no longer has this role
         context["body"] = context["body"].replace("doc-biblioentry", "listitem")
     navigation = context["furo_navigation_tree"]
     context["furo_navigation_tree"] = navigation.replace(
@@ -137,9 +137,9 @@ def give_context(
 
 
 def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
-    """Let code in a text that names something of gpunn lead to its entry in the reference.
+    """Link names of gpunn in text to their entries in the reference.
 
-    Names of options, such as --set, get a class by which their hyphens break no line.
+    Names of options, such as --set, get a class so that lines don't break at their hyphens.
     """
     entries = app.env.domains.python_domain.objects
     for literal in list(tree.findall(nodes.literal)):
@@ -147,7 +147,7 @@ def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
             literal["classes"].append("option")
         name = re.sub(r"\(.*\)$", "", literal.astext())
         if name == "gpunn" and page != "reference/python":
-            continue  # the command
+            continue  # the command, not the package
         if name in entries and not isinstance(literal.parent, nodes.reference):
             entry = entries[name]
             link = make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy())
@@ -155,12 +155,12 @@ def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
 
 
 def add_learning(app: Sphinx, failed: Exception | None) -> None:
-    """Add the page on which a network learns, and record the training that it shows."""
+    """Add the page docs/learning, and record its training."""
     if failed is None and app.builder.format == "html":
         folder = Path(app.outdir) / "learning"
         shutil.copytree(ROOT / "docs" / "learning", folder, dirs_exist_ok=True)
         recorder = ROOT / "scripts" / "docs" / "record_learning.py"
-        without_kernels = os.environ | {"GPUNN_KERNELS": "off"}  # which may not have been built
+        without_kernels = os.environ | {"GPUNN_KERNELS": "off"}  # they may not be built
         command = [sys.executable, recorder, folder / "recording.js", ".."]
         subprocess.run(command, env=without_kernels, check=True)
 

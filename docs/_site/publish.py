@@ -1,9 +1,9 @@
-"""Lay a built site beside those of other versions, and let all of them offer each other.
+"""Add a built site to those of other versions, and update the version menu of all.
 
     python docs/_site/publish.py build/site PAGES 0.2
 
-puts it into PAGES/0.2, in the place of what is there. PAGES/index.html leads to the newest release,
-or to "dev" where there is none.
+copies it to PAGES/0.2, replacing that folder. PAGES/index.html leads to the newest release, or to
+"dev" without releases.
 """
 
 import json
@@ -22,7 +22,7 @@ REDIRECT = """<!doctype html>
 
 
 def newest_first(names: list[str]) -> list[str]:
-    """Return versions in the order in which they are offered: releases, then others."""
+    """Return versions in the order of the menu: releases, then others."""
 
     def key(name: str) -> tuple[bool, list[int]]:
         is_release = re.fullmatch(r"\d+(\.\d+)*", name) is not None
@@ -41,7 +41,7 @@ def publish(site: Path, pages: Path, version: str) -> None:
         script = pages / each / "_static" / "versions.js"
         script.write_text(f"window.siteVersions = {content};\n", encoding="utf-8")
     (pages / "index.html").write_text(REDIRECT.format(versions[0]), encoding="utf-8")
-    (pages / ".nojekyll").touch()  # or GitHub's pages leave out folders such as _static
+    (pages / ".nojekyll").touch()  # otherwise GitHub Pages leaves out folders such as _static
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""The same training in several libraries, timed side by side; and what gpunn alone is measured by.
+"""The same training in several libraries, timed in turn, and measurements of gpunn alone.
 
-Each competitor lives in a process of its own, so that no library's thread pool shares one with
-another's, and one of them works at a time. They take turns (A B C, A B C, ...), and all cells of a
-table are visited once before any is visited again, so that no slow spell of the machine falls on
-one competitor only.
+Each competitor has its own process, so that libraries don't share thread pools. Only one works at a
+time. They take turns (A B C, A B C, ...). All cells of a table are measured once before any is
+measured again, so that a slow moment of the machine doesn't affect only one competitor.
 
-Everybody trains the same network from the same weights, with a fresh shuffle of the rows in every
-epoch, data resident in memory, loss and metrics read at the epoch's end, and the same number of
-threads. Rows are cut to whole batches. Building the network and placing the data are not timed; the
-first epoch, with compilation and first touches of memory, is reported apart.
+All train the same network from the same weights with the same number of threads. Data are in
+memory, rows are shuffled in each epoch and cut to whole batches, and loss and metrics are read at
+the end of an epoch. Building the network and placing the data are not timed. The first epoch, with
+compilation and first uses of memory, is reported separately. The modules::
 
-    commands      all subcommands                    competitors   who competes
-    step_times    those that time training steps     adapters/     how each library is driven
-    comparisons   those that compare on MNIST        worker, jobs  a competitor's process
-    footprint     start, disk, memory                work, mnist   what is trained
-    options       theirs, and what all of them do    realistic     the networks of two of them
-    session       processes, and whose turn it is    figures       medians, ratios, tables
-    wheel, estimators, tables, memory, overhead     what does not take turns
+    commands      all subcommands                    competitors   the libraries
+    step_times    time training steps                adapters/     how each library trains
+    comparisons   compare on MNIST                   worker, jobs  a competitor's process
+    footprint     start, disk, memory                work, mnist   networks and data
+    options       options of all subcommands         realistic     typical networks
+    session       processes and their turns          figures       medians, ratios, tables
+    fma           the processor's FMA peak           machine       its description
+    wheel, estimators, tables, memory, overhead      measurements without turns
 """

@@ -21,9 +21,9 @@ from benchmarks import (
 
 @click.group(context_settings={"show_default": True})
 def command() -> None:
-    """Measure gpunn on this machine's CPU, beside other libraries where they do the same work.
+    """Measure gpunn on this machine's CPU, and other libraries that do the same work.
 
-    Exit status: 0 everybody did everything, and within the stated bounds; 1 not so.
+    Exit status: 0 if all libraries did everything within the stated bounds, otherwise 1.
     """
 
 

@@ -1,4 +1,4 @@
-"""The subcommands that compare on MNIST."""
+"""The subcommands that compare libraries on MNIST."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def mnist(session: Session, names: Names, tasks: Names, folder: str, epochs: int
     )
     accuracy = f"accuracy after {epochs}, %"
     return [
-        *figures(measured, later_epochs, "seconds an epoch"),
+        *figures(measured, later_epochs, "seconds per epoch"),
         *figures(measured, lambda a: a["seconds"][:1], "seconds of the first epoch"),
         *figures(measured, lambda a: [100 * a["accuracy"]], accuracy, compared=False),
     ]
 
 
 def later_epochs(answer: Answer) -> list[float]:
-    """Return the epochs' seconds without the first, unless it is the only one."""
+    """Return the seconds of all epochs except the first, unless there is only one."""
     seconds: list[float] = answer["seconds"]
     return seconds[1:] or seconds
 

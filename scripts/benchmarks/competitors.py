@@ -1,4 +1,4 @@
-"""Who competes: what each library needs, without importing any of it."""
+"""The competing libraries and their requirements, without importing any of them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 class Competitor:
     """One library, driven in one way."""
 
-    library: str  # of several competitors of one library the fastest counts
-    adapter: str  # a module of `adapters`, and a class in it
-    packages: tuple[str, ...]  # distributions that must be installed, and make up its size
-    imports: str  # what its user's script begins with
-    uses: str = ""  # names in that script that are only loaded when they are used
-    environment: dict[str, str] = field(default_factory=dict)  # of its process
+    library: str  # if a library has several competitors, the fastest counts
+    adapter: str  # a module of `adapters` and a class in it
+    packages: tuple[str, ...]  # required distributions, whose files make up its size
+    imports: str  # the first line of a user's script
+    uses: str = ""  # names in that script that are loaded on first use
+    environment: dict[str, str] = field(default_factory=dict)  # variables of its process
     compiler: bool = False  # whether it needs a C++ compiler
-    by_default: bool = True  # whether it takes part if nobody is named
-    plain_only: bool = False  # whether it trains networks of dense layers and ReLU only
+    by_default: bool = True  # whether it takes part without --only
+    plain_only: bool = False  # whether it only trains dense layers with ReLU
 
     def missing(self) -> str:
-        """Return what it lacks here, or ""."""
+        """Return the missing requirements, or ""."""
         lacking = [name for name in self.packages if version(name) is None]
         if self.compiler and not any(map(shutil.which, ("g++", "clang++"))):
             lacking.append("a C++ compiler")
@@ -31,7 +31,7 @@ class Competitor:
 
 
 def version(package: str) -> str | None:
-    """Return the version of a distribution, None if it is not installed."""
+    """Return the version of a distribution, or None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -45,8 +45,8 @@ GPUNN = (
 TORCH = (("torch",), "import torch")
 JAX = (("jax", "jaxlib", "optax"), "import jax, jax.numpy, optax")
 
-# glibc returns freed memory to the system at once, and each step faults it in again, unless told
-# to keep it. PyTorch's users install another allocator for that; these variables do as well.
+# By default glibc returns freed memory to the system immediately, and each step faults it in again.
+# PyTorch's users install another allocator against that; these variables have the same effect.
 KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(1 << 28),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -87,7 +87,7 @@ TRAINERS = {
 }
 
 FLOOR = "gemm"
-"""The products of a step and nothing else."""
+"""Only the products of a step."""
 
 EVERYBODY = {
     **TRAINERS,

@@ -1,8 +1,8 @@
-"""gpunn.sklearn beside scikit-learn's own estimators: score and time of `fit`, from equal seeds.
+"""Compare gpunn.sklearn with scikit-learn's estimators: score and time of `fit`, from equal seeds.
 
-Both fit in turn in this one process, or with --cold each time in a new one; the order changes with
-each seed. The data sets are those bundled with scikit-learn, and MNIST with the network
-784-100-100-10 of scikit-learn's own benchmark ("MLP-adam").
+Both fit in turn in this process, or with --cold each time in a new one. The order changes with each
+seed. The data sets are scikit-learn's bundled ones, and MNIST with the network 784-100-100-10 of
+scikit-learn's own benchmark ("MLP-adam").
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MNIST_OPTIONS = {
 
 
 class Problem(NamedTuple):
-    """What is fitted, and how: X, y are the training rows, X_test, y_test judge."""
+    """A data set and the parameters of the fit: X, y for training, X_test, y_test for the score."""
 
     name: str
     options: dict[str, Any]
@@ -51,7 +51,7 @@ class Problem(NamedTuple):
 
 
 def bundled(name: str) -> Problem:
-    """Return a data set of scikit-learn, 30 % of its rows for the test, standardised."""
+    """Return a data set of scikit-learn, standardized, with 30 % of its rows for testing."""
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
@@ -74,7 +74,7 @@ def mnist(folder: Path, dtype: str) -> Problem:
 
 
 def fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
-    """Fit once, by "gpunn" or "scikit-learn": seconds, score on the test rows, and epochs."""
+    """Fit once with "gpunn" or "scikit-learn"; return seconds, test score, and epochs."""
     import sklearn.neural_network
 
     import gpunn.sklearn
@@ -111,9 +111,9 @@ print(time.perf_counter() - began, estimator.score(X_test, y_test), estimator.n_
 
 
 def cold_fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
-    """Fit as `fit` does, in a new process, and return the seconds of the whole process as well."""
+    """Fit as `fit` does, in a new process; also return the seconds of the whole process."""
     module = "gpunn.sklearn" if library == "gpunn" else "sklearn.neural_network"
-    # pip compiles what it installs; a clone's bytecode is written by the first process.
+    # pip writes bytecode when it installs; in a clone, the first process writes it.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     done = subprocess.run(
@@ -131,16 +131,16 @@ def cold_fit(problem: Problem, library: str, **options: Any) -> dict[str, float]
 def measure(
     problem: Problem, seeds: Sequence[int], options: dict[str, int], cold: bool
 ) -> dict[str, Any]:
-    """Return every fit by both libraries, and what they amount to."""
+    """Return every fit of both libraries, with means and ratios."""
     fits: dict[str, list[dict[str, float]]] = {"gpunn": [], "scikit-learn": []}
     once = cold_fit if cold else fit
-    for library in fits:  # compiling, importing and starting threads are no part of it
+    for library in fits:  # without compiling, importing and starting threads
         once(problem, library, random_state=0, max_iter=1)
     for seed in seeds:
         for library in list(fits)[:: 1 if seed % 2 else -1]:
             fits[library].append(once(problem, library, random_state=seed, **options))
     pairs = zip(*fits.values(), strict=True)
-    ratios = [theirs["seconds"] / ours["seconds"] for ours, theirs in pairs]
+    ratios = [other["seconds"] / own["seconds"] for own, other in pairs]
 
     def each(average: Callable[[Iterable[float]], float], key: str) -> list[float]:
         return [average([fit[key] for fit in of_one]) for of_one in fits.values()]
@@ -161,13 +161,17 @@ def measure(
 
 @click.command("estimators", context_settings={"show_default": True})
 @click.argument("data", nargs=-1, type=click.Choice([*BUNDLED, "mnist"]))
-@click.option("--seeds", type=click.IntRange(1), default=10, help="Fits of each.")
-@click.option("--first-seed", default=0, help="The others follow: a long run in pieces.")
-@click.option("--max-iter", type=click.IntRange(1), help="Epochs at the most, on every data set.")
+@click.option("--seeds", type=click.IntRange(1), default=10, help="Number of fits per library.")
+@click.option("--first-seed", default=0, help="First seed; use it to divide a long run.")
+@click.option(
+    "--max-iter", type=click.IntRange(1), help="Maximum number of epochs, on every data set."
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="MNIST's. Default: GPUNN_DATA's.")
 @click.option("--mnist-dtype", type=click.Choice(["float32", "float64"]), default="float32")
-@click.option("--cold", is_flag=True, help="Each fit in a new process, as its first.")
-@click.option("--json", "path", type=click.Path(path_type=Path), help="File for every fit.")
+@click.option("--cold", is_flag=True, help="Run each fit in a new process.")
+@click.option(
+    "--json", "path", type=click.Path(path_type=Path), help="Write every fit to this file."
+)
 def command(
     data: tuple[str, ...],
     seeds: int,
@@ -178,9 +182,9 @@ def command(
     cold: bool,
     path: Path | None,
 ) -> None:
-    """gpunn.sklearn beside scikit-learn's own estimators: score and time of fit.
+    """Compare gpunn.sklearn with scikit-learn's estimators: score and time of fit.
 
-    DATA: data sets that scikit-learn has, mnist; default: the former.
+    DATA: scikit-learn's data sets (the default), or mnist.
     """
     warnings.simplefilter("ignore")
     document: dict[str, Any] = {
@@ -193,21 +197,21 @@ def command(
     for name in data or BUNDLED:
         problem = mnist(mnist_folder(folder), mnist_dtype) if name == "mnist" else bundled(name)
         options = {} if max_iter is None else {"max_iter": max_iter}
-        found = measure(problem, range(first_seed, first_seed + seeds), options, cold)
-        document["rows"].append(found)
+        row = measure(problem, range(first_seed, first_seed + seeds), options, cold)
+        document["rows"].append(row)
         lines.append(
             [
-                *(name, f"{found['rows']} × {found['features']}"),
-                *(f"{score:.4f}" for score in found["mean_scores"]),
-                *(f"{each:.3f}" for each in found["median_seconds"]),
-                *(f"{each:.3f}" for each in found["median_processes"]),
-                f"{found['ratio']:.2f} ({found['smallest_ratio']:.2f})",
+                *(name, f"{row['rows']} × {row['features']}"),
+                *(f"{score:.4f}" for score in row["mean_scores"]),
+                *(f"{each:.3f}" for each in row["median_seconds"]),
+                *(f"{each:.3f}" for each in row["median_processes"]),
+                f"{row['ratio']:.2f} ({row['smallest_ratio']:.2f})",
             ]
         )
-        click.echo(f"{name}: {found['ratio']:.2f}", err=True)
+        click.echo(f"{name}: {row['ratio']:.2f}", err=True)
         if path is not None:
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     head = ["data", "rows × features", "score: gpunn", "scikit-learn"]
     head += ["fit (s): gpunn", "scikit-learn"]
     head += ["process (s): gpunn", "scikit-learn"] if cold else []
-    click.echo(table([*head, "times as fast (least)"], lines))
+    click.echo(table([*head, "times as fast (minimum)"], lines))

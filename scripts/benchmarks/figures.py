@@ -16,12 +16,13 @@ Samples = Callable[[dict[str, Any]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Figure:
-    """What a competitor's turns in a cell amount to; if none of the turns was quiet, all count.
+    """Summary of a competitor's turns in a cell.
 
-    `median` is that of the quiet turns' medians, `minimum` their least sample, and `spread` how
-    much the slowest turn's median is above the fastest one's, as a fraction. `samples` are those of
-    each turn. `compared` says whether less is better, so that ratios say who is ahead. `share` is
-    the share of the processor's measured FMA peak that the median reaches.
+    Only undisturbed (`quiet`) turns count, unless there is none. `median` is the median of their
+    medians, `minimum` their smallest sample, and `spread` how far the slowest turn's median is
+    above the fastest one's, as a fraction. `samples` has the samples of each turn. If `compared`,
+    less is better, and ratios are computed. `share` is the share of the processor's measured FMA
+    peak that the median reaches.
     """
 
     cell: str
@@ -40,7 +41,7 @@ def figures(
     measured: Measured, samples: Samples, unit: str = "", *, compared: bool = True
 ) -> list[Figure]:
     """Return a figure for each (cell, competitor) that has turns; `unit` is added to cells."""
-    found = []
+    results = []
     for (cell, name), turns in measured.items():
         if not turns:
             continue
@@ -48,7 +49,7 @@ def figures(
         quiet = [each for each, turn in zip(taken, turns, strict=True) if turn.quiet]
         chosen = quiet or taken
         medians = [statistics.median(each) for each in chosen]
-        found.append(
+        results.append(
             Figure(
                 cell=f"{cell}: {unit}" if unit else str(cell),
                 competitor=name,
@@ -61,24 +62,24 @@ def figures(
                 compared=compared,
             )
         )
-    return found
+    return results
 
 
-def comparison(found: Sequence[Figure]) -> str:
+def comparison(results: Sequence[Figure]) -> str:
     """Return a table: a row for each cell, a column for each competitor, then ratios.
 
-    A ratio is the time of the best peer, or of the products alone, over gpunn's own: above 1, gpunn
-    is faster. "~" marks what no quiet turn stands behind.
+    A ratio is the time of the best peer, or of the products alone, divided by gpunn's. Above 1,
+    gpunn is faster. "~" marks results without an undisturbed turn.
     """
-    names = [name for name in EVERYBODY if any(each.competitor == name for each in found)]
+    names = [name for name in EVERYBODY if any(each.competitor == name for each in results)]
     pairs = [
         (rival, subject)
         for subject in SUBJECTS
         for rival in ("best peer", FLOOR)
-        if any(rival in ratios(each, subject) for each in by_cell(found).values())
+        if any(rival in ratios(each, subject) for each in by_cell(results).values())
     ]
     rows = []
-    for cell, present in by_cell(found).items():
+    for cell, present in by_cell(results).items():
         row = [cell, *(shown(present.get(name)) for name in names)]
         for rival, subject in pairs:
             quotient, mark = ratios(present, subject).get(rival, (None, ""))
@@ -87,18 +88,18 @@ def comparison(found: Sequence[Figure]) -> str:
     return table(["", *names, *(f"{rival} / {subject}" for rival, subject in pairs)], rows)
 
 
-def by_cell(found: Iterable[Figure]) -> dict[str, dict[str, Figure]]:
+def by_cell(results: Iterable[Figure]) -> dict[str, dict[str, Figure]]:
     """Return the figures by cell, and by competitor."""
     cells: dict[str, dict[str, Figure]] = {}
-    for each in found:
+    for each in results:
         cells.setdefault(each.cell, {})[each.competitor] = each
     return cells
 
 
 def ratios(present: Mapping[str, Figure], subject: str) -> dict[str, tuple[float, str]]:
-    """Return how many times as long others take in a cell, and "~" if one of the two was unquiet.
+    """Return how many times as long others take in a cell, and "~" if one of the two was disturbed.
 
-    The others are the best peer, each peer library's fastest form, and the products alone.
+    The others are the best peer, the fastest competitor of each library, and the products alone.
     """
     own = present.get(subject)
     if own is None or not own.compared:
@@ -115,9 +116,9 @@ def ratios(present: Mapping[str, Figure], subject: str) -> dict[str, tuple[float
     }
 
 
-def means(found: Sequence[Figure]) -> str:
-    """Return the geometric means of the ratios over all cells and those of each network."""
-    cells = by_cell(found)
+def means(results: Sequence[Figure]) -> str:
+    """Return the geometric means of the ratios, over all cells and for each network."""
+    cells = by_cell(results)
     networks = dict.fromkeys(cell.partition(",")[0] for cell in cells if "," in cell)
     quotients: dict[tuple[str, str], dict[str, float]] = {}
     for cell, present in cells.items():
@@ -136,7 +137,7 @@ def means(found: Sequence[Figure]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown, all columns but the first aligned to the right."""
+    """Return a table in Markdown, with all columns except the first aligned to the right."""
     lines = [list(head), *map(list, rows)]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(head))]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
@@ -155,7 +156,7 @@ def number(value: float) -> str:
 
 
 def shown(figure: Figure | None) -> str:
-    """Return a figure's median, marked if no turn was quiet, and its share of the FMA peak."""
+    """Return a figure's median, marked if no turn was undisturbed, and its share of the peak."""
     if figure is None:
         return "-"
     share = "" if figure.share is None else f" ({100 * figure.share:.0f} %)"

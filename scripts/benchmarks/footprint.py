@@ -1,4 +1,4 @@
-"""The subcommand for what a library takes beside training: start, disk, memory."""
+"""The subcommand that measures start, disk and memory."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from benchmarks.work import MNIST_TASKS
 
 @subcommand("footprint", DATA)
 def footprint(session: Session, names: Names, folder: str) -> list[Figure]:
-    """Import, whole processes, installed size, peak memory; gemm is NumPy with the data alone."""
+    """Import time, whole processes, installed size, peak memory; gemm is NumPy and the data."""
     chosen = trainers(names)
-    everybody = [*chosen, FLOOR]
+    competitors = [*chosen, FLOOR]
     cells = {
         "import, s": lambda each: each.imports,
-        "import with what trains, s": lambda each: f"{each.imports}; {each.uses}",
+        "import of all that trains, s": lambda each: f"{each.imports}; {each.uses}",
     }
 
     def importing(cell: str, name: str, turn: int) -> Callable[[], Answer]:
         statements = cells[cell](EVERYBODY[name])
         return lambda: import_seconds(name, statements, session.threads)
 
-    for name in everybody:  # so that the first turn, too, reads from memory rather than from disk
+    for name in competitors:  # so that the first turn also reads from memory, not from disk
         importing(list(cells)[-1], name, 0)()
-    measured = session.rotate(list(cells), everybody, importing)
+    measured = session.rotate(list(cells), competitors, importing)
     measured |= session.rotate(
         ["a process that fits a tiny network, s"],
         chosen,
         lambda cell, name, turn: lambda: tiny_fit(Worker, name, session.threads),
     )
-    found = figures(measured, lambda a: [a["seconds"]])
+    results = figures(measured, lambda a: [a["seconds"]])
     for task, some in ((MNIST_TASKS["1"], chosen), (None, [FLOOR])):
         arguments = {"task": task, "folder": folder}
         peaks = session.measure(
@@ -47,16 +47,16 @@ def footprint(session: Session, names: Names, folder: str) -> list[Figure]:
             lambda cell, turn, arguments=arguments: ("peak_memory", arguments),
             fresh=True,
         )
-        found += figures(peaks, lambda a: [a["bytes"] / 1e6])
-    for name in everybody:
+        results += figures(peaks, lambda a: [a["bytes"] / 1e6])
+    for name in competitors:
         size = installed_bytes(EVERYBODY[name].packages) / 1e6
-        cell = "installed with what it requires, MB"
-        found.append(Figure(cell, name, size, size, 0.0, 1, 1, [[size]], compared=True))
-    return found
+        cell = "installed with all requirements, MB"
+        results.append(Figure(cell, name, size, size, 0.0, 1, 1, [[size]], compared=True))
+    return results
 
 
 def import_seconds(name: str, statements: str, threads: int) -> Answer:
-    """Return what a new process of a competitor takes for the statements."""
+    """Return the seconds of the statements in a new process of a competitor."""
     code = (
         f"import time\nbegan = time.perf_counter()\n{statements}\n"
         "print(time.perf_counter() - began)"
@@ -74,7 +74,7 @@ def import_seconds(name: str, statements: str, threads: int) -> Answer:
 
 
 def tiny_fit(start: Callable[..., Worker], *arguments: Any) -> Answer:
-    """Return what a whole process takes that fits a tiny network, from its start on."""
+    """Return the seconds of a whole process that fits a tiny network."""
     began = time.perf_counter()
     worker = start(*arguments)
     try:

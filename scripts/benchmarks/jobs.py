@@ -1,4 +1,4 @@
-"""What a competitor's process can be asked to do."""
+"""The jobs of a competitor's process."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from benchmarks.work import TINY_STEPS, TINY_TASK, Product, Task, epoch_steps, k
 Answer = dict[str, Any]
 
 EPOCHS_A_TURN = 3
-"""About so many epochs after the first fit into a turn of the grid."""
+"""Approximate number of epochs in a turn of the grid, after the first."""
 
 PREDICT_STEPS = 100
-"""Training steps before predictions are timed."""
+"""Number of training steps before predictions are timed."""
 
 
 class Jobs:
-    """The jobs, for the adapter of a competitor's library, and the seconds that its import took."""
+    """The jobs, for the adapter of a library."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
 
     def ready(self) -> Answer:
-        """Say that the process has started."""
+        """Answer that the process has started."""
         return {}
 
     def libraries(self) -> Answer:
         """Name the BLAS and threading libraries of this process."""
         keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
-        found = threadpoolctl.threadpool_info()
-        return {"libraries": [{key: each[key] for key in keys if key in each} for each in found]}
+        pools = threadpoolctl.threadpool_info()
+        return {"libraries": [{key: each[key] for key in keys if key in each} for each in pools]}
 
     def reference(self) -> Answer:
         """Time a product of two matrices of 512 by 512 numbers."""
@@ -56,7 +56,7 @@ class Jobs:
         return {"gflops": fma.peak(threads, dtype)}
 
     def synthetic(self, task: Task, seconds: float) -> Answer:
-        """Train a fresh network for about so many seconds after its first epoch."""
+        """Train a new network for about this many seconds after its first epoch."""
         steps = epoch_steps(task, seconds / EPOCHS_A_TURN)
         taken: list[float] = []
 
@@ -90,7 +90,7 @@ class Jobs:
         return answer
 
     def predict(self, task: Task, folder: str) -> Answer:
-        """Time predictions of one sample and of all test rows, after a little training."""
+        """Time predictions of one sample and of all test rows, after some training steps."""
         X, y, X_test, _ = kept_mnist(folder)
         count = PREDICT_STEPS * task.batch_size
         answer: Answer = {}
@@ -104,13 +104,13 @@ class Jobs:
         return answer
 
     def product(self, product: Product, seconds: float) -> Answer:
-        """Time one product; only adapters of products can."""
+        """Time one product, for an adapter of products."""
         m, n, k, _ = product
         best = best_seconds(self.adapter.product(product), seconds)
         return {"gflops": 2 * m * n * k / best / 1e9}  # type: ignore[attr-defined]
 
     def peak_memory(self, folder: str, task: Task | None) -> Answer:
-        """Train one epoch of MNIST, or only hold the data, and answer the most memory held."""
+        """Train one epoch of MNIST, or only load the data; answer the peak memory."""
         if task is None:
             held = kept_mnist(folder)
             return {"bytes": peak_bytes(), "held": sum(array.nbytes for array in held)}
@@ -134,7 +134,7 @@ def single_latency(predict: Predict, X: np.ndarray, seconds: float) -> float:
 
 
 def best_seconds(call: Callable[[], object], seconds: float) -> float:
-    """Return the least seconds of a call, timed in runs that are long enough for the clock."""
+    """Return the minimum seconds of a call, timed in runs that are long enough for the clock."""
     call()
     began = time.perf_counter()
     call()

@@ -1,4 +1,4 @@
-"""The machine: what it is, how much memory a process held, how much room packages take."""
+"""Describe the machine; measure a process's peak memory and the size of packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.competitors import EVERYBODY, version
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -44,10 +44,10 @@ def described() -> dict[str, Any]:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has held.
+    """Return the peak memory of this process.
 
-    Linux's `ru_maxrss` counts what the process that started this one held, so its own status is
-    read there.
+    On Linux, `ru_maxrss` includes the memory of the parent process, so the process's status is
+    read instead.
     """
     status = Path("/proc/self/status")
     peak = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
@@ -58,7 +58,7 @@ def peak_bytes() -> int:
 
 
 def installed_bytes(requirements: Iterable[str]) -> int:
-    """Return the size of distributions' files and of what they require; of the absent, 0."""
+    """Return the size of installed distributions and their requirements; 0 if not installed."""
     waiting, seen, sizes = list(map(Requirement, requirements)), set(), {}
     while waiting:
         wanted = waiting.pop()

@@ -1,4 +1,4 @@
-"""How much memory training takes, against what has to be held."""
+"""Peak memory of training, compared with the memory that data and parameters need."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def network(inputs: int, hidden: tuple[int, ...], *first: gpunn.layers.Layer) ->
 
 @click.group("memory")
 def command() -> None:
-    """How much memory training takes; exit status 1 if a stated bound is exceeded."""
+    """Measure the peak memory of training; exit status 1 if it exceeds the bound."""
 
 
 @command.command()
@@ -34,32 +34,34 @@ def command() -> None:
 def mnist(context: click.Context, folder: Path | None) -> None:
     """Train 784-512-512-10 for one epoch on MNIST, batch 128, Adam.
 
-    The bound is 1.3 times (data set as held + 4 x parameters + workspace), over what the
-    interpreter and its libraries take. FOLDER has MNIST's files; default: that of GPUNN_DATA.
+    The bound is 1.3 times (data set in memory + 4 x parameters + workspace), beyond the interpreter
+    and its libraries. FOLDER contains MNIST's files; default: the folder in GPUNN_DATA.
     """
-    # Import everything and start the BLAS library, so that what follows is the training's own.
+    # Import everything and start the BLAS library, so that only training is measured.
     network(4, (4,)).fit(np.zeros((8, 4), np.float32), np.arange(8), progress=False)
     before = peak_bytes()
     X, y, X_test, y_test = gpunn.data.load_mnist(mnist_folder(folder))
     trainer = network(784, (512, 512), gpunn.layers.Rescaling(1 / 255))
     trainer.fit(X, y, batch_size=128, validation_data=(X_test, y_test), progress=False)
     needed = {
-        "data set as held": sum(array.nbytes for array in (X, y, X_test, y_test)),
+        "data set in memory": sum(array.nbytes for array in (X, y, X_test, y_test)),
         "4 x parameters": 4 * trainer.model.parameters.values.nbytes,
         "workspace": trainer.workspace_bytes(),
     }
     total, taken = sum(needed.values()), peak_bytes() - before
-    for name, size in {**needed, "sum": total, "taken at the peak": taken}.items():
+    for name, size in {**needed, "sum": total, "peak": taken}.items():
         click.echo(f"{name:<20} {size / MEBIBYTE:8.1f} MiB")
     click.echo(f"ratio {taken / total:.2f} (bound 1.30)")
     context.exit(taken > 1.3 * total)
 
 
 @command.command()
-@click.option("--gigabytes", default=4.0, show_default=True, help="Size of the file.")
-@click.option("--budget", default=512, show_default=True, help="MiB the process may take.")
-@click.option("--standardize", is_flag=True, help="Fit a Standardization, and split the rows.")
-@click.option("--folder", type=click.Path(), help="Where to put the file.")
+@click.option("--gigabytes", default=4.0, show_default=True, help="Size of the file in gigabytes.")
+@click.option(
+    "--budget", default=512, show_default=True, help="Memory limit of the process in MiB."
+)
+@click.option("--standardize", is_flag=True, help="Fit a Standardization and split the rows.")
+@click.option("--folder", type=click.Path(), help="Folder for the file.")
 @click.pass_context
 def stream(
     context: click.Context, gigabytes: float, budget: int, standardize: bool, folder: str | None

@@ -1,4 +1,4 @@
-"""Where MNIST is, and how competitors get it; imported by the command alone, not by its workers."""
+"""Find MNIST and prepare it for the competitors. Only the command imports this, not its workers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import gpunn
 from benchmarks.work import MNIST_ARRAYS
 
 
-def mnist_folder(given: Path | None) -> Path:
-    """Return the folder with MNIST's four IDX files: this one, or that which GPUNN_DATA names."""
+def mnist_folder(chosen: Path | None) -> Path:
+    """Return the folder with MNIST's four IDX files: this one, or the one in GPUNN_DATA."""
     root = os.environ.get("GPUNN_DATA")
-    folders = [given] if given else [Path(root) / "mnist", Path(root)] if root else []
+    folders = [chosen] if chosen else [Path(root) / "mnist", Path(root)] if root else []
     for folder in folders:
         if any(folder.glob("train-images-idx3-ubyte*")):
             return folder
-    places = " or ".join(map(str, folders)) or "a known place"
+    places = " or ".join(map(str, folders)) or "GPUNN_DATA, which is not set"
     raise click.UsageError(f"MNIST's files are not in {places}; name their folder with --data")
 
 

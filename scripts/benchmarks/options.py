@@ -1,4 +1,4 @@
-"""The options of subcommands that compare, and what all of these do."""
+"""The options of the comparing subcommands, and the code they share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from benchmarks.session import Session
 from benchmarks.work import GRID_BATCHES, GRID_RATES, GRID_SIZES, MNIST_TASKS
 
 Names = Sequence[str]
-"""Of competitors, or of tasks."""
+"""Names of competitors or tasks."""
 
 
 def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return a callback that reads a list separated by commas."""
+    """Return a callback that reads a comma-separated list."""
 
     def callback(context: click.Context, option: click.Parameter, text: str | None) -> Any:
         try:
@@ -43,18 +43,18 @@ def net(text: str) -> tuple[int, ...]:
 
 
 def positive(text: str) -> int:
-    """Read a whole number above 0."""
+    """Read a positive integer."""
     if int(text) < 1:
-        raise ValueError(f"{text}: expected a number above 0")
+        raise ValueError(f"{text}: expected a positive integer")
     return int(text)
 
 
 def one_of(choices: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Return a function that lets only these names through."""
+    """Return a function that accepts only these names."""
 
     def convert(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"there is no {text!r}; there are: {', '.join(choices)}")
+            raise ValueError(f"unknown name {text!r}; choose from: {', '.join(choices)}")
         return text
 
     return convert
@@ -65,17 +65,25 @@ OF_ALL = (
     click.option(
         "--only",
         callback=listed(one_of(EVERYBODY)),
-        help=f"Who takes part: {', '.join(EVERYBODY)}. Default: whoever is installed, but for "
+        help=f"Competitors: {', '.join(EVERYBODY)}. Default: all installed ones, except "
         f"{BY_NAME_ONLY}.",
     ),
-    click.option("--reps", type=click.IntRange(1), default=3, help="Turns of each in a cell."),
-    click.option("--extra", type=click.IntRange(0), default=2, help="More, if none was quiet."),
-    click.option("--threads", type=click.IntRange(1), help="Of each. Default: the usable cores."),
+    click.option(
+        "--reps", type=click.IntRange(1), default=3, help="Turns per competitor and cell."
+    ),
+    click.option(
+        "--extra", type=click.IntRange(0), default=2, help="Extra turns if all were disturbed."
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Threads of each competitor. Default: the usable cores.",
+    ),
     click.option(
         "--json",
         "path",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="File for every figure, with what was measured in each turn.",
+        help="Write every result to this file, with the samples of each turn.",
     ),
 )
 SIZES = click.option(
@@ -91,7 +99,7 @@ OPTIMIZERS = click.option(
     "--optimizers", callback=listed(one_of(GRID_RATES)), default=",".join(GRID_RATES)
 )
 SECONDS = click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), default=0.3, help="Of a turn."
+    "--seconds", type=click.FloatRange(0, min_open=True), default=0.3, help="Length of a turn."
 )
 TASKS = click.option(
     "--tasks",
@@ -107,7 +115,7 @@ DATA = click.option(
 
 
 def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command of a function to figures; for --data it gets MNIST's prepared `folder`."""
+    """Make a command of a function that returns figures; for --data, it gets MNIST's `folder`."""
 
     def decorate(measure: Callable[..., Sequence[Figure]]) -> click.Command:
         @functools.wraps(measure)
@@ -129,10 +137,10 @@ def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click
             with session:
                 document = machine.described() | {"libraries": session.libraries()}
                 click.echo("\n".join(f"{key}: {value}" for key, value in document.items()))
-                found = measure(session, names, **choices)
-            click.echo(f"\n{comparison(found)}\n")
+                results = measure(session, names, **choices)
+            click.echo(f"\n{comparison(results)}\n")
             if name in ("grid", "realistic"):
-                click.echo(f"{means(found)}\n")
+                click.echo(f"{means(results)}\n")
             click.echo(session.summary())
             if path is not None:
                 document = {
@@ -141,7 +149,7 @@ def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click
                     "references": session.references,
                     "fma_peaks": session.peaks,
                     "failures": session.failures,
-                    "modes": {name: [asdict(each) for each in found]},
+                    "modes": {name: [asdict(each) for each in results]},
                 }
                 path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
             context.exit(bool(session.failures))
@@ -154,7 +162,7 @@ def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click
 
 
 def competitors(only: list[str] | None) -> list[str]:
-    """Return who takes part, in the catalogue's order; the missing are named and left out."""
+    """Return the competitors in the order of the catalog; print the names of missing ones."""
     names = []
     for name, each in EVERYBODY.items():
         if name in only if only else each.by_default:
@@ -163,10 +171,10 @@ def competitors(only: list[str] | None) -> list[str]:
             else:
                 names.append(name)
     if not set(names) - {FLOOR} and only != [FLOOR]:
-        raise click.ClickException("nobody is left to compare; pip install '.[bench,fast]'")
+        raise click.ClickException("no competitor is installed; pip install '.[bench,fast]'")
     return names
 
 
 def trainers(names: Names) -> list[str]:
-    """Return those that train, without the floors."""
+    """Return the competitors that train."""
     return [name for name in names if name in TRAINERS]

@@ -1,9 +1,9 @@
-"""What checkpoints, logs and the watch for NaN cost, at default settings, on MNIST.
+"""Measure the cost of checkpoints, logs and NaN detection, with default settings, on MNIST.
 
 scripts/configs/mnist.toml is trained as `gpunn train` does, and in turn without a run's folder and
-without the copies that the watch takes. Two answers: the time spent in the folder's methods and the
-copies, added up while it trains, as a part of the whole; and the difference between the two kinds
-of training by the clock, which is less exact on a machine that does other things too.
+without the copies for NaN detection. There are two results. The first is the share of time spent in
+the folder's methods and the copies. The second is the difference in wall-clock time, which is less
+exact under load.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import click
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "mnist.toml"
 BOUND = 3.0
-"""Per cent."""
+"""In percent."""
 
 
 def stopwatch(owner: type, name: str, seconds: dict[str, float]) -> Any:
-    """Return a patch under which the time spent in a method is added up."""
+    """Return a patch that sums the time spent in a method."""
     method, key = getattr(owner, name), f"{owner.__name__}.{name}"
 
     def timed(*arguments: Any, **options: Any) -> Any:
@@ -39,7 +39,7 @@ def stopwatch(owner: type, name: str, seconds: dict[str, float]) -> Any:
 
 
 def train(epochs: int, *, kept: bool) -> tuple[float, dict[str, float]]:
-    """Return the seconds of a training, and those spent on what is measured where it is kept."""
+    """Return the seconds of a training and, with `kept`, of each measured method."""
     from gpunn.config import load_config
     from gpunn.experiment import RunFolder, build
     from gpunn.training.divergence.recovery import GoodState, Recovery
@@ -66,17 +66,15 @@ def train(epochs: int, *, kept: bool) -> tuple[float, dict[str, float]]:
 
 
 @click.command("overhead", context_settings={"show_default": True})
-@click.option(
-    "--epochs", type=click.IntRange(1), default=20, help="20 are the configuration's own."
-)
+@click.option("--epochs", type=click.IntRange(1), default=20, help="The configuration has 20.")
 @click.option("--repeats", type=click.IntRange(1), default=1)
 @click.pass_context
 def command(context: click.Context, epochs: int, repeats: int) -> None:
-    """What checkpoints, logs and the watch for NaN cost, on MNIST; at most 3 % of a training.
+    """Measure the cost of checkpoints, logs and NaN detection on MNIST; the bound is 3 %.
 
-    The environment variable GPUNN_DATA says where MNIST is.
+    The environment variable GPUNN_DATA names the folder with MNIST.
     """
-    train(1, kept=False)  # imports and compiles what any training needs
+    train(1, kept=False)  # imports and compiles the code of every training
     whole, parts, bare = [], [], []
     for _ in range(repeats):
         seconds, spent = train(epochs, kept=True)
@@ -84,7 +82,7 @@ def command(context: click.Context, epochs: int, repeats: int) -> None:
         parts.append(spent)
         bare.append(train(epochs, kept=False)[0])
     added = statistics.median(100 * sum(p.values()) / s for p, s in zip(parts, whole, strict=True))
-    found = {
+    results = {
         "seconds": [round(value, 2) for value in whole],
         "seconds_bare": [round(value, 2) for value in bare],
         "added_up_percent": round(added, 2),
@@ -95,5 +93,5 @@ def command(context: click.Context, epochs: int, repeats: int) -> None:
             name: round(1000 * statistics.median(p[name] for p in parts), 1) for name in parts[0]
         },
     }
-    click.echo(json.dumps(found, indent=2))
+    click.echo(json.dumps(results, indent=2))
     context.exit(added >= BOUND)

@@ -1,4 +1,4 @@
-"""Published tables with mixed columns, as they come: text, gaps and oddities included."""
+"""Published tables with mixed columns, unchanged: with text, missing values and oddities."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 
 class PublishedTable(NamedTuple):
-    """How a published file is read: its name, and the column that is predicted.
+    """How a published file is read: its name and the target column.
 
-    `classes`: whether that is a class. `drop`: columns that are no inputs, being row numbers or
-    parts of the target. `logarithm`: whether log(1 + target) is predicted. `scores`: what
-    predictions are judged by. `dates`: columns of times, as text.
+    `classes`: whether the target is a class. `drop`: columns that are no inputs, such as row
+    numbers or parts of the target. `logarithm`: whether log(1 + target) is predicted. `scores`: the
+    metrics. `dates`: columns of dates, as text.
     """
 
     file: str
@@ -50,10 +50,10 @@ PARTS_OF_DATES = ("year", "month", "day", "dayofweek", "hour")
 
 
 class Parts(NamedTuple):
-    """A table in two or three parts; each is a data frame, and the targets.
+    """The splits of a table; each is a data frame and its targets.
 
-    Targets of classes are numbers from 0. Of regressions they are in standard deviations over all
-    rows, or logarithms.
+    Classes are integers from 0. Targets of regressions are in standard deviations over all rows, or
+    logarithms.
     """
 
     train: tuple[Any, np.ndarray]
@@ -62,16 +62,16 @@ class Parts(NamedTuple):
 
 
 def found_in(folder: Path, name: str, file: str) -> Path | None:
-    """Return where a file or folder is, by itself or in tables/; None and a word if it is not."""
-    for place in (folder / file, folder / "tables" / file):
-        if place.exists():
-            return place
+    """Return the path of a file or folder, directly or in tables/; print a notice if missing."""
+    for path in (folder / file, folder / "tables" / file):
+        if path.exists():
+            return path
     click.echo(f"left out: {name} ({file} is missing)", err=True)
     return None
 
 
 def tables_in(folder: Path, only: list[str] | None) -> Iterator[tuple[str, Path]]:
-    """Yield the names and files of the tables that are there; others are said to be left out."""
+    """Yield the names and files of the available tables; print the names of the others."""
     for name, source in TABLES.items():
         if (only is None or name in only) and (path := found_in(folder, name, source.file)):
             yield name, path
@@ -92,7 +92,7 @@ def read(name: str, path: Path) -> tuple[Any, np.ndarray]:
 
 
 def without_dates(name: str, frame: Any) -> Any:
-    """Return a frame with numbers in place of times, for a model that takes no times."""
+    """Return a frame with numbers instead of dates, for a model without support for dates."""
     import pandas as pd
 
     for column in TABLES[name].dates:

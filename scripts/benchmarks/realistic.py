@@ -1,4 +1,4 @@
-"""Networks as they are really trained, and what each addition to a plain one costs."""
+"""Typical networks, and additions to a plain network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REALISTIC = [
     Task((784, 512, 512, 10), 128, "adamw", 1e-3, "image-classifier",
          "silu", "batch_norm", dropout=0.2, label_smoothing=0.1, metrics=("accuracy",),
          max_norm=1.0, weight_decay=0.01),
-    # So small that what is called around the arithmetic takes longer than the arithmetic.
+    # So small that calls take longer than arithmetic.
     Task((30, 64, 64, 2), 64, "adamw", 1e-3, "tiny",
          "tanh", dropout=0.1, max_norm=1.0, weight_decay=0.01),
     # So wide that the products take most of the time.
@@ -23,13 +23,13 @@ REALISTIC = [
     # One number, with outliers among the targets.
     Task((13, 128, 128, 128, 1), 64, "rmsprop", 1e-3, "robust-regression",
          "elu", loss="huber", metrics=("mean_absolute_error",), weighted=True, l2_penalty=1e-4),
-    # Twenty answers of yes or no a row.
+    # Twenty yes-or-no answers per row.
     Task((300, 256, 256, 20), 128, "adam", 1e-3, "multi-label",
          "leaky_relu", "layer_norm", loss="binary_cross_entropy", metrics=("binary_accuracy",),
          schedule="cosine", warm_up=5, epochs=1000),
     Task((50, 128, 128, 1), 128, "adam", 1e-3, "double-precision",
          "tanh", loss="mean_squared_error", dtype="float64"),
-    # What gpunn.sklearn's estimators build unless told otherwise, for ten classes and one number.
+    # The defaults of gpunn.sklearn's estimators, for ten classes and for one number.
     Task((64, 100, 10), 200, "adam", 1e-3, "estimator-classifier",
          weighted=True, l2_penalty=1e-4, dtype="float64"),
     Task((64, 100, 1), 200, "adam", 1e-3, "estimator-regressor",
@@ -38,7 +38,7 @@ REALISTIC = [
 # fmt: on
 
 PLAIN = Task((100, 256, 256, 256, 1), 256, "adam", 1e-3, "plain", loss="mean_squared_error")
-"""What the additions are added to."""
+"""The network without additions."""
 
 ADDITIONS = [
     PLAIN,

@@ -1,7 +1,7 @@
-"""The competitors' processes, whose turn it is, and which turns were quiet.
+"""The competitors' processes, their turns, and which turns were undisturbed (quiet).
 
 Shared machines change their speed for seconds to minutes. So a reference product is timed before
-and after every turn, and a turn counts only if both were nearly as fast as the fastest of the run.
+and after every turn. A turn counts only if both were nearly as fast as the fastest of the run.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ import click
 from benchmarks.competitors import FLOOR, process_environment
 
 SLOWER = 0.9
-"""Of the best reference product's speed: below that, a turn is not quiet."""
+"""If a reference product is slower than this share of the best speed, the turn is disturbed."""
 
 SETTLING = 0.06
-"""Seconds until a library's threads, which wait for more work by spinning, have gone to sleep."""
+"""Seconds until a library's threads stop spinning and sleep."""
 
 FIRST_LOOKS = 5
-"""Reference products before the first turn, to know how fast the machine can be."""
+"""Number of reference products before the first turn, to find the machine's speed."""
 
 
 class FailedError(Exception):
-    """Raised where a competitor could not do its job; the message says why."""
+    """Raised if a competitor could not do its job; the message has the reason."""
 
 
 class Worker:
-    """A running process of `worker` for a competitor, by an interpreter, with variables besides."""
+    """A running process of `worker` for a competitor, with additional environment variables."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Worker:
         )
 
     def ask(self, job: str, **arguments: Any) -> dict[str, Any]:
-        """Return the answer to a job, or raise FailedError, also if the process has ended."""
+        """Return the answer to a job; raise FailedError if it failed or the process has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -73,13 +73,13 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """Let it end, and wait for that."""
+        """End the process and wait for it."""
         self.process.communicate()
 
 
 @dataclass
 class Turn:
-    """What one competitor answered; `reference` is the slower product around it, in GFLOP/s."""
+    """A competitor's answer; `reference` is the slower of the products around it, in GFLOP/s."""
 
     answer: dict[str, Any]
     reference: float
@@ -87,7 +87,7 @@ class Turn:
 
     @property
     def quiet(self) -> bool:
-        """Whether the turn counts, by what is known so far of the machine's speed."""
+        """Whether the turn was undisturbed, by the machine's best speed so far."""
         return self.reference >= SLOWER * max(self.session.references)
 
 
@@ -98,10 +98,10 @@ Measured = dict[tuple[Cell, str], list[Turn]]
 
 @dataclass
 class Session:
-    """A run of the benchmark; a context that ends its processes.
+    """A run of the benchmark; as a context, it ends its processes.
 
-    Each competitor has so many `threads`, and in each cell so many turns (`repetitions`), and more
-    at most (`extra`) if none of these was quiet.
+    Each competitor has `threads` threads and, in each cell, `repetitions` turns. If all of these
+    were disturbed, it gets up to `extra` more.
     """
 
     threads: int
@@ -125,8 +125,8 @@ class Session:
 
     def libraries(self) -> list[dict[str, Any]]:
         """Return the libraries that NumPy computes with."""
-        found: list[dict[str, Any]] = self.timekeeper.ask("libraries")["libraries"]
-        return found
+        libraries: list[dict[str, Any]] = self.timekeeper.ask("libraries")["libraries"]
+        return libraries
 
     def fma_peak(self, dtype: str) -> float | None:
         """Measure the processor's FMA peak and return the highest so far, in GFLOP/s.
@@ -142,11 +142,12 @@ class Session:
         return self.peaks[dtype]
 
     def summary(self) -> str:
-        """Return how quiet it was."""
+        """Return how many turns were undisturbed."""
         speeds, quiet = self.references, sum(turn.quiet for turn in self.turns)
         return (
-            f"{quiet} of {len(self.turns)} turns were quiet. Reference product: {min(speeds):.0f} "
-            f"to {max(speeds):.0f} GFLOP/s, {statistics.median(speeds):.0f} in the median."
+            f"{quiet} of {len(self.turns)} turns were undisturbed. "
+            f"Reference product: {min(speeds):.0f} to {max(speeds):.0f} GFLOP/s, "
+            f"median {statistics.median(speeds):.0f}."
         )
 
     def measure(
@@ -157,7 +158,7 @@ class Session:
         *,
         fresh: bool = False,
     ) -> Measured:
-        """Ask everybody in turn the question of each cell and round; return the turns of each."""
+        """Ask all competitors in turn, for each cell and round; return the turns of each."""
 
         def answer(cell: Cell, name: str, number: int) -> Callable[[], dict[str, Any]]:
             if fresh and name in self.workers:
@@ -177,7 +178,7 @@ class Session:
         names: Sequence[str],
         prepare: Callable[[Cell, str, int], Callable[[], dict[str, Any]]],
     ) -> Measured:
-        """Let everybody take turns, more where none was quiet; who fails is left out of a cell."""
+        """Give all competitors their turns; a competitor that fails is left out of the cell."""
         measured: Measured = {(cell, name): [] for cell in cells for name in names}
         failed = set()
         for number in range(self.repetitions + self.extra):
@@ -195,7 +196,7 @@ class Session:
         return measured
 
     def turn(self, work: Callable[[], dict[str, Any]]) -> Turn:
-        """Do the work and look at the machine afterwards."""
+        """Do the work, then time the reference product."""
         before = self.references[-1]
         answer = work()
         self.turns.append(Turn(answer, min(before, self.look()), self))

@@ -1,4 +1,4 @@
-"""The subcommands that time training steps, on data that is made up."""
+"""The subcommands that time training steps, on synthetic data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def grid(
     optimizers: Sequence[str],
     seconds: float,
 ) -> list[Figure]:
-    """Microseconds a training step, over networks, batch sizes and optimizers."""
+    """Microseconds per training step, over networks, batch sizes and optimizers."""
     cells = itertools.product(sizes, batches, optimizers)
     tasks = [Task(*cell, GRID_RATES[cell[2]]) for cell in cells]
     return step_times(session, trainers(names), tasks, seconds)
@@ -53,28 +53,28 @@ def named(tasks: Sequence[Task]) -> Callable[..., Any]:
 
 @subcommand("realistic", named(REALISTIC), SECONDS)
 def realistic(session: Session, names: Names, tasks: Names | None, seconds: float) -> list[Figure]:
-    """Microseconds a training step of networks that people really train."""
+    """Microseconds per training step of typical networks."""
     chosen = [task for task in REALISTIC if tasks is None or task.name in tasks]
     return step_times(session, of_any_network(names), chosen, seconds)
 
 
 @subcommand("additions", named(ADDITIONS[1:]), SECONDS)
 def additions(session: Session, names: Names, tasks: Names | None, seconds: float) -> list[Figure]:
-    """What activations, normalisations, dropout and so on add to a step of a plain network."""
+    """How much activations, normalizations, dropout and so on lengthen a step."""
     chosen = [task for task in ADDITIONS if task is PLAIN or tasks is None or task.name in tasks]
-    found = step_times(session, of_any_network(names), chosen, seconds)
-    click.echo(f"\nPer cent that a step takes more:\n\n{percent_more(found, PLAIN.name)}")
-    return found
+    results = step_times(session, of_any_network(names), chosen, seconds)
+    click.echo(f"\nPercent by which a step is longer:\n\n{percent_more(results, PLAIN.name)}")
+    return results
 
 
 def of_any_network(names: Names) -> list[str]:
-    """Return who trains networks other than those of the grid."""
+    """Return the competitors that train networks other than those of the grid."""
     return [name for name in trainers(names) if not EVERYBODY[name].plain_only]
 
 
-def percent_more(found: Sequence[Figure], base: str) -> str:
-    """Return a table of how much longer than in the base's cell each competitor takes in others."""
-    cells = by_cell(found)
+def percent_more(results: Sequence[Figure], base: str) -> str:
+    """Return a table of how much longer each competitor takes in each cell than in the base's."""
+    cells = by_cell(results)
     bases = cells.pop(base)
     rows = []
     for cell, present in cells.items():
@@ -104,8 +104,8 @@ def step_times(
     for (_, name), turns in measured.items():
         warm_ups.setdefault(name, []).extend(first_epoch(turn.answer) for turn in turns[:1])
     text = ", ".join(f"{name} {number(max(each))}" for name, each in warm_ups.items() if each)
-    click.echo(f"Seconds that the first epoch in a process took more, at most: {text}")
-    found = figures(measured, step_microseconds)
+    click.echo(f"Extra seconds of the first epoch in a process, at most: {text}")
+    results = figures(measured, step_microseconds)
     at_peak = microseconds_at_peak(session, tasks)
     for dtype, peak in session.peaks.items():
         click.echo(
@@ -114,7 +114,7 @@ def step_times(
         )
     return [
         replace(each, share=at_peak[each.cell] / each.median) if each.cell in at_peak else each
-        for each in found
+        for each in results
     ]
 
 
@@ -129,11 +129,11 @@ def microseconds_at_peak(session: Session, tasks: Sequence[Task]) -> dict[str, f
 
 
 def step_microseconds(answer: Answer) -> list[float]:
-    """Return each epoch's microseconds a step, without the first epoch."""
+    """Return the microseconds per step of each epoch, except the first."""
     return [1e6 * seconds / answer["steps"] for seconds in answer["seconds"][1:]]
 
 
 def first_epoch(answer: Answer) -> float:
-    """Return the seconds that the first epoch took more than the later ones."""
+    """Return by how many seconds the first epoch was longer than the later ones."""
     first, *later = answer["seconds"]
     return max(0.0, first - statistics.median(later))

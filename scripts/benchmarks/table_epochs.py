@@ -1,4 +1,4 @@
-"""Epochs of networks for tables, beside the PyTorch programs that their authors published."""
+"""Time epochs of tabular models, and of the PyTorch programs that their authors published."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PAIRS: Mapping[str, Mapping[str, Fit]] = {
 
 
 def main(name: str, path: str, network: str, library: str, epochs: int) -> dict[str, Any]:
-    """Return the seconds, of the clock and of processors, of 1 and of `epochs` epochs more."""
+    """Return the wall-clock and processor seconds of 1 epoch and of `epochs` more epochs."""
     warnings.simplefilter("ignore")
     parts, classes = parts_of(name, Path(path)), TABLES[name].classes
     fit = PAIRS[network][library]
@@ -65,34 +65,34 @@ def main(name: str, path: str, network: str, library: str, epochs: int) -> dict[
 
 @click.command("table-epochs", context_settings={"show_default": True})
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--only", default="dry beans", help="Tables, by name, separated by commas.")
+@click.option("--only", default="dry beans", help="Names of tables, separated by commas.")
 @click.option("--networks", default="; ".join(PAIRS), help="Separated by semicolons.")
-@click.option("--epochs", type=click.IntRange(1), default=2, help="Timed ones.")
+@click.option("--epochs", type=click.IntRange(1), default=2, help="Number of timed epochs.")
 @click.option("--reps", type=click.IntRange(1), default=3, help="Processes of each, in turn.")
 @click.option("--threads", type=click.IntRange(1), default=1)
 def command(folder: Path, only: str, networks: str, epochs: int, reps: int, threads: int) -> None:
     """Time epochs of RealMLP and TabM in gpunn, pytabkit and the package tabm.
 
-    FOLDER holds the published tables. Batches have 256 rows; after each epoch the validation rows
-    are predicted. An epoch's time is what fits of more epochs take longer.
+    FOLDER contains the published tables. Batches have 256 rows, and validation rows are predicted
+    after each epoch. An epoch's time is the difference between fits of more and fewer epochs.
     """
     lines = []
     for name, path in tables_in(folder, only.split(",")):
         for network in map(str.strip, networks.split(";")):
-            found: dict[str, list[Any]] = {library: [] for library in PAIRS[network]}
+            runs: dict[str, list[Any]] = {library: [] for library in PAIRS[network]}
             for turn in range(reps):
-                for library in list(found)[:: 1 if turn % 2 else -1]:
+                for library in list(runs)[:: 1 if turn % 2 else -1]:
                     arguments = name, str(path), network, library, epochs
-                    found[library].append(in_a_process("table_epochs", arguments, threads))
+                    runs[library].append(in_a_process("table_epochs", arguments, threads))
             best = {
                 library: {key: statistics.median(each[key] for each in every) for key in every[0]}
-                for library, every in found.items()
+                for library, every in runs.items()
             }
-            (ours, own), (theirs, other) = best.items()
+            (library, own), (peer, other) = best.items()
             steps = own["rows"] // 256
             lines.append(
                 [
-                    *(name, network, theirs),
+                    *(name, network, peer),
                     *(f"{1000 * each['cpu_seconds'] / steps:.2f}" for each in (own, other)),
                     *(f"{each['seconds']:.2f}" for each in (own, other)),
                     f"{other['cpu_seconds'] / own['cpu_seconds']:.2f}",
@@ -100,6 +100,6 @@ def command(folder: Path, only: str, networks: str, epochs: int, reps: int, thre
                 ]
             )
             click.echo(" | ".join(lines[-1]), err=True)
-    head = ["table", "network", "beside", f"CPU ms a step: {ours}", "the other"]
-    head += ["s an epoch", "the other", "times less CPU", "times as fast"]
+    head = ["table", "network", "peer", f"CPU ms a step: {library}", "peer"]
+    head += ["s an epoch", "peer", "times less CPU", "times as fast"]
     click.echo(table(head, lines))

@@ -1,8 +1,8 @@
-"""Models for tables: each takes the raw frame by the way that its own documentation shows.
+"""Models for tables: each gets the raw frame in the way that its documentation shows.
 
-A model is a function of `Parts` and a seed. It fits by the training rows, may use the validation
+A model is a function of `Parts` and a seed. It fits on the training rows, may use the validation
 rows, and returns a function from a frame to predictions: numbers, or probabilities of the classes.
-Those that take no times get their parts as numbers.
+Models without support for dates get their parts as numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Model = Callable[[Parts, bool, int], Predict]
 
 
 def predictions_of(fitted: Any, classes: bool, prepare: Callable[[Any], Any] = lambda x: x) -> Any:
-    """Return the function from a frame to what a fitted estimator predicts."""
+    """Return the prediction function of a fitted estimator."""
     method = fitted.predict_proba if classes else fitted.predict
     return lambda frame: np.asarray(method(prepare(frame)))
 
@@ -43,14 +43,14 @@ def estimator_of(kind: str, classes: bool, parts: Parts, **options: Any) -> Any:
 
 
 def gpunn(kind: str) -> Model:
-    """Return gpunn's estimator of this kind, without arguments but the seed."""
+    """Return gpunn's estimator of this kind with default arguments and this seed."""
     return lambda parts, classes, seed: predictions_of(
         estimator_of(kind, classes, parts, random_state=seed), classes
     )
 
 
 def categorical(parts: Parts) -> Callable[[Any], Any]:
-    """Return what gives frames pandas' category type, by the training rows."""
+    """Return a function that converts strings to pandas' categories of the training rows."""
     import pandas as pd
 
     frame = parts.train[0]
@@ -147,14 +147,14 @@ def sklearn_mlp(parts: Parts, classes: bool, seed: int) -> Predict:
 
 
 def fitted_by_pytabkit(variant: str, classes: bool, parts: Parts, **options: Any) -> Any:
-    """Return the RealMLP of pytabkit, and what gives the gaps among numbers the median."""
+    """Return pytabkit's RealMLP, and a function that fills missing numbers with the median."""
     import pytabkit
     import torch
 
     (X, y), (X_val, y_val) = parts.train, parts.validation
     medians = X.select_dtypes("number").median()
     kind = f"RealMLP_{variant}_{'Classifier' if classes else 'Regressor'}"
-    # It sets PyTorch's threads to those of the processor, unless they are given.
+    # By default it sets PyTorch's threads to the number of processor cores.
     fixed = {"device": "cpu", "n_cv": 1, "n_threads": torch.get_num_threads(), "verbosity": 0}
     model = getattr(pytabkit, kind)(**fixed, **options)
     model.fit(X.fillna(medians), y, X_val.fillna(medians), y_val)
@@ -166,7 +166,7 @@ def pytabkit(parts: Parts, classes: bool, seed: int) -> Predict:
     return predictions_of(model, classes, prepare)
 
 
-# `-early` is with up to 4000 trees, and the best number of them on the validation rows.
+# `-early`: up to 4000 trees, and the best number of them on the validation rows.
 MODELS: dict[str, Model] = {
     "gpunn-tabm": gpunn("TabM"),
     "gpunn-realmlp": gpunn("RealMLP"),
@@ -183,7 +183,7 @@ MODELS: dict[str, Model] = {
 
 
 def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return what a table's predictions are judged by."""
+    """Return the scores of a table's predictions."""
     from sklearn import metrics
 
     functions: dict[str, Callable[[], float]] = {
@@ -196,7 +196,7 @@ def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, floa
 
 
 def main(name: str, path: str, model: str, seed: int) -> dict[str, Any]:
-    """Fit one model in this process, and return scores, seconds and the peak of memory."""
+    """Fit one model in this process; return scores, seconds and peak memory."""
     warnings.simplefilter("ignore")
     parts, classes = parts_of(name, Path(path)), TABLES[name].classes
     if not model.startswith("gpunn"):

@@ -1,4 +1,4 @@
-"""What fits on published tables amount to: scores side by side, and ranks."""
+"""Scores and ranks of the fits on published tables."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ RANKED = {
     "HistGradientBoosting": ("sklearn-hgb",),
     "scikit-learn's MLP": ("sklearn-mlp",),
 }
-"""What is ranked: of several models the one that is better on the validation rows, by seed."""
+"""The ranked libraries; for each seed, the model that is better on the validation rows counts."""
 
 WITHOUT_ARGUMENTS = {name: models[: 2 if name == "gpunn" else 1] for name, models in RANKED.items()}
-"""The same without early stopping of trees, which is no default."""
+"""The same without early stopping of trees, which is not their default."""
 
 DISTRIBUTIONS = (
     *("lightgbm", "lightgbm[scikit-learn]", "xgboost", "catboost", "scikit-learn"),
     *("pytabkit", "tabm"),
 )
-"""What peers are installed by. gpunn's own size is that of its wheel: the mode `wheel`."""
+"""The packages of the peers. gpunn's size is that of its wheel: the subcommand `wheel`."""
 
 SMALLER_IS_BETTER = ("rmse", "log_loss")
 
@@ -41,12 +41,12 @@ Fits = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def sign(score: str) -> int:
-    """Return -1 where less is better."""
+    """Return -1 if less is better."""
     return -1 if score in SMALLER_IS_BETTER else 1
 
 
 def chosen(fits: Fits, models: Sequence[str], score: str) -> list[Mapping[str, Any]]:
-    """Return of each seed's fits by models the one that is better on the validation rows."""
+    """Return for each seed the fit that is better on the validation rows."""
     those = [fit for model in models for fit in fits.get(model, [])]
     return [
         max(
@@ -71,7 +71,7 @@ def cell(fits: Sequence[Mapping[str, Any]], score: str) -> str:
 
 
 def ranks(means: Mapping[str, float], score: str) -> dict[str, float]:
-    """Return the rank of each model on a table, 1 for the best; equal ones share theirs."""
+    """Return the rank of each model on a table, 1 for the best; equal models share a rank."""
     values = {name: round(sign(score) * value, 4) for name, value in means.items()}
     return {
         name: 1
@@ -82,25 +82,25 @@ def ranks(means: Mapping[str, float], score: str) -> dict[str, float]:
 
 
 def ranking(fits: Mapping[str, Fits], ranked: Mapping[str, Sequence[str]]) -> str:
-    """Return a table of the ranks, and of how far ours are behind the best."""
-    places: dict[str, list[float]] = {name: [] for name in ranked}
+    """Return a table of the ranks, and of how far gpunn is behind the best."""
+    ranks_of: dict[str, list[float]] = {name: [] for name in ranked}
     lines = []
     for name, of_table in fits.items():
         score = TABLES[name].scores[0]
-        found = {who: chosen(of_table, models, score) for who, models in ranked.items()}
-        if not all(found.values()):
-            missing = ", ".join(who for who, each in found.items() if not each)
-            click.echo(f"not ranked: {name}, since there is nothing of {missing}", err=True)
+        fits_of = {who: chosen(of_table, models, score) for who, models in ranked.items()}
+        if not all(fits_of.values()):
+            missing = ", ".join(who for who, each in fits_of.items() if not each)
+            click.echo(f"not ranked: {name}, because it has no fits of {missing}", err=True)
             continue
-        means = {who: mean(each, score) for who, each in found.items()}
+        means = {who: mean(each, score) for who, each in fits_of.items()}
         of_all = ranks(means, score)
-        for who, place in of_all.items():
-            places[who].append(place)
-        best, ours = max(means.values(), key=lambda value: sign(score) * value), means["gpunn"]
-        behind = max(0.0, 100 * sign(score) * (best - ours) / best)
-        shown = (f"{place:g}" for place in of_all.values())
-        lines.append([name, *shown, f"{ours:.4f}", f"{best:.4f}", f"{behind:.2f} %"])
-    averages = (f"{statistics.mean(each):.2f}" if each else "" for each in places.values())
+        for who, rank in of_all.items():
+            ranks_of[who].append(rank)
+        best, own = max(means.values(), key=lambda value: sign(score) * value), means["gpunn"]
+        behind = max(0.0, 100 * sign(score) * (best - own) / best)
+        shown = (f"{rank:g}" for rank in of_all.values())
+        lines.append([name, *shown, f"{own:.4f}", f"{best:.4f}", f"{behind:.2f} %"])
+    averages = (f"{statistics.mean(each):.2f}" if each else "" for each in ranks_of.values())
     lines.append(["mean rank", *averages, "", "", ""])
     return table(["table", *ranked, "gpunn's", "best", "behind"], lines)
 
@@ -108,10 +108,10 @@ def ranking(fits: Mapping[str, Fits], ranked: Mapping[str, Sequence[str]]) -> st
 @click.command("table-ranks")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 def command(files: tuple[Path, ...]) -> None:
-    """Print what the fits of `tables --json` amount to.
+    """Print scores and ranks of the fits of `tables --json`.
 
-    FILES hold the fits, of some tables or models each. gpunn is of its two networks the one that
-    was better on the validation rows; in the second ranking trees may stop early on them, too.
+    FILES contain the fits, each of some tables or models. gpunn's entry is the better of its two
+    models on the validation rows. In the second ranking, trees may also stop early on these rows.
     """
     fits: dict[str, dict[str, dict[int, Any]]] = {}
     for file in files:

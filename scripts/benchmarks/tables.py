@@ -1,7 +1,7 @@
-"""gpunn's networks for tables beside boosted trees and other networks, on published tables.
+"""Compare tabular models with boosted trees and other networks, on published tables.
 
 Every model gets the raw frame, without tuning. 64 % of the rows are for training, 16 % for
-validation, 20 % for the test. Each fit is a process of its own, one after the other.
+validation, 20 % for testing. Each fit has its own process, one after the other.
 """
 
 from __future__ import annotations
@@ -59,21 +59,25 @@ def summary(fits: Sequence[Mapping[str, Any]], score: str) -> str:
 @click.command("tables", context_settings={"show_default": True})
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--seeds", type=click.IntRange(1), default=3)
-@click.option("--only", help="Tables, by name, separated by commas.")
-@click.option("--models", default=",".join(MODELS), help="Separated by commas.")
+@click.option("--only", help="Names of tables, separated by commas.")
+@click.option("--models", default=",".join(MODELS), help="Names of models, separated by commas.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="File for every fit.")
+@click.option(
+    "--json", "path", type=click.Path(path_type=Path), help="Write every fit to this file."
+)
 def command(
     folder: Path, seeds: int, only: str | None, models: str, threads: int, path: Path | None
 ) -> None:
-    """gpunn's networks for tables beside boosted trees and other networks, on published tables.
+    """Compare tabular models with boosted trees and other networks, on published tables.
 
-    FOLDER holds the published tables, by itself or in tables/. What is missing is left out, and
-    said to be.
+    FOLDER contains the published tables, directly or in tables/. Missing ones are left out, with a
+    notice.
     """
     wanted = models.split(",")
     if unknown := sorted({*wanted} - {*MODELS}):
-        raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(MODELS)}")
+        raise click.BadParameter(
+            f"unknown name {', '.join(unknown)}; choose from: {', '.join(MODELS)}"
+        )
     document: dict[str, Any] = {"machine": machine.described(), "threads": threads, "fits": []}
     lines = []
     for name, file in tables_in(folder, only.split(",") if only else None):
@@ -82,12 +86,12 @@ def command(
             for seed in range(seeds):
                 arguments = name, str(file), model, seed
                 try:
-                    found = in_a_process("table_models", arguments, threads)
-                except FailedError as error:  # the model can't
+                    fit = in_a_process("table_models", arguments, threads)
+                except FailedError as error:  # the model failed
                     click.echo(f"{name}, {model}: {str(error).splitlines()[-1]}", err=True)
                     break
-                fits.append(found)
-                document["fits"].append({"table": name, "model": model, "seed": seed, **found})
+                fits.append(fit)
+                document["fits"].append({"table": name, "model": model, "seed": seed, **fit})
                 if path is not None:
                     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
             if not fits:

@@ -1,6 +1,6 @@
-"""TabM-mini of the package tabm, which has no estimators: columns and training are its users'.
+"""TabM-mini of the package tabm, which has no estimators.
 
-They are as its example shows them, with gpunn's settings on a CPU.
+Columns and training follow its example, with gpunn's settings on a CPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MEMBERS, SIZES, BINS, EMBEDDING, DROPOUT = 8, 192, 48, 16, 0.1
 def tabm_package(
     parts: Parts, classes: bool, seed: int, epochs: int | None = None
 ) -> Callable[[Any], np.ndarray]:
-    """Train until the validation rows say so or for some epochs; return what predicts."""
+    """Train until early stopping, or for some epochs; return the prediction function."""
     import tabm
     import torch
     from rtdl_num_embeddings import PiecewiseLinearEmbeddings, compute_bins
@@ -94,7 +94,7 @@ def tabm_package(
 
 
 def validation_score(classes: bool, y: np.ndarray, predicted: np.ndarray) -> float:
-    """Return what tells the best epoch, the larger the better."""
+    """Return the score that selects the best epoch; larger is better."""
     if classes:
         return float((predicted.argmax(1) == y).mean())
     return -float(((predicted - y) ** 2).mean())
@@ -103,8 +103,8 @@ def validation_score(classes: bool, y: np.ndarray, predicted: np.ndarray) -> flo
 def tabm_columns(frame: Any, seed: int) -> Callable[[Any], tuple[Any, Any]]:
     """Return the function from a frame to the numbers and codes that the package tabm takes.
 
-    As its example has them, gaps apart, about which it says nothing: of numbers they become the
-    median, and a column of two categories that tells where; of categories one more.
+    They follow its example, which has no missing values. A missing number becomes the median, and a
+    column of two categories marks it. A missing category becomes a separate category.
     """
     import torch
     from sklearn.preprocessing import OrdinalEncoder, QuantileTransformer

@@ -35,7 +35,7 @@ class DataParallel:
         )
 
     def seconds(self, batch: int, seconds: float, *, together: bool) -> float:
-        """Return the seconds of an update of `batch` rows, of all ranks or of this one alone."""
+        """Return the seconds of an update of `batch` rows, of all ranks or of this rank only."""
         torch = self._torch
         layers: list[Any] = []
         for inputs, outputs in pairwise(self._units):
@@ -65,5 +65,5 @@ class DataParallel:
         return statistics.median(step() for _ in range(times))
 
     def close(self) -> None:
-        """Leave the group of processes."""
+        """Leave the process group."""
         self._torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What gpunn takes for those who install it: its wheel, in an empty environment."""
+"""Measure gpunn's wheel in an empty environment."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from benchmarks.work import MNIST_TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUNDS = {
-    "installed with what it requires, MB": 100.0,
+    "installed with all requirements, MB": 100.0,
     "first process ever that fits a tiny network, s": 0.5,
     "peak memory of an epoch of MNIST, MB": 330.0,
 }
 
 NO_OTHER_PATH = {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
-"""Variables by which Python imports what is installed, and nothing from the current folder."""
+"""Environment variables with which Python imports only installed packages."""
 
 
 @click.command("wheel", context_settings={"show_default": True})
 @click.argument(
     "wheel", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--extra", "extras", multiple=True, help="Extra of gpunn to install as well.")
-@click.option("--repeats", type=click.IntRange(1), default=5, help="Of processes.")
+@click.option("--extra", "extras", multiple=True, help="Extra of gpunn to install.")
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Number of processes.")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.pass_context
 def command(
@@ -48,42 +48,42 @@ def command(
 ) -> None:
     """Disk, first process and memory of gpunn installed from its WHEEL in an empty environment.
 
-    Without WHEEL, it is built from this tree. pip gets what is required. The exit status is 1 if a
-    stated bound is exceeded.
+    Without WHEEL, it is built from this tree. pip installs the requirements. The exit status is 1
+    if a stated bound is exceeded.
     """
     folder = context.with_resource(prepared_mnist(mnist_folder(data)))
     with tempfile.TemporaryDirectory() as temporary:
         wheel = wheel or built(Path(temporary) / "wheels")
         python = installed(wheel, extras, Path(temporary) / "environment")
-        found = {"installed with what it requires, MB": installed_megabytes(python)}
-        found |= measure("gpunn", str(python), Path(temporary), repeats, folder)
+        results = {"installed with all requirements, MB": installed_megabytes(python)}
+        results |= measure("gpunn", str(python), Path(temporary), repeats, folder)
         engine = described(python)
     click.echo(f"{wheel.name}{list(extras) or ''}, {usable_cores()} threads: {engine}")
-    for what, value in found.items():
+    for what, value in results.items():
         bound = f" (bound {BOUNDS[what]:g})" if what in BOUNDS else ""
         click.echo(f"{what:<50} {value:8.3f}{bound}")
-    context.exit(any(found[what] > bound for what, bound in BOUNDS.items()))
+    context.exit(any(results[what] > bound for what, bound in BOUNDS.items()))
 
 
 def built(folder: Path) -> Path:
-    """Return the wheel of this tree, built in this environment: its numba builds the kernels."""
+    """Return the wheel of this tree, built in this environment, whose numba builds the kernels."""
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 def installed(wheel: Path, extras: Sequence[str], folder: Path) -> Path:
-    """Return the interpreter of a new environment that has the wheel and what it requires."""
+    """Return the interpreter of a new environment with the wheel and its requirements."""
     venv.create(folder, symlinks=True)
-    places = folder / "bin" / "python", folder / "Scripts" / "python.exe"
-    python = next(place for place in places if place.exists())
+    paths = folder / "bin" / "python", folder / "Scripts" / "python.exe"
+    python = next(path for path in paths if path.exists())
     extra = f"[{','.join(extras)}]" if extras else ""
     pip("--python", python, "install", "--quiet", f"{wheel}{extra}")
     return python
 
 
 def pip(*arguments: Any) -> None:
-    """Run this interpreter's pip."""
+    """Run the pip of this interpreter."""
     subprocess.run([sys.executable, "-m", "pip", *map(str, arguments)], check=True, stdout=2)
 
 
@@ -95,18 +95,18 @@ def installed_megabytes(python: Path) -> float:
 
 
 def described(python: Path) -> str:
-    """Return what computes in an environment."""
+    """Return the description of an environment's backend."""
     code = "import gpunn; print(gpunn.get_backend('numpy').describe()['library'])"
-    found = subprocess.check_output([python, "-c", code], env={**os.environ, **NO_OTHER_PATH})
-    return found.decode().strip()
+    output = subprocess.check_output([python, "-c", code], env={**os.environ, **NO_OTHER_PATH})
+    return output.decode().strip()
 
 
 def measure(name: str, python: str, temporary: Path, repeats: int, folder: str) -> dict[str, float]:
-    """Return seconds and memory of processes by this interpreter, each with a home of its own."""
+    """Return seconds and memory of this interpreter's processes, each with a separate home."""
 
     def started(home: str) -> Worker:
-        places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "GPUNN_CACHE_DIR"), home)
-        return Worker(name, usable_cores(), python, {**places, **NO_OTHER_PATH})
+        paths = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "GPUNN_CACHE_DIR"), home)
+        return Worker(name, usable_cores(), python, {**paths, **NO_OTHER_PATH})
 
     first, later = [], []
     for _ in range(repeats):
@@ -118,6 +118,6 @@ def measure(name: str, python: str, temporary: Path, repeats: int, folder: str) 
     worker.close()
     return {
         "first process ever that fits a tiny network, s": statistics.median(first),
-        "later one, s": statistics.median(later),
+        "later process, s": statistics.median(later),
         "peak memory of an epoch of MNIST, MB": peak / 1e6,
     }

@@ -1,4 +1,4 @@
-"""What is trained: networks, data, initial weights, and the products a step can't do without."""
+"""Networks, data, initial weights, and the matrix products of a step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ENDLESS = 10**9
-"""Epochs; the clock ends training."""
+"""Number of epochs; the clock ends training."""
 
 GRID_SIZES = ((64, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 2048, 2048, 10))
 GRID_BATCHES = (32, 128, 1024)
@@ -37,14 +37,14 @@ class Product(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A network and how it is trained; what is called as in gpunn's configurations means the same.
+    """A network and how it is trained; names mean the same as in gpunn's configurations.
 
-    A hidden layer is dense, then normalised, then activated, then dropped out. RMSprop has 0.9 and
-    1e-8; Adam 0.9, 0.999 and 1e-8; SGD Nesterov's momentum, if any. Normalisation has an epsilon of
-    1e-5, and its averages keep 0.9 of what they were. "half_squared_error" is half of
-    "mean_squared_error". `weight_decay` is decoupled, `l2_penalty` part of the gradient; both are
-    of the weights alone. The schedule "cosine" goes from `learning_rate` to 0 over the planned
-    `epochs`, of which the first few are timed, after a linear rise over `warm_up`.
+    A hidden layer is dense, then normalized, activated and dropped out. RMSprop has 0.9 and 1e-8;
+    Adam 0.9, 0.999 and 1e-8. SGD's momentum, if any, is Nesterov's. Normalization has an epsilon
+    of 1e-5, and running averages keep 0.9 of the old value per step. "half_squared_error" is half
+    of "mean_squared_error". `weight_decay` is decoupled, `l2_penalty` part of the gradient; both
+    apply to weights only. The schedule "cosine" rises linearly over `warm_up`, then falls from
+    `learning_rate` to 0 over the planned `epochs`. Only the first epochs are timed.
     """
 
     sizes: tuple[int, ...]
@@ -75,8 +75,7 @@ class Task(NamedTuple):
     def rate(self, time: Any, xp: Any = np) -> Any:
         """Return the learning rate at a time in epochs, an array of `xp`.
 
-        That of an update is the one at its middle: (u + 1/2) / updates_per_epoch for the update u,
-        counted from 0.
+        An update u, counted from 0, has the rate at its middle: (u + 1/2) / updates_per_epoch.
         """
         if self.schedule == "constant":
             return self.learning_rate + 0 * time
@@ -88,12 +87,12 @@ class Task(NamedTuple):
         """Return the products of a step; the first layer needs no gradient of its input."""
         b = self.batch_size
         shapes = list(enumerate(pairwise(self.sizes)))
-        found = [Product(b, n, k, "forward") for _, (k, n) in shapes]
+        products = [Product(b, n, k, "forward") for _, (k, n) in shapes]
         for layer, (k, n) in reversed(shapes):
-            found.append(Product(k, n, b, "weight gradient"))
+            products.append(Product(k, n, b, "weight gradient"))
             if layer:
-                found.append(Product(b, k, n, "input gradient"))
-        return found
+                products.append(Product(b, k, n, "input gradient"))
+        return products
 
     def flops(self) -> int:
         """Return the multiplications and additions of the products of a step."""
@@ -108,7 +107,7 @@ class Task(NamedTuple):
 class Rows(NamedTuple):
     """Rows to train on: X (rows, inputs), and y, labels (rows,) or targets (rows, outputs).
 
-    `weights` (rows,), or None, are those of the rows in the loss and the metrics.
+    `weights` (rows,), or None, are the sample weights for the loss and the metrics.
     """
 
     X: np.ndarray
@@ -123,17 +122,17 @@ MNIST_TASKS = {
 
 TINY_TASK = Task((64, 32, 10), 32, "adam", 0.001)
 TINY_STEPS = 45
-"""The fit from a cold start: about the size of the digits that come with gpunn."""
+"""The fit from a cold start: about the size of the bundled digits."""
 
 
 def epoch_steps(task: Task, seconds: float) -> int:
-    """Return the steps of an epoch of about so many seconds, at 100 GFLOP/s and 20 us a step."""
+    """Return the steps of an epoch of about so many seconds, at 100 GFLOP/s and 20 us per step."""
     step = task.flops() / 100e9 + 20e-6
     return max(8, min(int(seconds / step), EPOCH_ROWS // task.batch_size))
 
 
 def synthetic(task: Task, steps: int) -> Rows:
-    """Return random rows in [-0.5, 0.5), and targets as the loss takes them."""
+    """Return random rows in [-0.5, 0.5), and targets for the loss."""
     generator = np.random.default_rng(0)
     rows, outputs = steps * task.batch_size, task.sizes[-1]
     X = generator.random((rows, task.sizes[0]), dtype=task.dtype)

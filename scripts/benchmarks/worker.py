@@ -1,6 +1,6 @@
 """A competitor's process: python -m benchmarks.worker NAME
 
-It answers jobs, which are methods of `jobs.Jobs`. Questions and answers are pickled, on standard
+It answers jobs, which are methods of `jobs.Jobs`. Questions and answers are pickled on standard
 input and output.
 """
 
@@ -15,13 +15,13 @@ from benchmarks.competitors import EVERYBODY
 
 
 def main(name: str) -> None:
-    """Answer until standard input ends."""
+    """Answer jobs until standard input ends."""
     warnings.simplefilter("ignore")
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])]
         os.sched_setaffinity(0, allowed)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # a library's output is no answer
     from benchmarks import adapters
     from benchmarks.jobs import Jobs
 

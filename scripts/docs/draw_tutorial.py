@@ -1,9 +1,9 @@
-"""Draw the tutorial's pictures, in English and Chinese, with the numbers of its examples.
+"""Draw the tutorial's images, in English and Chinese, with the numbers of its examples.
 
     python scripts/docs/draw_tutorial.py [FOLDER]
 
-writes SVG files to FOLDER (docs/start/pictures). Each has a background of its own, light or dark as
-the reader's system is, so that it can be read on any page, and says in words what it shows.
+writes SVG files to FOLDER, by default `docs/start/pictures`. Each has its own background, light or
+dark like the reader's system, so that it can be read on any page. Its title describes it in words.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Picture:
         self.parts: list[str] = []
 
     def text(self, x: float, y: float, text: str, kind: str = "") -> None:
-        """Write text around (x, y), or from there on (kind "start"), or up to there ("end")."""
+        """Write text that is centered at (x, y), starts there ("start") or ends there ("end")."""
         self.parts.append(f'<text x="{x:g}" y="{y:g}" class="{kind}">{escape(text)}</text>')
 
     def circle(self, x: float, y: float, radius: float, kind: str = "shape") -> None:
@@ -63,9 +63,9 @@ class Picture:
     def box(
         self, x: float, y: float, width: float, height: float, kind: str = "shape", round: int = 8
     ) -> None:
-        """Draw a rectangle from its upper left corner on."""
-        place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
-        self.parts.append(f'<rect {place} rx="{round}" class="{kind}"/>')
+        """Draw a rectangle; (x, y) is its upper left corner."""
+        position = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+        self.parts.append(f'<rect {position} rx="{round}" class="{kind}"/>')
 
     def curve(self, points: Sequence[tuple[float, float]], kind: str = "") -> None:
         """Draw straight lines through points."""
@@ -73,7 +73,7 @@ class Picture:
         self.parts.append(f'<path d="M{path}" class="line {kind}"/>')
 
     def arrow(self, x: float, y: float, to_x: float, to_y: float, kind: str = "") -> None:
-        """Draw a line with a head at its end."""
+        """Draw an arrow."""
         along = np.array([to_x - x, to_y - y], float)
         along *= 9 / np.hypot(*along)
         across = np.array([-along[1], along[0]]) * 0.5
@@ -84,7 +84,7 @@ class Picture:
         self.parts.append(f'<polygon points="{points}" class="head {kind}"/>')
 
     def svg(self, title: str) -> str:
-        """Return the file, whose title is read to those who don't see it."""
+        """Return the file; screen readers read its title."""
         size = f'viewBox="0 0 {self.width} {self.height}" width="{self.width}"'
         frame = f'width="{self.width - 1}" height="{self.height - 1}" rx="12" class="page"'
         lines = [
@@ -123,7 +123,7 @@ B = np.array([0.1, 0.2, 0.3, 0.4])
 
 ROWS, BATCH = 1437, 32
 
-# --------------------------------------------------------------------------------- the pictures
+# ----------------------------------------------------------------------------------- the images
 
 
 def neuron(words: Callable[[str], str]) -> Picture:
@@ -158,7 +158,7 @@ def neuron(words: Callable[[str], str]) -> Picture:
 
 
 def matrix(picture: Picture, x: float, y: float, values: np.ndarray, marks: str = "") -> None:
-    """Write a matrix; "row", "column" or "entry" marks its first one."""
+    """Write a matrix; "row", "column" or "entry" highlights the first one."""
     rows, columns = values.shape
     width, height = 48, 34
     if marks:
@@ -191,7 +191,7 @@ def layer(words: Callable[[str], str]) -> Picture:
 
 
 def forward(words: Callable[[str], str]) -> Picture:
-    """Section 4: a sample goes through the layer."""
+    """Section 4: a forward pass of a sample."""
     picture = Picture(640, 330)
     z = X[0] @ W + B
     for column, name in ((62, "sample"), (300, "sum"), (516, "activation")):
@@ -225,7 +225,7 @@ def downhill(words: Callable[[str], str]) -> Picture:
     def cost(w: float) -> float:
         return float(np.mean((w * x - 2 * x) ** 2))
 
-    def place(w: float, height: float) -> tuple[float, float]:
+    def position(w: float, height: float) -> tuple[float, float]:
         return 70 + 145 * w, 290 - 12.5 * height
 
     picture.arrow(60, 290, 610, 290)
@@ -233,19 +233,19 @@ def downhill(words: Callable[[str], str]) -> Picture:
     picture.text(600, 316, "w", "strong")
     picture.text(48, 42, "C", "strong")
     for tick in range(4):
-        picture.text(place(tick, 0)[0], 314, str(tick), "muted small")
+        picture.text(position(tick, 0)[0], 314, str(tick), "muted small")
     ws = np.linspace(-0.03, 3.6, 100)
-    picture.curve([place(w, cost(w)) for w in ws if cost(w) < 19.5], "go")
+    picture.curve([position(w, cost(w)) for w in ws if cost(w) < 19.5], "go")
     w, path = 0.0, []
     for _ in range(5):
         path.append(w)
         w -= 0.05 * np.mean(2 * (w * x - 2 * x) * x)
     for before, after in itertools.pairwise(path):
-        start, end = place(before, cost(before)), place(after, cost(after))
+        start, end = position(before, cost(before)), position(after, cost(after))
         if np.hypot(end[0] - start[0], end[1] - start[1]) > 25:
             picture.arrow(*start, *end, "back")
     for index, each in enumerate(path):
-        a, b = place(each, cost(each))
+        a, b = position(each, cost(each))
         picture.circle(a, b, 6, "warm")
         if index < 3:
             picture.text(a + 14, b - 6, f"w = {number(each, 4)}", "start small")
@@ -257,7 +257,7 @@ def downhill(words: Callable[[str], str]) -> Picture:
 
 
 def backward(words: Callable[[str], str]) -> Picture:
-    """Section 7: the three shares of the chain rule, from the cost back to a weight."""
+    """Section 7: the three factors of the chain rule, from the cost back to a weight."""
     picture = Picture(640, 330)
     z = WEIGHTS @ INPUTS + BIAS
     p = max(z, 0)
@@ -293,7 +293,7 @@ def backward(words: Callable[[str], str]) -> Picture:
 
 
 def batches(words: Callable[[str], str]) -> Picture:
-    """Section 8: an epoch is a pass over mini-batches, each of which gives an update."""
+    """Section 8: an epoch is a pass over mini-batches; each gives an update."""
     picture = Picture(640, 320)
     count = -(-ROWS // BATCH)
     picture.text(320, 34, words("data"), "small muted")

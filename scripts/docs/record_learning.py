@@ -1,22 +1,21 @@
-"""Record the two trainings that the page docs/learning/ replays: points of a plane, and digits.
+"""Record the two trainings that the page docs/learning/ replays: points in a plane, and digits.
 
     python scripts/docs/record_learning.py [FILE [SITE]]
 
-writes FILE (docs/learning/recording.js) in a second. SITE is where the documentation's site is,
-seen from the page, such as ".."; without it the page links to nothing else.
+writes FILE (docs/learning/recording.js) in a second. SITE is the documentation's site, relative to
+the page, such as ".."; without it, the page has no links.
 
-gpunn trains in float64, so that no rounding decides whether a ReLU is active. The file has the
-numbers in float32, which is seven digits. What a recording has, with batches of which the first n
-rows are kept:
+gpunn trains in float64, so that rounding doesn't decide whether a ReLU is active. The file has the
+numbers in float32. A recording keeps the first n rows of each batch and has these arrays::
 
-| array | shape | what |
-|---|---|---|
-| start | (parameters,) | weights and biases before the first update, layer by layer |
-| gradients | (steps, parameters) | dC/dw of each batch |
-| sums | (steps, n, neurons) | z = w . x + b of each neuron, layer by layer |
-| derivatives | (steps, n, neurons) | dC/da of each neuron's activation a = f(z) |
-| losses | (steps,) | C, the mean loss of each batch |
-| total_losses, accuracies | (steps + 1,) | of many rows, before the first update and after each |
+    | array | shape | what |
+    |---|---|---|
+    | start | (parameters,) | weights and biases before the first update, layer by layer |
+    | gradients | (steps, parameters) | dC/dw of each batch |
+    | sums | (steps, n, neurons) | z = w . x + b of each neuron, layer by layer |
+    | derivatives | (steps, n, neurons) | dC/da of each neuron's activation a = f(z) |
+    | losses | (steps,) | C, the mean loss of each batch |
+    | total_losses, accuracies | (steps + 1,) | of many rows, initially and after each update |
 
 Activations follow from the sums, and the weights of later steps from the gradients.
 """
@@ -43,10 +42,10 @@ FILE = Path(__file__).parents[2] / "docs" / "learning" / "recording.js"
 
 @dataclass
 class Lesson:
-    """A training, and what is shown of it.
+    """A training and its recorded parts.
 
-    The network is the tutorial's: a hidden layer of ReLU neurons, and a linear one. Activations
-    are layers of their own here, so that a pass returns both sums and activations.
+    The network is the tutorial's: a hidden layer of ReLU neurons, and a linear layer. Activations
+    are separate layers here, so that a pass returns both sums and activations.
     """
 
     X: np.ndarray
@@ -70,7 +69,7 @@ class Lesson:
         return gpunn.Sequential(layers, inputs, backend="numpy", seed=seed, dtype="float64")
 
     def right(self, predictions: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return which rows are on the right side, or of the right class."""
+        """Return which rows are predicted correctly."""
         if self.outputs == 1:
             return (predictions > 0)[:, 0] == (y > 0)[:, 0]
         return predictions.argmax(axis=1) == y
@@ -78,7 +77,7 @@ class Lesson:
 
 @dataclass(eq=False)
 class Recorder(Callback):
-    """Looks at the network after each update."""
+    """Records the network after each update."""
 
     lesson: Lesson
     weights: list[np.ndarray] = field(default_factory=list)
@@ -108,12 +107,12 @@ class Recorder(Callback):
 
 
 def flat(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return arrays as one vector, in their order."""
+    """Return arrays as one vector, in order."""
     return np.concatenate([np.array(array).ravel() for array in arrays.values()])
 
 
 def record(lesson: Lesson) -> dict[str, np.ndarray]:
-    """Train as the lesson says, and return the arrays of the table above, and `weights`."""
+    """Train the lesson's network; return the arrays of the table above, and `weights`."""
     model, recorder = lesson.network(), Recorder(lesson)
     trainer = gpunn.Trainer(model, lesson.loss, gpunn.optimizers.SGD(lesson.learning_rate))
     trainer.fit(
@@ -258,7 +257,7 @@ def encoded(array: np.ndarray) -> str:
 
 
 def images(pixels: np.ndarray) -> str:
-    """Return pixels from 0 to 1, which are whole sixteenths, as a letter each, "a" to "q"."""
+    """Return pixels (multiples of 1/16 from 0 to 1) as letters, "a" to "q"."""
     return bytes((np.rint(pixels * 16).astype("uint8") + ord("a")).ravel()).decode("ascii")
 
 

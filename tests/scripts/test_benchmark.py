@@ -101,11 +101,11 @@ def test_an_addition_is_in_per_cent_of_the_plain_network(load, monkeypatch, in_t
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["grid", "--only", "gpumm"], "there is no 'gpumm'; there are: gpunn, gpunn-numpy"),
+        (["grid", "--only", "gpumm"], "unknown name 'gpumm'; choose from: gpunn, gpunn-numpy"),
         (["grid", "--sizes", "7"], "expected widths such as 784-128-10"),
-        (["grid", "--batches", "0"], "expected a number above 0"),
-        (["mnist", "--tasks", "3"], "there are: 1, 2"),
-        (["realistic", "--tasks", "7"], "there are: table-regression, image-classifier"),
+        (["grid", "--batches", "0"], "expected a positive integer"),
+        (["mnist", "--tasks", "3"], "choose from: 1, 2"),
+        (["realistic", "--tasks", "7"], "choose from: table-regression, image-classifier"),
         (["grid", "--json", "/no/such/folder/figures.json"], "/no/such/folder: no such folder"),
         (["mnist", "--only", "gemm"], "MNIST's files are not in"),
     ],
@@ -123,7 +123,7 @@ def test_who_takes_part(load, monkeypatch):
     assert "gemm" in taking_part(None)
     assert taking_part(["gemm", "gpunn"]) == ["gpunn", "gemm"]
     monkeypatch.setattr(competitor, "missing", lambda self: "everything")
-    with pytest.raises(Exception, match="nobody is left"):
+    with pytest.raises(Exception, match="no competitor is installed"):
         taking_part(None)
 
 
@@ -240,7 +240,7 @@ def test_the_better_network_on_validation_rows_is_ranked_among_peers(load, tmp_p
     # CatBoost that stops early is better on them, and among the test rows like LightGBM.
     assert "| diamonds | 3 | 1.5 | 4 | 1.5 | 5 | 6 | 0.1500 | 0.1000 | 50.00 % |" in said
     (tmp_path / "peers").write_text(json.dumps({"fits": peers[2:]}))
-    assert "nothing of LightGBM" in run(load, "table_ranks", tmp_path / "ours", tmp_path / "peers")
+    assert "no fits of LightGBM" in run(load, "table_ranks", tmp_path / "ours", tmp_path / "peers")
 
 
 @pytest.mark.full
@@ -408,7 +408,9 @@ def test_a_turn_needs_a_fast_reference_on_both_sides(session):
     turns = [session.turn(dict) for _ in range(4)]
     assert [turn.reference for turn in turns] == [98, 60, 60, 97]
     assert [turn.quiet for turn in turns] == [True, False, False, True]
-    assert session.summary().startswith("2 of 4 turns were quiet. Reference product: 60 to 100")
+    assert session.summary().startswith(
+        "2 of 4 turns were undisturbed. Reference product: 60 to 100"
+    )
     session.speeds = [150]
     session.turn(dict)
     assert not turns[0].quiet  # the best speed may come last

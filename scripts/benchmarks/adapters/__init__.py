@@ -1,12 +1,12 @@
-"""How each library is driven, as those who know it would: one file a library.
+"""How an experienced user trains with each library; one file per library.
 
-An adapter's module imports its library, so it is imported only in that competitor's process. It is
-a class without arguments, with one method::
+An adapter's module imports its library, so only that competitor's process imports it. An adapter
+is a class without arguments and with one method::
 
     train(task, rows, seed, after_epoch)
 
-that trains a fresh network from `work.initial_weights(task, seed)` on NumPy arrays. After each
-epoch, outside the timing, it calls `after_epoch`, and ends when that answers true.
+It trains a new network from `work.initial_weights(task, seed)` on NumPy arrays. After each epoch,
+outside the timing, it calls `after_epoch`, and ends when that returns true.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class Epoch(NamedTuple):
-    """What an epoch came to: seconds, logs by name, and the function from rows to class numbers.
+    """The result of an epoch: seconds, logs by name, and a function from rows to class numbers.
 
-    The seconds are those of shuffling, gathering batches, training, and reading loss and metrics,
-    which are means over the batches.
+    The seconds include shuffling, gathering batches, training, and reading loss and metrics, which
+    are means over the batches.
     """
 
     seconds: float
@@ -39,20 +39,20 @@ AfterEpoch = Callable[[Epoch], bool]
 
 
 class Adapter(Protocol):
-    """What the rest of the benchmark knows of a library."""
+    """The interface of a library."""
 
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None: ...
 
 
 def load(name: str) -> Adapter:
-    """Import the adapter "module.Class", and its library with it."""
+    """Import the adapter "module.Class" and its library."""
     module, _, cls = name.partition(".")
     adapter: Adapter = getattr(importlib.import_module(f"{__name__}.{module}"), cls)()
     return adapter
 
 
 def logs_of(task: Task, means: Iterable[float]) -> Mapping[str, float]:
-    """Return an epoch's logs, from the means over its batches of what the logs are made of."""
+    """Return an epoch's logs, computed from means over its batches."""
     logs = dict(zip(("loss", *task.metrics), means, strict=True))
     if "root_mean_squared_error" in logs:
         logs["root_mean_squared_error"] **= 0.5
@@ -60,7 +60,7 @@ def logs_of(task: Task, means: Iterable[float]) -> Mapping[str, float]:
 
 
 def checked(logs: Mapping[str, float]) -> Mapping[str, float]:
-    """Return the logs of an epoch; a loss that is not finite makes its time worthless."""
+    """Return the logs of an epoch; raise an error if the loss is not finite."""
     if not math.isfinite(logs["loss"]):
         raise ArithmeticError(f"the loss became {logs['loss']}")
     return logs

@@ -1,4 +1,4 @@
-"""The floor: a step's matrix products, called from Python, and nothing else."""
+"""The lower bound: only a step's matrix products, called from Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Call = Callable[[], object]
 
 
 class NumpyProducts:
-    """By np.matmul into arrays that are there already."""
+    """np.matmul into existing arrays."""
 
     def call(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Call:
         """Return a function that computes a @ b into `out`."""

@@ -1,4 +1,4 @@
-"""gpunn, by its public interface as the README shows it."""
+"""gpunn's public interface, as in the README."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.work import Rows, Task, initial_weights
 
 
 class Gpunn:
-    """`Trainer.fit`; whether it has compiled kernels is decided by the process it runs in."""
+    """`Trainer.fit`; the environment of the process decides whether it has compiled kernels."""
 
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
         inputs, *hidden, outputs = task.sizes
@@ -36,11 +36,11 @@ class Gpunn:
         )
 
 
-dense = partial(gpunn.layers.Dense, bias_initializer="zeros")  # everybody's start
+dense = partial(gpunn.layers.Dense, bias_initializer="zeros")  # all libraries start so
 
 
 def hidden_layers(task: Task, units: int) -> list[gpunn.layers.Layer | str]:
-    """Return a hidden layer: dense, normalised, activated, dropped out."""
+    """Return a hidden layer: dense, normalized, activated, dropped out."""
     layers: list[gpunn.layers.Layer | str] = [dense(units, activation=task.activation)]
     if task.normalization:
         activation = gpunn.layers.Activation(task.activation)
@@ -75,7 +75,7 @@ def optimizer(task: Task) -> dict[str, Any]:
 
 
 class Clock(gpunn.callbacks.Callback):
-    """Times epochs from the outside, shuffle included, which the history's seconds leave out."""
+    """Times epochs including the shuffle, which the history's seconds leave out."""
 
     def __init__(self, after_epoch: AfterEpoch) -> None:
         self.after_epoch = after_epoch

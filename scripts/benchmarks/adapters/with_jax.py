@@ -38,11 +38,11 @@ METRICS = {
 }
 EPSILON = 1e-5
 KEPT = 0.9
-"""Of the running averages in each step."""
+"""Share of the old running averages that a step keeps."""
 
 
 class Compiled(NamedTuple):
-    """The functions of a task; each number of steps that they meet is compiled once."""
+    """The functions of a task; they are compiled once for each number of steps."""
 
     start: Any
     step: Any
@@ -103,8 +103,8 @@ class Loop(Scan):
 def functions(task: Task, steps: int) -> Compiled:
     """Return the jitted functions, the same ones for a second network.
 
-    A state is the parameters, running averages and the optimizer's slots. A batch is the numbers of
-    its rows, and the key of its dropout masks.
+    A state consists of parameters, running averages and the optimizer's slots. A batch consists of
+    the numbers of its rows and the key of its dropout masks.
     """
     transformation = optimizer(task, steps)
 
@@ -121,7 +121,7 @@ def functions(task: Task, steps: int) -> Compiled:
         return parameters, averages, transformation.init(parameters)
 
     def forward(parameters: Any, averages: Any, x: Any, key: Any) -> tuple[Any, Any]:
-        """Return the outputs and the new averages; without a key, those of inference."""
+        """Return the outputs and the new averages; without a key, inference."""
         new = []
         for number, (layer, average) in enumerate(zip(parameters, averages, strict=True)):
             x = x @ layer["weights"] + layer["biases"]
@@ -158,7 +158,7 @@ def functions(task: Task, steps: int) -> Compiled:
     def update(state: Any, data: Any, batch: Any) -> tuple[Any, Any]:
         parameters, averages, slots = state
         indices, key = batch
-        # The order is a permutation: nothing has to be checked or clipped.
+        # The order is a permutation, so nothing has to be checked or clipped.
         rows = jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), data)
         gradients, (averages, measured) = jax.grad(loss_of, has_aux=True)(
             parameters, averages, rows, key
@@ -183,7 +183,7 @@ def functions(task: Task, steps: int) -> Compiled:
 
 
 def normalize(task: Task, x: Any, average: Any, training: bool) -> tuple[Any, Any]:
-    """Return x without its mean and divided by its deviation, and the running averages."""
+    """Return x standardized, and the running averages."""
     if task.normalization == "layer_norm":
         mean, variance = x.mean(1, keepdims=True), x.var(1, keepdims=True)
     elif training:
@@ -199,7 +199,7 @@ def normalize(task: Task, x: Any, average: Any, training: bool) -> tuple[Any, An
 
 
 def optimizer(task: Task, steps: int) -> Any:
-    """Return the transformation of gradients; weights have a mean of 1 in an L2 penalty."""
+    """Return the gradient transformation; an L2 penalty assumes sample weights with mean 1."""
 
     def rate(count: Any) -> Any:
         return task.rate((count + 0.5) / steps, jnp)

@@ -1,4 +1,4 @@
-"""Keras 3 on JAX: compiled, and several steps a call, which is its fastest form on a CPU."""
+"""Keras 3 on JAX: compiled, with several steps per call, its fastest mode on a CPU."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Keras:
 def network(task: Task, seed: int) -> keras.Sequential:
     """Return the network with its initial weights."""
     inputs, *hidden, outputs = task.sizes
-    # An L2 penalty on the mean of the losses, where weights have a mean of 1.
+    # An L2 penalty on the mean of the losses, assuming sample weights with mean 1.
     penalty = task.l2_penalty / 2 / task.batch_size
     regularizer = keras.regularizers.L2(penalty) if penalty else None
     normalizations = {
@@ -92,7 +92,7 @@ def network(task: Task, seed: int) -> keras.Sequential:
 
 
 def loss(task: Task) -> Any:
-    """Return the loss; weights divide by their sum, instead of by the number of rows."""
+    """Return the loss; with weights, it is divided by their sum, not by the number of rows."""
     reduction = "mean_with_sample_weight" if task.weighted else "sum_over_batch_size"
     options = {"reduction": reduction}
     if task.loss == "softmax_cross_entropy":
@@ -124,7 +124,7 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[mis
 
 
 def optimizer(task: Task, steps: int) -> Any:
-    """Return the optimizer; Keras's own epsilon is 1e-7."""
+    """Return the optimizer; Keras' default epsilon is 1e-7."""
     rate = task.learning_rate if task.schedule == "constant" else Rate(task, steps)
     clipping = {"global_clipnorm": task.max_norm}
     if task.optimizer == "sgd":
@@ -154,7 +154,7 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = checked({name: float(value) for name, value in logs.items()})
         seconds = time.perf_counter() - self.began
-        self.model.jax_state_sync()  # what predicts are the trained parameters
+        self.model.jax_state_sync()  # so that predictions use the trained parameters
 
         def predict(rows: np.ndarray) -> np.ndarray:
             return np.asarray(self.model.predict_on_batch(rows)).argmax(1)

@@ -37,7 +37,7 @@ class Sklearn:
 
 
 class WithInitialWeights(MLPClassifier):  # type: ignore[misc]
-    """Its own are Glorot's, which nothing public changes."""
+    """A public argument cannot change the default weights (Glorot)."""
 
     def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Any, Any]:
         return self.initial.pop(0).astype(dtype), np.zeros(fan_out, dtype)

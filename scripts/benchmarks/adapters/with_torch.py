@@ -49,7 +49,7 @@ class Eager:
     """One operation after another."""
 
     def prepared(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function that gives a batch's loss and metrics, as it is to be called."""
+        """Return the function that computes a batch's loss and metrics."""
         return forward
 
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
@@ -96,7 +96,7 @@ class Compiled(Eager):
     """Forward and backward pass by torch.compile."""
 
     def prepared(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        torch._dynamo.reset()  # one process meets many networks: none of them is a recompilation
+        torch._dynamo.reset()  # so that no network of this process counts as a recompilation
         return torch.compile(forward, dynamic=False)
 
 
@@ -142,8 +142,8 @@ def forward_of(task: Task, model: torch.nn.Module) -> Callable[..., Any]:
 def optimizer_of(task: Task, model: torch.nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer, in the fastest of PyTorch's documented implementations.
 
-    The decay of AdamW is decoupled; that of the others is part of the gradient, as an L2 penalty
-    is. Weights have a mean of 1, so that a batch's are about as many as its rows.
+    AdamW's weight decay is decoupled; in the others it is part of the gradient, like an L2 penalty.
+    Sample weights have mean 1, so their sum is about the number of rows.
     """
     decay = task.weight_decay or task.l2_penalty / task.batch_size
     weights = [each for each in model.parameters() if each.ndim == 2]
