@@ -41,7 +41,7 @@ SECTIONS = {
         "Resume a run": "how_to/resume",
         "Report a run": "how_to/report",
         "Compare runs": "how_to/compare_runs",
-        "Track runs elsewhere": "how_to/trackers",
+        "Log to TensorBoard, MLflow or Weights & Biases": "how_to/trackers",
         "Fine-tune a network": "how_to/fine_tuning",
         "Train on data larger than memory": "how_to/large_data",
         "Augment batches": "how_to/augmentation",
