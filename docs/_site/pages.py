@@ -42,7 +42,7 @@ SECTIONS = {
         "Report a run": "how_to/report",
         "Compare runs": "how_to/compare_runs",
         "Log to TensorBoard, MLflow or Weights & Biases": "how_to/trackers",
-        "Fine-tune a network": "how_to/fine_tuning",
+        "Fine-tuning and transfer learning": "how_to/fine_tuning",
         "Train on data larger than memory": "how_to/large_data",
         "Augment batches": "how_to/augmentation",
         "Export a model": "how_to/export",
