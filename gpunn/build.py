@@ -1,4 +1,4 @@
-"""`python -m gpunn.build` builds the CPU kernels, as the first training would do by itself."""
+"""The command `python -m gpunn.build`, which builds the CPU kernels before the first training."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ __all__ = ["main"]
     "names",
     type=click.Choice(list(TARGETS)),
     multiple=True,
-    help="A processor to build for; the best that this one is, if none is named.",
+    help="Kind of processor to build for; by default the best for this machine.",
 )
-@click.option("--force", is_flag=True, help="Build even what is there.")
+@click.option("--force", is_flag=True, help="Build even if the kernels exist.")
 def main(names: tuple[str, ...], force: bool) -> None:
-    """Build the compiled kernels, by which training on a CPU takes less time."""
+    """Build the compiled kernels, which make training on a CPU faster."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger(LOGGER_NAME).setLevel(logging.INFO)
     targets = [TARGETS[name] for name in names] or runnable_targets()[:1]
     if not targets:
-        raise click.ClickException("there are no kernels for this processor")
+        raise click.ClickException("this processor or system is not supported")
     if importlib.util.find_spec("numba") is None:
-        raise click.ClickException("building needs numba: pip install 'numba>=0.68'")
+        raise click.ClickException(
+            "building kernels requires numba; run: pip install 'numba>=0.68'"
+        )
     for target in targets:
         try:
             click.echo(build(target, force=force))

@@ -93,7 +93,7 @@ LACKING = {"target": None, "file": None, "problem": "it is late", "fix": "Run: p
     ("kernels", "said", "verdict"),
     [
         (FOUND, "for x86-64-v3, from /a.so", "fast: compiled kernels for x86-64-v3, 3 threads\n"),
-        (LACKING, "none: it is late", "slow: no compiled kernels (it is late). NumPy alone takes"),
+        (LACKING, "none: it is late", "slow: no compiled kernels (it is late). Without kernels,"),
     ],
 )
 def test_which_kernels_there_are(gpunn, no_gpu, monkeypatch, kernels, said, verdict):

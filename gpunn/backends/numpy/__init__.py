@@ -1,4 +1,4 @@
-"""The CPU backend: NumPy, in place and without temporaries."""
+"""The CPU backend: NumPy, with operations in place and without temporary arrays."""
 
 from gpunn.backends.numpy.backend import NumpyBackend
 

@@ -1,6 +1,7 @@
-"""The CPU as a device, and its operations as calls of NumPy.
+"""The backend for the CPU, which calls NumPy.
 
-Matrix products go to NumPy's BLAS. What `NumpyLowerings` has no calls for runs as it is defined.
+NumPy's BLAS computes matrix products. Operations without a method in `NumpyLowerings` run their
+definitions.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LOWERINGS = NumpyLowerings()
 
 
 class NumpyBackend(Backend):
-    """Computes on the CPU with NumPy, on as many threads as `get_backend` says."""
+    """Computes on the CPU with NumPy; `get_backend` describes the number of threads."""
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
@@ -85,11 +86,11 @@ class NumpyBackend(Backend):
         return repeat
 
     def bound(self, trace: Trace) -> Calls:
-        """Return the calls that do the operations of a trace, in order."""
+        """Return the calls that run the operations of a trace, in order."""
         return lower_operations(trace, self, LOWERINGS, lambda one: [definition(self, one)])
 
     def limited(self) -> AbstractContextManager[None]:
-        """Return a context in which NumPy's products take no more threads than were asked for."""
+        """Return a context in which NumPy's products use at most the requested threads."""
         return limit_threads(self.threads) if self._asked_for_threads else nullcontext()
 
     def computing(self) -> AbstractContextManager[None]:
@@ -98,12 +99,12 @@ class NumpyBackend(Backend):
 
 @contextmanager
 def flushed_turn() -> Iterator[None]:
-    """Take this thread's turn, with subnormal numbers as zero."""
+    """Wait for this thread's turn, and treat subnormal numbers as zero."""
     with TURNS, FLUSHED:
         yield
 
 
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
-    """Return a type's name, which takes NumPy as long to put together as a small operation."""
+    """Return a data type's name. NumPy needs as long for it as for a small operation."""
     return dtype.name

@@ -1,4 +1,4 @@
-"""How many threads NumPy's BLAS may use."""
+"""Limit the number of threads of NumPy's BLAS."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["limit_threads"]
 
 @functools.cache
 def controller() -> ThreadpoolController:
-    """Return what finds the BLAS in use, which takes some milliseconds the first time."""
+    """Return a controller of the BLAS in use. The first call takes some milliseconds."""
     return ThreadpoolController().select(user_api="blas")
 
 
 @contextmanager
 def limit_threads(threads: int) -> Iterator[None]:
-    """Let products use at most so many threads."""
+    """Limit products to a number of threads."""
     larger = [
         (library, before)
         for library in controller().lib_controllers

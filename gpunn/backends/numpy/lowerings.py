@@ -1,9 +1,9 @@
-"""Operations as calls of NumPy, prepared once, so that a step only calls them.
+"""Lower operations to NumPy calls, which are prepared once and repeated in each step.
 
-An operation's definition (`gpunn.backends.operations`) is what NumPy computes, but for those here:
-they have a shorter way in NumPy, or are done for a part of their arrays at a time, so that
-intermediate results stay in the processor's cache. Each method takes its operation's arguments and
-returns what is to be called, in order. None means that the definition does it.
+NumPy runs an operation's definition (`gpunn.backends.operations`), except for the operations here.
+These have a faster NumPy call, or process a chunk of their arrays at a time, so that intermediate
+results stay in the processor's cache. Each method receives its operation's arguments and returns
+the functions to call, in order, or None to run the definition.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["Calls", "NumpyLowerings"]
 
 Calls: TypeAlias = list[Callable[[], Any]]
-"""What does an operation, in order."""
+"""Functions that run an operation when called in order."""
 
 CHUNK = 16384
-"""Elements that are done at a time: a few float32 arrays of this length fit a core's L2 cache."""
+"""Elements per chunk: a few float32 arrays of this length fit into a core's L2 cache."""
 
 ELEMENTWISE: frozenset[type[Optimizer]] = frozenset(
     (optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW, optimizers.Lion)
 )
-"""Optimizers that update each parameter by itself, so that any part can be updated at a time."""
+"""Optimizers that update each parameter independently, so that chunks can be updated separately."""
 
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 """j * GOLDEN, modulo 2^32, for each position j in a chunk."""
@@ -63,8 +63,8 @@ class NumpyLowerings:
 
         def gather() -> None:
             first = int(start[0])
-            # Any mode but "raise" lets NumPy write into `out` without a buffer in between; the
-            # order is the trainer's own, so no number in it is out of range.
+            # Without mode "raise", NumPy writes directly into `out`. The trainer creates the order,
+            # so no index is out of range.
             source.take(order[first : first + rows], axis=0, out=out, mode="clip")
 
         return [gather]
@@ -132,11 +132,11 @@ class NumpyLowerings:
             threshold, scale = round(float(now) * 2**32), x.dtype.type(1 / (1 - now))
             of_pass = np.uint32(pass_key(int(passes[0]), key))
             for part in parts(0, inputs.size):
-                # (start + j) * GOLDEN, modulo 2^32, and so on: half the memory of 64-bit integers
+                # (start + j) * GOLDEN modulo 2^32 and so on, in half the memory of 64-bit integers
                 multiples = MULTIPLES[: part.stop - part.start]
                 bits = multiples + np.uint32((start + part.start) * GOLDEN & MASK_32)
                 mix_in_place(bits, of_pass)
-                # As a product, so that NaN and infinity show as they do elsewhere.
+                # A product keeps NaN and infinity, as on other backends.
                 outputs[part] = inputs[part] * ((bits >= threshold) * scale)
 
         return [run]

@@ -1,6 +1,6 @@
-"""How arrays lie in memory.
+"""Allocate arrays in memory.
 
-Large ones lie on large pages, of which the processor has to translate fewer addresses (TLB).
+Large arrays use large pages, so that the processor has to translate fewer addresses (TLB).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
 
 LINE = 64
-"""Bytes in a cache line, and in the widest vectors. NumPy's own memory begins between two."""
+"""Bytes in a cache line, and in the widest vectors. NumPy does not align arrays to it."""
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array of zeros; a large one begins at a large page, if the system has such.
+    """Return an array of zeros. A large one begins at a large page, if the system supports them.
 
-    A matrix product goes down the columns of matrices whose rows are pages apart. With pages of 4
-    KiB each element of a column is on a page of its own, more than the processor keeps track of.
+    A matrix product reads columns of matrices. With pages of 4 KiB, each element of a column can be
+    on a separate page, which is more pages than the processor's cache of addresses can hold.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if sys.platform == "win32" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return aligned(np.zeros(size + LINE, np.uint8), LINE, shape, dtype)
     try:
-        # Private: what is shared would still be so after a fork, and has no large pages.
+        # Private, since shared memory would stay shared after a fork, and has no large pages.
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         memory = mmap.mmap(-1, size + LARGE_PAGE, flags=flags)
         memory.madvise(mmap.MADV_HUGEPAGE)
@@ -42,7 +42,7 @@ def zeros(shape: Shape, dtype: str) -> np.ndarray:
 
 
 def aligned(memory: np.ndarray, alignment: int, shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array in this memory that begins at a multiple of `alignment` bytes."""
+    """Return an array in `memory` whose address is a multiple of `alignment` bytes."""
     start = -memory.ctypes.data % alignment
     size = prod(shape) * np.dtype(dtype).itemsize
     return memory[start : start + size].view(dtype).reshape(shape)

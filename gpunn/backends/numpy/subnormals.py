@@ -1,9 +1,9 @@
-"""Subnormal numbers as zero: many processors take a hundred times as long to compute with them.
+"""Treat subnormal numbers as zero, since many processors compute with them a hundred times slower.
 
 Below 1.2e-38 in float32, and 2.2e-308 in float64, numbers lose digits one by one before they become
-zero (IEEE 754). A processor's flags make it take them for zero ("denormals are zero") and give zero
-for them ("flush to zero"). The flags belong to a thread. Here they are set through the C library,
-which has them in what it calls the floating-point environment.
+zero (IEEE 754). Processor flags replace such operands ("denormals are zero") and such results
+("flush to zero") by zero. Each thread has its own flags. The C library sets them as part of the
+floating-point environment.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 __all__ = ["FLUSHED", "FPCR_FLUSHING", "MXCSR_FLUSHING", "Flushed"]
 
 WORDS = 32
-"""Of 32 bits, in a floating-point environment, at most."""
+"""Maximum number of 32-bit words in a floating-point environment."""
 
 
 class Environment(NamedTuple):
-    """Where and what the flags are, and the functions that get and set the environment."""
+    """The word and value of the flags, and functions that get and set the environment."""
 
     word: int
     flags: int
@@ -33,14 +33,14 @@ class Environment(NamedTuple):
 
 
 MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
-"""Flags of x86: flush to zero, denormals are zero. Flag of ARM: FZ, which is both."""
+"""Flags of x86 for both behaviors, and the flag FZ of ARM, which sets both."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""For each processor, which word of the environment the flags are in, and what they are."""
+"""For each processor, the index of the environment's word with the flags, and the flags."""
 
 
 class State:
-    """Of a thread: how many contexts it is in, its flags before them, memory for an environment."""
+    """A thread's number of entered contexts, its earlier flags, and memory for an environment."""
 
     __slots__ = ("before", "depth", "memory")
 
@@ -50,7 +50,7 @@ class State:
 
 
 class ThreadState(threading.local):
-    """The state of a thread: one object, since each look-up in a `local` takes time."""
+    """The state of a thread, in one object, since each look-up in a `local` takes time."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -60,9 +60,9 @@ THREAD = ThreadState()
 
 
 class Flushed:
-    """A context in which subnormal numbers are zero, in this thread.
+    """A context in which this thread treats subnormal numbers as zero.
 
-    Where the flags can't be set, it does nothing.
+    If the flags can't be set, the context does nothing.
     """
 
     def __enter__(self) -> None:
@@ -78,7 +78,7 @@ class Flushed:
             put(memory)
 
     def __exit__(self, *_: object) -> None:
-        """Set them as they were."""
+        """Restore the earlier flags."""
         state = THREAD.state
         state.depth -= 1
         if state.depth == 0 and (access := environment()) is not None:
@@ -89,18 +89,18 @@ class Flushed:
 
 
 FLUSHED = Flushed()
-"""One for all threads: what it keeps is thread-local."""
+"""One context for all threads; its state is thread-local."""
 
 
 @functools.cache
 def environment() -> Environment | None:
-    """Return how to set the flags; None where that isn't known to work."""
+    """Return access to the flags, or None if it isn't known to work."""
     layout = LAYOUTS.get(platform.machine())
     if layout is None or not sys.platform.startswith("linux"):
         return None
     for name in ("libm.so.6", None):
         try:
-            library = ctypes.PyDLL(name)  # which keeps Python's lock: letting go of it takes longer
+            library = ctypes.PyDLL(name)  # keeps Python's lock, since releasing it takes longer
             access = Environment(*layout, library.fegetenv, library.fesetenv)
         except (OSError, AttributeError):
             continue
@@ -109,7 +109,7 @@ def environment() -> Environment | None:
 
 
 def works(access: Environment) -> bool:
-    """Return whether the flags do what they should, and can be taken back."""
+    """Return whether setting the flags works, and restoring them."""
     smallest, half = np.full(64, np.finfo(np.float32).smallest_normal), np.float32(0.5)
     before = (ctypes.c_uint32 * WORDS)()
     access.get(before)

@@ -1,4 +1,4 @@
-"""Saying that kernels are built, which takes long and happens once."""
+"""Show that kernels are being built, which takes long and happens once."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from gpunn.terminal import is_terminal
 __all__ = ["LOGGER_NAME", "announced", "say"]
 
 LOGGER_NAME = "gpunn.compilation"
-"""Of its own, so that the command can show this without all other information."""
+"""A separate logger, so that the command can show these lines without other information."""
 
 logger = logging.getLogger(LOGGER_NAME)
 
 
 def stream() -> Any:
-    """Return where somebody looks on: standard error if that is a terminal, a cell; else None."""
+    """Return the stream to show lines on: a notebook cell, a terminal's stderr, or None."""
     if "ipykernel" in sys.modules:  # a notebook shows standard error as errors
         return sys.stdout
     return sys.stderr if is_terminal(sys.stderr) else None
 
 
 def say(line: str) -> None:
-    """Show a line to whoever looks on, above a progress bar if there is one.
+    """Show a line in a terminal or notebook, above any progress bar.
 
-    Without a terminal or a notebook it goes to the log "gpunn.compilation" as information, which
-    the command `gpunn` writes to standard error.
+    Without a terminal or notebook, log the line to "gpunn.compilation" at level INFO. The command
+    `gpunn` writes that log to standard error.
     """
     if shown := stream():
         with IMPORTING:
@@ -44,15 +44,15 @@ def say(line: str) -> None:
 
 @contextmanager
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Say that something is built, and how long it took; yield a function that shows progress.
+    """Show that something is being built, and how long it took; yield a function for progress.
 
-    That takes the number of parts that are done, and of all parts.
+    The function's arguments are the number of finished parts, and of all parts.
     """
     with IMPORTING:
         from tqdm import tqdm
 
     start = time.perf_counter()
-    say(f"Building {what}, which is done once ...")
+    say(f"Building {what} (only once) ...")
     with tqdm(
         desc="Building", unit="part", file=stream(), disable=not stream(), leave=False
     ) as bar:

@@ -1,4 +1,4 @@
-"""NumPy's backend with steps that are recorded and run as compiled programs."""
+"""The NumPy backend, with recorded steps that run as compiled programs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["CompiledBackend"]
 
 WORTHWHILE = 6.0
-"""Microseconds of an operation, on average, from which on several threads share the work."""
+"""Mean microseconds per operation above which several threads share the work."""
 
 
 class CompiledBackend(NumpyBackend):
-    """Computes on the CPU with NumPy and, in training, with programs of compiled kernels."""
+    """Computes on the CPU with NumPy, and runs recorded operations as compiled programs."""
 
     def describe(self) -> dict[str, str]:
         described = super().describe()
@@ -54,7 +54,7 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _team_size(self, trace: Trace) -> int:
-        """Return one where waiting for one another would take longer than the work."""
+        """Return 1 if threads would spend more time waiting than working, else all threads."""
         return self.threads if microseconds(trace) > WORTHWHILE * len(trace) else 1
 
     def _program(self, trace: Trace) -> Program:
@@ -73,12 +73,12 @@ class CompiledBackend(NumpyBackend):
 
 
 def microseconds(trace: Trace) -> float:
-    """Return about how long the operations take one thread: their products and their memory."""
+    """Estimate the time of the operations on one thread, from their products and memory."""
     total = 0.0
     for name, args, kwargs, _ in trace:
         arrays = list(arrays_in((*args, *kwargs.values())))
         if name in ("gather_rows", "take", "count_update"):
-            arrays = arrays[-1:]  # of the source only some rows are looked at
+            arrays = arrays[-1:]  # only some rows of the source are read
         total += sum(array.nbytes for array in arrays) / 2e4
         if name.startswith(("dense", "matmul", "group")):
             total += 2 * arrays[0].size * arrays[1].shape[-1] / 1e5
@@ -86,7 +86,7 @@ def microseconds(trace: Trace) -> float:
 
 
 def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
-    """Yield the arrays among some arguments, and in tuples among them."""
+    """Yield the arrays among arguments, including those in tuples."""
     for one in args:
         if isinstance(one, np.ndarray):
             yield one
@@ -95,7 +95,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return the bytes that the panels of any operand of the products can take.
+    """Return the maximum size in bytes of the panels of any product's operand.
 
     A panel's rows have `panel` bytes.
     """

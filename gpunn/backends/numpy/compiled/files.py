@@ -1,11 +1,10 @@
-"""Built libraries as files: where they lie, and which of them are used.
+"""Files of built libraries: their folders, and checks before a library is loaded.
 
-A library lies beside a manifest, which says for what target and from what sources it was built, and
-has its checksum. What is torn, damaged or built from other sources is never loaded.
+Next to a library is a manifest with its target, the checksum of its sources, and the library's
+checksum. A library that is incomplete, damaged or built from other sources is never loaded.
 
-A library is code. So none is loaded that another user can write, or that lies where another user
-can write: neither from the user's own folder nor from the package's, which root, or whose account
-the package's modules belong to, may have filled.
+A library is code. So gpunn loads no library if another user can write to the file or its folder. A
+library in the package's folder may also belong to root, or to the owner of the package's modules.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ from gpunn.storage.reading import parsed_json, read_whole
 __all__ = ["VARIABLE", "folders", "read", "sources", "write"]
 
 VARIABLE = "GPUNN_CACHE_DIR"
-"""Names another folder for libraries that can't be kept in the package."""
+"""The variable with a folder for libraries that can't be stored in the package."""
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[2]
 
 PACKAGED = HERE / "built"
-"""Of the package, which a wheel brings filled."""
+"""The package's folder for libraries; wheels include built ones."""
 
 LARGEST_MANIFEST = 2**16
-"""Bytes; usual ones have some hundred."""
+"""Maximum bytes of a manifest; typical ones have a few hundred."""
 
 ELSEWHERE = ("activations.py", "backends/hashing.py", "backends/numpy/subnormals.py")
-"""What kernels import, beside one another."""
+"""Files of the package that kernels import, besides other kernels."""
 
 
 def source_files() -> list[Path]:
-    """Return the files that libraries are built from."""
+    """Return the source files of libraries."""
     own = [HERE / "interface.py", HERE / "targets.py"]
     folders = [*HERE.glob("building/*.py"), *HERE.glob("kernels/*.py")]
     return sorted([*folders, *own, *(PACKAGE / name for name in ELSEWHERE)])
@@ -53,7 +52,7 @@ def source_files() -> list[Path]:
 
 @functools.cache
 def sources() -> str:
-    """Return the checksum of what libraries are built from."""
+    """Return the checksum of the source files of libraries."""
     checksum = hashlib.sha256()
     for path in source_files():
         checksum.update(path.name.encode() + path.read_bytes())
@@ -61,16 +60,16 @@ def sources() -> str:
 
 
 def folders() -> list[Path]:
-    """Return the folders in which a library may lie, the one to look at first before the other."""
+    """Return the folders to search for a library, in order."""
     chosen = os.environ.get(VARIABLE)
-    with contextlib.suppress(RuntimeError):  # there is no home folder
+    with contextlib.suppress(RuntimeError):  # raised without a home folder
         root = Path(chosen) if chosen else user_cache() / "gpunn"
         return [PACKAGED, root.absolute() / "kernels" / sources()[:16]]
     return [PACKAGED]
 
 
 def user_cache() -> Path:
-    """Return the system's folder for files of this user that can be made again."""
+    """Return the system's cache folder of this user."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -81,8 +80,8 @@ def user_cache() -> Path:
 def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
     """Return the library for a target in a folder, and its manifest.
 
-    A FileNotFoundError if there is none, and an InvalidFileError if it must not be loaded, whose
-    message says why.
+    Raises a FileNotFoundError if there is none, and an InvalidFileError with the reason if it must
+    not be loaded.
     """
     path = folder / f"{target.name}.json"
     content = read_whole(path, InvalidFileError, LARGEST_MANIFEST, "a library's manifest")
@@ -104,12 +103,12 @@ def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
 
 
 def faults(folder: Path, *within: Path) -> str:
-    """Return why code is not to be loaded from a folder, or by files in it; "" if it may be."""
+    """Return why a folder, or files in it, must not be trusted, or "" if they may."""
     if not hasattr(os, "geteuid"):
         return ""
     owners = {os.geteuid()}
     folders = [folder, folder.parent]
-    if folder == PACKAGED:  # who owns the modules that run here may as well have built these
+    if folder == PACKAGED:  # the owner of the modules is trusted anyway
         owners |= {0, PACKAGE.stat().st_uid}
         folders = [folder]
     for each in folders:
@@ -117,7 +116,7 @@ def faults(folder: Path, *within: Path) -> str:
             return f"{each} is not a folder"
         if problem := fault(each, status, owners):
             return problem
-    for path in within:  # installers may make links of them, to where they keep all packages
+    for path in within:  # installers may replace them by links to a shared folder
         for each in {path, path.resolve(), path.resolve().parent}:
             if problem := fault(each, each.stat(), owners):
                 return problem
@@ -125,10 +124,10 @@ def faults(folder: Path, *within: Path) -> str:
 
 
 def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
-    """Return why a file or folder is not to be trusted, or ""."""
+    """Return why a file or folder must not be trusted, or ""."""
     if status.st_uid not in owners:
         return f"{path} belongs to another user"
-    # Others may add files to a sticky folder, such as /tmp, but not replace those of an owner.
+    # Others may add files to a sticky folder, such as /tmp, but not replace another user's files.
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     writable = status.st_mode & 0o022
     if writable == stat.S_IWGRP and is_private(status):
@@ -137,9 +136,9 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Return whether a file's group is its owner's alone, as where the umask is usually 002.
+    """Return whether only a file's owner is in its group, as on systems with umask 002.
 
-    That of root is not: containers with users of any number give it to all of them.
+    root's group does not count as private, since some containers add all their users to it.
     """
     try:
         with IMPORTING:
@@ -154,9 +153,9 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def writable_folder() -> Path:
-    """Return the first folder that a library can be written to, made if need be.
+    """Return the first folder that a library can be written to; create it if needed.
 
-    An InvalidFileError or OSError if there is none.
+    Raises an InvalidFileError or OSError if there is none.
     """
     *first, last = folders()
     for folder in first:
@@ -167,15 +166,15 @@ def writable_folder() -> Path:
     make_folder(last.parent, 0o700)
     make_folder(last, 0o700)
     if problem := faults(last):
-        raise InvalidFileError(f"{problem}. Set {VARIABLE} to a folder that you alone can write to")
+        raise InvalidFileError(f"{problem}. Set {VARIABLE} to a folder that only you can write to")
     return last
 
 
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
-    """Write a library and its manifest, and remove what they replace; return the library.
+    """Write a library and its manifest, remove older ones, and return the library's path.
 
-    Its name has its checksum. So of processes that write at once none finds another one's library
-    with its own manifest, and the file that a process has loaded stays as it was.
+    The file name contains the checksum. So concurrent processes never combine their manifest with
+    another process's library, and a file that a process has loaded is never changed.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"
@@ -186,10 +185,10 @@ def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: st
             folder / f"{target.name}.json", json_bytes({**manifest, "sources": sources(), **notes})
         )
         new.commit()
-    for path in (library, folder / f"{target.name}.json"):  # whatever the umask is
+    for path in (library, folder / f"{target.name}.json"):  # for any umask
         path.chmod(path.stat().st_mode & ~0o022)
     for old in folder.glob(f"{target.name}-*"):
         if old != library:
-            with contextlib.suppress(OSError):  # Windows keeps what is loaded
+            with contextlib.suppress(OSError):  # Windows does not delete loaded files
                 old.unlink()
     return library

@@ -1,7 +1,7 @@
-"""What the kernels and the programs that run them agree on.
+"""Constants and arguments that kernels and programs share.
 
-The kernels in `kernels/` are compiled before anything runs. So this module, which both sides
-import, knows neither numba nor machine code.
+The kernels in `kernels/` are compiled in advance. Both sides import this module, which uses neither
+numba nor machine code.
 """
 
 from __future__ import annotations
@@ -10,100 +10,103 @@ import math
 from typing import Any, NamedTuple
 
 MAX_ARGS = 36
-"""Arguments of an instruction, at most."""
+"""Maximum number of an instruction's arguments."""
 
 ROW_SIZE = MAX_ARGS + 2
-"""Integers in a row of a program's table: kernel, whether a barrier follows, arguments."""
+"""Integers in a row of a program's table: the kernel, whether a barrier follows, and arguments."""
 
 LINE = 8
-"""Integers of 64 bits in a cache line."""
+"""64-bit integers in a cache line."""
 
 FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, LINE)
-"""Places in a team's mailbox, in integers of 64 bits; each has a cache line of its own.
+"""Offsets in a team's mailbox, in 64-bit integers. Each entry has its own cache line:
 
-They hold the shares of stretches that are finished; the workers that are done; twice the number of
-workers that have entered the program, plus one while they may; the number of the newest program;
-the threads that sleep; that program's table, length and repetitions; and for each share, from
-CLAIMS on, a line with the number of stretches of which it has been claimed."""
+* FINISHED: the number of finished shares, over all stretches.
+* DONE: the number of workers that have finished the program.
+* ENTERED: twice the number of workers that have entered the program, plus 1 while they may enter.
+* GENERATION: the number of the newest program.
+* SLEEPING: the number of sleeping threads.
+* JOB: the newest program's table, length and repetitions.
+* CLAIMS: for each share, from here on, a line with the number of stretches that claimed it.
+"""
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
-"""Numbers of the arguments of an optimizer's kernel that say which parameters it updates."""
+"""Indices of the arguments of an optimizer's kernel that select the parameters to update."""
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
     *("mish", "sigmoid", "tanh", "softplus"),
 )
-"""The activations that there are formulas for in kernels, which know them by their places here."""
+"""The activations with formulas in kernels, which refer to them by their indices here."""
 
 BLOCK_BYTES = 128
-"""Of a block of numbers: two of the longest vectors there are, as an addition to one need not wait
-for that to the other."""
+"""Bytes in a block of numbers: two of the longest vectors, whose additions run in parallel."""
 
 ROW_FUNCTIONS = (
     *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
     *("brier_score", "binary_accuracy"),
 )
-"""Functions of a prediction and a target that kernels sum over the outputs of a row, and know by
-their places here."""
+"""Functions of a prediction and a target that kernels sum over a row's outputs. Kernels refer to
+them by their indices here."""
 
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """Rules for the class of a row, in the kernel `classify`."""
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
-"""What members' outputs are taken for, where a mean is taken of them."""
+"""Kinds of means over members' outputs."""
 
 TILE_VECTORS = 2
-"""Vectors in a row of a product's tile, at most."""
+"""Maximum number of vectors in a row of a product's tile."""
 
 ROW_VECTORS = 8
-"""Vectors in a tile of one row, at most: fewer would wait for each addition to end."""
+"""Maximum number of vectors in a tile of one row. With fewer, each addition would wait."""
 
 NUMBERS, UINT8, INT8, UINT16, INT16 = range(5)
-"""Types of what is rescaled: the network's, and small integers."""
+"""Data types of inputs to rescale: the network's, and small integers."""
 
 
 class Vectors(NamedTuple):
-    """The vector registers of a kind of processor: bytes in one, and how many there are."""
+    """The vector registers of a kind of processor: bytes per register, and their number."""
 
     size: int
     registers: int
 
     @property
     def tile_rows(self) -> int:
-        """Rows in a product's tile, at most.
+        """Maximum number of rows in a product's tile.
 
-        Beside the tile, registers hold a row of B and an element of A.
+        Registers hold the tile, a row of B, and an element of A.
         """
         return (self.registers - TILE_VECTORS - 1) // TILE_VECTORS
 
     @property
     def panel(self) -> int:
-        """Bytes of a row of B that a tile takes."""
+        """Bytes of a row of B in a tile."""
         return TILE_VECTORS * self.size
 
 
 TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
-"""How a product is done by tiles:
+"""Methods of a matrix product:
 
-* TILES: from where A and B lie.
-* PACKED: B lies in panels (kernel `pack`), and some rows of A at a time are copied together.
-* TRANSPOSED_PANELS: B.T lies in memory; each thread transposes a panel of it at a time.
-* TRANSPOSED_PRODUCT: B.T lies in memory; as C.T = B.T A.T, with A.T in panels, if A and C are
-  small.
-* DOTS: A lies in memory, and C has few columns; each number of C as a scalar product.
+* TILES: read A and B directly.
+* PACKED: B has been copied into panels (kernel `pack`); copy some rows of A at a time.
+* TRANSPOSED_PANELS: B.T is in memory; each thread transposes a panel of it at a time.
+* TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; compute C.T = B.T A.T, with A.T in
+  panels.
+* DOTS: C has few columns; compute each number of C as a scalar product.
 """
 
 
 class ProductArgs(NamedTuple):
     """Arguments of the kernel `product`, in order.
 
-    Addresses are 0 where there is no array; strides are in bytes. A is (m, k), B (k, n), C (m, n).
+    Addresses are 0 for missing arrays. Strides are in bytes. A is (m, k), B (k, n), C (m, n).
     """
 
-    method: Any  # how it is done
+    method: Any  # TILES, PACKED, ...
     by_columns: Any  # whether threads divide the columns of C, rather than the rows
-    by_terms: Any  # whether threads divide the terms, and each has a C of its own, to be summed
-    size: Any  # bytes of a number
+    by_terms: Any  # whether threads divide the terms, and each has its own C, to be summed
+    size: Any  # bytes per number
     m: Any
     n: Any
     k: Any
@@ -117,24 +120,24 @@ class ProductArgs(NamedTuple):
     initial: Any  # the bias (n,), or zeros
     c: Any
     c_row: Any
-    c_thread: Any = 0  # stride to the C of the next thread, if each has one: of its terms or rows
+    c_thread: Any = 0  # stride to the next thread's C, if each has its own
     floor: Any = -math.inf  # 0.0 for ReLU, minus infinity for none
-    rows: Any = 0  # how many rows of C to do at a time
-    terms: Any = 0  # how many of the k terms to do at a time
-    buffer: Any = 0  # memory of the first thread
-    buffer_bytes: Any = 0  # the stride to that of the next
-    update: Any = 0  # an optimizer's kernel, which takes each thread's rows of C as gradients
+    rows: Any = 0  # rows of C at a time
+    terms: Any = 0  # terms, of k, at a time
+    buffer: Any = 0  # the first thread's memory
+    buffer_bytes: Any = 0  # stride to the next thread's memory
+    update: Any = 0  # an optimizer's kernel, which uses each thread's rows of C as gradients
     update_args: Any = 0  # its arguments
-    args_buffer: Any = 0  # where each thread puts the arguments of its part of the update
+    args_buffer: Any = 0  # memory for the update's arguments of each thread
 
 
 P = ProductArgs(*range(len(ProductArgs._fields)))
-"""The number of each argument."""
+"""The index of each argument."""
 
 DTYPES = ("float32", "float64")
-"""The types that each kernel is compiled for."""
+"""The data types that each kernel is compiled for."""
 
 
 def symbol(name: str, dtype: str = "") -> str:
-    """Return what a library calls a kernel for numbers of a type, or a function without one."""
+    """Return the symbol of a kernel for a data type, or of a function without one."""
     return f"gpunn_{name}_{dtype}" if dtype else f"gpunn_{name}"

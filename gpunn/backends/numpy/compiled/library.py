@@ -1,4 +1,4 @@
-"""The kernels' machine code: a library that was built ahead, or is built at its first use."""
+"""The library with the kernels' machine code, built in advance or at its first use."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ logger = logging.getLogger("gpunn")
 ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
 """The functions that Python calls, and the number of their parameters."""
 
-SLOWER = "NumPy alone takes 1.6 to 13 times as long: the smaller the network, the longer"
+SLOWER = "Without kernels, training takes 1.6 to 13 times as long, most in small networks"
 """Measured in docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "
     "don't wait for one another"
 )
-"""What helps NumPy's products, which several threads do together, on busy cores."""
+"""Advice for products of NumPy's BLAS, which use several threads, on busy cores."""
 
 
 class Library:
-    """Kernels by name, and the functions that run a team's threads.
+    """A loaded library: kernels by name, and the functions that run a team's threads.
 
-    Those take and return integers; other threads of Python run meanwhile. An OSError if the system
-    can't load the library.
+    The functions take and return integers, and release Python's lock. Raises an OSError if the
+    system can't load the library.
     """
 
     publish: Callable[[int], int]
@@ -55,33 +55,33 @@ class Library:
 
     def __init__(self, path: Path, target: Target) -> None:
         self.path, self.target, self.vectors = path, target, target.vectors
-        # Each is asked for once: looking one up takes microseconds.
+        # Cached, since each look-up takes microseconds.
         self._address_of = functools.cache(
             archived(path) if path.suffix == ".zip" else linked(path)
         )
         for name, parameters in ENTRIES.items():
-            # An int is taken for a pointer in half the time that it takes to check its range.
+            # Passing an int as a pointer takes half as long as with a range check.
             function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * parameters)
             setattr(self, name, function(self._address_of(symbol(name))))
 
     def address(self, kernel: str, dtype: str) -> int:
-        """Return where the code of a kernel for numbers of this type is."""
+        """Return the address of a kernel's code for a data type."""
         return self._address_of(symbol(kernel, dtype))
 
 
 def linked(path: Path) -> Callable[[str], int]:
-    """Return the function that finds addresses in a shared library."""
+    """Return a function from symbols to their addresses in a shared library."""
     loaded = ctypes.CDLL(str(path))
     return lambda name: ctypes.cast(loaded[name], ctypes.c_void_p).value or 0
 
 
 def archived(path: Path) -> Callable[[str], int]:
-    """Return the same for object files that nothing has linked: LLVM does it in memory."""
+    """Return such a function for an archive of object files, which LLVM links in memory."""
     try:
         with IMPORTING:
             import llvmlite.binding as llvm
     except ImportError as error:
-        raise OSError(f"{path} needs the package llvmlite: {error}") from error
+        raise OSError(f"{path} requires the package llvmlite: {error}") from error
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
@@ -94,7 +94,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """What a search for a library search; if there is none, why, and what could be built."""
+    """The result of a search: a library, or the problem and a target that could be built."""
 
     library: Library | None
     problem: str = ""
@@ -102,15 +102,15 @@ class Search(NamedTuple):
 
 
 def find_library() -> Search:
-    """Look for the library of this processor, or the one that GPUNN_KERNELS names.
+    """Search for the library of this processor, or of the target in GPUNN_KERNELS.
 
-    An ArgumentError if GPUNN_KERNELS names none that this processor can run.
+    Raises an ArgumentError if this processor can't run the target in GPUNN_KERNELS.
     """
     if os.environ.get(VARIABLE) == OFF:
         return Search(None, f"{VARIABLE} is {OFF!r}")
     target = requested_target()
     if target is None:
-        return Search(None, "there are none for this processor or system")
+        return Search(None, "this processor or system is not supported")
     if target not in (runnable := runnable_targets()):
         able = ", ".join(repr(each.name) for each in runnable) or "none"
         raise ArgumentError(
@@ -129,9 +129,9 @@ def find_library() -> Search:
 
 @functools.cache
 def library() -> Library | None:
-    """Return this process's library, which is built now if it has to be and can be.
+    """Return this process's library, and build it first if it is missing and numba is installed.
 
-    None, after saying so, if NumPy is to compute alone. Errors are those of `find_library`.
+    Without a library, log a warning and return None. Raises the errors of `find_library`.
     """
     search = find_library()
     if search.library is None and search.target and has_numba():
@@ -143,28 +143,28 @@ def library() -> Library | None:
 
 
 def remedy(search: Search) -> str:
-    """Return what to do for kernels that a search has not search; empty if nothing can be done."""
+    """Return how to get kernels after a failed search, or "" if there is no way."""
     if os.environ.get(VARIABLE) == OFF:
         return f"Unset {VARIABLE}"
     if search.target is None or has_numba():
         return ""
-    return "Run: pip install 'numba>=0.68'. The next training builds the kernels"
+    return "Run: pip install 'numba>=0.68'. The next training then builds the kernels"
 
 
 def loaded_library() -> Library:
-    """Return this process's library where there is one."""
+    """Return this process's library, which must exist."""
     search = library()
-    assert search is not None, "programs are made only where there are kernels"
+    assert search is not None, "programs require kernels"
     return search
 
 
 def has_numba() -> bool:
-    """Return whether kernels can be built here."""
+    """Return whether numba is installed, so that kernels can be built."""
     return importlib.util.find_spec("numba") is not None
 
 
 def built(target: Target) -> Search:
-    """Build the library for a target."""
+    """Build and load the library for a target."""
     with IMPORTING:
         from gpunn.backends.numpy.compiled.building import build
 

@@ -1,4 +1,4 @@
-"""How each matrix product of a program is done, by its sizes.
+"""Choose how to compute each matrix product of a program, from its sizes.
 
 The limits were measured with `scripts/benchmark.py gemm` and `grid`.
 """
@@ -31,49 +31,49 @@ from gpunn.typing import Array
 __all__ = ["ProductPlans"]
 
 CACHED = 1 << 18
-"""Bytes of a matrix that stay in a core's cache while others pass through it."""
+"""Bytes of a matrix that stay in a core's cache while other data passes through it."""
 
 SKINNY = 160
-"""Rows of a batch up to which copying an operand first takes longer than it saves."""
+"""Maximum rows of a batch for which copying an operand first takes longer than it saves."""
 
 NARROW = 512
-"""Columns of B up to which tiles need no panels for some more rows; and terms up to which a panel
-of a transposed B stays in the first cache."""
+"""Maximum columns of B for which tiles need no panels, even with some more rows. Also the maximum
+terms for which a panel of a transposed B stays in the L1 cache."""
 
 FEW_COLUMNS = 4
-"""Columns of C up to which the vectors of a tile would be mostly empty."""
+"""Maximum columns of C for which the vectors of a tile would be mostly empty."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
-"""Terms, and numbers in a gradient of weights, up to which putting B into panels takes longer than
-it saves."""
+"""Maximum terms, and numbers in a gradient of weights, for which copying B into panels takes longer
+than it saves."""
 
 LARGE_RESULT = 1 << 19
-"""Numbers in C from which on it should be written row by row, which panels allow."""
+"""Minimum numbers in C for writing it row by row, which panels allow."""
 
-APART = 1 << 19
-"""Bytes that the terms done at a time may span in a matrix, so that a tile still finds each row in
-the cache: rows that lie a power of two apart push each other out of it."""
+TERMS_SPAN = 1 << 19
+"""Maximum bytes of a matrix that the terms processed together may span. Otherwise its rows, at
+distances of a power of two, would evict each other from the cache."""
 
 SHARED = 1 << 19
-"""Bytes of a matrix up to which each thread may take all of it: as it does if the rows of the other
-one are divided."""
+"""Maximum bytes of a matrix that each thread may read completely, as it does if the threads divide
+the rows of the other matrix."""
 
 MIN_ROWS = 28
-"""Rows a thread, at least, for rows to be divided where columns could be: two tiles or more. It is
-the same for all processors, since gradients of biases are summed as the work is divided."""
+"""Minimum rows per thread for dividing rows if columns could be divided: at least two tiles. It is
+the same for all processors, since it affects the order of sums in gradients of biases."""
 
 MAX_TILES = 8
-"""Tiles' heights of rows done at a time, at limit: more of A would not stay in the cache."""
+"""Maximum rows processed together, in heights of a tile: more of A would not stay in the cache."""
 
 
 @dataclass
 class Operand:
-    """A matrix in memory, or the transpose of one: its address, and strides in bytes.
+    """A matrix in memory, or a transposed one: its address, and strides in bytes.
 
-    `panel` is the stride from its first panel, the columns that a tile takes, to the next one.
+    `panel` is the stride between panels. A panel has the columns that a tile reads.
     """
 
-    place: int
+    start: int
     row: int
     column: int
     panel: int
@@ -81,21 +81,21 @@ class Operand:
     @property
     def transposed(self) -> Operand:
         """Its transpose."""
-        return Operand(self.place, self.column, self.row, self.panel)
+        return Operand(self.start, self.column, self.row, self.panel)
 
 
 @dataclass
 class ProductPlans:
-    """Makes instructions of products."""
+    """Returns instructions for products."""
 
     threads: int
     panel_capacity: int
     """Maximum size in bytes of an operand's panels."""
     vectors: Vectors
     gradients: list[Array] = field(default_factory=list)
-    """Results of those that had a transposed A: gradients of weights."""
+    """Results of products with a transposed A: gradients of weights."""
     by_columns: set[int] = field(default_factory=set)
-    """Addresses of the results whose columns the threads divide, rather than the rows."""
+    """Addresses of results whose columns the threads divide, instead of the rows."""
     _panels: Array | None = None
 
     def encode(
@@ -108,10 +108,10 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return what sets out = max(bias + a b, floor), with a or b transposed, but not both.
+        """Return instructions for out = max(bias + a b, floor); a or b may be transposed, not both.
 
-        Operands are those of `matmul`. A bias of shape (n,), and a floor, which is 0 for ReLU, are
-        for products without a transposed operand.
+        Operands are those of `matmul`. Only products without a transposed operand may have a bias
+        of shape (n,), and a floor, which is 0 for ReLU.
         """
         size = out.itemsize
         m, n = out.shape
@@ -124,7 +124,7 @@ class ProductPlans:
         self.divide(out, by_columns)
         if transpose_a:
             self.gradients.append(out)
-        # Tiles add to something: where there is no bias, to zeros, at least as many as a tile has.
+        # Tiles add to initial values: the bias, or zeros, at least as many as a tile's columns.
         initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
         left, right = self._operand(a, transpose_a), self._operand(b, transpose_b)
         instructions: list[Instruction] = []
@@ -133,7 +133,7 @@ class ProductPlans:
         if method == TILES and transpose_a:
             rows = self._rows_within(CACHED, n * size)
         elif method == TILES:
-            rows, terms = MAX_TILES * self.vectors.tile_rows, max(64, APART // (n * size))
+            rows, terms = MAX_TILES * self.vectors.tile_rows, max(64, TERMS_SPAN // (n * size))
         elif method == TRANSPOSED_PANELS:
             numbers = k * panel
         elif method == DOTS and n > 1:
@@ -155,7 +155,7 @@ class ProductPlans:
         if buffer_bytes:
             read.append(buffer)
         if transpose_a and n == 1:
-            # A column lies in memory as a row does, and C.T = B.T A has no empty vectors.
+            # A column has the layout of a row, and C.T = B.T A has no empty vectors.
             left, right, m, n = right.transposed, left.transposed, 1, m
             method, by_columns = TILES, not by_terms
         args = ProductArgs(
@@ -166,10 +166,10 @@ class ProductPlans:
             m=m,
             n=n,
             k=k,
-            a=left.place,
+            a=left.start,
             a_row=left.row,
             a_column=left.column,
-            b=right.place,
+            b=right.start,
             b_row=right.row,
             b_column=right.column,
             b_panel=right.panel,
@@ -186,7 +186,7 @@ class ProductPlans:
         by_rows = [a, out] if whole_rows else []
         product = Instruction("product", args, read, [out], by_rows)
         if by_terms:
-            # As each thread has its own rows of a batch, none has to wait for the others' before.
+            # Each thread uses only its rows of the batch, so it need not wait for others before.
             parts = np.empty((self.threads, out.size), out.dtype)
             args = args._replace(c=parts, c_thread=parts[0].nbytes)
             product = Instruction("product", args, read, [parts], [a, b])
@@ -205,9 +205,9 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return what does a product for each group; operands are those of `group_matmul`.
+        """Return the instruction of a product for each group, with operands of `group_matmul`.
 
-        The bias has shape (groups, n); it and the floor are as for `encode`.
+        The bias has shape (groups, n). Bias and floor are as in `encode`.
         """
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
@@ -224,7 +224,7 @@ class ProductPlans:
         method = TRANSPOSED_PANELS if transpose_b else TILES
         buffer_bytes = k * panel if transpose_b else 0
         buffer = np.empty(self.threads * buffer_bytes, np.uint8)
-        # Rows of a batch are next to one another, for all groups; so are the gradients of a group.
+        # A row of a batch is contiguous over all groups, and so is the gradient of a group.
         divided = transpose_a and groups >= self.threads
         args = ProductArgs(
             method=method,
@@ -234,10 +234,10 @@ class ProductPlans:
             m=m,
             n=n,
             k=k,
-            a=left.place,
+            a=left.start,
             a_row=left.row,
             a_column=left.column,
-            b=right.place,
+            b=right.start,
             b_row=right.row,
             b_column=right.column,
             b_panel=right.panel,
@@ -259,15 +259,15 @@ class ProductPlans:
         ]
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         kernel = loaded_library().address("product", out.dtype.name)
-        own = [kernel, product_args, args_buffer, groups, *steps, divided]
+        group_args = [kernel, product_args, args_buffer, groups, *steps, divided]
         read = [a, b, initial, product_args, args_buffer, buffer]
         by_rows = [] if transpose_a else [a, out]
-        return [Instruction("group_product", own, read, [out], by_rows)]
+        return [Instruction("group_product", group_args, read, [out], by_rows)]
 
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
         """Return whether threads divide the terms of a gradient of weights: the rows of a batch.
 
-        Each then needs no rows of another, but there are as many results to be summed.
+        If so, no thread needs rows of others, but the results of all threads have to be summed.
         """
         if self.is_by_columns(a) or self.is_by_columns(b):
             return False
@@ -277,17 +277,17 @@ class ProductPlans:
         return bool(out.size <= limit)
 
     def divide(self, array: Array, by_columns: bool) -> None:
-        """Note how the threads divide what they compute: its columns, or else its rows."""
+        """Store whether the threads divide an array by columns or by rows."""
         (self.by_columns.add if by_columns else self.by_columns.discard)(address(array))
 
     def is_by_columns(self, array: Array) -> bool:
-        """Return whether the threads have divided the columns of an array."""
+        """Return whether the threads divide an array by columns."""
         return address(array) in self.by_columns
 
     def _divides_columns(self, rows: int, columns: int, terms: int, size: int) -> bool:
-        """Return whether threads divide the columns of a product, rather than the rows.
+        """Return whether threads divide the columns of a product, instead of the rows.
 
-        By rows, each thread keeps its part of a batch from layer to layer, but takes all of B.
+        With rows, each thread keeps its part of a batch from layer to layer, but reads all of B.
         """
         if rows > columns or columns < self.threads * BLOCK_BYTES // size:
             return False
@@ -313,51 +313,51 @@ class ProductPlans:
         return PACKED
 
     def _operand(self, array: Array, transposed: bool) -> Operand:
-        """Return a matrix as it lies in memory, or its transpose."""
+        """Return a matrix in memory, or its transpose, as an operand."""
         size = array.itemsize
         row = array.shape[1] * size
         strides = (size, row) if transposed else (row, size)
         return Operand(address(array), *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
-        """Return how many rows to do at a time: whole tiles that fit, if possible."""
+        """Return the number of rows to process together: whole tiles that fit, if possible."""
         height = self.vectors.tile_rows
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
-        """Return what copies an operand into panels, in memory that all products use in turn."""
+        """Return an instruction that copies an operand into panels, in memory of all products."""
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.panel_capacity,), "uint8")
-        args = [size, rows, columns, operand.place, operand.row, operand.column, self._panels]
+        args = [size, rows, columns, operand.start, operand.row, operand.column, self._panels]
         panel = self.vectors.panel
         needed = rows * -(-columns * size // panel) * panel
-        assert needed <= self.panel_capacity, "more than promised"
+        assert needed <= self.panel_capacity, "more than `largest_panels` returned"
         panels = self._panels[:needed]
         return Instruction("pack", args, [array], [panels])
 
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
-        """Return a product and the update that takes its result, done together row by row.
+        """Return a product and the update that reads its result, combined row by row.
 
-        So the update finds the gradients in the cache. Those of a repetition that others follow
-        need not go to memory at all.
+        So the update reads the gradients from the cache. Only the last repetition of a program
+        writes them to memory.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         result = product.writes[0]
-        own = np.empty((self.threads, args.rows * args.n), result.dtype)
+        rows_buffer = np.empty((self.threads, args.rows * args.n), result.dtype)
         last = args._replace(
             update=loaded_library().address(update.kernel, update.dtype),
             update_args=update_args,
             args_buffer=args_buffer,
         )
-        non_final = last._replace(c=own, c_thread=own[0].nbytes)
+        non_final = last._replace(c=rows_buffer, c_thread=rows_buffer[0].nbytes)
         return Instruction(
             "product",
             last,
-            [*product.reads, *update.reads[1:], update_args, args_buffer, own],
+            [*product.reads, *update.reads[1:], update_args, args_buffer, rows_buffer],
             [*product.writes, *update.writes],
             non_final=non_final,
         )

@@ -1,4 +1,4 @@
-"""A step as a program: instructions in a table, which threads run without returning to Python."""
+"""Programs: tables of instructions, which threads run without returning to Python."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
 
 def address(array: np.ndarray) -> int:
-    """Return where an array's memory begins."""
-    # What `array.ctypes.data` says, in a third of the time.
+    """Return the address of an array's memory."""
+    # The value of `array.ctypes.data`, in a third of the time.
     return int(array.__array_interface__["data"][0])
 
 
 def encoded(argument: float | np.ndarray | None) -> int:
-    """Return a kernel's argument as 64 bits.
+    """Return a kernel's argument as a 64-bit integer.
 
-    An integer as it is, a float as the bits of a float64, an array as its address, None as 0.
+    A float is encoded as the bits of a float64, an array as its address, and None as 0.
     """
     if isinstance(argument, int):
         return argument
@@ -45,50 +45,50 @@ def encoded(argument: float | np.ndarray | None) -> int:
 
 
 def pack(args: Sequence[float | np.ndarray | None], row: np.ndarray) -> np.ndarray:
-    """Return a row of MAX_ARGS zeros, filled with a kernel's arguments as it takes them."""
+    """Write a kernel's encoded arguments to a row of MAX_ARGS zeros, and return the row."""
     row[: len(args)] = [*map(encoded, args)]
     return row
 
 
 @dataclass(frozen=True, eq=False)
 class Instruction:
-    """A kernel with its arguments, in the order that the kernel's docstring gives."""
+    """A kernel with its arguments, in the order of the kernel's docstring."""
 
     kernel: str
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """The memory that it reads and writes, which must last as long as the program."""
+    """The arrays that it reads and writes. They must live as long as the program."""
     by_rows: Sequence[np.ndarray] = ()
-    """Those of them that the threads divide by rows, the same rows of each (`partition`): between
-    two instructions that do so, no thread has to wait for another."""
+    """Those arrays whose rows the threads divide, in the same way (`partition`). Between two
+    instructions that divide an array by rows, threads need not wait for each other."""
     early: bool = False
-    """Whether to run it as soon as what it reads is there, rather than where it was asked for."""
+    """Whether to run it as soon as its inputs are ready, rather than at its position."""
     fuse: Callable[[Instruction], Instruction] | None = None
-    """Takes the update whose gradients this instruction writes, and returns both as one. An update
-    is `early`, reads the gradients before anything else, and has the arguments of `optimizers`."""
+    """Combines this instruction with the update that reads its gradient, and returns the result.
+    An update is `early`, has the gradients first in `reads`, and the arguments of `optimizers`."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """Arguments in all repetitions of a program but the last, if they differ: what nobody will see
-    need not be written."""
+    """Arguments in all repetitions of a program except the last, if they differ: only the last one
+    has to write results that are read after the program."""
 
     @property
     def dtype(self) -> str:
-        """Name of the type that it computes with."""
+        """The name of the data type that it computes with."""
         used = (array.dtype.char for array in (*self.reads, *self.writes))
         return next((DTYPES[char] for char in used if char in DTYPES), "float32")
 
     @cached_property
     def read_extents(self) -> list[Extent]:
-        """Where what it reads lies in memory."""
+        """The memory that it reads."""
         return [extent(each, self.by_rows) for each in self.reads]
 
     @cached_property
     def written_extents(self) -> list[Extent]:
-        """Where what it writes lies in memory."""
+        """The memory that it writes."""
         return [extent(each, self.by_rows) for each in self.writes]
 
     def waits_for(self, other: Instruction) -> bool:
-        """Return whether this must come after the other: one changes what the other uses."""
+        """Return whether this must run after the other, because one writes memory of the other."""
         return (
             conflict(self.read_extents, other.written_extents)
             or conflict(self.written_extents, other.written_extents)
@@ -97,33 +97,33 @@ class Instruction:
 
 
 class Extent(NamedTuple):
-    """Where a contiguous array lies in memory, and its rows if the threads divide them, else 0."""
+    """The memory of a contiguous array, and its rows if the threads divide them, else 0."""
 
     begin: int
     end: int
     rows: int
 
     def meets(self, other: Extent) -> bool:
-        """Return whether the two have memory in common."""
+        """Return whether the two share memory."""
         return self.begin < other.end and other.begin < self.end
 
 
 def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
-    """Return where a contiguous array lies, and its rows if it is one of those."""
+    """Return the memory of a contiguous array, with its rows if it is in `by_rows`."""
     begin = address(array)
     divided = any(array is each for each in by_rows)
     return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
 
 
 def conflict(some: list[Extent], others: list[Extent]) -> bool:
-    """Return whether threads may meet: memory in common that is not divided by the same rows."""
+    """Return whether extents share memory that is not divided by the same rows."""
     return any(a.meets(b) and not (a == b and a.rows) for a in some for b in others)
 
 
 class Program:
-    """Operations in order: instructions, and plain calls where there is no kernel for one.
+    """Operations in order: instructions, and plain calls for operations without a kernel.
 
-    In a context that `limited` returns, the BLAS takes no more threads than were asked for.
+    `limited` returns a context in which the BLAS uses at most the requested threads.
     """
 
     def __init__(
@@ -132,9 +132,9 @@ class Program:
         threads: int,
         limited: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self._kept: list[Any] = []  # since the tables know memory by address only
+        self._kept: list[Any] = []  # since the tables contain only addresses
         self._threads, self._limited = threads, limited
-        team(threads)  # started now, not in its first run
+        team(threads)  # start the threads now, not in the first run
         self._steps: list[Table | Callable[[], None]] = []
         self._non_final: Table | None = None
         self._input_cells: list[tuple[np.ndarray, np.ndarray]] | None = None
@@ -151,7 +151,7 @@ class Program:
             order = schedule(order)
             is_whole = len(order) == len(operations)
             if is_whole:
-                # With nothing between but instructions, nobody looks at a gradient before the end.
+                # Without calls between instructions, no code reads a gradient before the end.
                 order = fuse_updates(order)
             rows = table_of(order)
             if is_whole and any(instruction.non_final for instruction in order):
@@ -160,8 +160,8 @@ class Program:
             self._kept += order
 
     def __call__(self, times: int) -> None:
-        """Do the operations `times` times."""
-        # Asked for each time: a forked process has none of its parent's threads.
+        """Run the operations `times` times."""
+        # Looked up each time, since a forked process does not have its parent's threads.
         run = team(self._threads).run
         if len(self._steps) == 1 and isinstance(self._steps[0], Table):
             if self._non_final is not None and times > 1:
@@ -170,7 +170,7 @@ class Program:
             if times > 0:
                 run(self._steps[0], times)
             return
-        # Calls may have products of their buffer, for all cores. The team sets its buffer flags.
+        # Calls may run products of the BLAS on all cores. The team's threads set their own flags.
         with self._limited(), FLUSHED:
             for _ in range(times):
                 for step in self._steps:
@@ -180,9 +180,9 @@ class Program:
                         step()
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` in position of `buffer`, which it was made with.
+        """Let the program read `argument` instead of `buffer`, which it was created with.
 
-        Its address goes where that of `buffer` was, or else its elements into `buffer`.
+        This replaces the address of `buffer` in the tables, or copies the values to `buffer`.
         """
         if self._input_cells is None:
             self._input_cells = [
@@ -203,19 +203,19 @@ class Program:
 
 
 def has_address(array: np.ndarray, instruction: Instruction) -> bool:
-    """Return whether an instruction that reads an array has its address as an argument.
+    """Return whether an instruction that reads an array has the array's address as an argument.
 
-    It may have that of a part of it instead, or the address in a table of its buffer.
+    Otherwise the argument may be the address of a part, or of a table with the address.
     """
-    buffer = extent(array, ())
-    reads = any(buffer.meets(each) for each in instruction.read_extents)
-    return not reads or any(encoded(each) == buffer.begin for each in instruction.args)
+    memory = extent(array, ())
+    reads = any(memory.meets(each) for each in instruction.read_extents)
+    return not reads or any(encoded(each) == memory.begin for each in instruction.args)
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions in order, `early` ones directly after the last that they wait for.
+    """Return the instructions with `early` ones directly after the last one they wait for.
 
-    So the update of a layer's weights finds their gradient in the cache.
+    So the update of a layer's weights runs while their gradient is in the cache.
     """
     order: list[Instruction] = []
     for instruction in instructions:
@@ -228,10 +228,7 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, with a gradient and the update that follows it made one.
-
-    Only where nothing else reads the gradient.
-    """
+    """Combine each gradient with the update that follows it, if nothing else reads the gradient."""
     result: list[Instruction] = []
     for instruction in order:
         before = result[-1] if result else None
@@ -251,10 +248,10 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def table_of(order: Sequence[Instruction]) -> np.ndarray:
-    """Return the table (instructions, ROW_SIZE) of a program, with the barriers that it needs.
+    """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
-    A row has the kernel's address, 1 if a barrier follows it, and the arguments. A barrier follows
-    where a later instruction must wait for this one or one before it.
+    A row has the kernel's address, 1 if a barrier follows, and the arguments. A barrier follows if
+    the next instruction must wait for this one or an earlier one since the last barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     since_barrier: list[Instruction] = []
@@ -265,12 +262,12 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
         since_barrier.append(instruction)
         table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
         pack(instruction.args, table[index, 2:])
-    table[-1, 1] = 1  # the next time begins with the first of them
+    table[-1, 1] = 1  # the next repetition begins with the first instruction
     return table
 
 
 def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarray:
-    """Return the table of all repetitions of a program but the last, from that of the last."""
+    """Return the table of all repetitions except the last, from the last one's table."""
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:

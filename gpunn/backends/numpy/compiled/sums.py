@@ -1,4 +1,4 @@
-"""Instructions of sums."""
+"""Instructions that compute sums."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["sum_rows"]
 
 
 def sum_rows(x: Array, out: Array) -> Instruction:
-    """Return what sets out = sum over the rows of x."""
+    """Return an instruction that sets out = sum over the rows of x."""
     return Instruction("sum_rows", [x, out, x.shape[0], out.size], [x], [out])

@@ -1,4 +1,4 @@
-"""The processors that kernels are built for, and which of them this one is."""
+"""The kinds of processors that kernels are built for, and the selection for this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["OFF", "TARGETS", "VARIABLE", "Target", "requested_target", "runnable_targets"]
 
 VARIABLE = "GPUNN_KERNELS"
-"""Names the target whose kernels are used, or is "off": then NumPy computes alone."""
+"""The variable that names the target of the kernels to use; "off" disables kernels."""
 
 OFF = "off"
 
@@ -22,17 +22,17 @@ X86_64 = ("x86_64", "amd64")
 
 
 class Target(NamedTuple):
-    """A kind of processor, named after the level of its architecture."""
+    """A kind of processor, named after its architecture level."""
 
     name: str
     machines: tuple[str, ...]
-    """What `platform.machine` calls the architecture, in lower case."""
+    """Names of the architecture in `platform.machine`, in lower case."""
     cpu: str
     features: str
-    """What LLVM calls the processor, and how code for it differs from LLVM's choice."""
+    """LLVM's name of the processor, and changes to LLVM's choice of features."""
     vectors: Vectors
     required: tuple[str, ...]
-    """What a processor needs that is to run the code, as NumPy calls it."""
+    """Features that a processor needs to run the code, by NumPy's names."""
 
 
 V3 = ("AVX2", "FMA3", "F16C", "BMI", "BMI2", "LZCNT", "MOVBE")
@@ -41,20 +41,20 @@ V4 = (*V3, "AVX512F", "AVX512CD", "AVX512BW", "AVX512DQ", "AVX512VL", "AVX512_SK
 TARGETS = {
     target.name: target
     for target in (
-        # LLVM prefers vectors of 256 bits there, with which these loops take a third longer.
+        # By default LLVM uses vectors of 256 bits, with which these loops take a third longer.
         Target("x86-64-v4", X86_64, "x86-64-v4", "-prefer-256-bit", Vectors(64, 32), V4),
         Target("x86-64-v3", X86_64, "x86-64-v3", "", Vectors(32, 16), V3),
         Target("aarch64", ("aarch64", "arm64"), "generic", "+neon", Vectors(16, 32), ("ASIMD",)),
     )
 }
-"""All of them by name, the best of an architecture first. Older processors have no fused
-multiply-add, without which NumPy's BLAS is faster than kernels."""
+"""All targets by name, the best of each architecture first. Older processors lack fused
+multiply-add; without it, NumPy's BLAS is faster than kernels."""
 
 
 def this_machines_targets() -> list[Target]:
-    """Return the targets of this machine's architecture, whether or not it can run them all.
+    """Return the targets of this machine's architecture, including those it can't run.
 
-    There are none on Windows, where nobody has tried them.
+    There are none on Windows, where kernels are untested.
     """
     if sys.platform == "win32":
         return []
@@ -63,13 +63,13 @@ def this_machines_targets() -> list[Target]:
 
 
 def runnable_targets() -> list[Target]:
-    """Return the targets whose code this machine can run, the best first."""
+    """Return the targets that this machine can run, the best first."""
     try:
         module: Any = importlib.import_module("numpy._core._multiarray_umath")
         supported = module.__cpu_features__
-    except (ImportError, AttributeError):  # it is private, and may go
+    except (ImportError, AttributeError):  # it is private, and may be removed
         return []
-    # What a release of NumPy doesn't ask the processor for comes with what it does ask for.
+    # Features that NumPy doesn't list are implied by those that it lists.
     return [
         target
         for target in this_machines_targets()
@@ -78,9 +78,9 @@ def runnable_targets() -> list[Target]:
 
 
 def requested_target() -> Target | None:
-    """Return the target that GPUNN_KERNELS names, else the best; None if it is off, or none fits.
+    """Return the target in GPUNN_KERNELS, else the best, or None if kernels are off or unavailable.
 
-    An ArgumentError if there is no such target, or it is one of another architecture.
+    Raises an ArgumentError if the target does not exist on this architecture.
     """
     name = os.environ.get(VARIABLE, "")
     if name == OFF:

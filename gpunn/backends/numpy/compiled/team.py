@@ -1,8 +1,8 @@
-"""Threads that run one program together, and meet at its barriers.
+"""Teams of threads, which run a program together and synchronize at its barriers.
 
-A step of a small network takes some ten microseconds, about as long as it takes to wake a thread.
-So the threads stay in compiled code from one operation to the next, spin on a counter in memory at
-a barrier, and spin for a while on the mailbox, where the next program comes, before they sleep.
+A step of a small network takes some ten microseconds, about as long as waking a thread. So the
+threads stay in compiled code from one operation to the next, and spin on a counter in memory at a
+barrier. Before they sleep, they spin for a while on the mailbox, which receives the next program.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ def _address_of_yield() -> int:
 
 
 class Table:
-    """A program, as threads find it in memory: rows of shape (instructions, ROW_SIZE)."""
+    """A program in memory: an array of shape (instructions, ROW_SIZE)."""
 
     def __init__(self, rows: np.ndarray) -> None:
-        self.rows, self.address = rows, rows.ctypes.data  # asking takes longer than a small program
+        # Stored, since asking for the address takes longer than running a small program.
+        self.rows, self.address = rows, rows.ctypes.data
 
 
 class Team:
-    """The thread that asks for programs, the leader, and workers, which wait for them."""
+    """A leader, the thread that runs programs, and worker threads, which wait for programs."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._mailbox = np.zeros(CLAIMS + (threads + 1) * LINE, np.int64)
-        # Where a cache line begins.
+        # The mailbox begins at a cache line.
         self._address = self._mailbox.ctypes.data + -self._mailbox.ctypes.data % 64
         offset = (self._address - self._mailbox.ctypes.data) // 8
         self._slots = self._mailbox[offset:]
@@ -58,12 +59,12 @@ class Team:
                 worker.start()
             except RuntimeError as error:
                 raise ArgumentError(
-                    f"threads: the system lets this process start no more than {thread} of "
-                    f"{threads} threads ({error}); ask for fewer"
+                    f"threads: the system allows this process only {thread} of {threads} threads "
+                    f"({error}); set a smaller number"
                 ) from error
 
     def run(self, table: Table, times: int) -> None:
-        """Run the program in `table` `times` times; callers take turns."""
+        """Run the program in `table` `times` times. Only one caller runs at a time."""
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:
@@ -78,8 +79,8 @@ class Team:
                         self._wake.release()
                     woken = True
             finally:
-                # Also if this is interrupted: workers that have begun wait for the others' shares.
-                # One call too many of either kind does no harm to those that are awake.
+                # After an interruption too, workers that have started need the other shares.
+                # A superfluous call of either kind does not affect awake workers.
                 if not published:
                     self._code.publish(self._address)
                 if not woken:
@@ -92,7 +93,7 @@ class Team:
         seen = 0
         while True:
             seen = self._code.run_as_worker(thread, self.threads, seen, self._address, self._yield)
-            # A program that came between the last look and this count has not woken this thread.
+            # A program published before this count did not wake this thread.
             if self._code.start_sleeping(self._address, 1) == seen:
                 self._wake.acquire()
             self._code.start_sleeping(self._address, -1)
@@ -103,7 +104,7 @@ _teams_lock = threading.Lock()
 
 
 def forget_teams() -> None:
-    """Begin anew in a forked process, which has none of its parent's threads."""
+    """Forget all teams in a forked process, which does not have its parent's threads."""
     global _teams_lock
     _teams.clear()
     _teams_lock = threading.Lock()
@@ -114,7 +115,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def team(threads: int) -> Team:
-    """Return the team of this many threads; each process makes its own."""
+    """Return this process's team with a number of threads."""
     with _teams_lock:
         if threads not in _teams:
             _teams[threads] = Team(threads)

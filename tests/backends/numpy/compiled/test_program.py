@@ -173,5 +173,5 @@ def test_threads_that_the_system_refuses_are_an_argument_error(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("threading.Thread.start", start)
-    with pytest.raises(ArgumentError, match=r"^threads: .* no more than 1 of 5 threads"):
+    with pytest.raises(ArgumentError, match=r"^threads: .* only 1 of 5 threads"):
         Team(5)

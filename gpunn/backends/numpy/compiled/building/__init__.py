@@ -1,7 +1,7 @@
-"""Building a library of kernels from their sources, which needs numba.
+"""Build a library of kernels from their sources, which requires numba.
 
-Processes of their own make an object file of each kernel, as many at once as there are cores; a
-linker makes one library of them.
+Worker processes, one per core, compile each kernel to an object file. A linker combines the object
+files into one library.
 """
 
 from gpunn.backends.numpy.compiled.building.builder import BuildError, build

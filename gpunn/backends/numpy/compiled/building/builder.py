@@ -1,4 +1,4 @@
-"""The process that asks for a library: it starts others, and links what they make."""
+"""Build a library: start worker processes, and link their object files."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from gpunn.storage.files import FolderLock
 __all__ = ["BuildError", "build"]
 
 MAX_SHOWN = 1000
-"""Characters of a worker's error, at most; the last ones say what is wrong."""
+"""Maximum characters of a worker's error to show; the last ones have the cause."""
 
 MAX_WORKERS = 8
-"""More would take longer to start than they save."""
+"""Starting more workers would take longer than they save."""
 
 
 def build(
     target: Target, folder: Path | None = None, only: Collection[str] = (), force: bool = False
 ) -> Path:
-    """Build the library for a target, unless it is there and nothing is forced, and return it.
+    """Return the library for a target. Build it if it is missing or `force` is set.
 
-    The folder is by default the package's own, or else one of the user's. `only` are the kernels
-    that the library is to have; all if there are none. A BuildError if an object file can't be
-    made; an InvalidFileError or OSError if there is no place for the library.
+    The default folder is in the package, or in the user's cache if the package is not writable.
+    `only` names the kernels to include; empty means all. Raises a BuildError if an object file
+    can't be built, and an InvalidFileError or OSError if no folder can store the library.
     """
     folder = files.writable_folder() if folder is None else folder
     lock = wait_for(folder)
@@ -58,7 +58,7 @@ def build(
 
 
 def wait_for(folder: Path) -> FolderLock:
-    """Return the lock on a folder, after another process has built what it builds."""
+    """Return the lock on a folder, and wait while another process builds there."""
     while True:
         try:
             return FolderLock(folder)
@@ -69,9 +69,9 @@ def wait_for(folder: Path) -> FolderLock:
 def make_objects(
     target: Target, folder: Path, progress: Callable[[int, int], None], only: Collection[str]
 ) -> None:
-    """Write the object files to a folder, by as many processes as there are cores."""
+    """Write the object files to a folder, with one worker process per core."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    # Modules are found where this process finds them, whatever folder or options it has.
+    # Workers use this process's module path, even if its folder or options differ.
     start = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from gpunn.backends.numpy.compiled.building.worker import work\n"
@@ -93,7 +93,7 @@ def make_objects(
                             stderr=errors,
                         )
                     )
-            output.close()  # so that the loop ends when all workers have ended
+            output.close()  # so that the loop ends with the last worker
             for done, line in enumerate(lines, 1):
                 progress(done, int(line))
         for number, worker in enumerate(workers):

@@ -1,4 +1,4 @@
-"""Object files made one library."""
+"""Link object files to one library."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ OPTIONS = (
 
 
 def linkers() -> list[str]:
-    """Return the C compilers of this machine, each of which knows how to link."""
+    """Return the C compilers of this machine, which can also link."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return [path for name in names if (path := shutil.which(name))]
 
 
 def link(objects: Sequence[Path]) -> tuple[bytes, str]:
-    """Return a shared library of object files, and its suffix; an archive if nothing can link.
+    """Return a shared library of object files, and its suffix; or an archive without a linker.
 
-    A BuildError if something can, but not these: they call functions that are not there.
+    Raises a BuildError if a linker exists but the object files call undefined functions.
     """
     with tempfile.TemporaryDirectory(prefix="gpunn-") as folder:
         library = Path(folder, "kernels.so")
         for linker in linkers():
             command = [linker, "-shared", "-o", str(library), *map(str, objects), *OPTIONS]
-            # Without a shell. The linker is the user's compiler.
+            # The linker is the user's compiler, and runs without a shell.
             done = subprocess.run(  # noqa: S603
                 command, stdin=subprocess.DEVNULL, capture_output=True
             )
@@ -51,9 +51,9 @@ def link(objects: Sequence[Path]) -> tuple[bytes, str]:
                 return library.read_bytes(), ".so"
             messages = done.stderr.decode(errors="replace").splitlines()
             if any("undefined reference" in line for line in messages):
-                raise BuildError(f"a kernel calls what the library lacks: {' '.join(messages[:2])}")
+                raise BuildError(f"a kernel calls a missing function: {' '.join(messages[:2])}")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for path in objects:
-            file.writestr(zipfile.ZipInfo(path.name), path.read_bytes())  # without a time
+            file.writestr(zipfile.ZipInfo(path.name), path.read_bytes())  # without a timestamp
     return archive.getvalue(), ".zip"

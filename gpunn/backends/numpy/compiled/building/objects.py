@@ -1,8 +1,8 @@
-"""Kernels as object files: what numba makes of the sources, optimised and emitted by LLVM.
+"""Compile kernels to object files, with numba and LLVM.
 
-numba compiles for the process that it runs in. Here it only translates Python to LLVM's
-instructions. They are optimised once, when a kernel and all that it calls are one module, and
-emitted for the target's processor. What numba adds for calls from Python is left out.
+Usually numba compiles for the process that it runs in. Here it only translates Python to LLVM
+instructions. LLVM optimizes them once, when a kernel and all functions that it calls are in one
+module, and emits code for the target's processor. This omits numba's code for calls from Python.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 __all__ = ["parts"]
 
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
-"""The first version of glibc for an architecture. Bound to its functions rather than to those of
-this machine's version, a library runs wherever Python does."""
+"""The first version of glibc for an architecture. A library that uses this version's functions runs
+on any system with Python, even if its glibc is older than this machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
-"""What LLVM calls in place of instructions of its own. Kernels call nothing else: of one version of
-the C library to the next its mathematics gives other bits."""
+"""Functions that LLVM calls instead of emitting instructions. Kernels call no others, because
+mathematical functions of the C library are not bitwise identical across its versions."""
 
 
 Symbols = dict[str, tuple[Any, ...]]
-"""What functions are called in a library, and the types of their arguments."""
+"""The names of functions in a library, and the types of their arguments."""
 
 
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
-    """Functions as LLVM's instructions, of which no machine code is made.
+    """Functions as LLVM instructions, without machine code.
 
-    numba would link all that a function calls into its module, and so on up to the kernel. Here
-    each module is linked once, when the object file is made.
+    By default numba links all called functions into each caller's module, up to the kernel. Here
+    each module is linked once, when the object file is emitted.
     """
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
-        """Leave all that numba does then to `emit`."""
+        """Mark the library as finalized; `emit` does the work."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
         return 0
 
     def called(self) -> Iterator[TranslatedFunctions]:
-        """Yield the libraries of the functions that these call, and those that they call."""
+        """Yield the libraries of all functions that these call, directly or indirectly."""
         seen = {self}
         left = [self]
         while left:
@@ -69,7 +69,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
                     yield library
 
     def emit(self, exported: Collection[str]) -> bytes:
-        """Return an object file, in which nothing is visible but what is `exported`."""
+        """Return an object file in which only `exported` symbols are visible."""
         module = self._final_module
         for library in self.called():
             module.link_in(library._final_module, preserve=True)
@@ -84,7 +84,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
 
 
 class Translator(JITCPUCodegen):  # type: ignore[misc]
-    """What numba asks for code, for the processor of the target."""
+    """numba's code generator, for the target's processor."""
 
     _library_class = TranslatedFunctions
 
@@ -95,16 +95,16 @@ class Translator(JITCPUCodegen):  # type: ignore[misc]
         return TARGET.features
 
     def _add_module(self, module: Any) -> None:
-        """Keep it from numba's engine, which would make machine code of it."""
+        """Do nothing, so that numba's engine does not compile the module."""
 
     def set_env(self, name: str, environment: Any) -> None:
         """Do nothing: only functions that call Python need it."""
 
 
 class UncountedReferences(NRTContext):  # type: ignore[misc]
-    """What numba asks for counts of references to memory: there are none.
+    """numba's reference counting, disabled.
 
-    All arrays in kernels are views of memory that Python has allocated.
+    All arrays in kernels are views of memory that Python allocated.
     """
 
     def incref(self, builder: Any, kind: Any, value: Any) -> None:
@@ -115,7 +115,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """Name the versions of the C library's functions, where that is glibc."""
+    """Set the versions of the C library's functions, if it is glibc."""
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return
@@ -129,9 +129,9 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Return functions that make the object files, by name; first those that take longest.
+    """Return functions that build the object files, by name, the slowest first.
 
-    `only` are the kernels to make; all if there are none.
+    `only` names the kernels to build; empty means all.
     """
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
@@ -152,7 +152,7 @@ def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
 
 
 def kernel_symbols(function: Any) -> Symbols:
-    """Return what a kernel is called for each type of numbers, and its arguments."""
+    """Return a kernel's symbol for each data type, and the types of its arguments."""
     integer = types.int64
     return {
         symbol(function.__name__, dtype): (
@@ -166,16 +166,16 @@ def kernel_symbols(function: Any) -> Symbols:
 
 
 def entry_symbol(function: Any) -> Symbols:
-    """Return what a function that Python calls is called, and its arguments."""
+    """Return the symbol of a function that Python calls, and the types of its arguments."""
     parameters = inspect.signature(function.py_func).parameters
     return {symbol(function.__name__): (types.int64,) * len(parameters)}
 
 
 @global_compiler_lock
 def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
-    """Return the object file of a function of Python, with a symbol for each set of arguments.
+    """Return the object file of a Python function, with a symbol for each argument signature.
 
-    What is exported returns an integer, 0 if the function returns nothing.
+    Exported functions return an integer: 0 if the Python function returns nothing.
     """
     symbols = symbols_of(function)
     context = cpu_target.target_context
@@ -192,7 +192,7 @@ def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
 
 
 def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
-    """Define a function that calls one of numba's, whose convention Python's side doesn't know."""
+    """Define a C function that calls a function with numba's calling convention."""
     context = cpu_target.target_context
     convention, kinds = context.call_conv, descriptor.argtypes
     arguments = [context.get_value_type(each) for each in kinds]
@@ -207,7 +207,7 @@ def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
 
 @global_compiler_lock
 def tiles_object() -> bytes:
-    """Return the object file with the tiles of all products."""
+    """Return the object file with the tile functions of all products."""
     from gpunn.backends.numpy.compiled.kernels.tiles import define_tables
 
     context = cpu_target.target_context

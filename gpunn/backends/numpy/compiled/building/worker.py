@@ -1,4 +1,4 @@
-"""One of the processes that make object files."""
+"""The worker process that builds object files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["work"]
 
 
 def work(folder: str, only: Collection[str]) -> None:
-    """Make object files that no other process makes, and say so: a line for each, of the total."""
-    gc.disable()  # what numba makes stays in use to the end
+    """Build object files that no other worker builds; print a line with the total for each."""
+    gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
     for name, make in functions.items():
         path = Path(folder, f"{name}.o")
@@ -23,4 +23,6 @@ def work(folder: str, only: Collection[str]) -> None:
         except FileExistsError:
             continue
         path.write_bytes(make())
-        os.write(1, f"{len(functions)}\n".encode())  # at once, since others write there, too
+        os.write(
+            1, f"{len(functions)}\n".encode()
+        )  # in one call, since other workers also write there

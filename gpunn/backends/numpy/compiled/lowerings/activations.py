@@ -1,4 +1,4 @@
-"""Activations, and the gradients through them."""
+"""Activations and their gradients."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NAMES = {
     activations.Tanh: "tanh",
     activations.Softplus: "softplus",
 }
-"""Which of `ACTIVATIONS` a class is; the identity is a leaky ReLU that leaks everything."""
+"""Each class's name in `ACTIVATIONS`. The identity is a leaky ReLU of slope 1."""
 
 
 class Activations(Lowerings):
-    """Activations, and the gradients through them."""
+    """Activations and their gradients."""
 
     def activate(self, ask: Arguments) -> Steps:
         z, bias, out = ask.z, ask.bias, ask.out
@@ -62,7 +62,7 @@ class Activations(Lowerings):
         shape, by_rows = self.divided(gradient, gradient)
         afterwards = []
         if sums and by_rows and 1 < self.threads <= gradient.shape[0]:
-            # Each thread sums its own rows.
+            # Each thread sums its rows.
             parts = np.empty((self.threads, bias_gradient.size), gradient.dtype)
             afterwards.append(sum_rows(parts, bias_gradient))
             shape, sums = (gradient.shape[0], bias_gradient.size, 0), [parts]
@@ -76,12 +76,12 @@ class Activations(Lowerings):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return rows, columns, and the number of which the columns of a thread are a multiple."""
+    """Return rows, columns, and the number that a thread's columns are a multiple of."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 
 def kernel_arguments(f: Any) -> tuple[float, ...] | None:
-    """Return a built-in activation's number and two parameters there; None for any other."""
+    """Return a built-in activation's index in `ACTIVATIONS` and two parameters, else None."""
     if type(f) not in NAMES:
         return None
     number = ACTIVATIONS.index(NAMES[type(f)])

@@ -20,12 +20,12 @@ an array that isn't contiguous or a custom loss."""
 
 
 def same_kind(*arrays: Array) -> bool:
-    """Return whether all arrays are contiguous, and all of float32 or all of float64."""
+    """Return whether all arrays are contiguous, and all have type float32 or all float64."""
     return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
 
 
 def given(*arrays: Array | None) -> list[Array]:
-    """Return the arrays that are there."""
+    """Return the arrays that are not None."""
     return [array for array in arrays if array is not None]
 
 
@@ -36,11 +36,11 @@ class Lowerings:
         self.threads, self.products = threads, products
 
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
-        """Return how threads are to divide x, and out alike, where all elements are alike.
+        """Return how threads divide x and out in an elementwise operation.
 
-        As the product that x comes from was divided, so that each thread finds its own in its
-        cache. The first is a shape, whose columns are divided, and the number that a part of them
-        is a multiple of: if x is divided by rows, it is one long row. The second are the arrays
+        They divide x like the product that computed it, so that each thread's part is in its cache.
+        The first result has rows, columns, and the number that a thread's columns are a multiple
+        of. If x is divided by rows, it counts as one long row. The second result lists the arrays
         that are divided by rows.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
@@ -51,6 +51,6 @@ class Lowerings:
         return (1, x.size, max(columns, 1)), [x, out]
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
-        """Return what sets out = out + sum_i weights_i values_i; without weights, all are 1."""
+        """Return an instruction for out = out + sum_i weights_i values_i; None weights are 1."""
         read = [values, out] if weights is None else [values, weights, out]
         return Instruction("sum_up", [values, weights, values.size, out, 1], read, [out])

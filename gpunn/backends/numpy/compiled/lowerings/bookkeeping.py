@@ -1,4 +1,4 @@
-"""Filling, adding and gathering arrays, and what a step counts."""
+"""Fill, add and gather arrays, and count updates and passes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Bookkeeping"]
 
 
 class Bookkeeping(Lowerings):
-    """Filling, adding and gathering arrays, and what a step counts."""
+    """Fill, add and gather arrays, and count updates and passes."""
 
     def fill(self, ask: Arguments) -> Steps:
         out = ask.out

@@ -1,4 +1,4 @@
-"""Matrix products, and a dense layer's passes."""
+"""Matrix products, and the passes of a dense layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Dense"]
 
 
 class Dense(Activations):
-    """Matrix products, and a dense layer's passes."""
+    """Matrix products, and the passes of a dense layer."""
 
     def matmul(self, ask: Arguments) -> Steps:
         if not same_kind(*ask.arrays) or (ask.transpose_a and ask.transpose_b):
@@ -26,12 +26,12 @@ class Dense(Activations):
         return self.forward(ask, self.products.encode)
 
     def forward(self, ask: Arguments, encode: Callable[..., list[Instruction]]) -> Steps:
-        """Return a dense layer's forward pass, whose products are encoded in one way or another."""
+        """Return a dense layer's forward pass, with products that `encode` returns."""
         x, weights, bias, z = ask.x, ask.weights, ask.bias, ask.z
         if not same_kind(x, weights, z, *given(bias)) or not x.size:
             return None
         floors = {activations.ReLU: 0.0, activations.Identity: -math.inf}
-        if ask.out is z and type(ask.activation) in floors:  # which the product itself does
+        if ask.out is z and type(ask.activation) in floors:  # the product applies these
             return encode(x, weights, z, bias=bias, floor=floors[type(ask.activation)])
         activated = self.activate(ask.but(bias=None))
         return None if activated is None else [*encode(x, weights, z, bias=bias), *activated]

@@ -1,4 +1,4 @@
-"""Dropout, rescaling and standardisation."""
+"""Dropout, rescaling and standardization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL_INTEGERS = {
 
 
 class Elementwise(Lowerings):
-    """Dropout, rescaling and standardisation."""
+    """Dropout, rescaling and standardization."""
 
     def dropout(self, ask: Arguments) -> Steps:
         x, rate, passes, out = ask.x, ask.rate, ask.passes, ask.out

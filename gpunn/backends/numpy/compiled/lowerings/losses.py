@@ -1,4 +1,4 @@
-"""Losses and their gradients."""
+"""Losses and their gradients, and mean predictions of members."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from gpunn.typing import Array
 __all__ = ["Function", "Losses", "are_labels", "are_numbers"]
 
 TOGETHER = 2048
-"""Numbers of several outputs that are done together: what is computed on the way stays in the
-cache."""
+"""Numbers of several rows to process together, so that intermediate results stay in the cache."""
 
 
 class Function(NamedTuple):
-    """One of ROW_FUNCTIONS f, summed over a row's outputs; factors of the sum and of its gradient.
+    """A function f of ROW_FUNCTIONS, summed over a row's outputs.
 
-    The constant is the parameter of f, if it has one.
+    It has factors of the sum and of its gradient. The constant is the parameter of f, if any.
     """
 
     name: str
@@ -42,13 +41,13 @@ NAMES: Mapping[type[losses.ElementwiseLoss], tuple[str, str]] = {
     losses.BinaryCrossEntropy: ("binary_cross_entropy", ""),
     losses.Poisson: ("poisson", "from_zero"),
 }
-"""The functions that losses sum, and the names of their parameters."""
+"""The function that each loss sums, and the name of its parameter."""
 
 
 def function_of(loss: Any, predictions: Array) -> Function | None:
-    """Return what a loss sums over the outputs, None if there is no kernel for that.
+    """Return the function that a loss sums over the outputs, or None without a kernel for it.
 
-    A subclass that has other factors, but the same formulas, is computed as what it is one of.
+    A subclass with the same formulas as a built-in loss, but other factors, uses its kernel.
     """
     kind, outputs = type(loss), predictions.shape[1]
     for built_in, (name, parameter) in NAMES.items():
@@ -62,17 +61,17 @@ def function_of(loss: Any, predictions: Array) -> Function | None:
 
 
 def are_labels(targets: Array) -> bool:
-    """Return whether targets are class labels, one a row, that kernels can read."""
+    """Return whether targets are class labels, one per row, that kernels can read."""
     return targets.ndim == 1 and targets.dtype == np.int64 and contiguous(targets)
 
 
 def are_numbers(targets: Array, predictions: Array) -> bool:
-    """Return whether targets are numbers like the predictions, that kernels can read."""
+    """Return whether targets are numbers, shaped like predictions, that kernels can read."""
     return targets.shape == predictions.shape and same_kind(predictions, targets)
 
 
 class Losses(Lowerings):
-    """Losses and their gradients, and what members predict together."""
+    """Losses and their gradients, and mean predictions of members."""
 
     def loss(self, ask: Arguments) -> Steps:
         loss, predictions, targets, weights = ask.loss, ask.predictions, ask.targets, ask.weights
@@ -111,9 +110,9 @@ class Losses(Lowerings):
         weights: Array | None = None,
         normalizer: Array | None = None,
     ) -> Instruction:
-        """Return what sums a function over the outputs: values (rows,), and a gradient if any.
+        """Return an instruction that sums a function over the outputs, to values (rows,).
 
-        A gradient needs weights and a normalizer.
+        If a gradient is given, it is computed from weights and a normalizer.
         """
         rows, outputs = predictions.shape
         together = max(1, TOGETHER // outputs)
@@ -137,9 +136,9 @@ class Losses(Lowerings):
         *,
         smoothing: float | Array = 0.0,
     ) -> Instruction:
-        """Return the same of the softmax cross-entropy, for labels or probabilities.
+        """Return an instruction for the softmax cross-entropy, of labels or probabilities.
 
-        `smoothing` is a number, or an array of shape (1,) that a schedule moves.
+        `smoothing` is a number, or an array of shape (1,) that a schedule sets.
         """
         rows, classes = predictions.shape
         moving, number = (None, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)
@@ -153,10 +152,10 @@ class Losses(Lowerings):
         return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:
-        """Return memory for so many blocks for each thread, of numbers of an array's type."""
+        """Return scratch memory: `count` blocks per thread, with the data type of `like`."""
         return np.empty((self.threads, count * lanes(like)), like.dtype)
 
 
 def lanes(array: Array) -> int:
-    """Return how many numbers of an array's type a block has."""
+    """Return the number of an array's elements in a block."""
     return BLOCK_BYTES // int(array.itemsize)

@@ -48,13 +48,13 @@ class Metrics(Losses):
             steps = [self.sum_over_outputs(function, predictions, targets, values)]
         return [*steps, self.weighted_sum(values, weights, summary)]
 
-    # --------------------------------------- metrics that are the mean of one value a row
+    # --------------------------------------- means over rows of one value per row
 
     def _log_loss(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
         return [self.softmax_cross_entropy(p, t, values)]
 
     def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        """Return the squares of softmax(p) - t, which is the gradient of the cross-entropy."""
+        """Return squares of softmax(p) - t, which the gradient of the cross-entropy gives."""
         distance, ones = np.empty_like(p), np.ones_like(values)
         squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
         return [
@@ -67,7 +67,7 @@ class Metrics(Losses):
         args = [p, actual, *p.shape, metric.k, values]
         return [*steps, Instruction("top_k", args, [p, actual], [values], [p, actual, values])]
 
-    # --------------------------------------- metrics with a summary of their own
+    # --------------------------------------- metrics with other summaries
 
     def _accuracy(self, _: Any, p: Array, t: Array, weights: Array, summary: Array) -> Instructions:
         predicted, steps = self._classes(p)
@@ -93,7 +93,7 @@ class Metrics(Losses):
     def _where_right(
         self, predicted: Array, actual: Array, weights: Array
     ) -> tuple[Array, Instructions]:
-        """Return an array for the weights of rows whose class is right, and what sets it."""
+        """Return an array for the weights of correctly classified rows, and its instruction."""
         right, read = np.empty_like(predicted), [predicted, actual, weights]
         args = [*read, weights.size, right]
         by_rows = [*read, right]
@@ -112,30 +112,30 @@ class Metrics(Losses):
     def _auc(self, metric: Any, p: Array, t: Array, weights: Array, summary: Array) -> Instructions:
         bins, columns = metric.side**2, p.shape[1]
         actual, steps = self._true_classes(p, t, 0.5 if p.shape[1] == 1 else None)
-        places = np.empty((columns if columns > 2 else 1, weights.size), p.dtype)
+        bin_of_row = np.empty((columns if columns > 2 else 1, weights.size), p.dtype)
         scratch = self.blocks(columns, p)
-        args = [p, actual, *p.shape, bins, places, scratch, scratch[0].nbytes]
+        args = [p, actual, *p.shape, bins, bin_of_row, scratch, scratch[0].nbytes]
         args += [SMALLEST_SCALE, LIMIT, LEAST_SUM]
         return [
             *steps,
-            Instruction("bin_scores", args, [p, actual, scratch], [places]),
-            add_at(places, weights, summary),
+            Instruction("bin_scores", args, [p, actual, scratch], [bin_of_row]),
+            add_at(bin_of_row, weights, summary),
         ]
 
     def _auc_of_labels(
         self, metric: Any, p: Array, t: Array, weights: Array, summary: Array
     ) -> Instructions:
-        places = np.empty(p.shape[::-1], p.dtype)
-        args = [p, t, *p.shape, metric.side**2, places, SMALLEST_SCALE, LIMIT]
-        binned = Instruction("bin_labels", args, [p, t], [places])
-        return [binned, add_at(places, weights, summary)]
+        bin_of_row = np.empty(p.shape[::-1], p.dtype)
+        args = [p, t, *p.shape, metric.side**2, bin_of_row, SMALLEST_SCALE, LIMIT]
+        binned = Instruction("bin_labels", args, [p, t], [bin_of_row])
+        return [binned, add_at(bin_of_row, weights, summary)]
 
     # --------------------------------------- classes
 
     def _classes(self, x: Array, threshold: float | None = None) -> tuple[Array, Instructions]:
-        """Return an array for the class of each row, and what sets it.
+        """Return an array for the class of each row, and its instruction.
 
-        The class is the column of the largest number, or what is above a threshold.
+        The class is the column of the largest number, or 1 for numbers above a threshold.
         """
         classes = np.empty(x.shape[0], x.dtype)
         rule = interface.BY_LARGEST if threshold is None else interface.BY_THRESHOLD
@@ -145,7 +145,7 @@ class Metrics(Losses):
     def _true_classes(
         self, predictions: Array, targets: Array, threshold: float | None = None
     ) -> tuple[Array, Instructions]:
-        """Return the same for the true classes: labels, or by the largest or the threshold."""
+        """Return an array for the true class of each row, from labels or as in `_classes`."""
         if targets.ndim == 2:
             return self._classes(targets, threshold)
         classes = np.empty(targets.size, predictions.dtype)
@@ -154,11 +154,11 @@ class Metrics(Losses):
         return classes, [Instruction("classify", args, [targets], [classes], by_rows)]
 
 
-def add_at(places: Array, weights: Array, out: Array) -> Instruction:
-    """Return what adds weights at some places of `out`, or of each of its equal parts."""
-    columns = places.size // weights.size
-    args = [places, weights, columns, weights.size, out, out.size // columns]
-    return Instruction("add_at", args, [places, weights, out], [out])
+def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
+    """Return an instruction that adds weights at positions of `out`, or of its equal parts."""
+    columns = positions.size // weights.size
+    args = [positions, weights, columns, weights.size, out, out.size // columns]
+    return Instruction("add_at", args, [positions, weights, out], [out])
 
 
 FUNCTIONS: dict[type[Metric], str] = {
@@ -170,15 +170,15 @@ FUNCTIONS: dict[type[Metric], str] = {
     metrics.MeanAbsoluteError: "absolute_error",
     metrics.RootMeanSquaredError: "squared_error",
 }
-"""Metrics that are the mean over rows and outputs of one of ROW_FUNCTIONS. Some are so with one
-output only, and in `VALUES`, too."""
+"""Metrics that are the mean over rows and outputs of a function in ROW_FUNCTIONS. Those that are
+also in `VALUES` use it only with one output."""
 
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.BrierScore: Metrics._brier_score,
     metrics.LogLoss: Metrics._log_loss,
     metrics.TopKAccuracy: Metrics._top_k_accuracy,
 }
-"""Metrics that are the mean over rows of a value with a kernel of its own."""
+"""Metrics that are the mean over rows of a value from other instructions."""
 
 SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.Accuracy: Metrics._accuracy,
@@ -189,4 +189,4 @@ SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.R2: Metrics._r2,
     metrics.Recall: Metrics._confusion,
 }
-"""Metrics with a summary of another kind, or with a kernel of their own."""
+"""Metrics with another kind of summary, or with their own kernel."""

@@ -1,4 +1,4 @@
-"""Batch and layer normalisation."""
+"""Batch and layer normalization."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Normalization"]
 
 
 class Normalization(Lowerings):
-    """Batch and layer normalisation."""
+    """Batch and layer normalization."""
 
     def normalize(self, ask: Arguments) -> Steps:
         x, mean, out, scale, shift = ask.x, ask.mean, ask.out, ask.scale, ask.shift
@@ -66,22 +66,22 @@ class Normalization(Lowerings):
         ]
 
     def multiple(self, x: Array) -> int:
-        """Return 0 if the threads divide the rows of a matrix, else what columns are divided by."""
+        """Return 0 if threads divide the rows of x, else the multiple for dividing its columns."""
         by_rows = 1 < self.threads <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
 
     def column_sums(
         self, x: Array, total: Array | None, out: Array, multiple: int
     ) -> list[Instruction]:
-        """Return what sums x over the rows, or the squares of x - total / rows."""
+        """Return instructions that sum x over the rows, or the squares of x - total / rows."""
         read = [x] if total is None else [x, total]
         sums = out if multiple else self.parts(out)
         args = [x, total, sums, *x.shape, multiple]
-        own = Instruction("column_sums", args, read, [sums], [] if multiple else [x])
-        return [own] if multiple else [own, sum_rows(sums, out)]
+        first = Instruction("column_sums", args, read, [sums], [] if multiple else [x])
+        return [first] if multiple else [first, sum_rows(sums, out)]
 
     def parts(self, sums: Array) -> Array:
-        """Return memory for what each thread adds up to some sums."""
+        """Return memory for the partial sums of each thread."""
         return np.empty((self.threads, sums.size), sums.dtype)
 
     def layer_norm(self, ask: Arguments) -> Steps:

@@ -1,4 +1,4 @@
-"""Clipping, penalties, and the optimizers."""
+"""Optimizers, gradient clipping and penalties."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Optimizers"]
 
 
 class Optimizers(Lowerings):
-    """Clipping, penalties, and the optimizers."""
+    """Optimizers, gradient clipping and penalties."""
 
     def clip(self, ask: Arguments) -> Steps:
         gradients = ask.gradients
@@ -47,7 +47,7 @@ class Optimizers(Lowerings):
         trained, learning_rate = ask.trained, ask.learning_rate
         values, gradients, slots, _ = trained
         state = [slots[name] for name in ask.optimizer.slots]
-        decay: Any = ask.optimizer.weight_decay  # a number, or an array that a schedule moves
+        decay: Any = ask.optimizer.weight_decay  # a number, or an array that a schedule sets
         moving = [] if isinstance(decay, float) else [decay]
         if not same_kind(values, gradients, learning_rate, *state, *moving):
             return None
@@ -83,8 +83,8 @@ class Optimizers(Lowerings):
     def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:
         """Return the segments, cut where the gradient of a layer's weights begins or ends.
 
-        So the update of a layer's weights can follow its gradient, which is in the cache then.
-        Without weight decay, neighbours are one segment where they differ by its factor alone.
+        So the update of a layer's weights can follow its gradient, while that is in the cache.
+        Without weight decay, adjacent segments are joined if only their decay factors differ.
         """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
@@ -104,7 +104,7 @@ class Optimizers(Lowerings):
 
 
 def kernel_of(o: Any) -> tuple[str, list[float]] | None:
-    """Return a built-in optimizer's kernel and its hyperparameters there, None for any other."""
+    """Return the kernel of a built-in optimizer and its hyperparameters, else None."""
     if type(o) is optimizers.SGD:
         if not o.momentum:
             return "sgd", []

@@ -1,4 +1,4 @@
-"""Layers for tables: codes, embeddings of numbers, factors of members, products by groups."""
+"""Layers of tabular models: categories, embeddings, members' factors, and products by groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Tables"]
 
 
 class Tables(Dense):
-    """Codes, embeddings of numbers, factors of members, and products by groups."""
+    """Categories, embeddings of numbers, members' factors, and products by groups."""
 
     def copy_columns(self, ask: Arguments) -> Steps:
         source, out = ask.source, ask.out
@@ -42,7 +42,7 @@ class Tables(Dense):
         codes, table, out = ask.codes, ask.table, ask.out
         if not same_kind(codes, table, out) or not codes.size:
             return None
-        read = [codes, *places_of(ask.sizes), table]
+        read = [codes, *sizes_and_starts(ask.sizes), table]
         args = [*read, out, *codes.shape, table[0].nbytes]
         return [Instruction("embed", args, read, [out], [codes, out])]
 
@@ -51,7 +51,7 @@ class Tables(Dense):
         if not same_kind(codes, ask.gradient, table_gradient) or not codes.size:
             return None
         rows, dimension = table_gradient.shape
-        read = [codes, *places_of(ask.sizes), ask.gradient]
+        read = [codes, *sizes_and_starts(ask.sizes), ask.gradient]
         args = [*read, table_gradient, *codes.shape, dimension, rows]
         return [Instruction("embed_gradient", args, read, [table_gradient])]
 
@@ -94,7 +94,7 @@ class Tables(Dense):
         by_rows: list[Array] = []
         afterwards = []
         if 1 < self.threads <= len(x) and not self.products.is_by_columns(gradient):
-            # Each thread sums its own rows.
+            # Each thread sums its rows.
             sums = np.empty((self.threads, alpha.size), x.dtype)
             afterwards.append(sum_rows(sums, ask.alpha_gradient))
             shape, by_rows = (len(x), alpha.size, 0), [x, gradient]
@@ -135,9 +135,10 @@ class Tables(Dense):
 
 
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
-    """Return the sizes of a product of members that take the same row of x.
+    """Return rows, members and features for the kernels of members' factors.
 
-    Those of members with a row each are one member with all features.
+    The kernels require that all members share the rows of x. If each member has its own row, this
+    treats all features of all members as one member.
     """
     rows, members = x.shape[:2]
     if members == 1:
@@ -145,7 +146,7 @@ def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
     return rows, 1, factors.size
 
 
-def places_of(sizes: Sequence[int]) -> tuple[Array, Array]:
-    """Return the sizes of tables that lie one below the other, and where each begins."""
+def sizes_and_starts(sizes: Sequence[int]) -> tuple[Array, Array]:
+    """Return the sizes of vertically stacked tables, and the first row of each."""
     lengths = np.array(sizes, np.int64)
     return lengths, np.cumsum(lengths) - lengths
