@@ -1,10 +1,10 @@
-"""Estimators with scikit-learn's interface, on a CPU or a GPU. See docs/how_to/sklearn.md.
+"""Estimators with scikit-learn's interface, on a CPU or a GPU; see docs/how_to/sklearn.md.
 
 >>> from gpunn.sklearn import MLPClassifier, MLPRegressor
 
-replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. The others take tables as
-they are, with text, dates and gaps: `RealMLPClassifier`, `RealMLPRegressor`, `TabMClassifier`,
-`TabMRegressor`.
+This import replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. The other
+estimators accept raw tables with text, dates and missing values: `RealMLPClassifier`,
+`RealMLPRegressor`, `TabMClassifier`, `TabMRegressor`.
 """
 
 try:
@@ -39,10 +39,10 @@ __all__ = [
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """Do `install`, for `%load_ext gpunn.sklearn` in a notebook."""
+    """Call `install`, for `%load_ext gpunn.sklearn` in a notebook."""
     install()
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """Do `uninstall`, for `%unload_ext gpunn.sklearn`."""
+    """Call `uninstall`, for `%unload_ext gpunn.sklearn`."""
     uninstall()

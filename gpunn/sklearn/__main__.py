@@ -1,4 +1,4 @@
-"""`python -m gpunn.sklearn script.py`: run a script whose scikit-learn perceptrons gpunn trains."""
+"""`python -m gpunn.sklearn script.py`: let gpunn train the scikit-learn perceptrons of a script."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a script or a module, as `python` does, with `gpunn.sklearn.install`."""
+    """Run a script or a module, as `python` does, after `gpunn.sklearn.install`."""
     parser = argparse.ArgumentParser(
         prog="python -m gpunn.sklearn",
         usage="%(prog)s [-h] [--backend NAME] [--count] (SCRIPT | -m MODULE) [ARGUMENT ...]",
-        description="Run a program as it is. scikit-learn's MLPClassifier and MLPRegressor are "
-        "trained by gpunn there; what can't be is trained by scikit-learn, and a warning says why.",
+        description="Run a program unchanged, and let gpunn train its scikit-learn MLPClassifier "
+        "and MLPRegressor. If gpunn does not support an estimator's settings, scikit-learn trains "
+        "it, and a warning gives the reason.",
         allow_abbrev=False,
     )
     parser.add_argument("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto")
     parser.add_argument(
-        "--count", action="store_true", help="say on standard error who trained how often"
+        "--count", action="store_true", help="print how often each library trained, to stderr"
     )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.add_argument("script", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     program = options.module or options.script
     if not program:
-        parser.error("expected a script, or -m and a module")
+        parser.error("expected a script, or -m and a module; see --help")
     if not options.module and not Path(program[0]).exists():
-        parser.error(f"{program[0]}: there is no such file")
+        parser.error(f"{program[0]}: this file does not exist")
     try:
         acceleration = install(options.backend)
     except GpunnError as error:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def own_frames(error: Exception) -> TracebackType | None:
-    """Return the frames of a program's error, without those of what runs the program."""
+    """Return the traceback of a program's error without the frames that run the program."""
     others = (__file__, runpy.run_path.__code__.co_filename)
     frames = error.__traceback__
     while frames and frames.tb_frame.f_code.co_filename in others:

@@ -1,10 +1,9 @@
-"""scikit-learn's own perceptrons, trained by gpunn: on, and off again without a trace.
+"""Let gpunn train scikit-learn's perceptrons, and undo that completely.
 
-Their classes stay as they are but for one method, `_fit`, to which `fit` and `partial_fit` come. In
-its place an estimator of gpunn's with the same parameters is trained, its twin, and what that has
-learned is taken over. So all estimators are scikit-learn's: `isinstance`, `clone`, `get_params`,
-subclasses, and names that were imported before work as ever, and a pickle opens wherever
-scikit-learn is.
+Only one method of scikit-learn's classes is replaced: `_fit`, which `fit` and `partial_fit` call.
+The replacement trains gpunn's estimator with the same parameters, the twin, and copies its fitted
+attributes. So all estimators remain scikit-learn's: `isinstance`, `clone`, `get_params`, subclasses
+and earlier imports work as before. A pickle can be opened wherever scikit-learn is installed.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, Self
 
 import numpy as np
-import sklearn.neural_network as theirs
 from joblib.externals.loky import reusable_executor
 from joblib.externals.loky.backend import reduction
+from sklearn import neural_network
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
 from gpunn.backends import get_backend
@@ -33,7 +32,10 @@ from gpunn.sklearn.regressor import MLPRegressor
 
 __all__ = ["Acceleration", "install", "uninstall"]
 
-TWINS = {theirs.MLPClassifier: MLPClassifier, theirs.MLPRegressor: MLPRegressor}
+TWINS = {
+    neural_network.MLPClassifier: MLPClassifier,
+    neural_network.MLPRegressor: MLPRegressor,
+}
 
 LEARNED = (
     *("coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_"),
@@ -41,46 +43,47 @@ LEARNED = (
     *("validation_scores_", "best_validation_score_"),
     *("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_"),
 )
-"""Attributes that both have, with the same meaning."""
+"""Attributes that both estimators have, with the same meaning."""
 
-LEFT_BEHIND = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts")
-"""What scikit-learn's training leaves for the next `partial_fit`; after gpunn's it is old."""
+STALE = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts")
+"""State that scikit-learn keeps for the next `partial_fit`; outdated after gpunn has trained."""
 
-INNER = (
+UNUSED = (
     *("_fit_stochastic", "_fit_lbfgs", "_initialize", "_init_coef", "_validate_input"),
     *("_forward_pass", "_forward_pass_fast", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
     *("_update_no_improvement_count", "_score_with_function", "_score", "_predict"),
 )
-"""Methods that gpunn does without: a subclass with one of its own is trained by scikit-learn."""
+"""Methods that gpunn does not call: scikit-learn trains a subclass that overrides one of them."""
 
 
 class Acceleration:
-    """What `install` has done; as a context manager it is undone at the end.
+    """An active `install`; as a context manager, it calls `uninstall` at the end.
 
-    `fits` counts calls of `fit` and `partial_fit` in this process, by "gpunn" or "scikit-learn".
+    `fits` counts calls of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
     """
 
     def __init__(self, backend: str | None) -> None:
         self.backend = backend
         self.fits: Counter[str] = Counter()
         self.original: Callable[..., Any] = BaseMultilayerPerceptron._fit
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._lock = ForkableLock()
-        self._twins: dict[int, Any] = {}  # by `id`: a subclass may say what is equal
+        self._twins: dict[int, Any] = {}  # by `id`, since a subclass may define equality
 
     def __enter__(self) -> Self:
-        """Return this."""
+        """Return this object."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Undo it."""
+        """Call `uninstall`."""
         uninstall()
 
     def twin_of(self, estimator: Any) -> Any:
-        """Return the estimator of gpunn's that stands for one of scikit-learn's.
+        """Return gpunn's estimator for one of scikit-learn's.
 
-        It is kept as long as that one, with the optimizer's moments between calls of `partial_fit`.
-        An ArgumentError says why gpunn can't train it.
+        The twin lives as long as scikit-learn's estimator, and keeps the optimizer's moments
+        between calls of `partial_fit`. If gpunn can't train the estimator, an ArgumentError gives
+        the reason.
         """
         check_trainable(estimator)
         with self._lock:
@@ -92,16 +95,16 @@ class Acceleration:
         move(estimator, twin)
         return twin
 
-    def tell(self, estimator: Any, obstacle: str) -> None:
-        """Say once why an estimator is trained by scikit-learn."""
-        said = f"{type(estimator).__name__}: trained by scikit-learn, not by gpunn: {obstacle}"
-        if said not in self._said:
-            self._said.add(said)
-            warnings.warn(said, GpunnWarning, stacklevel=5)
+    def warn_once(self, estimator: Any, reason: str) -> None:
+        """Warn, once for each reason, that scikit-learn trains an estimator."""
+        warning = f"{type(estimator).__name__}: trained by scikit-learn, not by gpunn: {reason}"
+        if warning not in self._warned:
+            self._warned.add(warning)
+            warnings.warn(warning, GpunnWarning, stacklevel=5)
 
 
 def move(source: Any, target: Any) -> None:
-    """Give an estimator all that another one has learned, and nothing else."""
+    """Copy the fitted attributes of one estimator to another, and delete those that it lacks."""
     for name in LEARNED:
         if name in vars(source):
             setattr(target, name, vars(source)[name])
@@ -110,52 +113,52 @@ def move(source: Any, target: Any) -> None:
 
 
 def kind_of(estimator: Any) -> type:
-    """Return which class of scikit-learn's an estimator is of."""
+    """Return scikit-learn's class of an estimator."""
     return next(each for each in type(estimator).__mro__ if each in TWINS)
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
-    """Return the parameters that scikit-learn's class has; a subclass may have others."""
+    """Return the parameters of scikit-learn's class, without those that a subclass adds."""
     names = inspect.signature(kind_of(estimator)).parameters
     known = inspect.signature(TWINS[kind_of(estimator)]).parameters
     return {name: getattr(estimator, name) for name in names if name in known}
 
 
 def check_trainable(estimator: Any) -> None:
-    """Raise an ArgumentError if gpunn can't train an estimator of scikit-learn's."""
+    """Raise an ArgumentError if gpunn can't train one of scikit-learn's estimators."""
     if not any(each in TWINS for each in type(estimator).__mro__):
         raise ArgumentError("it is neither an MLPClassifier nor an MLPRegressor")
     known = inspect.signature(TWINS[kind_of(estimator)]).parameters
     for name, parameter in inspect.signature(kind_of(estimator)).parameters.items():
         if name not in known and getattr(estimator, name) is not parameter.default:
-            raise ArgumentError(f"gpunn does not know the parameter {name!r}")
-    for name in INNER:
+            raise ArgumentError(f"gpunn does not support the parameter {name!r}")
+    for name in UNUSED:
         owner = next((each for each in type(estimator).__mro__ if name in vars(each)), None)
         if owner is not None and not owner.__module__.startswith("sklearn."):
-            raise ArgumentError(f"{owner.__name__} has a method {name!r} of its own")
+            raise ArgumentError(f"{owner.__name__} overrides the method {name!r}")
 
 
 INSTALLED: list[Acceleration] = []
-"""The one that is installed, if any."""
+"""The active installation, if any."""
 
 
 def install(backend: str | None = None) -> Acceleration:
-    """Let gpunn train scikit-learn's `MLPClassifier` and `MLPRegressor`, wherever they are used.
+    """Let gpunn train all `MLPClassifier` and `MLPRegressor` objects of scikit-learn.
 
-    Also in other processes, once one of these estimators has been sent there. What gpunn can't
-    train is trained by scikit-learn, and a warning says so, once for each reason. If this has been
-    called before, it changes the backend alone.
+    This also affects other processes, as soon as one of these estimators is sent there. If gpunn
+    does not support an estimator, scikit-learn trains it, and a warning gives each reason once.
+    Further calls only change the backend.
 
     Parameters
     ----------
     backend : str or None
-        Where to compute; None as for the estimators of `gpunn.sklearn`.
+        Where to compute; None means the same as for the estimators of `gpunn.sklearn`.
 
     Returns
     -------
     Acceleration
-        A context manager, at whose end `uninstall` is called. Its attribute `fits` counts the calls
-        of `fit` and `partial_fit` in this process, by "gpunn" and "scikit-learn".
+        A context manager that calls `uninstall` at its end. Its attribute `fits` counts the calls
+        of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
 
     Raises
     ------
@@ -188,21 +191,21 @@ def install(backend: str | None = None) -> Acceleration:
     ) -> Any:
         random = self.random_state
         before = random.get_state() if isinstance(random, np.random.RandomState) else None
-        obstacle = None
+        reason = None
         try:
             twin = acceleration.twin_of(self)
-            # From here, so that its warnings come from scikit-learn's module, as filters expect.
+            # Called here, so that warnings come from scikit-learn's module, as filters expect.
             twin._fit(X, y, sample_weight, incremental)
         except (ArgumentError, DataError) as error:
-            obstacle = str(error)
-        if obstacle is not None:  # and no exception of gpunn's is the context of what comes now
-            acceleration.tell(self, obstacle)
+            reason = str(error)
+        if reason is not None:  # outside `except`, so that later errors don't have this context
+            acceleration.warn_once(self, reason)
             if before is not None:
                 random.set_state(before)
             acceleration.fits["scikit-learn"] += 1
             return acceleration.original(self, X, y, sample_weight, incremental)
         move(twin, self)
-        for name in LEFT_BEHIND:
+        for name in STALE:
             vars(self).pop(name, None)
         acceleration.fits["gpunn"] += 1
         return self
@@ -215,9 +218,9 @@ def install(backend: str | None = None) -> Acceleration:
 
 
 def uninstall() -> None:
-    """Undo `install`: everything is as it was before.
+    """Undo `install` completely.
 
-    Processes of joblib's that are waiting for work end, since they would go on with gpunn.
+    This ends joblib's idle worker processes, since they would continue to use gpunn.
 
     Examples
     --------
@@ -237,9 +240,9 @@ def uninstall() -> None:
 
 
 def reduced(estimator: Any) -> tuple[Any, ...]:
-    """Return what an estimator is sent to another process as, which then installs this there, too.
+    """Reduce an estimator for another process, which then also calls `install`.
 
-    Pickles in files are other ones: they are scikit-learn's.
+    Pickles in files don't use this; they are the same as scikit-learn's.
     """
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None
@@ -247,9 +250,10 @@ def reduced(estimator: Any) -> tuple[Any, ...]:
 
 
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Return an estimator that came from a process where gpunn trains.
+    """Rebuild an estimator from a process in which gpunn trains.
 
-    One that comes back from a child, where that may still be so, changes nothing here.
+    The main process does not call `install` here: a child process may send an estimator back after
+    `uninstall`.
     """
     if not INSTALLED and parent_process() is not None:
         install(backend)

@@ -1,4 +1,4 @@
-"""Base class of both estimators: checking, training, predicting."""
+"""Base class of `MLPClassifier` and `MLPRegressor`: checks, training, prediction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
 from gpunn.sklearn.convergence import Convergence
 from gpunn.sklearn.engine import Engine
-from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
+from gpunn.sklearn.held_out import SplitBy, checked_split_by, split_rows_by
 from gpunn.sklearn.inputs import (
     check_same_library,
     checked_weights,
@@ -40,7 +40,7 @@ from gpunn.sklearn.layout import (
     initial_normalization,
     initial_values,
     layer_units,
-    take_values,
+    set_fitted_arrays,
 )
 from gpunn.sklearn.lbfgs import Objective, minimize
 from gpunn.sklearn.parameters import (
@@ -75,9 +75,13 @@ __all__ = ["BasePerceptron", "Data"]
 
 AUTOMATIC_BATCH = 200
 
+INCOMPLETE_VALIDATION = (
+    "X_val and y_val must be given together, and sample_weight_val only with both"
+)
+
 
 class Data(NamedTuple):
-    """Checked rows on the host: `y` as users gave it, and `targets` as the loss takes it."""
+    """Checked rows on the host: the user's `y`, and `targets` for the loss."""
 
     X: Any
     y: np.ndarray
@@ -124,20 +128,21 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     callbacks: Any = parameter((), CALLBACKS)
     progress: bool = parameter(False, FLAG)
 
-    # For scikit-learn's metadata routing: where groups are passed, rows are held out by them, too.
+    # For scikit-learn's metadata routing: if groups are passed, they also decide which rows to hold
+    # out.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
 
-    # ------------------------------------------------------------- what the subclasses differ in
+    # -------------------------------------------------------------- methods that subclasses define
 
     @abstractmethod
     def _validated(
         self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
     ) -> tuple[Any, np.ndarray]:
-        """Return checked inputs and targets; `first` unless an earlier fit is continued."""
+        """Return checked inputs and targets; `first` is False if an earlier fit is continued."""
 
     @abstractmethod
     def _encoded(self, y: np.ndarray) -> np.ndarray:
-        """Return checked targets as the loss takes them."""
+        """Return checked targets for the loss."""
 
     @abstractmethod
     def _output_units(self, y: np.ndarray) -> int:
@@ -145,22 +150,22 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _output_activation(self) -> str:
-        """Return scikit-learn's name of the function from outputs to predictions."""
+        """Return scikit-learn's name for the function from outputs to predictions."""
 
     @abstractmethod
     def _loss_object(self) -> Loss:
-        """Return the loss that is trained on."""
+        """Return the training loss."""
 
     @abstractmethod
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
-        """Return the score of a network's outputs."""
+        """Return the score of the network's outputs."""
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         """Return the labels by which validation rows are stratified, or None."""
         return None
 
     def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
-        """Return the sample weights, with class weights on these rows (None: all of them)."""
+        """Return the sample weights, times class weights for these rows (None: all rows)."""
         return data.weights
 
     # ---------------------------------------------------------------------------------- fitting
@@ -177,7 +182,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         groups: Any = None,
         times: Any = None,
     ) -> Self:
-        """Train on rows and their targets.
+        """Train on rows and targets.
 
         Parameters
         ----------
@@ -187,13 +192,13 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             For a classifier, classes or the indicator matrix of several labels; for a regressor,
             real numbers.
         sample_weight : array-like, shape (rows,), or None
-            A row of weight k counts as k rows.
+            Sample weights: a row with weight k counts as k rows.
         X_val, y_val, sample_weight_val : array-like or None
-            Rows whose loss and score are computed after each epoch. With `early_stopping` they are
-            used instead of `validation_fraction` of the training rows.
+            Validation rows, whose loss and score are computed after each epoch. With
+            `early_stopping`, they replace the held-out `validation_fraction` of the training rows.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. With `early_stopping`, whole groups are held
-            out, so that no group is both trained on and validated on.
+            out, so that no group is in both training and validation.
         times : array-like, shape (rows,), or None
             The time of each row, as dates or numbers. With `early_stopping`, the latest rows are
             held out.
@@ -206,19 +211,19 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a parameter or the data is impossible; the message names it.
+            If a parameter or the data is invalid; the message names it.
 
         Warns
         -----
         ConvergenceWarning
             If training ended at `max_iter`.
         """
-        apart = checked_apart(groups, times, X_val is not None)
-        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val), apart)
+        split_by = checked_split_by(groups, times, X_val is not None)
+        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val), split_by)
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
-        """Return inputs, dense or sparse, and targets, of shape (rows,) if each row has one."""
+        """Return dense or sparse inputs, and targets, with shape (rows,) if there is one a row."""
         for array in (X, y):
             check_whole(array)
         X, y = validate_data(
@@ -244,7 +249,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         sample_weight: Any,
         incremental: bool,
         validation: tuple[Any, Any, Any] = (None, None, None),
-        apart: Apart = None,
+        split_by: SplitBy = None,
     ) -> None:
         if not incremental or not hasattr(self, "coefs_"):
             check_parameters(self)
@@ -256,8 +261,9 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         units = (X.shape[1], *sizes, self._output_units(y))
         if not first and layer_units(self.coefs_) != units:
             raise ValueError(
-                f"warm_start and partial_fit go on with layers of {layer_units(self.coefs_)} "
-                f"units; hidden_layer_sizes and the data now give {units}"
+                f"warm_start and partial_fit continue with layers of {layer_units(self.coefs_)} "
+                f"units, but hidden_layer_sizes and the data now give {units}; set warm_start="
+                "False and call fit, or restore the sizes"
             )
         dtype = np.dtype(self.dtype or (X.dtype if first else self.coefs_[0].dtype))
         weights = checked_weights(sample_weight, X.shape[0], dtype.name)
@@ -268,8 +274,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if self.solver == "lbfgs":
             network = self._fit_lbfgs(data, self.dtype or "float64")
         else:
-            network = self._fit_epochs(data, validation, apart, random, dtype.name, incremental)
-        take_values(self, network.parameters.to_host(), dtype)
+            network = self._fit_epochs(data, validation, split_by, random, dtype.name, incremental)
+        set_fitted_arrays(self, network.parameters.to_host(), dtype)
         self._fitted_in = library
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
         learned = (*self.coefs_, *self.intercepts_, *self.normalization_.values())
@@ -282,11 +288,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _check_combinations(self, incremental: bool, validation: tuple[Any, Any, Any]) -> None:
         X_val, y_val, weight_val = validation
         if (X_val is None) != (y_val is None) or (X_val is None and weight_val is not None):
-            raise ValueError("X_val and y_val belong together, sample_weight_val to both")
+            raise ValueError(INCOMPLETE_VALIDATION)
         if self.batch_norm and self.layer_norm:
-            raise InvalidParameterError("batch_norm and layer_norm: choose one of them")
+            raise InvalidParameterError("batch_norm and layer_norm: set only one of them")
         if self.solver == "lbfgs":
-            unused = {
+            unsupported = {
                 "optimizer": self.optimizer is not None,
                 "schedule": self.schedule is not None,
                 "max_norm": self.max_norm is not None,
@@ -295,10 +301,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                 "callbacks": len(self.callbacks) > 0,
                 "X_val": X_val is not None,
             }
-            if found := [name for name, given in unused.items() if given]:
+            if names := [name for name, is_set in unsupported.items() if is_set]:
                 raise InvalidParameterError(
-                    f"{', '.join(found)}: not with solver='lbfgs', which minimises one fixed "
-                    "function of all rows; use 'adam' or 'sgd'"
+                    f"{', '.join(names)}: not supported by solver='lbfgs', which minimizes one "
+                    "fixed function of all rows; use 'adam' or 'sgd'"
                 )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -306,7 +312,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _begin(
         self, units: tuple[int, ...], random: np.random.RandomState, dtype: np.dtype
     ) -> None:
-        """Draw initial weights, and remove all results of an earlier fit."""
+        """Draw initial weights, and remove the results of an earlier fit."""
         for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             self.__dict__.pop(name, None)
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
@@ -342,18 +348,19 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         self,
         data: Data,
         validation: tuple[Any, Any, Any],
-        apart: Apart,
+        split_by: SplitBy,
         random: np.random.RandomState,
         dtype: str,
         incremental: bool,
     ) -> Sequential:
         engine = self._runtime()
         network = engine.network(self, dtype)
-        training, held, score = self._split(data, validation, apart, random, network)
+        training, held, score = self._split(data, validation, split_by, random, network)
         trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
         policy.use(convergence, random, score, training.dataset.weights is not None)
-        # The order of rows is not kept between fits, so an interrupted epoch can't be resumed.
+        # Estimators don't store the order of rows between fits, so an interrupted epoch can't be
+        # resumed.
         trainer.cursor = None
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
         options = FitOptions(
@@ -379,16 +386,16 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             )
         policy.best = None
         finite = map(np.isfinite, network.parameters.to_host().values())
-        if policy.fault and all(map(np.all, finite)):  # else `fit` raises an error
+        if policy.fault and all(map(np.all, finite)):  # otherwise `fit` raises an error
             warnings.warn(
-                f"Training went on after it diverged, as in scikit-learn: {policy.fault}",
+                f"Training continued after it diverged, as in scikit-learn: {policy.fault}",
                 GpunnWarning,
                 stacklevel=4,
             )
         return network
 
     def _runtime(self) -> Engine:
-        """Return the engine; a new one if the fitted attributes were set by someone else."""
+        """Return the engine; a new one if `fit` did not set the fitted attributes."""
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None:
             engine = self._engine = Engine()
@@ -397,7 +404,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _trainer(
         self, engine: Engine, network: Sequential, incremental: bool
     ) -> tuple[Trainer, EstimatorPolicy]:
-        """Return a new trainer, or in `partial_fit` that of the calls before."""
+        """Return a new trainer, or in `partial_fit` the trainer of the previous calls."""
         trainer = engine.trainer
         if incremental and trainer is not None and trainer.model is network:
             if not getattr(self.optimizer, "l2_penalty", 0.0):
@@ -410,9 +417,9 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if hasattr(self, "history_"):
             trainer.history = self.history_
         if incremental:
-            engine.take_up(trainer, rate)
+            engine.continue_trainer(trainer, rate)
         else:
-            engine.take_trainer(trainer, rate)
+            engine.set_trainer(trainer, rate)
         return trainer, policy
 
     def _batch_rows(self, rows: int) -> int:
@@ -430,14 +437,14 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         self,
         data: Data,
         validation: tuple[Any, Any, Any],
-        apart: Apart,
+        split_by: SplitBy,
         random: np.random.RandomState,
         network: Sequential,
     ) -> tuple[Subset, Subset | None, Score | None]:
-        """Return training rows, validation rows, and the function that scores the latter."""
+        """Return training rows, validation rows, and the scoring function for validation rows."""
         kept = held = None
         if self.early_stopping and validation[0] is None:
-            if apart is None:
+            if split_by is None:
                 with config_context(skip_parameter_validation=True):  # `fit` has checked them
                     kept, held = train_test_split(
                         np.arange(data.X.shape[0]),
@@ -448,8 +455,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             else:
                 labels = data.y if is_classifier(self) and data.y.ndim == 1 else None
                 seed = int(random.randint(2**31))
-                kept, held = split_apart(
-                    apart, data.X.shape[0], self.validation_fraction, seed, labels, None
+                kept, held = split_rows_by(
+                    split_by, data.X.shape[0], self.validation_fraction, seed, labels, None
                 )
             if len(held) < 2:
                 raise ValueError(
@@ -457,9 +464,9 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                     "of your dataset."
                 )
         if data.weights is not None and held is not None:
-            for rows, part in ((kept, "train on"), (held, "validate on")):
+            for rows, part in ((kept, "training"), (held, "validation")):
                 if not data.weights[rows].any():
-                    raise ValueError(f"sample_weight: all rows to {part} have a weight of zero")
+                    raise ValueError(f"sample_weight: all {part} rows have a weight of zero")
         backend, dtype = network.backend, network.dtype
         weights = self._weighted(data, kept)
         source = dataset_of(backend, data.X, data.targets, weights, dtype)
@@ -484,7 +491,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------------------- predicting
 
     def _outputs(self, X: Any, method: str) -> np.ndarray:
-        """Return the network's outputs for the inputs that a user has given to `method`."""
+        """Return the network's outputs for the user's inputs of `method`."""
         check_is_fitted(self)
         check_same_library(self, X, method)
         check_whole(X)
@@ -492,7 +499,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 
     def _returned(self, result: np.ndarray, X: Any) -> Any:
-        """Return a result as an array of the library that the inputs came from."""
+        """Return a result as an array of the inputs' library."""
         return to_library_of(X)(result)
 
     def _has_partial_fit(self) -> bool:
@@ -511,7 +518,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
 
 DEVICES: dict[tuple[str, str], str] = {}
-"""Names of devices, kept because `Backend.describe` takes longer than some fits."""
+"""Names of devices, cached because `Backend.describe` takes longer than some fits."""
 
 
 def device_of(backend: Backend) -> str:

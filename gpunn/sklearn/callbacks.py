@@ -1,4 +1,4 @@
-"""What the estimators for tables add to a training: raw rows, a defined metric, the time left."""
+"""Callbacks of the tabular estimators: raw rows, a defined metric, remaining time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["DefinedMetric", "Describing", "TrainingProgress"]
 
 
 class Describing(Callback):
-    """Describes the network once `Trainer.fit` has its rows, so that files of it take raw ones.
+    """Call `describe` when training begins, so that saved networks accept raw rows.
 
-    `describe` gives the network its schema and the names of its classes.
+    `describe` sets the network's schema and the names of its classes.
     """
 
     beside_fields = frozenset(("describe",))
@@ -29,7 +29,7 @@ class Describing(Callback):
 
 
 class DefinedMetric(Callback):
-    """Ends training by an error if the metric that tells the best epoch is NaN."""
+    """Raise a DataError if the metric that selects the best epoch is NaN."""
 
     beside_fields = frozenset(("monitor",))
 
@@ -40,16 +40,16 @@ class DefinedMetric(Callback):
         if math.isnan(logs[self.monitor]):
             raise DataError(
                 f"metric: {self.monitor.removeprefix('val_')!r} is not defined on these validation "
-                "rows: they may lack a class, or all rows of a class may have a weight of 0. Give "
+                "rows: they may lack a class, or all rows of a class may have a weight of 0. Pass "
                 "X_val and y_val with every class, or choose another metric"
             )
 
 
 class TrainingProgress(Callback):
-    """A progress bar over all epochs of so many rows, with the time that is left.
+    """Show a progress bar over all epochs, with the remaining time.
 
-    If `stopping` may end training before the last epoch, the time is that until then, unless an
-    epoch is better than the best so far.
+    `rows` is the number of rows per epoch. The remaining time assumes that no later epoch is
+    better, so that `stopping` ends training early.
     """
 
     beside_fields = frozenset(("title", "rows", "epochs", "stopping"))

@@ -13,7 +13,7 @@ __all__ = ["check_class_weight", "class_weight_of_rows"]
 
 
 def check_class_weight(class_weight: Any, incremental: bool) -> None:
-    """Raise scikit-learn's ValueError if the weights would depend on one call's rows."""
+    """Raise scikit-learn's ValueError if class weights would depend on the rows of one call."""
     if incremental and class_weight == "balanced":
         raise ValueError(
             "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' "
@@ -31,11 +31,11 @@ def class_weight_of_rows(
     weights: np.ndarray | None,
     rows: np.ndarray | None,
 ) -> np.ndarray:
-    """Return sample weights times class weights, of the `rows` to train on (None: all).
+    """Multiply the sample weights of the training rows (None: all rows) by class weights.
 
-    "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), where a row of weight k
-    counts as k rows. With several labels the factors of a row's labels are multiplied. Other rows
-    keep their weights, and are not counted.
+    "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), where a row with weight k
+    counts as k rows. With several labels, the factors of a row's labels are multiplied. Rows not in
+    `rows` keep their weights and are not counted.
     """
     result = np.ones(len(y)) if weights is None else weights.copy()
     chosen = np.arange(len(y)) if rows is None else rows
@@ -50,5 +50,5 @@ def class_weight_of_rows(
         factors = compute_class_weight(class_weight, classes=classes, y=y[chosen])
     result[chosen] *= factors[index]
     if not result[chosen].any():
-        raise ValueError("class_weight: every row to train on has a weight of zero")
+        raise ValueError("class_weight: all training rows have a weight of zero")
     return result

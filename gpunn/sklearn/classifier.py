@@ -36,130 +36,131 @@ __all__ = ["MLPClassifier"]
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
-    """Multi-layer perceptron classifier with scikit-learn's interface, on any backend.
+    """Multi-layer perceptron classifier with scikit-learn's interface, on a CPU or a GPU.
 
-    A drop-in replacement for `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun`
-    have the same names, defaults and meaning, and so have the attributes. With the same
-    `random_state` it starts from the same weights, visits the rows in the same order and sets the
-    same rows aside.
+    A drop-in replacement for `sklearn.neural_network.MLPClassifier`. The parameters up to
+    `max_fun`, and the attributes, have the same names, defaults and meaning. With the same
+    `random_state`, it starts from the same weights, visits the rows in the same order and holds out
+    the same rows.
 
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, default=(100,)
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     activation : str, Activation or mapping, default="relu"
         Activation of the hidden layers: "identity", "logistic", "tanh" or "relu" as in
         scikit-learn, or any other of `gpunn.activations`, such as "gelu".
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
-        How the loss is minimised; "lbfgs" takes all rows at once, and is for small data.
+        Method that minimizes the loss. "lbfgs" uses all rows in each step, and is for small data.
     alpha : float, default=0.0001
-        Strength of the L2 penalty alpha / 2 * ||W||^2, which is added to the sum of a batch's
-        losses.
+        Strength of the L2 penalty: alpha / 2 * ||W||^2 is added to the sum of a batch's losses.
     batch_size : int or "auto", default="auto"
-        "auto" is min(200, rows).
+        Rows per update. "auto" is min(200, rows).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule of the solver "sgd": constant; learning_rate_init / (t + 1)^power_t, where t is
-        the number of rows seen; or divided by 5 whenever the loss (with `early_stopping`, the
-        validation score) stops improving.
+        Schedule of the solver "sgd". With "invscaling" the rate is learning_rate_init / (t +
+        1)^power_t, where t is the number of rows seen. With "adaptive" it is divided by 5 whenever
+        the loss (with `early_stopping`, the validation score) stops improving.
     learning_rate_init : float, default=0.001
-        Learning rate of "sgd" and "adam", or that with which it begins.
+        Initial learning rate of "sgd" and "adam".
     power_t : float, default=0.5
-        The power of "invscaling", for "sgd".
+        Power of "invscaling", for "sgd".
     max_iter : int, default=200
-        Most epochs; for "lbfgs", most iterations.
+        Maximum number of epochs; for "lbfgs", of iterations.
     shuffle : bool, default=True
         Whether to shuffle the rows in each epoch.
     random_state : int, RandomState or None, default=None
-        Determines initial weights, the order of rows, validation rows and dropout.
+        Seed of the initial weights, the order of rows, the validation rows and dropout.
     tol : float, default=1e-4
-        Smallest change that counts as an improvement of the loss or score; for "lbfgs", the
-        largest entry of the gradient at which it ends.
+        Minimum change of the loss or score that counts as an improvement. "lbfgs" ends when no
+        entry of the gradient is larger than this.
     verbose : bool or int, default=False
         Whether to print each epoch's loss.
     warm_start : bool, default=False
         Whether `fit` starts from the weights of the last `fit`.
     momentum : float, default=0.9
-        In [0, 1], for "sgd".
+        Momentum of "sgd", in [0, 1].
     nesterovs_momentum : bool, default=True
-        Whether the momentum is Nesterov's, for "sgd".
+        Whether "sgd" uses Nesterov's momentum.
     early_stopping : bool, default=False
-        Whether to set rows aside, stop when their score does not improve, and restore weights and
-        optimizer state of the epoch with the best score.
+        Whether to hold out rows, stop when their score no longer improves, and restore the weights
+        and optimizer state of the epoch with the best score.
     validation_fraction : float, default=0.1
-        In (0, 1): the fraction of the rows that `early_stopping` sets aside.
+        Fraction of the rows that `early_stopping` holds out, in (0, 1).
     beta_1, beta_2 : float, default=0.9, 0.999
-        In [0, 1): the weights of the old moments, for "adam".
+        Weights of the old moments in "adam", in [0, 1).
     epsilon : float, default=1e-8
-        Positive. Keeps the division finite, for "adam".
+        Positive. Keeps the division in "adam" finite.
     n_iter_no_change : int, default=10
-        Epochs without an improvement of `tol` after which training stops.
+        Number of epochs without an improvement by `tol` after which training stops.
     max_fun : int, default=15000
-        Most evaluations of the loss, for "lbfgs".
+        Maximum number of evaluations of the loss by "lbfgs".
     backend : str, Backend or None, default=None
-        Where to compute: "numpy", "cupy", "cupy:1", "auto". None is the value of the environment
-        variable GPUNN_BACKEND, or "auto".
+        Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
+        GPUNN_BACKEND, or "auto".
     dtype : {"float32", "float64"} or None, default=None
-        None is the dtype of `X` if it is one of these, else float64.
+        Type of the network's numbers. None uses the dtype of `X` if it is float32 or float64,
+        otherwise float64.
     dropout : float, default=0.0
-        Fraction of each hidden layer's outputs that is dropped in training.
+        Probability that training drops an output of a hidden layer.
     batch_norm, layer_norm : bool, default=False
-        Whether to normalise each hidden layer before its activation. With batch normalisation the
-        hidden layers have no intercepts (they are 0): its shifts take their place.
+        Whether to normalize each hidden layer before its activation. With batch normalization, the
+        intercepts of hidden layers are 0, since its shifts replace them.
     optimizer : str, Optimizer, mapping or None, default=None
-        Used instead of `solver`, such as "adamw" (with `learning_rate_init`) or
+        Replaces `solver`: for example, "adamw" (with `learning_rate_init`) or
         `gpunn.optimizers.Lion(3e-4)`.
     schedule : str, Schedule, mapping or None, default=None
-        Used instead of `learning_rate`, such as `gpunn.schedules.Cosine(0.003)`.
+        Replaces `learning_rate`: for example, `gpunn.schedules.Cosine(0.003)`.
     max_norm : float or None, default=None
-        Largest norm of the gradient, to which it is clipped.
+        Clip the gradient to this global norm.
     callbacks : list of str, Callback or mapping, default=()
-        Called after each epoch, with its logs, as in `history_`.
+        Called after each epoch with its logs, as in `history_`.
     progress : bool, default=False
-        Whether to show a progress bar: on standard error, if that is a terminal, and in a notebook
-        in the output of the cell.
+        Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
+        cell.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        Factor of the sample weights, by class. Class weights distort the predicted probabilities;
-        scikit-learn's `TunedThresholdClassifierCV` chooses a threshold instead.
+        Factors of the sample weights by class. Class weights distort the predicted probabilities.
+        To choose a threshold instead, use scikit-learn's `TunedThresholdClassifierCV`.
     loss : {"log_loss"}, Loss or mapping, default="log_loss"
-        A loss of gpunn must take logits, which are the network's outputs.
+        The training loss. A loss of gpunn must expect logits, which are the network's outputs.
     label_smoothing : float, default=0.0
-        Fraction of each target that is spread evenly over all classes.
+        Fraction of each target to spread evenly over all classes.
 
     Attributes
     ----------
     classes_ : ndarray
-        The classes, sorted.
+        Sorted classes.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer, on the host, wherever they were trained. Predictions are
-        computed from these, so changing them changes the predictions.
+        Weights and biases of each layer. They are host arrays even after training on a GPU.
+        Changing them changes the predictions.
     normalization_ : dict of str to ndarray
-        Parameters and buffers of normalisation layers; empty if there are none.
+        Parameters and buffers of normalization layers; empty if there are none.
     loss_, best_loss_ : float
-        The last epoch's loss, and the lowest, None with `early_stopping`; both with the penalty.
+        Loss of the last epoch and lowest loss, including the penalty. `best_loss_` is None with
+        `early_stopping`.
     loss_curve_ : list of float
-        The loss of each epoch.
+        Loss of each epoch.
     validation_scores_ : list of float or None
-        The score on the validation rows after each epoch; None without `early_stopping`.
+        Score on the validation rows after each epoch; None without `early_stopping`.
     best_validation_score_ : float or None
-        The highest of these; None without `early_stopping`.
+        Highest validation score; None without `early_stopping`.
     n_iter_, t_, n_layers_, n_outputs_ : int
-        Epochs, rows seen, layers with that of the inputs counted, and outputs of the network.
+        Numbers of epochs, rows seen, layers (including the input layer) and outputs.
     out_activation_ : {"softmax", "logistic"}
-        The function from outputs to probabilities.
+        Function from outputs to probabilities.
     history_ : gpunn.History
-        Logs of each epoch: "loss", "learning_rate", "seconds" and so on, and with validation rows
+        Logs of each epoch, such as "loss", "learning_rate" and "seconds"; with validation rows also
         "val_loss" and "val_score".
     backend_, device_ : str
         Backend and device of the last training.
     n_features_in_ : int
-        Columns of `X`.
+        Number of columns of `X`.
     feature_names_in_ : ndarray of str
-        Names of the columns of `X`, if it was a data frame whose names are all text.
+        Names of the columns of `X`, if it was a data frame whose column names are all strings.
 
     See Also
     --------
-    MLPRegressor : For numbers as targets.
-    RealMLPClassifier : For tables with text, dates and gaps.
+    MLPRegressor : For numeric targets.
+    RealMLPClassifier : For tables with text, dates and missing values.
 
     Examples
     --------
@@ -192,7 +193,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train for one more epoch, on these rows.
+        """Train for one more epoch on these rows.
 
         Parameters
         ----------
@@ -203,18 +204,18 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         sample_weight : array-like, shape (rows,), or None
             As for `fit`.
         classes : array-like or None
-            All classes that will ever occur; required in the first call.
+            All classes that can occur in any call; required in the first call.
 
         Returns
         -------
         MLPClassifier
             This estimator.
         """
-        self._take_classes(y, classes)
+        self._set_classes(y, classes)
         self._fit(X, y, sample_weight, True)
         return self
 
-    def _take_classes(self, y: Any, classes: Any) -> None:
+    def _set_classes(self, y: Any, classes: Any) -> None:
         known = getattr(self, "classes_", None)
         if known is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -230,8 +231,10 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         multilabel = type_of_target(to_host(y)).startswith("multilabel")
         self._learn_classes(to_host(y) if multilabel else classes)
         if multilabel and not np.array_equal(self.classes_, unique_labels(classes)):
-            found = self.__dict__.pop("classes_")
-            raise ValueError(f"classes: expected the numbers of all labels, {found}; got {classes}")
+            labels = self.__dict__.pop("classes_")
+            raise ValueError(
+                f"classes: expected the indices of all labels, {labels}; got {classes}"
+            )
 
     def _learn_classes(self, y: Any) -> None:
         self._label_binarizer = LabelBinarizer().fit(y)
@@ -294,14 +297,14 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         check_class_weight(self.class_weight, incremental)
         if self.label_smoothing and self.loss != "log_loss":
             raise InvalidParameterError(
-                "label_smoothing: only with loss='log_loss'; a loss of gpunn has its own"
+                "label_smoothing: only with loss='log_loss'; set it in the loss object instead"
             )
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         return None if self.n_outputs_ > 1 else self._positive(y)
 
     def _positive(self, y: np.ndarray) -> np.ndarray:
-        """Return whether each row is of the second of two classes, shape (rows, 1)."""
+        """Return whether each row is of the second class, shape (rows, 1)."""
         positive: np.ndarray = np.searchsorted(self.classes_, y)[:, None] == 1
         return positive
 
@@ -311,7 +314,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     # ------------------------------------------------------------------------------- predicting
 
     def _activated(self, outputs: np.ndarray) -> np.ndarray:
-        """Return probabilities from logits, of the same shape."""
+        """Return probabilities from logits, with the same shape."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self.out_activation_ == "logistic":
                 probabilities: np.ndarray = sigmoid(np, outputs)
@@ -327,7 +330,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return labels
 
     def predict(self, X: Any) -> Any:
-        """Return the most probable class of each row, or its labels.
+        """Predict the most probable class of each row, or its labels.
 
         Parameters
         ----------
@@ -337,12 +340,12 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (rows,) or (rows, labels)
-            Of the type of `classes_`, or an indicator matrix.
+            Classes, as in `classes_`, or an indicator matrix of labels.
         """
         return self._returned(self._labels(self._outputs(X, "predict")), X)
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the probability of each class, or of each label.
+        """Predict the probability of each class, or of each label.
 
         Parameters
         ----------
@@ -352,12 +355,12 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (rows, classes)
-            In the order of `classes_`.
+            Probabilities, in the order of `classes_`.
         """
         return self._returned(self._probabilities(X, "predict_proba"), X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Return the logarithm of `predict_proba`.
+        """Predict the logarithm of the probability of each class, or of each label.
 
         Parameters
         ----------
@@ -367,7 +370,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (rows, classes)
-            Minus infinity where a probability is 0.
+            Logarithms of `predict_proba`; minus infinity if a probability is 0.
         """
         with np.errstate(divide="ignore"):
             return self._returned(np.log(self._probabilities(X, "predict_log_proba")), X)

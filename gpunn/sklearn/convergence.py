@@ -1,4 +1,4 @@
-"""scikit-learn's rules, after each epoch, of when to stop and how to change the learning rate."""
+"""scikit-learn's rules after each epoch: when to stop, and how to change the learning rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunn.schedules import Schedule
 __all__ = ["Convergence", "LearningRate"]
 
 SMALLEST_RATE = 1e-6
-"""An adaptive learning rate up to this is not divided further; training ends instead."""
+"""If an adaptive learning rate is at most this, training ends instead of dividing it again."""
 
 
 class LearningRate(Schedule):
@@ -28,13 +28,13 @@ class LearningRate(Schedule):
 class Convergence:
     """The progress of training, and the decision whether to continue.
 
-    It is judged by the training loss or, with early stopping, by the validation score. An epoch
-    that does not improve it by `tol` is a bad epoch. After more than `patience` bad epochs in a row
+    The criterion is the training loss or, with early stopping, the validation score. An epoch that
+    does not improve it by `tol` is a bad epoch. After more than `patience` bad epochs in a row,
     training stops, or an adaptive learning rate is divided by 5.
 
-    The progress of earlier calls is read from the estimator's attributes, and continued: rows seen,
-    losses, scores, the best of them, and bad epochs. `rate` is None if an optimizer or a schedule
-    of the user determines the learning rate.
+    The progress of earlier calls continues, read from the estimator's attributes: rows seen,
+    losses, scores, the best of each, and bad epochs. `rate` is None if a custom optimizer or
+    schedule determines the learning rate.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:
@@ -58,7 +58,7 @@ class Convergence:
         self.bad_epochs = int(earlier("_no_improvement_count", 0))
 
     def store(self, estimator: Any) -> None:
-        """Set the estimator's attributes."""
+        """Store the progress in the estimator's attributes."""
         estimator.n_iter_ = self.epochs
         estimator.t_ = self.rows_seen
         estimator.loss_curve_ = self.loss_curve
@@ -70,7 +70,7 @@ class Convergence:
         estimator._no_improvement_count = self.bad_epochs
 
     def observe(self, loss: float, score: float | None) -> str:
-        """Take note of an epoch, and return why training should end, or "" to continue."""
+        """Process an epoch, and return the reason to end training, or "" to continue."""
         self.epochs += 1
         self.rows_seen += self.rows
         self.loss_curve.append(loss)

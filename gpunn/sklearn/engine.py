@@ -1,4 +1,4 @@
-"""The network and trainer behind an estimator, built from its fitted attributes when needed."""
+"""The network and trainer of an estimator, built from its fitted attributes when needed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PREDICT_ROWS = 1024
 
 
 class Engine:
-    """The objects by which an estimator computes; what it has learned is not in here.
+    """The objects with which an estimator computes; it does not store the fitted arrays.
 
-    That is in `coefs_`, `intercepts_` and `normalization_` of the estimator, host arrays that users
-    may change, so they are copied to the device before each use. A pickle has no device arrays.
-    `trainer` is what `partial_fit` continues, `rate` its learning rate, if scikit-learn's rules set
-    it, and `seed` that of the dropout masks.
+    The estimator stores them as `coefs_`, `intercepts_` and `normalization_`: host arrays that
+    users may change, so they are copied to the device before each use. A pickle contains no device
+    arrays. `partial_fit` continues `trainer`. `rate` is its learning rate if scikit-learn's rules
+    set it. `seed` is the seed of the dropout masks.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -77,16 +77,16 @@ class Engine:
             ]
             return np.concatenate(chunks)
 
-    # ------------------------------------------------------------------------ going on training
+    # ---------------------------------------------------------------------- continuing training
 
-    def take_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Keep a trainer instead of the one before."""
+    def set_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
+        """Replace the trainer."""
         self.trainer, self.rate, self._saved = trainer, rate, {}
 
-    def take_up(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Keep a trainer, and continue from the state of the one before it, or of a pickle."""
+    def continue_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
+        """Replace the trainer, and continue from the state of the previous one or of a pickle."""
         saved = self._saved
-        self.take_trainer(trainer, rate)
+        self.set_trainer(trainer, rate)
         if saved:
             trainer.set_state(saved["state"])
             trainer.epoch = saved["epoch"]
@@ -107,10 +107,10 @@ class Engine:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state from which a copy continues: host arrays and numbers."""
+        """Return the state for a copy or pickle: host arrays and numbers."""
         return {"seed": self.seed, "left": self._saved_state()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Set the state; the network is built when it is first used."""
+        """Restore the state; the network is built at its first use."""
         self.__init__(state["seed"])  # type: ignore[misc]
         self._saved = dict(state["left"])

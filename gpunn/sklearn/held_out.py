@@ -1,4 +1,4 @@
-"""Rows that estimators hold out to validate on: whole groups, or the latest ones."""
+"""Hold out validation rows in estimators: whole groups, or the latest rows."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.forks import IMPORTING
 from gpunn.sklearn.inputs import to_host
 
-__all__ = ["Apart", "checked_apart", "split_apart"]
+__all__ = ["SplitBy", "checked_split_by", "split_rows_by"]
 
-Apart = tuple[str, np.ndarray] | None
-"""What keeps rows apart: "group" or "time", and the group or time of each row; or nothing."""
+SplitBy = tuple[str, np.ndarray] | None
+"""How to hold out rows: by "group" or "time", with the group or time of each row; or None."""
 
 
-def checked_apart(groups: Any, times: Any, has_validation: bool) -> Apart:
-    """Return what keeps rows apart when some are held out, from what users gave to `fit`."""
-    given = [each for each in ((groups, "group"), (times, "time")) if each[0] is not None]
-    if not given:
+def checked_split_by(groups: Any, times: Any, has_validation: bool) -> SplitBy:
+    """Check `groups` and `times` of `fit`, and return how to hold out rows."""
+    passed = [each for each in ((groups, "group"), (times, "time")) if each[0] is not None]
+    if not passed:
         return None
-    if len(given) == 2:
-        raise ArgumentError("groups: can't be given with times; give one of them")
-    (values, kind), argument = given[0], f"{given[0][1]}s"
+    if len(passed) == 2:
+        raise ArgumentError("groups: cannot be combined with times; pass only one of them")
+    (values, kind), argument = passed[0], f"{passed[0][1]}s"
     if has_validation:
         raise ArgumentError(
-            f"{argument}: can't be given with X_val; without X_val, they decide which rows are "
-            "held out to validate on"
+            f"{argument}: cannot be combined with X_val, since they select the validation rows; "
+            "pass only one of them"
         )
     values = to_host(values)
     if np.ndim(values) != 1:
@@ -37,7 +37,7 @@ def checked_apart(groups: Any, times: Any, has_validation: bool) -> Apart:
             f"{argument}: expected shape (rows,), one value for each row; got shape "
             f"{np.shape(values)}"
         )
-    # Imported here, since the estimators for numbers need no tables otherwise.
+    # Imported here, since MLPClassifier and MLPRegressor otherwise need no tables.
     with IMPORTING:
         from gpunn.rows.cells import Markers
         from gpunn.tables import table_of
@@ -47,18 +47,18 @@ def checked_apart(groups: Any, times: Any, has_validation: bool) -> Apart:
     return kind, split_values(table, kind, argument, Markers.of())
 
 
-def split_apart(
-    apart: tuple[str, np.ndarray],
+def split_rows_by(
+    split_by: tuple[str, np.ndarray],
     rows: int,
     fraction: float,
     seed: int,
     labels: np.ndarray | None,
     weights: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the rows to train on, and of those to validate on."""
-    kind, values = apart
+    """Return the indices of the training rows and of the validation rows."""
+    kind, values = split_by
     if len(values) != rows:
-        raise DataError(f"{kind}s: expected a value for each of the {rows} rows; got {len(values)}")
+        raise DataError(f"{kind}s: expected one value for each of {rows} rows; got {len(values)}")
     try:
         if kind == "time":
             kept, held = split_times(values, fraction)
@@ -70,13 +70,13 @@ def split_apart(
         raise DataError(f"{kind}s: {error}") from None
     if labels is not None and len(unlearned := np.setdiff1d(labels, labels[kept])):
         warnings.warn(
-            f"{kind}s: no row to train on has {len(unlearned)} of the classes of y; all such rows "
-            "are held out to validate on",
+            f"{kind}s: the training rows lack {len(unlearned)} of the classes of y, since all of "
+            "their rows are held out for validation",
             GpunnWarning,
             stacklevel=2,
         )
     if weights is not None:
-        for chosen, part in ((kept, "train on"), (held, "validate on")):
+        for chosen, part in ((kept, "training"), (held, "validation")):
             if not weights[chosen].any():
-                raise DataError(f"sample_weight: all rows to {part} have a weight of zero")
+                raise DataError(f"sample_weight: all {part} rows have a weight of zero")
     return kept, held

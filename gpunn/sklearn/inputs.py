@@ -1,4 +1,4 @@
-"""Inputs of the estimators: arrays of any library, sparse matrices, sample weights."""
+"""Check and convert inputs of the estimators: arrays, sparse matrices, sample weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def is_foreign(array: Any) -> bool:
-    """Return whether this is an array of another library than NumPy that scikit-learn accepts."""
+    """Return whether scikit-learn accepts this as an array of another library than NumPy."""
     return bool(
         get_config()["array_api_dispatch"]
         and array_api_compat.is_array_api_obj(array)
@@ -38,14 +38,14 @@ def is_foreign(array: Any) -> bool:
 
 
 def to_host(array: Any) -> Any:
-    """Return an array of another library as a NumPy array, and anything else unchanged.
+    """Convert an array of another library to a NumPy array; return anything else unchanged.
 
     Arrays are converted only if scikit-learn's option `array_api_dispatch` is on.
     """
     if isinstance(array, Iterator | FunctionType):
         raise ArgumentTypeError(
-            f"X: expected all rows at once; got {type(array).__name__}. Batches one by one are for "
-            "gpunn.Trainer.fit, or, where an estimator has it, partial_fit"
+            f"X: expected all rows in one array or table; got {type(array).__name__}. To pass "
+            "batches, use partial_fit of MLPClassifier and MLPRegressor, or gpunn.Trainer.fit"
         )
     if not is_foreign(array):
         return array
@@ -68,7 +68,7 @@ def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
 
 
 def library_of(array: Any) -> tuple[str, str]:
-    """Return the names of the library and the device of an input, as scikit-learn sees them."""
+    """Return the names of an input's library and device, as scikit-learn sees them."""
     if not is_foreign(array):
         return "numpy", "cpu"
     xp = array_api_compat.array_namespace(array)
@@ -78,18 +78,18 @@ def library_of(array: Any) -> tuple[str, str]:
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
     """Raise a ValueError if `X` has another library or device than the `X` of `fit`.
 
-    Only if scikit-learn's option `array_api_dispatch` is on, which requires this of estimators, so
-    that no copy from device to device goes unnoticed. The fitted arrays are host arrays anyway.
+    This applies only if scikit-learn's option `array_api_dispatch` is on. The option requires it of
+    estimators, to avoid unnoticed copies between devices. The fitted arrays are always host arrays.
     """
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
         return
-    given = library_of(X)
-    if given != fitted:
+    actual = library_of(X)
+    if actual != fitted:
         raise ValueError(
             f"Inputs passed to {type(estimator).__name__}.{method}() must use the same namespace "
             f"and the same device as those passed to fit(): expected arrays of {fitted[0]} on "
-            f"{fitted[1]!r}; got {given[0]} on {given[1]!r}. Convert X, fit again, or leave "
+            f"{fitted[1]!r}; got {actual[0]} on {actual[1]!r}. Convert X, fit again, or turn "
             "array_api_dispatch off to predict from host arrays"
         )
 
@@ -110,10 +110,10 @@ class SparseRows:
 def dataset_of(
     backend: Backend, X: Any, targets: np.ndarray, weights: np.ndarray | None, dtype: str
 ) -> Dataset:
-    """Return a data set for a backend, from dense or sparse `X`.
+    """Make a data set for a backend from dense or sparse `X`.
 
-    A sparse `X` becomes dense at once if that takes at most 64 MiB, and otherwise in chunks of that
-    size, again in each epoch.
+    A sparse `X` becomes dense as a whole if that takes at most 64 MiB. Otherwise it becomes dense
+    in chunks of that size, in each epoch.
     """
     stream = None
     if hasattr(X, "toarray"):
@@ -129,7 +129,10 @@ def dataset_of(
 def checked_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str = "sample_weight"
 ) -> np.ndarray | None:
-    """Return sample weights as float64 of shape (rows,), not all 0, or None if there are none."""
+    """Check sample weights, which must not all be 0, and return them as float64, shape (rows,).
+
+    If there are no weights, the result is None.
+    """
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Number):

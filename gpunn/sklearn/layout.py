@@ -1,4 +1,4 @@
-"""The layers for an estimator's parameters, and `coefs_` as the arrays of a network."""
+"""Convert an estimator's parameters to layers, and its `coefs_` to a network's arrays and back."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = [
     "layer_units",
     "layers_of",
     "named_values",
-    "take_values",
+    "set_fitted_arrays",
 ]
 
 NORMALIZATION = ("batch_norm_", "layer_norm_")
-"""Prefixes of the names of normalisation layers' arrays."""
+"""Prefixes of the names of normalization layers' arrays."""
 
 
 def activation_of(activation: Any) -> Activation:
-    """Return the activation of the hidden layers; "logistic" is scikit-learn's name of sigmoid."""
+    """Return the activation of the hidden layers; "logistic" is scikit-learn's name for sigmoid."""
     return resolve(Activation, "sigmoid" if activation == "logistic" else activation, "activation")
 
 
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
-    """Return the layers of a network with these numbers of units, inputs and outputs included.
+    """Return the layers of a network; `units` includes the numbers of inputs and outputs.
 
-    In front of batch normalisation a dense layer has no bias. Subtracting the mean cancels it, so
-    its gradient would be rounding errors, which Adam scales up to full steps.
+    Before batch normalization, a dense layer has no bias. Subtracting the mean would cancel it, so
+    its gradient would consist of rounding errors, which Adam would scale up to full steps.
     """
     f = activation_of(estimator.activation)
     layers: list[Layer] = []
@@ -52,7 +52,7 @@ def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
 
 
 def layer_units(coefs: Sequence[np.ndarray]) -> tuple[int, ...]:
-    """Return the number of inputs, and of the units of each layer."""
+    """Return the number of inputs, followed by the number of units of each layer."""
     shapes = [np.shape(coef) for coef in coefs]
     return (shapes[0][0], *(shape[1] for shape in shapes))
 
@@ -60,10 +60,11 @@ def layer_units(coefs: Sequence[np.ndarray]) -> tuple[int, ...]:
 def initial_values(
     estimator: Any, units: Sequence[int], random: np.random.RandomState
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Draw coefficients and intercepts as scikit-learn does, bit for bit.
+    """Draw coefficients and intercepts, bitwise identical to scikit-learn's.
 
-    U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), and sqrt(2 / ...) with
-    the logistic activation; each layer's coefficients, then its intercepts.
+    The distribution is U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), or
+    sqrt(2 / (fan_in + fan_out)) with the logistic activation. Each layer's coefficients are drawn
+    first, then its intercepts.
     """
     factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
     coefs, intercepts = [], []
@@ -75,7 +76,7 @@ def initial_values(
 
 
 def initial_normalization(estimator: Any, units: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return the initial values of normalisation layers, by the names of a network's arrays."""
+    """Return the initial values of normalization layers by the names of the network's arrays."""
     values: dict[str, np.ndarray] = {}
     for number, size in enumerate(units[1:-1], 1):
         if estimator.batch_norm:
@@ -104,8 +105,8 @@ def named_values(estimator: Any) -> dict[str, np.ndarray]:
     return values
 
 
-def take_values(estimator: Any, values: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
-    """Set an estimator's fitted arrays to those of its network; a missing bias is 0."""
+def set_fitted_arrays(estimator: Any, values: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
+    """Copy the network's arrays to the estimator's fitted attributes; a missing bias becomes 0."""
     coefs, intercepts = [], []
     for number in range(1, len(estimator.coefs_) + 1):
         coef = values[f"dense_{number}.weights"].astype(dtype, copy=False)

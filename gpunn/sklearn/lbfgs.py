@@ -1,4 +1,4 @@
-"""L-BFGS: the loss of all rows as a function of the flat vector of parameters, and its minimum."""
+"""L-BFGS: minimize the loss of all rows as a function of the flat parameter vector."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gpunn.workspace import Workspace
 __all__ = ["Objective", "minimize"]
 
 CHUNK_ROWS = 4096
-"""Rows in one pass through the network, so that the memory of activations is bounded."""
+"""Rows in one pass through the network, which limits the memory of activations."""
 
 
 class Objective:
-    """The loss of all rows with L2 penalty, and its gradient, at any vector of parameters.
+    """The loss of all rows with L2 penalty, and its gradient, for a given parameter vector.
 
-    L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. The model's parameters become those
-    of the last evaluation. The rows are on the device, or streamed to it in each evaluation.
+    L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. Each evaluation sets the model's
+    parameters. The rows are on the device, or streamed to it in each evaluation.
     """
 
     def __init__(self, model: Sequential, loss: Loss, l2_penalty: float, subset: Subset) -> None:
@@ -63,7 +63,7 @@ class Objective:
         return value, ops.to_host(self._gradients).astype(np.float64, copy=False)
 
     def _add(self, chunk: Any, start: int, stop: int) -> None:
-        """Add the loss and gradient of rows start to stop of a chunk on the device."""
+        """Add the loss and gradient of the rows start to stop - 1 of a chunk on the device."""
         model, workspace, rows = self._model, self._workspace, stop - start
         ops = model.backend
         x, t = chunk.X[start:stop, ...], chunk.y[start:stop, ...]
@@ -84,10 +84,10 @@ def minimize(
     tol: float,
     verbose: bool,
 ) -> tuple[np.ndarray, float, int]:
-    """Return a vector, its loss and the iterations, by SciPy's L-BFGS-B.
+    """Minimize by SciPy's L-BFGS-B; return the vector, its loss and the number of iterations.
 
-    See Byrd, Lu, Nocedal & Zhu 1995. It has converged when no entry of the gradient is larger than
-    `tol`; else a ConvergenceWarning says why it ended.
+    See Byrd, Lu, Nocedal & Zhu 1995. It has converged if no entry of the gradient is larger than
+    `tol`. Otherwise a ConvergenceWarning gives the reason for the end.
     """
     with IMPORTING:
         from scipy.optimize import OptimizeResult

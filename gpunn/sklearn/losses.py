@@ -1,6 +1,6 @@
-"""scikit-learn's losses, where they are not among `gpunn.losses`.
+"""Losses of scikit-learn that `gpunn.losses` does not have.
 
-They have no `name`, so configurations and files can't use them; only the estimators do.
+They have no `name`, so only the estimators can use them, not configurations or files.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["HalfMeanSquaredError", "HalfPoissonDeviance", "SummedBinaryCrossEntr
 class HalfMeanSquaredError(MeanSquaredError):
     """l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
 
-    scikit-learn reports the mean over outputs but computes the gradient of the sum. With several
-    outputs these differ, and this loss does the same, so that updates and losses agree.
+    scikit-learn reports the mean over outputs but computes the gradient of the sum. This loss does
+    the same, so that updates and losses agree with scikit-learn's for several outputs.
     """
 
     def scale(self, outputs: int) -> float:
@@ -31,8 +31,8 @@ class HalfMeanSquaredError(MeanSquaredError):
 class HalfPoissonDeviance(Poisson):
     """l_i = sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij, with 0 log(0) = 0.
 
-    The Poisson loss summed over the outputs, with the terms that do not depend on p, so that its
-    minimum is 0.
+    This is the Poisson loss summed over the outputs. It includes the terms that do not depend on p,
+    so that its minimum is 0.
     """
 
     from_zero = True
@@ -43,7 +43,7 @@ class HalfPoissonDeviance(Poisson):
 
 @dataclass(frozen=True)
 class SummedBinaryCrossEntropy(BinaryCrossEntropy):
-    """The binary cross-entropy summed over the outputs instead of averaged: for several labels."""
+    """Binary cross-entropy summed over the outputs instead of averaged, for several labels."""
 
     def scale(self, outputs: int) -> float:
         return 1.0

@@ -1,4 +1,4 @@
-"""Checks of constructor parameters, with scikit-learn's wording."""
+"""Check constructor parameters, with scikit-learn's wording."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ E = TypeVar("E", bound=type)
 
 
 class InvalidParameterError(ArgumentError, TypeError):
-    """A constructor parameter has a wrong type or an impossible value."""
+    """A constructor parameter has a wrong type or an invalid value."""
 
 
 class Constraint(NamedTuple):
-    """A condition, and what completes the sentence "The parameter must be ..."."""
+    """A condition, and the end of the sentence "The parameter must be ..."."""
 
     text: str
     holds: Callable[[Any], bool]
 
 
 def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
-    """Return the constraint of a number between two bounds; `ends` says which are included."""
+    """Return a constraint for a number between two bounds; `ends` are brackets of the interval."""
 
     def holds(value: Any) -> bool:
         if not isinstance(value, Real):
@@ -65,7 +65,7 @@ def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
 
 
 def integer(low: int) -> Constraint:
-    """Return the constraint of a whole number of at least `low`."""
+    """Return a constraint for an integer of at least `low`."""
 
     def holds(value: Any) -> bool:
         return isinstance(value, Integral) and int(value) >= low
@@ -74,7 +74,7 @@ def integer(low: int) -> Constraint:
 
 
 def among(*options: str) -> Constraint:
-    """Return the constraint of one of several strings."""
+    """Return a constraint for one of several strings."""
     listed = ", ".join(repr(option) for option in sorted(options))
     return Constraint(
         f"a str among {{{listed}}}", lambda value: isinstance(value, str) and value in options
@@ -82,7 +82,7 @@ def among(*options: str) -> Constraint:
 
 
 def configurable(base: type[Configurable]) -> Constraint:
-    """Return the constraint of an object of gpunn, or a mapping with its name and parameters."""
+    """Return a constraint for a gpunn object, or a mapping with its name and parameters."""
 
     def holds(value: Any) -> bool:
         if isinstance(value, Mapping):
@@ -125,7 +125,7 @@ INFINITY = Constraint(
 )
 
 ACTIVATIONS = {"logistic", *known(Activation)}
-"""Names that the hidden layers' activation may have."""
+"""Names of activations for the hidden layers."""
 
 SIZES = (ARRAY_LIKE, integer(1))
 ACTIVATION = (among(*ACTIVATIONS), configurable(Activation))
@@ -140,22 +140,22 @@ CALLBACKS = Constraint(
 
 
 def parameter(default: Any, *allowed: Constraint) -> Any:
-    """Return a constructor's parameter, a field of a dataclass, with what `fit` lets it be."""
+    """Declare a constructor's parameter: a dataclass field with constraints for `fit` to check."""
     return field(default=default, metadata={"allowed": allowed})
 
 
 class Hidden:
-    """Stand for an attribute that a class does not have, although its bases do."""
+    """A descriptor that hides an inherited attribute of a class."""
 
     def __get__(self, instance: object, owner: type) -> Any:
         raise AttributeError
 
 
 def estimator(cls: E) -> E:
-    """Keep the fields of a dataclass as its parameters; it is a dataclass no more.
+    """Store a dataclass's fields as its parameters, and hide that it is a dataclass.
 
-    Libraries that cache results, such as dask, take two dataclasses with equal fields for the same.
-    Estimators may have equal parameters and have learned different things.
+    Libraries that cache results, such as dask, consider two dataclass objects with equal fields to
+    be the same. But estimators with equal parameters may be fitted to different data.
     """
     changed: Any = cls
     changed._parameters = fields(cls)
@@ -164,10 +164,10 @@ def estimator(cls: E) -> E:
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise an InvalidParameterError if a parameter has an impossible value.
+    """Raise an InvalidParameterError if a parameter has an invalid value.
 
-    The message names the parameter, what was expected and what came. Nothing is checked if
-    scikit-learn's option `skip_parameter_validation` is set.
+    The message contains the parameter, the expected values and the actual value. If scikit-learn's
+    option `skip_parameter_validation` is set, nothing is checked.
     """
     if get_config()["skip_parameter_validation"]:
         return
@@ -184,15 +184,15 @@ def check_parameters(estimator: Any) -> None:
 
 
 def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
-    """Return the numbers of units of the hidden layers, each a whole number above zero."""
+    """Return the numbers of units of the hidden layers, each a positive integer."""
     one = isinstance(hidden_layer_sizes, Number)
-    given = [hidden_layer_sizes] if one else list(hidden_layer_sizes)
-    if not all(map(whole, given)):
-        raise InvalidParameterError(f"hidden_layer_sizes must be whole numbers, got {given}.")
-    if any(size <= 0 for size in given):
-        raise InvalidParameterError(f"hidden_layer_sizes must be > 0, got {given}.")
-    return [int(size) for size in given]
+    sizes = [hidden_layer_sizes] if one else list(hidden_layer_sizes)
+    if not all(map(is_integer, sizes)):
+        raise InvalidParameterError(f"hidden_layer_sizes must be integers, got {sizes}.")
+    if any(size <= 0 for size in sizes):
+        raise InvalidParameterError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return [int(size) for size in sizes]
 
 
-def whole(size: Any) -> bool:
+def is_integer(size: Any) -> bool:
     return isinstance(size, Real) and not isinstance(size, bool) and float(size).is_integer()

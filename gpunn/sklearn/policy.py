@@ -1,4 +1,4 @@
-"""Scikit-learn's rules for an estimator's training: order of rows, rates, stopping, divergence."""
+"""scikit-learn's rules for training: order of rows, learning rates, stopping, divergence."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gpunn.training.training_policy import TrainingPolicy
 __all__ = ["EstimatorPolicy", "Score"]
 
 Score = Callable[[np.ndarray], float]
-"""From the network's outputs for the validation rows to their score."""
+"""Compute the score from the network's outputs for the validation rows."""
 
 
 class EstimatorPolicy(TrainingPolicy):
-    """Shuffles, stops and changes the learning rate as scikit-learn does.
+    """Shuffle, stop and change the learning rate as scikit-learn does.
 
-    A loss or a training state that is infinite or NaN does not end training: `fault` is what was
-    not finite first. `fit` checks the parameters afterwards, and warns if these are finite. With
+    An infinite or NaN loss or training state does not end training: `fault` describes the first
+    non-finite value. `fit` checks the parameters afterwards, and warns if these are finite. With
     early stopping, `best` is the state at the best score. A schedule lasts `duration` epochs, even
-    if `partial_fit` trains only one at a time.
+    if each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
@@ -40,7 +40,7 @@ class EstimatorPolicy(TrainingPolicy):
         score: Score | None,
         weighted: bool,
     ) -> None:
-        """Set the objects that this call of `fit` uses, and whether rows have weights."""
+        """Set the objects for this call of `fit`, and whether rows have weights."""
         self.batch_means = weighted
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None
@@ -52,7 +52,7 @@ class EstimatorPolicy(TrainingPolicy):
             self.best = trainer.snapshot()  # until an epoch has the best score
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
-        # Each epoch shuffles the order of the one before, as `sklearn.utils.shuffle` does it.
+        # Each epoch shuffles the order of the previous epoch, as `sklearn.utils.shuffle` does.
         shuffled = np.arange(rows)
         self._random.shuffle(shuffled)
         if self._order_so_far is not None:
@@ -77,5 +77,5 @@ class EstimatorPolicy(TrainingPolicy):
         return reason
 
     def diverged(self, message: str) -> None:
-        """Note it and continue, as scikit-learn does."""
+        """Store the message and continue, as scikit-learn does."""
         self.fault = self.fault or message

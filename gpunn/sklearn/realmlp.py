@@ -22,7 +22,7 @@ from gpunn.sklearn.tabular import (
     TabularClassifier,
     TabularEstimator,
     TabularRegressor,
-    given,
+    none_if_auto,
 )
 from gpunn.tables import Schema
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, realmlp
@@ -34,7 +34,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class RealMLPParameters:
-    """Parameters of both estimators, in front of those of every estimator for tables."""
+    """Parameters of both estimators, before the parameters that all tabular estimators share."""
 
     hidden_layer_sizes: Any = parameter((256, 256, 256), *SIZES)
     _: KW_ONLY
@@ -66,8 +66,8 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
             self._outputs,
             self._task,
             learning_rate=settings.pop("learning_rate_init"),
-            label_smoothing=given(getattr(self, "label_smoothing", "auto")),
-            metric=given(self.metric),
+            label_smoothing=none_if_auto(getattr(self, "label_smoothing", "auto")),
+            metric=none_if_auto(self.metric),
             **settings,
         )
 
@@ -75,98 +75,100 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
-    """Classifier of tables with text, dates and gaps: RealMLP, good without tuning.
+    """RealMLP classifier for tables with text, dates and missing values; needs no tuning.
 
-    A multi-layer perceptron whose settings its authors chose on many tables (Holzmüller et al.
-    2024, "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular Data"), so that
-    there is nothing to tune: embeddings of numbers and categories, robust scaling, initial weights
-    from data, a learning rate in four bumps. `gpunn.tabular.realmlp` describes it.
+    RealMLP is a multi-layer perceptron whose default settings its authors tuned on many tables
+    (Holzmüller et al. 2024, "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
+    Data"). It uses embeddings of numbers and categories, robust scaling, initial weights from data,
+    and a learning rate with four cosine cycles; see `gpunn.tabular.realmlp`.
 
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, default=(256, 256, 256)
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     activation : str or Activation, default="auto"
-        "auto" is "selu", for regression "mish".
+        Activation of the hidden layers. "auto" is "selu", for regression "mish".
     simplified : bool, default=False
         Whether to build RealMLP-TD-S, which is faster: without embeddings, dropout and decay.
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}, default="pbld"
-        What a number goes through first; see `gpunn.layers.PeriodicEmbedding`.
+        Embedding of numbers; see `gpunn.layers.PeriodicEmbedding`.
     embedding_sigma : float, default=0.1
         Standard deviation of the initial frequencies of periodic embeddings.
     max_one_hot : int, default=8
-        Columns of more categories go through an embedding.
+        A column with more categories uses an embedding instead of one-hot encoding.
     category_size : int, default=8
-        Numbers that such a category becomes.
+        Length of the embedding vector of such a category.
     learning_rate_init : float or "auto", default="auto"
         The highest learning rate. "auto" is 0.04, for regression 0.2 (simplified 0.07).
     dropout : float, default=0.15
-        Highest rate of the layers' outputs that are zeroed, in [0, 1).
+        The highest dropout rate, in [0, 1).
     weight_decay : float, default=0.02
-        Highest decay of the weights; see `gpunn.optimizers.Optimizer`.
+        The highest weight decay; see `gpunn.optimizers.Optimizer`.
     epochs : int, default=256
-        How long to train.
+        Number of epochs.
     batch_size : int or "auto", default=256
-        "auto" is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on
-        512, from 100,000 on 1,024.
+        Rows per update. "auto" is 64; with at least 1,024 training rows 128, with 8,192 rows 256,
+        with 30,000 rows 512, and with 100,000 rows 1,024.
     metric : str, default="auto"
-        What tells the best epoch, a metric of `gpunn.metrics`. "auto" is "accuracy", with several
-        labels "binary_accuracy"; for regression "root_mean_squared_error", with several outputs
-        "r2". For probabilities, use "log_loss".
+        The metric of `gpunn.metrics` that selects the best epoch. "auto" is "accuracy", with
+        several labels "binary_accuracy". For regression it is "root_mean_squared_error", with
+        several outputs "r2". If you need good probabilities, use "log_loss".
     validation_fraction : float, default=0.2
-        Fraction of the rows that tells the best epoch, if `fit` gets no `X_val`.
+        Fraction of the rows to hold out for validation, if `fit` gets no `X_val`.
     columns : mapping of str to str or None, default=None
-        Kinds of columns, where those found are wrong: "number", "category", "boolean", "datetime".
+        Kinds of columns whose detected kind is wrong: "number", "category", "boolean" or
+        "datetime".
     missing_values : list of str or None, default=None
-        Further text that means a missing value, beside nothing, "NA", "?" and the like; see
-        `gpunn.tables.Schema.fit`. In `y` it is an error.
+        Additional strings that mark a missing value, besides "", "NA", "?" and similar ones; see
+        `gpunn.tables.Schema.fit`. In `y`, a missing value raises an error.
     backend : str, Backend or None, default=None
-        Where to compute: "numpy", "cupy", "cupy:1", "auto". None is the value of the environment
-        variable GPUNN_BACKEND, or "auto".
+        Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
+        GPUNN_BACKEND, or "auto".
     dtype : {"float32", "float64"}, default="float32"
-        That of the network.
+        Type of the network's numbers.
     random_state : int, RandomState or None, default=None
-        Of the validation rows, the initial weights, the shuffles and the dropout.
+        Seed of the validation rows, the initial weights, the order of rows and dropout.
     callbacks : list of str, Callback or mapping, default=()
-        Called after each epoch, with its logs.
+        Called after each epoch with its logs.
     progress : bool, default=False
-        Whether to show a progress bar with the time that is left: on standard error, if that is a
-        terminal, and in a notebook in the output of the cell.
+        Whether to show a progress bar with the remaining time: on standard error if it is a
+        terminal, or in a notebook's cell.
     class_weight : dict, "balanced" or None, default=None
-        Factor of the sample weights in the loss, by class. Class weights distort the probabilities.
+        Factors of the sample weights in the loss by class. Class weights distort the predicted
+        probabilities.
     threshold_for : str or None, default=None
-        By what the threshold between two classes is chosen on the validation rows: "f1",
+        The criterion that selects the threshold between two classes on the validation rows: "f1",
         "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1; see
-        `gpunn.thresholds.best_threshold`. None is the threshold 0.5.
+        `gpunn.thresholds.best_threshold`. With None the threshold is 0.5.
     label_smoothing : float or "auto", default="auto"
-        Fraction of each target that is spread evenly over all classes. "auto" is 0.1 if the metric
-        is the accuracy, else 0.
+        Fraction of each target to spread evenly over all classes. "auto" is 0.1 if the metric is
+        the accuracy, otherwise 0.
 
     Attributes
     ----------
     classes_ : ndarray
-        The classes, sorted; the numbers of the labels if there are several.
+        Sorted classes; with several labels, the indices of the labels.
     schema_ : gpunn.tables.Schema
-        What the columns are, and how they become numbers; `schema_.describe()` lists them, and
-        `schema_.problems` says what looks wrong.
+        The kinds of the columns and their encoding. `schema_.describe()` lists them, and
+        `schema_.problems` lists what looks wrong.
     network_ : gpunn.Sequential
-        It takes rows as `fit` does, too.
+        The trained network, which also accepts raw rows.
     history_ : gpunn.History
         Logs of each epoch.
     metric_ : str
-        What told the best epoch.
+        The metric that selected the best epoch.
     validation_score_ : float
-        That metric on the validation rows at the best epoch.
+        This metric on the validation rows at the best epoch.
     threshold_ : float
-        The second of two classes is predicted if its probability is at least that.
+        The second of two classes is predicted if its probability is at least this.
     best_epoch_, n_iter_ : int
-        The epoch whose parameters were kept, and how many there were.
+        The epoch whose parameters were restored, and the number of epochs.
     backend_, device_ : str
         Backend and device of the training.
     n_features_in_ : int
-        Columns of `X`.
+        Number of columns of `X`.
     feature_names_in_ : ndarray of str
-        Their names, if they have some.
+        Names of the columns of `X`, if they have names.
 
     See Also
     --------
@@ -175,10 +177,10 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     Examples
     --------
     >>> from gpunn.sklearn import RealMLPClassifier
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
     >>> y = ["small", "small", "small", "large"] * 50
     >>> classifier = RealMLPClassifier(epochs=8, random_state=0, backend="numpy")
-    >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "colour": ["blue", None]})
+    >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "color": ["blue", None]})
     array(['small', 'large'], dtype='<U5')
     """
 
@@ -188,44 +190,45 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
-    """Regressor of tables with text, dates and gaps: RealMLP, good without tuning.
+    """RealMLP regressor for tables with text, dates and missing values; needs no tuning.
 
-    As `RealMLPClassifier`. Targets are standardized for training, and predictions lie within the
-    range of the training rows' targets.
+    See `RealMLPClassifier` for the method. Targets are standardized for training. Predictions are
+    clipped to the range of the training targets.
 
     Parameters
     ----------
     hidden_layer_sizes, activation, simplified : as for `RealMLPClassifier`
-        The layers: (256, 256, 256), "auto" and False by default.
+        Hidden layers: (256, 256, 256), "auto" and False by default.
     number_embedding, embedding_sigma : as for `RealMLPClassifier`
-        What numbers go through first: "pbld" and 0.1 by default.
+        Embedding of numbers: "pbld" and 0.1 by default.
     max_one_hot, category_size : as for `RealMLPClassifier`
-        What categories go through first: 8 and 8 by default.
+        Encoding of categories: 8 and 8 by default.
     learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
         Highest rates: "auto", 0.15 and 0.02 by default.
     epochs, batch_size : as for `RealMLPClassifier`
-        How long to train, and in what batches: 256 and 256 by default.
+        Number of epochs and batch size: 256 and 256 by default.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        What tells the best epoch, and what the table means: "auto", 0.2, None and None by default.
+        Selection of the best epoch, and meaning of the table: "auto", 0.2, None and None by
+        default.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Where, in which type and from which seed to compute, and what watches it: None, "float32",
-        None, () and False by default.
+        Device, type, seed and observation of the training: None, "float32", None, () and False by
+        default.
 
     Attributes
     ----------
-    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as of `RealMLPClassifier`
-        What was learned, how that went, what told the best epoch, and which it was.
-    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
-        For how long it was trained, where, and on what columns.
+    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
+        The fitted model, and the course and result of the training.
+    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
+        Number of epochs, device and columns.
 
     See Also
     --------
-    RealMLPClassifier : For classes, with each parameter explained.
+    RealMLPClassifier : For classes; describes each parameter.
 
     Examples
     --------
     >>> from gpunn.sklearn import RealMLPRegressor
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
     >>> regressor = RealMLPRegressor(epochs=32, batch_size=32, random_state=0)
     >>> y = [10.0, 20.0, 10.0, 40.0] * 50
     >>> regressor.fit(X, y).score(X, y) > 0.9

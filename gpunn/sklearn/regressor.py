@@ -1,4 +1,4 @@
-"""`MLPRegressor`: regression of one or several outputs."""
+"""`MLPRegressor`: regression with one or several outputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LOSSES: dict[str, type[Loss]] = {
     "poisson": HalfPoissonDeviance,
     "quantile": Quantile,
 }
-"""Losses by name, without "squared_error", whose form depends on the number of outputs."""
+"""Losses by name, except "squared_error", which depends on the number of outputs."""
 
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """The parameter `loss`, the first as in scikit-learn: fields of the last base come first."""
+    """The parameter `loss`, first as in scikit-learn: fields of the last base come first."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 
@@ -37,65 +37,66 @@ class WithRegressionLoss:
 @estimator
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type: ignore[misc]
-    """Multi-layer perceptron regressor with scikit-learn's interface, on any backend.
+    """Multi-layer perceptron regressor with scikit-learn's interface, on a CPU or a GPU.
 
-    A drop-in replacement for `sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun`
-    have the same names, defaults and meaning, and so have the attributes.
+    A drop-in replacement for `sklearn.neural_network.MLPRegressor`. The parameters up to `max_fun`,
+    and the attributes, have the same names, defaults and meaning.
 
     Parameters
     ----------
     loss : str, Loss or mapping, default="squared_error"
-        "squared_error", (p - t)^2 / 2; "poisson", half the Poisson deviance of exp(p), for
-        targets >= 0; "absolute_error"; "huber"; "quantile"; or a loss of gpunn, such as
-        `gpunn.losses.Quantile(0.9)` or `{"name": "huber", "delta": 2.0}`.
+        The training loss. "squared_error" is (p - t)^2 / 2. "poisson" is half the Poisson deviance
+        of exp(p), for targets >= 0. Other names are "absolute_error", "huber" and "quantile".
+        Losses of gpunn are also accepted, such as `gpunn.losses.Quantile(0.9)` or `{"name":
+        "huber", "delta": 2.0}`.
     hidden_layer_sizes, activation : as for `MLPClassifier`
-        The layers: (100,) and "relu" by default.
+        Hidden layers: (100,) and "relu" by default.
     solver, alpha, batch_size : as for `MLPClassifier`
-        How the loss is minimised: "adam", 0.0001 and "auto" by default.
+        Minimization of the loss: "adam", 0.0001 and "auto" by default.
     learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
-        The learning rate and its schedule: "constant", 0.001 and 0.5 by default.
+        Learning rate and its schedule: "constant", 0.001 and 0.5 by default.
     max_iter, shuffle, random_state, tol : as for `MLPClassifier`
-        Epochs, their order of rows, and when they suffice: 200, True, None and 1e-4 by default.
+        Epochs, order of rows, seed and tolerance: 200, True, None and 1e-4 by default.
     verbose, warm_start : as for `MLPClassifier`
-        Whether to print losses, and to go on from the last `fit`: False by default.
+        Whether to print losses, and to continue from the last `fit`: False by default.
     momentum, nesterovs_momentum : as for `MLPClassifier`
         For "sgd": 0.9 and True by default.
     early_stopping, validation_fraction : as for `MLPClassifier`
-        Whether rows are set aside to stop by, and how many: False and 0.1 by default.
+        Whether to hold out rows for early stopping, and how many: False and 0.1 by default.
     beta_1, beta_2, epsilon : as for `MLPClassifier`
         For "adam": 0.9, 0.999 and 1e-8 by default.
     n_iter_no_change, max_fun : as for `MLPClassifier`
-        Epochs without an improvement, and evaluations of "lbfgs": 10 and 15000 by default.
+        Limits of epochs without improvement and of evaluations by "lbfgs": 10 and 15000 by default.
     backend, dtype : as for `MLPClassifier`
-        Where to compute, and in which type: None by default.
+        Device and type of the computation: None by default.
     dropout, batch_norm, layer_norm : as for `MLPClassifier`
-        What is in the hidden layers beside: 0.0, False and False by default.
+        Dropout and normalization in the hidden layers: 0.0, False and False by default.
     optimizer, schedule, max_norm : as for `MLPClassifier`
-        What gpunn has beyond solvers: None by default.
+        gpunn's optimizers, schedules and gradient clipping: None by default.
     callbacks, progress : as for `MLPClassifier`
-        What watches the training: () and False by default.
+        Callbacks and progress bar: () and False by default.
 
     Attributes
     ----------
     out_activation_ : {"identity", "exp"}
-        The function from outputs to predictions; "exp" for a Poisson loss.
-    coefs_, intercepts_, normalization_ : as of `MLPClassifier`
-        What was learned.
-    loss_, best_loss_, loss_curve_ : as of `MLPClassifier`
-        The last, the lowest and all losses.
-    validation_scores_, best_validation_score_ : as of `MLPClassifier`
+        Function from outputs to predictions; "exp" for a Poisson loss.
+    coefs_, intercepts_, normalization_ : as in `MLPClassifier`
+        Fitted parameters.
+    loss_, best_loss_, loss_curve_ : as in `MLPClassifier`
+        Last loss, lowest loss and all losses.
+    validation_scores_, best_validation_score_ : as in `MLPClassifier`
         Scores are R2.
-    n_iter_, t_, n_layers_, n_outputs_ : as of `MLPClassifier`
-        Counts.
-    history_, backend_, device_ : as of `MLPClassifier`
-        How the last training went, and where.
-    n_features_in_, feature_names_in_ : as of `MLPClassifier`
-        The columns of `X`.
+    n_iter_, t_, n_layers_, n_outputs_ : as in `MLPClassifier`
+        Numbers of epochs, rows seen, layers and outputs.
+    history_, backend_, device_ : as in `MLPClassifier`
+        Logs, backend and device of the last training.
+    n_features_in_, feature_names_in_ : as in `MLPClassifier`
+        Number and names of the columns of `X`.
 
     See Also
     --------
-    MLPClassifier : For classes, with each parameter explained.
-    RealMLPRegressor : For tables with text, dates and gaps.
+    MLPClassifier : For classes; describes each parameter.
+    RealMLPRegressor : For tables with text, dates and missing values.
 
     Examples
     --------
@@ -113,7 +114,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
 
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one more epoch, on these rows.
+        """Train for one more epoch on these rows.
 
         Parameters
         ----------
@@ -168,7 +169,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         return predictions.ravel() if predictions.shape[1] == 1 else predictions
 
     def predict(self, X: Any) -> Any:
-        """Return the predictions for each row.
+        """Predict the target of each row.
 
         Parameters
         ----------
@@ -178,6 +179,6 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         Returns
         -------
         ndarray, shape (rows,) or (rows, outputs)
-            In the unit of the targets.
+            Predictions in the unit of the targets.
         """
         return self._returned(self._predictions(self._outputs(X, "predict")), X)

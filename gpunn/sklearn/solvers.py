@@ -1,4 +1,4 @@
-"""The optimizer and schedule for an estimator's parameters."""
+"""Make the optimizer and schedule from an estimator's parameters."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["optimizer_of"]
 
 
 def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
-    """Return the optimizer, the learning rate by scikit-learn's rules, and the mode of these.
+    """Return the optimizer, the learning rate for scikit-learn's rules, and the mode of the rules.
 
-    The learning rate is None if a schedule, or an optimizer with a rate of its own, was given.
-    Objects that were given are copied, since training changes some of them.
+    The learning rate is None if the user passed a schedule, or an optimizer with a learning rate.
+    The user's objects are copied, since training changes some of them.
     """
     rate: LearningRate | None = None
     if estimator.schedule is None:
@@ -28,13 +28,13 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
     else:
         schedule = schedule_of(estimator.schedule, estimator.learning_rate_init)
     mode = "constant"
-    given = estimator.optimizer
-    if given is None and estimator.solver == "sgd":
+    wanted = estimator.optimizer
+    if wanted is None and estimator.solver == "sgd":
         mode = estimator.learning_rate
         optimizer: Optimizer = SGD(
             schedule, momentum=estimator.momentum, nesterov=bool(estimator.nesterovs_momentum)
         )
-    elif given is None:
+    elif wanted is None:
         optimizer = Adam(
             schedule,
             beta1=estimator.beta_1,
@@ -42,13 +42,13 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
             epsilon=estimator.epsilon,
             epsilon_hat=True,
         )
-    elif isinstance(given, Optimizer):
-        optimizer = copy.deepcopy(given)
+    elif isinstance(wanted, Optimizer):
+        optimizer = copy.deepcopy(wanted)
         if estimator.schedule is not None:
             optimizer.learning_rate = schedule
         rate = None
     else:
-        named = dict(given) if isinstance(given, Mapping) else {"name": given}
+        named = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}
         if "learning_rate" in named and estimator.schedule is None:
             rate = None
         else:
@@ -61,11 +61,11 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
     return optimizer, rate, mode
 
 
-def schedule_of(given: Any, rate: float) -> Schedule:
-    """Return the given schedule; one given by name, without a rate, starts at `rate`."""
-    if isinstance(given, Schedule):
-        return copy.deepcopy(given)
-    named = dict(given) if isinstance(given, Mapping) else {"name": given}
+def schedule_of(wanted: Any, rate: float) -> Schedule:
+    """Return the user's schedule; if it is a name without a rate, it starts at `rate`."""
+    if isinstance(wanted, Schedule):
+        return copy.deepcopy(wanted)
+    named = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}
     rates = {"rate": rate, "schedule": Constant(rate)}
     parameters = inspect.signature(known(Schedule)[named["name"]]).parameters
     return resolve(

@@ -24,7 +24,7 @@ from gpunn.sklearn.tabular import (
     TabularClassifier,
     TabularEstimator,
     TabularRegressor,
-    given,
+    none_if_auto,
 )
 from gpunn.tables import Schema
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, tabm
@@ -37,7 +37,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class TabMParameters:
-    """Parameters of both estimators, in front of those of every estimator for tables."""
+    """Parameters of both estimators, before the parameters that all tabular estimators share."""
 
     kind: str = parameter("mini", among("mini", "full", "packed"))
     _: KW_ONLY
@@ -81,7 +81,7 @@ class TabMEstimator(TabularEstimator, TabMParameters):
             self._task,
             learning_rate=settings.pop("learning_rate_init"),
             label_smoothing=getattr(self, "label_smoothing", 0.0),
-            metric=given(self.metric),
+            metric=none_if_auto(self.metric),
             **settings,
         )
 
@@ -89,83 +89,84 @@ class TabMEstimator(TabularEstimator, TabMParameters):
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMClassifier(TabularClassifier, TabMEstimator):
-    """Classifier of tables with text, dates and gaps: TabM, many networks in one.
+    """TabM classifier for tables with text, dates and missing values: many networks in one.
 
-    Members of an ensemble share most of their parameters and are trained at once (Gorishniy et al.
-    2025, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling"). What they
-    predict together is the mean of their probabilities. `gpunn.tabular.tabm` describes it.
+    TabM is an ensemble whose members share most parameters and are trained together (Gorishniy et
+    al. 2025, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling"). Its
+    prediction is the mean of the members' probabilities; see `gpunn.tabular.tabm`.
 
     Parameters
     ----------
     kind : {"mini", "full", "packed"}, default="mini"
-        What members have of their own: factors of the inputs and the last layer; factors and biases
-        in all layers; everything.
+        The parameters that members do not share. "mini": factors of the inputs, and the last layer.
+        "full": factors and biases in all layers. "packed": all parameters.
     preset : {"auto", "cpu", "paper"}, default="auto"
-        What `members` and `hidden_layer_sizes` are if they are "auto". "paper" is 32 members and
-        layers of 512 units, for GPUs; "cpu" 8 members and three layers of 192. "auto" goes by where
-        it computes.
+        Values of `members` and `hidden_layer_sizes` if they are "auto". With "paper" there are 32
+        members and layers of 512 units, for GPUs. With "cpu" there are 8 members and three layers
+        of 192 units. The value "auto" chooses by the backend.
     members : int or "auto", default="auto"
-        How many networks there are in one; see `preset`.
+        Number of members; see `preset`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Units of each hidden layer; see `preset`.
+        Number of units of each hidden layer; see `preset`.
     activation : str or Activation, default="relu"
-        The function between layers.
+        Activation of the hidden layers.
     number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}, default="piecewise"
-        What a number goes through first; see `gpunn.layers.PiecewiseLinearEmbedding`.
+        Embedding of numbers; see `gpunn.layers.PiecewiseLinearEmbedding`.
     embedding_size : int, default=16
-        What a number becomes.
+        Length of the embedding vector of a number.
     bins : int, default=48
-        Most bins of a number.
+        Maximum number of bins of a number.
     max_one_hot : int, default=64
-        Columns of more categories go through an embedding.
+        A column with more categories uses an embedding instead of one-hot encoding.
     learning_rate_init : float, default=0.002
-        Constant, in AdamW.
+        Constant learning rate of AdamW.
     dropout : float, default=0.1
-        Rate of the layers' outputs that are zeroed, in [0, 1).
+        Dropout rate, in [0, 1).
     weight_decay : float, default=0.0003
-        Decay of the weights; see `gpunn.optimizers.Optimizer`.
+        Weight decay; see `gpunn.optimizers.Optimizer`.
     max_norm : float or None, default=1.0
-        Largest norm of the gradient, to which it is clipped.
+        Clip the gradient to this global norm.
     epochs : int, default=1000
-        Most epochs.
+        Maximum number of epochs.
     patience : int or "auto", default="auto"
-        Epochs without an improvement after which training ends. "auto" is 32, and where these have
-        fewer than 256 updates, because the table is small, as many as have 256.
+        Number of epochs without improvement after which training ends. "auto" is 32, or more for a
+        small table: enough epochs for 256 updates.
     batch_size : int or "auto", default="auto"
-        "auto" is 256, from 100,000 training rows on 1,024.
+        Rows per update. "auto" is 256, or 1,024 with at least 100,000 training rows.
     shuffle_members : bool, default=False
-        Whether each member sees the rows in an order of its own, as in the paper, which is a little
-        better on some tables, and slower.
+        Whether each member visits the rows in a different order, as in the paper. This is slightly
+        better on some tables, but slower.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        What tells the best epoch, and what the table means: "auto", 0.2, None and None by default.
+        Selection of the best epoch, and meaning of the table: "auto", 0.2, None and None by
+        default.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Where, in which type and from which seed to compute, and what watches it: None, "float32",
-        None, () and False by default.
+        Device, type, seed and observation of the training: None, "float32", None, () and False by
+        default.
     class_weight, threshold_for : as for `RealMLPClassifier`
-        How much each class counts, and what decides between two: None by default.
+        Weights of the classes, and selection of the threshold: None by default.
     label_smoothing : float, default=0.0
-        Fraction of each target that is spread evenly over all classes.
+        Fraction of each target to spread evenly over all classes.
 
     Attributes
     ----------
-    classes_ : as of `RealMLPClassifier`
-        The classes, sorted; the numbers of the labels if there are several.
-    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as of `RealMLPClassifier`
-        What was learned, how that went, what told the best epoch, and which it was.
-    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
-        For how long it was trained, where, and on what columns.
+    classes_ : as in `RealMLPClassifier`
+        Sorted classes; with several labels, the indices of the labels.
+    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
+        The fitted model, and the course and result of the training.
+    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
+        Number of epochs, device and columns.
 
     See Also
     --------
-    RealMLPClassifier : One network, which takes less time to train.
+    RealMLPClassifier : A single network, which takes less time to train.
 
     Examples
     --------
     >>> from gpunn.sklearn import TabMClassifier
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
     >>> y = ["small", "small", "small", "large"] * 50
     >>> classifier = TabMClassifier(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
-    >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "colour": ["blue", None]})
+    >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "color": ["blue", None]})
     array(['small', 'large'], dtype='<U5')
     """
 
@@ -175,47 +176,47 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMRegressor(TabularRegressor, TabMEstimator):
-    """Regressor of tables with text, dates and gaps: TabM, many networks in one.
+    """TabM regressor for tables with text, dates and missing values: many networks in one.
 
-    As `TabMClassifier`. Targets are standardized for training; what the members predict together is
-    the mean.
+    See `TabMClassifier` for the method. Targets are standardized for training. The prediction is
+    the mean of the members' predictions.
 
     Parameters
     ----------
     kind, preset, members : as for `TabMClassifier`
-        How many networks there are in one, and what they share: "mini", "auto" and "auto" by
-        default.
+        Number of members, and the parameters that they share: "mini", "auto" and "auto" by default.
     hidden_layer_sizes, activation : as for `TabMClassifier`
-        The layers: "auto" and "relu" by default.
+        Hidden layers: "auto" and "relu" by default.
     number_embedding, embedding_size, bins : as for `TabMClassifier`
-        What numbers go through first: "piecewise", 16 and 48 by default.
+        Embedding of numbers: "piecewise", 16 and 48 by default.
     max_one_hot : as for `TabMClassifier`
-        Columns of more categories go through an embedding; 64 by default.
+        Encoding of categories: 64 by default.
     learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
-        How the loss is minimised: 0.002, 0.1, 0.0003 and 1.0 by default.
+        Optimizer and regularization: 0.002, 0.1, 0.0003 and 1.0 by default.
     epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
-        How long to train, and in what batches: 1000, "auto", "auto" and False by default.
+        Length of the training, and batches: 1000, "auto", "auto" and False by default.
     metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
-        What tells the best epoch, and what the table means: "auto", 0.2, None and None by default.
+        Selection of the best epoch, and meaning of the table: "auto", 0.2, None and None by
+        default.
     backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
-        Where, in which type and from which seed to compute, and what watches it: None, "float32",
-        None, () and False by default.
+        Device, type, seed and observation of the training: None, "float32", None, () and False by
+        default.
 
     Attributes
     ----------
-    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as of `RealMLPClassifier`
-        What was learned, how that went, what told the best epoch, and which it was.
-    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
-        For how long it was trained, where, and on what columns.
+    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
+        The fitted model, and the course and result of the training.
+    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
+        Number of epochs, device and columns.
 
     See Also
     --------
-    TabMClassifier : For classes, with each parameter explained.
+    TabMClassifier : For classes; describes each parameter.
 
     Examples
     --------
     >>> from gpunn.sklearn import TabMRegressor
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "color": ["red", "blue", "red", None] * 50}
     >>> regressor = TabMRegressor(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
     >>> y = [10.0, 20.0, 10.0, 40.0] * 50
     >>> regressor.fit(X, y).score(X, y) > 0.9

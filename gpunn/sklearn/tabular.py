@@ -1,4 +1,4 @@
-"""Base classes of the estimators for tables: from rows as they are to predictions."""
+"""Base classes of the tabular estimators, from raw rows to predictions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
 from gpunn.rows.cells import Markers
-from gpunn.sklearn.base import device_of
+from gpunn.sklearn.base import INCOMPLETE_VALIDATION, device_of
 from gpunn.sklearn.callbacks import DefinedMetric, Describing, TrainingProgress
-from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
+from gpunn.sklearn.held_out import SplitBy, checked_split_by, split_rows_by
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
     BACKEND,
@@ -66,44 +66,44 @@ __all__ = [
     "TabularClassifier",
     "TabularEstimator",
     "TabularRegressor",
-    "given",
+    "none_if_auto",
 ]
 
-MOST_PROBLEMS = 10
-"""Columns of which a warning says what is wrong."""
+MAX_PROBLEMS = 10
+"""Maximum number of columns that a warning describes."""
 
 MAPPING = Constraint("a mapping", lambda value: isinstance(value, Mapping))
 
 CRITERION = Constraint(
-    "a criterion: 'f1', 'balanced_accuracy', or such as 'precision=0.9' or 'recall=0.9'",
+    "a criterion: 'f1', 'balanced_accuracy', 'precision=0.9' or 'recall=0.9' with any number",
     lambda value: isinstance(value, str) and is_criterion(value),
 )
 
 
 def problems_of(schema: Schema, chosen: Container[str]) -> str:
-    """Return which columns are dropped, and what looks wrong with those of no `chosen` kind."""
+    """Describe dropped columns, and columns that look wrong unless the user chose their kind."""
     problems = []
     for column in schema.columns:
         if column.doubtful:
             problems.append(
-                f"column {column.name!r} is taken for categories; {column.reported}. If it is "
-                f"right, say so by columns={{{column.name!r}: 'category'}}"
+                f"column {column.name!r} is treated as categories; {column.reported}. If this is "
+                f"correct, confirm it by columns={{{column.name!r}: 'category'}}"
             )
         elif column.dropped or (column.reported and column.name not in chosen):
             problems.append(f"column {column.name!r}: {column.reported}")
-    more = len(problems) - MOST_PROBLEMS
+    more = len(problems) - MAX_PROBLEMS
     return "; ".join(
-        [*problems[:MOST_PROBLEMS], *([f"{more} more, in schema_.problems"] if more > 0 else [])]
+        [*problems[:MAX_PROBLEMS], *([f"{more} more in schema_.problems"] if more > 0 else [])]
     )
 
 
-def given(parameter: Any) -> Any:
-    """Return the value of a parameter; None if it is "auto"."""
+def none_if_auto(parameter: Any) -> Any:
+    """Return the value of a parameter, or None if it is "auto"."""
     return None if isinstance(parameter, str) and parameter == "auto" else parameter
 
 
 class Rows(NamedTuple):
-    """Checked rows: a table, targets as the loss takes them, and sample weights, if any."""
+    """Checked rows: a table, targets for the loss, and sample weights or None."""
 
     table: Table
     targets: np.ndarray
@@ -117,7 +117,7 @@ class Rows(NamedTuple):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of the estimators that take a table as it is, with text, dates and gaps."""
+    """Base of the estimators for raw tables with text, dates and missing values."""
 
     metric: str = parameter(
         "auto", Constraint("the name of a metric", lambda value: isinstance(value, str))
@@ -131,52 +131,53 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     callbacks: Any = parameter((), CALLBACKS)
     progress: bool = parameter(False, FLAG)
 
-    # For scikit-learn's metadata routing: where groups are passed, rows are held out by them, too.
+    # For scikit-learn's metadata routing: if groups are passed, they also decide which rows to hold
+    # out.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
     _scaling: ClassVar[str]
-    """How its schema scales numbers."""
+    """The schema's scaling of numbers."""
     _multilabel = False
-    """Whether a classifier has been fitted to several labels."""
+    """Whether the classifier is fitted to several labels."""
 
     @property
     @abstractmethod
     def _task(self) -> str:
-        """What it predicts, as `gpunn.tabular` calls it."""
+        """The task: `gpunn.tabular`'s name for the kind of targets."""
 
-    # ------------------------------------------------------------- what the subclasses differ in
+    # -------------------------------------------------------------- methods that subclasses define
 
     @abstractmethod
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
-        """Return the network for encoded training rows, and how it is trained."""
+        """Return the network for encoded training rows, with its loss, optimizer and options."""
 
     def _settings(self, parameters: type) -> dict[str, Any]:
         """Return the values of a class's parameters by name; None for "auto"."""
-        return {each.name: given(getattr(self, each.name)) for each in fields(parameters)}
+        return {each.name: none_if_auto(getattr(self, each.name)) for each in fields(parameters)}
 
     @abstractmethod
     def _learn_targets(self, y: Any) -> np.ndarray:
-        """Return checked targets as the loss takes them, and learn what there is to know of them.
+        """Check the training targets, return them for the loss, and set the fitted attributes.
 
-        That is `_outputs`, their number, or that of their classes, at least.
+        `_outputs` is the number of targets or classes.
         """
 
     @abstractmethod
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
-        """Return further targets likewise."""
+        """Check validation targets, and return them for the loss."""
 
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the classes by which validation rows are stratified, or None."""
         return None
 
     def _class_weight(self) -> Mapping[int, float] | str | None:
-        """Return class weights as `Trainer.fit` takes them."""
+        """Return class weights for `Trainer.fit`."""
         return None
 
     def _name_outputs(self, network: Sequential) -> None:
-        """Give a network the names of its classes, if it has some."""
+        """Set the names of the network's classes, if it has classes."""
 
     def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
-        """Choose what a network decides by, from encoded validation rows."""
+        """Choose the network's threshold from encoded validation rows by `threshold_for`."""
 
     # ---------------------------------------------------------------------------------- fitting
 
@@ -192,57 +193,57 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         groups: Any = None,
         times: Any = None,
     ) -> Self:
-        """Train on a table and its targets.
+        """Train on a raw table and its targets.
 
-        If it fails, the estimator is as it was before.
+        If this raises an error, the estimator is unchanged.
 
         Parameters
         ----------
         X : data frame, array, dict of columns or list of rows
-            Of pandas, Polars, pyarrow, NumPy and the like, as it is: numbers, text, categories,
-            booleans, dates, and missing values in any of them. What its columns are is found by
-            `gpunn.tables.Schema.fit`.
+            Raw rows from pandas, Polars, pyarrow, NumPy and similar libraries. Columns can contain
+            numbers, text, categories, Booleans, dates and missing values.
+            `gpunn.tables.Schema.fit` detects the kind of each column.
         y : array-like, shape (rows,) or (rows, outputs)
-            Classes as text, numbers or truth values, or an indicator matrix of several labels, each
-            0 or 1; for a regressor, numbers.
+            For a classifier, classes as strings, numbers or Booleans, or an indicator matrix of
+            several labels, each 0 or 1. For a regressor, numbers.
         sample_weight : array-like, shape (rows,), or None
-            Weights in the loss and the metric. Rows with a weight of 0 are not set aside.
+            Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
-            Rows that tell the best epoch. Without them `validation_fraction` of the rows are set
-            aside.
+            Validation rows, which select the best epoch. Without them, `validation_fraction` of the
+            rows are held out.
         groups : array-like, shape (rows,), or None
-            The group of each row, such as a patient. Whole groups are set aside, so that no group
-            is both trained on and validated on. For a classifier, classes keep their proportions as
-            far as groups allow.
+            The group of each row, such as a patient. Whole groups are held out, so that no group is
+            in both training and validation. For a classifier, classes keep their proportions as far
+            as groups allow.
         times : array-like, shape (rows,), or None
-            The time of each row, as dates or numbers. The latest rows are set aside.
+            The time of each row, as dates or numbers. The latest rows are held out.
 
         Returns
         -------
         Self
-            This estimator. Ctrl-C ends training, and keeps the best epoch so far.
+            This estimator. After Ctrl-C, training ends with the best epoch so far.
 
         Raises
         ------
         ValueError
-            If a parameter or the data is impossible; the message names it, and the cell.
+            If a parameter or the data is invalid; the message names it and the cell.
         KeyboardInterrupt
-            If Ctrl-C comes within the first epoch.
+            If Ctrl-C is pressed during the first epoch.
 
         Warns
         -----
         GpunnWarning
-            If columns are dropped, such as identifiers, or look wrong; and of categories and gaps
-            of `X_val` that `X` has not.
+            If columns are dropped, such as identifiers, or look wrong, and if `X_val` has
+            categories or missing values that `X` does not have.
         """
         check_parameters(self)
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
-            raise ValueError("X_val and y_val belong together, sample_weight_val to both")
+            raise ValueError(INCOMPLETE_VALIDATION)
         state = self.__dict__
         before = dict(state)
         try:
-            apart = checked_apart(groups, times, X_val is not None)
-            return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, apart)
+            split_by = checked_split_by(groups, times, X_val is not None)
+            return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, split_by)
         except BaseException:  # names of columns or classes must not meet an earlier fit's network
             state.clear()
             state.update(before)
@@ -256,9 +257,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         X_val: Any,
         y_val: Any,
         sample_weight_val: Any,
-        apart: Apart,
+        split_by: SplitBy,
     ) -> Self:
-        """Train as `fit` does; an error leaves some of what was learned behind."""
+        """Train as `fit` does; if it raises an error, attributes may already have changed."""
         table = checked_table(self, X, first=True)
         if y is None:
             raise ValueError(
@@ -272,11 +273,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if X_val is None:
             labels = self._labels(targets)
             fraction = self.validation_fraction
-            if apart is None:
+            if split_by is None:
                 kept, held = split(table.rows, fraction, seed, labels, weights)
             else:
-                kept, held = split_apart(apart, table.rows, fraction, seed, labels, weights)
-            self._train(every.take(kept), every.take(held), every.table, seed, set_aside=True)
+                kept, held = split_rows_by(split_by, table.rows, fraction, seed, labels, weights)
+            self._train(every.take(kept), every.take(held), every.table, seed, held_out=True)
         else:
             table = checked_table(self, X_val, first=False, argument="X_val")
             targets = self._checked_targets(y_val, "y_val")
@@ -285,32 +286,32 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 sample_weight_val, table.rows, self.dtype, "sample_weight_val"
             )
             validation = Rows(table, targets, weights)
-            self._train(every, validation, every.table, seed, set_aside=False)
+            self._train(every, validation, every.table, seed, held_out=False)
         return self
 
     def _markers(self) -> Markers:
-        """Return the text that means a missing target, as it does in `X`; every number is one."""
-        further = () if self.missing_values is None else self.missing_values
-        return Markers(Markers.of(checked_texts("missing_values", further)).strings, ())
+        """Return the strings that mark a missing target, as in `X`; no number marks one."""
+        additional = () if self.missing_values is None else self.missing_values
+        return Markers(Markers.of(checked_texts("missing_values", additional)).strings, ())
 
     def _train(
-        self, training: Rows, validation: Rows, table: Table, seed: int, *, set_aside: bool
+        self, training: Rows, validation: Rows, table: Table, seed: int, *, held_out: bool
     ) -> None:
-        """Train on some rows of a table, by which it is decided what its columns are."""
-        given = {} if self.missing_values is None else {"missing_values": self.missing_values}
+        """Fit the schema and the network to training rows; `table` has all rows."""
+        markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
         schema = Schema.fit(
             training.table,
             columns=self.columns,
             scaling=self._scaling,
             seed=seed,
             every=table,
-            **given,
+            **markers,
         )
         if problems := problems_of(schema, self.columns or {}):
             warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=4)
         X = schema.encode(training.table, self.dtype)
         with warnings.catch_warnings():
-            if set_aside:  # by chance they have categories that those to train on have not
+            if held_out:  # held-out rows may by chance have categories unseen in training
                 warnings.simplefilter("ignore", GpunnWarning)
             X_val = schema.encode(validation.table, self.dtype)
         recipe = self._recipe(schema, X)
@@ -318,16 +319,16 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         trainer = Trainer(network, recipe.loss, recipe.optimizer, [recipe.metric])
         options = dict(recipe.options)
         stopping, epochs = options["callbacks"][0], options["epochs"]
-        further = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
-        # Each goes back to its best epoch when training ends, so that of `metric` comes after them.
-        further.sort(key=lambda callback: not isinstance(callback, EarlyStopping))
-        others = sum(isinstance(callback, EarlyStopping) for callback in further)
+        custom = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
+        # Each EarlyStopping restores its best epoch at the end; the one for `metric` must be last.
+        custom.sort(key=lambda callback: not isinstance(callback, EarlyStopping))
+        others = sum(isinstance(callback, EarlyStopping) for callback in custom)
         callbacks = [
             Describing(lambda: self._describe(network, schema)),
-            *further[:others],
+            *custom[:others],
             stopping,
             DefinedMetric(stopping.monitor),
-            *further[others:],
+            *custom[others:],
         ]
         if self.progress:
             title = type(self).__name__
@@ -355,7 +356,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
 
     def _describe(self, network: Sequential, schema: Schema) -> None:
-        """Have a network take rows as they are, and know the names of its classes."""
+        """Set the network's schema and class names, so that it accepts raw rows."""
         network.schema = schema
         self._name_outputs(network)
 
@@ -368,9 +369,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self._placed_network().predict(table)
 
     def _placed_network(self) -> Sequential:
-        """Return the network, on the backend of the parameter `backend`."""
-        backend, present = get_backend(self.backend), self.network_.backend
-        if (backend.name, backend.options) != (present.name, present.options):
+        """Return the network on the backend of the parameter `backend`."""
+        backend, current = get_backend(self.backend), self.network_.backend
+        if (backend.name, backend.options) != (current.name, current.options):
             self.network_ = self.network_.to(backend)
         network: Sequential = self.network_
         return network
@@ -378,19 +379,19 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     # ----------------------------------------------------------------------------------- saving
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to a model file, which holds no code; `load` reads it.
+        """Save the fitted estimator to a model file, which contains no code; `load` reads it.
 
-        `gpunn.load_model` reads it, too: the file is that of `network_`, schema included.
+        `gpunn.load_model` also reads it: the file contains `network_`, including the schema.
 
         Parameters
         ----------
         path : str or Path
-            Usually ending in ".safetensors". An existing file is replaced.
+            Path of the file, usually with the suffix ".safetensors". An existing file is replaced.
 
         Raises
         ------
         OSError
-            If the file can't be written. An existing file is then unchanged.
+            If the file can't be written; an existing file is then unchanged.
         """
         check_is_fitted(self)
         classes = getattr(self, "classes_", None)
@@ -413,16 +414,16 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:
-        """Return the estimator that `save` wrote to a file, fitted.
+        """Load a fitted estimator from a file that `save` wrote.
 
-        It has no `history_`, `backend_` and `device_`: these are of a training.
+        The estimator has no `history_`, `backend_` and `device_`, which describe a training.
 
         Parameters
         ----------
         path : str or Path
             A file that `save` wrote.
         backend : str, Backend or None
-            Where to compute, as the parameter of that name.
+            Where to compute, as for the parameter `backend`.
 
         Returns
         -------
@@ -432,11 +433,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ModelFileError
-            If there is no such file, it is damaged, or it is that of another estimator.
+            If the file does not exist, is damaged, or contains another estimator.
         """
         network, record = read_estimator(path, cls.__name__, backend)
         known = cls._get_param_names()
-        parameters = {name: it for name, it in record.given_parameters().items() if name in known}
+        saved = record.original_parameters()
+        parameters = {name: value for name, value in saved.items() if name in known}
         estimator = cls(**parameters, backend=backend)
         assert network.schema is not None
         estimator.network_, estimator.schema_ = network, network.schema
@@ -452,7 +454,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return estimator
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state of a copy or pickle, whose network needs no device."""
+        """Return the state for a copy or pickle, with the network on the host."""
         state = dict(super().__getstate__())
         if "network_" in state:
             state["network_"] = state["network_"].to("numpy")
@@ -504,7 +506,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             indicators = checked_labels(y, self._markers(), argument)
             if indicators.shape[1:] != (self._outputs,):
                 raise DataError(
-                    f"{argument}: expected {self._outputs} labels a row, as in `y`; got shape "
+                    f"{argument}: expected {self._outputs} labels per row, as in y; got shape "
                     f"{indicators.shape}"
                 )
             return indicators
@@ -512,8 +514,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise DataError(
-                f"{argument}: has classes that `y` has not: {unknown.tolist()!r:.80}; those of y "
-                f"are {self.classes_.tolist()!r:.80}"
+                f"{argument}: has classes that y does not have: {unknown.tolist()!r:.80}; y has "
+                f"the classes {self.classes_.tolist()!r:.80}"
             )
         return np.searchsorted(self.classes_, labels)
 
@@ -521,24 +523,24 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return None if self._multilabel else targets
 
     def _class_weight(self) -> Mapping[int, float] | str | None:
-        given = self.class_weight
-        if self._multilabel and given is not None:
+        class_weight = self.class_weight
+        if self._multilabel and class_weight is not None:
             raise InvalidParameterError(
                 "class_weight: is for one class per row; with several labels use sample_weight"
             )
-        if not isinstance(given, Mapping):
-            weights: str | None = given
+        if not isinstance(class_weight, Mapping):
+            weights: str | None = class_weight
             return weights
-        places = {label: place for place, label in enumerate(self.classes_.tolist())}
-        for label in given:
-            if label not in places:
+        indices = {label: index for index, label in enumerate(self.classes_.tolist())}
+        for label in class_weight:
+            if label not in indices:
                 raise InvalidParameterError(
-                    f"class_weight: there is no class {label!r}; there are "
+                    f"class_weight: there is no class {label!r}; the classes are "
                     f"{self.classes_.tolist()!r:.80}"
                 )
         return {
-            places[label]: check_number(f"class_weight[{label!r}]", factor, at_least=0)
-            for label, factor in given.items()
+            indices[label]: check_number(f"class_weight[{label!r}]", factor, at_least=0)
+            for label, factor in class_weight.items()
         }
 
     def _name_outputs(self, network: Sequential) -> None:
@@ -549,11 +551,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         if len(set(names)) == len(names):
             network.classes = names
 
-    def _check_threshold(self, told: str) -> None:
-        """Raise an InvalidParameterError if a threshold is asked for, but not between classes."""
-        if self.threshold_for is not None and (told == "labels" or self._outputs > 2):
+    def _check_threshold(self, kind: str) -> None:
+        """Raise an InvalidParameterError if `threshold_for` is set, but y has not two classes."""
+        if self.threshold_for is not None and (kind == "labels" or self._outputs > 2):
             raise InvalidParameterError(
-                f"threshold_for: a threshold is between two classes; y has {self._outputs} {told}"
+                f"threshold_for: a threshold needs two classes; y has {self._outputs} {kind}"
             )
 
     def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
@@ -563,10 +565,14 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         margin, second = margins(network.predict_encoded(X)), validation.targets == 1
         choice = best_threshold(criterion, margin, second, validation.weights)
         if choice is None or not choice.reached:
-            why = "are all of one class" if choice is None else f"don't reach {criterion}"
-            kept = "stays 0.5" if choice is None else "is the nearest to it"
+            reason = (
+                "the validation rows are all of one class, so the threshold is 0.5"
+                if choice is None
+                else f"no threshold reaches {criterion} on the validation rows, so the closest one "
+                "is used"
+            )
             warnings.warn(
-                f"threshold_for: the validation rows {why}, so the threshold {kept}",
+                f"threshold_for: {reason}",
                 GpunnWarning,
                 stacklevel=5,
             )
@@ -574,24 +580,27 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     @property
     def threshold_(self) -> float:
-        """The probability from which on the second of two classes is predicted."""
+        """The minimum probability at which the second of two classes is predicted."""
         check_is_fitted(self)
         threshold: float | None = self.network_.threshold
         return DEFAULT if threshold is None else threshold
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row, what `threshold_` decides for, or its labels.
+        """Predict the class of each row, or its labels.
+
+        With two classes, `threshold_` decides; with more, the class with the highest probability is
+        predicted.
 
         Parameters
         ----------
         X : data frame, array, dict of columns or list of rows
-            Rows as `fit` takes them. A category that the training rows had not counts as a missing
-            one, and a warning counts them.
+            Raw rows, as for `fit`. A category unseen in training counts as a missing value, and a
+            warning reports the number of such cells.
 
         Returns
         -------
         ndarray, shape (rows,) or (rows, labels)
-            Of the type of `classes_`, or an indicator matrix: 1 where the probability is above 1/2.
+            Classes, as in `classes_`, or an indicator matrix: 1 if the probability is above 1/2.
         """
         outputs = self._network_outputs(X)
         if self._multilabel:
@@ -600,7 +609,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, in the order of `classes_`, or of each label.
+        """Predict the probability of each class, in the order of `classes_`, or of each label.
 
         Parameters
         ----------
@@ -610,7 +619,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Returns
         -------
         ndarray of float64, shape (rows, classes)
-            Each row sums to 1, unless there are several labels.
+            Probabilities. Each row sums to 1, unless there are several labels.
         """
         kind = "sigmoid" if self._multilabel else "softmax"
         return probabilities(self._network_outputs(X).astype(np.float64), kind)
@@ -636,18 +645,18 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         return checked_numbers(y, self._markers(), argument)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the prediction for each row.
+        """Predict the target of each row.
 
         Parameters
         ----------
         X : data frame, array, dict of columns or list of rows
-            Rows as `fit` takes them. A category that the training rows had not counts as a missing
-            one, and a warning counts them.
+            Raw rows, as for `fit`. A category unseen in training counts as a missing value, and a
+            warning reports the number of such cells.
 
         Returns
         -------
         ndarray of float64, shape (rows,) or (rows, outputs)
-            In the unit of the targets.
+            Predictions in the unit of the targets.
         """
         outputs = self._network_outputs(X).astype(np.float64)
         return outputs[:, 0] if self._outputs == 1 else outputs

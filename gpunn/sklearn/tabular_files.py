@@ -1,4 +1,4 @@
-"""Files of the estimators for tables: a model file whose metadata says what estimator it was."""
+"""Files of the tabular estimators: model files whose metadata describes the estimator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "estimator"
 
 @dataclass(frozen=True)
 class EstimatorRecord:
-    """What a file holds of an estimator, beside its network, in JSON types."""
+    """The record of an estimator that a file contains besides the network, in JSON types."""
 
     kind: str
     parameters: dict[str, Any]
@@ -38,35 +38,35 @@ class EstimatorRecord:
     best_epoch: int
     n_iter: int
 
-    def given_parameters(self) -> dict[str, Any]:
-        """Return the parameters as they were given, or raise an ArgumentError."""
-        given = dict(self.parameters)
-        if isinstance(pairs := given.get("class_weight"), list):
+    def original_parameters(self) -> dict[str, Any]:
+        """Return the estimator's parameters in their original types, or raise an ArgumentError."""
+        parameters = dict(self.parameters)
+        if isinstance(pairs := parameters.get("class_weight"), list):
             try:
-                given["class_weight"] = dict(pairs)
+                parameters["class_weight"] = dict(pairs)
             except (TypeError, ValueError) as error:
                 raise ArgumentError(f"class_weight: {error}") from error
-        return given
+        return parameters
 
     def class_array(self) -> np.ndarray | None:
-        """Return the classes as they were, or raise an ArgumentError."""
+        """Return the array of the classes, or raise an ArgumentError."""
         if self.classes is None:
             return None
         try:
-            found = np.array(self.classes, dtype=self.classes_dtype)
+            classes = np.array(self.classes, dtype=self.classes_dtype)
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"classes: {error}") from error
-        if found.ndim != 1 or found.dtype.kind not in "biufUO" or len(found) < 2:
+        if classes.ndim != 1 or classes.dtype.kind not in "biufUO" or len(classes) < 2:
             raise ArgumentError(f"classes: expected at least two; got {self.classes!r:.80}")
-        return found
+        return classes
 
 
 def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that describe the model, in JSON types, if they have such."""
+    """Return the parameters that describe the model in JSON types; leave out all others."""
     plain = {}
     for name, value in parameters.items():
         if name == "class_weight" and isinstance(value, Mapping):
-            value = list(value.items())  # JSON would make text of classes that are none
+            value = list(value.items())  # since JSON would convert keys to strings
         if name not in ("backend", "callbacks", "progress", "random_state"):
             try:
                 plain[name] = json.loads(json.dumps(value, default=plain_value))
@@ -76,7 +76,7 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """Return an object of gpunn or NumPy in JSON types."""
+    """Convert an object of gpunn or NumPy to JSON types."""
     if isinstance(value, Configurable):
         return value.config()
     if isinstance(value, (np.ndarray, np.generic)):
@@ -85,11 +85,11 @@ def plain_value(value: Any) -> Any:
 
 
 def plain_classes(classes: np.ndarray) -> list[Any]:
-    """Return classes in JSON types, or raise an ArgumentError."""
+    """Convert classes to JSON types, or raise an ArgumentError."""
     plain: list[Any] = classes.tolist()
     if not all(isinstance(each, (bool, int, float, str)) for each in plain):
         raise ArgumentError(
-            f"classes_: files hold texts, numbers and booleans; these are {plain!r:.80}"
+            f"classes_: files support only strings, numbers and Booleans; got {plain!r:.80}"
         )
     return plain
 
@@ -97,20 +97,20 @@ def plain_classes(classes: np.ndarray) -> list[Any]:
 def read_estimator(
     path: str | Path, kind: str, backend: str | Backend | None
 ) -> tuple[Sequential, EstimatorRecord]:
-    """Return the network and the record in the file of an estimator of this class."""
+    """Read the network and the record from the file of an estimator of this class."""
     network = load_model(path, backend)
     if KEY not in network.metadata or network.schema is None:
         raise ModelFileError(
-            f"{path}: holds a network that was not saved by an estimator; gpunn.load_model reads it"
+            f"{path}: contains a network without an estimator; load it by gpunn.load_model"
         )
     try:
         record: EstimatorRecord = typed(
             EstimatorRecord, network.metadata[KEY], f"metadata.{KEY}", ignore_unknown=True
         )
         record.class_array()
-        record.given_parameters()
+        record.original_parameters()
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     if record.kind != kind:
-        raise ModelFileError(f"{path}: holds a {record.kind}; load it by {record.kind}.load")
+        raise ModelFileError(f"{path}: contains a {record.kind}; load it by {record.kind}.load")
     return network, record

@@ -1,4 +1,4 @@
-"""Inputs and targets of the estimators for tables: rows with text and gaps, and classes."""
+"""Check inputs and targets of the tabular estimators: raw rows, and classes or numbers."""
 
 from __future__ import annotations
 
@@ -34,21 +34,24 @@ __all__ = [
 
 
 def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -> Table:
-    """Return rows as a table, and check their columns by scikit-learn's rules.
+    """Convert rows to a table, and check their columns by scikit-learn's rules.
 
-    With `first` the estimator gets `n_features_in_` and, if columns have names,
-    `feature_names_in_`; without, they must be the same, in the same order.
+    With `first`, set the estimator's `n_features_in_` and, if columns have names,
+    `feature_names_in_`. Otherwise the columns must be the same, in the same order.
     """
     X = to_host(X)
     if is_array(X):
         checked = check_array(
             X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name=argument
         )
-        masked = isinstance(X, np.ma.MaskedArray)  # of which scikit-learn forgets the mask
+        masked = isinstance(X, np.ma.MaskedArray)  # since check_array drops the mask
         X = np.ma.masked_array(checked, np.ma.getmask(X)) if masked else checked
     table = table_of(X, argument)
     if not table.rows or not table.names:
-        raise DataError(f"{argument}: expected at least one row and one column; got none")
+        raise DataError(
+            f"{argument}: expected at least one row and one column; got {table.rows} rows and "
+            f"{len(table.names)} columns"
+        )
     if hasattr(X, "shape") and len(X.shape) == 2:
         try:
             validate_data(estimator, X, skip_check_array=True, reset=first)
@@ -66,7 +69,7 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
 
 
 def is_array(X: Any) -> bool:
-    """Return whether this is an array, or a list of rows, whose columns have no names."""
+    """Return whether this is an array, or a list of rows, without column names."""
     if isinstance(X, (list, tuple)):
         return not (X and all(isinstance(row, Mapping) for row in X))
     if isinstance(X, (Table, Mapping)) or hasattr(X, "columns") or hasattr(X, "column_names"):
@@ -75,15 +78,15 @@ def is_array(X: Any) -> bool:
 
 
 def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return the class of each row, shape (rows,), or raise a ValueError that names a row."""
+    """Return the class of each row, shape (rows,), or raise a ValueError that names the row."""
     y = to_host(y)
     check_masked(y, argument)
-    labels: np.ndarray = column_or_1d(without_gaps(y), warn=True)
+    labels: np.ndarray = column_or_1d(without_missing(y), warn=True)
     if labels.dtype.kind in "OUT":
-        # Of a list with numbers and text NumPy has made text.
+        # NumPy converts a list with numbers and text to text.
         values = np.array(y, object) if isinstance(y, (list, tuple)) else labels
         cells = coded_targets(values, argument)
-        check_gaps(gaps_of(cells, markers), argument)
+        check_missing(missing_cells(cells, markers), argument)
         check_one_type(cells, argument)
         check_no_objects(cells.values, argument)
     elif labels.dtype.kind == "f":
@@ -100,30 +103,30 @@ def has_several(y: Any) -> bool:
 
 
 def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return the indicator matrix of several labels as int64, shape (rows, labels)."""
+    """Check the indicator matrix of several labels; return int64, shape (rows, labels)."""
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
     if y.dtype.kind in "OUT":
-        gaps = gaps_of(coded_targets(y, argument), markers)
-        check_gaps(np.asarray(gaps.reshape(len(y), -1).any(axis=1)), argument)
+        missing = missing_cells(coded_targets(y, argument), markers)
+        check_missing(np.asarray(missing.reshape(len(y), -1).any(axis=1)), argument)
     elif y.dtype.kind == "f":
         check_finite_targets(y, argument)
     labels = np.asarray((y == 0) | (y == 1))
     if not labels.all():
         row, label = np.argwhere(~labels)[0]
         raise DataError(
-            f"{argument}: several columns are labels, each 0 or 1; row {row} has "
-            f"{y.tolist()[row][label]!r:.40} in column {label}. For one class per row pass one "
-            "column; for numbers use a regressor"
+            f"{argument}: several columns mean labels, each 0 or 1; row {row} has "
+            f"{y.tolist()[row][label]!r:.40} in column {label}. For one class per row, pass one "
+            "column; for numbers, use a regressor"
         )
     return np.asarray(y, dtype=np.int64)
 
 
-def without_gaps(y: Any) -> Any:
-    """Return a column of pandas that could have gaps and has none in its type without them.
+def without_missing(y: Any) -> Any:
+    """Convert a pandas column of a nullable type without missing values to a NumPy array.
 
-    scikit-learn would make numbers of floating point of whole numbers and truth values.
+    scikit-learn would convert integers and Booleans to floats.
     """
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
@@ -132,7 +135,7 @@ def without_gaps(y: Any) -> Any:
 
 
 def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return finite targets as float64, of shape (rows,), or (rows, outputs) if several."""
+    """Check finite targets; return float64 of shape (rows,), or (rows, outputs) for several."""
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y)
@@ -140,14 +143,14 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
         cells = coded_targets(y, argument)
         numbers, others = numbers_of(cells, markers)
         if others:
-            place = int(np.isin(cells.codes, others).argmax())
+            position = int(np.isin(cells.codes, others).argmax())
             raise DataError(
-                f"{argument}: row {place // (y.size // len(y))}: expected a number; got "
-                f"{cells.values[cells.codes[place]]!r:.80}"
+                f"{argument}: row {position // (y.size // len(y))}: expected a number; got "
+                f"{cells.values[cells.codes[position]]!r:.80}"
             )
         y = numbers.reshape(y.shape)
     if y.dtype.kind in "mM":
-        raise DataError(f"{argument}: expected numbers; got dates or durations, of dtype {y.dtype}")
+        raise DataError(f"{argument}: expected numbers; got dates or durations (dtype {y.dtype})")
     if y.dtype.kind == "f" and y.ndim in (1, 2):
         check_finite_targets(y, argument)
     targets: np.ndarray = check_array(y, dtype=np.float64, ensure_2d=False, input_name=argument)
@@ -159,32 +162,32 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
 def checked_row_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str
 ) -> np.ndarray | None:
-    """Return sample weights as `checked_weights` does; messages say in which row NaN is."""
-    given = np.asarray(to_host(sample_weight))
-    if given.ndim == 1:
-        check_finite(given, argument, dtype)
+    """Check sample weights as `checked_weights` does; messages name the row of NaN."""
+    weights = np.asarray(to_host(sample_weight))
+    if weights.ndim == 1:
+        check_finite(weights, argument, dtype)
     return checked_weights(sample_weight, rows, dtype, argument)
 
 
 def coded_targets(y: np.ndarray, argument: str) -> Coded:
-    """Return text and objects, of all columns one row after another, in dictionary encoding."""
+    """Encode strings and objects by a dictionary, with the columns of each row in sequence."""
     width = max(1, y.size // max(1, len(y)))
     return dictionary_encoded(y.ravel().tolist(), lambda cell: f"{argument}: row {cell // width}")
 
 
-def gaps_of(cells: Coded, markers: Markers) -> np.ndarray:
+def missing_cells(cells: Coded, markers: Markers) -> np.ndarray:
     """Return which cells have no value."""
-    are_gaps = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
-    return np.asarray(cells.take(are_gaps, True))
+    are_missing = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
+    return np.asarray(cells.take(are_missing, True))
 
 
-def check_gaps(gaps: np.ndarray, argument: str) -> None:
+def check_missing(missing: np.ndarray, argument: str) -> None:
     """Raise a DataError if a row has no target."""
-    if gaps.any():
-        rows = np.flatnonzero(gaps)
+    if missing.any():
+        rows = np.flatnonzero(missing)
         raise DataError(
-            f"{argument}: row {rows[0]} has no target (it is None, NaN, or text that means "
-            f"that, such as 'NA'; {plural(len(rows), 'row')} in all). Leave out such rows"
+            f"{argument}: row {rows[0]} has no target: it is None, NaN or a string such as 'NA' "
+            f"({plural(len(rows), 'row')} in total). Remove such rows"
         )
 
 
@@ -192,53 +195,53 @@ def check_masked(y: Any, argument: str) -> None:
     """Raise a DataError if a target is masked, in an array of `numpy.ma`."""
     if isinstance(y, np.ma.MaskedArray) and y.ndim:
         mask = np.asarray(np.ma.getmaskarray(y).reshape(len(y), -1))
-        check_gaps(np.asarray(mask.any(axis=1)), argument)
+        check_missing(np.asarray(mask.any(axis=1)), argument)
 
 
 def check_finite_targets(y: np.ndarray, argument: str) -> None:
-    """Raise a DataError if there is NaN or an infinity in an array of floats."""
+    """Raise a DataError if an array of floats contains NaN or infinity."""
     missing = np.isnan(y)
-    check_gaps(missing if y.ndim == 1 else missing.any(axis=1), argument)
+    check_missing(missing if y.ndim == 1 else missing.any(axis=1), argument)
     infinite = np.argwhere(np.isinf(y))
     if len(infinite):
-        place = tuple(infinite[0])
-        raise DataError(f"{argument}: row {place[0]}: expected a finite number; got {y[place]}")
+        index = tuple(infinite[0])
+        raise DataError(f"{argument}: row {index[0]}: expected a finite number; got {y[index]}")
 
 
 def check_one_type(cells: Coded, argument: str) -> None:
-    """Raise a DataError if some classes are text and others are not."""
+    """Raise a DataError if some classes are strings and others are not."""
     are_text = [isinstance(value, str) for value in cells.values]
     if len(set(are_text)) == 2:
         other, text = are_text.index(False), are_text.index(True)
         raise DataError(
-            f"{argument}: row {cells.first_row(text)} has the text {cells.values[text]!r:.40}, and "
-            f"row {cells.first_row(other)} has {cells.values[other]!r:.40}, which is none; make "
-            "all classes text, or none of them"
+            f"{argument}: classes mix strings and other types: row {cells.first_row(text)} has "
+            f"{cells.values[text]!r:.40}, and row {cells.first_row(other)} has "
+            f"{cells.values[other]!r:.40}; convert all classes to strings"
         )
 
 
 def check_no_objects(classes: Sequence[Any], argument: str) -> None:
-    """Raise a DataError for classes that are Python objects other than text.
+    """Raise a DataError for classes that are Python objects other than strings.
 
-    scikit-learn's metrics take none, so `score` and searches would fail after training. It wants
-    the words "Unknown label type".
+    scikit-learn's metrics don't support them, so `score` and searches would fail after training.
+    scikit-learn's checks expect the words "Unknown label type".
     """
     if not classes or isinstance(classes[0], str):
         return
     dtype = np.array(classes).dtype
     if dtype.kind in "biuf":
         raise DataError(
-            f"{argument}: Unknown label type: numbers or truth values in an array of dtype object; "
+            f"{argument}: Unknown label type: numbers or Booleans in an array of dtype object; "
             f"convert it by .astype({dtype.name!r})"
         )
     raise DataError(
-        f"{argument}: Unknown label type: expected text, numbers or truth values; got such as "
+        f"{argument}: Unknown label type: expected strings, numbers or Booleans; got "
         f"{classes[0]!r:.40}"
     )
 
 
-FEWEST = 2
-"""So few rows can't be divided anyway."""
+TOO_FEW = 2
+"""This number of rows can't be divided in any case."""
 
 
 def split(
@@ -248,25 +251,25 @@ def split(
     labels: np.ndarray | None,
     weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the rows to train on, and of those to validate on.
+    """Return the indices of the training rows and of the validation rows.
 
-    Classes are split in their proportions; one that has a single row is trained on. Rows with a
-    weight of 0 would tell nothing of an epoch, so they are not set aside.
+    The split is stratified by class; the row of a class with a single row is for training. Rows
+    with a weight of 0 would not affect the metric, so they are not held out.
     """
     others = np.arange(rows) if weights is None else np.flatnonzero(weights)
     counted = len(others)
     if labels is not None:
         others = others[np.bincount(labels[others])[labels[others]] > 1]
-        if not len(others) and counted > FEWEST:
+        if not len(others) and counted > TOO_FEW:
             raise DataError(
-                "y: every row has another class, so none can be set aside to validate on; are "
-                "these the right targets? For numbers use a regressor"
+                "y: every row has a different class, so no rows can be held out for validation; "
+                "check the targets, or use a regressor for numbers"
             )
     if len(others) < 2:
         unweighted = "" if counted == rows else f", of which {counted} have a weight above 0,"
         raise DataError(
-            f"X: n_samples={rows}{unweighted} is too few to set aside rows to validate on; give "
-            "X_val and y_val"
+            f"X: n_samples={rows}{unweighted} is too few to hold out validation rows; pass X_val "
+            "and y_val"
         )
     chosen = None if labels is None else labels[others]
     try:

@@ -183,7 +183,7 @@ def test_subclasses_are_trained_where_they_train_as_their_base():
     with gpunn.sklearn.install() as acceleration:
         assert Renamed().fit(X, Y).n_iter_ == 3
         assert acceleration.fits == {"gpunn": 1}
-        with pytest.warns(GpunnWarning, match="Own: .* Own has a method '_backprop' of its own"):
+        with pytest.warns(GpunnWarning, match="Own: .* Own overrides the method '_backprop'"):
             Own(**SMALL).fit(X, Y)
         with warnings.catch_warnings():
             warnings.simplefilter("error", GpunnWarning)

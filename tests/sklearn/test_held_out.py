@@ -115,10 +115,10 @@ def test_cross_validation(estimator, routing, splits):
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"groups": GROUPS, "times": TIMES}, "groups: can't be given with times"),
-        ({"groups": GROUPS, "X_val": X, "y_val": y}, "groups: can't be given with X_val"),
-        ({"times": TIMES, "X_val": X, "y_val": y}, "times: can't be given with X_val"),
-        ({"groups": GROUPS[:9]}, "groups: expected a value for each of the 100 rows; got 9"),
+        ({"groups": GROUPS, "times": TIMES}, "groups: cannot be combined with times"),
+        ({"groups": GROUPS, "X_val": X, "y_val": y}, "groups: cannot be combined with X_val"),
+        ({"times": TIMES, "X_val": X, "y_val": y}, "times: cannot be combined with X_val"),
+        ({"groups": GROUPS[:9]}, "groups: expected one value for each of 100 rows; got 9"),
         (
             {"times": X},
             r"times: expected shape \(rows,\), one value for each row; got shape \(100,",
@@ -137,9 +137,9 @@ def test_what_keeps_no_rows_apart(estimator, given, problem):
 
 def test_classes_and_weights():
     late = (TIMES >= 90).astype(int)
-    with pytest.warns(GpunnWarning, match="times: no row to train on has 1 of the classes of y"):
+    with pytest.warns(GpunnWarning, match="times: the training rows lack 1 of the classes of y"):
         clone(TABULAR[0]).fit(X, late, times=TIMES)
     weights = (TIMES < 80).astype(float)
-    with pytest.raises(ValueError, match="sample_weight: all rows to validate on have a weight of"):
+    with pytest.raises(ValueError, match="sample_weight: all validation rows have a weight of"):
         clone(TABULAR[0]).fit(X, y, weights, times=TIMES)
     clone(TABULAR[0]).fit(X, y, 1 - weights * (TIMES % 2), times=TIMES)

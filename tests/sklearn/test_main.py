@@ -118,7 +118,7 @@ def test_an_error_is_shown_as_python_shows_that_of_a_script(folder, capsys, monk
     ("arguments", "problem"),
     [
         ([], "expected a script, or -m and a module"),
-        (["none.py"], "none.py: there is no such file"),
+        (["none.py"], "none.py: this file does not exist"),
         (["--backend", "abacus", "a.py"], "--backend: "),
     ],
 )

@@ -193,7 +193,7 @@ def test_balance_counts_sample_weights():
 
 def test_classes_of_several_labels_are_their_numbers():
     classifier = MLPClassifier(**FAST)
-    with pytest.raises(ValueError, match=r"numbers of all labels, \[0 1 2\]; got \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"indices of all labels, \[0 1 2\]; got \[0, 1\]"):
         classifier.partial_fit(INPUTS, LABELS, classes=[0, 1])
     for _ in range(2):
         classifier.partial_fit(INPUTS, LABELS, classes=[0, 1, 2])
@@ -263,7 +263,7 @@ OTHER_LOSSES = losses.MeanSquaredError(), losses.BinaryCrossEntropy(), losses.So
         (MLPRegressor, {}, {"sample_weight": np.zeros(150)}, "at least one non-zero number"),
         (
             *(MLPRegressor, {"early_stopping": True}, {"sample_weight": FIRST}),
-            "all rows to validate on have a weight of zero",
+            "all validation rows have a weight of zero",
         ),
         (
             *(MLPClassifier, {}, {"X": X[:100], "y": y[:100], "X_val": X, "y_val": y}),
@@ -274,7 +274,7 @@ OTHER_LOSSES = losses.MeanSquaredError(), losses.BinaryCrossEntropy(), losses.So
             r"y_val: .* must have shape \(rows, 2\); got \(150, 3\)",
         ),
         *(
-            (MLPClassifier, {}, {name: X if name == "X_val" else y}, "belong together")
+            (MLPClassifier, {}, {name: X if name == "X_val" else y}, "must be given together")
             for name in ("X_val", "y_val", "sample_weight_val")
         ),
     ],
@@ -444,17 +444,17 @@ def test_progress_is_shown_on_standard_error(monkeypatch, capsys):
         ({"class_weight": "even"}, "a str among {'balanced'}"),
         ({"loss": "hinge"}, "The 'loss' parameter of MLPClassifier must be"),
         ({"label_smoothing": 1}, "The 'label_smoothing' parameter"),
-        ({"batch_norm": True, "layer_norm": True}, "choose one"),
+        ({"batch_norm": True, "layer_norm": True}, "set only one"),
         (
             {"label_smoothing": 0.1, "loss": losses.SoftmaxCrossEntropy()},
             "label_smoothing: only with loss='log_loss'",
         ),
-        ({"hidden_layer_sizes": (2.5,)}, "whole numbers"),
-        ({"hidden_layer_sizes": (4, "a")}, "whole numbers, got [4, 'a']"),
-        ({"hidden_layer_sizes": True}, "whole numbers, got [True]"),
-        ({"hidden_layer_sizes": [[3]]}, "whole numbers"),
+        ({"hidden_layer_sizes": (2.5,)}, "integers"),
+        ({"hidden_layer_sizes": (4, "a")}, "integers, got [4, 'a']"),
+        ({"hidden_layer_sizes": True}, "integers, got [True]"),
+        ({"hidden_layer_sizes": [[3]]}, "integers"),
         ({"hidden_layer_sizes": float("inf")}, "hidden_layer_sizes"),
-        ({"solver": "lbfgs", "dropout": 0.1}, "dropout: not with solver='lbfgs'"),
+        ({"solver": "lbfgs", "dropout": 0.1}, "dropout: not supported by solver='lbfgs'"),
         ({"solver": "lbfgs", "optimizer": "sgd", "max_norm": 1.0}, "optimizer, max_norm: not"),
         ({"backend": "cupi"}, "did you mean"),
     ],
@@ -469,7 +469,7 @@ def test_impossible_parameters(options, message):
 
 def test_warm_starts_need_the_same_shape():
     classifier = MLPClassifier(warm_start=True, **FAST).fit(X, y)
-    with pytest.raises(ValueError, match=r"go on with layers of \(4, 10, 3\) units"):
+    with pytest.raises(ValueError, match=r"continue with layers of \(4, 10, 3\) units"):
         classifier.set_params(hidden_layer_sizes=(5,)).fit(X, y)
 
 

@@ -172,7 +172,7 @@ def test_several_labels(estimator, tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "factor", "message"),
     [
-        ({}, 2, "several columns are labels, each 0 or 1; row .* has 2 in column 1. For one"),
+        ({}, 2, "several columns mean labels, each 0 or 1; row .* has 2 in column 1. For one"),
         (
             {"metric": "accuracy"},
             1,
@@ -273,7 +273,7 @@ def test_columns_that_are_dropped_are_told_once():
 
 def test_many_columns_that_are_dropped():
     frame = {**X[["age", "city"]], **{f"constant{number}": [1] * ROWS for number in range(12)}}
-    with pytest.warns(GpunnWarning, match=r"'constant9': .*; 2 more, in schema_\.problems$"):
+    with pytest.warns(GpunnWarning, match=r"'constant9': .*; 2 more in schema_\.problems$"):
         RealMLPRegressor(**BRIEF).fit(frame, RENT)
 
 
@@ -424,7 +424,7 @@ def test_early_stopping_of_ones_own_leaves_the_best_epoch_of_the_metric(estimato
 def test_a_network_of_another_kind_is_no_estimator(tmp_path):
     path = tmp_path / "network.safetensors"
     gpunn.Sequential([gpunn.layers.Dense(1)], 2, backend="numpy").save(path)
-    with pytest.raises(ModelFileError, match="not saved by an estimator"):
+    with pytest.raises(ModelFileError, match="contains a network without an estimator"):
         TabMRegressor.load(path)
 
 
@@ -455,28 +455,28 @@ GAPS[5] = np.nan
         (REGRESSORS[0], X, [*RENT[:9], "x", *RENT[10:]], "y: row 9: .* number; got 'x'"),
         (CLASSIFIERS[0], X, np.where(X.index == 4, np.inf, 1), "y: row 4: .* got inf"),
         (CLASSIFIERS[0], X, np.where(X.index == 4, " ? ", CLASS), "y: row 4 has no target"),
-        (CLASSIFIERS[0], X[:9], np.arange(9), "y: every row has another class, so none can"),
+        (CLASSIFIERS[0], X[:9], np.arange(9), "y: every row has a different class, so no"),
         (CLASSIFIERS[1], X, DEAR.astype("Int64").where(X.index > 0), "y: row 0 has no target"),
-        (CLASSIFIERS[0], X, ["NA", *CLASS[1:]], "y: row 0 has no target .*; 1 row in all"),
-        (CLASSIFIERS[0], X, [*CLASS[:-2], "", np.nan], "y: row 118 has no target .*; 2 rows"),
-        (CLASSIFIERS[0], X, [7, "a"] * 60, "y: row 1 has the text 'a', and row 0 has 7"),
+        (CLASSIFIERS[0], X, ["NA", *CLASS[1:]], "y: row 0 has no target.*1 row in total"),
+        (CLASSIFIERS[0], X, [*CLASS[:-2], "", np.nan], "y: row 118 has no target.*2 rows"),
+        (CLASSIFIERS[0], X, [7, "a"] * 60, "y: .* other types: row 1 has 'a', and row 0 has 7"),
         (
             CLASSIFIERS[0],
             X,
             np.array(["a", 7] * 60, object),
-            "y: row 0 has the text 'a', and row 1",
+            "y: classes mix strings and other types: row 0 has 'a', and row 1",
         ),
         (
             CLASSIFIERS[1],
             X,
             np.array([True, False] * 60, object),
-            r"y: Unknown label type: numbers or truth .*; convert it by \.astype\('bool'\)",
+            r"y: Unknown label type: numbers or Booleans .*; convert it by \.astype\('bool'\)",
         ),
         (
             CLASSIFIERS[0],
             X,
             np.array([pd.Timestamp("2020").date()] * ROWS, object),
-            "y: Unknown label type: expected text, .* got such as datetime.date",
+            "y: Unknown label type: expected strings, .* got datetime.date",
         ),
         (REGRESSORS[0], X, X["since"], "y: expected numbers; got dates or durations"),
         (CLASSIFIERS[1], X, ["one"] * ROWS, "one class, 'one'"),
@@ -530,9 +530,9 @@ def test_bad_parameters(parameters, message):
 
 def test_validation_data_must_fit():
     classifier = RealMLPClassifier(**REALMLP)
-    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
         classifier.fit(X, CLASS, X_val=X)
-    with pytest.raises(DataError, match="y_val: has classes that `y` has not"):
+    with pytest.raises(DataError, match="y_val: has classes that y does not have"):
         classifier.fit(X, CLASS, X_val=X[:2], y_val=["new", "dear"])
     with pytest.raises(ValueError, match="feature names should match"):
         classifier.fit(X, CLASS, X_val=X[["city", "age"]], y_val=CLASS)
@@ -578,7 +578,7 @@ def test_a_threshold_is_chosen_on_validation_rows_and_kept(kind, tmp_path):
     ("y", "threshold_for", "problem"),
     [
         (RARE_Y, "f3", "The 'threshold_for' parameter of RealMLPClassifier must be None or a crit"),
-        (np.arange(400) % 3, "f1", "threshold_for: a threshold is between two classes; y has 3 c"),
+        (np.arange(400) % 3, "f1", "threshold_for: a threshold needs two classes; y has 3 c"),
         (np.eye(2, dtype=int)[np.arange(400) % 2], "f1", "two classes; y has 2 labels"),
     ],
 )
