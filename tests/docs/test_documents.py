@@ -253,6 +253,26 @@ def test_commands_of_the_repository_exist(path: Path) -> None:
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
+ARCHITECTURE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_files_in_architecture_exist() -> None:
+    files = [f"/{relative(path)}" for path in ROOT.glob("gpunn/**/*.*")]
+    for name in re.findall(r"`([\w/]+\.(?:py|h))`", ARCHITECTURE):
+        assert any(file.endswith(f"/{name}") for file in files), name
+
+
+def test_packages_are_listed_in_the_order_of_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    levels = project["tool"]["importlinter"]["contracts"][0]["layers"][1:]  # after __main__
+    level_of = {name: i for i, level in enumerate(levels) for name in level.split(" | ")}
+    table = ARCHITECTURE.partition("## Packages")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    names = [name for cell in cells for name in re.findall(r"`(\w+)", cell)]
+    assert set(names) == set(level_of)
+    assert [level_of[name] for name in names] == sorted(level_of[name] for name in names)
+
+
 # ----------------------------------------------------------- docs/reference/configuration.md
 
 
