@@ -12,7 +12,7 @@ from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.rows.cells import Markers, boolean_text, number_of
 from gpunn.tables import Table
-from gpunn.tables.cells import coded, numbers_of, texts_of
+from gpunn.tables.cells import category_names, coded, numbers_of
 from gpunn.tables.encoders import kind_of
 from gpunn.tables.encoders.base import check_complete, wrong_cell
 from gpunn.tables.encoders.boolean import BOOLEANS
@@ -248,7 +248,7 @@ class TargetColumn:
         self.read = read if isinstance(read, np.ndarray) else read.compact()
         self.cells = coded(self.read)
         self.kind = kind_of(self.read, markers)
-        absent = [text is None for text in texts_of(self.cells.values, markers)]
+        absent = [text is None for text in category_names(self.cells.values, markers)]
         check_complete(table, name, self.cells.take(np.array(absent, bool), True), "target")
 
     def classes(self, loss: Loss | None) -> list[str] | None:

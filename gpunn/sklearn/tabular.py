@@ -56,7 +56,7 @@ from gpunn.sklearn.tabular_inputs import (
     split,
 )
 from gpunn.tables import Schema, Table
-from gpunn.tables.schema import checked_texts
+from gpunn.tables.schema import checked_strings
 from gpunn.tabular import Recipe
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.callbacks import Callback, EarlyStopping
@@ -292,7 +292,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _markers(self) -> Markers:
         """Return the strings that mark a missing target, as in `X`; no number marks one."""
         additional = () if self.missing_values is None else self.missing_values
-        return Markers(Markers.of(checked_texts("missing_values", additional)).strings, ())
+        return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
     def _train(
         self, training: Rows, validation: Rows, table: Table, seed: int, *, held_out: bool

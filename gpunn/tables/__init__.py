@@ -1,7 +1,6 @@
-"""Tables with text, dates and gaps, as the matrices that networks take.
+"""Tables with text, dates and missing values, and their encoding as matrices of numbers.
 
-A `Schema` is learned from the training rows, and is part of the network that it is given to, as
-`Sequential.schema`.
+A `Schema` is learned from the training rows. A network stores its schema as `Sequential.schema`.
 """
 
 from __future__ import annotations

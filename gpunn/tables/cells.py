@@ -1,4 +1,4 @@
-"""What cells mean: numbers, texts, dates, yes and no. Each different value is looked at once."""
+"""Reading cells as numbers, strings and dates; each distinct value is read only once."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from gpunn.tables.table import Cells, Coded
 __all__ = [
     "EXACT_INTEGERS",
     "Markers",
+    "category_names",
     "coded",
     "dates_of",
     "numbers_of",
     "other_spelling",
     "remark_on_rounding",
     "spellings",
-    "texts_of",
 ]
 
-WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
-"""An integer as a column without or with gaps has it."""
+INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
+"""An integer in a column without missing values, such as 7, or with some, such as 7.0."""
 
 EXACT_INTEGERS = 2.0**53
-"""From here on not every whole number is a float64."""
+"""From this number on, float64 does not represent every integer."""
 
 MAX_DIGITS = 300
-"""Of more digits a float64 may be infinite."""
+"""A number with more digits may be infinite in float64."""
 
 
 def coded(cells: Cells) -> Coded:
-    """Return cells in dictionary encoding; the values of an array are in ascending order."""
+    """Return cells in dictionary encoding; an array's values are in ascending order."""
     if isinstance(cells, Coded):
         return cells
     values, codes = np.unique(cells, return_inverse=True)
     if values.dtype.kind in "fM" and len(values) and values[-1] != values[-1]:
         codes = np.where(codes == len(values) - 1, -1, codes)  # NaN and NaT are sorted to the end
         values = values[:-1]
-    # Dates of nanoseconds would otherwise become whole numbers.
+    # `tolist` would turn dates in nanoseconds into integers.
     return Coded(codes, list(values) if values.dtype.kind == "M" else values.tolist())
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the numbers that cells are or spell, and which values are none.
+    """Return the numbers that cells contain or spell, and the codes of other values.
 
-    The numbers are a new array of float64, with durations in seconds, and NaN where a cell is
-    missing or no number; it may hold infinities. The list numbers the values (of `coded(cells)`)
-    that are neither numbers nor missing.
+    The numbers are a new float64 array, with durations in seconds, and NaN if a cell is missing or
+    not a number; they may be infinite. The list has the codes (in `coded(cells)`) of values that
+    are neither numbers nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -70,7 +70,7 @@ def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return a number for each value, NaN if it is none, and the places of those that are none."""
+    """Return a number for each value, and the positions of values that are not numbers."""
     numbers = np.full(len(values), np.nan)
     others = []
     for position, value in enumerate(values):
@@ -81,39 +81,39 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
                 numbers[position] = number
             elif text.casefold() not in markers.strings:
                 others.append(position)
-        elif isinstance(value, np.timedelta64):  # which is a number to Python, but not to NumPy
+        elif isinstance(value, np.timedelta64):  # counts as a number in Python, not in NumPy
             numbers[position] = value / np.timedelta64(1, "s")
         elif isinstance(value, timedelta):
             numbers[position] = value.total_seconds()
         elif isinstance(value, (Real, Decimal)):
             try:
                 numbers[position] = float(value)
-            except OverflowError:  # a whole number of more than 308 digits
+            except OverflowError:  # an integer of more than 308 digits
                 numbers[position] = math.inf
         else:
             others.append(position)
     return numbers, others
 
 
-def texts_of(values: Sequence[Any], markers: Markers) -> list[str | None]:
-    """Return the name of the category that each value stands for; None if it means a missing one.
+def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
+    """Return the category name of each value; None if it means a missing value.
 
-    Spaces around it don't count. A whole number is written without a point, whatever its type, so
-    that 2.0 of a column with gaps is the same category as 2 of one without.
+    Names are stripped. An integer is written without a point, whatever its type, so that 2.0 in a
+    column with missing values is the same category as 2 in one without.
     """
     return [None if (text := text_of(value)) in markers else text for value in values]
 
 
 def other_spelling(text: str) -> str | None:
-    """Return 7.0 for 7, and 7 for 7.0, as which a column with gaps has it; else None."""
-    whole = WHOLE.fullmatch(text)
-    if whole is None:
+    """Return "7.0" for "7", since columns with missing values hold floats, and "7" for "7.0"."""
+    integer = INTEGER.fullmatch(text)
+    if integer is None:
         return None
-    return whole[1] if whole[2] else f"{whole[1]}.0"
+    return integer[1] if integer[2] else f"{integer[1]}.0"
 
 
 def spellings(categories: Sequence[str]) -> dict[str, int]:
-    """Return the code of each text that is a category: its own, or else its other spelling."""
+    """Return the code of each category's name, and of its other spelling unless that is a name."""
     known = {text: code for code, text in enumerate(categories, 1)}
     for text, code in list(known.items()):
         other = other_spelling(text)
@@ -123,7 +123,7 @@ def spellings(categories: Sequence[str]) -> dict[str, int]:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text that UTF-8 can hold, without spaces around it."""
+    """Return a value as a stripped string that UTF-8 can encode."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
@@ -138,14 +138,14 @@ def text_of(value: Any) -> str:
 
 
 def is_exact_integer(value: float) -> bool:
-    """Return whether a number is whole, and no other whole number is the same float64."""
+    """Return whether a number is an integer, and no other integer is the same float64."""
     return abs(value) < EXACT_INTEGERS and value == int(value)
 
 
 def remark_on_rounding(values: Iterable[Any]) -> str:
-    """Return that a whole number is none that float64 has, of the first one; else nothing.
+    """Return a remark on the first integer that float64 rounds; an empty string if there is none.
 
-    Values are numbers, or what spells some.
+    Values are numbers, or strings that spell numbers.
     """
     for value in values:
         text = str(value).strip()
@@ -160,38 +160,39 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 
 
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the dates and times that cells are or spell, and which values are none.
+    """Return the dates and times that cells contain or spell, and the codes of other values.
 
-    The dates are `datetime64[us]`, NaT where a cell is missing or no date; `date_of` says which
-    text is one. The list numbers the values (of `coded(cells)`) that are neither dates nor missing.
+    The dates are `datetime64[us]`, NaT if a cell is missing or not a date; `date_of` decides which
+    strings are dates. The list has the codes (in `coded(cells)`) of values that are neither dates
+    nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
     cells = coded(cells)
     if all(map(is_plain_date, cells.values)) and not any(map(is_date_like, markers.strings)):
-        with contextlib.suppress(ValueError):  # one of them is no date
+        with contextlib.suppress(ValueError):  # one of them is not a date
             dates = np.array(cells.values, dtype="datetime64[us]")
             return cells.take(dates, np.datetime64("NaT", "us")), []
-    found: list[np.datetime64 | datetime | None] = []
+    moments: list[np.datetime64 | datetime | None] = []
     others = []
     for position, value in enumerate(cells.values):
         is_missing = isinstance(value, str) and value.strip() in markers
-        found.append(None if is_missing else moment_of(value))
-        if found[-1] is None and not is_missing:
+        moments.append(None if is_missing else moment_of(value))
+        if moments[-1] is None and not is_missing:
             others.append(position)
-    dates = np.array(found, dtype="datetime64[us]")
+    dates = np.array(moments, dtype="datetime64[us]")
     return cells.take(dates, np.datetime64("NaT", "us")), others
 
 
 def is_date_like(text: str) -> bool:
-    """Return whether a text has a mark where a date has one."""
+    """Return whether a string has a date's separator after four characters."""
     return text[4:5] in ("-", "/")
 
 
 def is_plain_date(value: Any) -> bool:
-    """Return whether a value looks like 2026-05-31, without or with 14:30 or 14:30:59 after it.
+    """Return whether a value looks like 2026-05-31, possibly with 14:30 or 14:30:59 after it.
 
-    If it does, and NumPy reads it, then as Python does, in a tenth of the time.
+    NumPy reads such a value as Python does, in a tenth of the time, or refuses it.
     """
     return (
         isinstance(value, str)
@@ -205,7 +206,7 @@ def is_plain_date(value: Any) -> bool:
 
 
 def moment_of(value: Any) -> np.datetime64 | datetime | None:
-    """Return the date and time that a value is or spells; None if it does not."""
+    """Return the date and time that a value contains or spells; None if it is not a date."""
     if isinstance(value, str):
         return date_of(value)
     if isinstance(value, np.datetime64):

@@ -1,4 +1,4 @@
-"""What is known of each column of a table, and what it becomes in the matrix."""
+"""What is learned about each column of a table, and the columns of codes in the matrix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 __all__ = ["Column", "EncodedCategory", "Kind"]
 
 Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
-"""What the values of a column are."""
+"""How the values of a column are interpreted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,29 +18,29 @@ class Column:
     Parameters
     ----------
     name : str
-        The column's own name.
+        Name of the column.
     kind : {"number", "category", "boolean", "datetime"}
-        What its values are taken for.
+        How its values are interpreted.
     categories : tuple of str
-        Sorted; the code of `categories[i]` is i + 1. A number or a date has none, nor has text that
-        is dropped.
+        In ascending order; the code of `categories[i]` is i + 1. Empty for numbers, dates and
+        dropped columns.
     parts : tuple of str
-        Of a date: which of its parts, such as "month", differ from row to row.
+        For a date: the parts that differ between rows, such as "month".
     missing : int
-        How many training rows have no value. If some have none, numbers and dates get a further
-        column that tells which.
+        Number of training rows without a value. Numbers and dates with missing values get an
+        additional column in the matrix, which marks them.
     constant : bool
-        Whether all rows that have a value have the same.
+        Whether all rows that have a value have the same value.
     dropped : bool
-        Whether nothing of it goes into the matrix.
+        Whether the matrix leaves the column out.
     doubtful : bool
-        Whether it was found to be a category, though most of its values are numbers or dates.
+        Whether it was detected as a category, although most of its values are numbers or dates.
     reported : str
-        What looks wrong, or why it was dropped; empty if nothing does.
+        A problem with the column, or why it was dropped; otherwise empty.
 
     See Also
     --------
-    Schema.fit : Finds out what columns are.
+    Schema.fit : Learns the columns of a table.
 
     Examples
     --------
@@ -62,17 +62,17 @@ class Column:
 
     @property
     def is_category(self) -> bool:
-        """Whether it becomes a code."""
+        """Whether it becomes a code in the matrix."""
         return not self.dropped and self.kind in ("category", "boolean")
 
     @property
     def is_number(self) -> bool:
-        """Whether it becomes a number."""
+        """Whether it becomes a number in the matrix."""
         return not self.dropped and not self.constant and self.kind == "number"
 
     @property
     def has_indicator(self) -> bool:
-        """Whether a further column tells which of its values are missing."""
+        """Whether an additional column of the matrix marks its missing values."""
         return not self.dropped and self.missing > 0 and self.kind in ("number", "datetime")
 
 
@@ -83,9 +83,9 @@ class EncodedCategory:
     Parameters
     ----------
     name : str
-        That of the column of the table, unless it would occur twice.
+        Name of the table's column, with apostrophes added if it would occur twice.
     size : int
-        Number of codes: 0 for a missing or unknown category, and one for each known one.
+        Number of codes: 0 for a missing or unknown category, and one for each known category.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where what is made of each column stands in the matrix."""
+"""The features: the columns of the encoded matrix, and their order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MISSING = "missing"
 
 
 class Group(IntEnum):
-    """What neighboring columns of the matrix hold, in their order; the first two are scaled."""
+    """The kinds of features, in the matrix's order; the first two are scaled."""
 
     NUMBER = 0
     PART = 1
@@ -23,10 +23,10 @@ class Group(IntEnum):
 
 @dataclass(frozen=True)
 class Feature:
-    """Something that is made of a column, and stands in a column of the matrix.
+    """A column of the matrix, computed from a column of the table.
 
-    `what` is "" for its number or its code; a part of a date, such as "month"; "month, sine" and
-    "month, cosine"; or "missing". Two places are equal without regard to their groups.
+    `aspect` is "" for the number or code; a part of a date, such as "month", "month, sine" or
+    "month, cosine"; or "missing". Equality ignores the group.
     """
 
     column: str
@@ -35,12 +35,12 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """What the column of the matrix is called."""
+        """Name of the matrix's column."""
         return f"{self.column} ({self.aspect})" if self.aspect else self.column
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Return names with apostrophes added where one occurs twice."""
+    """Return names with apostrophes added to repeated ones."""
     taken: dict[str, None] = {}
     for name in names:
         while name in taken:

@@ -1,4 +1,4 @@
-"""Tables from files: text with delimiters, plain or compressed with gzip, and Parquet."""
+"""Reading tables from files: delimited text, plain or compressed with gzip, and Parquet."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from gpunn.rows.lines import RowsError
 from gpunn.storage.reading import checked_path, open_file
 from gpunn.tables.cells import EXACT_INTEGERS, remark_on_rounding
 from gpunn.tables.frames import table_of
-from gpunn.tables.number_formats import PARTED
+from gpunn.tables.number_formats import AMBIGUOUS
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
 __all__ = ["read_table", "table_in_file"]
 
 BLOCK_CELLS = 2**11
 """Cells that are Python objects at a time: few enough to stay in the processor's cache, and to be
-gone before Python's garbage collector counts them as old. 2^16 took twice as long."""
+freed before Python's garbage collector counts them as old. 2^16 took twice as long."""
 
 
 def read_table(
@@ -41,43 +41,43 @@ def read_table(
     text: Sequence[str] = (),
     missing_values: Sequence[str] = (),
 ) -> Table:
-    r"""Read a table from a file, whose columns may be of numbers or text.
+    r"""Read a table from a file; its columns may hold numbers or text.
 
     Parameters
     ----------
     path : path-like
-        Text in UTF-8 with a delimiter between cells, such as CSV and TSV, plain or compressed with
-        gzip; quoted as `gpunn.data.load_csv` has it. Or, if the name ends in ".parquet", Parquet,
-        for which the package pyarrow must be installed, and no other argument has an effect.
+        UTF-8 text with a delimiter between cells, such as CSV and TSV, plain or compressed with
+        gzip, and quoted as in `gpunn.data.load_csv`. If the name ends in ".parquet", the file is
+        Parquet: this requires the package pyarrow, and no other argument has an effect.
     delimiter : str or None
-        The character between cells; None to find it: a comma, semicolon, tab or "|".
+        The character between cells. None detects a comma, semicolon, tab or "|".
     decimal : {".", ","} or None
-        The decimal mark. None also takes a comma for it, in columns without points, unless that is
-        the delimiter.
+        The decimal mark. None also accepts decimal commas in columns without points, unless the
+        comma is the delimiter.
     header : bool or "auto"
         Whether the first row has the column names. "auto" is True unless that row is all numbers. A
-        column without a name gets that of its number, counted from 0, such as "Unnamed: 0"; without
-        a header all are called by their numbers.
+        column without a name is named by its number, counted from 0, such as "Unnamed: 0". Without
+        a header, the names are these numbers.
     text : sequence of str
-        Columns whose cells stay text, though they may spell numbers, so that "+7" is not "7".
-        Columns with a code such as "007" always do.
+        Columns whose cells stay text even if they spell numbers, so that "+7" is not "7". Columns
+        with a code such as "007" always stay text.
     missing_values : sequence of str
-        Further text that means a missing value; see `Schema.fit`.
+        Further strings that mean a missing value; see `Schema.fit`.
 
     Returns
     -------
     Table
-        A column is an array of numbers if every cell that is not missing spells one.
+        A column is an array of numbers if every cell that is not missing spells a number.
 
     Raises
     ------
     DataFileError
-        If a row has too few or too many cells, two columns have the same name, there are more than
-        100,000 of them, or the file is empty, damaged or of another kind.
+        If a row has too few or too many cells, two columns have the same name, or there are more
+        than 100,000 columns. Also if the file is empty, damaged or of another kind.
     ArgumentError
-        If another argument is impossible, or names a column that there is not.
+        If another argument is invalid, or names a column that does not exist.
     MissingPackageError
-        If pyarrow would be needed.
+        If the file is Parquet and pyarrow is not installed.
     OSError
         If the file can't be opened.
 
@@ -111,7 +111,7 @@ def table_in_file(
     text: Sequence[str],
     missing_values: Sequence[str],
 ) -> Table:
-    """Return a table as `read_table` does; not each column of `text` has to be there."""
+    """Return a table as `read_table` does, but ignore names in `text` that do not exist."""
     path = checked_path(path)
     if Path(path).suffix == ".parquet":
         return read_parquet(path)
@@ -125,7 +125,7 @@ def table_in_file(
 
 
 def read_parquet(path: str) -> Table:
-    """Read a Parquet file by pyarrow."""
+    """Read a Parquet file with pyarrow."""
     parquet = require("pyarrow.parquet", "reading Parquet files", "pip install pyarrow")
     with open_file(path, DataFileError) as file:
         try:
@@ -135,19 +135,19 @@ def read_parquet(path: str) -> Table:
     return table_of(frame, path)
 
 
-NO_NAMES = "if the first row has no names, say header=False (--no-header)"
+NO_NAMES = "if the first row has no names, set header=False (--no-header)"
 
 MARKS = {",": "comma", ".": "point"}
 
 CODE_LIKE = re.compile(r"\n[ \t]*0[0-9]")
-"""The start of a cell that may be a code; cells have a line end before them."""
+"""The start of a cell that may be a code, with a line end before the cell."""
 
 NO_CODES: dict[str, int] = {}
-"""Of a column in which no text was read."""
+"""The codes of a column without text so far."""
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first name that is a number, unless they are whole and ascend, as years do."""
+    """Return the first name that is a number; None if all are ascending integers, as years are."""
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1
@@ -158,7 +158,7 @@ def first_number(names: Sequence[str]) -> str | None:
 
 
 class Reader:
-    """Reads a file of text once, or twice where a column turns out late to be text."""
+    """Reads a text file once, or twice if a column turns out late to be text."""
 
     def __init__(
         self,
@@ -170,10 +170,10 @@ class Reader:
     ) -> None:
         self.path, self.delimiter, self.decimal = path, delimiter, decimal
         self.header, self.markers = header, markers
-        self.is_header_found = False
+        self.header_detected = False
 
     def read(self, text: Sequence[str]) -> Table:
-        """Read all columns; those that are named in `text` as text."""
+        """Read all columns, those in `text` as text."""
         lines, columns = self._pass(text)
         late = [name for name, column in columns.items() if column.is_late]
         if late:
@@ -190,25 +190,25 @@ class Reader:
         )
 
     def _doubts(self, columns: dict[str, CellReader]) -> dict[str, str]:
-        """Return by column what may be wrong with how it was read.
+        """Return, by column, what may be wrong with how it was read.
 
-        A column in which three digits follow each mark tells nothing of whether that is a decimal
-        mark: other columns may.
+        If three digits follow every mark in a column, the mark may be a decimal mark or a thousands
+        separator. Other columns may decide which.
         """
         sure = self.decimal == "," or any(
-            column.mark == "," and not column.parted for column in columns.values()
+            column.mark == "," and not column.ambiguous for column in columns.values()
         )
         doubts = {}
-        odd = first_number([*columns]) if self.is_header_found else None
+        odd = first_number([*columns]) if self.header_detected else None
         for name, column in columns.items():
             if name == odd:
                 doubts[name] = f"this name is a number; {NO_NAMES}"
             elif column.rounding:
                 doubts[name] = column.rounding
-            elif column.parted and (column.mark == ".") == sure:
-                number = float(column.parted.replace(",", "."))
+            elif column.ambiguous and (column.mark == ".") == sure:
+                number = float(column.ambiguous.replace(",", "."))
                 doubts[name] = (
-                    f"{column.parted!r} was read as {number:g}; if its {MARKS[column.mark]} "
+                    f"{column.ambiguous!r} was read as {number:g}; if its {MARKS[column.mark]} "
                     "separates thousands, remove such separators"
                 )
         return doubts
@@ -216,7 +216,7 @@ class Reader:
     def _pass(
         self, text: Sequence[str], only: Sequence[str] | None = None
     ) -> tuple[np.ndarray, dict[str, CellReader]]:
-        """Read the file: lines of rows, and columns by name, or only some of these."""
+        """Read the file; return the line numbers of its rows, and all or some columns by name."""
         lines = array("q")
         with open_rows(self.path, self.delimiter) as (delimiter, rows):
             first = next(rows, None)
@@ -243,38 +243,38 @@ class Reader:
         return np.array(lines, dtype=np.int64), columns
 
     def _names(self, first: Sequence[str], commas: bool) -> tuple[list[str], bool]:
-        """Return the columns' names, and whether the first row has them."""
+        """Return the column names, and whether the first row has them."""
         top = [cell.strip() for cell in first]
-        self.is_header_found = self.header == "auto" and is_header(top, commas)
-        has_header = self.is_header_found or self.header is True
+        self.header_detected = self.header == "auto" and is_header(top, commas)
+        has_header = self.header_detected or self.header is True
         names = columns_of(top, has_header)
         try:
             check_column_names(names, self.path)
         except DataError as error:
-            doubt = self.is_header_found and first_number(names)
+            doubt = self.header_detected and first_number(names)
             raise DataFileError(f"{error}; {NO_NAMES}" if doubt else str(error)) from None
         return names, has_header
 
 
 class CellReader:
-    """Collects a column: as numbers while all cells spell some, as text from then on.
+    """Collects a column: as numbers while all cells spell numbers, as text from then on.
 
-    With `commas`, a comma may be a decimal mark, if there are no points in the column. `is_late`
-    says that it turned out to be text after some cells were read as numbers. Of numbers, `mark` is
-    the decimal mark that was found, `parted` the first cell with a mark if three digits follow each
-    mark, as they do a separator of thousands, and `rounding` what is to be said of a whole number
-    that was rounded; each is empty otherwise.
+    With `commas`, a comma may be a decimal mark if the column has no points. `is_late` is True if
+    the column turned out to be text after some cells were read as numbers. Three strings describe
+    numbers, or are empty. `mark` is the detected decimal mark. `ambiguous` is the first cell with a
+    mark if every mark may separate thousands, since three digits follow it. `rounding` is a remark
+    on an integer that was rounded.
     """
 
     __slots__ = (
         *("_blocks", "_codes", "_commas", "_markers", "_values"),
-        *("is_late", "mark", "parted", "rounding"),
+        *("is_late", "ambiguous", "mark", "rounding"),
     )
 
     def __init__(self, markers: Markers, commas: bool, is_text: bool) -> None:
         self._markers, self._commas = markers, commas
         self.is_late = False
-        self.mark = self.parted = self.rounding = ""
+        self.mark = self.ambiguous = self.rounding = ""
         self._blocks: list[np.ndarray] = []
         self._values: dict[str, int] | None = {} if is_text else None
         self._codes: dict[str, int] = NO_CODES  # by cell, with the spaces around it
@@ -291,7 +291,7 @@ class CellReader:
                 self._blocks.append(numbers)
                 return
             self._values, self.is_late = {}, bool(self._blocks)
-            self.mark = self.parted = self.rounding = ""
+            self.mark = self.ambiguous = self.rounding = ""
         if not self.is_late:
             self._blocks.append(self._coded(cells, self._values))
 
@@ -312,7 +312,7 @@ class CellReader:
             return np.fromiter(map(new.__getitem__, cells), np.int32, len(cells))
 
     def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
-        """Return cells as numbers, NaN where they are missing; None if one is text, or a code."""
+        """Return cells as numbers, NaN if they are missing; None if one is text or a code."""
         joined = "\n".join(("", *cells))
         if CODE_LIKE.search(joined) and any(is_code(cell.strip()) for cell in cells):
             return None
@@ -335,13 +335,15 @@ class CellReader:
         return np.fromiter(map(parsed.__getitem__, cells), np.float64, len(cells))
 
     def _is_consistent(self, mark: str, cells: Iterable[str]) -> bool:
-        """Note the decimal mark of cells, and return whether the column has no other one."""
+        """Record the decimal mark of cells, and return whether the column has no other mark."""
         if not (self._commas and mark):
             return True
         if self.mark not in ("", mark):
             return False
-        if self.parted or not self.mark:
+        if self.ambiguous or not self.mark:
             marked = [cell.strip() for cell in cells if mark in cell]
-            self.parted = (self.parted or marked[0]) if all(map(PARTED.fullmatch, marked)) else ""
+            self.ambiguous = (
+                (self.ambiguous or marked[0]) if all(map(AMBIGUOUS.fullmatch, marked)) else ""
+            )
         self.mark = mark
         return True

@@ -1,6 +1,6 @@
-"""Tables from data frames and arrays of any library, none of which has to be installed.
+"""Tables from data frames and arrays of any library; no such library has to be installed.
 
-What they have in common is little: names of columns, and `frame[name]`, which NumPy can take.
+All frames have column names, and columns `frame[name]` that NumPy can convert.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Parameters
     ----------
     frame : object
-        A data frame of pandas, Polars or another library; a pyarrow table; a NumPy array with two
-        axes, of numbers, text or objects, or a structured one with one axis; a dict of columns; a
-        list of dicts, one a row, or of rows.
+        A data frame of pandas, Polars or another library, or a pyarrow table; a NumPy array with
+        two axes, of numbers, text or objects; a structured array with one axis. Also a dict of
+        columns, a list of rows, or a list of dicts, one for each row.
     title : str
-        What messages call it.
+        Name of the table in messages.
 
     Returns
     -------
     Table
-        Whose columns are converted when they are first asked for; a `Table` is returned as it is.
+        Its columns are converted when they are first used. A `Table` is returned unchanged.
 
     Raises
     ------
     DataError
-        If it is something else, if names of columns are empty or equal, or columns differ in
-        length.
+        If it is something else, a column name is empty or repeated, or columns differ in length.
 
     Examples
     --------
@@ -57,11 +56,11 @@ def table_of(frame: Any, title: str = "X") -> Table:
         names = getattr(frame, "columns", None)
     if names is not None and not callable(names):
         labels = list(names)
-        # Labels as pandas numbers them by default are no names.
+        # pandas' default labels 0, 1, ... are not names.
         named = labels != list(range(len(labels)))
         names = names_of(labels, title)
         rows = length(frame, title)
-        return of_frame(names, lambda place: frame[labels[place]], rows, title, named)
+        return of_frame(names, lambda position: frame[labels[position]], rows, title, named)
     if isinstance(frame, Sequence) and not isinstance(frame, str):
         if frame and all(isinstance(row, Mapping) for row in frame):
             return of_records(frame, title)
@@ -82,15 +81,15 @@ def table_of(frame: Any, title: str = "X") -> Table:
 
 
 def names_of(columns: Any, title: str) -> list[str]:
-    """Return names of columns as texts, or raise a DataError if one is not a name."""
+    """Return column names as strings, or raise a DataError if UTF-8 can't encode one."""
     names = [name if isinstance(name, str) else str(name) for name in columns]
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         try:
             name.encode()
         except UnicodeEncodeError:
             raise DataError(
-                f"{title}: the name of column {place}, counted from 0, is no text that UTF-8 can "
-                f"hold: {name!r:.80}; rename it"
+                f"{title}: UTF-8 can't encode the name of column {position}, counted from 0: "
+                f"{name!r:.80}; rename it"
             ) from None
     return names
 
@@ -103,18 +102,18 @@ def of_columns(
     named: bool = True,
     rows: int | None = None,
 ) -> Table:
-    """Return a table of columns, each anything that `cells_of` takes."""
+    """Return a table of columns, each of a type that `cells_of` accepts."""
     if rows is None:
         lengths = [
             length(column, f"{title}: column {name!r}")
             for name, column in zip(names, columns, strict=True)
         ]
         rows = lengths[0] if names else 0
-        for name, found in zip(names, lengths, strict=True):
-            if found != rows:
+        for name, actual in zip(names, lengths, strict=True):
+            if actual != rows:
                 raise DataError(
                     f"{title}: column {names[0]!r} has {rows} rows, and column {name!r} has "
-                    f"{found}; expected columns of equal length"
+                    f"{actual}; expected columns of equal length"
                 )
     return of_frame(names, columns.__getitem__, rows, title, named)
 
@@ -122,35 +121,35 @@ def of_columns(
 def of_frame(
     names: list[str], column: Callable[[int], Any], rows: int, title: str, named: bool
 ) -> Table:
-    """Return a table whose columns `column` gives by their places."""
+    """Return a table whose columns `column` returns by position."""
     table: Table
 
-    def read(place: int) -> Cells:
-        return cells_of(column(place), table, names[place])
+    def read(position: int) -> Cells:
+        return cells_of(column(position), table, names[position])
 
     table = Table(names, rows, read, named=named, title=title)
     return table
 
 
-def length(rows: Any, place: str) -> int:
-    """Return how many rows there are, or raise a DataError if that can't be told."""
+def length(rows: Any, location: str) -> int:
+    """Return the number of rows, or raise a DataError if they have no length."""
     try:
         return len(rows)
     except TypeError:
         raise DataError(
-            f"{place}: expected rows that are there already; got {rows!r:.80}, which has no length"
+            f"{location}: expected rows with a length; got {rows!r:.80}; convert it to a list"
         ) from None
 
 
 def of_records(records: Sequence[Mapping[Any, Any]], title: str) -> Table:
-    """Return a table of dicts, one a row; what one of them lacks is a missing cell."""
+    """Return a table from dicts, one for each row; an absent key is a missing cell."""
     keys = list(dict.fromkeys(key for record in records for key in record))
     columns = [[record.get(key) for record in records] for key in keys]
     return of_columns(names_of(keys, title), columns, title)
 
 
 def of_rows(rows: Sequence[Any], title: str) -> Any:
-    """Return a list of rows as an array of objects, so that numbers beside text stay numbers."""
+    """Return rows as an array of objects, so that numbers stay numbers in rows with text."""
     if not rows or isinstance(rows[0], str) or not isinstance(rows[0], (Sequence, np.ndarray)):
         return rows
     width = len(rows[0])
@@ -166,20 +165,20 @@ def of_rows(rows: Sequence[Any], title: str) -> Any:
 
 
 def cells_of(column: Any, table: Table, name: str) -> Cells:
-    """Return a column of any library as cells, or raise a DataError if they can't be such."""
+    """Return a column of any library as cells, or raise a DataError if that is impossible."""
     coded = categories_of(column)
     if coded is not None:
         return coded.compact()
-    place = f"{table.title}: column {name!r}"
-    column = on_the_wall(column, place)
+    location = f"{table.title}: column {name!r}"
+    column = local_times(column, location)
     if isinstance(column, np.ma.MaskedArray):
         column = np.ma.filled(column.astype(object), None)
     if isinstance(column, list) and not all(map(is_plain_number, column)):
-        cells: list[Any] = column  # of its types NumPy would make one
+        cells: list[Any] = column  # NumPy would convert all cells to one type
         return dictionary_encoded(cells, lambda row: table.place(name, row))
-    array = as_array(column, place)
+    array = as_array(column, location)
     if array.ndim != 1:
-        raise DataError(f"{place}: expected one axis; got an array of shape {array.shape}")
+        raise DataError(f"{location}: expected one axis; got an array of shape {array.shape}")
     kind = array.dtype.kind
     if kind == "m":  # durations in seconds
         return np.where(np.isnat(array), np.nan, array / np.timedelta64(1, "s"))
@@ -187,14 +186,14 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
         return array
     if kind in "OUST":
         return dictionary_encoded(array.tolist(), lambda row: table.place(name, row))
-    raise DataError(f"{place}: expected numbers, text or dates; got dtype {array.dtype}")
+    raise DataError(f"{location}: expected numbers, text or dates; got dtype {array.dtype}")
 
 
-def on_the_wall(column: Any, place: str) -> Any:
-    """Return dates with a time zone as clocks there show them; any other column as it is.
+def local_times(column: Any, location: str) -> Any:
+    """Return dates with a time zone as local times; other columns unchanged.
 
-    As arrays pyarrow and Polars give such dates in UTC. pandas' are objects then, which know their
-    time zone, and text has it written, so the same dates would be others.
+    Otherwise the same dates would differ between libraries: as arrays, pyarrow and Polars give
+    UTC, pandas gives objects with a time zone, and text has the local time.
     """
     if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
         compute = require(
@@ -204,34 +203,34 @@ def on_the_wall(column: Any, place: str) -> Any:
             return compute.local_timestamp(column)
         except (ValueError, OSError) as error:  # as pyarrow's own errors are
             raise DataError(
-                f"{place}: the time zone {column.type.tz!r} can't be read ({error}); convert the "
-                "dates to ones without a time zone"
+                f"{location}: the time zone {column.type.tz!r} can't be read ({error}); convert "
+                "the dates to dates without a time zone"
             ) from error
     if getattr(getattr(column, "dtype", None), "time_zone", None):  # Polars'
         return column.dt.replace_time_zone(None)
     return column
 
 
-def as_array(values: Any, place: str) -> np.ndarray:
-    """Return values of any library as an array, or raise a DataError if NumPy can't take them."""
+def as_array(values: Any, location: str) -> np.ndarray:
+    """Return values of any library as an array, or raise a DataError if NumPy refuses them."""
     if isinstance(values, np.ndarray):
         return values  # a masked array stays one
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{place}: NumPy can't take a {type(values).__name__} ({error}); convert it, from a "
-            "GPU by copying it to the host"
+            f"{location}: NumPy can't convert a {type(values).__name__} ({error}); convert it to "
+            "a NumPy array, and copy it to the host if it is on a GPU"
         ) from None
 
 
 def is_plain_number(value: Any) -> bool:
-    """Return whether a cell of a list is a number that NumPy can keep in an array of numbers."""
+    """Return whether a list's cell is a number that fits into a NumPy array of numbers."""
     return type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
 
 
 def categories_of(column: Any) -> Coded | None:
-    """Return a column that its library has in dictionary encoding; None for another one."""
+    """Return a column that its library stores in dictionary encoding; None for other columns."""
     if hasattr(column, "dictionary_encode"):  # pyarrow's
         kind = str(column.type)
         if not kind.startswith(("string", "large_string", "dictionary")):
@@ -243,7 +242,7 @@ def categories_of(column: Any) -> Coded | None:
         return Coded(codes, encoded.dictionary.to_pylist(), kind.startswith("dictionary"))
     kind = str(getattr(column, "dtype", ""))
     if kind == "category":  # pandas'
-        source = getattr(column, "cat", column)  # of a Series
+        source = getattr(column, "cat", column)  # a Series has `cat`
         return Coded(np.asarray(source.codes), list(source.categories), True)
     if kind.startswith(("Categorical", "Enum")):  # Polars'
         coded = dictionary_encoded(column.to_list(), str)

@@ -1,4 +1,4 @@
-"""What `gpunn inspect` says of a table: its columns, what becomes of them, and what looks wrong."""
+"""The report of `gpunn inspect` on a table: its columns, their encoding, and problems."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
 from gpunn.rows.predictions import text_of_cell
-from gpunn.tables.cells import coded, numbers_of, texts_of
+from gpunn.tables.cells import category_names, coded, numbers_of
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders import kind_of
 from gpunn.tables.encoders.datetime import valid_dates
@@ -30,10 +30,10 @@ from gpunn.tables.table import Coded, Table, row_name
 __all__ = ["MAX_CLASSES", "Inspection", "class_names", "inspect"]
 
 MAX_CLASSES = 20
-"""Whole numbers with more different values than this are taken for numbers, not classes."""
+"""Integers with more distinct values than this are treated as numbers, not classes."""
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-"""Values of a target that is a label, if all of several are."""
+"""Values of a label, which is one of several targets."""
 
 SHOWN = 3
 
@@ -41,17 +41,17 @@ MAX_SPELLED = 1e12
 """Larger numbers are shown with an exponent."""
 
 FAR = 15
-"""How many interquartile ranges a number is from the median to be reported."""
+"""A number is reported if it is more than this many interquartile ranges from the median."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is said of a table."""
+    """The report on a table."""
 
     schema: Schema
-    """Of all columns but the target and those to be left out."""
+    """Learned from all columns except targets and dropped columns."""
     columns: list[tuple[str, ...]]
-    """Cells below a header: name, kind, what it becomes, rows that lack it, values."""
+    """A header, then for each column its name, kind, encoding, number of missing rows, values."""
     targets: dict[str, str]
     problems: list[str]
 
@@ -64,18 +64,18 @@ def inspect(
     missing_values: Sequence[str] = (),
     split: str | None = None,
 ) -> Inspection:
-    """Choose a schema for a table, and tell what looks wrong; see `Schema.fit` for its arguments.
+    """Choose a schema for a table, and report problems; `Schema.fit` describes the arguments.
 
-    The split is "time=COLUMN", "group=COLUMN" or "random". None is at random, too, and what speaks
-    against that is among the problems.
+    The split is "time=COLUMN", "group=COLUMN" or "random". None is also random, but adds reasons
+    for another split to the problems.
     """
     markers = Markers.of(missing_values)
     described, problems = dict[str, str](), list[str]()
     for name in targets:
-        described[name], found = described_target(table, name, markers, len(targets) > 1)
-        problems += found
+        described[name], wrong = described_target(table, name, markers, len(targets) > 1)
+        problems += wrong
         for argument, names in (("drop", drop), (f"columns.{name}", columns or ())):
-            if name in names:  # as training refuses, too
+            if name in names:  # training refuses it as well
                 raise ArgumentError(f"{argument}: column {name!r} is the target")
     if split is not None and (by := split_by(check_split("split", split))) is not None:
         if by[1] in targets:
@@ -109,7 +109,7 @@ def values_of(table: Table, column: Column, markers: Markers) -> str:
         dates = dates[~np.isnat(dates)]
         return f"{dates.min().item()} to {dates.max().item()}" if len(dates) else ""
     cells = coded(table.column(column.name))
-    counts = counted(cells, texts_of(cells.values, markers))
+    counts = counted(cells, category_names(cells.values, markers))
     shown = [f"{text!r:.30} {percentage(count, table.rows)}" for text, count in counts[:SHOWN]]
     return ", ".join([*shown, "..."] if len(counts) > SHOWN else shown)
 
@@ -120,7 +120,7 @@ def percentage(part: int, whole: int) -> str:
 
 
 def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
-    """Return what is to be said of numbers that are far from all others, if there are any."""
+    """Return the problems of numbers that are far from all others."""
     if not column.is_number:
         return []
     numbers = finite_numbers(table, column.name, markers) / 2  # so that no difference overflows
@@ -139,7 +139,7 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
 
 
 def ratio_of(distance: float, unit: float) -> float:
-    """Return how many units a distance is; at most the largest number that there is."""
+    """Return a distance in units, rounded; at most the largest float."""
     return float(round(min(float(distance) / float(unit), sys.float_info.max)))
 
 
@@ -153,39 +153,39 @@ def extremes(numbers: np.ndarray) -> str:
 
 
 def spelled(number: float) -> str:
-    """Return a number in six digits, a whole one in all of them."""
+    """Return a number with six digits, or an integer with all digits."""
     return f"{number:.0f}" if number % 1 == 0 and abs(number) < MAX_SPELLED else f"{number:g}"
 
 
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
-    """Return the name of the class that each value of a target stands for; None if it is missing.
+    """Return the class name of each value of a target; None if it is missing.
 
-    The apostrophe that keeps a spreadsheet from running a name as a formula is no part of it.
+    A name does not include the apostrophe that keeps a spreadsheet from running it as a formula.
     """
     plain = [text_of_cell(value) if isinstance(value, str) else value for value in values]
-    return texts_of(plain, markers)
+    return category_names(plain, markers)
 
 
 def counted(cells: Coded, texts: Sequence[str | None]) -> list[tuple[str, int]]:
-    """Return the texts of a column's values with their counts, the most frequent first."""
+    """Return the names of a column's values with their counts, the most frequent first."""
     rows = np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for text, count in zip(texts, rows.tolist(), strict=True):
         if text is not None:
-            found[text] = found.get(text, 0) + count
-    return sorted(found.items(), key=lambda each: (-each[1], each[0]))
+            counts[text] = counts.get(text, 0) + count
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 def described_target(
     table: Table, name: str, markers: Markers, is_one_of_several: bool
 ) -> tuple[str, list[str]]:
-    """Return what a target is, and what looks wrong with it."""
+    """Return a description of a target, and its problems."""
     cells = table.column(name)
     kind = kind_of(cells, markers)
     if kind == "datetime":
         raise DataError(f"{table.title}: the target {name!r} holds dates; predict a number instead")
     problems = []
-    # Codes such as 007 are numbers, too, if there are too many of them for classes.
+    # Codes such as 007 count as numbers if there are too many of them for classes.
     are_codes = kind == "category" and not numbers_of(cells, markers)[1]
     numbers = finite_numbers(table, name, markers) if kind == "number" or are_codes else None
     if numbers is not None and name in table.doubts:
@@ -207,8 +207,8 @@ def described_target(
         )
     if is_one_of_several and kind == "category" and numbers is None:
         problems.append(
-            f"{name}: several targets have to be numbers, or labels of 0 and 1, and this one is "
-            "text"
+            f"{name}: with several targets, each must hold numbers, or labels 0 and 1; this one "
+            "is text"
         )
     is_classes = numbers is None or (
         not is_one_of_several
@@ -224,8 +224,8 @@ def described_target(
     if rare and len(counts) > 1:
         problems.append(
             f"{name}: {plural(len(rare), 'class')} of the target, such as {rare[0]!r:.40}, "
-            f"{'has' if len(rare) == 1 else 'have'} a single row, which can't be in both of two "
-            "parts"
+            f"{'has' if len(rare) == 1 else 'have'} only one row, which can't be in both the "
+            "training and the held-out rows"
         )
     shown = [f"{text!r:.30} ({plural(count, 'row')})" for text, count in counts[:MAX_CLASSES]]
     listed = ", ".join([*shown, "..."] if len(counts) > MAX_CLASSES else shown)

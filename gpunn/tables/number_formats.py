@@ -1,11 +1,11 @@
-"""Marks within numbers that are text: decimal marks, separators of thousands, signs of money."""
+"""Formats of numbers in text: decimal commas, thousands separators, currency symbols."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-__all__ = ["PARTED", "decimal_commas", "number_with_sign", "number_with_thousands"]
+__all__ = ["AMBIGUOUS", "decimal_commas", "number_with_sign", "number_with_thousands"]
 
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
@@ -16,11 +16,11 @@ COMMA_LIKE = re.compile(r"[-+]?\d+,\d+")
 GROUPED = re.compile(rf"[-+]?\d{{1,3}}(?:(?:[,{BETWEEN}]\d{{3}})+\.|(?:[.{BETWEEN}]\d{{3}})+,)\d+")
 GROUPED_OR_NOT = re.compile(rf"[-+]?\d{{1,3}}(?:[,.{BETWEEN}]?\d{{3}})*(?:[.,]\d+)?")
 
-WHOLE = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:([,.{BETWEEN}])\d{{3}})(?:\1\d{{3}})*")
-"""Groups of three digits alone."""
+GROUPS_ONLY = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:([,.{BETWEEN}])\d{{3}})(?:\1\d{{3}})*")
+"""Groups of three digits, without a decimal mark."""
 
-PARTED = re.compile(r"[-+]?[1-9]\d{0,2}[,.]\d{3}")
-"""Either has a decimal mark before three digits, or a separator of thousands."""
+AMBIGUOUS = re.compile(r"[-+]?[1-9]\d{0,2}[,.]\d{3}")
+"""The mark is a decimal mark before three digits, or a thousands separator."""
 
 SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
 SPELLED = rf"[-+]?\d[\d.,{BETWEEN}]*"
@@ -28,26 +28,27 @@ SIGNED = re.compile(rf"[-+]?[{SIGNS}] ?{SPELLED}|{SPELLED}[{SIGNS}]")
 
 
 def decimal_commas(texts: Sequence[str]) -> bool:
-    """Return whether all texts are numbers with a decimal comma, or may be."""
+    """Return whether all strings are, or may be, numbers with a decimal comma."""
     return bool(texts) and all(map(COMMA_LIKE.fullmatch, texts))
 
 
 def number_with_thousands(texts: Sequence[str]) -> str | None:
-    """Return the first number with separators of thousands; None unless all texts are numbers.
+    """Return the first number with thousands separators; None unless all strings are numbers.
 
-    Telephone numbers are groups alone, too, but all of as many, without commas and apostrophes.
+    Telephone numbers do not count. They also consist of groups of digits, but all have the same
+    number of groups, and no commas or apostrophes.
     """
     if not all(map(GROUPED_OR_NOT.fullmatch, texts)):
         return None
-    if found := next(filter(GROUPED.fullmatch, texts), None):
-        return found
-    found = next(filter(WHOLE.fullmatch, texts), None)
-    if found is None:
+    if match := next(filter(GROUPED.fullmatch, texts), None):
+        return match
+    match = next(filter(GROUPS_ONLY.fullmatch, texts), None)
+    if match is None:
         return None
     groups = {len(re.findall(r"\d+", text)) for text in texts}
-    return found if len(groups) > 1 or set(found) & {",", *APOSTROPHES} else None
+    return match if len(groups) > 1 or set(match) & {",", *APOSTROPHES} else None
 
 
 def number_with_sign(texts: Sequence[str]) -> str | None:
-    """Return the first text if all are numbers with a sign of money or per cent; else None."""
+    """Return the first string if all are numbers with a currency or percent sign; else None."""
     return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None

@@ -1,4 +1,4 @@
-"""Formulas as nodes of an ONNX graph, written as on arrays."""
+"""Formulas as nodes of an ONNX graph, written with NumPy's operators and functions."""
 
 from __future__ import annotations
 
@@ -40,44 +40,44 @@ OPERATORS: dict[np.ufunc, str] = {
     np.subtract: "Sub",
     np.tanh: "Tanh",
 }
-"""ONNX divides integers toward zero: `//` is for those that are not negative, or multiples."""
+"""ONNX divides integers toward zero: use `//` only for nonnegative integers or exact multiples."""
 
 COMPOSED: dict[np.ufunc, Callable[[Any], Any]] = {
     np.cos: lambda x: np.sin(x + math.pi / 2),  # runtimes lack the cosine in float64
     np.expm1: lambda x: np.exp(x) - 1,
     np.log1p: lambda x: np.log(x + 1),
 }
-"""Functions that are no operators."""
+"""Functions that are composed of several operators."""
 
 TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np.less_equal))
 """Functions that return Booleans."""
 
 
 class Graph(Protocol):
-    """What adds nodes and constants to a graph; it returns their names."""
+    """A graph to which nodes and constants are added; the methods return their names."""
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output."""
 
     def constant(self, array: np.ndarray) -> str:
-        """Add an array of its own dtype."""
+        """Add an array, whose dtype is kept."""
 
     def element_type(self, dtype: str) -> int:
-        """Return ONNX's code of a dtype."""
+        """Return ONNX's code for a dtype."""
 
 
 class Value(NDArrayOperatorsMixin):
-    """An array that a graph computes. NumPy's operators and functions on it add nodes.
+    """An array that a graph computes; NumPy's operators and functions on it add nodes.
 
-    `name` is that of an input or a node. Numbers that a formula combines with it become constants
-    of its dtype.
+    `name` is the name of an input or a node. Numbers in a formula with the value become constants
+    of the value's dtype.
     """
 
     def __init__(self, graph: Graph, name: str, dtype: str = "float64") -> None:
         self.graph, self.name, self.dtype = graph, name, dtype
 
     def node(self, operator: str, *inputs: Any, dtype: str | None = None, **attributes: Any) -> Any:
-        """Return the output of a node; inputs that are no values become constants."""
+        """Return the output of a new node; inputs that are not values become constants."""
         names = [
             each.name
             if isinstance(each, Value)
@@ -88,7 +88,7 @@ class Value(NDArrayOperatorsMixin):
         return Value(self.graph, name, dtype or self.dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **_: Any) -> Any:
-        """Return what a function of NumPy gives; in place it gives a new value, too."""
+        """Return the result of a NumPy ufunc; an in-place operation also returns a new value."""
         if ufunc in COMPOSED:
             return COMPOSED[ufunc](*inputs)
         dtype = "bool" if ufunc in TESTS else None
@@ -97,11 +97,11 @@ class Value(NDArrayOperatorsMixin):
     def __array_function__(
         self, function: Any, types: Any, arguments: Any, options: Mapping[str, Any]
     ) -> Any:
-        """Return what a function of NumPy that is no ufunc gives."""
+        """Return the result of a NumPy function that is not a ufunc."""
         return FUNCTIONS[function](*arguments, **options)
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """Return some columns, or it with a new axis: the last entry is their places, or None."""
+        """Return some columns, or if the last entry of the key is None, add an axis at the end."""
         *others, last = key
         if last is None:
             return self.node("Unsqueeze", self, self.constant([len(others)], "int64"))
@@ -117,25 +117,25 @@ class Value(NDArrayOperatorsMixin):
         return Value(self.graph, self.graph.constant(np.asarray(values, dtype)), dtype)
 
     def astype(self, dtype: str) -> Value:
-        """Return it in another type."""
+        """Return the value in another dtype."""
         converted: Value = self.node("Cast", self, dtype=dtype, to=self.graph.element_type(dtype))
         return converted
 
-    def clip(self, least: float, largest: float, out: Any = None) -> Any:
-        """Return it within bounds, as `np.clip` asks for."""
-        return self.node("Clip", self, least, largest)
+    def clip(self, minimum: float, maximum: float, out: Any = None) -> Any:
+        """Return the value within bounds, for `np.clip`."""
+        return self.node("Clip", self, minimum, maximum)
 
     def take(self, positions: Any, axis: int = 1) -> Any:
-        """Return some of its columns, or other parts."""
+        """Return some columns, or some entries on another axis."""
         positions = positions if isinstance(positions, Value) else self.constant(positions, "int64")
         return self.node("Gather", self, positions, axis=axis)
 
     def squeezed(self, axis: int = 1) -> Any:
-        """Return it without an axis of one entry: a single column as a vector."""
+        """Return the value without an axis of length 1: a single column as a vector."""
         return self.node("Squeeze", self, self.constant([axis], "int64"))
 
     def reduced(self, operator: str, axis: int, keepdims: bool) -> Any:
-        """Return what an operator makes of the entries on an axis."""
+        """Return the result of a reduction over an axis."""
         return self.node(operator, self, self.constant([axis], "int64"), keepdims=int(keepdims))
 
     def max(self, axis: int, keepdims: bool = False) -> Any:
@@ -175,4 +175,4 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.round: np.rint,
     np.where: where,
 }
-"""Functions of NumPy that are no ufuncs."""
+"""Functions of NumPy that are not ufuncs."""

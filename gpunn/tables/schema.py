@@ -1,10 +1,11 @@
-"""The schema of a table: what its columns are, and how a row becomes numbers."""
+"""The schema of a table: its columns, and how a row is encoded as numbers."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -33,48 +34,48 @@ LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """Integers up to these are exact."""
 
 WORTH_THREADS = 100_000
-"""Cells of a matrix from which on its columns are divided among threads."""
+"""From this many cells on, threads share the columns of a matrix."""
 
 
 class Schema:
     """The columns of a table, and what was learned from its training rows.
 
-    It turns rows with text, dates and gaps into a matrix of finite numbers, which has first the
-    columns of numbers, then those of codes of categories:
+    It encodes rows with text, dates and missing values as a matrix of finite numbers. The matrix
+    has these columns, in this order:
 
-    1. numbers, scaled; a missing one is the median of the training rows
-    2. year, month, day, day of the week and hour of dates, as far as they vary, scaled likewise
-    3. sine and cosine of 2 pi part / period, the period being a year, a week or a day, by which
-       December is near January
-    4. for each number and date that some training rows lack, 1 where it is missing, else 0
-    5. categories and booleans: codes 1, 2, ... in the order of `Column.categories`; 0 where it is
-       missing, or is none of them
+    * numbers, scaled; a missing number is replaced by the median of the training rows
+    * year, month, day, day of the week and hour of dates, if they vary, scaled like numbers
+    * sine and cosine of 2 pi part / period, where the period is a year, a week or a day, so that
+      December is near January
+    * for each number and date with missing values in training: 1 if it is missing, else 0
+    * categories and Booleans: codes 1, 2, ... in the order of `Column.categories`; 0 for a
+      missing or unknown category
 
-    Make one with `Schema.fit`. It can't be changed.
+    `Schema.fit` makes a schema. It is immutable.
 
     Parameters
     ----------
     columns : sequence of Column
-        All of the training rows, in their order, those that are dropped included.
+        All columns of the training rows, in their order, including dropped columns.
     scaling : Scaling
         Its arrays are in the order of the scaled columns of the matrix, which come first.
     missing_values : sequence of str
-        Further text that means a missing value, beside what always does.
+        Further strings that mean a missing value, besides those that always do.
     named : bool
-        Whether the training rows had names of columns. If not, columns go by their order.
+        Whether the training rows had column names. If not, columns are matched by their order.
 
     Attributes
     ----------
     columns, scaling, missing_values, named : tuple of Column, Scaling, tuple of str, bool
         As given.
     numbers : list of str
-        Names of the matrix's columns of numbers.
+        Names of the matrix's number columns.
     categories : list of EncodedCategory
-        Names and sizes of the columns of codes, which follow them.
+        Names and sizes of the matrix's code columns, which follow the numbers.
 
     See Also
     --------
-    gpunn.Sequential : Has a schema as an attribute, and then takes tables.
+    gpunn.Sequential : Accepts tables if its attribute `schema` is set.
 
     Examples
     --------
@@ -130,39 +131,40 @@ class Schema:
         Parameters
         ----------
         frame : data frame, array, dict or list
-            As `gpunn.tables.table_of` takes it.
+            The training rows, of any type that `gpunn.tables.table_of` accepts.
         columns : mapping of str to str or None
-            Kinds of columns: "number", "category", "boolean" or "datetime". Those of others are
-            found from their types and values: text that spells only numbers, or only dates, is
-            such; other text is a category, and dropped if it is another one in every row. Digits
-            after a zero, such as "007", are a code: a column that has one is a category.
+            Kinds of columns: "number", "category", "boolean" or "datetime". The kinds of other
+            columns are detected. Text is numbers or dates if every value is one. Other text is a
+            category, and dropped if it differs in every row. Digits after a zero, such as "007",
+            are a code, and a column with a code is a category.
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str
-            Further text that means a missing value, in any case; numbers, such as "-999", in any
-            spelling. Nothing, "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?" always do.
+            Further strings that mean a missing value, in any case; numbers, such as "-999", in any
+            spelling. The empty string, "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?"
+            always do.
         scaling : {"robust", "quantile", "standard", "none"}
-            Of numbers; see `gpunn.tables.scaling`.
+            How numbers are scaled; see `gpunn.tables.scaling`.
         seed : int
-            Of the noise that "quantile" adds before it takes quantiles.
+            Seed of the noise that "quantile" adds before it computes quantiles.
         every : data frame, array, dict, list or None
-            All rows that there are, if some of them were set aside for validation or tests: the
-            training rows and those. By them it is decided whether a column is of numbers, dates or
-            categories, or an identifier, so that it does not depend on where a stray cell is.
-            Nothing else is learned from them. None means that there are no others.
+            The training rows and all rows that are held out for validation or tests. They decide
+            whether a column holds numbers, dates, categories or an identifier, so that this does
+            not depend on which rows are held out. Nothing else is learned from held-out rows. None
+            means that no rows are held out.
 
         Returns
         -------
         Schema
-            What was learned.
+            The learned schema.
 
         Raises
         ------
         DataError
-            If there are no rows, columns have equal names or none, a number is infinite, a column
-            is not of the given kind, or every column is dropped; the message says where.
+            If there are no rows, a column name is empty or repeated, a number is infinite, a column
+            is not of the given kind, or every column is dropped. The message has the location.
         ArgumentError, ArgumentTypeError
-            If another argument is impossible, or names a column that there is not.
+            If another argument is invalid, or names a column that does not exist.
 
         Examples
         --------
@@ -174,11 +176,11 @@ class Schema:
         """
         check_choice("scaling", scaling, SCALINGS)
         seed = check_integer("seed", seed, at_least=0)
-        missing_values = checked_texts("missing_values", missing_values)
+        missing_values = checked_strings("missing_values", missing_values)
         table = table_of(frame)
-        whole = table if every is None else table_of(every)
+        all_rows = table if every is None else table_of(every)
         kinds = checked_kinds(columns, table)
-        dropped = set(checked_texts("drop", drop))
+        dropped = set(checked_strings("drop", drop))
         for name in sorted(dropped):
             if name not in table:
                 raise ArgumentError(
@@ -187,36 +189,36 @@ class Schema:
         if table.rows == 0:
             raise DataError(f"{table.title}: expected at least one row; got none")
         markers = Markers.of(missing_values)
-        found: list[Column] = []
+        fitted: list[Column] = []
         scaled: dict[Feature, np.ndarray] = {}
         for name in table.names:
             if name in dropped:
-                found.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
+                fitted.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
                 continue
-            kind = kinds.get(name) or kind_of(whole.column(name), markers)
-            column, numbers = KINDS[kind].learn(Rows(table, name, markers, whole, name in kinds))
-            found.append(column)
+            kind = kinds.get(name) or kind_of(all_rows.column(name), markers)
+            column, numbers = KINDS[kind].learn(Rows(table, name, markers, all_rows, name in kinds))
+            fitted.append(column)
             scaled.update({Feature(name, aspect): each for aspect, each in numbers.items()})
-        if all(column.dropped for column in found):
+        if all(column.dropped for column in fitted):
             reasons = [
                 f"{column.name!r:.40}: {column.reported}"
-                for column in found
+                for column in fitted
                 if column.reported != ON_REQUEST
             ]
-            why = "; ".join(reasons[:5]) or "All are targets, or were to be left out"
+            why = "; ".join(reasons[:5]) or "All columns are targets, or dropped on request"
             raise DataError(f"{table.title}: no column is left to predict from. {why}")
         learned = SCALINGS[scaling].fit(
-            [scaled[feature] for feature in scaled_features(found)],
+            [scaled[feature] for feature in scaled_features(fitted)],
             table.rows,
             generator(seed, "quantiles"),
         )
-        return cls(found, learned, missing_values, table.named)
+        return cls(fitted, learned, missing_values, table.named)
 
     # --------------------------------------------------------------------------------- encoding
 
     @property
     def width(self) -> int:
-        """Columns of the matrix."""
+        """Number of columns of the matrix."""
         return len(self.numbers) + len(self.categories)
 
     @property
@@ -227,19 +229,19 @@ class Schema:
     def encode(self, frame: Any, dtype: str = "float32", title: str = "X") -> np.ndarray:
         """Return rows as a matrix of finite numbers.
 
-        Columns are taken by name, in any order; those that the schema does not know, or that it
-        drops, are not looked at. If the rows, or the training rows, have no names of columns, they
-        must be as many as those of the training rows, in the same order.
+        Columns are matched by name, in any order; unknown and dropped columns are ignored. If the
+        rows or the training rows have no column names, the columns must be those of the training
+        rows, in the same order.
 
         Parameters
         ----------
         frame : data frame, array, dict or list
-            As `fit` takes it. Types may differ from those of the training rows: numbers may be
-            text, for example.
+            The rows, as for `fit`. Types may differ from the training rows: for example, numbers
+            may be text.
         dtype : {"float32", "float64"}
-            That of the matrix. Codes and numbers are computed in float64.
+            Dtype of the matrix. Codes and numbers are computed in float64.
         title : str
-            What messages call the rows, unless they are from a file.
+            Name of the rows in messages, unless they are from a file.
 
         Returns
         -------
@@ -249,15 +251,15 @@ class Schema:
         Raises
         ------
         DataError
-            If a column is missing, or a cell of a number or date is something else, or infinite.
-            The message says where, and which name is the nearest.
+            If a column is missing, a number or date is something else, or a number is infinite. The
+            message has the location, or the most similar column name.
 
         Warns
         -----
         UnknownCategoryWarning
-            If there are categories that the training rows had not; the message counts them.
+            If categories are unseen in training; the message counts their rows.
         GpunnWarning
-            If values are missing in columns in which no training row lacked one.
+            If values are missing in columns that had none missing in training.
         """
         table = table_of(frame, title)
         matrix, unseen = self.encode_and_find(table, dtype)
@@ -267,26 +269,26 @@ class Schema:
     def encode_and_find(
         self, frame: Any, dtype: str = "float32"
     ) -> tuple[np.ndarray, UnseenValues]:
-        """Return what `encode` does, and what it would warn of.
+        """Return the matrix that `encode` returns, and the values that it warns about.
 
         Parameters
         ----------
         frame : data frame, array, dict or list
             As for `encode`.
         dtype : {"float32", "float64"}
-            Of the matrix.
+            Dtype of the matrix.
 
         Returns
         -------
         matrix : ndarray of shape (rows, width)
-            Of finite numbers.
-        findings : Findings
-            Unknown categories, and values that are missing where the training rows lacked none.
+            Finite numbers.
+        unseen : UnseenValues
+            Unknown categories, and missing values in columns that had none in training.
 
         Raises
         ------
         DataError
-            As `encode`.
+            As for `encode`.
         """
         check_choice("dtype", dtype, LARGEST_CODE)
         table = self._matched(table_of(frame))
@@ -295,14 +297,14 @@ class Schema:
         encode = functools.partial(self._encode_column, table=table, matrix=matrix)
         workers = threads_asked_for(None) or usable_cores()
         if workers == 1 or matrix.size < WORTH_THREADS:
-            found = list(map(encode, columns))
+            unseen = list(map(encode, columns))
         else:
             with ThreadPoolExecutor(workers) as pool:
-                found = list(pool.map(encode, columns))
-        return matrix, UnseenValues.of_all(found)
+                unseen = list(pool.map(encode, columns))
+        return matrix, UnseenValues.of_all(unseen)
 
     def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> UnseenValues:
-        """Write what a column becomes, and return what there is to warn of."""
+        """Write a column's features into the matrix, and return its unseen values."""
         unseen = UnseenValues()
         if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
             raise DataError(
@@ -328,17 +330,17 @@ class Schema:
         return unseen
 
     def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
-        """Return the categories that the training rows had not.
+        """Return the categories that are unseen in training.
 
         Parameters
         ----------
         frame : data frame, array, dict or list
-            Rows, as `encode` takes them.
+            Rows, as for `encode`.
 
         Returns
         -------
         dict of str to dict of str to int
-            By column, each such category and how many rows have it.
+            By column, each unknown category and the number of rows that have it.
 
         Raises
         ------
@@ -360,7 +362,7 @@ class Schema:
         return unseen.unknown
 
     def _matched(self, table: Table) -> Table:
-        """Return a table with the names of the training rows."""
+        """Return a table with the column names of the training rows."""
         if table.named and self.named:
             missing = [column.name for column in self.columns if not column.dropped]
             missing = [name for name in missing if name not in table]
@@ -372,10 +374,10 @@ class Schema:
         if len(table.names) not in (len(every), len(used)):
             count = str(len(every))
             if len(used) < len(every):
-                count += f", or the {len(used)} that are not dropped"
+                count += f" (or {len(used)} without the dropped columns)"
             raise DataError(
-                f"{table.title}: expected as many columns as the training rows had, {count}, since "
-                f"there are no names to tell them by; got {len(table.names)}"
+                f"{table.title}: expected {count} columns, as in the training rows, since they are "
+                f"matched by order without names; got {len(table.names)}"
             )
         names = every if len(table.names) == len(every) else used
         given = dict(zip(names, table.names, strict=True))
@@ -392,7 +394,7 @@ class Schema:
 
     @property
     def problems(self) -> list[str]:
-        """What looks wrong with the training rows' columns, one line for each."""
+        """Problems with the columns of the training rows, one line for each."""
         return [
             f"{column.name}: {column.reported}"
             for column in self.columns
@@ -402,8 +404,8 @@ class Schema:
     def describe(self) -> list[tuple[str, str, str, str, str]]:
         """Return the cells of a table: a header, and a row for each column.
 
-        They are its name, its kind, what it becomes, how many training rows lack it, and what looks
-        wrong.
+        The cells are the column's name, its kind, what it becomes in the matrix, its number of
+        missing values, and remarks.
 
         Returns
         -------
@@ -425,19 +427,25 @@ class Schema:
         return rows
 
     def __repr__(self) -> str:
-        """Return how many columns become what."""
+        """Return a summary: the numbers of columns before and after encoding."""
         return (
             f"<Schema: {plural(len(self.columns), 'column')} -> "
             f"{plural(len(self.numbers), 'number')}, {plural(len(self.categories), 'category')}>"
         )
 
     def __eq__(self, other: object) -> bool:
-        """Return whether another schema encodes all rows alike."""
+        """Return whether another schema encodes all rows in the same way."""
         if not isinstance(other, Schema):
             return NotImplemented
-        ours, theirs = self.arrays(), other.arrays()
-        return self.to_json() == other.to_json() and all(
-            np.array_equal(ours[name], theirs[name]) for name in ours
+        arrays, others = self.arrays(), other.arrays()
+        # The wording of remarks may differ between versions of gpunn.
+        columns, other_columns = (
+            [replace(column, reported="") for column in each.columns] for each in (self, other)
+        )
+        return (
+            columns == other_columns
+            and self.to_json() | {"columns": ()} == other.to_json() | {"columns": ()}
+            and all(np.array_equal(arrays[name], others[name]) for name in arrays)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -445,7 +453,7 @@ class Schema:
     # ----------------------------------------------------------------------------------- saving
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the arrays, in JSON types; `from_json` makes a schema of both.
+        """Return the schema without its arrays, in JSON types; `from_json` restores it from both.
 
         Returns
         -------
@@ -465,7 +473,7 @@ class Schema:
         Returns
         -------
         dict of str to ndarray
-            One entry a scaled column.
+            One entry for each scaled column.
         """
         return self.scaling.arrays()
 
@@ -476,19 +484,19 @@ class Schema:
         Parameters
         ----------
         description : dict
-            What `to_json` returned.
+            The result of `to_json`.
         arrays : mapping of str to ndarray
-            What `arrays` returned.
+            The result of `arrays`.
 
         Returns
         -------
         Schema
-            Equal to the one that was described.
+            Equal to the original.
 
         Raises
         ------
         ArgumentError
-            If they describe none; the message says what is wrong.
+            If they do not describe a schema; the message explains the problem.
         """
         record: SchemaRecord = typed(SchemaRecord, description, "schema", ignore_unknown=True)
         columns = record.columns
@@ -496,31 +504,32 @@ class Schema:
             check_column(column, f"schema.columns[{index}]")
         names = [column.name for column in columns]
         if len(set(names)) < len(names):
-            raise ArgumentError("schema.columns: two have the same name")
+            raise ArgumentError("schema.columns: two columns have the same name")
         if all(column.dropped for column in columns):
-            raise ArgumentError("schema.columns: all are dropped")
+            raise ArgumentError("schema.columns: all columns are dropped")
         count = len(scaled_features(columns))
         scaling = SCALINGS[record.scaling].from_arrays(arrays, count)
         return cls(columns, scaling, record.missing_values, record.named)
 
 
 ON_REQUEST = "left out, as was asked for"
+"""Stored in model files, as `Column.reported`, so it must not change."""
 
 
-def checked_texts(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
-    """Return a list of texts as a tuple, or raise an ArgumentTypeError if it is none."""
+def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return a list of strings as a tuple, or raise an ArgumentTypeError."""
     listed = () if isinstance(texts, str) else tuple(texts)
     if isinstance(texts, str) or not all(isinstance(text, str) for text in listed):
-        raise ArgumentTypeError(f"{argument}: expected a list of texts; got {texts!r:.80}")
+        raise ArgumentTypeError(f"{argument}: expected a list of strings; got {texts!r:.80}")
     return listed
 
 
 def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, Kind]:
-    """Return the kinds that a user gave, or raise an error if one, or its column, is unknown."""
+    """Return the kinds that a user chose, or raise an error if a kind or column is unknown."""
     if kinds is None:
         return {}
     if not isinstance(kinds, Mapping):
-        raise ArgumentTypeError(f"columns: expected kinds by name of column; got {kinds!r:.80}")
+        raise ArgumentTypeError(f"columns: expected a dict of names and kinds; got {kinds!r:.80}")
     for name, kind in kinds.items():
         if name not in table:
             raise ArgumentError(

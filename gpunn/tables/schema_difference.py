@@ -1,4 +1,4 @@
-"""In what two schemas encode rows otherwise, by the first column in which they do."""
+"""The first difference between two schemas that encode rows differently."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gpunn.tables.schema import Schema
 __all__ = ["schema_difference"]
 
 
-def schema_difference(ours: Schema, theirs: Schema) -> str:
-    """Return in what another schema encodes rows otherwise than ours; empty if in nothing.
+def schema_difference(schema: Schema, other: Schema) -> str:
+    """Return how another schema encodes rows differently, or an empty string if it does not.
 
-    Such as "column 'age' is a category there, and a number here".
+    An example is "column 'age' is a category there, and a number here".
     """
-    here, there = used(ours), used(theirs)
+    here, there = used(schema), used(other)
     for name in [*here, *there]:
         if name not in there or name not in here:
             return f"there is {'no' if name in here else 'a'} column {name!r} there"
@@ -24,15 +24,15 @@ def schema_difference(ours: Schema, theirs: Schema) -> str:
             return f"column {name!r} {problem}"
     if list(here) != list(there):
         return f"columns are in another order there: {', '.join(there)}"
-    if ours.scaling.name != theirs.scaling.name:
-        return f"numbers have the scaling {theirs.scaling.name!r} there"
-    arrays, others = ours.arrays(), theirs.arrays()
-    for index, feature in enumerate(scaled_features(ours.columns)):
+    if schema.scaling.name != other.scaling.name:
+        return f"numbers have the scaling {other.scaling.name!r} there"
+    arrays, others = schema.arrays(), other.arrays()
+    for index, feature in enumerate(scaled_features(schema.columns)):
         for name, array in arrays.items():
             if not np.array_equal(array[index], others[name][index]):
-                return f"column {feature.name!r} is scaled by other rows there"
-    if ours.missing_values != theirs.missing_values:
-        return f"missing values are {', '.join(theirs.missing_values) or 'only blanks'} there"
+                return f"column {feature.name!r} has another scale there"
+    if schema.missing_values != other.missing_values:
+        return f"missing values are {', '.join(other.missing_values) or 'only blanks'} there"
     return ""
 
 
@@ -41,14 +41,14 @@ def used(schema: Schema) -> dict[str, Column]:
     return {column.name: column for column in schema.columns if features_of([column])}
 
 
-def column_difference(ours: Column, theirs: Column) -> str:
-    """Return in what a column is another one there, but for its scaling; nothing if it isn't."""
-    if ours.kind != theirs.kind:
-        return f"is a {theirs.kind} there, and a {ours.kind} here"
-    if ours.categories != theirs.categories:
-        odd = min(set(ours.categories) ^ set(theirs.categories))
-        return f"has {'no ' if odd in ours.categories else 'a '}category {odd!r:.60} there"
-    here, there = features_of([ours]), features_of([theirs])
+def column_difference(column: Column, other: Column) -> str:
+    """Return how a column differs, except for its scaling; an empty string if it does not."""
+    if column.kind != other.kind:
+        return f"is a {other.kind} there, and a {column.kind} here"
+    if column.categories != other.categories:
+        odd = min(set(column.categories) ^ set(other.categories))
+        return f"has {'no ' if odd in column.categories else 'a '}category {odd!r:.60} there"
+    here, there = features_of([column]), features_of([other])
     if here != there:
         odd_feature = next(
             each for each in [*here, *there] if each not in here or each not in there

@@ -1,4 +1,4 @@
-"""A schema in JSON types, checked as it is read: a file may come from a stranger."""
+"""A schema in JSON types, checked when it is read, since a file's source may not be trusted."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def record_of(column: Column) -> dict[str, Any]:
 
 
 def check_column(column: Column, path: str) -> None:
-    """Raise an ArgumentError that begins with the path if there can't be such a column."""
+    """Raise an ArgumentError that begins with the path if a column is impossible."""
     categories, parts = column.categories, column.parts
     if not column.name.strip():
         raise ArgumentError(f"{path}.name: expected a name; got {column.name!r}")
     if column.missing < 0:
         raise ArgumentError(f"{path}.missing: expected a count; got {column.missing}")
     if categories != tuple(sorted(set(categories))):
-        raise ArgumentError(f"{path}.categories: expected different texts, in ascending order")
+        raise ArgumentError(f"{path}.categories: expected distinct strings, in ascending order")
     if categories and column.kind not in ("category", "boolean"):
-        raise ArgumentError(f"{path}.categories: a {column.kind} has none")
+        raise ArgumentError(f"{path}.categories: a {column.kind} column has no categories")
     if column.kind == "boolean" and categories != BOOLEANS:
         raise ArgumentError(f"{path}.categories: expected 'False' and 'True'")
     if parts != tuple(part for part in PARTS if part in parts):
         raise ArgumentError(f"{path}.parts: expected some of {list(PARTS)}, in this order")
     if parts and column.kind != "datetime":
-        raise ArgumentError(f"{path}.parts: a {column.kind} has none")
+        raise ArgumentError(f"{path}.parts: a {column.kind} column has no parts")

@@ -1,4 +1,4 @@
-"""Columns by which rows are split: times, groups, and what to say if a random split may leak."""
+"""Columns by which rows are split: times and groups, and advice if a random split may leak."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, DataError
 from gpunn.rows.cells import Markers, date_of
-from gpunn.tables.cells import coded, texts_of
+from gpunn.tables.cells import category_names, coded
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders import kind_of
 from gpunn.tables.encoders.base import check_complete
@@ -33,29 +33,28 @@ __all__ = [
 ]
 
 MIN_GROUPS, MIN_NAMES = 3, 10
-"""A column with fewer different values is not reported as an identifier: one whose values have
-digits, and one whose values may be names of kinds, such as "phone"."""
+"""Columns with fewer distinct values are not reported as identifiers. The first limit is for
+values with digits, the second for values that may be names of kinds, such as "phone"."""
 
 SHARED = 0.1
-"""Part of the rows that share an identifier with another row for it to be reported."""
+"""An identifier is reported if at least this fraction of rows share it with another row."""
 
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 IDENTIFIERS = frozenset(("id", "ids", "pid", "uid", "uuid", "guid"))
-"""First or last words of names of identifiers."""
+"""First or last words in the names of identifiers."""
 
 OWNERS = re.compile(
     "(account|client|customer|device|driver|employee|family|group|hospital|household|machine|member"
     "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
     "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
 )
-"""Names of columns that say whose row it is, without what is between their words."""
+"""Names of columns that identify whose row it is, without the characters between words."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
-"""Last words of names of columns whose numbers are times, such as 20260531."""
+"""Last words in the names of columns whose numbers are times, such as 20260531."""
 
-
-UNSURE = ", so it is unknown in which part the row belongs"
+UNSURE = ", so the row can't be assigned to a split"
 
 
 def check_split(argument: str, value: str) -> str:
@@ -75,18 +74,18 @@ def split_by(value: str | None) -> tuple[str, str] | None:
 
 
 def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
-    """Return the column of the groups, unless it is among those whose kinds were given.
+    """Return the group column, in a list that is empty if `columns` gives its kind.
 
-    It names groups, none of which has rows to predict in training, so it is no input by default.
+    By default the column is not an input, since rows to predict are of groups unseen in training.
     """
     kind, column = split_by(value) or ("", "")
     return [column] if kind == "group" and column not in columns else []
 
 
 def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return numbers in the order of a column's times, of which none may be missing.
+    """Return numbers in the order of a column's times, or raise a DataError if one is missing.
 
-    Dates with an offset from UTC are compared by their instants.
+    Dates with an offset from UTC are compared as instants.
     """
     cells = table.column(name)
     kind = kind_of(cells, markers)
@@ -99,9 +98,9 @@ def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
         numbers = finite_numbers(table, name, markers)
         check_complete(table, name, np.isnan(numbers), "time", UNSURE)
         return numbers
-    advice = "To split by time, every row needs a date or a number; correct such cells"
+    advice = "To split by time, every row needs a date or a number; correct these cells"
     valid_dates(table, name, markers, advice)
-    raise DataError(f"{table.title}: column {name!r} has {kind} values, which are no times")
+    raise DataError(f"{table.title}: column {name!r} has {kind} values, which are not times")
 
 
 def offsets_of(cells: Any) -> np.ndarray | int:
@@ -118,9 +117,9 @@ def offsets_of(cells: Any) -> np.ndarray | int:
 
 
 def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return the number of each row's group, of which none may be missing."""
+    """Return the number of each row's group, or raise a DataError if one is missing."""
     cells = coded(table.column(name))
-    texts = texts_of(cells.values, markers)
+    texts = category_names(cells.values, markers)
     numbers = {text: number for number, text in enumerate(sorted(filter(None, {*texts})))}
     codes = np.array([numbers.get(text, -1) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
     groups = cells.take(codes, -1)
@@ -134,7 +133,7 @@ def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.nda
 
 
 def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: Markers) -> int:
-    """Return how many of other rows a split would not have put on the other side of a table's.
+    """Return how many rows of `others` contradict a split from the table's rows.
 
     By time, these are the rows that are not later than all rows of the table; by group, the rows
     whose group is also in the table.
@@ -143,47 +142,47 @@ def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: M
         latest = times_of(table, name, markers).max()
         return int((times_of(others, name, markers) <= latest).sum())
     cells = coded(others.column(name))
-    known = {*texts_of(coded(table.column(name)).values, markers)} - {None}
-    shared = [text in known for text in texts_of(cells.values, markers)]
+    known = {*category_names(coded(table.column(name)).values, markers)} - {None}
+    shared = [text in known for text in category_names(cells.values, markers)]
     return int(cells.take(np.array(shared, dtype=bool), False).sum())
 
 
 def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:
-    """Return what to say of a table whose rows are split at random.
+    """Return advice for a table whose rows are split at random.
 
-    It is a line for each column with dates, or with an identifier that several rows share; none for
-    so few rows that a column's values say nothing of it. The columns are a schema's, which may be
-    that of another table; those left out on request are not looked at.
+    There is a line for each column with dates, or with an identifier that several rows share. A
+    table with fewer than `FEW` rows gets no advice. The columns are those of a schema, possibly
+    learned from another table; columns dropped on request are ignored.
     """
-    said = []
+    advice = []
     for column in columns:
         name = column.name
         if column.reported == ON_REQUEST or name not in table or table.rows < FEW:
             continue
         if has_times(table, column):
-            said.append(
+            advice.append(
                 f"{name}: rows have a time, and a random split trains on rows that are later than "
-                "rows it validates on. If the model is to predict later rows from earlier ones, "
-                f"give --split time={quoted(name)}"
+                "validation rows. To predict later rows from earlier ones, use "
+                f"--split time={quoted(name)}"
             )
         elif is_named_as_identifier(name) and (count := shared_values(table, name, markers)):
-            said.append(
-                f"{name}: {count:,} different values in {table.rows:,} rows, so several rows may "
-                "be of the same one, and a random split trains on some of them and validates on "
-                f"others. To keep them together, give --split group={quoted(name)}"
+            advice.append(
+                f"{name}: {count:,} distinct values in {table.rows:,} rows, so rows with the same "
+                "value may belong together, and a random split separates them. To keep them "
+                f"together, use --split group={quoted(name)}"
             )
-    return said
+    return advice
 
 
 def has_times(table: Table, column: Column) -> bool:
-    """Return whether a column has different dates, or whole numbers that its name calls dates."""
+    """Return whether a column has different dates, or integers under a name that means dates."""
     if column.kind == "datetime":
         return len(coded(table.column(column.name)).values) > 1
-    return words_of(column.name)[-1] in TIMES and is_whole(table, column.name)
+    return words_of(column.name)[-1] in TIMES and has_integers(table, column.name)
 
 
 def is_named_as_identifier(name: str) -> bool:
-    """Return whether a name says that a column tells whose row it is."""
+    """Return whether a column's name suggests that it identifies whose row it is."""
     words = words_of(name)
     named = not IDENTIFIERS.isdisjoint((words[0], words[-1]))
     return named or OWNERS.fullmatch("".join(words)) is not None
@@ -195,12 +194,12 @@ def words_of(name: str) -> list[str]:
 
 
 def quoted(name: str) -> str:
-    """Return a name as a shell needs it."""
+    """Return a name, quoted for a shell if necessary."""
     return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'
 
 
-def is_whole(table: Table, name: str) -> bool:
-    """Return whether a column is read as whole numbers."""
+def has_integers(table: Table, name: str) -> bool:
+    """Return whether a column is read as integers."""
     cells = table.column(name)
     return isinstance(cells, np.ndarray) and (
         cells.dtype.kind in "iu"
@@ -209,14 +208,14 @@ def is_whole(table: Table, name: str) -> bool:
 
 
 def shared_values(table: Table, name: str, markers: Markers) -> int:
-    """Return how many different identifiers there are, if many rows share one; else 0."""
+    """Return the number of distinct identifiers, if many rows share one; else 0."""
     cells = coded(table.column(name))
-    if isinstance(table.column(name), np.ndarray) and not is_whole(table, name):
+    if isinstance(table.column(name), np.ndarray) and not has_integers(table, name):
         return 0
-    texts = texts_of(cells.values, markers)
+    texts = category_names(cells.values, markers)
     counts = np.bincount(cells.codes[cells.codes >= 0], minlength=len(texts))
     counts[[text is None for text in texts]] = 0
-    different = int((counts > 0).sum())
+    distinct = int((counts > 0).sum())
     digits = all(text is None or any(map(str.isdigit, text)) for text in texts)
-    enough = different >= (MIN_GROUPS if digits else MIN_NAMES)
-    return different if enough and counts[counts > 1].sum() >= SHARED * table.rows else 0
+    enough = distinct >= (MIN_GROUPS if digits else MIN_NAMES)
+    return distinct if enough and counts[counts > 1].sum() >= SHARED * table.rows else 0

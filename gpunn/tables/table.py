@@ -1,4 +1,4 @@
-"""A table as it came: named columns of cells, whatever library they are from."""
+"""A table of raw cells in named columns, whatever library they are from."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coded:
-    """A column in dictionary encoding: each different value once, and its number in each row.
+    """A column in dictionary encoding: each distinct value once, and its code in each row.
 
-    `values[code]` is a cell; the code is -1 where it is missing. Values are all different, and each
-    is in some row. `categorical` tells whether the column's type says that they are categories, as
-    pandas' `category` does.
+    `values[code]` is a cell; the code is -1 if it is missing. Values are distinct, and each occurs
+    in some row. `categorical` says whether the column's type declares categories, as pandas'
+    `category` does.
     """
 
     codes: np.ndarray
@@ -37,15 +37,15 @@ class Coded:
         return taken
 
     def first_row(self, value: int) -> int:
-        """Return the first row of the value with this number."""
+        """Return the first row of the value with this code."""
         return int((self.codes == value).argmax())
 
     def compact(self) -> Coded:
-        """Return it without values that no row has."""
+        """Return the column without values that no row has."""
         used = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
         if used.all():
             return self
-        positions = np.full(len(self.values) + 1, -1)  # the last is that of the code -1
+        positions = np.full(len(self.values) + 1, -1)  # the last entry maps the code -1
         chosen = np.flatnonzero(used)
         positions[chosen] = np.arange(len(chosen))
         values = [self.values[position] for position in chosen]
@@ -53,31 +53,31 @@ class Coded:
 
 
 Cells: TypeAlias = "np.ndarray | Coded"
-"""The cells of a column: an array of booleans, whole numbers, floats (NaN is missing) or
-`datetime64` (NaT is missing), or anything else in dictionary encoding."""
+"""The cells of a column: an array of Booleans, integers, floats (NaN is missing) or `datetime64`
+(NaT is missing), or anything else in dictionary encoding."""
 
 
 class Table:
-    """Named columns of equal length, each of which is read when it is first asked for.
+    """Named columns of equal length, each read when it is first used.
 
     Parameters
     ----------
     names : sequence of str
-        Different, and none empty.
+        Names of the columns, distinct and nonempty.
     rows : int
-        How many there are.
+        Number of rows.
     read : function
-        Takes a column's place, and returns its cells.
+        Accepts a column's position, and returns its cells.
     named : bool
-        Whether the names are the data's own; if not they are numbers, counted from 0.
+        Whether the data has column names; if not, the names are numbers, counted from 0.
     numbers : ndarray of int or None
-        What messages call each row; None counts from 0.
+        Number of each row in messages; None counts from 0.
     unit : {"row", "line"}
-        What these are numbers of; of a file the line in which the row ends.
+        Unit of these numbers: for a file, the line in which a row ends.
     title : str
-        What messages call the table: "X", or a file's path.
+        Name of the table in messages: "X", or a file's path.
     doubts : mapping of str to str or None
-        By column, what may be wrong with how its cells were read; None for nothing.
+        By column, what may be wrong with how its cells were read.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class Table:
     See Also
     --------
     read_table : Reads a table from a file.
-    table_of : Makes one of a data frame or an array.
+    table_of : Converts a data frame or an array.
 
     Examples
     --------
@@ -131,18 +131,18 @@ class Table:
         Parameters
         ----------
         name : str
-            Which column.
+            Name of the column.
 
         Returns
         -------
         ndarray or Coded
-            Booleans, whole numbers, floats (NaN is missing) or `datetime64` (NaT is missing);
-            anything else in dictionary encoding.
+            Booleans, integers, floats (NaN is missing) or `datetime64` (NaT is missing); anything
+            else in dictionary encoding.
 
         Raises
         ------
         DataError
-            If there is no such column, or it holds something that is no number, text or date.
+            If there is no such column, or it holds something other than numbers, text or dates.
         """
         if name not in self._columns:
             if name not in self._positions:
@@ -158,7 +158,7 @@ class Table:
         return self._columns[name]
 
     def place(self, name: str, row: int) -> str:
-        """Return where a cell is, for a message.
+        """Return the location of a cell, for a message.
 
         Parameters
         ----------
@@ -170,22 +170,22 @@ class Table:
         Returns
         -------
         str
-            Such as "people.csv: line 3, column 'age'".
+            For example, "people.csv: line 3, column 'age'".
         """
         return f"{self.title}: {row_name(self, row)}, column {name!r}"
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return a table of these rows; messages call them by their numbers in this one.
+        """Return a table of some rows; messages use the rows' numbers in this table.
 
         Parameters
         ----------
         rows : ndarray of int
-            Their numbers, counted from 0.
+            Numbers of the rows, counted from 0.
 
         Returns
         -------
         Table
-            Which reads its columns from this one.
+            Reads its columns from this table.
 
         Examples
         --------
@@ -215,31 +215,31 @@ class Table:
         )
 
     def content(self) -> bytes:
-        """Return bytes that tell tables with other names or cells apart, as a checksum needs.
+        """Return bytes for a checksum; tables with other names or cells have other bytes.
 
         Returns
         -------
         bytes
-            Of all columns.
+            Names and cells of all columns.
         """
-        found = bytearray()
+        content = bytearray()
         for name in self.names:
             cells = self.column(name)
             if isinstance(cells, Coded):
                 texts = np.array([*map(repr, cells.values), ""], object)[cells.codes]
-                found += "\0".join([name, *texts.tolist()]).encode("utf-8", "backslashreplace")
+                content += "\0".join([name, *texts.tolist()]).encode("utf-8", "backslashreplace")
             else:
-                found += name.encode() + np.ascontiguousarray(cells).tobytes()
-        return bytes(found)
+                content += name.encode() + np.ascontiguousarray(cells).tobytes()
+        return bytes(content)
 
 
 def row_name(table: Table, row: int) -> str:
-    """Return what messages call a row, such as "line 3"."""
+    """Return a row's name in messages, such as "line 3"."""
     return f"{table.unit} {row if table.numbers is None else table.numbers[row]}"
 
 
 def check_column_names(names: Sequence[str], title: str) -> None:
-    """Raise a DataError if a column has no name, or that of another one."""
+    """Raise a DataError if a column name is empty or repeated."""
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         if not name.strip():
@@ -253,10 +253,9 @@ def check_column_names(names: Sequence[str], title: str) -> None:
 
 
 def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> Coded:
-    """Return Python objects in dictionary encoding; objects that are equal are one value.
+    """Return Python objects in dictionary encoding; equal objects are one value.
 
-    A cell that can't be compared with others, such as a list, is a DataError; `place` says where a
-    row is.
+    A cell that is not hashable, such as a list, raises a DataError, with its `location`.
     """
     try:
         codes: dict[Any, int] = dict.fromkeys(cells, -1)

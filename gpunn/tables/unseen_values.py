@@ -1,4 +1,4 @@
-"""What an encoded table has that the training rows had not, as warnings."""
+"""Warnings about values that are unseen in training: unknown categories, and missing values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["UnseenValues"]
 
 
 class UnseenValues:
-    """What an encoded table has that the training rows had not.
+    """Unknown categories in an encoded table, and missing values in columns that had none.
 
-    `unknown` counts rows by category, by column, and `missing` rows without a value, by column.
+    `unknown` counts rows by column and category, `missing` counts rows without a value by column.
     """
 
     def __init__(self) -> None:
@@ -25,33 +25,33 @@ class UnseenValues:
         self.missing: dict[str, int] = {}
 
     @classmethod
-    def of_all(cls, found: Iterable[UnseenValues]) -> UnseenValues:
-        """Return what there is in any of them, which are of different columns."""
-        every = cls()
-        for each in found:
-            every.unknown |= each.unknown
-            every.missing |= each.missing
-        return every
+    def of_all(cls, parts: Iterable[UnseenValues]) -> UnseenValues:
+        """Return the unseen values of several columns together."""
+        union = cls()
+        for part in parts:
+            union.unknown |= part.unknown
+            union.missing |= part.missing
+        return union
 
     def note_unknown(self, name: str, cells: Coded, others: Mapping[int, str]) -> None:
-        """Count the rows of a column's values that are no category."""
+        """Count the rows of a column whose values are not known categories."""
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]
-        found: dict[str, int] = {}
+        rows_with: dict[str, int] = {}
         for position, text in others.items():
-            found[text] = found.get(text, 0) + int(counts[position])
-        if found:
-            self.unknown[name] = found
+            rows_with[text] = rows_with.get(text, 0) + int(counts[position])
+        if rows_with:
+            self.unknown[name] = rows_with
 
     def warn(self, table: Table) -> None:
-        """Warn of all of it."""
+        """Warn about all unseen values."""
         if self.unknown:
             parts = []
-            for name, found in self.unknown.items():
-                rows = plural(sum(found.values()), "row")
-                listed = shown(sorted(found, key=lambda text: (-found[text], text)))
+            for name, counts in self.unknown.items():
+                rows = plural(sum(counts.values()), "row")
+                listed = shown(sorted(counts, key=lambda text: (-counts[text], text)))
                 parts.append(f"column {name!r}: {rows} with {listed}")
             warnings.warn(
-                f"{table.title}: categories that the training rows had not are taken as missing; "
+                f"{table.title}: categories unseen in training are treated as missing; "
                 f"{'; '.join(parts)}",
                 UnknownCategoryWarning,
                 stacklevel=3,
@@ -61,8 +61,8 @@ class UnseenValues:
                 f"column {name!r} ({plural(count, 'row')})" for name, count in self.missing.items()
             )
             warnings.warn(
-                f"{table.title}: values are missing where no training row lacked one, so that "
-                f"a median stands in for numbers, and no category for others: {listed}",
+                f"{table.title}: values are missing in columns that had none missing in training; "
+                f"the median (code 0 for a category) is used: {listed}",
                 GpunnWarning,
                 stacklevel=3,
             )

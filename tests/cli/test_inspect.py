@@ -40,8 +40,8 @@ def test_what_is_in_a_table(gpunn):
         "What looks wrong:\n"
         "  city: the target has no value in 1 row, the first in line 5: fill them in, or remove "
         "those rows\n"
-        "  city: 1 class of the target, such as 'Rome', has a single row, which can't be in "
-        "both of two parts\n"
+        "  city: 1 class of the target, such as 'Rome', has only one row, which can't be in "
+        "both the training and the held-out rows\n"
     )
 
 
@@ -69,7 +69,7 @@ def test_a_target_of_codes_is_what_training_takes_it_for(gpunn, cells, options, 
     Path("codes.csv").write_text(f"t,n,x\n{rows}")
     result = gpunn("inspect", "codes.csv", "--target", "t", *options)
     assert f"{expected}\n" in result.stdout
-    assert "several targets have to be" not in result.stdout
+    assert "with several targets" not in result.stdout
 
 
 def test_what_can_not_be_told_by_the_cells(gpunn):
@@ -80,7 +80,7 @@ def test_what_can_not_be_told_by_the_cells(gpunn):
     result = gpunn("inspect", "saved.csv")
     assert result.stdout.endswith(
         "What looks wrong:\n"
-        "  Unnamed: 0: it has no name: if it is an index that was saved, drop it, else name it\n"
+        "  Unnamed: 0: it has no name: drop it if it is a saved index, otherwise name it\n"
         "  code: dropped: numbers too large to tell apart; if they are codes, make the column a "
         "category\n"
     )
@@ -110,7 +110,7 @@ def test_numbers_far_from_all_others(gpunn):
     Path("ages.csv").write_text("age\n" + cells)
     assert gpunn("inspect", "ages.csv").stdout.endswith(
         "What looks wrong:\n"
-        "  age: every row has another whole number: if it is an identifier, drop it\n"
+        "  age: every row has a different integer: if it is an identifier, drop it\n"
         "  age: the smallest, -500 (line 43), is 26 interquartile ranges from the median\n"
         "  age: the largest, 999 (line 42), is 47 interquartile ranges from the median\n"
     )

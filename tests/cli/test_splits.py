@@ -270,8 +270,8 @@ def test_a_run_keeps_its_split(gpunn, split):
 
 def test_inspect_says_that_a_random_split_may_leak(gpunn):
     said = gpunn("inspect", "visits.csv", "--target=ill").stdout
-    assert "give --split time=seen" in said
-    assert "give --split group=patient_id" in said
+    assert "use --split time=seen" in said
+    assert "use --split group=patient_id" in said
     for split in ("random", "time=seen"):
         assert "Nothing looks wrong." in gpunn("inspect", "visits.csv", f"--split={split}").stdout
     said = gpunn("inspect", "visits.csv", "--split=group=patient_id").stdout

@@ -199,7 +199,7 @@ def test_inspect_takes_several_targets(gpunn, table):
     assert "Target 'rent': numbers, 5" in result.stdout
     assert "Target 'grade': numbers, 4 to 6, median 5" in result.stdout
     assert (
-        "city: several targets have to be numbers, or labels of 0 and 1, and this one is text"
+        "city: with several targets, each must hold numbers, or labels 0 and 1; this one is text"
         in result.stdout
     )
     assert "4 categories" not in result.stdout
@@ -243,7 +243,7 @@ def test_kinds_are_what_inspect_says_however_the_rows_are_divided(gpunn, tmp_pat
     rows = [{**row, "spent": "oops" if row["id"] == "user7" else row["spent"]} for row in people()]
     write(tmp_path / "a.csv", rows)
     remark = "numbers and text: 54 of 55 values are numbers, but not 'oops' (line 9): "
-    remark += "correct such cells, leave them empty, or say that they mean missing values "
+    remark += "correct these cells, leave them empty, or declare them missing values "
     remark += "(missing_values, --missing)"
     assert remark in gpunn("inspect", "a.csv", "--target=left").stdout
     gpunn("train", "a.csv", "--target=left", *FAST, "--set", f"data.split_seed={seed}")

@@ -195,5 +195,5 @@ def test_arguments_that_cannot_work(arguments, problem):
 
 def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.neural_network", None)
-    with pytest.raises(MissingPackageError, match="pip install 'scikit-learn'"):
+    with pytest.raises(MissingPackageError, match="pip install scikit-learn"):
         to_sklearn(gpunn.Sequential([Dense(2)], (5,), "numpy"), "numbers")

@@ -266,7 +266,7 @@ def test_columns_that_are_dropped_are_told_once():
     assert warning.filename == __file__
     assert str(warning.message) == (
         "X: column 'country': dropped: the same in every row; "
-        "column 'name': dropped: every row has another text, as an identifier has"
+        "column 'name': dropped: every row has a different value, like an identifier"
     )
     assert len(fitted.schema_.problems) == 2
 

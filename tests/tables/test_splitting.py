@@ -48,7 +48,7 @@ def test_times_are_in_order(cells):
     ("cells", "problem"),
     [
         (["2026-01-01", None, ""], "row 1, column 't': the time is missing here, and in 1 other"),
-        ([1, 2, -999], "row 2, column 't': the time is missing here, so it is unknown in which"),
+        ([1, 2, -999], "row 2, column 't': the time is missing here, so the row can't be"),
         ([1.0, np.nan, 2], "row 1, column 't': the time is missing here"),
         (["2026-01-01", "soon", "2026-01-02"], "row 1, .*: expected .*; got 'soon'. To split"),
         (

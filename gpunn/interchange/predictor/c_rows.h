@@ -89,10 +89,10 @@ static inline double quantile_scaled(double number, double median, const double 
     return inverse_normal(p < 1e-7 ? 1e-7 : p > 1 - 1e-7 ? 1 - 1e-7 : p);
 }
 
-/* The code of a text among n known ones; 0 if there is none, or it is unknown. */
-static inline int code_of(const char *text, const char *const *texts, const int *codes, int n) {
-    for (int i = 0; text && i < n; i++) {
-        const char *a = text, *b = texts[i];
+/* The code of a category among n known names; 0 if it is missing (NULL) or unknown. */
+static inline int code_of(const char *name, const char *const *names, const int *codes, int n) {
+    for (int i = 0; name && i < n; i++) {
+        const char *a = name, *b = names[i];
         while (*a && *a == *b) a++, b++;
         if (*a == *b) return codes[i];
     }

@@ -1,7 +1,7 @@
-"""Kinds of columns: what is learned of one, and the numbers that its cells become.
+"""How each kind of column is learned, and how its cells are encoded as numbers.
 
-Each is a module: NumPy, plain Python, ONNX and C make the same numbers of a cell. Tests compare
-them.
+Each kind has a module with its encoders for NumPy, plain Python, ONNX and C. These compute the same
+numbers; tests compare them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "kind_of", "places_of", "sca
 KINDS: dict[Kind, ColumnEncoder] = {
     each.name: each for each in (Boolean(), Number(), Datetime(), Category())
 }
-"""The first that takes all cells of a column is its kind."""
+"""A column's kind is the first one that accepts all its cells."""
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column. Text that spells only numbers, or only dates, is such.
+    """Return the kind of a column. Text that spells only numbers, or only dates, is of that kind.
 
-    A number has no zero before its other digits: a column with such a code is a category.
+    Digits after a zero are a code, and a column with a code is a category.
     """
     if isinstance(cells, Coded) and cells.categorical:
         return "category"
@@ -38,12 +38,12 @@ def kind_of(cells: Cells, markers: Markers) -> Kind:
 
 
 def features_of(columns: Iterable[Column]) -> list[Feature]:
-    """Return what stands in the matrix, in its order."""
+    """Return the features of columns, in the matrix's order."""
     used = (column for column in columns if not column.dropped)
     every = (feature for column in used for feature in KINDS[column.kind].features(column))
     return sorted(every, key=attrgetter("group"))
 
 
 def scaled_features(columns: Iterable[Column]) -> list[Feature]:
-    """Return what stands first in the matrix: numbers, then parts of dates."""
+    """Return the scaled features, which come first: numbers, then parts of dates."""
     return [feature for feature in features_of(columns) if feature.group <= Group.PART]

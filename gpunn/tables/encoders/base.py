@@ -1,4 +1,4 @@
-"""What a kind of column is: how one is learned, and its encoders side by side."""
+"""The interface of a kind of column: how it is learned, and its encoders."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A column that is to be learned from a table of training rows.
+    """A column to learn from a table of training rows.
 
-    `every` is a table of all rows that there are: whether a column is of numbers, or is an
-    identifier, must not depend on which of them are drawn for training. `chosen` tells whether the
-    user has said of which kind it is.
+    `every` is a table of all rows, including held-out ones. It decides whether a column holds
+    numbers or is an identifier, so that this does not depend on the split. `chosen` says whether
+    the user chose the column's kind.
     """
 
     table: Table
@@ -47,9 +47,9 @@ class Rows:
 
 
 class Encoded(NamedTuple):
-    """What becomes of cells: an array for one place, or a `Value` with a column for each.
+    """Encoded cells: an array for one feature, or a `Value` with a column for each feature.
 
-    Numbers that get a scale come with where they are missing, and the median stands in.
+    If numbers are to be scaled, `missing` marks those that the median will replace.
     """
 
     features: list[Feature]
@@ -58,9 +58,9 @@ class Encoded(NamedTuple):
 
 
 class GraphRows(NamedTuple):
-    """Rows in an ONNX graph: columns of shape (rows, 1), and what means a missing value.
+    """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    To `fits` kinds add whether cells are missing, or not too large.
+    Encoders add to `fits` whether cells are missing, or not too large.
     """
 
     inputs: Mapping[str, Value]
@@ -69,71 +69,71 @@ class GraphRows(NamedTuple):
 
 
 class CSource(Protocol):
-    """A source in C: the functions that a schema can use, and the text of constants."""
+    """C source: the functions that a schema can use, and the text of constants."""
 
     markers: list[str]
     """Numbers that mean a missing value."""
 
     def name(self, function: str) -> str:
-        """Return what a function is called in the source, which then has it."""
+        """Add a function to the source, and return its name there."""
 
     def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
         """Return the definition of an array of numbers or strings; errors name the label."""
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return constants, and the expression of a `number` on a scale."""
+        """Return constants, and the expression that scales `number`."""
 
 
 class ColumnEncoder(ABC):
-    """A kind of column. All its encoders make the same numbers of a cell."""
+    """A kind of column. All its encoders compute the same numbers from a cell."""
 
     name: ClassVar[Kind]
     field: ClassVar[str]
-    """The type in C of a column in a row; "{prefix}" is that of all names."""
+    """The C type of a column in a row; "{prefix}" stands for the prefix of all names."""
 
     @abstractmethod
     def accepts(self, cells: Cells, markers: Markers) -> bool:
-        """Return whether a column of such cells is of this kind, unless it is of one before it."""
+        """Return whether a column with these cells can be of this kind."""
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return a column, and its numbers that get a scale, without missing ones.
+        """Return a column, and by aspect its numbers to be scaled, without missing ones.
 
-        A cell that is not of this kind, or infinite, is a DataError that says where.
+        A cell that is not of this kind, or infinite, raises a DataError with its location.
         """
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:
-        """Return what is made of a column that is not dropped."""
+        """Return the features of a column that is not dropped."""
 
     @abstractmethod
     def becomes(self, column: Column) -> str:
-        """Return what is made of a column, in words."""
+        """Return a description of a column's features, in words."""
 
     @abstractmethod
     def encode(
         self, column: Column, table: Table, markers: Markers, unseen: UnseenValues
     ) -> Iterator[Encoded]:
-        """Yield what becomes of a column of a table, and note what is unusual."""
+        """Yield the encoded features of a table's column, and record its unseen values."""
 
     @staticmethod
     @abstractmethod
     def cell(
         column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
     ) -> None:
-        """Set the numbers of a cell in a row, in plain Python: the text is copied to exports.
+        """Set the numbers of a cell in an encoded row, in plain Python, for exported files.
 
-        The column is described in JSON types: "places" in the row and "scales", by what stands
-        there, and "codes". The cell is empty if it is missing.
+        Exports copy the source. The column is described in JSON types: "places" in the row and
+        "scales" by aspect, and "codes". A missing cell is empty.
         """
 
     @abstractmethod
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
-        """Yield what becomes of all columns of the kind in an ONNX graph."""
+        """Yield the encoded features of all columns of this kind in an ONNX graph."""
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        """Return the lines in C that encode a cell of a column, described as for `cell`."""
+        """Return the lines of C that encode a cell of a column, described as for `cell`."""
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:
@@ -143,7 +143,7 @@ def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why:
         more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
         raise DataError(
             f"{table.place(name, int(missing.argmax()))}: the {what} is missing here{more}{why}; "
-            "fill it in, or remove such rows"
+            "fill it in, or remove these rows"
         )
 
 
@@ -155,7 +155,7 @@ def wrong_cell(
     expected: str,
     advice: str = "",
 ) -> DataError:
-    """Return the error for the first cell that is not what a column should hold."""
+    """Return the error for the first cell that is not of the expected kind."""
     cells = coded(cells)
     rows = np.isin(cells.codes, others)
     row = int(rows.argmax())

@@ -1,4 +1,4 @@
-"""Columns of yes and no, whose codes go to the matrix."""
+"""Columns of Booleans, which are encoded as the codes 1 and 2."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BOOLEANS = ("False", "True")
 def encode_boolean(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
-    """Set 2 for yes, 1 for no, and 0 if it is missing or unknown."""
+    """Set the code: 2 for true, 1 for false, and 0 if the cell is missing or unknown."""
     encode_category(column, boolean_text(cell), row, scaled)
 
 
 class Boolean(Category):
-    """Yes and no: the codes 2 and 1."""
+    """Booleans: the codes 2 for true and 1 for false."""
 
     name = "boolean"
     cell = staticmethod(encode_boolean)
@@ -69,7 +69,7 @@ class Boolean(Category):
 
 
 def is_boolean(value: object) -> bool:
-    """Return whether a value is True or False, or one of these words."""
+    """Return whether a value is True or False, or the word for it."""
     if isinstance(value, str):
         return value.strip().casefold() in ("true", "false")
     return isinstance(value, (bool, np.bool_))

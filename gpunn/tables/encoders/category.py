@@ -1,4 +1,4 @@
-"""Columns of categories, whose codes go to the matrix."""
+"""Columns of categories, which are encoded as codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.meaning import plural
 from gpunn.rows.cells import Markers, is_code, number_of
-from gpunn.tables.cells import coded, other_spelling, spellings, texts_of
+from gpunn.tables.cells import category_names, coded, other_spelling, spellings
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.encoders.base import ColumnEncoder, CSource, Encoded, GraphRows, Rows
 from gpunn.tables.features import Feature, Group
@@ -21,25 +21,25 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["ML", "Category"]
 
 ML = "ai.onnx.ml"
-"""The domain of ONNX's operators for tables."""
+"""The domain of ONNX's operators for machine learning on tables."""
 
 MANY_CATEGORIES = 1000
 
 CODES = (
-    "{!r:.40} begins with 0, so these are codes; if they are numbers, make the column a number "
-    "(--column NAME=number)"
+    "{!r:.40} begins with 0, so these are treated as codes; if they are numbers, make the column a "
+    "number (--column NAME=number)"
 )
 
 
 def encode_category(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
-    """Set the code of a category, 0 if it is missing or unknown."""
+    """Set the code of a category; 0 if it is missing or unknown."""
     row[column["places"][""]] = column["codes"].get(cell, 0)
 
 
 class Category(ColumnEncoder):
-    """Text: codes 1, 2, ... of the training rows' categories."""
+    """Text: the codes 1, 2, ... of the categories in the training rows."""
 
     name: ClassVar[Kind] = "category"
     cell = staticmethod(encode_category)
@@ -49,8 +49,8 @@ class Category(ColumnEncoder):
         return True
 
     def named(self, cells: Coded, markers: Markers) -> list[str | None]:
-        """Return the category that each value stands for, None if it means a missing one."""
-        return texts_of(cells.values, markers)
+        """Return the category of each value; None if it means a missing value."""
+        return category_names(cells.values, markers)
 
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
         cells = coded(rows.table.column(rows.name))
@@ -61,13 +61,13 @@ class Category(ColumnEncoder):
         remarks = Remarks(rows.name, len(cells) - present, len(cells))
         constant, count = len(occurring) <= 1, len(occurring)
         if is_unique and not constant:
-            remarks.drop_since("every row has another text, as an identifier has")
+            remarks.drop_because("every row has a different value, like an identifier")
         elif not is_other and (count > MANY_CATEGORIES or (count >= FEW and count > present / 2)):
             remarks.add(
                 f"{count:,} categories in {present:,} rows: if it is an identifier, drop it"
             )
         dropped = remarks.drop(constant)
-        if not dropped:  # they quote cells, of which a model's file then is to hold none
+        if not dropped:  # doubts quote cells; a model's file must hold no cells of dropped columns
             for doubt in doubts:
                 remarks.add(doubt)
         column = Column(
@@ -85,17 +85,17 @@ class Category(ColumnEncoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return what looks wrong, whether most of it is of another kind, and an identifier."""
+        """Return remarks, whether most values are of another kind, and if it is an identifier."""
         if cells.categorical:
             return [], False, False
         if rows.every is not rows.table:
             cells = coded(rows.every.column(rows.name))
             texts = self.named(cells, rows.markers)
-        found, is_other = remarks_on_categories(rows.every, rows.name, cells, texts, rows.markers)
+        remarks, is_other = remarks_on_categories(rows.every, rows.name, cells, texts, rows.markers)
         code = next((text for text in texts if text is not None and is_code(text)), None)
-        if code is not None and not (rows.chosen or found):  # else there is other text
-            found.append(CODES.format(code))
-        return found, is_other, not (rows.chosen or is_other) and all_different(cells, texts)
+        if code is not None and not (rows.chosen or remarks):  # a remark means other text
+            remarks.append(CODES.format(code))
+        return remarks, is_other, not (rows.chosen or is_other) and all_different(cells, texts)
 
     def features(self, column: Column) -> list[Feature]:
         return [Feature(column.name, "", Group.CODE)]
@@ -127,7 +127,7 @@ class Category(ColumnEncoder):
             if text is not None and not codes[position]
         }
         if others:
-            # A cell that is a number, not text, is the category that spells it, in whatever way.
+            # A number that is not text matches the category that spells it in any way.
             ordered = reversed(known.items())
             spelt = {number_of(text): code for text, code in ordered if not is_code(text)}
             spelt.pop(None, None)
@@ -161,20 +161,20 @@ class Category(ColumnEncoder):
 
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
         codes = described["codes"]
-        call = f"{source.name('code_of')}({cell}, texts, codes, {len(codes)})"
+        call = f"{source.name('code_of')}({cell}, names, codes, {len(codes)})"
         return (
-            source.array("texts", list(codes), f"column {described['name']!r}")
+            source.array("names", list(codes), f"column {described['name']!r}")
             + source.array("codes", list(codes.values()), "codes")
             + f"input[{described['places']['']}] = {call};\n"
         )
 
 
 def are_named(texts: Sequence[str | None]) -> np.ndarray:
-    """Return which values are no missing ones."""
+    """Return which values are not missing."""
     return np.array([text is not None for text in texts], dtype=bool)
 
 
 def all_different(cells: Coded, texts: Sequence[str | None]) -> bool:
-    """Return whether so many cells as say something are all different; `texts` are the values'."""
+    """Return whether all cells with a value differ, and are not few; `texts` names the values."""
     rows = int(cells.take(are_named(texts), False).sum())
     return rows >= FEW and len(set(texts) - {None}) == rows

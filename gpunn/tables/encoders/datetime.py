@@ -1,4 +1,4 @@
-"""Columns of dates and times: year, month, days and hour, and places in their cycles."""
+"""Columns of dates and times, encoded as year, month, days and hour, and as cycles."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from gpunn.tables.table import Cells, Table
 __all__ = ["PARTS", "Datetime", "valid_dates"]
 
 MAX_YEARS = 200_000
-"""Of a date from 1970. Microseconds of later ones don't fit into 64 bits."""
+"""Largest distance of a date from 1970. Microseconds of later dates don't fit into 64 bits."""
 
 YEAR = 31_556_952
-"""Seconds, in the mean of 400 years."""
+"""Seconds in a year, averaged over 400 years."""
 
 DAY = 24 * 3600 * 10**6
 """Microseconds."""
 
 ERA = 146_097
-"""Days after which the calendar begins again: 400 years."""
+"""Days after which the calendar repeats: 400 years."""
 
 FROM_MARCH = 719_468
 """Days from 1 March of the year 0 to 1 January 1970."""
@@ -83,7 +83,7 @@ PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def encode_date(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
-    """Set what becomes of a date: its parts, and sine and cosine of those that come round."""
+    """Set the numbers of a date: its parts, and sine and cosine of periodic parts."""
     moment = date_of(cell)
     if cell and moment is None:
         raise ValueError(f"expected a date, such as 2026-05-31; got {cell!r}")
@@ -102,14 +102,17 @@ def part_of(moment: dt.datetime, part: str) -> float:
 
 
 def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> np.ndarray:
-    """Return the dates of a column, NaT where they are missing; all others must be dates."""
+    """Return the dates of a column, NaT if missing, or raise a DataError for other cells."""
     cells = table.column(name)
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         years = cells.astype("datetime64[Y]").astype(np.int64)
         far = ~np.isnat(cells) & (np.abs(years) > MAX_YEARS)
         if far.any():
             row = int(far.argmax())
-            raise DataError(f"{table.place(name, row)}: the date {cells[row]} is too far away")
+            raise DataError(
+                f"{table.place(name, row)}: the date {cells[row]} is more than {MAX_YEARS:,} years "
+                "from 1970; correct it"
+            )
     dates, others = dates_of(cells, markers)
     if others:
         expected = "expected a date such as 2026-05-31 or 2026-05-31 14:30"
@@ -118,7 +121,7 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
 
 
 class Datetime(Numeric):
-    """Dates and times: those of their parts that vary, on scales, and curves of some."""
+    """Dates and times: their parts that vary, scaled, and sine and cosine of periodic parts."""
 
     name = "datetime"
     field = "{prefix}_date "
@@ -133,13 +136,13 @@ class Datetime(Numeric):
         return not dates_of(cells, markers)[1]
 
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return parts of dates, to the microsecond, of seconds since 1970."""
+        """Return parts of dates from seconds since 1970, accurate to the microsecond."""
         used = sorted({position for position, _ in parts})
         wanted = [part for part in PARTS if any(part == each for _, each in parts)]
         seconds = known.take(used).clip(-self.largest, self.largest)
-        found = parts_of_dates(seconds, wanted)
+        values = parts_of_dates(seconds, wanted)
         order = [wanted.index(part) * len(used) + used.index(position) for position, part in parts]
-        numbers: Value = beside([found[part] for part in wanted]).take(order)
+        numbers: Value = beside([values[part] for part in wanted]).take(order)
         return numbers
 
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
@@ -153,24 +156,24 @@ class Datetime(Numeric):
 
 
 def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
-    """Return parts of dates in an ONNX graph, in float64, each of the shape of the seconds.
+    """Return parts of dates in an ONNX graph, in float64, each in the shape of `seconds`.
 
-    Years, months and their days are found by counting days from 1 March, so that a leap day is the
-    last of its year (H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
+    Years, months and their days are computed by counting days from 1 March, so that a leap day is
+    the last day of its year (H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
     https://howardhinnant.github.io/date_algorithms.html).
     """
     moment = np.rint(seconds * 1e6).astype("int64")
     time = moment % DAY
     days = (moment - time) // DAY
-    found = {}
+    values = {}
     if not {"year", "month", "day"}.isdisjoint(parts):
-        found["year"], found["month"], found["day"] = year_month_and_day(days)
+        values["year"], values["month"], values["day"] = year_month_and_day(days)
     if "day of week" in parts:  # 1 January 1970 was a Thursday
-        found["day of week"] = (days + 3) % 7
-    found = {part: number.astype("float64") for part, number in found.items()}
+        values["day of week"] = (days + 3) % 7
+    values = {part: number.astype("float64") for part, number in values.items()}
     if "hour" in parts:
-        found["hour"] = time.astype("float64") / HOUR
-    return found
+        values["hour"] = time.astype("float64") / HOUR
+    return values
 
 
 def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
@@ -178,10 +181,10 @@ def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
     since_march: Any = days + FROM_MARCH
     day = since_march % ERA
     era = (since_march - day) // ERA
-    # Less the leap days before it: one in 4 years, but not in 100, but in 400.
+    # Subtract the leap days before: one in 4 years, none in 100 years, but one in 400 years.
     year = (day - day // 1460 + day // 36_524 - day // (ERA - 1)) // 365
     day = day - (year * 365 + (year // 4 - year // 100))
-    # Months from March on have 31, 30, 31, 30, 31 days, again and again.
+    # Months from March on have 31, 30, 31, 30, 31 days, repeatedly.
     from_march = (day * 5 + 2) // 153
     month = (from_march + 2) % 12 + 1
     next_year = (month < 3).astype("int64")

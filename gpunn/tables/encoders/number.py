@@ -27,7 +27,7 @@ __all__ = ["Number", "finite_numbers"]
 def encode_number(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
-    """Set what becomes of a number."""
+    """Set the features of a number."""
     number = number_of(cell)
     if cell and (number is None or not math.isfinite(number)):
         raise ValueError(f"expected a finite number; got {cell!r}")
@@ -35,7 +35,7 @@ def encode_number(
 
 
 def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return the numbers of a column, NaN where they are missing; no other may be infinite."""
+    """Return a column's numbers, NaN if missing, or raise a DataError for other cells."""
     cells = table.column(name)
     numbers, others = numbers_of(cells, markers)
     if others:
@@ -51,7 +51,7 @@ def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
 
 
 class Number(Numeric):
-    """Numbers: one each, on a scale."""
+    """Numbers: one scaled feature for each column."""
 
     name = "number"
     field = "double "
@@ -76,7 +76,7 @@ class Number(Numeric):
         if not (constant or rows.chosen):
             remarks.add(rows.every.doubts.get(rows.name, "") or remark_on_size(cells))
         if is_identifier(present):
-            remarks.add("every row has another whole number: if it is an identifier, drop it")
+            remarks.add("every row has a different integer: if it is an identifier, drop it")
         return constant and may_be_rounded(cells, present)
 
     def parts(self, column: Column) -> Sequence[str]:
@@ -95,7 +95,7 @@ class Number(Numeric):
 
 
 def remark_on_size(cells: Cells) -> str:
-    """Return that a whole number has been rounded, unless the cells are floats."""
+    """Return a remark on an integer that was rounded; none if the cells are floats."""
     if isinstance(cells, Coded):
         return remark_on_rounding(cells.values)
     if cells.dtype.kind not in "iu":
@@ -105,9 +105,9 @@ def remark_on_size(cells: Cells) -> str:
 
 
 def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
-    """Return whether equal numbers may have been different whole numbers before they were floats.
+    """Return whether equal numbers may have been different integers before they became floats.
 
-    Those of a file have been read as floats, so of these it can't be told.
+    A file's numbers are read as floats, so large ones always may have been.
     """
     if not len(present) or abs(present[0]) < EXACT_INTEGERS:
         return False
@@ -116,7 +116,7 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 
 
 def is_identifier(numbers: np.ndarray) -> bool:
-    """Return whether numbers are whole and all different."""
+    """Return whether numbers are all different integers."""
     if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
         return False
     return len(np.unique(numbers)) == len(numbers)

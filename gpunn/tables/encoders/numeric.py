@@ -1,4 +1,4 @@
-"""Kinds of columns whose cells are numbers, or have numbers as parts: what they have in common."""
+"""The common encoder of columns whose cells are numbers, or dates with parts that are numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["Numeric", "encode_parts"]
 
 CYCLES = {"month": 12, "day of week": 7, "hour": 24}
-"""After how many the parts begin again."""
+"""Periods of the parts that repeat."""
 
 CURVES = ("sine", "cosine")
 
@@ -33,7 +33,7 @@ def encode_parts(
     row: list[float],
     scaled: Callable[..., float],
 ) -> None:
-    """Set what becomes of a cell's numbers, by their parts; None if they are missing."""
+    """Set the features of a cell from its numbers by part; None if the cell is missing."""
     positions = column["places"]
     if "missing" in positions:
         row[positions["missing"]] = float(numbers is None)
@@ -47,23 +47,23 @@ def encode_parts(
 
 
 class Numeric(ColumnEncoder):
-    """A kind whose cells have parts that are numbers: a single one, "", or those of a date."""
+    """A kind whose cells have parts that are numbers: the single part "", or a date's parts."""
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
-    """What computes each part of an array."""
+    """For each part, the function that computes it from an array."""
     group: ClassVar[Group]
     largest: ClassVar[float]
-    """The largest number of ONNX's input that is accepted, and the opposite of the least."""
+    """The largest absolute value that the ONNX input accepts."""
     marked: ClassVar[bool]
     """Whether numbers can mean that a value is missing."""
 
     @staticmethod
     @abstractmethod
     def values(table: Table, name: str, markers: Markers) -> np.ndarray:
-        """Return the cells of a column in a new array, NaN or NaT if they are missing."""
+        """Return the cells of a column in a new array, NaN or NaT if missing."""
 
     def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
-        """Add what looks wrong, and return whether a constant may be so by rounding alone."""
+        """Add remarks, and return whether the column may be constant only because of rounding."""
         return False
 
     def parts(self, column: Column) -> Sequence[str]:
@@ -72,15 +72,15 @@ class Numeric(ColumnEncoder):
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return parts in an ONNX graph, each of a column of `known`, which is 0 if missing."""
+        """Return parts in an ONNX graph, each computed from a column of `known` (0 if missing)."""
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
-        """Return the conditions in C by which a cell is missing, or else is refused."""
+        """Return the C conditions that a cell is missing, and that another cell is refused."""
 
     @abstractmethod
     def c_part(self, cell: str, part: str, source: CSource) -> str:
-        """Return the expression in C for a part."""
+        """Return the C expression for a part."""
 
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
         values = self.values(rows.table, rows.name, rows.markers)
@@ -107,11 +107,11 @@ class Numeric(ColumnEncoder):
 
     def features(self, column: Column) -> list[Feature]:
         parts = self.parts(column)
-        found = [Feature(column.name, part, self.group) for part in parts]
-        found += [Feature(column.name, aspect, Group.CYCLE) for _, _, aspect in curves_of(parts)]
+        features = [Feature(column.name, part, self.group) for part in parts]
+        features += [Feature(column.name, aspect, Group.CYCLE) for *_, aspect in curves_of(parts)]
         if column.has_indicator:
-            found.append(Feature(column.name, MISSING, Group.INDICATOR))
-        return found
+            features.append(Feature(column.name, MISSING, Group.INDICATOR))
+        return features
 
     def becomes(self, column: Column) -> str:
         parts = [part or self.name for part in self.parts(column)]
@@ -184,13 +184,13 @@ class Numeric(ColumnEncoder):
 
 
 def cycle_of(part: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return sine and cosine of 2 pi part / period, by which 23 o'clock is near midnight."""
+    """Return sine and cosine of 2 pi part / period, so that 23:00 is near midnight."""
     angle = part * (2 * math.pi / period)
     return np.sin(angle), np.cos(angle)
 
 
 def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Return part, curve and name of the curves of parts that come round."""
+    """Return part, curve and aspect for each curve of the periodic parts."""
     return [
         (part, curve, f"{part}, {curve}") for part in parts if part in CYCLES for curve in CURVES
     ]
@@ -199,8 +199,9 @@ def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
 def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
     """Return a sine or cosine of 2 pi number / period for each column of an ONNX graph.
 
-    Of integers they are the same bits as in `cycle_of`. Edges of bins may lie between two of them
-    that differ by rounding alone, as the cosines of a quarter and of three quarters of a year.
+    For integers, the results are bitwise identical to `cycle_of`. This matters because the edge of
+    a bin may separate two values that differ only by rounding, such as the cosines of one quarter
+    and three quarters of a year.
     """
     tables = [
         cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]

@@ -1,6 +1,6 @@
-"""Scales of number columns: what is learned of a column, and its numbers on that scale.
+"""Scalings of number columns: the statistics of a column, and its scaled numbers.
 
-Each is a module: statistics, numbers by NumPy, in plain Python, in ONNX and in C.
+Each scaling is a module with its formula for NumPy, plain Python and ONNX; C is in `c_rows.h`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scales of number columns, learned from the training rows in float64."""
+"""The interface of scalings of number columns, learned from the training rows in float64."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 LARGEST = 1e150
-"""Where scaled numbers are cut off before they are squared."""
+"""Scaled numbers are clipped here before they are squared."""
 
 SMALLEST = sys.float_info.min
-"""Widths below this, whose reciprocals overflow, are taken as this."""
+"""Smaller widths are replaced by this one, since their reciprocals overflow."""
 
 Entries: TypeAlias = tuple[float | np.ndarray, ...]
-"""Of a column, one for each array of its scaling."""
+"""The statistics of a column: one entry for each array of its scaling."""
 
 Numbers: TypeAlias = Any
 """An array, or a `gpunn.tables.onnx_nodes.Value`: the same formula computes both."""
@@ -36,17 +36,17 @@ Numbers: TypeAlias = Any
 
 @dataclass(frozen=True, eq=False)
 class Scaling(ABC):
-    """The scale of each number column; the fields are arrays of float64 with an entry a column."""
+    """A scale for each number column; the fields are float64 arrays with an entry for each."""
 
     name: ClassVar[str]
     median: np.ndarray
-    """It stands in for missing numbers."""
+    """It replaces missing numbers."""
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
-        """Learn a scale from the numbers of each column: finite ones in float64, at least one.
+        """Learn a scale from the numbers of each column: finite float64, at least one.
 
-        `rows` counts the training rows, those with missing numbers included.
+        `rows` is the number of training rows, including rows with missing numbers.
         """
         learned = [cls.statistics(column, rows, random) for column in columns]
         shapes = [np.shape(each) for each in cls.statistics(np.zeros(2), rows, random)]
@@ -64,22 +64,22 @@ class Scaling(ABC):
 
     @abstractmethod
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
-        """Return the numbers of a column, shape (rows,) and finite, on its scale.
+        """Return the finite numbers of a column, shape (rows,), scaled.
 
-        Of all, a value (rows, columns) of an ONNX graph, unless `nodes` does that otherwise.
+        With `slice(None)`, x is a value (rows, columns) of an ONNX graph, for the default `nodes`.
         """
 
     def nodes(self, x: Numbers) -> Numbers:
-        """Return numbers of an ONNX graph, shape (rows, columns), on their columns' scales."""
+        """Return numbers of an ONNX graph, shape (rows, columns), scaled by column."""
         return self.transform(x, slice(None))
 
     @staticmethod
     @abstractmethod
     def number(number: float, scale: dict[str, Any]) -> float:
-        """Return a number on the scale that has these entries, by their arrays' names.
+        """Return a scaled number; `scale` has the column's entries by the names of their arrays.
 
-        In plain Python: the text is copied to exports. In C, `c_rows.h` has a function of the same
-        name, which takes the number and then the entries.
+        This is plain Python, whose source exports copy. In C, `c_rows.h` has a function of the same
+        name, with the number and then the entries as arguments.
         """
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ class Scaling(ABC):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], columns: int) -> Self:
-        """Return the scaling that has these arrays, or raise an ArgumentError if none can."""
+        """Return the scaling with these arrays, or raise an ArgumentError if they are invalid."""
         names = [field.name for field in fields(cls)]
         if set(arrays) != set(names):
             raise ArgumentError(
@@ -107,12 +107,12 @@ class Scaling(ABC):
         scaling.check()
         return scaling
 
-    def check(self) -> None:  # noqa: B027  most have nothing to check
-        """Raise an ArgumentError if the arrays are impossible."""
+    def check(self) -> None:  # noqa: B027  most scalings have nothing to check
+        """Raise an ArgumentError if the arrays' values are invalid."""
 
 
 def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:
-    """Return the mean and the population's standard deviation, without overflow or underflow."""
+    """Return the mean and the population standard deviation, without overflow or underflow."""
     largest = np.abs(x).max()
     if largest == 0:
         return 0.0, 1.0
@@ -122,7 +122,7 @@ def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:
 
 
 def bounded_product(x: Numbers, center: Any, factor: Any) -> Numbers:
-    """Return (x - center) factor, cut off at `LARGEST`, in a new array."""
+    """Return (x - center) factor, clipped at `LARGEST`, in a new array."""
     with np.errstate(over="ignore"):
         z = x - center
         z *= factor
@@ -130,5 +130,5 @@ def bounded_product(x: Numbers, center: Any, factor: Any) -> Numbers:
 
 
 def bounded(number: float, center: float, factor: float) -> float:
-    """Return (number - center) factor, cut off where its square would overflow."""
+    """Return (number - center) factor, clipped so that its square does not overflow."""
     return min(max((number - center) * factor, -LARGEST), LARGEST)

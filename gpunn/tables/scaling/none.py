@@ -1,4 +1,4 @@
-"""Numbers without a scale."""
+"""Numbers without scaling."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["NoScaling"]
 
 
 def unscaled(number: float, scale: dict[str, Any]) -> float:
-    """Return a number as it is."""
+    """Return a number unchanged."""
     return number
 
 
 @dataclass(frozen=True, eq=False)
 class NoScaling(Scaling):
-    """The numbers as they are."""
+    """Leaves numbers unchanged."""
 
     name = "none"
     number = staticmethod(unscaled)

@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["EDGE", "central", "normal_quantiles", "tail"]
 
 EDGE = 0.425
-"""Distance from 1/2 beyond which a probability is in a tail."""
+"""Probabilities farther than this from 1/2 are in a tail."""
 
 # Coefficients of numerators and denominators, the highest power first.
 CENTRAL = (
@@ -62,9 +62,9 @@ TAIL = (
 def normal_quantiles(p: np.ndarray) -> np.ndarray:
     """Return Phi^-1(p), where Phi is the standard normal distribution function.
 
-    For p from 1e-11 to 1 - 1e-11 the relative error is about 1e-16, by rational functions of
-    (p - 1/2)^2 and, in the tails, of sqrt(-log p) (M. J. Wichura, "Algorithm AS 241: the percentage
-    points of the normal distribution", Applied Statistics 37(3), 1988).
+    It uses rational functions of (p - 1/2)^2 and, in the tails, of sqrt(-log p). For p from 1e-11
+    to 1 - 1e-11, the relative error is about 1e-16 (M. J. Wichura, "Algorithm AS 241: the
+    percentage points of the normal distribution", Applied Statistics 37(3), 1988).
     """
     q = p - 0.5
     z: np.ndarray = central(q)
@@ -80,13 +80,13 @@ def central(q: Any) -> Any:
 
 
 def tail(p: Any) -> Any:
-    """Return |Phi^-1(p)| for p nearer to 0 or 1, of an array or an ONNX `Value`."""
+    """Return |Phi^-1(p)| for p in a tail, of an array or an ONNX `Value`."""
     r = np.sqrt(-np.log(np.minimum(p, 1 - p))) - 1.6
     return polynomial(TAIL[0], r) / polynomial(TAIL[1], r)
 
 
 def polynomial(coefficients: Sequence[float], x: Any) -> Any:
-    """Return the value of a polynomial, whose highest power comes first."""
+    """Return the value of a polynomial; the coefficient of the highest power comes first."""
     value, *others = coefficients
     for coefficient in others:
         value = value * x + coefficient

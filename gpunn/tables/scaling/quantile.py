@@ -1,4 +1,4 @@
-"""Numbers by their place among the quantiles of the training rows, normally distributed."""
+"""Numbers mapped by the quantiles of the training rows to a normal distribution."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 __all__ = ["QuantileScaling"]
 
 INTERPOLATED = 8e307
-"""Numbers are cut off here before they are interpolated, so that no difference overflows."""
+"""Numbers are clipped here before interpolation, so that no difference overflows."""
 
 NOISE = 1e-5
-"""Standard deviation of the noise that parts equal numbers, in those of the column."""
+"""Standard deviation of the noise that separates equal numbers, relative to the column's."""
 
 MAX_DEVIATIONS = 100
-"""Largest standard deviation that counts for the noise, in distances of quartiles."""
+"""Upper limit of the standard deviation that scales the noise, in interquartile ranges."""
 
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
 OUTERMOST = 1e-7
-"""Probability beyond which quantiles of the normal distribution are cut off, at 5.199."""
+"""Probabilities are clipped to [this, 1 - this], so that quantiles are at most 5.199."""
 
 
 def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
-    """Return the number of the normal distribution at the same place among its quantiles."""
+    """Return the quantile of the normal distribution at a number's rank in the training rows."""
     if "lines" not in scale:
         scale["lines"] = lines_through(scale["quantiles"])
     forward, *backward = scale["lines"]
@@ -46,9 +46,10 @@ def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
 
 
 def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
-    """Return quantiles with their places from 0 to 1.
+    """Return quantiles with their probabilities from 0 to 1, as points of a piecewise line.
 
-    If some are equal, also both from the other end: what is several quantiles is in their middle.
+    If some quantiles are equal, a second line has both in reverse. The mean of the two lines is the
+    middle of the equal quantiles' probabilities.
     """
     last = len(quantiles) - 1
     positions = [position * (1 / last) for position in range(last)] + [1.0]
@@ -71,17 +72,16 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 
 @dataclass(frozen=True, eq=False)
 class QuantileScaling(Scaling):
-    """z = Phi^-1(p), where p is the place of x among the quantiles, Phi the normal distribution.
+    """z = Phi^-1(p), where p is the rank of x in [0, 1], and Phi the normal distribution function.
 
-    The quantiles are those at 0, 1/(m-1), .., 1 of the column with noise added, m being a thirtieth
-    of the rows, at least 10 and at most 1,000. Between two of them p is linear. |z| is at most
-    5.199.
+    The column with noise added has m quantiles, at 0, 1/(m-1), ..., 1, where m is rows / 30, but at
+    least 10 and at most 1,000. Between two quantiles, p is linear. |z| is at most 5.199.
     """
 
     name = "quantile"
     number = staticmethod(quantile_scaled)
     quantiles: np.ndarray
-    """Of shape (columns, m), ascending."""
+    """Ascending, of shape (columns, m)."""
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
@@ -89,7 +89,7 @@ class QuantileScaling(Scaling):
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
         noisy = x + random.normal(0, NOISE * deviation_without_outliers(x), len(x))
         quantiles = np.quantile(noisy, np.linspace(0, 1, count))
-        # Interpolation may be out of order by its rounding.
+        # Rounding in the interpolation may change the order.
         return median_of(x), np.maximum.accumulate(quantiles)
 
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
@@ -98,7 +98,7 @@ class QuantileScaling(Scaling):
         positions = np.linspace(0, 1, len(quantiles))
         p: Numbers = np.interp(x, quantiles, positions)
         if (quantiles[1:] == quantiles[:-1]).any():
-            # A number that is several quantiles gets the middle of their places.
+            # A number that equals several quantiles gets the middle of their probabilities.
             p -= np.interp(-x, -quantiles[::-1], -positions[::-1])
             p /= 2
         return normal_quantiles(np.clip(p, OUTERMOST, 1 - OUTERMOST, out=p))
@@ -119,11 +119,11 @@ class QuantileScaling(Scaling):
 
 
 class Search:
-    """The place of an ONNX graph's numbers among ascending points of their columns.
+    """The positions of an ONNX graph's numbers among ascending points of their columns.
 
-    The points are in blocks, about as many as a block has points. A number is compared with the
-    first point of each block, then with those of one, so that a cell takes twice the square root of
-    the number of points, not all of them. x has the shape (rows, columns), points (columns, count).
+    The points are divided into blocks of about sqrt(count) points. A number is compared with the
+    first point of each block, then with the points of one block: about 2 sqrt(count) comparisons.
+    The shape of x is (rows, columns), the shape of points is (columns, count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:
@@ -136,17 +136,17 @@ class Search:
         self._heads = filled[:, :: self._size]
         self._blocks = x.constant(filled.reshape(-1, self._size))
         self._first_blocks = np.arange(columns) * blocks
-        # What is less than all, or greater, lies between an end and these, whose distance to any
-        # number that is interpolated does not overflow.
+        # Numbers outside all points lie between an end and these. The distance from these to any
+        # interpolated number does not overflow.
         far = np.full((columns, 1), 1.05 * INTERPOLATED)
         self._knots = x.constant(np.hstack([-far, points, far]).ravel())
         self._first_knots = np.arange(columns) * (self._count + 2)
 
     def position(self, comparison: np.ufunc) -> Any:
-        """Return the places of x, linear from 0 at the first point to 1 at the last.
+        """Return the positions of x, linear from 0 at the first point to 1 at the last.
 
-        Below the first they are below 0, and above the last above 1. Of equal points, the last
-        counts with `np.less_equal`, the first with `np.less`.
+        They are below 0 before the first point, and above 1 after the last. `np.less_equal` selects
+        the last of equal points, `np.less` the first.
         """
         block = np.maximum(comparison(self._heads, self._column).counted() - 1, 0)
         points = self._blocks.take(block + self._first_blocks, axis=0)
@@ -158,10 +158,10 @@ class Search:
 
 
 def deviation_without_outliers(x: np.ndarray) -> float:
-    """Return the standard deviation, or less where a few numbers, far away, make it large.
+    """Return the standard deviation, or less if a few outliers make it large.
 
-    Such as 999999999 for a value that nobody knows: noise in proportion to that would be larger
-    than all differences of the others.
+    An example is 999999999 for an unknown value. Noise in proportion to it would be larger than all
+    differences between the other numbers.
     """
     _, deviation = mean_and_deviation(x)
     q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])

@@ -1,4 +1,4 @@
-"""Numbers by their median and quartiles, bounded smoothly."""
+"""Numbers scaled by their median and quartiles, smoothly clipped."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from gpunn.tables.scaling.base import SMALLEST, Entries, Numbers, Scaling, bound
 __all__ = ["RobustScaling"]
 
 LIMIT = 3.0
-"""Bound of robustly scaled numbers."""
+"""Bound of the absolute value of scaled numbers."""
 
 
 def robust_scaled(number: float, scale: dict[str, Any]) -> float:
-    """Return z / sqrt(1 + (z / 3)^2) of z = (number - median) factor."""
+    """Return z / sqrt(1 + (z / 3)^2) for z = (number - median) factor."""
     z = bounded(number, scale["median"], scale["factor"])
     return z / math.sqrt((z / LIMIT) * (z / LIMIT) + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class RobustScaling(Scaling):
-    r"""z = (x - median) f, then z / sqrt(1 + (z / 3)^2), which lies between -3 and 3.
+    r"""z / sqrt(1 + (z / 3)^2) with z = (x - median) f, which is between -3 and 3.
 
-    f = 1 / (q75 - q25), the distance of the quartiles; where that is 0, f = 2 / (max - min).
+    f = 1 / (q75 - q25), where q25 and q75 are the quartiles; if they are equal,
+    f = 2 / (max - min).
     """
 
     name = "robust"

@@ -1,4 +1,4 @@
-"""Numbers with mean 0 and standard deviation 1."""
+"""Numbers scaled to mean 0 and standard deviation 1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def standard_scaled(number: float, scale: dict[str, Any]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class StandardScaling(Scaling):
-    """z = (x - mean) / deviation; the deviation is that of the population, and above 0."""
+    """z = (x - mean) / deviation, with the population standard deviation, which is above 0."""
 
     name = "standard"
     number = staticmethod(standard_scaled)
