@@ -58,8 +58,8 @@ __all__ = [
     "tabular",
 ]
 
-# Everything is imported when it is first asked for, so that `import gpunn` costs next to nothing.
-_HOMES = {
+# Everything is imported at its first use, so that `import gpunn` is fast.
+_MODULES = {
     "History": "gpunn.training",
     "NeuralNetwork": "gpunn.neural_network",
     "Sequential": "gpunn.network",
@@ -70,9 +70,9 @@ _HOMES = {
 }
 
 
-# Not in `__all__`: `from gpunn import *` must work without scikit-learn.
+# Not in `__all__`, since `from gpunn import *` must work without scikit-learn.
 _OPTIONAL = {"sklearn": "sklearn"}
-"""Subpackages that need a package which may be missing, and its name."""
+"""Subpackages that need an optional package, and the name of that package."""
 
 
 def __getattr__(name: str) -> Any:
@@ -81,8 +81,8 @@ def __getattr__(name: str) -> Any:
     from gpunn.forks import IMPORTING
 
     with IMPORTING:
-        if name in _HOMES:
-            value = getattr(import_module(_HOMES[name]), name)
+        if name in _MODULES:
+            value = getattr(import_module(_MODULES[name]), name)
         elif name in __all__ or name in _OPTIONAL:
             value = import_module(f"gpunn.{name}")
         else:

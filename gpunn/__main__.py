@@ -1,4 +1,4 @@
-"""`python -m gpunn` is the `gpunn` command."""
+"""`python -m gpunn`: the same as the command `gpunn`."""
 
 from gpunn.cli import main
 

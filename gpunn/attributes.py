@@ -1,4 +1,4 @@
-"""Errors for setting an attribute that would have no effect, with a hint what to do instead."""
+"""Errors for setting an attribute without effect, with a hint what to do instead."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from gpunn.hints import advice
 
 __all__ = ["Fixed", "fixed_attribute", "unknown_attribute"]
 
-FREEZING = "layers are frozen one by one, by layer.trainable = False"
+FREEZING = "to freeze a layer, set layer.trainable = False"
 
 HINTS = {
     "trainable": FREEZING,
     "requires_grad": FREEZING,
-    "lr": "the learning rate is the optimizer's: learning_rate",
-    "learning_rate": "the learning rate is the optimizer's: trainer.optimizer.learning_rate",
+    "lr": "set learning_rate of the optimizer",
+    "learning_rate": "set trainer.optimizer.learning_rate",
     **dict.fromkeys(
         ("batch_size", "epochs", "shuffle", "class_weight", "sample_weight", "validation_split"),
-        "it is an argument of fit",
+        "pass it to fit",
     ),
 }
-"""Hints for attributes that exist in other libraries or on other classes."""
+"""Hints for attributes that exist in other libraries or in other classes."""
 
-NEW = "what a network is made of is settled when it is made; make a new gpunn.Sequential"
+NEW = "a network's layers are fixed when it is built; build a new gpunn.Sequential"
 
 CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
 """Methods that change a list."""
@@ -34,16 +34,16 @@ def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> Setting
     """Return the error for setting an attribute that does not exist."""
     public = [each for each in valid if each[0] != "_"]
     hint = HINTS.get(name) or advice("parameter", name, public)
-    return SettingError(f"{type(owner).__name__} has no attribute {name!r} to set: {hint}")
+    return SettingError(f"{type(owner).__name__} has no attribute {name!r}: {hint}")
 
 
 def fixed_attribute(owner: object, name: str) -> SettingError:
-    """Return the error for setting an attribute that is read only by the constructor."""
+    """Return the error for setting an attribute that only the constructor reads."""
     return SettingError(f"{type(owner).__name__}.{name} can't be set: {NEW}")
 
 
 class Fixed(tuple[Any, ...]):
-    """A tuple whose errors say why it can't be changed, if it is used like a list."""
+    """A tuple that explains, if it is used like a list, why it can't be changed."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""Custom classes that a network consists of: where they are defined, and how a file needs them.
+"""The custom classes of a network: record their modules in model files, and import them on request.
 
-A model file names each layer, activation and initializer. For a class that is not one of gpunn's,
-it also records where the class is, such as "mylayers:Residual".
+A model file contains the names of all layers, activations and initializers. For a custom class it
+also records the module, such as "mylayers:Residual".
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["CustomClasses", "custom_classes", "require_classes"]
 
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
-"""By the kind, such as "layer", and by the name: the class, as "package.module:Class".
+"""By kind, such as "layer", and name: the class, as "package.module:Class".
 
-A class that inherits its name is recorded under `NAMELESS`: in a file that name means its base.
+A class that inherits its name is recorded under `NAMELESS`, since the name means its base class.
 """
 
 NAMELESS = ""
@@ -30,18 +30,18 @@ CLASS_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.<>]*)")
 
 
 def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
-    """Return the custom classes of objects, and of objects that are values of their fields."""
-    found: CustomClasses = {}
+    """Return the custom classes of objects, including objects in their fields."""
+    classes: CustomClasses = {}
     for each in _named(objects):
         cls = type(each)
         if not is_built_in(cls):
             name = each.name if "name" in vars(cls) else NAMELESS
-            found.setdefault(_kind_of(cls), {})[name] = f"{cls.__module__}:{cls.__qualname__}"
-    return found
+            classes.setdefault(_kind_of(cls), {})[name] = f"{cls.__module__}:{cls.__qualname__}"
+    return classes
 
 
 def _named(value: Any) -> Iterator[Configurable]:
-    """Yield the objects that the configuration of a value names."""
+    """Yield the objects in the configuration of a value."""
     if isinstance(value, Configurable):
         yield value
     if dataclasses.is_dataclass(value):
@@ -60,12 +60,11 @@ def _kinds() -> dict[str, type[Configurable]]:
 
 
 def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports: bool) -> None:
-    """Raise an error unless every recorded class is defined; import modules if that is allowed.
+    """Raise an ArgumentError unless all recorded classes are defined; import modules if allowed.
 
-    The record is that of `custom_classes`, and may come from an untrusted file; an import runs a
-    module's code. A custom class that is defined and has the recorded name serves, whatever its
-    module: it may have been moved. Raise an ArgumentError if a class is not defined and may not or
-    can't be imported, or the record is damaged.
+    `recorded` is a result of `custom_classes`. It may come from an untrusted file, and an import
+    runs the module's code. A custom class with the recorded name is accepted from any module, since
+    it may have moved. A damaged record also raises an ArgumentError.
     """
     kinds = _kinds()
     for kind, classes in recorded.items():
@@ -74,51 +73,51 @@ def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports:
         for name, path in classes.items():
             if name == NAMELESS:
                 raise ArgumentError(
-                    f"the {kind} class {path!r:.80} has no attribute `name` of its own, by which a "
-                    "file could name it; give it one, make the network in Python, and take the "
-                    "file's arrays by load_weights"
+                    f"the {kind} class {path!r:.80} does not define `name`, so a file can't refer "
+                    "to it. Define `name`, build the network in Python, and read the file by "
+                    "load_weights"
                 )
-            here = known(kinds[kind]).get(name)
-            if here is None or is_built_in(here):
+            defined = known(kinds[kind]).get(name)
+            if defined is None or is_built_in(defined):
                 _find(kinds[kind], name, path, f"{kind} {name!r:.80}", allow_imports)
 
 
 def _find(base: type[Configurable], name: str, path: str, title: str, allow_imports: bool) -> None:
-    """Import the module of a class, unless that has been done, and check the class."""
+    """Import the module of a class unless it is imported, and check the class."""
     match = CLASS_PATH.fullmatch(path)
     if match is None:
         raise ArgumentError(f'custom: expected "package.module:Class"; got {path!r:.80}')
     module, qualified = match.groups()
     if module == "__main__" or "<locals>" in qualified:
-        place = "a script or notebook" if module == "__main__" else f"a function of {module!r}"
+        origin = "a script or notebook" if module == "__main__" else f"a function of {module!r}"
         raise ArgumentError(
-            f"{title} is the class {qualified}, which was defined in {place}; define it here "
-            "first, or move it to a module that can be imported, and import that"
+            f"{title} is the class {qualified}, which was defined in {origin}; define it first, or "
+            "move it to a module and import that"
         )
-    if not allow_imports:  # looking for the class in its module could already import another one
+    if not allow_imports:  # even an attribute lookup in the module could import another one
         if module in sys.modules:
             raise ArgumentError(
-                f"{title} is none of the classes of module {module!r}, which is imported here; its "
-                f"class {qualified} has been removed, or has another `name`"
+                f"{title} is not defined in module {module!r}, which is imported; its class "
+                f"{qualified} was removed or has another `name`"
             )
         raise ArgumentError(
-            f"{title} is defined in module {module!r}: import it first or, if you trust the file "
-            "and the module, pass --allow-imports (in Python allow_imports=True), which runs the "
-            "module's code"
+            f"{title} is defined in module {module!r}: import it first. If you trust the file and "
+            "the module, you can pass --allow-imports (in Python allow_imports=True) instead, "
+            "which runs the module's code"
         )
     try:
-        found: Any = importlib.import_module(module)
+        cls: Any = importlib.import_module(module)
         for part in qualified.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # of any kind, since this runs the module's code
+            cls = getattr(cls, part)
+    except Exception as error:  # any exception, since this runs the module's code
         raise ArgumentError(
             f"{title} is defined in module {module!r}, which can't be imported or has no class "
-            f"{qualified!r}: {type(error).__name__}: {error}. Python looks for modules in the "
-            "current folder, in PYTHONPATH and among the installed packages"
+            f"{qualified!r}: {type(error).__name__}: {error}. Python searches the current folder, "
+            "PYTHONPATH and the installed packages"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, base)):
+    if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ArgumentError(f"{title}: {path!r} is not a subclass of {base.__name__}")
-    if vars(found).get("name") != name:
+    if vars(cls).get("name") != name:
         raise ArgumentError(
-            f"{title}: the class {path!r} has another `name`: {found.name!r}; set it to {name!r}"
+            f"{title}: the class {path!r} has another `name`: {cls.name!r}; set it to {name!r}"
         )

@@ -1,4 +1,4 @@
-"""Differences between values of JSON types, such as the configurations of networks."""
+"""Compare values of JSON types, such as the configurations of networks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 __all__ = ["ABSENT", "differences", "leaves", "network_differences", "varying"]
 
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
-"""Parameters of layers that have no effect once there are values."""
+"""Parameters of layers that have no effect after the initial values are drawn."""
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
-"""Stands for a value that there is not."""
+"""Represents a missing value."""
 
 
 def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield (path, old, new) for each difference.
 
-    For two objects with different names only the names, since their parameters differ anyway.
+    If two objects have different names, only the names are compared, not the parameters.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("name") != new.get("name"):
@@ -36,19 +36,19 @@ def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]
 def network_differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield (path, old, new) for each difference between two networks, except initializers.
 
-    They have no effect on a network whose parameters come from a file, and the default may have
-    changed since the file was written.
+    Initializers have no effect on a network whose parameters come from a file, and a default may
+    have changed since the file was written.
     """
-    for where, theirs, ours in differences(old, new, place):
+    for where, before, after in differences(old, new, place):
         if not INITIALIZERS.intersection(where.split(".")):
-            yield where, theirs, ours
+            yield where, before, after
 
 
 def varying(values: Sequence[Any], place: str = "") -> Iterator[tuple[str, list[Any]]]:
-    """Yield (path, the value of each) wherever any number of values differ.
+    """Yield (path, list of the values) for each path where several values differ.
 
-    Of objects with different names, those parameters that all of them have are compared beside the
-    names. Lists of different lengths differ as a whole. What some lack is `ABSENT` there.
+    For objects with different names, the names and the parameters that all of them have are
+    compared. Lists of different lengths differ as a whole. `ABSENT` replaces missing values.
 
     Examples
     --------
@@ -62,24 +62,24 @@ def varying(values: Sequence[Any], place: str = "") -> Iterator[tuple[str, list[
     inner: list[tuple[str, list[Any]]]
     if all(isinstance(value, dict) for value in values):
         keys = dict.fromkeys(key for value in values for key in value)
-        found = {key: [value.get(key, ABSENT) for value in values] for key in keys}
-        names = found.get("name", [None])
+        by_key = {key: [value.get(key, ABSENT) for value in values] for key in keys}
+        names = by_key.get("name", [None])
         if any(name != names[0] for name in names):
-            found = {key: them for key, them in found.items() if ABSENT not in them}
-        inner = [(str(key), them) for key, them in found.items()]
+            by_key = {key: each for key, each in by_key.items() if ABSENT not in each}
+        inner = [(str(key), each) for key, each in by_key.items()]
     elif all(isinstance(value, list) and len(value) == len(values[0]) for value in values):
-        inner = [(str(i), list(them)) for i, them in enumerate(zip(*values, strict=True))]
+        inner = [(str(i), list(each)) for i, each in enumerate(zip(*values, strict=True))]
     else:
         yield place, list(values)
         return
-    for key, them in inner:
-        yield from varying(them, f"{place}.{key}" if place else key)
+    for key, each in inner:
+        yield from varying(each, f"{place}.{key}" if place else key)
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) of all that is neither a table nor a list.
+    """Yield (path, value) for all values that are neither dicts nor lists.
 
-    A constant schedule is its number.
+    A constant schedule is yielded as its number.
 
     Examples
     --------

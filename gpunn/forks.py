@@ -1,12 +1,12 @@
-"""What a process that forks leaves to its child: locks, and imports that other threads are at.
+"""Keep locks and imports usable in forked processes.
 
-A forked process has the thread that forked, and no other. A lock that another thread held stays
-held there for ever, that of a module which it was importing included.
+A forked process has only the thread that forked. A lock held by another thread would stay locked
+forever in the child, including the lock of a module that the thread was importing.
 """
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401  # these two before what is registered here
+import concurrent.futures.thread  # noqa: F401  # import these two before the registration below
 import logging  # noqa: F401
 import os
 import threading
@@ -16,80 +16,81 @@ from weakref import WeakSet
 __all__ = ["IMPORTING", "ForkableLock", "renewed_in_children"]
 
 PATIENCE = 10.0
-"""Seconds that a fork waits for another thread's import."""
+"""Maximum seconds that a fork waits for another thread's import."""
 
 
 class Renewable(Protocol):
-    """What holds a lock."""
+    """An object with a lock."""
 
     def renew(self) -> None:
-        """Forget what other threads of the parent process held."""
+        """Release locks that other threads of the parent process held."""
 
 
 _OWNERS: WeakSet[Renewable] = WeakSet()
 
 
 def renewed_in_children(owner: Renewable) -> None:
-    """Have `renew` called in a forked process, as long as there is this object."""
+    """Call the object's `renew` in forked processes, as long as the object exists."""
     _OWNERS.add(owner)
 
 
 class ForkableLock:
-    """A reentrant lock that a forked process has free, unless its own thread holds it."""
+    """A reentrant lock that is free in a forked process, unless the forking thread holds it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         renewed_in_children(self)
 
     def __enter__(self) -> None:
-        """Take the lock, once whoever holds it lets go."""
+        """Acquire the lock, and wait until it is free."""
         self.acquire()
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         self.release()
 
     def acquire(self, seconds: float = -1) -> bool:
-        """Take the lock, and return whether that came about within so many seconds."""
+        """Acquire the lock, and return whether this succeeded within so many seconds."""
         return self._lock.acquire(timeout=seconds)
 
     def release(self) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         self._lock.release()
 
     def renew(self) -> None:
-        """Forget a thread of the parent process."""
+        """Replace the lock if another thread of the parent process held it."""
         if not self._lock._is_owned():  # type: ignore[attr-defined]
             self._lock = threading.RLock()
 
 
 IMPORTING = ForkableLock()
-"""Held by imports within functions, so that no thread forks meanwhile."""
+"""Imports in functions hold this lock, so that no thread forks during an import."""
 
 
 class Pause(threading.local):
-    """Holds `IMPORTING` while this thread forks."""
+    """Hold `IMPORTING` while this thread forks."""
 
     held = False
 
     def begin(self) -> None:
-        """Wait until no thread imports, but not for ever: it may wait for this one."""
+        """Wait until no thread imports, up to `PATIENCE`: the import may wait for this thread."""
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:
-        """Let others import again."""
+        """Let other threads import again."""
         if self.held:
             IMPORTING.release()
 
     def end_in_child(self) -> None:
-        """Let go, and forget what other threads of the parent process held."""
+        """Release `IMPORTING`, and renew the locks of the parent's other threads."""
         self.end()
         for owner in list(_OWNERS):
             owner.renew()
 
 
 if hasattr(os, "register_at_fork"):
-    # What was registered earlier is called later: `logging`, which imports need, is not held yet.
+    # Functions run in reverse order of registration: so `logging`, which imports need, is not
+    # locked yet.
     PAUSE = Pause()
     os.register_at_fork(
         before=PAUSE.begin, after_in_parent=PAUSE.end, after_in_child=PAUSE.end_in_child

@@ -1,4 +1,4 @@
-"""Loading saved networks."""
+"""Load saved networks."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ def load_model(
 ) -> Sequential:
     """Load a network from a file that `Sequential.save` wrote, or from a checkpoint.
 
-    Custom layers, activations and initializers must have been defined or imported before. By
-    default nothing is imported, since a file could then run code. The error names the module.
+    Define or import custom layers, activations and initializers first. By default nothing is
+    imported, since importing a module that the file names runs its code. If a class is missing, the
+    error names its module.
 
     Parameters
     ----------
     path : str or Path
-        A file, or the folder of a run, from which the final network is loaded.
+        A file, or the folder of a run, whose final network is loaded.
     backend : str, Backend or None
-        Where to compute, whatever it was trained on; see `gpunn.get_backend`.
+        Where to compute; it need not be the backend of the training. See `gpunn.get_backend`.
     allow_imports : bool
-        Whether to import the modules in which the file says that custom classes are defined. This
-        runs their code: set it only if you trust the file and the modules.
+        Whether to import the modules of custom classes that the file names. This runs their code:
+        set it only if you trust the file and the modules.
 
     Returns
     -------
     Sequential
-        A `NeuralNetwork` if one was saved. A subclass of your own is loaded as its base class
-        `Sequential` or `NeuralNetwork`.
+        The network; a `NeuralNetwork` if one was saved. A custom subclass is loaded as its base
+        class `Sequential` or `NeuralNetwork`.
 
     Raises
     ------
     ModelFileError
-        If there is no such file, or no final network in the folder; if the file is damaged, of
-        another kind, or written by a newer gpunn; if it names a layer that is not defined, or
-        that can't be imported; or if its arrays don't fit its architecture or are not finite.
+        If the file does not exist, or the folder has no final network. If the file is damaged, of
+        another kind, or from a newer gpunn. If it needs a class that is not defined or can't be
+        imported. If its arrays don't fit its architecture or are not finite.
 
     Examples
     --------
@@ -56,12 +57,12 @@ def load_model(
     >>> model.predict([[1.0, 2.0, 3.0]]).shape
     (1, 2)
     """
-    place = get_backend(backend)
+    device = get_backend(backend)
     path = Path(checked_path(path))
     if path.is_dir():
         path = final_model(path)
     description, values, _ = read_model(path)
-    # Without the constructor of its class, which may have other parameters.
+    # Skip the constructor of the class, which may have other parameters.
     model: Sequential = object.__new__(KINDS[description.kind])
     try:
         require_classes(description.custom, allow_imports=allow_imports)
@@ -69,7 +70,7 @@ def load_model(
             model,
             description.layers,
             tuple(description.input_shape),
-            place,
+            device,
             description.seed,
             description.dtype,
             values,

@@ -1,6 +1,6 @@
-"""The meaning of inputs and outputs: their names, class names, and outputs as probabilities.
+"""The meaning of inputs and outputs: their names, class names, probabilities from outputs.
 
-Names are kept in `Sequential.metadata`, in JSON types, and so they are saved with the network.
+`Sequential.metadata` stores the names in JSON types, so they are saved with the network.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SHAPES_OF_TWO = tuple(shape for _, shape in TWO_CLASSES)
 
 
 class Described:
-    """Base of `Sequential`: the names in its data, and what its loss says of its outputs.
+    """Base of `Sequential`: names of inputs, outputs and classes, and the output activation.
 
     Attributes
     ----------
     metadata : dict
-        Holds all of this, in JSON types.
+        Stores all of this in JSON types.
     """
 
     metadata: dict[str, Any]
@@ -45,11 +45,11 @@ class Described:
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes in the order of their indices, or None if they have none.
+        """Names of the classes in the order of their indices, or None.
 
-        Two names for a network with one output, otherwise one for each output. `gpunn train` takes
-        them from text in the data, `Trainer.fit` from the columns of one-hot targets in a data
-        frame; elsewhere set them yourself.
+        A network with one output has two names, otherwise there is one for each output. `gpunn
+        train` takes them from text in the data, `Trainer.fit` from the columns of one-hot targets
+        in a data frame. In other cases, set them yourself.
         """
         names = self.metadata.get("classes")
         if names is None:
@@ -67,10 +67,10 @@ class Described:
 
     @property
     def feature_names(self) -> list[str] | None:
-        """Names of the inputs, or None if they have none.
+        """Names of the inputs, or None.
 
-        They are the columns of the data frame, or of the CSV file, that the network was first
-        trained on. The columns of later data frames are put into this order, by name.
+        They are the columns of the data frame or CSV file of the first training. Later data frames'
+        columns are reordered to match them by name.
         """
         return feature_names_in(self.metadata, self.input_shape)
 
@@ -87,9 +87,9 @@ class Described:
 
     @property
     def target_names(self) -> list[str] | None:
-        """Names of the outputs, or None if they have none.
+        """Names of the outputs, or None.
 
-        They are the columns of the targets, if these were a data frame of several columns.
+        They are the columns of the targets, if these were a data frame with several columns.
         """
         return target_names_in(self.metadata, self.output_shape)
 
@@ -97,8 +97,8 @@ class Described:
     def output_activation(self) -> str | None:
         """The function from outputs to the scale of the targets; see `gpunn.losses.Loss`.
 
-        "softmax", "sigmoid", "exponential" or "identity"; None if it is not known. `Trainer.fit`
-        takes it from the loss.
+        The value is "softmax", "sigmoid", "exponential" or "identity", or None if unknown.
+        `Trainer.fit` copies it from the loss.
         """
         name = self.metadata.get("output_activation")
         return name if name in OUTPUT_ACTIVATIONS else None
@@ -113,9 +113,10 @@ class Described:
 
     @property
     def threshold(self) -> float | None:
-        """The probability from which on the second of two classes is predicted.
+        """The minimum probability at which the second of two classes is predicted.
 
-        None is the more probable class. `gpunn train --threshold-for` chooses one.
+        With None, the more probable class is predicted. `gpunn train --threshold-for` selects a
+        threshold.
         """
         value = self.metadata.get("threshold")
         if value is None:
@@ -123,8 +124,8 @@ class Described:
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
         if not number or self.output_shape not in SHAPES_OF_TWO:
             raise DataError(
-                "metadata['threshold']: expected a number from 0 to 1, of a network that tells two "
-                f"classes apart; got {value!r:.80} for outputs of shape {self.output_shape}"
+                "metadata['threshold']: expected a number from 0 to 1, in a network for two "
+                f"classes; got {value!r:.80} for outputs of shape {self.output_shape}"
             )
         return float(value)
 
@@ -134,8 +135,8 @@ class Described:
             known, shape = self.output_activation, self.output_shape
             if shape not in SHAPES_OF_TWO or (known and (known, shape) not in TWO_CLASSES):
                 raise ArgumentError(
-                    "threshold: needs a network that tells two classes apart; this one has outputs "
-                    f"of shape {shape}" + (f" and the output activation {known!r}" if known else "")
+                    "threshold: only for a network with two classes; this one has outputs of shape "
+                    f"{shape}" + (f" and the output activation {known!r}" if known else "")
                 )
             if not 0 <= value <= 1:
                 raise ArgumentError(f"threshold: expected a number from 0 to 1; got {value!r}")
@@ -145,14 +146,14 @@ class Described:
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None
     ) -> None:
-        """Keep the names in the data that the network is trained on, unless it has names.
+        """Store the names from the training data, unless the network already has names.
 
         Parameters
         ----------
         features, targets : list of str or None
             Names of the columns of inputs and of targets.
         output_activation : str or None
-            That of the loss.
+            The output activation of the loss.
         """
         if features is not None and self.feature_names is None:
             self.metadata |= {"features": features, "header": True}
@@ -182,35 +183,35 @@ def target_names_in(metadata: Mapping[str, Any], output_shape: Shape) -> list[st
 
 
 def names_of_shape(names: Any, shape: Shape) -> list[str] | None:
-    """Return `names` if it is a list with a text for each entry of a row, else None."""
+    """Return `names` if it is a list with one string for each entry of a row, else None."""
     fit = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return list(names) if fit and shape == (len(names),) else None
 
 
 def checked_names(argument: str, names: Any) -> list[str]:
-    """Return `names` as a list, or raise an error if it is not a sequence of different texts."""
+    """Return `names` as a list, or raise an error if it is not a sequence of different strings."""
     listed = [] if isinstance(names, str) else list(names)
     if not listed or not all(isinstance(name, str) for name in listed):
-        raise ArgumentTypeError(f"{argument}: expected a list of texts; got {names!r:.80}")
+        raise ArgumentTypeError(f"{argument}: expected a list of strings; got {names!r:.80}")
     if len(set(listed)) < len(listed):
         raise ArgumentError(f"{argument}: a name occurs twice in {shown(listed)}")
     return [str(name) for name in listed]
 
 
 def check_class_count(classes: Sequence[str], outputs: int, argument: str) -> None:
-    """Raise a DataError unless there are as many class names as a network has classes."""
+    """Raise a DataError unless the number of class names fits the number of outputs."""
     expected = max(outputs, 2)
     if len(classes) != expected:
         count = f"{outputs} output{'s' if outputs > 1 else ''}"
         units = f"units={len(classes)}" + (" or 1" if len(classes) == 2 else "")
         raise DataError(
-            f"{argument}: a network with {count} is for {expected} classes; there are "
-            f"{len(classes)}: {shown(classes)}. Give its last layer {units}"
+            f"{argument}: a network with {count} is for {expected} classes; got {len(classes)}: "
+            f"{shown(classes)}. Set {units} in the last layer"
         )
 
 
 def shown(names: Sequence[str]) -> str:
-    """Return the first few names, for a message."""
+    """Format the first few names for a message."""
     return first_few([f"{name!r:.60}" for name in names])
 
 
@@ -225,8 +226,8 @@ def plural(count: int, noun: str) -> str:
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
     """Return probabilities from logits of shape (rows, outputs), shape (rows, classes).
 
-    They are softmax(outputs), or p = sigmoid(outputs) of each label; for a single output 1 - p and
-    p.
+    They are softmax(outputs), or p = sigmoid(outputs) for each label. For a single output, they are
+    1 - p and p.
     """
     if activation == "softmax":
         exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))

@@ -1,8 +1,8 @@
-"""The threshold between two classes: what it decides, and the criteria by which it is chosen.
+"""The threshold between two classes: decide by it, and select it by a criterion.
 
-The second class is predicted if its probability is at least the threshold. Decisions are taken on
-the margin, which is the logit of that probability: z_1 - z_0 of two outputs under a softmax, z of
-one output under a sigmoid. So all engines and exports decide alike, without rounding a probability.
+The second class is predicted if its probability is at least the threshold. The comparison uses the
+margin, the logit of that probability: z_1 - z_0 for two outputs with softmax, z for one output with
+sigmoid. So all engines and exports decide identically, without rounding probabilities.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ __all__ = [
 ]
 
 TWO_CLASSES = (("softmax", (2,)), ("sigmoid", (1,)))
-"""Functions of outputs, and shapes of these, of a network that tells two classes apart."""
+"""Output activations and output shapes of networks for two classes."""
 
 DEFAULT = 0.5
-"""The threshold at which the more probable class is predicted."""
+"""The threshold with which the more probable class is predicted."""
 
-PLAIN = ("f1", "balanced_accuracy")
+MAXIMIZED = ("f1", "balanced_accuracy")
 """Criteria that are maximized."""
 
 LIMITED = {"precision": "recall", "recall": "precision"}
-"""Criteria that have to reach a number, and what is maximized then."""
+"""Criteria that must reach a number, and the metric that is then maximized."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold on the probability of the second class that a criterion has chosen.
+    """A threshold on the probability of the second class, selected by a criterion.
 
-    If the criterion's number is not reached, the threshold is the nearest to it.
+    If no threshold reaches the criterion's number, `reached` is False and the threshold is the
+    closest.
     """
 
     threshold: float
@@ -53,13 +54,13 @@ class Choice:
 
 
 def is_criterion(text: str) -> bool:
-    """Return whether a text is a criterion, as `best_threshold` takes it."""
+    """Return whether a string is a criterion of `best_threshold`."""
     name, mark, number = text.partition("=")
-    return (name in PLAIN and not mark) or (name in LIMITED and _fraction(number) is not None)
+    return (name in MAXIMIZED and not mark) or (name in LIMITED and _fraction(number) is not None)
 
 
 def check_criterion(path: str, text: str) -> str:
-    """Return a criterion as it is written, or raise an ArgumentError if there is no such one."""
+    """Return a criterion unchanged, or raise an ArgumentError if it does not exist."""
     if is_criterion(text):
         return text
     name = text.partition("=")[0]
@@ -67,12 +68,12 @@ def check_criterion(path: str, text: str) -> str:
         raise ArgumentError(
             f"{path}: {name!r} needs a number from 0 to 1, such as {name}=0.9; got {text!r:.80}"
         )
-    known = [*PLAIN, *(f"{name}=0.9" for name in LIMITED)]
+    known = [*MAXIMIZED, *(f"{name}=0.9" for name in LIMITED)]
     raise ArgumentError(f"{path}: there is no {text!r:.80}; {suggest(text, known)}")
 
 
 def check_threshold(path: str, value: float) -> float:
-    """Return a threshold, or raise an ArgumentError unless it is from 0 to 1."""
+    """Return a threshold, or raise an ArgumentError if it is not from 0 to 1."""
     if not 0 <= value <= 1:
         raise ArgumentError(f"{path}: expected a probability from 0 to 1; got {value!r}")
     return value
@@ -87,21 +88,21 @@ def _fraction(text: str) -> float | None:
 
 
 def limit_of(threshold: float) -> float:
-    """Return the least margin at which the second class is predicted: log(t / (1 - t))."""
+    """Return the minimum margin at which the second class is predicted: log(t / (1 - t))."""
     if threshold <= 0:
         return -math.inf
     return math.inf if threshold >= 1 else math.log(threshold) - math.log1p(-threshold)
 
 
 def margins(outputs: np.ndarray) -> np.ndarray:
-    """Return the logit of the second class's probability, from one output or two, in float64."""
+    """Return the logit of the second class's probability in float64, from one or two outputs."""
     wide = outputs.astype(np.float64)
     margin: np.ndarray = wide[:, 1] - wide[:, 0] if outputs.shape[1] == 2 else wide[:, 0]
     return margin
 
 
 def decide(outputs: np.ndarray, activation: str, threshold: float | None) -> np.ndarray:
-    """Return the number of the class that is predicted for each row, which is of one class."""
+    """Return the index of the predicted class of each row."""
     if threshold is not None and outputs.shape[1] <= 2:
         codes = margins(outputs) >= limit_of(threshold)
     else:
@@ -112,20 +113,21 @@ def decide(outputs: np.ndarray, activation: str, threshold: float | None) -> np.
 def best_threshold(
     criterion: str, margin: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
 ) -> Choice | None:
-    """Return the threshold that is the best by a criterion, as `check_criterion` takes it.
+    """Return the best threshold by a criterion.
 
-    Of the k rows of the largest margins, TP are of the second class, which has P rows; N are of the
-    other. Each k between two different margins is tried, and the threshold put in their middle, if
-    a number in float64 divides them, in which probabilities are 1 above a margin of 37::
+    For each k between two different margins, the k rows with the largest margins are predicted as
+    the second class. TP of these rows are of that class, which has P rows; the other class has N.
+    The threshold is in the middle between the two margins, if a float64 probability separates them:
+    probabilities are 1 above a margin of 37. The criteria are::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2
         precision=p        the largest recall TP / P with TP / k >= p
         recall=r           the largest precision TP / k with TP / P >= r
 
-    Margins are as `margins` returns them; the truth, Booleans of the same shape (rows,), says which
-    rows are of the second class, and a row of weight k counts as k rows. None if the rows are all
-    of one class.
+    `margin` is a result of `margins`. `truth`, Booleans of the same shape (rows,), is true for rows
+    of the second class. A row with weight k counts as k rows. The result is None if all rows are of
+    one class.
     """
     chosen = np.flatnonzero(np.ones(len(truth)) if weights is None else weights)
     order = chosen[np.argsort(-margin[chosen], kind="stable")]
@@ -147,22 +149,22 @@ def best_threshold(
         enough = ratios[name] >= float(number)
         values = np.where(enough, ratios[LIMITED[name]], ratios[name] - 1)
     below = np.append(ranked[ends[:-1] + 1], -np.inf)
-    for place in np.argsort(-values, kind="stable"):
-        least, next_one = float(ranked[ends[place]]), float(below[place])
-        middle = (least + next_one) / 2
+    for index in np.argsort(-values, kind="stable"):
+        smallest, next_one = float(ranked[ends[index]]), float(below[index])
+        middle = (smallest + next_one) / 2
         threshold = math.exp(min(middle, 0.0)) / (1 + math.exp(-abs(middle)))
         threshold = min(threshold, math.nextafter(1.0, 0.0))
-        if next_one == -math.inf or next_one < limit_of(threshold) <= least:
+        if next_one == -math.inf or next_one < limit_of(threshold) <= smallest:
             break
-    return Choice(threshold, bool(values[place] >= 0))
+    return Choice(threshold, bool(values[index] >= 0))
 
 
 def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return how good decisions are: metrics of the second class, by their names.
+    """Return metrics of decisions for the second class by name.
 
-    `second` and `truth` are Booleans of shape (rows,): which rows are predicted to be of the second
-    class, and which are. As in scikit-learn, the balanced accuracy is the mean recall of the
-    classes that there are.
+    `second` and `truth` are Booleans of shape (rows,): whether a row is predicted to be of the
+    second class, and whether it is. As in scikit-learn, the balanced accuracy is the mean recall of
+    the classes that occur.
     """
     hits, predicted, positive = int((second & truth).sum()), int(second.sum()), int(truth.sum())
     negative = len(truth) - positive

@@ -19,7 +19,7 @@ def network():
 
 @pytest.mark.parametrize("name", ["trainable", "requires_grad"])
 def test_a_network_is_not_frozen_as_a_whole(name):
-    with pytest.raises(SettingError, match="layers are frozen one by one"):
+    with pytest.raises(SettingError, match="to freeze a layer, set"):
         setattr(network(), name, False)
 
 
@@ -45,7 +45,7 @@ def test_a_network_is_not_frozen_as_a_whole(name):
 )
 def test_what_a_network_is_made_of_is_settled(change):
     model = network()
-    with pytest.raises(SettingError, match=r"settled when it is made; make a new gpunn.Sequential"):
+    with pytest.raises(SettingError, match=r"fixed when it is built; build a new gpunn.Sequential"):
         change(model)
     assert model.predict(np.ones((1, 3))).shape == (1, 2)
 
@@ -68,10 +68,10 @@ def test_numbers_of_layers_may_change():
 @pytest.mark.parametrize(
     ("owner", "name", "remedy"),
     [
-        ("trainer", "lr", "the optimizer's: learning_rate"),
-        ("trainer", "batch_size", "an argument of fit"),
+        ("trainer", "lr", "set learning_rate of the optimizer"),
+        ("trainer", "batch_size", "pass it to fit"),
         ("trainer", "on_divergance", "did you mean 'on_divergence'"),
-        ("optimizer", "lr", "the optimizer's: learning_rate"),
+        ("optimizer", "lr", "set learning_rate of the optimizer"),
         ("optimizer", "weigth_decay", "did you mean 'weight_decay'"),
         ("layer", "rat", "did you mean 'rate'"),
         ("callback", "patiance", "did you mean 'patience'"),
@@ -85,7 +85,7 @@ def test_attributes_that_are_not_there(owner, name, remedy):
         "layer": trainer.model.layers[1],
         "callback": gpunn.callbacks.EarlyStopping(),
     }
-    with pytest.raises(SettingError, match=f"has no attribute '{name}' to set: .*{remedy}"):
+    with pytest.raises(SettingError, match=f"has no attribute '{name}': .*{remedy}"):
         setattr(owners[owner], name, 1)
 
 

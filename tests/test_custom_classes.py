@@ -156,8 +156,8 @@ def test_a_file_without_custom_classes_is_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        ("[Dense(2, Nameless())]", "the activation class 'mine:Nameless' has no attribute `name`"),
-        ("[Dense(2, Heir())]", "the activation class 'mine:Heir' has no attribute `name` of its"),
+        ("[Dense(2, Nameless())]", "the activation class 'mine:Nameless' does not define `name`"),
+        ("[Dense(2, Heir())]", "the activation class 'mine:Heir' does not define `name`, so a"),
     ],
 )
 def test_a_class_without_a_name_is_not_taken_for_its_base(module, layers, said):
@@ -178,7 +178,7 @@ def test_a_class_without_a_name_is_not_taken_for_its_base(module, layers, said):
         ({"layer": {"a": "json:JSONEncoder"}}, "'json:JSONEncoder' is not a subclass of Layer"),
         ({"layer": {"a": "mine:Double"}}, "'mine:Double' is not a subclass of Layer"),
         ({"activation": {"a": "mine:Renamed"}}, "has another `name`: 'mine_renamed'"),
-        ({"layer": {"a": "__main__:A"}}, "was defined in a script or notebook; define it here"),
+        ({"layer": {"a": "__main__:A"}}, "was defined in a script or notebook; define it first"),
         ({"layer": {"a": "mine:f.<locals>.A"}}, "was defined in a function of 'mine'"),
         ({"layer": {"a": "..mine:A"}}, 'custom: expected "package.module:Class"'),
         ({"layer": {"a": "mine"}}, 'custom: expected "package.module:Class"'),
@@ -202,7 +202,7 @@ def test_a_module_that_is_imported_is_not_searched(module, tmp_path, monkeypatch
 
     gpunn.Sequential([Dense(2)], 2, backend="numpy").save("model.safetensors")
     rewritten("model.safetensors", custom={"layer": {"a": "lazy:A"}})
-    said = "layer 'a' is none of the classes of module 'lazy', which is imported here; its class A"
+    said = "layer 'a' is not defined in module 'lazy', which is imported; its class A"
     with pytest.raises(ModelFileError, match=said):
         gpunn.load_model("model.safetensors", "numpy")
 

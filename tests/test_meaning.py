@@ -220,10 +220,14 @@ def test_one_hot_columns_name_the_classes():
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        (["a", "b", "c"], DataError, "2 outputs is for 2 classes; there are 3: 'a', 'b', 'c'.*=3$"),
+        (
+            ["a", "b", "c"],
+            DataError,
+            "2 outputs is for 2 classes; got 3: 'a', 'b', 'c'.*=3 in the last layer",
+        ),
         (["a", "a"], ArgumentError, "a name occurs twice"),
-        ("ab", ArgumentTypeError, "expected a list of texts; got 'ab'"),
-        ([0, 1], ArgumentTypeError, "expected a list of texts"),
+        ("ab", ArgumentTypeError, "expected a list of strings; got 'ab'"),
+        ([0, 1], ArgumentTypeError, "expected a list of strings"),
     ],
 )
 def test_impossible_classes(names, error, message):
@@ -255,7 +259,7 @@ def test_feature_names_that_do_not_fit():
 def test_a_network_without_two_classes_has_no_threshold(outputs, activation):
     model = network(outputs)
     model.output_activation = activation
-    with pytest.raises(ArgumentError, match=r"^threshold: needs a network that tells two"):
+    with pytest.raises(ArgumentError, match=r"^threshold: only for a network with two"):
         model.threshold = 0.3
     assert model.threshold is None
 

@@ -40,9 +40,7 @@ def test_classes_by_name(gpunn, flowers, tmp_path):
     np.testing.assert_array_equal(model.predict_proba(frame), np.load("out.npy"))
 
 
-UNNAMED = (
-    "classes: a network with 3 outputs is for 3 classes; there are 2: 'iris', 'lily'. Give its"
-)
+UNNAMED = "classes: a network with 3 outputs is for 3 classes; got 2: 'iris', 'lily'. Set"
 
 
 def test_more_outputs_than_named_classes_do_not_train(gpunn, flowers, tmp_path):
@@ -68,7 +66,7 @@ def test_a_run_with_more_outputs_than_named_classes(gpunn, flowers, tmp_path):
     gpunn("report", "run")
     page = (tmp_path / "report.html").read_text()
     assert "Predictions are missing" in page
-    assert "a network with 3 outputs is for 3 classes; there are 2" in page
+    assert "a network with 3 outputs is for 3 classes; got 2" in page
     assert not (tmp_path / "out.npy").exists()
 
 

@@ -6,6 +6,7 @@ which of numpydoc's checks there are.
 
 import doctest
 import inspect
+import re
 import tomllib
 from collections.abc import Iterator
 from functools import cached_property
@@ -30,6 +31,8 @@ LEFT_OUT = set(SETTINGS["numpydoc_validation"]["checks"]) - {"all"}
 
 PROSE = ("Summary", "Extended Summary", "Notes", "References")
 LISTS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
+
+PAGE = re.compile(r"docs/[\w/.]+\.md")
 
 OBJECTS = public_objects()
 MODULES = public_modules()
@@ -116,6 +119,13 @@ def test_what_to_see_also_is_there(module: str) -> None:
         if not resolves(other, module, cls)
     ]
     assert not unknown
+
+
+def test_cited_pages_exist() -> None:
+    files = (ROOT / "gpunn").rglob("*.py")
+    cited = {page for file in files for page in re.findall(PAGE, file.read_text("utf-8"))}
+    assert cited
+    assert not [page for page in cited if not (ROOT / page).is_file()]
 
 
 def documented_names(docstring: str) -> list[str]:
