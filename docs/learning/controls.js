@@ -1,16 +1,16 @@
-// Everything that moves the page: buttons, keys, the slider, and time.
+// The controls: buttons, keys, the slider, and the timer.
 "use strict";
 
 const PAUSES = { phases: 1600, steps: 320, fast: 60 }; // milliseconds
 
-/** Choose a neuron, an input of one, or both; null leaves it. */
+/** Choose a neuron, an input of one, or both; null leaves it unchanged. */
 function choose(neuron, input) {
   const r = run();
   if (neuron === null) {
     if (!r.isOutput(state.neuron)) change({ input });
     return;
   }
-  // Going to an output, one looks at the weight of the hidden neuron that one comes from.
+  // From a hidden neuron to an output: look at the weight between them.
   const crossing = r.isOutput(neuron) !== r.isOutput(state.neuron);
   const other = r.isOutput(neuron) ? state.neuron : r.darkest(state.step, state.sample);
   change({ neuron, input: input ?? (crossing ? other : state.input) });
@@ -32,7 +32,7 @@ function pause() {
 function play() {
   const last = 4 * run().steps - 1;
   state.running = true;
-  set(byId("says"), { "aria-live": "off" }); // or a screen reader would never stop
+  set(byId("says"), { "aria-live": "off" }); // otherwise a screen reader would never stop
   if (moment() === last) go(0);
   const tick = () => {
     const whole = byId("speed").value !== "phases";
@@ -59,7 +59,7 @@ const MOVES = {
   next: () => moment() + 4,
   last: () => 4 * run().steps - 1,
 };
-/** Keys of the whole page. Those that scroll it are left alone. */
+/** Keys of the whole page, except those that scroll it. */
 const KEYS = { ArrowLeft: ["back_phase", "back"], ArrowRight: ["next_phase", "next"] };
 
 function toggle() {
@@ -77,7 +77,7 @@ byId("phases").addEventListener("click", (event) => {
   if (button) move(4 * state.step + Number(button.value));
 });
 byId("data").addEventListener("click", (event) => event.target.value && chooseData(event.target.value));
-byId("colour").addEventListener("click", (event) => event.target.value && change({ colour: event.target.value }));
+byId("color").addEventListener("click", (event) => event.target.value && change({ color: event.target.value }));
 byId("samples").addEventListener("change", (event) => change({ sample: Number(event.target.value) }));
 byId("weight").addEventListener("change", (event) => change({ input: Number(event.target.value) }));
 byId("language").addEventListener("click", () => speak(word("other_code")));
@@ -90,7 +90,7 @@ document.addEventListener("keydown", (event) => {
   move(MOVES[moves[Number(event.shiftKey)]]());
 });
 
-/** Link to the documentation's site, where this page is a part of it. */
+/** Link to the documentation's site, if this page is a part of it. */
 function linkToSite() {
   const { site } = RECORDING;
   if (!site) return;
@@ -122,7 +122,7 @@ systemIsDark.addEventListener("change", () => {
   draw();
 });
 
-// The address says what to begin with: #digits, #zh, or #zh,digits.
+// The address selects data and language: #digits, #zh, or #zh,digits.
 const wished = location.hash.slice(1).split(",");
 if (wished.includes("zh")) language = "zh";
 putWords();

@@ -1,9 +1,9 @@
-// The network as a drawing, whose neurons can be chosen. What differs between points and digits is
-// in network_points.js and network_digits.js.
+// A drawing of the network, whose neurons can be chosen. network_points.js and network_digits.js have
+// the differences between points and digits.
 "use strict";
 
 class Network {
-  /** Draw into `place`; `choose(neuron, input)` is called with what was clicked, null for either. */
+  /** Draw into `place`; a click calls `choose(neuron, input)`, with null for one of them. */
   constructor(place, run, choose) {
     this.place = place;
     this.run = run;
@@ -14,7 +14,7 @@ class Network {
     this.drawing.addEventListener("keydown", (event) => this._key(event));
   }
 
-  /** Make everything anew, if the width has changed. */
+  /** Redraw everything if the width has changed. */
   _layOut() {
     const width = Math.max(260, Math.round(this.place.clientWidth));
     if (width === this.width) return;
@@ -43,7 +43,7 @@ class Network {
     this.drawing.replaceChildren(...this.lines, ...groups, this.labels);
   }
 
-  /** Each edge is a line, and dots that flow along it while numbers go through the network. */
+  /** Each edge is a line, and dots that flow along it during a pass. */
   _makeEdges() {
     const { run } = this;
     const lines = svg("g", { class: "edges", "aria-hidden": "true" });
@@ -68,7 +68,7 @@ class Network {
   }
 
   _key(event) {
-    if (event.key === " ") event.preventDefault(); // what has focus is chosen already
+    if (event.key === " ") event.preventDefault(); // the focused neuron is already chosen
     const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
     if (!step || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
@@ -79,7 +79,7 @@ class Network {
     this.neurons[next].group.focus();
   }
 
-  /** Show a moment; `name(neuron)` is what a neuron is called. */
+  /** Show a moment; `name(neuron)` returns a neuron's name. */
   draw(state, name) {
     this._layOut();
     const { run } = this;
@@ -126,7 +126,7 @@ class Network {
   }
 
   _label({ line, neuron }, value, chosen) {
-    const share = this.run.isOutput(neuron) ? 0.42 : 0.6; // where few lines cross
+    const share = this.run.isOutput(neuron) ? 0.42 : 0.6; // few lines cross there
     const { x, y } = line.getPointAtLength(line.getTotalLength() * share);
     return svg("text", { x, y: y + 4, class: `weight ${chosen ? "chosen" : ""}` }, brief(value));
   }

@@ -1,4 +1,4 @@
-// The network of the digits: an image, hidden neurons with pictures of their weights, ten outputs.
+// The network of the digits: an image, hidden neurons with images of their weights, ten outputs.
 "use strict";
 
 class DigitsNetwork extends Network {
@@ -14,7 +14,7 @@ class DigitsNetwork extends Network {
   columns() {
     const height = 46 * this.run.outputs + 8;
     this.pixel = this.narrow ? 9 : 14;
-    this.half = this.narrow ? 16 : 20; // of a hidden neuron's picture
+    this.half = this.narrow ? 16 : 20; // half the size of a hidden neuron's image
     return {
       height,
       foot: 0,

@@ -68,7 +68,7 @@ class PointsNetwork extends Network {
   }
 }
 
-/** Return the corners of that part of the plane where a hidden neuron is active. */
+/** Return the corners of the part of the plane where a hidden neuron is active. */
 function halfPlane(run, weights, unit) {
   const [a, b, c] = [0, 1, 2].map((input) => weights[run.place(unit, input)]);
   const corners = [[-EXTENT, EXTENT], [EXTENT, EXTENT], [EXTENT, -EXTENT], [-EXTENT, -EXTENT]];

@@ -1,10 +1,10 @@
-// The chosen neuron in numbers: sum and activation, three shares of the chain rule, new weight.
+// The chosen neuron in numbers: sum and activation, three factors of the chain rule, new weight.
 "use strict";
 
 const SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉";
 const subscript = (number) => [...String(number)].map((digit) => SUBSCRIPTS[digit]).join("");
 
-/** Return what a neuron's input is called. */
+/** Return the name of a neuron's input. */
 function inputName(run, neuron, input) {
   if (input === run.fanIn(neuron)) return word("bias");
   if (run.isOutput(neuron)) return `a${subscript(input + 1)}`;
@@ -20,14 +20,14 @@ function weightName(run, neuron, input) {
   return word("weight_of", { index: subscript(input + 1), input: inputName(run, neuron, input) });
 }
 
-/** Return what a neuron is called; `form` is "_in" for the form within a sentence. */
+/** Return the name of a neuron; `form` is "_in" within a sentence. */
 function neuronName(run, neuron, form = "") {
   if (!run.isOutput(neuron)) return word(`hidden_neuron${form}`, { number: neuron + 1 });
   if (!run.classes) return word(`output_neuron${form}`);
   return word(`output_digit${form}`, { number: neuron - run.hidden });
 }
 
-/** Return a drawing of the activation function, with a dot where the neuron is. */
+/** Return a drawing of the activation function, with a dot at the neuron's sum. */
 function curveOf(z, linear) {
   const reach = Math.max(2, Math.abs(z) * 1.2);
   const [x, y] = [(value) => (30 * value) / reach, (value) => (-20 * value) / reach];
@@ -119,7 +119,7 @@ class Inside {
       html("td", {}, shown(product, { "data-what": "product" })));
   }
 
-  /** Input × weight = product as three pictures of 8 x 8. */
+  /** Input × weight = product as three images of 8 x 8. */
   _pictures(terms, state) {
     const pixels = terms.slice(0, 64);
     const chosen = state.input < 64 ? state.input : null;
@@ -167,7 +167,7 @@ class Inside {
     return [list, html("p", { class: "origin" }, ...this._origin(run, state, known))];
   }
 
-  /** Say where dC/da comes from: the loss, or the neurons behind. */
+  /** Say where dC/da comes from: the loss, or the next layer. */
   _origin(run, state, known) {
     const { step, sample, neuron } = state;
     const rows = run.batch;

@@ -1,4 +1,4 @@
-// What the page is at, and how it shows that.
+// The state of the page, and how it is shown.
 "use strict";
 
 const PHASES = ["forward", "loss", "backward", "update"];
@@ -7,11 +7,11 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const RUNS = { points: new Run(RECORDING.points), digits: new Run(RECORDING.digits) };
 
 const state = {
-  data: "points", step: 0, phase: 0, sample: 0, neuron: 0, input: 0, colour: "output", running: false,
+  data: "points", step: 0, phase: 0, sample: 0, neuron: 0, input: 0, color: "output", running: false,
 };
 const run = () => RUNS[state.data];
 
-/** Change something and show it. Inputs and neurons that the network has not become others. */
+/** Change something and show it. Missing inputs and neurons are replaced. */
 function change(values) {
   Object.assign(state, values);
   const r = run();
@@ -40,7 +40,7 @@ let network = null;
 
 const planeWeights = () => run().weights(state.step + (state.phase === 3 ? 1 : 0));
 
-/** Let the plane go over from earlier weights to the present ones. */
+/** Animate the plane from the earlier weights to the current ones. */
 function tween(before) {
   const after = planeWeights();
   cancelAnimationFrame(tween.frame);
@@ -60,7 +60,7 @@ function draw() {
   const r = run();
   document.body.dataset.data = state.data;
   for (const each of byId("data").children) set(each, { "aria-pressed": each.value === state.data });
-  for (const each of byId("colour").children) set(each, { "aria-pressed": each.value === state.colour });
+  for (const each of byId("color").children) set(each, { "aria-pressed": each.value === state.color });
   for (const each of byId("phases").querySelectorAll("button")) {
     set(each, { "aria-current": Number(each.value) === state.phase ? "step" : null });
   }
@@ -116,7 +116,7 @@ function drawCurve(r) {
     html("span", {}, `${name}: `), cost));
 }
 
-/** How many of all rows are on the right side, by gpunn's own count. */
+/** How many of all rows are on the correct side, as counted by gpunn. */
 const rightRows = (r) => Math.round(r.accuracies[state.step + (state.phase === 3 ? 1 : 0)] * r.rows.length);
 
 function drawPlane(r) {
@@ -158,7 +158,7 @@ function drawTests(r) {
   byId("score_digits").textContent = word("score_digits", { share: percent(share) });
 }
 
-/** The samples of the batch are radio buttons: made once, then given their pictures. */
+/** The samples of the batch are radio buttons: created once, then filled with images. */
 function drawSamples(r) {
   const place = byId("samples").querySelector("div");
   if (place.dataset.key !== state.data) {

@@ -1,7 +1,7 @@
-// The plane: colours, decision boundary, folds of the hidden neurons, and points.
+// The plane: colors, decision boundary, lines of the hidden neurons, and points.
 "use strict";
 
-const EXTENT = 2; // the plane goes from −2 to 2 in both directions
+const EXTENT = 2; // the plane extends from −2 to 2 in both directions
 const CELLS = 64;
 const SIZE = 400;
 const toX = (x) => ((x + EXTENT) / (2 * EXTENT)) * SIZE;
@@ -22,9 +22,9 @@ class Plane {
     });
   }
 
-  /** Draw for these weights; those of a tween lie between two steps. */
+  /** Draw for these weights; an animation interpolates between two steps. */
   draw(run, weights, state) {
-    const neuron = state.colour === "neuron" ? state.neuron : run.hidden;
+    const neuron = state.color === "neuron" ? state.neuron : run.hidden;
     const outputs = [];
     const shades = [];
     for (let row = 0; row <= CELLS; row++) {
@@ -35,7 +35,7 @@ class Plane {
         shades.push(values[neuron]);
       }
     }
-    this._colour(shades);
+    this._color(shades);
     set(this.boundary, { d: contour(outputs) });
     this.folds.replaceChildren(...Array.from({ length: run.hidden }, (_, unit) => {
       const line = fold(run, weights, unit);
@@ -43,7 +43,7 @@ class Plane {
     }));
   }
 
-  _colour(values) {
+  _color(values) {
     const style = getComputedStyle(document.documentElement);
     const channels = (name) => style.getPropertyValue(name).match(/[\da-f]{2}/gi).map((c) => parseInt(c, 16));
     const [blue, orange, card] = ["--blue-plane", "--orange-plane", "--card"].map(channels);
@@ -52,8 +52,8 @@ class Plane {
     values.forEach((value, i) => {
       const strength = value === 0 ? 0 : 0.15 + 0.75 * Math.min(1, Math.abs(value));
       const full = value > 0 ? blue : orange;
-      const colour = card.map((c, k) => c + strength * (full[k] - c));
-      image.data.set([...colour, 255], 4 * i);
+      const color = card.map((c, k) => c + strength * (full[k] - c));
+      image.data.set([...color, 255], 4 * i);
     });
     context.putImageData(image, 0, 0);
   }

@@ -1,4 +1,4 @@
-// A recorded training: its arrays, and what follows from them.
+// A recorded training: its arrays, and values derived from them.
 "use strict";
 
 function numbers(text) {
@@ -13,8 +13,8 @@ function images(text) {
 }
 
 /**
- * Neurons are counted through both layers: first those of the hidden layer, then the outputs. The
- * last "input" of a neuron is 1, and belongs to its bias.
+ * Neurons are numbered through both layers: first the hidden layer, then the outputs. The last
+ * "input" of a neuron is 1, for its bias.
  */
 class Run {
   constructor(recorded) {
@@ -73,14 +73,14 @@ class Run {
     return this.isOutput(neuron) ? this.hidden : this.inputs;
   }
 
-  /** Where a neuron's weight stands in the flat arrays; that of the last input is its bias. */
+  /** The position of a neuron's weight in the flat arrays; the last input's is the bias. */
   place(neuron, input) {
     if (!this.isOutput(neuron)) return input * this.hidden + neuron;
     const first = (this.inputs + 1) * this.hidden;
     return first + input * this.outputs + neuron - this.hidden;
   }
 
-  /** Which row the sample of a step's batch is: of each batch the first `kept` are there. */
+  /** The row of a sample of a step's batch; the first `kept` of each batch are recorded. */
   row(step, sample) {
     return (step % this.stepsPerEpoch) * this.kept + sample;
   }
@@ -108,14 +108,14 @@ class Run {
     return this.isOutput(neuron) || this.sum(step, sample, neuron) > 0 ? 1 : 0;
   }
 
-  /** What a weight of a neuron is multiplied by, which is dz/dw. */
+  /** The factor of a neuron's weight, which is dz/dw. */
   input(step, sample, neuron, input) {
     if (input === this.fanIn(neuron)) return 1;
     if (this.isOutput(neuron)) return this.activation(step, sample, input);
     return this.rows[this.row(step, sample)][input];
   }
 
-  /** The three shares of the chain rule, and their product: this sample's part of dC/dw. */
+  /** The three factors of the chain rule, and their product: this sample's part of dC/dw. */
   shares(step, sample, neuron, input) {
     const cost = this.derivative(step, sample, neuron);
     const slope = this.slope(step, sample, neuron);
@@ -127,13 +127,13 @@ class Run {
     return this.targets[this.row(step, sample)];
   }
 
-  /** The hidden neuron that is most active, to begin with. */
+  /** The most active hidden neuron, chosen initially. */
   liveliest(step, sample) {
     const values = Array.from({ length: this.hidden }, (_, i) => this.activation(step, sample, i));
     return values.indexOf(Math.max(...values));
   }
 
-  /** The pixel with most ink, or the first coordinate. */
+  /** The darkest pixel, or the first coordinate. */
   darkest(step, sample) {
     const x = this.rows[this.row(step, sample)];
     return this.classes ? x.indexOf(Math.max(...x)) : 0;
@@ -146,7 +146,7 @@ class Run {
     return (this.activation(step, sample, this.hidden) - target) ** 2;
   }
 
-  /** Activations of all neurons for an input, by the weights as they are: for pictures. */
+  /** Activations of all neurons for an input, with the current weights, for drawing. */
   evaluate(weights, x) {
     const result = new Float64Array(this.neurons);
     for (let neuron = 0; neuron < this.neurons; neuron++) {

@@ -15,11 +15,11 @@ function numeral(value, decimals = 4) {
   return text.replace("-", "−");
 }
 
-/** Return a number as text for labels that have little room. */
+/** Return a number as text for short labels. */
 const brief = (value, decimals = 2) =>
   (value === 0 ? "0" : value.toFixed(decimals)).replace(/^-(0\.0+)$/, "$1").replace("-", "−");
 
-/** Return a number in parentheses if it is negative, as a factor needs it. */
+/** Return a number as a factor, in parentheses if it is negative. */
 const factor = (value, decimals) =>
   value < 0 ? `(${numeral(value, decimals)})` : numeral(value, decimals);
 
@@ -31,7 +31,7 @@ const percent = (share) => `${(100 * share).toFixed(0)} %`;
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Make an element; attributes that are null are left out. */
+/** Create an element; attributes that are null are left out. */
 function make(namespace, name, attributes, children) {
   const element = namespace ? document.createElementNS(SVG, name) : document.createElement(name);
   set(element, attributes);
@@ -55,14 +55,14 @@ function shown(value, attributes = {}, decimals = 4, written = numeral) {
   return html("span", { class: "number", "data-value": value, ...attributes }, written(value, decimals));
 }
 
-/** Return what stands where a number is not known yet. */
+/** Return the placeholder of a number that is not computed yet. */
 const unknown = () => html("span", { class: "unknown" },
   html("span", { "aria-hidden": "true" }, word("unknown")),
   html("span", { class: "hidden" }, word("unknown_label")));
 
 const sign = (value) => (value > 0 ? "positive" : value < 0 ? "negative" : "zero");
 
-/** Return a picture of 8 x 8 values as squares; `most` is the value of full colour. */
+/** Return an image of 8 x 8 values as squares; `most` is the value of full color. */
 function picture(size, attributes = {}) {
   const squares = [];
   for (let i = 0; i < 64; i++) {
@@ -74,7 +74,7 @@ function picture(size, attributes = {}) {
     svg("rect", { class: "cursor", width: size, height: size, visibility: "hidden" }));
 }
 
-/** Colour a picture: ink for pixels, or blue and orange for numbers with signs. */
+/** Color an image: ink for pixels, or blue and orange for signed numbers. */
 function paint(group, values, most, chosen = null, ink = false) {
   const squares = group.querySelectorAll("[data-pixel]");
   squares.forEach((square, i) => {

@@ -1,4 +1,4 @@
-"""The checks of pages notice what they are for."""
+"""The checks of pages find planted faults."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_a_page_without_faults(browser, tmp_path):
         ("<img alt='' src='https://other.test/a.png'>", "asks for https://other.test/a.png"),
     ],
 )
-def test_what_goes_wrong_is_noticed(browser, tmp_path, content, fault):
+def test_errors_are_noticed(browser, tmp_path, content, fault):
     with pytest.raises(AssertionError, match=fault), visit(browser, written(tmp_path, content)):
         pass
 
 
-def test_what_is_too_wide_is_named(browser, tmp_path):
+def test_too_wide_elements_are_named(browser, tmp_path):
     row = "<div style='{}'><p id=wide style='width: 500px'>a</p></div>"
     with visit(browser, written(tmp_path, row.format("")), width=PHONE) as page:
         width, *elements = too_wide(page)
@@ -60,13 +60,13 @@ def test_what_is_too_wide_is_named(browser, tmp_path):
         ("<button></button>", "button-name"),
     ],
 )
-def test_what_is_inaccessible_is_named(browser, tmp_path, content, rule):
+def test_inaccessible_elements_are_named(browser, tmp_path, content, rule):
     with visit(browser, written(tmp_path, content)) as page:
-        assert [found.partition(":")[0] for found in inaccessible(page)] == [rule]
+        assert [fault.partition(":")[0] for fault in inaccessible(page)] == [rule]
         assert inaccessible(page, within="h1") == []
 
 
-def test_dark_mode_is_what_the_page_sees(browser, tmp_path):
+def test_the_page_is_in_dark_mode(browser, tmp_path):
     for dark in (False, True):
         with visit(browser, written(tmp_path, ""), dark=dark) as page:
             assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") is dark

@@ -1,7 +1,7 @@
-"""Docstrings of public names are complete, are valid reStructuredText, and are true of signatures.
+"""Docstrings of public names are complete, valid reStructuredText, and match signatures.
 
-Their examples are run by `test_documents.py`. `[tool.numpydoc_validation]` in pyproject.toml says
-which of numpydoc's checks there are.
+`test_documents.py` runs their examples. `[tool.numpydoc_validation]` in pyproject.toml selects
+numpydoc's checks.
 """
 
 import doctest
@@ -39,11 +39,11 @@ MODULES = public_modules()
 
 
 def definitions() -> dict[str, tuple[Any, Any]]:
-    """Return each public object and member that has a docstring of its own, or inherits none.
+    """Return each public object and member that has a docstring or inherits none.
 
-    The second value is the class of a member, and None of what is no member.
+    The second value is the class of a member, otherwise None.
     """
-    found = {id(value): (name, value, None) for name, value in OBJECTS.items()}
+    objects = {id(value): (name, value, None) for name, value in OBJECTS.items()}
     members = [
         (f"{name}.{member}", function, cls, member in vars(cls))
         for name, cls in OBJECTS.items()
@@ -51,8 +51,8 @@ def definitions() -> dict[str, tuple[Any, Any]]:
         if function.__doc__ or not inspect.getdoc(getattr(cls, member))
     ]
     for name, function, cls, _ in sorted(members, key=lambda member: not member[-1]):
-        found.setdefault(id(function), (name, function, cls))
-    return {name: (value, cls) for name, value, cls in found.values()}
+        objects.setdefault(id(function), (name, function, cls))
+    return {name: (value, cls) for name, value, cls in objects.values()}
 
 
 DEFINITIONS = definitions()
@@ -68,7 +68,7 @@ def of_module(module: str) -> dict[str, tuple[Any, Any]]:
 
 
 def excused(code: str, name: str, value: Any, cls: Any) -> bool:
-    """Return whether a check makes no sense of this object."""
+    """Return whether a check does not apply to this object."""
     if code == "EX01":  # a class's example shows its methods; errors are raised by others
         return cls is not None or (inspect.isclass(value) and issubclass(value, Exception))
     if code in ("RT01", "SS05") and cls is not None:  # a property is described as a value
@@ -90,8 +90,8 @@ def test_docstrings_are_complete(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_everything_that_is_listed_is_described(module: str) -> None:
-    undescribed = [  # numpydoc does not look at parameters whose type is a set of choices
+def test_every_listed_name_is_described(module: str) -> None:
+    undescribed = [  # numpydoc ignores parameters whose type is a set of choices
         (name, entry.name or entry.type)
         for name, (value, _) in of_module(module).items()
         for section in LISTS
@@ -102,15 +102,15 @@ def test_everything_that_is_listed_is_described(module: str) -> None:
 
 
 def resolves(name: str, module: str, cls: Any) -> bool:
-    """Return whether a public name stands for something: in full, or as its neighbours call it."""
-    places = [f"{module}.{name}", name] + ([f"{module}.{cls.__name__}.{name}"] if cls else [])
-    if any(place in DEFINITIONS or place in MODULES for place in places):
+    """Return whether a public name exists: in full, or relative to its module or class."""
+    paths = [f"{module}.{name}", name] + ([f"{module}.{cls.__name__}.{name}"] if cls else [])
+    if any(path in DEFINITIONS or path in MODULES for path in paths):
         return True
     return name.startswith(tuple(f"gpunn.{each}." for each in NEEDS if not is_there(NEEDS[each])))
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_to_see_also_is_there(module: str) -> None:
+def test_see_also_names_exist(module: str) -> None:
     unknown = [
         (name, other)
         for name, (value, cls) in of_module(module).items()
@@ -160,21 +160,21 @@ def texts(docstring: str) -> Iterator[str]:
 
 
 def complaints(text: str) -> list[str]:
-    """Return what the parser of reStructuredText has against a text, and what would be lost."""
+    """Return errors of the reStructuredText parser, and text that would be lost."""
     parser = docutils.parsers.rst.Parser()
     settings = docutils.frontend.get_default_settings(docutils.parsers.rst.Parser)
     settings.report_level, settings.halt_level = 6, 6
     document = docutils.utils.new_document("docstring", settings)
-    found: list[str] = []
+    messages: list[str] = []
     document.reporter.attach_observer(
-        lambda message: found.append(message.astext()) if message["level"] > 1 else None
+        lambda message: messages.append(message.astext()) if message["level"] > 1 else None
     )
     parser.parse(text, document)
-    found.extend(
+    messages.extend(
         f"end the paragraph before this with ::, to keep its lines: {node.astext()}"
         for node in document.findall(docutils.nodes.block_quote)
     )
-    return found
+    return messages
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -185,4 +185,4 @@ def test_docstrings_are_restructuredtext(module: str) -> None:
         name: complaints("\n\n".join(texts(inspect.cleandoc(value.__doc__ or ""))))
         for name, value in documented.items()
     }
-    assert not {name: found for name, found in problems.items() if found}
+    assert not {name: each for name, each in problems.items() if each}

@@ -1,19 +1,19 @@
 """The documentation is true: its code runs, its output is right, its configurations load.
 
-What the fenced blocks of README.md and docs/**/*.md mean, in the order of each document and in a
-folder that is empty but for the repository's scripts/:
+The fenced blocks of README.md and docs/**/*.md run in the order of each document, in a folder that
+contains only the repository's scripts/:
 
-* `python` runs, in one namespace a document. What it prints must be in the `text` block right
-  after it, where "..." stands for any characters. A block whose first line is a comment with a
-  file's name is written to that file instead.
-* `toml` must be a whole configuration. A first line with a file's name writes it to that file too.
-* `py` is an excerpt of the file that its first line names.
-* `csv` has a file's name beside its language, and is written to that file.
-* `c` is a program in C99, which gcc compiles and which runs, where gcc is installed. What it prints
-  is as for `python`.
-* `console` lines that begin with "$ gpunn" run, and what they print must be what follows, if
-  anything does. Those that ask for a GPU, or name a file of one's own in capitals (TABLE.csv), are
-  only parsed. Charts of reports aren't drawn.
+* `python` runs, in one namespace per document. Its output must match the `text` block directly
+  after it, in which "..." stands for any characters. A block whose first line is a comment with a
+  file name is written to that file instead.
+* `toml` must be a whole configuration. If the first line is a file name, it is also written there.
+* `py` is an excerpt of the file named in its first line.
+* `csv` has a file name after its language, and is written to that file.
+* `c` is a program in C99. If gcc is installed, it is compiled and run; its output is checked like
+  that of `python`.
+* `console` lines that begin with "$ gpunn" run, and their output must match the following lines, if
+  there are any. Lines that request a GPU, or name a placeholder in capitals (TABLE.csv), are only
+  parsed. Charts of reports aren't drawn.
 """
 
 import ast
@@ -79,9 +79,9 @@ class Block:
 
 def blocks(path: Path) -> list[Block]:
     document = path.read_text(encoding="utf-8")
-    found = list(FENCE.finditer(document))
+    fences = list(FENCE.finditer(document))
     result = []
-    for fence, following in itertools.zip_longest(found, found[1:]):
+    for fence, following in itertools.zip_longest(fences, fences[1:]):
         output = ""
         if following is not None and following[1] == "text":
             between = document[fence.end() : following.start()]
@@ -101,7 +101,7 @@ def matches(expected: str, printed: str) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_drawings: None) -> Iterator[Path]:
-    gc.freeze()  # so that what is collected in the end is what examples made
+    gc.freeze()  # so that the last collection only collects objects of the examples
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -111,11 +111,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_drawings: None) -
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
-    gc.collect()  # classes that examples defined are known by their names until they are gone
+    gc.collect()  # classes defined by examples stay registered until they are collected
 
 
 TRANSLATIONS = sorted((ROOT / "docs").rglob("*.zh.md"))
-"""Documents whose code is that of others, which a test below makes sure of."""
+"""Documents with the code of other documents, as a test below checks."""
 
 
 @pytest.mark.parametrize(
@@ -127,60 +127,60 @@ def test_document_does_what_it_says(
     module = types.ModuleType("document")
     monkeypatch.setitem(sys.modules, "document", module)
     with suppress(ModuleNotFoundError):
-        # No process of joblib's can import a document: its functions go there as a notebook's do.
+        # joblib's processes cannot import a document, so its functions are pickled by value.
         import cloudpickle
 
         cloudpickle.register_pickle_by_value(module)
     for block in blocks(path):
-        place = f"{relative(path)}, line {block.line}"
+        location = f"{relative(path)}, line {block.line}"
         if block.file_name is not None:
             (folder / block.file_name).write_text(block.text, encoding="utf-8")
         if block.language == "python" and block.file_name is None:
-            # Blank lines in front make a traceback name the document's own lines.
+            # With leading blank lines, tracebacks have the document's line numbers.
             try:
                 exec(compile("\n" * block.line + block.text, path, "exec"), vars(module))
             except ModuleNotFoundError as error:
                 if (error.name or "").partition(".")[0] not in OPTIONAL:
                     raise
-                pytest.skip(f"{place} needs {error.name}, which is not installed")
+                pytest.skip(f"{location} needs {error.name}, which is not installed")
             printed = capsys.readouterr().out
-            assert matches(block.output, printed), f"{place} prints:\n{printed}"
+            assert matches(block.output, printed), f"{location} prints:\n{printed}"
         elif block.language == "py":
             source, _, excerpt = block.text.removeprefix("# ").partition("\n")
-            assert excerpt in (ROOT / source).read_text(encoding="utf-8"), f"{place}: {source}"
+            assert excerpt in (ROOT / source).read_text(encoding="utf-8"), f"{location}: {source}"
         elif block.language == "toml":
             configuration.parse_config(tomllib.loads(block.text), folder)
         elif block.language == "c" and shutil.which("gcc"):
-            printed = printed_by_c(block.text, folder, place)
-            assert matches(block.output, printed), f"{place} prints:\n{printed}"
+            printed = printed_by_c(block.text, folder, location)
+            assert matches(block.output, printed), f"{location} prints:\n{printed}"
         elif block.language == "console":
             for command, output in commands(block):
-                run(command, place)
+                run(command, location)
                 printed = capsys.readouterr().out
-                assert not output or matches(output, printed), f"{place} prints:\n{printed}"
+                assert not output or matches(output, printed), f"{location} prints:\n{printed}"
 
 
-def printed_by_c(program: str, folder: Path, place: str) -> str:
+def printed_by_c(program: str, folder: Path, location: str) -> str:
     (folder / "program.c").write_text(program, encoding="utf-8")
     compile_it = ["gcc", "-std=c99", "-Wall", "-Werror", "-pedantic", "program.c", "-o", "program"]
     for command in ([*compile_it, "-lm"], ["./program"]):
         ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, f"{place}: {ran.stderr}"
+        assert ran.returncode == 0, f"{location}: {ran.stderr}"
     return ran.stdout
 
 
 def commands(block: Block) -> Iterator[tuple[list[str], str]]:
-    """Yield the arguments of each `gpunn` command, and what it is said to print."""
+    """Yield the arguments of each `gpunn` command, and its expected output."""
     for text in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, output = text.partition("\n")
         if command.startswith("gpunn "):
             yield shlex.split(command)[1:], output
 
 
-def run(arguments: list[str], place: str) -> None:
+def run(arguments: list[str], location: str) -> None:
     if any(Path(argument).stem.isupper() for argument in arguments):
         options = {option for each in main.commands[arguments[0]].params for option in each.opts}
-        assert {each for each in arguments if each.startswith("-")} <= options, place
+        assert {each for each in arguments if each.startswith("-")} <= options, location
         return
     if any(argument.startswith("cupy") for argument in arguments):
         with click.Context(main) as context:
@@ -191,7 +191,7 @@ def run(arguments: list[str], place: str) -> None:
     try:
         main.main(arguments, prog_name="gpunn", standalone_mode=False)
     except click.ClickException as error:
-        pytest.fail(f"{place}: gpunn {shlex.join(arguments)}: {error.format_message()}")
+        pytest.fail(f"{location}: gpunn {shlex.join(arguments)}: {error.format_message()}")
 
 
 # ------------------------------------------------------------------------------ consistency
@@ -224,11 +224,11 @@ def blocks_alone(path: Path) -> list[tuple[str, str | None, str]]:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
 def test_every_block_is_checked(path: Path) -> None:
-    found = blocks(path)
-    assert {block.language for block in found} <= LANGUAGES
-    programs = [block for block in found if block.language in ("python", "c")]
+    all_blocks = blocks(path)
+    assert {block.language for block in all_blocks} <= LANGUAGES
+    programs = [block for block in all_blocks if block.language in ("python", "c")]
     outputs = [block.output for block in programs if block.output]
-    assert outputs == [block.text for block in found if block.language == "text"]
+    assert outputs == [block.text for block in all_blocks if block.language == "text"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
@@ -290,7 +290,7 @@ def rows(section: str) -> dict[str, list[str]]:
 
 
 def default_of(text: str) -> Any:
-    """Return the value that a cell such as "needed", "none" or "`0.5`" stands for."""
+    """Return the value of a cell such as "needed", "none" or "`0.5`"."""
     words = {"needed": ..., "none": None, "true": True, "false": False}
     text = text.strip("`")
     return words[text] if text in words else ast.literal_eval(text)
@@ -396,14 +396,14 @@ def test_every_file_of_a_run_is_documented() -> None:
 
 
 def is_missing_package(error: BaseException | None) -> bool:
-    """Return whether an error is that an optional package is not installed."""
+    """Return whether the error means that an optional package is not installed."""
     if isinstance(error, ModuleNotFoundError):
         return (error.name or "").partition(".")[0] in OPTIONAL
     return isinstance(error, MissingPackageError)
 
 
 class ExampleRunner(doctest.DocTestRunner):
-    """Runs examples, and skips a module that has one which needs a missing package."""
+    """Runs examples; skips a module if an example needs a missing package."""
 
     def report_unexpected_exception(
         self, out: Any, test: doctest.DocTest, example: doctest.Example, exc_info: Any
@@ -423,7 +423,7 @@ def test_examples_in_docstrings(name: str, folder: Path) -> None:
         pytest.skip(f"{error.name} is not installed")
     runner = ExampleRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in doctest.DocTestFinder().find(module, name):
-        if {test.name, test.name.rpartition(".")[0]} & PUBLIC:  # as someone would who copies it
+        if {test.name, test.name.rpartition(".")[0]} & PUBLIC:  # like a copied example
             test.globs = {"__name__": "__main__"}
         runner.run(test)
     result = runner.summarize(verbose=False)

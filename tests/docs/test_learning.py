@@ -1,4 +1,4 @@
-"""The page on which a network learns: its recording is right, and it shows what was recorded."""
+"""The page on which a network learns: its recording is correct, and it shows the recording."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def recordings(recorder) -> dict[str, tuple[Any, dict[str, np.ndarray]]]:
 
 @pytest.fixture(scope="module")
 def folder(recorder, tmp_path_factory) -> Path:
-    """The page with its recording, as the site has it."""
+    """The page with its recording, as in the site."""
     folder = tmp_path_factory.mktemp("site") / "learning"
     shutil.copytree(ROOT / "docs" / "learning", folder)
     (folder / "recording.js").unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def forward(lesson, weights: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def cost(lesson, outputs: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean loss of a batch, written anew."""
+    """Return the mean loss of a batch, from a separate implementation."""
     if lesson.outputs == 1:
         return float(np.mean((outputs - y) ** 2))
     shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
@@ -109,7 +109,7 @@ def test_sums_and_derivatives_obey_the_chain_rule(recordings, name):
         weights = arrays["weights"][step]
         sums, outputs = forward(lesson, weights, X)
         np.testing.assert_allclose(arrays["sums"][step], sums[:kept], rtol=1e-12, atol=1e-14)
-        # At the outputs by central differences, at the hidden neurons by the layer behind.
+        # At the outputs by central differences, at the hidden neurons from the next layer.
         derivatives = arrays["derivatives"][step]
         for sample in range(kept):
             for output in range(lesson.outputs):
@@ -141,7 +141,7 @@ def test_all_samples_of_the_plane_add_up(recordings):
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_weights_go_down_the_gradient_until_the_network_is_good(recordings, name):
+def test_weights_follow_the_negative_gradient_until_the_network_is_good(recordings, name):
     lesson, arrays = recordings[name]
     steps = -lesson.learning_rate * arrays["gradients"]
     np.testing.assert_allclose(np.diff(arrays["weights"], axis=0), steps, atol=1e-14)
@@ -160,7 +160,7 @@ def decoded(text: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_the_file_holds_the_recording(recorder, recordings, folder, name):
+def test_the_file_contains_the_recording(recorder, recordings, folder, name):
     lesson, arrays = recordings[name]
     text = (folder / "recording.js").read_text(encoding="utf-8")
     held = json.loads(text.removeprefix("const RECORDING = ").removesuffix(";\n"))[name]
@@ -191,7 +191,7 @@ def test_the_page_is_small(folder):
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where to look: a step, a sample of its batch, a neuron and one of its inputs."""
+    """The displayed step, sample, neuron and input."""
 
     step: int
     sample: int
@@ -206,7 +206,7 @@ PLACES = {
 
 
 def expected(lesson, arrays: dict[str, np.ndarray], at: Place) -> dict[str, float]:
-    """Return the numbers that the page is to show, from the recorded arrays."""
+    """Return the numbers that the page must show, from the recorded arrays."""
     hidden = lesson.hidden
     output = at.neuron >= hidden
     z = arrays["sums"][at.step, at.sample]
@@ -214,7 +214,7 @@ def expected(lesson, arrays: dict[str, np.ndarray], at: Place) -> dict[str, floa
     inputs = [*np.maximum(z[:hidden], 0), 1] if output else [*X[at.sample], 1]
     layer = parts(lesson, np.arange(len(arrays["start"])))[2 * output :]
     unit = at.neuron - hidden if output else at.neuron
-    place = int(np.vstack([layer[0], layer[1]])[at.input, unit])
+    position = int(np.vstack([layer[0], layer[1]])[at.input, unit])
     shares = {
         "share_cost": arrays["derivatives"][at.step, at.sample, at.neuron],
         "share_slope": 1.0 if output else float(z[at.neuron] > 0),
@@ -227,7 +227,7 @@ def expected(lesson, arrays: dict[str, np.ndarray], at: Place) -> dict[str, floa
     else:
         share = np.exp(outputs[y[at.sample]]) / np.exp(outputs).sum()
         seen = {"probability": share, "loss_here": -np.log(share)}
-    gradient = arrays["gradients"][at.step, place]
+    gradient = arrays["gradients"][at.step, position]
     return {
         "sum": z[at.neuron],
         "activation": z[at.neuron] if output else max(z[at.neuron], 0),
@@ -237,13 +237,13 @@ def expected(lesson, arrays: dict[str, np.ndarray], at: Place) -> dict[str, floa
         "share_product": np.prod(list(shares.values())),
         "gradient": gradient,
         "taken": gradient,
-        "old_weight": arrays["weights"][at.step, place],
-        "new_weight": arrays["weights"][at.step + 1, place],
+        "old_weight": arrays["weights"][at.step, position],
+        "new_weight": arrays["weights"][at.step + 1, position],
     }
 
 
 def numeral(text: str) -> float:
-    """Return the number that a text of the page says, such as "(−3.21·10⁻⁵)"."""
+    """Return the number in a text of the page, such as "(−3.21·10⁻⁵)"."""
     text = text.strip("()").replace("−", "-")
     raised = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
     return float(re.sub(r"·10([⁻⁰-⁹¹²³]+)", lambda m: f"e{m[1].translate(raised)}", text))
@@ -254,7 +254,7 @@ SHOWN = """Object.fromEntries([...document.querySelectorAll("[data-value][id]")]
 
 
 def go_to(page, at: Place) -> None:
-    """Choose a place with the controls of the page."""
+    """Choose step, sample, neuron and input with the controls of the page."""
     page.locator("#step").fill(str(at.step))
     page.locator(f"#samples input[value='{at.sample}']").check()
     page.locator(f"[data-neuron='{at.neuron}']").click()
@@ -287,7 +287,7 @@ def test_numbers_are_the_recorded_ones(browser, folder, recordings, name):
             assert listed[at.sample] == pytest.approx(wanted["share_product"], rel=1e-5, abs=1e-9)
 
 
-def test_what_is_not_computed_yet_is_not_shown(browser, folder):
+def test_numbers_not_computed_yet_are_hidden(browser, folder):
     known = ["sum", "activation", "old_weight", "target"]
     later = [["prediction", "loss_here", "cost"], ["share_cost", "gradient", "taken"]]
     with visit(browser, folder) as page:
@@ -300,8 +300,8 @@ def test_what_is_not_computed_yet_is_not_shown(browser, folder):
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_pictures_are_drawn_with_the_networks_function(browser, folder, recordings, name):
-    """What JavaScript computes for the plane and for test images is what the network says."""
+def test_images_are_drawn_with_the_network(browser, folder, recordings, name):
+    """JavaScript computes the same outputs for the plane and test images as the network."""
     lesson, arrays = recordings[name]
     rows = lesson.judged[0][:20]
     with visit(browser, folder) as page:
@@ -317,13 +317,13 @@ def test_pictures_are_drawn_with_the_networks_function(browser, folder, recordin
 
 
 def test_the_boundary_lies_between_the_classes(browser, folder, recordings):
-    """The path of the boundary goes where the last network's output is 0."""
+    """On the path of the boundary, the last network's output is 0."""
     lesson, arrays = recordings["points"]
     with visit(browser, folder) as page:
         page.locator("#last").click()
         path = page.locator("path.boundary").get_attribute("d")
         assert (
-            page.locator("#score_points").inner_text() == "96 of 96 points are on the right side."
+            page.locator("#score_points").inner_text() == "96 of 96 points are on the correct side."
         )
         assert "96 of them" in page.locator("#plane svg").get_attribute("aria-label")
     numbers = np.array(re.findall(r"-?[\d.]+", path), float).reshape(-1, 2)
@@ -341,7 +341,7 @@ def where(page) -> str:
     return f"{page.locator('#where').inner_text()}: {phase}"
 
 
-def test_by_keyboard_alone(browser, folder):
+def test_only_with_the_keyboard(browser, folder):
     with visit(browser, folder) as page:
         press = page.keyboard.press
         assert where(page) == "Step 1 of 120, epoch 1: Forward"
@@ -394,11 +394,11 @@ def test_by_keyboard_alone(browser, folder):
 
 
 def chosen(page) -> list:
-    """Return the sample, neuron and input that are looked at."""
+    """Return the displayed sample, neuron and input."""
     return page.evaluate("[state.sample, state.neuron, state.input]")
 
 
-def test_by_mouse(browser, folder):
+def test_with_the_mouse(browser, folder):
     with visit(browser, folder, "index.html") as page:
         page.locator("#plane [data-sample='4']").click()
         page.locator("#network .edges path").nth(9).dispatch_event("click")
@@ -406,11 +406,11 @@ def test_by_mouse(browser, folder):
         page.locator("#forward tr[data-input='2']").click()
         assert chosen(page) == [4, 4, 2]
         page.locator("[data-neuron='6']").click()
-        assert chosen(page) == [4, 6, 4]  # the weight of the neuron that one comes from
+        assert chosen(page) == [4, 6, 4]  # the weight from the previously chosen neuron
         shade = "document.querySelector('#plane canvas').toDataURL()"
         before = page.evaluate(shade)
         page.locator("[data-neuron='1']").click()
-        page.locator("#colour button[value=neuron]").click()
+        page.locator("#color button[value=neuron]").click()
         assert page.evaluate(shade) != before
         page.locator("#data button[value=digits]").click()
         page.locator("#forward .pictures [data-pixel='35']").nth(1).click()
@@ -422,7 +422,8 @@ def test_by_mouse(browser, folder):
 
 def test_running(browser, folder):
     with visit(browser, folder) as page:
-        page.clock.install()
+        page.clock.install(time=0)
+        page.clock.pause_at(1000)  # only run_for advances it
         says = page.locator("#says")
         assert says.get_attribute("aria-live") == "polite"
         page.locator("#run").press("Space")
@@ -448,20 +449,22 @@ def test_running(browser, folder):
         assert page.evaluate("document.getAnimations().length") == 0  # the page prefers less motion
 
 
-def test_phases_are_told(browser, folder, recordings):
+def test_phases_are_described(browser, folder, recordings):
     _, arrays = recordings["points"]
     with visit(browser, folder) as page:
         says = page.locator("#says")
         assert says.get_attribute("role") == "status"
-        told = []
+        shown = []
         for _ in range(4):
-            told.append(says.inner_text())
+            shown.append(says.inner_text())
             page.keyboard.press("ArrowRight")
         prediction = f"{arrays['sums'][0, 0, 6]:.4f}".replace("-", "−")
-        assert told[0].endswith(f"The network says p = {prediction}.")
-        assert f"cost C = {arrays['losses'][0]:.4f}." in told[1]
-        assert "has the gradient" in told[2]
-        assert told[3].startswith("Every weight takes a step against its gradient: w − 0.1 · dC/dw")
+        assert shown[0].endswith(f"The network predicts p = {prediction}.")
+        assert f"cost C = {arrays['losses'][0]:.4f}." in shown[1]
+        assert "has the gradient" in shown[2]
+        assert shown[3].startswith(
+            "Every weight takes a step against its gradient: w − 0.1 · dC/dw"
+        )
 
 
 def test_a_screen_reader_finds_names_and_values(browser, folder, recordings):
@@ -476,17 +479,17 @@ def test_a_screen_reader_finds_names_and_values(browser, folder, recordings):
         assert group.get_by_role("radio", checked=True).get_attribute("aria-label") == label
         slider = by_role("slider", name="Step of the training")
         assert slider.get_attribute("aria-valuetext") == "Step 1 of 120, Forward"
-        batch = by_role("group", name="Send one of this step's batch through the network:")
+        batch = by_role("group", name="Choose a sample of this step's batch:")
         assert batch.get_by_role("radio", name="point 1, −1").is_checked()
         right = round(96 * arrays["accuracies"][0])
         plane = by_role("img", name="Plane with 96 points.").get_attribute("aria-label")
-        assert f" {right} of them are on the right side" in plane
-        table = by_role("table", name="All of the batch, added up")
+        assert f" {right} of them are on the correct side" in plane
+        table = by_role("table", name="Sum over the batch")
         assert table.get_by_role("rowheader", name="point 8").count() == 1
         assert by_role("button", name="Forward", exact=False).first.get_attribute("aria-current")
 
 
-def test_the_theme_chosen_on_the_site_goes_before_the_systems(browser, folder):
+def test_the_theme_chosen_on_the_site_overrides_the_systems(browser, folder):
     paper = "getComputedStyle(document.body).backgroundColor"
     with visit(browser, folder, dark=True) as page:
         dark = page.evaluate(paper)
@@ -513,9 +516,9 @@ def test_accessible(browser, folder, address, dark):
 CUT_OFF = """() => {
     const whole = document.querySelector("#network svg").getBoundingClientRect();
     return [...document.querySelectorAll("#network text")].filter((text) => {
-        const place = text.getBoundingClientRect();
-        return place.width && (place.left < whole.left || place.right > whole.right
-            || place.top < whole.top || place.bottom > whole.bottom);
+        const box = text.getBoundingClientRect();
+        return box.width && (box.left < whole.left || box.right > whole.right
+            || box.top < whole.top || box.bottom > whole.bottom);
     }).map((text) => text.textContent);
 }"""
 
@@ -535,13 +538,13 @@ def test_it_opens_from_a_plain_folder(browser, folder):
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text))
     page.goto((folder / "index.html").as_uri())
-    assert page.locator("a:visible").count() == 0  # there is no site around it
-    assert page.locator("#says").inner_text().startswith("Point 1 goes through")
+    assert page.locator("a:visible").count() == 0  # it has no links without a site
+    assert page.locator("#says").inner_text().startswith("Point 1 passes through")
     page.close()
     assert faults == []
 
 
-def test_without_a_recording_it_says_what_to_do(browser, folder, tmp_path):
+def test_without_a_recording_it_names_the_command(browser, folder, tmp_path):
     shutil.copytree(folder, tmp_path / "learning")
     (tmp_path / "learning" / "recording.js").unlink()
     page = browser.new_page()

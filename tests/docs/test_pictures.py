@@ -1,4 +1,4 @@
-"""The tutorial's pictures are what the script draws, and can be read by everybody."""
+"""The tutorial's images match the script's output, and are accessible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def script() -> SimpleNamespace:
     return SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "docs" / "draw_tutorial.py")))
 
 
-def test_they_are_what_the_script_draws(script):
+def test_the_script_draws_them(script):
     drawn = script.drawings()
     kept = {path.name: path.read_text(encoding="utf-8") for path in script.FOLDER.iterdir()}
     assert kept.keys() == drawn.keys()
@@ -31,8 +31,8 @@ def test_they_are_what_the_script_draws(script):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_tutorial_shows_each_and_says_what_is_there(script, language):
-    """The text instead of a picture is the title that the picture has itself."""
+def test_the_tutorial_shows_and_describes_each(script, language):
+    """The alternative text of an image is the image's title."""
     suffix = "" if language == "en" else f".{language}"
     shown = IMAGE.findall((START / f"tutorial{suffix}.md").read_text(encoding="utf-8"))
     words = script.WORDS[language]
@@ -55,8 +55,8 @@ LAID_OUT = """() => [...document.querySelectorAll("svg")].map((svg) => {
     const texts = [...svg.querySelectorAll("text")];
     const boxes = texts.map((text) => text.getBoundingClientRect());
     const name = (i) => texts[i].textContent;
-    const light = (colour) => {
-        const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+    const light = (color) => {
+        const parts = color.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
             .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
     };
@@ -73,8 +73,8 @@ LAID_OUT = """() => [...document.querySelectorAll("svg")].map((svg) => {
         }
         const x = (box.left + box.right) / 2, y = (box.top + box.bottom) / 2;
         const behind = [...svg.querySelectorAll("rect, circle")].filter((shape) => {
-            const place = shape.getBoundingClientRect();
-            return place.left < x && x < place.right && place.top < y && y < place.bottom;
+            const box = shape.getBoundingClientRect();
+            return box.left < x && x < box.right && box.top < y && y < box.bottom;
         }).at(-1);
         const levels = [texts[i], behind].map((one) => light(getComputedStyle(one).fill));
         const contrast = (Math.max(...levels) + 0.05) / (Math.min(...levels) + 0.05);
@@ -85,10 +85,10 @@ LAID_OUT = """() => [...document.querySelectorAll("svg")].map((svg) => {
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_text_lies_in_the_picture_and_stands_out(browser, script, tmp_path, dark):
-    """No text leaves its picture or lies over another; contrast by WCAG 2.2, 1.4.3."""
+def test_text_is_inside_the_image_and_has_contrast(browser, script, tmp_path, dark):
+    """Text stays within its image and does not overlap; contrast follows WCAG 2.2, 1.4.3."""
     pictures = "".join(script.drawings().values())
-    page = f"<!doctype html><meta charset=utf-8><title>Pictures</title>{pictures}"
+    page = f"<!doctype html><meta charset=utf-8><title>Images</title>{pictures}"
     (tmp_path / "index.html").write_text(page, encoding="utf-8")
     with visit(browser, tmp_path, dark=dark) as opened:
         assert opened.evaluate(LAID_OUT) == []

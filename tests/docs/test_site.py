@@ -1,4 +1,4 @@
-"""The site of the documentation: built without a warning, complete, and fit to be read anywhere."""
+"""The site of the documentation: built without a warning, complete, readable on every device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SITE = ROOT / "docs" / "_site"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as ./scripts/docs.sh makes it, which fails at the first warning."""
+    """The site, as built by ./scripts/docs.sh; any warning fails the test."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning"]
     command += ["--conf-dir", SITE, "--doctree-dir", folder / "doctrees", ROOT / "docs"]
@@ -38,20 +38,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Page(HTMLParser):
-    """What a page loads, links to and can be linked to."""
+    """The resources, links and anchors of a page."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.loads: list[str] = []
         self.links: list[str] = []
-        self.places: set[str] = set()
+        self.anchors: set[str] = set()
         self.attributes: list[tuple[str, dict[str, str]]] = []
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.attributes.append((tag, given))
-        self.places.add(given.get("id", ""))
+        self.anchors.add(given.get("id", ""))
         if tag == "a":
             self.links.append(given.get("href", ""))
         else:
@@ -69,7 +69,7 @@ def pages(site: Path) -> dict[str, Page]:
 
 @pytest.fixture(scope="module")
 def described(site: Path) -> set[str]:
-    """The names of Python that have an entry."""
+    """The Python names that have an entry."""
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
     kinds = [kind for kind in inventory.data if kind.startswith("py:")]
     return {name for kind in kinds for name in inventory.data[kind]}
@@ -106,7 +106,7 @@ def test_classes_have_their_own_parameters(site: Path) -> None:
     assert shown.startswith("classDense(units,activation='identity',bias=True")
 
 
-def test_names_in_pages_lead_to_the_reference(pages: dict[str, Page]) -> None:
+def test_names_in_pages_link_to_the_reference(pages: dict[str, Page]) -> None:
     assert "../reference/python/gpunn.html#gpunn.Trainer" in pages["explanation/gpu.html"].links
 
 
@@ -118,8 +118,8 @@ def test_every_public_module_has_a_page() -> None:
 def test_every_command_is_in_the_reference(pages: dict[str, Page]) -> None:
     from gpunn.cli import main
 
-    places = pages["reference/command_line.html"].places
-    assert {f"gpunn-{name}" for name in main.commands} <= places
+    anchors = pages["reference/command_line.html"].anchors
+    assert {f"gpunn-{name}" for name in main.commands} <= anchors
 
 
 # ------------------------------------------------------------------------------- what is loaded
@@ -146,19 +146,19 @@ def test_nothing_is_loaded_from_another_host(site: Path, pages: dict[str, Page])
         assert {each for each in addresses if "//www.w3.org/" not in each} == set(), script
 
 
-def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, Page]) -> None:
+def test_links_within_the_site_exist(site: Path, pages: dict[str, Page]) -> None:
     lost = []
     for name, page in pages.items():
         for link in filter(local, page.links):
-            target, place = urldefrag(unquote(link))
+            target, anchor = urldefrag(unquote(link))
             file = (site / name).parent / target if target else site / name
             linked = pages.get(str(file.resolve().relative_to(site.resolve())))
-            if not file.exists() or (linked and place and place not in linked.places):
+            if not file.exists() or (linked and anchor and anchor not in linked.anchors):
                 lost.append((name, link))
     assert lost == []
 
 
-def test_pictures_have_words(pages: dict[str, Page]) -> None:
+def test_images_have_alternative_text(pages: dict[str, Page]) -> None:
     pictures = [given for page in pages.values() for tag, given in page.attributes if tag == "img"]
     assert pictures
     assert [given for given in pictures if len(given.get("alt", "")) < 20] == []
@@ -177,7 +177,7 @@ LOOKED_AT = (
     "how_to/resume.html",
     "reference/python/data.html",
 )
-"""Pages of each kind; the full run looks at all."""
+"""Pages of each kind; the full run opens all."""
 
 
 def check(browser: Any, site: Path, name: str) -> None:
@@ -202,9 +202,9 @@ def test_search_finds(browser: Any, site: Path) -> None:
     with visit(browser, site) as page:
         page.get_by_role("textbox", name="Search").first.fill("label_smoothing")
         page.keyboard.press("Enter")
-        found = page.locator("#search-results a").first
-        found.wait_for()
-        found.click()
+        result = page.locator("#search-results a").first
+        result.wait_for()
+        result.click()
         page.get_by_text("label_smoothing").first.wait_for()
 
 
@@ -224,11 +224,11 @@ SEARCHES = {
     "transfer learning": "how_to/fine_tuning",
     "ROC curve": "how_to/report",
 }
-"""What new users look for, and the page that the search has to find first."""
+"""What new users search for, and the page that must come first."""
 
 
 def test_words_of_new_users_are_in_the_titles_of_their_pages(site: Path) -> None:
-    """The index maps the stem of each word in a title or heading to pages, by their numbers."""
+    """The index maps the stem of each word in a title or heading to page numbers."""
     text = (site / "searchindex.js").read_text(encoding="utf-8")
     index = json.loads(text.removeprefix("Search.setIndex(").rstrip().removesuffix(")"))
     stem = SearchEnglish({}).stem
@@ -244,10 +244,10 @@ def test_search_finds_the_page_for_what_new_users_look_for(
     browser: Any, site: Path, words: str
 ) -> None:
     with visit(browser, site, f"search.html?q={quote(words)}") as page:
-        found = page.locator("#search-results li a").first
-        found.wait_for()
+        result = page.locator("#search-results li a").first
+        result.wait_for()
         page.locator("#search-results .search-summary", has_text="finished").wait_for()
-        assert f"{SEARCHES[words]}.html" in (found.get_attribute("href") or "")
+        assert f"{SEARCHES[words]}.html" in (result.get_attribute("href") or "")
 
 
 def test_commands_are_copied_without_prompts(browser: Any, site: Path) -> None:
@@ -272,7 +272,7 @@ def test_dark_and_light_can_be_chosen(browser: Any, site: Path) -> None:
         assert len(seen) == 2
 
 
-def test_what_scrolls_sideways_can_be_focused(browser: Any, site: Path) -> None:
+def test_horizontally_scrolling_blocks_can_be_focused(browser: Any, site: Path) -> None:
     with visit(browser, site, "reference/configuration.html", width=PHONE) as page:
         wide = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
         assert page.evaluate(f"{wide}.length") > 0
@@ -280,15 +280,15 @@ def test_what_scrolls_sideways_can_be_focused(browser: Any, site: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_learning_page_leads_back(
+def test_the_learning_page_links_back(
     browser: Any, site: Path, pages: dict[str, Page], language: str
 ) -> None:
     with visit(browser, site, f"learning/index.html#{language}") as page:
         links = page.locator("a").evaluate_all("links => links.map(link => link.href)")
     assert len(links) == 6
     for link in links:
-        target, place = urldefrag(unquote(link))
-        assert place in pages[target.removeprefix(f"{ORIGIN}/")].places | {""}, link
+        target, anchor = urldefrag(unquote(link))
+        assert anchor in pages[target.removeprefix(f"{ORIGIN}/")].anchors | {""}, link
 
 
 # --------------------------------------------------------------------------------- versions
@@ -299,11 +299,11 @@ def publish() -> SimpleNamespace:
     return SimpleNamespace(**runpy.run_path(str(SITE / "publish.py")))
 
 
-def test_releases_come_first_and_the_newest_of_them(publish: Any) -> None:
+def test_releases_come_first_newest_first(publish: Any) -> None:
     assert publish.newest_first(["0.2", "dev", "0.10", "0.9.1"]) == ["0.10", "0.9.1", "0.2", "dev"]
 
 
-def test_versions_offer_each_other(browser: Any, site: Path, publish: Any, tmp_path: Path) -> None:
+def test_versions_have_links(browser: Any, site: Path, publish: Any, tmp_path: Path) -> None:
     for version in ("dev", "0.2", "0.1", "0.2"):
         publish.publish(site, tmp_path, version)
     with visit(browser, tmp_path) as page:  # which leads to the newest release
@@ -321,6 +321,6 @@ def test_versions_offer_each_other(browser: Any, site: Path, publish: Any, tmp_p
         page.wait_for_url("**/0.1/index.html")
 
 
-def test_one_version_offers_no_choice(browser: Any, site: Path) -> None:
+def test_one_version_has_no_menu(browser: Any, site: Path) -> None:
     with visit(browser, site) as page:
         assert not page.locator("label.versions").is_visible()

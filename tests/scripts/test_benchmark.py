@@ -1,6 +1,6 @@
-"""The benchmark command: what it does with measurements, and small runs without other libraries.
+"""The benchmark command: its statistics, and small runs without other libraries.
 
-Nothing here depends on how fast anything is.
+No test depends on speed.
 """
 
 import json
@@ -47,7 +47,7 @@ def test_a_tiny_grid(tmp_path):
 
 @pytest.fixture
 def in_this_process(load, monkeypatch, session, tmp_path):
-    """Run a mode with a session that asks no other process, and return what it said and found."""
+    """Run a subcommand without other processes; return its output and results."""
 
     def measure(self, cells, names, question):
         def turn(cell, name):
@@ -72,8 +72,8 @@ def in_this_process(load, monkeypatch, session, tmp_path):
         short = ["--only", "gpunn-numpy", "--seconds", "0.01", "--json", str(path)]
         done = CliRunner().invoke(load("commands").command, [mode, *options, *short])
         assert done.exit_code == 0, done.output
-        found = json.loads(path.read_text())["modes"][mode]
-        return done.output, {(row["cell"], row["competitor"]): row for row in found}
+        results = json.loads(path.read_text())["modes"][mode]
+        return done.output, {(row["cell"], row["competitor"]): row for row in results}
 
     return run
 
@@ -88,7 +88,7 @@ def test_a_realistic_network(in_this_process):
     assert "| gemm / gpunn-numpy | " in said  # geometric means
 
 
-def test_an_addition_is_in_per_cent_of_the_plain_network(load, monkeypatch, in_this_process):
+def test_an_addition_is_in_percent_of_the_plain_network(load, monkeypatch, in_this_process):
     module = load("step_times")
     plain = module.PLAIN._replace(sizes=(6, 5, 1), batch_size=8)
     monkeypatch.setattr(module, "PLAIN", plain)
@@ -117,7 +117,7 @@ def test_wrong_usage(load, arguments, said, tmp_path):
     assert said in " ".join(done.output.replace("│", " ").split())
 
 
-def test_who_takes_part(load, monkeypatch):
+def test_competitors(load, monkeypatch):
     taking_part, competitor = load("options").competitors, load("competitors").Competitor
     monkeypatch.setattr(competitor, "missing", lambda self: "")
     assert "gemm" in taking_part(None)
@@ -145,7 +145,7 @@ def test_a_fit_in_a_new_process_is_the_same_fit(load):
         assert (cold["score"], cold["epochs"]) == (pytest.approx(warm["score"]), 2)
 
 
-def test_both_libraries_fit_alike_and_a_long_run_can_be_done_in_pieces(load, tmp_path):
+def test_both_libraries_fit_alike_and_a_long_run_can_be_divided(load, tmp_path):
     pytest.importorskip("sklearn.base", reason="needs scikit-learn, the extra 'sklearn'")
     scores, path = [], tmp_path / "fits.json"
     for first, seeds in ((3, 2), (3, 1), (4, 1)):
@@ -163,7 +163,7 @@ def test_both_libraries_fit_alike_and_a_long_run_can_be_done_in_pieces(load, tmp
 
 
 def write_table(folder, name, target, of_number):
-    """Write a small table like the published one of that name."""
+    """Write a small table like the published one of this name."""
     random = np.random.default_rng(0)
     columns = random.normal(size=90), random.choice(["a", "b"], 90), ["", "1", "2"] * 30
     rows = [
@@ -181,18 +181,18 @@ def credit_risk(folder):
 
 @pytest.mark.full
 @pytest.mark.parametrize(("network", "library"), [("RealMLP", "gpunn"), ("TabM", "tabm")])
-def test_epochs_of_networks_for_tables_are_timed(load, tmp_path, network, library):
+def test_epochs_of_tabular_models_are_timed(load, tmp_path, network, library):
     for module in ("pandas", "sklearn.base", *(("tabm", "torch") if library == "tabm" else ())):
         pytest.importorskip(module)
     path = credit_risk(tmp_path)
     arguments = "credit risk", str(path), network, library, 20
-    found = load("tables").in_a_process("table_epochs", arguments, 1)
-    assert found["rows"] == 57
-    assert found["cpu_seconds"] > 0
+    results = load("tables").in_a_process("table_epochs", arguments, 1)
+    assert results["rows"] == 57
+    assert results["cpu_seconds"] > 0
 
 
 @pytest.mark.full
-def test_models_for_tables_are_judged_on_rows_they_have_not_seen(load, tmp_path):
+def test_models_for_tables_are_scored_on_unseen_rows(load, tmp_path):
     for module in ("pandas", "sklearn.base"):
         pytest.importorskip(module)
     credit_risk(tmp_path)
@@ -221,7 +221,7 @@ def test_the_better_network_on_validation_rows_is_ranked_among_peers(load, tmp_p
             for seed in range(2)
         ]
 
-    ours = [*fits("gpunn-tabm", [3, 1], [0.3, 0.1]), *fits("gpunn-realmlp", [2, 2], [0.2, 0.9])]
+    own = [*fits("gpunn-tabm", [3, 1], [0.3, 0.1]), *fits("gpunn-realmlp", [2, 2], [0.2, 0.9])]
     peers = [
         *fits("lightgbm", [5, 5], [0.1, 0.1]),
         *fits("catboost", [5, 5], [0.1, 0.2]),
@@ -230,17 +230,17 @@ def test_the_better_network_on_validation_rows_is_ranked_among_peers(load, tmp_p
         *fits("sklearn-hgb", [5, 5], [0.5, 0.5]),
         *fits("sklearn-mlp", [5, 5], [0.6, 0.6]),
     ]
-    for name, each in (("ours", ours), ("peers", peers)):
+    for name, each in (("own", own), ("peers", peers)):
         (tmp_path / name).write_text(json.dumps({"fits": each}))
-    words = run(load, "table_ranks", tmp_path / "ours", tmp_path / "peers").split()
+    words = run(load, "table_ranks", tmp_path / "own", tmp_path / "peers").split()
     said = " ".join(words)
     assert "gpunn-realmlp | 0.5500 ± 0.4950 (2; 7 s)" in said
-    # 0.2 of RealMLP and 0.1 of TabM, by the validation rows; CatBoost's mean is the same.
+    # The validation rows select 0.2 of RealMLP and 0.1 of TabM; CatBoost's mean is the same.
     assert "| diamonds | 2.5 | 1 | 4 | 2.5 | 5 | 6 | 0.1500 | 0.1000 | 50.00 % |" in said
-    # CatBoost that stops early is better on them, and among the test rows like LightGBM.
+    # CatBoost with early stopping is better on them, and equals LightGBM on the test rows.
     assert "| diamonds | 3 | 1.5 | 4 | 1.5 | 5 | 6 | 0.1500 | 0.1000 | 50.00 % |" in said
     (tmp_path / "peers").write_text(json.dumps({"fits": peers[2:]}))
-    assert "no fits of LightGBM" in run(load, "table_ranks", tmp_path / "ours", tmp_path / "peers")
+    assert "no fits of LightGBM" in run(load, "table_ranks", tmp_path / "own", tmp_path / "peers")
 
 
 @pytest.mark.full
@@ -252,12 +252,12 @@ def test_memory_of_a_streamed_file(load, tmp_path):
 def test_overhead(load, monkeypatch):
     monkeypatch.setattr(load("overhead"), "CONFIG", SCRIPTS / "configs" / "digits.toml")
     done = CliRunner().invoke(load("overhead").command, ["--epochs", "1"])
-    assert done.exit_code in (0, 1)  # by how long it took
-    found = json.loads(done.output)["milliseconds"]
-    assert {"RunFolder.on_epoch_end", "GoodState.keep"} <= set(found)
+    assert done.exit_code in (0, 1)  # depends on the time
+    results = json.loads(done.output)["milliseconds"]
+    assert {"RunFolder.on_epoch_end", "GoodState.keep"} <= set(results)
 
 
-# ------------------------------------------------------------------- the work that everybody does
+# ------------------------------------------------------------------- the work of all libraries
 
 
 def test_the_floor_is_the_products_of_a_step(load, monkeypatch):
@@ -302,7 +302,7 @@ LIBRARIES = [
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize(("name", "module", "tolerance"), LIBRARIES)
 def test_a_library_does_this_work(load, monkeypatch, name, module, tolerance, optimizer):
-    """One step on all rows, where no shuffle matters, predicts what NumPy's own step predicts."""
+    """After one step on all rows, predictions equal those of a step written in NumPy."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     pytest.importorskip(module)
@@ -327,14 +327,14 @@ def test_a_library_does_this_work(load, monkeypatch, name, module, tolerance, op
 
 
 def after_one_step(weights, X, y, task, X_test):
-    """The logits of a network with one hidden layer after one update, in float64."""
+    """Return the logits of a network with one hidden layer after one update, in float64."""
     W1, W2 = (array.astype(np.float64) for array in weights)
     hidden = np.maximum(X @ W1, 0)
     scores = np.exp(hidden @ W2)
     slopes = (scores / scores.sum(1, keepdims=True) - np.eye(10)[y]) / len(X)
     back = slopes @ W2.T * (hidden > 0)
     gradients = [X.T @ back, back.sum(0), hidden.T @ slopes, slopes.sum(0)]
-    if task.optimizer == "adam":  # both moments are g and g squared once corrected
+    if task.optimizer == "adam":  # after correction, the moments are g and g squared
         gradients = [g / (np.abs(g) + 1e-8) for g in gradients]
     W1, b1, W2, b2 = (
         value - task.learning_rate * g
@@ -357,7 +357,7 @@ def test_training_ends_after_the_epochs_with_the_accuracy(load, monkeypatch):
     assert answer == {"seconds": [1.0, 1.0], "accuracy": 0.6}
 
 
-def test_a_process_of_numpy_alone_has_no_kernels(load):
+def test_a_process_with_only_numpy_has_no_kernels(load):
     seconds = load("footprint").import_seconds
     alone = "from gpunn.backends.numpy.compiled.library import library; assert library() is None"
     assert seconds("gpunn-numpy", alone, 1)["seconds"] > 0
@@ -365,7 +365,7 @@ def test_a_process_of_numpy_alone_has_no_kernels(load):
         seconds("gpunn-numpy", "import no_such_module", 1)
 
 
-def test_installed_size_counts_what_is_required(load):
+def test_installed_size_includes_requirements(load):
     size = load("machine").installed_bytes
     assert 1e6 < size(["numpy"]) == size(["numpy", "NumPy"]) < size(["gpunn"])
     assert size(["no-such-distribution"]) == 0
@@ -379,8 +379,8 @@ def test_first_and_later_processes_and_the_memory_of_an_epoch(load, tmp_path, mo
         np.save(tmp_path / f"{name}.npy", np.zeros((16, 4), np.float32))
     for name in ("y", "y_test"):
         np.save(tmp_path / f"{name}.npy", np.arange(16) % 3)
-    found = wheel.measure("gpunn-numpy", sys.executable, tmp_path, 1, str(tmp_path))
-    first, later, peak = found.values()
+    results = wheel.measure("gpunn-numpy", sys.executable, tmp_path, 1, str(tmp_path))
+    first, later, peak = results.values()
     assert min(first, later) > 0
     assert peak > 10
 
@@ -390,17 +390,17 @@ def test_first_and_later_processes_and_the_memory_of_an_epoch(load, tmp_path, mo
 
 @pytest.fixture
 def session(load, monkeypatch):
-    """A session without processes, whose reference products have the speeds of `speeds`."""
+    """A session without processes; `speeds` are the speeds of its reference products."""
     module = load("session")
-    found = module.Session(threads=1, repetitions=2, extra=2, references=[100.0])
+    new_session = module.Session(threads=1, repetitions=2, extra=2, references=[100.0])
 
     def look(self):
         self.references.append(self.speeds.pop(0) if self.speeds else 100.0)
         return self.references[-1]
 
     monkeypatch.setattr(module.Session, "look", look)
-    found.speeds = []
-    return found
+    new_session.speeds = []
+    return new_session
 
 
 def test_a_turn_needs_a_fast_reference_on_both_sides(session):
@@ -416,7 +416,7 @@ def test_a_turn_needs_a_fast_reference_on_both_sides(session):
     assert not turns[0].quiet  # the best speed may come last
 
 
-def test_turns_are_interleaved_the_unquiet_get_more_and_who_fails_is_left_out(load, session):
+def test_turns_are_interleaved_and_repeated_if_disturbed_and_failures_are_left_out(load, session):
     order, failed = [], load("session").FailedError
 
     def prepare(cell, name, number):
@@ -441,7 +441,7 @@ def test_turns_are_interleaved_the_unquiet_get_more_and_who_fails_is_left_out(lo
     assert session.failures == ["x: c: no"]
 
 
-def test_an_error_of_a_library_is_an_answer_and_its_process_goes_on(load):
+def test_a_process_continues_after_an_error_of_a_library(load):
     module, product = load("session"), load("work").Product(2, 2, 2, "forward")
     worker = module.Worker("gemm", 1)
     try:
@@ -470,7 +470,7 @@ def figures(load, session):
     return build
 
 
-def test_only_quiet_turns_count_unless_there_is_none(figures):
+def test_only_undisturbed_turns_count_unless_there_is_none(figures):
     mixed, none = figures(
         {
             ("x", "gpunn"): [(1, [5, 4, 6]), (0, [1, 1, 1]), (1, [8, 9, 7])],
@@ -488,16 +488,16 @@ def test_ratios_are_of_the_best_peer_and_of_the_products_alone(load, figures):
     module = load("figures")
     times = {"gpunn": (0, [2.0, 1.0, 3.0]), "jax-scan": (1, [4.0]), "jax-loop": (1, [3.0])}
     times |= {"torch": (1, [8.0]), "gemm": (1, [1.0])}
-    found = figures({("5-4-3, 8 sgd", name): [turn] for name, turn in times.items()})
+    results = figures({("5-4-3, 8 sgd", name): [turn] for name, turn in times.items()})
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in module.comparison(found).splitlines()
+        for line in module.comparison(results).splitlines()
     ]
     ratios = ["best peer / gpunn", "gemm / gpunn"]
     assert lines[0] == ["", "gpunn", "jax-scan", "jax-loop", "torch", "gemm", *ratios]
     numbers = ["~2.00", "4.00", "3.00", "8.00", "1.00", "~1.50x", "~0.50x"]
     assert lines[2] == ["5-4-3, 8 sgd", *numbers]
-    assert "| JAX / gpunn       | 1.50x | 1.50x | 1.50x | 5-4-3, 8 sgd |" in module.means(found)
+    assert "| JAX / gpunn       | 1.50x | 1.50x | 1.50x | 5-4-3, 8 sgd |" in module.means(results)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

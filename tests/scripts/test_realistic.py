@@ -1,4 +1,4 @@
-"""The networks that people really train: everybody does the same work on them."""
+"""The realistic networks: all libraries do the same work."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ METRICS = {"softmax_cross_entropy": "accuracy", "binary_cross_entropy": "binary_
 
 @pytest.fixture
 def small(load):
-    """A task by its name, with narrow layers, in which decay and clipping change more."""
+    """Return a task with narrow layers and stronger decay and clipping."""
     module = load("realistic")
     tasks = {task.name: task for task in [*module.REALISTIC, *module.ADDITIONS]}
     assert list(tasks) == REALISTIC + ADDITIONS
@@ -43,13 +43,13 @@ def small(load):
 
 @pytest.fixture
 def train(load, monkeypatch):
-    """The logs of a few epochs of one batch each, in which no shuffle matters."""
+    """Return the logs of a few epochs of one batch each, so that no shuffle matters."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
 
     def run(adapter, task, epochs=3):
         rows, logs = load("work").synthetic(task, 1), []
-        if rows.weights is not None:  # some take their mean for 1 in an L2 penalty
+        if rows.weights is not None:  # some libraries assume a mean of 1 in an L2 penalty
             rows = rows._replace(weights=rows.weights / rows.weights.mean())
 
         def after_epoch(epoch):
@@ -86,12 +86,12 @@ def test_losses_and_metrics_of_the_first_steps_are_those_of_gpunn(
     pytest.importorskip(module)
     task = small(name, dropout=0.0)
     if task.schedule != "constant" and not task.momentum:
-        # So short that it matters. PyTorch's and optax's velocities have no learning rate in them.
+        # Short enough to matter. Velocities of PyTorch and optax don't include the learning rate.
         task = task._replace(epochs=6, warm_up=min(task.warm_up, 2))
-    expected, found = train("with_gpunn.Gpunn", task), train(adapter, task)
-    if task.l2_penalty:  # a part of the loss for some
-        expected, found = expected[:, 1:], found[:, 1:]
-    np.testing.assert_allclose(found, expected, rtol=5e-4)
+    expected, actual = train("with_gpunn.Gpunn", task), train(adapter, task)
+    if task.l2_penalty:  # some libraries include it in the loss
+        expected, actual = expected[:, 1:], actual[:, 1:]
+    np.testing.assert_allclose(actual, expected, rtol=5e-4)
 
 
 @pytest.mark.filterwarnings("default")
@@ -103,7 +103,7 @@ def test_dropout_is_on_in_training(small, train, adapter, module):
 
 
 @pytest.mark.parametrize("name", REALISTIC)
-def test_targets_are_as_the_loss_takes_them(load, small, name):
+def test_targets_suit_the_loss(load, small, name):
     task = small(name)
     X, y, weights = load("work").synthetic(task, 2)
     assert (X.shape, X.dtype) == ((96, 7), task.dtype)

@@ -17,10 +17,10 @@ def test_trains_on_the_digits_and_saves(tmp_path):
         text=True,
         check=True,
     )
-    told = re.search(r"accuracy (0\.\d+)", result.stdout)
-    assert told is not None
-    assert float(told[1]) > 0.85
+    match = re.search(r"accuracy (0\.\d+)", result.stdout)
+    assert match is not None
+    assert float(match[1]) > 0.85
     model = gpunn.load_model(tmp_path / "model.safetensors", backend="numpy")
     _, _, X, y = gpunn.data.load_digits()
     accuracy = (model.predict(X).argmax(axis=1) == y).mean()
-    assert f"{accuracy:.4f}" == told[1]
+    assert f"{accuracy:.4f}" == match[1]

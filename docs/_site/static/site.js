@@ -1,6 +1,6 @@
 "use strict";
 
-// The choice of a version, which is there where several lie side by side, in folders of their names.
+// The version menu, shown if the parent folder has several versions.
 function offerVersions() {
   const { current, all } = window.siteVersions;
   const label = document.querySelector("label.versions");
@@ -19,7 +19,7 @@ function offerVersions() {
   label.hidden = false;
 }
 
-// What scrolls sideways can be scrolled by keys.
+// Make horizontally scrolling blocks scrollable by keyboard.
 function letKeysScroll() {
   for (const box of document.querySelectorAll("article pre, article .table-wrapper")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;

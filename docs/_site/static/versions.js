@@ -1,2 +1,2 @@
-// Which versions lie side by side: publish.py writes this file anew into each of them.
+// The list of versions: publish.py rewrites this file in each of them.
 window.siteVersions = { current: "", all: [] };
