@@ -1,6 +1,6 @@
 """The `gpunn` command.
 
-Each command's module imports what it needs when it runs, so that `gpunn --help` is quick.
+Each command imports the modules it needs only when it runs, so that `gpunn --help` is fast.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ from gpunn.version import __version__
 __all__ = ["main"]
 
 LARGE_DATA = (
-    "data as large as that can be given as NPY files, which are read in chunks; other files "
-    "must fit into memory"
+    "save data larger than memory as NPY files, which gpunn reads in chunks; other files must fit "
+    "into memory"
 )
 
 
 class Diverged(click.ClickException):
-    """Training ran and failed."""
+    """Training diverged."""
 
     exit_code = 1
 
 
 class Refused(click.ClickException):
-    """Something is wrong that the user can put right."""
+    """An error that the user can fix."""
 
     exit_code = 2
 
 
 class Commands(click.Group):
-    """Commands whose failures are one line on standard error and an exit status.
+    """A group of commands that report a failure in one line on standard error.
 
-    2 is for what the user can put right (usage, configuration, data, files, a missing GPU), 1 for
-    training that diverged, 130 for Ctrl-C.
+    The exit status is 2 for errors that the user can fix (usage, configuration, data, files, a
+    missing GPU), 1 if training diverged, and 130 after Ctrl-C.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         with standard_streams():
             try:
                 return super().main(*args, **kwargs)
-            except OSError as error:  # of what click itself writes, such as help
+            except OSError as error:  # from text that click itself writes, such as help
                 Refused(message_of(error)).show()
                 sys.exit(Refused.exit_code)
 
@@ -74,17 +74,17 @@ class Commands(click.Group):
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = without_source_line(warnings.showwarning)
-                # What is in a user's rows is said in any case, and stops no prediction.
+                # Always show warnings about the user's rows; they never stop a prediction.
                 warnings.simplefilter("always", UnknownCategoryWarning)
                 return super().invoke(ctx)
         except click.ClickException as error:
             vars(error).update(message=lines_escaped(error.message))
             raise
-        except BrokenPipeError:  # of `gpunn ... | head`, which click knows to end in silence
+        except BrokenPipeError:  # from `gpunn ... | head`; click ends silently
             raise
         except (GpunnError, OSError) as error:
             if isinstance(error, DistributedError) and error.elsewhere:
-                raise click.exceptions.Exit(1) from error  # that rank has said why
+                raise click.exceptions.Exit(1) from error  # that rank has printed the reason
             kind = Diverged if isinstance(error, DivergenceError) else Refused
             raise kind(lines_escaped(message_of(error))) from error
         except MemoryError as error:
@@ -96,58 +96,72 @@ class Commands(click.Group):
 
 
 def message_of(error: GpunnError | OSError) -> str:
-    """Return an error's message; that of the system gets the name of its file."""
+    """Return an error's message; an `OSError`'s begins with the file name."""
     if isinstance(error, GpunnError) or error.filename is None:
         return str(error)
     return f"{error.filename}: {error.strerror or error}"
 
 
 class Escaping(logging.Formatter):
-    """Formats records so that a terminal obeys nothing in them."""
+    """Formats log records with terminal control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         return lines_escaped(super().format(record))
 
 
 def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Return a `warnings.showwarning` that shows gpunn's own warnings without a line of source."""
+    """Return a `warnings.showwarning` that prints gpunn's warnings without a source line."""
 
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *location: Any, **more: Any) -> None:
         if issubclass(category, GpunnWarning):
             say(str(message), err=True)
         else:
-            otherwise(message, category, *place, **more)
+            otherwise(message, category, *location, **more)
 
     return show
+
+
+HELP = """Train neural networks on tables and arrays with NumPy or CuPy.
+
+\b
+To try it on an example table:
+  gpunn example
+  gpunn train credit_risk.csv --target loan_status
+  gpunn evaluate runs/credit_risk
+  gpunn predict runs/credit_risk credit_risk.csv
+
+To see the options of a command: gpunn COMMAND --help
+"""
 
 
 @click.group(
     cls=Commands,
     commands=[example, inspect, train, sweep, evaluate, predict, runs, report, export, doctor],
+    help=HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="gpunn")
 def main() -> None:
-    """Train neural networks on NumPy or CuPy, from a configuration in TOML."""
+    """Prepare logging and imports for a command."""
     refuse_several_ranks()
-    # What gpunn logs, such as the backend that "auto" chose, goes to standard error as it is.
+    # Log messages, such as the backend that "auto" selects, go to standard error without a prefix.
     handler = logging.StreamHandler()
     handler.setFormatter(Escaping("%(message)s"))
     logging.basicConfig(handlers=[handler])
-    # A script's log, such as that of a CI job, should tell what the first minute went into.
+    # Show in a CI log that compiling the kernels took the first minute.
     logging.getLogger("gpunn.compilation").setLevel(logging.INFO)
-    # A configuration may name classes of modules in the current folder ("my_layers:Gate"). Last,
-    # so that no file there hides an installed module.
+    # A configuration may name classes of modules in the current folder ("my_layers:Gate"). The
+    # folder comes last, so that no file in it hides an installed module.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
 
 
 TOGETHER = ("train", "sweep", "doctor")
-"""Commands that several ranks can run, together or each by itself."""
+"""Commands that can run in several ranks."""
 
 
 def refuse_several_ranks() -> None:
-    """Raise an error where a launcher has started several ranks of a command for one process."""
+    """Raise an error if a launcher has started several ranks of a single-process command."""
     command = click.get_current_context().invoked_subcommand
     if command in TOGETHER:
         return
@@ -156,6 +170,7 @@ def refuse_several_ranks() -> None:
     size, launcher = launched()
     if size > 1:
         raise Refused(
-            f"gpunn {command}: {launcher} has started {size} processes, and this command is for "
-            f"one; only {' and '.join(TOGETHER[:2])} are for several"
+            f"gpunn {command}: {launcher} has started {size} processes, but this command runs in "
+            f"one process; run it without the launcher. Only {' and '.join(TOGETHER[:2])} run in "
+            "several processes"
         )

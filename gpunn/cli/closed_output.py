@@ -1,4 +1,4 @@
-"""Standard output and standard error that may be closed, missing or full."""
+"""Standard output and standard error, which may be closed, missing or full."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["FileCommand", "standard_streams"]
 
 
 class StandardStream(io.FileIO):
-    """A standard stream. What can't be written is lost if it is a notice, else an error.
+    """A standard stream; a failed write raises an error unless the title is empty.
 
-    Error messages call it by its title, which is empty if there are only notices on it.
+    The title names the stream in error messages. An empty title marks a stream for notices, which
+    may be lost.
     """
 
     def __init__(self, number: int, title: str) -> None:
@@ -29,15 +30,15 @@ class StandardStream(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            title, self.title = self.title, ""  # said once, and not again when Python ends
+            title, self.title = self.title, ""  # report it once, not again when Python exits
             if title:
                 reason = "it is closed" if error.errno == errno.EBADF else error.strerror
-                raise OSError(error.errno, f"can't be written: {reason}", title) from None
+                raise OSError(error.errno, f"cannot be written: {reason}", title) from None
             return len(data)
 
 
 class FileCommand(click.Command):
-    """A command that answers with files: work goes on if standard output can't be written."""
+    """A command that writes files: it continues if standard output cannot be written."""
 
     def invoke(self, ctx: click.Context) -> Any:
         raw = raw_of(sys.stdout)
@@ -48,16 +49,16 @@ class FileCommand(click.Command):
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Let what is written to standard error, and can't be, be lost; on standard output, an error.
+    """Ignore failed writes to standard error; raise an error for those to standard output.
 
-    A stream that is missing gets its descriptor back, so that no file gets it and what others write
-    to the stream.
+    The descriptor of a missing stream is occupied first. Otherwise a file that is opened later
+    would get it, and with it everything that is written to the stream.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # the lowest that is free; nothing can be written
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest free descriptor; refuses writes
     before = sys.stdout, sys.stderr
     sys.stdout = guarded(sys.stdout, sys.__stdout__, 1, "standard output")
     sys.stderr = guarded(sys.stderr, sys.__stderr__, 2, "")
@@ -71,11 +72,11 @@ def standard_streams() -> Iterator[None]:
 
 
 def guarded(stream: TextIO | None, original: TextIO | None, number: int, title: str) -> TextIO:
-    """Return a standard stream that is written by `StandardStream`."""
+    """Return a text stream that writes through a `StandardStream`."""
     if stream is None:
         return io.TextIOWrapper(io.BufferedWriter(StandardStream(number, title)), "utf-8")
     if stream is not original or type(raw_of(stream)) is not io.FileIO:
-        return stream  # of a test, a notebook or a console of Windows
+        return stream  # from a test, a notebook or a Windows console
     return io.TextIOWrapper(
         io.BufferedWriter(StandardStream(number, title)),
         encoding=stream.encoding,
@@ -85,6 +86,6 @@ def guarded(stream: TextIO | None, original: TextIO | None, number: int, title: 
 
 
 def raw_of(stream: Any) -> Any:
-    """Return what a text stream writes to at last."""
+    """Return the raw stream below a text stream."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)

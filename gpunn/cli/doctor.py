@@ -13,12 +13,12 @@ from gpunn.cli.text import say
 __all__ = ["doctor"]
 
 
-@click.command(short_help="Show whether training will be fast on this machine.")
+@click.command(short_help="Check whether training will be fast on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
-    """Show whether training will be fast on this machine, and what to do if not.
+    """Check whether training will be fast on this machine, and show what to do if not.
 
-    Then the details: versions, BLAS, cores, CUDA, and what "auto" would choose.
+    Details follow: versions, BLAS, cores, CUDA, and the backend that "auto" selects.
     """
     from gpunn.doctor import diagnose
 
@@ -49,7 +49,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
         for pool in blas.get("pools", [])
     ]
     if not pools:
-        pools = [("threads", "unknown; the package threadpoolctl would tell")]
+        pools = [("threads", "unknown; install threadpoolctl to see them")]
     yield from _section(
         "NumPy's BLAS",
         [

@@ -22,7 +22,7 @@ from gpunn.cli.text import evaluation_text, say
 __all__ = ["evaluate"]
 
 
-@click.command(short_help="Print a trained network's loss and metrics.")
+@click.command(short_help="Print the loss and metrics of a trained network.")
 @run_argument
 @click.argument("rows_path", type=click.Path(path_type=Path), required=False, metavar="[DATA]")
 @backend_option
@@ -31,12 +31,12 @@ __all__ = ["evaluate"]
 @click.option(
     "--data-path",
     type=click.Path(path_type=Path),
-    help="Labelled rows, instead of DATA.",
+    help="The same as DATA.",
 )
 @click.option(
     "--target-path",
     type=click.Path(path_type=Path),
-    help="NPY file of the targets, where --data-path is an NPY file.",
+    help="NPY file with the targets, if DATA is an NPY file.",
 )
 @threshold_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -53,10 +53,11 @@ def evaluate(
 ) -> None:
     """Print the loss and metrics of a trained network.
 
-    RUN_DIR is the folder that `gpunn train` wrote, and DATA has labelled rows: a CSV, NPZ or NPY
-    file, or a folder of IDX files, whose test part is meant. For a network that was trained on a
-    table it is a table, which may be TSV or Parquet too. By default the network is evaluated on the
-    test part of the data that it was trained on.
+    RUN_DIR is a folder that `gpunn train` wrote. Without DATA, the network is evaluated on the
+    run's test split.
+
+    DATA has other labeled rows: a CSV, NPZ or NPY file, or a folder of IDX files, of which gpunn
+    uses the test split. If the network was trained on a table, DATA is a CSV, TSV or Parquet file.
     """
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_part, make_trainer
@@ -65,7 +66,7 @@ def evaluate(
 
     data_path = only_one(rows_path, data_path, "DATA", "--data-path")
     if target_path is not None and data_path is None:
-        raise click.UsageError("--target-path needs --data-path")
+        raise click.UsageError("--target-path: give the NPY file of the inputs as DATA")
     model, objects, config = load_run(run_dir, best, backend, allow_imports)
     set_threshold(model, objects.loss.output_activation, threshold)
     trainer = make_trainer(model, objects, config)
@@ -75,11 +76,11 @@ def evaluate(
         parts = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
         if parts.test is None:
             raise DataError(
-                f"{run_dir}: the run's data has no test part; give labelled rows by --data-path"
+                f"{run_dir}: the run's data has no test split; give labeled rows as DATA"
             )
         part = parts.test
-    found = evaluate_part(trainer, part, config.data)
+    evaluation = evaluate_part(trainer, part, config.data)
     if as_json:
-        say(json.dumps(finite_or_none(found.plain()), allow_nan=False))
+        say(json.dumps(finite_or_none(evaluation.plain()), allow_nan=False))
     else:
-        say(evaluation_text(found))
+        say(evaluation_text(evaluation))

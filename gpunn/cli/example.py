@@ -12,12 +12,12 @@ from gpunn.cli.text import say
 __all__ = ["example"]
 
 
-@click.command(cls=FileCommand, short_help="Write a table to try things on.")
+@click.command(cls=FileCommand, short_help="Write an example table.")
 @click.argument("path", type=click.Path(path_type=Path), default="credit_risk.csv")
 def example(path: Path) -> None:
-    """Write a table to try things on: 988 loans, with text and gaps.
+    """Write an example table: 988 loans, with text and missing values.
 
-    PATH is the CSV file to write, by default credit_risk.csv. A file that is there is left alone.
+    PATH is the CSV file to write, by default credit_risk.csv. An existing file is not replaced.
     """
     from gpunn.data import credit_risk_file
 

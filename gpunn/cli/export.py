@@ -17,35 +17,34 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
-@click.command(cls=FileCommand, short_help="Write a trained network in another program's format.")
+@click.command(cls=FileCommand, short_help="Export a trained network to ONNX, Python or C.")
 @run_argument
 @click.option("--onnx", type=click.Path(path_type=Path), help="ONNX file to write.")
 @click.option(
     "--python",
     "python_path",
     type=click.Path(path_type=Path),
-    help="Python file to write, which predicts with NumPy alone.",
+    help="Python file to write; it needs only NumPy.",
 )
 @click.option(
-    "--pure", is_flag=True, help="Let the Python file need only the standard library, not NumPy."
+    "--pure", is_flag=True, help="Write a Python file that needs only the standard library."
 )
 @click.option(
     "--c",
     "c_path",
     type=click.Path(path_type=Path),
-    help="C99 header to write, which predicts with math.h alone. Its functions have the file's "
-    "name.",
+    help="C99 header to write; it needs only math.h. Its functions are named after the file.",
 )
 @click.option(
     "--input-dtype",
     metavar="TYPE",
-    help="Type of the ONNX file's input: uint8, int8, uint16 or int16 for a network that begins "
-    "with rescaling.  [default: the network's own]",
+    help="Input type of the ONNX file: uint8, int8, uint16 or int16, for a network that begins "
+    "with rescaling.  [default: the network's dtype]",
 )
 @click.option(
     "--probabilities",
     is_flag=True,
-    help="Add an output with the classes' probabilities to the ONNX file.",
+    help="Add an output with the class probabilities to the ONNX file.",
 )
 @click.option(
     "--labels", is_flag=True, help="Add an output with the predicted class to the ONNX file."
@@ -53,8 +52,8 @@ __all__ = ["export"]
 @click.option(
     "--encoded",
     is_flag=True,
-    help="Let the ONNX file of a network for a table take numbers, as the schema's encode returns "
-    "them in Python, not the table's columns.",
+    help="For a network trained on a table: the ONNX file accepts numbers, as Schema.encode "
+    "returns them in Python, instead of the table's columns.",
 )
 @best_option
 @imports_option
@@ -71,14 +70,14 @@ def export(
     best: bool,
     allow_imports: bool,
 ) -> None:
-    """Write a trained network, with its preprocessing, in another program's format.
+    """Export a trained network, with its preprocessing, to ONNX, Python or C.
 
-    RUN_DIR is the folder that `gpunn train` wrote.
+    RUN_DIR is a folder that `gpunn train` wrote.
     """
     if onnx is None and python_path is None and c_path is None:
-        raise click.UsageError("--onnx, --python or --c: a file to write is needed")
+        raise click.UsageError("give a file to write with --onnx, --python or --c")
     if pure and python_path is None:
-        raise click.UsageError("--pure: only for --python")
+        raise click.UsageError("--pure: only for --python; add --python PATH")
     for option, given in (
         ("--input-dtype", input_dtype),
         ("--probabilities", probabilities),
@@ -86,20 +85,20 @@ def export(
         ("--encoded", encoded),
     ):
         if given and onnx is None:
-            raise click.UsageError(f"{option}: only for --onnx")
+            raise click.UsageError(f"{option}: only for --onnx; add --onnx PATH")
     model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
-    if model.output_activation is None:  # as in files of earlier releases
+    if model.output_activation is None:  # in a file of an earlier release
         model.output_activation = objects.loss.output_activation
     if onnx is not None:
         from gpunn.interchange import save_onnx
 
         if encoded and model.schema is None:
-            raise click.UsageError("--encoded: only for a network for a table, with a schema")
+            raise click.UsageError("--encoded: only for a network trained on a table; remove it")
         function = model.output_activation
         if probabilities and function not in ("softmax", "sigmoid"):
             raise click.UsageError(
-                f"--probabilities: a network trained with {objects.loss.name!r} gives no "
-                "probabilities"
+                f"--probabilities: a network trained with {objects.loss.name!r} predicts no "
+                "probabilities; remove the option"
             )
         save_onnx(
             model,
@@ -109,19 +108,19 @@ def export(
             probabilities=function if probabilities else None,
             labels=labels,
         )
-        say(said(onnx, model))
+        say(summary(onnx, model))
     if python_path is not None:
         from gpunn.interchange import save_python
 
         save_python(model, python_path, pure=pure)
-        say(said(python_path, model))
+        say(summary(python_path, model))
     if c_path is not None:
         from gpunn.interchange import save_c
 
         save_c(model, c_path, prefix=c_path.stem)
-        say(said(c_path, model))
+        say(summary(c_path, model))
 
 
-def said(path: Path, model: Sequential) -> str:
-    """Return what is printed of a file that was written."""
+def summary(path: Path, model: Sequential) -> str:
+    """Return the line that is printed about a written file."""
     return f"{path}: {model.parameters.count:,} parameters"

@@ -14,15 +14,15 @@ from gpunn.cli.text import aligned, say, shortened
 __all__ = ["inspect"]
 
 WIDEST = 51
-"""Columns of a terminal that a cell takes, but for those of the last column."""
+"""Maximum width of a cell in characters, except in the last column."""
 
 
-@click.command(short_help="Tell what is in a table.")
+@click.command(short_help="Describe the columns of a table and possible problems.")
 @click.argument("path", type=click.Path(path_type=Path))
 @targets_option
 @table_options
 def inspect(path: Path, targets: tuple[str, ...], reading: Mapping[str, Any]) -> None:
-    """Tell what is in a table, what a network would get of it, and what looks wrong.
+    """Describe the columns of a table, their encoding for a network, and possible problems.
 
     PATH is a CSV or TSV file, plain or compressed with gzip, or a Parquet file.
     """

@@ -31,28 +31,28 @@ __all__ = [
 backend_option = click.option(
     "--backend",
     metavar="NAME",
-    help="numpy, cupy, cupy:1 or auto. Takes precedence over GPUNN_BACKEND and the configuration.",
+    help="numpy, cupy, cupy:1 or auto. Overrides GPUNN_BACKEND and the configuration.",
 )
 
 run_argument = click.argument("run_dir", type=click.Path(path_type=Path))
 
 best_option = click.option(
-    "--best", is_flag=True, help="Use the network of the best epoch instead of the final one."
+    "--best", is_flag=True, help="Use the network of the best epoch, not of the last."
 )
 
 
 threshold_option = click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Predict the second of two classes from this probability on.  [default: the model's "
-    "threshold, or 0.5]",
+    help="Predict the second of two classes if its probability is at least this.  [default: the "
+    "model's threshold, or 0.5]",
 )
 
 imports_option = click.option(
     "--allow-imports",
     is_flag=True,
-    help='Import the classes that the configuration names as "package.module:Class", and the '
-    "modules of custom layers that a model file names. This runs the modules' code.",
+    help="Allow importing custom classes: those that the configuration names as "
+    '"package.module:Class", and custom layers that a model file names. This runs their code.',
 )
 
 
@@ -61,15 +61,15 @@ targets_option = click.option(
     "targets",
     metavar="NAME",
     multiple=True,
-    help="Column of a table to predict. May be given several times, for numbers or labels.",
+    help="Column of a table to predict. Repeat it to predict several numbers or labels.",
 )
 
 DELIMITER_OPTION = click.option(
-    "--delimiter", metavar="CHARACTER", help="Between cells. By default it is found."
+    "--delimiter", metavar="CHARACTER", help="Field delimiter; detected by default."
 )
 
 DECIMAL_OPTION = click.option(
-    "--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found."
+    "--decimal", type=click.Choice([".", ","]), help="Decimal separator; detected by default."
 )
 
 TABLE_OPTIONS = (
@@ -77,49 +77,50 @@ TABLE_OPTIONS = (
         "--drop",
         metavar="NAME",
         multiple=True,
-        help="Column of a table to leave out; may be repeated.",
+        help="Column of a table to leave out. Can be repeated.",
     ),
     click.option(
         "--column",
         "columns",
         metavar="NAME=KIND",
         multiple=True,
-        help="Kind of a column: number, category, boolean or datetime; may be repeated.",
+        help="Kind of a column: number, category, boolean or datetime. Can be repeated.",
     ),
     click.option(
         "--missing",
         "missing_values",
         metavar="TEXT",
         multiple=True,
-        help='Text that means a missing value, such as -999, beside "", "?", "NA" and the like; '
-        "may be repeated.",
+        help='Text that marks a missing value, such as -999, in addition to "", "?", "NA" and '
+        "similar text. Can be repeated.",
     ),
     click.option(
         "--split",
         metavar="KIND=COLUMN",
-        help="How validation and test rows are held out: time=COLUMN holds out the latest rows, "
-        "group=COLUMN whole groups of rows with equal values in the column. By default rows are "
-        "drawn at random.",
+        help="How to hold out validation and test rows: time=COLUMN holds out the latest rows, "
+        "group=COLUMN whole groups of rows with equal values in the column.  [default: random "
+        "rows]",
     ),
     DELIMITER_OPTION,
     DECIMAL_OPTION,
     click.option(
         "--header/--no-header",
         default=None,
-        help="Whether the first row has the columns' names. By default it has, unless it is all "
-        "numbers. Columns without names are called by their numbers, from 0.",
+        help="Whether the first row contains column names. By default it does, unless all its "
+        "cells are numbers. Without a header, columns are numbered from 0.",
     ),
 )
 
 
 TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
-"""Names of these options, as in `[data]`."""
+"""The keys of these options in `[data]`."""
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of reading a table, and of what its columns are.
+    """Add the options for reading a table to a command.
 
-    Those that were given come to it as one argument, `reading`, by their keys in `[data]`.
+    The command gets the options that were given as one argument, `reading`, by their keys in
+    `[data]`.
     """
 
     @functools.wraps(command)
@@ -139,7 +140,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def column_kinds(options: Sequence[str]) -> dict[str, str]:
-    """Return kinds by names of columns, from options "NAME=KIND"."""
+    """Return a dict of column names and kinds from options "NAME=KIND"."""
     kinds = {}
     for text in options:
         name, mark, kind = text.rpartition("=")
@@ -154,7 +155,7 @@ def column_kinds(options: Sequence[str]) -> dict[str, str]:
 def load_run(
     run_dir: Path, best: bool, backend: str | None, allow_imports: bool = False
 ) -> tuple[Sequential, Objects, Config]:
-    """Return the network that a run left behind, with the configuration's objects."""
+    """Return a run's network, with the objects and settings of its configuration."""
     from gpunn.config import load_config
     from gpunn.errors import ModelFileError
     from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG, require_run
@@ -167,29 +168,31 @@ def load_run(
     if not path.exists():
         others = [name for name in (FINAL, BEST, CHECKPOINTS) if (run_dir / name).exists()]
         hint = (
-            "the run had no validation rows to tell the best epoch by"
+            "the run had no validation rows to select a best epoch; remove --best"
             if best
-            else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
+            else f"the run did not finish; continue it with gpunn train {run_dir} --resume"
         )
-        raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
+        raise ModelFileError(
+            f"{path}: there is no such file: {hint} (the folder has: {', '.join(others)})"
+        )
     model, objects = trained_network(config, path, backend, allow_imports)
     return model, objects, config
 
 
 def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -> Path | None:
-    """Return what was given by an argument or an option, or raise an error if both were."""
+    """Return the value of an argument or of its option; raise an error if both were given."""
     if argument is not None and option is not None:
-        raise click.UsageError(f"{flag}: can't be given beside {name}")
+        raise click.UsageError(f"{flag}: cannot be combined with {name}; remove one of them")
     return option if argument is None else argument
 
 
 def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
-    """Give a network the threshold of `--threshold`, or raise an error if it can have none."""
+    """Set a network's threshold from `--threshold`; raise an error unless it has two classes."""
     from gpunn.errors import ArgumentError
     from gpunn.thresholds import TWO_CLASSES
 
     if threshold is None:
         return
     if (activation, model.output_shape) not in TWO_CLASSES:
-        raise ArgumentError("--threshold: only for a network that tells two classes apart")
+        raise ArgumentError("--threshold: only for a network with two classes; remove it")
     model.threshold = threshold

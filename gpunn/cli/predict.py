@@ -34,46 +34,47 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 ARRAYS = (".npy", ".npz", ".parquet")
-"""Files that are read as a whole; others are streams of rows."""
+"""Suffixes of files that are read whole; other files are streamed row by row."""
 
 TEXT = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
-FORMS = click.Choice(["csv", "jsonl"])
+FORMATS = click.Choice(["csv", "jsonl"])
 
 
-@click.command(short_help="Predict from rows of data.")
+@click.command(short_help="Predict rows of data with a trained network.")
 @click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("input_path", type=click.Path(path_type=Path), required=False, metavar="[INPUT]")
 @click.option(
     "--input",
     "named_input",
     type=click.Path(path_type=Path),
-    help="Rows to predict from, instead of INPUT.",
+    help="The same as INPUT.",
 )
 @click.option(
     "--output",
     "output_path",
     type=click.Path(path_type=Path),
-    help="NPY, CSV or JSONL file to write, whole or not at all. By default predictions go to "
-    "standard output.",
+    help="NPY, CSV or JSONL file to write, completely or not at all.  [default: standard output]",
 )
 @click.option(
     "--probabilities",
     is_flag=True,
-    help="Give the classes' probabilities: beside the class, or instead of it in NPY.",
+    help="Add the class probabilities. An NPY file has only the probabilities.",
 )
 @threshold_option
-@click.option("--from", "form", type=FORMS, help="Form of the rows. By default it is found.")
-@click.option("--to", type=FORMS, help="Form of the predictions.  [default: that of the rows]")
+@click.option("--from", "form", type=FORMATS, help="Format of the rows; detected by default.")
+@click.option(
+    "--to", type=FORMATS, help="Format of the predictions.  [default: the format of the rows]"
+)
 @click.option(
     "--skip-broken",
     is_flag=True,
-    help="Leave out broken rows, and count them, instead of stopping at the first.",
+    help="Skip and count malformed rows instead of stopping at the first.",
 )
 @click.option(
     "--header/--no-header",
     default=None,
-    help="Whether the first row has the columns' names. By default it is found.",
+    help="Whether the first row contains column names; detected by default.",
 )
 @DELIMITER_OPTION
 @DECIMAL_OPTION
@@ -95,13 +96,17 @@ def predict(
     allow_imports: bool,
     **reading: Any,
 ) -> None:
-    """Predict from rows of data with a trained network.
+    """Predict rows of data with a trained network.
 
-    MODEL is the folder that `gpunn train` wrote, or a model's file (.safetensors). INPUT has the
-    rows: CSV or JSON lines, which may be compressed with gzip, NPY, NPZ or Parquet. Without INPUT,
-    or where it is -, they are read from standard input. Rows of CSV and JSON lines are predicted as
-    they come, in bounded memory but for the predictions of --output. For classes, the prediction is
-    the most probable one, by the name it had in the training data; for numbers, it is the number.
+    MODEL is a folder that `gpunn train` wrote, or a model file (.safetensors). INPUT has the rows:
+    CSV or JSON lines, plain or compressed with gzip, NPY, NPZ or Parquet. Without INPUT, or if it
+    is -, gpunn reads standard input.
+
+    For classes, the prediction is a class name: the most probable class or, of two classes, the one
+    that the model's threshold selects. For numbers, it is the number.
+
+    CSV and JSON lines are streamed: gpunn predicts each row as it arrives, in bounded memory. Only
+    predictions for --output stay in memory until the last row.
     """
     from gpunn.errors import ArgumentError
     from gpunn.experiment.data import read_inputs
@@ -110,7 +115,7 @@ def predict(
     from gpunn.rows.csv_rows import wrong_delimiter
 
     path = only_one(input_path, named_input, "INPUT", "--input")
-    needed = "INPUT: a file with rows to predict from is needed, or - for standard input"
+    needed = "INPUT: give a file with rows to predict, or - for standard input"
     if path is None or str(path) == "-":
         if sys.stdin is None:
             raise click.UsageError(f"{needed}, which is closed here")
@@ -118,17 +123,21 @@ def predict(
             raise click.UsageError(needed)
     if output_path is not None and output_path.suffix not in (".npy", ".csv", ".jsonl"):
         raise click.UsageError(
-            f"--output: expected a name in .npy, .csv or .jsonl; got {output_path}"
+            f"--output: expected a file name that ends in .npy, .csv or .jsonl; got {output_path}"
         )
     if to is not None and output_path is not None and output_path.suffix == ".npy":
-        raise click.UsageError(f"--to: {output_path} holds an array; give it another name")
-    given = {option: value for option, value in reading.items() if value is not None}
-    if "delimiter" in given and (problem := wrong_delimiter(given["delimiter"])):
+        raise click.UsageError(
+            f"--to: {output_path} is an NPY file; remove --to, or choose a .csv or .jsonl file"
+        )
+    chosen = {option: value for option, value in reading.items() if value is not None}
+    if "delimiter" in chosen and (problem := wrong_delimiter(chosen["delimiter"])):
         raise click.UsageError(f"--delimiter: {problem}")
     model, activation, loss, data = load_trained(model_path, best, backend, allow_imports)
     if probabilities and activation not in ("softmax", "sigmoid"):
         trained = f" trained with {loss!r}" if loss else ""
-        raise ArgumentError(f"--probabilities: a network{trained} gives no probabilities")
+        raise ArgumentError(
+            f"--probabilities: a network{trained} predicts no probabilities; remove the option"
+        )
     set_threshold(model, activation, threshold)
     sink = Sink(output_path, to, probabilities)
 
@@ -136,16 +145,16 @@ def predict(
         return interpret(outputs, activation, model.classes, model.target_names, model.threshold)
 
     if path is not None and path.suffix in ARRAYS:
-        only_streams = given | {"from": form, "skip-broken": skip_broken}
-        options = [option for option, value in only_streams.items() if value or option in given]
+        only_streams = chosen | {"from": form, "skip-broken": skip_broken}
+        options = [option for option, value in only_streams.items() if value or option in chosen]
         if options:
             raise click.UsageError(
-                f"--{options[0]}: only for CSV and JSON lines; {path} is read as a whole"
+                f"--{options[0]}: only for CSV and JSON lines; {path} is neither, so remove it"
             )
         write: Callable[[Predictions], None] = sink.begin("csv")
         write(meaning(model.predict(read_inputs(path, data))))
     else:
-        layout = layout_of(model) | given
+        layout = layout_of(model) | chosen
         with opened(path, model.schema is not None) as (title, known, file):
             stream(model, layout, file, title, form or known, meaning, sink, skip_broken)
     sink.commit()
@@ -154,23 +163,23 @@ def predict(
 def load_trained(
     path: Path, best: bool, backend: str | None, allow_imports: bool
 ) -> tuple[Sequential, str | None, str | None, DataSet | None]:
-    """Return a network, the activation and name of its loss, and what its run was trained on."""
+    """Return a network, the activation and name of its loss, and the data settings of its run."""
     if path.is_dir() or path.suffix != ".safetensors":
         model, objects, config = load_run(path, best, backend, allow_imports)
         return model, objects.loss.output_activation, objects.loss.name, config.data
     from gpunn.load import load_model
 
     if best:
-        raise click.UsageError(f"--best: only for the folder of a run; {path} is a file")
+        raise click.UsageError(f"--best: only for a run folder; {path} is a file")
     model = load_model(path, backend, allow_imports=allow_imports)
     return model, model.output_activation, None, None
 
 
 @contextlib.contextmanager
 def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
-    """Give the name of a stream of rows, its form if that is known, and the stream.
+    """Yield the name of a stream of rows, its format (None if unknown), and the stream.
 
-    Tables may have any name.
+    The file of a table may have any suffix.
     """
     from gpunn.errors import DataError, DataFileError
     from gpunn.storage.reading import open_file
@@ -178,14 +187,16 @@ def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None,
     if path is None or str(path) == "-":
         yield "standard input", None, sys.stdin.buffer
         return
-    if path.is_fifo():  # of a shell's <(command)
+    if path.is_fifo():  # from a shell's <(command)
         with path.open("rb") as file:
             yield str(path), None, file
         return
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if path.exists() and suffix not in TEXT and not is_table:
         listed = ", ".join((*ARRAYS, *TEXT))
-        raise DataError(f"{path}: expected a name that ends in {listed}, or one of the last in .gz")
+        raise DataError(
+            f"{path}: expected a file name that ends in {listed}; text files may also end in .gz"
+        )
     with open_file(str(path), DataFileError) as file:
         yield str(path), TEXT.get(suffix), file
 
@@ -200,7 +211,7 @@ def stream(
     sink: Sink,
     skip: bool,
 ) -> None:
-    """Write predictions of rows as they come."""
+    """Write the predictions of rows as they arrive."""
     from gpunn.errors import DataError
     from gpunn.experiment.predict_in_blocks import answers
     from gpunn.rows.lines import chunks_of
@@ -222,42 +233,43 @@ def stream(
 
 
 class Sink:
-    """Where predictions go: to a file, or if the path is None to standard output.
+    """Writes predictions to a file, or to standard output if the path is None.
 
-    The form is "csv" or "jsonl"; None is what the path says, or else that of the rows.
+    The format `form` is "csv" or "jsonl". None stands for the format that the path's suffix names,
+    or else for the format of the rows.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:
         self.path, self.with_probabilities = path, with_probabilities
         suffixes = {".csv": "csv", ".jsonl": "jsonl"}
         self.form = form or (None if path is None else suffixes.get(path.suffix))
-        self._written: list[Any] = []  # of a file: whole or not at all
+        self._written: list[Any] = []  # kept for `commit`, which writes all or nothing
         self._rows = 0
 
     def begin(self, form: str) -> Callable[[Predictions], None]:
-        """Return what writes predictions of further rows, of which `form` was the form."""
+        """Return a function that writes the predictions of rows in the format `form`."""
         from gpunn.rows.predictions import predictions_text, warn_of_formulas
 
         chosen = self.form or form
         needs_header = chosen == "csv"
 
-        def write(found: Predictions) -> None:
+        def write(block: Predictions) -> None:
             nonlocal needs_header
-            self._rows += len(found.values)
+            self._rows += len(block.values)
             if self.path is not None and self.path.suffix == ".npy":
-                array = found.probabilities if self.with_probabilities else found.values
+                array = block.probabilities if self.with_probabilities else block.values
                 self._written.append(array)
                 return
-            names, rows = found.names(self.with_probabilities), found.rows(self.with_probabilities)
+            names, rows = block.names(self.with_probabilities), block.rows(self.with_probabilities)
             if needs_header:
                 rows, needs_header = itertools.chain([(names, [])], rows), False
-                if found.values.dtype.kind == "U":
-                    warn_of_formulas(found.labels)
-            digits = 17 if found.values.dtype == "float64" else 9
+                if block.values.dtype.kind == "U":
+                    warn_of_formulas(block.labels)
+            digits = 17 if block.values.dtype == "float64" else 9
             text = predictions_text(rows, names, chosen, digits)
             if self.path is None and is_terminal(sys.stdout):
                 text = lines_escaped(text)
-            content = text.encode()  # as rows are, whatever encoding a terminal has
+            content = text.encode()  # UTF-8 like the rows, whatever the terminal's encoding
             if self.path is None:
                 click.echo(content, nl=False)
             else:
@@ -266,7 +278,7 @@ class Sink:
         return write
 
     def commit(self) -> None:
-        """Write the file, if one was asked for."""
+        """Write the output file, if there is a path."""
         import numpy as np
 
         from gpunn.storage.files import write_output

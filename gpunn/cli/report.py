@@ -13,7 +13,7 @@ from gpunn.cli.text import say
 __all__ = ["report"]
 
 
-@click.command(cls=FileCommand, short_help="Write pictures of runs to an HTML file.")
+@click.command(cls=FileCommand, short_help="Write an HTML report with charts of runs.")
 @click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--output",
@@ -27,10 +27,10 @@ __all__ = ["report"]
 def report(
     run_dirs: tuple[Path, ...], output: Path, backend: str | None, allow_imports: bool
 ) -> None:
-    """Write what runs were and how they went to one HTML file, which needs nothing else.
+    """Write an HTML report with charts of runs to one self-contained file.
 
-    RUN_DIRS are folders that `gpunn train` wrote. Several are compared. Or it is the folder of
-    `gpunn sweep`, whose trials are compared.
+    RUN_DIRS are folders that `gpunn train` wrote; the report compares them. To compare the trials
+    of a sweep, give the folder that `gpunn sweep` wrote.
     """
     from gpunn.reporting import write_report
     from gpunn.reporting.sweeps import is_sweep

@@ -21,38 +21,40 @@ if TYPE_CHECKING:
 __all__ = ["runs"]
 
 WIDEST = 32
-"""Characters of a cell."""
+"""Maximum width of a cell in characters."""
 
 PROBLEMS = 10
-"""Folders that can't be read which are told of one by one."""
+"""Number of unreadable folders that are listed one by one."""
 
 
-@click.command(short_help="List the runs in a folder, the best by validation first.")
+@click.command(short_help="List the runs in a folder, best first by validation.")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option(
     "--where",
     metavar="CONDITION",
     multiple=True,
-    help="Only runs of which this is true, such as optimizer.name=adam, state=finished or "
-    "'val_accuracy>=0.9'. May be given several times.",
+    help="List only runs for which this is true, such as optimizer.name=adam, state=finished or "
+    "'val_accuracy>=0.9'. Can be repeated.",
 )
 @click.option(
     "--sort",
     metavar="KEY",
-    help="Order by a column, a metric or a setting, such as started, val_loss or batch_size.  "
-    "[default: the best first]",
+    help="Sort by a column, a metric or a setting, such as started, val_loss or batch_size.  "
+    "[default: best first]",
 )
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with whole numbers and paths.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, with unrounded numbers and full paths."
+)
 def runs(
     folder: Path, where: tuple[str, ...], sort: str | None, reverse: bool, as_json: bool
 ) -> None:
-    """List the runs in FOLDER and in folders of it, such as sweeps, the best by validation first.
+    """List the runs in FOLDER and its subfolders, best first by validation.
 
-    FOLDER is by default "runs". Metrics are those of validation rows at each run's best epoch; the
-    test part has no say in the order. What differs in the configurations is shown beside them.
+    FOLDER is by default "runs". The table has each run's validation metrics at its best epoch, and
+    the settings that differ between the runs. The test split does not affect the order.
 
-    A key is a column (run, state, epoch, epochs, seconds, started), a metric, or the end of a
+    KEY is a column (run, state, epoch, epochs, seconds, started), a metric, or the end of a
     setting's path, such as batch_size or layers.1.units.
     """
     from gpunn.reporting.runs import Condition, find_runs, ordered, rank_runs
@@ -61,9 +63,9 @@ def runs(
     conditions = [Condition(text) for text in where]
     found, problems = find_runs(folder)
     for text in problems[:PROBLEMS]:
-        say(f"Left out: {text}", err=True)
+        say(f"Skipped: {text}", err=True)
     if len(problems) > PROBLEMS:
-        say(f"Left out: {len(problems) - PROBLEMS} more that can't be read", err=True)
+        say(f"Skipped: {len(problems) - PROBLEMS} more that cannot be read", err=True)
     total = len(found)
     for condition in conditions:
         found = condition.chosen(found)
@@ -85,7 +87,7 @@ def runs(
 def lines(
     runs: Sequence[Run], best: Run | None, ranking: Ranking | None, width: int | None
 ) -> list[str]:
-    """Return a table of runs, with as many settings that differ as its width has room for."""
+    """Return a table of runs, with as many of the differing settings as fit into the width."""
     from gpunn.reporting.runs import settings_that_differ
     from gpunn.reporting.text import duration, setting_text
 
@@ -100,34 +102,36 @@ def lines(
         epochs = str(done) if done == planned else f"{done}/{planned}"
         if columns["epoch"] is not None:
             epochs = f"{columns['epoch']} of {epochs}"
-        figures = (run.metrics.get(name) for name in metrics)
+        values = (run.metrics.get(name) for name in metrics)
         rows.append(
             [
                 shortened(f"{run.name} *" if run is best else run.name, WIDEST, keep_end=True),
                 run.record.state,
-                *("" if value is None else f"{value:.4g}" for value in figures),
+                *("" if value is None else f"{value:.4g}" for value in values),
                 epochs,
                 duration(run.record.seconds),
             ]
         )
     differing = [pair for pair in settings_that_differ(runs) if pair[0] != "training.epochs"]
-    taken = sum(max(map(width_of, column)) + 2 for column in zip(*rows, strict=True))
+    used = sum(max(map(width_of, column)) + 2 for column in zip(*rows, strict=True))
     hidden = []
     names = short_names([path.removesuffix(".name") for path, _ in differing])
-    for (path, values), name in zip(differing, names, strict=True):
-        # Numbers that a sweep chose have too many digits.
-        texts = [setting_text(value, "{:.6g}".format) for value in values]
+    for (path, settings), name in zip(differing, names, strict=True):
+        # Round the numbers that a sweep chose.
+        texts = [setting_text(value, "{:.6g}".format) for value in settings]
         cells = [name, *(shortened(text, WIDEST) for text in texts)]
         size = max(map(width_of, cells))
-        if width is not None and taken + size > width:
+        if width is not None and used + size > width:
             hidden.append(path)
             continue
-        taken += size + 2
+        used += size + 2
         for row, cell in zip(rows, cells, strict=True):
             row.append(cell)
     table = aligned(rows, {0, 1})
     if hidden:
-        table.append(f"No room for what differs in: {', '.join(hidden)}; see --json")
+        table.append(
+            f"The terminal is too narrow for: {', '.join(hidden)}; widen it, or use --json"
+        )
     return [*table, ""]
 
 
@@ -136,22 +140,22 @@ def conclusion(
 ) -> list[str]:
     """Return how many runs there are, and which one is the best."""
     if not total:
-        return [f"{folder}: there are no runs in this folder."]
+        return [f"{folder}: there are no runs in this folder; gpunn train adds one."]
     states = Counter(run.record.state for run in runs)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     chosen = f"{len(runs)} of {total}" if len(runs) < total else str(total)
-    said = [f"{chosen} run{'s' if total > 1 else ''}{f' ({counts})' if counts else ''}."]
+    text = [f"{chosen} run{'s' if total > 1 else ''}{f' ({counts})' if counts else ''}."]
     if ranking is not None and best is not None:
-        said.append(
+        text.append(
             f"Best by validation (*): {best.record.path}, {ranking.metric} "
             f"{best.metrics[ranking.metric]:.6g} in epoch {best.columns['epoch']}."
         )
         if ranking.unlike:
-            said.append(
-                f"The runs differ in {', '.join(ranking.unlike)}, so their validation rows may be "
-                "others."
+            text.append(
+                f"The runs differ in {', '.join(ranking.unlike)}, so they may have different "
+                "validation rows."
             )
-    return said
+    return text
 
 
 def description(
@@ -167,9 +171,9 @@ def description(
 
     settings: list[dict[str, Any]] = [{} for _ in runs]
     for path, values in settings_that_differ(runs):
-        for own, value in zip(settings, values, strict=True):
+        for setting, value in zip(settings, values, strict=True):
             if value is not ABSENT:
-                own[path] = value
+                setting[path] = value
     return {
         "folder": str(folder),
         "metric": None if ranking is None else ranking.metric,
@@ -182,9 +186,9 @@ def description(
                 "planned_epochs": run.record.config.training.epochs,
                 "stopped": "" if run.record.ending is None else run.record.ending.stopped,
                 "metrics": run.metrics,
-                "settings": own,
+                "settings": setting,
             }
-            for run, own in zip(runs, settings, strict=True)
+            for run, setting in zip(runs, settings, strict=True)
         ],
         "left_out": list(problems),
     }

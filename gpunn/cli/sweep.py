@@ -16,13 +16,13 @@ __all__ = ["sweep"]
 
 
 @click.command(
-    cls=FileCommand, short_help="Train a configuration many times, to find its best settings."
+    cls=FileCommand, short_help="Tune hyperparameters: train many trials of a configuration."
 )
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
-    help="How many trials are wanted, over all processes and calls.  [default: sweep.trials]",
+    help="Number of trials in total, over all processes and calls.  [default: sweep.trials]",
 )
 @backend_option
 @click.option(
@@ -30,20 +30,21 @@ __all__ = ["sweep"]
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Change a value of the configuration for all trials. May be given several times.",
+    help="Override a configuration value for all trials. Can be repeated.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder of the sweep.  [default: runs/<name of the configuration>-sweep]",
+    help="The sweep folder.  [default: runs/<name of CONFIG>-sweep]",
 )
 @click.option(
     "--reclaim",
     is_flag=True,
-    help="First give up trials that others have begun and not ended; where no other is at work.",
+    help="First mark unfinished trials of other processes as lost. Only use this if no other "
+    "process is running.",
 )
 @imports_option
-@click.option("--quiet", is_flag=True, help="Print nothing but the table, warnings and errors.")
+@click.option("--quiet", is_flag=True, help="Print only the final table, warnings and errors.")
 def sweep(
     config: Path,
     trials: int | None,
@@ -54,15 +55,15 @@ def sweep(
     allow_imports: bool,
     quiet: bool,
 ) -> None:
-    """Train CONFIG many times with other values of some keys, and compare on validation rows.
+    """Tune hyperparameters: train many trials of CONFIG and compare them on validation rows.
 
-    CONFIG is a TOML file with a table [sweep], which says what trials differ in. Each trial is a
-    run in a folder of its own. Trials that fall behind are ended early.
+    CONFIG is a TOML file whose table [sweep] lists the keys to vary. Each trial is a run in its own
+    folder. Trials that fall behind are pruned.
 
-    Called again, with the same folder, it goes on. Several processes can work on one sweep at a
-    time, on one machine or on several that share the folder: call it once for each.
+    To continue a sweep, repeat the command with the same folder. To train with several processes,
+    on one machine or on several that share the folder, run the command once for each process.
 
-    Ctrl-C or SIGTERM ends this process's trial; the other processes go on.
+    Ctrl-C or SIGTERM ends the trial of this process; the other processes continue.
     """
     from gpunn.cli.sweep_output import SweepOutput, conclusion, table
     from gpunn.distributed.launch import share_of_cores

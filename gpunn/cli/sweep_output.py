@@ -15,7 +15,7 @@ __all__ = ["SweepOutput", "conclusion", "table"]
 
 
 class SweepOutput(Events):
-    """Prints a line when a trial begins and when it ends."""
+    """Prints one line when a trial begins and one when it ends."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -25,14 +25,14 @@ class SweepOutput(Events):
         say(f"trial {trial.number}: {values}")
 
     def ended(self, trial: Trial, trials: Trials) -> None:
-        worth = "" if trial.value is None else f", {trials.metric} {trial.value:.4g}"
+        value = "" if trial.value is None else f", {trials.metric} {trial.value:.4g}"
         at = "" if trial.epoch is None else f" in epoch {trial.epoch}"
-        lead = ""
+        best = ""
         if trials.best is not None and trials.best.number == trial.number:
-            lead = ", the best so far"
+            best = ", the best so far"
         reason = f" ({trial.reason})" if trial.reason and trial.state != "pruned" else ""
         epochs = f" after {trial.epochs} epochs"
-        say(f"trial {trial.number}: {trial.state}{epochs}{worth}{at}{lead}{reason}")
+        say(f"trial {trial.number}: {trial.state}{epochs}{value}{at}{best}{reason}")
 
 
 def table(trials: Trials) -> str:
@@ -44,28 +44,28 @@ def table(trials: Trials) -> str:
     for trial in trials.ranked:
         best = first is not None and trial.number == first.number
         values = [_text(trial.parameters[p]) if p in trial.parameters else "" for p in paths]
-        worth = "" if trial.value is None else f"{trial.value:.6g}"
+        metric = "" if trial.value is None else f"{trial.value:.6g}"
         state = f"{trial.state}, best" if best else trial.state
-        lines.append([str(trial.number), *values, worth, str(trial.epochs), state])
+        lines.append([str(trial.number), *values, metric, str(trial.epochs), state])
     return "\n".join(aligned(lines, {len(header) - 1}))
 
 
 def conclusion(trials: Trials, folder: Path) -> str:
-    """Return which trial is the best, and what can be done with it."""
+    """Return which trial is the best, and commands for the next steps."""
     states = Counter(trial.state for trial in trials.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     best = trials.best
     if best is None:
-        return f"{len(trials.trials)} trials ({counts}); none of them is complete."
+        return f"{len(trials.trials)} trials ({counts}); none is complete."
     run = folder / best.folder
     return (
         f"{len(trials.trials)} trials ({counts}).\n"
         f"Best by validation: {run}, {trials.metric} {best.value:.6g} in epoch {best.epoch}.\n"
-        f"gpunn evaluate {run} --best tells how good it is on the test part, if there is one; "
-        f"gpunn report {folder} compares the trials."
+        f"To evaluate it on the test split, if there is one: gpunn evaluate {run} --best\n"
+        f"To compare the trials: gpunn report {folder}"
     )
 
 
 def _text(value: Any) -> str:
-    """Return a value of a parameter, numbers with four digits."""
+    """Return a parameter's value as text, numbers with four digits."""
     return setting_text(value, "{:.4g}".format)

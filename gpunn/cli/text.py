@@ -1,4 +1,4 @@
-"""How losses and metrics are written on the terminal."""
+"""Text for the terminal: metrics, tables, and escaped output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell has it."""
+"""Exit status after Ctrl-C, as in a shell."""
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:
@@ -38,26 +38,26 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
-def evaluation_text(found: Evaluation) -> str:
-    """Return the metrics; of classes the base rate, too, and of two what the threshold comes to."""
-    lines = [f"{metrics_text(found)} ({found.rows:,} rows)"]
-    if found.rates is not None:
-        present = [float(rate) for rate in found.rates if rate > 0]
+def evaluation_text(result: Evaluation) -> str:
+    """Return the metrics; for classes also the base rate, for two classes the threshold metrics."""
+    lines = [f"{metrics_text(result)} ({result.rows:,} rows)"]
+    if result.rates is not None:
+        present = [float(rate) for rate in result.rates if rate > 0]
         entropy = -sum(rate * math.log(rate) for rate in present)
+        shown = result.shown
         lines.append(
-            f"base rate: {100 * found.rates[found.shown]:.3g} % are {found.classes[found.shown]!r};"
-            f" the best constant prediction has accuracy {max(present):.4g}, log_loss "
-            f"{abs(entropy):.4g}"
+            f"base rate: {100 * result.rates[shown]:.3g} % are {result.classes[shown]!r}; the best "
+            f"constant prediction has accuracy {max(present):.4g}, log_loss {abs(entropy):.4g}"
         )
-    if found.decisions is not None:
-        metrics = dict(found.decisions)
-        threshold = f"threshold {metrics.pop('threshold'):.4g} for {found.classes[1]!r}"
+    if result.decisions is not None:
+        metrics = dict(result.decisions)
+        threshold = f"threshold {metrics.pop('threshold'):.4g} for {result.classes[1]!r}"
         lines.append(f"{threshold}: {metrics_text(metrics)}")
     return "\n".join(lines)
 
 
 def epoch_text(logs: Mapping[str, float], epochs: int) -> str:
-    """Return one line on an epoch."""
+    """Return one line that summarizes an epoch."""
     metrics = {name: value for name, value in logs.items() if name not in NOT_METRICS}
     return (
         f"epoch {logs['epoch']:.0f}/{epochs}: {metrics_text(metrics)}, "
@@ -70,10 +70,10 @@ def summary_table(
     best_epoch: int | None,
     test: Mapping[str, float] | None,
 ) -> str:
-    """Return a table of how training ended: a line for each part of the data, a column a metric.
+    """Return a table of the final metrics: one line per split, one column per metric.
 
-    `rows` is the history, `best_epoch` is there if a metric selects it, and `test` has the metrics
-    of the test part.
+    `rows` is the history, `best_epoch` the selected epoch, if any, and `test` the metrics of the
+    test split, if there is one.
     """
     if not rows:
         return ""
@@ -98,17 +98,17 @@ def summary_table(
             add(f"validation, {title}", shown[epoch], "val_")
     if test is not None:
         add("test", test)
-    # A resumed history can lack them: a checkpoint is a file that others may have written.
+    # A resumed history can lack these keys: another program may have written the checkpoint.
     speeds = [(row.get("seconds", 0.0), row.get("samples_per_second", 0.0)) for row in rows]
-    seconds = sum(took for took, _ in speeds)
-    samples = sum(took * speed for took, speed in speeds)
+    seconds = sum(duration for duration, _ in speeds)
+    samples = sum(duration * speed for duration, speed in speeds)
     speed = f", {samples / seconds:,.0f} samples/s" if seconds else ""
     epochs = "1 epoch" if len(rows) == 1 else f"{len(rows)} epochs"
     return "\n".join([*aligned(lines, {0}), f"{epochs} in {seconds:.1f} s{speed}"])
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
-    """Return the lines of a table; the columns in `left` are aligned left, the others right.
+    """Return the lines of a table; columns in `left` are left-aligned, others right-aligned.
 
     Examples
     --------
@@ -118,15 +118,15 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
     rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
 
-    def padded(place: int, cell: str) -> str:
-        blanks = " " * (widths[place] - width_of(cell))
-        return cell + blanks if place in left else blanks + cell
+    def padded(column: int, cell: str) -> str:
+        blanks = " " * (widths[column] - width_of(cell))
+        return cell + blanks if column in left else blanks + cell
 
     return ["  ".join(map(padded, range(len(row)), row)).rstrip() for row in rows]
 
 
 def width_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes: letters of Chinese take two.
+    """Return the width of a text on a terminal: Chinese characters are two columns wide.
 
     Examples
     --------
@@ -139,34 +139,34 @@ def width_of(text: str) -> int:
     )
 
 
-def shortened(text: str, most: int, keep_end: bool = False) -> str:
-    """Return text, or its beginning or end, in at most so many columns of a terminal.
+def shortened(text: str, maximum: int, keep_end: bool = False) -> str:
+    """Return the text, cut to at most `maximum` columns of a terminal.
 
     Examples
     --------
     >>> shortened("learning_rate", 8), shortened("sweep/trial-0003", 8, keep_end=True)
     ('learnin…', '…al-0003')
     """
-    if width_of(text) <= most:
+    if width_of(text) <= maximum:
         return text
-    kept = text[-most:] if keep_end else text[:most]
-    while width_of(kept) >= most:
+    kept = text[-maximum:] if keep_end else text[:maximum]
+    while width_of(kept) >= maximum:
         kept = kept[1:] if keep_end else kept[:-1]
     return f"…{kept}" if keep_end else f"{kept}…"
 
 
 def lines_escaped(text: str) -> str:
-    """Return text with escape sequences for what a terminal would obey, but for line ends."""
+    """Return text with terminal control characters escaped, except line ends."""
     return "\n".join(map(escaped, text.split("\n")))
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print text, of which parts may come from a file: a terminal obeys none of it."""
+    """Print text with terminal control characters escaped, since it may come from a file."""
     click.echo(lines_escaped(text), err=err)
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return as much of the end of each path as tells it from the others; none begins in a list.
+    """Return the shortest end of each path that is unique and does not begin with a list index.
 
     Examples
     --------
@@ -176,13 +176,13 @@ def short_names(paths: Sequence[str]) -> list[str]:
     ['layers.1.units', 'layers.2.units']
     """
     parts = [path.split(".") for path in paths]
-    return [".".join(_shortest(own, parts)) for own in parts]
+    return [".".join(_shortest(path, parts)) for path in parts]
 
 
-def _shortest(own: list[str], all_parts: Sequence[list[str]]) -> list[str]:
-    for length in range(1, len(own)):
-        end = own[-length:]
-        alike = sum(other[-length:] == end for other in all_parts)
-        if alike == 1 and not end[0].isdecimal():
+def _shortest(path: list[str], all_paths: Sequence[list[str]]) -> list[str]:
+    for length in range(1, len(path)):
+        end = path[-length:]
+        equal = sum(other[-length:] == end for other in all_paths)
+        if equal == 1 and not end[0].isdecimal():
             return end
-    return own
+    return path

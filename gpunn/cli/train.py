@@ -26,33 +26,37 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 DEFAULT = "realmlp"
-"""The network for a table, unless another one is named."""
+"""The model for a table unless `--model` names another one."""
 
 HELD_OUT = 0.2
-"""Part of a table's rows that is for testing, and of the others for validation."""
+"""Fraction of a table's rows held out for testing, and of the rest for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
-"""Options whose names are not those of their keys in `[data]`."""
+"""Names of options that differ from their keys in `[data]`."""
 
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 
 
-@click.command(cls=FileCommand, short_help="Train a network and keep the run in a folder.")
+@click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")
 @click.argument("config", type=click.Path(path_type=Path))
 @targets_option
 @click.option(
     "--positive",
     metavar="CLASS",
-    help="Of two classes of a table the one that is looked for: precision, recall and the "
-    "threshold are of that.  [default: the second, sorted]",
+    help="The positive class of two, which precision, recall and the threshold refer to.  "
+    "[default: the second in sorted order]",
 )
 @click.option(
     "--threshold-for",
     metavar="CRITERION",
     help="Choose the threshold between two classes on the validation rows by f1, "
-    "balanced_accuracy, precision=0.9 or recall=0.9, and keep it in the model.",
+    "balanced_accuracy, precision=0.9 or recall=0.9, and store it in the model.",
 )
-@click.option("--model", metavar="NAME", help=f"Network for a table.  [default: {DEFAULT}]")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help=f"Model for a table: realmlp, realmlp_s or tabm.  [default: {DEFAULT}]",
+)
 @table_options
 @backend_option
 @click.option(
@@ -60,21 +64,21 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Change a value of the configuration, such as training.epochs=3 or "
-    "model.layers.1.rate=0.3. May be given several times.",
+    help="Override a configuration value, such as training.epochs=3 or model.layers.1.rate=0.3. "
+    "Can be repeated.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder of the run.  [default: runs/<name of the configuration>]",
+    help="The run folder.  [default: runs/<name of CONFIG>]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
-@click.option("--resume", is_flag=True, help="Go on with an earlier run in that folder, if any.")
-@imports_option
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder.")
 @click.option(
-    "--live", is_flag=True, help="Show curves that grow, in the lowest lines of the terminal."
+    "--resume", is_flag=True, help="Continue an earlier run in the run folder, if there is one."
 )
-@click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+@imports_option
+@click.option("--live", is_flag=True, help="Show live curves in the last lines of the terminal.")
+@click.option("--quiet", is_flag=True, help="Print only warnings and errors.")
 def train(
     config: Path,
     targets: tuple[str, ...],
@@ -91,33 +95,34 @@ def train(
     live: bool,
     quiet: bool,
 ) -> None:
-    """Train the network that CONFIG describes, and keep everything in a folder.
+    """Train a network and save the run in a folder.
 
-    CONFIG is a TOML file, or the folder of an earlier run, whose configuration is used again. Or it
-    is a table, a CSV, TSV or Parquet file, and --target says what to predict: the configuration is
-    then made, and kept with the run.
+    CONFIG is a table, a configuration, or the folder of an earlier run. For a table (a CSV, TSV or
+    Parquet file), name the column to predict with --target; gpunn then writes the configuration
+    into the run folder. A configuration is a TOML file. For an earlier run, gpunn uses the run's
+    configuration again.
 
-    Ctrl-C or SIGTERM ends training after the current step; what was trained so far is kept, and
-    --resume goes on from there.
+    To stop early, press Ctrl-C or send SIGTERM: training ends after the current step and saves its
+    state. To continue, repeat the command with --resume.
     """
     from gpunn.distributed import communicator
     from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
 
     if overwrite and resume:
-        raise click.UsageError("--overwrite and --resume exclude each other")
+        raise click.UsageError("--overwrite and --resume cannot be combined; remove one of them")
     if live and quiet:
-        raise click.UsageError("--live and --quiet exclude each other")
+        raise click.UsageError("--live and --quiet cannot be combined; remove one of them")
     if targets and (config.is_dir() or config.suffix in (".toml", ".json")):
-        raise click.UsageError(f"--target is for a table; {config} is none")
-    config, output = _places(config, output)
+        raise click.UsageError(f"--target: {config} is not a table; remove --target")
+    config, output = _paths(config, output)
     for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
         if text is not None:
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
     try:
         described = _configuration(config, targets, model, reading, settings)
     except GpunnError as error:
-        Agreement.over(communicator()).fail(error)  # so that one of several processes says it
+        Agreement.over(communicator()).fail(error)  # so that only one of several processes says it
         raise
     ranks = described.get_communicator()
 
@@ -138,15 +143,15 @@ def train(
 
 
 def _train_along(experiment: Callable[[], Experiment]) -> str:
-    """Train as another rank than the first, which keeps the run and says what there is to say."""
-    mine = experiment()
-    history = mine.run(progress=False)
-    mine.evaluate()
+    """Train as a rank other than the first; only the first saves the run and prints."""
+    local = experiment()
+    history = local.run(progress=False)
+    local.evaluate()
     return history.stopped
 
 
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -> str:
-    """Train, keep the run, and return why training ended before its last epoch, if it did."""
+    """Train, save the run, and return why training ended before its last epoch, if it did."""
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
@@ -158,20 +163,20 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     shown: list[Callback] = [] if quiet else [output]
     if live and surface() is None:
-        said = "--live: standard error is no terminal that can show curves, so none are shown"
+        said = "--live: standard error is not a terminal that can show curves, so none are shown"
         say(said, err=True)
     elif live and not any(isinstance(each, LivePlot) for each in experiment.callbacks):
         shown.append(LivePlot())
     try:
         history = experiment.run(*shown, folder, progress=bars, resume_from=checkpoint)
     except SystemExit:  # on SIGTERM, which leaves little time
-        tell(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
+        tell(f"{experiment.trainer.stop_reason}; to continue: gpunn train {folder.path} --resume")
         raise
     except DivergenceError as error:
         folder.finish(str(error), None, failed=True)
-        tell(f"Kept up to epoch {folder.kept_epoch}:\n{listing(folder.path)}")
+        tell(f"Saved up to epoch {folder.kept_epoch}:\n{listing(folder.path)}")
         raise
-    folder.save_model()  # first: nothing that happens from here on can lose what was trained
+    folder.save_model()  # first, so that no later failure can lose the trained network
     metrics = experiment.evaluate()
     folder.finish(history.stopped, metrics)
     if history.stopped:
@@ -181,12 +186,12 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     tell(_ending(metrics))
     tell(f"\n{listing(folder.path)}")
     if "Ctrl-C" in history.stopped:
-        tell(f"\ngpunn train {folder.path} --resume goes on")
+        tell(f"\nTo continue: gpunn train {folder.path} --resume")
     return history.stopped
 
 
-def _places(config: Path, output: Path | None) -> tuple[Path, Path]:
-    """Return the configuration's file and the run's folder."""
+def _paths(config: Path, output: Path | None) -> tuple[Path, Path]:
+    """Return the configuration file and the run folder."""
     if config.is_dir():
         return config / "config.json", output or config
     name = config.absolute().parent.name if config.name == "config.json" else config.stem
@@ -200,16 +205,19 @@ def _configuration(
     reading: Mapping[str, Any],
     settings: tuple[str, ...],
 ) -> Config:
-    """Return the configuration in a file, or one for a table, which is to be read as is said."""
+    """Return the configuration in a file, or a new one for a table."""
     from gpunn.config import load_config, parse_config, set_value
 
     if not targets:
         if TABLE_SUFFIXES.intersection(path.suffixes):
-            raise click.UsageError(f"{path} is a table; say by --target which column to predict")
+            raise click.UsageError(f"{path} is a table; name the column to predict with --target")
         for key, value in {"model": model, **reading}.items():
             if value is not None:
-                option = OPTIONS.get(key, key)
-                raise click.UsageError(f"--{option} is for a table, with --target")
+                path_of_key = "model.name" if key == "model" else f"data.{key}"
+                raise click.UsageError(
+                    f"--{OPTIONS.get(key, key)}: only for a table with --target; in a "
+                    f"configuration, set {path_of_key} instead"
+                )
         return load_config(path, settings)
     raw: dict[str, Any] = {
         "data": {
@@ -229,20 +237,20 @@ def _configuration(
 
 
 def _silence(text: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
     if checkpoint is not None:
         progress = checkpoint.progress
-        place = f"epoch {progress.epoch}"
+        done = f"epoch {progress.epoch}"
         if progress.cursor is not None:
-            place += f" and {progress.cursor.done} updates of the next one"
-        return f"going on after {place} of the run in {folder.path}"
+            done += f" and {progress.cursor.done} updates of the next one"
+        return f"resuming after {done} of the run in {folder.path}"
     if folder.resume:
-        return f"no earlier run in {folder.path}: starting from the beginning"
+        return f"no earlier run in {folder.path}; starting a new one"
     return ""
 
 
 def _ending(found: Evaluation | None) -> str:
-    return "The data has no test part." if found is None else f"Test: {evaluation_text(found)}"
+    return "The data has no test split." if found is None else f"Test: {evaluation_text(found)}"

@@ -17,13 +17,14 @@ __all__ = ["TrainOutput"]
 
 
 CLASS_WEIGHTS = (
-    "class weights: predicted probabilities are those of the weighted rows, not of the data"
+    "class weights: the network predicts probabilities for the weighted rows, so they differ from "
+    "the class frequencies in the data"
 )
-INSTEAD = "; to find more of a rare class without that, use --threshold-for instead"
+INSTEAD = "; to detect more rows of a rare class with unchanged probabilities, use --threshold-for"
 
 
 class TrainOutput(Callback):
-    """Prints what is trained when training begins, a note, and with `epochs` a line an epoch."""
+    """Prints a summary and a note when training begins; with `epochs`, one line per epoch."""
 
     def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
         self.experiment = experiment
@@ -43,7 +44,7 @@ class TrainOutput(Callback):
         if said := described_split(self.experiment.parts, trainer.model.schema):
             say(said)
         if self.experiment.start is not None:
-            say(f"starts from {self.experiment.config.model.start_from}:")
+            say(f"initial weights from {self.experiment.config.model.start_from}:")
             for line in str(self.experiment.start).splitlines():
                 say(f"  {line}")
         if self.note:
@@ -51,35 +52,35 @@ class TrainOutput(Callback):
         say()
 
     def _table(self) -> Iterator[str]:
-        """Yield what is said of a table: what its columns became, and what is predicted."""
+        """Yield lines that summarize a table's columns and targets."""
         data, model = self.experiment.config.data, self.experiment.trainer.model
         if model.schema is None or not isinstance(data, TableFile):
             return
         used = sum(not column.dropped for column in model.schema.columns)
         numbers = plural(len(model.schema.numbers), "number")
         categories = plural(len(model.schema.categories), "category")
-        yield f"columns: {used}, as {numbers} and {categories}"
+        yield f"columns: {used}, encoded as {numbers} and {categories}"
         kind = f"{len(model.classes)} classes" if model.classes else self._kind_of_numbers()
         yield f"target: {', '.join(data.targets)} ({kind})"
 
     def _kind_of_numbers(self) -> str:
-        """Return whether targets that are no classes are labels or numbers, and what to do else."""
+        """Return whether the targets are labels or numbers, and how to change that."""
         y = self.experiment.parts.training.source_targets
         if y.ndim == 1 or y.shape[1] == 1:
             return "numbers"
         if self.experiment.trainer.loss.output_activation == "sigmoid":
             return (
-                f"{y.shape[1]} labels: binary cross-entropy; to predict numbers, "
+                f"{y.shape[1]} labels, with binary cross-entropy; to predict numbers, use "
                 "--set training.loss=mean_squared_error"
             )
         labels = are_labels(y)
         if labels.all():
-            return "numbers; to predict labels, --set training.loss=binary_cross_entropy"
+            return "numbers; to predict labels, use --set training.loss=binary_cross_entropy"
         if not labels.any():
             return "numbers"
         names = self.experiment.parts.metadata["targets"]
         other = names[int(labels.argmin())]
-        return f"numbers, since {other!r} is not 0 or 1 in every row"
+        return f"numbers, because {other!r} is not 0 or 1 in every row"
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.epochs:

@@ -1,7 +1,7 @@
-"""Experiments: from a configuration to data, a trainer and a run's folder.
+"""Experiments: from a configuration to data, a trainer and a run folder.
 
-`build` makes all objects that a configuration names, `RunFolder` keeps what a run leaves behind,
-and the command line puts them together.
+`build` makes the objects that a configuration names, and `RunFolder` saves a run. The command line
+combines them.
 """
 
 from gpunn.experiment.build import Experiment, build

@@ -1,4 +1,4 @@
-"""Everything that a configuration describes, made and checked before anything is trained."""
+"""Builds and checks everything that a configuration describes, before training begins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpunn.experiment.evaluation import (
     choose_threshold,
     classes_of,
     evaluated,
-    tells_classes_apart,
+    has_exclusive_classes,
 )
 from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.networks import network_of, settled
@@ -47,34 +47,34 @@ LOG = logging.getLogger("gpunn")
 
 @dataclass(frozen=True)
 class Experiment:
-    """A network, the data it is trained on, and how.
+    """A network, its data, and its training settings.
 
     Parameters
     ----------
     config : Config
-        What it was made from.
+        The configuration that `build` received.
     description : dict
-        The configuration with every default written out, in JSON types; it can be run again. The
-        mode "auto" of what is monitored has become "min" or "max".
+        The configuration with all defaults, in JSON types; `build` accepts it again. Each monitor
+        mode "auto" is replaced by "min" or "max".
     trainer : Trainer
         Has the network, the loss, the optimizer and the metrics.
     parts : Parts
-        The rows as they were read.
+        The raw rows.
     training : Subset
         The rows to train on, checked and ready for the device.
     validation, test : Subset or None
-        The rows of these parts, checked and ready for the device.
+        The rows of these splits, checked and ready for the device.
     callbacks : list of Callback
-        Those of the configuration.
+        The callbacks of the configuration.
     best : Best or None
-        How the best epoch is found, if there is something to go by.
+        The rule that selects the best epoch, if any metric is monitored.
     start : WeightsReport or None
-        What was taken over from the network that this one starts from, if it does.
+        Which weights were copied from the network of `model.start_from`, if it is set.
 
     See Also
     --------
-    build : Makes one from a configuration.
-    RunFolder : Keeps what comes of it.
+    build : Makes an experiment from a configuration.
+    RunFolder : Saves a run of an experiment.
 
     Examples
     --------
@@ -106,21 +106,21 @@ class Experiment:
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
     ) -> History:
-        """Train until the configured number of epochs is reached, those already done included.
+        """Train up to the configured number of epochs, including epochs trained before.
 
         Parameters
         ----------
         *extra : Callback
-            Called after those of the configuration.
+            Callbacks to call after those of the configuration.
         progress : bool
             Whether to show a progress bar.
         resume_from : Checkpoint or None
-            What to go on from; see `RunFolder.attach`.
+            The checkpoint to resume from; see `RunFolder.attach`.
 
         Returns
         -------
         History
-            Of all epochs.
+            The history of all epochs.
 
         Raises
         ------
@@ -142,25 +142,24 @@ class Experiment:
         return TrainingLoop(session).run()
 
     def choose_threshold(self, *, warn: bool = True) -> None:
-        """Set the network's threshold between two classes, if the configuration asks for that.
+        """Set the network's threshold between two classes, if `training.threshold_for` is set.
 
         Parameters
         ----------
         warn : bool
-            Whether to warn if the criterion can't be met on the validation rows.
+            Whether to log a warning if no threshold meets the criterion on the validation rows.
         """
         criterion = self.config.training.threshold_for
         if criterion is not None and self.validation is not None:
             choose_threshold(self.trainer, self.validation, criterion, warn=warn)
 
     def evaluate(self) -> Evaluation | None:
-        """Evaluate the test part.
+        """Evaluate the network on the test split.
 
         Returns
         -------
         Evaluation or None
-            A dict of loss and metrics, with what there is to say of classes; None if there is no
-            test part.
+            A dict of loss and metrics, with class rates as attributes; None without a test split.
         """
         if self.test is None:
             return None
@@ -171,7 +170,7 @@ class Experiment:
 
 
 def evaluate_part(trainer: Trainer, part: Part, data: DataSet) -> Evaluation:
-    """Return what is found of a part of the data; see `gpunn.experiment.evaluation.evaluated`."""
+    """Evaluate a network on a split of the data; see `gpunn.experiment.evaluation.evaluated`."""
     builder = DatasetBuilder(trainer.model, trainer.loss, trainer.every_metric)
     checked = builder.check(part.source_inputs, part.source_targets)
     return evaluated(trainer, builder.subset(checked, part.indices), data)
@@ -184,32 +183,32 @@ def build(
     allow_imports: bool = False,
     communicator: Communicator | None = None,
 ) -> Experiment:
-    """Make everything that a configuration describes.
+    """Make the experiment that a configuration describes.
 
     Parameters
     ----------
     config : Config
-        As `gpunn.config.load_config` returns it.
+        A configuration, for example from `gpunn.config.load_config`.
     backend : str or Backend
-        A name takes precedence over the configuration's; see `Config.get_backend`.
+        A name overrides the configuration's backend; see `Config.get_backend`.
     allow_imports : bool
-        Whether the configuration may import classes, which runs their modules' code.
+        Whether the configuration may import custom classes. Importing runs their modules' code.
     communicator : Communicator or None
         The processes that train together.
 
     Returns
     -------
     Experiment
-        Ready to run.
+        The experiment, ready to run.
 
     Raises
     ------
     BackendUnavailableError
-        If the backend can't be used on this machine.
+        If this machine cannot use the backend.
     ConfigError
-        If a name or a parameter is unknown or impossible, or the layers don't fit one another.
+        If a name or parameter is unknown or invalid, or the shapes of layers do not match.
     DataError
-        If the data is malformed or does not fit the network and the loss.
+        If the data is malformed or does not fit the network or the loss.
 
     Examples
     --------
@@ -252,7 +251,7 @@ def build(
         name: builder.check(part.source_inputs, part.source_targets, prefix=f"{name} ")
         for name, part in parts.sources.items()
     }
-    if schema is None:  # nothing was learned from the rows yet
+    if schema is None:  # the rows of a table were divided above, before its schema was learned
         parts = parts.divided(config.data, trainer.loss.class_indices(data["training"].targets))
     if isinstance(config.data, SplitDataSet):
         for remark in remarks_on_split(config.data, parts, schema):
@@ -282,7 +281,7 @@ def make_trainer(
     config: Config,
     communicator: Communicator | None = None,
 ) -> Trainer:
-    """Return the trainer of a network, which is what evaluates it too."""
+    """Return the trainer of a network, which can also evaluate it."""
     training, distributed = config.training, config.distributed or Distributed()
     try:
         return Trainer(
@@ -303,7 +302,7 @@ def make_trainer(
 
 
 def _started(config: Config, model: Sequential) -> WeightsReport | None:
-    """Take over the weights that a configuration starts from, and freeze what it freezes."""
+    """Copy the weights of `model.start_from`, and freeze the layers of `model.frozen`."""
     report = None
     if config.model.start_from is not None:
         try:
@@ -322,16 +321,16 @@ def _network(
 ) -> Sequential:
     rows = parts.training.source_inputs
     if isinstance(rows, np.ndarray):
-        whole = rows.shape
+        full_shape = rows.shape
     else:
         assert schema is not None
-        whole = (len(rows), schema.width)
-    if len(whole) < 2:
+        full_shape = (len(rows), schema.width)
+    if len(full_shape) < 2:
         raise DataError(
-            f"training X: expected an array of shape (rows, features); got {whole}. A single "
-            "feature needs shape (rows, 1)"
+            f"training X: expected an array of shape (rows, features); got {full_shape}. If there "
+            "is a single feature, reshape the array to (rows, 1)"
         )
-    shape = whole[1:]
+    shape = full_shape[1:]
     if config.data.standardize:
         flatten: list[Layer] = [Flatten()] if len(shape) > 1 else []
         layers = [*flatten, Standardization(), *layers]
@@ -345,28 +344,28 @@ def _network(
 def _check_threshold(
     config: Config, trainer: Trainer, training: Subset, validation: Part | None
 ) -> None:
-    """Raise a ConfigError if no threshold can be chosen; warn if it is for the commoner class."""
+    """Raise a ConfigError if no threshold can be chosen; warn if the positive class is common."""
     criterion, data, classes = config.training.threshold_for, config.data, trainer.model.classes
     if criterion is None:
         return
     outputs = trainer.model.output_shape[0]
-    if outputs > 2 or not tells_classes_apart(trainer.loss, outputs):
+    if outputs > 2 or not has_exclusive_classes(trainer.loss, outputs):
         raise ConfigError(
-            "training.threshold_for: a threshold is between two classes; this network has "
-            f"{outputs} outputs and the loss {trainer.loss.name!r}"
+            "training.threshold_for: only a network with two classes has a threshold; this one has "
+            f"{outputs} outputs and the loss {trainer.loss.name!r}. Remove the key"
         )
     if validation is None:
         raise ConfigError(
-            "training.threshold_for: the threshold is chosen on validation rows, and there are "
-            "none; set data.validation_fraction"
+            "training.threshold_for: choosing a threshold needs validation rows; set "
+            "data.validation_fraction"
         )
     if not isinstance(data, TableFile) or data.positive or criterion == "balanced_accuracy":
         return
     codes = classes_of(trainer.loss, training)
     if classes is not None and codes is not None and 2 * np.count_nonzero(codes) > len(codes):
         LOG.warning(
-            "threshold_for: %s is for %r, the commoner class; for %r set data.positive, or "
-            "--positive",
+            "threshold_for: %s refers to the more common class %r; to use %r, set data.positive "
+            "or --positive",
             criterion,
             classes[1],
             classes[0],
@@ -374,14 +373,14 @@ def _check_threshold(
 
 
 def _class_weight(training: Training, model: Sequential) -> dict[int, float] | str | None:
-    """Return class weights with each class as its index; the names are of the data."""
-    given = training.class_weight
-    if given is None or isinstance(given, str):
-        return given
+    """Return class weights by the index of each class instead of its name."""
+    weights = training.class_weight
+    if weights is None or isinstance(weights, str):
+        return weights
     classes = model.classes or [str(index) for index in range(max(model.output_shape[0], 2))]
-    for label in given:
+    for label in weights:
         if label not in classes:
             raise ConfigError(
                 f"training.class_weight.{label}: there is no such class; {suggest(label, classes)}"
             )
-    return {classes.index(label): weight for label, weight in given.items()}
+    return {classes.index(label): weight for label, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""The data that a configuration or a command names, as host arrays in parts."""
+"""Loads the data that a configuration or a command names, as host arrays."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LOG = logging.getLogger("gpunn")
 
 
 def load(config: Config, loss: Loss | None = None) -> Parts:
-    """Return the data set of a configuration; fractions of it are not held out yet.
+    """Load the data set of a configuration, before any fraction of it is held out.
 
-    The loss says whether the targets of a table are classes; see `gpunn.experiment.targets`.
+    The loss decides whether the targets of a table are classes; see `gpunn.experiment.targets`.
     """
     data = config.data
     if isinstance(data, CSV):
@@ -45,16 +45,20 @@ def load(config: Config, loss: Loss | None = None) -> Parts:
 
 
 def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
-    """Warn of features of a CSV file that are the same in every one of several training rows.
+    """Log a warning for each feature of a CSV file that is constant in the training rows.
 
-    Only before training: evaluating a run would repeat it.
+    Call it only before training, since evaluating a run would repeat the warnings.
     """
     X = parts.training.source_inputs
     if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
         return
     for number in np.flatnonzero((X[0] == X).all(axis=0)):
         name = parts.metadata["features"][number]
-        LOG.warning("%s: column %r is the same in every row, so it tells nothing", data.path, name)
+        LOG.warning(
+            "%s: column %r has the same value in every row, so it carries no information",
+            data.path,
+            name,
+        )
 
 
 def read_part(
@@ -64,35 +68,38 @@ def read_part(
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
 ) -> Part:
-    """Return labelled rows from files other than the configuration's, to evaluate a model on.
+    """Return labeled rows from other files than the configuration's, to evaluate a model on.
 
-    `path` is a CSV, NPZ or NPY file, a folder of IDX files, whose test part is meant, or, for a
-    network for tables, any table. `target_path` has the targets of an NPY file. The configuration
-    says what the columns or arrays are called, the model's metadata which classes there are, and
-    the loss what takes the targets. If a file does not hold what the model takes, a DataError says
-    so.
+    `path` is a CSV, NPZ or NPY file, or a folder of IDX files, of which the test split is read. For
+    a network trained on a table, it is any table. `target_path` is the NPY file with the targets,
+    if `path` is an NPY file. Column and array names come from the configuration, and the classes
+    from the model's metadata. Raise a DataError if a file does not fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):
         if target_path is not None:
-            raise DataError(f"{target_path}: the targets of a table are columns of it")
+            raise DataError(
+                f"{target_path}: the targets of a table are among its columns; remove --target-path"
+            )
         return labelled_rows(str(path), data, metadata.get("classes"), loss)
     if path.suffix == ".npy" or target_path is not None:
         if path.suffix != ".npy" or target_path is None:
-            raise DataError(f"{path}: inputs in an NPY file need targets in another, and only they")
-        found = _npy_arrays(str(path), str(target_path))
-        return _array_part(*found, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
+            raise DataError(
+                f"{path}: give inputs and targets as two NPY files, the targets with --target-path"
+            )
+        arrays = _npy_arrays(str(path), str(target_path))
+        return _array_part(*arrays, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
     if path.suffix == ".npz":
         X_name, y_name = (data.X, data.y) if isinstance(data, NPZ) else ("X", "y")
-        found = _npz_arrays(str(path), X_name, y_name)
-        return _array_part(*found, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
+        arrays = _npz_arrays(str(path), X_name, y_name)
+        return _array_part(*arrays, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
     if path.suffix == ".csv":
         if not isinstance(data, CSV):
             if not path.exists():
                 raise DataError(f"{path}: there is no such file")
             raise DataError(
-                f"{path}: the network was not trained on a CSV file, so the target's column is not "
-                "known; give an NPZ file with arrays X and y"
+                f"{path}: the network was not trained on a CSV file, so its target column is "
+                "unknown; give an NPZ file with the arrays X and y"
             )
         table = _read_csv(str(path), data, config.dtype, _columns(metadata))
         return Part(table.X, _encoded(str(path), table, metadata.get("classes")))
@@ -103,9 +110,9 @@ def read_part(
 
 
 def read_inputs(path: Path, data: DataSet | None) -> Rows:
-    """Return rows without targets, to predict from, of an NPY, NPZ or Parquet file.
+    """Return the rows of an NPY, NPZ or Parquet file to predict, without targets.
 
-    `data` is what the network was trained on, if that is known.
+    `data` has the data settings of the network's run, if they are known.
     """
     if isinstance(data, TableFile):
         return read_rows(str(path), data)
@@ -121,7 +128,7 @@ def read_inputs(path: Path, data: DataSet | None) -> Rows:
 def _unknown_kind(path: Path, kinds: str) -> DataError:
     if not path.exists():
         return DataError(f"{path}: there is no such file")
-    return DataError(f"{path}: expected a name that ends in {kinds}")
+    return DataError(f"{path}: expected a file name that ends in {kinds}")
 
 
 # ------------------------------------------------------------------------------- NPZ and NPY
@@ -132,17 +139,17 @@ def _load_arrays(data: NPZ | NPY) -> Parts:
     if isinstance(data, NPZ):
         read = partial(_npz_arrays, data.path)
         further = (data.X_validation, data.y_validation), (data.X_test, data.y_test)
-        X, y, place = read(data.X, data.y)
+        X, y, title = read(data.X, data.y)
     else:
         read = _npy_arrays
         further = (
             (data.validation_path, data.validation_target_path),
             (data.test_path, data.test_target_path),
         )
-        X, y, place = read(data.path, data.target_path)
+        X, y, title = read(data.path, data.target_path)
     metadata: dict[str, Any] = {}
     if is_text(y):
-        metadata["classes"], y = text_classes(y, place)
+        metadata["classes"], y = text_classes(y, title)
     validation, test = (
         None
         if one is None or other is None
@@ -155,15 +162,15 @@ def _load_arrays(data: NPZ | NPY) -> Parts:
         values, _ = load_npz(data.path, name, None)
         if values.shape != (len(X),):
             raise DataError(
-                f"{data.path}, array {name!r}: expected shape ({len(X)},), a value for each row to "
-                f"split; got {values.shape}"
+                f"{data.path}, array {name!r}: expected shape ({len(X)},), one value per row, to "
+                f"split by; got {values.shape}"
             )
         keys = split_keys(data, table_of({name: values}, data.path))
     return Parts(Part(X, y), validation, test, metadata, keys)
 
 
 def _npz_arrays(path: str, X: str, y: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return inputs, targets, and what messages call the targets."""
+    """Return inputs, targets, and the name of the targets in messages."""
     inputs, targets = load_npz(path, X, y)
     return inputs, np.asarray(targets), f"{path}, array {y!r}"
 
@@ -173,23 +180,23 @@ def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, st
 
 
 def _array_part(
-    X: np.ndarray, y: np.ndarray, place: str, classes: Sequence[str] | None, *, text: bool = True
+    X: np.ndarray, y: np.ndarray, title: str, classes: Sequence[str] | None, *, text: bool = True
 ) -> Part:
-    """Return rows with the indices of text targets in `classes`.
+    """Return rows whose string targets are replaced by their indices in `classes`.
 
-    With `text`, targets have to be text if there are classes: then numbers name none of them.
+    With `text`, the targets must be strings if there are classes.
     """
     if is_text(y):
         if classes is None:
             raise DataError(
-                f"{place}: expected numbers, as in the training data; got text such as "
+                f"{title}: expected numbers, as in the training data; got strings such as "
                 f"{y.flat[0].item()!r:.80}"
             )
-        found, codes = text_classes(y, place)
-        y = positions(found, classes, place)[codes]
+        names, codes = text_classes(y, title)
+        y = positions(names, classes, title)[codes]
     elif text and classes is not None:
         raise DataError(
-            f"{place}: expected text, as in the training data, such as {classes[0]!r:.80}; got "
+            f"{title}: expected strings, as in the training data, such as {classes[0]!r:.80}; got "
             f"numbers of type {y.dtype}"
         )
     return Part(X, y)
@@ -202,7 +209,9 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
     keys, features = _csv_keys(data)
     table = _read_csv(data.path, data, dtype, features)
     if keys is not None and len(keys.values) != len(table.X):
-        raise DataError(f"{data.path}: rows can't be counted; set data.header")
+        raise DataError(
+            f"{data.path}: cannot decide whether the first row is a header; set data.header"
+        )
     metadata: dict[str, Any] = {
         "header": table.has_header,
         "features": list(table.feature_names),
@@ -223,7 +232,7 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
 
 
 def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
-    """Return by what rows are split, and the features, by default without that column."""
+    """Return the keys to split rows by, and the features, by default without that column."""
     if data.split_by is None:
         return None, data.features
     column = data.split_by[1]
@@ -232,10 +241,10 @@ def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
     numbers = [*range(len(rows.names))]
     names: list[str | int] = [*numbers] if [*rows.names] == [*map(str, numbers)] else [*rows.names]
     target = data.target
-    if isinstance(target, int) and -len(names) <= target < len(names):  # else reading refuses it
+    if isinstance(target, int) and -len(names) <= target < len(names):  # else reading fails later
         target = names[target]
     if str(target) == column:
-        raise ConfigError(f"data.split: column {column!r} is the target")
+        raise ConfigError(f"data.split: column {column!r} is the target; choose another column")
     return keys, data.features or [name for name in names if str(name) not in (column, str(target))]
 
 
@@ -244,8 +253,8 @@ def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | 
     try:
         return load_csv(path, data.target, **options)
     except (ArgumentError, ArgumentTypeError, DataError) as error:
-        of_file = error.key == "features" and features is not data.features
-        if not of_file and hasattr(data, error.key):
+        from_file = error.key == "features" and features is not data.features
+        if not from_file and hasattr(data, error.key):
             raise ConfigError(f"data.{error}") from error
         raise
 
@@ -256,22 +265,22 @@ def _csv_options(data: CSV) -> dict[str, Any]:
 
 
 def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
-    """Return the columns that a network was trained on: names, or numbers without a header."""
+    """Return the columns that a network was trained on: names, or indices without a header."""
     features: list[str] = metadata["features"]
     return list(features) if metadata["header"] else [int(number) for number in features]
 
 
 def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.ndarray:
-    """Return the targets with each class's text as its index in `classes`."""
-    targets, place = np.asarray(table.y), f"{path}: the target {table.target_name!r}"
+    """Return the targets with each class name replaced by its index in `classes`."""
+    targets, title = np.asarray(table.y), f"{path}: the target {table.target_name!r}"
     if classes is None and table.classes is None:
         return targets
     if classes is None:
         assert table.classes is not None
         raise DataError(
             f"{path}: expected numbers in the target {table.target_name!r}, as in the training "
-            f"data; got text such as {table.classes[0]!r}"
+            f"data; got strings such as {table.classes[0]!r}"
         )
     if table.classes is None:
-        return codes_of_numbers(targets, classes, place)
-    return np.asarray(positions(table.classes, classes, place)[targets])
+        return codes_of_numbers(targets, classes, title)
+    return np.asarray(positions(table.classes, classes, title)[targets])

@@ -1,4 +1,4 @@
-"""How good a trained network is on a part of the data; of classes also beside what is constant."""
+"""Evaluates a trained network on a split; for classes, also its decisions and the base rate."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = [
     "choose_threshold",
     "classes_of",
     "evaluated",
-    "tells_classes_apart",
+    "has_exclusive_classes",
 ]
 
 LOG = logging.getLogger("gpunn")
 
 
 class Evaluation(dict[str, float]):
-    """Loss and metrics of a part of the data, by name.
+    """Loss and metrics of a split of the data, by name.
 
-    If each row is of one of several classes, `classes` names them, and `rates` (shape (classes,))
-    has which part of the rows is of each. If there are two, `decisions` has the threshold on the
-    probability of the second one, and its metrics, by name.
+    If each row has one of several classes, `classes` has their names and `rates` (shape (classes,))
+    the fraction of rows in each. For two classes, `decisions` has the threshold on the probability
+    of the second class and the metrics of its decisions, by name.
     """
 
     def __init__(
@@ -49,34 +49,34 @@ class Evaluation(dict[str, float]):
 
     @property
     def shown(self) -> int:
-        """The class whose rate is shown: the second of two, or the commonest of more."""
+        """The class whose rate is shown: the second of two, or the most common of more."""
         rates = np.zeros(1) if self.rates is None else self.rates
         return 1 if len(rates) == 2 else int(rates.argmax())
 
     def plain(self) -> dict[str, Any]:
-        """Return all of it in JSON types."""
-        found: dict[str, Any] = {"rows": self.rows, **self}
+        """Return the evaluation in JSON types."""
+        content: dict[str, Any] = {"rows": self.rows, **self}
         if self.rates is not None:
-            found["base_rate"] = float(self.rates[self.shown])
+            content["base_rate"] = float(self.rates[self.shown])
         if self.decisions is not None:
-            found["decisions"] = dict(self.decisions)
-        return found
+            content["decisions"] = dict(self.decisions)
+        return content
 
 
-def tells_classes_apart(loss: Loss, outputs: int) -> bool:
-    """Return whether a row is of one of several classes."""
+def has_exclusive_classes(loss: Loss, outputs: int) -> bool:
+    """Return whether each row has exactly one of several classes."""
     return loss.output_activation == "softmax" or (
         loss.output_activation == "sigmoid" and outputs == 1
     )
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """Evaluate a network on checked rows; classes of a table by log-loss and AUC, too.
+    """Evaluate a network on checked rows; for classes of a table, also by log loss and AUC.
 
-    `data` is what the network was trained on.
+    `data` has the data settings of the network's run.
     """
     model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
-    truth = classes_of(loss, subset) if tells_classes_apart(loss, outputs) else None
+    truth = classes_of(loss, subset) if has_exclusive_classes(loss, outputs) else None
     if truth is None or not isinstance(data, TableFile):
         return Evaluation(trainer.evaluate_subset(subset), subset.rows)
     names = [metric.name for metric in trainer.validation_metrics]
@@ -94,13 +94,13 @@ def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
 
 
 def predicted(model: Sequential, subset: Subset) -> np.ndarray:
-    """Return the network's outputs for rows that have been checked."""
+    """Return the network's outputs for checked rows."""
     X = subset.dataset.X
     return model.predict_encoded(X if subset.indices is None else rows_of(X, subset.indices))
 
 
 def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
-    """Return the number of each row's class, if a loss takes targets for classes."""
+    """Return the index of each row's class, or None if the loss does not use classes."""
     targets = subset.dataset.y if subset.indices is None else subset.dataset.y[subset.indices]
     return loss.class_indices(np.asarray(targets))
 
@@ -108,17 +108,19 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
     """Set the network's threshold to the best one on the validation rows; see `best_threshold`.
 
-    It is chosen by this process alone, from the network as it is. With `warn`, a warning says if
-    the criterion can't be met.
+    Only this process chooses it, from the network's current weights. With `warn`, log a warning if
+    no threshold meets the criterion.
     """
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)
     choice = None if truth is None else best_threshold(criterion, margins(outputs), truth == 1)
     if choice is None and warn:
-        LOG.warning("threshold_for: the validation rows are all of one class, so it stays 0.5")
+        LOG.warning(
+            "threshold_for: all validation rows have the same class, so the threshold stays 0.5"
+        )
     elif choice is not None and not choice.reached and warn:
         LOG.warning(
-            "threshold_for: no threshold reaches %s on the validation rows; the nearest is taken",
+            "threshold_for: no threshold reaches %s on the validation rows; using the closest one",
             criterion,
         )
     trainer.model.threshold = None if choice is None else choice.threshold

@@ -1,4 +1,4 @@
-"""The files of a run's folder: the run's own, and where callbacks may put theirs."""
+"""The files of a run folder: those of the run itself, and the paths of callbacks' files."""
 
 from __future__ import annotations
 
@@ -26,77 +26,77 @@ BEST = "best.safetensors"
 EVALUATION = "evaluation.json"
 
 FILES = {
-    CONFIG: "the configuration with every default; it can be trained again",
+    CONFIG: "the configuration with all defaults; gpunn train can use it again",
     ENVIRONMENT: "backend, device, versions, BLAS and machine",
-    HISTORY: "the loss and metrics of each epoch, one JSON object a line",
-    TABLE: "the same as a table",
+    HISTORY: "the loss and metrics of each epoch, as JSON lines",
+    TABLE: "the same as CSV",
     NORMS: "norms of each layer's parameters and gradients after each epoch, as JSON lines",
-    CHECKPOINTS: "the last few states of the training, for --resume",
-    BEST: "the best epoch, with the optimizer's state",
+    CHECKPOINTS: "the latest checkpoints, for --resume",
+    BEST: "the network of the best epoch, with the optimizer's state",
     FINAL: "the trained network",
-    EVALUATION: "how training ended, and the loss and metrics on the test part",
+    EVALUATION: "how training ended, and the loss and metrics on the test split",
 }
-"""Every file of a run, with a word on each."""
+"""Every file of a run, with a description."""
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
-"""Callbacks that write to a path of theirs."""
+"""Callbacks that write to a path."""
 
 
 def require_run(folder: Path) -> None:
-    """Raise a ConfigError unless this is the folder of a run."""
+    """Raise a ConfigError unless this is a run folder."""
     if not (folder / CONFIG).is_file():
-        raise ConfigError(f"{folder}: expected the folder of a run; there is no {CONFIG} in it")
+        raise ConfigError(
+            f"{folder}: expected a folder that gpunn train wrote; it contains no {CONFIG}. Check "
+            "the path, or list the runs with gpunn runs"
+        )
 
 
 def listing(folder: Path) -> str:
-    """Return the files of a run that are there, one a line, with a word on each."""
+    """Return the existing files of a run, one per line, each with a description."""
     written = {name: text for name, text in FILES.items() if (folder / name).exists()}
     width = len(str(folder / max(written, key=len, default="")))
     return "\n".join(f"{folder / name!s:<{width}}  {text}" for name, text in written.items())
 
 
 def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:
-    """Put the files of callbacks into a run's folder, and return the logs among them.
+    """Move the paths of callbacks into a run folder, and return the paths of the logs.
 
-    A path that leads out of the folder, or to one of the run's own files, raises a ConfigError.
+    Raise a ConfigError if a path leads out of the folder, or to a file of the run itself.
     """
     logs = []
     for index, callback in enumerate(callbacks):
         if not isinstance(callback, FILE_CALLBACKS):
             continue
-        check = partial(_check_place, folder, f"training.callbacks[{index}].path")
+        check = partial(_check_path, folder, f"training.callbacks[{index}].path")
         callback.path = folder / callback.path
         check(callback.path)
         if isinstance(callback, ModelCheckpoint):
-            # Once more for each file, when it is known what {epoch} stands for.
+            # Each file is checked again once the value of {epoch} is known.
             callback.check_place = check
         elif isinstance(callback, WandB):
-            pass  # what it keeps belongs to another program, and has another name each time
+            pass  # its files belong to another program, and have new names each time
         elif (path := callback.path.resolve()).is_relative_to(folder.resolve()):
             logs.append(path)
     return logs
 
 
-def _check_place(run: Path, place: str, path: Path) -> None:
+def _check_path(run: Path, key: str, path: Path) -> None:
     folder, path = run.resolve(), path.resolve()
     if not path.is_relative_to(folder):
         raise ConfigError(
-            f"{place}: {str(path)!r} leads out of the run's folder {run}, where callbacks keep "
-            "their files"
+            f"{key}: {str(path)!r} is outside the run folder {run}; choose a path inside it"
         )
     if path.is_relative_to((folder / CHECKPOINTS).resolve()) or (
         path.parent == folder and path.name in FILES
     ):
-        raise ConfigError(
-            f"{place}: the run keeps its own {path.name} in {run}; choose another name"
-        )
+        raise ConfigError(f"{key}: the run itself writes {path.name} in {run}; choose another name")
 
 
 class Removal(Callback):
-    """Removes logs of an earlier run: aside when training begins, for good by `settle`.
+    """Removes the logs of an earlier run: renames them when training begins, deletes in `settle`.
 
-    What has not been settled when training ends is put back. A process that is killed meanwhile
-    leaves them beside their places.
+    If training ends without `settle`, the logs get their names back. If the process is killed
+    before, the renamed logs stay.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -112,7 +112,7 @@ class Removal(Callback):
                     self._aside[file] = aside
 
     def settle(self) -> None:
-        """Remove them for good."""
+        """Delete the renamed logs."""
         for aside in self._aside.values():
             aside.unlink(missing_ok=True)
         self._aside.clear()
@@ -124,7 +124,7 @@ class Removal(Callback):
 
 
 def csv_table(names: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header, which has a column for each of these names too."""
+    """Return a history as CSV with a header; `names` are columns even if no row has them."""
     columns = list(dict.fromkeys([*(name for row in rows for name in row), *names]))
     header = dict(zip(columns, columns, strict=True))
     return "".join([csv_line(columns, header), *(csv_line(columns, row) for row in rows)])

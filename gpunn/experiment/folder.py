@@ -1,4 +1,4 @@
-"""What a run leaves behind, in one folder."""
+"""Saves a run in a folder: configuration, histories, checkpoints and networks."""
 
 from __future__ import annotations
 
@@ -58,26 +58,26 @@ __all__ = ["RunFolder"]
 LOG = logging.getLogger("gpunn")
 
 DATA = "data"
-"""Name, in a checkpoint, of what tells the data apart."""
+"""Key, in a checkpoint, of the fingerprints of the data."""
 
 NORM_STATE = "norms."
-"""Prefix, in a checkpoint, of the norms of each epoch."""
+"""Prefix, in a checkpoint, of the keys with the norms of each epoch."""
 
 FRACTION = 0.01
-"""Of the time of training, what checkpoints after epochs may take, unless it is said how many."""
+"""Maximum fraction of the training time for checkpoints, unless `checkpoint_every` is set."""
 
 
 class RunFolder(Callback):
-    """Keeps a run in a folder, epoch by epoch; nothing is written before training begins.
+    """Saves a run in a folder, epoch by epoch; nothing is written before training begins.
 
-    Each file is written whole or not at all, except the histories, which grow by a line an epoch.
-    Of an earlier run nothing is changed before the first checkpoint of the new training is on the
-    disk, and its final network and evaluation stay until there are new ones. Must be the last of
-    the callbacks.
+    Each file is written completely or not at all, except the histories, which grow by one line per
+    epoch. The files of an earlier run stay unchanged until the first checkpoint of the new training
+    is on the disk. The earlier final network and evaluation stay until new ones replace them. This
+    callback must be the last one.
 
-    A new best epoch is copied to the host at once, but written with the next checkpoint or when
-    training ends, however it ends. If the process is killed before that, the run resumes from an
-    earlier checkpoint and trains that epoch again.
+    After a new best epoch, the network is immediately copied to the host. It is written with the
+    next checkpoint, or when training ends for any reason. If the process is killed before, the run
+    resumes from an earlier checkpoint and trains that epoch again.
 
     No other process can train in the folder until this one leaves the context, or ends::
 
@@ -87,24 +87,24 @@ class RunFolder(Callback):
     Parameters
     ----------
     path : Path
-        The folder; it is made when training begins.
+        The folder; it is created when training begins.
     overwrite : bool
-        Whether the files of an earlier run there are removed when training begins. Others stay.
+        Whether to remove the files of an earlier run when training begins. Other files stay.
     resume : bool
-        Whether an earlier run there is resumed.
+        Whether to resume an earlier run in the folder.
 
     Attributes
     ----------
     best_epoch : int or None
-        The best one so far, if there is a metric to tell it by.
+        The best epoch so far, if a metric is monitored.
     kept_epoch : int
-        Epochs that the last checkpoint has.
+        The number of epochs in the last checkpoint.
 
     Raises
     ------
     ConfigError
-        If there are files in the folder and neither is wanted, or its checkpoints are a link that
-        leads out of it.
+        If the folder is not empty and both `overwrite` and `resume` are False, or if its
+        checkpoints are a link to outside the folder.
 
     Examples
     --------
@@ -144,16 +144,19 @@ class RunFolder(Callback):
         self.best_epoch: int | None = None
         self.kept_epoch = 0
         if path.exists() and not path.is_dir():
-            raise ConfigError(f"{path}: expected a folder for the run; this is a file")
+            raise ConfigError(
+                f"{path}: expected a folder for the run; this is a file. Choose another path with "
+                "--output"
+            )
         if confined(path, CHECKPOINTS) is None:
             raise ConfigError(
-                f"{path / CHECKPOINTS}: a link that leads out of the run's folder, where its "
-                "checkpoints are kept; remove it, or link the run's folder itself"
+                f"{path / CHECKPOINTS}: this link leads out of the run folder; remove it, or link "
+                "the whole run folder"
             )
         if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
             raise ConfigError(
-                f"{path}: the folder is not empty; --resume goes on with the run in it, "
-                "--overwrite replaces it, --output chooses another folder"
+                f"{path}: the folder is not empty. Continue the run with --resume, replace it with "
+                "--overwrite, or choose another folder with --output"
             )
 
     def __enter__(self) -> RunFolder:
@@ -161,55 +164,55 @@ class RunFolder(Callback):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Let other processes have it."""
+        """Unlock the folder for other processes."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def _take_lock(self) -> None:
-        """Keep other processes out, or raise a ConfigError if one is here already."""
+        """Lock the folder, or raise a ConfigError if another process trains in it."""
         if self._lock is not None:
             return
         try:
             self._lock = FolderLock(self.path)
         except BlockingIOError:
             raise ConfigError(
-                f"{self.path}: another process is training in this folder; wait for its end, or "
+                f"{self.path}: another process is training in this folder; wait until it ends, or "
                 "choose another folder with --output"
             ) from None
         if not (self.overwrite or self.resume) and (self.path / CONFIG).exists():
             raise ConfigError(
-                f"{self.path}: another process has meanwhile trained in this folder; choose "
-                "another one with --output"
+                f"{self.path}: another process has trained in this folder since this one began; "
+                "choose another folder with --output"
             )
 
     @property
     def experiment(self) -> Experiment:
-        """The run that is kept here."""
+        """The experiment whose run is saved here."""
         assert self._experiment is not None, "attach an experiment first"
         return self._experiment
 
     def attach(self, experiment: Experiment) -> Checkpoint | None:
-        """Prepare to keep an experiment here, and return the checkpoint that it resumes from.
+        """Prepare to save a run of an experiment, and return the checkpoint to resume from.
 
         Parameters
         ----------
         experiment : Experiment
-            The run that is to be kept; its callbacks' files are put into the folder.
+            The experiment. The paths of its callbacks' files are moved into the folder.
 
         Returns
         -------
         Checkpoint or None
-            The newest undamaged one of the run here, for `Experiment.run`; None if there is no run
-            to resume.
+            The newest undamaged checkpoint in the folder, for `Experiment.run`. None if there is no
+            run to resume.
 
         Raises
         ------
         ConfigError
-            If the earlier run had other data, another network, seed or dtype, or another process
+            If the earlier run has other data, another network, seed or dtype, or if another process
             is training in the folder.
         ModelFileError
-            If all its checkpoints are damaged.
+            If all checkpoints are damaged.
         """
         self._experiment = experiment
         if self.path.is_dir():
@@ -222,15 +225,15 @@ class RunFolder(Callback):
         logs = place_callback_files(self.path, experiment.callbacks)
         if self.overwrite:
             self._removal = Removal(logs)
-            experiment.callbacks.insert(0, self._removal)  # before they look at their files
+            experiment.callbacks.insert(0, self._removal)  # before they open their files
         if not self.resume:
             return None
         if not self._checkpoints.newest_first():
             for name in (FINAL, BEST):
                 if (self.path / name).exists():
                     raise ConfigError(
-                        f"{self.path}: there is {name}, but no checkpoint to go on from; "
-                        "--overwrite replaces the run, --output chooses another folder"
+                        f"{self.path}: there is {name}, but no checkpoint to resume from. Replace "
+                        "the run with --overwrite, or choose another folder with --output"
                     )
             return None
         earlier = check_resumable(self.path, experiment.description)
@@ -260,7 +263,7 @@ class RunFolder(Callback):
         self._take_lock()
         remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        place = {"started": started, **environment(trainer.model.backend)}
+        machine = {"started": started, **environment(trainer.model.backend)}
         rows = trainer.history.rows
         for row in rows:
             self._improves(row)
@@ -271,10 +274,10 @@ class RunFolder(Callback):
                 f"{self._checkpoints.path}: the norms in the checkpoint are damaged: {error}"
             ) from error
         with Replacement() as new:
-            # All are written before one takes its name: a disk that is full, or a kill, leaves
-            # either the earlier run as it was, or one that can be gone on with.
+            # All files are written before the first is renamed: after a full disk or a kill, the
+            # folder has either the unchanged earlier run, or a new one that can be resumed.
             new.add(self.path / CONFIG, json_bytes(self.experiment.description))
-            new.add(self.path / ENVIRONMENT, json_bytes(place))
+            new.add(self.path / ENVIRONMENT, json_bytes(machine))
             new.add(self.path / HISTORY, "".join(map(log_line, rows)).encode())
             new.add(self.path / TABLE, csv_table(trainer.log_names, rows).encode())
             new.add(self.path / NORMS, norms)
@@ -283,7 +286,7 @@ class RunFolder(Callback):
             first = self._checkpoints.add_first(take_checkpoint(trainer), new)
             self._note_written(began)
             if self.overwrite:
-                # First: what is killed from here on does not go on from the middle of what was.
+                # First, so that after a kill --resume does not continue the earlier run.
                 self._checkpoints.clear()
                 for name in (FINAL, BEST):
                     (self.path / name).unlink(missing_ok=True)
@@ -296,29 +299,29 @@ class RunFolder(Callback):
         self.kept_epoch = trainer.epoch
 
     def _restore_best(self, trainer: Trainer, new: Replacement) -> None:
-        """Restore the file of the best epoch from a checkpoint, or say that it can't be."""
+        """Restore the file of the best epoch from a checkpoint; log a warning if that fails."""
         path, best = self.path / BEST, self.best_epoch
         if best is None:
             return
         try:
-            found = read_checkpoint(path).progress.epoch
-            fault = f"{path}: is of epoch {found}, while epoch {best} is the best"
+            epoch = read_checkpoint(path).progress.epoch
+            fault = f"{path}: this file has epoch {epoch}, but epoch {best} is the best"
         except ModelFileError as error:
             fault = str(error)
         else:
-            # A later one was written just before a kill; training comes by that epoch again.
-            if found == best or found > trainer.epoch:
+            # A later epoch was written just before a kill; it will be trained again.
+            if epoch == best or epoch > trainer.epoch:
                 return
         for file in self._checkpoints.newest_first():
             with suppress(ModelFileError):
                 progress = read_checkpoint(file).progress
                 if (progress.epoch, progress.cursor) == (best, None):
                     new.add(path, file.read_bytes())
-                    LOG.warning("%s. It is restored from %s", fault, file)
+                    LOG.warning("%s. Restoring it from %s", fault, file)
                     return
         LOG.warning(
-            "%s. No checkpoint of that epoch is left to restore it from; the next epoch that is "
-            "better replaces it",
+            "%s. No checkpoint of that epoch is left to restore it; the next better epoch will "
+            "replace it",
             fault,
         )
 
@@ -360,9 +363,9 @@ class RunFolder(Callback):
         self._note_written(began)
 
     def _write(self, taken: CheckpointContent) -> None:
-        """Write a checkpoint, and before it the best epoch if that is new.
+        """Write the best epoch, if it is new, and then a checkpoint.
 
-        In this order: after a crash between the two, going on finds the same best again.
+        The order matters: after a crash between the two, a resumed run selects the same epoch.
         """
         held, self._held = self._held, None
         if held is not None:
@@ -375,12 +378,12 @@ class RunFolder(Callback):
         self._took = self._written_at - began
 
     def _improves(self, row: Mapping[str, float]) -> bool:
-        """Return whether an epoch is better than all that were shown before it."""
+        """Return whether an epoch is better than all epochs before it."""
         rule = self.experiment.best
         if rule is None:
             return False
         if rule.monitor not in row:
-            return False  # an epoch before a resumption with other metrics
+            return False  # an epoch before the run was resumed with other metrics
         if not self._best.improves(rule, monitored(row, rule.monitor)):
             return False
         self.best_epoch = int(row["epoch"])
@@ -389,9 +392,9 @@ class RunFolder(Callback):
     # ------------------------------------------------------------------------------ the end
 
     def save_model(self) -> None:
-        """Write the trained network; the evaluation of another one, which it replaces, goes.
+        """Write the trained network, and remove the evaluation of a network that it replaces.
 
-        Its threshold is chosen first, if the configuration asks for that.
+        If `training.threshold_for` is set, choose the threshold first.
         """
         self.experiment.choose_threshold()
         path, model = self.path / FINAL, self.experiment.trainer.model
@@ -406,18 +409,18 @@ class RunFolder(Callback):
     def finish(
         self, stopped: str, metrics: Mapping[str, float] | None, *, failed: bool = False
     ) -> None:
-        """Write how the run ended.
+        """Write the file `evaluation.json`, which records how the run ended.
 
-        If it failed, and there is a final network of an earlier end, that one's evaluation stays.
+        If training failed and the folder has a final network from before, its evaluation stays.
 
         Parameters
         ----------
         stopped : str
             Why training ended before its last epoch; empty if it did not.
         metrics : mapping or None
-            Of the test part.
+            Metrics of the test split.
         failed : bool
-            Whether training came to no end that leaves a network.
+            Whether training ended without a final network.
         """
         trainer, test = self.experiment.trainer, self.experiment.parts.test
         if failed and (self.path / FINAL).exists():

@@ -1,4 +1,4 @@
-"""Times and groups of rows, by which a configuration may split them."""
+"""The times or groups of rows, by which `data.split` splits them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ __all__ = ["SplitKeys", "split_keys"]
 
 @dataclass(frozen=True)
 class SplitKeys:
-    """What decides on which side of a split a row is: its time, or its group ("time" or "group").
+    """The column that rows are split by; `kind` is "time" or "group".
 
-    `values` has a number for each row, in the order of times or of its group; `cells` is the column
-    as it was read.
+    `values` has a number for each row: its rank in time, or its group. `cells` is the raw column.
     """
 
     kind: str
@@ -33,30 +32,30 @@ class SplitKeys:
 
     @property
     def text(self) -> str:
-        """How the configuration says it."""
+        """The value of `data.split`."""
         return f"{self.kind}={self.column}"
 
     def split(
         self, indices: np.ndarray | None, fraction: float, seed: int, classes: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of some rows to keep, and which to hold out; see `gpunn.data.splits`."""
+        """Return which rows to keep and which to hold out; see `gpunn.data.splits`."""
         values = self.values if indices is None else self.values[indices]
         if self.kind == "time":
             return split_times(values, fraction)
         return split_groups(values, fraction, seed, classes)
 
     def last(self, indices: np.ndarray) -> str:
-        """Return the latest time of some rows, as it was written."""
+        """Return the latest time of some rows, as written in the table."""
         row = indices[self.values[indices].argmax()]
         cells = self.cells
         return str(cells[row] if isinstance(cells, np.ndarray) else cells.values[cells.codes[row]])
 
 
 def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
-    """Return by what a configuration splits the rows of a table; None if at random.
+    """Return the keys that split the rows of a table; None for a random split.
 
-    `missing` are further cells that mean a missing value. If there is no such column, a ConfigError
-    says so; if a row has no time or group, a DataError.
+    `missing` has further text that marks a missing value. Raise a ConfigError if there is no such
+    column, and a DataError if a row has no time or group.
     """
     if data.split_by is None:
         return None

@@ -1,4 +1,4 @@
-"""What a run's network remembers of its data, checked before anything rests on it."""
+"""Checks the metadata about the training data that a run's model file stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["check_metadata", "reading_of"]
 
 
 def reading_of(data: DataSet) -> CsvFormat:
-    """Return how a run's training rows are written, as far as its configuration says."""
+    """Return the header, delimiter and other format settings of a run's training rows."""
     if not isinstance(data, (CSV, TableFile)):
         return CsvFormat()
     header = None if data.header == "auto" else data.header
@@ -30,9 +30,9 @@ def reading_of(data: DataSet) -> CsvFormat:
 
 
 def check_names(path: str, names: list[str]) -> list[str]:
-    """Return names, or raise an error if there are none, or a name occurs twice or is too long."""
+    """Return names; raise an error if there are none, or one is repeated or too long."""
     if not names or len(set(names)) < len(names):
-        raise ArgumentError(f"{path}: expected a list of different texts; got {names!r:.80}")
+        raise ArgumentError(f"{path}: expected a list of unique strings; got {names!r:.80}")
     if (longest := max(map(len, names))) > LONGEST_NAME and path == "classes":
         raise ArgumentError(f"{path}: expected at most {LONGEST_NAME} characters; got {longest}")
     return names
@@ -40,7 +40,7 @@ def check_names(path: str, names: list[str]) -> list[str]:
 
 @dataclass(kw_only=True)
 class DataMetadata:
-    """What is remembered of any data: names of classes and the threshold, if there are any."""
+    """The metadata of any data: class names and the threshold, if there are any."""
 
     classes: Annotated[list[str], check_names] | None = None
     threshold: Annotated[float, check_threshold] | None = None
@@ -48,7 +48,7 @@ class DataMetadata:
 
 @dataclass(kw_only=True)
 class CSVMetadata(DataMetadata):
-    """What is remembered of a CSV file: its columns, by their numbers if it had no header."""
+    """The metadata of a CSV file: also its columns, by their indices if it had no header."""
 
     header: bool
     features: Annotated[list[str], check_names]
@@ -56,16 +56,18 @@ class CSVMetadata(DataMetadata):
     def __post_init__(self) -> None:
         numbers = all(name.isdecimal() and len(name) < 10 for name in self.features)
         if not (self.header or numbers):
-            raise ArgumentError(f"features: expected columns' numbers; got {self.features!r:.80}")
+            raise ArgumentError(f"features: expected column indices; got {self.features!r:.80}")
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
-    """Raise a ModelFileError unless the metadata in a model's file is what `gpunn train` writes.
+    """Raise a ModelFileError unless a model file's metadata has the form `gpunn train` writes.
 
-    Of a CSV file the columns must be known. Further keys are the user's.
+    The metadata of a CSV file must have its columns. Users may add further keys.
     """
     kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
     try:
         typed(kind, metadata, ignore_unknown=True)
     except ArgumentError as error:
-        raise ModelFileError(f"{path}: has damaged metadata: {error}; train it again") from None
+        raise ModelFileError(
+            f"{path}: the metadata is damaged: {error}; train the network again"
+        ) from None

@@ -1,4 +1,4 @@
-"""By which of its logs an epoch is the best, as a configuration says it."""
+"""Selects the metric that decides which epoch is the best."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def settle_monitors(
     logs: Collection[str],
     larger_is_better: Mapping[str, bool | None],
 ) -> None:
-    """Put "min" or "max" in the place of each mode "auto", once the metrics are known.
+    """Replace each monitor mode "auto" by "min" or "max", once the metrics are known.
 
-    `training` is the table `[training]` with every default written out; it is changed in place.
-    `logs` names what is logged of an epoch, and `larger_is_better` is as `gpunn.monitor.directions`
-    returns it. A ConfigError says what monitors something that no epoch logs, or whose direction is
-    unknown.
+    `training` is the table `[training]` with all defaults; it is changed in place. `logs` has the
+    names of the values logged per epoch, and `larger_is_better` is the result of
+    `gpunn.monitor.directions`. Raise a ConfigError if a monitored name is not logged, or its
+    direction is unknown.
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(
-            "training.monitor_mode: needs training.monitor, the metric's name; that of a callback "
-            "is set by training.callbacks.0.mode, where 0 is its number"
+            "training.monitor_mode: set training.monitor to the metric's name as well. For a "
+            "callback, set training.callbacks.0.mode, where 0 is its index"
         )
     for path, table, mode in _monitoring(training):
         if (monitor := table.get("monitor")) is None:
@@ -35,8 +35,8 @@ def settle_monitors(
         if monitor not in logs:
             remedy = " without validation rows (data.validation_fraction)"
             raise ConfigError(
-                f"{path}.monitor: {missing_metric(monitor, logs, remedy)}; what is measured is in "
-                "training.metrics"
+                f"{path}.monitor: {missing_metric(monitor, logs, remedy)}; to measure it, add it "
+                "to training.metrics"
             )
         if mode in table:
             try:
@@ -46,7 +46,7 @@ def settle_monitors(
 
 
 def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield the path and the table of all that may monitor something, and its key of the mode."""
+    """Yield the path and table of each object that may monitor a metric, and its mode's key."""
     for index, callback in enumerate(training["callbacks"]):
         yield f"training.callbacks[{index}]", callback, "mode"
     schedule = training["optimizer"].get("learning_rate")
@@ -62,13 +62,13 @@ def best_rule(
     logs: Collection[str],
     larger_is_better: Mapping[str, bool | None],
 ) -> Best | None:
-    """Return what selects the best epoch, once monitors are settled; None if nothing does.
+    """Return the rule that selects the best epoch, or None if no metric is monitored.
 
-    If several things would, a ConfigError says so.
+    Raise a ConfigError if there is more than one rule.
     """
     stoppers = [each for each in callbacks if isinstance(each, EarlyStopping)]
     if len(stoppers) > 1:
-        raise ConfigError("training.callbacks: only one early_stopping can be given")
+        raise ConfigError("training.callbacks: expected at most one early_stopping; remove one")
     monitor, mode = training["monitor"], training["monitor_mode"]
     if not stoppers:
         if monitor is None and (monitor := default_monitor(logs)) is not None:
@@ -77,9 +77,9 @@ def best_rule(
     stopper = stoppers[0]
     if monitor is not None:
         raise ConfigError(
-            "training.monitor: can't be given beside an early_stopping callback, whose monitor "
-            "chooses the best epoch; set "
-            f"training.callbacks.{callbacks.index(stopper)}.monitor instead"
+            "training.monitor: cannot be combined with an early_stopping callback, whose monitor "
+            f"selects the best epoch; set training.callbacks.{callbacks.index(stopper)}.monitor "
+            "instead"
         )
     mode = direction(stopper.mode, stopper.monitor, larger_is_better)
     return Best(stopper.monitor, mode, stopper.min_delta, stopper.ties)

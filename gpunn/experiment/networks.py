@@ -1,4 +1,4 @@
-"""Networks for tables by their names: layers from a schema, and how they are trained best."""
+"""Tabular models by name: makes their layers and training settings from a schema."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ FURTHER: Mapping[str, list[str]] = {
     "multilabel": ["auc"],  # their log-loss is the loss
     "regression": [],
 }
-"""What is measured on validation rows of each task, beside what tells the best epoch."""
+"""Further metrics on validation rows per task, besides the one that selects the best epoch."""
 
 
 class Network(NamedTuple):
-    """A network with a name.
+    """A tabular model.
 
-    `make` takes a schema, encoded training rows, the number of outputs, the task, and
-    `model.parameters`. `scaling` is that of numbers for which it is meant, and `on_cpu` has its
-    parameters on a CPU, unless `model.parameters` says otherwise.
+    `make` accepts a schema, encoded training rows, the number of outputs, the task, and
+    `model.parameters`. `scaling` is the model's preferred scaling of numbers. `on_cpu` has defaults
+    for `model.parameters` on a CPU.
     """
 
     make: Callable[..., Recipe]
@@ -55,27 +55,25 @@ NETWORKS: Mapping[str, Network] = {
 
 
 def network_of(name: str) -> Network:
-    """Return the network of a name, or raise a ConfigError if there is none."""
+    """Return the tabular model with a name, or raise a ConfigError if there is none."""
     if name not in NETWORKS:
-        raise ConfigError(f"model.name: there is no {name!r}; {suggest(name, NETWORKS)}")
+        raise ConfigError(f"model.name: there is no model {name!r}; {suggest(name, NETWORKS)}")
     return NETWORKS[name]
 
 
 def settled(
     config: Draft, schema: Schema | None, parts: Parts, loss: Loss | None, on_cpu: bool
 ) -> tuple[list[Layer], Config]:
-    """Return the layers of the network that a configuration names, and the whole configuration."""
+    """Return the layers of the named model, and the configuration with its training settings."""
     model, name = config.model, config.model.name
     assert name is not None
     network = network_of(name)
     if schema is None:
-        raise ConfigError(
-            f'model.name: {name!r} is a network for tables; it needs data.dataset = "table"'
-        )
+        raise ConfigError(f'model.name: {name!r} is a tabular model; set data.dataset = "table"')
     if parts.validation is None and not config.decides("callbacks"):
         raise ConfigError(
-            f"model.name: {name!r} is trained until validation rows tell the best epoch; set "
-            "data.validation_fraction, or say by training.callbacks what to do instead"
+            f"model.name: {name!r} needs validation rows to select the best epoch; set "
+            "data.validation_fraction, or replace its callbacks with training.callbacks"
         )
     if on_cpu:
         model = replace(model, parameters={**network.on_cpu, **model.parameters})
@@ -86,15 +84,18 @@ def settled(
     recipe = recipe_of(model, network, schema, X, outputs, task)
     if loss is not None and loss.output_activation != recipe.loss.output_activation:
         raise ConfigError(
-            f"training.loss: {loss.name!r} does not go with the network {name!r}, whose outputs "
-            f"are for {recipe.loss.name!r}; choose that, or give model.layers of your own"
+            f"training.loss: the outputs of the model {name!r} do not fit {loss.name!r}; choose "
+            f"{recipe.loss.name!r}, or set model.layers instead of model.name"
         )
     config = replace(config, model=model)
     return list(recipe.layers), config.settled(training_of(recipe, task))
 
 
 def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
-    """Return whether targets that are no classes are labels or numbers; the loss says, if given."""
+    """Return the task of targets without classes: "multilabel" or "regression".
+
+    The loss decides, if there is one; else targets that are all 0 or 1 are labels.
+    """
     y = parts.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:
         return "regression"
@@ -105,7 +106,7 @@ def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
 def recipe_of(
     model: Model, network: Network, schema: Schema, X: np.ndarray, outputs: int, task: str
 ) -> Recipe:
-    """Return a network made for the encoded training rows X, by the parameters of `[model]`."""
+    """Return the model for the encoded training rows X, with the parameters of `[model]`."""
     every = signature(network.make).parameters.values()
     known = [each.name for each in every if each.kind is Parameter.KEYWORD_ONLY]
     for parameter in model.parameters:
@@ -121,7 +122,7 @@ def recipe_of(
 
 
 def training_of(recipe: Recipe, task: str) -> dict[str, Any]:
-    """Return what `[training]` says of a recipe, as plain data."""
+    """Return the table `[training]` of a recipe, as plain data."""
     metrics = [recipe.metric, "r2"] if task == "regression" else [recipe.metric]
     return {
         **recipe.options,

@@ -1,4 +1,4 @@
-"""The objects that a configuration names: layers, loss, optimizer, metrics, callbacks."""
+"""Makes the objects that a configuration names: layers, loss, optimizer, metrics, callbacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-# Classes are known by name once they are defined, so every built-in must have been imported.
+# A class is found by name once it is defined, so all built-in classes must be imported.
 from gpunn import activations, callbacks, initializers, metrics, optimizers, schedules  # noqa: F401
 from gpunn.backends import Backend
 from gpunn.config import Config, TableFile
@@ -33,16 +33,16 @@ IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class ImportRefusedError(ConfigError):
-    """A configuration imports a class, and that was not allowed."""
+    """A configuration imports a class without permission."""
 
 
 @dataclass
 class Objects:
-    """The objects that a configuration names; a ConfigError says which is unknown or impossible.
+    """The objects that a configuration names; raises a ConfigError if one is unknown or invalid.
 
-    With `allow_imports`, names of the form "package.module:Class" are imported, which runs code;
-    `imported` has their import paths by the classes' names. There are no layers if the network has
-    a name, and makes its own.
+    With `allow_imports`, names such as "package.module:Class" are imported, which runs code;
+    `imported` maps class names to these import paths. `layers` is empty for a tabular model, which
+    makes its own layers.
     """
 
     config: Config
@@ -74,7 +74,7 @@ class Objects:
             raise ConfigError(str(error)) from error
         except RecursionError as error:
             raise ConfigError(f"{path}: nested too deeply") from error
-        # From a class that does not check its parameters: what it makes of a wrong type.
+        # Raised by a class that does not check its parameters.
         except (AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: {error}; got {value!r}") from error
 
@@ -82,7 +82,7 @@ class Objects:
         return [self._make(base, value, f"{path}[{index}]") for index, value in enumerate(values)]
 
     def _import_classes(self, value: Any, path: str) -> Any:
-        """Import every "package.module:Class" in `value` and put the class's name in its place."""
+        """Import each "package.module:Class" in `value`, and replace it by the class name."""
         if isinstance(value, Mapping):
             return {
                 key: self._import_classes(item, path if key == "name" else f"{path}.{key}")
@@ -95,22 +95,22 @@ class Objects:
         if isinstance(value, str) and IMPORT_PATH.fullmatch(value):
             if not self.allow_imports:
                 raise ImportRefusedError(
-                    f"{path}: {value!r} imports a class, which runs its module's code; if you "
-                    "trust the configuration and the module, allow that with --allow-imports "
-                    "(in Python allow_imports=True)"
+                    f"{path}: importing {value!r} runs its module's code; if you trust the "
+                    "configuration and the module, add --allow-imports (in Python: "
+                    "allow_imports=True)"
                 )
             cls = lookup(Configurable, value, path, allow_import=True)
             if "name" not in vars(cls) or not cls.name:
                 raise ConfigError(
-                    f"{path}: {value!r} needs a class attribute `name` of its own, by which model "
-                    "files refer to it"
+                    f"{path}: {value!r} needs its own class attribute `name`, which model files "
+                    "use to refer to it"
                 )
             self.imported[cls.name] = value
             return cls.name
         return value
 
     def described(self) -> dict[str, Any]:
-        """Return the configuration in JSON types, every default of every object written out."""
+        """Return the configuration with all defaults of all objects, in JSON types."""
         described: dict[str, Any] = self.config.plain()
         if self.config.model.name is None:
             described["model"]["layers"] = [self._description(layer) for layer in self.layers]
@@ -141,22 +141,24 @@ class Objects:
 def trained_network(
     config: Config, model_file: Path, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential, Objects]:
-    """Return the network in a file of a run, checked, with what its configuration names."""
-    # First, since this imports the classes that the model file refers to.
+    """Return the network in a model file of a run, and the objects of the run's configuration."""
+    # First, because it imports the classes that the model file refers to.
     objects = objects_of_run(config, model_file, allow_imports)
     model = load_model(model_file, config.get_backend(backend), allow_imports=allow_imports)
     check_metadata(model_file, model.metadata, config.data)
     if isinstance(config.data, TableFile) and model.schema is None:
-        raise ModelFileError(f"{model_file}: has no schema of the table's columns; train it again")
+        raise ModelFileError(
+            f"{model_file}: the schema of the table's columns is missing; train the network again"
+        )
     model.metadata |= reading_of(config.data).metadata()  # files of earlier releases lack it
     return model, objects
 
 
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
-    """Return what the configuration of a run names, even if it was built in Python.
+    """Return the objects of a run's configuration, including runs that were built in Python.
 
-    Then it holds only the names of custom layers, and the model file their modules. If one is not
-    defined, and may not or can't be imported, a ModelFileError names its module.
+    The configuration of such a run has only the names of custom layers; the model file has their
+    modules. Raise a ModelFileError if a class is not defined and cannot be imported.
     """
     try:
         return Objects(config, allow_imports)

@@ -1,4 +1,4 @@
-"""The parts of a data set: what is trained on, validated on and tested on."""
+"""The training, validation and test splits of a data set."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from gpunn.tables import Table
 __all__ = ["Part", "Parts", "Rows"]
 
 Rows: TypeAlias = "np.ndarray | Table"
-"""Inputs: an array, or a table as it was read, which a network with a schema takes."""
+"""Inputs: an array, or the raw table for a network with a schema."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a source, `indices` or all; holding some out copies none of them.
+    """The rows `indices` of a source, or all; the rows are not copied.
 
     Arrays may be memory maps.
     """
@@ -41,7 +41,7 @@ class Part:
         return len(self.source_inputs) if self.indices is None else len(self.indices)
 
     def inputs(self, start: int = 0, stop: int | None = None) -> Rows:
-        """Return the inputs of the part's rows `start:stop`, by default of all."""
+        """Return the inputs of the split's rows `start:stop`, by default of all rows."""
         X, rows = self.source_inputs, slice(start, stop)
         if isinstance(X, Table):
             indices = np.arange(len(X)) if self.indices is None else self.indices
@@ -49,15 +49,15 @@ class Part:
         return X[rows] if self.indices is None else rows_of(X, self.indices[rows])
 
     def targets(self) -> np.ndarray:
-        """Return the targets of the part's rows."""
+        """Return the targets of the split's rows."""
         y = self.source_targets
         return y if self.indices is None else rows_of(y, self.indices)
 
     def fingerprint(self) -> list[int]:
-        """Return the number of rows, and a checksum (CRC-32) of some of them, evenly spaced.
+        """Return the number of rows, and a checksum (CRC-32) of evenly spaced rows.
 
-        A thousand, or as many as 16 MiB hold: it is to notice that a file was replaced, and must
-        not take long where a data set is larger than memory.
+        It uses at most 1000 rows and 16 MiB: enough to notice that a file was replaced, and fast
+        for data larger than memory.
         """
         checksum = 0
         for source in (self.source_inputs, self.source_targets):
@@ -76,19 +76,22 @@ class Part:
         return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Part:
-        """Return some of the rows, by their indices in this part."""
+        """Return some of the rows, by their indices in this split."""
         indices = rows if self.indices is None else self.indices[rows]
         return Part(self.source_inputs, self.source_targets, indices)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set: its parts, and by what rows of the training source are split (None: at random).
+    """The splits of a data set, and the keys to split the training rows by (None: at random).
 
-    `metadata` is what a model must remember of the data: "classes", the names of text targets, or
-    numbers as text where they name classes; of a CSV file, "header", whether it had one, and
-    "features", the columns' names, or numbers if it had none; of a table, "targets", the names of
-    several; of both "reading", as `gpunn.data.csv_format.Reading` has it. In JSON types.
+    `metadata` is stored in the model, in JSON types:
+
+    - "classes": the class names, or numbers as strings if numbers are classes;
+    - "header" and "features" of a CSV file: whether it has a header, and the names of its columns,
+      or their indices without a header;
+    - "targets" of a table with several targets: their names;
+    - "reading" of a CSV file or table: see `gpunn.data.csv_format.Reading`.
     """
 
     training: Part
@@ -99,17 +102,17 @@ class Parts:
 
     @property
     def by_name(self) -> dict[str, Part]:
-        """The parts that there are: "training", "validation" and "test"."""
+        """The existing splits, by the names "training", "validation" and "test"."""
         named = {"training": self.training, "validation": self.validation, "test": self.test}
         return {name: part for name, part in named.items() if part is not None}
 
     def with_classes(self, loss: Loss, outputs: int) -> Parts:
-        """Return the parts with each class as its number, where the targets are classes.
+        """Return the splits with each class replaced by its index, if the targets are classes.
 
-        Where the loss makes classes of a CSV file's numbers, these become the classes' positions,
-        and the classes are added to the metadata; see `gpunn.experiment.targets`. If the loss can't
-        tell the classes apart on so many outputs, it raises a ConfigError; if a part has others
-        than the training rows, a DataError.
+        If the loss treats the numbers of a CSV file as classes, they are replaced by the indices of
+        the classes, and the classes are added to the metadata; see `gpunn.experiment.targets`.
+        Raise a ConfigError if the loss or the number of outputs does not fit the classes, and a
+        DataError if a split has classes that the training rows do not have.
         """
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)
@@ -133,19 +136,19 @@ class Parts:
 
     @property
     def sources(self) -> dict[str, Part]:
-        """The parts that are read from rows of their own, whichever of these are held out."""
-        own = self.training.source_inputs
+        """The splits that are read from separate sources, not held out of the training source."""
+        source = self.training.source_inputs
         return {
             name: part
             for name, part in self.by_name.items()
-            if part is self.training or part.source_inputs is not own
+            if part is self.training or part.source_inputs is not source
         }
 
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Parts:
-        """Number the classes and hold rows out: `with_classes`, then `divided`.
+        """Replace the classes by their indices and hold out rows: `with_classes`, then `divided`.
 
-        A table needs neither a loss, if the network is to choose it, nor outputs: its rows are
-        divided before there is a network, whose schema is learned from those to train on.
+        A table needs no outputs, and no loss if the model chooses it: its rows are divided before
+        the network exists, because the schema is learned only from the training rows.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))
@@ -159,19 +162,19 @@ class Parts:
         return parts.divided(config, loss.class_indices(targets))
 
     def _classes_of_table(self, loss: Loss | None) -> np.ndarray | None:
-        """Return the class of each row of a table, or None if the targets are no classes."""
+        """Return the class of each row of a table, or None if the targets are not classes."""
         y = self.training.source_targets
         if "classes" in self.metadata:
             return y
         return None if loss is None else loss.class_indices(y.reshape(len(y), -1))
 
     def divided(self, config: DataSet, classes: np.ndarray | None) -> Parts:
-        """Hold rows out as the configuration's fractions say, each class in its proportion.
+        """Hold out rows by the configuration's fractions, in proportion to the classes.
 
-        Which rows are held out is decided here and nowhere else, once for each command, and before
-        anything is learned from the rows that are left. `classes` has the class of each row of the
-        training source. If a class has too few rows to be in both parts, it raises a DataError; if
-        a fraction leaves no rows, a ConfigError.
+        Only this method decides which rows are held out, once per command, and before anything is
+        learned from the training rows. `classes` has the class of each row of the training source.
+        Raise a DataError if a class has too few rows for both splits, and a ConfigError if a
+        fraction leaves no rows.
         """
         keys = self.keys
 
@@ -188,13 +191,13 @@ class Parts:
                 if keys is not None:
                     raise DataError(f"data.{key}: data.split = {keys.text!r}: {error}") from error
                 assert chosen is not None  # a class is too rare
-                found, counts = np.unique(chosen, return_counts=True)
-                rare = int(found[counts.argmin()])
+                codes, counts = np.unique(chosen, return_counts=True)
+                rare = int(codes[counts.argmin()])
                 names = self.metadata.get("classes")
                 raise DataError(
                     f"data.{key}: the class {rare if names is None else names[rare]!r} has only "
-                    "one row, which can't be in both parts; remove it, or put the parts into "
-                    "files of their own"
+                    "one row, which cannot be in both splits; remove it, or put the splits into "
+                    "separate files"
                 ) from error
             return part.take(kept), part.take(held)
 

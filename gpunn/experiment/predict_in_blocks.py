@@ -1,4 +1,4 @@
-"""Rows of a stream as inputs of a network, a block at a time."""
+"""Predicts the rows of a stream in blocks of a fixed size, for `gpunn predict`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from gpunn.tables.table import Cells
 __all__ = ["Answer", "answers"]
 
 BLOCK = 64
-"""Rows that are predicted at a time, always as many: so a row's prediction is the same bits
-whichever rows came with it, and one pass is recorded rather than one for each number of rows."""
+"""Number of rows per block. It is fixed, so that a row's prediction is bitwise identical whichever
+rows arrive with it, and so that only one pass is recorded."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 
 
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
-    """Return what takes rows of cells, and returns a network's outputs for them.
+    """Return a function that returns a network's outputs for rows of cells.
 
-    It also returns counts of rows by column and unknown category, or None where a value is missing
-    in a column in which no training row lacked one. `layout` is as in `gpunn.rows.predict_stream`.
+    It also returns the number of rows by column and unknown category. The category None counts
+    missing values in a column that had none in training. For `layout`, see
+    `gpunn.rows.predict_stream`.
     """
     schema = model.schema
 
@@ -50,7 +51,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
 
 
 def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
-    """Return the numbers that cells spell, or raise a ValueError that names a column."""
+    """Return the numbers in the cells, or raise a ValueError that names a column."""
     names, missing = layout["names"] or layout["positions"], layout["missing"]
     numbers = spelled([cell for row in rows for cell in row])
     if numbers is not None and np.isfinite(numbers).all() and not np.isin(numbers, missing).any():
@@ -64,9 +65,9 @@ def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
 
 
 class RowsOfCells(Table):
-    """Rows of text as a table: what a column is says the schema, not the cells that came together.
+    """Rows of text as a table whose kinds of columns come from the schema, not from the cells.
 
-    The cells are those of its columns that are not dropped, in their order.
+    Each row has the cells of the schema's columns that are not dropped, in order.
     """
 
     def __init__(self, schema: Schema, rows: list[list[str]]) -> None:
@@ -74,10 +75,10 @@ class RowsOfCells(Table):
         cells = list(zip(*rows, strict=True))
         markers = Markers.of(schema.missing_values)
 
-        def read(place: int) -> Cells:
-            is_text = columns[place].kind != "number"
+        def read(index: int) -> Cells:
+            is_text = columns[index].kind != "number"
             reader = CellReader(markers, commas=False, is_text=is_text)
-            reader.add(cells[place])
+            reader.add(cells[index])
             return reader.finish()
 
         super().__init__([column.name for column in columns], len(rows), read)

@@ -1,4 +1,4 @@
-"""From a network's outputs to what a user asks for: classes, probabilities, numbers."""
+"""Converts a network's outputs to classes, probabilities or numbers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Predictions", "interpret"]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says of some rows.
+    """The predictions for some rows.
 
-    `values` are classes, as names if the training data had names and as numbers otherwise; 0 or 1
-    of each output for several yes-or-no outputs; the outputs themselves for any other loss. Of
-    shape (rows,) or (rows, outputs). `targets` names their columns, if there are several.
-    `probabilities` are of each class or yes-or-no output, and `labels` name their columns; None if
-    the loss knows none.
+    `values`, of shape (rows,) or (rows, outputs), depends on the loss. For classes it has class
+    names, or indices if the classes have no names; for several labels, 0 or 1 for each output; for
+    any other loss, the outputs. `targets` has the names of its columns, if there are several.
+    `probabilities` has a column for each class or label, named in `labels`; it is None if the loss
+    has no probabilities.
     """
 
     values: np.ndarray
@@ -31,7 +31,7 @@ class Predictions:
     targets: Sequence[str] | None = None
 
     def names(self, with_probabilities: bool) -> list[str]:
-        """Return the names of what is written of a row."""
+        """Return the column names of the written predictions."""
         names = ["prediction"]
         if self.values.ndim > 1 and self.values.shape[1] > 1:
             names = [f"prediction_{name}" for name in self.targets or range(self.values.shape[1])]
@@ -55,24 +55,24 @@ def interpret(
     targets: Sequence[str] | None = None,
     threshold: float | None = None,
 ) -> Predictions:
-    """Return what outputs of shape (rows, outputs) mean, by the `output_activation` of their loss.
+    """Return the predictions for outputs of shape (rows, outputs).
 
-    For "softmax" these are its probabilities and the class of the largest; for "sigmoid" its
-    probabilities, and 1 where one is above 1/2. Under any other loss outputs stand for themselves:
-    for `gpunn.losses.Poisson` they are logarithms of rates. With a `threshold`, the second of two
-    classes is predicted if its probability is at least that. A DataError says if there are not as
-    many names of classes as the network tells apart.
+    `activation` is the `output_activation` of the loss. "softmax" gives class probabilities and the
+    most probable class; "sigmoid" gives probabilities, and 1 if a probability is above 1/2. For
+    any other loss, the outputs are the predictions: for `gpunn.losses.Poisson`, logarithms of
+    rates. With a `threshold`, the second of two classes is predicted if its probability is at least
+    the threshold. Raise a DataError if the number of class names does not match the outputs.
     """
     count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):
         return Predictions(outputs[:, 0] if count == 1 else outputs, None, [], targets)
-    found = probabilities(outputs, activation)
+    p = probabilities(outputs, activation)
     if activation == "sigmoid" and count > 1:
-        return Predictions((outputs > 0).astype(np.int64), found, _labels(targets, count), targets)
+        return Predictions((outputs > 0).astype(np.int64), p, _labels(targets, count), targets)
     if classes is not None:
         check_class_count(classes, count, "classes")
     codes = decide(outputs, activation, threshold)
-    return Predictions(_named(codes, classes), found, _labels(classes, found.shape[1]))
+    return Predictions(_named(codes, classes), p, _labels(classes, p.shape[1]))
 
 
 def _labels(classes: Sequence[str] | None, count: int) -> list[str]:

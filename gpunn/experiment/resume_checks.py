@@ -32,14 +32,13 @@ NEUTRAL = {
     "metrics",
     "monitor",
 }
-"""Keys of `[training]` that change no update; a schedule may look at the epochs."""
+"""Keys of `[training]` that change no update, except `epochs` through a schedule."""
 
-FOUND = {"matmul_algorithms"}
-"""What a backend says of itself that grows while it computes; the option of this name is compared
-with the other ones."""
+GROWING = {"matmul_algorithms"}
+"""Backend facts that grow during training; the option of the same name is compared instead."""
 
 ROUNDING = ("processor", "thread_variables")
-"""What is recorded of the machine, beside backend and BLAS, and changes how numbers are rounded."""
+"""Recorded facts about the machine, besides backend and BLAS, that change how numbers round."""
 
 
 def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,17 +72,17 @@ def check_same_data(
 def warn_of_changes(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any], recorded: Path
 ) -> None:
-    """Log a warning for each change that gives a resumed run other results.
+    """Log a warning for each change that gives a resumed run different results.
 
-    `earlier` is the configuration that the run had, and `recorded` the file with its backend and
-    machine.
+    `earlier` is the run's earlier configuration, and `recorded` the file that describes its backend
+    and machine.
     """
-    changes = [*_settings(experiment, earlier), *_surroundings(experiment, recorded)]
-    for place, old, new in changes:
+    changes = [*_settings(experiment, earlier), *_machine(experiment, recorded)]
+    for path, old, new in changes:
         LOG.warning(
-            "%s: the run had %r and goes on with %r, so it will not end with the numbers of an "
+            "%s: the run had %r and resumes with %r, so its results will differ from those of an "
             "uninterrupted run",
-            place,
+            path,
             old,
             new,
         )
@@ -99,25 +98,25 @@ def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tu
 
 
 def _options(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a backend; the file of an earlier release has fewer."""
-    given = description.get("backend_options")
+    """Return all backend options; the file of an earlier release may have fewer."""
+    options = description.get("backend_options")
     defaults = BackendOptions().plain()
-    return defaults | given if isinstance(given, dict) else defaults
+    return defaults | options if isinstance(options, dict) else defaults
 
 
-def _surroundings(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
-    """Yield in what backend, BLAS and processor differ from those that were recorded."""
+def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the differences between the recorded backend, BLAS and processor and the current."""
     try:
         old = read_config(recorded)
-    except (ConfigError, OSError):  # it is a record, and needed for nothing else
+    except (ConfigError, OSError):  # only this comparison needs the file
         return
     new = environment(experiment.trainer.model.backend)
     for key in ("backend", "blas"):
-        ours = {name: item for name, item in new[key].items() if isinstance(item, str)}
-        theirs = old.get(key)
-        if isinstance(theirs, dict):
-            for name in [name for name in ours if name in theirs and name not in FOUND]:
-                yield from differences(theirs[name], ours[name], f"{key}.{name}")
+        current = {name: item for name, item in new[key].items() if isinstance(item, str)}
+        earlier = old.get(key)
+        if isinstance(earlier, dict):
+            for name in [name for name in current if name in earlier and name not in GROWING]:
+                yield from differences(earlier[name], current[name], f"{key}.{name}")
     for key in ROUNDING:
         if key in old:
             yield from differences(old[key], new[key], key)
@@ -126,7 +125,7 @@ def _surroundings(experiment: Experiment, recorded: Path) -> Iterator[tuple[str,
 def _warn_of_schedule(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any]
 ) -> None:
-    """Warn if the learning rates so far were those of a training of another length."""
+    """Warn if the learning rates so far followed a schedule over another number of epochs."""
     training = earlier.get("training")
     before = training.get("epochs") if isinstance(training, dict) else None
     planned, progress = experiment.config.training.epochs, checkpoint.progress
@@ -141,11 +140,10 @@ def _warn_of_schedule(
         return
     to_come = _rates(schedule, done, planned, planned)
     LOG.warning(
-        "training.epochs: the learning rate follows a schedule over all epochs, and the run was "
-        "begun for %d. With %d it will not end with the numbers of a run that was begun for so "
-        "many. The rate of the epochs to come goes from %.3g to %.3g; it was up to %.3g. "
-        "--set training.optimizer.learning_rate=\"{name='constant', rate=...}\" gives them another "
-        "one",
+        "training.epochs: the learning rate follows a schedule over all epochs, and the run began "
+        "with %d. With %d, its results will differ from those of a run that began with that many. "
+        "The remaining epochs have rates from %.3g to %.3g; the highest so far was %.3g. For "
+        "another rate, use --set training.optimizer.learning_rate=\"{name='constant', rate=...}\"",
         before,
         planned,
         to_come[0],
@@ -155,6 +153,6 @@ def _warn_of_schedule(
 
 
 def _rates(schedule: Schedule, begin: float, end: float, duration: int) -> np.ndarray:
-    """Return learning rates between two moments, in epochs."""
+    """Return learning rates between two times, given in epochs."""
     times = np.linspace(begin, end, 257)
     return np.broadcast_to(np.asarray(schedule.at(times, duration), dtype=np.float64), times.shape)

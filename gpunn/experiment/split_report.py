@@ -1,4 +1,4 @@
-"""What to say of how a table's rows were split into training, validation and test rows."""
+"""Describes how a table's rows were split, and warns about likely mistakes."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from gpunn.tables.splitting import advice_on_splits, rows_in_common
 __all__ = ["described_split", "remarks_on_split"]
 
 FAR = 0.5
-"""By what part of a fraction the part of the rows may differ from it without a remark."""
+"""Relative deviation from the requested fraction above which a remark is made."""
 
 SHOWN = 5
-"""Most classes that a remark names."""
+"""Maximum number of classes that a remark names."""
 
 
 def described_split(parts: Parts, schema: Schema | None) -> str:
-    """Return by what rows were split, and what each part got; "" if they were split at random."""
+    """Return a description of a split by time or group; "" for a random split."""
     source, keys = parts.training.source_inputs, parts.keys
     if keys is None:
         return ""
-    said = []
+    described = []
     for name, part in parts.by_name.items():
         if part.source_inputs is source and part.indices is not None:
             if keys.kind == "time":
-                said.append(f"{name} up to {keys.last(part.indices)}")
+                described.append(f"{name} up to {keys.last(part.indices)}")
             else:
                 count = len(np.unique(keys.values[part.indices]))
-                said.append(f"{plural(count, 'group')} for {name}")
-    return f"split by {keys.kind}: {', '.join(said)}; {as_input(keys.column, parts, schema)}"
+                described.append(f"{plural(count, 'group')} for {name}")
+    return f"split by {keys.kind}: {', '.join(described)}; {as_input(keys.column, parts, schema)}"
 
 
 def as_input(column: str, parts: Parts, schema: Schema | None) -> str:
-    """Return whether the column that rows are split by is an input of the network."""
+    """Return a sentence on whether the column that rows are split by is an input."""
     if schema is None:
         return (
-            f"{column!r} is {'an' if column in parts.metadata.get('features', ()) else 'no'} input"
+            f"{column!r} is {'an' if column in parts.metadata.get('features', ()) else 'not an'} "
+            "input"
         )
     if any(each.name == column and not each.dropped for each in schema.columns):
-        return f"{column!r} is an input; --drop {column} leaves it out"
-    return f"{column!r} is no input"
+        return f"{column!r} is an input; to leave it out, use --drop {column}"
+    return f"{column!r} is not an input"
 
 
 def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) -> list[str]:
-    """Return what may be wrong with how rows were split, a line for each."""
+    """Return possible problems of how the rows were split, one line each."""
     source = parts.training.source_inputs
     drawn = data.validation_fraction or data.test_fraction
     if drawn and data.split is None and isinstance(data, TableFile) and schema is not None:
@@ -64,24 +65,24 @@ def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) ->
             if abs(part.rows / left - fraction) > FAR * fraction:
                 remarks.append(
                     f"data.{key}: {part.rows / left:.0%} of the rows are held out, not "
-                    f"{fraction:.0%}, since rows with equal values in {parts.keys.column!r} stay "
+                    f"{fraction:.0%}, because rows with equal values in {parts.keys.column!r} stay "
                     "together"
                 )
             left -= part.rows
     classes = parts.metadata.get("classes", [])
-    found = set(np.unique(parts.training.targets()).tolist()) if classes else set()
-    absent = [repr(name) for code, name in enumerate(classes) if code not in found]
+    present = set(np.unique(parts.training.targets()).tolist()) if classes else set()
+    absent = [repr(name) for code, name in enumerate(classes) if code not in present]
     if absent:
         listed = ", ".join([*absent[:SHOWN], *(["..."] if len(absent) > SHOWN else [])])
         remarks.append(
-            f"data.split: no training row has the class {listed}, so it can't be learned; all such "
-            "rows are held out"
+            f"data.split: no training row has the class {listed}, so the network cannot learn it; "
+            "all such rows are held out"
         )
     return [*remarks, *remarks_on_files(data, parts)]
 
 
 def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
-    """Return which rows of parts in files of their own a split would not have held out."""
+    """Return how many rows of separate files a split by time or group would not have held out."""
     source, keys, remarks = parts.training.source_inputs, parts.keys, []
     for name, part in parts.sources.items():
         rows = part.source_inputs
@@ -98,7 +99,7 @@ def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
         if count:
             why = {
                 "time": "are not later than all rows of data.path",
-                "group": "are of groups that data.path has, too",
+                "group": "are in groups that data.path also has",
             }
             remarks.append(
                 f"data.{name}_path: {plural(count, 'row')} {why[keys.kind]}, by the column "

@@ -1,4 +1,4 @@
-"""Tables with text, dates and gaps: their files, and what is learned from the training rows."""
+"""Loads tables with text, dates and missing values, and learns their schema."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOG = logging.getLogger("gpunn")
 
 
 def load_table(data: TableFile, loss: Loss | None) -> Parts:
-    """Return the rows of a table as they were read, with the targets that the loss takes."""
+    """Return the raw rows of a table, with targets in the form that the loss accepts."""
     table = read_rows(data.path, data)
     targets = TableTargets(table, data)
     classes = targets.classes(loss)
@@ -49,54 +49,56 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
 def labelled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
 ) -> Part:
-    """Return the rows of a further file, with targets among the classes of the training rows."""
+    """Return the rows of another file, whose targets must be classes of the training rows."""
     table = read_rows(path, data)
     return Part(table, TableTargets(table, data).encoded(classes, loss))
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
-    """Return the schema of the network at `path`, from which another starts: it encodes the rows.
+    """Return the schema of the network at `path`, whose weights the new network starts from.
 
-    If that network takes no table, or the configuration says otherwise of a column, it raises a
-    ConfigError; if the new rows lack a column, a DataError.
+    Raise a ConfigError if that network was not trained on a table, or if the configuration
+    contradicts its schema. Raise a DataError if the new rows lack a column.
     """
-    place = Path(path)
-    place = final_model(place) if place.is_dir() else place
-    schema = schema_of(read_model(place)[0])
+    file = Path(path)
+    file = final_model(file) if file.is_dir() else file
+    schema = schema_of(read_model(file)[0])
     if schema is None:
-        raise ConfigError(f"model.start_from: the network of {path} does not take a table")
+        raise ConfigError(
+            f"model.start_from: the network of {path} was not trained on a table; choose another"
+        )
     kinds = {column.name: column.kind for column in schema.columns if not column.dropped}
     for key, names in (("target", data.targets), ("drop", data.drop)):
         for name in names:
             if name in kinds:
                 raise ConfigError(
-                    f"data.{key}: column {name!r} is an input of the network of {path}, which this "
-                    "one starts from"
+                    f"data.{key}: column {name!r} is an input of the network that "
+                    f"model.start_from names, {path}; remove it from data.{key}"
                 )
     for name, kind in ({} if data.columns == "auto" else data.columns).items():
         if kinds.get(name, kind) != kind:
             raise ConfigError(
-                f"data.columns.{name}: this column is a {kinds[name]} in the network of {path}, "
-                f"which this one starts from; got {kind!r}"
+                f"data.columns.{name}: got {kind!r}, but this column is a {kinds[name]} in the "
+                f"network that model.start_from names, {path}; remove the key"
             )
     if data.scaling not in ("auto", schema.scaling.name):
         raise ConfigError(
-            f"data.scaling: the network of {path}, which this one starts from, has "
-            f"{schema.scaling.name!r}; leave the key out"
+            f"data.scaling: the network that model.start_from names, {path}, has "
+            f"{schema.scaling.name!r}; remove the key"
         )
     missing = [name for name in kinds if name not in table]
     if missing and schema.named:
         raise DataError(
-            f"{table.title}: there is no column {missing[0]!r}, an input of the network of {path}, "
-            f"which this one starts from; {suggest(missing[0], table.names)}"
+            f"{table.title}: there is no column {missing[0]!r}, an input of the network that "
+            f"model.start_from names, {path}; {suggest(missing[0], table.names)}"
         )
     unknown = [n for n in table.names if n not in {*kinds, *data.left_out}]
     dropped = [column.name for column in schema.columns if column.dropped]
     for name in unknown:
         if name not in dropped:
             LOG.warning(
-                "%s: column %r is not used, as the network that this one starts from does not "
-                "know it",
+                "%s: column %r is not used, because the network that model.start_from names does "
+                "not have it",
                 table.title,
                 name,
             )
@@ -104,9 +106,9 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 
 def read_rows(path: str, data: TableFile) -> Table:
-    """Return a file's rows, with the cells of columns that are to be categories as text."""
+    """Return a file's rows; cells of columns declared as categories stay text."""
     kinds = {} if data.columns == "auto" else data.columns
-    # Whoever says that numbers are categories means them as they are written: "007".
+    # Numbers that are declared as categories keep their spelling, such as "007".
     text = [name for name, kind in kinds.items() if kind == "category"]
     try:
         return table_in_file(
@@ -117,12 +119,12 @@ def read_rows(path: str, data: TableFile) -> Table:
 
 
 def learned_schema(config: Config, data: TableFile, training: Part, scaling: str) -> Schema:
-    """Return the schema of a table, learned from the training rows; log what looks wrong.
+    """Return the schema of a table, learned from the training rows; log possible problems.
 
-    `scaling` stands for "auto" of numbers. Of the others in their file only the kinds of columns
-    are learned, so that `gpunn inspect` finds the same, and none depends on how the rows are
-    divided. If `data.columns`, `data.drop` or `data.split` names a column that there is not, it
-    raises a ConfigError; if a column is not of the given kind, a DataError.
+    `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of
+    the file, so that `gpunn inspect` detects the same kinds and they do not depend on the split.
+    Raise a ConfigError if `data.columns`, `data.drop` or `data.split` names a missing column, and a
+    DataError if a column does not have its declared kind.
     """
     every = training.source_inputs
     assert isinstance(every, Table)
@@ -131,7 +133,7 @@ def learned_schema(config: Config, data: TableFile, training: Part, scaling: str
     kinds = {} if data.columns == "auto" else data.columns
     for name in data.targets:
         if name in kinds:
-            raise ConfigError(f"data.columns.{name}: this column is the target")
+            raise ConfigError(f"data.columns.{name}: this column is the target; remove the key")
     rows = training.inputs()
     assert isinstance(rows, Table)
     try:

@@ -61,7 +61,7 @@ def test_an_answer_that_cant_be_written_is_an_error(run, command):
     for stream, reason in ((">&-", "it is closed"), (">/dev/full", "No space left on device")):
         status, _, said = ran(f"{COMMAND} {command} {stream}")
         assert status == 2
-        assert said.splitlines()[-1] == f"Error: standard output: can't be written: {reason}"
+        assert said.splitlines()[-1] == f"Error: standard output: cannot be written: {reason}"
     assert ran(f"{COMMAND} {command} >&- 2>&-")[0] == 2
     status, answer, _ = ran(f"{COMMAND} {command} 2>/dev/full")
     assert status == 0

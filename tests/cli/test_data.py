@@ -36,7 +36,7 @@ def test_npz_without_parts(train, tmp_path):
     np.savez(tmp_path / "a.npz", **save_parts(**{"": 60}))
     result = train('dataset = "npz", path = "a.npz"')
     assert "rows: 60 training\n" in result.stdout
-    assert "The data has no test part." in result.stdout
+    assert "The data has no test split." in result.stdout
     assert evaluation(tmp_path / "run")["test"] is None
 
 
@@ -86,14 +86,18 @@ def test_classes_that_are_text(train, gpunn, tmp_path, dataset, as_saved):
     assert len(set(found)) > 1
     np.savez(tmp_path / "b.npz", X=X, y=NAMES[y])
     refused = gpunn("evaluate", "run", "b.npz", status=2).stderr
-    assert "expected numbers, as in the training data; got text such as 'lily'" in refused
+    assert "expected numbers, as in the training data; got strings such as 'lily'" in refused
 
 
 @pytest.mark.parametrize(
     ("y", "y_t", "problem"),
     [
-        (NAMES, np.array(["lily", "tulip"]), "array 'y_t' holds 'tulip', which is no class of"),
-        (NAMES, np.arange(2), "array 'y_t': expected text, as in the training data, such as"),
+        (
+            NAMES,
+            np.array(["lily", "tulip"]),
+            "array 'y_t' contains 'tulip', which is not a class",
+        ),
+        (NAMES, np.arange(2), "array 'y_t': expected strings, as in the training data, such as"),
         (np.arange(3), NAMES[:2], "array 'y_t': expected numbers, as in the training data"),
         (np.array([*NAMES[:2], ""]), NAMES[:2], "row 2 (counted from 0): the class is missing"),
         (NAMES.astype(object), NAMES[:2], "holds Python objects"),
@@ -114,7 +118,7 @@ def test_text_for_a_loss_of_numbers(train, tmp_path):
     setting = "training.loss=mean_squared_error"
     options = ["--set", setting, "--set", "training.metrics=[]", "--set", "model.layers.0.units=1"]
     refused = train('dataset = "npz", path = "a.npz"', *options, status=2).stderr
-    assert "'mean_squared_error' takes numbers, but the target holds classes" in refused
+    assert "'mean_squared_error' needs numbers, but the target has classes" in refused
 
 
 def test_the_test_part_must_fit_the_networks_type(train, tmp_path):
@@ -284,7 +288,10 @@ def test_a_constant_column_is_named_in_training_alone(gpunn, flowers, tmp_path, 
     table.write_text("\n".join([f"{lines[0]},colour", *(f"{line},7" for line in lines[1:])]) + "\n")
     gpunn("train", flowers, "--set", "training.epochs=1")
     messages = [record.getMessage() for record in caplog.records]
-    assert f"{table}: column 'colour' is the same in every row, so it tells nothing" in messages
+    assert (
+        f"{table}: column 'colour' has the same value in every row, so it carries no information"
+        in messages
+    )
     caplog.clear()
     gpunn("evaluate", "runs/flowers")
     gpunn("report", "runs/flowers")
@@ -360,15 +367,15 @@ def test_numbers_that_name_classes_in_parts(gpunn, tmp_path):
     gpunn("train", "a.toml", "--output", "run", *settings)
     (tmp_path / "b.csv").write_text("a,b,y\n1,0,4\n0,1,1\n")
     said = gpunn("train", "a.toml", "--output", "other", *settings, status=2).stderr
-    assert "validation y: the target holds '4', which is no class of the training data" in said
+    assert "validation y: the target contains '4', which is not a class of the" in said
 
 
 @pytest.mark.parametrize(
     ("labels", "units", "loss", "problem"),
     [
-        (["1", "2", "7"], 2, "softmax_cross_entropy", "3 different numbers, from 1 to 7"),
-        (["a", "b"], 1, "mean_squared_error", "takes numbers, but the target holds classes, such"),
-        (["a", "b", "c"], 1, "binary_cross_entropy", "tells two classes apart, but the target has"),
+        (["1", "2", "7"], 2, "softmax_cross_entropy", "3 unique numbers, from 1 to 7"),
+        (["a", "b"], 1, "mean_squared_error", "needs numbers, but the target has classes, such"),
+        (["a", "b", "c"], 1, "binary_cross_entropy", "is for two classes, but the target has"),
         (["1", "2", "3"], 1, "binary_cross_entropy", "needs targets in [0, 1]"),
     ],
 )

@@ -45,8 +45,8 @@ def test_another_csv_file(gpunn, flowers, tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("width,species,length\n1,tulip,2\n", "'tulip', which is no class of the training data"),
-        ("width,species,length\n1,4,2\n", "'4', which is no class of the training data"),
+        ("width,species,length\n1,tulip,2\n", "'tulip', which is not a class of the training data"),
+        ("width,species,length\n1,4,2\n", "'4', which is not a class of the training data"),
         ("width,species\n1,rose\n", "no column 'length'"),
         ("width,length\n1,2\n", "no column 'species'"),
         ("", "the file is empty"),
@@ -62,15 +62,18 @@ def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["none"], "none: expected the folder of a run"),
+        (["none"], "none: expected a folder that gpunn train wrote"),
         (["run", "--data-path", "none.npz"], "none.npz"),
         (["run", "--data-path", "none.txt"], "none.txt: there is no such file"),
-        (["run", "--data-path", "digits.toml"], "digits.toml: expected a name that ends in"),
+        (["run", "--data-path", "digits.toml"], "digits.toml: expected a file name that ends in"),
         (["run", "--data-path", "none.csv"], "none.csv: there is no such file"),
         (["run", "--data-path", "a.csv"], "was not trained on a CSV file"),
-        (["run", "--data-path", "X.npy"], "inputs in an NPY file need targets in another"),
-        (["run", "--data-path", "a.npz", "--target-path", "y.npy"], "need targets in another"),
-        (["run", "--target-path", "y.npy"], "--target-path needs --data-path"),
+        (["run", "--data-path", "X.npy"], "give inputs and targets as two NPY files"),
+        (
+            ["run", "--data-path", "a.npz", "--target-path", "y.npy"],
+            "give inputs and targets as two NPY files",
+        ),
+        (["run", "--target-path", "y.npy"], "--target-path: give the NPY file of the inputs"),
         (["run", "--data-path", "wrong.npz"], "takes arrays of shape (rows, 64)"),
         (["run", "--data-path", "labels.npz"], "labels must be from 0 to 9"),
         (["run", "--data-path", "."], "missing train-images-idx3-ubyte"),
@@ -86,8 +89,8 @@ def test_what_cannot_be_evaluated(gpunn, run, arguments, problem):
 
 def test_no_test_part(gpunn, flowers):
     gpunn("train", flowers, "--output", "run", "--set", "data.test_fraction=0")
-    assert "the run's data has no test part" in gpunn("evaluate", "run", status=2).stderr
-    assert "no validation rows to tell" in gpunn("evaluate", "run", "--best", status=2).stderr
+    assert "the run's data has no test split" in gpunn("evaluate", "run", status=2).stderr
+    assert "no validation rows to select" in gpunn("evaluate", "run", "--best", status=2).stderr
 
 
 def test_a_damaged_network(gpunn, run, tmp_path):

@@ -64,16 +64,19 @@ def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["run"], "--onnx, --python or --c: a file to write is needed"),
+        (["run"], "give a file to write with --onnx, --python or --c"),
         (["run", "--onnx", "a.onnx", "--pure"], "--pure: only for --python"),
         (["run", "--c", "a-b.h"], "prefix: expected letters, digits and underlines"),
         (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),
         (["run", "--c", "a.h", "--labels"], "--labels: only for --onnx"),
-        (["run", "--onnx", "a.onnx", "--encoded"], "--encoded: only for a network for a table"),
-        (["none", "--onnx", "a.onnx"], "none: expected the folder of a run"),
+        (
+            ["run", "--onnx", "a.onnx", "--encoded"],
+            "--encoded: only for a network trained on a table",
+        ),
+        (["none", "--onnx", "a.onnx"], "none: expected a folder that gpunn train wrote"),
         (["run", "--onnx", "none/a.onnx"], "there is no such folder"),
         (["run", "--onnx", "a.onnx", "--input-dtype", "uint9"], "did you mean 'uint8'"),
-        (["numbers", "--onnx", "a.onnx", "--probabilities"], "gives no probabilities"),
+        (["numbers", "--onnx", "a.onnx", "--probabilities"], "predicts no probabilities"),
     ],
 )
 def test_what_cannot_be_exported(gpunn, digits, flowers, arguments, problem):

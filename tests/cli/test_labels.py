@@ -46,7 +46,9 @@ TRUTH = np.array([[row[2], float(row[3]), row[4] == "true"] for row in people()[
 def test_several_targets_of_0_and_1_are_labels(gpunn, table, network):
     metric = ["--set", "model.parameters.metric=auc", "--model", network]
     result = gpunn("train", table, *TARGETS, *SMALL, *metric, "--output", "run")
-    said = "target: old, roman, member (3 labels: binary cross-entropy; to predict numbers, "
+    said = (
+        "target: old, roman, member (3 labels, with binary cross-entropy; to predict numbers, use "
+    )
     assert f"{said}--set training.loss=mean_squared_error)" in result.stdout
     training = json.loads(Path("run/config.json").read_text())["training"]
     assert training["loss"]["name"] == "binary_cross_entropy"
@@ -137,12 +139,12 @@ def test_labels_in_c(gpunn, probabilities):
         (
             TARGETS,
             [*SMALL, "--set", "training.loss=mean_squared_error"],
-            "(numbers; to predict labels, --set training.loss=binary_cross_entropy)",
+            "(numbers; to predict labels, use --set training.loss=binary_cross_entropy)",
         ),
         (
             ["--target", "old", "--target", "rent"],
             [option for option in SMALL if option not in ("--drop", "rent")],
-            "target: old, rent (numbers, since 'rent' is not 0 or 1 in every row)",
+            "target: old, rent (numbers, because 'rent' is not 0 or 1 in every row)",
         ),
     ],
     ids=["by the loss", "mixed"],
@@ -169,7 +171,7 @@ def test_inspect_tells_labels(gpunn, table):
         (["model.parameters.metric=accuracy"], "'accuracy' judges one class per row"),
         (["model.parameters.metric=f1"], "is that of one of two classes, but there are 3"),
         (["model.parameters.label_smoothing=0.1"], "is for one class per row, not for several"),
-        (["training.loss=softmax_cross_entropy"], "does not go with the network 'realmlp'"),
+        (["training.loss=softmax_cross_entropy"], "the outputs of the model 'realmlp' do not fit"),
         (["training.class_weight=balanced"], "are not classes here"),
     ],
 )

@@ -39,7 +39,9 @@ def test_a_lack_of_memory_is_one_line(gpunn, digits, monkeypatch):
 
     monkeypatch.setattr("gpunn.experiment.data.load_digits", refuse)
     said = gpunn("train", digits, status=2).stderr
-    assert said.startswith("Error: out of memory (Unable to allocate 3 TiB); data as large as that")
+    assert said.startswith(
+        "Error: out of memory (Unable to allocate 3 TiB); save data larger than memory"
+    )
     assert len(said.splitlines()) == 1
 
 

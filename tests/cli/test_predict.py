@@ -124,7 +124,7 @@ def test_numbers_from_a_file_without_header(gpunn, tmp_path, target, with_target
     assert first == ["prediction"]
     assert np.float32(second[0]) == np.load("out.npy")[0]
     refused = gpunn("predict", "run", "--input", "new.csv", "--probabilities", status=2)
-    assert "'mean_squared_error' gives no probabilities" in refused.stderr
+    assert "'mean_squared_error' predicts no probabilities" in refused.stderr
 
 
 def test_no_rows(gpunn, run):
@@ -173,14 +173,14 @@ def test_columns_that_are_not_there(gpunn, tmp_path, setting, problem):
         (["--input", "header.csv"], "header.csv: line 1: expected 64 columns; got 2"),
         (["--input", "none.npy"], "none.npy"),
         (["--input", "none.xls"], "none.xls: there is no such file"),
-        (["--input", "digits.toml"], "digits.toml: expected a name that ends in .npy"),
+        (["--input", "digits.toml"], "digits.toml: expected a file name that ends in .npy"),
         (["--input", "wrong.npy"], "takes arrays of shape (rows, 64)"),
         (["--input", "nan.npy"], "expected finite numbers"),
-        (["--input", "fine.npy", "--output", "out.txt"], "--output: expected a name in .npy, "),
+        (["--input", "fine.npy", "--output", "out.txt"], "--output: expected a file name"),
         (["--input", "fine.npy", "--output", "none/out.npy"], "none"),
         (["--input", "fine.npy", "--skip-broken"], "--skip-broken: only for CSV and JSON lines; f"),
         (["--input", "fine.npy", "--no-header"], "--header: only for CSV and JSON lines; fine.npy"),
-        (["-", "--to", "csv", "--output", "out.npy"], "--to: out.npy holds an array; give it"),
+        (["-", "--to", "csv", "--output", "out.npy"], "--to: out.npy is an NPY file; remove"),
     ],
 )
 def test_what_cannot_be_predicted(gpunn, run, tmp_path, arguments, problem):
@@ -195,4 +195,7 @@ def test_what_cannot_be_predicted(gpunn, run, tmp_path, arguments, problem):
 
 def test_no_run(gpunn):
     result = gpunn("predict", "none", "--input", "x.npy", status=2)
-    assert "none: expected the folder of a run; there is no config.json in it" in result.stderr
+    assert (
+        "none: expected a folder that gpunn train wrote; it contains no config.json"
+        in result.stderr
+    )

@@ -169,7 +169,7 @@ def test_a_model_file_instead_of_a_run(gpunn, flowers):
     np.save("rows.npy", np.array([[-5, 0], [104, 0]], dtype="float32"))
     assert gpunn("predict", model, "rows.npy").stdout.splitlines() == ["prediction", "iris", "lily"]
     refused = gpunn("predict", model, "flowers.csv", "--best", status=2).stderr
-    assert "--best: only for the folder of a run" in refused
+    assert "--best: only for a run folder" in refused
     assert "no such file" in gpunn("predict", "none.safetensors", "-", status=2).stderr
 
 

@@ -21,7 +21,7 @@ def test_a_report(gpunn, digits, tmp_path):
     ("arguments", "problem"),
     [
         ([], "Missing argument 'RUN_DIRS...'"),
-        (["none"], "none: expected the folder of a run"),
+        (["none"], "none: expected a folder that gpunn train wrote"),
         (["run", "--output", "none/report.html"], "there is no such folder"),
         (["run", "--backend", "nmupy"], "did you mean 'numpy'"),
     ],

@@ -68,14 +68,15 @@ def test_what_can_not_be_read_is_told_beside(gpunn, folder):
     assert len(json.loads(result.stdout)["left_out"]) == 12
     assert len(json.loads(result.stdout)["runs"]) == 3
     told = result.stderr.splitlines()
-    assert told[0].startswith("Left out: runs/torn-00/config.json: ")
-    assert told[-1] == "Left out: 2 more that can't be read"
+    assert told[0].startswith("Skipped: runs/torn-00/config.json: ")
+    assert told[-1] == "Skipped: 2 more that cannot be read"
     assert len(told) == 11
 
 
 def test_nothing_there(gpunn, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert gpunn("runs", "empty").stdout == "empty: there are no runs in this folder.\n"
+    said = gpunn("runs", "empty").stdout
+    assert said == "empty: there are no runs in this folder; gpunn train adds one.\n"
     assert json.loads(gpunn("runs", "empty", "--json", "--sort", "loss").stdout)["runs"] == []
     assert "there is no such folder" in gpunn("runs", status=2).stderr
 
@@ -94,5 +95,8 @@ def test_settings_without_room_are_named(gpunn, folder):
     wide, narrow = (lines(found, None, None, width) for width in (80, 60))
     assert wide[0].endswith("units")
     assert narrow[0].endswith("time")
-    assert narrow[-2] == "No room for what differs in: model.layers.1.units; see --json"
+    assert (
+        narrow[-2]
+        == "The terminal is too narrow for: model.layers.1.units; widen it, or use --json"
+    )
     assert max(map(len, narrow[:-2])) <= 60

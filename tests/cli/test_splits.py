@@ -133,7 +133,7 @@ def test_numbers_in_files(dataset, kind, gpunn):
     Path("a.json").write_text(json.dumps(raw))
     said = gpunn("train", "a.json", "--output", "run").stdout
     assert f"\nsplit by {kind}: " in said
-    assert "is no input\n" in said
+    assert "is not an input\n" in said
     again = json.loads(gpunn("evaluate", "run", "--json").stdout)
     assert evaluation(Path("run"))["test"].items() <= again.items()
     np.save("new.npy", np.array([[61.5]], np.float32))
@@ -145,7 +145,7 @@ def test_numbers_in_files(dataset, kind, gpunn):
     [
         ({"split": "group=g"}, "visits.npz: has no array 'g'"),
         ({"split": "group=y"}, "data.split: column 'y' is the target"),
-        ({"split": "group=X"}, r"array 'X': expected shape \(4,\), a value for each row to split"),
+        ({"split": "group=X"}, r"array 'X': expected shape \(4,\), one value per row, to split"),
         (
             {"split": "time=t", "test_fraction": 0.0},
             "data.split: no rows are held out; set 'validation_fraction' or 'test_fraction'",
@@ -187,7 +187,7 @@ def test_parts_in_files_of_their_own_stay_what_they_are():
 @pytest.mark.parametrize(
     ("split", "changes", "said"),
     [
-        ("group=patient_id", {}, "20 rows are of groups that data.path has, too, by"),
+        ("group=patient_id", {}, "20 rows are in groups that data.path also has, by"),
         ("group=patient_id", {"patient_id": "new"}, None),
         ("group=patient_id", {"patient_id": ""}, None),
         ("time=seen", {}, "20 rows are not later than all rows of data.path, by the"),
@@ -228,7 +228,10 @@ def test_what_is_said_of_a_split(caplog):
     late = [row | {"ill": "yes" if row["seen"] >= "2026-03" else "no"} for row in VISITS]
     write("visits.csv", late)
     build(config(split="time=seen"), "numpy")
-    assert "data.split: no training row has the class 'yes', so it can't be learned" in caplog.text
+    assert (
+        "data.split: no training row has the class 'yes', so the network cannot learn it"
+        in caplog.text
+    )
     caplog.clear()
     two = [row | {"patient_id": f"P{number % 2}"} for number, row in enumerate(VISITS)]
     write("visits.csv", two)
@@ -250,7 +253,7 @@ def test_a_run_keeps_its_split(gpunn, split):
     trained = gpunn("train", "visits.csv", "--target=ill", f"--split={split}", *FAST).stdout
     kind, name = split.split("=")
     assert f"\nsplit by {kind}: " in trained
-    assert f"{name!r} is {'an input' if kind == 'time' else 'no input'}" in trained
+    assert f"{name!r} is {'an input' if kind == 'time' else 'not an input'}" in trained
     run = Path("runs/visits")
     described = load_config(run / "config.json")
     assert described.data.split == split

@@ -59,7 +59,7 @@ def test_a_run_that_starts_from_another(gpunn, tmp_path):
         "[model]", '[model]\nstart_from = "runs/first"\nfrozen = ["batch_norm_1"]'
     )
     result = trained(gpunn, tmp_path, "second", second)
-    assert f"starts from {tmp_path / 'runs' / 'first'}:\n" in result.stdout
+    assert f"initial weights from {tmp_path / 'runs' / 'first'}:\n" in result.stdout
     assert "  taken over: dense_1, batch_norm_1, dense_2\n" in result.stdout
     assert "dense_1       dense       (8,)                 520  frozen\n" in result.stdout
     before, after = (weights(tmp_path / "runs" / name) for name in ("first", "second"))
@@ -146,8 +146,8 @@ def test_a_table_is_read_as_the_first_network_did(first, caplog):
     [
         (["size", "kind", "price"], "", "there is no column 'age', an input of the n"),
         (COLUMNS, 'drop = ["age"]', "data.drop: column 'age' is an input of the ne"),
-        (COLUMNS, 'scaling = "quantile"', "data.scaling: the network of .*'robust'"),
-        (COLUMNS, 'columns = { age = "category" }', "data.columns.age: this column is"),
+        (COLUMNS, 'scaling = "quantile"', "data.scaling: the network that .*'robust'"),
+        (COLUMNS, 'columns = { age = "category" }', "data.columns.age: got 'category', but"),
         (["age", "size", "kind", "price", "room"], 'target = "age"', "data.target: co"),
     ],
 )
@@ -165,7 +165,7 @@ def test_columns_that_do_not_fit_are_named(first, columns, data, message):
 def test_a_network_of_numbers_is_none_of_a_table(gpunn, first):
     trained(gpunn, first, "digits", DIGITS)
     text = TABLE.format(path="old.csv", model='start_from = "runs/digits"')
-    with pytest.raises(ConfigError, match=r"model.start_from: the network of .* not take a table"):
+    with pytest.raises(ConfigError, match=r"model.start_from: the network of .* was not trained"):
         build(configured(first, "second", text), "numpy")
 
 

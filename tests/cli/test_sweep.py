@@ -55,7 +55,7 @@ def test_a_trial_is_a_run_like_others(gpunn, sweep):
     gpunn("sweep", sweep, "--trials", "1", "--output", "found", "--set", "training.epochs=1")
     gpunn("evaluate", "found/trial-0000", "--best")
     assert (
-        "going on after epoch 1"
+        "resuming after epoch 1"
         in gpunn("train", "found/trial-0000", "--resume", "--set", "training.epochs=2").stdout
     )
     gpunn("sweep", sweep, "--output", "found", status=2)
@@ -113,7 +113,7 @@ def test_no_trial_is_complete(gpunn, sweep):
     printed = gpunn(
         "sweep", sweep, "--set", values, "--trials", "2", "--set", "training.optimizer=sgd"
     ).stdout
-    assert "2 trials (2 diverged); none of them is complete." in printed
+    assert "2 trials (2 diverged); none is complete." in printed
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_a_run_is_resumed_as_if_it_had_not_ended(gpunn, table, tmp_path):
     assert later
     for file in later:
         file.unlink()
-    assert "going on after epoch" in gpunn("train", "run", "--resume").stdout
+    assert "resuming after epoch" in gpunn("train", "run", "--resume").stdout
     assert [(run / name).read_bytes() for name in ("final.safetensors", "config.json")] == before
 
 
@@ -286,21 +286,21 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "people.csv is a table; say by --target which column to predict"),
-        ("--target=lefft", "people.csv: there is no target 'lefft'; did you mean 'left'?"),
+        ("", "people.csv is a table; name the column to predict with --target"),
+        ("--target=lefft", "people.csv: there is no target column 'lefft'; did you mean 'left'?"),
         ("--target=left --drop=agge", "data.drop: there is no column 'agge'; did you mean"),
         ("--target=left --column=city", "--column: expected NAME=KIND"),
         ("--target=left --drop=left", "data.drop: column 'left' is the target"),
         ("--target=left --target=left", "data.target: expected the names of different"),
-        ("--target=left --model=tabn", "model.name: there is no 'tabn'; did you mean 'tabm'"),
-        ("--target=id", "the target 'id' has another class in every row, such as 'user0'"),
-        ("--target=since", "the target 'since' holds dates; predict a number instead"),
+        ("--target=left --model=tabn", "model.name: there is no model 'tabn'; did you mean 'tabm'"),
+        ("--target=id", "the target 'id' has a different class in every row, such as 'user0'"),
+        ("--target=since", "the target 'since' contains dates; choose a column"),
         ("--target=city", "line 3, column 'city': the target is missing here, and in 9 other"),
-        ("--target=left --target=rent", "line 2, column 'left': the target should be a num"),
-        ("--target=rent --target=left", "or train a network of its own for it: several targ"),
+        ("--target=left --target=rent", "line 2, column 'left': the target must be a num"),
+        ("--target=rent --target=left", "or train a separate network for it: several targ"),
         (
             "--target=left --set=training.loss=huber",
-            "line 2, column 'left': the target should be a number, as the loss 'huber' takes; got",
+            "line 2, column 'left': the target must be a number, because of the loss 'huber'; got",
         ),
         (
             "--target=left --set=data.columns.city=number",
@@ -319,11 +319,11 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=left --set=training.epohs=2", "training.epohs: unknown key; did you mean"),
         (
             "--target=left --set=training.loss=binary_cross_entropy",
-            "does not go with the network 'realmlp', whose outputs are for 'softmax_cross_entropy'",
+            "do not fit 'binary_cross_entropy'; choose 'softmax_cross_entropy'",
         ),
         (
             "--target=rent --set=training.loss=poisson",
-            "does not go with the network 'realmlp', whose outputs are for 'mean_squared_error'",
+            "do not fit 'poisson'; choose 'mean_squared_error'",
         ),
         ("--target=left --set=data.validation_fraction=0", "set data.validation_fraction"),
     ],
@@ -334,15 +334,15 @@ def test_what_can_not_be_trained(gpunn, table, tmp_path, arguments, message):
 
 
 def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
-    assert "--target is for a table" in gpunn("train", tmp_path, "--target=a", status=2).stderr
+    assert "--target: " in gpunn("train", tmp_path, "--target=a", status=2).stderr
     for arguments, message in (
-        (["--target=a"], "--target is for a table"),
-        (["--drop=a"], "--drop is for a table, with --target"),
-        (["--model=tabm"], "--model is for a table, with --target"),
-        (["--column=a=number"], "--column is for a table, with --target"),
-        (["--missing=-"], "--missing is for a table, with --target"),
-        (["--split=time=seen"], "--split is for a table, with --target"),
-        (["--set=model={name='tabm'}"], "is a network for tables; it needs data.dataset"),
+        (["--target=a"], "--target: "),
+        (["--drop=a"], "--drop: only for a table with --target"),
+        (["--model=tabm"], "--model: only for a table with --target"),
+        (["--column=a=number"], "--column: only for a table with --target"),
+        (["--missing=-"], "--missing: only for a table with --target"),
+        (["--split=time=seen"], "--split: only for a table with --target"),
+        (["--set=model={name='tabm'}"], "is a tabular model; set data.dataset"),
     ):
         assert message in gpunn("train", digits, *arguments, status=2).stderr
 
@@ -355,11 +355,14 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
         (["1.5", "1.5", "1.50"], "the target 'y' is '1.5' in every row, so there is nothing to"),
         (
             ["a" * 300, "b", "a", "b"],
-            "line 2, column 'y': it is the target, and names",
+            "line 2, column 'y': expected a class name",
         ),
         (["a", "a", "a", "b"], "the class 'b' has only one row"),
         (["1.5", "2.5", "inf", "1"], "line 4, column 'y': expected a finite number; got inf"),
-        ([*map(str, range(30)), "12a"], "line 32, column 'y': the target should be a number, as m"),
+        (
+            [*map(str, range(30)), "12a"],
+            "line 32, column 'y': the target must be a number, as",
+        ),
     ],
 )
 def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
@@ -416,9 +419,13 @@ NOT_EVALUATED = ("evaluate",)
             "the column 'city' (the nearest is 'City') is missing",
             NOT_PREDICTED,
         ),
-        ({"left": "maybe"}, "line 2, column 'left': 'maybe' is no class of the tr", NOT_EVALUATED),
+        (
+            {"left": "maybe"},
+            "line 2, column 'left': 'maybe' is not a class of",
+            NOT_EVALUATED,
+        ),
         ({"left": ""}, "line 2, column 'left': the target is missing", NOT_EVALUATED),
-        ({"left": None}, "there is no target 'left'", NOT_EVALUATED),
+        ({"left": None}, "there is no target column 'left'", NOT_EVALUATED),
     ],
 )
 def test_rows_that_do_not_fit(gpunn, run, tmp_path, change, message, refused):
@@ -431,9 +438,9 @@ def test_rows_that_do_not_fit(gpunn, run, tmp_path, change, message, refused):
 
 def test_usage(gpunn, run):
     twice = gpunn("predict", run, "a.csv", "--input", "b.csv", status=2).stderr
-    assert "--input: can't be given beside INPUT" in twice
+    assert "--input: cannot be combined with INPUT" in twice
     refused = gpunn("evaluate", run, "a.csv", "--target-path", "b.npy", status=2).stderr
-    assert "b.npy: the targets of a table are columns of it" in refused
+    assert "b.npy: the targets of a table are among its columns" in refused
 
 
 # --------------------------------------------------------------------------------------- report

@@ -169,7 +169,7 @@ def test_onnx_decides_alike(gpunn, rare):
         (["--threshold-for=f3"], "training.threshold_for: there is no 'f3'"),
         (["--threshold-for=f1", "--set=data.validation_fraction=0"], "data.validation_fraction"),
         (["--positive=si"], "data.positive: there is no class 'si'"),
-        (["--positive=1", "--set=training.loss=huber", "--set=data.target=a"], "has no classes"),
+        (["--positive=1", "--set=training.loss=huber", "--set=data.target=a"], "has numbers"),
     ],
 )
 def test_thresholds_and_classes_that_cannot_be_chosen(gpunn, rare, options, problem):
@@ -189,11 +189,11 @@ def test_networks_without_two_classes_have_no_threshold(gpunn, flowers, target):
         Path(path).write_text("\n".join(["a,b,c", *lines]))
         train = ["train", path, "--target=b", "--target=c", "--output=run", *FAST]
     said = gpunn(*train, "--threshold-for=f1", status=2).stderr
-    assert "training.threshold_for: a threshold is between two classes" in said
+    assert "training.threshold_for: only a network with two classes" in said
     gpunn(*train)
     for command in (["predict", "run", path], ["evaluate", "run"]):
         said = gpunn(*command, "--threshold=0.3", status=2).stderr
-        assert "--threshold: only for a network that tells two classes apart" in said
+        assert "--threshold: only for a network with two classes" in said
     assert "0<=x<=1" in gpunn("predict", "run", path, "--threshold=3", status=2).stderr
 
 
@@ -222,7 +222,7 @@ def test_a_threshold_for_the_commoner_class_is_warned_of_once(
 ):
     renamed("bad", "ok")
     gpunn("train", rare, "--output", "run", "--threshold-for", criterion, *options)
-    said = "threshold_for: f1 is for 'ok', the commoner class; for 'bad' set data.positive"
+    said = "threshold_for: f1 refers to the more common class 'ok'; to use 'bad', set data.positive"
     assert caplog.text.count(said) == warned
 
 
@@ -239,7 +239,7 @@ def test_the_class_that_is_looked_for_may_be_spelt_as_in_the_table(
 
 
 def test_class_weights_are_said_to_change_probabilities(gpunn, rare):
-    notice = "class weights: predicted probabilities are those of the weighted rows"
+    notice = "class weights: the network predicts probabilities for the weighted rows"
     weights = ["--set", 'training.class_weight="balanced"']
     assert notice in gpunn("train", rare, "--output", "a", *weights).stdout
     assert notice not in gpunn("train", rare, "--output", "b").stdout
@@ -255,8 +255,8 @@ def test_class_weights_of_rows_without_schema_are_said_to_change_probabilities(g
     config = config.replace("test_fraction = 0.25\n", "")
     Path("rows.toml").write_text(config + 'class_weight = "balanced"\n')
     said = gpunn("train", "rows.toml", "--output", "run").stdout
-    assert "class weights: predicted probabilities are those of the weighted rows" in said
-    assert ("use --threshold-for instead" in said) == (classes == 2)
+    assert "class weights: the network predicts probabilities for the weighted rows" in said
+    assert ("use --threshold-for" in said) == (classes == 2)
 
 
 def test_a_table_without_configuration_shows_validation_metrics(gpunn, rare):

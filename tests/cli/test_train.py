@@ -166,7 +166,7 @@ def test_a_warning_is_one_line(gpunn, digits):
             "training.callbacks[0].monitor: an epoch has no metric 'val_acuracy'; did you mean "
             "'val_accuracy'?",
         ),
-        ("training.callbacks=['early_stopping', 'early_stopping']", "only one early_stopping"),
+        ("training.callbacks=['early_stopping', 'early_stopping']", "at most one early_stopping"),
         ("training.monitor=val_los", "training.monitor: an epoch has no metric 'val_los'; did you"),
         (
             "training.optimizer.learning_rate={name='reduce_on_plateau', monitor='val_lss'}",
@@ -176,7 +176,7 @@ def test_a_warning_is_one_line(gpunn, digits):
         ("training.class_weight={11=1}", "training.class_weight.11: there is no such class"),
         (
             "training.callbacks=[{name='json_lines_log', path='./history.jsonl'}]",
-            "training.callbacks[0].path: the run keeps its own history.jsonl",
+            "training.callbacks[0].path: the run itself writes history.jsonl",
         ),
         (
             "data.validation_fraction=0 training.callbacks=['early_stopping']",
@@ -184,7 +184,7 @@ def test_a_warning_is_one_line(gpunn, digits):
         ),
         (
             "training.monitor=loss training.callbacks=['early_stopping']",
-            "training.monitor: can't be given beside",
+            "training.monitor: cannot be combined with",
         ),
         # What only the data shows.
         ("model.layers.4.units=9", "labels must be from 0 to 8"),
@@ -241,7 +241,7 @@ def test_metrics_of_ones_own_tell_the_best_epoch(gpunn, digits):
     gpunn("train", digits, *own, *settings, "--set", "training.monitor_mode=min", "--output", "b")
     assert read_run(Path("b")).best["epoch"] == figures.index(min(figures)) + 1
     result = gpunn("train", digits, "--set", "training.monitor_mode=min", "--output", "c", status=2)
-    assert "training.monitor_mode: needs training.monitor" in result.stderr
+    assert "training.monitor_mode: set training.monitor" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_metrics_of_ones_own_tell_the_best_epoch(gpunn, digits):
         (["train"], "Missing argument 'CONFIG'"),
         (["train", "none.toml"], "none.toml"),
         (["train", "."], "config.json"),
-        (["train", "digits.toml", "--overwrite", "--resume"], "exclude each other"),
+        (["train", "digits.toml", "--overwrite", "--resume"], "cannot be combined"),
         (["train", "digits.toml", "--epochs", "3"], "No such option"),
         (["train", "digits.toml", "--output", "digits.toml"], "this is a file"),
         (["trian"], "No such command 'trian'"),
@@ -358,7 +358,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     killed_after(killed_in, "train", digits, *options, "--output", "parts")
     assert not (tmp_path / "parts" / "final.safetensors").exists()
     result = gpunn("train", digits, *options, "--output", "parts", "--resume")
-    assert f"going on after epoch {killed_in}" in result.stdout
+    assert f"resuming after epoch {killed_in}" in result.stdout
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -402,9 +402,12 @@ LONGER = ["train", "run", "--resume", "--set", "training.epochs=5"]
         ("dtype=float64", "dtype: the run in run has 'float32'"),
         ("training.optimizer=sgd", "was trained with the optimizer 'adam', not 'sgd'"),
         ("training.class_weight={x=1.0}", "training.class_weight.x: there is no such class"),
-        ("training.callbacks=[{name='csv_log', path='../a'}]", "leads out of the run's folder"),
+        ("training.callbacks=[{name='csv_log', path='../a'}]", "is outside the run folder"),
         ("training.callbacks=[{name='csv_log', path='other.csv'}]", "other.csv"),
-        ("training.callbacks=['early_stopping', {name='early_stopping', patience=3}]", "only one"),
+        (
+            "training.callbacks=['early_stopping', {name='early_stopping', patience=3}]",
+            "at most one",
+        ),
         ("training.monitor=loss_", "training.monitor: an epoch has no metric 'loss_'"),
     ],
 )
@@ -534,7 +537,7 @@ def test_an_evaluation_that_fails(gpunn, run, digits, tmp_path, monkeypatch):
 
 def test_resuming_nothing_begins(gpunn, digits, tmp_path):
     result = gpunn("train", digits, "--output", "run", "--resume")
-    assert "no earlier run in run: starting from the beginning" in result.stdout
+    assert "no earlier run in run; starting a new one" in result.stdout
     assert len(history(tmp_path / "run")) == 4
 
 
@@ -554,7 +557,7 @@ def test_a_damaged_checkpoint_is_skipped(gpunn, run_before, digits, tmp_path, da
     newest = checkpoints(tmp_path / "parts")[0]
     newest.write_bytes(damage(newest.read_bytes()))
     result = gpunn("train", "parts", "--resume")
-    assert "going on after epoch 3" in result.stdout
+    assert "resuming after epoch 3" in result.stdout
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -587,7 +590,7 @@ def test_killed_within_an_epoch(gpunn, killed_after, digits, tmp_path):
     killed_after(24, "train", digits, setting, "--output", "parts", unit="updates")
     (tmp_path / "parts" / "checkpoints" / ".0000000027.safetensors.0123abcd.part").touch()
     result = gpunn("train", "parts", "--resume")
-    assert "going on after epoch 1 and 6 updates of the next one" in result.stdout
+    assert "resuming after epoch 1 and 6 updates of the next one" in result.stdout
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert not list((tmp_path / "parts").rglob("*.part"))
 
@@ -631,7 +634,7 @@ def test_a_disk_that_fails(gpunn, run_before, digits, tmp_path, monkeypatch, num
     assert said in result.stderr
     assert "parts/" in result.stderr
     assert not list((tmp_path / "parts").rglob("*.part"))
-    assert "going on after epoch 2" in gpunn("train", "parts", "--resume").stdout
+    assert "resuming after epoch 2" in gpunn("train", "parts", "--resume").stdout
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -654,7 +657,7 @@ def test_callbacks_can_write_into_the_folder_alone(gpunn, digits, tmp_path, path
     options = ["--output", "run", "--overwrite"]
     result = gpunn("train", digits, setting, *options, status=2)
     assert "training.callbacks[0].path: " in result.stderr
-    assert "leads out of the run's folder run" in result.stderr
+    assert "is outside the run folder run" in result.stderr
 
 
 # ------------------------------------------------------------------------ ends before the end
@@ -720,8 +723,12 @@ def until_an_epoch_is_done(process, log):
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [
-        (signal.SIGINT, 130, ["interrupted by Ctrl-C", "\ngpunn train run --resume goes on\n"]),
-        (signal.SIGTERM, 143, ["ended by SIGTERM; gpunn train run --resume goes on"]),
+        (
+            signal.SIGINT,
+            130,
+            ["interrupted by Ctrl-C", "\nTo continue: gpunn train run --resume\n"],
+        ),
+        (signal.SIGTERM, 143, ["ended by SIGTERM; to continue: gpunn train run --resume"]),
     ],
     ids=["Ctrl-C", "SIGTERM"],
 )
@@ -753,7 +760,7 @@ def test_a_signal_keeps_what_was_trained(gpunn, digits, tmp_path, number, status
         gpunn("evaluate", "run")
     done = len(history(run))
     result = gpunn("train", "run", "--resume", "--set", f"training.epochs={done + 2}")
-    assert f"going on after epoch {done}" in result.stdout
+    assert f"resuming after epoch {done}" in result.stdout
     assert len(history(run)) == done + 2
 
 
@@ -829,7 +836,7 @@ def test_your_own_classes(gpunn, digits, own_module, tmp_path):
     assert same_weights(tmp_path / "run", tmp_path / "again")
     for command in (["evaluate", "run"], ["train", "run/config.json", "--output", "third"]):
         refused = gpunn(*command, status=2)
-        assert "model.layers[1].activation: 'own_module:Double' imports a class" in refused.stderr
+        assert "model.layers[1].activation: importing 'own_module:Double' runs" in refused.stderr
         assert "--allow-imports" in refused.stderr
 
 
@@ -859,7 +866,10 @@ def test_a_fresh_process_finds_modules_in_the_current_folder(digits, tmp_path):
 @pytest.mark.parametrize(
     ("layer", "problem"),
     [
-        ("own_module:Nameless", "model.layers[2]: 'own_module:Nameless' needs a class attribute"),
+        (
+            "own_module:Nameless",
+            "model.layers[2]: 'own_module:Nameless' needs its own class",
+        ),
         ("own_module:Missing", "model.layers[2]: can't import 'own_module:Missing'"),
         ("json:JSONEncoder", "model.layers[2]: 'json:JSONEncoder' is not a subclass"),
         ("own_module:Picky", "model.layers[2]: nothing pleases me; got 'own_module:Picky'"),
@@ -906,11 +916,11 @@ def test_importing_the_command_is_light():
 def test_live_without_a_terminal(gpunn, digits):
     result = gpunn("train", digits, "--live", "--output", "run", "--set", "training.epochs=1")
     assert result.stderr == (
-        "--live: standard error is no terminal that can show curves, so none are shown\n"
+        "--live: standard error is not a terminal that can show curves, so none are shown\n"
     )
     assert Path("run/final.safetensors").exists()
     refused = gpunn("train", digits, "--live", "--quiet", "--output", "other", status=2)
-    assert "--live and --quiet exclude each other" in refused.stderr
+    assert "--live and --quiet cannot be combined" in refused.stderr
     assert not Path("other").exists()
 
 

@@ -192,7 +192,10 @@ def test_two_begin_the_same_run(tmp_path):
         first_experiment.run(first, progress=False)
         with pytest.raises(ConfigError, match="another process is training in this folder"):
             second_experiment.run(second, progress=False)
-    with second, pytest.raises(ConfigError, match="another process has meanwhile trained"):
+    with (
+        second,
+        pytest.raises(ConfigError, match="another process has trained in this folder"),
+    ):
         second_experiment.run(second, progress=False)
     assert len(history(tmp_path / "run")) == 1
 
@@ -297,7 +300,7 @@ def test_checkpoints_that_lead_out_of_the_folder(tmp_path, clock, options):
     (tmp_path / "run" / "checkpoints").rename(outside)
     (tmp_path / "run" / "checkpoints").symlink_to(outside)
     before = everything(tmp_path)
-    with pytest.raises(ConfigError, match="run/checkpoints: a link that leads out of the run's f"):
+    with pytest.raises(ConfigError, match="run/checkpoints: this link leads out of the run f"):
         train(tmp_path, clock, "training.epochs=11", **options)
     assert everything(tmp_path) == before
 
@@ -319,7 +322,7 @@ def test_a_network_without_checkpoints_is_not_replaced(tmp_path, clock):
         file.unlink()
     before = everything(tmp_path / "run")
     with pytest.raises(
-        ConfigError, match=r"there is final\.safetensors, but no checkpoint to go on"
+        ConfigError, match=r"there is final\.safetensors, but no checkpoint to resume"
     ):
         train(tmp_path, clock, resume=True)
     assert everything(tmp_path / "run") == before
@@ -357,9 +360,9 @@ CHECKPOINT = "training.callbacks=[{{name='model_checkpoint', path='{}'}}]"
 @pytest.mark.parametrize(
     ("path", "target", "said"),
     [
-        ("link{epoch}/x.safetensors", "outside", "leads out of the run's folder"),
-        ("link{epoch}/new/x.safetensors", "outside", "leads out of the run's folder"),
-        ("link{epoch}/x.safetensors", "run/checkpoints", r"the run keeps its own x\.safetensors"),
+        ("link{epoch}/x.safetensors", "outside", "is outside the run folder"),
+        ("link{epoch}/new/x.safetensors", "outside", "is outside the run folder"),
+        ("link{epoch}/x.safetensors", "run/checkpoints", r"the run itself writes x\.safetensors"),
     ],
 )
 def test_a_callback_s_file_is_looked_at_once_its_name_is_known(tmp_path, clock, path, target, said):
@@ -388,7 +391,7 @@ def test_a_damaged_best_epoch_is_restored(tmp_path, clock, caplog, damage):
     train(tmp_path, clock, resume=True)
     assert best.read_bytes() == whole
     assert str(best) in caplog.text
-    assert "It is restored from" in caplog.text
+    assert "Restoring it from" in caplog.text
 
 
 def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
@@ -406,7 +409,7 @@ def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
     caplog.clear()
     train(tmp_path, clock, *worse, resume=True)
     assert "best.safetensors: " in caplog.text
-    assert "No checkpoint of that epoch is left to restore it from" in caplog.text
+    assert "No checkpoint of that epoch is left to restore it" in caplog.text
 
 
 def test_lost_norms_are_restored(tmp_path, clock):
@@ -426,16 +429,19 @@ ADAM = "training.optimizer={name='adam', learning_rate=0.001}"
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("training.batch_size=32", "training.batch_size: the run had 64 and goes on with 32"),
+        ("training.batch_size=32", "training.batch_size: the run had 64 and resumes with 32"),
         (
             "training.optimizer.learning_rate=0.5",
-            "training.optimizer.learning_rate.rate: the run had 0.001 and goes on with 0.5",
+            "training.optimizer.learning_rate.rate: the run had 0.001 and resumes with 0.5",
         ),
-        ("training.optimizer.max_norm=1", "training.optimizer.max_norm: the run had None and goes"),
-        ("training.shuffle=false", "training.shuffle: the run had True and goes on with False"),
+        (
+            "training.optimizer.max_norm=1",
+            "training.optimizer.max_norm: the run had None",
+        ),
+        ("training.shuffle=false", "training.shuffle: the run had True and resumes with False"),
         (
             "backend_options.matmul_algorithms=measured",
-            "backend_options.matmul_algorithms: the run had 'heuristic' and goes on with 'mea",
+            "backend_options.matmul_algorithms: the run had 'heuristic' and resumes with 'mea",
         ),
         ("backend_options.graph=true", None),
         ("training.epochs=9", None),
@@ -452,7 +458,7 @@ def test_other_settings_are_said(tmp_path, clock, caplog, setting, said):
     else:
         (message,) = messages
         assert message.startswith(said)
-        assert message.endswith("so it will not end with the numbers of an uninterrupted run")
+        assert message.endswith("so its results will differ from those of an uninterrupted run")
 
 
 def test_another_schedule_is_said_by_its_name(tmp_path, clock, caplog):
@@ -462,7 +468,7 @@ def test_another_schedule_is_said_by_its_name(tmp_path, clock, caplog):
     train(tmp_path, clock, ADAM, "training.epochs=3", cosine, resume=True)
     said = [each for each in caplog.messages if "learning_rate" in each.split(":")[0]]
     assert len(said) == 1
-    assert "goes on with" in said[0]
+    assert "resumes with" in said[0]
 
 
 def test_another_number_of_threads_is_said(tmp_path, caplog):
@@ -472,17 +478,17 @@ def test_another_number_of_threads_is_said(tmp_path, caplog):
         experiment = build(config, NumpyBackend(threads=threads))
         with RunFolder(tmp_path / "run", **options) as folder:
             experiment.run(folder, progress=False, resume_from=folder.attach(experiment))
-    assert "backend.threads: the run had '2' and goes on with '1', so it will" in caplog.text
+    assert "backend.threads: the run had '2' and resumes with '1', so its results" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("record", "said"),
     [
         (lambda old: old["backend"].update(library="numpy 1.0, numba 0.1"), "backend.library: the"),
-        (lambda old: old.update(processor="Z80"), "processor: the run had 'Z80' and goes on with"),
+        (lambda old: old.update(processor="Z80"), "processor: the run had 'Z80' and resumes with"),
         (
             lambda old: old.update(thread_variables={"OMP_NUM_THREADS": "77"}),
-            "thread_variables.OMP_NUM_THREADS: the run had '77' and goes on with",
+            "thread_variables.OMP_NUM_THREADS: the run had '77' and resumes with",
         ),
         (lambda old: old.pop("backend"), None),
         (lambda old: old.update(backend=[1], blas=2), None),
@@ -527,6 +533,8 @@ def test_a_schedule_that_has_come_to_its_end_is_said(tmp_path, clock, caplog, sc
         assert messages == []
         return
     (message,) = messages
-    assert "the run was begun for 3. With 4 it will not end with the numbers" in message
-    low, high = re.search(r"epochs to come goes from (\S+) to (\S+); it was", message).groups()
+    assert "the run began with 3. With 4, its results will differ" in message
+    low, high = re.search(
+        r"remaining epochs have rates from (\S+) to (\S+); the highest", message
+    ).groups()
     assert float(high) < float(low) < 0.005

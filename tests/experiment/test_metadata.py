@@ -28,12 +28,12 @@ def test_what_a_run_writes():
 )
 def test_what_it_does_not(key, value):
     with pytest.raises(
-        ModelFileError, match=f"^final.safetensors: has damaged metadata: {key}[:[]"
+        ModelFileError, match=f"^final.safetensors: the metadata is damaged: {key}[:[]"
     ):
         check_metadata(PATH, {**GOOD, key: value}, TABLE)
 
 
 @pytest.mark.parametrize("features", [["a"], ["-1"], ["1" * 5000], [""], ["٣x"]])
 def test_columns_without_a_header_have_numbers(features):
-    with pytest.raises(ModelFileError, match="features: expected columns' numbers"):
+    with pytest.raises(ModelFileError, match="features: expected column indices"):
         check_metadata(PATH, {"header": False, "features": features}, TABLE)

@@ -35,7 +35,7 @@ def raw(*layers: object) -> dict:
         ),
         ("model.layers.2=droput", "model.layers[2]: there is no layer 'droput'; did you mean"),
         ("training.loss=softmax", "training.loss: there is no loss 'softmax'"),
-        ("training.loss=json:JSONEncoder", "training.loss: 'json:JSONEncoder' imports a class"),
+        ("training.loss=json:JSONEncoder", "training.loss: importing 'json:JSONEncoder' runs"),
         ("training.optimizer=adm", "training.optimizer: there is no optimizer 'adm'; did you mean"),
         ("training.optimizer.learning_rte=1", "training.optimizer.learning_rte: 'adam' has no"),
         (

@@ -299,7 +299,7 @@ def test_tables_without_names_add_to_earlier_settings(folder, whole, settings, e
 
 
 def test_metrics_without_the_one_that_is_monitored(folder):
-    with pytest.raises(ConfigError, match=r"no metric 'val_accuracy'.* is in training.metrics"):
+    with pytest.raises(ConfigError, match=r"no metric 'val_accuracy'.* add it to training.metrics"):
         described(raw_of("tabm"), folder, "training.metrics=['log_loss']")
 
 

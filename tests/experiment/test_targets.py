@@ -84,8 +84,8 @@ def test_several_targets():
             None,
             "row 1, column 'y': the target is missing here, and in 1",
         ),
-        (["a", "c"], ["a", "b"], "row 1, column 'y': 'c' is no class of the training data"),
-        ([1, "x"], None, "row 1, column 'y': the target should be a number; got 'x'"),
+        (["a", "c"], ["a", "b"], "row 1, column 'y': 'c' is not a class of the training data"),
+        ([1, "x"], None, "row 1, column 'y': the target must be a number; got 'x'"),
         ([1, np.inf], None, "row 1, column 'y': expected a finite number"),
     ],
 )
@@ -139,7 +139,7 @@ def test_positions():
     assert positions(["7", "007"], ["007", "7", "x"], "a").tolist() == [1, 0]
     assert positions(["7.0"], ["7", "x"], "a").tolist() == [0]
     for unknown in ("3", "x", "nan", "inf"):
-        with pytest.raises(DataError, match=f"^a holds '{unknown}', which is no class of the tra"):
+        with pytest.raises(DataError, match=f"^a contains '{unknown}', which is not a class"):
             positions(["1.0", unknown], [*classes, "y"], "a")
 
 
@@ -164,10 +164,10 @@ def test_classes_of_an_array_of_text(y, names, codes):
 @pytest.mark.parametrize(
     ("y", "problem"),
     [
-        ([["a", "b"]], "y: expected text of shape (rows,), a class for each row; got shape (1, 2)"),
-        (["a", "b", ""], "y, row 2 (counted from 0): the class is missing here"),
-        (["a", "NaN"], "y, row 1 (counted from 0): the class is missing here"),
-        (["a", "b" * 257], "y, row 1 (counted from 0): names of classes have at most 256"),
+        ([["a", "b"]], "y: expected strings of shape (rows,), one class per row; got shape (1, 2)"),
+        (["a", "b", ""], "y, row 2 (counted from 0): the class is missing"),
+        (["a", "NaN"], "y, row 1 (counted from 0): the class is missing"),
+        (["a", "b" * 257], "y, row 1 (counted from 0): expected a class name of at most 256"),
         (["a", "\ud800"], "y, row 1 (counted from 0): damaged text"),
         ([b"a", b"\xff"], "y, row 1 (counted from 0): damaged text"),
     ],

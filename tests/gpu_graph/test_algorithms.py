@@ -203,7 +203,7 @@ def test_what_is_of_no_use_is_said_and_measured_anew(device, changed, said, capl
     assert other.algorithms() == backend.algorithms()
     (message,) = caplog.messages
     assert re.search(said, message)
-    assert message.count("will not end with the numbers of an uninterrupted run") == 1
+    assert message.count("will differ from those of an uninterrupted run") == 1
 
 
 PLACES = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}

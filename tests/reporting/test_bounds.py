@@ -134,9 +134,9 @@ def test_many_classes_need_no_matrix():
     ("classes", "said"),
     [
         (5, "classes: expected a list; got 5"),
-        ([], "classes: expected a list of different texts"),
+        ([], "classes: expected a list of unique strings"),
         ([1, 2], r"classes\[0\]: expected a string; got 1"),
-        (["a"] * 10, "classes: expected a list of different texts"),
+        (["a"] * 10, "classes: expected a list of unique strings"),
         ({"a": 1}, "classes: expected a list; got"),
         ("0123456789", "classes: expected a list; got"),
         (["x" * 10**5, *"123456789"], "classes: expected at most 256 characters; got 100000"),
@@ -147,5 +147,5 @@ def test_classes_that_are_none(run, classes, said):
     model = gpunn.load_model(run / "final.safetensors", "numpy")
     model.metadata["classes"] = classes
     model.save(run / "final.safetensors")
-    with pytest.raises(ModelFileError, match=rf"final\.safetensors: has damaged metadata: {said}"):
+    with pytest.raises(ModelFileError, match=rf"\.safetensors: the metadata is damaged: {said}"):
         report_html([run], "numpy")

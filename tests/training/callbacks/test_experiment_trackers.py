@@ -400,7 +400,7 @@ def test_a_configuration_s_run_is_described_by_it(fake_wandb, monkeypatch, tmp_p
     setting = "training.callbacks.0.path=../elsewhere"
     result = CliRunner().invoke(main, [*again, "--set", setting])
     assert result.exit_code == 2
-    assert "leads out of the run's folder" in result.output
+    assert "is outside the run folder" in result.output
 
 
 def test_a_run_that_was_killed_before_its_first_epoch_goes_on(fake_mlflow, tmp_path):
