@@ -91,7 +91,7 @@ class Parts:
     - "header" and "features" of a CSV file: whether it has a header, and the names of its columns,
       or their indices without a header;
     - "targets" of a table with several targets: their names;
-    - "reading" of a CSV file or table: see `gpunn.data.csv_format.Reading`.
+    - "reading" of a CSV file or table: see `gpunn.data.csv_format.CsvFormat`.
     """
 
     training: Part
