@@ -400,8 +400,8 @@ class Sequential(Described):
         Returns
         -------
         WeightsReport
-            Which layers were taken over, which begin anew and why, and which were not used. `str`
-            makes lines of it.
+            The layers that were copied, reinitialized (with the reason), and not used. `str`
+            returns them as lines.
 
         Raises
         ------
@@ -421,8 +421,8 @@ class Sequential(Described):
         ...     return gpunn.Sequential(layers, input_shape=4, backend="numpy")
         >>> first, second = network(10), network(3)
         >>> print(second.load_weights(first))
-        taken over: dense_1
-        begins anew: dense_2 (weights of shape (8, 10) in the other network, and (8, 3) here)
+        copied: dense_1
+        reinitialized: dense_2 (weights of shape (8, 10) in the other network, and (8, 3) here)
         """
         given, metadata, schema = source_of(source)
         self._check_same_inputs(given.title, metadata, schema)
@@ -433,7 +433,7 @@ class Sequential(Described):
             if self.exclusion.training:
                 raise SettingError("load_weights: the network is being trained")
             for name, array in given.arrays.items():
-                if name.partition(".")[0] in report.taken:
+                if name.partition(".")[0] in report.copied:
                     self.parameters[name] = array
         adapting = {
             label
@@ -448,8 +448,8 @@ class Sequential(Described):
         waiting = (set() if self.adapted else adapting) | (set() if self.started else drawn)
         before = self.settled | (set(self.labels) - waiting)
         unready = set() if given.adapted else adapting | drawn
-        taken = set(report.taken)
-        self.settled = frozenset((before - taken) | (taken - unready))
+        copied = set(report.copied)
+        self.settled = frozenset((before - copied) | (copied - unready))
         self.adapted, self.started = self.settled >= adapting, self.settled >= drawn
         self.remember(feature_names_in(metadata, self.input_shape), None, self.output_activation)
         return report

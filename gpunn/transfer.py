@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from gpunn.errors import ArgumentError
 from gpunn.parameters import ParameterSpec
 
 __all__ = ["Source", "WeightsReport", "matched"]
+
+RENAMED = {"taken": "copied", "anew": "reinitialized"}
+"""Fields of `WeightsReport` by their deprecated names."""
 
 
 @dataclass(frozen=True)
@@ -29,34 +34,48 @@ class Source:
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What `Sequential.load_weights` has done.
+    """The result of `Sequential.load_weights`.
 
     Parameters
     ----------
-    taken : tuple of str
-        Labels of the layers that begin with the arrays of the other network.
-    anew : mapping of str to str
-        Labels of those that begin anew, and why.
+    copied : tuple of str
+        Labels of the layers whose arrays were copied from the other network.
+    reinitialized : mapping of str to str
+        Labels of the layers that have new initial values, with the reasons.
     unused : tuple of str
-        Layers of the other network that this one does not have.
+        Labels of the other network's layers that this network does not have.
 
     Examples
     --------
     >>> from gpunn.transfer import WeightsReport
     >>> print(WeightsReport(("dense_1",), {"dense_2": "the file has other classes"}, ("dense_3",)))
-    taken over: dense_1
-    begins anew: dense_2 (the file has other classes)
+    copied: dense_1
+    reinitialized: dense_2 (the file has other classes)
     not used: dense_3
     """
 
-    taken: tuple[str, ...]
-    anew: Mapping[str, str]
+    copied: tuple[str, ...]
+    reinitialized: Mapping[str, str]
     unused: tuple[str, ...]
 
+    if not TYPE_CHECKING:  # otherwise mypy would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Return the field of an old name."""
+            current = RENAMED.get(name)
+            if current is None:
+                raise AttributeError(f"'WeightsReport' object has no attribute {name!r}")
+            warnings.warn(
+                f"WeightsReport.{name} is now called {current}; the old name ends with 0.5",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return getattr(self, current)
+
     def __str__(self) -> str:
-        """Return what there is to say, line by line."""
-        lines = [f"taken over: {', '.join(self.taken)}"]
-        lines += [f"begins anew: {label} ({why})" for label, why in self.anew.items()]
+        """Return one line for each kind of layer."""
+        lines = [f"copied: {', '.join(self.copied)}"]
+        lines += [f"reinitialized: {label} ({why})" for label, why in self.reinitialized.items()]
         if self.unused:
             lines.append(f"not used: {', '.join(self.unused)}")
         return "\n".join(lines)

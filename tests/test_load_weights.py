@@ -47,23 +47,30 @@ def test_all_of_a_network_that_is_alike(tmp_path, kind):
     file = tmp_path / "final.safetensors"
     source = {"network": first, "folder": tmp_path}.get(kind, file)
     report = second.load_weights(source)
-    assert report.taken == tuple(first.labels)
-    assert not report.anew
+    assert report.copied == tuple(first.labels)
+    assert not report.reinitialized
     assert not report.unused
     assert second.adapted
     np.testing.assert_array_equal(second.predict(X), first.predict(X))
-    assert str(report) == "taken over: standardization_1, dense_1, batch_norm_1, dense_2"
+    assert str(report) == "copied: standardization_1, dense_1, batch_norm_1, dense_2"
 
 
-def test_the_last_layer_begins_anew_if_it_has_another_size():
+@pytest.mark.parametrize(("old", "new"), [("taken", "copied"), ("anew", "reinitialized")])
+def test_old_names_of_the_report(old, new):
+    report = network(2).load_weights(network(3))
+    with pytest.warns(DeprecationWarning, match=rf"WeightsReport.{old} is now called {new};"):
+        assert getattr(report, old) is getattr(report, new)
+
+
+def test_the_last_layer_is_reinitialized_if_it_has_another_size():
     first, second = learned(3), network(2, seed=1)
     before = second.parameters.to_host()
     report = second.load_weights(first)
-    assert report.taken == ("standardization_1", "dense_1", "batch_norm_1")
-    assert report.anew == {
+    assert report.copied == ("standardization_1", "dense_1", "batch_norm_1")
+    assert report.reinitialized == {
         "dense_2": "weights of shape (8, 3) in the other network, and (8, 2) here"
     }
-    assert all(same(first, second, label) for label in report.taken)
+    assert all(same(first, second, label) for label in report.copied)
     np.testing.assert_array_equal(second.parameters["dense_2.weights"], before["dense_2.weights"])
     # The features are those of the old data, so the inputs have its scale.
     other = gpunn.Trainer(second, "softmax_cross_entropy")
@@ -76,9 +83,9 @@ def test_it_begins_anew_if_it_is_for_other_classes():
     first, second = learned(3), network(3, seed=1)
     first.classes, second.classes = ["a", "b", "c"], ["a", "b", "d"]
     report = second.load_weights(first)
-    assert report.anew == {"dense_2": "the other network has other classes"}
+    assert report.reinitialized == {"dense_2": "the other network has other classes"}
     second.classes = ["a", "b", "c"]
-    assert not second.load_weights(first).anew
+    assert not second.load_weights(first).reinitialized
 
 
 def test_layers_that_only_one_of_them_has():
@@ -92,12 +99,12 @@ def test_layers_that_only_one_of_them_has():
     ]
     second = gpunn.Sequential(layers, 4, "numpy", seed=1)
     report = second.load_weights(first)
-    assert report.taken == ("standardization_1", "dense_1", "batch_norm_1")
-    assert list(report.anew) == ["new", "head"]
+    assert report.copied == ("standardization_1", "dense_1", "batch_norm_1")
+    assert list(report.reinitialized) == ["new", "head"]
     assert report.unused == ("dense_2",)
     assert str(report).splitlines()[1:] == [
-        "begins anew: new (the other network has none of this name)",
-        "begins anew: head (the other network has none of this name)",
+        "reinitialized: new (the other network has none of this name)",
+        "reinitialized: head (the other network has none of this name)",
         "not used: dense_2",
     ]
 
@@ -194,7 +201,7 @@ def test_another_schema_is_an_error_that_names_the_column(columns, message):
         ArgumentError, match="schema: the other network has one, and this network n"
     ):
         gpunn.Sequential([Dense(8)], first.input_shape, "numpy").load_weights(first)
-    assert of_table(table()).load_weights(first).taken == ("dense_1", "dense_2")
+    assert of_table(table()).load_weights(first).copied == ("dense_1", "dense_2")
 
 
 def test_targets_are_scaled_anew_with_the_last_layer():
@@ -205,13 +212,13 @@ def test_targets_are_scaled_anew_with_the_last_layer():
     first, second, third = regression(1), regression(2), regression(1)
     gpunn.Trainer(first, "mean_squared_error").fit(X, X[:, :1], **OPTIONS)
     report = second.load_weights(first)
-    assert report.anew["target_scaling_1"] == "it goes with dense_2"
+    assert report.reinitialized["target_scaling_1"] == "it goes with dense_2"
     assert not second.adapted
     gpunn.Trainer(second, "mean_squared_error").fit(2 * X, 100 * X[:, :2], **OPTIONS)
     assert same(first, second, "standardization_1")
     mean = second.parameters["target_scaling_1.mean"]
     np.testing.assert_allclose(mean, 100 * X[:, :2].mean(axis=0), rtol=1e-5)
-    assert not third.load_weights(first).anew
+    assert not third.load_weights(first).reinitialized
     assert third.adapted
 
 

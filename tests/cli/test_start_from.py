@@ -59,8 +59,8 @@ def test_a_run_that_starts_from_another(gpunn, tmp_path):
         "[model]", '[model]\nstart_from = "runs/first"\nfrozen = ["batch_norm_1"]'
     )
     result = trained(gpunn, tmp_path, "second", second)
-    assert f"initial weights from {tmp_path / 'runs' / 'first'}:\n" in result.stdout
-    assert "  taken over: dense_1, batch_norm_1, dense_2\n" in result.stdout
+    assert f"starts from {tmp_path / 'runs' / 'first'}:\n" in result.stdout
+    assert "  copied: dense_1, batch_norm_1, dense_2\n" in result.stdout
     assert "dense_1       dense       (8,)                 520  frozen\n" in result.stdout
     before, after = (weights(tmp_path / "runs" / name) for name in ("first", "second"))
     kept = {name for name in before if np.array_equal(before[name], after[name])}
@@ -136,7 +136,7 @@ def test_a_table_is_read_as_the_first_network_did(first, caplog):
     model, old = experiment.trainer.model, weights(first / "runs" / "first")
     assert model.schema.names == ["size", "age", "kind"]
     assert experiment.start is not None
-    assert not experiment.start.anew
+    assert not experiment.start.reinitialized
     for name, array in model.parameters.to_host().items():
         np.testing.assert_array_equal(array, old[name])
 
