@@ -1,18 +1,18 @@
 # shellcheck shell=bash
 # Sourced by scripts/quickstart.sh and ci/test.sh: the repository's own virtual environment.
 #
-#   prepare_environment EXTRAS    makes .venv if need be and installs gpunn, editable, with EXTRAS ("" or "dev,fast")
-#   prepare_browser               then: installs Chromium for the tests of pages, where there is no browser, as root with
+#   prepare_environment EXTRAS    creates .venv if missing and installs gpunn, editable, with EXTRAS ("" or "dev,fast")
+#   prepare_browser               then: if there is no browser, installs Chromium for the tests of pages, as root with
 #                                 apt-get; not if GPUNN_INSTALL_BROWSER=no
 #
 # Sets `repository`, `environment` (.venv) and `environment_python`, its interpreter. Python runs with -I, so that
-# neither the current folder nor PYTHON* variables decide what gets imported.
+# neither the current folder nor PYTHON* variables affect imports.
 
 repository=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 environment=$repository/.venv
 environment_python=$environment/bin/python
 unset PYTHONHOME PYTHONPATH
-# Tests start some 280 interpreters, which all read the bytecode of the first.
+# Tests start about 280 interpreters, which all read the bytecode of the first.
 unset PYTHONDONTWRITEBYTECODE
 
 fail() {
@@ -20,8 +20,8 @@ fail() {
   exit 1
 }
 
-# Prints the version of an interpreter that can make environments, or what is wrong with it. Debian has ensurepip in a
-# package of its own.
+# Prints the version of an interpreter that can create environments, or its problem. Debian has a separate package for
+# ensurepip.
 version_of() {
   "$1" -I -c 'import sys
 if sys.version_info < (3, 11): sys.exit("is Python %d.%d, which is too old" % sys.version_info[:2])
@@ -37,32 +37,32 @@ prepare_environment() {
   # A version manager may put commands on PATH that do not run, so each candidate is run.
   for python in "$@" ""; do
     [[ -n $python ]] || fail "gpunn needs Python 3.11 or newer with venv and ensurepip. Install it (on Debian and Ubuntu: \
-apt install python3 python3-venv), or set PYTHON to the path of one. Tried:$tried"
+apt install python3 python3-venv), or set PYTHON to the path of an interpreter. Tried:$tried"
     version=$(version_of "$python") && break
     tried+=$'\n'"  $python: ${version##*: }"
   done
   if [[ $(version_of "$environment_python") != "$version" ]]; then
-    echo "Making the virtual environment $environment with $python (Python $version)"
-    "$python" -I -m venv --clear "$environment" || fail "could not make $environment with $python"
+    echo "Creating the virtual environment $environment with $python (Python $version)"
+    "$python" -I -m venv --clear "$environment" || fail "could not create $environment with $python"
   fi
 
-  # An editable install names the repository's path, so a copied or moved tree is installed anew.
+  # An editable install contains the repository's path, so a copied or moved tree is installed again.
   version+=" $repository $(cksum <"$repository/pyproject.toml")"
   [[ $(cat -- "$stamp" 2>/dev/null) != "$version" ]] || return 0
-  echo "Installing gpunn${extras:+ with $extras} and what it needs into .venv (again only when pyproject.toml changes)"
-  install_editable "$extras" || fail "the installation failed; the message above says why"
+  echo "Installing gpunn${extras:+ with $extras} and its requirements into .venv (repeated only when pyproject.toml changes)"
+  install_editable "$extras" || fail "the installation failed; the message above has the reason"
   echo "$version" >"$stamp"
 }
 
-# Installs gpunn, editable, with EXTRAS. PIP_USER=0: `user = true` in pip's settings is an error in a virtual environment.
-# Python compiles what is imported.
+# Installs gpunn, editable, with EXTRAS. PIP_USER=0, since `user = true` in pip's settings fails in a virtual environment.
+# Python compiles bytecode on import.
 install_editable() {
   local what=$repository${1:+[$1]} kernels=${GPUNN_KERNELS-}
-  # numba, which the extra `fast` brings, builds the kernels later. So the build hook need not download it, too.
+  # The extra `fast` installs numba, which builds the kernels later. So the build hook need not download it.
   [[ ,$1, != *,fast,* ]] || kernels=off
   local with=(env PIP_USER=0 "GPUNN_KERNELS=$kernels" "$environment_python" -I -m)
   local pip=(pip install --quiet --no-input --disable-pip-version-check --no-compile)
-  # uv installs the many packages of tests in a third of the time. It reads no settings of pip, so pip is the second try.
+  # uv installs the many packages for tests in a third of the time. It ignores pip's settings, so pip is the second try.
   if [[ ,$1, != *,dev,* ]] || ! "${with[@]}" "${pip[@]}" uv ||
     ! "${with[@]}" uv pip install --quiet --python "$environment_python" --editable "$what"; then
     "${with[@]}" "${pip[@]}" --editable "$what"
@@ -72,9 +72,9 @@ install_editable() {
 prepare_browser() {
   ! "$environment_python" "$repository/tests/browser.py" || return 0
   if [[ ${GPUNN_INSTALL_BROWSER:-yes} == no ]]; then
-    echo "No browser is there, and GPUNN_INSTALL_BROWSER=no: tests of pages will be skipped"
+    echo "Found no browser, and GPUNN_INSTALL_BROWSER=no: tests of pages will be skipped"
   elif ((EUID)) || ! command -v apt-get >/dev/null; then
-    echo "No browser is there: tests of pages will be skipped. Install Chromium or Chrome, or name one with GPUNN_BROWSER"
+    echo "Found no browser: tests of pages will be skipped. Install Chromium or Chrome, or name one with GPUNN_BROWSER"
   else
     echo "Installing Chromium with apt-get for the tests of pages (GPUNN_INSTALL_BROWSER=no prevents that)"
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \

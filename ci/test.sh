@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Every check of the project: ./ci/test.sh [quick | --full] [pytest arguments]
 #
-#   ./ci/test.sh           before a change is proposed
+#   ./ci/test.sh           before you propose a change
 #   ./ci/test.sh quick     the inner loop: less than a minute
-#   ./ci/test.sh --full    everything; docs/explanation/testing.md says what it adds, and when to run it
+#   ./ci/test.sh --full    everything; docs/explanation/testing.md lists what it adds, and when to run it
 #
 # PYTHON=python3.12 ./ci/test.sh chooses the interpreter; GPUNN_DATA names the folder with the larger data sets.
-# No GPU is needed. The test tiers that pytest's summaries speak of are explained in docs/project/gpu_testing.md.
+# No GPU is needed. docs/project/gpu_testing.md explains the test tiers in pytest's summaries.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
@@ -16,7 +16,7 @@ case ${1:-} in
   quick | --full) run=$1 && shift ;;
 esac
 
-# Prints why the CUDA backend can't be tested on emulated devices here; nothing where it can.
+# Prints why the CUDA backend can't be tested on emulated devices here; nothing if it can.
 emulator_obstacle() {
   local version others
   if [[ $(uname -s)-$(uname -m) != Linux-x86_64 ]]; then
@@ -26,7 +26,7 @@ emulator_obstacle() {
   elif ((${version%%.*} < 11)); then
     echo "g++ is version $version; the emulated devices need 11 or newer"
   elif others=$(compgen -G "$environment/lib/python*/site-packages/cupy*.dist-info" | grep -v cupy_cuda13x-14.2.0); then
-    echo ".venv has ${others##*/}; the emulated devices need cupy-cuda13x 14.2.0 alone"
+    echo ".venv has ${others##*/}; the emulated devices need only cupy-cuda13x 14.2.0"
   fi
 }
 
@@ -36,15 +36,15 @@ obstacle=$(emulator_obstacle)
 prepare_environment "$extras"
 [[ $run == quick ]] || prepare_browser
 cd -- "$repository"
-"$environment_python" -m gpunn.build # rather than in some test
+"$environment_python" -m gpunn.build # not within a test
 
-# Data sets too large for the repository may lie beside it.
+# Data sets too large for the repository may be in ../shared/data.
 if [[ -z ${GPUNN_DATA:-} && -d ../shared/data ]]; then
   GPUNN_DATA=$(cd ../shared/data && pwd -P)
   export GPUNN_DATA
 fi
 
-# All checks run, so that one call shows everything there is to mend.
+# All checks run, so that one call shows everything to fix.
 failed=""
 check() {
   local name=$1
@@ -53,7 +53,7 @@ check() {
   "$@" || failed+="${failed:+, }$name"
 }
 
-# Runs pytest with the CUDA device $1. What the arguments select may have no test there, which is status 5.
+# Runs pytest with the CUDA device $1. The arguments may select no test for it, which is status 5.
 given=$#
 tests() {
   local status=0
@@ -70,7 +70,7 @@ linters() {
   return $status
 }
 
-# What starts other processes is left to the whole run.
+# Tests that start other processes are left to the whole run.
 shopt -s extglob
 [[ $run != quick || $given != 0 ]] ||
   set -- tests/test_!(custom_classes|forks|other_systems|tiers).py tests/{layers,training}
@@ -86,9 +86,9 @@ if [[ $run == quick || -n $obstacle ]]; then
   cat -- "$log"
   [[ $run == quick ]] || printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
-  # A device holds for a whole process, so there are two, side by side; what the one without says is printed last. Beside
-  # it run the linters, the tests on devices, and then some of the others, most of which use kernels that those have built.
-  # Each process leads a group (set -m), so that what it started ends with it if this script is interrupted.
+  # A device applies to a whole process, so there are two at the same time; the output of the one without is printed last.
+  # Meanwhile the linters run, then the tests on devices, then some others, most of which use kernels that those have built.
+  # Each process leads a group (set -m), so that its children end with it if this script is interrupted.
   later=()
   ((given)) || later=(tests/{kernels,scripts} tests/docs/test_{site,learning}.py)
   set -m

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the sdist and the wheel, and tries the wheel in new environments: ./ci/wheels.sh [--tests] [PYTHON...]
 #
-#   ./ci/wheels.sh                        with each Python from 3.11 on that is found
-#   ./ci/wheels.sh --tests python3.14     with this one, and with the tests of what needs no device
+#   ./ci/wheels.sh                        with each installed Python from 3.11 on
+#   ./ci/wheels.sh --tests python3.14     with this one, and with the tests that need no device
 #
-# The wheel has compiled kernels if numba can be had for the Python that builds it; PYTHON names that one. What was built
-# is left in dist/. Needs what pip installs from the package index: uv, and what uv brings.
+# The wheel has compiled kernels if there is a numba for the Python that builds it; PYTHON names that Python. The results
+# stay in dist/. Needs a package index, from which pip installs uv, and uv the rest.
 #
-# docs/explanation/testing.md says what is tried, and where that has been done.
+# docs/explanation/testing.md lists what is tried, and on which systems that was done.
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -16,24 +16,24 @@ tests=""
 [[ ${1:-} != --tests ]] || { tests=1 && shift; }
 (($#)) || set -- python3.11 python3.12 python3.13 python3.14 python3.13t python3.14t
 
-# A new file's permissions are those of a clone, whoever runs this.
+# New files have the permissions of a clone, for every user.
 umask 022
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 unset PYTHONPATH PYTHONHOME
-export GPUNN_THREADS=${GPUNN_THREADS:-1} # what is tried is not speed, and the machine may have other work
+export GPUNN_THREADS=${GPUNN_THREADS:-1} # this is no test of speed, and the machine may be under load
 
 "${PYTHON:-python3}" -m venv "$work/builder"
 "$work/builder/bin/pip" install --quiet --disable-pip-version-check uv
 uv() { "$work/builder/bin/uv" --quiet "$@"; }
-# `in_environment FOLDER uv-arguments...`: of `uv pip`, for that environment.
+# `in_environment FOLDER uv-arguments...`: runs `uv pip` for that environment.
 in_environment() { VIRTUAL_ENV=$1 uv pip "${@:2}"; }
 
 printf '== building\n'
 requires() { in_environment "$work/builder" install "$@"; }
 requires hatchling twine check-wheel-contents -r pyproject.toml
 requires --only-binary :all: -r pyproject.toml --extra fast || echo "no numba: the wheel will be pure Python"
-# Each from a tree of its own, the second from the first's sdist: so all kernels are built twice.
+# Each from a separate tree, the second from the first's sdist: so all kernels are built twice.
 build() {
   (cd -- "$1" && "$work/builder/bin/python" -c '
 import sys
@@ -55,11 +55,11 @@ mkdir -p dist
 cp -- "$work"/first/* dist/
 (cd "$work/first" && ls -l -- *)
 
-# `environment PYTHON RESOLUTION NAME EXTRA...`: with the wheel and what it needs, in the oldest or newest versions that
-# there are for this Python. Nothing is built from source, so what is tried is gpunn.
+# `environment PYTHON RESOLUTION NAME EXTRA...`: creates one with the wheel and its requirements, in the oldest or newest
+# versions for this Python. Nothing is built from source, so that only gpunn is tried.
 environment() {
   local folder=$work/$3 extras=("${@:4}")
-  # In a condition, where `set -e` has no effect, as are the two functions below.
+  # Called in a condition, where `set -e` has no effect, like the two functions below.
   uv venv --clear --python "$1" "$folder" &&
     uv pip compile pyproject.toml --only-binary :all: --python "$folder/bin/python" --resolution "$2" \
       "${extras[@]/#/--extra=}" --output-file "$folder/requirements.txt" >/dev/null &&
@@ -69,7 +69,7 @@ environment() {
 
 table=""
 failed=""
-# `row WHAT COMMAND...`: runs it, and keeps whether it passed.
+# `row WHAT COMMAND...`: runs the command, and records whether it passed.
 row() {
   local status=passed
   printf '\n== %s\n' "$1"
@@ -78,7 +78,7 @@ row() {
 }
 
 try() { # NAME
-  local warnings=default # of old releases of other packages about new ones
+  local warnings=default # old releases of other packages warn about new ones
   [[ $1 != *-highest ]] || warnings=error
   mkdir -p "$work/empty" && cd "$work/empty" && rm -rf -- ./* &&
     PYTHONWARNINGS=$warnings "$work/$1/bin/python" "$repository/ci/try_wheel.py"
@@ -105,18 +105,18 @@ print(sys.version.split()[0] + "t" * bool(sysconfig.get_config_var("Py_GIL_DISAB
   for resolution in lowest-direct highest; do
     extras=(sklearn report onnx tune tensorboard)
     name=$version-$resolution
-    row "$version, $resolution: alone, installed" environment "$python" "$resolution" "$name"
-    row "$version, $resolution: alone, tried" try "$name"
+    row "$version, $resolution: without extras, installed" environment "$python" "$resolution" "$name"
+    row "$version, $resolution: without extras, tried" try "$name"
     row "$version, $resolution: with extras, installed" environment "$python" "$resolution" "$name" "${extras[@]}"
     row "$version, $resolution: with extras, tried" try "$name"
     [[ -n $tests ]] || continue
     row "$version, $resolution: for tests, installed" environment "$python" "$resolution" "$name" test tensorboard
-    # Old releases of other packages warn of new ones.
+    # Old releases of other packages warn about new ones.
     old=()
     [[ $resolution == highest ]] || old=(-W default::DeprecationWarning)
     row "$version, $resolution: tests" suite "$name" "${old[@]}"
   done
 done
 printf '\n%s' "$table"
-[[ -n $tried ]] || { echo "no Python from 3.11 on was found" >&2 && exit 1; }
+[[ -n $tried ]] || { echo "found no Python from 3.11 on" >&2 && exit 1; }
 [[ -z $failed ]] || exit 1

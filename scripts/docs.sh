@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The documentation site: ./scripts/docs.sh [--external]
 #
-#   ./scripts/docs.sh               makes it in build/site; warnings are errors
-#   ./scripts/docs.sh --external    asks other hosts whether the pages that docs/ links to are there
+#   ./scripts/docs.sh               builds it in build/site; any warning stops the build
+#   ./scripts/docs.sh --external    checks the links to other hosts
 #
-# The first call installs the extra `docs` into .venv. After that no network is needed.
+# The first call installs the extra `docs` into .venv. Later calls work offline.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/../ci/environment.sh"
@@ -18,7 +18,7 @@ if [[ ${1:-} == --external ]]; then
   if "$environment_python" -I -c "$reachable" 2>/dev/null; then
     build --builder linkcheck docs build/links
   else
-    echo "No network here: links to other hosts were not checked"
+    echo "Offline: links to other hosts were not checked"
   fi
 else
   rm -rf build/site

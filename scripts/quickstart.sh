@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained network: ./scripts/quickstart.sh [gpunn train options, such as --backend cupy]
 #
-# Needs Python 3.11 or newer and nothing else. PYTHON=/path/to/python3 chooses the interpreter.
+# Needs only Python 3.11 or newer. PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/../ci/environment.sh"
