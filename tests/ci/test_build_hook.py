@@ -1,4 +1,4 @@
-"""What a wheel brings: compiled kernels where they can be built, and a training without numba."""
+"""The content of a wheel: compiled kernels if they can be built, and training without numba."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def hook_module():
 
 @pytest.fixture
 def data(monkeypatch, tmp_path):
-    """`data("standard", ".so")`: what the hook tells hatchling of a wheel of such libraries."""
+    """`data("standard", ".so")`: the hook's build data for a wheel with such libraries."""
 
     def made(version, suffix, content=b"GLIBC_2.2.5\0"):
         def build(target: Target, folder: Path) -> Path:
@@ -42,9 +42,9 @@ def data(monkeypatch, tmp_path):
         monkeypatch.setattr(sys, "path", [*sys.path])
         (tmp_path / BUILT).mkdir(parents=True, exist_ok=True)
         hook = hook_module().KernelsHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
-        found = {"pure_python": True, "force_include": {}}
-        hook.initialize(version, found)
-        return found
+        build_data = {"pure_python": True, "force_include": {}}
+        hook.initialize(version, build_data)
+        return build_data
 
     return made
 
@@ -53,24 +53,24 @@ PURE = {"pure_python": True, "force_include": {}}
 
 
 def test_a_wheel_has_the_kernels_of_all_processors_of_its_architecture(data):
-    found = data("standard", ".so")
+    build_data = data("standard", ".so")
     targets = [target.name for target in this_machines_targets()]
-    assert sorted(found["force_include"].values()) == sorted(
+    assert sorted(build_data["force_include"].values()) == sorted(
         f"{BUILT}/{name}{end}" for name in targets for end in (".json", "-0123.so")
     )
-    assert found["pure_python"] is False
-    assert found["tag"].startswith("py3-none-")
+    assert build_data["pure_python"] is False
+    assert build_data["tag"].startswith("py3-none-")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc has versions")
 @pytest.mark.parametrize(("needed", "tag"), [(b"2.2.5", "manylinux_2_17"), (b"2.29", "linux")])
-def test_the_tag_says_which_systems_can_load_them(data, needed, tag):
-    found = data("standard", ".so", b"GLIBC_" + needed + b"\0")
-    assert found["tag"] == f"py3-none-{tag}_{os.uname().machine}"
+def test_the_tag_names_the_systems_that_can_load_them(data, needed, tag):
+    build_data = data("standard", ".so", b"GLIBC_" + needed + b"\0")
+    assert build_data["tag"] == f"py3-none-{tag}_{os.uname().machine}"
 
 
 @pytest.mark.parametrize(("chosen", "tag"), [("", "macosx_15_0"), ("11.0", "macosx_11_0")])
-def test_the_tag_of_a_mac_is_of_one_architecture(monkeypatch, chosen, tag):
+def test_the_tag_of_a_mac_has_one_architecture(monkeypatch, chosen, tag):
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.setattr("platform.mac_ver", lambda: ("15.7.1", ("", "", ""), "arm64"))
     monkeypatch.setattr("platform.machine", lambda: "arm64")
@@ -83,7 +83,7 @@ def test_a_wheel_is_pure_without_a_linker(data, capsys):
     assert "no C compiler" in capsys.readouterr().err
 
 
-def test_an_editable_install_builds_kernels_for_this_processor_alone(data, tmp_path):
+def test_an_editable_install_builds_kernels_only_for_this_processor(data, tmp_path):
     assert data("editable", ".so") == PURE
     names = [path.name for path in (tmp_path / BUILT).iterdir()]
     assert names == [f"{target.name}-0123.so" for target in runnable_targets()[:1]]
@@ -121,12 +121,12 @@ MAC = ("cpython", (3, 11), False, "darwin", "arm64", (), True)
         (LINUX, {"compiler": False}, False),
     ],
 )
-def test_kernels_are_compiled_where_numba_has_wheels_and_a_compiler_links(base, other, expected):
+def test_kernels_are_compiled_if_numba_has_wheels_and_a_compiler_links(base, other, expected):
     assert hook_module().System(*base)._replace(**other).can_compile() is expected
 
 
 @pytest.mark.parametrize(("kernels", "compiles"), [(None, True), (None, False), ("off", True)])
-def test_a_build_asks_for_what_compiling_needs(monkeypatch, kernels, compiles):
+def test_a_build_requires_the_packages_for_compiling(monkeypatch, kernels, compiles):
     monkeypatch.delenv("GPUNN_KERNELS", raising=False)
     if kernels:
         monkeypatch.setenv("GPUNN_KERNELS", kernels)
@@ -156,9 +156,9 @@ print(gpunn.__file__, model.backend.describe()["library"])
 
 @pytest.mark.full
 def test_the_wheel_is_the_fast_engine(tmp_path):
-    """In a process without numba, LLVM, a compiler or a place to write to."""
+    """In a process without numba, LLVM, a compiler or a writable folder."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    for _ in range(2):  # the second finds what the first has built
+    for _ in range(2):  # the second uses the build of the first
         command = ["wheel", "--no-build-isolation", "--no-deps", "-w", tmp_path, REPOSITORY]
         subprocess.run([*pip, *command], check=True, capture_output=True, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")

@@ -1,4 +1,4 @@
-"""What ci/test.sh and quickstart.sh say of Python, and that ci/test.sh fails if a part does."""
+"""Messages of ci/test.sh and quickstart.sh about Python; ci/test.sh fails if a part fails."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     reason="the emulated devices need Linux on x86-64, and the commands need bash",
 )
 
-# Stands for an interpreter: prints a version or a complaint, as a shell script's text says.
+# Replaces an interpreter: a shell script prints a version or an error.
 INTERPRETER = """#!/usr/bin/env bash
 case "$*" in
   *ensurepip*) {look} ;;
@@ -33,7 +33,7 @@ WORKS = INTERPRETER.format(look="echo 3.12")
 
 @pytest.fixture
 def start(tmp_path):
-    """`start(command, interpreters)` runs a command of a copy, with these alone on PATH."""
+    """`start(command, interpreters)` runs a command of a copy, with only these on PATH."""
     root, tools = tmp_path / "a clone", tmp_path / "tools"
     for name in ("ci", "scripts", "tests"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=lambda *_: ["__pycache__", "runs"])
@@ -81,7 +81,7 @@ def start(tmp_path):
         ("echo 'Error: No module named ensurepip'; exit 1", {}, "python3: No module named ensurep"),
     ],
 )
-def test_what_is_wrong_with_python_is_said(start, command, look, variables, said):
+def test_problems_of_python_are_reported(start, command, look, variables, said):
     interpreters = {} if look is None else {"python3": INTERPRETER.format(look=look)}
     process = start([command], interpreters, **variables)
     output, _ = process.communicate()
@@ -142,7 +142,7 @@ def test_the_quick_run_starts_no_device(start):
     ],
 )
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone installs")
-def test_a_browser_is_installed_where_there_is_none(start, apt_get, variables, said):
+def test_a_missing_browser_is_installed(start, apt_get, variables, said):
     lacking = WORKS.replace("esac", "  *browser.py) exit 1 ;;\nesac")
     tools = {} if apt_get is None else {"apt-get": f"#!/usr/bin/env bash\n{apt_get}"}
     process = start(["ci/test.sh"], CHECKOUT | tools | {".venv/bin/python": lacking}, **variables)
@@ -151,7 +151,7 @@ def test_a_browser_is_installed_where_there_is_none(start, apt_get, variables, s
     assert said in output
 
 
-def test_a_browser_that_is_there_is_enough(start):
+def test_an_installed_browser_is_used(start):
     tools = {"apt-get": "#!/usr/bin/env bash\necho called"}
     process = start(["ci/test.sh"], CHECKOUT | tools)
     output, _ = process.communicate()
@@ -167,7 +167,7 @@ def is_running(process):
         return False
 
 
-def test_an_interruption_ends_both_and_what_they_started(start, tmp_path):
+def test_an_interruption_ends_both_and_their_children(start, tmp_path):
     process = start(["ci/test.sh"], CHECKOUT, HANG="yes")
     marks = [tmp_path / "none", tmp_path / "emulated"]
     while not all(mark.exists() and mark.read_text() for mark in marks):
@@ -177,6 +177,6 @@ def test_an_interruption_ends_both_and_what_they_started(start, tmp_path):
     process.communicate()
     assert process.returncode == 130
     assert not list(tmp_path.glob("tmp.*")), "the log is left"
-    # They are told to end, and nobody waits for it. One that goes on keeps this test from ending.
+    # Nothing waits for them after the signal. If one continues, this test does not end.
     while any(map(is_running, [mark.read_text().strip() for mark in marks])):
         time.sleep(0.01)

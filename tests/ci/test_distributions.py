@@ -1,4 +1,4 @@
-"""What an sdist and a wheel hold, and that a build gives the same bytes wherever it is made."""
+"""The content of an sdist and a wheel, and that builds are reproducible everywhere."""
 
 import email
 import importlib.util
@@ -19,7 +19,7 @@ from hatchling.build import build_sdist, build_wheel
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 BESIDE_THE_PACKAGE = {
-    ".gitignore",  # says what a build from the sdist leaves out
+    ".gitignore",  # its rules exclude files from a build of the sdist
     "CHANGELOG.md",
     "LICENSE",
     "PKG-INFO",
@@ -30,7 +30,7 @@ BESIDE_THE_PACKAGE = {
 
 
 def built(build, source, folder):
-    """Return the path of a distribution that is built from the tree `source`."""
+    """Return the path of a distribution built from the tree `source`."""
     folder.mkdir(exist_ok=True)
     before = Path.cwd()
     os.chdir(source)
@@ -42,7 +42,7 @@ def built(build, source, folder):
 
 @pytest.fixture(scope="module")
 def without_numba():
-    """Builds make no kernels, which take their time; test_build_hook.py has those."""
+    """Builds make no kernels, which take long; test_build_hook.py tests these."""
     find_spec = importlib.util.find_spec
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -70,7 +70,7 @@ def wheel(without_numba, tmp_path_factory):
 
 
 def package_files(root):
-    """Return the paths of what belongs to the package in a tree, without what was made there."""
+    """Return the paths of the package's files in a tree, without generated files."""
     return {
         str(path.relative_to(root))
         for path in (root / "gpunn").rglob("*")
@@ -78,12 +78,12 @@ def package_files(root):
     }
 
 
-def test_an_sdist_has_what_a_wheel_is_built_from(unpacked):
+def test_an_sdist_has_the_sources_of_a_wheel(unpacked):
     files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert files == package_files(REPOSITORY) | BESIDE_THE_PACKAGE
 
 
-def test_a_wheel_has_the_package_and_nothing_else(wheel):
+def test_a_wheel_has_only_the_package(wheel):
     about = f"gpunn-{__version__}.dist-info"
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
@@ -94,11 +94,11 @@ def test_a_wheel_has_the_package_and_nothing_else(wheel):
     }
 
 
-def test_the_citation_is_of_this_version():
+def test_the_citation_has_this_version():
     assert f"\nversion: {__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()
 
 
-def test_what_a_wheel_says_of_itself(wheel):
+def test_metadata_of_a_wheel(wheel):
     about = f"gpunn-{__version__}.dist-info"
     with zipfile.ZipFile(wheel) as file:
         said = email.message_from_bytes(file.read(f"{about}/METADATA"))
@@ -116,7 +116,7 @@ def test_what_a_wheel_says_of_itself(wheel):
 
 @pytest.mark.parametrize(("build", "original"), [(build_sdist, "sdist"), (build_wheel, "wheel")])
 def test_an_sdist_builds_the_same_bytes(build, original, unpacked, tmp_path, request):
-    """In another folder, from files with other times and permissions."""
+    """Also in another folder, from files with other times and permissions."""
     for path in unpacked.rglob("*.py"):
         path.chmod(0o600)
         os.utime(path, (1, 1))

@@ -1,6 +1,6 @@
-"""A training has the same bits from a wheel, from a clone, each time, and on any processor of x86.
+"""Training is bitwise identical from a wheel, from a clone, repeated, and on every x86 processor.
 
-With one number of threads, which divide sums in their own way.
+This holds for one number of threads, since threads divide sums.
 """
 
 import json
@@ -26,11 +26,11 @@ pytestmark = [
 REPOSITORY = Path(__file__).parents[2]
 TRAININGS = Path(__file__).with_name("trainings.py")
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "ci/build_hook.py")
-"""What a wheel is made from, besides the package."""
+"""The sources of a wheel, besides the package."""
 
 
 def run(python_path, *command, **variables):
-    """Return what a process prints that finds this gpunn, and no kernels but its own."""
+    """Return the output of a process that finds only this gpunn and its kernels."""
     own = {"PYTHONPATH": str(python_path), "PYTHONSAFEPATH": "1", THREADS: "2"}
     cache = {files.VARIABLE: str(python_path / "none")}
     ran = subprocess.run(
@@ -46,7 +46,7 @@ def run(python_path, *command, **variables):
 
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory):
-    """`clones()`: a new copy of the tree without kernels, as git has it."""
+    """`clones()`: a new copy of git's tree, without kernels."""
 
     def made():
         root = tmp_path_factory.mktemp("clone")
@@ -62,7 +62,7 @@ def clones(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clone(clones):
-    """One that has built its kernels."""
+    """A clone that has built its kernels."""
     root = clones()
     names = [target.name for target in targets.runnable_targets()]
     run(root, "-m", "gpunn.build", *(f"--target={name}" for name in names))
@@ -71,7 +71,7 @@ def clone(clones):
 
 @pytest.fixture(scope="module")
 def wheel(clones, tmp_path_factory):
-    """The folder with what another one's wheel installs."""
+    """The folder into which another clone's wheel is installed."""
     root, folder, site = clones(), *map(tmp_path_factory.mktemp, ("wheels", "site"))
     pip = "-m", "pip", "--disable-pip-version-check", "--no-input"
     run(root, *pip, "wheel", "--no-build-isolation", "--no-deps", "-w", folder, root)
@@ -82,24 +82,24 @@ def wheel(clones, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hashes():
-    """`hashes(folder, target)`: those of trainings by the gpunn that lies in a folder."""
+    """`hashes(folder, target)`: hashes of trainings by the gpunn in a folder."""
 
-    def found(python_path, target):
+    def hashes_of(python_path, target):
         printed = json.loads(run(python_path, TRAININGS, **{targets.VARIABLE: target.name}))
         library = Path(printed["library"])
         assert library.is_relative_to(python_path)
         assert library.name.startswith(target.name)
         return printed["hashes"]
 
-    return found
+    return hashes_of
 
 
 @pytest.mark.parametrize("target", targets.runnable_targets(), ids=lambda target: target.name)
-def test_trainings_have_the_same_bits(wheel, clone, hashes, target, proved):
+def test_trainings_are_bitwise_identical(wheel, clone, hashes, target, proved):
     first = hashes(wheel, target)
     assert hashes(wheel, target) == first
     assert hashes(clone, target) == first
-    proved("arrays of trainings with the same bits from a wheel, a clone and repeated", len(first))
+    proved("arrays of trainings bitwise identical from a wheel, a clone and repeated", len(first))
 
 
 def test_they_do_not_depend_on_the_length_of_vectors(clone, hashes):

@@ -1,4 +1,4 @@
-"""Workflows for a hosted CI: what can be said of them without one."""
+"""Workflows for a hosted CI: checks that need no host."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ WORKFLOWS = sorted(REPOSITORY.glob(".github/workflows/*.yml"))
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_actions_are_named_by_hashes_of_commits(path):
-    """A tag can be moved to other code, a hash can't; the comment is for people and for updates."""
+    """A tag can move to other code, a hash cannot; the comment is for readers and updates."""
     actions = re.findall(r"uses: (.*)", path.read_text())
     assert actions
     assert [each for each in actions if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", each)] == []
@@ -26,8 +26,8 @@ def test_an_action_has_one_hash_in_all_workflows():
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows_are_yaml(path):
-    """An unquoted `:all: -r` is none, and GitHub then runs nothing."""
-    yaml = pytest.importorskip("yaml")  # which Dask brings
+    """An unquoted `:all: -r` is invalid YAML, and GitHub then runs nothing."""
+    yaml = pytest.importorskip("yaml")  # installed by Dask
     assert yaml.safe_load(path.read_text())["jobs"]
 
 
@@ -39,7 +39,7 @@ def test_scripts_that_are_run_exist():
 
 
 def test_releases_are_built_with_pinned_tools():
-    """Everything that pip installs has a hash, except the wheel that is tried and what it needs."""
+    """Everything that pip installs has a hash, except the tried wheel and its requirements."""
     release = (REPOSITORY / ".github/workflows/release.yml").read_text()
     installed = re.findall(r"(?:pip|python)\"? install (.*?)\"?$", release, re.M)
     assert len(installed) == 4

@@ -1,6 +1,6 @@
-"""Trains a few networks and prints hashes of all that they end with, as JSON.
+"""Trains a few networks and prints hashes of their final states, as JSON.
 
-A program of its own: it imports nothing but the gpunn that its process finds, without numba.
+A separate program: it imports only the gpunn that its process finds, without numba.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROWS, FEATURES = 333, 50
 INPUTS = np.random.default_rng(0).standard_normal((ROWS, FEATURES))
 WEIGHTS = np.linspace(0, 2, ROWS)
 TIMES = ("seconds", "samples_per_second")
-"""What a history tells of the machine."""
+"""Keys of a history that depend on the machine."""
 
 
 def trained(
