@@ -59,7 +59,7 @@ def test_a_run_that_starts_from_another(gpunn, tmp_path):
         "[model]", '[model]\nstart_from = "runs/first"\nfrozen = ["batch_norm_1"]'
     )
     result = trained(gpunn, tmp_path, "second", second)
-    assert f"starts from {tmp_path / 'runs' / 'first'}:\n" in result.stdout
+    assert f"initial weights from {tmp_path / 'runs' / 'first'}:\n" in result.stdout
     assert "  copied: dense_1, batch_norm_1, dense_2\n" in result.stdout
     assert "dense_1       dense       (8,)                 520  frozen\n" in result.stdout
     before, after = (weights(tmp_path / "runs" / name) for name in ("first", "second"))
