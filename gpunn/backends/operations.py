@@ -678,10 +678,10 @@ class Operations:
         """
         xp = self.xp
         mean = xp.mean(x, axis=0)
-        centred = x - mean
-        variance = xp.mean(centred * centred, axis=0)
+        centered = x - mean
+        variance = xp.mean(centered * centered, axis=0)
         inverse_std[...] = 1 / xp.sqrt(variance + epsilon)
-        normalized[...] = centred * inverse_std
+        normalized[...] = centered * inverse_std
         out[...] = scale * normalized + shift
         running_mean[...] = momentum * running_mean + (1 - momentum) * mean
         running_variance[...] = momentum * running_variance + (1 - momentum) * variance
@@ -713,8 +713,8 @@ class Operations:
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
         shift_gradient[...] = xp.sum(gradient, axis=0)
-        centred = gradient - shift_gradient / rows - normalized * (scale_gradient / rows)
-        gradient[...] = scale * inverse_std * centred
+        centered = gradient - shift_gradient / rows - normalized * (scale_gradient / rows)
+        gradient[...] = scale * inverse_std * centered
 
     @operation
     def column_moments(self, x: Array, out: Array) -> None:
@@ -727,10 +727,10 @@ class Operations:
         """
         xp, features = self.xp, x.shape[1]
         mean = xp.mean(x, axis=0)
-        centred = x - mean
+        centered = x - mean
         out[:1] = x.shape[0]
         out[1 : 1 + features] = mean
-        out[1 + features :] = xp.sum(centred * centred, axis=0)
+        out[1 + features :] = xp.sum(centered * centered, axis=0)
 
     @operation
     def combine_moments(self, parts: Array, mean: Array, variance: Array) -> None:
@@ -847,10 +847,10 @@ class Operations:
             As in `batch_norm`, except that `inverse_std` has shape (rows, 1).
         """
         xp = self.xp
-        centred = x - xp.mean(x, axis=1, keepdims=True)
-        variance = xp.mean(centred * centred, axis=1, keepdims=True)
+        centered = x - xp.mean(x, axis=1, keepdims=True)
+        variance = xp.mean(centered * centered, axis=1, keepdims=True)
         inverse_std[...] = 1 / xp.sqrt(variance + epsilon)
-        normalized[...] = centred * inverse_std
+        normalized[...] = centered * inverse_std
         out[...] = scale * normalized + shift
 
     @operation

@@ -1,1 +1,1 @@
-"""The kernels' sources, which numba compiles. What runs them knows them by name alone."""
+"""The sources of the kernels, which numba compiles. Programs refer to kernels only by name."""

@@ -1,10 +1,10 @@
-"""The built-in activations, and the gradients through them.
+"""The built-in activations and their gradients.
 
-Each activation has two formulas here: of its value, and of its derivative, which is written in z or
-in a = f(z), as `gpunn.activations` has it. The mathematics is there; here is the form that takes
-the fewest exponentials and divisions, often one of each.
+Each activation has formulas for its value and its derivative. The derivative is a function of z or
+of a = f(z), as in `gpunn.activations`, which has the mathematics. The formulas here need the fewest
+exponentials and divisions, often one of each.
 
-A kernel has an activation's number in `interface.ACTIVATIONS`, and up to two parameters.
+A kernel's arguments are an activation's index in `interface.ACTIVATIONS`, and up to two parameters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     multiply_add,
     store,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, own_part
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, thread_part
 from gpunn.backends.numpy.compiled.kernels.lanewise import one_of
 from gpunn.backends.numpy.compiled.kernels.mathematics import (
     log1p,
@@ -37,11 +37,11 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import (
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 Formula: TypeAlias = Callable[[Number, Number, Number], Number]
-"""From z, or a, and two parameters."""
+"""A function of z, or a, and two parameters."""
 
 
 def sigmoid_and_derivative(z: Number) -> tuple[Number, Number]:
-    """Return s = 1 / (1 + e^-z) and s (1 - s), by one exponential and one division."""
+    """Return s = 1 / (1 + e^-z) and s (1 - s), with one exponential and one division."""
     e = negative_exp(-abs(z))
     larger = 1 / (1 + e)
     smaller = e * larger
@@ -66,7 +66,7 @@ def gelu(z: Number, *_: Number) -> Number:
 def gelu_derivative(z: Number, *_: Number) -> Number:
     """Return s + z s' with s = sigmoid(2 u) and s' = 2 root (1 + 3 cubic z^2) s (1 - s)."""
     s, slope = sigmoid_and_derivative(2 * GELU.root * z * fma(GELU.cubic * z, z, 1))
-    # From the left, since z^2 may be infinite where the slope is 0.
+    # Multiplied from the left, since z^2 may be infinite when the slope is 0.
     slope = 2 * GELU.root * z * slope
     return s + fma(3 * GELU.cubic * z, slope * z, slope)
 
@@ -87,7 +87,7 @@ def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
     """Return n and d with tanh(softplus(z)) = n / d, and two factors of its derivative.
 
     With y = 1 + e^z, tanh(log y) = (y^2 - 1) / (y^2 + 1), and its derivative is
-    4 e^z y / (y^2 + 1)^2. For z > 0, all of it is multiplied by powers of e^-z.
+    4 e^z y / (y^2 + 1)^2. For z > 0, numerators and denominators are multiplied by powers of e^-z.
     """
     e = negative_exp(-abs(z))
     below = z < 0
@@ -127,7 +127,7 @@ VALUES: Mapping[str, Formula] = {
     "tanh": lambda z, *_: tanh(z),
     "softplus": softplus,
 }
-"""The formulas in z."""
+"""The values, as formulas of z."""
 
 DERIVATIVES: Mapping[str, Formula] = {
     "relu": lambda a, *_: where(a > 0, a.like(1), 0),
@@ -141,31 +141,30 @@ DERIVATIVES: Mapping[str, Formula] = {
     "tanh": lambda a, *_: 1 - a * a,
     "softplus": lambda a, *_: -negative_expm1(-a),
 }
-"""The formulas in a if the activation is `from_output`, and in z otherwise."""
+"""The derivatives, as formulas of a if the activation is `from_output`, else of z."""
 
 
-def by_place(formulas: Mapping[str, Formula]) -> Any:
-    """Return the function of compiled code that does one of the formulas, given its number."""
+def by_index(formulas: Mapping[str, Formula]) -> Any:
+    """Return a compiled function that selects a formula by its index."""
     return one_of([lambda *z, name=name: [formulas[name](*z)] for name in ACTIVATIONS], 1)
 
 
-value_of, derivative_of = by_place(VALUES), by_place(DERIVATIVES)
+value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 
 
 @kernel
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set z = z + bias; out = f(z), or z + alpha (f(z) - z) if there is an alpha.
+    """Set z = z + bias and out = f(z), or with an alpha out = z + alpha (f(z) - z).
 
-    Each thread does some columns, a block at a time, or some rows. Arguments: activation, z_ptr
-    (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns, multiple (of
-    which the columns of a thread are one; 0 for rows), two parameters (floats), alpha_ptr
-    (columns,) or 0.
+    Each thread computes some columns, a block at a time, or some rows. Arguments: activation, z_ptr
+    (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns, multiple (see
+    `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0.
     """
     activation, z, bias, out, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha,) = floats(args, 7, 2), integers(args, 9, 1)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
     lanes = block_size(dtype)
-    first_row, last_row, begin, end = own_part(rows, columns, multiple, thread, threads)
+    first_row, last_row, begin, end = thread_part(rows, columns, multiple, thread, threads)
     for row in range(first_row, last_row):
         for column in range(begin, end, lanes):
             at, left = row * columns + column, end - column
@@ -183,21 +182,20 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * f', and bias_gradient = its sum over the rows.
 
-    If there is an alpha, gradient = gradient * (1 + alpha (f' - 1)), and in place of the bias's
-    gradient that of alpha, the sum of gradient * (f(z) - z).
+    With an alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. bias_gradient_ptr then
+    receives alpha's gradient, the sum of gradient * (f(z) - z).
 
-    Each thread does some columns, a block at a time; or some rows, and the sum of these.
-    Arguments: activation, source_ptr (rows, columns), which is what the derivative is written in,
-    and z with an alpha, gradient_ptr (rows, columns), bias_gradient_ptr (columns,), or (threads,
-    columns) by rows, or 0, rows, columns, multiple (of which the columns of a thread are one; 0 for
-    rows), two parameters (floats), alpha_ptr (columns,) or 0, whether the derivative is written in
-    f(z).
+    Each thread computes some columns, a block at a time, or some rows and their sum.
+    Arguments: activation, source_ptr (rows, columns), gradient_ptr (rows, columns),
+    bias_gradient_ptr (columns,), or (threads, columns) by rows, or 0. Then rows, columns, multiple
+    (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0, whether the derivative
+    is a formula of f(z). The source is z with an alpha, else the argument of the derivative.
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
     lanes, one = block_size(dtype), block_of(dtype, 1)
-    first_row, last_row, begin, end = own_part(rows, columns, multiple, thread, threads)
+    first_row, last_row, begin, end = thread_part(rows, columns, multiple, thread, threads)
     sums = thread * columns if multiple == 0 else 0
     for top in range(first_row, last_row, ROWS):
         bottom = min(top + ROWS, last_row)
@@ -208,18 +206,18 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
                 total = load(dtype, bias_gradient, sums + column, left)
             for row in range(top, bottom):
                 at = row * columns + column
-                z, given = load(dtype, source, at, left), load(dtype, gradient, at, left)
+                z, incoming = load(dtype, source, at, left), load(dtype, gradient, at, left)
                 written_in = z
                 if alpha != 0:
                     value = value_of(activation, z, first, second)[0]
-                    total = multiply_add(given, value - z, total)
+                    total = multiply_add(incoming, value - z, total)
                     if from_output:
                         written_in = value
                 slope = derivative_of(activation, written_in, first, second)[0]
                 if alpha != 0:
                     slope = multiply_add(load(dtype, alpha, column, left), slope - one, one)
-                # As a product, so that NaN and infinity show as they do elsewhere.
-                changed = given * slope
+                # A product keeps NaN and infinity, as on other backends.
+                changed = incoming * slope
                 store(changed, gradient, at, left)
                 if alpha == 0:
                     total = total + changed

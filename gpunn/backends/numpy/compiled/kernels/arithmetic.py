@@ -1,9 +1,8 @@
-"""Arithmetic in formulas: Python's operators, as LLVM instructions.
+"""Formulas, whose Python operators emit LLVM instructions.
 
-A formula is a Python function of `Number`s. It is called while code is made, and leaves the
-instructions that do the same to a float32 or a float64, or to a vector of them. So one formula
-serves both types, loops that LLVM makes vector instructions of, and kernels that have vectors of
-their own.
+A formula is a Python function of `Number`s. It is called during compilation, and emits instructions
+for a float32, a float64, or a vector of them. So one formula serves both data types, loops that
+LLVM vectorizes, and kernels with explicit vectors.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ __all__ = ["Number", "fma", "formula", "polynomial", "rint", "where"]
 class Number:
     """A float32 or a float64, or a vector of them.
 
-    A Python number beside one in an operation is a constant of its type. No operation is
-    contracted or moved: all round as written.
+    In an operation, a Python number becomes a constant of the other operand's type. Operations are
+    never contracted or reordered, so they round as written.
     """
 
     def __init__(self, builder: ir.IRBuilder, value: Any) -> None:
@@ -37,7 +36,7 @@ class Number:
         """Whether the type is float32."""
         self.bits, self.fraction_bits = (32, 23) if self.single else (64, 52)
         self.bias = (1 << (self.bits - self.fraction_bits - 2)) - 1
-        """What is added to an exponent where it is stored."""
+        """The offset of stored exponents."""
 
     def like(self, other: Number | float) -> Number:
         """Return a number of this one's type: `other` itself, or a constant."""
@@ -46,7 +45,7 @@ class Number:
         return Number(self.builder, constant(self.kind, other))
 
     def call(self, name: str, *others: Number) -> Number:
-        """Return what LLVM's own function of this name gives for numbers of this type."""
+        """Return the result of an LLVM intrinsic function for numbers of this type."""
         lanes = f"v{self.kind.count}" if isinstance(self.kind, ir.VectorType) else ""
         values = [self.value, *(other.value for other in others)]
         kinds = [self.kind] * len(values)
@@ -91,7 +90,7 @@ class Number:
         return self._compare(">", other)
 
     def equals(self, other: Number | float) -> Any:
-        """Return whether the numbers are equal, which a NaN is to none."""
+        """Return whether the numbers are equal; a NaN equals no number."""
         return self._compare("==", other)
 
     def _compare(self, operator: str, other: Number | float) -> Any:
@@ -102,30 +101,30 @@ class Number:
         return self.call("copysign", other)
 
     def times_power_of_two(self, n: Number) -> Number:
-        """Return self * 2^n for an integer n of -2 bias to 2 bias, rounded once."""
+        """Return self * 2^n for an integer n from -2 bias to 2 bias, rounded once."""
         biased = n._integer(2 * self.bias)
-        # As two factors: 2^n itself may be too large or too small for a normal number.
+        # Two factors, since 2^n may be too large or too small for a normal number.
         half = self.builder.lshr(biased, self._whole(1))
         return self * self._power(half) * self._power(self.builder.sub(biased, half))
 
     def power_of_two(self) -> Number:
-        """Return 2^self for an integer of 1 - bias to bias."""
+        """Return 2^self for an integer from 1 - bias to bias."""
         return self._power(self._integer(self.bias))
 
     def split(self) -> tuple[Number, Number]:
-        """Return m and an integer n with self = m 2^n and sqrt(1/2) <= m < sqrt(2), about.
+        """Return m and an integer n with self = m 2^n and about sqrt(1/2) <= m < sqrt(2).
 
-        For normal positive numbers.
+        The number must be normal and positive.
         """
         builder = self.builder
         bits = builder.bitcast(self.value, self._integers)
-        # Rounds where the fraction is that of sqrt(2).
+        # Rounds at the fraction of sqrt(2).
         above = round((1 - math.sqrt(0.5)) * 2 ** (self.fraction_bits + 1))
         shift = self._whole(self.fraction_bits)
         biased = builder.lshr(builder.add(bits, self._whole(above)), shift)
         exponent = builder.sub(biased, self._whole(self.bias))
         m = builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), self.kind)
-        # An integer as a float by its bits: not all processors convert vectors of 64 bits.
+        # Convert an integer by its bits, since not all processors convert 64-bit vectors.
         magic = 2.0**self.fraction_bits
         stored = builder.bitcast(constant(self.kind, magic), self._integers)
         whole = Number(builder, builder.bitcast(builder.or_(stored, biased), self.kind))
@@ -133,7 +132,7 @@ class Number:
 
     @property
     def _integers(self) -> Any:
-        """The type of integers of as many bits."""
+        """The type of integers with the same number of bits."""
         integer = ir.IntType(self.bits)
         if isinstance(self.kind, ir.VectorType):
             return ir.VectorType(integer, self.kind.count)
@@ -143,9 +142,10 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Return this number, which is a whole one, plus an integer as an integer.
+        """Return this number, which has an integer value, plus `more`, as an integer.
 
-        By the lowest bits of what it is plus a large number: a conversion is undefined for NaN.
+        This adds a large number and reads the lowest bits, since LLVM's conversion is undefined for
+        NaN.
         """
         magic = constant(self.kind, 1.5 * 2.0**self.fraction_bits)
         stored = self.builder.bitcast(self.builder.fadd(self.value, magic), self._integers)
@@ -153,13 +153,13 @@ class Number:
         return self.builder.add(self.builder.sub(stored, zero), self._whole(more))
 
     def _power(self, biased: Any) -> Number:
-        """Return 2^(biased - bias) of an integer from 1 to 2 bias."""
+        """Return 2^(biased - bias) for an integer `biased` from 1 to 2 bias."""
         bits = self.builder.shl(biased, self._whole(self.fraction_bits))
         return Number(self.builder, self.builder.bitcast(bits, self.kind))
 
 
 def constant(kind: ir.Type, number: float) -> Any:
-    """Return a constant of a type, which may be one of vectors."""
+    """Return a constant of a number or vector type."""
     if isinstance(kind, ir.VectorType):
         return ir.Constant(kind, [kind.element(number)] * kind.count)
     return kind(number)
@@ -171,12 +171,12 @@ def fma(a: Number, b: Number | float, c: Number | float) -> Number:
 
 
 def rint(x: Number) -> Number:
-    """Return the nearest whole number, the even one of two."""
+    """Return the nearest integer, with ties to even."""
     return x.call("rint")
 
 
 def where(condition: Any, a: Number | float, b: Number | float) -> Number:
-    """Return a where the condition holds, and b elsewhere; one of them is a `Number`."""
+    """Return a where the condition holds, else b; a or b must be a `Number`."""
     number = a if isinstance(a, Number) else b
     assert isinstance(number, Number)
     chosen = number.builder.select(condition, number.like(a).value, number.like(b).value)
@@ -184,7 +184,7 @@ def where(condition: Any, a: Number | float, b: Number | float) -> Number:
 
 
 def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
-    """Return the polynomial with these coefficients, that of the highest power first."""
+    """Return the polynomial with these coefficients, the highest power first."""
     y = x.like(coefficients[0])
     for coefficient in coefficients[1:]:
         y = fma(y, x, coefficient)
@@ -192,7 +192,7 @@ def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
 
 
 def formula(function: Callable[[Number], Number]) -> Any:
-    """Let compiled Python call a formula of one number, or of each one in a block, too."""
+    """Let compiled Python call a formula of one number, for numbers and for blocks."""
 
     @intrinsic
     def instructions(context: Any, x: Any) -> Any:

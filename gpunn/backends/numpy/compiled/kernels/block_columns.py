@@ -1,8 +1,8 @@
-"""Columns of a matrix as blocks: one number of each of some rows.
+"""Blocks of a matrix's column: one number from each of several rows.
 
-What is computed of a row of few numbers, for each row by itself, waits for itself: a sum for its
-additions, a division for the sum. With a column in a block, as many rows as there are lanes are
-done at a time, and the sum over a row has one order, whatever the processor's vectors.
+Operations on a single short row wait for each other: a sum for its additions, a division for the
+sum. With a column in a block, a kernel processes as many rows together as the block has lanes. The
+sum over a row also has the same order for all vector sizes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared
 __all__ = ["load_column", "store_column"]
 
 
-def places_of(builder: Any, block: Block, address: Any, first: Any, stride: Any) -> Any:
-    """Return pointers to number `first` from an address on, and to each one `stride` further."""
+def pointers_to(builder: Any, block: Block, address: Any, first: Any, stride: Any) -> Any:
+    """Return pointers to numbers `first`, `first` + `stride`, ..., counted from an address."""
     kind = ir.VectorType(I64, block.lanes)
     lanes = kind([I64(lane) for lane in range(block.lanes)])
     steps = builder.mul(lanes, spread(builder, builder.mul(stride, I64(block.size)), block.lanes))
@@ -31,22 +31,22 @@ def places_of(builder: Any, block: Block, address: Any, first: Any, stride: Any)
 
 @intrinsic
 def load_column(context: Any, dtype: Any, address: Any, first: Any, stride: Any, count: Any) -> Any:
-    """Return a block of number `first` from an address on, and of each one `stride` further.
+    """Return a block of numbers `first`, `first` + `stride`, ..., counted from an address.
 
-    If there are fewer than its lanes, `count`, the rest is zero.
+    Lanes from `count` on are zero.
     """
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, address, first, stride, count = arguments
-        places = places_of(builder, block, address, first, stride)
+        pointers = pointers_to(builder, block, address, first, stride)
         mask = ir.VectorType(I1, block.lanes)
-        parameters = [places.type, I32, mask, block.vector]
+        parameters = [pointers.type, I32, mask, block.vector]
         name = f"llvm.masked.gather.{block.suffix}.v{block.lanes}p0"
         gather = declared(builder.module, name, block.vector, parameters)
 
         def load(mask: Any) -> Any:
-            return builder.call(gather, [places, I32(block.size), mask, block.zeros])
+            return builder.call(gather, [pointers, I32(block.size), mask, block.zeros])
 
         return if_whole(builder, block, count, lambda: load(mask([I1(1)] * block.lanes)), load)
 
@@ -57,18 +57,18 @@ def load_column(context: Any, dtype: Any, address: Any, first: Any, stride: Any,
 def store_column(
     context: Any, block: Any, address: Any, first: Any, stride: Any, count: Any
 ) -> Any:
-    """Write a block, or its first `count` lanes, to where `load_column` reads."""
+    """Write the first `count` lanes of a block to the addresses that `load_column` reads."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, address, first, stride, count = arguments
-        places = places_of(builder, block, address, first, stride)
+        pointers = pointers_to(builder, block, address, first, stride)
         mask = ir.VectorType(I1, block.lanes)
-        parameters = [block.vector, places.type, I32, mask]
+        parameters = [block.vector, pointers.type, I32, mask]
         name = f"llvm.masked.scatter.{block.suffix}.v{block.lanes}p0"
         scatter = declared(builder.module, name, ir.VoidType(), parameters)
 
         def write(mask: Any) -> Any:
-            return builder.call(scatter, [value, places, I32(block.size), mask])
+            return builder.call(scatter, [value, pointers, I32(block.size), mask])
 
         if_whole(builder, block, count, lambda: write(mask([I1(1)] * block.lanes)), write)
         return target.get_dummy_value()

@@ -1,10 +1,9 @@
-"""Blocks: a few vector registers of numbers, as one value that kernels compute with.
+"""Blocks: values of a few vector registers, which kernels compute with.
 
-numba makes vector instructions of a loop only where no operation depends on the one before, which a
-sum does: in another order it would round differently. A block has a fixed number of lanes, however
-long the processor's vectors are, and its sum a fixed tree. So results are the same bits on every
-processor. The end of a row that is no whole block needs no loop of its own: lanes without a number
-are neither read nor written.
+numba vectorizes a loop only if no operation depends on the previous one. A sum does, since another
+order would round differently. A block has the same number of lanes for all vector sizes, and a
+fixed order of its sum. So results are bitwise identical on all processors. The end of a row needs
+no separate loop: lanes without a number are neither read nor written.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 ROWS = 4
-"""Rows of a matrix that columns are gone down at a time: as many streams of memory as a processor
-follows and fetches ahead. The rows of a whole batch may even push each other out of the cache."""
+"""Rows of a matrix to process together: as many memory streams as a processor prefetches. More rows
+may evict each other from the cache."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types
-    """The type of blocks of numbers of one type."""
+    """The type of blocks of numbers."""
 
     def __init__(self, number: types.Number, lanes: int) -> None:
         self.number, self.lanes, self.size = number, lanes, number.bitwidth // 8
@@ -49,14 +48,14 @@ BITS = [Block(types.uint32, lanes) for lanes in (SINGLE.lanes, DOUBLE.lanes)]
 
 @register_model(Block)
 class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
-    """LLVM knows a block as a vector, which it keeps in as many registers as that takes."""
+    """The LLVM type of a block: a vector, which LLVM stores in several registers if needed."""
 
     def __init__(self, manager: Any, block: Block) -> None:
         super().__init__(manager, block, block.vector)
 
 
 def define_operator(symbol: Any, instruction: str, blocks: Sequence[Block]) -> None:
-    """Let an operator between two blocks of one type be an instruction of LLVM."""
+    """Compile an operator between two blocks of one type to an LLVM instruction."""
 
     @infer_global(symbol)
     class Typing(ConcreteTemplate):  # type: ignore[misc]
@@ -79,19 +78,19 @@ define_operator(operator.rshift, "lshr", BITS)
 
 
 def block_type(dtype: Any) -> Block:
-    """Return the type of blocks of what a pointer points to."""
+    """Return the type of blocks for a pointer's data type."""
     return SINGLE if dtype.dtype == types.float32 else DOUBLE
 
 
 def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
-    """Return the numbers `first`, `first` + 1 ..., one for each lane."""
+    """Return the numbers `first`, `first` + 1, ..., one per lane."""
     return ir.VectorType(I32, lanes)([I32(first + lane) for lane in range(lanes)])
 
 
 def if_whole(
     builder: Any, block: Block, count: Any, whole: Callable[[], Any], part: Callable[[Any], Any]
 ) -> Any:
-    """Generate `whole()` for where all lanes count, `part(mask)` for where the first `count` do."""
+    """Generate `whole()` for a full block, and `part(mask)` for its first `count` lanes."""
     is_whole = builder.icmp_signed(">=", count, I64(block.lanes))
     with builder.if_else(is_whole, likely=True) as (then, otherwise):
         with then:
@@ -108,15 +107,15 @@ def if_whole(
     return result
 
 
-def place_of(builder: Any, block: Block, address: Any, index: Any) -> Any:
-    """Return a pointer to the block that begins with number `index` from an address on."""
+def pointer_to(builder: Any, block: Block, address: Any, index: Any) -> Any:
+    """Return a pointer to the block from number `index` on, counted from an address."""
     first = builder.gep(builder.inttoptr(address, block.element.as_pointer()), [index])
     return builder.bitcast(first, block.vector.as_pointer())
 
 
 @intrinsic
 def block_size(context: Any, dtype: Any) -> Any:
-    """Return how many numbers of the type of `dtype` a block has."""
+    """Return the number of lanes in a block of the type of `dtype`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return I64(block_type(dtype).lanes)
@@ -126,7 +125,7 @@ def block_size(context: Any, dtype: Any) -> Any:
 
 @intrinsic
 def block_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with one number, converted to the type of `dtype`, in all lanes."""
+    """Return a block with a number, converted to the type of `dtype`, in all lanes."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -137,23 +136,23 @@ def block_of(context: Any, dtype: Any, value: Any) -> Any:
 
 
 def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> Any:
-    """Generate what `load` does."""
-    place = place_of(builder, block, address, index)
-    parameters = [place.type, I32, ir.VectorType(I1, block.lanes), block.vector]
+    """Generate the instructions of `load`."""
+    pointer = pointer_to(builder, block, address, index)
+    parameters = [pointer.type, I32, ir.VectorType(I1, block.lanes), block.vector]
     name = f"llvm.masked.load.{block.suffix}.p0"
     masked = declared(builder.module, name, block.vector, parameters)
     return if_whole(
         builder,
         block,
         count,
-        lambda: builder.load(place, align=block.size),
-        lambda mask: builder.call(masked, [place, I32(block.size), mask, block.zeros]),
+        lambda: builder.load(pointer, align=block.size),
+        lambda mask: builder.call(masked, [pointer, I32(block.size), mask, block.zeros]),
     )
 
 
 @intrinsic
 def bits_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with the last 32 bits of an integer in all lanes, as many as of `dtype`."""
+    """Return a block with an integer's lowest 32 bits in all lanes, as many as for `dtype`."""
     block = Block(types.uint32, block_type(dtype).lanes)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -164,7 +163,7 @@ def bits_of(context: Any, dtype: Any, value: Any) -> Any:
 
 @intrinsic
 def counted_from(context: Any, dtype: Any, start: Any) -> Any:
-    """Return a block with the last 32 bits of `start`, `start` + 1 ..., as `bits_of` does."""
+    """Return a block with the lowest 32 bits of `start`, `start` + 1, ..., as in `bits_of`."""
     block = Block(types.uint32, block_type(dtype).lanes)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -175,21 +174,21 @@ def counted_from(context: Any, dtype: Any, start: Any) -> Any:
 
 
 @intrinsic
-def where_at_least(context: Any, bits: Any, least: Any, there: Any, elsewhere: Any) -> Any:
-    """Return a block's lanes where `bits` >= `least`, another's elsewhere."""
+def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: Any) -> Any:
+    """Return lanes of the block `there` where `bits` >= `limit`, else of `elsewhere`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits, least, there, elsewhere = arguments
-        return builder.select(builder.icmp_unsigned(">=", bits, least), there, elsewhere)
+        bits, limit, there, elsewhere = arguments
+        return builder.select(builder.icmp_unsigned(">=", bits, limit), there, elsewhere)
 
     return there(bits, bits, there, there), generate
 
 
 @intrinsic
 def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
-    """Return the block that begins with number `index` from an address on.
+    """Return the block from number `index` on, counted from an address.
 
-    If there are fewer than its lanes, `count`, the rest is zero.
+    Lanes from `count` on are zero.
     """
     block = block_type(dtype)
 
@@ -201,7 +200,7 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
 
 @intrinsic
 def load_integers(context: Any, dtype: Any, kind: Any, address: Any, index: Any, count: Any) -> Any:
-    """Do as `load` where integers of a NumPy type, `kind`, lie; they become numbers of `dtype`."""
+    """Load integers of the NumPy type `kind`, converted to the type of `dtype`."""
     block, integers = block_type(dtype), kind.instance_type
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -213,20 +212,20 @@ def load_integers(context: Any, dtype: Any, kind: Any, address: Any, index: Any,
 
 @intrinsic
 def store(context: Any, block: Any, address: Any, index: Any, count: Any) -> Any:
-    """Write a block, or its first `count` lanes, from number `index` from an address on."""
+    """Write the first `count` lanes of a block from number `index` on, counted from an address."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, address, index, count = arguments
-        place = place_of(builder, block, address, index)
-        parameters = [block.vector, place.type, I32, ir.VectorType(I1, block.lanes)]
+        pointer = pointer_to(builder, block, address, index)
+        parameters = [block.vector, pointer.type, I32, ir.VectorType(I1, block.lanes)]
         name = f"llvm.masked.store.{block.suffix}.p0"
         masked = declared(builder.module, name, ir.VoidType(), parameters)
         if_whole(
             builder,
             block,
             count,
-            lambda: builder.store(value, place, align=block.size),
-            lambda mask: builder.call(masked, [value, place, I32(block.size), mask]),
+            lambda: builder.store(value, pointer, align=block.size),
+            lambda mask: builder.call(masked, [value, pointer, I32(block.size), mask]),
         )
         return target.get_dummy_value()
 
@@ -235,7 +234,7 @@ def store(context: Any, block: Any, address: Any, index: Any, count: Any) -> Any
 
 @intrinsic
 def only_first(context: Any, block: Any, count: Any) -> Any:
-    """Return a block with zeros in place of all but its first `count` lanes."""
+    """Return a block with zeros in all lanes from `count` on."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, count = arguments
@@ -252,7 +251,7 @@ def only_first(context: Any, block: Any, count: Any) -> Any:
 
 @intrinsic
 def widened(context: Any, block: Any) -> Any:
-    """Return a block's numbers as float64, in as many lanes."""
+    """Return a block converted to float64, with the same number of lanes."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         (value,) = arguments
@@ -262,7 +261,7 @@ def widened(context: Any, block: Any) -> Any:
 
 
 def lane_by_lane(name: str, block: Block, operands: int) -> Any:
-    """Return the signature and code of one of LLVM's functions of vectors."""
+    """Return the signature and code of an LLVM intrinsic for vectors."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         name_of_all = f"llvm.{name}.{block.suffix}"
@@ -282,13 +281,13 @@ def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def maximum(context: Any, a: Any, b: Any) -> Any:
-    """Return the larger one of each two numbers, and NaN where one of them is."""
+    """Return the larger number of each lane, or NaN if either is NaN."""
     return lane_by_lane("maximum", a, 2)
 
 
 @intrinsic
 def minimum(context: Any, a: Any, b: Any) -> Any:
-    """Return the smaller one of each two numbers, and NaN where one of them is."""
+    """Return the smaller number of each lane, or NaN if either is NaN."""
     return lane_by_lane("minimum", a, 2)
 
 
@@ -300,7 +299,7 @@ def square_root(context: Any, block: Any) -> Any:
 
 @intrinsic
 def sum_of(context: Any, block: Any) -> Any:
-    """Return the sum of a block: one half is added to the other until a single number is left."""
+    """Return the sum of a block, which adds one half to the other until one number is left."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         (total,) = arguments

@@ -1,4 +1,4 @@
-"""Codes of categories: outputs that are on or off, rows of tables, and where columns go."""
+"""Categories: one-hot outputs, embeddings, and copies of columns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, integers
 
 @compiled
 def row_of(code: float, size: int) -> int:
-    """Return a code as an integer, 0 if it is none of its column's."""
+    """Return a code as an integer, or 0 if it is out of range."""
     return int(code) if code >= 0 and code < size else 0
 
 
 @kernel
 def copy_columns(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Copy columns from one matrix to another; each thread does some rows.
+    """Copy columns from one matrix to another; each thread copies some rows.
 
     Arguments: source_ptr (rows, source_columns), its first column, source_columns, out_ptr
     (rows, out_columns), its first column, out_columns, rows, columns.
@@ -34,11 +34,11 @@ def copy_columns(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.one_hot`; each thread does some rows.
+    """Run `Backend.one_hot`; each thread computes some rows.
 
     Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, shared_ptr (columns,) of
-    int64, which is 1 for two categories with one output, levels_ptr (3, outputs), out_ptr
-    (rows, outputs), rows, columns, outputs, row_bytes (of the outputs).
+    int64 (1 if two categories share an output), levels_ptr (3, outputs), out_ptr (rows, outputs).
+    Then rows, columns, outputs, row_bytes (of the outputs).
     """
     codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr = integers(args, 0, 5)
     rows, columns, outputs, row_bytes = integers(args, 5, 4)
@@ -47,23 +47,23 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
     levels, out = vector(dtype, levels_ptr, 3 * outputs), vector(dtype, out_ptr, rows * outputs)
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
-        at, place = row * outputs, 0
+        at, position = row * outputs, 0
         copy_bytes(out_ptr + row * row_bytes, levels_ptr, row_bytes)
         for column in range(columns):
             code, size = codes[row * columns + column], sizes[column]
             category = row_of(code, size)
             if category > 0 and category == code:
                 if shared[column] == 0:
-                    on = place + category - 1
+                    on = position + category - 1
                     out[at + on] = levels[outputs + on]
                 else:
-                    out[at + place] = levels[category * outputs + place]
-            place += 1 if shared[column] else size - 1
+                    out[at + position] = levels[category * outputs + position]
+            position += 1 if shared[column] else size - 1
 
 
 @kernel
 def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.embed`; each thread does some rows.
+    """Run `Backend.embed`; each thread copies some rows.
 
     Arguments: codes_ptr (rows, columns), sizes_ptr and starts_ptr (columns,) of int64, table_ptr
     (sum of sizes, dimension), out_ptr (rows, columns, dimension), rows, columns, row_bytes (of the
@@ -74,15 +74,15 @@ def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
     codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)
     starts = vector(args, starts_ptr, columns)
     begin, end = partition(rows * columns, columns, thread, threads)
-    for place in range(begin, end):
-        column = place % columns
-        origin = (starts[column] + row_of(codes[place], sizes[column])) * row_bytes
-        copy_bytes(out_ptr + place * row_bytes, table_ptr + origin, row_bytes)
+    for position in range(begin, end):
+        column = position % columns
+        origin = (starts[column] + row_of(codes[position], sizes[column])) * row_bytes
+        copy_bytes(out_ptr + position * row_bytes, table_ptr + origin, row_bytes)
 
 
 @kernel
 def embed_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.embed_gradient`, in the order of the rows; each thread does some of the table.
+    """Run `Backend.embed_gradient` in the order of the rows; each thread sums some table rows.
 
     Arguments: codes_ptr (rows, columns), sizes_ptr and starts_ptr (columns,) of int64, gradient_ptr
     (rows, columns, dimension), table_gradient_ptr (table_rows, dimension), rows, columns,
@@ -97,11 +97,11 @@ def embed_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     zero = block_of(dtype, 0)
     for i in range(begin * dimension, end * dimension, lanes):
         store(zero, out_ptr, i, end * dimension - i)
-    for place in range(rows * columns):
-        column = place % columns
-        target = starts[column] + row_of(codes[place], sizes[column])
+    for position in range(rows * columns):
+        column = position % columns
+        target = starts[column] + row_of(codes[position], sizes[column])
         if begin <= target < end:
             for i in range(0, dimension, lanes):
                 left, at = dimension - i, target * dimension + i
-                more = load(dtype, gradient_ptr, place * dimension + i, left)
+                more = load(dtype, gradient_ptr, position * dimension + i, left)
                 store(load(dtype, out_ptr, at, left) + more, out_ptr, at, left)

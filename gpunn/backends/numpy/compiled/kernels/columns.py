@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix, a block of columns at a time; and transposes."""
+"""Sums over the rows of a matrix, and transposes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["transpose_matrix"]
 
 @kernel
 def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum of the rows of x; each thread does some columns, a block at a time.
+    """Set out = sum of the rows of x; each thread sums some columns, a block at a time.
 
     Arguments: x_ptr (rows, columns), out_ptr (columns,), rows, columns.
     """
@@ -37,7 +37,7 @@ def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def transpose_square(
     context: Any, dtype: Any, source: Any, source_row: Any, target_address: Any, target_row: Any
 ) -> Any:
-    """Transpose a square block as wide as a vector; row strides are in bytes."""
+    """Transpose a square with the width of a vector; row strides are in bytes."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, source, source_row, out, out_row = arguments
@@ -47,7 +47,7 @@ def transpose_square(
         for _ in range(n):
             rows.append(lanes.load(builder, source, 0))
             source = builder.add(source, source_row)
-        # Rows i and i + n/2 interleaved become rows 2i and 2i + 1; log2(n) times makes it whole.
+        # Interleave rows i and i + n/2 to rows 2i and 2i + 1. After log2(n) times it is transposed.
         low = [half for lane in range(n // 2) for half in (lane, n + lane)]
         high = [half + n // 2 for half in low]
         masks = [ir.Constant(ir.VectorType(I32, n), [I32(i) for i in m]) for m in (low, high)]
@@ -67,9 +67,9 @@ def move(context: Any, dtype: Any, source: Any, target_address: Any) -> Any:
     """Copy one number."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = target.get_data_type(dtype.dtype).as_pointer()
-        value = builder.load(builder.inttoptr(arguments[1], place))
-        builder.store(value, builder.inttoptr(arguments[2], place))
+        kind = target.get_data_type(dtype.dtype).as_pointer()
+        value = builder.load(builder.inttoptr(arguments[1], kind))
+        builder.store(value, builder.inttoptr(arguments[2], kind))
         return target.get_dummy_value()
 
     return types.void(dtype, types.int64, types.int64), generate
@@ -86,7 +86,7 @@ def transpose_matrix(
     target: int,
     target_row: int,
 ) -> None:
-    """Copy a matrix (rows, columns) into its transpose; row strides are in bytes."""
+    """Copy the transpose of a matrix (rows, columns); row strides are in bytes."""
     lanes = VECTOR_BYTES // size
     whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
     for row in range(0, whole_rows, lanes):
@@ -100,5 +100,5 @@ def transpose_matrix(
             )
     for row in range(rows):
         for column in range(whole_columns if row < whole_rows else 0, columns):
-            place = source + row * source_row + column * size
-            move(dtype, place, target + column * target_row + row * size)
+            address = source + row * source_row + column * size
+            move(dtype, address, target + column * target_row + row * size)

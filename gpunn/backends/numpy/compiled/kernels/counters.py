@@ -1,4 +1,4 @@
-"""Bookkeeping: numbers that a step counts, sums, and which rows come next."""
+"""Count updates and passes, gather the next rows, fill and add arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LINE = 64
 """Bytes in a cache line."""
 
 AHEAD = 4
-"""Rows to ask for before they are needed: in a large data set they lie at random places."""
+"""Rows to prefetch, since the next rows are at random addresses of a large data set."""
 
 
 @kernel
@@ -19,7 +19,7 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[i] = source[order[start + i]]; each thread copies some rows.
 
     Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
-    (rows, ...), rows, row_bytes. Source and out may be of any type, the same for both.
+    (rows, ...), rows, row_bytes. Source and out may have any type, but the same one.
     """
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
     first = scalar(args, start_ptr)
@@ -37,7 +37,7 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set start = start + rows, passes = passes + 1; thread 0 does it.
+    """Set start = start + rows and passes = passes + 1, in thread 0.
 
     Arguments: start_ptr (1,) of int64, rows, passes_ptr (1,) of int64.
     """
@@ -49,9 +49,9 @@ def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def count_update(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.count_update`; thread 0 does it.
+    """Run `Backend.count_update` in thread 0.
 
-    Arguments: the addresses of the arrays of `UpdateCounters`, in its order.
+    Arguments: the addresses of the arrays of `UpdateCounters`, in order.
     """
     if thread == 0:
         rates_ptr, position_ptr, rate_ptr, updates_ptr = integers(args, 0, 4)

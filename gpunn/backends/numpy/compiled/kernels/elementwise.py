@@ -1,4 +1,4 @@
-"""Dropout, rescaling and standardisation, element by element."""
+"""Dropout, rescaling and standardization."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 @compiled
 def mix(dtype: Any, bits: Any) -> Any:
-    """Return `gpunn.backends.hashing.mix` of the 32 bits of each lane."""
+    """Return the hash `gpunn.backends.hashing.mix` of each lane."""
     bits = bits ^ (bits >> bits_of(dtype, 16))
     bits = bits * bits_of(dtype, MIX_1)
     bits = bits ^ (bits >> bits_of(dtype, 15))
@@ -37,11 +37,12 @@ def mix(dtype: Any, bits: Any) -> Any:
 
 @kernel
 def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.dropout`; each thread does some columns.
+    """Run `Backend.dropout`; each thread computes some columns.
 
-    Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of which the
-    columns of a thread are one), passes_ptr (1,) of int64, key, first (number of the first
-    element), rate_ptr (1,) or 0; where that is 0, threshold (the rate times 2^32), scale (float).
+    Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of a
+    thread's columns). Then passes_ptr (1,) of int64, key, first (number of the first element),
+    rate_ptr (1,) or 0, threshold (the rate times 2^32), scale (float). The last two are used if
+    rate_ptr is 0.
     """
     x, out, rows, columns, multiple, passes_ptr, layer_key, first, rate_ptr, threshold = integers(
         args, 0, 10
@@ -49,12 +50,12 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     (factor,) = floats(args, 10, 1)
     if rate_ptr != 0:
         rate = scalar(dtype, rate_ptr)
-        # To the nearest integer, half to even: that is how numbers from 2^52 on are rounded.
+        # Round to the nearest integer, half to even, as numbers from 2^52 on are rounded.
         threshold = int(float(rate) * 2.0**32 + 2.0**52) - 2**52
         one = vector(dtype, rate_ptr, 1).dtype.type(1)
         factor = float(one / (one - rate))
-    golden, least = bits_of(dtype, GOLDEN), bits_of(dtype, threshold)
-    # The threshold has 33 bits if the rate is so close to 1 that nothing is kept.
+    golden, limit = bits_of(dtype, GOLDEN), bits_of(dtype, threshold)
+    # If the rate is so close to 1 that no element is kept, the threshold has 33 bits.
     scale, zero = block_of(dtype, 0 if threshold > MASK_32 else factor), block_of(dtype, 0)
     passes = bits_of(dtype, scalar(args, passes_ptr))
     key = mix(dtype, passes * golden ^ bits_of(dtype, layer_key))
@@ -64,17 +65,17 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
         for column in range(begin, end, lanes):
             at, left = row * columns + column, end - column
             bits = mix(dtype, counted_from(dtype, first + at) * golden ^ key)
-            # As a product, so that NaN and infinity show as they do elsewhere.
-            value = load(dtype, x, at, left) * where_at_least(bits, least, scale, zero)
+            # A product keeps NaN and infinity, as on other backends.
+            value = load(dtype, x, at, left) * where_at_least(bits, limit, scale, zero)
             store(value, out, at, left)
 
 
 @kernel
 def rescale(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = scale * x + offset; each thread does a slice.
+    """Set out = scale * x + offset; each thread computes a slice.
 
-    Arguments: x_ptr (size,), of the type that kind says (UINT8, INT8, UINT16, INT16, or NUMBERS
-    for the network's), out_ptr (size,), size, kind, scale (float), offset (float).
+    Arguments: x_ptr (size,), of the type in kind (UINT8, INT8, UINT16, INT16, or NUMBERS
+    for the network's type), out_ptr (size,), size, kind, scale (float), offset (float).
     """
     x, out, size, kind = integers(args, 0, 4)
     factor, term = floats(args, 4, 2)
@@ -98,7 +99,7 @@ def rescale(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = (x - mean) / std; each thread does some rows.
+    """Set out = (x - mean) / std; each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), out_ptr
     (rows, columns), rows, columns.
@@ -110,24 +111,24 @@ def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
         start = row * columns
         for i in range(0, columns, lanes):
             left = columns - i
-            centred = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
-            store(centred / load(dtype, std, i, left), out, start + i, left)
+            centered = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
+            store(centered / load(dtype, std, i, left), out, start + i, left)
 
 
 @lanewise
-def clipped(value: Number, least: Number, largest: Number) -> Number:
-    """Return the nearest number within bounds; NaN stays."""
-    return where(value < least, least, where(value > largest, largest, value))
+def clipped(value: Number, lower: Number, upper: Number) -> Number:
+    """Return a value clipped to bounds; NaN stays NaN."""
+    return where(value < lower, lower, where(value > upper, upper, value))
 
 
 @kernel
 def unstandardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = mean + std * x, within bounds if there are any; each thread does some rows.
+    """Set out = mean + std * x, clipped to any bounds; each thread computes some rows.
 
-    Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), least_ptr (columns,)
-    or 0, largest_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns.
+    Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), lower_ptr (columns,)
+    or 0, upper_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns.
     """
-    x, mean, std, least, largest, out, rows, columns = integers(args, 0, 8)
+    x, mean, std, lower, upper, out, rows, columns = integers(args, 0, 8)
     lanes = block_size(dtype)
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
@@ -136,7 +137,7 @@ def unstandardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
             left = columns - i
             scale, offset = load(dtype, std, i, left), load(dtype, mean, i, left)
             value = multiply_add(load(dtype, x, start + i, left), scale, offset)
-            if least != 0:
-                bounds = load(dtype, least, i, left), load(dtype, largest, i, left)
+            if lower != 0:
+                bounds = load(dtype, lower, i, left), load(dtype, upper, i, left)
                 value = clipped(value, bounds[0], bounds[1])
             store(value, out, start + i, left)

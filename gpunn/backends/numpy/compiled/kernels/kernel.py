@@ -1,18 +1,17 @@
-"""Kernels: compiled functions of one signature, which a program calls one after the other.
+"""Kernels: compiled functions with the same signature, which a program calls in order.
 
 A kernel is a function `(dtype, args, thread, threads)`. `args` points to the arguments of its
-instruction, 64 bits each; `thread` is its number among the `threads` that run the same program.
-Each thread does its own slice of the work. The slice depends on sizes and the two numbers alone, so
-results are the same bits on every run.
+instruction, with 64 bits each. `thread` is the thread's number among the `threads` that run the
+program. Each thread computes a slice, which depends only on sizes and these two numbers. So all
+runs are bitwise identical.
 
-The same Python function is compiled for float32 and for float64. `dtype` is a pointer to numbers of
-that type, of which nothing but the type is used; `args`, a pointer to int64, serves in its place
-for arrays of integers.
+The same Python function is compiled for float32 and for float64. `dtype` is a pointer that only
+provides this type. For arrays of integers, `args`, a pointer to int64, takes its place.
 
-Conventions in the kernels' docstrings. "Arguments" are in order. `x_ptr (rows, columns)` is the
-address of an array of the network's type, row-major and without gaps, unless something else is
-said; address 0 stands for no array. Sizes count elements, `..._bytes` and `..._stride` bytes.
-A float is passed as a float64.
+Conventions of the kernels' docstrings: "Arguments" are in order. `x_ptr (rows, columns)` is the
+address of a contiguous, row-major array of the network's type, unless stated otherwise. Address 0
+means no array. Sizes count elements; `..._bytes` and `..._stride` count bytes. Floats are passed as
+float64.
 """
 
 from __future__ import annotations
@@ -26,14 +25,13 @@ from numba import carray
 from gpunn.backends.numpy.compiled.kernels.pointers import pointer
 
 OPTIONS = {"error_model": "numpy"}
-"""A division by zero gives what IEEE 754 says; no fast-math: all rounds as written. Nothing is made
-for calls from Python."""
+"""Division by zero follows IEEE 754. Without fast-math, all operations round as written."""
 
 
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
-    """Return the function for numba to compile, which other compiled functions can call.
+    """Return a function that numba compiles, and that other compiled functions can call.
 
-    LLVM inlines small functions by itself, and others where `inline` is set.
+    LLVM inlines small functions automatically, and others if `inline` is set.
     """
     return numba.njit(forceinline=inline, **OPTIONS)(function)
 
@@ -43,21 +41,21 @@ KERNELS: dict[str, Any] = {}
 
 
 def kernel(function: Callable[..., None]) -> Any:
-    """Make a function a kernel, which instructions call by its name."""
+    """Register a function as a kernel, which instructions refer to by name."""
     return registered(KERNELS, function)
 
 
 ENTRIES: dict[str, Any] = {}
-"""The functions that Python calls, by name: their arguments and results are integers."""
+"""Functions that Python calls, by name. Their arguments and results are integers."""
 
 
 def entry(function: Callable[..., Any]) -> Any:
-    """Make a function one that Python calls."""
+    """Register a function that Python calls."""
     return registered(ENTRIES, function)
 
 
 def registered(functions: dict[str, Any], function: Callable[..., Any]) -> Any:
-    """Return the function for numba to compile, after it has been added to others by its name."""
+    """Add a function to a dict by its name, and return it for numba to compile."""
     name = function.__name__
     assert name not in functions, f"there are two functions {name!r}"
     functions[name] = compiled(function)
@@ -80,8 +78,8 @@ def scalar(dtype: Any, address: int) -> Any:
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements `begin` to `end - 1` of the 1-D array at an address.
 
-    Loops over a slice become vector instructions: counting from 0, an index is known not to be
-    negative, which in Python would count from the end.
+    LLVM vectorizes loops over a slice. Their indices count from 0, so they can't be negative, which
+    in Python would count from the end.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 
@@ -96,7 +94,7 @@ def matrix(dtype: Any, address: int, rows: int, columns: int) -> Any:
 def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
     """Return where a thread's slice of `size` elements begins and ends.
 
-    Slices begin at multiples of `multiple`, so that no two threads write to one cache line.
+    Slices begin at multiples of `multiple`, so that no two threads write to the same cache line.
     """
     blocks = (size + multiple - 1) // multiple
     start = blocks * thread // threads * multiple
@@ -105,12 +103,12 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
 
 
 @compiled
-def own_part(
+def thread_part(
     rows: int, columns: int, multiple: int, thread: int, threads: int
 ) -> tuple[int, int, int, int]:
-    """Return the rows and columns of a matrix that a thread does: first, last + 1, of each.
+    """Return a thread's rows and columns of a matrix: first and last + 1 of both.
 
-    Threads divide the rows if `multiple` is 0, else the columns, in multiples of it.
+    Threads divide the rows if `multiple` is 0, else the columns in multiples of it.
     """
     if multiple == 0:
         first, last = partition(rows, 1, thread, threads)

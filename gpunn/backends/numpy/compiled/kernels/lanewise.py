@@ -1,4 +1,4 @@
-"""Formulas that kernels compute lane by lane, for blocks of numbers."""
+"""Functions of blocks, which compute formulas lane by lane."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["lanewise", "one_of"]
 
 
 def lanewise(formula: Callable[..., Number]) -> Any:
-    """Return a function of blocks for kernels, from a formula of `Number`s."""
+    """Return a function of blocks for a formula of `Number`s."""
 
     def instructions(context: Any, *blocks: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -26,22 +26,22 @@ def lanewise(formula: Callable[..., Number]) -> Any:
 
     parameters = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     parameters += inspect.signature(formula).parameters.values()
-    # numba looks at the number of parameters.
+    # numba reads the number of parameters.
     instructions.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     instructions.__name__ = formula.__name__
     return intrinsic(instructions)
 
 
 def one_of(formulas: Sequence[Callable[..., Sequence[Number]]], results: int) -> Any:
-    """Return a function of a formula's place and three blocks: a tuple of the formula's results."""
+    """Return a function of an index and three blocks, which returns the results of a formula."""
 
     @intrinsic
-    def apply(context: Any, place: Any, first: Any, second: Any, third: Any) -> Any:
+    def apply(context: Any, index: Any, first: Any, second: Any, third: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            place, *values = arguments
+            index, *values = arguments
             numbers = [Number(builder, value) for value in values]
             start, end = builder.block, builder.append_basic_block("end")
-            cases = builder.switch(place, end)
+            cases = builder.switch(index, end)
             with builder.goto_block(end):
                 chosen = [builder.phi(number.kind) for number in numbers[:results]]
             for phi, number in zip(chosen, numbers, strict=False):

@@ -1,4 +1,4 @@
-"""Losses and their gradients. The mathematics is in `gpunn.losses`."""
+"""Losses and their gradients; `gpunn.losses` has the mathematics."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = ["equals"]
 
 Pair: TypeAlias = tuple[Number, Number]
 
-# Functions of a prediction p, a target t, and a constant of the loss. Each returns its value, and
-# its derivative by p.
+# Functions of a prediction p, a target t, and a constant of the loss. Each returns its value and
+# its derivative with respect to p.
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return half of the derivative, as losses have it with different factors."""
+    """Return half of the derivative, since losses scale it by different factors."""
     d = p - t
     return d * d, d
 
@@ -62,12 +62,12 @@ def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
 
 
 def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
-    e, least = exp(p), t * log(where(t > 0, t, 1)) - t
-    return e - t * p + where(from_zero > 0, least, 0), e - t
+    e, minimum = exp(p), t * log(where(t > 0, t, 1)) - t
+    return e - t * p + where(from_zero > 0, minimum, 0), e - t
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return half of the derivative by sigmoid(p), which nobody asks for."""
+    """Return half of the derivative with respect to sigmoid(p), which is not used."""
     return squared_error(sigmoid(p), t, _)
 
 
@@ -85,12 +85,12 @@ FUNCTIONS = {
 }
 
 value_and_slope = one_of([FUNCTIONS[name] for name in ROW_FUNCTIONS], 2)
-"""What the function at a place in `interface.ROW_FUNCTIONS` gives for blocks."""
+"""Evaluates the function at an index of `interface.ROW_FUNCTIONS` for blocks."""
 
 
 @compiled
 def normalizer_or_one(dtype: Any, address: int) -> Any:
-    """Return the normalizer at an address; 1 if that is 0, or the address is."""
+    """Return the normalizer at an address, or 1 if it is 0 or the address is 0."""
     T = vector(dtype, address, 0).dtype.type
     if address == 0 or not scalar(dtype, address) > 0:
         return T(1)
@@ -101,14 +101,14 @@ def normalizer_or_one(dtype: Any, address: int) -> Any:
 def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set values_i = scale sum_j f(p_ij, t_ij), and gradient = slope w_i / n f'(p_ij, t_ij).
 
-    f is one of the functions above; w are the rows' weights, n the normalizer, or 1 if that is 0.
-    Each thread does some rows.
+    f is a function above, w are the rows' weights, and n is the normalizer, or 1 if that is 0.
+    Each thread computes some rows.
 
     Arguments: predictions_ptr p (rows, outputs), targets_ptr t (rows, outputs), weights_ptr w
-    (rows,), normalizer_ptr n (1,), rows, outputs, values_ptr (rows,), gradient_ptr (rows, outputs)
-    or 0, scratch_ptr (threads, together * outputs, in whole blocks), scratch_stride (to the next
-    thread's), together (rows at a time), function; then floats: scale, slope, the function's
-    constant.
+    (rows,), normalizer_ptr n (1,), rows, outputs. Then values_ptr (rows,), gradient_ptr (rows,
+    outputs) or 0, scratch_ptr (threads, together * outputs, in whole blocks), scratch_stride (to
+    the next thread's), together (rows at a time), function. Then floats: scale, slope, the
+    function's constant.
     """
     predictions, targets, weights_ptr, normalizer_ptr, rows, outputs = integers(args, 0, 6)
     values_ptr, gradient, scratch_ptr, scratch_stride, together, function = integers(args, 6, 6)
@@ -123,7 +123,7 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     for start in range(begin, end, together):
         stop = min(start + together, end)
         first, last = start * outputs, stop * outputs
-        # All numbers as one vector: a row may have one or a thousand.
+        # Process all numbers as one vector, since a row may have one or a thousand.
         for k in range(first, last, lanes):
             left = last - k
             p, t = load(dtype, predictions, k, left), load(dtype, targets, k, left)
@@ -152,7 +152,7 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @lanewise
 def equals(a: Number, b: Number) -> Number:
-    """Return 1 where the numbers are equal, and 0 elsewhere."""
+    """Return 1 if the numbers are equal, else 0."""
     return where(a.equals(b), 1.0, a.like(0.0))
 
 
@@ -160,14 +160,14 @@ def equals(a: Number, b: Number) -> Number:
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
-    q are the targets, smoothed; w the rows' weights; n the normalizer, or 1 if that is 0. Each
-    thread does some rows, as many at a time as a block has lanes.
+    q are the smoothed targets, w the rows' weights, and n the normalizer, or 1 if that is 0. Each
+    thread computes some rows, as many together as a block has lanes.
 
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
-    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes, losses_ptr
+    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. Then losses_ptr
     (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2, classes, lanes),
-    scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0; where that is 0,
-    label_smoothing (float).
+    scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0, label_smoothing (float).
+    The last one is used if the pointer is 0.
     """
     logits, labels_ptr, probabilities, weights, normalizer_ptr, rows = integers(args, 0, 6)
     classes, losses, gradient, scratch_ptr, scratch_stride, smoothing_ptr = integers(args, 6, 6)
@@ -195,7 +195,7 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
                 t = equals(labels, block_of(dtype, j))
             else:
                 t = load_column(dtype, probabilities, row + j, classes, left)
-            shifted = load(dtype, columns, j * lanes, lanes) - top  # so that none overflows
+            shifted = load(dtype, columns, j * lanes, lanes) - top  # to avoid overflow
             e, q = negative_exp(shifted), multiply_add(t, kept, spread)
             expected, total = multiply_add(q, shifted, expected), total + e
             store(e, columns, j * lanes, lanes)

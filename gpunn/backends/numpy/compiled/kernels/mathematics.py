@@ -1,8 +1,8 @@
-"""The elementary functions, as formulas for float32 and float64 without branches or calls.
+"""Elementary functions, as formulas for float32 and float64 without branches or calls.
 
-So a loop of them becomes vector instructions, and no result depends on the C library. Errors are
-in units in the last place of the result: the largest over all float32, and the largest found in
-some millions of float64. Subnormal numbers are no exception, unless the thread takes them for zero.
+So LLVM can vectorize them, and no result depends on the C library. Errors are in units in the last
+place of the result: the maximum over all float32, and over some millions of float64. They include
+subnormal numbers, unless the thread treats these as zero.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ __all__ += ["normal_tail", "sigmoid", "sin_of_turns", "tanh"]
 
 
 def without_log_2(x: Number) -> tuple[Number, Number]:
-    """Return r and a whole number n with x = n log 2 + r and |r| <= log(2) / 2, nearly."""
+    """Return r and an integer n with x = n log 2 + r and about |r| <= log(2) / 2."""
     n = rint(x * (1 / math.log(2)))
     high, low = log_2_in_parts(x)
     return fma(-n, low, fma(-n, high, x)), n
 
 
 def log_2_in_parts(x: Number) -> tuple[float, float]:
-    """Return two numbers whose sum is log 2; the first so short that a multiple is exact."""
+    """Return two numbers whose sum is log 2. The first has so few bits that n times it is exact."""
     if x.single:
         return 0.693359375, -2.12194440054690583e-4
     return 0.693147180369123816490, 1.90821492927058770002e-10
 
 
 def small_expm1(r: Number) -> Number:
-    """Return exp(r) - 1 for |r| <= log(2) / 2, by Taylor's series."""
+    """Return exp(r) - 1 for |r| <= log(2) / 2, from Taylor's series."""
     factorials = [1 / math.factorial(k) for k in range(7 if r.single else 13, 1, -1)]
     return fma(r * r, polynomial(r, factorials), r)
 
@@ -49,14 +49,14 @@ def scaled_expm1(r: Number, n: Number) -> Number:
     return fma(power, small_expm1(r), power - 1)
 
 
-def at_least(least: float, x: Number) -> Number:
-    """Return max(x, least), and NaN as it is."""
-    return where(x < least, least, x)
+def at_least(lower: float, x: Number) -> Number:
+    """Return max(x, lower), or NaN for NaN."""
+    return where(x < lower, lower, x)
 
 
-def within(x: Number, least: float, greatest: float) -> Number:
-    """Return x between two limits, and NaN as it is."""
-    return at_least(least, where(x > greatest, greatest, x))
+def within(x: Number, lower: float, upper: float) -> Number:
+    """Return x clipped to two limits, or NaN for NaN."""
+    return at_least(lower, where(x > upper, upper, x))
 
 
 @formula
@@ -68,8 +68,8 @@ def exp(x: Number) -> Number:
 
 @formula
 def negative_exp(x: Number) -> Number:
-    """Return e^x for x <= 0, which takes less; 0 where that is no normal number."""
-    # The power of this n is stored as that of 0 is: all bits are 0.
+    """Return e^x for x <= 0, faster than `exp`; 0 if the result is not a normal number."""
+    # For this n, all bits of the power are 0.
     r, n = without_log_2(at_least(-x.bias * math.log(2), x))
     power = n.power_of_two()
     return fma(power, small_expm1(r), power)
@@ -79,14 +79,14 @@ def negative_exp(x: Number) -> Number:
 def expm1(x: Number) -> Number:
     """Return e^x - 1. Error: 1.65 in float32, 1.8 in float64."""
     r, n = without_log_2(within(x, *((-30, 89) if x.single else (-60, 710))))
-    # 2^n is too large a number for the largest x, but not the result.
+    # For the largest x, 2^n overflows, but the result does not.
     largest = n > x.bias
     result = scaled_expm1(r, where(largest, n - 1, n))
     return where(largest, 2 * result, result)
 
 
 def negative_expm1(x: Number) -> Number:
-    """Return e^x - 1 for x <= 0, which takes less."""
+    """Return e^x - 1 for x <= 0, faster than `expm1`."""
     r, n = without_log_2(at_least(-30 if x.single else -60, x))
     return scaled_expm1(r, n)
 
@@ -95,7 +95,7 @@ def negative_expm1(x: Number) -> Number:
 def tanh(x: Number) -> Number:
     """Return (e^x - e^-x) / (e^x + e^-x). Error: 2.5 in float32, 2.5 in float64.
 
-    For |x| it is -m / (m + 2), with m = e^(-2 |x|) - 1.
+    tanh(|x|) = -m / (m + 2), with m = e^(-2 |x|) - 1.
     """
     m = negative_expm1(-2 * abs(x))
     return (m / (m + 2)).with_sign_of(x)
@@ -103,7 +103,7 @@ def tanh(x: Number) -> Number:
 
 @formula
 def sigmoid(x: Number) -> Number:
-    """Return 1 / (1 + e^-x), or 0 for what is no normal number.
+    """Return 1 / (1 + e^-x), or 0 if that is not a normal number.
 
     Error: 2.41 in float32, 2.4 in float64.
     """
@@ -112,21 +112,21 @@ def sigmoid(x: Number) -> Number:
 
 
 def normal_tail(z: Number) -> tuple[Number, Number]:
-    """Return e^(-z^2 / 2) and Phi(-|z|), as `gpunn.activations.normal_tail`."""
+    """Return e^(-z^2 / 2) and Phi(-|z|), like `gpunn.activations.normal_tail`."""
     x = abs(z)
     x = where(x > 40, 40, x)
     inverse = 1 / (x + 4)
     scaled = inverse * polynomial((x - 4) * inverse, TAILS["float32" if x.single else "float64"])
     square = x * x
     decay = negative_exp(-0.5 * square)
-    # What rounding lost of the square, which is far below 1.
+    # Correct for the rounding error of the square.
     decay = fma(-0.5 * fma(x, x, -square), decay, decay)
     return decay, decay * scaled
 
 
 @formula
 def normal_cdf(z: Number) -> Number:
-    """Return Phi(z), the standard normal distribution function, or 0 for what is no normal number.
+    """Return Phi(z), the standard normal distribution function, or 0 below normal numbers.
 
     Error: 5.6 in float32, 6.5 in float64.
     """
@@ -137,8 +137,8 @@ def normal_cdf(z: Number) -> Number:
 def log_of_product(n: Number, f: Number) -> Number:
     """Return n log 2 + log(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2).
 
-    With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...), in the order of
-    the fdlibm library (Sun Microsystems 1993, e_log.c): f itself is exact, the rest is small.
+    With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The order of
+    operations is that of fdlibm (Sun Microsystems 1993, e_log.c): f is exact, and the rest small.
     """
     s = f / (2 + f)
     square = s * s
@@ -157,7 +157,7 @@ def log(x: Number) -> Number:
     subnormal = x < smallest
     m, n = where(subnormal, x * 2.0**more, x).split()
     result = log_of_product(where(subnormal, n - more, n), m - 1)
-    result = where(x < math.inf, result, x)  # NaN and infinity as they are
+    result = where(x < math.inf, result, x)  # keep NaN and infinity
     result = where(x.equals(0), -math.inf, result)
     return where(x < 0, math.nan, result)
 
@@ -175,7 +175,7 @@ def log1p(x: Number) -> Number:
 
 
 def sin_within_quarter(v: Number) -> Number:
-    """Return sin(2 pi v) for |v| <= 1/4, by Taylor's series."""
+    """Return sin(2 pi v) for |v| <= 1/4, from Taylor's series."""
     series = [
         (-1) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1)
         for k in range(6 if v.single else 10, 0, -1)
@@ -188,7 +188,7 @@ def sin_within_quarter(v: Number) -> Number:
 def cos_of_turns(t: Number) -> Number:
     """Return cos(2 pi t). Error: 2.9 in float32, 2.4 in float64.
 
-    In whole turns, nothing is rounded where they are left out, however many there are.
+    Removing whole turns from t is exact, for any number of turns.
     """
     return sin_within_quarter(0.25 - abs(t - rint(t)))
 

@@ -1,4 +1,4 @@
-"""What members predict together; see `gpunn.layers.MeanOverMembers`."""
+"""Mean predictions of members; see `gpunn.layers.MeanOverMembers`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def log_sigmoid(x: Number) -> Number:
 
 @compiled
 def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
-    """Return log(sum of e^x) over `count` blocks x from number `first` from an address on."""
+    """Return log(sum of e^x) over `count` blocks from number `first` of an address on."""
     lanes = block_size(dtype)
     top = load(dtype, address, first, lanes)
     for k in range(1, count):
@@ -37,9 +37,9 @@ def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
 
 @kernel
 def mean_over_members(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.mean_over_members`; each thread does some rows, as many at a time as lanes.
+    """Run `Backend.mean_over_members`; each thread computes some rows, one per lane of a block.
 
-    Arguments: x_ptr (rows, members, outputs), rows, members, outputs, of (its place in
+    Arguments: x_ptr (rows, members, outputs), rows, members, outputs, of (its index in
     `interface.MEMBER_MEANS`), scratch_ptr (threads, members + max(members, outputs), lanes),
     scratch_stride (to the next thread's), out_ptr (rows, outputs).
     """

@@ -1,4 +1,4 @@
-"""What members of a network have of their own: factors of features, and products."""
+"""Members of an ensemble: factors of features, and products with separate weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, int
 
 @kernel
 def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out[i, m] = factors[m] * x[i]; each thread does some rows.
+    """Set out[i, m] = factors[m] * x[i]; each thread computes some rows.
 
     Arguments: x_ptr (rows, features), factors_ptr (members, features), out_ptr
     (rows, members, features), rows, members, features.
@@ -29,18 +29,20 @@ def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
         for member in range(members):
-            own, at = member * features, (row * members + member) * features
+            first, at = member * features, (row * members + member) * features
             for i in range(0, features, lanes):
                 left = features - i
                 value = load(dtype, x, row * features + i, left)
-                store(value * load(dtype, factors, own + i, left), out, at + i, left)
+                store(value * load(dtype, factors, first + i, left), out, at + i, left)
 
 
 @kernel
 def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and input_gradient likewise over m.
+    """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and input_gradient.
 
-    Each thread does some features, a block at a time. Arguments: x_ptr (rows, features),
+    input_gradient[i] = sum_m gradient[i, m] factors[m].
+
+    Each thread computes some features, a block at a time. Arguments: x_ptr (rows, features),
     factors_ptr (members, features), gradient_ptr (rows, members, features), factors_gradient_ptr
     (members, features), input_gradient_ptr (rows, features) or 0, rows, members, features.
     """
@@ -53,48 +55,48 @@ def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
         for column in range(begin, end, lanes):
             left = end - column
             for member in range(members):
-                own = member * features + column
-                factor = load(dtype, factors, own, left)
+                index = member * features + column
+                factor = load(dtype, factors, index, left)
                 total = block_of(dtype, 0)
                 if top > 0:
-                    total = load(dtype, factors_gradient, own, left)
+                    total = load(dtype, factors_gradient, index, left)
                 for row in range(top, bottom):
                     at = row * features + column
-                    given = load(dtype, gradient, row * members * features + own, left)
-                    total = multiply_add(given, load(dtype, x, at, left), total)
+                    incoming = load(dtype, gradient, row * members * features + index, left)
+                    total = multiply_add(incoming, load(dtype, x, at, left), total)
                     if input_gradient != 0:
-                        back = given * factor
+                        back = incoming * factor
                         if member > 0:
                             back = back + load(dtype, input_gradient, at, left)
                         store(back, input_gradient, at, left)
-                store(total, factors_gradient, own, left)
+                store(total, factors_gradient, index, left)
 
 
 @kernel
 def group_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Do a product for each group, whose matrices are a step further in memory than the last's.
+    """Compute a product for each group. A group's matrices are steps after the previous group's.
 
     Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, a_step,
-    b_step, c_step, initial_step (in bytes), whether threads divide the groups,
-    rather than each product.
+    b_step, c_step, initial_step (in bytes), whether threads divide the groups instead of each
+    product.
     """
     product, product_args, buffer, groups, a, b, c, initial, divided = integers(args, 0, 9)
     begin, end = partition(groups, 1, thread, threads) if divided else (0, groups)
-    own_buffer = buffer + thread * MAX_ARGS * 8
-    copy_bytes(own_buffer, product_args, MAX_ARGS * 8)
-    own = vector(args, own_buffer, MAX_ARGS)
-    own[P.a] += begin * a
-    own[P.b] += begin * b
-    own[P.c] += begin * c
-    own[P.initial] += begin * initial
+    thread_args = buffer + thread * MAX_ARGS * 8
+    copy_bytes(thread_args, product_args, MAX_ARGS * 8)
+    w = vector(args, thread_args, MAX_ARGS)
+    w[P.a] += begin * a
+    w[P.b] += begin * b
+    w[P.c] += begin * c
+    w[P.initial] += begin * initial
     if divided:
-        own[P.buffer] += thread * own[P.buffer_bytes]
+        w[P.buffer] += thread * w[P.buffer_bytes]
     for _ in range(begin, end):
         if divided:
-            call(product, own_buffer, 0, 1)
+            call(product, thread_args, 0, 1)
         else:
-            call(product, own_buffer, thread, threads)
-        own[P.a] += a
-        own[P.b] += b
-        own[P.c] += c
-        own[P.initial] += initial
+            call(product, thread_args, thread, threads)
+        w[P.a] += a
+        w[P.b] += b
+        w[P.c] += c
+        w[P.initial] += initial

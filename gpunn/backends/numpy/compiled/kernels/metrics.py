@@ -1,7 +1,7 @@
-"""Metrics of classes. The mathematics is in `gpunn.metrics`.
+"""Metrics of classes; `gpunn.metrics` has the mathematics.
 
-A row's class, the true one or the one that is predicted, is a number of the network's type, so that
-comparisons of classes become vector instructions.
+True and predicted classes of rows are numbers of the network's type, so that comparisons of classes
+use vector instructions.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ __all__ = ["column_of_larger"]
 
 @lanewise
 def above(a: Number, b: Number) -> Number:
-    """Return 1 where a > b, and 0 elsewhere."""
+    """Return 1 if a > b, else 0."""
     return where(a > b, 1.0, a.like(0.0))
 
 
 @lanewise
 def column_of_larger(best: Number, top: Number, column: Number, number: Number) -> Number:
-    """Return the column where its number is larger than the top one, and the best one elsewhere.
+    """Return `column` if its number is larger than `top`, the number of column `best`, else `best`.
 
-    A NaN is larger than any number, as numpy.argmax has it.
+    As in numpy.argmax, NaN is larger than any number.
     """
     larger = where(number.equals(number), where(number > top, column, best), column)
     return where(top.equals(top), larger, best)
@@ -49,11 +49,11 @@ def column_of_larger(best: Number, top: Number, column: Number, number: Number) 
 
 @kernel
 def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the class of each row; each thread does some rows.
+    """Set the class of each row; each thread computes some rows.
 
-    By the rule: it is the label; 1 where the number of one column, or the difference of the two of
-    two, is above a threshold, and 0 elsewhere; or the column of the largest number, the first of
-    equal ones.
+    The rule OF_LABELS uses the label. BY_THRESHOLD gives 1 if the number of one column, or the
+    difference of two columns, is above a threshold, else 0. BY_LARGEST gives the column of the
+    largest number, the first of equal ones.
 
     Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
     (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), threshold (float).
@@ -82,10 +82,10 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = weights in rows whose two classes are equal, and 0 in others.
+    """Set out = weights in rows whose two classes are equal, and 0 in other rows.
 
-    Each thread does some rows. Arguments: predicted_ptr (rows,), actual_ptr (rows,), weights_ptr
-    (rows,), rows, out_ptr (rows,).
+    Each thread computes some rows. Arguments: predicted_ptr (rows,), actual_ptr (rows,),
+    weights_ptr (rows,), rows, out_ptr (rows,).
     """
     predicted, actual, weights, rows, out = integers(args, 0, 5)
     lanes = block_size(dtype)
@@ -98,9 +98,9 @@ def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @kernel
 def top_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set correct_i = 1 where fewer than k predictions are larger than the true class's, else 0.
+    """Set correct_i = 1 if fewer than k predictions are larger than the true class's, else 0.
 
-    Each thread does some rows. Arguments: predictions_ptr (rows, classes), actual_ptr (rows,),
+    Each thread computes some rows. Arguments: predictions_ptr (rows, classes), actual_ptr (rows,),
     rows, classes, k, correct_ptr (rows,).
     """
     predictions, actual_ptr, rows, classes, k, correct_ptr = integers(args, 0, 6)

@@ -1,6 +1,6 @@
-"""Batch and layer normalisation, and their gradients.
+"""Batch and layer normalization, and their gradients.
 
-The mathematics is in `gpunn.backends.operations`.
+`gpunn.backends.operations` has the mathematics.
 """
 
 from __future__ import annotations
@@ -19,38 +19,41 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     store,
     sum_of,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, own_part, partition, vector
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, thread_part, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
 @kernel
 def normalize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.normalize`; each thread does some rows.
+    """Run `Backend.normalize`; each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), mean_ptr, variance_ptr, scale_ptr, shift_ptr (columns,),
-    factors_ptr (threads, columns), memory for scale / sqrt(variance + epsilon), out_ptr
-    (rows, columns), rows, columns, epsilon (float).
+    factors_ptr (threads, columns) for scale / sqrt(variance + epsilon), out_ptr (rows, columns),
+    rows, columns, epsilon (float).
     """
     x, mean, variance, scale, shift, factors, out, rows, columns = integers(args, 0, 9)
     (epsilon,) = floats(args, 9, 1)
-    lanes, own = block_size(dtype), thread * columns
+    lanes, offset = block_size(dtype), thread * columns
     for i in range(0, columns, lanes):
         left = columns - i
         std = square_root(load(dtype, variance, i, left) + block_of(dtype, epsilon))
-        store(load(dtype, scale, i, left) / std, factors, own + i, left)
+        store(load(dtype, scale, i, left) / std, factors, offset + i, left)
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
         start = row * columns
         for i in range(0, columns, lanes):
             left = columns - i
-            centred = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
-            factor, term = load(dtype, factors, own + i, left), load(dtype, shift, i, left)
-            store(multiply_add(centred, factor, term), out, start + i, left)
+            centered = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
+            factor, term = (
+                load(dtype, factors, offset + i, left),
+                load(dtype, shift, i, left),
+            )
+            store(multiply_add(centered, factor, term), out, start + i, left)
 
 
 @kernel
 def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.layer_norm`; each thread does some rows.
+    """Run `Backend.layer_norm`; each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), scale_ptr (columns,), shift_ptr (columns,), normalized_ptr
     (rows, columns), inverse_std_ptr (rows,), out_ptr (rows, columns), rows, columns, epsilon
@@ -70,8 +73,8 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
         mean = block_of(dtype, sum_of(total) / T(columns))
         squares = block_of(dtype, 0)
         for i in range(0, columns, lanes):
-            centred = only_first(load(dtype, x, start + i, columns - i) - mean, columns - i)
-            squares = multiply_add(centred, centred, squares)
+            centered = only_first(load(dtype, x, start + i, columns - i) - mean, columns - i)
+            squares = multiply_add(centered, centered, squares)
         inverses[row] = T(1) / math.sqrt(sum_of(squares) / T(columns) + T(epsilon))
         inverse = block_of(dtype, inverses[row])
         for i in range(0, columns, lanes):
@@ -84,10 +87,10 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.layer_norm_gradient`, but for the sums over the rows.
+    """Run `Backend.layer_norm_gradient`, with separate sums over each thread's rows.
 
-    Each thread does some rows, and the sums over these: first all threads' for the scale, then
-    those for the shift.
+    Each thread computes some rows, and their sums: the sums of all threads for the scale come
+    first, then the sums for the shift.
 
     Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
     (rows,), scale_ptr (columns,), sums_ptr (2, threads, columns), rows, columns.
@@ -125,41 +128,42 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @kernel
 def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set sums = sum over the rows of x, or of (x - total / rows)^2 where there is a total.
+    """Set sums = sum over the rows of x, or with a total, of (x - total / rows)^2.
 
-    Each thread does some columns; or some rows, and the sums of these.
+    Each thread computes some columns, or some rows and their sums.
 
     Arguments: x_ptr (rows, columns), total_ptr (columns,) or 0, sums_ptr (columns,), or (threads,
-    columns) by rows, rows, columns, multiple (see `own_part`).
+    columns) by rows, rows, columns, multiple (see `thread_part`).
     """
     x, total, sums, rows, columns, multiple = integers(args, 0, 6)
     lanes, count = block_size(dtype), block_of(dtype, rows)
-    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
-    own = thread * columns if multiple == 0 else 0
+    first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
+    offset = thread * columns if multiple == 0 else 0
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
             left = end - column
             result = block_of(dtype, 0)
             if top > first:
-                result = load(dtype, sums, own + column, left)
+                result = load(dtype, sums, offset + column, left)
             if total != 0:
-                centre = load(dtype, total, column, left) / count
+                center = load(dtype, total, column, left) / count
                 for row in range(top, bottom):
-                    centred = load(dtype, x, row * columns + column, left) - centre
-                    result = multiply_add(centred, centred, result)
+                    centered = load(dtype, x, row * columns + column, left) - center
+                    result = multiply_add(centered, centered, result)
             else:
                 for row in range(top, bottom):
                     result = result + load(dtype, x, row * columns + column, left)
-            store(result, sums, own + column, left)
+            store(result, sums, offset + column, left)
 
 
 @kernel
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set mean, inverse_std and the running averages from sums; each thread does some columns.
+    """Set mean, inverse_std and the running averages from sums; each thread computes some columns.
 
-    Arguments: total_ptr, squares_ptr (of what is centred), running_mean_ptr, running_variance_ptr,
-    mean_ptr, inverse_std_ptr (columns,), rows, columns, momentum, epsilon (floats).
+    Arguments: total_ptr, squares_ptr (of deviations from the mean), running_mean_ptr,
+    running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows, columns, momentum, epsilon
+    (floats).
     """
     total, squares, running_mean, running_variance, mean, inverse_std = integers(args, 0, 6)
     rows, columns = integers(args, 6, 2)
@@ -169,12 +173,12 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
     begin, end = partition(columns, lanes, thread, threads)
     for column in range(begin, end, lanes):
         left = end - column
-        centre = load(dtype, total, column, left) / count
+        center = load(dtype, total, column, left) / count
         variance = load(dtype, squares, column, left) / count
         std = square_root(variance + block_of(dtype, epsilon))
-        store(centre, mean, column, left)
+        store(center, mean, column, left)
         store(block_of(dtype, 1) / std, inverse_std, column, left)
-        average = multiply_add(old, load(dtype, running_mean, column, left), new * centre)
+        average = multiply_add(old, load(dtype, running_mean, column, left), new * center)
         store(average, running_mean, column, left)
         average = multiply_add(old, load(dtype, running_variance, column, left), new * variance)
         store(average, running_variance, column, left)
@@ -184,70 +188,73 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
 def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set normalized = (x - mean) inverse_std and out = scale normalized + shift.
 
-    Each thread does some rows or columns. Arguments: x_ptr (rows, columns), mean_ptr,
+    Each thread computes some rows or columns. Arguments: x_ptr (rows, columns), mean_ptr,
     inverse_std_ptr, scale_ptr, shift_ptr (columns,), normalized_ptr (rows, columns), out_ptr (rows,
-    columns), rows, columns, multiple (see `own_part`).
+    columns), rows, columns, multiple (see `thread_part`).
     """
     x, mean, inverse_std, scale, shift, normalized, out = integers(args, 0, 7)
     rows, columns, multiple = integers(args, 7, 3)
     lanes = block_size(dtype)
-    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
+    first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
             left = end - column
-            centre = load(dtype, mean, column, left)
+            center = load(dtype, mean, column, left)
             inverse = load(dtype, inverse_std, column, left)
             factor, term = load(dtype, scale, column, left), load(dtype, shift, column, left)
             for row in range(top, bottom):
                 at = row * columns + column
-                value = (load(dtype, x, at, left) - centre) * inverse
+                value = (load(dtype, x, at, left) - center) * inverse
                 store(value, normalized, at, left)
                 store(multiply_add(factor, value, term), out, at, left)
 
 
 @kernel
 def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the gradients of scale and shift: sums over the rows of gradient * normalized, gradient.
+    """Set the gradients of scale and shift, which are sums over rows.
 
-    Each thread does some columns; or some rows, and the sums of these. Arguments: gradient_ptr
-    (rows, columns), normalized_ptr (rows, columns), scale_gradient_ptr, shift_gradient_ptr
-    (columns,), or (threads, columns) by rows, rows, columns, multiple (see `own_part`).
+    scale_gradient = sum of gradient * normalized, and shift_gradient = sum of gradient. Each thread
+    computes some columns, or some rows and their sums.
+
+    Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), scale_gradient_ptr,
+    shift_gradient_ptr (columns,), or (threads, columns) by rows, rows, columns, multiple (see
+    `thread_part`).
     """
     gradient, normalized, scale_gradient, shift_gradient = integers(args, 0, 4)
     rows, columns, multiple = integers(args, 4, 3)
     lanes = block_size(dtype)
-    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
-    own = thread * columns if multiple == 0 else 0
+    first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
+    offset = thread * columns if multiple == 0 else 0
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
             left = end - column
             of_scale = of_shift = block_of(dtype, 0)
             if top > first:
-                of_scale = load(dtype, scale_gradient, own + column, left)
-                of_shift = load(dtype, shift_gradient, own + column, left)
+                of_scale = load(dtype, scale_gradient, offset + column, left)
+                of_shift = load(dtype, shift_gradient, offset + column, left)
             for row in range(top, bottom):
                 at = row * columns + column
                 g = load(dtype, gradient, at, left)
                 of_scale = multiply_add(g, load(dtype, normalized, at, left), of_scale)
                 of_shift = of_shift + g
-            store(of_scale, scale_gradient, own + column, left)
-            store(of_shift, shift_gradient, own + column, left)
+            store(of_scale, scale_gradient, offset + column, left)
+            store(of_shift, shift_gradient, offset + column, left)
 
 
 @kernel
 def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.batch_norm_gradient`, from the gradients of scale and shift.
+    """Set dL/dx of `Backend.batch_norm_gradient` from the gradients of scale and shift.
 
-    Each thread does some rows or columns. Arguments: gradient_ptr (rows, columns), normalized_ptr
-    (rows, columns), inverse_std_ptr, scale_ptr, scale_gradient_ptr, shift_gradient_ptr (columns,),
-    rows, columns, multiple (see `own_part`).
+    Each thread computes some rows or columns. Arguments: gradient_ptr (rows, columns),
+    normalized_ptr (rows, columns), inverse_std_ptr, scale_ptr, scale_gradient_ptr,
+    shift_gradient_ptr (columns,), rows, columns, multiple (see `thread_part`).
     """
     gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient = integers(args, 0, 6)
     rows, columns, multiple = integers(args, 6, 3)
     lanes, share = block_size(dtype), block_of(dtype, 1 / rows)
-    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
+    first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):

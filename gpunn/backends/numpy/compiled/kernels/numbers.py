@@ -1,4 +1,4 @@
-"""Embeddings of numbers: waves of them, and where they lie among edges."""
+"""Embeddings of numbers: periodic and piecewise linear."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import cos_of_turns, sin_
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 TURNS = 1 / (2 * math.pi)
-"""In one radian."""
+"""Turns per radian."""
 
 
 @compiled
 def turns_at(dtype: Any, number: Any, frequencies: int, phases: int, at: int, left: int) -> Any:
-    """Return what the waves from number `at` on have done for a number in all lanes."""
+    """Return the phases, in turns, of the waves from number `at` on, for a number in all lanes."""
     frequency = load(dtype, frequencies, at, left)
     if phases == 0:
         return number * frequency
@@ -33,7 +33,7 @@ def turns_at(dtype: Any, number: Any, frequencies: int, phases: int, at: int, le
 
 @kernel
 def periodic(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.periodic`; each thread does some rows.
+    """Run `Backend.periodic`; each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), frequencies_ptr (columns, waves), phases_ptr (columns, waves)
     or 0, out_ptr (rows, columns, outputs), rows, columns, waves.
@@ -57,7 +57,7 @@ def periodic(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def periodic_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.periodic_gradient`, but for the input's; each thread does some columns.
+    """Run `Backend.periodic_gradient` without input_gradient; each thread computes some columns.
 
     Arguments: x_ptr (rows, columns), frequencies_ptr (columns, waves), phases_ptr (columns, waves)
     or 0, gradient_ptr (rows, columns, outputs), frequencies_gradient_ptr (columns, waves),
@@ -77,7 +77,7 @@ def periodic_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 number = block_of(dtype, x[row * columns + column])
                 turns = turns_at(dtype, number, frequencies, phases, at, left)
                 start = (row * columns + column) * outputs + wave
-                # Of what the cosine is taken of, with the other sign.
+                # The gradient of the cosine's argument, with opposite sign.
                 slope = load(dtype, gradient, start, left) * sin_of_turns(turns)
                 if phases == 0:
                     more = load(dtype, gradient, start + waves, left)
@@ -91,7 +91,7 @@ def periodic_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def piecewise_linear(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.piecewise_linear`; each thread does some rows.
+    """Run `Backend.piecewise_linear`; each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), starts_ptr, slopes_ptr, lowest_ptr, highest_ptr
     (columns, bins), out_ptr (rows, columns, bins), rows, columns, bins.
@@ -102,12 +102,12 @@ def piecewise_linear(dtype: Any, args: Any, thread: int, threads: int) -> None:
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
         for column in range(columns):
-            place = row * columns + column
-            number = block_of(dtype, x[place])
+            position = row * columns + column
+            number = block_of(dtype, x[position])
             for t in range(0, bins, lanes):
                 left, at = bins - t, column * bins + t
                 distance = number - load(dtype, starts, at, left)
                 line = distance * load(dtype, slopes, at, left)
                 line = maximum(line, load(dtype, lowest, at, left))
                 line = minimum(line, load(dtype, highest, at, left))
-                store(line, out, place * bins + t, left)
+                store(line, out, position * bins + t, left)

@@ -1,10 +1,10 @@
-"""The built-in optimizers, each as one pass over memory, and clipping.
+"""The built-in optimizers, each in one pass over memory, gradient clipping and penalties.
 
-Arguments of each: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr (size,), the
-optimizer's slots or 0, size, learning_rate_ptr (1,), step_ptr (1,) of int64, which is the number of
-the update, from 1 on, weight_decay_ptr (1,) or 0; then floats: a factor of the learning rate, the
-weight decay or, where there is a pointer to it, its factor, and the optimizer's own
-hyperparameters. Each thread updates a slice. The mathematics is in `gpunn.optimizers`.
+Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr
+(size,), which are the optimizer's slots or 0, size. Then learning_rate_ptr (1,), step_ptr (1,) of
+int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. Then floats: a factor of the
+learning rate, the weight decay (or its factor, with a weight_decay_ptr), and the optimizer's
+hyperparameters. Each thread updates a slice. `gpunn.optimizers` has the mathematics.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import expm1
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 HYPERPARAMETERS = 10
-"""Number of the first argument that is the optimizer's own."""
+"""Index of the first hyperparameter among the arguments."""
 
 LANES = 32
-"""Elements that a thread's slice is a multiple of: as many as a product's panel in float32."""
+"""A thread's slice is a multiple of this many elements, the width of a float32 panel."""
 
 
 @partial(compiled, inline=True)
-def own_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
-    """Return what every optimizer needs.
+def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
+    """Return the arguments that all optimizers use.
 
-    That is a thread's slices of values, gradients, first and second slot; the learning rate of its
-    segment; and the factor 1 - learning_rate * weight_decay.
+    These are a thread's slices of values, gradients, first and second slot, the segment's learning
+    rate, and the factor 1 - learning_rate * weight_decay.
     """
     values_ptr, gradients_ptr, first_ptr, second_ptr, size, rate_ptr = integers(args, 0, 6)
     (decay_ptr,) = integers(args, 7, 1)
@@ -65,16 +65,16 @@ def own_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
 
 @kernel
 def sgd(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Plain descent, without hyperparameters of its own."""
-    values, g, _, _, rate, keep = own_slices(dtype, args, thread, threads)
+    """Plain gradient descent, without hyperparameters."""
+    values, g, _, _, rate, keep = thread_slices(dtype, args, thread, threads)
     for i in range(values.size):
         values[i] = keep * values[i] - rate * g[i]
 
 
 @kernel
 def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Descent with momentum. Hyperparameters: momentum, 1.0 for Nesterov's and 0.0 for plain."""
-    values, g, velocity, _, rate, keep = own_slices(dtype, args, thread, threads)
+    """Gradient descent with momentum. Hyperparameters: momentum, 1.0 for Nesterov's, else 0.0."""
+    values, g, velocity, _, rate, keep = thread_slices(dtype, args, thread, threads)
     factor, is_nesterov = floats(args, HYPERPARAMETERS, 2)
     momentum, nesterov = values.dtype.type(factor), is_nesterov != 0
     for i in range(values.size):
@@ -87,10 +87,10 @@ def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
 @kernel
 def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """RMSprop. Hyperparameters: rho, 1 - rho, epsilon."""
-    values, g, square, _, rate, keep = own_slices(dtype, args, thread, threads)
-    own = floats(args, HYPERPARAMETERS, 3)
+    values, g, square, _, rate, keep = thread_slices(dtype, args, thread, threads)
+    constants = floats(args, HYPERPARAMETERS, 3)
     T = values.dtype.type
-    rho, rest, epsilon = T(own[0]), T(own[1]), T(own[2])
+    rho, rest, epsilon = T(constants[0]), T(constants[1]), T(constants[2])
     for i in range(values.size):
         square[i] = rho * square[i] + rest * g[i] * g[i]
         values[i] = keep * values[i] - rate * g[i] / (np.sqrt(square[i]) + epsilon)
@@ -98,16 +98,16 @@ def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Adam, with both bias corrections taken into the learning rate and epsilon.
+    """Adam, with both bias corrections merged into the learning rate and epsilon.
 
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
 
-    Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, log(beta1), log(beta2), and 1.0 if
-    epsilon is that of `epsilon_hat`, which stands in place of epsilon * sqrt(c2).
+    Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, log(beta1), log(beta2), and 1.0
+    with `epsilon_hat`, which uses epsilon instead of epsilon * sqrt(c2).
     """
-    values, g, mean, square, learning_rate, keep = own_slices(dtype, args, thread, threads)
-    decay1, weight1, decay2, weight2, given_epsilon, log_beta1, log_beta2, is_hat = floats(
+    values, g, mean, square, learning_rate, keep = thread_slices(dtype, args, thread, threads)
+    decay1, weight1, decay2, weight2, epsilon_argument, log_beta1, log_beta2, is_hat = floats(
         args, HYPERPARAMETERS, 8
     )
     (step_ptr,) = integers(args, 6, 1)
@@ -115,7 +115,7 @@ def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
     c1, c2 = -expm1(step * log_beta1), -expm1(step * log_beta2)
     T = values.dtype.type
     rate = T(float(learning_rate) * math.sqrt(c2) / c1)
-    epsilon = T(given_epsilon * (1.0 if is_hat != 0 else math.sqrt(c2)))
+    epsilon = T(epsilon_argument * (1.0 if is_hat != 0 else math.sqrt(c2)))
     beta1, rest1, beta2, rest2 = T(decay1), T(weight1), T(decay2), T(weight2)
     for i in range(values.size):
         mean[i] = beta1 * mean[i] + rest1 * g[i]
@@ -126,10 +126,10 @@ def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
 @kernel
 def lion(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Lion. Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2."""
-    values, g, mean, _, rate, keep = own_slices(dtype, args, thread, threads)
-    own = floats(args, HYPERPARAMETERS, 4)
+    values, g, mean, _, rate, keep = thread_slices(dtype, args, thread, threads)
+    constants = floats(args, HYPERPARAMETERS, 4)
     T = values.dtype.type
-    beta1, rest1, beta2, rest2 = T(own[0]), T(own[1]), T(own[2]), T(own[3])
+    beta1, rest1, beta2, rest2 = T(constants[0]), T(constants[1]), T(constants[2]), T(constants[3])
     for i in range(values.size):
         values[i] = keep * values[i] - rate * np.sign(beta1 * mean[i] + rest1 * g[i])
         mean[i] = beta2 * mean[i] + rest2 * g[i]
@@ -153,7 +153,7 @@ def squares(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
-    """Return the sum of what `squares` gave for each thread, in their order."""
+    """Return the sum of the results of `squares`, in the order of threads."""
     sums = vector(args, sums_ptr, threads).view(np.float64)
     total = 0.0
     for other in range(threads):
@@ -163,10 +163,10 @@ def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
 
 @kernel
 def l2_penalty(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.l2_penalty`; each thread changes a slice of the gradients.
+    """Run `Backend.l2_penalty`; each thread changes a slice of the gradients.
 
-    Arguments: values_ptr (size,), gradients_ptr (size,), size, sums_ptr (threads,) of `squares` of
-    the values, weight_ptr (1,), loss_sum_ptr (1,), strength (float).
+    Arguments: values_ptr (size,), gradients_ptr (size,), size, sums_ptr (threads,) from `squares`
+    of the values, weight_ptr (1,), loss_sum_ptr (1,), strength (float).
     """
     values_ptr, gradients_ptr, size, sums_ptr, weight_ptr, loss_sum_ptr = integers(args, 0, 6)
     (strength,) = floats(args, 6, 1)
@@ -188,12 +188,12 @@ def l2_penalty(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def clip(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set g = g * min(1, max_norm / ||g||); each thread scales a slice.
 
-    Arguments: g_ptr (size,), size, sums_ptr (threads,) of `squares` of g, max_norm (float).
+    Arguments: g_ptr (size,), size, sums_ptr (threads,) from `squares` of g, max_norm (float).
     """
     g_ptr, size, sums_ptr = integers(args, 0, 3)
     (max_norm,) = floats(args, 3, 1)
     norm = math.sqrt(sum_of_squares(args, sums_ptr, threads))
-    if not norm <= max_norm:  # so that a NaN spreads, as it does elsewhere
+    if not norm <= max_norm:  # so that NaN spreads, as on other backends
         begin, end = partition(size, LANES, thread, threads)
         g = slice_of(dtype, g_ptr, size, begin, end)
         factor = g.dtype.type(max_norm / norm)

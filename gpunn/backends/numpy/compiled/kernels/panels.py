@@ -1,8 +1,8 @@
-"""Panels: a matrix laid out as the tiles of a product read it.
+"""Panels: a copy of a matrix in the order in which the tiles of a product read it.
 
-A tile takes a few columns of B, all the way down. In a large matrix each of their rows lies on a
-page of its own; in a panel they follow one another (Goto & van de Geijn 2008, "Anatomy of
-High-Performance Matrix Multiplication", section 5).
+A tile reads all rows of a few columns of B. In a large matrix, each of these rows is on a separate
+page. In a panel they are contiguous (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix
+Multiplication", section 5).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["PANEL"]
 PANEL = VECTORS.panel
 
 ROWS_AT_A_TIME = 16
-"""Rows read side by side: as many streams as a processor follows and fetches ahead."""
+"""Rows to read together: as many memory streams as a processor prefetches."""
 
 
 @kernel
 def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Copy B (rows, columns) into panels, PANEL bytes a row and one panel after the other.
+    """Copy B (rows, columns) into panels, one after the other, with PANEL bytes per row.
 
-    Each thread copies some panels. Arguments: size (bytes of a number), rows, columns, b_ptr,
+    Each thread copies some panels. Arguments: size (bytes per number), rows, columns, b_ptr,
     b_row_stride, b_column_stride (one of which is size), panels_ptr.
     """
     size, rows, columns, b, b_row, b_column, target = integers(args, 0, 7)
@@ -35,9 +35,9 @@ def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
     if b_column != size:
         for column in range(left, right, panel):
             count = min(panel, right - column)
-            place = target + column // panel * rows * PANEL
+            destination = target + column // panel * rows * PANEL
             transpose_matrix(
-                dtype, size, b + column * b_column, b_column, count, rows, place, PANEL
+                dtype, size, b + column * b_column, b_column, count, rows, destination, PANEL
             )
         return
     whole = left + (right - left) // panel * panel
@@ -45,11 +45,11 @@ def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
         end = min(row + ROWS_AT_A_TIME, rows)
         for column in range(left, whole, panel):
             source = b + column * size
-            place = target + column // panel * rows * PANEL
+            destination = target + column // panel * rows * PANEL
             for each in range(row, end):
-                copy_bytes(place + each * PANEL, source + each * b_row, PANEL)
+                copy_bytes(destination + each * PANEL, source + each * b_row, PANEL)
     if whole < right:
-        place = target + whole // panel * rows * PANEL
+        destination = target + whole // panel * rows * PANEL
         for row in range(rows):
             source = b + row * b_row + whole * size
-            copy_bytes(place + row * PANEL, source, (right - whole) * size)
+            copy_bytes(destination + row * PANEL, source, (right - whole) * size)

@@ -1,6 +1,6 @@
-"""What compiled Python can't say: memory by address, atomics, calls by address.
+"""Memory access by address, atomic operations, and calls by address.
 
-Each is an intrinsic of numba, which gives the LLVM instructions themselves.
+Compiled Python can't express them, so each is a numba intrinsic, which emits LLVM instructions.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
 FLUSHING = MXCSR_FLUSHING if X86 else FPCR_FLUSHING
-"""Flags of this processor by which subnormal numbers are zero."""
+"""This processor's flags that treat subnormal numbers as zero."""
 
 
 def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
-    """Return the signature and code of what loads some arguments of one type, as a tuple."""
+    """Return the signature and code for loading arguments of one type as a tuple."""
     if not isinstance(first, types.IntegerLiteral) or not isinstance(count, types.IntegerLiteral):
         return None
     numbers = range(first.literal_value, first.literal_value + count.literal_value)
     result = types.UniTuple(kind, count.literal_value)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.bitcast(arguments[0], target.get_value_type(kind).as_pointer())
-        values = [builder.load(builder.gep(place, [I64(number)])) for number in numbers]
+        location = builder.bitcast(arguments[0], target.get_value_type(kind).as_pointer())
+        values = [builder.load(builder.gep(location, [I64(number)])) for number in numbers]
         return target.make_tuple(builder, signature.return_type, values)
 
     return result(args, first, count), generate
@@ -41,19 +41,19 @@ def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def integers(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments, from number `first` on, as a tuple of integers; both constants."""
+    """Return `count` arguments from index `first` on as integers; both must be constants."""
     return unpack(args, first, count, types.int64)
 
 
 @intrinsic(prefer_literal=True)
 def floats(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments, from number `first` on, as a tuple of float64; both constants."""
+    """Return `count` arguments from index `first` on as float64; both must be constants."""
     return unpack(args, first, count, types.float64)
 
 
 @intrinsic
 def pointer(context: Any, dtype: Any, address: Any) -> Any:
-    """Return the integer `address` as a pointer of the type of `dtype`."""
+    """Return an address as a pointer of the type of `dtype`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = target.get_value_type(signature.return_type)
@@ -64,11 +64,11 @@ def pointer(context: Any, dtype: Any, address: Any) -> Any:
 
 @intrinsic
 def atomic_add(context: Any, address: Any, amount: Any) -> Any:
-    """Add to the integer at `address` and return what it was before."""
+    """Add to the integer at `address`, and return its earlier value."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], I64_POINTER)
-        return builder.atomic_rmw("add", place, arguments[1], "seq_cst")
+        location = builder.inttoptr(arguments[0], I64_POINTER)
+        return builder.atomic_rmw("add", location, arguments[1], "seq_cst")
 
     return types.int64(types.int64, types.int64), generate
 
@@ -78,8 +78,8 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
     """Set the integer at `address` to `new` if it is `expected`, and return whether it was."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], I64_POINTER)
-        result = builder.cmpxchg(place, *arguments[1:], "seq_cst", "seq_cst")
+        location = builder.inttoptr(arguments[0], I64_POINTER)
+        result = builder.cmpxchg(location, *arguments[1:], "seq_cst", "seq_cst")
         return builder.extract_value(result, 1)
 
     return types.boolean(*[types.int64] * 3), generate
@@ -87,11 +87,11 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`, seeing all that was written before it was."""
+    """Return the integer at `address`, ordered after all writes that preceded its write."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], I64_POINTER)
-        return builder.load_atomic(place, "seq_cst", 8)
+        location = builder.inttoptr(arguments[0], I64_POINTER)
+        return builder.load_atomic(location, "seq_cst", 8)
 
     return types.int64(types.int64), generate
 
@@ -113,10 +113,10 @@ def float_flags(builder: Any) -> Any:
     """Return this thread's flags of floating-point arithmetic as an integer."""
     module = builder.module
     if X86:
-        place = cgutils.alloca_once(builder, I32)
+        location = cgutils.alloca_once(builder, I32)
         function = declared(module, "llvm.x86.sse.stmxcsr", ir.VoidType(), [I8_POINTER])
-        builder.call(function, [builder.bitcast(place, I8_POINTER)])
-        return builder.zext(builder.load(place), I64)
+        builder.call(function, [builder.bitcast(location, I8_POINTER)])
+        return builder.zext(builder.load(location), I64)
     if ARM:
         return builder.call(declared(module, "llvm.aarch64.get.fpcr", I64, []), [])
     return I64(0)
@@ -126,10 +126,10 @@ def put_float_flags(builder: Any, flags: Any) -> None:
     """Set this thread's flags of floating-point arithmetic."""
     module = builder.module
     if X86:
-        place = cgutils.alloca_once(builder, I32)
-        builder.store(builder.trunc(flags, I32), place)
+        location = cgutils.alloca_once(builder, I32)
+        builder.store(builder.trunc(flags, I32), location)
         function = declared(module, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [I8_POINTER])
-        builder.call(function, [builder.bitcast(place, I8_POINTER)])
+        builder.call(function, [builder.bitcast(location, I8_POINTER)])
     elif ARM:
         function = declared(module, "llvm.aarch64.set.fpcr", ir.VoidType(), [I64])
         builder.call(function, [flags])
@@ -137,7 +137,7 @@ def put_float_flags(builder: Any, flags: Any) -> None:
 
 @intrinsic
 def flush_subnormals(context: Any) -> Any:
-    """Let subnormal numbers be zero in this thread, and return its flags of before."""
+    """Treat subnormal numbers as zero in this thread, and return its earlier flags."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         before = float_flags(builder)
@@ -149,7 +149,7 @@ def flush_subnormals(context: Any) -> Any:
 
 @intrinsic
 def set_float_flags(context: Any, flags: Any) -> Any:
-    """Set this thread's flags of floating-point arithmetic to what `flush_subnormals` returned."""
+    """Restore this thread's flags of floating-point arithmetic from `flush_subnormals`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         put_float_flags(builder, arguments[0])
@@ -165,9 +165,9 @@ def call(context: Any, function: Any, args: Any, thread: Any, threads: Any) -> A
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function, *rest = arguments
         kind = ir.FunctionType(ir.VoidType(), [I64_POINTER, I64_POINTER, I64, I64])
-        place = builder.inttoptr(function, kind.as_pointer())
+        location = builder.inttoptr(function, kind.as_pointer())
         args = builder.inttoptr(rest[0], I64_POINTER)
-        builder.call(place, [args, args, rest[1], rest[2]])
+        builder.call(location, [args, args, rest[1], rest[2]])
         return target.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
@@ -175,10 +175,10 @@ def call(context: Any, function: Any, args: Any, thread: Any, threads: Any) -> A
 
 @intrinsic
 def copy_bytes(context: Any, target_address: Any, source: Any, size: Any) -> Any:
-    """Copy `size` bytes between places that don't overlap."""
+    """Copy `size` bytes; source and target must not overlap."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to, origin = (builder.inttoptr(place, I8_POINTER) for place in arguments[:2])
+        to, origin = (builder.inttoptr(location, I8_POINTER) for location in arguments[:2])
         cgutils.raw_memcpy(builder, to, origin, arguments[2], 1)
         return target.get_dummy_value()
 
@@ -187,7 +187,7 @@ def copy_bytes(context: Any, target_address: Any, source: Any, size: Any) -> Any
 
 @intrinsic
 def prefetch(context: Any, address: Any) -> Any:
-    """Ask for the cache line at `address`, which need not be a valid one."""
+    """Prefetch the cache line at `address`, which may be invalid."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         fetch_line(builder, builder.inttoptr(arguments[0], I8_POINTER))

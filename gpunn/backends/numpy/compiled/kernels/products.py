@@ -1,9 +1,9 @@
 """Matrix products C = A B by tiles.
 
-A is (m, k), B (k, n) and C (m, n). A library for large matrices copies its operands into another
-order first, which pays if each element is used often. In a training step one side is often a batch
-of some dozens of rows. Then tiles that read the operands where they lie take less time. They also
-add a bias and apply ReLU before the result leaves the registers.
+A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
+is worth its time if each element is used often. But in a training step, an operand is often a batch
+of a few dozen rows. Then tiles that read the operands directly are faster. They also add a bias and
+apply ReLU while the result is in registers.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def multiply_tiles(
     left: int,
     right: int,
 ) -> None:
-    """Compute some rows of C; `left`, the first column, begins a panel. Strides are in bytes."""
+    """Compute some rows of C. The first column, `left`, begins a panel. Strides are in bytes."""
     lanes = VECTOR_BYTES // size
     panel = PANEL // size
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
@@ -76,7 +76,7 @@ def multiply_tiles(
         vectors = (columns + lanes - 1) // lanes
         at = column * size
         for block in range(heights):
-            # Blocks of nearly equal height, rather than a last one of a row or two.
+            # Blocks of nearly equal height, instead of a last block of one or two rows.
             start = rows * block // heights
             stop = rows * (block + 1) // heights
             tile(
@@ -102,7 +102,7 @@ def multiply_tiles(
 
 @kernel
 def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + A B, floor), and do an update with it; see `interface.ProductArgs`."""
+    """Set C = max(initial + A B, floor), and apply any update; see `interface.ProductArgs`."""
     method = carray(args, MAX_ARGS)[P.method]
     if method == TRANSPOSED_PANELS:
         by_transposed_panels(dtype, args, thread, threads)
@@ -115,8 +115,8 @@ def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 
 @compiled
-def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
-    """Return the block of C that a thread computes: first, last + 1 row; first, last + 1 column."""
+def thread_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
+    """Return a thread's block of C: first row, last row + 1, first column, last column + 1."""
     first, last, left, right = 0, w[P.m], 0, w[P.n]
     if w[P.by_terms]:
         pass
@@ -128,8 +128,8 @@ def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
 
 
 @compiled
-def own_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
-    """Return the terms that a thread takes: the first, and how many."""
+def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
+    """Return a thread's terms: the first one, and their number."""
     if w[P.by_terms]:
         first, last = partition(w[P.k], 1, thread, threads)
         return first, last - first
@@ -138,11 +138,11 @@ def own_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Take A and B from where they lie; or B from panels, and A from a copy of some rows."""
+    """Read A and B directly; or with PACKED, B from panels and A from a copy of some rows."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
-    first, last, left, right = own_block(w, thread, threads)
-    term, terms = own_terms(w, thread, threads)
+    first, last, left, right = thread_block(w, thread, threads)
+    term, terms = thread_terms(w, thread, threads)
     while first < last and left < right:
         rows = min(w[P.rows], last - first)
         a, a_row, a_column = w[P.a] + first * w[P.a_row], w[P.a_row], w[P.a_column]
@@ -152,7 +152,7 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
         elif w[P.c_thread]:
             c = w[P.c] + thread * w[P.c_thread]
         if w[P.method] == PACKED:
-            # Rows that lie apart by a power of two would push each other out of the cache.
+            # Rows at distances of a power of two would evict each other from the cache.
             copy_across(dtype, size, a, a_row, a_column, rows, w[P.k], buffer)
             a, a_row, a_column = buffer, size, rows * size
         multiply_terms(
@@ -160,18 +160,18 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
             w[P.b_row], w[P.b_panel], w[P.initial], c, w[P.c_row], terms, rows, left, right,
         )  # fmt: skip
         if w[P.update]:
-            own_args = w[P.args_buffer] + thread * MAX_ARGS * 8
+            update_args = w[P.args_buffer] + thread * MAX_ARGS * 8
             number, count = first * w[P.n], rows * w[P.n]
-            update_rows(args, own_args, w[P.update], w[P.update_args], c, number, count, size)
+            update_rows(args, update_args, w[P.update], w[P.update_args], c, number, count, size)
         first += rows
 
 
 @compiled
 def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Transpose a panel of what lies in memory, B.T, at a time, and multiply by that."""
+    """Transpose one panel of B.T at a time, and multiply by it."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
-    first, last, left, right = own_block(w, thread, threads)
+    first, last, left, right = thread_block(w, thread, threads)
     a, c = w[P.a] + first * w[P.a_row], w[P.c] + first * w[P.c_row]
     column = left
     while first < last and column < right:
@@ -188,7 +188,7 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
 
 @compiled
 def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute C.T = B.T A.T from B.T as it lies in memory and A.T in panels."""
+    """Compute C.T = B.T A.T from B.T in memory and A.T in panels."""
     w = carray(args, MAX_ARGS)
     size, m, buffer = w[P.size], w[P.m], w[P.buffer] + thread * w[P.buffer_bytes]
     left, right = partition(w[P.n], PANEL // size, thread, threads)
@@ -217,10 +217,10 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
     first, last = partition(m, 1, thread, threads)
     lanes = block_size(dtype)
     initial, c = vector(dtype, w[P.initial], n), vector(dtype, w[P.c], m * n)
-    (least,) = floats(args, FLOOR, 1)
-    floor = c.dtype.type(least)
+    (argument,) = floats(args, FLOOR, 1)
+    floor = c.dtype.type(argument)
     for row in range(first, last, 4):
-        # Where there are no four, the last row is done more than once.
+        # With fewer than four rows left, the last row is computed several times.
         end = last - 1
         second, third, fourth = min(row + 1, end), min(row + 2, end), min(row + 3, end)
         for j in range(n):
@@ -240,7 +240,7 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
 
 @compiled
 def not_below(number: Any, floor: Any) -> Any:
-    """Return the larger one, and NaN for NaN."""
+    """Return max(number, floor), or NaN for NaN."""
     return floor if number < floor else number
 
 
@@ -262,7 +262,7 @@ def multiply_terms(
     left: int,
     right: int,
 ) -> None:
-    """Compute some rows and columns of C, some terms at a time; distances are in bytes."""
+    """Compute some rows and columns of C, some terms at a time; strides are in bytes."""
     w = carray(args, MAX_ARGS)
     (floor,) = floats(args, FLOOR, 1)
     blocks = (k + w[P.terms] - 1) // w[P.terms]
@@ -279,7 +279,7 @@ def multiply_terms(
 def copy_across(
     dtype: Any, size: int, a: int, a_row: int, a_column: int, rows: int, columns: int, target: int
 ) -> None:
-    """Copy columns of A to `target`, one after the other."""
+    """Copy columns of A to `target` contiguously."""
     if a_row != size:
         transpose_matrix(dtype, size, a, a_row, rows, columns, target, rows * size)
         return
@@ -298,17 +298,17 @@ def update_rows(
     count: int,
     size: int,
 ) -> None:
-    """Call an optimizer's kernel for `count` parameters from number `first` on.
+    """Call an optimizer's kernel for `count` parameters from index `first` on.
 
-    Its arguments are copied into the thread's own buffer and moved there by so many elements.
+    This copies the arguments to the thread's buffer, and offsets the addresses there.
     """
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
-    own = vector(args, args_buffer, MAX_ARGS)
-    own[VALUES] += first * size
-    if own[FIRST_SLOT] != 0:
-        own[FIRST_SLOT] += first * size
-    if own[SECOND_SLOT] != 0:
-        own[SECOND_SLOT] += first * size
-    own[GRADIENTS] = gradients
-    own[COUNT] = count
+    w = vector(args, args_buffer, MAX_ARGS)
+    w[VALUES] += first * size
+    if w[FIRST_SLOT] != 0:
+        w[FIRST_SLOT] += first * size
+    if w[SECOND_SLOT] != 0:
+        w[SECOND_SLOT] += first * size
+    w[GRADIENTS] = gradients
+    w[COUNT] = count
     call(kernel, args_buffer, 0, 1)

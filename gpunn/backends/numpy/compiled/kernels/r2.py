@@ -1,4 +1,4 @@
-"""The coefficient of determination. The mathematics is in `gpunn.metrics.regression`."""
+"""The coefficient of determination; `gpunn.metrics.regression` has the mathematics."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 @kernel
 def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Combine means, SSTs and SSEs with those of a batch; each thread does some outputs.
+    """Combine means, SSTs and SSEs with a batch; each thread computes some outputs.
 
-    The summary's weight, which all threads read, is left as it is.
+    The summary's weight is unchanged, since all threads read it.
 
     Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
-    weight_ptr (1,), the sum of the weights, rows, outputs, summary_weight_ptr (1,), means_ptr
+    weight_ptr (1,) of the sum of weights, rows, outputs, summary_weight_ptr (1,), means_ptr
     (outputs,), ssts_ptr (outputs,), sses_ptr (outputs,).
     """
     p, t, weights_ptr, weight_ptr = integers(args, 0, 4)
@@ -35,7 +35,7 @@ def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
     begin, end = partition(outputs, lanes, thread, threads)
     for j in range(begin, end, lanes):
         left = end - j
-        # With the first row subtracted, equal targets give an SST of exactly 0.
+        # Subtracting the first row gives an SST of exactly 0 for equal targets.
         first, shift = load(dtype, t, j, left), block_of(dtype, 0)
         for i in range(rows):
             target = load(dtype, t, i * outputs + j, left) - first
@@ -45,8 +45,8 @@ def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
         for i in range(rows):
             row, w = i * outputs + j, block_of(dtype, weights[i])
             target = load(dtype, t, row, left)
-            centred, error = target - first - shift, target - load(dtype, p, row, left)
-            sst = multiply_add(w * centred, centred, sst)
+            centered, error = target - first - shift, target - load(dtype, p, row, left)
+            sst = multiply_add(w * centered, centered, sst)
             sse = multiply_add(w * error, error, sse)
         mean = load(dtype, means, j, left)
         change = first + shift - mean

@@ -1,4 +1,4 @@
-"""Sums of vectors, by blocks."""
+"""Sums of vectors, computed in blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["sum_of_row"]
 
 @compiled
 def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:
-    """Return the sum of `size` numbers from number `first` from an address on."""
+    """Return the sum of `size` numbers from number `first` on, counted from an address."""
     total = block_of(dtype, 0)
     for i in range(0, size, block_size(dtype)):
         total = total + load(dtype, address, first + i, size - i)
@@ -28,7 +28,7 @@ def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:
 
 @kernel
 def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum_i weights_i values_i, or add that to it; thread 0 does it.
+    """Set out = sum_i weights_i values_i, or add the sum to out, in thread 0.
 
     Arguments: values_ptr (size,), weights_ptr (size,) or 0, size, out_ptr (1,), is_added.
     """
@@ -47,19 +47,19 @@ def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out[j, k] = out[j, k] + the sum of weights_i over the rows i with places[j, i] = k.
+    """Set out[j, k] = out[j, k] + the sum of weights_i over the rows i with indices[j, i] = k.
 
-    Places below 0 are left out. Each thread does some columns j.
+    Negative indices are ignored. Each thread computes some columns j.
 
-    Arguments: places_ptr (columns, rows), weights_ptr (rows,), columns, rows, out_ptr (columns,
+    Arguments: indices_ptr (columns, rows), weights_ptr (rows,), columns, rows, out_ptr (columns,
     size), size.
     """
-    places_ptr, weights_ptr, columns, rows, out_ptr, size = integers(args, 0, 6)
-    places = vector(dtype, places_ptr, columns * rows)
+    indices_ptr, weights_ptr, columns, rows, out_ptr, size = integers(args, 0, 6)
+    indices = vector(dtype, indices_ptr, columns * rows)
     weights, out = vector(dtype, weights_ptr, rows), vector(dtype, out_ptr, columns * size)
     begin, end = partition(columns, 1, thread, threads)
     for j in range(begin, end):
         for i in range(rows):
-            place = int(places[j * rows + i])
-            if 0 <= place < size:
-                out[j * size + place] += weights[i]
+            index = int(indices[j * rows + i])
+            if 0 <= index < size:
+                out[j * size + index] += weights[i]

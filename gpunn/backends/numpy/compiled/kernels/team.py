@@ -1,10 +1,9 @@
-"""The loops of a team's threads, which run programs and wait for each other and for the next.
+"""The loops of a team's threads, which run programs, and wait for each other and the next program.
 
-A program is a sequence of stretches, each of which ends with a barrier. Each stretch has as many
-shares as the team has threads, and share i is what `thread` i of a kernel does. A thread claims its
-own share. Once that is finished it waits for the others; and if one of them has not even begun,
-because the system has given its core to somebody else, its share is done by a thread that waits.
-Which thread does a share changes no result.
+A program is a sequence of stretches, which end with barriers. A stretch has one share per thread of
+the team: share i is the work of `thread` i of a kernel. A thread claims its share, runs it, and
+waits for the others. If the system has given another thread's core to other work, so that its share
+is unclaimed, a waiting thread runs that share. This does not affect results.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
 )
 
 SPIN_LIMIT = 20_000
-"""Looks at the mailbox before a worker sleeps; some hundred microseconds."""
+"""Number of checks of the mailbox before a worker sleeps: a few hundred microseconds."""
 
 HELP_AFTER = 64
-"""Looks at a counter between two at whether others have begun; about a microsecond."""
+"""Number of checks of a counter between checks for unclaimed shares: about a microsecond."""
 
 YIELD_AFTER = 2_000
-"""Looks at a counter before a thread gives up its core: another may need it to finish."""
+"""Number of checks of a counter before a thread yields its core, which others may need."""
 
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Do one share of the instructions whose rows lie between two addresses."""
+    """Run one share of the instructions in the rows between two addresses."""
     for row in range(begin, end, ROW_SIZE * 8):
         call(atomic_load(row), row + 16, share, threads)
 
 
 @compiled
 def claimed(mailbox: int, share: int, stretch: int) -> bool:
-    """Claim a share of a stretch, and return whether nobody had."""
+    """Claim a share of a stretch, and return whether it was unclaimed."""
     claims = mailbox + (CLAIMS + share * LINE) * 8
     return atomic_load(claims) == stretch and atomic_exchange_if(claims, stretch, stretch + 1)
 
@@ -59,7 +58,7 @@ def claimed(mailbox: int, share: int, stretch: int) -> bool:
 def run_stretch(
     begin: int, end: int, stretch: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Do a thread's share of a stretch, and return when all shares are finished."""
+    """Run a thread's share of a stretch, and return when all shares are finished."""
     finished, all_of_them = mailbox + FINISHED * 8, (stretch + 1) * threads
     if claimed(mailbox, thread, stretch):
         run_share(begin, end, thread, threads)
@@ -81,10 +80,9 @@ def run_stretch(
 def run(
     table: int, length: int, times: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program `times` times; all arguments but `thread` are the same for all threads.
+    """Run a program `times` times; all arguments except `thread` are the same for all threads.
 
-    `table`, `mailbox` and `sched_yield` are addresses; that function is called with arguments that
-    it ignores.
+    `table`, `mailbox` and `sched_yield` are addresses. `sched_yield` ignores its arguments.
     """
     row_bytes = ROW_SIZE * 8
     end, stretch = table + length * row_bytes, 0
@@ -112,10 +110,10 @@ def run_as_leader(
     set_float_flags(flags)
     if threads == 1:
         return
-    place = mailbox + ENTERED * 8
-    entered = atomic_load(place)
-    while not atomic_exchange_if(place, entered, 0):
-        entered = atomic_load(place)
+    address = mailbox + ENTERED * 8
+    entered = atomic_load(address)
+    while not atomic_exchange_if(address, entered, 0):
+        entered = atomic_load(address)
     looks = 0
     while atomic_load(mailbox + DONE * 8) < entered // 2:
         hint_spinning()
@@ -127,19 +125,19 @@ def run_as_leader(
 @compiled
 def may_enter(mailbox: int) -> bool:
     """Enter the program in the mailbox, and return whether that was possible."""
-    place = mailbox + ENTERED * 8
-    entered = atomic_load(place)
+    address = mailbox + ENTERED * 8
+    entered = atomic_load(address)
     while entered % 2 == 1:
-        if atomic_exchange_if(place, entered, entered + 2):
+        if atomic_exchange_if(address, entered, entered + 2):
             return True
-        entered = atomic_load(place)
+        entered = atomic_load(address)
     return False
 
 
 @entry
 def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, sched_yield: int) -> int:
-    """Run programs in the mailbox until none comes for a while; return the last one's number."""
-    flush_subnormals()  # for good, since this thread does nothing but compute
+    """Run programs from the mailbox until none comes for a while; return the last one's number."""
+    flush_subnormals()  # permanently, since this thread only computes
     looks = 0
     while looks < SPIN_LIMIT:
         generation = atomic_load(mailbox + GENERATION * 8)
@@ -150,7 +148,7 @@ def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, sched_yiel
         looks = 0
         seen = generation
         if not may_enter(mailbox):
-            continue  # the others have done it all
+            continue  # other threads have finished the program
         job = mailbox + JOB * 8
         run(
             atomic_load(job),
@@ -167,7 +165,7 @@ def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, sched_yiel
 
 @entry
 def start_sleeping(mailbox: int, amount: int) -> int:
-    """Add to the number of threads that sleep, and return the number of the newest program."""
+    """Add to the number of sleeping threads, and return the number of the newest program."""
     atomic_add(mailbox + SLEEPING * 8, amount)
     return atomic_load(mailbox + GENERATION * 8)
 

@@ -1,10 +1,9 @@
 """The innermost loop of a matrix product, as LLVM instructions.
 
-A tile is a few rows by a few vectors of the result, held in registers while the products of one
-column of A and one row of B are added to it, again and again (Goto & van de Geijn 2008, "Anatomy of
-High-Performance Matrix Multiplication", section 4). numba can't be told to keep an array in
-registers, hence the instructions. They are the same for every processor but for the size of a
-vector and the number of registers.
+A tile has a few rows and a few vectors of the result. It stays in registers while the loop adds
+products of a column of A and a row of B. See Goto & van de Geijn 2008, "Anatomy of High-Performance
+Matrix Multiplication", section 4. This module emits LLVM instructions because numba can't keep an
+array in registers. Only the vector size and the number of registers differ between processors.
 """
 
 from __future__ import annotations
@@ -45,19 +44,20 @@ def tile(
 ) -> Any:
     """Set C = max(initial + A B, floor) for one tile; all matrices are row-major.
 
-    `dtype` points to the type of the numbers. The tile has from 1 to TILE_ROWS rows, and from 1 to
-    TILE_VECTORS vectors, or to ROW_VECTORS if it has one row. a, b, initial and c are addresses;
-    a_row and the like are bytes from one row, or column, to the next; and `ahead` is bytes from a
-    row of B to what to fetch into the cache meanwhile, as wide as the tile. `terms`, at least 1,
-    counts columns of A. The floor is 0 for ReLU, minus infinity for none; NaN stays NaN. `columns`
-    counts those of the last vector: the others are neither read nor written.
+    `dtype` points to the type of the numbers. The tile has 1 to TILE_ROWS rows and 1 to
+    TILE_VECTORS vectors, or up to ROW_VECTORS if it has one row. The arguments a, b, initial and c
+    are addresses. Others such as a_row and a_column are strides in bytes. `ahead` is the distance
+    in bytes from a row of B to the memory to prefetch, as wide as the tile. `terms` >= 1 is the
+    number of columns of A. The floor is 0 for ReLU, and minus infinity for none; NaN stays NaN.
+    `columns` is the number of columns in the last vector; its other lanes are neither read nor
+    written.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, rows, vectors, *rest = arguments
         table = declare_table(builder.module, target.get_data_type(dtype.dtype))
-        place = [I64(0), builder.sub(vectors, I64(1)), builder.sub(rows, I64(1))]
-        builder.call(builder.load(builder.gep(table, place)), rest)
+        index = [I64(0), builder.sub(vectors, I64(1)), builder.sub(rows, I64(1))]
+        builder.call(builder.load(builder.gep(table, index)), rest)
         return target.get_dummy_value()
 
     word = types.int64
@@ -65,11 +65,11 @@ def tile(
 
 
 TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType(), I64])
-"""What the function of a tile takes: the arguments of `tile` after the first three."""
+"""The type of a tile's function: the arguments of `tile` after the first three."""
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
-    """Return the table of all tiles' functions, by vectors and rows, for one type of numbers."""
+    """Return the table of all tiles' functions for a data type, by vectors and rows."""
     name = f"gpunn_tiles_{number}"
     if name not in module.globals:
         rows = ir.ArrayType(TILE.as_pointer(), TILE_ROWS)
@@ -78,7 +78,7 @@ def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
 
 
 def define_tables(module: ir.Module) -> list[str]:
-    """Define the tables of both types, with all functions, and return the tables' names."""
+    """Define the tables of both data types and their functions; return the tables' names."""
     tables = []
     for number in (ir.FloatType(), ir.DoubleType()):
         table = declare_table(module, number)
@@ -130,16 +130,16 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
     begin.branch(loop)
 
     add = ir.IRBuilder(loop)
-    term, a_place, b_place = add.phi(I64), add.phi(I64), add.phi(I64)
+    term, a_address, b_address = add.phi(I64), add.phi(I64), add.phi(I64)
     sums = [[add.phi(vector) for _ in range(width)] for _ in range(height)]
-    b_vectors = [load(add, b_place, column) for column in range(width)]
+    b_vectors = [load(add, b_address, column) for column in range(width)]
     if height > 1:
-        far = add.add(b_place, ahead)
+        far = add.add(b_address, ahead)
         for column in range(width):
             lanes.fetch(add, far, column)
     new_sums = []
     for row in range(height):
-        address = add.inttoptr(add.add(a_place, offsets[row]), number.as_pointer())
+        address = add.inttoptr(add.add(a_address, offsets[row]), number.as_pointer())
         element = spread(add, add.load(address), lanes.count)
         new_sums.append(
             [add.call(fma, [element, b_vectors[j], sums[row][j]]) for j in range(width)]
@@ -147,8 +147,8 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
     next_term = add.add(term, I64(1))
     advanced = (
         (term, I64(0), next_term),
-        (a_place, a, add.add(a_place, a_column)),
-        (b_place, b, add.add(b_place, b_row)),
+        (a_address, a, add.add(a_address, a_column)),
+        (b_address, b, add.add(b_address, b_row)),
         *((sums[i][j], start[i][j], new_sums[i][j]) for i in range(height) for j in range(width)),
     )
     for phi, first, following in advanced:
@@ -158,12 +158,12 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
 
     finish = ir.IRBuilder(done)
     single = isinstance(number, ir.FloatType)
-    least = spread(finish, finish.fptrunc(floor, number) if single else floor, lanes.count)
+    floors = spread(finish, finish.fptrunc(floor, number) if single else floor, lanes.count)
     for row in range(height):
         for column, value in enumerate(new_sums[row]):
-            # This way round NaN, which compares as false, stays.
-            below = finish.fcmp_ordered("<", value, least)
-            store(finish, finish.select(below, least, value), c, column)
+            # In this direction, NaN compares as false and stays.
+            below = finish.fcmp_ordered("<", value, floors)
+            store(finish, finish.select(below, floors, value), c, column)
         c = finish.add(c, c_row)
     finish.ret_void()
     return function

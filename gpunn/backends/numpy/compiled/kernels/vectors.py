@@ -1,4 +1,4 @@
-"""Vector instructions of the processor, for what numba's own loops don't become."""
+"""Explicit vector instructions, for code that LLVM does not vectorize."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ I8_POINTER = ir.IntType(8).as_pointer()
 
 
 def compiled_for() -> Target:
-    """Return the target that the kernels are compiled for in this process."""
+    """Return the target that this process compiles kernels for."""
     target = requested_target()
-    assert target is not None, "kernels are compiled for one of the targets"
+    assert target is not None, "compiling kernels requires a target"
     return target
 
 
@@ -26,7 +26,7 @@ VECTOR_BYTES = VECTORS.size
 
 
 class Lanes:
-    """Vectors of one type of numbers, for code of one module."""
+    """Vectors of a data type, in an LLVM module."""
 
     def __init__(self, module: ir.Module, number: ir.Type) -> None:
         self.number = number
@@ -34,14 +34,14 @@ class Lanes:
         self.count = VECTOR_BYTES // self.size
         self.vector = ir.VectorType(number, self.count)
         self.suffix = f"v{self.count}f{8 * self.size}"
-        self._place = self.vector.as_pointer()
+        self._pointer_type = self.vector.as_pointer()
         mask = ir.VectorType(I1, self.count)
-        void, vector, place = ir.VoidType(), self.vector, self._place
+        void, vector, pointer = ir.VoidType(), self.vector, self._pointer_type
         self._load = declared(
-            module, f"llvm.masked.load.{self.suffix}.p0", vector, [place, I32, mask, vector]
+            module, f"llvm.masked.load.{self.suffix}.p0", vector, [pointer, I32, mask, vector]
         )
         self._store = declared(
-            module, f"llvm.masked.store.{self.suffix}.p0", void, [vector, place, I32, mask]
+            module, f"llvm.masked.store.{self.suffix}.p0", void, [vector, pointer, I32, mask]
         )
         self.zeros = ir.Constant(vector, [number(0)] * self.count)
 
@@ -53,41 +53,41 @@ class Lanes:
         return builder.icmp_signed("<", numbers, spread(builder, count, self.count))
 
     def load(self, builder: ir.IRBuilder, address: Any, index: int, mask: Any = None) -> Any:
-        """Return vector number `index` from `address` on, zero where the mask is not set."""
-        place = self._at(builder, address, index)
+        """Return vector number `index`, counted from `address`, with zeros outside the mask."""
+        pointer = self._at(builder, address, index)
         if mask is None:
-            return builder.load(place, align=self.size)
-        return builder.call(self._load, [place, I32(self.size), mask, self.zeros])
+            return builder.load(pointer, align=self.size)
+        return builder.call(self._load, [pointer, I32(self.size), mask, self.zeros])
 
     def store(
         self, builder: ir.IRBuilder, value: Any, address: Any, index: int, mask: Any = None
     ) -> None:
-        """Write vector number `index` from `address` on, where the mask is set."""
-        place = self._at(builder, address, index)
+        """Write the masked lanes of vector number `index`, counted from `address`."""
+        pointer = self._at(builder, address, index)
         if mask is None:
-            builder.store(value, place, align=self.size)
+            builder.store(value, pointer, align=self.size)
         else:
-            builder.call(self._store, [value, place, I32(self.size), mask])
+            builder.call(self._store, [value, pointer, I32(self.size), mask])
 
     def fetch(self, builder: ir.IRBuilder, address: Any, index: int) -> None:
-        """Ask for vector number `index` from `address` on; the place need not be a valid one."""
+        """Prefetch vector number `index`, counted from `address`, which may be invalid."""
         fetch_line(builder, builder.bitcast(self._at(builder, address, index), I8_POINTER))
 
     def _at(self, builder: ir.IRBuilder, address: Any, index: int) -> Any:
         moved = builder.add(address, I64(index * VECTOR_BYTES))
-        return builder.inttoptr(moved, self._place)
+        return builder.inttoptr(moved, self._pointer_type)
 
 
 def declared(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Type]) -> Any:
-    """Return one of LLVM's own functions."""
+    """Return an LLVM intrinsic function."""
     return cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), name)
 
 
-def fetch_line(builder: ir.IRBuilder, place: Any) -> None:
-    """Ask for the cache line at a pointer to bytes, to be read soon."""
+def fetch_line(builder: ir.IRBuilder, pointer: Any) -> None:
+    """Prefetch the cache line at a pointer to bytes."""
     parameters = [I8_POINTER, I32, I32, I32]
     function = declared(builder.module, "llvm.prefetch.p0", ir.VoidType(), parameters)
-    builder.call(function, [place, I32(0), I32(2), I32(1)])  # to read, into L2, data
+    builder.call(function, [pointer, I32(0), I32(2), I32(1)])  # to read, into L2, data
 
 
 def spread(builder: ir.IRBuilder, value: Any, lanes: int) -> Any:
