@@ -12,7 +12,7 @@ from gpunn.layers import Dense
     [
         (ArgumentError("units: expected 1: got 0"), "units", "expected 1: got 0"),
         (ArgumentTypeError("model.layers[0].units: no"), "model.layers[0].units", "no"),
-        (DataError("all rows are of one group: no"), "", "all rows are of one group: no"),
+        (DataError("all rows belong to one group: no"), "", "all rows belong to one group: no"),
         (DataError("/tmp/x.csv: damaged"), "", "/tmp/x.csv: damaged"),
         (DataError(""), "", ""),
     ],

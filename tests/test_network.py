@@ -263,7 +263,7 @@ def test_prediction_leaves_inputs_alone():
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        (np.zeros((2, 4)), r"X: this network takes arrays of shape \(rows, 3\)"),
+        (np.zeros((2, 4)), r"X: this network expects shape \(rows, 3\)"),
         (np.zeros(3), r"for a single row use X\[None\]"),
         ([[0, np.nan, 0]], r"X\[0, 1\] is nan"),
         ([[0, 1e39, 0]], "X: too large for float32"),

@@ -120,9 +120,9 @@ def test_output(capsys):
         ({"batch_size": 0}, ArgumentError, "batch_size: expected an integer >= 1"),
         ({"learning_rate": -1}, ArgumentError, "learning_rate: expected a number >= 0; got -1"),
         ({"learning_rate": "fast"}, ArgumentError, "learning_rate: there is no schedule 'fast'"),
-        ({"X": np.zeros((10, 4))}, DataError, "X: this network takes"),
+        ({"X": np.zeros((10, 4))}, DataError, "X: this network expects"),
         ({"y": np.zeros(10)}, DataError, r"y: .*2 outputs.*must have shape \(rows, 2\)"),
-        ({"y": np.zeros((9, 2))}, DataError, "y: expected 10 rows, as many as X has; got 9"),
+        ({"y": np.zeros((9, 2))}, DataError, "y: expected 10 rows, as many as X; got 9"),
     ],
 )
 def test_training_rejects(options, error, message):

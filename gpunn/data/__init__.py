@@ -29,7 +29,7 @@ __all__ = [
     "read_idx",
 ]
 
-# Imported at first use, since zipfile, gzip and dataclasses take a quarter as long as numpy does.
+# Imported at first use: importing zipfile, gzip and dataclasses takes a quarter of numpy's time.
 _MODULES = {
     "CSVData": "csv",
     "credit_risk_file": "credit_risk",

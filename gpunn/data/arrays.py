@@ -108,9 +108,8 @@ def load_npz(
     Raises
     ------
     DataFileError
-        If the file is not an NPZ file, is damaged, has no array of such a name, or one of the two
-        arrays holds Python objects, or takes more than 16 MiB and more than 200 times its
-        compressed size.
+        If the file is not an NPZ file, is damaged, or lacks an array. Also if an array holds Python
+        objects, or takes more than 16 MiB and more than 200 times its compressed size.
     OSError
         If the file can't be opened.
 
@@ -139,7 +138,7 @@ def load_npz(
         # zipfile raises a dozen types of error for damage, from struct.error to RuntimeError.
         except Exception as error:
             raise DataFileError(
-                f"{path}: expected an NPZ file, got one that is damaged or something else ({error})"
+                f"{path}: not an NPZ file, or damaged ({error}); save it again with numpy.savez"
             ) from error
 
 
@@ -150,7 +149,9 @@ def _read_member(path: str, archive: zipfile.ZipFile, size: int, name: str) -> n
     location = f"{path}, array {name!r}"
     member = archive.getinfo(members[name])
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataFileError(f"{location}: is compressed in a way that NumPy does not write")
+        raise DataFileError(
+            f"{location}: unsupported compression; save it with numpy.savez_compressed"
+        )
     with archive.open(member) as stream:
         shape, order, dtype = _read_header(location, stream)
         # The compressed size in a forged archive may be wrong, but the file's size limits it.
@@ -175,20 +176,20 @@ def _read_header(location: str, stream: ByteStream) -> tuple[tuple[int, ...], _O
         )
     width, parse = _HEADER_FORMATS[version]
     length = stream.read(width)
-    # Bounded, since the length of a forged header may be huge, and reading allocates it at once.
+    # Bounded, since a forged header may claim a huge length, which reading would allocate.
     header = stream.read(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
     try:
         with warnings.catch_warnings():  # NumPy warns of files from Python 2, which are fine
             warnings.simplefilter("ignore", UserWarning)
             shape, fortran, dtype = parse(io.BytesIO(length + header))
-    # The header is a Python literal, and NumPy lets any error of its parser pass.
+    # The header is a Python literal, and its parser may raise any error.
     except Exception as error:
         raise DataFileError(f"{location}: the NPY header is damaged ({error})") from error
     if dtype.hasobject:
         raise DataFileError(
-            f"{location}: holds Python objects (dtype {dtype}), which are never loaded, since that "
-            "could run code; save it again as an array of numbers, or for text with a fixed "
-            "width: array.astype(str)"
+            f"{location}: holds Python objects (dtype {dtype}), which are never loaded, since "
+            "loading could run code; save numbers with a numeric dtype, and text with "
+            "array.astype(str)"
         )
     if len(shape) > _MAX_DIMENSIONS or any(isinstance(n, bool) or n < 0 for n in shape):
         raise DataFileError(f"{location}: the NPY header is damaged (shape {shape})")
@@ -196,7 +197,7 @@ def _read_header(location: str, stream: ByteStream) -> tuple[tuple[int, ...], _O
 
 
 def check_expansion(location: str, compressed: int, expanded: int) -> None:
-    """Raise a DataFileError if compressed data would, as it announces, become too many bytes."""
+    """Raise a DataFileError if compressed data would expand to too many bytes."""
     if expanded > max(FREE_BYTES, EXPANSION * compressed):
         announced = f"{expanded:,}" if expanded < 2**63 else "2**63 or more"
         raise DataFileError(
@@ -208,15 +209,15 @@ def check_expansion(location: str, compressed: int, expanded: int) -> None:
 def read_items(
     location: str, stream: ByteStream, shape: tuple[int, ...], dtype: np.dtype, order: _Order = "C"
 ) -> np.ndarray:
-    """Return the array that a stream holds to its end, or raise a DataFileError."""
+    """Return the array in a stream, or raise a DataFileError if its length is wrong."""
     expected = math.prod(shape) * dtype.itemsize
-    content = bytearray()  # grows as bytes arrive, since a forged header may announce any number
+    content = bytearray()  # grows as bytes arrive, since a forged header may claim any number
     while len(content) < expected:
         chunk = stream.read(min(_CHUNK_BYTES, expected - len(content)))
         if not chunk:
             break
         content += chunk
-    # Reading on to the end also makes gzip and zipfile compare their checksums.
+    # Reading to the end also makes gzip and zipfile compare their checksums.
     if len(content) < expected or stream.read(1):
         got = f"{len(content)} bytes" if len(content) < expected else "more"
         raise DataFileError(

@@ -1,8 +1,8 @@
-"""From host arrays to batches on the device: all rows copied once, or streamed in chunks.
+"""Copying host arrays to the device: all rows once, or streamed in chunks.
 
-Batches consist of the same rows either way, so results are identical; only the memory differs. The
-arrays on the device are allocated once and overwritten, so that a recorded step finds its rows at
-the same addresses each time, or at a few in turn.
+Both give the same batches, so results are identical; only the memory use differs. The arrays on the
+device are allocated once and overwritten, so that a recorded step finds its rows at the same
+addresses, or at a few that alternate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gpunn.typing import Array
 __all__ = ["Dataset", "DeviceRows"]
 
 STREAM_BYTES = 1 << 26
-"""Bytes of one streamed chunk: large enough to hide the cost of a transfer, small beside memory."""
+"""Bytes of a streamed chunk: enough to hide the cost of a transfer, little of the memory."""
 
 DEVICE_FRACTION = 0.5
 """Data that would take more than this fraction of the device's free memory is streamed."""
@@ -30,9 +30,9 @@ DEVICE_FRACTION = 0.5
 class DeviceRows:
     """Rows on the device, of which `order[:rows]` are used, in this order.
 
-    `metric_weights` are those of the metrics, if not the loss's. `batches` has the rows of each
-    batch of an update, if batches were given one by one; None if all have as many as asked for,
-    except the last.
+    `metric_weights` are the metrics' weights if they differ from the loss's. `batches` has the
+    number of rows of each update's batch if the user supplies batches. None means that all batches
+    have the requested size, except the last.
     """
 
     X: Array
@@ -45,11 +45,11 @@ class DeviceRows:
 
 
 class Dataset:
-    """Checked host arrays, copied to the device as a whole, or streamed to it in each epoch.
+    """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` are those on the device: of inputs, and of real targets and weights. `stream` None
-    streams memory maps and data too large for the device. `metric_weights` are those of the
-    metrics, if not the loss's.
+    `dtypes` has the device's dtypes: of inputs, and of real targets and weights. With `stream`
+    None, memory maps and data too large for the device are streamed. `metric_weights` are the
+    metrics' weights if they differ from the loss's.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class Dataset:
     def chunks(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         """Yield the rows with these indices, in this order, in chunks of whole batches.
 
-        None is all rows. Only the last batch of the last chunk may have fewer than `batch_size`
-        rows. The next chunk overwrites the one before it.
+        None means all rows. Only the last batch of the last chunk may have fewer than `batch_size`
+        rows. Each chunk overwrites the previous one.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)
@@ -107,8 +107,8 @@ class Dataset:
                 metric_weights,
             )
         indices = np.arange(self.rows) if order is None else order
-        most = max(self.rows, len(indices))
-        on_device = self._order.put("order", indices, most, "int64")
+        capacity = max(self.rows, len(indices))
+        on_device = self._order.put("order", indices, capacity, "int64")
         X, y, weights, metric_weights = self._resident
         yield DeviceRows(X, y, weights, on_device, len(indices), metric_weights)
 

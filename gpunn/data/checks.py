@@ -1,4 +1,4 @@
-"""Checks of data on the host, done once, so that bad input never reaches a device."""
+"""Checks of data on the host, done once, so that invalid data never reach a device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gpunn.data.frames import numbers_of, odd_columns
+from gpunn.data.frames import non_numeric_columns, numbers_of
 from gpunn.data.memory_maps import check_whole, release
 from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
@@ -21,33 +21,34 @@ CHECK_BYTES = 1 << 20
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     """Return `array` as a NumPy array, without a copy if possible; a memory map stays one.
 
-    A DataError says if it is on a GPU, sparse, masked, ragged or of Python objects, or a memory map
-    whose file has become shorter.
+    Raises a DataError if the array is on a GPU, sparse, masked, ragged or of Python objects, or a
+    memory map whose file was truncated.
     """
     if isinstance(array, np.memmap):
         check_whole(array)
         return array
     name = type(array).__name__
     if isinstance(array, np.ma.MaskedArray):
-        raise DataError(f"{argument}: got a masked array; fill in what is masked with .filled()")
+        raise DataError(f"{argument}: got a masked array; fill in masked values with .filled()")
     try:
         host = np.asarray(array)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{argument}: expected an array on the host; got {name}, which NumPy can't take "
-            f"({error}). An array on a GPU must be copied to the host first, for CuPy with .get()"
+            f"{argument}: expected an array on the host; got {name}, which NumPy can't convert "
+            f"({error}). Copy an array on a GPU to the host first, for CuPy with .get()"
         ) from None
     if host.dtype == object:
         if (numbers := numbers_of(array)) is not None:
             return numbers
         hint = (
-            "turn it into an ordinary array with .toarray()"
+            "convert it to a dense array with .toarray()"
             if hasattr(array, "toarray")
-            else "convert it first, numbers with .astype(float), names of classes with "
-            "numpy.unique(..., return_inverse=True); a gpunn.tables.Schema does it for inputs"
+            else "convert numbers with .astype(float), class names with numpy.unique(..., "
+            "return_inverse=True), and tables with a gpunn.tables.Schema"
         )
-        place = name if not (odd := odd_columns(array)) else f"columns {', '.join(odd[:5])}"
-        raise DataError(f"{argument}: expected numbers; got Python objects ({place}); {hint}")
+        odd = non_numeric_columns(array)
+        source = f"columns {', '.join(odd[:5])}" if odd else name
+        raise DataError(f"{argument}: expected numbers; got Python objects ({source}); {hint}")
     return host
 
 
@@ -58,14 +59,14 @@ def check_inputs(
     dtype: str = "float32",
     order: list[int] | None = None,
 ) -> np.ndarray:
-    """Return network inputs, shape (rows, *input_shape), as a host array; errors say `argument`.
+    """Return network inputs, shape (rows, *input_shape), as a host array; errors name `argument`.
 
-    `order` has the indices that put columns into the network's order. A DataError says if the shape
-    is another one, the numbers are not real, or which one is not finite in `dtype`.
+    `order` has the indices that put columns into the network's order. Raises a DataError if the
+    shape is wrong, the numbers are not real, or one of them is not finite in `dtype`.
     """
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
-        where = f" in the columns {', '.join(odd[:5])}" if (odd := odd_columns(X)) else ""
+        where = f" in the columns {', '.join(odd[:5])}" if (odd := non_numeric_columns(X)) else ""
         raise DataError(f"{argument}: expected real numbers; got dtype {host.dtype}{where}")
     if order is not None:
         host = host[:, order]
@@ -73,14 +74,14 @@ def check_inputs(
         wanted = ", ".join(("rows", *(str(size) for size in input_shape)))
         single = f"; for a single row use {argument}[None]" if host.shape == input_shape else ""
         raise DataError(
-            f"{argument}: this network takes arrays of shape ({wanted}); got {host.shape}{single}"
+            f"{argument}: this network expects shape ({wanted}); got {host.shape}{single}"
         )
     check_finite(host, argument, dtype)
     return host
 
 
 def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> None:
-    """Raise a DataError that locates the first number that is not finite in `dtype`, if any."""
+    """Raise a DataError with the index of the first number that is not finite in `dtype`."""
     if array.dtype.kind != "f" or array.size == 0:
         return
     step = max(1, CHECK_BYTES // max(1, array[0].nbytes))
@@ -91,15 +92,15 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
         if array.dtype.itemsize > np.dtype(dtype).itemsize:
             fits &= np.abs(chunk) <= np.finfo(dtype).max
         if not fits.all():
-            place = np.argwhere(~fits)[0]
-            index = (int(place[0]) + start, *(int(i) for i in place[1:]))
-            name = argument.rpartition(": ")[2]  # without where it comes from
-            found = f"{name}[{', '.join(map(str, index))}] is {array[index]}"
+            first = np.argwhere(~fits)[0]
+            index = (int(first[0]) + start, *(int(i) for i in first[1:]))
+            name = argument.rpartition(": ")[2]  # without the file's name in front
+            actual = f"{name}[{', '.join(map(str, index))}] is {array[index]}"
             if np.isfinite(array[index]):
-                raise DataError(f"{argument}: too large for {dtype}: {found}; scale the data")
+                raise DataError(f"{argument}: too large for {dtype}: {actual}; scale the data")
             raise DataError(
-                f"{argument}: expected finite numbers; {found}. Remove such rows or fill them in, "
-                "for example with numpy.nan_to_num"
+                f"{argument}: expected finite numbers; {actual}. Remove such rows or replace the "
+                "values, for example with numpy.nan_to_num"
             )
         release(array)
 
@@ -108,8 +109,8 @@ def check_rows(rows: int, others: Mapping[str, np.ndarray], argument: str = "X")
     """Raise a DataError unless every other array has as many rows."""
     for name, array in others.items():
         if array.ndim == 0 or array.shape[0] != rows:
-            found = array.shape[0] if array.ndim else "a single number"
-            raise DataError(f"{name}: expected {rows} rows, as many as {argument} has; got {found}")
+            actual = array.shape[0] if array.ndim else "a single number"
+            raise DataError(f"{name}: expected {rows} rows, as many as {argument}; got {actual}")
 
 
 def check_weights(
@@ -122,8 +123,8 @@ def check_weights(
 ) -> np.ndarray:
     """Return sample weights as float64, shape (rows,): finite, >= 0, not all zero, also in `dtype`.
 
-    With `part`, as of a batch, all may be zero; `check_largest_weight` is for the rest. A DataError
-    locates the first wrong one.
+    With `part`, all may be zero, as in a batch; `check_largest_weight` then checks all rows. Raises
+    a DataError with the index of the first invalid weight.
     """
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):
@@ -146,7 +147,7 @@ def check_weights(
 def check_largest_weight(
     largest: float, argument: str = "sample_weight", dtype: str = "float32"
 ) -> None:
-    """Raise a DataError if the largest sample weight of all rows is 0, or almost."""
+    """Raise a DataError if the largest sample weight of all rows is 0, or too small for `dtype`."""
     if not largest:
         raise DataError(f"{argument}: all weights are zero, so there is nothing to learn from")
     if largest < np.finfo(dtype).tiny:
@@ -154,7 +155,7 @@ def check_largest_weight(
 
 
 def unfit_weights(argument: str, size: str, dtype: str) -> DataError:
-    """Return the error of weights beyond the range of a dtype."""
+    """Return the error for weights outside the range of a dtype."""
     return DataError(
         f"{argument}: too {size} for {dtype}; scale the weights, for example to a mean of 1"
     )

@@ -1,4 +1,4 @@
-"""The bundled table: 988 loans, with text and gaps."""
+"""The bundled table: 988 loans, with text and missing values."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ __all__ = ["credit_risk_file"]
 def credit_risk_file() -> Path:
     """Return the path of the CSV file of loans that comes with gpunn.
 
-    It holds every 33rd row, beginning with the first, of L. Tse's "Credit Risk Dataset", Kaggle,
-    2020, https://www.kaggle.com/datasets/laotse/credit-risk-dataset, cell by cell as published:
-    988 rows of 12 columns, 4 of them text, with empty cells in `person_emp_length` and
-    `loan_int_rate`, and in its first row someone of 22 who has been employed for 123 years. The
-    column to predict is `loan_status`: 1 if the loan was not paid back, as 219 of them. The set is
-    in the public domain (CC0 1.0).
+    It has every 33rd row, starting with the first, of L. Tse's "Credit Risk Dataset", Kaggle, 2020,
+    https://www.kaggle.com/datasets/laotse/credit-risk-dataset, with all cells as published. There
+    are 988 rows and 12 columns, 4 of them text, with empty cells in `person_emp_length` and
+    `loan_int_rate`. The person in the first row is 22, and has been employed for 123 years. The
+    column to predict is `loan_status`: 1 for the 219 loans that were not paid back, else 0. The
+    data set is in the public domain (CC0 1.0).
 
-    A command gets a copy of it by `gpunn example`.
+    On the command line, `gpunn example` makes a copy.
 
     Returns
     -------
     Path
-        For `gpunn.tables.read_table`, `pandas.read_csv` and the like.
+        The file, for `gpunn.tables.read_table`, `pandas.read_csv` and other readers.
 
     Examples
     --------

@@ -29,11 +29,11 @@ from gpunn.storage.reading import checked_path
 
 __all__ = ["CSVData", "load_csv"]
 
-_BLOCK_CELLS = 2**12  # they stay in the cache; larger blocks took half as long again
+_BLOCK_CELLS = 2**12  # these fit into the cache; larger blocks took 50 % longer
 _LOCATIONS_SHOWN = 5
 
-LONGEST_NAME = 256
-"""Most characters of a class name. An array of names takes four bytes for each character of the
+MAX_NAME = 256
+"""Maximum characters of a class name. An array of names takes four bytes for each character of the
 longest name, in every row."""
 
 
@@ -46,20 +46,21 @@ class CSVData:
     X : float array of shape (rows, features)
         The features, in the order of `feature_names`.
     y : array of shape (rows,) or None
-        The target: class indices (int64) if it is text, where `classes[index]` is the text; int64
-        if every cell is an integer; else floating-point numbers. None if there is no target.
+        The target. Text becomes class indices (int64), where `classes[index]` is the text. If
+        every cell is an integer, the dtype is int64, otherwise floating-point. None without a
+        target.
     feature_names : tuple of str
-        Column names; without a header the column numbers, counted from 0.
+        Column names, or without a header the column numbers, counted from 0.
     target_name : str or None
         Name of the target column.
     classes : tuple of str or None
-        The sorted distinct texts of a text target; None for any other.
+        The sorted class names of a text target; None for other targets.
     has_header : bool
         Whether the names come from the file's first row.
 
     See Also
     --------
-    load_csv : Returns one.
+    load_csv : Loads a CSV file.
 
     Examples
     --------
@@ -91,29 +92,29 @@ def load_csv(
 ) -> CSVData:
     r"""Load a CSV file in UTF-8, which may be compressed with gzip.
 
-    Empty lines are skipped, and spaces around cells ignored. Quoting is that of Python's `csv`
-    module: cells may be quoted with `"`, and a quote inside is doubled. The apostrophe that keeps a
-    spreadsheet from taking a class name for a formula, as in `'=1+1`, is removed.
+    Empty lines are skipped, and spaces around cells are ignored. Quoting follows Python's `csv`
+    module: cells may be quoted with `"`, and a quote inside is doubled. In a class name such as
+    `'=1+1`, the apostrophe is removed; it keeps spreadsheets from running the name as a formula.
 
     Parameters
     ----------
     path : path-like
         File to read.
     target : str, int or None
-        Name or number of the column to predict. Numbers count from 0, or from the end where
-        negative: -1 is the last column. None if there is no target.
+        Name or number of the column to predict. Numbers count from 0, or from the end if negative:
+        -1 is the last column. None if there is no target.
     header : bool or "auto"
         Whether the first row has the column names. "auto" is True if `target` or one of `features`
-        is a name, or if the first row has text above a number in the second row. A header that is
-        all numbers needs True.
+        is a name. It is also True if the first row has text above a number in the second row. A
+        header that is all numbers needs True.
     delimiter : str
         The character between cells.
     features : sequence of str and int, optional
-        Names or numbers of the feature columns, in this order. By default all but the target.
+        Names or numbers of the feature columns, in this order. By default all except the target.
     dtype : "float32" or "float64"
         Dtype of the features and of a floating-point target.
     missing : collection of str
-        Cells that mean a missing value, in any case; numbers, such as -999, in any spelling. NaN
+        Strings that mean a missing value, in any case; numbers, such as -999, in any spelling. NaN
         always does.
 
     Returns
@@ -124,12 +125,12 @@ def load_csv(
     Raises
     ------
     DataFileError
-        If a value is missing; a feature is not a finite number of the given dtype; a row has too
-        few or too many cells, or more than 16 MiB; a class name has more than 256 characters; a
-        column occurs twice in the header, or does not exist; or the file is empty, not in UTF-8,
+        If a value is missing, or a feature is not a finite number of the given dtype. If a row has
+        too few or too many cells, or more than 16 MiB, or a class name more than 256 characters. If
+        a column occurs twice in the header, or does not exist. If the file is empty, not in UTF-8,
         wrongly quoted or not a regular file. The message names lines and columns.
     ArgumentError
-        If another argument has an impossible value.
+        If another argument is invalid.
     ArgumentTypeError
         If a column is neither a name nor a number.
     OSError
@@ -137,7 +138,7 @@ def load_csv(
 
     See Also
     --------
-    gpunn.tables.read_table : Reads columns of text, dates and gaps, too.
+    gpunn.tables.read_table : Reads columns with numbers, text, dates and missing values.
 
     Examples
     --------
@@ -190,7 +191,7 @@ class _Reader:
         features: Sequence[str | int] | None,
         header: bool | Literal["auto"],
     ) -> None:
-        """Read names, if there are some, and find the columns that the arguments mean."""
+        """Read the header, if there is one, and find the columns that the arguments select."""
         first = list(islice(self._rows, 2))
         if not first:
             raise RowsError("the file is empty")
@@ -198,12 +199,12 @@ class _Reader:
         if header == "auto":
             by_name = any(isinstance(column, str) for column in (target, *(features or ())))
             header = by_name or is_header_above(top, below[0] if below else None, self._markers)
-        # One name may be "", by which older networks know that column.
+        # One name may be "": older networks store this name for the column.
         names = self._names = top if header else columns_of(top, header)
         self._has_header = header
         if header:
             if repeated := _repeated(names):
-                raise RowsError(f"the header names more than one column {repeated[0]!r}")
+                raise RowsError(f"the header has more than one column {repeated[0]!r}")
             if not below:
                 raise RowsError("there are no rows below the header")
             del first[0]
@@ -222,7 +223,7 @@ class _Reader:
         self._features = positions
 
     def _position_of(self, argument: str, column: str | int) -> int:
-        """Return the place of a column that an argument gives by its name or number."""
+        """Return the position of a column that an argument gives by name or number."""
         names, width = self._names, len(self._names)
         if isinstance(column, str):
             if not self._has_header:
@@ -250,7 +251,7 @@ class _Reader:
         return number % width
 
     def read(self, target_is_text: bool) -> CSVData | None:
-        """Return the content of a file; None if its target should be numbers, and is text."""
+        """Return the content of the file; None if the target is text but was read as numbers."""
         # Grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []
@@ -307,7 +308,7 @@ class _Reader:
     ) -> tuple[int, str, str] | None:
         """Return line, column and first cell that is text, or None, and count missing values.
 
-        A number that is not finite is a RowsError.
+        A number that is not finite raises a RowsError.
         """
         for line, row in block:
             for name, cell in ((self._names[position], row[position]) for position in positions):
@@ -321,17 +322,17 @@ class _Reader:
         return None
 
     def _codes(self, block: list[Row], position: int) -> np.ndarray:
-        """Return the codes of classes, in the order in which they appear in the file."""
+        """Return class codes, numbered in the order in which classes appear in the file."""
         name, codes = self._names[position], array("q")
         for line, row in block:
             text = text_of_cell(row[position].strip())
             code = self._classes.get(text)
             if code is None:
-                if len(text) > LONGEST_NAME:
+                if len(text) > MAX_NAME:
                     refused(
                         line,
                         f"column {name!r} is the target, and names of classes have at most "
-                        f"{LONGEST_NAME} characters; got {len(text)}. Is it the right column?",
+                        f"{MAX_NAME} characters; got {len(text)}. Is it the right column?",
                     )
                 if self._is_missing(line, name, text):
                     continue
@@ -364,7 +365,7 @@ def _repeated(names: Sequence[str]) -> list[str]:
 
 
 def _doubt(names: Sequence[str]) -> str:
-    """Return a hint at the delimiter for a file with a single column, else an empty text."""
+    """Return a hint about the delimiter for a file with a single column, else an empty string."""
     return "; there is a single column: is the delimiter right?" if len(names) == 1 else ""
 
 

@@ -1,4 +1,4 @@
-"""How the rows of a file of text are written, as far as that was chosen and not found."""
+"""The format of rows in a text file: the settings that the user chose."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["CsvFormat", "csv_format_in"]
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFormat:
-    """How rows are written; None, or an empty list, is to find out.
+    """The format of rows; None, or an empty list, detects a setting.
 
-    A network remembers that of its training rows, under "reading" in its metadata. `missing` is
-    further text that means a missing value.
+    A network stores the format of its training rows in its metadata, under "reading". `missing` has
+    further strings that mean a missing value.
     """
 
     header: bool | None = None
@@ -31,15 +31,15 @@ class CsvFormat:
             raise ArgumentError(f"delimiter: {problem}")
 
     def metadata(self) -> dict[str, Any]:
-        """Return what a network is to remember: nothing where nothing was chosen."""
+        """Return the metadata of a network: the settings that were chosen, if any."""
         chosen = {name: value for name, value in asdict(self).items() if value not in (None, [])}
         return {"reading": chosen} if chosen else {}
 
 
 def csv_format_in(metadata: Mapping[str, Any]) -> CsvFormat:
-    """Return how training rows were written, from a network's metadata; a DataError if damaged."""
+    """Return the format of training rows from a network's metadata; a DataError if damaged."""
     try:
-        found: CsvFormat = typed(CsvFormat, metadata.get("reading", {}), ignore_unknown=True)
+        csv_format: CsvFormat = typed(CsvFormat, metadata.get("reading", {}), ignore_unknown=True)
     except ArgumentError as error:
         raise DataError(f"metadata['reading']: {error}") from None
-    return found
+    return csv_format

@@ -1,4 +1,4 @@
-"""The bundled data set: 1,797 real handwritten digits."""
+"""The bundled data set: images of 1,797 handwritten digits."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _FILE = Path(__file__).with_name("digits.npz")
 def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load the handwritten digits that come with gpunn.
 
-    They are the test part of the set of E. Alpaydin and C. Kaynak, "Optical Recognition of
-    Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, as scikit-learn
-    bundles it: images of 8 by 8 pixels, each pixel counting the inked points in a 4 by 4 block of
-    the scan. The set is licensed under the Creative Commons Attribution 4.0 International licence
-    (CC BY 4.0); it was changed only in its storage format and by the split.
+    They are the test split of the data set by E. Alpaydin and C. Kaynak, "Optical Recognition of
+    Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, which
+    scikit-learn also bundles. Images have 8 by 8 pixels; each pixel counts the inked points in a
+    4 by 4 block of the scan. The data set is licensed under the Creative Commons Attribution 4.0
+    International license (CC BY 4.0); only its storage format and the split were changed.
 
-    The split is fixed and stored in the file. It is `split_rows(1797, 0.2, seed=0, labels=y)`:
-    stratified by digit, rows in the set's order, and not chosen for a good score. Both parts have
-    the handwriting of the same 13 people, so a score says little about that of others.
+    The split is fixed and stored in the file. It equals `split_rows(1797, 0.2, seed=0, labels=y)`:
+    it is stratified by digit, keeps the order of the rows, and was not chosen for a good score.
+    The same 13 people wrote the digits of both subsets, so a score says little about other people.
 
     Returns
     -------

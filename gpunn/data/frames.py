@@ -14,7 +14,7 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.meaning import shown
 
-__all__ = ["column_names", "difference", "numbers_of", "odd_columns", "order_of"]
+__all__ = ["column_names", "difference", "non_numeric_columns", "numbers_of", "order_of"]
 
 
 def column_names(table: Any) -> list[str] | None:
@@ -38,8 +38,8 @@ def column_names(table: Any) -> list[str] | None:
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
     """Return the indices that put columns into a known order, or None if they are in that order.
 
-    Data without names keeps its order. If the names differ, a DataError lists those that are
-    missing or unknown; it calls the data `argument`.
+    Data without names keeps its order. If the names differ, a DataError lists the missing and
+    unknown names; it calls the data `argument`.
     """
     if names is None or known is None or names == known:
         return None
@@ -49,7 +49,7 @@ def order_of(names: list[str] | None, known: list[str] | None, argument: str) ->
 
 
 def difference(names: Sequence[str], known: Sequence[str]) -> str:
-    """Return why columns can't be put into a known order; an empty text if they can."""
+    """Return why columns can't be put into a known order; an empty string if they can."""
     present, wanted = Counter(names), Counter(known)
     twice = [name for name, count in (present | wanted).items() if count > 1]
     missing, unknown = list(wanted - present), list(present - wanted)
@@ -59,15 +59,15 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
     if unknown:
         parts.append(f"unknown: {shown(unknown)}")
     if twice and not parts:
-        parts.append(f"several are called {shown(twice)}, so their order can't be told")
+        parts.append(f"several columns are called {shown(twice)}, so their order is ambiguous")
     return "; ".join(parts)
 
 
 def numbers_of(table: Any) -> np.ndarray | None:
     """Return a data frame's columns as a matrix if each holds real numbers, else None.
 
-    Converting the frame itself would not do: pandas makes Python objects of columns without a
-    common dtype, such as Boolean (one-hot) columns beside numbers.
+    Converting the frame itself does not work: pandas makes Python objects of columns without a
+    common dtype, such as numbers with Boolean (one-hot) columns.
     """
     columns = [*arrays_of(table).values()]
     real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
@@ -75,20 +75,21 @@ def numbers_of(table: Any) -> np.ndarray | None:
 
 
 def arrays_of(table: Any) -> dict[str, np.ndarray]:
-    """Return a data frame's columns by name; none if they can't be got by their names."""
+    """Return a data frame's columns by name; an empty dict if it can't be indexed by name."""
     try:
         return {name: np.asarray(table[name]) for name in column_names(table) or []}
     except Exception:  # a library whose frames can't be indexed by column name
         return {}
 
 
-def odd_columns(table: Any) -> list[str]:
+def non_numeric_columns(table: Any) -> list[str]:
     """Return the names of a data frame's columns that don't hold numbers, with an example each."""
-    found = []
+    descriptions = []
     for name, column in arrays_of(table).items():
         if column.ndim != 1 or column.dtype.kind in "buif":
             continue
         values = column.tolist() if column.dtype == object else column[:1].tolist()
         others = (value for value in values if not isinstance(value, (bool, int, float)))
-        found.append(f"{name!r:.60} (such as {next(others, values[0])!r:.60})" if values else name)
-    return found
+        example = f"{name!r:.60} (such as {next(others, values[0])!r:.60})" if values else name
+        descriptions.append(example)
+    return descriptions

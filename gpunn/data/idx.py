@@ -24,12 +24,12 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     The format, which Y. LeCun, C. Cortes and C. Burges described with MNIST, is: two zero bytes,
     a type code, the number of dimensions, each dimension's size as a big-endian 32-bit number,
-    then the items in row-major order, big-endian. Compression is recognised by the first bytes of
-    the file, not by its name.
+    then the items in row-major order, big-endian. Compression is recognized from the first bytes of
+    the file, not from its name.
 
-    Memory is allocated only for bytes that are there, so a forged header can't exhaust it. An array
-    of more than 16 MiB may take at most 200 times its compressed size; more is refused before it
-    is read.
+    Memory is allocated only for bytes that exist, so a forged header can't exhaust it. An array of
+    more than 16 MiB may take at most 200 times its compressed size; larger arrays are refused
+    before they are read.
 
     Parameters
     ----------

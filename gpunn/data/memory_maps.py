@@ -1,7 +1,7 @@
 """Rows of memory-mapped files, read without making the whole file resident in memory.
 
-Reading scattered rows through a map makes far more than those rows resident, since the system loads
-a block of the file around each page that is touched. Reading them from the file does not.
+Reading scattered rows through a map makes far more than these rows resident, since the system loads
+a block of the file around each page. Reading the rows from the file does not.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def check_whole(array: Array) -> None:
 
 
 def shortened(path: object) -> str:
-    """Return the message for a file that has become shorter."""
+    """Return the message for a truncated file."""
     return (
-        f"{path}: has become shorter since it was memory-mapped; load it again, and let nothing "
-        "write to it meanwhile"
+        f"{path}: the file was truncated after it was memory-mapped; load it again, and don't "
+        "change it during use"
     )
 
 
@@ -76,8 +76,8 @@ def reopened(path: str | os.PathLike[str]) -> FileIO:
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     """Return the chosen rows of an array; those of a memory map are copied from its file.
 
-    A slice must have no step. If the file has become shorter, it raises a DataFileError; if it
-    can't be opened any more, a FileAccessError.
+    A slice must have no step. Raises a DataFileError if the file was truncated, and a
+    FileAccessError if it can't be opened again.
     """
     mapping = mapping_of(array)
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:

@@ -25,12 +25,12 @@ def load_mnist(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load MNIST, or a set in the same format such as Fashion-MNIST.
 
-    MNIST is of LeCun, Bottou, Bengio & Haffner 1998, "Gradient-Based Learning Applied to Document
-    Recognition"; Fashion-MNIST of Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747.
+    MNIST is from LeCun, Bottou, Bengio & Haffner 1998, "Gradient-Based Learning Applied to Document
+    Recognition"; Fashion-MNIST is from Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747.
 
     Nothing is downloaded. `folder` must hold `train-images-idx3-ubyte`,
     `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each
-    uncompressed or compressed with gzip and named `.gz`. If there are both, the uncompressed one is
+    uncompressed, or compressed with gzip and named `.gz`. If both exist, the uncompressed file is
     read.
 
     Parameters
@@ -50,8 +50,8 @@ def load_mnist(
     Raises
     ------
     DataFileError
-        If a file is missing or damaged, does not hold images or labels, or the files do not fit
-        one another.
+        If a file is missing or damaged, does not hold images or labels, or the files do not belong
+        together.
 
     Examples
     --------
@@ -59,18 +59,18 @@ def load_mnist(
     >>> gpunn.data.load_mnist("no/such/folder")
     Traceback (most recent call last):
         ...
-    gpunn.errors.DataFileError: no/such/folder: missing, for there is no such folder: ...
+    gpunn.errors.DataFileError: no/such/folder: missing, since there is no such folder: ...
     """
     folder = Path(folder)
-    found = {name: _find(folder, name) for name in _FILES}
-    missing = [name for name, path in found.items() if path is None]
+    paths = {name: _find(folder, name) for name in _FILES}
+    missing = [name for name, path in paths.items() if path is None]
     if missing:
-        why = "missing" if folder.is_dir() else "missing, for there is no such folder:"
+        why = "missing" if folder.is_dir() else "missing, since there is no such folder:"
         raise DataFileError(
             f"{folder}: {why} {', '.join(missing)} (each with or without .gz); "
             "put the four IDX files of the set there"
         )
-    images, labels, test_images, test_labels = (path for path in found.values() if path)
+    images, labels, test_images, test_labels = (path for path in paths.values() if path)
     X, y = _read_part(images, labels)
     X_test, y_test = _read_part(test_images, test_labels)
     if X.shape[1:] != X_test.shape[1:]:
@@ -92,7 +92,7 @@ def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
     if len(X) != len(y):
         raise DataFileError(
             f"{images}: {len(X)} images, but {labels.name} has {len(y)} labels; "
-            "the two files are not of one set"
+            "the two files do not belong together"
         )
     return X, y.astype(np.int64)
 

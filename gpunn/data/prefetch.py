@@ -1,4 +1,4 @@
-"""Items of an iterator, made by a thread a few at a time ahead of their use."""
+"""An iterator whose items a thread makes in advance."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["Prefetch"]
 
 T = TypeVar("T")
 
-LOOK_UP = 0.2
-"""Seconds after which a thread that waits looks up, since on Windows Ctrl-C does not wake it."""
+POLL_INTERVAL = 0.2
+"""Seconds between wake-ups of a waiting thread, since on Windows Ctrl-C does not wake it."""
 
 PATIENCE = 5.0
-"""Seconds that `close` waits for an item that is being made."""
+"""Seconds that `close` waits for the current item."""
 
 
 class Prefetch(Generic[T]):
-    """An iterator whose items a thread makes, at most `ahead` of them before they are asked for.
+    """An iterator whose items a thread makes, at most `ahead` items in advance.
 
-    The thread calls `make` for the iterator; with `ahead` 0 there is no thread. What the iterator
-    raises is raised where the item would be, with its traceback. `close`, which a `with` block
-    calls at its end, ends the thread, and has it close the iterator if that is a generator, so that
-    its `finally` clauses run.
+    The thread calls `make` for the iterator; if `ahead` is 0, there is no thread. An exception in
+    the iterator is raised instead of the item, with its traceback. `close`, which a `with` block
+    calls at its end, ends the thread. The thread then closes a generator, so that its `finally`
+    clauses run.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:
@@ -60,7 +60,7 @@ class Prefetch(Generic[T]):
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        """Wait until another item may be made; return False if none is wanted any more."""
+        """Wait until another item may be made; return False after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._items) < self._ahead)
             return not self._closed
@@ -79,7 +79,7 @@ class Prefetch(Generic[T]):
             return next(self._iterator)
         with self._changed:
             while not (self._items or self._done or self._closed):
-                self._changed.wait(LOOK_UP)
+                self._changed.wait(POLL_INTERVAL)
             if self._items and not self._closed:
                 self._changed.notify_all()
                 return self._items.popleft()
@@ -89,7 +89,7 @@ class Prefetch(Generic[T]):
         raise StopIteration
 
     def close(self) -> None:
-        """End the thread; an item that is being made is waited for, but not for ever."""
+        """End the thread, after waiting up to `PATIENCE` seconds for the current item."""
         with self._changed:
             self._closed = True
             self._items.clear()
@@ -100,15 +100,15 @@ class Prefetch(Generic[T]):
             close(self._iterator)
 
     def __enter__(self) -> Self:
-        """Return this iterator, which is closed at the end of the block."""
+        """Return this iterator; the end of the block closes it."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close it."""
+        """Close this iterator."""
         self.close()
 
 
 def close(iterator: object) -> None:
-    """Close an iterator, if it can be closed as generators can."""
+    """Close an iterator that has a method `close`, as generators have."""
     if hasattr(iterator, "close"):
         iterator.close()

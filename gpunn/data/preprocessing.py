@@ -30,11 +30,11 @@ def column_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation, for standardization `(X - mean) / std`.
 
-    As `mean_and_std` returns them, except that the deviation of a constant column is **1**:
-    standardization then makes it 0. A warning lists such columns (logger "gpunn"). X holds
-    Booleans, integers or floats in at least one row, of which `indices` are used; messages call it
-    `name`. A DataError says if it is no such matrix, or which column holds NaN, infinity, or values
-    that are too large, or differ too little, to be squared in float64.
+    These are the results of `mean_and_std`, except that the deviation of a constant column is
+    **1**, so that standardization makes it 0. The logger "gpunn" warns about such columns. X is a
+    matrix of Booleans, integers or floats, with at least one row; only the rows `indices` are used.
+    Messages call it `name`. Raises a DataError if X is not such a matrix, or if a column holds NaN
+    or infinity. Also if its values are too large, or differ too little, to be squared in float64.
     """
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
@@ -61,7 +61,7 @@ def column_statistics(
     if constant.any() and (len(X) if indices is None else len(indices)) > 1:
         first = np.flatnonzero(constant)[:5]
         LOG.warning(
-            "%s: %d of %d columns are constant and tell nothing (%s, counted from 0)",
+            "%s: %d of %d columns are constant and carry no information (%s, counted from 0)",
             name,
             constant.sum(),
             columns,
@@ -76,19 +76,19 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    The standard deviation is that of the population, `sqrt(sum_i (x_i - mean)^2 / rows)`. Numbers
-    that are not finite or too large to be squared make it infinite or NaN.
+    This is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. Numbers that are
+    not finite or too large to be squared make it infinite or NaN.
 
     The rows are visited in chunks, by default of 8 MiB in float64, so a memory-mapped array is
     never loaded whole. Each chunk's count, mean and sum of squared deviations `M` are merged into
-    the running ones by [1]_
+    the running ones by [1]_ ::
 
         delta = mean_b - mean_a
-        mean  = mean_a + delta * n_b / (n_a + n_b)
-        M     = M_a + M_b + delta^2 * n_a * n_b / (n_a + n_b)
+        mean = mean_a + delta * n_b / (n_a + n_b)
+        M = M_a + M_b + delta ^ 2 * n_a * n_b / (n_a + n_b)
 
-    on values from which the first row is subtracted. The subtraction makes `M` of a constant column
-    exactly zero, whatever its value.
+    The first row is subtracted from all values before, so that `M` of a constant column is exactly
+    zero, whatever its value.
 
     References
     ----------
@@ -120,8 +120,8 @@ def chunks_of(
 ) -> Iterator[np.ndarray]:
     """Yield the rows of an array, which may be a memory map, `chunk_rows` at a time.
 
-    By default as many as have about a million numbers, at least one. `indices` are the rows to
-    yield.
+    By default a chunk has about a million numbers, and at least one row. `indices` selects the
+    rows.
     """
     rows = len(X) if indices is None else len(indices)
     step = chunk_rows or max(1, _CHUNK_ITEMS // max(1, math.prod(X.shape[1:])))
@@ -134,13 +134,13 @@ def chunks_of(
 def split_rows(
     rows: int, fraction: float, seed: int, labels: HostArray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split the indices `0 .. rows-1` at random into those of kept and of held-out rows, ascending.
+    """Split the indices `0 .. rows-1` at random into kept and held-out rows, both ascending.
 
-    `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one a row), the
-    split is stratified: `fraction` of the rows of each class is held out, rounded down or up so
-    that the total is met; the largest remainders are rounded up. An ArgumentError says if no row is
-    kept or held out, or an argument is impossible; a DataError if a class has only one row, which
-    can't be both kept and held out.
+    `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one for each
+    row), the split is stratified: `fraction` of each class is held out, rounded down or up so that
+    the total is met; the largest remainders are rounded up. Raises an ArgumentError if no row would
+    be kept or held out, or an argument is invalid. Raises a DataError if a class has only one row,
+    which can't be both kept and held out.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def split_rows(
 
 
 def held_rows(rows: int, fraction: float) -> int:
-    """Return how many rows a fraction is, rounded up; an ArgumentError if it is none, or all."""
+    """Return the number of held-out rows, rounded up, or raise an ArgumentError if none or all."""
     fraction = check_number("fraction", fraction, above=0, below=1)
     # The inner rounding removes the rounding error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))

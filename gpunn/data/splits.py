@@ -12,19 +12,20 @@ from gpunn.typing import HostArray
 
 __all__ = ["split_groups", "split_times"]
 
-ORDERS = 20
-"""Most orders in which groups are tried."""
+MAX_ORDERS = 20
+"""Maximum number of orders in which groups are tried."""
 
-GROUPS = 20_000
-"""Most groups that are tried, in all orders together, unless there are more in one."""
+MAX_GROUPS = 20_000
+"""Maximum number of groups tried in all orders together, unless one order has more."""
 
 
 def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows into the earlier ones, which are kept, and the latest ones, which are held out.
+    """Split rows into earlier rows, which are kept, and the latest rows, which are held out.
 
-    Rows of one time stay together. So the number of held-out rows is the nearest possible one to
-    `ceil(fraction * rows)`. Times are numbers or dates, none of them missing. Errors are those of
-    `gpunn.data.preprocessing.held_rows`, and a DataError if all rows have the same time.
+    Rows with the same time stay together, so the number of held-out rows is as close to
+    `ceil(fraction * rows)` as possible. Times are numbers or dates, none of them missing. Raises
+    the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if all rows have the same
+    time.
 
     Examples
     --------
@@ -37,7 +38,7 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
     starts, counts = np.unique(times, return_counts=True)
     if len(starts) < 2:
         raise DataError("all rows have the same time, so none are later than others")
-    later = np.cumsum(counts[:0:-1])[::-1]  # rows at or after each time but the first
+    later = np.cumsum(counts[:0:-1])[::-1]  # rows at or after each time except the first
     first = starts[1 + int(np.abs(later - held).argmin())]
     return np.flatnonzero(times < first), np.flatnonzero(times >= first)
 
@@ -45,14 +46,14 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
 def split_groups(
     groups: HostArray, fraction: float, seed: int, labels: HostArray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows at random into kept and held-out ones, so that no group has rows in both.
+    """Split rows at random into kept and held-out rows, so that no group has rows in both.
 
-    Groups are held out in random order as long as they fit into `ceil(fraction * rows)` rows, and
-    one more if that comes nearer. With `labels`, groups that bring each class nearer to its
-    `fraction` go first, and the last group with rows of a class is kept. Of up to 20 orders, the
-    one whose number of rows is nearest, and then whose classes are, is used. Groups and labels are
-    integers or strings. Errors are those of `gpunn.data.preprocessing.split_rows`, and a DataError
-    if all rows are of one group.
+    Groups are held out in random order while they fit into `ceil(fraction * rows)` rows. One more
+    group is held out if the number comes closer. With `labels`, groups that bring each class closer
+    to its `fraction` come first, and the last group with rows of a class is kept. Up to 20 orders
+    are tried. The best one has the closest number of rows, and among equals the closest classes.
+    Groups and labels are integers or strings. Raises the errors of
+    `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one group.
 
     Examples
     --------
@@ -64,14 +65,14 @@ def split_groups(
     held = held_rows(len(groups), fraction)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
-        raise DataError("all rows are of one group, which can't be in both parts")
-    # Only the chosen rows are kept from having all of a class, so with classes they are held out.
+        raise DataError("all rows belong to one group, which can't be both kept and held out")
+    # A choice never has all rows of a class, so with classes the chosen rows are held out.
     wanted = held if labels is not None else min(held, len(groups) - held)
     random = generator(seed, "split")
     counted = _Counts(codes, sizes, labels)
     choices = [
         _Choice(counted, wanted, random.permutation(len(sizes)).tolist())
-        for _ in range(max(1, min(ORDERS, GROUPS // len(sizes))))
+        for _ in range(max(1, min(MAX_ORDERS, MAX_GROUPS // len(sizes))))
     ]
     is_held = np.isin(codes, min(choices, key=_Choice.distance).groups)
     if wanted < held:
@@ -80,16 +81,16 @@ def split_groups(
 
 
 class _Counts:
-    """How many rows of each class the groups have.
+    """The number of rows of each class in each group.
 
-    `codes` are the groups of the rows, `sizes` the rows of each group; without labels no classes
-    are counted.
+    `codes` has the group of each row, `sizes` the number of rows of each group. Without labels, no
+    classes are counted.
     """
 
     def __init__(self, codes: np.ndarray, sizes: np.ndarray, labels: HostArray | None) -> None:
         self.sizes: list[int] = sizes.tolist()
         self.classes: list[list[tuple[int, int]]] = [[] for _ in self.sizes]
-        """For each group the classes of its rows, and how many rows are of each."""
+        """For each group, the classes of its rows and the number of rows of each."""
         self.totals: list[int] = []
         if labels is None:
             return
@@ -102,7 +103,7 @@ class _Counts:
 
 
 class _Choice:
-    """A choice of groups, in an order, of about so many rows."""
+    """A choice of groups, made in an order, with about `wanted` rows."""
 
     def __init__(self, counts: _Counts, wanted: int, order: list[int]) -> None:
         self.counts, self.wanted = counts, wanted
@@ -114,7 +115,7 @@ class _Choice:
         rest = [each for each in order if not self._added(each, stratified=True)]
         if counts.totals:
             rest = [each for each in rest if not self._added(each, stratified=False)]
-        # None of the others fits. The one that oversteps least may come nearer.
+        # No other group fits. The one that exceeds `wanted` by the least may come closer.
         free = [each for each in rest if not self._empties_class(each)] or rest
         if free and len(rest) > 1:
             best = min(free, key=lambda each: counts.sizes[each])
@@ -123,7 +124,7 @@ class _Choice:
                 self._add(best)
 
     def distance(self) -> tuple[int, float]:
-        """Return how far the number of rows, and those of the classes, are from what is wanted."""
+        """Return how far the numbers of rows, in total and by class, are from the wanted ones."""
         pairs = zip(self.of_class, self.wanted_of_class, self.counts.totals, strict=True)
         return abs(self.rows - self.wanted), sum(
             (rows - wanted) ** 2 / total for rows, wanted, total in pairs
@@ -138,14 +139,14 @@ class _Choice:
         return True
 
     def _empties_class(self, group: int) -> bool:
-        """Return whether all rows of some class would be chosen."""
+        """Return whether all rows of a class would be chosen."""
         return any(
             self.of_class[label] + count == self.counts.totals[label]
             for label, count in self.counts.classes[group]
         )
 
     def _gain(self, group: int) -> float:
-        """Return by how much a group brings the classes nearer to what is wanted."""
+        """Return how much closer a group brings the classes to the wanted numbers."""
         gain = 0.0
         for label, count in self.counts.classes[group]:
             missing = self.wanted_of_class[label] - self.of_class[label]

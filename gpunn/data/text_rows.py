@@ -1,4 +1,4 @@
-"""Files of text, opened as rows of cells; and cells as numbers."""
+"""Opening text files as rows of cells, and reading cells as numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["numbers_of", "open_rows"]
 
 @contextlib.contextmanager
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
-    """Give the delimiter of a file of text, found if it is None, and its rows that are not empty.
+    """Give the delimiter of a text file, detected if it is None, and its nonempty rows.
 
-    What is wrong with the file, also while rows are read, is a DataFileError.
+    A problem with the file, including while rows are read, raises a DataFileError.
     """
     with open_file(path, DataFileError) as file:
         try:
@@ -31,8 +31,8 @@ def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[
 
 
 def numbers_of(cells: Sequence[str]) -> np.ndarray | None:
-    """Return the numbers that cells spell, in float64; None if one spells none."""
-    if "_" in "".join(cells):  # Python reads 1_000 as a number, tables do not
+    """Return the numbers that cells spell, in float64; None if a cell is not a number."""
+    if "_" in "".join(cells):  # Python accepts 1_000 as a number; tables do not
         return None
     try:
         return np.fromiter(map(float, cells), np.float64, len(cells))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gpunn.config import CSV, DataSet, TableFile
-from gpunn.data.csv import LONGEST_NAME
+from gpunn.data.csv import MAX_NAME
 from gpunn.data.csv_format import CsvFormat
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.schema import typed
@@ -33,8 +33,8 @@ def check_names(path: str, names: list[str]) -> list[str]:
     """Return names; raise an error if there are none, or one is repeated or too long."""
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"{path}: expected a list of unique strings; got {names!r:.80}")
-    if (longest := max(map(len, names))) > LONGEST_NAME and path == "classes":
-        raise ArgumentError(f"{path}: expected at most {LONGEST_NAME} characters; got {longest}")
+    if (longest := max(map(len, names))) > MAX_NAME and path == "classes":
+        raise ArgumentError(f"{path}: expected at most {MAX_NAME} characters; got {longest}")
     return names
 
 

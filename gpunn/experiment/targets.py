@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from gpunn.config import TableFile
-from gpunn.data.csv import LONGEST_NAME
+from gpunn.data.csv import MAX_NAME
 from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.rows.cells import Markers, boolean_text, number_of
@@ -170,10 +170,8 @@ def name_of_class(value: bytes | str) -> str:
         raise ValueError(f"damaged text: {error}") from error
     if text.casefold() in ("", "nan"):
         raise ValueError("the class is missing; fill it in, or remove the row")
-    if len(text) > LONGEST_NAME:
-        raise ValueError(
-            f"expected a class name of at most {LONGEST_NAME} characters; got {len(text)}"
-        )
+    if len(text) > MAX_NAME:
+        raise ValueError(f"expected a class name of at most {MAX_NAME} characters; got {len(text)}")
     return text
 
 
@@ -269,10 +267,10 @@ class TargetColumn:
         if loss is None and len(names) > MAX_CLASSES and 2 * len(numbers) > len(names):
             self.refuse_text("as in most rows")
         for value, text in enumerate(texts):
-            if text is not None and len(text) > LONGEST_NAME:
+            if text is not None and len(text) > MAX_NAME:
                 raise DataError(
                     f"{self.table.place(self.name, self.cells.first_row(value))}: expected a class "
-                    f"name of at most {LONGEST_NAME} characters in the target; got {len(text)}. "
+                    f"name of at most {MAX_NAME} characters in the target; got {len(text)}. "
                     "Check that it is the right column"
                 )
         if len(names) < 2:

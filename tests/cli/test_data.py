@@ -253,7 +253,7 @@ def test_class_weights_by_name(gpunn, flowers, weight):
         ('dataset = "npz", path = "a.npz", X = "Z"', "has no array 'Z'"),
         (
             'dataset = "npz", path = "short.npz"',
-            "training y: expected 6 rows, as many as training X has; got 5",
+            "training y: expected 6 rows, as many as training X; got 5",
         ),
         ('dataset = "npz", path = "nan.npz"', "X: expected finite numbers"),
         ('dataset = "npz", path = "flat.npz"', "X: expected an array of shape (rows, features)"),

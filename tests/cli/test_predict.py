@@ -174,7 +174,7 @@ def test_columns_that_are_not_there(gpunn, tmp_path, setting, problem):
         (["--input", "none.npy"], "none.npy"),
         (["--input", "none.xls"], "none.xls: there is no such file"),
         (["--input", "digits.toml"], "digits.toml: expected a file name that ends in .npy"),
-        (["--input", "wrong.npy"], "takes arrays of shape (rows, 64)"),
+        (["--input", "wrong.npy"], "expects shape (rows, 64)"),
         (["--input", "nan.npy"], "expected finite numbers"),
         (["--input", "fine.npy", "--output", "out.txt"], "--output: expected a file name"),
         (["--input", "fine.npy", "--output", "none/out.npy"], "none"),

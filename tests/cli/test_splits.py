@@ -214,7 +214,11 @@ def test_parts_in_files_that_overlap(caplog, split, changes, said):
         ({"seen": ""}, "time=seen", "line 2, column 'seen': the time is missing here, and in 239"),
         ({"seen": "2026-01-01"}, "time=seen", "data.split = 'time=seen': all rows have the same"),
         ({"patient_id": ""}, "group=patient_id", "line 2, column 'patient_id': the group is miss"),
-        ({"patient_id": "P1"}, "group=patient_id", "'group=patient_id': all rows are of one group"),
+        (
+            {"patient_id": "P1"},
+            "group=patient_id",
+            "'group=patient_id': all rows belong to one group",
+        ),
         ({}, "time=kind", "line 2, column 'kind': expected a date .*; got 'a'"),
     ],
 )

@@ -120,7 +120,7 @@ def test_large_npy_is_mapped(tmp_path, order):
 @pytest.mark.parametrize("dtype", [object, [("a", "O"), ("b", "f8")]], ids=["plain", "structured"])
 def test_python_objects_are_refused(write, dtype):
     path = write(npy(np.zeros(2, dtype)))
-    with pytest.raises(DataError, match=r"holds Python objects.*save it again"):
+    with pytest.raises(DataError, match=r"holds Python objects.*save numbers"):
         load_any(path)
 
 
@@ -191,7 +191,7 @@ def test_one_format_taken_for_the_other(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"neither"])
 def test_not_an_npz_file(tmp_path, content):
     path = write_npy(tmp_path, content)
-    with pytest.raises(DataError, match=re.escape(f"{path}: expected an NPZ file")):
+    with pytest.raises(DataError, match=re.escape(f"{path}: not an NPZ file")):
         load_npz(path)
 
 
@@ -219,7 +219,7 @@ def test_other_compressions_are_refused(tmp_path, method):
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("X.npy", npy(np.zeros(3)))
-    with pytest.raises(DataFileError, match="is compressed in a way that NumPy does not write"):
+    with pytest.raises(DataFileError, match="unsupported compression"):
         load_npz(path, y=None)
 
 

@@ -55,9 +55,9 @@ def test_check_inputs_accepts_real_numbers(dtype):
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        (np.zeros((2, 4)), r"X: this network takes arrays of shape \(rows, 3\); got \(2, 4\)$"),
-        (np.zeros(3), r"takes arrays of shape \(rows, 3\); got \(3,\); for a single row use X\["),
-        (1.0, r"takes arrays of shape \(rows, 3\); got \(\)$"),
+        (np.zeros((2, 4)), r"X: this network expects shape \(rows, 3\); got \(2, 4\)$"),
+        (np.zeros(3), r"expects shape \(rows, 3\); got \(3,\); for a single row use X\["),
+        (1.0, r"expects shape \(rows, 3\); got \(\)$"),
         (np.zeros((2, 3), complex), "X: expected real numbers; got dtype complex128"),
         (np.full((2, 3), "a"), "X: expected real numbers; got dtype <U1"),
         ([[0, 0, 0], [0, np.nan, 0]], r"X: expected finite numbers; X\[1, 1\] is nan"),
@@ -110,9 +110,9 @@ def test_check_finite_takes_little_memory(mapped, monkeypatch):
 
 def test_check_rows():
     check_rows(2, {"y": np.zeros(2), "other": np.zeros((2, 3))})
-    with pytest.raises(DataError, match="y: expected 2 rows, as many as X has; got 3"):
+    with pytest.raises(DataError, match="y: expected 2 rows, as many as X; got 3"):
         check_rows(2, {"y": np.zeros(3)})
-    with pytest.raises(DataError, match="y: expected 2 rows, as many as data has; got a single"):
+    with pytest.raises(DataError, match="y: expected 2 rows, as many as data; got a single"):
         check_rows(2, {"y": np.array(1.0)}, "data")
 
 

@@ -203,8 +203,8 @@ def test_missing_markers_are_the_callers(load):
         ("\n \n\n", {}, "the file is empty"),
         ("a,b\n", {"header": True}, "no rows below the header"),
         ("a,b\n", {"target": "b"}, "no rows below the header"),
-        ("a,b,a\n1,2,3\n", {}, "the header names more than one column 'a'"),
-        ("a, a\n1,2\n", {}, "the header names more than one column 'a'"),
+        ("a,b,a\n1,2,3\n", {}, "the header has more than one column 'a'"),
+        ("a, a\n1,2\n", {}, "the header has more than one column 'a'"),
         ("?,1\n2,3\n", {}, "1 missing values: line 1 column '0'"),  # so that is no header
         (
             *("x,y\n1,nan\n2,a\n3,\n4,b\n", {"target": "y"}),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpunn.data.frames import column_names, odd_columns, order_of
+from gpunn.data.frames import column_names, non_numeric_columns, order_of
 from gpunn.errors import DataError
 
 
@@ -47,7 +47,7 @@ def test_order():
         (["a", "c"], ["a", "b"], "X: the network was .* other columns: missing: 'b'; unknown: 'c'"),
         (["a"], ["a", "b"], "missing: 'b'$"),
         (["a", "b", "c"], ["b", "a"], "unknown: 'c'$"),
-        (["b", "a", "a"], ["a", "b", "a"], "several are called 'a', so their order can't be told"),
+        (["b", "a", "a"], ["a", "b", "a"], "several columns are called 'a', so"),
         (["z"], list("abcdefg"), "missing: 'a', 'b', 'c', 'd', 'e' and 2 more; unknown: 'z'$"),
     ],
 )
@@ -58,9 +58,9 @@ def test_other_columns(names, known, problem):
 
 def test_columns_that_hold_no_numbers():
     frame = pd.DataFrame({"city": ["Rome", "Oslo"], "size": [1, 2], "when": pd.to_datetime([0, 1])})
-    city, when = odd_columns(frame)
+    city, when = non_numeric_columns(frame)
     assert city == "'city' (such as 'Rome')"
     assert when.startswith("'when' (such as ")
     mixed = pd.DataFrame({"a": pd.Series([1, 2, "x"], dtype=object)})
-    assert odd_columns(mixed) == ["'a' (such as 'x')"]
-    assert odd_columns(np.array([["a"]], dtype=object)) == []
+    assert non_numeric_columns(mixed) == ["'a' (such as 'x')"]
+    assert non_numeric_columns(np.array([["a"]], dtype=object)) == []

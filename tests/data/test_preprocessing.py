@@ -230,7 +230,8 @@ def test_constant_columns_are_named(caplog):
     column_statistics(X)
     (record,) = caplog.records
     assert record.getMessage() == (
-        "X: 7 of 9 columns are constant and tell nothing (0, 1, 3, 5, 6, ..., counted from 0)"
+        "X: 7 of 9 columns are constant and carry no information (0, 1, 3, 5, 6, ..., counted "
+        "from 0)"
     )
     caplog.clear()
     column_statistics(X[:, [2, 4]])

@@ -35,7 +35,7 @@ def test_no_group_is_on_both_sides(groups, fraction):
     labels = RANDOM.integers(0, 3, rows)
     codes = np.concatenate([np.arange(groups), RANDOM.integers(0, groups, rows - groups)])
     if groups == 1:
-        with pytest.raises(DataError, match="all rows are of one group"):
+        with pytest.raises(DataError, match="all rows belong to one group"):
             split_groups(codes, fraction, 0)
         return
     for classes in (None, labels):

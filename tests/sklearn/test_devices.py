@@ -244,7 +244,7 @@ def test_maps_whose_file_became_shorter_are_not_touched(tmp_path):
         model.fit(mapped[0], y)
     for each in mapped:
         os.truncate(each.filename, 5000)
-    with pytest.raises(DataFileError, match="has become shorter since it was memory-mapped"):
+    with pytest.raises(DataFileError, match="the file was truncated after it was memory-mapped"):
         model.predict(mapped[0])
-    with pytest.raises(DataFileError, match="has become shorter since it was memory-mapped"):
+    with pytest.raises(DataFileError, match="the file was truncated after it was memory-mapped"):
         model.fit(mapped[1], y)

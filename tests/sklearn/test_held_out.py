@@ -126,7 +126,7 @@ def test_cross_validation(estimator, routing, splits):
         ({"groups": [None] * ROWS}, "row 0, column 'groups': the group is missing here"),
         ({"times": [*TIMES[1:], np.nan]}, "row 99, column 'times': the time is missing here"),
         ({"times": ["soon"] * ROWS}, "row 0, column 'times': expected a date"),
-        ({"groups": np.zeros(ROWS)}, "groups: all rows are of one group"),
+        ({"groups": np.zeros(ROWS)}, "groups: all rows belong to one group"),
         ({"times": np.zeros(ROWS)}, "times: all rows have the same time"),
     ],
 )

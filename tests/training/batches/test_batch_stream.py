@@ -464,7 +464,7 @@ GOOD = (X[:SIZE], Y[:SIZE])
         (
             (X[:SIZE, :3], Y[:SIZE]),
             DataError,
-            r"batch 2 of epoch 1: X: this network takes arrays of shape",
+            r"batch 2 of epoch 1: X: this network expects shape",
         ),
         ((X[:SIZE], Y[:4]), DataError, "batch 2 of epoch 1: "),
         ((X[:SIZE] * np.nan, Y[:SIZE]), DataError, r"batch 2 of epoch 1: X: .*numbers; X\[0, 0\]"),

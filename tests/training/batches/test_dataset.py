@@ -64,7 +64,7 @@ def test_shapes_that_do_not_fit_are_shown_in_a_picture():
         "    which the loss 'softmax_cross_entropy' compares with a row of y ",
     ]
     cases = [
-        ((9, 5), (9,), "X: this network takes"),
+        ((9, 5), (9,), "X: this network expects"),
         ((9, 4), (9, 7), "y: expected integer labels"),
     ]
     for X_shape, y_shape, first in cases:
