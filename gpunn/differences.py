@@ -15,36 +15,36 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 """Represents a missing value."""
 
 
-def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield (path, old, new) for each difference.
 
     If two objects have different names, only the names are compared, not the parameters.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("name") != new.get("name"):
-            yield f"{place}.name", old.get("name"), new.get("name")
+            yield f"{path}.name", old.get("name"), new.get("name")
             return
         for key in {**old, **new}:
-            yield from differences(old.get(key), new.get(key), f"{place}.{key}")
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}")
     elif isinstance(old, list) and isinstance(new, list):
         for index, pair in enumerate(zip_longest(old, new)):
-            yield from differences(*pair, f"{place}[{index}]")
+            yield from differences(*pair, f"{path}[{index}]")
     elif old != new:
-        yield place, old, new
+        yield path, old, new
 
 
-def network_differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+def network_differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield (path, old, new) for each difference between two networks, except initializers.
 
     Initializers have no effect on a network whose parameters come from a file, and a default may
     have changed since the file was written.
     """
-    for where, before, after in differences(old, new, place):
+    for where, before, after in differences(old, new, path):
         if not INITIALIZERS.intersection(where.split(".")):
             yield where, before, after
 
 
-def varying(values: Sequence[Any], place: str = "") -> Iterator[tuple[str, list[Any]]]:
+def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[Any]]]:
     """Yield (path, list of the values) for each path where several values differ.
 
     For objects with different names, the names and the parameters that all of them have are
@@ -70,13 +70,13 @@ def varying(values: Sequence[Any], place: str = "") -> Iterator[tuple[str, list[
     elif all(isinstance(value, list) and len(value) == len(values[0]) for value in values):
         inner = [(str(i), list(each)) for i, each in enumerate(zip(*values, strict=True))]
     else:
-        yield place, list(values)
+        yield path, list(values)
         return
     for key, each in inner:
-        yield from varying(each, f"{place}.{key}" if place else key)
+        yield from varying(each, f"{path}.{key}" if path else key)
 
 
-def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) for all values that are neither dicts nor lists.
 
     A constant schedule is yielded as its number.
@@ -91,6 +91,6 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, (dict, list)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            yield from leaves(item, f"{place}.{key}" if place else str(key))
+            yield from leaves(item, f"{path}.{key}" if path else str(key))
     else:
-        yield place, value
+        yield path, value

@@ -154,8 +154,8 @@ class MemberDense(Layer):
 
     "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025): r and s
     start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. "separate" is
-    for the output layer of both, and for members that share nothing (TabM-packed). The chain rules
-    are those of `Dense` and, for factors, of `Members`.
+    for the output layer of both, and for members that share nothing (TabM-packed). The chain rule
+    is the same as in `Dense` and, for factors, in `Members`.
 
     Parameters
     ----------

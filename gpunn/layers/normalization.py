@@ -38,7 +38,7 @@ class BatchNorm(Layer):
         dL/dshift = sum over rows of dL/dy
         dL/dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
 
-    where mean() is over the rows. These terms arise because mean and variance depend on x.
+    Here mean() is over the rows. Its terms arise because mean and variance depend on x.
 
     Training needs at least two rows in a batch: with one row, y = shift for any x, and dL/dx = 0.
     So `Trainer.fit` raises an error if each batch has one row, as PyTorch does, and warns if the

@@ -53,7 +53,7 @@ def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
         return drawn
     if isinstance(layer, Chain):
         return [Branch("", within(layer, shape, frozen))]
-    children = layer.children()  # of a custom layer; only the layer itself can tell their shapes
+    children = layer.children()  # of a custom layer, so their shapes are unknown
     return [Branch("", [Block(label, described(it, label))]) for label, it in children.items()]
 
 

@@ -160,7 +160,7 @@ class TargetScaling(OutputLayer):
         ends = [(chunk.min(axis=0), chunk.max(axis=0)) for chunk in chunks_of(y, indices)]
         least, largest = np.min([a for a, _ in ends], axis=0), np.max([b for _, b in ends], axis=0)
         if dtype == "float32":
-            warn_of_steps(mean, std, largest > least)
+            warn_of_coarse_targets(mean, std, largest > least)
         return {"mean": mean, "deviation": std, "least": least, "largest": largest}
 
     def inner_targets(self, targets: Array, workspace: Workspace) -> Array:
@@ -180,7 +180,7 @@ class TargetScaling(OutputLayer):
         return y
 
 
-def warn_of_steps(mean: np.ndarray, std: np.ndarray, varies: np.ndarray) -> None:
+def warn_of_coarse_targets(mean: np.ndarray, std: np.ndarray, varies: np.ndarray) -> None:
     """Warn of targets so far from 0 that many of them become equal in float32."""
     steps = np.abs(mean) * np.finfo(np.float32).eps / std
     for column in np.flatnonzero(varies & (steps > COARSE))[:1]:

@@ -52,8 +52,8 @@ class Accuracy(OneClassMetric):
 class TopKAccuracy(OneClassMetric):
     """Fraction of rows whose true class is among the k largest predictions.
 
-    A row counts as correct if fewer than k predictions are strictly larger than that of its true
-    class, so ties count as correct.
+    A row counts as correct if fewer than k predictions are strictly larger than the prediction for
+    its true class, so ties count as correct.
 
     Parameters
     ----------

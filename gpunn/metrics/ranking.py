@@ -20,12 +20,12 @@ SMALLEST_SCALE = 0.01
 """The grid of scores is linear below this, and logarithmic above."""
 
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
-"""Where the grid ends: at a score of 10,000."""
+"""End of the grid: a score of 10,000."""
 
 LARGEST_PRODUCT = 1 << 22
-"""Elements of the largest temporary array while scores are counted."""
+"""Maximum number of elements of a temporary array while scores are counted."""
 
-LEAST_SUM = 1e-37
+MIN_SUM = 1e-37
 """Replaces a sum of exponentials that is 0, so that its logarithm is finite."""
 
 
@@ -151,20 +151,20 @@ class AUC(LabelMetric):
         """
         scores, truth = self.scores(xp, predictions, targets)
         bins = self.side**2
-        place = xp.floor(xp.asinh(scores / SMALLEST_SCALE) * (bins / (2 * LIMIT)) + (bins + 1) / 2)
-        return xp.minimum(xp.maximum(place, 0.0), float(bins - 1)), truth
+        bin_ = xp.floor(xp.asinh(scores / SMALLEST_SCALE) * (bins / (2 * LIMIT)) + (bins + 1) / 2)
+        return xp.minimum(xp.maximum(bin_, 0.0), float(bins - 1)), truth
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
-        place, truth = self.bin_indices(xp, predictions, targets)
+        bins, truth = self.bin_indices(xp, predictions, targets)
         side, dtype = self.side, predictions.dtype
         # Bin = side * row + column. With both one-hot, of shape (rows, classes, side), the counts
         # are their matrix product. xp.matmul can't be recorded on every backend, so this multiplies
         # and sums.
-        row = xp.floor(place / side)
+        row = xp.floor(bins / side)
         indices = xp.arange(side, dtype=dtype, device=device(predictions))
-        columns = xp.astype((place - side * row)[:, :, None] == indices, dtype)
+        columns = xp.astype((bins - side * row)[:, :, None] == indices, dtype)
         rows = xp.astype(row[:, :, None] == indices, dtype)
-        block = max(1, LARGEST_PRODUCT // max(1, place.shape[0] * place.shape[1] * side))
+        block = max(1, LARGEST_PRODUCT // max(1, bins.shape[0] * bins.shape[1] * side))
         # The array-API standard does not define slices beyond the end of an axis.
         blocks = [slice(at, min(at + block, side)) for at in range(0, side, block)]
         counts = []
@@ -218,4 +218,4 @@ def log_odds(xp: Namespace, predictions: Array) -> Array:
     # The sum leaves out the largest term. Subtracting it instead would cancel small terms.
     beside_top = xp.sum((1 - top) * exponential, axis=1, keepdims=True)
     others = xp.where(top > 0, beside_top, beside_top + (1 - exponential))
-    return shifted - xp.log(xp.maximum(others, LEAST_SUM))
+    return shifted - xp.log(xp.maximum(others, MIN_SUM))

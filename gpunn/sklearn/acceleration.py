@@ -152,7 +152,7 @@ def install(backend: str | None = None) -> Acceleration:
     Parameters
     ----------
     backend : str or None
-        Where to compute; None means the same as for the estimators of `gpunn.sklearn`.
+        Where to compute. None uses the environment variable GPUNN_BACKEND, or "auto".
 
     Returns
     -------

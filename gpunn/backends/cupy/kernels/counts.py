@@ -15,7 +15,7 @@ from gpunn.backends.cupy.kernels.classes import CLASSES
 from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
-from gpunn.metrics.ranking import LEAST_SUM, LIMIT, SMALLEST_SCALE
+from gpunn.metrics.ranking import MIN_SUM, LIMIT, SMALLEST_SCALE
 
 __all__ = ["count_bins", "count_classes"]
 
@@ -111,7 +111,7 @@ def count_bins(ask: Arguments, scratch: Scratch) -> None:
     """Add the weights in each bin of a batch to the summary; all arrays are contiguous."""
     bins = ask.metric.side**2
     parts = ask.summary.size // (2 * bins)  # one for each class; of one or two outputs, one
-    numbers = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, LEAST_SUM
+    numbers = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, MIN_SUM
     given = [bins, *map(ask.predictions.dtype.type, numbers)]
     add_at_places(ask, "gpunn_bin_scores", BIN_SCORES, parts, given, scratch)
 

@@ -15,7 +15,7 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 from gpunn.metrics import Metric
 from gpunn.metrics.labels import LabelsAUC, LabelsBrierScore, LabelsLogLoss
-from gpunn.metrics.ranking import LEAST_SUM, LIMIT, SMALLEST_SCALE
+from gpunn.metrics.ranking import MIN_SUM, LIMIT, SMALLEST_SCALE
 from gpunn.typing import Array
 
 __all__ = ["Metrics"]
@@ -115,7 +115,7 @@ class Metrics(Losses):
         bin_of_row = np.empty((columns if columns > 2 else 1, weights.size), p.dtype)
         scratch = self.blocks(columns, p)
         args = [p, actual, *p.shape, bins, bin_of_row, scratch, scratch[0].nbytes]
-        args += [SMALLEST_SCALE, LIMIT, LEAST_SUM]
+        args += [SMALLEST_SCALE, LIMIT, MIN_SUM]
         return [
             *steps,
             Instruction("bin_scores", args, [p, actual, scratch], [bin_of_row]),
