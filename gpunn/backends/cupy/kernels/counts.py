@@ -15,7 +15,7 @@ from gpunn.backends.cupy.kernels.classes import CLASSES
 from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
-from gpunn.metrics.ranking import MIN_SUM, LIMIT, SMALLEST_SCALE
+from gpunn.metrics.ranking import LIMIT, MIN_SUM, SMALLEST_SCALE
 
 __all__ = ["count_bins", "count_classes"]
 

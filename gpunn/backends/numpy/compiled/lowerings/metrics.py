@@ -15,7 +15,7 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 from gpunn.metrics import Metric
 from gpunn.metrics.labels import LabelsAUC, LabelsBrierScore, LabelsLogLoss
-from gpunn.metrics.ranking import MIN_SUM, LIMIT, SMALLEST_SCALE
+from gpunn.metrics.ranking import LIMIT, MIN_SUM, SMALLEST_SCALE
 from gpunn.typing import Array
 
 __all__ = ["Metrics"]
