@@ -1,4 +1,4 @@
-"""What of this machine matters to gpunn, for `gpunn doctor` and for the record of a run."""
+"""Describe this machine for `gpunn doctor` and for the record of a run."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ THREAD_VARIABLES = (
 
 
 def environment(backend: Backend) -> dict[str, Any]:
-    """Return what a run's results may depend on beside its configuration, in JSON types."""
+    """Return all facts besides the configuration that may change a run's results, in JSON types."""
     return {"backend": backend.describe(), **machine()}
 
 
 def machine() -> dict[str, Any]:
-    """Return versions, processor and BLAS."""
+    """Return versions, processor, BLAS and thread variables."""
     return {
         "gpunn": __version__,
         "python": platform.python_version(),
@@ -54,12 +54,12 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the version of each package that gpunn uses; optional ones only where installed."""
-    found = {package: version(package) for package in (*PACKAGES, *OPTIONAL_PACKAGES)}
-    return {name: found[name] for name in found if found[name] or name in PACKAGES}
+    """Return the version of each package that gpunn uses; optional packages only if installed."""
+    listed = {package: version(package) for package in (*PACKAGES, *OPTIONAL_PACKAGES)}
+    return {name: number for name, number in listed.items() if number or name in PACKAGES}
 
 
-@functools.cache  # reading it takes a millisecond, and while a process runs it stays as it is
+@functools.cache  # reading it takes a millisecond, and it does not change within a process
 def version(package: str) -> str | None:
     """Return the version of a package, or None if it is not installed."""
     try:
@@ -69,7 +69,7 @@ def version(package: str) -> str | None:
 
 
 def processor() -> str:
-    """Return the processor's name if the system knows it, else its architecture."""
+    """Return the processor's name if the system reports it, otherwise its architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             names = (line.partition(":")[2].strip() for line in file if "model name" in line)
@@ -79,7 +79,7 @@ def processor() -> str:
 
 
 def blas() -> dict[str, Any]:
-    """Return NumPy's BLAS: name, version, build options and, if threadpoolctl is there, threads."""
+    """Return NumPy's BLAS: name, version, build options, and threads if threadpoolctl is there."""
     built: Any = np.show_config(mode="dicts")
     library = built["Build Dependencies"]["blas"]
     described = {
@@ -106,13 +106,13 @@ def blas() -> dict[str, Any]:
 
 
 def cpu_engine() -> dict[str, Any]:
-    """Return the number of CPU threads, and which compiled kernels there are, if any."""
+    """Return the number of CPU threads, and the compiled kernels, if there are any."""
     from gpunn.backends.numpy.compiled import CompiledBackend
     from gpunn.backends.numpy.compiled.library import find_library
 
     described: dict[str, Any] = {"threads": None, "problem": "", "kernels": kernels()}
     try:
-        find_library()  # no network can be trained with a wrong name in GPUNN_KERNELS
+        find_library()  # raises an error for a wrong name in GPUNN_KERNELS
         described["threads"] = CompiledBackend().threads
     except GpunnError as error:
         described["problem"] = str(error)
@@ -120,23 +120,23 @@ def cpu_engine() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Any]:
-    """Return which processor the kernels are for, and their file; or why there are none."""
+    """Return the target processor and file of the kernels, or why there are none."""
     from gpunn.backends.numpy.compiled.library import find_library, remedy
 
     described: dict[str, Any] = {"target": None, "file": None, "problem": "", "fix": ""}
     try:
-        found = find_library()
+        search = find_library()
     except GpunnError as error:
         return {**described, "problem": str(error)}
-    if found.library is None:
-        fix = remedy(found) or ("Run: python -m gpunn.build" if found.target else "")
-        return {**described, "problem": found.problem, "fix": fix}
-    target, path = found.library.target, found.library.path
+    if search.library is None:
+        fix = remedy(search) or ("Run: python -m gpunn.build" if search.target else "")
+        return {**described, "problem": search.problem, "fix": fix}
+    target, path = search.library.target, search.library.path
     return {**described, "target": target.name, "file": str(path)}
 
 
 def automatic_backend() -> dict[str, str]:
-    """Return which backend "auto" chooses on this machine, and why."""
+    """Return the backend that "auto" chooses on this machine, and why."""
     try:
         chosen = get_backend("cupy")
     except BackendUnavailableError as error:
@@ -145,7 +145,7 @@ def automatic_backend() -> dict[str, str]:
 
 
 def requested_backend() -> dict[str, str]:
-    """Return what GPUNN_BACKEND asks for, and what is wrong with it, if anything."""
+    """Return the backend that GPUNN_BACKEND requests, and the problem with it, if any."""
     name = choose_backend()
     described = {"variable": os.environ.get(VARIABLE, ""), "backend": name, "problem": ""}
     if name != "auto":
@@ -157,7 +157,7 @@ def requested_backend() -> dict[str, str]:
 
 
 def verdict(cpu: dict[str, Any], auto: dict[str, str], requested: dict[str, str]) -> dict[str, Any]:
-    """Return whether training will be fast, in one sentence, and what to do if not."""
+    """Return whether training will be fast, one sentence about it, and advice if it is slow."""
     from gpunn.backends.numpy.compiled.library import ONE_THREAD, SLOWER
 
     chosen = auto["backend"] if requested["backend"] == "auto" else requested["backend"]
@@ -177,7 +177,7 @@ def verdict(cpu: dict[str, Any], auto: dict[str, str], requested: dict[str, str]
 
 
 def diagnose() -> dict[str, Any]:
-    """Return everything that `gpunn doctor` shows, in JSON types."""
+    """Return all information that `gpunn doctor` shows, in JSON types."""
     from gpunn.backends.cupy.diagnosis import findings
 
     cpu, auto, requested = cpu_engine(), automatic_backend(), requested_backend()

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks gpunn on this machine's CUDA GPU: ./scripts/gpu_check.sh [OPTIONS]; --help lists them.
 #
-# Needs nothing but a Python environment with gpunn's dependencies and CuPy: $PYTHON, or the active one. No network.
-# Exit status: 0 no check failed, 1 some check failed, 2 wrong usage or a package is missing, 3 skipped because there is
-# no CUDA device, 4 no check failed and some were stopped because their time was up.
+# Needs only a Python environment with gpunn's dependencies and CuPy: $PYTHON, or the active one. It works offline.
+# Exit status: 0 if no check failed; 1 if a check failed; 2 for wrong usage or a missing package; 3 if nothing ran because
+# there is no CUDA device; 4 if no check failed but a check ran out of time.
 set -euo pipefail
 
 scripts=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -19,5 +19,5 @@ for python in "${pythons[@]}"; do
     exec "$python" "$scripts/gpu_check" "$@"
   fi
 done
-echo "gpu_check.sh: error: no Python to run${rejected}; activate an environment, or set PYTHON to an interpreter" >&2
+echo "gpu_check.sh: error: no usable Python${rejected}; activate an environment, or set PYTHON to an interpreter" >&2
 exit 2

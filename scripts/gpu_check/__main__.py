@@ -20,8 +20,8 @@ if __name__ == "__main__":
         names = ", ".join(modules[each] for each in absent)
         packages = " ".join(f"'{each}'" for each in absent)
         print(
-            f"gpu_check.sh: error: gpunn needs what {sys.executable} does not have: {names}. "
-            f"To fix it:\n{sys.executable} -m pip install {packages}",
+            f"gpu_check.sh: error: {sys.executable} lacks packages that gpunn needs: {names}. "
+            f"To install them:\n{sys.executable} -m pip install {packages}",
             file=sys.stderr,
         )
         sys.exit(2)

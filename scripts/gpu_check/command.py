@@ -1,4 +1,4 @@
-"""The command: which steps are run, the report, and what is said in the end."""
+"""The command: select and run the steps, write the report, and print a summary."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from process import FAILED, PASSED, SKIPPED, STOPPED, printed_by
 
 EXIT_STATUS = {PASSED: 0, FAILED: 1, SKIPPED: 3, STOPPED: 4}
 RUNNING = "running"
-LEAST = 5.0
-"""With fewer seconds than this, a step is not begun."""
+MINIMUM = 5.0
+"""A step starts only with at least this many seconds left."""
 
 
 class Planned(NamedTuple):
-    """A step: its name, its module, and the seconds that it may take, the second in a quick check.
+    """A step: its name, its module, and its time limits in seconds.
 
-    What one step leaves over, later ones may have.
+    Later steps may use the time that earlier steps leave.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Planned(NamedTuple):
     quick_limit: float = 0
 
 
-# The most valuable come first: whether it trains, how fast, and where the time goes; then what
-# finds the errors that those have not.
+# The most valuable steps come first: does gpunn train, how fast, and where does the time go? The
+# others look for errors that the first ones miss.
 PLAN = (
     Planned("doctor", "doctor", 40, 40),
     Planned("warm-up", "warm_up", 90, 35),
@@ -64,23 +64,25 @@ Report = dict[str, Any]
     "--json",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Report file; else gpu_check_DATE.json in the current folder.",
+    help="Report file. Default: gpu_check_DATE.json in the current folder.",
 )
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="Folder with MNIST's four IDX files; else GPUNN_DATA, else other data are trained.",
+    help="Folder with MNIST's four IDX files. Default: GPUNN_DATA, otherwise other data.",
 )
-@click.option("--quick", is_flag=True, help="The most important of it, in 3 minutes, not 15.")
-@click.option("--only", metavar="PATTERN", help="Only the steps whose name has this pattern.")
 @click.option(
-    "--resume", is_flag=True, help="Keep what passed in the report of --json, do the rest."
+    "--quick", is_flag=True, help="Run only the most important checks, in 3 minutes instead of 15."
+)
+@click.option("--only", metavar="PATTERN", help="Run only checks whose name matches.")
+@click.option(
+    "--resume", is_flag=True, help="Keep passed checks of the report in --json; run the rest."
 )
 @click.option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="For all steps that are to be done, shared out as their own limits are.",
+    help="Total time, shared among the remaining checks in proportion to their limits.",
 )
 def main(
     path: Path | None,
@@ -92,8 +94,8 @@ def main(
 ) -> None:
     """Check gpunn on this machine's CUDA device.
 
-    Exit status: 0 no step failed, 1 some step failed, 2 wrong usage, 3 nothing ran because there is
-    no CUDA device, 4 nothing failed and some step was stopped because its time was up.
+    Exit status: 0 if no check failed; 1 if a check failed; 2 for wrong usage; 3 if nothing ran
+    because there is no CUDA device; 4 if no check failed but a check ran out of time.
     """
     steps = chosen(quick, only)
     if path is not None and not path.resolve().parent.is_dir():
@@ -112,12 +114,12 @@ def main(
     check = Check(quick, {name: limit * factor for name, limit in limits.items()})
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     doctor = check.run(steps[0])
-    found = next((row["device"] for row in doctor["rows"] if "device" in row), None)
-    if found is None:
+    described = next((row["device"] for row in doctor["rows"] if "device" in row), None)
+    if described is None:
         check.path = None if resume else path
         check.report["reason"] = doctor["detail"]
         check.end()
-    check.report["device"] = found
+    check.report["device"] = described
     if resume:
         check.keep(earlier, path)
     check.path = path or Path(f"gpu_check_{datetime.now():%Y-%m-%d_%H-%M-%S}.json")
@@ -128,15 +130,15 @@ def main(
 
 
 def chosen(quick: bool, only: str | None) -> list[Planned]:
-    """Return the steps that match, after the first, which says what the others run on."""
+    """Return the first step, which identifies the device, and the steps that match."""
     steps = [step for step in PLAN if step.quick_limit or not quick]
-    found = [step for step in steps if re.search(only or "", step.name)]
-    if not found:
+    matches = [step for step in steps if re.search(only or "", step.name)]
+    if not matches:
         names = ", ".join(step.name for step in steps)
         raise click.BadParameter(
-            f"no step matches {only!r}; there are: {names}", param_hint="--only"
+            f"no check matches {only!r}; choose from: {names}", param_hint="--only"
         )
-    return [steps[0], *(step for step in found if step is not steps[0])]
+    return [steps[0], *(step for step in matches if step is not steps[0])]
 
 
 def read_report(path: Path | None) -> Report:
@@ -146,14 +148,16 @@ def read_report(path: Path | None) -> Report:
             report: Report = json.loads(path.read_text(encoding="utf-8"))
             return report
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{path} is no report: {error}", param_hint="--resume") from None
+        raise click.BadParameter(
+            f"{path} is not a report: {error}", param_hint="--resume"
+        ) from None
     raise click.BadParameter(
-        "name the report of the earlier check with --json FILE", param_hint="--resume"
+        "also name the report of the earlier run with --json FILE", param_hint="--resume"
     )
 
 
 class Check:
-    """A check under way, whose report has a file once it is known that there is a device."""
+    """A running check. Its report goes to a file after a device was found."""
 
     def __init__(self, quick: bool, limits: dict[str, float]) -> None:
         self.limits = limits
@@ -172,7 +176,7 @@ class Check:
         }
 
     def run(self, planned: Planned) -> Report:
-        """Run a step, unless it passed before, and return its part of the report."""
+        """Run a step, unless it passed earlier, and return its part of the report."""
         before = self.steps.get(planned.name, {})
         if before.get("status") == PASSED:
             return before
@@ -192,7 +196,7 @@ class Check:
             self.write()
 
         seen(done)
-        if limit < LEAST:
+        if limit < MINIMUM:
             entry |= {"status": SKIPPED, "detail": "no time left"}
         else:
             entry |= process.run(planned.module, self.report["quick"], limit, done, seen)
@@ -204,22 +208,22 @@ class Check:
         return entry
 
     def keep(self, earlier: Report, path: Path | None) -> None:
-        """Take over the steps of an earlier report, if it is of this device and this commit."""
+        """Keep the steps of an earlier report of the same device and commit."""
         same = ("device", "commit", "emulated", "quick")
         other = [name for name in same if earlier.get(name) != self.report[name]]
         if other:
             raise click.BadParameter(
-                f"{path} is of another {' and another '.join(other)}; name another file, "
-                "without --resume",
+                f"{path} belongs to another {' and another '.join(other)}; omit --resume and name "
+                "another file with --json",
                 param_hint="--resume",
             )
         for step in earlier["steps"]:
             if step["status"] == RUNNING:
-                step |= {"status": STOPPED, "detail": "cut off"}
+                step |= {"status": STOPPED, "detail": "interrupted"}
             self.steps.setdefault(step["name"], step)
 
     def write(self) -> None:
-        """Write the report, whole or not at all."""
+        """Write the report atomically."""
         self.report |= {
             "steps": list(self.steps.values()),
             "seconds": time.monotonic() - self.began,
@@ -231,7 +235,7 @@ class Check:
             part.replace(self.path)
 
     def end(self) -> NoReturn:
-        """Say what was seen, and end with the status for it."""
+        """Print a summary, and exit with its status."""
         for step in self.steps.values():
             if step["status"] == RUNNING:
                 step |= {"status": STOPPED, "detail": "interrupted"}
@@ -244,18 +248,20 @@ class Check:
         )
         name = self.report.get("device", {}).get("device", "no device")
         if device.REHEARSAL:
-            name += ": a rehearsal, which says nothing about a GPU"
+            name += ": a rehearsal, which proves nothing about a GPU"
         click.echo(f"\n{counts}, in {self.report['seconds']:.0f} s on {name}")
         if self.path is not None:
             click.echo(f"report: {self.path}")
             if worst in (STOPPED, FAILED):
-                click.echo(f"what did not pass is done again by --resume --json {self.path}")
+                click.echo(
+                    f"To run the checks that did not pass again: --resume --json {self.path}"
+                )
         sys.exit(EXIT_STATUS[worst])
 
 
 def commit() -> str | None:
-    """Return the commit that is checked out, with a plus if files differ from it."""
+    """Return the current commit, with a plus sign if files were changed."""
     git = ("git", "-C", str(device.REPOSITORY))
-    found = printed_by(*git, "rev-parse", "HEAD")
-    changed = found and printed_by(*git, "status", "--porcelain", "-uno")
-    return (found + "+" if changed else found) or None
+    head = printed_by(*git, "rev-parse", "HEAD")
+    changed = head and printed_by(*git, "status", "--porcelain", "-uno")
+    return (head + "+" if changed else head) or None

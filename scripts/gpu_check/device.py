@@ -19,30 +19,30 @@ REHEARSAL = os.environ.get(VARIABLE) == "emulated"
 """Whether this is a rehearsal on the emulated device."""
 
 PATIENCE = 100 if REHEARSAL else 1
-"""Factor of all limits of time. How slow a CPU is says nothing: there they end what hangs."""
+"""Factor of all time limits. In a rehearsal, limits only end processes that hang."""
 
 HIDDEN = ("", "-1")
-"""Values of CUDA_VISIBLE_DEVICES with which no device is to be used."""
+"""Values of CUDA_VISIBLE_DEVICES that hide all devices."""
 
 
 def prepare() -> None:
-    """Make this clone's package and tests importable, and install the emulated device if asked."""
+    """Make this clone's package and tests importable; in a rehearsal, install the emulator."""
     sys.path[:0] = [str(REPOSITORY), str(TESTS)]
     if REHEARSAL and "cupy" not in sys.modules:
         import emulated_cuda
 
-        emulated_cuda.install(devices=2)  # as the tests do, which share the process's settings
+        emulated_cuda.install(devices=2)  # like the tests, which may run in the same process
 
 
 def traces(root: Path = Path("/")) -> list[str]:
-    """Return the files that only a machine with an NVIDIA GPU or its driver has.
+    """Return files that exist only on a machine with an NVIDIA GPU or its driver.
 
-    Where CUDA finds neither, they tell a machine without a GPU from one whose GPU can't be used.
+    If CUDA finds neither, they show whether a GPU is missing or does not work.
     """
     patterns = ("dev/nvidia[0-9]*", "proc/driver/nvidia/version", "proc/driver/nvidia/gpus/*")
     return [str(path) for pattern in patterns for path in sorted(root.glob(pattern))]
 
 
 def hidden() -> bool:
-    """Return whether CUDA was told to show no device."""
+    """Return whether CUDA_VISIBLE_DEVICES hides all devices."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") in HIDDEN

@@ -1,8 +1,8 @@
-"""Libraries that train side by side: a process for each, and what it is asked.
+"""Libraries that are compared: one process for each, and the requests to it.
 
-An adapter, a module of `adapters`, has `start(mode)`, which returns the library's name and version,
-and `train(mode, cell, ask)`, which trains as many epochs as `ask` returns, gives it what it saw of
-them, and ends when that is 0. Where it can't be used, it raises `SkipError`.
+An adapter is a module of `adapters`. Its function `start(mode)` returns the library's name and
+version. Its function `train(mode, cell, ask)` trains as many epochs as `ask` returns, passes their
+`Stretch` to `ask`, and ends if `ask` returns 0. An adapter that can't be used raises `SkipError`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import training
 from process import Child, EndedError, Row, SkipError, first_line
 
 ANSWER = 90.0 * device.PATIENCE
-"""Seconds until a library that gives no answer is given up."""
+"""Seconds after which a library without an answer is no longer timed."""
 
 
 class Stretch(NamedTuple):
     """Some epochs of a training, with the mean loss of each; `predict` returns classes of rows.
 
-    `seconds` are the host's, from before the first permutation is drawn to after the last epoch's
-    loss is read. `device_seconds` are those between CUDA events at the first step and after the
-    last one of each epoch; None for a library that gives no access to its stream.
+    `seconds` is the host's time, from before the first permutation to after the last loss is read.
+    `device_seconds` is the time between CUDA events at the first and after the last step of each
+    epoch, or None for a library without access to its stream.
     """
 
     seconds: float
@@ -42,9 +42,9 @@ Ask = Callable[[Stretch | None], int]
 def stretches(
     ask: Ask, epoch: Callable[[int], tuple[float, float | None]], predict: Callable[[Any], Any]
 ) -> None:
-    """Train as many epochs as are asked for.
+    """Train as many epochs as `ask` requests.
 
-    `epoch` trains the one of a number, and returns its loss and the device's seconds.
+    `epoch` trains the epoch with a given number, and returns its loss and the device's seconds.
     """
     number, done = 0, None
     while epochs := ask(done):
@@ -57,50 +57,50 @@ def stretches(
 
 
 class LibraryError(Exception):
-    """Raised where a library fails; the message says how."""
+    """Raised if a library fails; the message has the reason."""
 
 
 class Library(Child):
-    """A library's process: its name and version, or why it can't be used, or isn't any more."""
+    """A library's process. `name` has the version; `skip`, if any, is why it is not timed."""
 
     def __init__(self, adapter: str, mode: str) -> None:
         super().__init__(serve, adapter, mode)
         self.name = self.skip = ""
 
     def introduce(self) -> None:
-        """Wait until it says what it is."""
+        """Wait until the process sends its name."""
         with suppress(LibraryError):
             self.name, self.skip = self.reply()
 
     def ask(self, *question: Any) -> Any:
-        """Ask, and return the answer."""
+        """Send a question, and return the answer."""
         self.tell(question)
         return self.reply()
 
     def tell(self, what: Any) -> None:
-        """Send what has no answer; if the process has ended, `reply` tells."""
+        """Send a message without an answer; `reply` reports if the process has ended."""
         with suppress(OSError):
             self.connection.send(what)
 
     def reply(self) -> Any:
-        """Wait for an answer; without one, the library is given up."""
+        """Wait for an answer; without one, the library is no longer timed."""
         try:
-            said = self.answer(ANSWER)
+            answer = self.answer(ANSWER)
         except TimeoutError:
             why = f"no answer within {ANSWER:.0f} s"
         except EndedError as ended:
             why = str(ended)
         else:
-            if isinstance(said, LibraryError):
-                raise said
-            return said
+            if isinstance(answer, LibraryError):
+                raise answer
+            return answer
         self.skip = f"failed: {why}"
         self.end()
         raise LibraryError(why)
 
 
 def serve(connection: Any, adapter: str, mode: str) -> None:
-    """Train what is asked for; this is the library's process."""
+    """Train on request; this runs in the library's process."""
     device.prepare()
     try:
         library = importlib.import_module(f"adapters.{adapter}")
@@ -114,17 +114,17 @@ def serve(connection: Any, adapter: str, mode: str) -> None:
 
 
 def answer_for(connection: Any, library: Any, mode: str, cell: Any) -> None:
-    """Do a training, asking for its epochs."""
+    """Train one cell, and request the number of epochs each time."""
     wants_accuracy = False
 
     def ask(done: Stretch | None) -> int:
         nonlocal wants_accuracy
         if done is not None:
-            said: Row = done._replace(predict=None)._asdict()
+            row: Row = done._replace(predict=None)._asdict()
             if wants_accuracy:
                 data = training.with_features(cell.sizes[0])
-                said["accuracy"] = float((done.predict(data.X_test) == data.y_test).mean())
-            connection.send(said)
+                row["accuracy"] = float((done.predict(data.X_test) == data.y_test).mean())
+            connection.send(row)
         epochs, wants_accuracy = connection.recv()
         return int(epochs)
 

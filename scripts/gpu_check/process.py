@@ -1,8 +1,8 @@
-"""A step in a process of its own, which sends its rows while it runs, and its outcome at the end.
+"""Run a step in a separate process, which sends rows while it runs and its outcome at the end.
 
-A step is a module of `steps` with a function `run`. It is given a `Step` and returns its status and
-a line that says what was seen, or why nothing was. An error that it raises is a failure. What it
-prints is for the reader: tables, and an error's traceback.
+A step is a module of `steps` with a function `run`. The function receives a `Step`, and returns a
+status and one line with the result or the reason. If it raises an error, the step has failed. It
+prints tables and tracebacks for the reader.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 import device
 
 PASSED, FAILED, STOPPED, SKIPPED = "passed", "failed", "stopped", "skipped"
-"""Statuses. "stopped" is a step whose time was up, and which has some of its rows."""
+"""Statuses. A "stopped" step ran out of time after it had sent some of its rows."""
 
 SHOWN = 8000
-"""Characters of what a step printed that are kept."""
+"""Maximum number of characters that are kept of a step's output."""
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -37,24 +37,24 @@ Outcome = tuple[str, str]
 
 
 class SkipError(Exception):
-    """Raised by what can't be done here; the message says why."""
+    """Raised if a step can't run on this machine; the message has the reason."""
 
 
 class EndedError(Exception):
-    """Raised where a process has ended without an answer; the message says how."""
+    """Raised if a process has ended without an answer; the message has its exit status."""
 
 
 class Child:
-    """A process that runs `function(connection, *arguments)` and answers by the connection."""
+    """A process that runs `function(connection, *arguments)` and answers over the connection."""
 
     def __init__(self, function: Callable[..., None], *arguments: Any) -> None:
-        self.connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=function, args=(theirs, *arguments))
+        self.connection, remote = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=function, args=(remote, *arguments))
         self.process.start()
-        theirs.close()
+        remote.close()
 
     def answer(self, seconds: float) -> Any:
-        """Return the next answer, or raise a TimeoutError, or an EndedError if the process ends."""
+        """Return the next answer; raise TimeoutError, or EndedError if the process ends."""
         try:
             if self.connection.poll(max(0.0, seconds)):
                 return self.connection.recv()
@@ -65,7 +65,7 @@ class Child:
         raise TimeoutError
 
     def end(self) -> None:
-        """End the process, and all that it started if it leads a session."""
+        """Kill the process and, if it leads a session, all its child processes."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
@@ -73,11 +73,11 @@ class Child:
 
 
 class Step(NamedTuple):
-    """What a step is given.
+    """The arguments of a step.
 
-    `quick` is whether only the most important of it is to be done, `done` are rows that an earlier
-    check kept, and need not be measured again, `deadline` is the reading of `time.monotonic` at
-    which it is stopped, and `add` puts a row, of JSON's types, into the report.
+    `quick` asks for only the most important part. `done` has rows of an earlier run, which need not
+    be measured again. The step is stopped when `time.monotonic` reaches `deadline`. `add` puts a
+    row of JSON types into the report.
     """
 
     quick: bool
@@ -86,28 +86,28 @@ class Step(NamedTuple):
     add: Callable[[Row], object]
 
     def seconds_left(self) -> float:
-        """Return the seconds until it is stopped."""
+        """Return the seconds until the step is stopped."""
         return self.deadline - time.monotonic()
 
 
 def run(
     module: str, quick: bool, limit: float, done: Sequence[Row], seen: Callable[[list[Row]], None]
 ) -> Row:
-    """Run a step for so many seconds, and return its "status", "detail", "rows" and "output".
+    """Run a step for at most `limit` seconds; return "status", "detail", "rows" and "output".
 
-    `seen` is called with all rows whenever there is one more.
+    Each new row calls `seen` with all rows.
     """
     rows = list(done)
     with tempfile.NamedTemporaryFile() as printed:
         deadline = time.monotonic() + limit
         child = Child(work, module, quick, done, deadline, printed.name)
         try:
-            while isinstance(said := child.answer(deadline - time.monotonic()), dict):
-                rows.append(said)
+            while isinstance(answer := child.answer(deadline - time.monotonic()), dict):
+                rows.append(answer)
                 seen(rows)
-            status, detail = said
+            status, detail = answer
         except TimeoutError:
-            # With rows it was at work; without, nothing tells it from one that hangs.
+            # A step with new rows was working; a step without any may hang.
             status = STOPPED if len(rows) > len(done) else FAILED
             detail = f"stopped after {limit:.0f} s, with {len(rows)} rows"
         except EndedError as ended:
@@ -121,7 +121,7 @@ def run(
 def work(
     connection: Any, module: str, quick: bool, done: Sequence[Row], deadline: float, printed: str
 ) -> None:
-    """Do a step; this is its process."""
+    """Run a step; this is the step's process."""
     os.setsid()
     threading.Thread(target=end_with_parent, daemon=True).start()
     for descriptor in (1, 2):
@@ -131,7 +131,7 @@ def work(
 
 
 def outcome_of(module: str, step: Step) -> Outcome:
-    """Return a step's outcome, whatever happens in it."""
+    """Return a step's outcome, also if it raises an error."""
     try:
         outcome: Outcome = called(f"steps.{module}", "run", step)
         return outcome
@@ -154,7 +154,7 @@ def first_line(error: Exception) -> str:
 
 
 def printed_by(*command: str) -> str:
-    """Return what a command prints; nothing if it can't be run or fails."""
+    """Return a command's output, or "" if it can't run or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -163,7 +163,7 @@ def printed_by(*command: str) -> str:
 
 
 def end_with_parent() -> None:
-    """End this process and all that it started when the check has ended, as by kill -9."""
+    """Kill this process and its child processes if the check has ended, for example by kill -9."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

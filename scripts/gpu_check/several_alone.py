@@ -1,7 +1,7 @@
-"""Trainings by one rank or several, each with a CUDA device: several_alone.py COMMUNICATOR FILE.
+"""Train with one or several ranks, each on a CUDA device: several_alone.py COMMUNICATOR FILE.
 
-Rank 0 writes what it has seen to the file: losses of the digits, and rows a second of a network of
-MNIST's size, for a batch of 1024 rows a device and for one of 1024 rows in all.
+Rank 0 writes its results to the file: losses of the digits, and rows a second of a network of
+MNIST's size. Batches have 1024 rows a device, then 1024 rows in total.
 """
 
 import json
@@ -24,7 +24,7 @@ backend = f"cupy:{world.local_rank}"
 
 
 def trained(data, sizes, batch):
-    """Return the history of a training by all ranks."""
+    """Train with all ranks, and return the history."""
     trainer = training.trainer(sizes, backend, metrics=("accuracy",), communicator=world)
     return trainer.fit(data.X, data.y, epochs=EPOCHS, batch_size=batch, progress=False)
 

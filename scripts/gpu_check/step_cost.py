@@ -1,4 +1,4 @@
-"""The operations of a training step, and the least that each needs: bytes moved and arithmetic."""
+"""The minimum cost of each operation of a training step: bytes moved and arithmetic."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ BANDWIDTH = 3.3e12
 """Bytes a second of an H100 SXM's memory (NVIDIA, H100 Tensor Core GPU data sheet: 3.35 TB/s)."""
 
 ARITHMETIC = {"float32": 60e12, "tf32": 494e12, "bfloat16": 989e12, "float16": 989e12}
-"""Operations a second of products (the same data sheet: 67 TFLOP/s in float32, and of its tensor
-cores half of what it gives for sparse matrices)."""
+"""Operations a second of products. The same data sheet has 67 TFLOP/s in float32; for the tensor
+cores these numbers are half of its values for sparse matrices."""
 
 
 class Cost(NamedTuple):
-    """Bytes to read and to write, each array once, and additions and multiplications."""
+    """Bytes to read and write, each array once, and the additions and multiplications."""
 
     bytes: int
     operations: int
 
-    def least_seconds(self, precision: str = "float32") -> float:
-        """Return the least time on an H100, products being computed in this precision."""
+    def minimum_seconds(self, precision: str = "float32") -> float:
+        """Return the minimum time on an H100 with this precision of products."""
         return max(self.bytes / BANDWIDTH, self.operations / ARITHMETIC[precision])
 
 
 def nbytes(*arrays: Any) -> int:
-    """Return the bytes of arrays, each once; None has none."""
+    """Return the bytes of distinct arrays; None counts as 0."""
     return sum({id(each): each.nbytes for each in arrays if each is not None}.values())
 
 
-# The functions are named after the operations, whose arguments they are given.
+# Each function has the name of an operation and receives its arguments.
 
 
 def next_batch(given: Any) -> Cost:
@@ -67,25 +67,25 @@ def loss(given: Any) -> Cost:
 def counted_update(given: Any) -> Cost:
     counters = given.position, given.updates, given.weight_sum, given.finite_steps
     changed = nbytes(*counters, given.values, *given.slots.values())
-    rates = 2 * nbytes(given.rate)  # one of the table, and where it is kept
+    rates = 2 * nbytes(given.rate)  # read from the table, and written to the rate
     return Cost(2 * changed + rates + nbytes(given.weight, given.loss_sum, given.gradients), 0)
 
 
 LEDGER: dict[str, Callable[[Any], Cost]] = {
     each.__name__: each for each in (next_batch, dense, dense_gradient, loss, counted_update)
 }
-"""What a step of `Dense` layers with SGD or Adam consists of."""
+"""The operations of a step of `Dense` layers with SGD or Adam."""
 
 
 class Call(NamedTuple):
-    """An operation that a step asked for, its arguments as a namespace, and its cost."""
+    """An operation of a step, its arguments as a namespace, and its cost."""
 
     operation: Operation
     given: Arguments
     cost: Cost
 
     def rewind(self, backend: Backend) -> None:
-        """Set what it counts by back to 0: its place in the order of rows, or in the rates."""
+        """Reset the operation's position in the order of rows, or in the learning rates, to 0."""
         for counter in ("start", "position"):
             if hasattr(self.given, counter):
                 backend.fill(getattr(self.given, counter), 0)
@@ -98,7 +98,7 @@ def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call
     calls = []
     for operation in lower.call_args.args[0]:
         given = arguments_of(backend, operation)
-        for group in [*vars(given).values()]:  # counters, and what is trained
+        for group in [*vars(given).values()]:  # named tuples of counters and trained vectors
             vars(given).update(getattr(group, "_asdict", dict)())
         calls.append(Call(operation, given, LEDGER[operation.name](given)))
     return calls

@@ -1,4 +1,4 @@
-"""A short training that passes through most kernels, for steps that look at kernels."""
+"""Short training runs that use most kernels, for steps that inspect kernels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gpunn.backends import get_backend
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 
 ROWS, FEATURES, CLASSES, BATCH = 68, 6, 3, 8
-"""8 whole batches, and a smaller one."""
+"""8 whole batches and a smaller one."""
 
 
 def trainings() -> list[tuple[list[Any], Any, Any, str, dict[str, Any]]]:
-    """Return layers, loss, optimizer, metric and options of the backend."""
+    """Return layers, loss, optimizer, metric and backend options."""
     return [
         (
             [Dense(5, "relu"), Dropout(0.3), Dense(CLASSES)],
@@ -44,7 +44,7 @@ def trainings() -> list[tuple[list[Any], Any, Any, str, dict[str, Any]]]:
 
 
 def run(**options: Any) -> None:
-    """Train each network for two epochs, and use it; `options` are more of the backend's."""
+    """Train, evaluate and predict with each network; `options` are further backend options."""
     generator = np.random.default_rng(0)
     X = generator.standard_normal((ROWS, FEATURES)).astype(np.float32)
     y = np.arange(ROWS) % CLASSES
@@ -62,14 +62,14 @@ def run(**options: Any) -> None:
 
 @contextmanager
 def compiled_sources(seen: Callable[[str, float], object]) -> Iterator[None]:
-    """Have `seen(source, seconds)` called for all that CuPy asks its compiler for."""
+    """Call `seen(source, seconds)` for each source that CuPy compiles."""
     compile_module: Any = compiler._compile_module_with_cache
 
-    def compile_and_tell(source: str, *arguments: Any, **options: Any) -> Any:
+    def compile_and_report(source: str, *arguments: Any, **options: Any) -> Any:
         began = time.perf_counter()
         module = compile_module(source, *arguments, **options)
         seen(source, time.perf_counter() - began)
         return module
 
-    with patch.object(compiler, "_compile_module_with_cache", compile_and_tell):
+    with patch.object(compiler, "_compile_module_with_cache", compile_and_report):
         yield

@@ -1,7 +1,7 @@
-"""The tour by itself, each array in an allocation of its own, so that its bounds can be checked.
+"""The tour with each array in a separate allocation, so that a sanitizer can check its bounds.
 
-With the name of a sanitizer's tool as its argument it plants an error instead, which this tool must
-find: tour_alone.py [TOOL].
+With the name of a sanitizer's tool, it plants an error that this tool must find instead:
+tour_alone.py [TOOL].
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What is trained, in every library the same: data, networks, initial weights, order of rows."""
+"""The training runs of all libraries: data, networks, initial weights and order of rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEED = 0
 RATES = {"adam": 1e-3, "sgd": 0.02}
 FEATURES, CLASSES = 784, 10
 ROWS = 160 if device.REHEARSAL else 60_000
-"""As many as MNIST has."""
+"""The number of MNIST's training rows."""
 
 
 class Cell(NamedTuple):
@@ -33,7 +33,7 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         network = "-".join(map(str, self.sizes))
         return f"{network}, batch {self.batch}, {self.optimizer}, {self.precision}"
 
@@ -49,35 +49,35 @@ class Data(NamedTuple):
 
 
 def digits() -> Data:
-    """Return the bundled digits; in a rehearsal some of them."""
+    """Return the bundled digits, or some of them in a rehearsal."""
     arrays = gpunn.data.load_digits()
     return scaled("digits", [each[:512] for each in arrays] if device.REHEARSAL else arrays, 16)
 
 
 @functools.cache
 def mnist() -> Data | None:
-    """Return MNIST from GPUNN_DATA or its subfolder mnist, if it is there; not in a rehearsal."""
-    given = os.environ.get("GPUNN_DATA")
-    if not given or device.REHEARSAL:
+    """Return MNIST from GPUNN_DATA or its subfolder mnist; None without it or in a rehearsal."""
+    root = os.environ.get("GPUNN_DATA")
+    if not root or device.REHEARSAL:
         return None
-    for folder in (Path(given), Path(given) / "mnist"):
+    for folder in (Path(root), Path(root) / "mnist"):
         if any(folder.glob("train-images-idx3-ubyte*")):
             return scaled("MNIST", gpunn.data.load_mnist(folder), 255)
     return None
 
 
 def scaled(name: str, arrays: Sequence[np.ndarray], top: int) -> Data:
-    """Return data whose pixels, up to `top`, are scaled to [0, 1]."""
+    """Return data with pixels scaled from [0, top] to [0, 1]."""
     X, y, X_test, y_test = arrays
     return Data(name, (X / top).astype(np.float32), y, (X_test / top).astype(np.float32), y_test)
 
 
 @functools.cache
 def mnist_or_synthetic() -> Data:
-    """Return MNIST, or as many rows of noise with a little of a pattern for each class."""
-    found = mnist()
-    if found is not None:
-        return found
+    """Return MNIST, or as many rows of noise with a weak pattern for each class."""
+    real = mnist()
+    if real is not None:
+        return real
     generator = np.random.default_rng(SEED)
     patterns = generator.random((CLASSES, FEATURES), np.float32)
     y = generator.integers(CLASSES, size=ROWS + ROWS // 6)
@@ -88,9 +88,9 @@ def mnist_or_synthetic() -> Data:
 
 @functools.cache
 def with_features(features: int) -> Data:
-    """Return `mnist_or_synthetic` with so many of its columns."""
+    """Return `mnist_or_synthetic` with only `features` of its columns."""
     data = mnist_or_synthetic()
-    columns = np.linspace(0, FEATURES - 1, features).astype(int)  # the first ones have no ink
+    columns = np.linspace(0, FEATURES - 1, features).astype(int)  # the first pixels are always 0
     return data._replace(X=data.X[:, columns], X_test=data.X_test[:, columns])
 
 
@@ -120,29 +120,29 @@ def trainer(
 
 
 def initial_parameters(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the weights, (inputs, units) each, and biases that `trainer` starts with."""
+    """Return the initial weights of `trainer`, (inputs, units) each, and the biases."""
     arrays = list(trainer(sizes, "numpy").model.parameters.to_host().values())
     return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
 def order(epoch: int, rows: int) -> np.ndarray:
-    """Return the order of an epoch's rows, the one that gpunn's trainer has."""
+    """Return the order of an epoch's rows in gpunn's trainer."""
     return permutation(SEED, epoch, rows)
 
 
-def distance(ours: Sequence[float], theirs: Sequence[float], relative: bool = True) -> float:
-    """Return how far logs of epochs are apart at the most, NaN if there is one."""
-    pairs = zip(ours, theirs, strict=True)
+def distance(expected: Sequence[float], actual: Sequence[float], relative: bool = True) -> float:
+    """Return the maximum difference of two logs of epochs, or NaN if a difference is NaN."""
+    pairs = zip(expected, actual, strict=True)
     return largest([abs(a - b) / (abs(a) if relative else 1) for a, b in pairs])
 
 
 def largest(distances: Sequence[float]) -> float:
-    """Return the largest of them, NaN if there is one."""
+    """Return the maximum, or NaN if a value is NaN."""
     return math.nan if any(map(math.isnan, distances)) else max(distances)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a table in plain text."""
+    """Return a plain-text table."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]

@@ -129,7 +129,7 @@ def refusal(index=None):
         ),
         (
             {"driver": 11080, "runtime": 12090, "status": OLD_DRIVER},
-            ["driver is too old", "up to 11.8", "update the driver, for gpunn needs CUDA 12"],
+            ["driver is too old", "up to 11.8", "update the driver; gpunn needs CUDA 12"],
         ),
         ({"missing": ("nvrtc", "cublas")}, ["NVRTC can't be loaded"]),
         ({"status": NOT_READY}, ["does not start", "systemctl start nvidia-fabricmanager"]),
@@ -147,7 +147,7 @@ def refusal(index=None):
         ),
         (
             {"devices": ((7, 0),)},
-            ["device 0, GPU 0", "capability 7.0", "for 7.5 and newer", "'.[cuda12]'"],
+            ["device 0, GPU 0", "capability 7.0", "only 7.5 and newer", "'.[cuda12]'"],
         ),
     ],
 )
@@ -263,8 +263,8 @@ def raising(status):
     ("kernel", "problem", "fix"),
     [
         (lambda x: 1 / 0, "can't be compiled and run: ZeroDivisionError", ""),
-        (lambda x: x + 3, "a kernel that adds 1 to 1 gives 4", ""),
-        (raising(2), "", "memory is full: nvidia-smi lists the processes"),
+        (lambda x: x + 3, "a kernel that adds 1 to 1 returned 4", ""),
+        (raising(2), "", "memory is full; end one of the processes"),
         (raising(46), "", "nvidia-smi --compute-mode=DEFAULT"),
         (raising(UNKNOWN), "", "if a header file is missing"),
     ],

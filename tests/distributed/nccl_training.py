@@ -264,15 +264,15 @@ def freed():
 def alone():
     """Have a rank decide by itself that there is no graph."""
     if PLANTED:
-        capture.GraphExecutor._agreed = lambda self, refusal, what: "not here"
+        capture.GraphExecutor._first_refusal = lambda self, refusal, what: "not here"
     else:
-        capture.GraphExecutor._agreed = lambda self, refusal, what: refusal
+        capture.GraphExecutor._first_refusal = lambda self, refusal, what: refusal
     train("alone")
 
 
 def launches():
     """Have a rank launch more updates at once than the others."""
-    capture.GraphExecutor._agreed = lambda self, refusal, what: refusal
+    capture.GraphExecutor._first_refusal = lambda self, refusal, what: refusal
     capture.UNROLLED, capture.UNROLL_AFTER = (2 if PLANTED else 4), 4
     train("launches", epochs=4, report_every=4, batch_size=8)
 

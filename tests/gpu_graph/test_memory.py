@@ -53,7 +53,7 @@ def test_training_without_enough_memory_says_what_takes_less(limit):
     with pytest.raises(DeviceMemoryError) as caught:
         fit(trainer)
     message = str(caught.value)
-    assert message.startswith("cupy:0: out of memory: 50,331,648 bytes were asked for, and ")
+    assert message.startswith("cupy:0: out of memory: 50,331,648 bytes were requested, and ")
     free = re.search(r"and ([\d,]+) are free", message)
     assert 0 < int(free[1].replace(",", "")) < X.nbytes
     assert f"limited to {limited:,} bytes" in message

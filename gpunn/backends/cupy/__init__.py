@@ -1,7 +1,6 @@
-"""The CUDA backend: CuPy, with a kernel of its own for each operation.
+"""The CUDA backend: CuPy with a custom kernel for each operation.
 
-CuPy is imported only when `CupyBackend` is asked for, so that `gpunn.backends.cupy.diagnosis` works
-on a machine without it.
+CuPy is imported only with `CupyBackend`, so `gpunn.backends.cupy.diagnosis` works without CuPy.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ __all__ = ["CupyBackend"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the backend when it is first used."""
+    """Import the backend on first use."""
     if name == "CupyBackend":
         from gpunn.backends.cupy.backend import CupyBackend
 

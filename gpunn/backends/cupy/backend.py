@@ -1,4 +1,4 @@
-"""A CUDA device: transfers, and operations as launches of kernels and as CUDA graphs."""
+"""The CUDA backend: transfers, and operations as kernel launches or CUDA graphs."""
 
 from __future__ import annotations
 
@@ -40,35 +40,34 @@ class CupyBackend(Backend):
     Parameters
     ----------
     device : int or None
-        Number of the device; None is the current one.
+        Number of the device; None means the current device.
     graph : bool
-        Whether a training step is recorded as a CUDA graph and replayed; results are the same.
+        Whether to record a training step as a CUDA graph and replay it; results do not change.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        What products of float32 matrices may be computed in. Matrices, sums and parameters stay
-        float32. "float16" has a narrow range, from 6e-8 to 65504: training scales its loss.
+        Precision inside products of float32 matrices. Matrices, sums and parameters stay float32.
+        "float16" has a narrow range, from 6e-8 to 65504, so training scales the loss.
     fused_products : bool
-        Whether biases, ReLU and gradients of biases may be part of products of float32 matrices,
-        through cuBLASLt, where it can be opened.
+        Whether products of float32 matrices may add biases, apply ReLU and compute gradients of
+        biases, if cuBLASLt can be opened.
     matmul_algorithms : {"heuristic", "measured"}
-        Whether products of float32 matrices are done by the algorithm that cuBLAS expects to be the
-        fastest, or by the fastest of several that cuBLASLt has, which are timed when a product of
-        this kind is first asked for. Results differ in rounding.
+        How algorithms for products of float32 matrices are chosen. With "heuristic", cuBLAS expects
+        the chosen one to be fastest. With "measured", gpunn times several of cuBLASLt's when a kind
+        of product first occurs. Results differ in rounding.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an option is impossible.
+        If an option is invalid.
     BackendUnavailableError
-        If products can't be had in that precision, or their algorithms can't be measured.
+        If this precision is not available, or algorithms cannot be measured.
 
     Notes
     -----
-    CUDA has a current device for each host thread, and a kernel must be launched on the one that
-    holds its arrays. Where the machine has one device there is nothing to do. Where it has several,
-    every operation first makes this backend's device current for the calling thread, and leaves it
-    so: networks on different devices may take turns, and plain functions of `xp` in a layer of your
-    own find the right device too. An array of another device is an `ArgumentError` there. Work goes
-    to the thread's current CuPy stream.
+    Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
+    On a machine with several devices, every operation first makes this backend's device current for
+    the calling thread, and leaves it current. So networks on different devices may take turns, and
+    custom layers may call functions of `xp`. There, an array of another device raises an
+    `ArgumentError`. Work is submitted to the thread's current CuPy stream.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class CupyBackend(Backend):
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
 
     def use(self) -> None:
-        """Make the device current for this thread, where there are several."""
+        """Make the device current for this thread, if the machine has several."""
         if self._several_devices:
             self.device.use()
 
@@ -139,7 +138,7 @@ class CupyBackend(Backend):
     @placed
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
         host = np.asarray(array, dtype=dtype, order="C")
-        # Not asarray, which goes through page-locked memory as large as the array and keeps it.
+        # Not asarray, which allocates page-locked memory as large as the array and keeps it.
         out = cupy.empty(host.shape, host.dtype)
         out.set(host)
         return out
@@ -169,7 +168,7 @@ class CupyBackend(Backend):
 
     @placed
     def free_memory(self) -> int | None:
-        """Return the bytes free on the device, those that CuPy keeps for reuse included."""
+        """Return the free bytes on the device, including those that CuPy keeps for reuse."""
         return memory.free_bytes()
 
     def device_errors(self) -> AbstractContextManager[None]:
@@ -206,7 +205,7 @@ class CupyBackend(Backend):
         return lower_operations(trace, self, self._lowerings, self._as_defined)
 
     def _as_defined(self, one: Operation) -> Calls:
-        """Return what does an operation without a kernel of its own."""
+        """Return calls for an operation without a custom kernel."""
         function = one.args[0] if one.name == "call" else None
         if isinstance(function, Concurrent):
             return [Branch(function.lane, self._calls(function.trace))]

@@ -1,4 +1,4 @@
-"""Operations on a second stream, while the first goes on; in a capture, a branch of the graph."""
+"""Operations on a second stream, parallel to the first; in a capture, a branch of the graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Branch", "JoinedBranch"]
 
 
 class Branch:
-    """Makes calls on the lane's stream, after all that was asked of the current one."""
+    """Makes calls on the lane's stream, after all earlier work of the current stream."""
 
     def __init__(self, lane: Lane, calls: Sequence[Callable[[], object]]) -> None:
         self.calls = list(calls)
@@ -21,34 +21,34 @@ class Branch:
         self._event = cupy.cuda.Event(disable_timing=True)
 
     def __call__(self) -> None:
-        """Ask for them."""
+        """Submit the calls."""
         stream = stream_of(self._lane)
-        second_waits(stream, self._event)
+        wait_for_current(stream, self._event)
         with stream:
             for call in self.calls:
                 call()
 
 
 class JoinedBranch:
-    """Lets the current stream wait for the lane's."""
+    """Makes the current stream wait for the lane's stream."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._event = cupy.cuda.Event(disable_timing=True)
 
     def __call__(self) -> None:
-        """Ask for it."""
-        current_waits(stream_of(self._lane), self._event)
+        """Submit the wait."""
+        let_current_wait(stream_of(self._lane), self._event)
 
 
-def second_waits(stream: Any, event: Any) -> None:
-    """Let a stream wait for what the current one has been asked for."""
+def wait_for_current(stream: Any, event: Any) -> None:
+    """Make a stream wait for all work submitted to the current stream."""
     event.record(cupy.cuda.get_current_stream())
     stream.wait_event(event)
 
 
-def current_waits(stream: Any, event: Any) -> None:
-    """Let the current stream wait for what another one has been asked for."""
+def let_current_wait(stream: Any, event: Any) -> None:
+    """Make the current stream wait for all work submitted to another stream."""
     event.record(stream)
     cupy.cuda.get_current_stream().wait_event(event)
 

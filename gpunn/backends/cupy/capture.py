@@ -1,8 +1,8 @@
-"""Capturing a sequence of launches as a CUDA graph, and launching the graph instead.
+"""Capture a sequence of launches as a CUDA graph, and launch the graph instead.
 
-A graph launches all kernels at once, where the host would need some microseconds for each. It keeps
-the kernels' arguments as they were: addresses of arrays, and numbers. So all of these must stay the
-same, and what changes must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs").
+One launch of a graph replaces a launch of each kernel, which takes the host some microseconds. A
+graph stores the kernels' arguments: addresses of arrays, and numbers. Both must stay the same, so
+values that change must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs").
 """
 
 from __future__ import annotations
@@ -36,42 +36,42 @@ __all__ = [
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""How many times the operations are in the unrolled graph. A launch then costs each an eighth, and
-more would gain little; a node takes about 10 KB (cccl pull request 3768)."""
+"""Repetitions of the operations in the unrolled graph. Each then costs an eighth of a launch, and
+more repetitions would gain little; a node takes about 10 KB (cccl pull request 3768)."""
 
 UNROLL_AFTER = 64
-"""How many times operations have been asked for before the unrolled graph is captured. Capturing it
-costs the host as much as launching the operations one by one as often as the graph holds them."""
+"""Requested repetitions after which the unrolled graph is captured. The capture keeps the host busy
+for about as long as `UNROLLED` repetitions that are launched one by one."""
 
 
 class Definition:
-    """A call that does an operation by its definition, which may be code of the user's own."""
+    """A call that runs the definition of an operation, which may be the user's code."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
 
     def __call__(self) -> None:
-        """Do it."""
+        """Run the definition."""
         self._function()
 
 
 class GraphExecutor:
-    """A sequence of launches: at first one by one, then captured, and replayed from then on.
+    """A sequence of launches: first one by one, then captured as a graph and replayed.
 
-    The first time compiles kernels and lets scratch memory grow, neither of which may happen in a
-    capture. If a capture fails, the stretches between operations that are done by their definitions
-    are captured instead, since a definition may be the user's own and wait for the device, say.
-    What can't be captured is launched one by one forever; the log says so once, with the reason.
+    The first run compiles kernels and lets scratch memory grow, which a capture does not allow. If
+    a capture fails, only the stretches between definitions are captured, because a definition may
+    be the user's code and may wait for the device. All other calls are then launched one by one,
+    and a warning is logged once, with the reason.
 
-    Where other processes take part in a call (`Collective`), they capture the same or none does:
-    after each attempt they tell each other how it went. Of the stretches such a call is no part.
+    If a call needs other processes (`Collective`), either all processes have a graph or none has:
+    they exchange the outcome of each attempt. Such calls are never part of a stretch.
 
-    Where they are asked for often, and several times at once, a second graph is unrolled: it holds
-    them several times in a row. It works in the same memory, for all that changes from one time to
-    the next is on the device.
+    After many requests for several repetitions, a second, unrolled graph is captured. It holds
+    several repetitions in a row, and uses the same memory, since all changing values are on the
+    device.
 
-    Each call asks the device for the same, on the same arrays, every time. From `scratch` they get
-    buffers of their own, which nothing else can write to between two launches.
+    Each call must submit the same work on the same arrays every time. The executor has separate
+    buffers in `scratch`, to which nothing else writes between two launches.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -82,7 +82,7 @@ class GraphExecutor:
         self._unrolled: Any = None
         self._warm = self._refused = self._tried_unrolled = False
         self._stretches: list[Callable[[int], None]] = []
-        self._asked = 0
+        self._requested = 0
         self._collectives = collectives_among(calls)
 
     def _operations(self) -> None:
@@ -90,13 +90,13 @@ class GraphExecutor:
             call()
 
     def __call__(self, times: int) -> None:
-        """Do the operations so many times."""
+        """Run the operations `times` times."""
         with self._scratch.using(self._buffers):
             self._repeat(times)
 
     def _repeat(self, times: int) -> None:
-        self._asked += times
-        worthwhile = times >= UNROLLED and self._asked >= UNROLL_AFTER
+        self._requested += times
+        worthwhile = times >= UNROLLED and self._requested >= UNROLL_AFTER
         if worthwhile and self._graph is not None and not self._tried_unrolled:
             self._tried_unrolled = True
             self._record_unrolled()
@@ -127,28 +127,28 @@ class GraphExecutor:
         graph, refusal = None, ""
         try:
             graph = self._captured(1)
-        except Exception as error:  # whatever a class of the user's own may raise
+        except Exception as error:  # a custom class may raise anything
             self._refused = True
             cupy.cuda.get_current_stream().synchronize()  # raises if the device has failed
             refusal = reason(error)
-        refusal = self._agreed(refusal, "a graph of an update")
+        refusal = self._first_refusal(refusal, "a graph of an update")
         if not refusal:
             self._graph = graph
             return
         self._refused = True
         self._memory = PrivateMemory()
         say_once(refusal)
-        self._stretches = self._divided()
+        self._stretches = self._split_into_stretches()
 
-    def _agreed(self, refusal: str, what: str) -> str:
-        """Return why one of the ranks has no such graph, or nothing if all have."""
+    def _first_refusal(self, refusal: str, what: str) -> str:
+        """Return why the first rank without this graph has none, or "" if all ranks have it."""
         if not self._collectives:
             return refusal
-        found = self._collectives[0].gather(refusal, what)
-        return next((f"rank {rank}: {why}" for rank, why in enumerate(found) if why), "")
+        refusals = self._collectives[0].gather(refusal, what)
+        return next((f"rank {rank}: {why}" for rank, why in enumerate(refusals) if why), "")
 
-    def _divided(self) -> list[Callable[[int], None]]:
-        """Return the calls in stretches that can be captured, and what stands between them."""
+    def _split_into_stretches(self) -> list[Callable[[int], None]]:
+        """Return stretches of calls that can be captured, and the calls between them."""
         groups = [(kind, list(group)) for kind, group in groupby(self._calls, uncertain)]
         if len(groups) == 1:
             return []
@@ -160,20 +160,20 @@ class GraphExecutor:
     def _record_unrolled(self) -> None:
         graph, refusal = None, ""
         if self._memory.used:
-            refusal = "its memory would be needed as often as the operations are in the graph"
+            refusal = "it would need its temporary memory once for each repetition"
         else:
             try:
                 graph = self._captured(UNROLLED)
-            except Exception as error:  # such as a lack of memory; the graph of one is there
+            except Exception as error:  # such as too little memory; the small graph still works
                 refusal = reason(error)
-        refusal = self._agreed(refusal, "a graph of several updates")
+        refusal = self._first_refusal(refusal, "a graph of several updates")
         if refusal:
             logger.debug("gpunn: no graph of %d steps: %s", UNROLLED, refusal)
         else:
             self._unrolled = graph
 
     def _captured(self, times: int) -> Any:
-        """Return a graph of the operations so many times, whose memory is its own."""
+        """Return a graph of `times` repetitions, with private memory."""
         with cupy.cuda.using_allocator(self._memory):
             graph = Graph(captured(self._operations, times))
         for call in self._collectives:
@@ -182,43 +182,43 @@ class GraphExecutor:
 
 
 class Graph:
-    """A CUDA graph, which can be destroyed before what its nodes need."""
+    """A CUDA graph, which can be destroyed before the resources that its nodes use."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
 
     def launch(self) -> None:
-        """Do what is in it."""
+        """Launch the graph."""
         if self._graph is None:
             raise DistributedError(
-                "communicator: it was closed, and with it the steps that used it; make a new one, "
-                "and a new trainer"
+                "communicator: it is closed, so this trainer cannot continue; create a new "
+                "communicator and a new trainer"
             )
         self._graph.launch()
 
     def destroy(self) -> None:
-        """Let go of it, though others may still have this object."""
+        """Destroy the graph, even if other code still refers to this object."""
         self._graph = None
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether a call is not captured once a capture of the whole has failed."""
+    """Return whether a call is not captured after a capture of all calls has failed."""
     return isinstance(call, Definition | Collective | Branch | JoinedBranch)
 
 
 def collectives_among(calls: Sequence[Callable[[], object]]) -> list[Collective]:
-    """Return the calls in which other processes take part."""
-    found: list[Collective] = []
+    """Return the calls that need other processes."""
+    collectives: list[Collective] = []
     for call in calls:
         if isinstance(call, Branch):
-            found += collectives_among(call.calls)
+            collectives += collectives_among(call.calls)
         elif isinstance(call, Collective):
-            found.append(call)
-    return found
+            collectives.append(call)
+    return collectives
 
 
 def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
-    """Return what makes these calls a number of times."""
+    """Return a function that makes these calls a number of times."""
 
     def repeat(times: int) -> None:
         for _ in range(times):
@@ -229,9 +229,9 @@ def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
 
 
 def captured(operations: Callable[[], None], times: int) -> Any:
-    """Return a CUDA graph of the operations so many times. Nothing has run on the device then."""
-    # A stream that the default one does not wait for; CuPy's mode of capturing is "relaxed", which
-    # lets a private pool ask CUDA for memory.
+    """Return a CUDA graph of `times` repetitions of the operations, without running them."""
+    # The default stream does not wait for this one. CuPy captures in "relaxed" mode, in which a
+    # private pool may allocate memory.
     stream = cupy.cuda.Stream(non_blocking=True)
     with undisturbed(), stream:
         stream.begin_capture()
@@ -239,27 +239,27 @@ def captured(operations: Callable[[], None], times: int) -> Any:
             for _ in range(times):
                 operations()
         except BaseException:
-            with suppress(Exception):  # the stream must stop capturing, whatever it says
+            with suppress(Exception):  # the stream must stop capturing in any case
                 stream.end_capture()
             raise
         return stream.end_capture()
 
 
 CAPTURING = threading.RLock()
-"""Held while a thread captures, and while one waits for a whole device: CUDA takes that for waiting
-for the stream that is captured, and ends both in an error."""
+"""Held while a thread captures, and while a thread waits for a whole device. Such a wait includes
+the captured stream, so CUDA would end both in an error."""
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Collect no garbage meanwhile: it may hold handles of cuBLAS, say.
+    """Turn off garbage collection, which may destroy cuBLAS handles.
 
-    To destroy such a handle waits for the device, and that ends a capture in an error. One thread
-    captures at a time, so that none switches collection on while another one captures.
+    Destroying a handle waits for the device, which ends a capture in an error. Only one thread
+    captures at a time, so no thread turns collection on during another thread's capture.
     """
     with CAPTURING:
         enabled = gc.isenabled()
-        try:  # from here on, for Ctrl-C may come as soon as collection is off
+        try:  # before collection is off, since Ctrl-C may come right after
             gc.disable()
             yield
         finally:
@@ -268,7 +268,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def between_captures(wait: Callable[..., Any], *arguments: Any) -> None:
-    """Call what waits for a whole device, once no other thread captures."""
+    """Call `wait`, which waits for a whole device, while no other thread captures."""
     with CAPTURING:
         wait(*arguments)
 
@@ -279,9 +279,10 @@ def synchronize() -> None:
 
 
 class PrivateMemory:
-    """An allocator whose memory is never given to anybody else as long as it lives.
+    """An allocator that keeps all its memory for one graph.
 
-    A graph writes to the memory of its temporary arrays at each launch, though they are long gone.
+    A graph writes to the memory of its temporary arrays at each launch, even after Python has
+    deleted the arrays.
     """
 
     def __init__(self) -> None:
@@ -290,11 +291,11 @@ class PrivateMemory:
 
     @property
     def used(self) -> bool:
-        """Whether anybody got memory."""
+        """Whether any memory was allocated."""
         return bool(self._kept)
 
     def __call__(self, size: int) -> Any:
-        """Return memory of so many bytes."""
+        """Return `size` bytes of memory."""
         memory = self._pool.malloc(size)
         self._kept.append(memory)
         return memory
@@ -308,9 +309,10 @@ def reason(error: Exception) -> str:
 
 @functools.cache
 def say_once(why: str) -> None:
-    """Say that a step, or the batches of an evaluation, go on without a graph of the whole."""
+    """Warn, once for each reason, that a step or evaluation runs without one whole graph."""
     logger.warning(
-        "gpunn: the step, or evaluation, can't be recorded as a CUDA graph, so some or all of its "
-        "operations are launched one by one, with the same results: %s",
+        "gpunn: a training step or evaluation can't be recorded as a CUDA graph. Some or all of "
+        "its operations are launched one by one, which is slower, with the same results. Reason: "
+        "%s",
         why,
     )

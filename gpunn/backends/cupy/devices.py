@@ -1,4 +1,4 @@
-"""Work for one device on a machine that has several."""
+"""Run methods on one of several devices, and refuse arrays of other devices."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class OnDevice(Protocol):
-    """A backend of one device."""
+    """A backend for one device."""
 
     device: Any
     _several_devices: bool
 
 
 def placed(method: F) -> F:
-    """Let a backend's method make its device current, and refuse arrays of another one."""
+    """Make a backend's method switch to its device, and refuse arrays of other devices."""
 
     @functools.wraps(method)
     def run(self: OnDevice, *args: Any, **kwargs: Any) -> Any:
@@ -42,29 +42,28 @@ def refuse_strays(
 ) -> None:
     """Raise an ArgumentError if an argument is, or holds, an array of another device.
 
-    Neither CuPy nor CUDA refuses them where devices can access each other's memory, as they can on
-    most nodes: a kernel then reads the other device's memory, slowly, and without waiting for what
-    is still being computed there.
+    On most machines devices can access each other's memory, and neither CuPy nor CUDA refuses such
+    an array. A kernel would read it slowly, and without waiting for computations on its device.
     """
     for value in (*args, *kwargs.values()):
-        if (found := stray(value, device.id)) is not None:
-            given = inspect.signature(method).bind(*args, **kwargs).arguments
-            name = next(name for name, each in given.items() if each is value)
+        if (array := stray(value, device.id)) is not None:
+            arguments = inspect.signature(method).bind(*args, **kwargs).arguments
+            name = next(name for name, each in arguments.items() if each is value)
             what = method.func if isinstance(method, functools.partial) else method
             raise ArgumentError(
-                f"{what.__name__}: {name}: an array on cupy:{found.data.device_id}, but this "
-                f"backend computes on cupy:{device.id}. To fix it: use one backend for all that "
-                "works together, or take the array over, by to_host of its own backend and "
-                "from_host of this one"
+                f"{what.__name__}: {name}: the array is on cupy:{array.data.device_id}, but this "
+                f"backend computes on cupy:{device.id}. To fix it: use one backend for the network "
+                "and its data, or copy the array: to_host of the other backend, then from_host "
+                "of this backend"
             )
 
 
 def stray(value: Any, device: int) -> Array | None:
-    """Return an array of another device that the value is, or holds; None if there is none."""
+    """Return an array of another device in a value or its elements, or None."""
     if isinstance(value, cupy.ndarray):
         return value if value.data.device_id != device else None
     if isinstance(value, Mapping):
         value = list(value.values())
     if not isinstance(value, list | tuple):
         return None
-    return next((found for each in value if (found := stray(each, device)) is not None), None)
+    return next((array for each in value if (array := stray(each, device)) is not None), None)

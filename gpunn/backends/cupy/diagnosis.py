@@ -1,6 +1,6 @@
-"""What the CUDA backend needs, what of it is here, and what to do about the rest.
+"""Check the requirements of the CUDA backend, and explain how to fix missing ones.
 
-Nothing here imports CuPy before it is asked to look, so all of it works on a machine without CuPy.
+This module imports CuPy only during a check, so it also works on a machine without CuPy.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from gpunn.optional import install_command
 __all__ = ["Finding", "cuda_version", "findings", "require_device", "usable_devices"]
 
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
-"""Names under which CuPy is distributed; all of them bring the same package `cupy`."""
+"""Names under which CuPy is distributed; all of them install the package `cupy`."""
 
 LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
-"""CUDA libraries that the operations need, and the modules of `cupy.cuda` that load them."""
+"""Required CUDA libraries, and the modules of `cupy.cuda` that load them."""
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
-"""cudaErrorInsufficientDriver, which is also what no driver at all gives, cudaErrorNoDevice, and
-cudaErrorSystemNotReady, as of GPUs with NVSwitch whose fabric manager does not run."""
+"""cudaErrorInsufficientDriver, also reported without any driver; cudaErrorNoDevice; and
+cudaErrorSystemNotReady, reported if the fabric manager of GPUs with NVSwitch does not run."""
 
 EXTRAS = (12, 13)
-"""Versions of CUDA that gpunn has extras for."""
+"""CUDA versions for which gpunn has extras."""
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
-"""cudaErrorMemoryAllocation, and cudaErrorDevicesUnavailable, as of a GPU in exclusive mode."""
+"""cudaErrorMemoryAllocation; cudaErrorDevicesUnavailable, reported for a GPU in exclusive mode."""
 
 INSTALL = (
     f"{install_command('cuda13', 'cuda12')}, depending on the CUDA version of the driver; "
@@ -46,10 +46,10 @@ TOOLKIT = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what was found, what is wrong, if anything, and the remedy.
+    """The result of one check: the value, the problem, if any, and how to fix it.
 
-    `blocking` is whether the CUDA backend can't be used because of the problem; `absent`, whether
-    the problem is that there is none here, and not that it is here and does not work.
+    `blocking` means that the problem makes the CUDA backend unusable. `absent` means that something
+    is missing, rather than present but not working.
     """
 
     name: str
@@ -61,28 +61,28 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether the check found no problem."""
         return not self.problem
 
     @property
     def blocks(self) -> bool:
-        """Whether something is wrong that keeps the CUDA backend from being used."""
+        """Whether a problem makes the CUDA backend unusable."""
         return self.blocking and not self.ok
 
 
 def findings() -> list[Finding]:
-    """Look at everything the CUDA backend needs, and run a first kernel.
+    """Check all requirements of the CUDA backend, and run a first kernel.
 
-    The list ends early where something is missing that the rest depends on.
+    The list ends early if later checks depend on something that is missing.
     """
-    found = list(_environment())
-    if any(finding.blocks for finding in found):
-        return found
+    checked = list(_environment())
+    if any(finding.blocks for finding in checked):
+        return checked
     devices = _devices()
-    found += devices.values()
+    checked += devices.values()
     if any(finding.ok for finding in devices.values()):
-        found.append(_first_kernel())
-    return found
+        checked.append(_first_kernel())
+    return checked
 
 
 def usable_devices() -> list[int]:
@@ -93,19 +93,19 @@ def usable_devices() -> list[int]:
 
 
 def require_device(index: int | None) -> None:
-    """Make sure that a CUDA device can be used; None is the current one.
+    """Raise an error unless a CUDA device is usable; None means the current device.
 
     Raises
     ------
     BackendUnavailableError
-        If it can't; the message names what is missing and what to do.
+        If it is not; the message names the missing piece and how to fix it.
     """
     name = "cupy" if index is None else f"cupy:{index}"
-    found = []
+    checked = []
     for finding in _environment():
-        found.append(finding)
+        checked.append(finding)
         if finding.blocks:
-            raise _unavailable(name, found)
+            raise _unavailable(name, checked)
     devices = _devices()
     if index is None:
         index = int(_cupy().cuda.runtime.getDevice())
@@ -116,13 +116,13 @@ def require_device(index: int | None) -> None:
             f"{listed}{_visible_devices()}"
         )
     if devices[index].blocks:
-        raise _unavailable(name, [*found, devices[index]])
+        raise _unavailable(name, [*checked, devices[index]])
 
 
-def _unavailable(name: str, found: list[Finding]) -> BackendUnavailableError:
-    """Return the error for the last finding; earlier problems may be its cause, and are named."""
-    last = found[-1]
-    suspects = "".join(f" ({finding.problem})" for finding in found[:-1] if not finding.ok)
+def _unavailable(name: str, checked: list[Finding]) -> BackendUnavailableError:
+    """Return the error for the last finding; it also names earlier problems as possible causes."""
+    last = checked[-1]
+    suspects = "".join(f" ({finding.problem})" for finding in checked[:-1] if not finding.ok)
     problem = f"{last.problem}{suspects}"
     return BackendUnavailableError(f"backend '{name}': {problem}. To fix it: {last.fix}", problem)
 
@@ -138,7 +138,7 @@ def cuda_version(number: int) -> str:
 
 
 def _environment() -> Iterator[Finding]:
-    """Look at what all devices share, until something is missing that the rest depends on."""
+    """Check the requirements that all devices share, up to the first that later checks need."""
     packages = _packages()
     yield packages
     imported = _import(packages)
@@ -181,7 +181,7 @@ def _import(packages: Finding) -> Finding:
                 "import cupy", "not found", "CuPy is not installed", INSTALL, absent=True
             )
         return _broken(error, packages)
-    except Exception as error:  # whatever a damaged installation raises
+    except Exception as error:  # a damaged installation may raise anything
         return _broken(error, packages)
     return Finding("import cupy", str(cupy.__version__))
 
@@ -223,7 +223,7 @@ def _is_available(cuda: Any) -> bool:
 
 
 def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
-    """Return what keeps CUDA from working, the fix, and whether something is absent."""
+    """Return why CUDA does not work, how to fix it, and whether something is absent."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above
@@ -231,22 +231,22 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
     if not driver:
         return (
             "there is no NVIDIA driver here",
-            "install the driver of your GPU; a container needs access to the host's, as with "
-            "docker run --gpus all",
+            "install the driver of your GPU; in a container, give access to the host's driver, "
+            "for example with docker run --gpus all",
             True,
         )
     if status == INSUFFICIENT_DRIVER:
         runtime = cuda_version(cuda.runtime.runtimeGetVersion())
         major = driver // 1000
         other = (
-            f"or uninstall CuPy and install the one for its CUDA: {install_command(f'cuda{major}')}"
+            f", or uninstall CuPy and then {install_command(f'cuda{major}')}"
             if major in EXTRAS
-            else f"for gpunn needs CUDA {EXTRAS[0]} or newer"
+            else f"; gpunn needs CUDA {EXTRAS[0]} or newer"
         )
         return (
-            f"the NVIDIA driver is too old: it knows CUDA up to {cuda_version(driver)}, and this "
-            f"CuPy needs CUDA {runtime}",
-            f"update the driver, {other}",
+            f"the NVIDIA driver is too old: it supports CUDA up to {cuda_version(driver)}, but "
+            f"this CuPy needs CUDA {runtime}",
+            f"update the driver{other}",
             False,
         )
     if status == NO_DEVICE:
@@ -258,13 +258,13 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
     if status == NOT_READY:
         return (
             f"CUDA does not start: {reason}",
-            "GPUs with NVSwitch need NVIDIA's fabric manager, in the version of the driver: "
-            "systemctl start nvidia-fabricmanager",
+            "GPUs with NVSwitch need NVIDIA's fabric manager; its version must match the driver. "
+            "Start it with: systemctl start nvidia-fabricmanager",
             False,
         )
     return (
         f"CUDA does not start: {reason}",
-        "check that nvidia-smi works; after an update of the driver, restart the machine",
+        "check that nvidia-smi works; if the driver was updated, restart the machine",
         False,
     )
 
@@ -291,7 +291,7 @@ def _library(name: str, module: str) -> Finding:
 
 
 def _devices() -> dict[int, Finding]:
-    """Look at each device."""
+    """Check each device."""
     cupy = _cupy()
     oldest = min(cupy.cuda.nvrtc.getSupportedArchs())
     return {
@@ -307,40 +307,40 @@ def _device(properties: dict[str, Any], index: int, oldest: int) -> Finding:
     value = f"{name}, compute capability {major}.{minor}, {memory:.0f} GiB"
     if 10 * major + minor >= oldest:
         return Finding(f"device {index}", value)
-    least = f"{oldest // 10}.{oldest % 10}"
+    minimum = f"{oldest // 10}.{oldest % 10}"
     return Finding(
         f"device {index}",
         value,
-        f"CUDA device {index}, {name}, has compute capability {major}.{minor}, and this CUDA "
-        f"compiles for {least} and newer",
-        f"use a newer device, or uninstall CuPy and {install_command('cuda12')}, whose CUDA "
+        f"CUDA device {index}, {name}, has compute capability {major}.{minor}, but this CUDA "
+        f"version supports only {minimum} and newer",
+        f"use a newer device, or uninstall CuPy and {install_command('cuda12')}; CUDA 12 "
         "supports older devices",
     )
 
 
 def _first_kernel() -> Finding:
-    """Compile and run a kernel, for which CUDA's header files are needed as well."""
+    """Compile and run a kernel, which also needs CUDA's header files."""
     cupy = _cupy()
     try:
         kernel = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1", "gpunn_first_kernel")
         result = float(kernel(cupy.ones(1, "float32"))[0])
-    except Exception as error:  # as above; compilers have errors of their own
+    except Exception as error:  # as above; compilers have separate error classes
         problem = f"a kernel can't be compiled and run: {_first_line(error)}"
         return Finding("first kernel", "fails", problem, _fix_of_kernel(error))
     if result != 2:
-        problem = f"a kernel that adds 1 to 1 gives {result}"
+        problem = f"a kernel that adds 1 to 1 returned {result}"
         return Finding("first kernel", "wrong", problem, "check the device and its driver")
     return Finding("first kernel", "compiled and run")
 
 
 def _fix_of_kernel(error: Exception) -> str:
-    """Return what to do about an error of the first kernel."""
+    """Return how to fix an error of the first kernel."""
     status = getattr(error, "status", None)
     if status == OUT_OF_MEMORY or type(error).__name__ == "OutOfMemoryError":
-        return "the device's memory is full: nvidia-smi lists the processes that use it; end one"
+        return "the device's memory is full; end one of the processes that nvidia-smi lists"
     if status == UNAVAILABLE:
         return (
-            "another process has the device for itself: nvidia-smi lists it; end it, or allow "
-            "several with nvidia-smi --compute-mode=DEFAULT"
+            "another process uses the device exclusively: end the process that nvidia-smi lists, "
+            "or allow several processes with nvidia-smi --compute-mode=DEFAULT"
         )
     return f"if a header file is missing, {TOOLKIT}"

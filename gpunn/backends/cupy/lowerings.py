@@ -1,10 +1,10 @@
-"""Operations as launches of kernels: one, or very few, for each.
+"""Operations as kernel launches: one, or very few, for each.
 
-`CupyLowerings` has a lowering of each operation that has a kernel: which arrays it requires, and
-which function of `kernels` runs it. If a lowering returns None, the definition runs instead, also
-on the device: for a custom activation, loss, metric or optimizer, for arrays of mixed types, and
-for strided arrays of raw kernels. Matrix products go to cuBLAS. Nothing here waits for the device,
-and no call allocates once its scratch memory has its size.
+`CupyLowerings` has a lowering for each operation with a kernel: the arrays that it requires, and
+the function of `kernels` that runs it. If a lowering returns None, the definition runs instead,
+also on the device. That happens for custom activations, losses, metrics and optimizers, for arrays
+of mixed types, and for strided arrays of raw kernels. Matrix products go to cuBLAS. No call waits
+for the device. Once scratch memory has its final size, no call allocates memory.
 """
 
 from __future__ import annotations
@@ -51,84 +51,84 @@ INT64 = np.dtype(np.int64)
 FUSIBLE_TYPES = {np.dtype(np.float32)}
 
 EPILOGUES = {(Identity, True): BIAS, (ReLU, True): RELU_BIAS, (ReLU, False): RELU}
-"""What a product can do for an activation, with and without a bias."""
+"""The epilogue for an activation, with (True) or without (False) a bias."""
 
-# --------------------------------------------------------------------------- which arrays
+# ------------------------------------------------------------------- conditions on arrays
 
 
 def of_one_type(*arrays: Array) -> bool:
-    """Return whether all arrays are of one type, float32 or float64."""
+    """Return whether all arrays are float32, or all float64."""
     dtype = arrays[0].dtype
     return dtype.kind == "f" and dtype in C_TYPES and all(a.dtype == dtype for a in arrays)
 
 
 def contiguous(*arrays: Array) -> bool:
-    """Return whether all arrays are C-contiguous and of one type: a raw kernel can take them."""
+    """Return whether all arrays are C-contiguous and of one type, as raw kernels require."""
     return of_one_type(*arrays) and all(a.flags.c_contiguous for a in arrays)
 
 
 def fusible(*arrays: Array) -> bool:
-    """Return whether a fused product can take all arrays."""
+    """Return whether a fused product accepts all arrays."""
     return contiguous(*arrays) and arrays[0].dtype in FUSIBLE_TYPES
 
 
 def given(ask: Arguments, *but: str) -> list[Array]:
-    """Return the arrays among an operation's arguments, other than those of these names."""
+    """Return the arrays among an operation's arguments, except the named ones."""
     named = vars(ask).items()
     return [each for name, each in named if isinstance(each, cupy.ndarray) and name not in but]
 
 
 def anything(ask: Arguments) -> bool:
-    """Return True: a kernel can take whatever it is."""
+    """Return True: the kernel accepts all arguments."""
     return True
 
 
 def strided(*but: str) -> Condition:
-    """Return whether the arrays, but those of these names, are of one type, in any layout."""
+    """Return a condition: the arrays, except the named ones, are of one type, in any layout."""
     return lambda ask: of_one_type(*given(ask, *but))
 
 
 def packed(ask: Arguments) -> bool:
-    """Return whether a raw kernel can take the arrays."""
+    """Return whether a raw kernel accepts the arrays."""
     return contiguous(*given(ask))
 
 
 def with_formula(condition: Condition) -> Condition:
-    """Return whether the condition holds, and the activation is built in."""
+    """Return a condition that also requires a built-in activation."""
     return lambda ask: type(ask.activation) in activations.FORMULAS and condition(ask)
 
 
 def batched(ask: Arguments) -> bool:
-    """Return whether there is a kernel for the types of a data set's arrays."""
+    """Return whether a kernel exists for the types of a data set's arrays."""
     arrays = *ask.sources, *ask.outs
     known = all(array.dtype in rows.TYPES for array in arrays)
     return known and all(array.flags.c_contiguous for array in (ask.order, *arrays))
 
 
 def counted(ask: Arguments) -> bool:
-    """Return whether the counters that are no integers are of one type."""
+    """Return whether the floating-point counters are of one type."""
     return of_one_type(*floating(ask))
 
 
 def floating(ask: Arguments) -> list[Array]:
-    """Return the counters that are of the network's type, rather than int64."""
+    """Return the counters of the network's type; the others are int64."""
     return [each for each in ask.counters if each.dtype.kind == "f"]
 
 
 def updatable(ask: Arguments, *numbers: Array) -> bool:
-    """Return whether there is a kernel for an update of these arrays."""
+    """Return whether a kernel exists for an update of these arrays."""
     values, gradients, slots, _ = ask.trained
     arrays = values, gradients, *numbers, *moving(ask.optimizer.weight_decay), *slots.values()
     return type(ask.optimizer) in optimizers.RULES and contiguous(*arrays)
 
 
 def moving(setting: object) -> list[Array]:
-    """Return the array of a setting that a schedule moves, and none for a number."""
+    """Return the array of a scheduled setting in a list; for a number, an empty list."""
     return [] if isinstance(setting, float) else [setting]
 
 
 def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
-    """Return whether a raw kernel can take targets (integer labels only if `labels`) and arrays."""
+    """Return whether a raw kernel accepts targets (integer labels only if `labels`) and arrays."""
     if targets.ndim == 2:
         return contiguous(targets, *arrays)
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)
@@ -138,12 +138,12 @@ def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
 
 
 def prepared(function: Callable[[Arguments], Calls], condition: Condition = anything) -> Lowering:
-    """Return a lowering whose launches need no scratch memory: `function` returns them."""
+    """Return a lowering without scratch memory: `function` returns its launches."""
     return lambda launches, ask: function(ask) if condition(ask) else None
 
 
 def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering:
-    """Return a lowering that launches a kernel with the operation's arguments of these names."""
+    """Return a lowering that launches a kernel with the named arguments of the operation."""
     arguments = attrgetter(*names.split())
     return prepared(lambda ask: [partial(kernel, *arguments(ask))], condition)
 
@@ -151,21 +151,21 @@ def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering
 def launched(
     function: Callable[[Arguments, Scratch], None], condition: Condition = packed
 ) -> Lowering:
-    """Return a lowering whose function takes scratch memory and launches, in each call."""
+    """Return a lowering whose function uses scratch memory and launches a kernel in each call."""
     return lambda launches, ask: (
         [partial(function, ask, launches.scratch)] if condition(ask) else None
     )
 
 
 class CupyLowerings:
-    """Kernels for operations.
+    """The lowering of each operation to CUDA kernels.
 
     Parameters
     ----------
     product : callable
         Sets out = a @ b, with either operand transposed first.
     fused_product : callable
-        The same with an epilogue; returns False where it refuses.
+        The same with an epilogue; returns False if it refuses.
     scratch : Scratch
     """
 
@@ -246,7 +246,7 @@ class CupyLowerings:
         if not updatable(ask, *floating(ask)):
             return None
         if not optimizers.counts(ask.trained):
-            return None  # a launch that counts, and one for each segment
+            return None  # the definition launches a count, and one update for each segment
         return [partial(optimizers.counted_update, ask, self.scratch)]
 
     # ------------------------------------------------------------------------------ products
@@ -265,12 +265,12 @@ class CupyLowerings:
             return None
         product = partial(self.product, ask.x, ask.weights, ask.z, False, False)
         fused = partial(self.fused_product, ask.x, ask.weights, ask.out, EPILOGUES[kind], ask.bias)
-        return [partial(fused_or_not, fused, [product, *activations.forward(ask)])]
+        return [partial(fused_or_separate, fused, [product, *activations.forward(ask)])]
 
     def dense_gradient(self, ask: Arguments) -> Calls | None:
         x, gradient, result = ask.x, ask.gradient, ask.input_gradient
         made = ask.weight_gradient, ask.bias_gradient
-        # Other activations need a kernel for f' in any case, which sums up the bias's gradient too.
+        # Other activations need a kernel for f' in any case, which also sums the bias's gradient.
         if type(ask.activation) is not Identity or any(array is None for array in made):
             return None
         if not fusible(x, ask.z, ask.output, gradient, *made):
@@ -281,19 +281,19 @@ class CupyLowerings:
         product = partial(self.product, x, gradient, made[0], True, False)
         operands = x, gradient, made[0], BIAS_GRADIENT, made[1]
         fused = partial(self.fused_product, *operands, transpose_a=True)
-        calls: Calls = [partial(fused_or_not, fused, [sums, product])]
+        calls: Calls = [partial(fused_or_separate, fused, [sums, product])]
         if result is not None:
             calls.append(partial(self.product, gradient, ask.weights, result, False, True))
         return calls
 
 
 def of_product(ask: Arguments) -> tuple[Any, ...]:
-    """Return what a product is given."""
+    """Return the arguments of a product."""
     return ask.a, ask.b, ask.out, ask.transpose_a, ask.transpose_b
 
 
-def fused_or_not(fused: Callable[[], bool], unfused: Calls) -> None:
-    """Call the fused product, or where cuBLASLt refuses it, what it stands for."""
+def fused_or_separate(fused: Callable[[], bool], separate: Calls) -> None:
+    """Call the fused product or, if cuBLASLt refuses it, the separate calls."""
     if not fused():
-        for call in unfused:
+        for call in separate:
             call()

@@ -1,4 +1,4 @@
-"""Device memory that runs out, a device that fails, and memory that is given back."""
+"""Errors of the device, such as too little memory, and the release of unused memory."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 __all__ = ["device_errors", "free_bytes", "release"]
 
 SETTINGS = (
-    "a smaller batch_size (of fit, evaluate or predict) takes less, and gradient_accumulation "
-    "keeps the rows of an update as they were; stream=True leaves the data set on the host"
+    "use a smaller batch_size in fit, evaluate or predict, with gradient_accumulation to keep the "
+    "number of rows in an update; or leave the data set on the host with stream=True"
 )
 
-WAY_ON = (
-    "CUDA tells of it after the operation that failed, and nothing runs there until this process "
-    "ends: go on in a new one, from the last checkpoint. To find the operation: run it again with "
-    "the environment variable CUDA_LAUNCH_BLOCKING=1 and the option graph=False, and see where the "
-    "error comes from then"
+REMEDY = (
+    "This process can no longer use the device. To continue: start a new process and resume from "
+    "the last checkpoint. CUDA reports errors late; to find the operation that failed, run again "
+    "with the environment variable CUDA_LAUNCH_BLOCKING=1 and the option graph=False, and read the "
+    "traceback"
 )
 
 
 def free_bytes() -> int:
-    """Return the bytes free on the current device.
+    """Return the free bytes on the current device.
 
-    Those that CuPy keeps for reuse are included; those above a limit set on its pool are not.
+    They include bytes that CuPy keeps for reuse, but none above a limit of CuPy's pool.
     """
     pool = cupy.get_default_memory_pool()
     free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
@@ -39,32 +39,32 @@ def free_bytes() -> int:
 
 @contextmanager
 def device_errors(device: str) -> Iterator[None]:
-    """Turn errors of CuPy and of CUDA's libraries into ones that say what to do.
+    """Turn errors of CuPy and CUDA's libraries into errors that name a remedy.
 
-    Of a lack of memory they say how much there is. A kernel that fails is found out at some later
-    call, and then at each one, by whatever error that call has, such as a status of cuBLAS.
+    Errors about memory also state the free memory. A failed kernel is reported by some later call
+    and then by every call, with that call's own error, such as a status of cuBLAS.
     """
     try:
         yield
     except cupy.cuda.memory.OutOfMemoryError as error:
-        asked = re.search(r"allocating ([\d,]+) bytes", str(error))
-        wanted = f"{asked[1]} bytes were asked for" if asked else str(error)
+        match = re.search(r"allocating ([\d,]+) bytes", str(error))
+        request = f"{match[1]} bytes were requested" if match else str(error)
         limit = cupy.get_default_memory_pool().get_limit()
         limited = f"; CuPy's pool is limited to {limit:,} bytes" if limit else ""
         raise DeviceMemoryError(
-            f"{device}: out of memory: {wanted}, and {free_bytes():,} are free{limited}. To fix "
+            f"{device}: out of memory: {request}, and {free_bytes():,} are free{limited}. To fix "
             f"it: {SETTINGS}"
         ) from error
     except GpunnError:
         raise
     except RuntimeError as error:
         if failed := failure():
-            raise DeviceError(f"{device}: the device has failed: {failed}. {WAY_ON}") from error
+            raise DeviceError(f"{device}: the device has failed: {failed}. {REMEDY}") from error
         raise
 
 
 def failure() -> str:
-    """Return what CUDA says of a device that has failed, and nothing of one that works."""
+    """Return CUDA's message if the device has failed, or "" if it works."""
     try:
         synchronize()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -73,9 +73,9 @@ def failure() -> str:
 
 
 def release() -> None:
-    """Give the blocks that CuPy's pools keep for reuse back to CUDA.
+    """Free the blocks that CuPy's pools keep for reuse.
 
-    A device that has failed takes none; CuPy would print an error for each.
+    A failed device cannot free them; CuPy would print an error for each block.
     """
     if failure():
         return

@@ -1,4 +1,4 @@
-"""Collective calls of NVIDIA's NCCL on CuPy's arrays, by `cupy.cuda.nccl`."""
+"""Collective calls of NVIDIA's NCCL on CuPy arrays, through `cupy.cuda.nccl`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Calls", "library", "place_of", "stream_now"]
 
 
 class Calls:
-    """The collective calls of a communicator of NCCL's, on the current stream."""
+    """The collective calls of an NCCL communicator, on the current stream."""
 
     def __init__(self, nccl: Any, communicator: Any, size: int, device: Any) -> None:
         self._nccl, self.communicator, self._size = nccl, communicator, size
@@ -27,62 +27,62 @@ class Calls:
         }
 
     def use_device(self) -> None:
-        """Make the communicator's device the current one of this thread."""
+        """Make the communicator's device current for this thread."""
         self._device.use()
 
     def trouble(self) -> str:
-        """Return the error that NCCL met after a call had returned; an empty string if none."""
+        """Return an error that NCCL detected after a call had returned, or ""."""
         try:
             self.communicator.check_async_error()
-        except Exception as error:  # CuPy 13 has no name of some of NCCL's errors: a KeyError
+        except Exception as error:  # CuPy 13 raises KeyError for NCCL errors without a name
             return f"NCCL has failed: {type(error).__name__}: {error}"
         return ""
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
+        """Set out[r] to blocks[this rank] of rank r; both have the shape (size, length)."""
         self._type(blocks, out)
         ranks = range(self._size)
         self.exchange(list(zip(blocks, ranks, strict=True)), list(zip(out, ranks, strict=True)))
 
     def all_gather(self, block: Array, out: Array) -> None:
         """Set out[r] to the block of rank r; `block` may be out[this rank]."""
-        given, taken = self._pointer(block), self._pointer(out)
+        source, target = self._pointer(block), self._pointer(out)
         kind = self._type(block, out)
-        self.communicator.allGather(given, taken, block.size, kind, stream_now())
+        self.communicator.allGather(source, target, block.size, kind, stream_now())
 
     def exchange(
         self, sends: Sequence[tuple[Array, int]], receives: Sequence[tuple[Array, int]]
     ) -> None:
-        """Send arrays to ranks, and set others to what ranks send, all at once."""
+        """Send arrays to ranks and receive arrays from ranks, as one NCCL call."""
         send, receive, stream = self.communicator.send, self.communicator.recv, stream_now()
         moves = [(send, *each) for each in sends] + [(receive, *each) for each in receives]
-        given = [(self._pointer(x), x.size, self._type(x, x), rank) for _, x, rank in moves]
+        packed = [(self._pointer(x), x.size, self._type(x, x), rank) for _, x, rank in moves]
         self._nccl.groupStart()
-        try:  # as one call: a rank can't send before the other one receives
-            for (move, _, _), arguments in zip(moves, given, strict=True):
+        try:  # as one call, because each send waits for the other rank to receive
+            for (move, _, _), arguments in zip(moves, packed, strict=True):
                 move(*arguments, stream)
         finally:
             self._nccl.groupEnd()
 
-    def _type(self, given: Array, out: Array) -> int:
-        name = str(given.dtype)
-        if name not in self._types or out.dtype != given.dtype:
+    def _type(self, block: Array, out: Array) -> int:
+        name = str(block.dtype)
+        if name not in self._types or out.dtype != block.dtype:
             raise DistributedError(
-                f"NCCL: expected two arrays of one type, of {', '.join(self._types)}; got {name} "
-                f"and {out.dtype}"
+                f"NCCL: expected two arrays of the same dtype, one of {', '.join(self._types)}; "
+                f"got {name} and {out.dtype}"
             )
-        found: int = self._types[name]
-        return found
+        kind: int = self._types[name]
+        return kind
 
     def _pointer(self, array: Array) -> int:
         if not array.flags.c_contiguous:
-            raise DistributedError("NCCL: expected arrays without gaps between their elements")
+            raise DistributedError("NCCL: expected contiguous arrays; copy the array first")
         address: int = array.data.ptr
         return address
 
 
 def stream_now() -> int:
-    """Return the address of the stream that work goes to."""
+    """Return the address of the current stream."""
     import cupy
 
     address: int = cupy.cuda.get_current_stream().ptr
@@ -90,7 +90,7 @@ def stream_now() -> int:
 
 
 def library() -> Any:
-    """Return CuPy's module of NCCL.
+    """Return CuPy's NCCL module.
 
     Raises
     ------
@@ -100,19 +100,19 @@ def library() -> Any:
     import cupy
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of CuPy, that the library is missing
+        warnings.simplefilter("ignore")  # CuPy warns if the library is missing
         from cupy.cuda import nccl
     if not nccl.available:
         major = cupy.cuda.runtime.runtimeGetVersion() // 1000
         raise MissingPackageError(
-            "communicator: NCCL's library libnccl.so.2 can't be opened, by which processes with a "
-            f"CUDA device each exchange gradients. Install it: pip install nvidia-nccl-cu{major}"
+            "communicator: NCCL's library libnccl.so.2 can't be opened. CUDA devices exchange "
+            f"gradients through it. Install it: pip install nvidia-nccl-cu{major}"
         )
     return nccl
 
 
 def place_of(backend: Backend) -> tuple[str, str]:
-    """Return the machine, and which device of it this is."""
+    """Return the machine's name and the device's PCI address."""
     import cupy
 
     address: str = cupy.cuda.runtime.deviceGetPCIBusId(backend.device.id)

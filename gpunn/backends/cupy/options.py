@@ -10,15 +10,15 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["ALGORITHMS", "PRECISIONS", "CudaOptions"]
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-"""What the products of float32 matrices may be computed in."""
+"""Precisions inside products of float32 matrices."""
 
 ALGORITHMS = ("heuristic", "measured")
-"""How the algorithm of a product of float32 matrices is chosen."""
+"""Ways to choose the algorithm of a product of float32 matrices."""
 
 
 @dataclass(frozen=True)
 class CudaOptions:
-    """How the CUDA backend computes: the options of `CupyBackend`, checked."""
+    """The options of `CupyBackend`, checked."""
 
     graph: bool = True
     matmul_precision: str = "float32"

@@ -1,4 +1,4 @@
-"""Device memory for intermediate results: allocated once, used by every step."""
+"""Device memory for intermediate results, allocated once and reused by every step."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Buffers: TypeAlias = dict[tuple[str, Any], Array]
 
 
 class Scratch(threading.local):
-    """Named buffers that grow to the largest size asked for; each thread has its own."""
+    """Named buffers that grow to the largest requested size; each thread has its own."""
 
     def __init__(self) -> None:
         self._buffers: Buffers = {}
 
     def __call__(self, name: str, size: int, dtype: Any) -> Array:
-        """Return a vector of at least `size` elements; it lasts until `name` is asked for again."""
+        """Return a vector of at least `size` elements, valid until the next request for `name`."""
         return self._at_least(size, name, dtype, cupy.empty)
 
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
 
-        A kernel whose blocks leave partial sums in scratch memory needs one for each group of
-        blocks, to find out which is the last (`last_block` in `kernels.raw`). It leaves them 0.
+        If the blocks of a kernel store partial sums in scratch memory, each group of blocks needs a
+        ticket to find its last block (`last_block` in `kernels.raw`). The kernel resets it to 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), cupy.zeros)
 
@@ -43,7 +43,7 @@ class Scratch(threading.local):
 
     @contextmanager
     def using(self, buffers: Buffers) -> Iterator[None]:
-        """Let this thread use these buffers meanwhile, which nobody else does."""
+        """Make this thread use these private buffers within the context."""
         own, self._buffers = self._buffers, buffers
         try:
             yield

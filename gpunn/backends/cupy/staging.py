@@ -1,4 +1,4 @@
-"""Transfers from page-locked memory on a stream of their own, while kernels are at work."""
+"""Transfers from page-locked memory on a separate stream, while kernels run."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ __all__ = ["PinnedStager"]
 
 
 class StagingBuffer:
-    """Memory for one chunk: arrays on the device, and page-locked ones on the host."""
+    """Memory for one chunk: arrays on the device, and page-locked arrays on the host."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, tuple[Array, np.ndarray]] = {}
-        # After the last kernel that reads the arrays, and after the last copy of pinned memory.
+        # Recorded after the last kernel that reads the arrays, and after the last copy from
+        # pinned memory.
         self.read = cupy.cuda.Event(disable_timing=True)
         self.copied = cupy.cuda.Event(disable_timing=True)
 
 
 class PinnedStager(Stager):
-    """Double buffering, two chunks in turn: one is transferred while the other is computed with.
+    """Double buffering: kernels use one chunk while the next one is transferred.
 
-    Only from page-locked ("pinned") memory does a transfer run beside kernels (NVIDIA, CUDA C++
-    Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are converted
-    into pinned memory first. Events keep the order: a transfer waits for the kernels that read what
-    was in its buffer, kernels wait for the transfer, and the host waits before it writes to
-    pinned memory that is still being read, and before memory is given back: CuPy's pools know
-    nothing of this stream, and would give it to others at once.
+    A transfer runs in parallel with kernels only from page-locked ("pinned") memory (NVIDIA, CUDA
+    C++ Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are first
+    converted into pinned memory. Events keep the order: a transfer waits for the kernels that read
+    its buffer, and kernels wait for the transfer. The host waits before it overwrites pinned memory
+    that a transfer still reads, and before it frees memory, because CuPy's pools ignore this stream
+    and would reuse the memory immediately.
     """
 
     def __init__(self, backend: Memory) -> None:
@@ -42,8 +43,8 @@ class PinnedStager(Stager):
         self._buffers = StagingBuffer(), StagingBuffer()
         self._current = 0
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        # An error or Ctrl-C may end the use of a chunk anywhere. At the end of the process, nothing
-        # is given to others any more.
+        # An error or Ctrl-C may interrupt the use of a chunk anywhere. At the end of the process no
+        # memory is reused.
         weakref.finalize(self, wait, self._stream).atexit = False
 
     def begin(self) -> None:
@@ -58,7 +59,7 @@ class PinnedStager(Stager):
         buffer, rows = self._buffers[self._current], len(values)
         if name not in buffer.arrays or buffer.arrays[name][0].shape[0] < capacity:
             array = self.backend.zeros((capacity, *values.shape[1:]), dtype)
-            # The zeros, and whatever last used this memory, come before the transfer.
+            # The transfer waits for the zeros, and for earlier uses of this memory.
             self._stream.wait_event(cupy.cuda.get_current_stream().record())
             buffer.arrays[name] = array, pinned_array(array.shape, array.dtype)
         array, pinned = buffer.arrays[name]
@@ -66,7 +67,7 @@ class PinnedStager(Stager):
         np.copyto(staged, values, casting="unsafe")
         try:
             array[:rows].set(staged, stream=self._stream)
-        finally:  # also where Ctrl-C comes: the buffer may be used again
+        finally:  # also after Ctrl-C: the buffer may be used again
             self._stream.record(buffer.copied)
         return array
 
@@ -75,13 +76,13 @@ class PinnedStager(Stager):
 
 
 def wait(stream: Any) -> None:
-    """Wait for a stream; one of a device that has failed has nothing more to do."""
+    """Wait for a stream; a failed device is ignored."""
     with suppress(cupy.cuda.runtime.CUDARuntimeError):
         stream.synchronize()
 
 
 def pinned_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return a host array in page-locked memory, of any content."""
+    """Return an uninitialized host array in page-locked memory."""
     size = int(np.prod(shape))
     memory = cupy.cuda.alloc_pinned_memory(max(1, size * dtype.itemsize))
     return np.frombuffer(memory, dtype, size).reshape(shape)

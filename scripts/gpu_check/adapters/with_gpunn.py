@@ -1,4 +1,4 @@
-"""gpunn itself, as a user trains with it: Trainer.fit, with steps as CUDA graphs or without."""
+"""gpunn as users train with it: Trainer.fit, with or without CUDA graphs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def start(mode: str) -> str:
-    """Return the name of what is timed."""
+    """Return the name and versions of the timed libraries."""
     try:
         get_backend("cupy", **OPTIONS[mode])
     except BackendUnavailableError as reason:
         if mode != "measured":
             raise
-        raise SkipError(str(reason)) from None  # there is no cuBLASLt, as the doctor says, too
+        raise SkipError(str(reason)) from None  # without cuBLASLt, which the doctor also reports
     return f"gpunn {gpunn.__version__}, CuPy {cupy.__version__}"
 
 
 def train(mode: str, cell: Cell, ask: Ask) -> None:
-    """Train, all epochs in one call as a user would."""
+    """Train all epochs in one call of fit."""
     backend = get_backend("cupy", matmul_precision=cell.precision, **OPTIONS[mode])
     clock = Clock(ask)
     recorded = backend.recorded
@@ -55,14 +55,14 @@ def train(mode: str, cell: Cell, ask: Ask) -> None:
 
 
 class Clock(Callback):
-    """Takes the time of each stretch of epochs, and asks for the length of the next one."""
+    """Times each stretch of epochs, and requests the length of the next stretch."""
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.marks: list[Any] = []
 
     def marked(self, updates: Callable[[int], None]) -> Callable[[int], None]:
-        """Return `updates`, leaving CUDA events at an epoch's first and after its last one."""
+        """Return `updates` with CUDA events before an epoch's first and after its last update."""
 
         def update(times: int) -> None:
             if not self.marks:
@@ -77,7 +77,7 @@ class Clock(Callback):
         self.begin(trainer, None)
 
     def begin(self, trainer: gpunn.Trainer, done: Stretch | None) -> None:
-        """Begin a stretch."""
+        """Start a stretch."""
         self.left = self.ask(done)
         if not self.left:
             trainer.stop_reason = "timed"
@@ -86,7 +86,7 @@ class Clock(Callback):
         self.began = time.perf_counter()
 
     def on_epoch_end(self, trainer: gpunn.Trainer, logs: Any) -> None:
-        # Both figures have been read by now, so there is nothing left to wait for.
+        # Loss and metrics have been read by now, so the device has finished.
         seconds = time.perf_counter() - self.began
         self.marks[1].synchronize()
         self.device_seconds += cupy.cuda.get_elapsed_time(*self.marks) / 1e3

@@ -1,10 +1,9 @@
-"""JAX at the same work: a whole epoch as one jitted lax.scan, which is its fastest form.
+"""JAX: a whole epoch as one jitted lax.scan, which is its fastest variant.
 
-The data are arguments: what a jitted function closes over becomes a constant of its program. The
-state is donated, so that it is updated in place. Products in TF32 are asked for by
-`jax.default_matmul_precision`, whose default on a GPU that is. For bfloat16 parameters and inputs
-are converted, so activations and gradients between layers are of this type, too; the loss, the
-parameters themselves and the optimizer's state are float32.
+Data are arguments, because a jitted function turns captured arrays into constants. The state is
+donated, so it is updated in place. `jax.default_matmul_precision` selects TF32, the default on a
+GPU. For bfloat16, parameters and inputs are converted, so activations and gradients between layers
+are bfloat16. The loss, the parameters and the optimizer's state stay float32.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from libraries import Ask, stretches
 from process import SkipError
 from training import Cell
 
-os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other libraries are on the device, too
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other libraries also use the device
 try:
     import jax
     import jax.numpy as jnp
@@ -31,14 +30,14 @@ MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "
 
 
 def start(mode: str) -> str:
-    """Return the name of what is timed."""
+    """Return the library's name and version."""
     if jax.default_backend() != "gpu":
         raise SkipError(f"this JAX, {jax.__version__}, finds no CUDA device")
     return f"jax {jax.__version__}"
 
 
 def train(mode: str, cell: Cell, ask: Ask) -> None:
-    """Train."""
+    """Train a cell with JAX."""
     jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[cell.precision])
     host_X, host_y = training.whole_batches(cell)
     X, y = jnp.asarray(host_X), jnp.asarray(host_y, jnp.int32)

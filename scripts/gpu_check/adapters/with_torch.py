@@ -1,9 +1,9 @@
-"""PyTorch at the same work: eager, compiled, and the whole step as one CUDA graph.
+"""PyTorch: eager, compiled, and the whole step as one CUDA graph.
 
-Written after its documentation. TF32 is asked for by `torch.set_float32_matmul_precision`; for
-bfloat16 the forward pass is under `torch.autocast`, whose activations are bfloat16, too. The
-optimizers are the fused ones, in one kernel; compiled forms compile forward pass, loss and backward
-pass. The graph holds a whole step: gathering rows, forward, backward, update.
+This follows PyTorch's documentation. `torch.set_float32_matmul_precision` selects TF32. For
+bfloat16 the forward pass runs under `torch.autocast`, with bfloat16 activations. The fused
+optimizers use one kernel. Compiled variants compile forward pass, loss and backward pass. The graph
+contains a whole step: gathering rows, forward pass, backward pass and update.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ WARM_UP = 3
 
 
 def start(mode: str) -> str:
-    """Return the name of what is timed."""
+    """Return the library's name and version."""
     if not torch.cuda.is_available():
         raise SkipError(f"this PyTorch, {torch.__version__}, finds no CUDA device")
     if "compiled" in mode:
         if importlib.util.find_spec("triton") is None:
             raise SkipError("torch.compile needs Triton, which is not installed")
         if not any(map(shutil.which, ("gcc", "cc", "clang"))):
-            raise SkipError("torch.compile needs a C compiler, and there is none on PATH")
+            raise SkipError("torch.compile needs a C compiler, but PATH has none")
     return f"torch {torch.__version__}"
 
 
-def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
-    """Train on one of PyTorch's devices, of which only "cuda" has events, and graphs."""
-    on_device, in_graph, compiled = place == "cuda", "graph" in mode, "compiled" in mode
+def train(mode: str, cell: Cell, ask: Ask, target: str = "cuda") -> None:
+    """Train on one of PyTorch's devices; only "cuda" has events and graphs."""
+    on_device, in_graph, compiled = target == "cuda", "graph" in mode, "compiled" in mode
     torch.set_float32_matmul_precision(MATMUL_PRECISION[cell.precision])
-    X, y = (torch.from_numpy(each).to(place) for each in training.whole_batches(cell))
-    model = network(cell.sizes).to(place)
+    X, y = (torch.from_numpy(each).to(target) for each in training.whole_batches(cell))
+    model = network(cell.sizes).to(target)
     kind: Any = torch.optim.SGD
     if cell.optimizer == "adam":
         kind = functools.partial(torch.optim.Adam, capturable=in_graph)
     optimizer = kind(model.parameters(), lr=training.RATES[cell.optimizer], fused=True)
-    order, start = (torch.zeros(n, dtype=torch.int64, device=place) for n in (len(X), 1))
-    offsets = torch.arange(cell.batch, device=place)
-    total = torch.zeros((), device=place)
+    order, start = (torch.zeros(n, dtype=torch.int64, device=target) for n in (len(X), 1))
+    offsets = torch.arange(cell.batch, device=target)
+    total = torch.zeros((), device=target)
 
     def forward(x: Any, t: Any) -> Any:
-        # Casts must not be kept from one step to the next in a graph (its documentation).
+        # In a graph, casts must not be cached between steps (PyTorch's documentation).
         narrow = cell.precision == "bfloat16"
-        with torch.autocast(place, torch.bfloat16, enabled=narrow, cache_enabled=False):
+        with torch.autocast(target, torch.bfloat16, enabled=narrow, cache_enabled=False):
             return torch.nn.functional.cross_entropy(model(x), t)
 
     if compiled:
@@ -74,7 +74,7 @@ def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
 
     def predict(X: Any) -> Any:
         with torch.no_grad():
-            return model(torch.from_numpy(X).to(place)).argmax(1).cpu().numpy()
+            return model(torch.from_numpy(X).to(target)).argmax(1).cpu().numpy()
 
     run_step = captured(step, model, optimizer) if in_graph else step
     steps = len(X) // cell.batch
@@ -109,10 +109,10 @@ def network(sizes: tuple[int, ...]) -> Any:
 
 
 def captured(step: Any, model: Any, optimizer: Any) -> Any:
-    """Return a step's replay, with model and optimizer as they were before.
+    """Return the replay of a step, with unchanged model and optimizer.
 
-    Some steps on a side stream come first, as PyTorch's notes on CUDA graphs ask for. They run on
-    row 0 alone, the order being zeros, and what they change is taken back.
+    PyTorch's notes on CUDA graphs require some steps on a side stream first. They run only on row
+    0, because the order is zero, and their changes are undone.
     """
     before = {name: value.clone() for name, value in model.state_dict().items()}
     side = torch.cuda.Stream()

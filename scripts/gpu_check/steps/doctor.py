@@ -1,4 +1,4 @@
-"""What `gpunn doctor` finds, and whether there is a device to check at all."""
+"""Run `gpunn doctor`, and find out whether there is a device to check."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from gpunn.doctor import diagnose
 
 
 def run(step: Step) -> Outcome:
-    """Pass if nothing is wrong with CuPy, the driver, the libraries and the devices.
+    """Pass if CuPy, the driver, the libraries and the devices work.
 
-    Without CuPy or a device this is skipped. What is there and does not work has failed. A row has
-    the "device", if one can be used.
+    Without CuPy or a device, the step is skipped. If one is there but does not work, it fails. If a
+    device is usable, a row describes it in "device".
     """
-    found = diagnosis.findings()
-    blocking = [each for each in found if each.blocks]
-    if blocking and not any(each.name.startswith("device") and each.ok for each in found):
+    findings = diagnosis.findings()
+    blocking = [each for each in findings if each.blocks]
+    if blocking and not any(each.name.startswith("device") and each.ok for each in findings):
         return unusable(blocking[0])
     backend = get_backend("cupy")
     described = backend.describe()
     step.add({"device": described, "doctor": diagnose()})
     print("\n".join(f"{name:<15} {value}" for name, value in described.items()))
-    problems = [f"{each.name}: {each.problem}" for each in found if not each.ok]
+    problems = [f"{each.name}: {each.problem}" for each in findings if not each.ok]
     problems += wrong_with_products(backend, described)
     if problems:
         return FAILED, "; ".join(problems)
     names = ("import cupy", "NVIDIA driver", "CUDA runtime", "NVRTC")
-    return PASSED, ", ".join(f"{each.name} {each.value}" for each in found if each.name in names)
+    return PASSED, ", ".join(f"{each.name} {each.value}" for each in findings if each.name in names)
 
 
 def unusable(finding: diagnosis.Finding) -> Outcome:
-    """Return the outcome where no device can be used."""
+    """Return the outcome if no device is usable."""
     reason = f"{finding.problem}. To fix it: {finding.fix}"
-    seen = device.traces()
-    if not finding.absent or (finding.name != "import cupy" and seen and not device.hidden()):
-        return FAILED, f"{reason} (though there is {seen[0]})" if finding.absent else reason
+    traces = device.traces()
+    if not finding.absent or (finding.name != "import cupy" and traces and not device.hidden()):
+        return FAILED, f"{reason} (although {traces[0]} exists)" if finding.absent else reason
     return SKIPPED, f"no CUDA device: {reason}"
 
 
 def wrong_with_products(backend: Backend, described: dict[str, Any]) -> list[str]:
-    """Return what is wrong with cuBLAS and cuBLASLt, without which training works but slowly."""
+    """Return problems of cuBLAS and cuBLASLt, without which training is slow."""
     problems = []
     if described["matmul"].startswith("cupy.matmul"):
         problems.append(f"cuBLAS: {described['matmul']}")

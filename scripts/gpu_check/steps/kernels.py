@@ -1,9 +1,9 @@
-"""How long each operation of a training step takes the device, beside its least time on paper.
+"""Time each operation of a training step, and compare with its minimum time on paper.
 
-Every operation that a plain step asks for is done many times in a row in a CUDA graph of its own,
-between two events. So it is timed as it is in the graph of a step, without the host, though its
-arrays are in the cache more often than there. CuPy has no profiler of kernels, and
-`cupyx.profiler.benchmark` times launches by the host, which take longer than most kernels here.
+Each operation runs many times in a row in a separate CUDA graph, between two events. So it is timed
+without the host, as in the graph of a step, but its arrays are in the cache more often. CuPy has no
+kernel profiler, and `cupyx.profiler.benchmark` times launches by the host, which take longer than
+most kernels here.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if device.REHEARSAL:
     CELLS = [Cell((64, 16, 10), 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
     IN_A_ROW, LAUNCHES = 2, 2
 
-HEAD = ("operation", "µs", "at least µs", "MB", "TB/s", "GFLOP", "TFLOP/s")
+HEAD = ("operation", "µs", "minimum µs", "MB", "TB/s", "GFLOP", "TFLOP/s")
 
 
 def run(step: Step) -> Outcome:
     """Time the operations of some steps."""
     known = {row["step"]: row for row in step.done}
-    print("least times are those of an H100")
+    print("minimum times are for an H100")
     for cell in CELLS:
         row = known.get(cell.name)
         if row is None:
@@ -48,11 +48,11 @@ def run(step: Step) -> Outcome:
             step.add(row)
         lines = [described(operation) for operation in row["operations"]]
         print(f"{cell.name}\n{training.table(HEAD, lines)}\n")
-    return PASSED, f"{len(CELLS)} steps, each operation beside its least time"
+    return PASSED, f"{len(CELLS)} steps, each operation with its minimum time"
 
 
 def timed_step(cell: Cell) -> list[Row]:
-    """Return what each operation of a step takes; then their sum, and the whole step."""
+    """Return the time of each operation of a step, their sum, and the time of the whole step."""
     backend = get_backend("cupy", matmul_precision=cell.precision)
     data = training.with_features(cell.sizes[0])
     rows = np.arange(cell.batch * IN_A_ROW) % len(data.X)
@@ -66,7 +66,7 @@ def timed_step(cell: Cell) -> list[Row]:
         {
             "operation": call.operation.name,
             "microseconds": microseconds(backend, [call]),
-            "least microseconds": 1e6 * call.cost.least_seconds(cell.precision),
+            "least microseconds": 1e6 * call.cost.minimum_seconds(cell.precision),
             **call.cost._asdict(),
         }
         for call in calls
@@ -78,10 +78,10 @@ def timed_step(cell: Cell) -> list[Row]:
 
 
 def microseconds(backend: Backend, calls: list[step_cost.Call]) -> float:
-    """Return the median time of operations done one after the other, many times in a row."""
+    """Return the median time of operations that run many times in a row."""
     repeat = backend.lower([call.operation for call in calls] * IN_A_ROW)
-    found = []
-    for _ in range(LAUNCHES + 2):  # one that compiles, and one that records
+    times = []
+    for _ in range(LAUNCHES + 2):  # the first compiles, and the second records
         for call in calls:
             call.rewind(backend)
         marks = [cupy.cuda.Event() for _ in range(2)]
@@ -89,8 +89,8 @@ def microseconds(backend: Backend, calls: list[step_cost.Call]) -> float:
         repeat(1)
         marks[1].record()
         marks[1].synchronize()
-        found.append(1e3 * cupy.cuda.get_elapsed_time(*marks) / IN_A_ROW)
-    return statistics.median(found[2:])
+        times.append(1e3 * cupy.cuda.get_elapsed_time(*marks) / IN_A_ROW)
+    return statistics.median(times[2:])
 
 
 def described(row: Row) -> list[str]:

@@ -1,7 +1,7 @@
-"""NVIDIA's compute-sanitizer on a short training.
+"""Run NVIDIA's compute-sanitizer on short training runs.
 
-It looks at the project's kernels alone. That it does is shown by one that has an error, which must
-be found first.
+It checks only gpunn's kernels. To prove that it checks them, it must first find an error that is
+planted in a kernel.
 """
 
 from __future__ import annotations
@@ -16,53 +16,55 @@ import device
 from process import FAILED, PASSED, Outcome, SkipError, Step
 
 TOUR = Path(__file__).parents[1] / "tour_alone.py"
-FOUND = 9  # exit status that compute-sanitizer is told to give for findings
+FOUND = 9  # exit status that compute-sanitizer is asked to return for findings
 
 
 def run(step: Step) -> Outcome:
-    """Run the tour under two of the sanitizer's tools."""
+    """Run the tour with two of the sanitizer's tools."""
     if device.REHEARSAL:
-        raise SkipError("a rehearsal: there is no GPU code to look at")
+        raise SkipError("a rehearsal has no GPU code to check")
     program = shutil.which("compute-sanitizer")
     if program is None:
         raise SkipError("compute-sanitizer is not on PATH")
-    told = printed_by([program, "--help"]).stdout
+    options_text = printed_by([program, "--help"]).stdout
     # Releases differ in the option's name; the newer one comes first.
-    option = next((each for each in ("--kernel-name", "--kernel-regex") if each in told), None)
+    option = next(
+        (each for each in ("--kernel-name", "--kernel-regex") if each in options_text), None
+    )
     kernels = [option, "kns=gpunn"] if option else []
-    done, said = [row.get("tool") for row in step.done], []
+    done, messages = [row.get("tool") for row in step.done], []
     for tool in ("memcheck", "racecheck"):
         if tool in done:
             continue
-        # CuPy probes for functions of newer drivers and is told that there are none: no errors.
+        # CuPy looks for functions of newer drivers; their absence is not an error.
         options = ["--tool", tool, "--error-exitcode", str(FOUND), "--report-api-errors", "no"]
         wrong, seen = checked(step, tool, [program, *options, *kernels, sys.executable, str(TOUR)])
         step.add({"tool": tool, "outcome": FAILED if wrong else PASSED, "detail": wrong or seen})
-        said.append(f"{tool}: {wrong or seen}")
+        messages.append(f"{tool}: {wrong or seen}")
         if wrong:
-            return FAILED, said[-1]
-    return PASSED, "; ".join(said)
+            return FAILED, messages[-1]
+    return PASSED, "; ".join(messages)
 
 
 def checked(step: Step, tool: str, command: list[str]) -> tuple[str, str]:
-    """Return what is wrong, or "", and else what was seen."""
+    """Return the problem, or "", and the result if there is no problem."""
     planted = printed_by([*command, tool])
     if not findings(planted.stdout):
         print(planted.stdout, planted.stderr)
-        return "does not find an error that was planted in a kernel", ""
-    step.add({"planted error": f"found by {tool}"})  # stopped with a row, it has not failed
+        return "did not find an error that was planted in a kernel", ""
+    step.add({"planted error": f"found by {tool}"})  # with a row, a step without time is stopped
     done = printed_by(command)
-    found = findings(done.stdout)
+    count = findings(done.stdout)
     kernels = re.search(r"^kernels of gpunn: (\d+)$", done.stdout, re.MULTILINE)
     wrong = ""
-    if found or done.returncode == FOUND:
-        wrong = f"{found or 'some'} findings"
+    if count or done.returncode == FOUND:
+        wrong = f"{count or 'some'} findings"
     elif done.returncode:
         wrong = f"exit status {done.returncode}"
-    elif found is None:
-        wrong = "ended well, but without the sanitizer's summary"
+    elif count is None:
+        wrong = "the program succeeded, but without the sanitizer's summary"
     elif kernels is None or kernels[1] == "0":
-        wrong = "no kernel of gpunn was run"
+        wrong = "no kernel of gpunn ran"
     if wrong:
         print(done.stdout, done.stderr)
         return wrong, ""
@@ -70,11 +72,11 @@ def checked(step: Step, tool: str, command: list[str]) -> tuple[str, str]:
 
 
 def printed_by(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command and return it with what it printed."""
+    """Run a command, and return its status and output."""
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def findings(printed: str) -> int | None:
-    """Return how many findings the sanitizer's summary tells of; None if there is no summary."""
+    """Return the number of findings in the sanitizer's summary, or None without a summary."""
     summary = re.search(r"(?:ERROR|RACECHECK) SUMMARY: (\d+)", printed)
     return None if summary is None else int(summary[1])

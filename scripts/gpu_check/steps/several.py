@@ -1,4 +1,4 @@
-"""The same training on one device and on several, which exchange gradients by NCCL."""
+"""Compare training on one device and on several, which exchange gradients by NCCL."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from process import FAILED, PASSED, Outcome, SkipError, Step
 
 PROGRAM = Path(__file__).parents[1] / "several_alone.py"
 LIMIT = 1e-5
-"""How far the digits' losses may be apart, relative to those of one device (as in `curves`)."""
+"""Tolerance of the digits' losses, relative to one device (as in `curves`)."""
 
 LONGEST = 3600.0
-"""Seconds for one training, whatever the step may take."""
+"""Maximum seconds for one training."""
 
 Seen = dict[str, Any]
 
 
 def run(step: Step) -> Outcome:
-    """Train with one device, with two and with all; compare losses, and show rows a second."""
+    """Train with one, two and all devices; compare losses, and show rows a second."""
     import cupy
 
     devices = cupy.cuda.runtime.getDeviceCount()
     if devices < 2:
-        raise SkipError("there is one CUDA device, and it needs several")
+        raise SkipError("needs several CUDA devices, but there is one")
     mpiexec = launcher()
     seen: dict[int, Seen] = {}
     for number in sorted({1, 2, devices}):
@@ -40,14 +40,14 @@ def run(step: Step) -> Outcome:
         step.add({"devices": number, **seen[number]})
     show(seen)
     losses = [each["losses"] for each in seen.values()]
-    apart = training.largest([training.distance(losses[0], each) for each in losses])
-    if not apart <= LIMIT:  # a NaN is wrong, too
-        return FAILED, f"losses differ by {apart:.1e} (at most {LIMIT:.0e})"
+    difference = training.largest([training.distance(losses[0], each) for each in losses])
+    if not difference <= LIMIT:  # NaN also fails
+        return FAILED, f"losses differ by {difference:.1e} (at most {LIMIT:.0e})"
     if any(each["exchange"] != "nccl" for number, each in seen.items() if number > 1):
         return FAILED, "the ranks did not use NCCL"
     more, less = max(speeds(seen[devices]).items()), max(speeds(seen[1]).items())
     return PASSED, (
-        f"losses within {apart:.1e}; {more[1] / less[1]:.2f} times the rows a second with "
+        f"losses within {difference:.1e}; {more[1] / less[1]:.2f} times the rows a second with "
         f"{devices} devices, {less[0]} rows each"
     )
 
@@ -56,15 +56,15 @@ def launcher() -> str:
     """Return MPI's launcher."""
     if importlib.util.find_spec("mpi4py") is None:
         raise SkipError("mpi4py is not installed")
-    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    found = shutil.which("mpiexec", path=beside)
-    if found is None:
+    folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    mpiexec = shutil.which("mpiexec", path=folders)
+    if mpiexec is None:
         raise SkipError("mpiexec is not on PATH")
-    return found
+    return mpiexec
 
 
 def trained(step: Step, number: int, launch: list[str], communicator: str) -> Seen:
-    """Return what so many ranks have seen; a RuntimeError if they fail, or take too long."""
+    """Return the results of `number` ranks; raise RuntimeError if they fail or take too long."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "seen.json")
         command = [*launch, sys.executable, str(PROGRAM), communicator, str(path)]
@@ -77,16 +77,16 @@ def trained(step: Step, number: int, launch: list[str], communicator: str) -> Se
         )
         if done.returncode:
             print(done.stdout, done.stderr)
-            reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             if "libnccl.so.2 can't be opened" in done.stderr:
                 raise SkipError("NCCL is not installed: pip install nvidia-nccl-cu13, or -cu12")
             raise RuntimeError(f"{number} ranks ended with status {done.returncode}: {reason}")
-        found: Seen = json.loads(path.read_text())
-        return found
+        seen: Seen = json.loads(path.read_text())
+        return seen
 
 
 def speeds(seen: Seen) -> dict[int, float]:
-    """Return the rows a second by batch."""
+    """Return the rows a second for each batch size."""
     return {int(batch): float(speed) for batch, speed in seen["rows a second"].items()}
 
 

@@ -1,9 +1,8 @@
-"""The CUDA sources that CuPy compiles here, against those of the emulated device.
+"""Compare the CUDA sources that CuPy compiles here with the sources on the emulated device.
 
-The test tiers 3 and 4 compile and run sources taken from the emulated device. They are evidence
-about a GPU only if CuPy generates the very same sources there. Products are not fused in either
-tour: what cuBLASLt refuses takes other kernels, and it may refuse other shapes than the emulated
-one does.
+Test tiers 3 and 4 compile and run sources from the emulated device. They prove something about a
+GPU only if CuPy generates the same sources there. Both tours turn fused products off: refused
+products use other kernels, and the real cuBLASLt may refuse other shapes than the emulated one.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from unittest.mock import patch
 
-# CuPy reads it when it is imported. The emulated device has no CUB; without this a GPU would use it
-# for some sums.
+# CuPy reads this at import. The emulated device has no CUB, which a GPU would use for some sums.
 os.environ["CUPY_ACCELERATORS"] = ""
 
 import device
@@ -41,15 +39,15 @@ def run(step: Step) -> Outcome:
     step.add({"only here": sorted(here - there), "only there": sorted(there - here)})
     if here != there or not here:
         return FAILED, (
-            f"of {len(here)} sources, {len(here - there)} are other ones than on the emulated "
-            f"device, which has {len(there - here)} that are not here"
+            f"of {len(here)} sources, {len(here - there)} do not exist on the emulated device, "
+            f"which has {len(there - here)} others"
         )
-    return PASSED, f"{len(here)} sources, the same text as on the emulated device"
+    return PASSED, f"{len(here)} sources, equal to the sources on the emulated device"
 
 
 def harvest() -> set[str]:
-    """Return every source that CuPy asks its compiler for during the tour."""
-    found = set()
-    with tour.compiled_sources(lambda source, _: found.add(source)):
+    """Return every source that CuPy compiles during the tour."""
+    sources = set()
+    with tour.compiled_sources(lambda source, _: sources.add(source)):
         tour.run(fused_products=False)
-    return found
+    return sources

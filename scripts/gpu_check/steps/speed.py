@@ -1,15 +1,15 @@
-"""Timing a training, the same one in every library.
+"""Time the same training in every library.
 
-Every library, and every form of it, is a process of its own, and only one trains at a time: of each
-training, or cell, every library does a stretch of some tenth of a second, one after the other, and
-then all of them the next stretch. So they are timed at the same clocks, and what is cut off has the
-same rows of all. Rows, their order and initial weights are the same, and so are the losses then: if
-not, somebody's step is broken, which is a failure.
+Each variant of a library runs in a separate process, and only one trains at a time. For each
+training, a cell, every process in turn trains for about a tenth of a second, and then all train the
+next stretch. So all are timed at the same clocks, and an interrupted check has the same rows for
+all. Rows, their order and initial weights are the same, so losses must be equal. If they are not, a
+library's step is wrong and the check fails.
 
-The work: all data on the device, a new permutation of the rows every epoch drawn on the host, whole
-batches, the epoch's loss read back at its end. The first epoch, in which kernels are compiled and
-memory is allocated, a second one that tells how long the stretches are to be, and the first of
-these are left out.
+All data are on the device. Every epoch draws a permutation of the rows on the host, trains on whole
+batches, and reads the epoch's loss. Three parts do not count: the first epoch, which compiles
+kernels and allocates memory; the second, which determines the length of a stretch; and the first
+stretch.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ RULES = (
     *(("adam", "float32"), ("adam", "tf32"), ("sgd", "float32")),
     *(("adam", "bfloat16"), ("sgd", "tf32"), ("sgd", "bfloat16")),
 )
-"""Optimizers, and what products may be computed in."""
+"""Optimizers, and the precisions of products."""
 
-FORMS = {
+VARIANTS = {
     "gpunn": ("with_gpunn", "graph"),
     "gpunn, measured products": ("with_gpunn", "measured"),
     "gpunn, one by one": ("with_gpunn", "eager"),
@@ -46,39 +46,39 @@ FORMS = {
 """Adapters and modes."""
 
 COMPILED, AFTER = 2, 6
-"""`torch.compile` takes longer than everything else of a cell. So its forms are timed in few of the
-first cells, and by themselves, after a few more cells are done."""
+"""`torch.compile` takes longer than the rest of a cell. So its variants are timed in only the first
+`COMPILED` cells, separately, after `AFTER` other cells."""
 
 STRETCH = 0.0 if device.REHEARSAL else 0.12
-"""Seconds."""
+"""Seconds of a stretch."""
 ROUNDS = 3 if device.REHEARSAL else 6
-"""Stretches of a cell, the first of which is not timed."""
+"""Stretches of a cell; the first is not timed."""
 LONGEST = 200
-"""Epochs of a stretch."""
+"""Maximum number of epochs in a stretch."""
 
 CLOCKS = "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem,temperature.gpu,power.draw"
 
 TARGET, MOST_EPOCHS = 0.98, 15
-"""Accuracy on MNIST's test rows to count epochs to, in the first cell; and how many at the most."""
+"""Target accuracy on MNIST's test rows in the first cell, and the maximum number of epochs."""
 
 FEWEST_LEFT, COMPILING = 20.0, 60.0
-"""Seconds of the step's time without which no cell is begun, and none that is compiled."""
+"""Remaining seconds that a cell needs to start, and that a compiled cell needs."""
 
 TOLERANCES = {"float32": 0.05, "tf32": 0.05, "bfloat16": 0.1}
-"""How far the first epoch's mean loss may be from gpunn's, relative to it. Adam's first steps make
-much of roundings: on a CPU, 100 steps in float32 were apart by up to 0.3 % between libraries."""
+"""Relative tolerance of the first epoch's mean loss, compared with gpunn's. Adam's first steps
+amplify rounding: on a CPU, libraries differed by up to 0.3 % after 100 steps in float32."""
 
 
 def run(step: Step) -> Outcome:
-    """Time all that there is time for; it fails if gpunn does, or if losses differ."""
+    """Time as many cells as possible; fail if gpunn fails or losses differ."""
     turns = in_turn(step.quick)
     libraries: dict[str, Library] = {}
     skips: dict[str, str] = {}
     for name in dict.fromkeys(name for _, names in turns for name in names):
-        if device.REHEARSAL and FORMS[name][0] != "with_gpunn":
+        if device.REHEARSAL and VARIANTS[name][0] != "with_gpunn":
             skips[name] = "a rehearsal: it can't use the emulated device"
         else:
-            libraries[name] = Library(*FORMS[name])
+            libraries[name] = Library(*VARIANTS[name])
     try:
         rows, untimed = timed(step, libraries, turns)
     finally:
@@ -89,9 +89,9 @@ def run(step: Step) -> Outcome:
     print("\n".join(f"not timed: {name}: {why}" for name, why in skips.items()))
     wrong = []
     for row in (row for row in rows if "error" in row):
-        said = f"{row['cell']}: {row['form']}: {row['error']}"
-        print(f"failed: {said}")
-        wrong += [said] if row["form"].startswith("gpunn") else []
+        failure = f"{row['cell']}: {row['form']}: {row['error']}"
+        print(f"failed: {failure}")
+        wrong += [failure] if row["form"].startswith("gpunn") else []
     wrong += [
         f"{name}: {why}"
         for name, why in skips.items()
@@ -100,15 +100,16 @@ def run(step: Step) -> Outcome:
     wrong += different_losses(rows)
     if wrong or not rows:
         return FAILED, "; ".join(wrong[:3]) or "nothing was timed"
-    cells, forms = ({row[key] for row in rows} for key in ("cell", "form"))
-    said = f"{len(cells)} trainings timed, in {len(forms)} of {len(forms | set(skips))} forms"
-    return (STOPPED, f"{said}; no time for {untimed} more") if untimed else (PASSED, said)
+    cells, variants = ({row[key] for row in rows} for key in ("cell", "form"))
+    known = len(variants | set(skips))
+    result = f"{len(cells)} training runs timed, with {len(variants)} of {known} library variants"
+    return (STOPPED, f"{result}; no time for {untimed} more") if untimed else (PASSED, result)
 
 
 def in_turn(quick: bool) -> list[tuple[Cell, list[str]]]:
-    """Return cells, those worth most first, with the forms that are timed side by side in each."""
-    compiled = [name for name in FORMS if "compiled" in name]
-    others = [name for name in FORMS if name not in compiled]
+    """Return cells, the most important first, with the variants that are timed in each."""
+    compiled = [name for name in VARIANTS if "compiled" in name]
+    others = [name for name in VARIANTS if name not in compiled]
     if device.REHEARSAL:
         cells = [Cell((64, 16, 10), 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
         return [(cell, others) for cell in cells]
@@ -124,7 +125,7 @@ def in_turn(quick: bool) -> list[tuple[Cell, list[str]]]:
 def timed(
     step: Step, libraries: dict[str, Library], turns: list[tuple[Cell, list[str]]]
 ) -> tuple[list[Row], int]:
-    """Return the rows of all turns that there was time for, and how many there was none for."""
+    """Return the rows of all timed turns, and the number of turns without time."""
     rows, untimed = list(step.done), 0
     known = {(row["cell"], row["form"]) for row in rows}
     for library in libraries.values():
@@ -144,7 +145,7 @@ def timed(
 
 
 def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> Iterable[Row]:
-    """Train in all libraries and return a row for each, with its "error" where it failed."""
+    """Train in all libraries, and return a row for each, with an "error" if it failed."""
     stretches: dict[str, list[Row]] = {name: [] for name in libraries}
     errors: dict[str, str] = {}
 
@@ -152,12 +153,12 @@ def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> It
         if name in errors:
             return
         try:
-            said = libraries[name].ask(epochs, accuracy)
+            answer = libraries[name].ask(epochs, accuracy)
         except LibraryError as error:
             errors[name] = str(error)
         else:
             if epochs:
-                stretches[name].append(said | {"epochs": epochs})
+                stretches[name].append(answer | {"epochs": epochs})
 
     for name, library in libraries.items():
         library.tell(cell)
@@ -178,18 +179,18 @@ def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> It
         ask(name, 0)
     steps = len(training.whole_batches(cell)[0]) // cell.batch
     for name, library in libraries.items():
-        found = {"error": errors[name]} if name in errors else measured(stretches[name], steps)
-        known = {"cell": cell.name, "form": name, "library": library.name, **cell._asdict()}
-        yield {**known, **found, "clocks": clocks}
+        times = {"error": errors[name]} if name in errors else measured(stretches[name], steps)
+        settings = {"cell": cell.name, "form": name, "library": library.name, **cell._asdict()}
+        yield {**settings, **times, "clocks": clocks}
 
 
 def short_of_target(stretches: list[Row]) -> bool:
-    """Return whether there is a point in another epoch on the way to the target."""
+    """Return whether another epoch is needed to reach the target."""
     return len(stretches) < MOST_EPOCHS and bool(stretches[-1]["accuracy"] < TARGET)
 
 
 def measured(stretches: list[Row], steps: int) -> Row:
-    """Return times and losses of a cell; `steps` is the number of updates of an epoch."""
+    """Return times and losses of a cell with `steps` updates in an epoch."""
     done = stretches[1 - ROUNDS :]
 
     def per_step(clock: str) -> list[float]:
@@ -214,29 +215,29 @@ def measured(stretches: list[Row], steps: int) -> Row:
 
 
 def different_losses(rows: list[Row]) -> list[str]:
-    """Return whose first losses are not those of gpunn, or last ones not finite."""
+    """Return rows whose first loss differs from gpunn's, or whose last loss is not finite."""
     good = [row for row in rows if "error" not in row]
-    own = {row["cell"]: row["first loss"] for row in good if row["form"] == "gpunn"}
+    reference = {row["cell"]: row["first loss"] for row in good if row["form"] == "gpunn"}
     wrong = []
     for row in good:
-        loss, expected = row["first loss"], own.get(row["cell"], row["first loss"])
-        # Not `difference > tolerance`: a NaN must be wrong.
+        loss, expected = row["first loss"], reference.get(row["cell"], row["first loss"])
+        # Not `difference > tolerance`, so that NaN is wrong.
         if not abs(loss - expected) <= TOLERANCES[row["precision"]] * abs(expected):
-            said = f"has a loss of {loss:.4f}, not {expected:.4f}"
+            problem = f"has a loss of {loss:.4f}, not {expected:.4f}"
         elif not math.isfinite(row["last loss"]):
-            said = "ends with a loss that is not finite"
+            problem = "ends with a loss that is not finite"
         else:
             continue
-        wrong.append(f"{row['cell']}: {row['form']} {said}")
+        wrong.append(f"{row['cell']}: {row['form']} {problem}")
     return wrong
 
 
 def table(rows: list[Row]) -> str:
-    """Return the host's and the device's microseconds a step, a column for each form."""
-    forms = list(dict.fromkeys(row["form"] for row in rows))
+    """Return the host's and the device's microseconds a step, a column for each variant."""
+    variants = list(dict.fromkeys(row["form"] for row in rows))
     by = {(row["cell"], row["form"]): row for row in rows}
     lines = [
-        [cell, *(shown(by.get((cell, form))) for form in forms)]
+        [cell, *(shown(by.get((cell, form))) for form in variants)]
         for cell in dict.fromkeys(row["cell"] for row in rows)
     ]
     targets = (
@@ -245,14 +246,14 @@ def table(rows: list[Row]) -> str:
         for row in rows
         if row.get("seconds to target") is not None
     )
-    clocks = dict.fromkeys(rows[place]["clocks"] for place in (0, -1) if rows)
+    clocks = dict.fromkeys(rows[index]["clocks"] for index in (0, -1) if rows)
     data = "MNIST" if training.mnist() else "synthetic"
     head = f"microseconds a step, the host's / the device's; data: {data}"
-    return "\n".join([head, training.table(["training", *forms], lines), *targets, *clocks])
+    return "\n".join([head, training.table(["training", *variants], lines), *targets, *clocks])
 
 
 def shown(row: Row | None) -> str:
-    """Return what a cell of the table says."""
+    """Return the text of a cell of the table."""
     if row is None or "error" in row:
         return "" if row is None else "failed"
     on_device = row["device microseconds a step"]

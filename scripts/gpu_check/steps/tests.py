@@ -1,4 +1,4 @@
-"""The tests that run on a CUDA device, by pytest."""
+"""Run the tests for a CUDA device with pytest."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ import device
 from process import FAILED, PASSED, STOPPED, Outcome, Row, Step
 
 ENOUGH = 20.0
-"""Seconds before the end of the step's time at which no test is begun any more."""
+"""Remaining seconds below which no test starts."""
 
 LAST = 3.0
-"""Seconds before the end of the step's time at which a test that still runs is taken to hang."""
+"""Remaining seconds below which a running test counts as hanging."""
 
 NO_TESTS = 5
-"""Exit status of pytest, as where all had passed before."""
+"""Exit status of pytest without tests, for example if all passed earlier."""
 
 SELECTED = ["tests"]
-if device.REHEARSAL:  # few, for all of them run on the emulated device in ci/test.sh
+if device.REHEARSAL:  # few, because ci/test.sh runs all of them on the emulated device
     SELECTED = ["tests/test_workspace.py", "tests/test_optimizers.py", "tests/sklearn"]
     SELECTED += ["-k", "test_workspace"]
 EVERY = 200 if device.REHEARSAL else 1
-"""Every so many cases of operations are run where there is no pytest."""
+"""Without pytest, one of this many cases of operations runs."""
 
 
 def run(step: Step) -> Outcome:
-    """Run the tests with the mark `device`; in a quick check not those with the mark `full`."""
+    """Run the tests with the marker `device`; a quick check leaves out the marker `full`."""
     if importlib.util.find_spec("pytest") is None:
-        found, left = compare_operations(step)
-        return outcome_of("pytest is not installed; operations against NumPy", found, left)
+        rows, left = compare_operations(step)
+        return outcome_of("pytest is not installed; operations against NumPy", rows, left)
     import pytest
 
     os.chdir(device.REPOSITORY)
-    # To a copy of what is printed to, for pytest takes that away from under it.
+    # To a copy of standard error, because pytest replaces the original.
     where = os.fdopen(os.dup(2), "w")
     faulthandler.dump_traceback_later(step.seconds_left() - LAST, exit=True, file=where)
     plugin, printed = Rows(step), io.StringIO()
@@ -54,16 +54,16 @@ def run(step: Step) -> Outcome:
 
 
 class Rows:
-    """A plugin of pytest, which adds a row for each test as soon as it ends.
+    """A pytest plugin that adds a row for each test as soon as it ends.
 
-    `rows` also has those of an earlier check; `left` is how many selected tests were not begun.
+    `rows` also has the rows of an earlier run; `left` counts the selected tests that did not start.
     """
 
     def __init__(self, step: Step) -> None:
         self.step, self.rows, self.left = step, list(step.done), 0
 
     def add(self, report: Any, seconds: float) -> None:
-        """Add a row for pytest's report of a test or of a file."""
+        """Add a row for pytest's report of a test or file."""
         what = report.longrepr
         reason = what[2] if isinstance(what, tuple) else str(what or "")
         row = {
@@ -76,31 +76,31 @@ class Rows:
         self.step.add(row)
 
     def pytest_collection_finish(self, session: Any) -> None:
-        """Leave out what passed before, and do what compiles most at last."""
+        """Leave out tests that passed earlier, and run tests with many kernels last."""
         passed = {row["test"] for row in self.rows}
         items = [item for item in session.items if item.nodeid not in passed]
         session.items[:] = sorted(items, key=lambda item: "test_operations" in item.nodeid)
         self.left = len(items)
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Keep a file that can't be read, or is skipped for what is not installed."""
+        """Add a row for a file that can't be read or is skipped."""
         if report.outcome != "passed":
             self.add(report, 0.0)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep a test; of its parts, the call, and others where something is wrong."""
+        """Add a row for the call of a test, and for a setup or teardown that did not pass."""
         if report.when == "call" or report.outcome != "passed":
             self.add(report, report.duration)
 
     def pytest_runtest_teardown(self, item: Any) -> None:
-        """End in time."""
+        """Stop before the time is up."""
         self.left -= 1
         if self.left and self.step.seconds_left() < ENOUGH:
             item.session.shouldstop = "the time is up"
 
 
 def compare_operations(step: Step) -> tuple[list[Row], int]:
-    """Compare cases of operations with NumPy; return the rows, and how many were not begun."""
+    """Compare cases of operations with NumPy; return rows, and the number of cases left."""
     from parity.operations import CASES, check
 
     from gpunn.backends import get_backend
@@ -121,17 +121,17 @@ def compare_operations(step: Step) -> tuple[list[Row], int]:
 
 
 def outcome_of(what: str, rows: list[Row], left: int, status: int = NO_TESTS) -> Outcome:
-    """Return the outcome for the tests' rows; no tests at all are a failure."""
+    """Return the outcome for the rows of tests; without passed tests, it is a failure."""
     counts = Counter(row["outcome"] for row in rows)
     kinds = [f"{counts[kind]} {kind}" for kind in ("passed", "failed", "skipped") if counts[kind]]
-    said = f"{what}: {', '.join(kinds)}"
+    summary = f"{what}: {', '.join(kinds)}"
     why = Counter(row["detail"] for row in rows if row["outcome"] == "skipped")
     print("\n".join(f"{number} skipped: {reason}" for reason, number in why.most_common()))
     failed = [row["test"] for row in rows if row["outcome"] == "failed"]
     if failed or not counts["passed"]:
-        return FAILED, f"{said}; {', '.join(failed[:3]) or f'none passed ({status=})'}"
+        return FAILED, f"{summary}; {', '.join(failed[:3]) or f'none passed ({status=})'}"
     if left:
-        return STOPPED, f"{said}; no time for {left} more"
+        return STOPPED, f"{summary}; no time for {left} more"
     if status not in (0, NO_TESTS):
-        return FAILED, f"{said}; pytest ended with exit status {status}"
-    return PASSED, said
+        return FAILED, f"{summary}; pytest ended with exit status {status}"
+    return PASSED, summary

@@ -1,6 +1,6 @@
-"""Compiling the kernels that the measurements use, so that none of them waits for the compiler.
+"""Compile the kernels that the measurements use, so that no measurement waits for the compiler.
 
-CuPy keeps what it has compiled in a folder, where the processes of later steps find it.
+CuPy stores compiled kernels in a folder, from which the processes of later steps load them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\([^)]*\)\s*)?void\s+(\w+
 
 
 def run(step: Step) -> Outcome:
-    """Train the tour's networks, with a row for each source that CuPy compiles or has kept."""
+    """Train the tour's networks, with a row for each source that CuPy compiles or loads."""
     compiled: list[tuple[float, str]] = []
 
     def seen(source: str, seconds: float) -> None:
@@ -25,7 +25,7 @@ def run(step: Step) -> Outcome:
         tour.run()
     longest, slowest = max(compiled)
     return PASSED, (
-        f"{len(compiled)} sources compiled or found compiled, in "
+        f"{len(compiled)} sources compiled or loaded in "
         f"{sum(seconds for seconds, _ in compiled):.0f} s; "
         f"the slowest, {slowest}, took {longest:.1f} s"
     )

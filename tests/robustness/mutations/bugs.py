@@ -29,7 +29,7 @@ KERNELS = f"{CUPY}/kernels"
 SOFTMAX_SUMS = """\
     T total_exp = 0, expected = 0;
     for (long long j = lane; j < columns; j += LANES) {{
-      const T shifted = p_row[j] - top;  // so that none overflows
+      const T shifted = p_row[j] - top;  // avoids overflow
       total_exp += exp(shifted);
       expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
     }}
@@ -100,13 +100,13 @@ BUGS = (
         "k < size; k += step)\n    sum += x[k];", "k <= size; k += step)\n    sum += x[k];"),
     Bug("a race: a partial sum may become visible after its ticket", 4,
         f"{KERNELS}/raw.py", (SEMANTICS, "-k", "thread-sum-float32"),
-        "    __threadfence();  // what was written is seen before the ticket is\n", ""),
+        "    __threadfence();  // makes earlier writes visible before the ticket\n", ""),
     Bug("a race: the ticket is taken while other threads write their partial sums", 4,
         f"{KERNELS}/raw.py", (SEMANTICS, "-k", "thread-layer_norm_gradient-float32"),
         "  __shared__ bool last;\n  __syncthreads();\n", "  __shared__ bool last;\n"),
     Bug("a variance that leaves out the differences between the blocks' means", 5,
         f"{KERNELS}/normalization.py", (PARITY, "-k", "batch_norm"),
-        " + count * apart * apart", ""),
+        " + count * difference * difference", ""),
     Bug("tickets that start with the memory's old content", 5, f"{CUPY}/scratch.py", (SUMS,),
         "np.dtype(np.uint32), cupy.zeros)", "np.dtype(np.uint32), cupy.empty)"),
     Bug("a ticket that is not 0 for the next launch", 5, f"{KERNELS}/raw.py", (SUMS,),
@@ -132,7 +132,7 @@ BUGS = (
         'activations.Tanh: Formula("a = tanh(z);"', 'activations.Tanh: Formula("a = tanhf(z);"'),
     Bug("a missing return: gradients within the norm are scaled too", 5,
         f"{KERNELS}/sums.py", (PARITY, "-k", "clip"),
-        "  if (norm <= limit) return;  // not if the norm is NaN, which has to spread\n", ""),
+        "  if (norm <= limit) return;  // false for NaN, which must spread\n", ""),
     Bug("a wrong mask key: all layers drop the same", 5,
         f"{KERNELS}/dropout.py", (PARITY, "-k", "dropout"),
         "u ^ key);", "u);"),
@@ -172,8 +172,8 @@ BUGS = (
         "REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE | 1"),
     Bug("a candidate that cuBLASLt marks as invalid", 5,
         f"{CUPY}/matmul/cublaslt.py", (ALGORITHMS, "-k", "results_of_the_base"),
-        " for result in results[: found.value] if not result.state]",
-        " for result in results[: found.value]]"),
+        " for result in results[: count.value] if not result.state]",
+        " for result in results[: count.value]]"),
     Bug("measured algorithms are not part of a checkpoint", 5,
         "gpunn/training/checkpoints/checkpoint.py", (ALGORITHMS, "-k", "resumed"),
         "model.backend.algorithms()", "{}"),
@@ -183,8 +183,8 @@ BUGS = (
     Bug("too many steps: the rest of a launch is all of them", 5, f"{CUPY}/capture.py", (GRAPH,),
         "            times %= UNROLLED\n", ""),
     Bug("one step a launch: the larger graph waits for a request for 64 updates", 5,
-        f"{CUPY}/capture.py", (GRAPH, "-k", "as_it_is or enough_was_asked_for"),
-        "times >= UNROLLED and self._asked >= UNROLL_AFTER", "times >= UNROLL_AFTER"),
+        f"{CUPY}/capture.py", (GRAPH, "-k", "default_trainer or enough_was_asked_for"),
+        "times >= UNROLLED and self._requested >= UNROLL_AFTER", "times >= UNROLL_AFTER"),
     Bug("loss scaling: a skipped update is counted", 5,
         f"{KERNELS}/loss_scale.py", (PARITY, "-k", "adjust_loss_scale"),
         "         --updates;\n", ""),
@@ -206,8 +206,8 @@ BUGS = (
         "        weakref.finalize(self, wait, self._stream).atexit = False\n", ""),
     Bug("a float64 leak: the learning rate in double precision", 5,
         f"{KERNELS}/optimizers.py", (RUNS, "-k", "agrees_with_the_oracle and float32"),
-        "const T rate = factor * {form.rate}, t = (T)({form.t});",
-        "const double rate = factor * {form.rate}; const T t = (T)({form.t});"),
+        "const T rate = factor * {variant.rate}, t = (T)({variant.t});",
+        "const double rate = factor * {variant.rate}; const T t = (T)({variant.t});"),
     Bug("a host sync: the host reads the norm before clipping", 5,
         f"{KERNELS}/sums.py", (STEPS, "-k", "neither_waits"),
         "    squares((blocks,)", "    bool(x.any())\n    squares((blocks,)"),
@@ -249,7 +249,7 @@ BUGS = (
         '"rates[position[0]]"', '"rates[0]"'),
     Bug("several devices: a rank does not report that its capture failed", 5,
         f"{CUPY}/capture.py", (NCCL, "-k", "no_rank_has_a_graph"),
-        "found = self._collectives[0].gather(refusal, what)", "found = [refusal]"),
+        "refusals = self._collectives[0].gather(refusal, what)", "refusals = [refusal]"),
     Bug("several devices: all-to-all sends each rank the same", 5,
         f"{CUPY}/nccl.py", (NCCL, "-k", "what_one_process_trains and 2-plain"),
         "zip(blocks, ranks, strict=True)", "zip([blocks[0]] * self._size, ranks, strict=True)"),

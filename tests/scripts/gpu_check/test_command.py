@@ -36,7 +36,7 @@ def test_without_a_device_it_is_skipped_and_never_passes(run, tmp_path, absent, 
 def test_what_gpunn_needs_is_named(run, absent):
     done = run(absent=absent)
     assert done.returncode == 2
-    assert f"does not have: {', '.join(absent)}. To fix it:\n{sys.executable} -m pip install '" in (
+    assert f"needs: {', '.join(absent)}. To install them:\n{sys.executable} -m pip install '" in (
         done.stderr
     )
 
@@ -44,12 +44,12 @@ def test_what_gpunn_needs_is_named(run, absent):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--only", "no such step"], "no step matches 'no such step'; there are: doctor, "),
+        (["--only", "no such step"], "no check matches 'no such step'; choose from: doctor, "),
         (["--json", "/no/such/folder/report.json"], "/no/such/folder: no such folder"),
         (["--data", "/no/such/folder"], "does not exist"),
-        (["--resume"], "name the report of the earlier check with --json FILE"),
+        (["--resume"], "name the report of the earlier run with --json FILE"),
         (["--resume", "--json", "/"], "is a directory"),
-        (["--resume", "--json", __file__], f"{__file__} is no report"),
+        (["--resume", "--json", __file__], f"{__file__} is not a report"),
         (["--budget", "0"], "--budget"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     assert [step["status"] for step in report["steps"]] == ["passed", "passed", "running"]
     kept = path.read_bytes()
     other = start([LOOK.replace("GPU", "X"), ""], "--resume")
-    assert "is of another device; name another file" in other.communicate()[1]
+    assert "belongs to another device; omit --resume" in other.communicate()[1]
     assert other.returncode == 2
     broken = start(["end('failed')", ""], "--resume")
     broken.communicate()
@@ -227,7 +227,7 @@ def test_a_check_that_is_told_to_end_says_what_it_has(start, tmp_path):
     said, _ = check.communicate()
     assert check.returncode == 4
     assert "1 passed, 0 failed, 1 stopped, 0 skipped" in said
-    assert f"is done again by --resume --json {tmp_path / 'report.json'}" in said
+    assert f"did not pass again: --resume --json {tmp_path / 'report.json'}" in said
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["status"], report["steps"][1]["detail"]) == ("stopped", "interrupted")
 

@@ -53,7 +53,7 @@ def test_other_libraries_do_the_same_work(
         ),
         (
             *("torch", "compiled", {"torch": True, "triton": True}),
-            "torch.compile needs a C compiler, and there is none on PATH",
+            "torch.compile needs a C compiler, but PATH has none",
         ),
         ("jax", "scan", {"jax": None}, "JAX is not installed"),
         ("jax", "scan", {"jax": False}, "this JAX, 1.2, finds no CUDA device"),
@@ -123,7 +123,7 @@ def time_libraries(load, run_step, tmp_path, monkeypatch):
 
     def timed(capsys, done=(), seconds=1e6, turns=None, **modes):
         forms = {name.replace("_", ", "): ("fake", mode) for name, mode in modes.items()}
-        monkeypatch.setattr(speed, "FORMS", forms)
+        monkeypatch.setattr(speed, "VARIANTS", forms)
         if turns is not None:
             monkeypatch.setattr(speed, "in_turn", lambda quick: turns)
         left = iter(seconds if isinstance(seconds, list) else [])

@@ -94,7 +94,7 @@ def test_bytes_and_arithmetic(calls):
 
 def test_least_times(step_cost):
     """The longer of what bytes and what arithmetic take an H100."""
-    assert step_cost.Cost(3300, 0).least_seconds() == pytest.approx(1e-9)
+    assert step_cost.Cost(3300, 0).minimum_seconds() == pytest.approx(1e-9)
     product = step_cost.Cost(3300, 60 * 10**6)
-    assert product.least_seconds() == pytest.approx(1e-6)
-    assert 1e-9 < product.least_seconds("tf32") < 0.2e-6
+    assert product.minimum_seconds() == pytest.approx(1e-6)
+    assert 1e-9 < product.minimum_seconds("tf32") < 0.2e-6

@@ -68,7 +68,7 @@ def test_rehearsal(emulator, run, tmp_path, only):
     done = run("--only", only, absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
     (path,) = tmp_path.glob("gpu_check_*.json")
     report = json.loads(path.read_text())
-    left_out = {"compute-sanitizer": "a rehearsal: there is no GPU code to look at"}
+    left_out = {"compute-sanitizer": "a rehearsal has no GPU code to check"}
     if importlib.util.find_spec("mpi4py") is None:
         left_out["several devices"] = "mpi4py is not installed"
     assert {
@@ -100,7 +100,7 @@ def test_rehearsal(emulator, run, tmp_path, only):
     assert len(report["commit"]) >= 40
     assert report["device"]["driver"].startswith("CUDA ")
     assert done.stdout.rstrip().endswith(
-        f": a rehearsal, which says nothing about a GPU\nreport: {path.name}"
+        f": a rehearsal, which proves nothing about a GPU\nreport: {path.name}"
     )
 
 
@@ -177,7 +177,7 @@ BROKEN = [
     # first, for what a process has compiled isn't asked for again.
     (
         *("sources", "patch.object(lt.load_cublaslt(), 'cublasLtMatmul', lambda *_: 15)"),
-        *("passed", "sources, the same text as on the emulated device"),
+        *("passed", "sources, equal to the sources on the emulated device"),
     ),
     (
         *("doctor", "patch.object(cupy.cuda, 'nvrtc', types.SimpleNamespace(getVersion=fail))"),
@@ -246,7 +246,7 @@ with patch.object(cupy.cuda.runtime, "getDeviceCount", lambda: 1):
     assert differ.startswith("failed losses differ by ")
     assert "'devices': 2, 'exchange': 'nccl'" in differ
     assert absent.startswith("skipped mpi4py is not installed")
-    assert alone.startswith("skipped there is one CUDA device")
+    assert alone.startswith("skipped needs several CUDA devices")
 
 
 def test_sources_are_generated_without_cub(run_emulated):
@@ -386,8 +386,8 @@ CLEAN = "echo 'kernels of gpunn: 38'; echo '========= RACECHECK SUMMARY: 0 error
     ("planted", "clean", "status", "said"),
     [
         (FINDS, CLEAN, "passed", "no findings in 38 kernels"),
-        ("echo nothing", CLEAN, "failed", "does not find an error"),
-        ("echo 'ERROR SUMMARY: 0 errors'", "", "failed", "does not find an error"),
+        ("echo nothing", CLEAN, "failed", "did not find an error"),
+        ("echo 'ERROR SUMMARY: 0 errors'", "", "failed", "did not find an error"),
         (FINDS, FINDS, "failed", "memcheck: 1 findings"),
         (FINDS, "exit 1", "failed", "memcheck: exit status 1"),
         (FINDS, "echo 'kernels of gpunn: 38'", "failed", "without the sanitizer's"),

@@ -1,7 +1,7 @@
-"""Activations: with the bias added, and their gradients with the bias's gradient summed up.
+"""Activations of z plus bias, and their gradients, with the sum for the bias's gradient.
 
-For each activation there are two statements: `value` sets a from z, and `derivative` sets d from
-z and a. The mathematics is in `gpunn.activations`.
+Each activation has two statements: `value` sets a from z, and `derivative` sets d from z and a. The
+mathematics is in `gpunn.activations`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ += ["gradient_source"]
 class Formula:
     """An activation in CUDA C++; `constants` are attributes of the activation, as numbers T.
 
-    An empty `derivative` is 1.
+    An empty `derivative` means 1.
     """
 
     value: str
@@ -37,7 +37,7 @@ class Formula:
 
     @property
     def parameters(self) -> str:
-        """The constants as parameters of a kernel, to follow others."""
+        """The constants as trailing parameters of a kernel."""
         return "".join(f", T {name}" for name in self.constants)
 
 
@@ -80,12 +80,12 @@ FORMULAS: dict[type[activations.Activation], Formula] = {
 
 
 def constants_of(f: activations.Activation, T: Any = float) -> list[Any]:
-    """Return the numbers for the constants of an activation's kernels."""
+    """Return the values of the constants of an activation's kernels."""
     return [T(getattr(f, name)) for name in FORMULAS[type(f)].constants]
 
 
 def forward(ask: Arguments) -> Calls:
-    """Add the bias to z, and compute the output, of one type and any layout."""
+    """Add the bias to z and compute the output; arrays of one type, in any layout."""
     f, z, bias, out = ask.activation, ask.z, ask.bias, ask.out
     if bias is None:
         if out is z and type(f) is activations.Identity:
@@ -101,7 +101,7 @@ def forward(ask: Arguments) -> Calls:
 
 
 def backward(ask: Arguments) -> Calls:
-    """Multiply the gradient by f'(z), of one type and any layout."""
+    """Multiply the gradient by f'(z); arrays of one type, in any layout."""
     f = ask.activation
     if not FORMULAS[type(f)].derivative:
         return []
@@ -110,9 +110,9 @@ def backward(ask: Arguments) -> Calls:
 
 
 def backward_with_bias(ask: Arguments, scratch: Scratch) -> None:
-    """Multiply the gradient by f'(z), and sum it up over the rows; all contiguous.
+    """Multiply the gradient by f'(z) and sum it over the rows; all arrays are contiguous.
 
-    Threads divide the columns, and blocks rows: see `columns`.
+    `columns` describes how threads and blocks divide the matrix.
     """
     f, dtype = ask.activation, ask.gradient.dtype
     kernel = raw_kernel(*gradient_and_sums(f.name, FORMULAS[type(f)]), T=dtype)
@@ -124,9 +124,10 @@ def backward_with_bias(ask: Arguments, scratch: Scratch) -> None:
 def elementwise(
     f: activations.Activation, name: str, inputs: str, outputs: str, statements: str
 ) -> Any:
-    """Return a kernel whose inputs an activation's constants follow.
+    """Return a kernel whose last inputs are an activation's constants.
 
-    In its name {} stands for the activation's, in its statements VALUE and DERIVATIVE for theirs.
+    In `name`, {} stands for the activation's name. In `statements`, VALUE and DERIVATIVE stand for
+    the activation's statements.
     """
     formula = FORMULAS[type(f)]
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
@@ -156,11 +157,11 @@ def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
 def gradient_source(
     name: str, parameters: str, loaded: dict[str, str], statements: str, first: str = ""
 ) -> tuple[str, str]:
-    """Return a raw kernel's name and source: it changes a gradient, and leaves `sums` of columns.
+    """Return a raw kernel's name and source: it changes a gradient and writes `sums` of columns.
 
-    `statements` are for element k of the matrices that are `loaded`, such as own_z[n] of z, and add
-    to `sum[0]`. Compilers are told how many threads a block has: some formulas could get more
-    registers than a multiprocessor has for so many, and then the kernel could not be launched.
+    `statements` process element k of the matrices in `loaded`, such as own_z[n] of z, and add to
+    `sum[0]`. `__launch_bounds__` limits the registers. Without it some formulas would use more
+    registers than a multiprocessor has for a block, and the kernel could not be launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -1,6 +1,6 @@
-"""Codes of categories: outputs that are on or off, and rows of tables.
+"""Category codes: one-hot outputs and embeddings.
 
-Tables of int64 on the device say what each output, or each row of a table, belongs to.
+Arrays of int64 on the device map each output, or each row of a table, to its column.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ template <typename T> __device__ T known(T code, T size) {
 }
 """
 
-# A warp has a row of the batch and a column. If no earlier row has the same code, it sums up the
-# gradients of this row and the later ones that have it, in their order; lanes are elements. Codes
-# and gradients are loaded several at a time, and waited for once.
+# A warp handles a row of the batch and a column. If no earlier row has the same code, it sums the
+# gradients of this row and of later rows with the code, in row order; lanes are elements. Several
+# codes and gradients are loaded at a time, so the warp waits once for all of them.
 EMBED_GRADIENT = (
     KNOWN
     + r"""
 enum { STEPS = 4, EACH = 8 };
 
-// Which of the rows from `start` on, 32 for each step, have this code, and whether any has; at most
-// up to `end`.
+// Marks the rows from `start` up to `end` that have this code, 32 rows for each step. Returns
+// whether any row has it.
 __device__ bool uses_of(unsigned (&uses)[STEPS], T code, const T* codes, T size,
                         long long columns, long long start, long long end) {
   T own[STEPS];
@@ -106,9 +106,9 @@ EMBED = cupy.ElementwiseKernel(
     """raw T codes, raw int64 sizes, raw int64 starts, raw T table, int64 columns,
        int64 dimension""",
     "T y",
-    """const long long place = i / dimension, column = place % columns;
-       const long long row = starts[column] + (long long)known(codes[place], (T)sizes[column]);
-       y = table[row * dimension + (i - place * dimension)];""",
+    """const long long code = i / dimension, column = code % columns;
+       const long long row = starts[column] + (long long)known(codes[code], (T)sizes[column]);
+       y = table[row * dimension + (i - code * dimension)];""",
     "gpunn_embed",
     preamble=KNOWN,
 )
@@ -120,7 +120,7 @@ def on_device(*lists: list[int]) -> list[Array]:
 
 
 def sizes_and_starts(ask: Arguments) -> list[Array]:
-    """Return the sizes of the columns' tables, and where they start in the table of all."""
+    """Return the sizes of the columns' tables, and their first rows in the common table."""
     return on_device(ask.sizes, [0, *accumulate(ask.sizes)][:-1])
 
 
@@ -132,33 +132,33 @@ def copy_columns(ask: Arguments) -> Calls:
 
 
 def one_hot(ask: Arguments) -> Calls:
-    """Set outputs of categories; a thread does an element."""
+    """Set one-hot outputs; each thread sets one element."""
     columns, categories, shared = list[int](), list[int](), list[int]()
     for column, size in enumerate(ask.sizes):
         one = ask.binary_as_sign and size == 3
-        own = range(1, 2 if one else size)
-        columns += [column for _ in own]
-        categories += own
-        shared += [1 if one else 0 for _ in own]
+        codes = range(1, 2 if one else size)
+        columns += [column for _ in codes]
+        categories += codes
+        shared += [1 if one else 0 for _ in codes]
     tables = on_device(columns, categories, shared)
     sizes = ask.codes.shape[1], ask.out.shape[1]
     return [partial(ONE_HOT, ask.codes, *tables, ask.levels, *sizes, ask.out)]
 
 
 def embed(ask: Arguments) -> Calls:
-    """Look up rows of a table; a thread does an element."""
-    given = ask.codes, *sizes_and_starts(ask), ask.table, len(ask.sizes), ask.table.shape[1]
-    return [partial(EMBED, *given, ask.out)]
+    """Look up rows of a table; each thread copies one element."""
+    inputs = ask.codes, *sizes_and_starts(ask), ask.table, len(ask.sizes), ask.table.shape[1]
+    return [partial(EMBED, *inputs, ask.out)]
 
 
 def embed_gradient(ask: Arguments) -> Calls:
-    """Sum up the gradients of each row's uses, in the order of the batch.
+    """Sum the gradients of each table row over its uses, in the order of the batch.
 
-    Its cost is the square of the rows times the columns, whatever the size of the table, but for
-    the zeros of rows without a use.
+    The cost grows with the square of the batch's rows, times the columns. The size of the table
+    matters only for filling it with zeros.
     """
     table = ask.table_gradient
     kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=table.dtype)
     (rows, columns), dimension = ask.codes.shape, table.shape[1]
-    given = ask.codes, *sizes_and_starts(ask), ask.gradient, table, rows, columns, dimension
-    return [partial(table.fill, 0), partial(over_rows, kernel, rows * columns, given)]
+    inputs = ask.codes, *sizes_and_starts(ask), ask.gradient, table, rows, columns, dimension
+    return [partial(table.fill, 0), partial(over_rows, kernel, rows * columns, inputs)]

@@ -1,7 +1,7 @@
-"""Device functions on a row's classes, as the preamble of a raw kernel's source.
+"""Device functions for a row's classes: a preamble of raw kernels.
 
-The whole warp calls them. Target is the type of integer labels, shape (rows,), or of numbers,
-shape (rows, columns).
+All threads of a warp must call them. Target is the type of integer labels, shape (rows,), or of
+floating-point targets, shape (rows, columns).
 """
 
 __all__ = ["CLASSES"]
@@ -18,7 +18,7 @@ __device__ T largest(const T* row, long long columns) {
   return warp_max(top);
 }
 
-// As NumPy's: the first of the largest, and a NaN is larger than any number.
+// Like NumPy's argmax: the first of equal values wins, and NaN is larger than any number.
 __device__ bool larger(T v, long long i, T than, long long at) {
   if (v != v || than != than) return v != v && (than == than || i < at);
   return v > than || (v == than && i < at);

@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix: how blocks divide it, and what their kernels have in common."""
+"""Sums over the rows of a matrix: how blocks divide it, and the code that their kernels share."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
 
 ONE_BLOCK = 2
-"""Times that a block loads STACK * EACH rows which cost less than a second block. By estimates, a
-load costs about 0.6 us; writing a partial sum, taking a ticket and reading all sums about 2 us."""
+"""Loads of STACK * EACH rows by one block that are faster than a second block. By estimates, a load
+takes about 0.6 us; writing a partial sum, taking a ticket and reading all sums about 2 us."""
 
 BLOCKS = 1024
-"""Blocks that are enough to occupy any device, about 8 for each multiprocessor of the largest."""
+"""Enough blocks for any device: about 8 for each multiprocessor of the largest."""
 
-# To precede the source of a kernel. All threads of a block must call the last two.
+# A preamble of kernels. All threads of a block must call the last two functions.
 COLUMNS = (
     f"""
 enum {{ STACK = {STACK}, EACH = {EACH} }};
 """
     + r"""
-// Loads v[n] = x[k + n * step], or 0 from `end` on. What is loaded before any store is waited for
-// once; to the compiler, a store may change what is loaded next.
+// Loads v[n] = x[k + n * step], or 0 from `end` on. A thread waits once for all loads before a
+// store. Between stores it would wait for each, because a store might change the next value.
 __device__ void load(T (&v)[EACH], const T* x, long long k, long long step, long long end) {
 #pragma unroll
   for (int n = 0; n < EACH; ++n) v[n] = k + n * step < end ? x[k + n * step] : (T)0;
 }
 
-// Over the threads of a block that share threadIdx.x.
+// Sums over the threads of a block with the same threadIdx.x.
 __device__ T column_sum(T v) {
   __shared__ T stack[STACK][LANES];
   stack[threadIdx.y][threadIdx.x] = v;
@@ -44,9 +44,9 @@ __device__ T column_sum(T v) {
   return sum;
 }
 
-// Over the blocks of a grid that share blockIdx.x, and their threads that share threadIdx.x.
-// Complete in the block that gets true. `partials` (blocks of a column, N, columns) takes the sums
-// of each block.
+// Sums over the blocks of a grid with the same blockIdx.x, and their threads with the same
+// threadIdx.x. The block that gets true has the complete sums. `partials` (blocks of a column, N,
+// columns) stores the sums of each block.
 template <int N>
 __device__ bool column_sums(T (&v)[N], T* partials, unsigned int* tickets) {
   const long long width = (long long)gridDim.x * LANES;
@@ -67,8 +67,8 @@ __device__ bool column_sums(T (&v)[N], T* partials, unsigned int* tickets) {
 """
 )
 
-# The elements of a column that a block takes, for the threads of its stack: from `first` to `end`
-# in steps of `step`. Threads beyond the last column have none, but must stay for the barriers.
+# The elements of a column for a thread of a block: from `first` to `end` in steps of `step`.
+# Threads beyond the last column have no elements, but must continue to reach the barriers.
 COLUMN = r"""
   const long long column = (long long)blockIdx.x * LANES + threadIdx.x;
   const bool inside = column < columns;
@@ -83,11 +83,11 @@ PARAMETERS = """
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return how the blocks of a kernel that sums over the rows of a matrix divide it.
+    """Return how blocks divide a matrix that a kernel sums over its rows.
 
-    These are groups of 32 columns, blocks that have the same columns, and rows of a block; the last
-    group and block may have fewer. Divided otherwise, the sums are rounded otherwise. So this
-    depends on the shape alone, not on the device.
+    The result has the number of groups of 32 columns, the blocks in each group, and the rows of a
+    block; the last group and block may be smaller. Another division would round differently, so it
+    depends only on the shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))
@@ -98,15 +98,15 @@ def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
 def over_columns(
     kernel: Any, shape: tuple[int, int], arguments: Sequence[Any], sums: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that makes `sums` sums over the rows of each column of a matrix.
+    """Launch a kernel that computes `sums` sums over the rows of each column of a matrix.
 
-    Its last parameters are PARAMETERS. A block has 32 columns, and STACK threads for each; the
-    grid is (groups of columns, blocks of rows). There is a ticket for each group, and one for all.
+    Its last parameters are PARAMETERS. A block has 32 columns, with STACK threads for each; the
+    grid is (groups of columns, blocks of rows). Each group has a ticket, and the grid has one.
     """
     rows, columns = shape
     if columns:
         groups, blocks, block_rows = column_grid(rows, columns)
         dtype = arguments[0].dtype
         partials = scratch("partials", groups * LANES * blocks * sums, dtype)
-        given = rows, columns, block_rows, partials, scratch.tickets(groups + 1)
-        kernel((groups, blocks), (LANES, STACK), (*arguments, *given))
+        shared = rows, columns, block_rows, partials, scratch.tickets(groups + 1)
+        kernel((groups, blocks), (LANES, STACK), (*arguments, *shared))

@@ -1,4 +1,4 @@
-"""What a training step counts where its update does not count itself: a kernel of one thread."""
+"""The counters of a training step, if no update kernel counts: a kernel with one thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNT_UPDATE = cupy.ElementwiseKernel(
 
 
 def count_update(ask: Arguments) -> Calls:
-    """Count an update, and look up its learning rate."""
+    """Count an update and look up its learning rate."""
     rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = ask.counters
-    made = position, rate, updates, weight_sum, finite_steps
-    return [partial(COUNT_UPDATE, rates, weight, loss_sum, *made)]
+    outputs = position, rate, updates, weight_sum, finite_steps
+    return [partial(COUNT_UPDATE, rates, weight, loss_sum, *outputs)]

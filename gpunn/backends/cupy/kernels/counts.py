@@ -1,8 +1,8 @@
-"""Metrics that add up the weights of rows by class, or by class and bin of the score.
+"""Metrics that add row weights by class, or by class and bin of the score.
 
-One kernel finds where each row counts, a warp a row. Another adds the weights up, a warp for each
-number of the summary, in the order of the rows: without atomics, so the bits are the same each
-time. The mathematics is in `gpunn.metrics`.
+One kernel finds the index in the summary for each row, one warp a row. Another adds the weights,
+one warp for each number of the summary, in row order. It uses no atomics, so every run is bitwise
+identical. The mathematics is in `gpunn.metrics`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROW = r"""
 """
 
 ACTUAL = r"""
-// The one number of a row with one output says whether it is of class 1.
+// A row with one output has class 1 if its target exceeds 0.5.
 __device__ long long actual_class(const long long* labels, long long row, long long columns) {
   return labels[row];
 }
@@ -36,7 +36,8 @@ __device__ long long actual_class(const T* targets, long long row, long long col
 }
 """
 
-# The class if it is right, else -1; the predicted one; the actual one.
+# Three indices for each row: the class if the prediction is correct, otherwise -1; the predicted
+# class; the actual class.
 CLASSIFY = rf"""{CLASSES}{ACTUAL}
 extern "C" __global__ void gpunn_classify(
     const T* predictions, const Target* targets, long long* places,
@@ -52,7 +53,7 @@ extern "C" __global__ void gpunn_classify(
 }}
 """
 
-# The bin of the score, counted from the class's own rows and then from all others, or -1 for NaN.
+# The bin of the score, or -1 for NaN. Rows of the class come first, then bins of all other rows.
 BIN_SCORES = rf"""{CLASSES}{ACTUAL}
 __device__ long long place_of(T score, bool own, long long bins, T scale, T factor, T middle) {{
   const T bin = floor(asinh(score / scale) * factor + middle);
@@ -71,14 +72,14 @@ extern "C" __global__ void gpunn_bin_scores(
     return;
   }}
   const long long best = argmax(p, columns);
-  T beside = 0;
-  // A product, so that a row with an infinite logit has no score, as it is defined.
+  T without_best = 0;
+  // A product, so that a row with an infinite logit has the score NaN, as `gpunn.metrics` defines.
   for (long long j = threadIdx.x; j < columns; j += LANES)
-    beside += (T)(j != best) * exp(p[j] - p[best]);
-  beside = warp_sum(beside);
+    without_best += (T)(j != best) * exp(p[j] - p[best]);
+  without_best = warp_sum(without_best);
   for (long long j = threadIdx.x; j < columns; j += LANES) {{
     const T shifted = p[j] - p[best];
-    const T others = j == best ? beside : beside + (1 - exp(shifted));
+    const T others = j == best ? without_best : without_best + (1 - exp(shifted));
     const T score = shifted - log(others < least ? least : others);
     places[j * rows + row] = place_of(score, actual == j, bins, scale, factor, middle);
   }}
@@ -110,7 +111,7 @@ def count_classes(ask: Arguments, scratch: Scratch) -> None:
 def count_bins(ask: Arguments, scratch: Scratch) -> None:
     """Add the weights in each bin of a batch to the summary; all arrays are contiguous."""
     bins = ask.metric.side**2
-    parts = ask.summary.size // (2 * bins)  # one for each class; of one or two outputs, one
+    parts = ask.summary.size // (2 * bins)  # one for each class, or one for 1 or 2 outputs
     numbers = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, MIN_SUM
     given = [bins, *map(ask.predictions.dtype.type, numbers)]
     add_at_places(ask, "gpunn_bin_scores", BIN_SCORES, parts, given, scratch)
@@ -119,7 +120,7 @@ def count_bins(ask: Arguments, scratch: Scratch) -> None:
 def add_at_places(
     ask: Arguments, name: str, source: str, parts: int, given: list[Any], scratch: Scratch
 ) -> None:
-    """Find each row's index in each part of the summary, or -1, and add its weight there."""
+    """Find each row's index (or -1) in each part of the summary, and add its weight there."""
     (rows, columns), dtype, size = ask.predictions.shape, ask.predictions.dtype, ask.summary.size
     places = scratch("places", parts * rows, np.dtype(np.int64))
     find = raw_kernel(name, source, T=dtype, Target=ask.targets.dtype)

@@ -1,4 +1,4 @@
-"""Dropout, with the mask recomputed from a hash wherever it is needed."""
+"""Dropout, with a mask that a hash function computes whenever it is needed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gpunn.backends.recording import Arguments
 
 __all__ = ["dropout"]
 
-# As `gpunn.backends.hashing.mix`, in unsigned arithmetic of 32 bits. Below, `i` is the element's
-# number in row-major order, whatever the layout.
+# Like `gpunn.backends.hashing.mix`, in unsigned 32-bit arithmetic. Below, `i` is the element's
+# number in row-major order, in any layout.
 MIX = f"""
 __device__ unsigned int mix(unsigned int bits) {{
   bits = (bits ^ (bits >> 16)) * {MIX_1:#x}u;
@@ -52,9 +52,9 @@ MOVING_DROPOUT = cupy.ElementwiseKernel(
 
 
 def dropout(ask: Arguments) -> Calls:
-    """Drop elements of an array of any layout, by a fixed rate or one that a schedule moves."""
+    """Drop elements of an array in any layout, with a fixed or scheduled rate."""
     rate = ask.rate
-    given = ask.x, ask.passes, ask.key, ask.first & MASK_32
+    inputs = ask.x, ask.passes, ask.key, ask.first & MASK_32
     if isinstance(rate, float):
-        return [partial(DROPOUT, *given, round(rate * 2**32), 1 / (1 - rate), ask.out)]
-    return [partial(MOVING_DROPOUT, *given, rate, ask.out)]
+        return [partial(DROPOUT, *inputs, round(rate * 2**32), 1 / (1 - rate), ask.out)]
+    return [partial(MOVING_DROPOUT, *inputs, rate, ask.out)]

@@ -1,8 +1,8 @@
-"""Device functions that several kernels use, as the preamble of their source."""
+"""Device functions that several kernels use: a preamble of their sources."""
 
 __all__ = ["FUNCTIONS"]
 
-# Comparisons are written so that a NaN stays one: a diverged run must show.
+# Comparisons keep NaN, so that a diverged run is visible.
 FUNCTIONS = r"""
 template <typename T> __device__ T signum(T x) { return x == x ? (T)((x > 0) - (x < 0)) : x; }
 

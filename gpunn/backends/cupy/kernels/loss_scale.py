@@ -1,4 +1,4 @@
-"""Loss scaling: a scale on the device, and a flag that says whether the gradient is finite."""
+"""Loss scaling: a scale on the device, and a flag for a finite gradient."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SCALE_LOSS = cupy.ElementwiseKernel(
     "gpunn_scale_loss",
 )
 
-# Several threads may write the flag at the same time, so atomically. CUDA has this operation for
-# the unsigned type alone.
+# Several threads may write the flag at the same time, so the write is atomic. CUDA has this
+# operation only for the unsigned type.
 UNSCALE = cupy.ElementwiseKernel(
     "raw T scale",
     "T g, raw int64 finite",

@@ -1,8 +1,7 @@
-"""Losses: their weighted sum, and the gradient beside it, in one kernel over the predictions.
+"""Losses: one kernel computes their weighted sum and the gradient.
 
-A warp takes a row. Softmax cross-entropy is a kernel of its own; the other losses are sums over
-the outputs, for which `TERMS` holds what is summed and its slope. The mathematics is in
-`gpunn.losses`.
+Each warp handles a row. Softmax cross-entropy has a separate kernel. The other losses are sums over
+the outputs; `TERMS` has their terms and slopes. The mathematics is in `gpunn.losses`.
 """
 
 from __future__ import annotations
@@ -25,8 +24,9 @@ __all__ = ["LOSSES", "OF_LABELS", "add_loss"]
 
 @dataclass(frozen=True)
 class Term:
-    """What a loss sums over the outputs, from prediction p, target t and d = p - t, and its slope.
+    """The term that a loss sums over the outputs, and its slope.
 
+    Both are expressions of the prediction p, the target t and d = p - t.
     `constants` are attributes of the loss, as numbers T.
     """
 
@@ -55,21 +55,21 @@ TERMS: dict[type[losses.Loss], Term] = {
 OF_LABELS = (losses.SoftmaxCrossEntropy,)
 """Losses whose targets may be integer labels."""
 
-# What a row begins with: its predictions, and its weight in the gradient.
+# The start of a row: its predictions, and its weight in the gradient.
 ROW = """const T* p_row = predictions + row * columns;
     T* gradient_row = gradient ? gradient + row * columns : 0;
     const T norm = normalizer[0] > 0 ? normalizer[0] : (T)1;
     const T row_weight = gradient ? weights[row] / norm : (T)0;"""
 
 SOFTMAX_CROSS_ENTROPY = f"""{ROW}
-    if (smoothing) {{  // a number that a schedule moves
+    if (smoothing) {{  // scheduled
       kept = 1 - smoothing[0];
       spread = smoothing[0] / columns;
     }}
     const T top = largest(p_row, columns);
     T total_exp = 0, expected = 0;
     for (long long j = lane; j < columns; j += LANES) {{
-      const T shifted = p_row[j] - top;  // so that none overflows
+      const T shifted = p_row[j] - top;  // avoids overflow
       total_exp += exp(shifted);
       expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
     }}
@@ -84,37 +84,37 @@ SOFTMAX_CROSS_ENTROPY = f"""{ROW}
 
 
 def add_loss(ask: Arguments, scratch: Scratch) -> None:
-    """Add the weighted losses of rows, and set the gradient, one warp a row; all are contiguous."""
+    """Add the weighted losses of rows, and set the gradient; all arrays are contiguous."""
     loss, predictions, targets = ask.loss, ask.predictions, ask.targets
     columns, term = predictions.shape[1], TERMS.get(type(loss))
-    own: list[Any] = []  # arguments of the softmax cross-entropy alone
+    extra: list[Any] = []  # arguments that only softmax cross-entropy has
     if term is None:
         source = softmax_source(loss.name)
         kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
         smoothing = loss.label_smoothing
         moving, number = (NULL, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)
-        own, constants = [moving], [1 - number, number / columns]
+        extra, constants = [moving], [1 - number, number / columns]
     else:
         kernel = raw_kernel(*sum_source(loss.name, term), T=predictions.dtype)
         constants = [loss.scale(columns), *(getattr(loss, name) for name in term.constants)]
     gradient = NULL if ask.gradient is None else ask.gradient
-    arrays = predictions, targets, ask.normalizer, gradient, *own
+    arrays = predictions, targets, ask.normalizer, gradient, *extra
     add_over_rows(kernel, arrays, ask.weights, ask.loss_sum, columns, constants, scratch)
 
 
 def loss_source(
-    name: str, target: str, value: str, constants: Sequence[str], preamble: str, own: str = ""
+    name: str, target: str, value: str, constants: Sequence[str], preamble: str, extra: str = ""
 ) -> tuple[str, str]:
-    """Return a raw kernel's name and source; `own` are parameters of this loss alone."""
+    """Return a raw kernel's name and source; `extra` has parameters of only this loss."""
     name = f"gpunn_{name}"
-    given = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,{own}"
-    return name, row_sum_source(name, given, value, constants, preamble)
+    arrays = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,"
+    return name, row_sum_source(name, arrays + extra, value, constants, preamble)
 
 
 @functools.cache
 def softmax_source(name: str) -> tuple[str, str]:
-    constants, own = ("kept", "spread"), " const T* smoothing,"
-    return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, CLASSES, own)
+    constants, extra = ("kept", "spread"), " const T* smoothing,"
+    return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, CLASSES, extra)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""What members predict together: the mean of their outputs, or of their probabilities.
+"""The joint prediction of members: the mean of their outputs or of their probabilities.
 
-A mean of probabilities is taken of their logarithms, less the largest so far, so that it is exact
-where float32 has no number for a probability.
+Means of probabilities are computed from logarithms, minus the largest so far. So they stay exact
+even if a probability is too small for float32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gpunn.backends.recording import Arguments
 __all__ = ["mean_over_members"]
 
 LOG_OF_SUM = r"""
-// Adds exp(v) to a sum that is exp(top) * sum.
+// Adds exp(v) to the value exp(top) * sum.
 template <typename T> __device__ void add_exp(T v, T& top, T& sum) {
   if (v > top) {
     sum = sum * exp(top - v) + 1;
@@ -29,7 +29,7 @@ template <typename T> __device__ void add_exp(T v, T& top, T& sum) {
 }
 """
 
-# A lane does an output of 32 at a time; the warp finds each member's normalizer for all of them.
+# A warp handles 32 outputs at a time, one for each lane, and computes each member's normalizer.
 SOFTMAX_MEAN = rf"""{CLASSES}{LOG_OF_SUM}
 extern "C" __global__ void gpunn_mean_over_members_softmax(
     const T* x, T* y, long long rows, long long members, long long outputs) {{
@@ -90,7 +90,7 @@ SIGMOID_MEAN = cupy.ElementwiseKernel(
 
 
 def mean_over_members(ask: Arguments) -> Calls:
-    """Compute the members' common prediction; all contiguous."""
+    """Compute the members' joint prediction; all arrays are contiguous."""
     rows, members, outputs = ask.x.shape
     if ask.of == "softmax":
         kernel = raw_kernel("gpunn_mean_over_members_softmax", SOFTMAX_MEAN, T=ask.x.dtype)

@@ -1,4 +1,4 @@
-"""Factors of features: of all rows, or of each member, and for the share of an activation."""
+"""Factors of features, shared or for each member, and parametric activations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SUM_OVER_MEMBERS = cupy.ElementwiseKernel(
     "gpunn_sum_over_members",
 )
 
-# The columns of x begin anew with each member, if all take the same row.
+# If all members use the same row, the columns of x repeat for each member.
 FACTORS_GRADIENT = rf"""{COLUMNS}
 extern "C" __global__ void gpunn_factors_gradient(
     const T* gradient, const T* x, T* sums, long long width, {PARAMETERS}) {{
@@ -53,12 +53,12 @@ extern "C" __global__ void gpunn_factors_gradient(
 
 
 def scale_gradient(ask: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of a scale; all are contiguous, and one may take the other's place."""
+    """Set the gradients of a scale; all arrays are contiguous, and one may replace the other."""
     x, factors, result = ask.x, ask.factors, ask.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
-    given = ask.gradient, x, ask.factors_gradient, width
-    over_columns(kernel, (rows, factors.size), given, 1, scratch)
+    arguments = ask.gradient, x, ask.factors_gradient, width
+    over_columns(kernel, (rows, factors.size), arguments, 1, scratch)
     if result is None:
         return
     if x.shape[1] == members:
@@ -68,18 +68,19 @@ def scale_gradient(ask: Arguments, scratch: Scratch) -> None:
 
 
 def parametric(ask: Arguments) -> Calls:
-    """Compute x + alpha * (f(x) - x), of any layout."""
+    """Compute x + alpha * (f(x) - x); arrays in any layout."""
     f, statements = ask.activation, "T a; VALUE y = z + share * (a - z);"
     kernel = elementwise(f, "gpunn_parametric_{}", "T z, T share", "T y", statements)
     return [partial(kernel, ask.x, ask.alpha, *constants_of(f), ask.out)]
 
 
 def parametric_gradient(ask: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `parametric`, that of x in place of the output's; all contiguous."""
+    """Set the gradients of `parametric`; x's replaces the output's; all arrays are contiguous."""
     f, dtype = ask.activation, ask.gradient.dtype
     kernel = raw_kernel(*parametric_gradient_source(f.name, FORMULAS[type(f)]), T=dtype)
-    given = ask.x, ask.alpha, ask.gradient, ask.alpha_gradient, *constants_of(f, dtype.type)
-    over_columns(kernel, (len(ask.x), ask.alpha.size), given, 1, scratch)
+    arrays = ask.x, ask.alpha, ask.gradient, ask.alpha_gradient
+    arguments = *arrays, *constants_of(f, dtype.type)
+    over_columns(kernel, (len(ask.x), ask.alpha.size), arguments, 1, scratch)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Metrics. One of one number is the weighted sum of the rows' scores: one kernel, a warp a row.
+"""Metrics. Most are weighted sums of the rows' scores: one kernel, one warp a row.
 
 The mathematics is in `gpunn.metrics`.
 """
@@ -37,7 +37,7 @@ class Score:
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
-    """Return a score that is the mean of a term of prediction p[j] and target t[j]."""
+    """Return the score that is the mean of a term of predictions p[j] and targets t[j]."""
     return Score(
         f"""const T* t = targets + row * columns;
     T terms = 0;
@@ -93,24 +93,25 @@ SCORES: dict[type[metrics.Metric], Score] = {
 
 
 def add_scores(ask: Arguments, scratch: Scratch) -> None:
-    """Add the weighted scores of rows, one warp a row; all are contiguous."""
+    """Add the weighted scores of rows, one warp a row; all arrays are contiguous."""
     metric, predictions, targets = ask.metric, ask.predictions, ask.targets
     score = SCORES[type(metric)]
     source = score_source(metric.name, score)
     kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
     constants = [getattr(metric, name) for name in score.constants]
-    given = (predictions, targets), ask.weights, ask.summary, predictions.shape[1], constants
-    add_over_rows(kernel, *given, scratch)
+    arrays = predictions, targets
+    columns = predictions.shape[1]
+    add_over_rows(kernel, arrays, ask.weights, ask.summary, columns, constants, scratch)
 
 
 @functools.cache
 def score_source(name: str, score: Score) -> tuple[str, str]:
     """Return a raw kernel's name and source."""
     name = f"gpunn_{name}_score"
-    given = "const T* predictions, const Target* targets,"
+    parameters = "const T* predictions, const Target* targets,"
     value = f"""const T* p = predictions + row * columns;
     {score.statements}"""
-    return name, row_sum_source(name, given, value, score.constants, CLASSES + FUNCTIONS)
+    return name, row_sum_source(name, parameters, value, score.constants, CLASSES + FUNCTIONS)
 
 
 METRICS: dict[type[metrics.Metric], Launch] = {
@@ -121,4 +122,4 @@ METRICS: dict[type[metrics.Metric], Launch] = {
     metrics.R2: combine_r2,
     metrics.Recall: count_classes,
 }
-"""What combines a metric's summary with that of a batch."""
+"""The function that combines a metric's summary with the summary of a batch."""

@@ -1,8 +1,8 @@
-"""Batch and layer normalisation, with their gradients.
+"""Batch and layer normalization, with their gradients.
 
-Sums over the rows, one for each column, are done by a stack of threads for each column, in kernels
-of their own, since several blocks may have rows of it; sums over the columns by a warp for each
-row. Formulas and shapes are those of `gpunn.backends.operations`.
+A warp sums a row over its columns. For sums over rows each column has a stack of threads. These
+sums have separate kernels, because several blocks may share a column. `gpunn.backends.operations`
+defines formulas and shapes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ROW = r"""
   const long long first = row * columns + threadIdx.x, end = (row + 1) * columns;
 """
 
-# Each block finds the mean of its rows and the sum of squared deviations from it; the last one puts
-# them together (Chan, Golub & LeVeque 1983). Nothing cancels where the mean is large.
+# Each block computes the mean of its rows and the sum of squared deviations from it; the last block
+# combines them (Chan, Golub & LeVeque 1983). A large mean causes no cancellation.
 STATISTICS = rf"""{COLUMNS}
 extern "C" __global__ void gpunn_batch_norm_statistics(
     const T* x, T* means, T* inverse_std, T* running_mean, T* running_variance,
@@ -61,8 +61,8 @@ extern "C" __global__ void gpunn_batch_norm_statistics(
     mean = column_sum(sum) / rows;
     for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
       const T count = min(block_rows, rows - part * block_rows);
-      const T apart = sums[part * width] / count - mean;
-      squares += deviations[part * width] + count * apart * apart;
+      const T difference = sums[part * width] / count - mean;
+      squares += deviations[part * width] + count * difference * difference;
     }}
     squares = column_sum(squares);
   }}
@@ -176,7 +176,7 @@ SCALED_NORMALIZE = cupy.ElementwiseKernel(
 
 
 def normalize(ask: Arguments) -> Calls:
-    """Normalize with given moments; scale and shift, if they are given; of any layout."""
+    """Normalize with given moments, and scale and shift if given; arrays in any layout."""
     moments = ask.x, ask.mean, ask.variance, ask.epsilon
     if ask.scale is None or ask.shift is None:
         return [partial(NORMALIZE, *moments, ask.out)]
@@ -184,27 +184,27 @@ def normalize(ask: Arguments) -> Calls:
 
 
 def unstandardize(ask: Arguments) -> Calls:
-    """Scale and shift back, and clip to bounds, if there are any; of any layout."""
-    given = ask.x, ask.mean, ask.std
+    """Undo `standardize`, and clip to the bounds if given; arrays in any layout."""
+    inputs = ask.x, ask.mean, ask.std
     if ask.least is None or ask.largest is None:
-        return [partial(UNSTANDARDIZE, *given, ask.out)]
-    return [partial(CLIPPED_UNSTANDARDIZE, *given, ask.least, ask.largest, ask.out)]
+        return [partial(UNSTANDARDIZE, *inputs, ask.out)]
+    return [partial(CLIPPED_UNSTANDARDIZE, *inputs, ask.least, ask.largest, ask.out)]
 
 
 def batch_norm(ask: Arguments, scratch: Scratch) -> None:
-    """Normalize each column, and update the running averages, in two kernels; all contiguous."""
+    """Normalize each column and update running averages, in two kernels; arrays are contiguous."""
     x, momentum = ask.x, ask.momentum
     T, columns = x.dtype.type, x.shape[1]
     mean = scratch("mean", columns, x.dtype)[:columns]
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
-    made = mean, ask.inverse_std, ask.running_mean, ask.running_variance
+    outputs = mean, ask.inverse_std, ask.running_mean, ask.running_variance
     numbers = T(momentum), T(1 - momentum), T(ask.epsilon)
-    over_columns(kernel, x.shape, (x, *made, *numbers), 2, scratch)
+    over_columns(kernel, x.shape, (x, *outputs, *numbers), 2, scratch)
     BATCH_NORM(x, mean, ask.inverse_std, ask.scale, ask.shift, ask.normalized, ask.out)
 
 
 def batch_norm_gradient(ask: Arguments, scratch: Scratch) -> None:
-    """Turn dL/dy into dL/dx, and give dL/dscale and dL/dshift; all contiguous."""
+    """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
     sum_gradients(ask, scratch)
     sums = ask.scale_gradient, ask.shift_gradient, ask.gradient.shape[0]
     BATCH_NORM_GRADIENT(ask.normalized, ask.inverse_std, ask.scale, *sums, ask.gradient)
@@ -213,23 +213,23 @@ def batch_norm_gradient(ask: Arguments, scratch: Scratch) -> None:
 def sum_gradients(ask: Arguments, scratch: Scratch) -> None:
     name = "gpunn_scale_and_shift_gradient"
     kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=ask.gradient.dtype)
-    given = ask.gradient, ask.normalized, ask.scale_gradient, ask.shift_gradient
-    over_columns(kernel, ask.gradient.shape, given, 2, scratch)
+    arrays = ask.gradient, ask.normalized, ask.scale_gradient, ask.shift_gradient
+    over_columns(kernel, ask.gradient.shape, arrays, 2, scratch)
 
 
 def layer_norm(ask: Arguments) -> Calls:
-    """Normalize each row, a warp a row; all contiguous."""
+    """Normalize each row, one warp a row; all arrays are contiguous."""
     rows, columns = ask.x.shape
     kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=ask.x.dtype)
     arrays = ask.x, ask.scale, ask.shift, ask.normalized, ask.inverse_std, ask.out
-    given = *arrays, rows, columns, ask.x.dtype.type(ask.epsilon)
-    return [partial(over_rows, kernel, rows, given)]
+    arguments = *arrays, rows, columns, ask.x.dtype.type(ask.epsilon)
+    return [partial(over_rows, kernel, rows, arguments)]
 
 
 def layer_norm_gradient(ask: Arguments, scratch: Scratch) -> None:
-    """Turn dL/dy into dL/dx, and give dL/dscale and dL/dshift; all contiguous."""
+    """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
     sum_gradients(ask, scratch)
     rows, columns = ask.gradient.shape
     kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=ask.gradient.dtype)
-    given = ask.gradient, ask.normalized, ask.inverse_std, ask.scale, rows, columns
-    over_rows(kernel, rows, given)
+    arguments = ask.gradient, ask.normalized, ask.inverse_std, ask.scale, rows, columns
+    over_rows(kernel, rows, arguments)

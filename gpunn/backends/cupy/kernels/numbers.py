@@ -1,6 +1,6 @@
-"""Embeddings of numbers: waves of them, and where they lie among edges.
+"""Embeddings of numbers: periodic (waves) and piecewise linear (bins).
 
-Angles are counted in turns, of which whole ones are left out before a cosine or a sine is taken.
+Angles are in turns. Complete turns are subtracted before a cosine or sine is computed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gpunn.backends.recording import Arguments
 
 __all__ = ["periodic", "periodic_gradient", "piecewise_linear", "piecewise_linear_gradient"]
 
-# Of half turns, for which the functions need no memory of a thread's own to reduce large angles in.
+# cospi and sinpi reduce large angles without local memory.
 TURNS = r"""
 #define TURN ((T)6.28318530717958648)
 __device__ float cos_of_turns(float t) { return cospif(2 * (t - rintf(t))); }
@@ -25,7 +25,7 @@ __device__ double cos_of_turns(double t) { return cospi(2 * (t - rint(t))); }
 __device__ double sin_of_turns(double t) { return sinpi(2 * (t - rint(t))); }
 """
 
-# What it is the derivative of is what the cosine, or the sine, is taken of.
+# `slope` is the derivative by the angle.
 PERIODIC_GRADIENT = rf"""{TURNS}{COLUMNS}
 extern "C" __global__ void gpunn_periodic_gradient(
     const T* x, const T* frequencies, const T* phases, const T* gradient,
@@ -53,9 +53,9 @@ extern "C" __global__ void gpunn_periodic_gradient(
 WAVES = cupy.ElementwiseKernel(
     "raw T x, raw T frequencies, int64 columns, int64 waves",
     "T y",
-    """const long long place = i / (2 * waves), k = i - place * 2 * waves;
+    """const long long number = i / (2 * waves), k = i - number * 2 * waves;
        const bool sine = k >= waves;
-       const T t = frequencies[place % columns * waves + (sine ? k - waves : k)] * x[place];
+       const T t = frequencies[number % columns * waves + (sine ? k - waves : k)] * x[number];
        y = sine ? sin_of_turns(t) : cos_of_turns(t);""",
     "gpunn_waves",
     preamble=TURNS,
@@ -63,8 +63,8 @@ WAVES = cupy.ElementwiseKernel(
 SHIFTED_WAVES = cupy.ElementwiseKernel(
     "raw T x, raw T frequencies, raw T phases, int64 columns, int64 waves",
     "T y",
-    """const long long place = i / waves, k = place % columns * waves + (i - place * waves);
-       y = cos_of_turns(frequencies[k] * x[place] + phases[k] / TURN);""",
+    """const long long number = i / waves, k = number % columns * waves + (i - number * waves);
+       y = cos_of_turns(frequencies[k] * x[number] + phases[k] / TURN);""",
     "gpunn_shifted_waves",
     preamble=TURNS,
 )
@@ -119,7 +119,7 @@ PIECEWISE_GRADIENT = cupy.ElementwiseKernel(
 
 
 def periodic(ask: Arguments) -> Calls:
-    """Compute waves of x; all contiguous."""
+    """Compute waves of x; all arrays are contiguous."""
     columns, waves = ask.frequencies.shape
     if ask.phases is None:
         return [partial(WAVES, ask.x, ask.frequencies, columns, waves, ask.out)]
@@ -127,14 +127,14 @@ def periodic(ask: Arguments) -> Calls:
 
 
 def periodic_gradient(ask: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `periodic`; all contiguous."""
+    """Set the gradients of `periodic`; all arrays are contiguous."""
     x, frequencies, phases, result = ask.x, ask.frequencies, ask.phases, ask.input_gradient
     columns, waves = frequencies.shape
     kernel = raw_kernel("gpunn_periodic_gradient", PERIODIC_GRADIENT, T=x.dtype)
     shifts = NULL if phases is None else phases
     sums = NULL if ask.phases_gradient is None else ask.phases_gradient
-    given = x, frequencies, shifts, ask.gradient, ask.frequencies_gradient, sums, waves
-    over_columns(kernel, (len(x), frequencies.size), given, 2, scratch)
+    arguments = x, frequencies, shifts, ask.gradient, ask.frequencies_gradient, sums, waves
+    over_columns(kernel, (len(x), frequencies.size), arguments, 2, scratch)
     if result is None:
         return
     if phases is None:
@@ -144,13 +144,13 @@ def periodic_gradient(ask: Arguments, scratch: Scratch) -> None:
 
 
 def piecewise_linear(ask: Arguments) -> Calls:
-    """Compute a line of x for each bin, between limits; of any layout."""
+    """Compute a line of x for each bin, within limits; arrays in any layout."""
     lines = ask.starts, ask.slopes, ask.lowest, ask.highest
     return [partial(PIECEWISE, ask.x[:, :, None], *lines, ask.out)]
 
 
 def piecewise_linear_gradient(ask: Arguments) -> Calls:
-    """Set the gradient of x; all but x and its gradient are contiguous."""
+    """Set the gradient of x; the other arrays are contiguous."""
     lines = ask.starts, ask.slopes, ask.lowest, ask.highest
-    given = ask.x, *lines, ask.gradient, *ask.starts.shape, ask.input_gradient
-    return [partial(PIECEWISE_GRADIENT, *given)]
+    arguments = ask.x, *lines, ask.gradient, *ask.starts.shape, ask.input_gradient
+    return [partial(PIECEWISE_GRADIENT, *arguments)]

@@ -1,12 +1,12 @@
-"""Optimizers: one kernel over the flat vectors does the whole update, weight decay included.
+"""Optimizers: one kernel over the flat vectors does the whole update, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each rule has two kernels: one that counts the update too,
-and one for an update that is counted already, which looks at a flag of the device first.
+The mathematics is in `gpunn.optimizers`. Each rule has two kernels. One also counts the update. The
+other runs after the update is counted, and first reads a flag on the device.
 
-What is the same for all parameters (the learning rate, Adam's corrections of its moments) one
-thread of each block computes, for all of them. A kernel before this one could do it once for all
-blocks, but its launch would take longer than a thread's few functions, for which nothing waits:
-meanwhile the block's parameters are on their way from memory.
+One thread of each block computes the numbers that all parameters share: the learning rate, and
+Adam's corrections of its moments. Meanwhile the block's parameters arrive from memory, so this
+delays nothing. A separate kernel could compute them once for all blocks, but its launch would take
+longer.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from gpunn.backends.recording import Arguments
 __all__ = ["RULES", "counted_update", "counts", "updates"]
 
 THREADS = 256
-PER_THREAD = 4  # parameters of a thread, all asked for before the first is stored
+PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One update, in numbers of type T, of which the host gives the constants.
+    """One update, in numbers of type T; the host passes the constants.
 
-    `statements` update `value` and the slots of one parameter from its gradient `g`, the learning
-    rate `rate`, the constants, and the numbers of `once`, which are the same for all parameters:
-    names, and expressions of the constants, `rate`, and the number of the update `t`, from 1.
+    `statements` update `value` and the slots of one parameter. They use its gradient `g`, the
+    learning rate `rate`, the constants and the numbers of `once`. All parameters share `once`:
+    names, and expressions of the constants, `rate`, and the number `t` of the update, from 1.
     """
 
     name: str
@@ -90,8 +90,8 @@ LION = Rule(
        mean = beta2 * mean + rest2 * g;""",
 )
 
-# For each optimizer, its rule and the values of the rule's constants. What is left of 1 is
-# computed here, in double precision: in float32, 1 - 0.999 is off by 1e-5 of itself.
+# For each optimizer, its rule and the values of the rule's constants. Differences from 1 are
+# computed here, in double precision: in float32, 1 - 0.999 has a relative error of 1e-5.
 Choice = Callable[[Any], tuple[Rule, tuple[float, ...]]]
 
 
@@ -113,7 +113,7 @@ def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
 
 
 def logarithm(beta: float) -> float:
-    """Return log(beta); at 0 minus infinity, with which 1 - beta^t = -expm1(t log(beta)) is 1."""
+    """Return log(beta), or -infinity for 0, so that 1 - beta^t = -expm1(t log(beta)) is 1."""
     return math.log(beta) if beta else -math.inf
 
 
@@ -131,32 +131,32 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 
 
 def counted_update(ask: Arguments, scratch: Scratch) -> None:
-    """Look up the learning rate of an update, count it and do it; all arrays are contiguous."""
-    (segment,) = alike(ask.trained)
-    given = *ask.counters, scratch.tickets(1)
-    launch(COUNTED, given, ask.optimizer, ask.trained, segment)
+    """Look up the learning rate, count the update and apply it; all arrays are contiguous."""
+    (segment,) = merged_segments(ask.trained)
+    arguments = *ask.counters, scratch.tickets(1)
+    launch(COUNTED, arguments, ask.optimizer, ask.trained, segment)
 
 
 def updates(ask: Arguments) -> Calls:
-    """Return a launch for each segment that does an update; all arrays are contiguous.
+    """Return one launch of the update for each segment; all arrays are contiguous.
 
-    If there is an array `finite`, nothing is done where it is 0.
+    If the arguments have an array `finite` that is 0, nothing is updated.
     """
-    given = getattr(ask, "finite", NULL), ask.learning_rate, ask.step
-    segments = alike(ask.trained)
-    return [partial(launch, CONDITIONAL, given, ask.optimizer, ask.trained, s) for s in segments]
+    arguments = getattr(ask, "finite", NULL), ask.learning_rate, ask.step
+    launched = partial(launch, CONDITIONAL, arguments, ask.optimizer, ask.trained)
+    return [partial(launched, segment) for segment in merged_segments(ask.trained)]
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch does an update as a whole, so that it can count it, too."""
-    segments = alike(trained)
+    """Return whether one launch does the whole update, so that it can also count it."""
+    segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 
 
-class Alike(NamedTuple):
-    """Neighbouring parameters that one launch updates, with factors of their rate and decay.
+class MergedSegment(NamedTuple):
+    """Neighboring parameters that one launch updates, with factors of their rate and decay.
 
-    So many of them as `decayed` says, from the first on, are decayed.
+    Only the first `decayed` of them are decayed.
     """
 
     start: int
@@ -166,26 +166,30 @@ class Alike(NamedTuple):
     decay: float
 
 
-def alike(trained: Trained) -> list[Alike]:
-    """Return what each launch updates: a segment, and a next one that differs by no decay alone."""
-    found: list[Alike] = []
+def merged_segments(trained: Trained) -> list[MergedSegment]:
+    """Return the parameters of each launch: segments of one rate, with a decayed one only first."""
+    merged: list[MergedSegment] = []
     for start, stop, rate, decay in trained.segments or [Segment(0, 0)]:
-        last = found[-1] if found else None
+        last = merged[-1] if merged else None
         if last is not None and not decay and last.rate == rate:
-            found[-1] = last._replace(stop=stop)
+            merged[-1] = last._replace(stop=stop)
         else:
-            found.append(Alike(start, stop, rate, stop - start if decay else 0, decay))
-    return found
+            merged.append(MergedSegment(start, stop, rate, stop - start if decay else 0, decay))
+    return merged
 
 
 def launch(
-    form: Form, given: tuple[Any, ...], optimizer: Any, trained: Trained, segment: Alike
+    variant: Variant,
+    arguments: tuple[Any, ...],
+    optimizer: Any,
+    trained: Trained,
+    segment: MergedSegment,
 ) -> None:
-    """Launch the kernel of an optimizer's rule in a form; a thread updates PER_THREAD parameters.
+    """Launch a variant of the kernel for an optimizer's rule; a thread updates PER_THREAD values.
 
-    `given` are the arguments of the form's own parameters. After them come the vectors values,
-    gradients and slots, all (size,); the weight decay that a schedule moves, or NULL; their size;
-    how many decay; and numbers.
+    `arguments` belong to the variant's parameters. Then follow the vectors values, gradients and
+    slots, all (size,); the scheduled weight decay, or NULL; the size; the number of decayed
+    parameters; and constants.
     """
     start, stop, factor, decayed, decay_factor = segment
     values, gradients, slots, _ = trained.part(start, stop)
@@ -195,17 +199,17 @@ def launch(
     moving, number = (NULL, decay_factor * decay) if fixed else (decay, decay_factor)
     numbers = size, decayed if number else 0, T(factor), T(number), *map(T, constants)
     vectors = values, gradients, *(slots[name] for name in rule.slots), moving
-    blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # without parameters, one that counts
-    kernel = raw_kernel(*source(rule, form), T=values.dtype)
-    kernel((blocks,), (THREADS,), (*given, *vectors, *numbers))
+    blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # without parameters, one block counts
+    kernel = raw_kernel(*source(rule, variant), T=values.dtype)
+    kernel((blocks,), (THREADS,), (*arguments, *vectors, *numbers))
 
 
 @dataclass(frozen=True)
-class Form:
-    """How a kernel learns of the rate and number of an update, and what it does besides.
+class Variant:
+    """How a kernel gets the rate and number of an update, and its additional statements.
 
-    `rate` and `t` are expressions of the parameters; `first` and `last`, statements of all threads
-    before and after the update.
+    `rate` and `t` are expressions of the parameters. All threads run `first` before the update and
+    `last` after it.
     """
 
     suffix: str
@@ -216,8 +220,8 @@ class Form:
     last: str = ""
 
 
-# Every block reads the counters, so that the last one alone may change them.
-COUNTED = Form(
+# Every block reads the counters, so only the last block may change them.
+COUNTED = Variant(
     "",
     """const T* rates, long long* position, T* chosen_rate, long long* updates,
     const T* weight, const T* loss_sum, T* weight_sum, T* finite_steps, unsigned int* ticket""",
@@ -231,7 +235,7 @@ COUNTED = Form(
     finite_steps[0] += isfinite(loss_sum[0]);
   }""",
 )
-CONDITIONAL = Form(
+CONDITIONAL = Variant(
     "_if_finite",
     "const long long* finite, const T* learning_rate, const long long* step",
     "learning_rate[0]",
@@ -241,9 +245,9 @@ CONDITIONAL = Form(
 
 
 @functools.cache
-def source(rule: Rule, form: Form) -> tuple[str, str]:
+def source(rule: Rule, variant: Variant) -> tuple[str, str]:
     """Return a raw kernel's name and source."""
-    name = f"gpunn_{rule.name}{form.suffix}"
+    name = f"gpunn_{rule.name}{variant.suffix}"
     vectors = "".join(f", T* {slot}_slot" for slot in rule.slots)
     constants = "".join(f", T {constant}" for constant in rule.constants)
     weight_decay = "(moving_decay ? moving_decay[0] * decay : decay)"
@@ -257,11 +261,11 @@ def source(rule: Rule, form: Form) -> tuple[str, str]:
     text = f"""{FUNCTIONS}
 enum {{ PER_THREAD = {PER_THREAD} }};
 extern "C" __global__ void {name}(
-    {form.parameters},
+    {variant.parameters},
     T* values, const T* gradients{vectors},
     const T* moving_decay, long long size, long long decayed, T factor, T decay{constants}) {{
   __shared__ T once[{1 + len(once)}];
-  {form.first}
+  {variant.first}
   const long long begin = (long long)blockIdx.x * PER_THREAD * blockDim.x + threadIdx.x;
   T old_g[PER_THREAD], old_value[PER_THREAD]{held};
   #pragma unroll
@@ -270,7 +274,7 @@ extern "C" __global__ void {name}(
     if (i < size) {{ old_g[k] = gradients[i]; old_value[k] = values[i];{loads} }}
   }}
   if (threadIdx.x == 0) {{
-    const T rate = factor * {form.rate}, t = (T)({form.t});
+    const T rate = factor * {variant.rate}, t = (T)({variant.t});
     once[0] = rate;{shared}
   }}
   __syncthreads();
@@ -285,7 +289,7 @@ extern "C" __global__ void {name}(
     {rule.statements}
     values[i] = value;{stores}
   }}
-  {form.last}
+  {variant.last}
 }}
 """
     return name, text

@@ -9,16 +9,16 @@ from gpunn.backends.recording import Arguments
 
 __all__ = ["combine_r2"]
 
-# Each block finds the mean and the SST of its rows; the last one of a column puts them together
-# (Chan, Golub & LeVeque 1983). With the first row subtracted, equal targets give an SST of exactly
-# 0. All columns read the summary's weight, so the last of all blocks changes it.
+# Each block computes the mean and the SST of its rows; the last block of a column combines them
+# (Chan, Golub & LeVeque 1983). The first row is subtracted, so equal targets give an SST of exactly
+# 0. All columns read the summary's weight, so the last block of the grid changes it.
 R2 = rf"""{COLUMNS}
 __device__ T positive(T weight) {{ return weight > 0 ? weight : (T)1; }}
 
 extern "C" __global__ void gpunn_r2(
     const T* predictions, const T* targets, const T* weights, T* summary, {PARAMETERS}) {{
   {COLUMN}
-  const long long below = EACH * STACK;  // how much further down a thread goes on
+  const long long below = EACH * STACK;  // rows to a thread's next load
   const T origin = inside ? targets[column] : (T)0;
   T weight = 0, shift = 0, sst = 0, sse = 0;
   for (long long k = first, row = top + threadIdx.y; k < end; k += EACH * step, row += below) {{
@@ -38,8 +38,8 @@ extern "C" __global__ void gpunn_r2(
     load(t, targets, k, step, end);
     load(w, weights, row, STACK, bottom);
     for (int n = 0; n < EACH; ++n) {{
-      const T centred = t[n] - origin - shift, error = t[n] - p[n];
-      sst += w[n] * centred * centred;
+      const T centered = t[n] - origin - shift, error = t[n] - p[n];
+      sst += w[n] * centered * centered;
       sse += w[n] * error * error;
     }}
   }}
@@ -68,8 +68,8 @@ extern "C" __global__ void gpunn_r2(
     shift = column_sum(shift) / positive(weight);
     sse = column_sum(sse);
     for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
-      const T apart = part_shifts[part * width] - shift;
-      sst += part_ssts[part * width] + own[part * width] * apart * apart;
+      const T difference = part_shifts[part * width] - shift;
+      sst += part_ssts[part * width] + own[part * width] * difference * difference;
     }}
     sst = column_sum(sst);
   }}
@@ -90,8 +90,8 @@ extern "C" __global__ void gpunn_r2(
 
 
 def combine_r2(ask: Arguments, scratch: Scratch) -> None:
-    """Combine the summary with that of a batch; all arrays are contiguous and of one type."""
+    """Combine the summary with a batch's; all arrays are contiguous and have one type."""
     if ask.weights.size:
         kernel = raw_kernel("gpunn_r2", R2, T=ask.predictions.dtype)
-        given = ask.predictions, ask.targets, ask.weights, ask.summary
-        over_columns(kernel, ask.predictions.shape, given, 4, scratch)
+        arrays = ask.predictions, ask.targets, ask.weights, ask.summary
+        over_columns(kernel, ask.predictions.shape, arrays, 4, scratch)

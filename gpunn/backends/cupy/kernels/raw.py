@@ -1,4 +1,4 @@
-"""Raw kernels: how they are built, what they have in common, and the grids they run on."""
+"""Raw kernels: how they are built, the functions that they share, and their grids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["C_TYPES", "LANES", "NULL", "Calls", "over_rows", "raw_kernel"]
 
 Calls: TypeAlias = list[Callable[[], Any]]
-"""What does an operation, in order."""
+"""Calls that run an operation, in order."""
 
 C_TYPES = {
     np.dtype(np.float32): "float",
@@ -24,17 +24,17 @@ NULL = 0
 """Passed as 64 bits of zero, which a kernel reads as a null pointer."""
 
 LANES = 32  # threads of a warp
-ROWS = 4  # handled by a block, each by one warp
+ROWS = 4  # rows of a block, one for each warp
 
-# Whoever calls one of these functions must do so with all threads of its warp or block.
+# All threads of a warp or block must call these functions together.
 PRELUDE = r"""
-// The other lanes' values are taken in such an order that every lane ends with the same bits.
+// The values are added in an order that gives all lanes bitwise identical sums.
 __device__ T warp_sum(T v) {
   for (int other = LANES / 2; other; other /= 2) v += __shfl_xor_sync(0xffffffff, v, other);
   return v;
 }
 
-// Over the warps of a block with one row of threads. A barrier must lie between two calls.
+// Sums over the warps of a block with one row of threads. Two calls need a barrier between them.
 __device__ T block_sum(T v) {
   __shared__ T partials[LANES];
   const int lane = threadIdx.x % LANES, warps = blockDim.x / LANES;
@@ -44,23 +44,24 @@ __device__ T block_sum(T v) {
   return warp_sum(lane < warps ? partials[lane] : (T)0);
 }
 
-// Whether this is the last of `blocks` blocks to get here, told to all of its threads. The last one
-// sees what the others wrote before they got here. The ticket is 0 before a launch and after it.
+// Returns to all threads of a block whether it is the last of `blocks` blocks to call this. The
+// last block sees all writes of the others before their calls. The ticket is 0 before a launch and
+// after it.
 __device__ bool last_block(unsigned int* ticket, unsigned int blocks) {
   __shared__ bool last;
   __syncthreads();
   if (threadIdx.x == 0 && threadIdx.y == 0) {
-    __threadfence();  // what was written is seen before the ticket is
-    last = atomicInc(ticket, blocks - 1) == blocks - 1;  // which wraps the ticket to 0
-    __threadfence();  // what is read from here on is no older than the ticket
+    __threadfence();  // makes earlier writes visible before the ticket
+    last = atomicInc(ticket, blocks - 1) == blocks - 1;  // the last one resets the ticket to 0
+    __threadfence();  // later reads are no older than the ticket
   }
   __syncthreads();
   return last;
 }
 
-// Over the threads of a grid with one row of blocks, each with one row of threads. It is complete
-// in the block that gets true. `partials` (blocks,) takes the sums of blocks, which are added in
-// their order, whichever block comes last.
+// Sums over the threads of a grid with one row of blocks, each with one row of threads. The block
+// that gets true has the complete sum. `partials` (blocks,) stores the sums of blocks, which are
+// added in the order of the blocks, whichever finishes last.
 __device__ bool grid_sum(T& v, T* partials, unsigned int* ticket) {
   v = block_sum(v);
   if (gridDim.x == 1) return true;
@@ -76,13 +77,13 @@ __device__ bool grid_sum(T& v, T* partials, unsigned int* ticket) {
 
 @functools.cache
 def raw_kernel(name: str, source: str, **types: Any) -> Any:
-    """Return the kernel `name` of a CUDA source in which `types`, such as T, name number types."""
+    """Return the kernel `name` of a CUDA source that uses `types` such as T for number types."""
     constants = f"enum {{ LANES = {LANES} }};\n"
     typedefs = "".join(f"typedef {C_TYPES[dtype]} {alias};\n" for alias, dtype in types.items())
     return cupy.RawKernel(constants + typedefs + PRELUDE + source, name)
 
 
 def over_rows(kernel: Any, rows: int, arguments: Sequence[Any]) -> None:
-    """Launch a kernel that gives each row the 32 lanes of one warp."""
+    """Launch a kernel in which one warp of 32 lanes handles each row."""
     if rows:
         kernel((-(-rows // ROWS),), (LANES, ROWS), tuple(arguments))

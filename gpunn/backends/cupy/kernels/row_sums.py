@@ -1,7 +1,7 @@
-"""Sums over the rows of a batch: a warp takes a row at a time, the last block adds partial sums.
+"""Sums over the rows of a batch: each warp handles a row, and the last block adds partial sums.
 
-Which rows a block takes, and in which order partial sums are added, depends on shapes alone: the
-bits of a sum are the same each time.
+Only shapes decide which rows a block handles and the order in which partial sums are added, so a
+sum is bitwise identical in every run.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["add_over_rows", "row_sum_source"]
 
 THREADS = 256
 MAX_BLOCKS = 256
-"""Each row has a warp of its own up to 2048 rows; beyond, a warp takes several, one after the
-other, so that there are never more partial sums than the last block has threads."""
+"""Up to 2048 rows, each row has a separate warp. With more rows, a warp handles several in turn. So
+there are never more partial sums than threads in the last block."""
 
 
 def row_sum_source(
@@ -26,9 +26,10 @@ def row_sum_source(
 ) -> str:
     """Return the source of a kernel that adds the weighted values of all rows to `total[0]`.
 
-    `parameters`, each followed by a comma, come before `weights`, and `constants`, numbers T, last.
-    `value` has statements of a whole warp that set `value`, the one of `row`, from `columns`, the
-    thread's `lane`, the parameters and the constants. It has to be right in lane 0 only.
+    `parameters`, each followed by a comma, come before `weights`; `constants`, numbers of type T,
+    come last. `value` has statements that all threads of a warp run. They set the variable `value`
+    for `row` from `columns`, the thread's `lane`, the parameters and the constants. Only lane 0
+    needs the correct value.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}
@@ -36,9 +37,9 @@ extern "C" __global__ void {name}(
     {parameters} const T* weights, T* total, T* partials, unsigned int* ticket,
     long long rows, long long columns{numbers}) {{
   const int lane = threadIdx.x % LANES;
-  const long long warps = blockDim.x / LANES, apart = gridDim.x * warps;
+  const long long warps = blockDim.x / LANES, stride = gridDim.x * warps;
   T sum = 0;
-  for (long long row = blockIdx.x * warps + threadIdx.x / LANES; row < rows; row += apart) {{
+  for (long long row = blockIdx.x * warps + threadIdx.x / LANES; row < rows; row += stride) {{
     T value;
     {value}
     if (lane == 0) sum += weights[row] * value;
@@ -59,13 +60,13 @@ def add_over_rows(
 ) -> None:
     """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
 
-    `arguments` are those of the source's parameters, `columns` those of the predictions.
+    `arguments` match the source's parameters; `columns` is the number of the predictions' columns.
     """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)
     if not blocks:
         return
-    room = scratch("partials", MAX_BLOCKS, dtype), scratch.tickets(1)
+    buffers = scratch("partials", MAX_BLOCKS, dtype), scratch.tickets(1)
     numbers = map(dtype.type, constants)
-    given = *arguments, weights, total, *room, rows, columns, *numbers
+    given = *arguments, weights, total, *buffers, rows, columns, *numbers
     kernel((blocks,), (THREADS,), given)

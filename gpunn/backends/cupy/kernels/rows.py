@@ -1,4 +1,4 @@
-"""Rows of a data set, and the one-element arrays that say which come next."""
+"""Rows of a data set, and the one-element arrays that select the next rows."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ GATHER_ROWS = cupy.ElementwiseKernel(
 )
 
 TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
-"""Types of rows that `next_batch` can take."""
+"""Types of rows that `next_batch` accepts."""
 
 THREADS = 256
-PER_THREAD = 4  # elements of a thread, all asked for before the first is stored
+PER_THREAD = 4  # elements of a thread, all loaded before the first is stored
 
 LARGE = 2**31 - THREADS * PER_THREAD
-"""Elements from which on their numbers, in the last block too, need more than 31 bits."""
+"""Number of elements from which an index, also in the last block, needs more than 31 bits."""
 
-# Each block belongs to one of the arrays. Every block reads `start`, so that the last one alone may
-# move it on.
+# Each block belongs to one of the arrays. Every block reads `start`, so only the last block may
+# advance it.
 NEXT_BATCH = r"""
 template <typename Source, typename Out>
 __device__ void gather(
     const Source* source, const long long* order, Out* out, Index width, Index size, Index block) {
   const Index begin = block * PER_THREAD * blockDim.x + threadIdx.x;
-  Source found[PER_THREAD];
+  Source loaded[PER_THREAD];
   #pragma unroll
   for (int k = 0; k < PER_THREAD; ++k) {
     const Index i = begin + k * blockDim.x, row = i / width;
-    if (i < size) found[k] = source[order[row] * width + (i - row * width)];
+    if (i < size) loaded[k] = source[order[row] * width + (i - row * width)];
   }
   #pragma unroll
   for (int k = 0; k < PER_THREAD; ++k) {
     const Index i = begin + k * blockDim.x;
-    if (i < size) out[i] = (Out)found[k];
+    if (i < size) out[i] = (Out)loaded[k];
   }
 }
 
@@ -88,17 +88,17 @@ def take(ask: Arguments) -> Calls:
 
 
 def gather_rows(ask: Arguments) -> Calls:
-    """Gather rows in the type of the output; a thread does an element."""
+    """Gather rows in the type of the output; each thread copies one element."""
     width = math.prod(ask.source.shape[1:])
     return [partial(GATHER_ROWS, ask.source, ask.order, ask.start, width, ask.out)]
 
 
 def next_batch(ask: Arguments, scratch: Scratch) -> None:
-    """Gather the next rows of several arrays, and count them and the pass; all contiguous.
+    """Gather the next rows of several arrays, and count rows and pass; arrays are contiguous.
 
-    Each block copies up to THREADS * PER_THREAD elements of one of the arrays. The kernel's
-    arguments for an array: its address, that of the output, elements of a row, elements of the
-    output, and the first block of the array and the first of the next.
+    Each block copies up to THREADS * PER_THREAD elements of one array. The kernel's arguments for
+    an array start with the addresses of source and output, and the elements of a row and of the
+    output. Then follow the first block of this array and the first block of the next.
     """
     rows, end, arrays = ask.outs[0].shape[0], 0, list[Any]()
     for source, out in zip(ask.sources, ask.outs, strict=True):
@@ -111,9 +111,9 @@ def next_batch(ask: Arguments, scratch: Scratch) -> None:
 
 
 def index_type(outs: Sequence[Array]) -> str:
-    """Return the type in C that numbers the elements of some outputs.
+    """Return the C type for indices of the outputs' elements.
 
-    A device has no instruction for the quotient of 64-bit integers, and each element takes one.
+    Each element needs a division, for which devices have no 64-bit instruction.
     """
     return "int" if max(out.size for out in outs) < LARGE else "long long"
 
@@ -132,5 +132,5 @@ def next_batch_kernel(types: tuple[tuple[Any, Any], ...], index: str) -> Any:
     )
     text = NEXT_BATCH % {"arrays": arrays, "gathers": gathers}
     source = f"typedef {index} Index;\nenum {{ PER_THREAD = {PER_THREAD} }};{text}"
-    # Sums, which this T is the type of, are not among what it does.
+    # T is the type of sums, of which this kernel has none.
     return raw_kernel("gpunn_next_batch", source, T=np.dtype(np.int64))

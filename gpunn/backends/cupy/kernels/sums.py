@@ -1,7 +1,7 @@
-"""Sums over a whole vector, kept on the device.
+"""Sums over a whole vector, which stay on the device.
 
-A kernel is a grid-stride loop: thread k of all takes elements k, k + threads, k + 2 threads, ...
-Each block writes one partial sum.
+A kernel is a grid-stride loop: thread k handles elements k, k + threads, k + 2 threads, ... Each
+block writes one partial sum.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from gpunn.backends.recording import Arguments
 __all__ = ["clip", "l2_penalty", "set_sum"]
 
 THREADS = 256
-EACH = 8  # elements that a thread sums up, at the least, before another block is worth it
+EACH = 8  # elements that a thread sums before another block is added
 MAX_PARTIALS = 1024
-"""Blocks that divide a long vector, each leaving one partial sum."""
+"""Maximum number of blocks that divide a vector, each with one partial sum."""
 
 SET_SUM = r"""
 extern "C" __global__ void gpunn_set_sum(
@@ -40,14 +40,14 @@ extern "C" __global__ void gpunn_sum_of_squares(const T* x, T* partials, long lo
   if (threadIdx.x == 0) partials[blockIdx.x] = sum;
 }
 """
-# Every block adds the partial sums for itself, in the same order: cheaper than one more launch.
+# Every block adds all partial sums, in the same order, which is cheaper than another launch.
 SHRINK = r"""
 extern "C" __global__ void gpunn_shrink(T* x, const T* partials, T limit, long long size) {
   const long long step = (long long)gridDim.x * blockDim.x;
   T sum = 0;
   for (long long part = threadIdx.x; part < gridDim.x; part += blockDim.x) sum += partials[part];
   const T norm = sqrt(block_sum(sum));
-  if (norm <= limit) return;  // not if the norm is NaN, which has to spread
+  if (norm <= limit) return;  // false for NaN, which must spread
   const T factor = limit / norm;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
     x[k] *= factor;
@@ -72,12 +72,12 @@ extern "C" __global__ void gpunn_l2_penalty(
 
 
 def blocks_for(size: int) -> int:
-    """Return how many blocks divide a vector: a function of its size alone, and so are the sums."""
+    """Return how many blocks divide a vector, which depends only on its size."""
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 
 def set_sum(ask: Arguments, scratch: Scratch) -> None:
-    """Sum up a contiguous vector."""
+    """Sum a contiguous vector."""
     size = ask.values.size
     over_vector("gpunn_set_sum", SET_SUM, (ask.values, ask.out, size), max(size, 1), scratch)
 
@@ -97,16 +97,16 @@ def clip(ask: Arguments, scratch: Scratch) -> None:
 
 
 def l2_penalty(ask: Arguments, scratch: Scratch) -> None:
-    """Add a penalty and its gradient; all are contiguous."""
+    """Add a penalty and its gradient; all arrays are contiguous."""
     size, strength = ask.values.size, ask.values.dtype.type(ask.strength)
-    given = ask.values, ask.gradients, ask.weight, strength, ask.loss_sum, size
-    over_vector("gpunn_l2_penalty", L2_PENALTY, given, size, scratch)
+    arguments = ask.values, ask.gradients, ask.weight, strength, ask.loss_sum, size
+    over_vector("gpunn_l2_penalty", L2_PENALTY, arguments, size, scratch)
 
 
 def over_vector(
     name: str, source: str, arguments: tuple[Any, ...], size: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel of a grid's sum over so many elements, unless there are none."""
+    """Launch a kernel that sums `size` elements, unless there are none."""
     dtype, blocks = arguments[0].dtype, blocks_for(size)
     if blocks:
         partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)

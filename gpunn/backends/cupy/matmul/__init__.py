@@ -1,11 +1,11 @@
-"""Matrix products: cuBLAS through a handle of our own, or CuPy's as the fallback.
+"""Matrix products through cuBLAS and cuBLASLt, with `cupy.matmul` as the fallback.
 
-CuPy's `matmul` works everywhere but can't be recorded in a CUDA graph: CuPy refuses to give its
-cuBLAS handle a capturing stream (cupy issue 6290). A handle of our own can be, provided that its
-workspace is ours too (cuBLAS library documentation, "CUDA Graphs Support").
+`cupy.matmul` works everywhere but can't be recorded in a CUDA graph, because CuPy refuses to use
+its cuBLAS handle on a capturing stream (cupy issue 6290). A separate handle with a separate
+workspace can be recorded (cuBLAS library documentation, "CUDA Graphs Support").
 
-Products with a bias, ReLU or a bias's gradient in them are cuBLASLt's, where it can be had; all of
-float32 matrices are, where its algorithms are to be measured.
+If cuBLASLt is available, it computes products with a bias, ReLU or a bias's gradient. With measured
+algorithms it computes all products of float32 matrices.
 """
 
 from gpunn.backends.cupy.matmul.choice import (

@@ -1,4 +1,4 @@
-"""Which implementation of the matrix product is used, and why."""
+"""Choose the implementation of matrix products, and record why."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = [
 
 
 Product: TypeAlias = CublasProduct | CupyProduct
-"""A matrix product; `capturable` says whether it may be recorded in a CUDA graph."""
+"""A matrix product; `capturable` is whether a CUDA graph may contain it."""
 
 
 class NoFusedProduct:
-    """Does nothing."""
+    """Stands for missing fused products: it never computes a product."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -50,7 +50,7 @@ FusedProduct: TypeAlias = LtProduct | NoFusedProduct
 
 
 class SelectedProduct:
-    """Products by cuBLASLt where it does them, of float32 matrices; all others by another one."""
+    """Computes float32 products with cuBLASLt if it accepts them, and others with `otherwise`."""
 
     def __init__(self, product: FusedProduct, otherwise: Product) -> None:
         self._product, self._otherwise = product, otherwise
@@ -60,7 +60,7 @@ class SelectedProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with either operand transposed first."""
+        """Set out = a @ b, with a or b transposed first if requested."""
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (
@@ -75,12 +75,12 @@ class SelectedProduct:
 def choose_fused_product(
     wanted: bool, precision: str, scratch: Scratch, algorithms: str = "heuristic"
 ) -> FusedProduct:
-    """Return cuBLASLt's products, or none where they aren't wanted or it can't be opened.
+    """Return cuBLASLt's products, or `NoFusedProduct` if unwanted or if it can't be opened.
 
     Raises
     ------
     BackendUnavailableError
-        If it can't be opened, and `algorithms` is "measured".
+        If cuBLASLt can't be opened, and `algorithms` is "measured".
     """
     if not wanted:
         return NoFusedProduct("off")
@@ -92,32 +92,32 @@ def choose_fused_product(
         reason = f"cuBLASLt can't be opened: {error}"
     if algorithms == "measured":
         raise BackendUnavailableError(
-            f"matmul_algorithms={algorithms!r}: needs cuBLASLt, and {reason}. To fix it: install "
-            f"cuBLAS, which includes it ({install_command('cuda13-toolkit')}), or leave "
-            "matmul_algorithms at 'heuristic'"
+            f"matmul_algorithms={algorithms!r} needs cuBLASLt, but {reason}. To fix it: install "
+            f"cuBLAS, which includes cuBLASLt ({install_command('cuda13-toolkit')}), or set "
+            "matmul_algorithms='heuristic'"
         )
     return NoFusedProduct(f"none: {reason}")
 
 
 def choose_product(precision: str, scratch: Scratch) -> Product:
-    """Return the product through our own cuBLAS handle, or CuPy's where that can't be had.
+    """Return products through a separate cuBLAS handle, or CuPy's if cuBLAS can't be opened.
 
     Raises
     ------
     BackendUnavailableError
-        If there is only CuPy's, and `precision` is not "float32".
+        If only CuPy's products are available, and `precision` is not "float32".
     DeviceMemoryError
-        If the device has no memory left for a handle; CuPy's would find none either.
+        If the device has too little memory for a handle, which CuPy would need too.
     """
     try:
         return CublasProduct(load_cublas(), precision, scratch)
-    # No library, or one that lacks a function or gives no handle.
+    # The library is missing, lacks a function, or creates no handle.
     except (OSError, AttributeError, CublasError) as error:
-        reason = f"cuBLAS can't be opened beside CuPy's own handle: {error}"
+        reason = f"cuBLAS can't be opened for a second handle: {error}"
     if precision != "float32":
         raise BackendUnavailableError(
-            f"matmul_precision={precision!r}: needs cuBLAS, and {reason}. To fix it: install the "
-            f"cuda-pathfinder package and cuBLAS ({install_command('cuda13-toolkit')} installs "
-            "both), or leave matmul_precision at 'float32'"
+            f"matmul_precision={precision!r} needs cuBLAS, but {reason}. To fix it: install "
+            f"cuda-pathfinder and cuBLAS with {install_command('cuda13-toolkit')}, or set "
+            "matmul_precision='float32'"
         )
     return CupyProduct(reason)

@@ -1,7 +1,7 @@
-"""cuBLAS through ctypes, with a handle and a workspace that are ours.
+"""cuBLAS through ctypes, with a separate handle and workspace.
 
 Sources: the cuBLAS library's documentation, sections "CUDA Graphs Support", `cublasSetStream`,
-`cublasSetWorkspace`, `cublasGemmEx` and `cublasComputeType_t`. Numbers below are those of
+`cublasSetWorkspace`, `cublasGemmEx` and `cublasComputeType_t`. The numbers below come from
 `cublas_api.h` and `library_types.h`.
 """
 
@@ -58,8 +58,8 @@ COMPUTE_TYPES = {
     "bfloat16": COMPUTE_32F_FAST_16BF,
     "float16": COMPUTE_32F_FAST_16F,
 }
-"""For each precision, how cuBLAS may multiply float32 matrices. It converts on the way into the
-tensor cores, and sums in float32; matrices in memory stay float32."""
+"""For each precision, the compute type for float32 matrices. cuBLAS converts operands on their way
+into the tensor cores, and sums in float32. Matrices in memory stay float32."""
 
 REAL = {np.dtype(np.float32): REAL_32F, np.dtype(np.float64): REAL_64F}
 SCALARS: dict[int, tuple[Any, Any]] = {
@@ -68,7 +68,7 @@ SCALARS: dict[int, tuple[Any, Any]] = {
 }
 """1 and 0: alpha and beta of out = alpha a b + beta out."""
 
-HOPPER = 9  # compute capability; NVIDIA recommends a larger workspace from there on
+HOPPER = 9  # compute capability from which NVIDIA recommends a larger workspace
 MEBIBYTE = 1 << 20
 
 FUNCTIONS: dict[str, list[Any]] = {
@@ -90,7 +90,7 @@ FUNCTIONS: dict[str, list[Any]] = {
         *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int),  # handle, transpositions
         *(ctypes.c_int, ctypes.c_int, ctypes.c_int),  # m, n, k
         ctypes.c_void_p,  # alpha
-        # A, its type, its leading dimension, and how far the next one is
+        # A, its type, its leading dimension, and the distance to the next matrix
         *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_longlong),
         *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_longlong),  # B
         ctypes.c_void_p,  # beta
@@ -111,14 +111,14 @@ def load_cublas() -> Any:
 
 
 def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
-    """Return one of cuBLAS's libraries, with the types of the functions' arguments.
+    """Return one of cuBLAS's libraries, with argument types set for its functions.
 
     Raises
     ------
     OSError
-        If it is not found.
+        If the library is not found.
     AttributeError
-        If it lacks a function.
+        If the library lacks a function.
     """
     library = open_library(name)
     for function, arguments in functions.items():
@@ -127,32 +127,32 @@ def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
 
 
 def open_library(name: str) -> ctypes.CDLL:
-    """Return one of cuBLAS's libraries, "cublas" or "cublasLt", as CuPy uses it.
+    """Return the library "cublas" or "cublasLt" that CuPy uses.
 
     Raises
     ------
     OSError
-        If it is not found.
+        If the library is not found.
     """
     _ = cupy.cuda.cublas  # loads CuPy's cuBLAS, and with it cuBLASLt
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
-    # There may be several on a machine, so what this process has loaded already comes first.
+    # A machine may have several, so the library that this process has already loaded comes first.
     if hasattr(os, "RTLD_NOLOAD"):
         with suppress(OSError):
             return ctypes.CDLL(file, mode=os.RTLD_NOLOAD)
     try:
         pathfinder: Any = importlib.import_module("cuda.pathfinder")
-    except ImportError:  # CuPy 13 does without
+    except ImportError:  # CuPy 13 does not need it
         return ctypes.CDLL(file)
     try:
         return ctypes.CDLL(str(pathfinder.load_nvidia_dynamic_lib(name).abs_path))
-    except RuntimeError as error:  # pathfinder's own errors are of this class
+    except RuntimeError as error:  # the base class of pathfinder's errors
         raise OSError(str(error)) from error
 
 
 def workspace_bytes(device: int) -> int:
-    """Return the size of a workspace that NVIDIA recommends for a device."""
+    """Return the workspace size that NVIDIA recommends for a device."""
     major = cupy.cuda.runtime.getDeviceProperties(device)["major"]
     return (32 if major >= HOPPER else 4) * MEBIBYTE
 
@@ -173,37 +173,36 @@ class Handle:
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
         """Return the handle, set to this stream and workspace.
 
-        Each time, though they are mostly those of the last time: another stream may have got the
-        address of one that is gone. It takes two calls of about 1 us, where products are launched
-        one by one.
+        Both are set each time, because a new stream may have the address of a destroyed one. That
+        takes two calls of about 1 us for each product that is launched without a graph.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
-        # After the stream, which takes the workspace back to cuBLAS's own.
+        # After the stream, which resets the workspace to cuBLAS's default.
         status = library.cublasSetWorkspace_v2(handle, workspace.data.ptr, workspace.nbytes)
         check("cublasSetWorkspace", status)
         return handle
 
 
 def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
-    """Have cuBLAS destroy something of the current device when its owner is gone.
+    """Have cuBLAS destroy a resource of the current device when its owner is deleted.
 
-    Not at the end of the process, which frees everything, and may have ended CUDA by then.
+    Nothing is destroyed at the end of the process, when CUDA may have ended already.
     """
     device = cupy.cuda.runtime.getDevice()
     weakref.finalize(owner, destroy_on, device, destroy, thing).atexit = False
 
 
 def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
-    """Destroy something on its device; the current one is the same afterwards."""
+    """Destroy a resource on its device, and restore the current device."""
     with cupy.cuda.Device(device):
         destroy(thing)
 
 
 class Handles(threading.local):
-    """The handles of a thread, by library and device. They are few, and live as long as the thread.
+    """The handles of a thread, by library and device. They live as long as the thread.
 
-    `make` returns a handle of a library for the current device.
+    `make` creates a handle of a library for the current device.
     """
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
@@ -211,7 +210,7 @@ class Handles(threading.local):
         self._handles: dict[tuple[Any, int], Any] = {}
 
     def __call__(self, library: Any, device: int) -> Any:
-        """Return the handle of a device, which has to be the current one."""
+        """Return the handle of a device, which must be the current device."""
         if (library, device) not in self._handles:
             self._handles[library, device] = self._make(library)
         return self._handles[library, device]
@@ -221,7 +220,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """cublasGemmEx. It may be recorded in a CUDA graph; `reason` says why it was chosen."""
+    """Products by cublasGemmEx, which a CUDA graph may contain; `reason` describes the choice."""
 
     capturable = True
 
@@ -232,7 +231,7 @@ class CublasProduct:
         self._library = library
         self._compute = {REAL_32F: COMPUTE_TYPES[precision], REAL_64F: COMPUTE_64F}
         self._scratch = scratch
-        self._otherwise = CupyProduct("a layout that cuBLAS can't take")
+        self._otherwise = CupyProduct("a layout that cuBLAS does not support")
         self._device = cupy.cuda.runtime.getDevice()
         self._workspace_bytes = workspace_bytes(self._device)
         handles(library, self._device)
@@ -240,23 +239,23 @@ class CublasProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with either operand transposed first.
+        """Set out = a @ b, with a or b transposed first if requested.
 
-        All are of one type; a is (m, k) and b (k, n) once they are transposed; `out` (m, n) is
-        contiguous, row-major.
+        All arrays have one type. After transposing, a is (m, k) and b is (k, n). The array `out`,
+        (m, n), is contiguous and row-major.
         """
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
             self._otherwise(a, b, out, transpose_a, transpose_b)
             return
-        handle = self._own_handle()
+        handle = self._current_handle()
         m, n = out.shape
         k = a.shape[0 if transpose_a else 1]
         real = REAL[out.dtype]
         one, zero = SCALARS[real]
-        # cuBLAS is column-major, and sees the transpose of each row-major matrix. So it is asked
-        # for out' = b' a', whose operands are transposed where a and b are.
+        # cuBLAS is column-major and reads each row-major matrix as its transpose. So it computes
+        # out' = b' a', whose operands are transposed if a and b are.
         status = self._gemm(
             *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
             *(b.data.ptr, real, b.shape[1], a.data.ptr, real, a.shape[1], ctypes.byref(zero)),
@@ -267,29 +266,29 @@ class CublasProduct:
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Do as the operation `group_matmul`; all are of one type and contiguous."""
+        """Run the operation `group_matmul`; all arrays are contiguous and have one type."""
         if not (a.size and b.size):
             self._otherwise.by_groups(a, b, out, transpose_a, transpose_b)
             return
-        handle = self._own_handle()
+        handle = self._current_handle()
         rows, groups, inputs = a.shape
         m, k = (inputs, rows) if transpose_a else (rows, inputs)
         n, real = out.shape[2], REAL[out.dtype]
         one, zero = SCALARS[real]
-        a_place = a.data.ptr, real, groups * inputs, inputs
-        b_place = b.data.ptr, real, b.shape[2], b.shape[1] * b.shape[2]
-        c_place = out.data.ptr, real, groups * n, n
+        a_layout = a.data.ptr, real, groups * inputs, inputs
+        b_layout = b.data.ptr, real, b.shape[2], b.shape[1] * b.shape[2]
+        c_layout = out.data.ptr, real, groups * n, n
         if transpose_a:  # a and b are batches, and out is weights
-            b_place, c_place = (b.data.ptr, real, groups * n, n), (out.data.ptr, real, n, m * n)
+            b_layout, c_layout = (b.data.ptr, real, groups * n, n), (out.data.ptr, real, n, m * n)
         status = self._batched_gemm(
             *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
-            *(*b_place, *a_place, ctypes.byref(zero), *c_place),
+            *(*b_layout, *a_layout, ctypes.byref(zero), *c_layout),
             *(groups, self._compute[real], DEFAULT_ALGORITHM),
         )
         check("cublasGemmStridedBatchedEx", status)
 
-    def _own_handle(self) -> ctypes.c_void_p:
-        """Return a handle for the current stream."""
+    def _current_handle(self) -> ctypes.c_void_p:
+        """Return the handle, set to the current stream."""
         workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
         stream = cupy.cuda.get_current_stream().ptr
         handle: ctypes.c_void_p = handles(self._library, self._device).use(stream, workspace)
@@ -297,32 +296,32 @@ class CublasProduct:
 
 
 def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
-    """Return the same operand, as a row-major matrix if it can be had without a copy."""
+    """Return the operand as a row-major matrix, if that needs no copy."""
     if matrix.flags.c_contiguous:
         return matrix, transposed
     return matrix.T, not transposed
 
 
 def check(function: str, status: int) -> None:
-    """Raise an error unless the status is that of success.
+    """Raise an error unless the status means success.
 
     Raises
     ------
     DeviceMemoryError
-        If cuBLAS found no memory for what it keeps on the device.
+        If cuBLAS could not allocate memory on the device.
     CublasError
-        If it refused for another reason, or cuBLASLt for any.
+        If cuBLAS failed for another reason, or cuBLASLt for any reason.
     """
     if status and function.startswith("cublasLt"):
         raise CublasError(
-            f"{function}: cuBLASLt returned status {status}. The backend option "
-            "fused_products=False, with matmul_algorithms='heuristic', does without cuBLASLt"
+            f"{function}: cuBLASLt returned status {status}. To train without cuBLASLt, set the "
+            "backend options fused_products=False and matmul_algorithms='heuristic'"
         )
     if status == ALLOC_FAILED:
         raise DeviceMemoryError(
-            f"{function}: cuBLAS found no memory on the device, of which "
-            f"{memory.free_bytes():,} bytes are free. To fix it: end other programs that use the "
-            "device, or choose another one"
+            f"{function}: cuBLAS could not allocate memory on the device, which has "
+            f"{memory.free_bytes():,} free bytes. To fix it: end other programs that use the "
+            "device, or choose another device"
         )
     if status:
         raise CublasError(f"{function}: cuBLAS returned status {status}")

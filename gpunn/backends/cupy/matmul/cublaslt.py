@@ -1,10 +1,10 @@
-"""cuBLASLt through ctypes: products that add a bias, apply ReLU or sum up a gradient on their way.
+"""cuBLASLt through ctypes: products that also add a bias, apply ReLU or sum a gradient.
 
-Such additions, "epilogues", are done while a product's result is still in registers. They spare a
-kernel, and its pass over the result.
+Such an addition, an "epilogue", runs while the result of a product is still in registers. It saves
+a kernel and that kernel's pass over the result.
 
-cuBLASLt always comes with cuBLAS, which needs it. Sources: the cuBLAS library's documentation,
-section "Using the cuBLASLt API". Numbers below are those of `cublasLt.h`, less the `CUBLASLT_`.
+cuBLAS needs cuBLASLt and so always includes it. Source: the cuBLAS library's documentation, section
+"Using the cuBLASLt API". The numbers below come from `cublasLt.h`, without the prefix `CUBLASLT_`.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ MIN_ALIGNMENTS = (
 )
 REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
-"""Ways to add the partial sums of a product that was split along k (split-K). These add them from
-the workspace, in a step of its own. A third one adds each partial sum to the result as it comes;
-NVIDIA promises that no two are added at once, but not in which order."""
+"""Ways to add the partial sums of a product that was split along k (split-K). These ways add them
+from the workspace, in a separate step. A third way adds each partial sum to the result when it is
+ready. NVIDIA promises that no two additions coincide, but promises no order."""
 INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {
@@ -66,8 +66,8 @@ REFUSALS = {
     ARCH_MISMATCH: "status 8, not on this device",
     NOT_SUPPORTED: "status 15, not supported",
 }
-"""Statuses of a product that can't be done so; the device has been asked for nothing then. Of a
-wrong argument too, which is ours, cuBLASLt says that it is invalid."""
+"""Statuses with which cuBLASLt refuses a product before it submits work. The first may also mean
+that gpunn passed a wrong argument."""
 NO_ALGORITHM = "no algorithm"
 
 PLAIN = EPILOGUE_DEFAULT
@@ -90,11 +90,11 @@ NAMES = {
 }
 
 LARGEST_ALIGNMENT = 256
-"""In bytes: the most that the heuristic tells apart."""
+"""The largest alignment in bytes that the heuristic distinguishes."""
 
 
 class Algorithm(ctypes.Structure):
-    """cublasLtMatmulAlgo_t, whose content is cuBLASLt's own business."""
+    """cublasLtMatmulAlgo_t, whose content is private to cuBLASLt."""
 
     _fields_ = (("data", ctypes.c_uint64 * 8),)
 
@@ -130,7 +130,7 @@ FUNCTIONS: dict[str, list[Any]] = {
     "cublasLtMatmulAlgoGetHeuristic": [
         *(POINTER, POINTER),  # handle, operation
         *(POINTER, POINTER, POINTER, POINTER),  # layouts of A, B, C, D
-        *(POINTER, ctypes.c_int, POINTER, POINTER),  # preference, wanted, results, found
+        *(POINTER, ctypes.c_int, POINTER, POINTER),  # preference, wanted, results, count
     ],
     "cublasLtMatmulAlgoCheck": [
         *(POINTER, POINTER),  # handle, operation
@@ -156,32 +156,32 @@ def load_cublaslt() -> Any:
 
 
 class RefusalError(Exception):
-    """cuBLASLt does not do a product; the message says why."""
+    """cuBLASLt refused a product; the message has the reason."""
 
 
 def check_for_refusal(function: str, status: int) -> None:
-    """Raise a RefusalError for a product that can't be done so, and `check` the status else."""
+    """Raise a RefusalError if cuBLASLt refused the product; otherwise `check` the status."""
     if status in REFUSALS:
         raise RefusalError(REFUSALS[status])
     check(function, status)
 
 
 class Plan:
-    """How cuBLASLt does products of one kind: their description, and an algorithm.
+    """How cuBLASLt computes products of one kind: their description, and an algorithm.
 
     Parameters
     ----------
     library : ctypes.CDLL
     handle : ctypes.c_void_p
-        cuBLASLt's, of the current device.
+        Handle of cuBLASLt for the current device.
     compute, epilogue : int
-        What to compute in, and what to do to the result.
+        Compute type, and operation on the result.
     transposed : tuple of bool
         Whether A and B are transposed.
     matrices : tuple of arrays
-        A, B, C and D, row-major, or others of the same shapes and alignments.
+        A, B, C and D, row-major; other matrices may follow with equal shapes and alignments.
     vector : int
-        Address of the epilogue's vector, or of another one with the same alignment; or 0.
+        Address of the epilogue's vector, or 0; other vectors need the same alignment.
     workspace : int
         Bytes that an algorithm may use.
     """
@@ -208,7 +208,7 @@ class Plan:
         self._describe(MATMUL_DESC_EPILOGUE, ctypes.c_uint32(epilogue))
         self._describe(MATMUL_DESC_TRANSA, ctypes.c_int32(transposed[0]))
         self._describe(MATMUL_DESC_TRANSB, ctypes.c_int32(transposed[1]))
-        # The heuristic looks at its alignment.
+        # The heuristic considers its alignment.
         self._describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector))
         for matrix in matrices:
             self._add(matrix)
@@ -221,7 +221,7 @@ class Plan:
         check("cublasLtMatmulDescSetAttribute", status)
 
     def _add(self, matrix: Array) -> None:
-        """Describe the next matrix as cuBLASLt sees it: column-major, and so transposed."""
+        """Describe the next matrix as cuBLASLt reads it: column-major, so transposed."""
         rows, columns = matrix.shape
         layout = ctypes.c_void_p()
         status = self._library.cublasLtMatrixLayoutCreate(
@@ -232,7 +232,7 @@ class Plan:
         self._layouts.append(layout)
 
     def candidates(self, wanted: int) -> list[Algorithm]:
-        """Return algorithms, at most so many, from the one that the heuristic takes for the best.
+        """Return at most `wanted` algorithms, the best according to the heuristic first.
 
         Raises
         ------
@@ -243,11 +243,11 @@ class Plan:
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
         check("cublasLtMatmulPreferenceCreate", made)
         try:
-            return self._found(preference, wanted)
+            return self._candidates(preference, wanted)
         finally:
             library.cublasLtMatmulPreferenceDestroy(preference)
 
-    def _found(self, preference: ctypes.c_void_p, wanted: int) -> list[Algorithm]:
+    def _candidates(self, preference: ctypes.c_void_p, wanted: int) -> list[Algorithm]:
         library = self._library
         attributes: dict[int, Any] = {
             MATMUL_PREF_MAX_WORKSPACE_BYTES: ctypes.c_uint64(self._workspace),
@@ -260,19 +260,19 @@ class Plan:
                 preference, attribute, ctypes.byref(value), ctypes.sizeof(value)
             )
             check("cublasLtMatmulPreferenceSetAttribute", status)
-        results, found = (HeuristicResult * wanted)(), ctypes.c_int()
+        results, count = (HeuristicResult * wanted)(), ctypes.c_int()
         status = library.cublasLtMatmulAlgoGetHeuristic(
             *(self._handle, self._operation, *self._layouts, preference),
-            *(wanted, results, ctypes.byref(found)),
+            *(wanted, results, ctypes.byref(count)),
         )
         check_for_refusal("cublasLtMatmulAlgoGetHeuristic", status)
-        valid = [result.algorithm for result in results[: found.value] if not result.state]
+        valid = [result.algorithm for result in results[: count.value] if not result.state]
         if not valid:
             raise RefusalError(NO_ALGORITHM)
         return valid
 
     def accepts(self, algorithm: Algorithm) -> bool:
-        """Return whether cuBLASLt can do these products with an algorithm of whatever origin."""
+        """Return whether cuBLASLt can compute these products with a stored algorithm."""
         result = HeuristicResult()
         status = self._library.cublasLtMatmulAlgoCheck(
             *(self._handle, self._operation, *self._layouts),
@@ -285,12 +285,12 @@ class Plan:
     def multiply(
         self, algorithm: Algorithm, matrices: tuple[Array, ...], vector: int, workspace: Array
     ) -> None:
-        """Do a product on the current stream.
+        """Compute a product on the current stream.
 
         Raises
         ------
         RefusalError
-            If cuBLASLt does not do it.
+            If cuBLASLt refuses it.
         """
         self._describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector))
         one, zero = SCALARS[REAL_32F]
@@ -308,7 +308,7 @@ class Plan:
 
 
 class LtHandle(Handle):
-    """cuBLASLt's handle of the current device, for one thread."""
+    """A cuBLASLt handle of the current device, for one thread."""
 
     create, destroy = "cublasLtCreate", "cublasLtDestroy"
 

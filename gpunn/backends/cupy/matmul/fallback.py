@@ -1,4 +1,4 @@
-"""The product that CuPy brings: works wherever CuPy does, but not in a CUDA graph."""
+"""Products by `cupy.matmul`: they work with every CuPy, but not in a CUDA graph."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class CupyProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with either operand transposed first."""
+        """Set out = a @ b, with a or b transposed first if requested."""
         cupy.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
 
     def by_groups(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Do as the operation `group_matmul`."""
+        """Run the operation `group_matmul`."""
         if transpose_a:
             out[...] = cupy.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2))
             return

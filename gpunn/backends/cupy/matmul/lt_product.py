@@ -1,4 +1,4 @@
-"""Products of float32 matrices by cuBLASLt, with an epilogue or without."""
+"""Products of float32 matrices by cuBLASLt, with or without an epilogue."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ logger = logging.getLogger("gpunn")
 
 
 class Plans(threading.local):
-    """The plans of a thread, or why there is none.
+    """The plans of a thread, or the reasons why a product has none.
 
-    There is one for each layer and number of rows: few enough to be kept. They are a thread's own,
-    because a product first writes its vector's address into the plan.
+    There are few: one for each layer and number of rows. Each thread has its own plans, because a
+    product writes its vector's address into the plan.
     """
 
     def __init__(self) -> None:
-        self.of_problems: dict[tuple[Any, ...], Plan | str] = {}
+        self.by_problem: dict[tuple[Any, ...], Plan | str] = {}
 
 
 class LtProduct:
-    """cublasLtMatmul of contiguous float32 matrices, by the algorithms that `selection` chooses."""
+    """cublasLtMatmul of contiguous float32 matrices, with algorithms that `selection` chooses."""
 
     def __init__(
         self, library: Any, precision: str, scratch: Scratch, selection: Selection
@@ -61,12 +61,12 @@ class LtProduct:
 
     @property
     def reason(self) -> str:
-        """What does fused products, and which of them it refused so far."""
+        """The library for fused products, and the products that it has refused."""
         refused = "; ".join(sorted(self._refused))
         return f"cuBLASLt{f', which refused: {refused}' if refused else ''}"
 
     def restore(self, algorithms: Mapping[str, str]) -> None:
-        """Take back what `selection.stored` returned."""
+        """Restore algorithms that `selection.stored` returned."""
         self.selection.restore(algorithms)
         self._plans = Plans()
 
@@ -81,19 +81,19 @@ class LtProduct:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> bool:
-        """Set out = a @ b, with either operand transposed first if so asked, and do the epilogue.
+        """Set out = a @ b, with a or b transposed first if requested, and apply the epilogue.
 
-        It is not done, and False is returned, if cuBLASLt has no algorithm or a matrix is empty.
+        Return False, without computing, if cuBLASLt has no algorithm or a matrix is empty.
         """
         if not (a.size and b.size):
             return False
-        # cuBLASLt is column-major, and sees the transpose of each row-major matrix. So it is asked
-        # for out' = b' a': its A is our b.
+        # cuBLASLt is column-major and reads each row-major matrix as its transpose. So it computes
+        # out' = b' a', and its A is our b.
         matrices, transposed = (b, a, out, out), (transpose_b, transpose_a)
         address = 0 if vector is None else vector.data.ptr
         aligned = *(alignment(matrix.data.ptr) for matrix in matrices), alignment(address)
         problem = a.shape, b.shape, transposed, epilogue, self._compute, aligned
-        plans = self._plans.of_problems
+        plans = self._plans.by_problem
         workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
         try:
             if problem not in plans:
@@ -128,15 +128,15 @@ class LtProduct:
 
 @functools.cache
 def say_once(epilogue: str, why: str) -> None:
-    """Say that operations run one after the other: that is slower, or an error of ours."""
+    """Log once that cuBLASLt refused a product: a warning if gpunn may have a bug."""
     if why == INVALID:
         logger.warning(
-            "gpunn: cuBLASLt calls an argument of a product with %s invalid (%s). Training goes on "
-            "without it, with the same results but for rounding. Please report this; the backend "
-            "option fused_products=False, with matmul_algorithms='heuristic', does without "
-            "cuBLASLt",
+            "gpunn: cuBLASLt reported an invalid argument of a product with %s (%s). Training "
+            "continues without this fused product; results may differ in rounding. Please report "
+            "this. To train without cuBLASLt, set the backend options fused_products=False and "
+            "matmul_algorithms='heuristic'",
             epilogue,
             why,
         )
     else:
-        logger.info("gpunn: a product with %s is not cuBLASLt's: %s", epilogue, why)
+        logger.info("gpunn: cuBLASLt does not compute a product with %s: %s", epilogue, why)

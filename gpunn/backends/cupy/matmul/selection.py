@@ -1,7 +1,7 @@
-"""Which of cuBLASLt's algorithms does a product: the heuristic's first, or the fastest.
+"""Choose cuBLASLt's algorithm for a product: the heuristic's first, or the fastest.
 
-Algorithms add in different orders, and so round differently. What was measured is therefore part
-of a training's state: it is stored in checkpoints and taken back from them.
+Algorithms sum in different orders, and so round differently. Measured choices are therefore part of
+a training's state: checkpoints store and restore them.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ __all__ = ["Heuristic", "Measured", "Selection"]
 logger = logging.getLogger("gpunn")
 
 CANDIDATES = 8
-"""How many algorithms are compared."""
+"""Number of algorithms that are compared."""
 
 IN_A_ROW, LAUNCHES = 10, 5
-"""Products in a graph, and launches of it that are timed."""
+"""Products in a timed graph, and timed launches of it."""
 
 LONG = 0.5
-"""In milliseconds: beside a product that takes longer, launching a graph of one is nothing."""
+"""Milliseconds above which the launch of a graph takes negligible time compared with a product."""
 
 MADE_BY = "made_by"
-"""Key, among what is stored, of the library and the device that algorithms belong to."""
+"""Key, among the stored algorithms, of the library and device that they belong to."""
 
-DIFFERS = "so the run will not end with the numbers of an uninterrupted run"
+DIFFERS = "so the results may differ from an uninterrupted run in rounding"
 
 
 class Heuristic:
-    """Takes the one that cuBLASLt's heuristic expects to be the fastest."""
+    """Chooses the algorithm that cuBLASLt's heuristic expects to be fastest."""
 
     reason = "algorithms of cuBLAS's heuristic"
 
@@ -47,7 +47,7 @@ class Heuristic:
         return plan.candidates(1)[0]
 
     def stored(self) -> dict[str, str]:
-        """Return nothing: the heuristic says the same each time."""
+        """Return an empty dictionary: the heuristic repeats its choices."""
         return {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
@@ -55,9 +55,9 @@ class Heuristic:
 
 
 class Measured:
-    """Takes the one that was the fastest of the heuristic's first few, on the very operands.
+    """Times the heuristic's first candidates on the real operands, and chooses the fastest.
 
-    Where the stream is recorded, nothing can be timed, and it is the heuristic's first.
+    While the stream is being recorded, nothing can be timed, so it chooses the heuristic's first.
     """
 
     def __init__(self, library: Any) -> None:
@@ -68,22 +68,26 @@ class Measured:
 
     @property
     def reason(self) -> str:
-        """How many were chosen."""
+        """The number of choices."""
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the algorithm that was chosen before for this kind of product, or the fastest.
+        """Return the earlier choice for this kind of product, or the fastest algorithm.
 
-        `run` does the product on the current stream with an algorithm. If there is none, a
-        RefusalError is raised.
+        `run` computes the product on the current stream with an algorithm.
+
+        Raises
+        ------
+        RefusalError
+            If there is no algorithm.
         """
         if problem in self._chosen:
             algorithm = decoded(self._chosen[problem])
             if algorithm is not None and plan.accepts(algorithm):
                 return algorithm
             logger.warning(
-                "gpunn: cuBLASLt can't do a product with the algorithm that was stored for it, and "
-                "another one is chosen, %s: %s",
+                "gpunn: cuBLASLt can't use the stored algorithm of a product. Another one is "
+                "chosen, %s. Product: %s",
                 DIFFERS,
                 problem,
             )
@@ -92,18 +96,18 @@ class Measured:
         if cupy.cuda.get_current_stream().is_capturing():
             fastest = candidates[0]
         else:
-            fastest = fastest_of(working(candidates, run), run)
+            fastest = fastest_of(usable(candidates, run), run)
         # Another thread may have been quicker; one algorithm is for all of them.
         return Algorithm.from_buffer_copy(
             bytes.fromhex(self._chosen.setdefault(problem, bytes(fastest).hex()))
         )
 
     def stored(self) -> dict[str, str]:
-        """Return the algorithms, in hexadecimal digits, and what they belong to."""
+        """Return the algorithms in hexadecimal digits, and their library and device."""
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
-        """Take algorithms back, which NVIDIA allows with the same version of the library."""
+        """Restore stored algorithms, which NVIDIA allows with the same version of the library."""
         if not stored:
             return
         algorithms = dict(stored)
@@ -112,8 +116,8 @@ class Measured:
             self._chosen |= algorithms
             return
         logger.warning(
-            "gpunn: the algorithms of products were measured for %s; this is %s. They are measured "
-            "anew, %s",
+            "gpunn: the stored algorithms of products were measured for %s, but this is %s. They "
+            "are measured again, %s",
             made_by,
             self._made_by,
             DIFFERS,
@@ -125,39 +129,39 @@ Selection: TypeAlias = Heuristic | Measured
 
 
 def decoded(text: str) -> Algorithm | None:
-    """Return an algorithm from hexadecimal digits, or None if they aren't those of one."""
+    """Return the algorithm from hexadecimal digits, or None if they are invalid."""
     try:
         return Algorithm.from_buffer_copy(bytes.fromhex(text))
     except ValueError:
         return None
 
 
-def working(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> list[Algorithm]:
-    """Return those that do the product, and have loaded their kernels by now.
+def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> list[Algorithm]:
+    """Return the candidates that compute the product; this also loads their kernels.
 
     Raises
     ------
     RefusalError, CublasError
-        If none does.
+        If no candidate works.
     """
-    found, reason = [], None
+    working, reason = [], None
     for candidate in candidates:
         try:
             run(candidate)
-            found.append(candidate)
-        # One that fails leaves the others; where the device has failed, they fail as well.
+            working.append(candidate)
+        # If one fails, others may work; if the device has failed, all of them fail.
         except (RefusalError, CublasError) as error:
             reason = error
-    if reason is not None and not found:
+    if reason is not None and not working:
         raise reason
-    return found
+    return working
 
 
 def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> Algorithm:
-    """Return the one with the least median time on the device.
+    """Return the candidate with the smallest median time on the device.
 
-    They are timed within graphs, as a training step runs them: launched one by one, a small product
-    would take the host longer than the device.
+    Candidates are timed within graphs, as a training step runs them. Launched one by one, a small
+    product would take the host longer than the device.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -167,15 +171,15 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
     times: list[list[float]] = [[] for _ in graphs]
     for graph in graphs:
         graph.launch()  # the first launch also prepares the graph
-    for _ in range(LAUNCHES):  # in turn, so that what slows the device down hits all of them
-        for graph, own in zip(graphs, times, strict=True):
-            own.append(milliseconds(graph.launch))
-    medians = [median(own) for own in times]
+    for _ in range(LAUNCHES):  # in turn, so that a slow phase of the device affects all of them
+        for graph, taken in zip(graphs, times, strict=True):
+            taken.append(milliseconds(graph.launch))
+    medians = [median(taken) for taken in times]
     return candidates[medians.index(min(medians))]
 
 
 def milliseconds(launch: Callable[[], None]) -> float:
-    """Return how long the device takes for something, and wait for it."""
+    """Run `launch`, wait for it, and return how long the device took."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record()
     launch()
