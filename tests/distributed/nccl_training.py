@@ -95,8 +95,9 @@ def unordered(name):
     """Leave out one of the waits of a second stream, without a graph."""
     gradient_overlap.MIN_BYTES = 1024
     if PLANTED:
-        stream = "current" if name == "join" else "second"
-        setattr(branches, f"{stream}_waits", lambda *_: None)
+        wait = "let_current_wait" if name == "join" else "wait_for_current"
+        assert hasattr(branches, wait)
+        setattr(branches, wait, lambda *_: None)
     train("unordered", layers=deep, backend=get_backend(BACKEND, graph=False))
 
 

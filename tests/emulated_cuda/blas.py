@@ -1,8 +1,8 @@
 """cuBLAS products by NumPy, behind a shared library that has cuBLAS's name and C interface.
 
-The library is loaded under the soname that CuPy's cuBLAS wrapper asks the dynamic linker for, so
-that wrapper runs as it is, and a program that opens cuBLAS by itself (``ctypes``,
-``cuda.pathfinder``) finds the same library. Its products can be captured, CuPy's wrapper refuses.
+The library is loaded under the soname that CuPy's cuBLAS wrapper requests, so the wrapper runs
+unchanged. A program that opens cuBLAS itself (``ctypes``, ``cuda.pathfinder``) finds the same
+library. Its products can be captured; CuPy's wrapper refuses that.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ class Matrix:
 
     @property
     def bytes(self) -> int:
-        """From the first element to the end of the last."""
+        """The bytes from the first element to the end of the last."""
         rows, columns = self.shape
         return (self.ld * (columns - 1) + rows) * self.dtype.itemsize if rows and columns else 0
 
     def view(self, offset: int) -> NDArray[Any]:
-        """The matrix ``offset`` elements further on, as NumPy sees it."""
+        """The matrix ``offset`` elements later, as a NumPy array."""
         size = self.dtype.itemsize
         memory = (ctypes.c_char * self.bytes).from_address(self.address + offset * size)
         flat: NDArray[Any] = np.frombuffer(memoryview(memory), self.dtype)
@@ -104,7 +104,7 @@ class Matrix:
     def operand(
         self, offset: int, working: np.dtype[Any], narrow: str | None, transposed: int
     ) -> NDArray[Any]:
-        """Its view as a product reads it."""
+        """A view, transposed if the product requests it."""
         view = self.view(offset).astype(working)
         view = rounded(view, narrow) if narrow else view
         return view.T if transposed else view
@@ -114,7 +114,7 @@ MANTISSA = {"tf32": 10, "bfloat16": 7}
 
 
 def rounded(x: NDArray[Any], precision: str) -> NDArray[Any]:
-    """Round as tensor cores do with their float32 inputs; in float16, the range is narrow too."""
+    """Round float32 inputs like tensor cores; float16 also has a narrow range."""
     if precision == "float16":
         with np.errstate(over="ignore"):
             return x.astype(np.float16).astype(np.float32)
@@ -127,7 +127,7 @@ def rounded(x: NDArray[Any], precision: str) -> NDArray[Any]:
 def _scalar(
     runtime: Runtime, g: _Gemm, address: int | None, missing: float, dtype: Any
 ) -> Callable[[], Any]:
-    """How to read alpha or beta: now, from the host; or when the product runs, from the device."""
+    """Read alpha or beta now from the host, or from the device when the product runs."""
     if not address:
         return lambda: dtype.type(missing)
 
@@ -201,7 +201,7 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
 
 
 def submit(runtime: Runtime, name: str, stream: int, work: Work) -> None:
-    """Submit a product; errors name the function that asked for it."""
+    """Submit a product; errors name the function that requested it."""
     try:
         runtime.scheduler.submit(stream, work)
     except EmulatorError as error:
@@ -209,13 +209,13 @@ def submit(runtime: Runtime, name: str, stream: int, work: Work) -> None:
 
 
 def connect(runtime: Runtime) -> None:
-    """Load the library under cuBLAS's name and have it call ``runtime``."""
+    """Load the library under cuBLAS's name, and make it call ``runtime``."""
 
     def serial(stream: int | None) -> int:
         return runtime.scheduler.stream(stream or 0).serial
 
     def synchronize(device: int) -> None:
-        """What cublasDestroy does."""
+        """Destroy the handle like cublasDestroy."""
         runtime.scheduler.refuse_in_any_capture()
         runtime.scheduler.host_waits_for_device(device)
 

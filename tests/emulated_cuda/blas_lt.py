@@ -1,12 +1,11 @@
 """cuBLASLt products by NumPy, behind a shared library that has cuBLASLt's name and C interface.
 
-The heuristic relies on all that it is told: an algorithm is for the very sizes, epilogue and
-alignments that it was asked for, and is refused for others. ReLU gives 0 where its input isn't a
-number, as max(x, 0) may.
+An algorithm is valid only for the sizes, epilogue and alignments for which the heuristic returned
+it; other uses are refused. ReLU of NaN is 0, as max(x, 0) may be.
 
-It has up to eight algorithms for a problem. Number i adds up i + 1 parts of each sum, so that they
-round differently. One of the results is marked as invalid, as the real heuristic's may be, and one
-algorithm adds its parts in another order each time, unless reductions in place are excluded.
+The library has up to eight algorithms for a problem. Number i adds i + 1 parts of each sum, so
+algorithms round differently. One result is marked as invalid, as the real heuristic may do. One
+algorithm changes the order of its parts in each run, unless reductions in place are excluded.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def _scalar(runtime: Runtime, address: int) -> Any:
 def _product(
     left: NDArray[Any], right: NDArray[Any], parts: int, in_place: bool
 ) -> NDArray[np.float32]:
-    """The product, whose sums are added up from so many parts."""
+    """The product, with each sum added from this many parts."""
     bounds = [len(right) * i // parts for i in range(parts + 1)]
     pieces = list(itertools.pairwise(bounds))
     if in_place:  # in the order in which the parts happen to end
@@ -121,7 +120,7 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
 
 
 def connect(runtime: Runtime) -> None:
-    """Load the library under cuBLASLt's name and have it call ``runtime``."""
+    """Load the library under cuBLASLt's name, and make it call ``runtime``."""
     global _library
     _library = opened("blas_lt.cpp", cupy_private.CUBLASLT_SONAME)
     _library.emulated_cublaslt_refuse.argtypes = [ctypes.c_uint64]
@@ -135,9 +134,9 @@ def connect(runtime: Runtime) -> None:
 
 @contextmanager
 def refusals(seed: int) -> Iterator[None]:
-    """Have the heuristic refuse about every second shape meanwhile, for each epilogue others.
+    """Make the heuristic refuse about every second shape, different for each epilogue.
 
-    A seed, at least 1, always refuses the same.
+    A seed, at least 1, always refuses the same shapes.
     """
     _library.emulated_cublaslt_refuse(seed)
     try:

@@ -1,4 +1,4 @@
-"""Counts of what crossed the border between host and (emulated) device."""
+"""Counts of events between the host and the emulated devices."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Counts:
-    """Events seen while one ``with counters() as counts:`` block was open, by name.
+    """Events during a ``with counters() as counts:`` block, by name.
 
-    Three fields each tell what the host launched itself, what was recorded into graphs, and what
-    launches of graphs ran: ``kernels`` by name; ``matmuls``, cuBLAS's products, by ``"float32"``,
-    ``"tf32"``, ...; ``collectives``, NCCL's calls and groups, by ``"ncclAllGather"``, ...
+    Each of these kinds has three fields: launched by the host, recorded into graphs, and run by
+    launches of graphs. They are ``kernels`` by name; ``matmuls``, cuBLAS's products, by
+    ``"float32"``, ``"tf32"``, ...; ``collectives``, NCCL's calls and groups, by
+    ``"ncclAllGather"``, ...
     """
 
     kernels: Counter[str] = field(default_factory=Counter)
@@ -48,7 +49,7 @@ class Counts:
 
     @property
     def launches(self) -> int:
-        """What the host launched itself: kernels and products, neither captured nor replayed."""
+        """Kernels and products that the host launched, neither captured nor replayed."""
         return self.kernels.total() + self.matmuls.total()
 
     @property
@@ -63,7 +64,7 @@ _open: list[Counts] = []
 
 @contextmanager
 def counters() -> Iterator[Counts]:
-    """Count everything that happens on the emulated devices inside the block, on any thread."""
+    """Count all events on the emulated devices within the block, on any thread."""
     counts = Counts()
     with _lock:
         _open.append(counts)

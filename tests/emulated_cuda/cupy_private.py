@@ -1,4 +1,4 @@
-"""Every private name of CuPy that the emulator leans on. It knows one release; nothing else does.
+"""Every private name of CuPy that the emulator uses, for one release of CuPy.
 
 CuPy's Cython modules call each other through C function pointers, exported as capsules in each
 module's ``__pyx_capi__`` and read once, when the importing module is loaded. Replacing the capsules
@@ -48,7 +48,7 @@ ERROR_VALUES_BY_NAME = {"deviceGetLimit": "-1", "funcGetAttribute": "-2"}
 
 
 def check() -> None:
-    """Raise unless the CuPy release is the known one and has not been imported yet."""
+    """Raise an error unless CuPy has the supported release and has not been imported yet."""
     if "cupy" in sys.modules:
         raise EmulatorError("call emulated_cuda.install() before the first `import cupy`")
     version = installed_version()
@@ -61,7 +61,7 @@ def check() -> None:
 
 
 def installed_version() -> str | None:
-    """The release of CuPy that is installed, if there is one."""
+    """The installed release of CuPy, or None."""
     try:
         return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
@@ -69,12 +69,12 @@ def installed_version() -> str | None:
 
 
 def installed() -> bool:
-    """Whether the known release and g++ are here."""
+    """Whether the supported release of CuPy and g++ are installed."""
     return installed_version() == CUPY_VERSION and shutil.which("g++") is not None
 
 
 def runtime_module() -> ModuleType:
-    """The module whose capsules are the CUDA runtime (cudaMalloc and its kin)."""
+    """The module whose capsules are the CUDA runtime (cudaMalloc and others)."""
     return importlib.import_module("cupy_backends.cuda.api.runtime")
 
 
@@ -93,7 +93,7 @@ def extension(name: str) -> str:
 
 
 def replace_compiler(load: Callable[..., Any]) -> None:
-    """Have CuPy build every kernel with ``load(source, options, name_expressions, module)``."""
+    """Make CuPy build every kernel with ``load(source, options, name_expressions, module)``."""
     compiler: Any = importlib.import_module("cupy.cuda.compiler")
     function = importlib.import_module("cupy.cuda.function")
 
@@ -132,13 +132,13 @@ def cuda_error(status: int) -> Exception:
 
 
 def pointer_attributes(device: int, address: int, memory_type: int) -> Any:
-    """What CuPy's pointerGetAttributes answers."""
+    """The result of CuPy's pointerGetAttributes."""
     return runtime_module().PointerAttributes(device, address, 0, memory_type)
 
 
 @functools.cache  # a test may say that nothing is installed
 def site_folder() -> Path:
-    """Where CuPy is installed, found without importing it."""
+    """The folder of CuPy, found without importing it."""
     spec = importlib.util.find_spec("cupy")
     if spec is None or spec.origin is None:
         raise EmulatorError("CuPy is not installed")
@@ -146,7 +146,7 @@ def site_folder() -> Path:
 
 
 def header_folder() -> str:
-    """Where CuPy keeps the headers that its kernels include (cupy/carray.cuh and others)."""
+    """The folder of the headers that CuPy's kernels include (cupy/carray.cuh and others)."""
     core = importlib.import_module("cupy._core.core")
     folder: str = core._get_header_dir_path()
     return folder

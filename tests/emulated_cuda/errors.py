@@ -1,22 +1,22 @@
-"""What the emulator raises when a program does something a GPU would punish, or that it lacks."""
+"""Errors of the emulator: mistakes that would fail on a GPU, and missing features."""
 
 
 class EmulatorError(Exception):
-    """Base class of everything the emulator itself raises."""
+    """Base class of the emulator's errors."""
 
 
 class UnsupportedError(EmulatorError, NotImplementedError):
-    """The program asked for a part of CUDA that is not emulated."""
+    """The program used a part of CUDA that is not emulated."""
 
 
 class InvalidAccessError(EmulatorError):
-    """Device memory was touched outside live allocations, or after it was given back."""
+    """Device memory was accessed outside live allocations, or after it was freed."""
 
     status = 700  # cudaErrorIllegalAddress: what CUDA calls it, where errors come late
 
 
 class WrongDeviceError(InvalidAccessError):
-    """An operand lives on another device than the one that runs the operation."""
+    """An operand is on another device than the operation."""
 
 
 class KernelFault(EmulatorError):  # noqa: N818 - a fault is what CUDA calls it
@@ -32,8 +32,8 @@ class FailedAssertion(KernelFault):
 
 
 class CollectiveError(EmulatorError):
-    """What the ranks of a NCCL communicator ask for does not fit together, or one did not come."""
+    """The ranks of an NCCL communicator made different calls, or a rank is missing."""
 
 
 class RaceError(EmulatorError):
-    """Memory was taken by others while work that uses it may still run."""
+    """Memory was reused while earlier work may still use it."""

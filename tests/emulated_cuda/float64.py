@@ -1,8 +1,8 @@
-"""Which kernels compute in double precision, read from what the compiler made of them.
+"""Find kernels that compute in double precision, from the compiler's listing.
 
-The text of a kernel is no witness: CuPy's headers and preambles name ``double`` in overloads that a
-float32 kernel never calls, and ``x * 0.5`` is double precision without the word. g++'s GIMPLE
-listing, after inlining, has one typed variable for each value that is really computed.
+The text of a kernel is not enough. CuPy's headers and preambles name ``double`` in overloads that a
+float32 kernel never calls. And ``x * 0.5`` is double precision without the word. After inlining,
+the GIMPLE listing of g++ has one typed variable for each computed value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DOUBLE = re.compile(r"\bdouble\b")
 
 
 def functions_using_double(listing: str, roots: list[str]) -> set[str]:
-    """Those of ``roots`` (C symbols) that use ``double`` or call a function that does."""
+    """The C symbols among ``roots`` that use ``double``, directly or in a called function."""
     pieces = FUNCTION.split(listing)[1:]
     bodies = dict(zip(pieces[::2], pieces[1::2], strict=True))
     return {root for root in roots if _reaches_double(root, bodies)}

@@ -1,7 +1,7 @@
 """Streams, events, stream capture and graphs: when submitted work runs.
 
-Work runs at once, in the order of submission, unless its stream is capturing: then it becomes a
-node of a graph, with its argument values as they were, and runs at each launch of the graph.
+Work runs immediately, in the order of submission. If its stream is capturing, it becomes a node of
+a graph with its current argument values, and runs at each launch of the graph.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EVENT_WITHOUT_TIMING = 2
 
 @dataclass(frozen=True)
 class Operand:
-    """Device memory that a piece of work touches."""
+    """Device memory that a piece of work accesses."""
 
     address: int
     size: int
@@ -52,8 +52,8 @@ class Operand:
 class Work:
     """Something a stream can do: a kernel, a product, a copy, a fill.
 
-    ``family`` names the counters it adds to: ``"kernels"`` -> kernels, captured, replayed.
-    ``owner`` is what graphs of it may not outlive: the address of a NCCL communicator.
+    ``family`` names its counters: ``"kernels"`` -> kernels, captured, replayed. Graphs with this
+    work must not outlive ``owner``, the address of an NCCL communicator.
     """
 
     name: str
@@ -73,7 +73,7 @@ FAMILIES = {
 
 @dataclass(eq=False)
 class Capture:
-    """What was submitted between begin and end of a capture."""
+    """The work submitted between begin and end of a capture."""
 
     origin: int
     mode: int
@@ -98,7 +98,7 @@ class Stream:
 
 @dataclass(eq=False)
 class Event:
-    """An event, and where it was recorded."""
+    """An event, and the position at which it was recorded."""
 
     flags: int
     recorded_at: float | None = None
@@ -175,7 +175,7 @@ class Scheduler:
             self._failure = error.status
 
     def _order(self, stream: Stream, work: Work, operand: Operand, region: Region) -> None:
-        """See that what touched an operand before is known to be over."""
+        """Check that earlier uses of an operand are known to have finished."""
         span = operand.address, operand.address + operand.size
         exchange = work.family == "collectives"
         if exchange or region.exchanged:
@@ -186,7 +186,7 @@ class Scheduler:
             region.exchanged[span] = stream.serial, stream.clock[stream.serial]
 
     def _begin_work(self, stream: Stream) -> None:
-        """Give the next work of this stream its place in the order."""
+        """Number the next work of this stream."""
         if not stream.flags & NON_BLOCKING:  # the legacy stream and such wait for each other
             for other in (*self._streams.values(), *self._built_in.values()):
                 if (
@@ -200,14 +200,14 @@ class Scheduler:
     # ---- the host waits ----------------------------------------------------------------------
 
     def host_waits(self, clock: Clock) -> None:
-        """The host goes on when all of this has run, and learns whether it has."""
+        """Make the host wait for this work, and learn whether it succeeded."""
         if self._failure:
             self._told = True
         self.raise_if_told()
         self.order.host_waited(clock)
 
     def raise_if_told(self) -> None:
-        """Raise the error of a device that has failed, once the host could learn of it."""
+        """Raise the error of a failed device, if the host can know of it."""
         if self._told:
             raise cuda_error(self._failure)
 
@@ -221,7 +221,7 @@ class Scheduler:
             self._late, self._failure, self._told = False, 0, False
 
     def host_waits_for_device(self, device: int) -> None:
-        """The same for all streams of a device, and those that were destroyed."""
+        """Wait for all streams of a device, including destroyed ones."""
         for stream in (*self._streams.values(), *self._built_in.values()):
             if stream.device == device:
                 self.host_waits(stream.clock)
@@ -250,14 +250,14 @@ class Scheduler:
                 raise cuda_error(CAPTURE_IMPLICIT)
 
     def refuse_in_capture(self, handle: int) -> None:
-        """Raise, and spoil the capture, if the stream is capturing."""
+        """If the stream is capturing, raise an error and break the capture."""
         capture = self.stream(handle).capture
         if capture is not None:
             capture.invalid = True
             raise cuda_error(CAPTURE_UNSUPPORTED)
 
     def refuse_in_any_capture(self, *, unless_relaxed: bool = False) -> None:
-        """The same for what concerns a whole device."""
+        """Do the same for calls about a whole device."""
         for stream in self._streams.values():
             capture = stream.capture
             if capture is not None and not (unless_relaxed and capture.mode == RELAXED):
@@ -267,7 +267,7 @@ class Scheduler:
     # ---- streams -----------------------------------------------------------------------------
 
     def stream(self, handle: int) -> Stream:
-        """The stream of this handle; the legacy and per-thread ones exist for each device."""
+        """The stream of this handle; each device has its own legacy and per-thread streams."""
         if handle in BUILT_IN_STREAMS:
             key = self.current_device(), 0 if handle in LEGACY_STREAMS else handle
             if key not in self._built_in:
@@ -285,7 +285,7 @@ class Scheduler:
         return handle
 
     def destroy_stream(self, handle: int) -> None:
-        """Legal at any time: what the stream still has to do is done all the same."""
+        """Destroy a stream, which is legal at any time: its remaining work still runs."""
         stream = self._streams.pop(handle, None)
         if stream is None:
             raise cuda_error(INVALID_HANDLE)
@@ -430,7 +430,7 @@ class Scheduler:
             raise cuda_error(INVALID_VALUE)
 
     def launch_graph(self, graph: int, stream_handle: int) -> None:
-        """Run every node; first see that what they touch has not been given back."""
+        """Run every node, after a check that its memory has not been freed."""
         self.memory.raise_found()
         self.refuse_in_capture(stream_handle)  # child graphs are not emulated
         nodes = self._graphs[graph]
@@ -457,11 +457,11 @@ class Scheduler:
 
     @property
     def collectives_of_launch(self) -> int:
-        """How many collective calls the graph has that is being launched; 0 outside of graphs."""
+        """The number of collective calls in the running graph; 0 outside graphs."""
         found: int = getattr(self._thread, "collectives", 0)
         return found
 
     def in_graphs(self, owner: int) -> bool:
-        """Whether graphs that are not destroyed have work that belongs to this owner."""
+        """Whether existing graphs have work of this owner."""
         graphs = list(self._graphs.values())  # other threads may change the dictionary
         return any(work.owner == owner for nodes in graphs for work, _ in nodes)

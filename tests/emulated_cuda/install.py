@@ -1,4 +1,4 @@
-"""Put the emulated devices in the place of CUDA, once in a process."""
+"""Replace CUDA with the emulated devices, once in a process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _installed: Runtime | None = None
 def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
     """Give this process emulated CUDA devices; call it before the first ``import cupy``.
 
-    An allocation beyond a device's memory fails as cudaMalloc would. An `EmulatorError` is raised
-    if CuPy was imported already or isn't the known release, or for other settings than before.
+    An allocation beyond a device's memory fails like cudaMalloc. An `EmulatorError` is raised if
+    CuPy was already imported, has another release, or if settings differ from an earlier call.
     """
     global _installed
     if _installed is not None:
         if (_installed.devices, _installed.memory.capacity) != (devices, bytes_per_device):
-            raise EmulatorError("emulated_cuda is installed already, with other settings")
+            raise EmulatorError("emulated_cuda is already installed with other settings")
         return
     if devices < 1:
         raise EmulatorError(f"devices must be at least 1, not {devices}")
@@ -39,26 +39,25 @@ def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
 
 
 def without_peer_access() -> AbstractContextManager[None]:
-    """Return a context in which no device can touch another one's memory.
+    """Return a context in which no device can access another device's memory.
 
-    On most machines with several devices it can, and so it can here: CuPy then lets kernels reach
-    into the other device.
+    By default it can, as on most machines with several devices, and CuPy lets kernels do so.
     """
     return installed().without_peer_access()
 
 
 def late_errors() -> AbstractContextManager[None]:
-    """Return a context in which errors of kernels, products and copies come as CUDA's do.
+    """Return a context in which errors of kernels, products and copies arrive late, as in CUDA.
 
-    The call that submits the work succeeds, and nothing submitted from then on is run. The host
-    learns of it where it waits next; from there on, every call raises the same. Outside the context
-    the devices work again, for which a real machine needs another process.
+    The call that submits the work succeeds, and no later work runs. The next wait of the host
+    raises the error, and then every call raises it. After the context the devices work again; on a
+    real machine that needs another process.
     """
     return installed().scheduler.late_errors()
 
 
 def installed() -> Runtime:
-    """Return the emulated machine of this process; an `EmulatorError` if there is none."""
+    """Return the emulated machine of this process; raise `EmulatorError` without one."""
     if _installed is None:
         raise EmulatorError("emulated_cuda is not installed in this process")
     return _installed

@@ -72,7 +72,7 @@ def reversed_threads() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a kernel, as its C++ type says."""
+    """One parameter of a kernel, described by its C++ type."""
 
     kind: str  # "p" pointer, "a" CuPy array, "v" value
     type: str  # of an element: "f" floating point, "i" integer, "o" other
@@ -81,9 +81,9 @@ class Parameter:
     length: int  # bytes of the parameter itself
 
     def region(self, raw: bytes) -> tuple[int, int] | None:
-        """(address, bytes) of the device memory that the argument may reach; None if none.
+        """(address, bytes) of the device memory that the argument may access, or None.
 
-        A pointer says nothing of its extent, so one element is taken.
+        A pointer has no extent, so it counts as one element.
         """
         if self.kind == "v":
             return None
@@ -102,7 +102,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Source:
-    """One CUDA source that CuPy asked to have compiled."""
+    """One CUDA source that CuPy compiled."""
 
     text: str
     options: tuple[str, ...]
@@ -136,7 +136,7 @@ class Kernel:
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 
     def read_arguments(self, address: int) -> list[bytes]:
-        """Copy the argument values which ``kernelParams`` of cuLaunchKernel points to."""
+        """Copy the argument values to which ``kernelParams`` of cuLaunchKernel points."""
         count = len(self.parameters)
         if count == 0:
             return []
@@ -153,7 +153,7 @@ class Kernel:
         block: tuple[int, int, int],
         shared_bytes: int,
     ) -> None:
-        """Run the whole grid, one thread after the other."""
+        """Run the whole grid, one thread after another."""
         buffers = [
             ctypes.create_string_buffer(raw, (len(raw) + 15) // 16 * 16) for raw in arguments
         ]
@@ -202,7 +202,7 @@ def _is_template(text: str, position: int) -> bool:
 
 
 def _translate(source: str, symbols: dict[str, str]) -> tuple[str, str]:
-    """The C++ text: source and one entry point for each kernel; and the header before it."""
+    """The C++ text (source and one entry point for each kernel), and the header before it."""
     text = DYNAMIC_SHARED.sub(
         r"static \1* const \2 = reinterpret_cast<\1*>(emulated::dynamic_shared);", source
     )

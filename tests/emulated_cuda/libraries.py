@@ -1,4 +1,4 @@
-"""Shared libraries with the names of NVIDIA's: how they are built, opened and answered."""
+"""Build, open and serve shared libraries with the names of NVIDIA's libraries."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def opened(file: str, soname: str, *flags: str, stubs: str = "") -> Any:
 
 
 def connected(connect: Callable[..., Any], *callbacks: Any) -> None:
-    """Tell a library what to call."""
+    """Set the function that a library calls."""
     connect(*callbacks)
     _kept_alive.append(callbacks)
 
 
 def stubs(file: str, module: str, status: int) -> str:
-    """C++ text of functions that CuPy's module is linked with and a file lacks: they refuse."""
+    """C++ text of functions that CuPy's module links but a file lacks; they return an error."""
     own = (Path(__file__).parent / file).read_text()
     path = cupy_private.extension(module)
     listed = subprocess.run(
@@ -50,7 +50,7 @@ def stubs(file: str, module: str, status: int) -> str:
 def answering(
     function: Callable[..., int | None], statuses: Mapping[type[Exception], int], library: str
 ) -> Callable[..., int]:
-    """Return the function, with a status in the place of an error, which is said on stderr."""
+    """Return the function with errors as statuses and on stderr."""
 
     def call(*arguments: Any) -> int:
         try:

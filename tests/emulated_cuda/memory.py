@@ -1,8 +1,8 @@
 """Device memory: host memory that is bounded, owned by a device, and poisoned when not in use.
 
-Two tables: what CUDA gave (``Allocation``), and what CuPy's pools gave out of it (``Block``, seen
-through CuPy's public memory hooks). Both keep the requested size, so that an access past it is
-found although the memory behind it exists.
+Two tables have the memory allocated by CUDA (``Allocation``) and the parts handed out by CuPy's
+pools (``Block``, seen through CuPy's public memory hooks). Both store the requested size, so an
+access past the end raises an error although the memory behind it exists.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _libc.free.argtypes = [ctypes.c_void_p]
 
 @dataclass(eq=False)
 class Region:
-    """Some bytes with one owner and one life."""
+    """Bytes with one owner and one lifetime."""
 
     address: int
     size: int
@@ -51,7 +51,7 @@ class Region:
 
 @dataclass(eq=False)
 class Allocation(Region):
-    """What cudaMalloc or cudaHostAlloc gave."""
+    """Memory from cudaMalloc or cudaHostAlloc."""
 
     pinned: bool = False
     pooled: bool = False
@@ -61,18 +61,18 @@ class Allocation(Region):
 
 
 class Block(Region):
-    """What a pool gave out of an allocation."""
+    """A part of an allocation that a pool handed out."""
 
 
 def poison(address: int, size: int) -> None:
-    """Fill memory with what no program has written, or both of its ends if it is large."""
+    """Fill memory, or both ends of large memory, with NaN bytes."""
     part = min(size, POISONED_BYTES)
     ctypes.memset(address, POISON, part)
     ctypes.memset(address + size - part, POISON, part if size > POISONED_BYTES else 0)
 
 
 class _Table:
-    """Regions by address, to find the one that an address lies in."""
+    """Regions by address, to find the region of an address."""
 
     def __init__(self) -> None:
         self._addresses: list[int] = []
@@ -128,7 +128,7 @@ class Memory:
             return int(address)
 
     def free(self, address: int) -> None:
-        """cudaFree, or cudaFreeHost: the bytes are poisoned and rest before they are reused."""
+        """cudaFree, or cudaFreeHost: the bytes are poisoned, and reused only later."""
         if not address:
             return
         with self._lock:
@@ -150,7 +150,7 @@ class Memory:
                 _libc.free(oldest.address)
 
     def find(self, address: int) -> Allocation | None:
-        """The live allocation in which ``address`` lies (its end included), or None."""
+        """The live allocation that contains ``address`` (or ends there), or None."""
         found: Allocation | None = self._table.below(address)
         if found is not None and address <= found.address + found.size:
             return found
@@ -167,9 +167,9 @@ class Memory:
         return -1 if found is None or found.pinned else found.device
 
     def check(self, address: int, size: int, device: int | None, what: str) -> Region:
-        """Return the region that holds all these bytes, or raise; errors name ``what``.
+        """Return the region that contains all these bytes, or raise an error that names ``what``.
 
-        ``device`` touches them; None where any device may (a copy).
+        ``device`` accesses them; None allows any device (a copy).
         """
         with self._lock:
             allocation = self.find(address)
@@ -198,22 +198,22 @@ class Memory:
             return region
 
     def use(self, region: Region, stream: Clock, serial: int, name: str, what: str) -> None:
-        """Work of a stream touches a region: what it was used for before has to be over."""
+        """Check that earlier uses of a region have finished before work of a stream uses it."""
         if region.before:
             region.before = self.order.unfinished(region.before)
             if self.order.unfinished(region.before, stream):
                 raise RaceError(
                     f"{name}, {what}: the memory at {region.address:#x} was given back to CuPy's "
-                    "pool and is used again, while work of another stream that used it before may "
-                    "still run (let this stream wait for an event of that one, or the host, before "
-                    "the memory is given back)"
+                    "pool and is used again, but another stream may still use it. Before the "
+                    "memory is given back, make this stream or the host wait for an event of the "
+                    "other stream"
                 )
         region.uses[serial] = stream[serial]
 
     def share(
         self, region: Region, span: tuple[int, int], exchange: bool, stream: Clock, what: str
     ) -> None:
-        """NCCL's calls and other streams' work touch the same bytes in an order that is known."""
+        """Check that NCCL calls and other streams use the same bytes in a known order."""
         touched = region.uses
         if not exchange:
             touched, (start, stop) = {}, span
@@ -222,13 +222,12 @@ class Memory:
                     merge(touched, {serial: number})
         if self.order.unfinished(touched, stream):
             raise RaceError(
-                f"{what}: a call of NCCL and work of another stream touch the same memory at "
-                f"{span[0]:#x}, and may do so at the same time (let one stream wait for an event "
-                "of the other)"
+                f"{what}: a call of NCCL and work of another stream may use the same memory at "
+                f"{span[0]:#x} at the same time. Make one stream wait for an event of the other"
             )
 
     def raise_found(self) -> None:
-        """Raise what was found when memory was freed, where nothing could be raised."""
+        """Raise errors that were found while memory was freed, where raising was impossible."""
         if self._found:
             first, self._found[:] = self._found[0], []
             raise first
@@ -296,7 +295,7 @@ class Memory:
         poison(address, chunk_bytes)
 
     def pinned_got_back(self, address: int) -> None:
-        """Page-locked memory is about to return to CuPy's pool, which gives it to anybody."""
+        """Page-locked memory is about to return to CuPy's pool, which may reuse it anywhere."""
         allocation = self.find(address)
         if allocation is not None:
             self._check_copies(allocation)
@@ -305,10 +304,10 @@ class Memory:
 def make_hook(memory: Memory, allocating: Callable[[], None], within_pool: threading.local) -> Any:
     """A CuPy memory hook that keeps ``memory`` informed; ``allocating`` is called at each malloc.
 
-    ``within_pool.active`` is true while CuPy's pool works, so that the cudaMalloc which it makes is
-    not taken for the program's own.
+    ``within_pool.active`` is true while CuPy's pool works, to distinguish its cudaMalloc calls from
+    the program's.
 
-    CuPy's hooks are one set a thread: enter it on each.
+    CuPy's hooks belong to a thread: enter them on each.
     """
     from cupy.cuda import MemoryHook  # type: ignore[import-untyped]
 
@@ -337,7 +336,7 @@ def make_hook(memory: Memory, allocating: Callable[[], None], within_pool: threa
 
 
 def watch_pinned_pool(memory: Memory) -> None:
-    """Have CuPy's pool of page-locked memory tell ``memory`` what is given back to it."""
+    """Make CuPy's pool of page-locked memory report freed memory to ``memory``."""
     import cupy
 
     class Watched:

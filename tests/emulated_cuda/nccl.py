@@ -1,10 +1,9 @@
 """NCCL by shared memory, behind a shared library that has NCCL's name and C interface.
 
 Ranks are processes of one machine, or threads of one process. A call, or all calls of a group,
-become one piece of work of their stream: it waits for the other ranks, compares what all ask for,
-and copies. Where ranks ask for what doesn't fit together, where one replays a graph and another one
-doesn't, or the graphs differ in how many calls they have, all of them get an error; a GPU would
-wait forever, or compute nonsense.
+become one piece of work of their stream. It waits for the other ranks, compares the requests, and
+copies. All ranks get an error if requests do not match, if only some ranks replay a graph, or if
+their graphs differ in the number of calls. A GPU would wait forever or compute wrong numbers.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def _operands(library: Any, communicator: int, one: _Operation) -> list[Operand]
 
 
 def _submit(runtime: Runtime, library: Any, communicator: int, stream: int, calls: Any) -> None:
-    """Make a piece of work of what a call or a group asks for."""
+    """Turn a call or a group into a piece of work."""
     name = NAMES[calls[0].kind] if len(calls) == 1 else "ncclGroup"
     operands = [each for one in calls for each in _operands(library, communicator, one)]
 
@@ -73,7 +72,7 @@ def _submit(runtime: Runtime, library: Any, communicator: int, stream: int, call
 
 
 def connect(runtime: Runtime) -> None:
-    """Load the library under NCCL's name and have it call ``runtime``."""
+    """Load the library under NCCL's name, and make it call ``runtime``."""
     refusing = stubs("nccl.cpp", "nccl", INVALID_USAGE)
     library = opened("nccl.cpp", cupy_private.NCCL_SONAME, "-pthread", stubs=refusing)
     library.emulated_nccl_run.argtypes = [

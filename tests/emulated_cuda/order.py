@@ -1,8 +1,8 @@
-"""What a program may rely on to run before what, though all work runs at once here.
+"""The guaranteed order of work, although all work runs immediately here.
 
-Each piece of work gets a number. A clock says, for each stream, up to which number its work is
-known to come before something: before the next work of a stream, before an event, or before what
-the host does next (Mattern 1989, "Virtual Time and Global States of Distributed Systems").
+Each piece of work gets a number. For each stream, a clock has the number up to which work is known
+to have finished before some point. Such a point is the next work of a stream, an event, or the
+host's next call (Mattern 1989, "Virtual Time and Global States of Distributed Systems").
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ Clock: TypeAlias = dict[int, int]
 
 
 def merge(clock: Clock, other: Clock) -> None:
-    """Let what ``other`` has seen be seen by ``clock``."""
+    """Add the known work of ``other`` to ``clock``."""
     for stream, number in other.items():
         if clock.get(stream, 0) < number:
             clock[stream] = number
 
 
 class Order:
-    """The numbers of work, and what the host has waited for."""
+    """The numbers of work, and the work that the host has waited for."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._host: Clock = {}
 
     def submit(self, stream: int, clock: Clock) -> None:
-        """A stream, whose clock this is, gets another piece of work."""
+        """Add a piece of work to the stream of this clock."""
         clock[stream] = next(self._numbers)
 
     def host_waited(self, clock: Clock) -> None:
-        """The host knows that all of this has run."""
+        """Record that the host knows that this work has run."""
         merge(self._host, clock)
 
     def unfinished(self, uses: Clock, clock: Clock | None = None) -> Clock:
-        """Of some uses of memory, those that neither the host nor ``clock`` knows to be over."""
+        """The uses of memory that neither the host nor ``clock`` knows to have finished."""
         return {
             stream: number
             for stream, number in uses.items()

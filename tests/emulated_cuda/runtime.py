@@ -44,7 +44,7 @@ WITHOUT_CONTEXT = {
 
 
 class Runtime:
-    """State of the emulated machine, and the functions CuPy's host code lands in."""
+    """The state of the emulated machine, and the functions that CuPy's host code calls."""
 
     def __init__(self, devices: int, bytes_per_device: int):
         self.devices = devices
@@ -59,7 +59,7 @@ class Runtime:
         self._functions: dict[int, tuple[kernels.Kernel, int]] = {}
 
     def watch_pools(self) -> None:
-        """Learn of CuPy's pool allocations from now on. Needs ``import cupy`` to be possible."""
+        """Watch CuPy's pool allocations from now on. Requires that ``import cupy`` works."""
         self._hook = make_hook(self.memory, self._allocating, self._within_pool)
         self._watch_on_this_thread()
         atexit.register(self._hook.__exit__)  # some memory is freed when Python can't tell
@@ -113,13 +113,13 @@ class Runtime:
         self.memory.peers.add((device, peer))
 
     def ensure_peer_access(self, peer: int) -> None:
-        """CuPy's own: enable it unless it is enabled."""
+        """CuPy's function: enable peer access unless it is enabled."""
         if (self.get_device(), peer) not in self.memory.peers:
             self.enable_peer_access(peer)
 
     @contextmanager
     def without_peer_access(self) -> Iterator[None]:
-        """Have no device reach into another one's memory meanwhile."""
+        """Forbid access to other devices' memory within the context."""
         peers, self.memory.peers, self.peer_access = self.memory.peers, set(), False
         try:
             yield
@@ -164,7 +164,7 @@ class Runtime:
         return 0 if found is None else 1 if found.pinned else 2
 
     def _copy(self, target: int, origin: int, size: int, kind: int) -> tuple[str, Work, bool]:
-        """Direction, work, and whether a host side is pageable."""
+        """Return the direction, the work, and whether a host side is pageable."""
         on_device = (self.memory.is_device(origin), self.memory.is_device(target))
         found = {
             (False, True): HOST_TO_DEVICE,
@@ -339,7 +339,7 @@ def _move(target: int, origin: int, size: int, direction: str) -> None:
 
 
 def _check_launch(name: str, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> None:
-    """Raise where cuLaunchKernel would answer CUDA_ERROR_INVALID_VALUE."""
+    """Raise an error for a launch that cuLaunchKernel refuses with CUDA_ERROR_INVALID_VALUE."""
     good = all(1 <= n <= limit for n, limit in zip(grid, MAX_GRID, strict=True))
     good = good and all(1 <= n <= limit for n, limit in zip(block, MAX_BLOCK, strict=True))
     if not good or block[0] * block[1] * block[2] > MAX_THREADS:

@@ -1,7 +1,6 @@
-"""g++ with a cache on disk: the same text and flags are compiled once, then loaded, by any clone.
+"""g++ with a cache on disk: each text with its flags is compiled once for all clones.
 
-Headers take longer to read than a kernel takes to compile, so they are read once too, into
-precompiled headers.
+Reading headers takes longer than compiling a kernel, so headers are precompiled.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def _compiler_version() -> str:
 
 
 def cache_folder() -> Path:
-    """``GPUNN_EMULATOR_CACHE``, else ``~/.cache/gpunn-emulated-cuda``."""
+    """``GPUNN_EMULATOR_CACHE``, or ``~/.cache/gpunn-emulated-cuda``."""
     chosen = os.environ.get("GPUNN_EMULATOR_CACHE")
     folder = Path(chosen) if chosen else Path.home() / ".cache" / "gpunn-emulated-cuda"
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,20 +67,20 @@ def cache_folder() -> Path:
 
 
 def leading_includes(source: str) -> str:
-    """Return the `#include <...>` lines that a source begins with."""
+    """Return the `#include <...>` lines at the start of a source."""
     return LEADING_INCLUDES.match(source)[0]  # type: ignore[index]  # it matches nothing, too
 
 
 @cache
 def _installed() -> str:
-    """The packages of CUDA that are installed, which bring the headers that kernels include."""
+    """The installed CUDA packages, which contain the headers that kernels include."""
     folder = cupy_private.site_folder()
     found = (path.name for name in ("cupy", "nvidia") for path in folder.glob(f"{name}*.dist-info"))
     return " ".join(sorted(found))
 
 
 def _digest(*parts: str) -> str:
-    """Hash of texts and flags; where this folder and the packages are makes no difference."""
+    """Hash of sources and flags, independent of the paths of this folder and the packages."""
     key = "\0".join((*parts, _shim_digest(), _installed(), _compiler_version()))
     for folder in (INCLUDE, cupy_private.site_folder()):
         key = key.replace(str(folder), folder.name)
@@ -96,14 +95,14 @@ def _run(*arguments: str) -> None:
 
 @contextmanager
 def _alone(what: str) -> Iterator[None]:
-    """Let other threads and processes, such as ranks that train alike, wait for what this makes."""
+    """Make other threads and processes, such as other ranks, wait for this build."""
     with (cache_folder() / f"lock-{what}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
         yield
 
 
 def _precompiled(header: str, flags: tuple[str, ...]) -> Path:
-    """Return the header in g++'s own form, made if it is not in the cache."""
+    """Return the precompiled header, built if it is not in the cache."""
     flags = tuple(flag for flag in flags if not LINKING.match(flag))
     folder = cache_folder()
     path = folder / f"{_digest('header', header, *flags)}.gch"
@@ -120,7 +119,7 @@ def _precompiled(header: str, flags: tuple[str, ...]) -> Path:
 
 
 def modified(path: Path) -> float:
-    """Return when a file was modified; 0 if another process has removed it meanwhile."""
+    """Return when a file was modified, or 0 if another process has removed it."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
@@ -130,8 +129,8 @@ def modified(path: Path) -> float:
 def build(source: str, flags: tuple[str, ...], header: str = "") -> tuple[Path, str]:
     """Compile C++ into a shared library.
 
-    `header` is what the source begins with and others begin with as well: it is precompiled.
-    Returns the library's path and g++'s listing of the optimised program (GIMPLE).
+    `header` is a start that several sources share; it is precompiled. Returns the library's path
+    and g++'s listing of the optimized program (GIMPLE).
     """
     flags = ("-shared", "-fPIC", *flags)
     digest = _digest(header, source, *flags)
@@ -147,7 +146,7 @@ def build(source: str, flags: tuple[str, ...], header: str = "") -> tuple[Path, 
 def _compile(
     source: str, flags: tuple[str, ...], header: str, library: Path, listing: Path
 ) -> None:
-    """Write the library of a source, and its listing before."""
+    """Write the listing of a source, and then its library."""
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         text, built, listed = (Path(scratch, name) for name in ("k.cpp", "k.so", "k.gimple"))
         text.write_text(source)

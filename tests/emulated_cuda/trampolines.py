@@ -1,8 +1,7 @@
-"""C functions that stand in a ``__pyx_capi__`` table and call Python.
+"""C functions that replace entries of a ``__pyx_capi__`` table and call Python.
 
-ctypes callbacks cannot do it: they print an exception and carry on. These pass it on to CuPy, so a
-CUDA error is raised where CuPy would raise it. They are generated from the C signatures that the
-table itself states.
+ctypes callbacks only print an exception and continue. These functions pass it to CuPy, so a CUDA
+error is raised where CuPy would raise it. They are generated from the C signatures in the table.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _kept_alive: list[Any] = []  # capsules point to these names, tables and functio
 
 
 def _is_object(kind: str) -> bool:
-    """Whether the C type is a Python object: any, or one of a Cython class."""
+    """Whether the C type is a Python object, including objects of Cython classes."""
     return kind == "PyObject *" or (kind.startswith("struct __pyx_obj") and kind.endswith("*"))
 
 

@@ -31,7 +31,7 @@ def step_of(trainer: gpunn.Trainer, X: np.ndarray, y: np.ndarray, batch_size: in
 
 
 class Unhurried:
-    """A pace that asks for all updates until the next report at once, and waits for none."""
+    """A pace that requests all updates until the next logging step in one call, without waiting."""
 
     updates = 10**6
 
@@ -47,9 +47,9 @@ class Unhurried:
 
 @contextmanager
 def unhurried(in_a_row: int = capture.UNROLLED) -> Iterator[None]:
-    """Have so many updates a launch from the second request for as many on."""
+    """Launch this many updates in one graph, from the second such request on."""
     with (
-        patch.object(loop, "StepBatching", Unhurried),
+        patch.object(loop, "UpdatesPerRequest", Unhurried),
         patch.object(capture, "UNROLLED", in_a_row),
         patch.object(capture, "UNROLL_AFTER", 2),
     ):

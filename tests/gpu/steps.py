@@ -178,7 +178,7 @@ REALISTIC = [
 def tabular(
     name: str, make: Callable[..., gpunn.tabular.Recipe], scaling: str, **sizes: Any
 ) -> Steps:
-    """Return steps of a network for tables of 20 numbers, with one number to predict."""
+    """Return steps of a tabular model with 20 numbers as inputs and one as target."""
     columns, rows = 20, 100
     table = {f"x{column}": values for column, values in enumerate(numbers(rows, columns).T)}
     schema = gpunn.tables.Schema.fit(table, scaling=scaling)

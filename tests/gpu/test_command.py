@@ -1,4 +1,4 @@
-"""The command on a CUDA device, end to end: training in processes of its own, as a user runs it."""
+"""The command on a CUDA device, end to end, in separate processes."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gpunn(folder):
-    """`gpunn("train", ...)` runs the command, training on a device in a process of its own.
+    """`gpunn("train", ...)` runs the command, which trains on a device, in a separate process.
 
     An emulated device is there from Python's start.
     """

@@ -150,7 +150,7 @@ def assert_falls_back(found, *parts):
     assert found["train"].startswith("Error: ")
 
 
-TOLD = "kinds of machines without a usable CUDA are told what is missing"
+TOLD = "kinds of machines without usable CUDA get an error that names the missing piece"
 CANNOT = "CuPy is installed but can't be imported"
 
 

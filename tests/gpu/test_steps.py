@@ -62,7 +62,7 @@ def test_the_documented_tables_are_current(proved):
         check=True,
     )
     tables = "\n\n".join(table_in(DOCUMENT, name) for name in TABLES)
-    assert tables == shown.stdout.strip(), f"write them anew: {HOW}"
+    assert tables == shown.stdout.strip(), f"to write them: {HOW}"
     rows = sum(map(len, TABLES.values()))
     proved("rows of gpu_testing.md's tables of kernels and launches are current", rows)
 

@@ -1,6 +1,6 @@
 """Bytes of device memory that kernels move on the emulated device: see `traffic.cpp`.
 
-`watch` is for a process of its own, for kernels that are built before it are not seen.
+`watch` needs a separate process, because it does not see kernels that were built earlier.
 """
 
 from __future__ import annotations

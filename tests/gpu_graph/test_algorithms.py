@@ -24,7 +24,7 @@ from gpunn.errors import BackendUnavailableError
 FUSED = r"dense(_gradient)?-(identity|relu)-(0x3x2|1x1x1|5x7x3|33x16x48)"
 PRODUCTS = [case for case in CASES if re.match(rf"matmul-.x|{FUSED}", case.name)]
 SHAPE = (8, 5, 64)
-"""Of a product whose sums have parts enough to be rounded differently by each algorithm."""
+"""A product whose sums have enough parts for each algorithm to round differently."""
 
 
 def measuring(**options):
@@ -33,7 +33,7 @@ def measuring(**options):
 
 @pytest.fixture
 def device(monkeypatch, emulator):
-    """An emulated device whose clock goes on when cuBLASLt's algorithms run, as the test says.
+    """An emulated device whose clock advances by set costs when cuBLASLt's algorithms run.
 
     `costs` has the seconds of each algorithm, 1 where it has none, and `counts` what has run.
     """
@@ -254,7 +254,7 @@ def test_what_the_library_refuses_is_left_out(device, status, failing):
 
 @pytest.mark.emulated
 def test_a_candidate_that_fails_is_left_out(device, failing):
-    """All of them are an error, which cuBLAS's product instead could hide."""
+    """If all of them fail, that raises an error, which a product by cuBLAS could hide."""
     numbers = failing(13, "cublasLtMatmul")
     backend = measuring()
     multiply(backend)

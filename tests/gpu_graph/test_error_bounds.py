@@ -22,15 +22,15 @@ cuBLAS does not document whether it rounds or cuts off; this allows for both."""
 UNIT = 2.0**-24  # unit roundoff of float32
 
 HARMLESS = (cublaslt.NO_ALGORITHM, cublaslt.REFUSALS[cublaslt.NOT_SUPPORTED])
-"""Why cuBLASLt may refuse a product: kernels of their own do the rest then."""
+"""Reasons for which cuBLASLt may refuse a product; separate kernels then do the rest."""
 
 
 def bound(precision, terms):
-    """The bound on the error of a sum of so many products, relative to |a| |b|.
+    """The error bound of a sum of `terms` products, relative to |a| |b|.
 
-    With inputs changed by at most u and a sum of k terms in float32, of unit roundoff v, it is
-    2 u + u^2 + k v / (1 - k v) (Higham 2002, Accuracy and Stability of Numerical Algorithms,
-    section 3.5).
+    Inputs change by at most u, and k terms are summed in float32 with unit roundoff v. The bound is
+    2 u + u^2 + k v / (1 - k v). Source: Higham 2002, Accuracy and Stability of Numerical
+    Algorithms, section 3.5.
     """
     u, kv = ROUNDING[precision], terms * UNIT
     return 2 * u + u * u + kv / (1 - kv)

@@ -1,4 +1,4 @@
-"""A device that fails: CUDA tells of it later, at whatever call, and then at each one."""
+"""A failed device: CUDA reports it in some later call, and then in every call."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FAILING = cupy.RawKernel(
 
 @dataclass(eq=False)
 class Failing(layers.Layer):
-    """Hands its inputs on, and stops the device at one of its passes."""
+    """Returns its inputs, and makes the device fail in one forward pass."""
 
     passes: int
     name = "failing_of_test_failure"
@@ -99,7 +99,7 @@ def test_a_device_that_fails_says_what_to_do(use, recorded, emulator, caplog):
 
 
 def test_a_library_that_says_it_otherwise_hides_nothing(emulator):
-    """cuBLAS has a status of its own for a device that has failed."""
+    """cuBLAS has a separate status for a failed device."""
     works, a = CupyBackend(0), cupy.ones((2, 2), "float64")
     with emulator.late_errors():
         FAILING((1,), (1,), (cupy.zeros(1, "int32"),))

@@ -79,7 +79,7 @@ class Run(runs.Run):
 
 
 class WithoutKernel(metrics.R2):
-    """A metric that isn't built in runs as it is defined."""
+    """A custom metric runs by its definition."""
 
     name = "r2_of_test_graph"
 
@@ -165,7 +165,7 @@ def test_replayed_training_has_the_same_bits(name, monkeypatch, caplog):
 ONE_A_LAUNCH = {
     "accumulation": "an epoch has two whole updates",
     "one_batch": "there is one update an epoch",
-    "report_points": "no three updates are asked for at once",
+    "report_points": "no three updates are requested in one call",
     "streamed": "a chunk has two updates",
     "streamed_weights": "a chunk has two updates",
     "as_defined": "the metric needs temporary arrays",
@@ -201,7 +201,7 @@ def test_operations_are_done_as_often_as_asked(times, several_a_launch):
     [(7, 0, 12 * 7 - 1), (8, 5, 7 * 8 - 1), (20, 9 * 2, 3 * 20 - 1 + 9 * 4)],
 )
 def test_the_larger_graph_is_recorded_when_enough_was_asked_for(times, several, single):
-    """After 64 times in all, and never for fewer than 8 at once."""
+    """After 64 repetitions in total, and never for fewer than 8 in one call."""
     x = cupy.zeros(1, "int64")
     repeated = repeated_call(lambda: x.__iadd__(1))
     with launches_of_graphs() as launched:

@@ -154,7 +154,7 @@ def test_any_number_of_infinities_is_noticed(wrong):
 
 @pytest.mark.emulated
 def test_gradients_that_vanish_in_float16_are_learned_from_with_a_scale(monkeypatch):
-    """Rows of next to no weight, beside rows of zeros with all the weight."""
+    """Rows with nearly no weight, and rows of zeros with all the weight."""
     light = np.arange(ROWS) % 2 == 0
     labels = INPUTS[:, :CLASSES].argmax(axis=1)
     X, weights = INPUTS * light[:, None], np.where(light, 1e-7, 1.0)

@@ -1,4 +1,4 @@
-"""Products through a cuBLAS handle of our own: layouts, streams, capture, precision."""
+"""Products through a separate cuBLAS handle: layouts, streams, capture, precision."""
 
 import copy
 import os

@@ -89,7 +89,7 @@ class Recorder:
 
 
 def test_the_order_of_waits(backend, monkeypatch):
-    """The emulator runs everything at once, so the events are checked as they are asked for."""
+    """The emulator runs all work immediately, so this test checks the submitted events."""
     stager = backend.stager()
     for _ in range(2):
         put(stager, [0.0], 1)

@@ -1,4 +1,4 @@
-"""What several blocks do together: the same bits, whichever block is the last."""
+"""Sums over several blocks are bitwise identical, whichever block is last."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A step of a network for tables is one graph, as that of a dense network is."""
+"""A step of a tabular model is one graph, like a step of a dense network."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ PLANTED = {
         ),
         "a part that is not released before the ticket is taken": (
             *("sum", "-5000"),
-            *("__threadfence();  // what was", "// what was"),
+            *("__threadfence();  // makes earlier", "// makes earlier"),
         ),
         "parts that are not waited for before the ticket is taken": (
             *("layer_norm_gradient", "300x3"),

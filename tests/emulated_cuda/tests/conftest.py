@@ -1,4 +1,4 @@
-"""Install the emulator before any test module imports CuPy; without CuPy or g++, run nothing."""
+"""Install the emulator before a test module imports CuPy; without CuPy or g++, run no test."""
 
 import gc
 import importlib.util
@@ -21,7 +21,7 @@ else:
 
 @pytest.fixture(autouse=True)
 def _first_device():
-    """Each test begins and ends on device 0 with the default stream and the default pool."""
+    """Each test starts and ends on device 0 with the default stream and the default pool."""
     import cupy
 
     gc.collect()  # what other tests left would go, and be counted, at any time
@@ -45,7 +45,7 @@ def rng():
 
 @pytest.fixture
 def pool():
-    """A pool of the test's own: what others have of the default one decides what it can serve."""
+    """A separate pool, because other tests' use of the default pool changes its behavior."""
     import cupy
 
     pool = cupy.cuda.MemoryPool()

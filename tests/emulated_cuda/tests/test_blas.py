@@ -1,4 +1,4 @@
-"""Matrix products: CuPy's own wrapper, and a handle of one's own, on the emulated cuBLAS."""
+"""Matrix products: CuPy's wrapper, and a separate handle, on the emulated cuBLAS."""
 
 import ctypes
 import itertools
@@ -58,7 +58,7 @@ def test_beta_nought_does_not_read_the_output():
 
 
 class Blas:
-    """A cuBLAS handle without CuPy's wrapper, as code that captures products needs one."""
+    """A cuBLAS handle without CuPy's wrapper, which code needs to capture products."""
 
     def __init__(self, stream=None, workspace=1 << 12):
         from cuda.pathfinder import load_nvidia_dynamic_lib
@@ -181,7 +181,7 @@ def test_a_handle_is_set_anew_to_a_stream_that_has_got_the_address_of_another(ca
 
 
 def test_a_handle_that_is_destroyed_in_a_capture_spoils_it(capfd):
-    """It waits for the device."""
+    """Destroying a handle waits for the device."""
     blas, stream = Blas(), cupy.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()

@@ -1,4 +1,4 @@
-"""Products with epilogues on the emulated cuBLASLt: what it computes, and what it refuses."""
+"""Products with epilogues on the emulated cuBLASLt: results and refusals."""
 
 import ctypes
 import itertools

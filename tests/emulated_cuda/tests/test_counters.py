@@ -1,4 +1,4 @@
-"""Every count, from operations whose cost is known."""
+"""Every counter, with operations of known cost."""
 
 import array_api_compat.cupy as xp
 import cupy
@@ -121,7 +121,7 @@ def test_float64_kernels_are_found(operation, name):
 
 
 def test_compat_clip_syncs_and_minimum_maximum_does_not():
-    """The trap that the counters are for: boolean masks read their size on the host."""
+    """The counters detect that Boolean masks read their size on the host."""
     x = xp.asarray(np.float32([-1, 0.2, 3]))
     with emulated_cuda.counters() as counts:
         clipped = xp.clip(x, 0.0, 1.0)

@@ -119,7 +119,7 @@ def test_copy_between_pinned_memory_and_device_in_capture_is_recorded_and_counte
 
 
 class Waiting:
-    """Part of a cycle; waits for the device when it goes, as a handle of cuBLAS does."""
+    """Part of a cycle; waits for the device when deleted, like a cuBLAS handle."""
 
     def __init__(self):
         self.cycle = self

@@ -1,4 +1,4 @@
-"""What install refuses, in processes of their own, and the cache."""
+"""Errors of install, in separate processes, and the cache."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""CuPy's generated kernels and raw ones against NumPy."""
+"""CuPy's generated kernels and raw kernels against NumPy."""
 
 import cupy
 import emulated_cuda
@@ -263,7 +263,7 @@ ASSERTS = 'extern "C" __global__ void k(int n) { assert(n > 2); }'
     ids=["divergent barrier", "assertion", "threads", "shared memory"],
 )
 def test_a_fault_raises(source, good, bad, said):
-    """Good and bad are n, threads, and bytes of shared memory."""
+    """`good` and `bad` are n, threads, and bytes of shared memory."""
     kernel = cupy.RawKernel(source, "k")
 
     def launch(n, threads, shared):

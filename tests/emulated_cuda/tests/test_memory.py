@@ -122,7 +122,7 @@ def test_operand_on_another_device_raises_without_peer_access(operation, error, 
 
 
 def test_kernels_reach_into_another_device_once_cupy_has_enabled_it(apart):
-    """As on most machines with several devices; CuPy enables it by itself."""
+    """As on most machines with several devices, CuPy enables access automatically."""
     a, b = apart
     with pytest.warns(Warning, match="Peer access has been activated automatically"):
         assert float((a + b)[0, 0]) == 2

@@ -1,4 +1,4 @@
-"""What is not emulated says so, and does nothing else."""
+"""Features that are not emulated raise an error."""
 
 import cupy
 import emulated_cuda

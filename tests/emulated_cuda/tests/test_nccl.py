@@ -1,4 +1,4 @@
-"""NCCL's collective calls between devices, whose ranks are threads here."""
+"""NCCL's collective calls between devices; ranks are threads here."""
 
 import threading
 from pathlib import Path
@@ -12,7 +12,7 @@ FLOAT32, FLOAT64 = nccl.NCCL_FLOAT32, nccl.NCCL_FLOAT64
 
 
 def run(function, devices=(0, 1)):
-    """Return what `function(rank, communicator, stream)` returns or raises, by rank."""
+    """Return the results or errors of `function(rank, communicator, stream)`, by rank."""
     identity, found = nccl.get_unique_id(), [None] * len(devices)
 
     def work(rank):
@@ -70,7 +70,7 @@ def test_all_gather():
 
 
 def test_a_name_that_an_earlier_process_left():
-    """Numbers of processes come again; one that was killed may have left its shared memory."""
+    """Process numbers repeat, and a killed process may have left its shared memory."""
     stem, _, number = bytes(nccl.get_unique_id()).partition(b"\0")[0].decode().rpartition("-")
     left = Path(f"/dev/shm{stem}-{int(number) + 1}")
     left.touch()

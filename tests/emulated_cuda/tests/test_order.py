@@ -1,4 +1,4 @@
-"""Memory that is taken by others while work may still use it; streams that take others' places."""
+"""Memory that is reused while work may still use it, and streams with reused handles."""
 
 from contextlib import nullcontext
 
@@ -13,12 +13,12 @@ SIZE = 1000
 
 @pytest.fixture
 def side():
-    """A stream that no other waits for."""
+    """A stream for which no other stream waits."""
     return cupy.cuda.Stream(non_blocking=True)
 
 
 def used(stream):
-    """Return an array of the default stream, which another one has used."""
+    """Return an array of the default stream that another stream has used."""
     x = cupy.zeros(SIZE, "float32")
     stream.wait_event(cupy.cuda.get_current_stream().record())
     with stream:
@@ -42,7 +42,7 @@ WAITS = {
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_memory_may_be_taken_after_a_wait(wait, pool):
-    """Or if the default stream, which takes it, waits for the other one by itself."""
+    """It is also legal if the default stream reuses it after an implicit wait."""
     side = cupy.cuda.Stream(non_blocking=WAITS[wait] is not None)
     x = used(side)
     if WAITS[wait] is not None:
@@ -109,7 +109,7 @@ def test_memory_given_back_to_cuda_is_waited_for_on_its_own_device(pool, side):
 
 
 def test_a_graph_that_is_destroyed_may_still_use_its_memory(pool, side):
-    """To destroy it is legal; to let others have what its last launch uses is not."""
+    """Destroying a graph is legal; reusing memory of its last launch is not."""
     x = cupy.zeros(SIZE, "float32")
     cupy.cuda.get_current_stream().synchronize()
     with side:
@@ -139,7 +139,7 @@ def test_page_locked_memory_is_given_back_after_a_copy_alone(waits, side):
 
 
 def test_a_stream_gets_the_address_of_the_last_that_was_destroyed(pool):
-    """CuPy's pool, which knows streams by it, gives the new one the memory of the old one."""
+    """CuPy's pool identifies streams by handle, so a new stream gets the memory of the old one."""
     side = cupy.cuda.Stream(non_blocking=True)
     address = side.ptr
     with side:

@@ -1,4 +1,4 @@
-"""Builds: what is kept, and that precompiled headers are used."""
+"""Builds: the cache, and the use of precompiled headers."""
 
 import ctypes
 from concurrent.futures import ThreadPoolExecutor

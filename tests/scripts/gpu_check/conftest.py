@@ -18,7 +18,7 @@ def check_folder():
 
 @pytest.fixture
 def emulator():
-    """The test needs the emulated device, in processes of its own."""
+    """The test needs the emulated device, in separate processes."""
     from emulated_cuda import cupy_private
 
     if not cupy_private.installed():
@@ -53,7 +53,7 @@ def run_step(load):
 
 @pytest.fixture
 def run_emulated(emulator):
-    """Run code beside the script's modules, on the emulated device."""
+    """Run code with the script's modules, on the emulated device."""
 
     def ran(*command, **options):
         return subprocess.run(

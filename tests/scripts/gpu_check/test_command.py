@@ -117,7 +117,7 @@ def test_outcomes(run_code, code, limit, status, detail, output):
 
 
 def test_rows_are_seen_while_the_step_runs(run_code, tmp_path):
-    """The step goes on only once its first row was seen; a crash keeps its rows."""
+    """The step continues only after its first row was seen; a crash keeps its rows."""
     seen, flag = [], tmp_path / "seen"
 
     def see(rows):
@@ -182,10 +182,10 @@ def wait_for(path, step, number):
 
 
 def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
-    """Its second step is done then, and its third hangs after three rows, two of them bad.
+    """The second step is done, and the third hangs after three rows, of which two failed.
 
-    Its steps end with it. The report is gone on with only on the same device, and otherwise left as
-    it is.
+    Killing the check ends its steps. The report is continued only on the same device; otherwise it
+    stays unchanged.
     """
     path = tmp_path / "report.json"
     third = (

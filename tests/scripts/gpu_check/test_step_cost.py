@@ -84,7 +84,7 @@ def calls(step_cost):
 
 
 def test_bytes_and_arithmetic(calls):
-    """Of layers; each array counts once."""
+    """Costs of layers; each array counts once."""
     _, hidden, output, _, output_gradient, hidden_gradient, _ = calls
     assert hidden.cost == (4 * (8 * 6 + 6 * 5 + 5 + 8 * 5), 2 * 8 * 6 * 5)
     assert output.cost == (4 * (8 * 5 + 5 * 3 + 3 + 8 * 3), 2 * 8 * 5 * 3)

@@ -152,7 +152,7 @@ WITHOUT_PYTEST = "patch.object(importlib.util, 'find_spec', lambda name: None)"
 
 
 def test_a_wrong_kernel_is_found(planted):
-    """By a training beside NumPy's, and by the operations, which are compared without pytest."""
+    """A training compared with NumPy finds them, and so do operations compared without pytest."""
     curves, operations = planted(
         f"""
 c.FORMULAS[a.ReLU] = c.FORMULAS[a.SiLU]
