@@ -46,6 +46,8 @@ TABLES = {
     "heart": PublishedTable("heart_2020.csv.gz", "HeartDisease", True, scores=("auc", "log_loss")),
 }
 
+FILES = ", ".join(f"{name} ({each.file})" for name, each in TABLES.items())
+
 PARTS_OF_DATES = ("year", "month", "day", "dayofweek", "hour")
 
 

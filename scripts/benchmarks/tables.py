@@ -19,7 +19,7 @@ import click
 
 from benchmarks import machine
 from benchmarks.figures import table
-from benchmarks.published_tables import TABLES, tables_in
+from benchmarks.published_tables import FILES, TABLES, tables_in
 from benchmarks.session import FailedError
 from benchmarks.table_models import MODELS
 
@@ -59,7 +59,7 @@ def summary(fits: Sequence[Mapping[str, Any]], score: str) -> str:
 @click.command("tables", context_settings={"show_default": True})
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--seeds", type=click.IntRange(1), default=3)
-@click.option("--only", help="Names of tables, separated by commas.")
+@click.option("--only", help=f"Tables, separated by commas. Default: {FILES}.")
 @click.option("--models", default=",".join(MODELS), help="Names of models, separated by commas.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1)
 @click.option(
