@@ -7,7 +7,7 @@
 # The wheel has compiled kernels if there is a numba for the Python that builds it; PYTHON names that Python. The results
 # stay in dist/. Needs a package index, from which pip installs uv, and uv the rest.
 #
-# docs/explanation/testing.md lists what is tried, and on which systems that was done.
+# docs/explanation/testing.md lists the trials and the systems.
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."

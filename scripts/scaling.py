@@ -175,12 +175,12 @@ def costs_of(measured: Measurement, median: Callable[[Callable[[], float]], floa
 )
 @click.option("--repeats", default=5, show_default=True, help="Repetitions of each measurement.")
 @click.option(
-    "--torch", "beside", is_flag=True, help="Also measure PyTorch's DDP, in turn, on one machine."
+    "--torch", "with_ddp", is_flag=True, help="Also measure PyTorch's DDP, in turn, on one machine."
 )
 @click.option(
     "--seconds", default=0.5, show_default=True, help="Approximate length of a repetition."
 )
-def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -> None:
+def main(sizes: str, batches: str, repeats: int, with_ddp: bool, seconds: float) -> None:
     communicator = gpunn.distributed.communicator()
     measured = Measurement(communicator, [int(size) for size in sizes.split("-")], seconds)
     batch_sizes = [int(batch) for batch in batches.split(",")]
@@ -191,8 +191,8 @@ def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -
     costs = costs_of(measured, median)
     ranks = communicator.size
     threads = gpunn.get_backend("numpy").threads
-    torch = DataParallel(measured.agreement, measured.units, threads) if beside else None
-    lines, lines_beside = [], []
+    torch = DataParallel(measured.agreement, measured.units, threads) if with_ddp else None
+    lines, ddp_lines = [], []
     for batch in batch_sizes:
         # In turn, so that other load affects both equally.
         pairs, ddp_seconds = [], []
@@ -212,7 +212,7 @@ def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -
                 other / own for other, (_, own) in zip(ddp_seconds, pairs, strict=True)
             )
             median_of_ddp = f"{1e3 * statistics.median(ddp_seconds):.3f}"
-            lines_beside.append([f"{batch}", median_of_ddp, f"{ratio:.2f}"])
+            ddp_lines.append([f"{batch}", median_of_ddp, f"{ratio:.2f}"])
     if torch is not None:
         torch.close()
     if communicator.rank:
@@ -225,9 +225,9 @@ def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -
     )
     head = ["rows", "one rank, ms", "together, ms", "speed-up", "predicted, ms", "off"]
     click.echo(table(head, lines))
-    if lines_beside:
+    if ddp_lines:
         head = ["rows", "PyTorch's DDP, ms", "DDP / gpunn"]
-        click.echo(f"\n{table(head, lines_beside)}")
+        click.echo(f"\n{table(head, ddp_lines)}")
     click.echo("\nComputed from these costs, not measured: efficiency in percent\n")
     head, worlds = ["ranks"], [[f"{world}"] for world in WORLDS]
     for batch in batch_sizes:

@@ -122,7 +122,7 @@ def test_every_command_is_in_the_reference(pages: dict[str, Page]) -> None:
     assert {f"gpunn-{name}" for name in main.commands} <= anchors
 
 
-# ------------------------------------------------------------------------------- what is loaded
+# ------------------------------------------------------------------------------ loaded resources
 
 
 def local(address: str) -> bool:
