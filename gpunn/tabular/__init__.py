@@ -1,8 +1,8 @@
-"""The strongest networks for tables: RealMLP and TabM, made for the columns of a schema.
+"""gpunn's strongest tabular models: RealMLP and TabM, built for the columns of a schema.
 
 >>> from gpunn.tabular import realmlp, tabm
 
-`gpunn.sklearn` has estimators of them, which take a table as it is.
+`gpunn.sklearn` has estimators for them, which accept raw tables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The beginning of a network for a table: each kind of column through layers of its own."""
+"""The first layers of a tabular model: separate layers for each kind of column."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
 """How `realmlp` and `tabm` can embed numbers."""
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
-"""Frequencies of each number."""
+"""Number of frequencies for each number."""
 
 
 class Group(NamedTuple):
-    """Neighbouring columns of a schema's matrix, and the layers that they go through, if any."""
+    """Adjacent columns of a schema's matrix, and the layers for them, if any."""
 
     columns: slice
     layers: list[Layer]
 
     @property
     def width(self) -> int:
-        """How many columns there are."""
+        """Number of columns."""
         return int(self.columns.stop - self.columns.start)
 
 
 def first_layers(groups: Sequence[Group]) -> list[Layer]:
-    """Return the layers that take a row of the matrix; groups without columns are left out."""
+    """Return the layers that accept a row of the matrix; groups without columns are skipped."""
     used = [group for group in groups if group.width]
     if len(used) == 1:
         return used[0].layers
@@ -63,11 +63,12 @@ def column_groups(
     max_one_hot: int,
     make: Callable[[bool, list[int], np.ndarray], Layer],
 ) -> list[Group]:
-    """Return the groups of all columns: numbers, what follows them, and codes that are alike.
+    """Return the groups of all columns: embedded numbers, other numbers, and codes.
 
-    `embed` makes the layer of the training rows' numbers, of which indicators, the last ones, are
-    none; None leaves them as they are. `make` makes the layer of neighboring columns of codes: it
-    takes whether each has at most `max_one_hot` categories, their numbers of codes, and the rows'.
+    `embed` returns the layer for the numbers of the training rows, without the indicators of
+    missing values, which come last; None embeds no numbers. `make` returns the layer for adjacent
+    code columns. Its arguments are whether each has at most `max_one_hot` categories, their numbers
+    of codes, and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0
@@ -85,7 +86,7 @@ def column_groups(
 
 
 def check_encoded(schema: Schema, X: np.ndarray) -> None:
-    """Raise an ArgumentError unless these are rows as the schema encodes them."""
+    """Raise an ArgumentError unless X has the shape of rows that the schema encodes."""
     if X.ndim != 2 or X.shape[1] != schema.width or not len(X):
         raise ArgumentError(
             "X: expected the training rows as schema.encode returns them, of shape "
@@ -96,10 +97,11 @@ def check_encoded(schema: Schema, X: np.ndarray) -> None:
 def embedding_of_numbers(
     kind: str, X: np.ndarray, size: int, sigma: float = 0.1, bins: int = 48
 ) -> Layer:
-    """Return the layer that makes `size` numbers of each, with "pbld" the number itself among them.
+    """Return the layer that maps each number to `size` numbers; "pbld" includes the number itself.
 
-    `sigma` is the standard deviation of the initial frequencies of periodic embeddings, and `bins`
-    are the most of piecewise linear ones, which X, the training rows' numbers, divide.
+    `sigma` is the standard deviation of the initial frequencies of periodic embeddings. `bins` is
+    the maximum number of bins of piecewise linear embeddings, whose edges are quantiles of X, the
+    numbers of the training rows.
     """
     if kind == "piecewise":
         return PiecewiseLinearEmbedding([quantile_edges(column, bins) for column in X.T], size)

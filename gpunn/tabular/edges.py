@@ -1,4 +1,4 @@
-"""Edges of the bins of a column, for `PiecewiseLinearEmbedding`."""
+"""Bin edges of a column, for `PiecewiseLinearEmbedding`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["quantile_edges", "tree_edges"]
 
 
 def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
-    """Return the quantiles of a column at 0, 1/bins, ..., 1, each once; at least two numbers.
+    """Return the distinct quantiles of a column at 0, 1/bins, ..., 1; at least two numbers.
 
     Parameters
     ----------
     x : ndarray, shape (rows,)
-        The training rows' numbers, none of them missing.
+        Numbers of the training rows, none of them missing.
     bins : int
-        Most bins. There are fewer where quantiles are equal.
+        Maximum number of bins. There are fewer if quantiles are equal.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
     check_column(x)
     bins = check_integer("bins", bins)
     edges = np.unique(np.quantile(x.astype(np.float64), np.linspace(0, 1, bins + 1)))
-    if len(edges) < 2:  # all but a few rows have the same number
+    if len(edges) < 2:  # nearly all rows have the same number
         edges = np.unique([*edges, x.min(), x.max()])
     return at_least_two(edges)
 
@@ -57,38 +57,38 @@ def tree_edges(
     min_samples_leaf: int = 1,
     min_impurity_decrease: float = 0.0,
 ) -> list[float]:
-    """Return the edges of bins that tell the targets apart, found by a decision tree.
+    """Return the bin edges that separate different targets, computed by a decision tree.
 
-    The tree is fitted on this column alone and has at most as many leaves as there may be bins. Its
-    thresholds are the inner edges, and the smallest and the largest number the outer ones
-    (Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep Learning",
-    section 3.2.2). So bins are narrow where the targets change fast, wherever the rows are.
+    The tree is fitted on this column only, and has at most `bins` leaves. Its thresholds are the
+    inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
+    Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). So bins are narrow
+    where the targets change fast, regardless of how the rows are distributed.
 
     Parameters
     ----------
     x : ndarray, shape (rows,)
-        The training rows' numbers, none of them missing.
+        Numbers of the training rows, none of them missing.
     y : ndarray, shape (rows,) or (rows, outputs)
-        Their targets; of any type of classes for classification.
+        Targets of the training rows; classes may be of any type.
     task : {"classification", "regression"}
         Whether targets are classes or numbers.
     bins : int
-        Most bins, at least two.
+        Maximum number of bins, at least two.
     min_samples_leaf : int
-        Training rows that each bin has at the least. More make edges depend less on single rows.
+        Minimum number of training rows in each bin. With more, edges depend less on single rows.
     min_impurity_decrease : float
-        By how much an edge must lower the variance of the targets, or the Gini impurity of the
-        classes, weighted by the part of the rows that it divides.
+        How much an edge must lower the variance of the targets, or the Gini impurity of the
+        classes, weighted by the fraction of rows that it divides.
 
     Returns
     -------
     list of float
-        Ascending, at least two, and different from each other as numbers of the type of x, too.
+        Ascending, at least two, and distinct in the dtype of x.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is impossible.
+        If an argument is invalid.
     MissingPackageError
         If scikit-learn is not installed.
 
@@ -125,14 +125,14 @@ def check_column(x: HostArray) -> None:
     finite = np.isfinite(x) if is_column else np.array([True])
     if not is_column or not finite.all():
         row = int(finite.argmin())
-        gap = "" if finite.all() else f", and {x[row]} in row {row}"
+        invalid = "" if finite.all() else f", and {x[row]} in row {row}"
         raise ArgumentError(
-            "x: expected a column of finite numbers, of floating point, with at least one row; got "
-            f"{x.dtype} of shape {x.shape}{gap}"
+            "x: expected a column of finite floating-point numbers with at least one row; got "
+            f"{x.dtype} of shape {x.shape}{invalid}"
         )
 
 
 def at_least_two(edges: HostArray) -> list[float]:
-    """Return edges as a list, with another one where there is but one, so that there is a bin."""
+    """Return edges as a list, and add an edge to a single one, so that there is a bin."""
     numbers = [float(edge) for edge in edges]
     return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]

@@ -36,10 +36,10 @@ from gpunn.training.callbacks import EarlyStopping
 __all__ = ["realmlp"]
 
 NUMBERS_OF_EMBEDDING = {"pbld": 4, "pl": 8, "plr": 8, "piecewise": 8}
-"""What each number becomes."""
+"""How many numbers each number becomes."""
 
 BATCHES = ((0, 64), (1024, 128), (8192, 256), (30_000, 512), (100_000, 1024))
-"""Rows of a batch, by the number of training rows."""
+"""Pairs of a number of training rows, and the batch size from that number on."""
 
 
 def realmlp(
@@ -65,17 +65,17 @@ def realmlp(
 ) -> Recipe:
     """Return a RealMLP for a table, with the settings that its authors tuned on many tables.
 
-    With d inputs after the columns' own layers, and h_0 = s * x::
+    With x from the layers of the columns, d_l inputs of layer l, and h_0 = s * x::
 
         z_l = W_l^T h_{l-1} / sqrt(d_l) + b_l
         h_l = dropout(z_l + alpha_l (f(z_l) - z_l))
 
-    Numbers go through a `PeriodicEmbedding` of the kind "pbld", few categories become an output
-    each, and many an `Embedding`. Initial weights and biases are computed from the training rows
-    (`UnitVariance`, `Hull`). Adam's rate goes through four bumps (`CosineLog`), 6 times as high for
-    s, and a tenth as high for biases, alpha and embeddings of numbers. Dropout and decay fade out
-    in the second half (`FlatCosine`). The parameters are those of the best epoch, the last of
-    equal ones.
+    Numbers get a `PeriodicEmbedding` of the kind "pbld". Columns with few categories are one-hot
+    encoded, columns with many categories get an `Embedding`. Initial weights and biases are
+    computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate has four bumps
+    (`CosineLog`). It is 6 times as high for s, and a tenth as high for biases, alpha and embeddings
+    of numbers. Dropout and weight decay decrease to 0 in the second half (`FlatCosine`). The
+    parameters of the best epoch are restored; if several epochs are equal, those of the last one.
 
     Parameters
     ----------
@@ -84,50 +84,51 @@ def realmlp(
     X : ndarray, shape (rows, schema.width)
         The training rows, as `schema.encode` returns them.
     outputs : int
-        Classes, labels, or columns of targets.
+        Number of classes, labels or target columns.
     task : {"classification", "multilabel", "regression"}
-        Whether targets are classes, several labels that are each yes or no, or numbers.
+        Whether targets are classes, several binary labels, or numbers.
     simplified : bool
-        Whether to build TD-S, which has no embeddings, parametric activations, dropout and decay,
-        and whose initial weights are N(0, 1), those of the last layer 0.
+        Whether to build TD-S, which has no embeddings, parametric activations, dropout or decay.
+        Its initial weights are N(0, 1), except for the last layer, where they are 0.
     hidden_layer_sizes : sequence of int
         Units of each hidden layer.
     activation : str, Activation or None
-        The function f. None is "mish" for regression, else "selu".
+        The function f. None means "mish" for regression, otherwise "selu".
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}
         How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     max_one_hot : int
-        Columns of more categories become an `Embedding`.
+        Columns with more categories get an `Embedding`.
     category_size : int
-        Numbers that such a category becomes.
+        Size of this embedding.
     learning_rate : float or None
-        The highest one. None is 0.2 for regression, for TD-S 0.07, else 0.04.
+        Maximum learning rate. None means 0.04 for classes and labels, and for regression 0.2, or
+        0.07 with `simplified`.
     dropout : float
-        Highest rate of the layers' outputs that are zeroed, in [0, 1).
+        Maximum fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float
-        Highest decay of the weights; see `gpunn.optimizers.Optimizer`.
+        Maximum decay of the weights; see `gpunn.optimizers.Optimizer`.
     label_smoothing : float or None
-        For classification. None is 0.1 if the metric is the accuracy, else 0.
+        For classification. None means 0.1 if the metric is the accuracy, otherwise 0.
     epochs : int
-        How long to train.
+        Number of epochs.
     batch_size : int or None
-        None is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on 512,
-        from 100,000 on 1,024.
+        None means 64. It grows with the number of training rows: 128 from 1,024 rows on, 256 from
+        8,192, 512 from 30,000, and 1,024 from 100,000.
     metric : str or None
-        It tells the best epoch. None is the accuracy, of labels the binary accuracy; for regression
-        the root mean squared error, and with several outputs R2.
+        Selects the best epoch. None means accuracy for classes, and binary accuracy for labels. For
+        regression it means the root mean squared error, or R2 with several outputs.
 
     Returns
     -------
     Recipe
-        For one network.
+        Layers and settings for one network.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is impossible.
+        If an argument is invalid.
 
     Examples
     --------
@@ -197,7 +198,7 @@ def realmlp(
 
 
 def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Dense:
-    """Return a dense layer in the parametrization "ntp", with a slow rate for its biases."""
+    """Return a dense layer in the parametrization "ntp", with a low learning rate for biases."""
     return Dense(
         units,
         activation,
@@ -209,10 +210,10 @@ def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Den
 
 
 def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
-    """Return a layer whose parameters, biases too, have this factor of learning rate and decay.
+    """Return a layer with this factor for learning rate and decay of all parameters.
 
-    The rate's factor enters the decay anyway, so it is there twice. So it is in the authors'
-    program, with which their figures were measured.
+    The factor of the learning rate also applies to the decay, so the decay has the factor twice.
+    The authors' program, which produced their published results, does the same.
     """
     names = [spec.name for spec in layer.parameters((inputs,)) if spec.trainable]
     return replace(
@@ -221,7 +222,7 @@ def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
 
 
 def scaled_one_hot(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer whose outputs are scaled robustly, as columns of numbers are."""
+    """Return a one-hot layer whose outputs have the scaling "robust", like number columns."""
     layer = OneHot(sizes)
     unscaled: list[np.ndarray] = []  # the possible values of each output: off, on, second
     columns: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""What a network for a table and its training are made from."""
+"""Recipes of tabular models: their layers, and how they are trained."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from gpunn.optimizers import Optimizer
 __all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "checked_metric", "loss_of"]
 
 TASKS = ("classification", "multilabel", "regression")
-"""What targets are: one class per row, several labels that are each yes or no, or numbers."""
+"""Kinds of targets: one class per row, several binary labels, or numbers."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network for a table, and how it is trained.
+    """A tabular model, and how to train it.
 
-    The layers take rows as `schema.encode` returns them.
+    The layers accept rows as `schema.encode` returns them.
 
     Parameters
     ----------
     layers : list of Layer
-        For one network; make another recipe for another one.
+        Layers of one network; make another recipe for another network.
     loss : Loss
-        What is minimised.
+        The loss to minimize.
     optimizer : Optimizer
-        How it is minimised; it has the schedule of the learning rate.
+        The optimizer, including the schedule of the learning rate.
     metric : str
-        It tells the best epoch, so there must be validation data.
+        Selects the best epoch, so training needs validation data.
     options : dict
         Arguments of `Trainer.fit`, as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.
 
     See Also
     --------
-    realmlp : Returns one for RealMLP.
-    tabm : Returns one for TabM.
+    realmlp : Returns a recipe for RealMLP.
+    tabm : Returns a recipe for TabM.
 
     Examples
     --------
@@ -65,54 +65,54 @@ class Recipe:
 
 
 def check_outputs(task: str, outputs: Any) -> int:
-    """Return the number of outputs, at least two for classes, or raise an error."""
+    """Return the number of outputs, or raise an error; classes need at least two."""
     check_choice("task", task, TASKS)
     return check_integer("outputs", outputs, at_least=2 if task == "classification" else 1)
 
 
 def checked_metric(task: str, metric: str | None, outputs: int) -> str:
-    """Return the metric that tells the best epoch, or raise an error if it can't judge a task.
+    """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
-    None is the accuracy, of labels the binary accuracy; for regression the root mean squared error,
-    and with several outputs R2, whose outputs all count alike.
+    None means accuracy for classes, and binary accuracy for labels. For regression it means the
+    root mean squared error, or R2 with several outputs, since R2 weights the outputs equally.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"
         return {"classification": "accuracy", "multilabel": "binary_accuracy"}.get(task, error)
     if not isinstance(metric, str):
         raise ArgumentTypeError(f"metric: expected the name of a metric; got {metric!r}")
-    found = resolve(Metric, metric, "metric")
+    resolved = resolve(Metric, metric, "metric")
     if task == "multilabel":
-        wanted = isinstance(found, (BinaryAccuracy, LabelMetric))
+        fits = isinstance(resolved, (BinaryAccuracy, LabelMetric))
     elif task == "classification":
-        wanted = not isinstance(found, ValueMetric)
+        fits = not isinstance(resolved, ValueMetric)
     else:
-        wanted = not isinstance(found, (ClassMetric, BinaryAccuracy))
-    if not wanted:
-        judged = "classes" if task == "regression" else "numbers"
-        if task == "multilabel" and isinstance(found, ClassMetric):
-            judged = "one class per row"
+        fits = not isinstance(resolved, (ClassMetric, BinaryAccuracy))
+    if not fits:
+        targets = "classes" if task == "regression" else "numbers"
+        if task == "multilabel" and isinstance(resolved, ClassMetric):
+            targets = "one class per row"
         example = "mean_absolute_error" if task == "regression" else "log_loss"
-        said = "several labels" if task == "multilabel" else task
+        purpose = "several labels" if task == "multilabel" else task
         raise ArgumentError(
-            f"metric: {metric!r} judges {judged}, so it is not for {said}; take one such as "
-            f"{example!r}"
+            f"metric: {metric!r} evaluates {targets}, so it does not fit {purpose}; choose "
+            f"another, such as {example!r}"
         )
-    most = 1 if task == "multilabel" else 2
-    if outputs > most and getattr(found, "average", "") == "binary":
+    limit = 1 if task == "multilabel" else 2
+    if outputs > limit and getattr(resolved, "average", "") == "binary":
         raise ArgumentError(
-            f"metric: {metric!r} is that of one of two classes, but there are {outputs}; take one "
-            "such as 'auc' or 'log_loss'"
+            f"metric: {metric!r} evaluates one of two classes, but there are {outputs} outputs; "
+            "choose another, such as 'auc' or 'log_loss'"
         )
     return metric
 
 
 def loss_of(task: str, label_smoothing: float) -> Loss:
-    """Return the loss of a task; the smoothing is for classification."""
+    """Return the loss of a task; `label_smoothing` is for classification."""
     if task == "multilabel" and label_smoothing:
         raise ArgumentError(
-            f"label_smoothing: is for one class per row, not for several labels; got "
-            f"{label_smoothing!r}. Leave it out"
+            "label_smoothing: expected 0 with several labels, since it is only for one class per "
+            f"row; got {label_smoothing!r}"
         )
     if task == "classification":
         return SoftmaxCrossEntropy(label_smoothing)
@@ -120,7 +120,7 @@ def loss_of(task: str, label_smoothing: float) -> Loss:
 
 
 def batch_rows(batch_size: int | None, rows: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return how many rows a batch has: None looks up a number of training rows in a table."""
+    """Return the batch size; None looks it up in `table` by the number of training rows."""
     if batch_size is None:
         batch_size = min(rows, max(batch for start, batch in table if rows >= start))
     return check_integer("batch_size", batch_size)

@@ -1,4 +1,4 @@
-"""TabM (Gorishniy et al. 2025), networks whose members share most of their parameters."""
+"""TabM (Gorishniy et al. 2025), an ensemble whose members share most of their parameters."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ __all__ = ["PRESETS", "tabm"]
 KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
-"""Rows of a batch, by the number of training rows. The authors take 512 from 15,000 on, which was
-no better on the tables of docs/explanation/benchmarks.md."""
+"""Pairs of a number of training rows, and the batch size from that number on. The authors use 512
+from 15,000 rows on, which was no better on the tables of docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
     "paper": (32, None),
 }
-"""Members, and sizes of the hidden layers; None leaves these to `tabm`."""
+"""Number of members, and sizes of the hidden layers; None selects the default of `tabm`."""
 
 PATIENCE, MIN_UPDATES = 32, 256
-"""Epochs and updates without an improvement, after both of which training ends. The authors take
-16 epochs, with which one fit of three on the diamonds of docs/explanation/benchmarks.md stopped
-early."""
+"""Training ends after both this many epochs and this many updates without an improvement. The
+authors use 16 epochs. With 16, one of three fits on the diamonds of docs/explanation/benchmarks.md
+stopped too early."""
 
 
 def tabm(
@@ -80,18 +80,18 @@ def tabm(
 ) -> Recipe:
     """Return a TabM for a table, with the settings that its authors recommend without tuning.
 
-    Each of k members m predicts from the same row, and what they predict together is the mean. Of
-    the blocks h_l = dropout(relu(...)) with weights W_l, h_0 = r_m * x, and the last layer, a
-    member has of its own::
+    Each of k members m predicts from the same row, and the model's prediction is their mean. The
+    network is h_0 = r_m * x, blocks h_l = dropout(relu(...)) with weights W_l, and a last layer.
+    Each member has separate parameters in::
 
         "mini":    r_m, and the last layer
-        "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all but
-                   W_l
+        "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all
+                   except W_l
         "packed":  everything
 
-    The loss is the mean of the members' losses, so they learn independently of each other. Numbers
-    go through a `PiecewiseLinearEmbedding` first, and categories become an output each. Training
-    ends when the members' common predictions for the validation rows have stopped improving.
+    The loss is the mean of the members' losses, so members learn independently. Numbers get a
+    `PiecewiseLinearEmbedding`, and categories are one-hot encoded. Training ends when the mean
+    predictions for the validation rows stop improving.
 
     Parameters
     ----------
@@ -100,59 +100,60 @@ def tabm(
     X : ndarray, shape (rows, schema.width)
         The training rows, as `schema.encode` returns them.
     outputs : int
-        Classes, labels, or columns of targets.
+        Number of classes, labels or target columns.
     task : {"classification", "multilabel", "regression"}
-        Whether targets are classes, several labels that are each yes or no, or numbers.
+        Whether targets are classes, several binary labels, or numbers.
     kind : {"mini", "full", "packed"}
-        What each member has of its own.
+        Which parameters members do not share.
     members : int
-        The number k.
+        Number k of members.
     hidden_layer_sizes : sequence of int or None
-        None is 512 twice, and three times without an embedding of numbers.
+        Units of each hidden layer. None means two layers of 512 units, or three without an
+        embedding of numbers.
     activation : str or Activation
         The function between layers.
     number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}
         How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_size : int
-        What each number becomes.
+        Size of the embedding of each number.
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     bins : int
-        Most bins of a number; their edges are quantiles of the training rows.
+        Maximum number of bins for each number; their edges are quantiles of the training rows.
     max_one_hot : int
-        Columns of more categories become an `Embedding` of the same size as numbers.
+        Columns with more categories get an `Embedding` of size `embedding_size`.
     learning_rate : float
-        Constant, in AdamW.
+        Constant learning rate of AdamW.
     dropout : float
-        Rate of the layers' outputs that are zeroed, in [0, 1).
+        Fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float
         Decay of the weights; see `gpunn.optimizers.Optimizer`.
     max_norm : float or None
-        Largest norm of the gradient, to which it is clipped.
+        Maximum norm of the gradient; larger gradients are clipped.
     label_smoothing : float
         For classification.
     epochs : int
-        Most epochs.
+        Maximum number of epochs.
     patience : int or None
-        Epochs without an improvement after which training ends. None is 32, and where these have
-        fewer than 256 updates, because the table is small, as many as have 256.
+        Number of epochs without an improvement after which training ends. None means 32, or on a
+        small table as many as are needed for 256 updates.
     batch_size : int or None
-        None is 256, from 100,000 training rows on 1,024.
+        None means 256, or 1,024 from 100,000 training rows on.
     shuffle_members : bool
-        Whether each member sees the rows in an order of its own, as in the paper, which is a little
-        better on some tables, and slower: what comes before the members is computed for each.
+        Whether each member sees the rows in a separate order, as in the paper. This is slightly
+        better on some tables, and slower: the first layers are computed for each member.
     metric : str or None
         As for `realmlp`.
 
     Returns
     -------
     Recipe
-        For one network.
+        Layers and settings for one network.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is impossible.
+        If an argument is invalid.
 
     Examples
     --------

@@ -168,8 +168,8 @@ def test_inspect_tells_labels(gpunn, table):
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        (["model.parameters.metric=accuracy"], "'accuracy' judges one class per row"),
-        (["model.parameters.metric=f1"], "is that of one of two classes, but there are 3"),
+        (["model.parameters.metric=accuracy"], "'accuracy' evaluates one class per row"),
+        (["model.parameters.metric=f1"], "evaluates one of two classes, but there are 3"),
         (["model.parameters.label_smoothing=0.1"], "is for one class per row, not for several"),
         (["training.loss=softmax_cross_entropy"], "the outputs of the model 'realmlp' do not fit"),
         (["training.class_weight=balanced"], "are not classes here"),

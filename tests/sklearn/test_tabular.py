@@ -176,7 +176,7 @@ def test_several_labels(estimator, tmp_path):
         (
             {"metric": "accuracy"},
             1,
-            "'accuracy' judges one class per row, so it is not for several",
+            "'accuracy' evaluates one class per row, so it does not fit several",
         ),
         ({"class_weight": "balanced"}, 1, "class_weight: is for one class per row"),
         ({"label_smoothing": 0.1}, 1, "label_smoothing: is for one class per row"),

@@ -95,6 +95,6 @@ def test_what_is_impossible_is_named(arguments, problem):
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.tree", None)
     with pytest.raises(
-        MissingPackageError, match=r"decision tree needs .*pip install 'gpunn\[sklearn\]'"
+        MissingPackageError, match=r"decision tree needs .*pip install '.\[sklearn\]'"
     ):
         tree_edges(X, STEPS, "regression")

@@ -111,10 +111,13 @@ def test_one_hot_outputs_are_scaled_as_numbers_are():
         ({"X": X[:, 1:]}, "X: expected the training rows as schema.encode"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
         ({"metric": "roc_auc"}, "metric: there is no metric 'roc_auc'; use 'auc'"),
-        ({"metric": "r2"}, "metric: 'r2' judges numbers, so it is not for classification"),
-        ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' judges numbers"),
-        ({"metric": "f1", "outputs": 3}, "metric: 'f1' is that of one of two classes, but .* 3;"),
-        ({"metric": "accuracy", "task": "regression"}, "metric: 'accuracy' judges classes"),
+        ({"metric": "r2"}, "metric: 'r2' evaluates numbers, so it does not fit classification"),
+        ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' evaluates numbers"),
+        (
+            {"metric": "f1", "outputs": 3},
+            "metric: 'f1' evaluates one of two classes, but .* 3 outputs",
+        ),
+        ({"metric": "accuracy", "task": "regression"}, "metric: 'accuracy' evaluates classes"),
     ],
 )
 def test_impossible_arguments(options, message):

@@ -107,7 +107,7 @@ def test_edges_are_quantiles():
         ({"members": 0}, "count"),
         ({"number_embedding": "waves"}, "number_embedding"),
         ({"patience": 0}, "patience"),
-        ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' judges classes"),
+        ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' evaluates classes"),
     ],
 )
 def test_impossible_arguments(options, message):
