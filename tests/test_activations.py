@@ -20,7 +20,7 @@ def logistic(z):
 erf = np.vectorize(math.erf)
 
 
-# Straight from the papers, for moderate z.
+# Formulas from the papers, for moderate z.
 FORMULAS = [
     (activations.Identity(), lambda z: z),
     (activations.ReLU(), lambda z: np.where(z > 0, z, 0)),
@@ -84,7 +84,7 @@ def test_large_arguments_do_not_overflow(host_backend, f, dtype):
 
 
 def test_tails_of_exact_gelu_are_exact():
-    """Where 1 + erf(z / sqrt(2)) has lost its digits, in numbers of any size."""
+    """The result is accurate where 1 + erf(z / sqrt(2)) loses its digits."""
     f, z = activations.ExactGELU(), -np.geomspace(1e-3, 12, 5000).astype(np.float32)
     for dtype, limit in ((np.float32, 1e-6), (np.float64, 5e-14)):
         expected = [each / 2 * math.erfc(-each * math.sqrt(0.5)) for each in z.astype(float)]

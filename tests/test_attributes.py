@@ -1,4 +1,4 @@
-"""Attributes that would be without effect, or tear a network apart, are refused."""
+"""Setting an attribute without effect, or one that would break a network, raises an error."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Every class that a configuration can name: how it is described, and what it refuses."""
+"""Every class that a configuration can name: its description, and the arguments that it refuses."""
 
 import json
 import math

@@ -20,7 +20,7 @@ def dots(line):
 
 
 def test_text_curves():
-    lines = text_curves(ROWS, 60, 8, colours=False)
+    lines = text_curves(ROWS, 60, 8, colors=False)
     assert lines[0].startswith("Loss: train 0.1 val 1.1 ")
     assert lines[-1].split() == ["epoch", "1", "10"]
     assert len(lines) == 8
@@ -31,22 +31,22 @@ def test_text_curves():
 
 def test_lines_of_training_and_dots_of_validation():
     flat = [{"epoch": n, "a": 0.0, "val_a": 1.0} for n in (1, 2)]
-    upper, *_, lower = text_curves(flat, 40, 6, colours=False)[1:-1]
+    upper, *_, lower = text_curves(flat, 40, 6, colors=False)[1:-1]
     curve = upper[9:].rstrip()
     assert lower[9:] == "⣀" * 29
     assert set(curve) > {"⠉"}  # gaps
-    coloured = text_curves(flat, 40, 6)
-    assert "\x1b[33m" in coloured[1]
-    assert "\x1b[34m" not in coloured[1]
-    assert "\x1b[34m" in coloured[-2]
+    colored = text_curves(flat, 40, 6)
+    assert "\x1b[33m" in colored[1]
+    assert "\x1b[34m" not in colored[1]
+    assert "\x1b[34m" in colored[-2]
 
 
 def test_panels_side_by_side_as_far_as_there_is_room():
     rows = [{"epoch": 1, "loss": 1.0, "a": 2.0, "b": 3.0}]
-    assert "A:" in text_curves(rows, 80, 6, colours=False)[0]
-    assert "B:" not in text_curves(rows, 80, 6, colours=False)[0]
-    assert "A:" not in text_curves(rows, 71, 6, colours=False)[0]
-    assert text_curves(rows, 40, 6, ["b"], colours=False)[0].startswith("B: train 3")
+    assert "A:" in text_curves(rows, 80, 6, colors=False)[0]
+    assert "B:" not in text_curves(rows, 80, 6, colors=False)[0]
+    assert "A:" not in text_curves(rows, 71, 6, colors=False)[0]
+    assert text_curves(rows, 40, 6, ["b"], colors=False)[0].startswith("B: train 3")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_panels_side_by_side_as_far_as_there_is_room():
 )
 def test_all_that_a_history_can_hold(values):
     rows = [{"epoch": n, "loss": value} for n, value in enumerate(values, start=1)]
-    assert len({len(line) for line in text_curves(rows, 50, 8, colours=False)}) == 1
+    assert len({len(line) for line in text_curves(rows, 50, 8, colors=False)}) == 1
     ET.fromstring(curves_drawing(rows).svg)
 
 
@@ -97,7 +97,7 @@ def test_ticks_are_round_and_within(values, most):
 @pytest.mark.parametrize("values", [(1.00001, 1.00003), (12344.0, 12351.0), (-0.5, -0.49999)])
 def test_ticks_of_a_small_range_are_told_apart(values):
     rows = [{"epoch": n, "loss": value} for n, value in enumerate(values, start=1)]
-    lines = text_curves(rows, 50, 12, colours=False)
+    lines = text_curves(rows, 50, 12, colors=False)
     assert len({len(line) for line in lines}) == 1
     marks = [line.split()[0] for line in lines[1:-1] if line.split()[0][-1].isdecimal()]
     assert 3 <= len(marks) == len(set(marks))
@@ -116,7 +116,7 @@ def test_last_values_that_are_not_finite_are_told():
         {"epoch": 1, "loss": 1.0, "val_loss": 2.0, "a": 1.0, "val_a": math.nan},
         {"epoch": 2, "loss": 0.5, "val_loss": math.inf, "a": 2.0, "val_a": math.nan},
     ]
-    text = text_curves(rows, 80, 8, colours=False)[0]
+    text = text_curves(rows, 80, 8, colors=False)[0]
     assert text.split() == [
         *("Loss:", "train", "0.5", "val", "inf", "A:", "train", "2", "val", "nan")
     ]

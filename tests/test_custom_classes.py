@@ -1,4 +1,4 @@
-"""Custom classes in model files: the error names their module, and nothing is imported unasked."""
+"""Custom classes in model files: errors name the module, and nothing is imported by default."""
 
 import gc
 import subprocess
@@ -33,7 +33,7 @@ from gpunn.layers import Chain, Dense, Dropout, Layer, operations_only
 open("imported", "w").close()
 
 
-class Inner(Dropout):  # made by Outer itself, so that no file names it
+class Inner(Dropout):  # Outer creates it, so no file names it
     pass
 
 
@@ -91,7 +91,7 @@ class Half(Initializer):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """The module in a folder where Python finds it, which leaves a file when it is imported."""
+    """Write the module to an importable folder; importing it creates a file."""
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -102,7 +102,7 @@ def module(tmp_path, monkeypatch):
 
 
 def saved(layers):
-    """Save a network, forget its classes, and return what its file says of them."""
+    """Save a network, remove its classes, and return their record in the file."""
     names = {"gpunn": gpunn, "Chain": Chain, "ColumnGroups": ColumnGroups, "Dense": Dense}
     exec("from mine import *", names)
     model = gpunn.Sequential(eval(layers, names), 2, backend="numpy")
@@ -116,7 +116,7 @@ def saved(layers):
 
 
 def forget():
-    """Remove the module, and its classes, which are known by name until they are gone."""
+    """Remove the module and its classes, which are registered by name until they are deleted."""
     del sys.modules["mine"]
     gc.collect()
     assert "mine_outer" not in known(Layer)
@@ -142,7 +142,7 @@ def test_the_error_names_the_module(module, layers, kind, name, path):
             gpunn.load_model("model.safetensors", "numpy")
         assert "mine" not in sys.modules
         assert not (module / "imported").exists()
-    for allow in (True, False):  # once it is imported, that need not be allowed
+    for allow in (True, False):  # after an import, allow_imports is not needed
         model = gpunn.load_model("model.safetensors", "numpy", allow_imports=allow)
         assert (model.predict(np.ones((3, 2))) == np.load("expected.npy")).all()
     del model
@@ -245,7 +245,7 @@ def test_the_command_predicts_where_imports_are_allowed(module):
     assert refused.exit_code == 2
     assert "layer 'mine_outer' is defined in module 'mine'" in refused.stderr
     assert not (module / "imported").exists()
-    # In a process that finds the module in its folder.
+    # Run in a process that can import the module.
     command = [sys.executable, "-m", "gpunn", *arguments, "--allow-imports"]
     done = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -254,7 +254,7 @@ def test_the_command_predicts_where_imports_are_allowed(module):
 
 
 def test_a_run_that_was_built_in_python(module):
-    """Its configuration has the names alone."""
+    """The configuration contains only the names."""
     raw = {
         "data": {"dataset": "digits", "validation_fraction": 0.1},
         "model": {"layers": [{"name": "mine_outer", "units": 4}, {"name": "dense", "units": 10}]},

@@ -1,4 +1,4 @@
-"""Activations, losses, metrics and optimizers of one's own: a few lines, used like built-in ones.
+"""Custom activations, losses, metrics and optimizers: a few lines, used like built-in ones.
 
 Each is a built-in one written again, so a training with them must come out the same.
 """
@@ -127,7 +127,7 @@ def test_what_is_missing_is_named(base, call, missing):
 
 
 class MeanLoss(Loss):
-    """Takes the mean over all rows, as losses of other libraries do."""
+    """Average over all rows, as losses of other libraries do."""
 
     name = "mean_loss"
 

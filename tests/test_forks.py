@@ -121,7 +121,7 @@ os.waitpid(child, 0)
 
 
 def run(script, *arguments):
-    """Run it in a process of its own, which has no threads of pytest's."""
+    """Run a script in a separate process, without pytest's threads."""
     command = [sys.executable, "-W", "ignore", "-c", BEGINNING + script, *map(str, arguments)]
     subprocess.run(command, check=True, timeout=120)
 

@@ -16,7 +16,7 @@ def sample(initializer, shape=SHAPE):
     return initializer.sample(np.random.default_rng(0), shape)
 
 
-# Standard deviations, of which the bounded ones are uniform.
+# Standard deviations; the bounded distributions are uniform.
 SPREADS = [
     (initializers.Normal(0.3), 0.3, False),
     (initializers.Uniform(0.3), 0.3 / math.sqrt(3), True),
@@ -46,7 +46,7 @@ def test_moments(initializer, deviation, uniform):
 
 
 def test_the_larger_of_two_variances():
-    """That of `FanIn` where outputs are more than five times as many as inputs."""
+    """With over five times as many outputs as inputs, the variance is that of `FanIn`."""
     larger = initializers.GlorotOrFanIn()
     assert larger.variance(10, 40) == initializers.Glorot().variance(10, 40)
     assert larger.variance(10, 60) == initializers.FanIn().variance(10, 60)
@@ -67,7 +67,7 @@ def test_orthogonal(shape):
 
 
 def test_orthogonal_is_uniform_over_the_group():
-    # QR alone favours one sign: without the correction, the trace of Q is far from 0 on average.
+    # QR favors one sign: without the correction, the trace of Q is far from 0 on average.
     g = np.random.default_rng(0)
     traces = [np.trace(initializers.Orthogonal().sample(g, (3, 3))) for _ in range(2000)]
     # The trace of a uniform orthogonal matrix has mean 0 and variance 1.

@@ -1,4 +1,4 @@
-"""Networks that begin with the weights of another one."""
+"""Networks that start with the weights of another network."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_the_last_layer_is_reinitialized_if_it_has_another_size():
     }
     assert all(same(first, second, label) for label in report.copied)
     np.testing.assert_array_equal(second.parameters["dense_2.weights"], before["dense_2.weights"])
-    # The features are those of the old data, so the inputs have its scale.
+    # The features come from the old data, so the inputs have its scale.
     other = gpunn.Trainer(second, "softmax_cross_entropy")
     other.fit(10 * X, Y % 2, **OPTIONS)
     assert same(first, second, "standardization_1")
@@ -241,7 +241,7 @@ def test_initial_values_from_data_are_for_layers_that_begin_anew():
 
 
 def test_layers_that_stay_as_they_are_do_not_learn_from_data_again():
-    """Those of a network that has been trained, and those that an earlier call has taken over."""
+    """The layers of a trained network, and layers that an earlier call copied."""
 
     def network(first, *others):
         made = [Dense(3, label=each, initializer=UnitVariance()) for each in others]

@@ -55,7 +55,7 @@ def by_element(function):
     )
 
 
-# One row at a time, straight from the definitions.
+# One row at a time, directly from the definitions.
 FORMULAS = [
     (losses.MeanSquaredError(), by_element(lambda p, t: (p - t) ** 2)),
     (losses.MeanSquaredError("sum"), lambda p, t: ((p - t) ** 2).sum(axis=1)),

@@ -1,4 +1,4 @@
-"""What a network remembers of its data and its loss, and data frames whose columns have moved."""
+"""Names from data and loss that a network stores, and data frames with reordered columns."""
 
 import copy
 import json
@@ -93,7 +93,7 @@ def test_a_resumed_call_has_to_have_the_same_columns(tmp_path):
             )
         assert trainer.epoch == 0
     trainer.load_checkpoint(tmp_path / "a.safetensors")
-    trainer.fit(MOVED, LABELS, progress=False)  # which is a further call
+    trainer.fit(MOVED, LABELS, progress=False)  # which is another call
 
 
 def test_targets_are_taken_by_name():
@@ -119,7 +119,7 @@ def test_adapt_takes_columns_by_name():
 
 def test_one_hot_columns_may_stand_beside_numbers():
     table = pd.get_dummies(
-        pd.DataFrame({"size": np.float32([1.5, 2, 3, 4]), "colour": ["red", "blue"] * 2})
+        pd.DataFrame({"size": np.float32([1.5, 2, 3, 4]), "color": ["red", "blue"] * 2})
     )
     assert list(table.dtypes.astype(str)) == ["float32", "bool", "bool"]
     model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy", seed=0)
@@ -139,7 +139,7 @@ def test_a_column_of_text_is_named():
 
 
 def test_numbers_of_columns_are_no_names(tmp_path):
-    """As a CSV file without a header leaves them."""
+    """Names as after training on a CSV file without a header."""
     model = network()
     model.metadata = {"header": False, "features": ["0", "1", "2"]}
     assert model.feature_names is None
@@ -239,7 +239,7 @@ def test_impossible_classes(names, error, message):
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy"])
 def test_more_outputs_than_named_classes_do_not_train(loss):
-    """Of targets that are class numbers; those of several yes-or-no outputs have no classes."""
+    """Class numbers as targets have classes; several yes-or-no outputs have none."""
     model = network(3 if loss.startswith("softmax") else 1)
     names = ["no", "yes"] if loss.startswith("softmax") else ["no", "yes", "maybe"]
     model.metadata["classes"] = names

@@ -27,7 +27,7 @@ def mean_r2(p, t, w):
     return np.mean(figures)
 
 
-# By whole columns, from the definitions; t holds labels for the first two.
+# Definitions on whole columns; t contains labels for the first two.
 FORMULAS = {
     "accuracy": lambda p, t, w: w @ (p.argmax(axis=1) == t) / w.sum(),
     "top_k_accuracy": lambda p, t, w: (
@@ -41,7 +41,7 @@ FORMULAS = {
     "r2": mean_r2,
 }
 OF_CLASSES = {"auc", "brier_score", "f1", "log_loss", "precision", "recall"}
-"""Held against scikit-learn's, by `test_metrics_of_classes.py`."""
+"""`test_metrics_of_classes.py` compares them with scikit-learn's metrics."""
 
 
 def example(metric, rows, outputs, seed=0):
@@ -117,7 +117,7 @@ def test_binary_threshold(host_backend):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("bounds", [(), (3, 50)])
 def test_r2_of_equal_targets(host_backend, dtype, bounds):
-    # 0.1 is no binary fraction: a mean that is off by a rounding would make R2 hugely negative.
+    # 0.1 has no exact binary form: a rounding error in the mean would make R2 hugely negative.
     t = np.full((100, 2), 0.1, dtype)
     exact, off = t.copy(), t + np.float32(0.5)
     w = np.ones(100, dtype)

@@ -1,4 +1,4 @@
-"""Metrics of classes against scikit-learn's, in every form that a network and targets can take."""
+"""Compare metrics of classes with scikit-learn's, for all kinds of outputs and targets."""
 
 import math
 import warnings
@@ -30,7 +30,7 @@ def softmax(p):
 
 
 def example(form, rows=300, seed=0, ties=False):
-    """Return logits, targets as the metric takes them, labels, and weights."""
+    """Return logits, targets for the metric, labels, and weights."""
     g = np.random.default_rng(seed)
     outputs = {"one": 1, "two": 2, "fou": 4}[form[:3]]
     labels = g.integers(0, max(outputs, 2), rows)
@@ -85,7 +85,7 @@ def test_a_threshold(host_backend, cls, form):
 @pytest.mark.parametrize("zero_division", [0.0, 1.0])
 @pytest.mark.parametrize("average", ["macro", "micro"])
 def test_classes_that_are_missing(host_backend, cls, zero_division, average):
-    # Class 0 is true and never predicted, 1 predicted and never true, 3 neither.
+    # Class 0 is true but never predicted, class 1 predicted but never true, class 3 neither.
     labels, guess = np.array([0, 0, 2, 2, 2]), np.array([1, 1, 2, 2, 1])
     p, w = np.eye(4)[guess], np.ones(5)
     expected = COUNTS[cls](labels, guess, average=average, zero_division=zero_division)
@@ -138,7 +138,7 @@ def test_auc_is_exact_within_its_bound(host_backend, form, seed, ties):
         assert bound < 2e-3
         assert error < 1e-4
     elif p.shape[1] == 1:
-        assert error < 1e-12  # tied scores share a bin, and count one half as they should
+        assert error < 1e-12  # tied scores share a bin and count one half
 
 
 def test_auc_of_a_coarse_grid_keeps_its_bound(host_backend):
@@ -166,7 +166,7 @@ def test_auc_of_scores_of_any_size(host_backend, scale):
 
 
 def test_auc_of_a_sure_network_in_float32(host_backend):
-    """Where softmax gives 1 in float32, the odds still tell rows apart."""
+    """If softmax is 1 in float32, the odds still distinguish rows."""
     p = np.array([[30, 0, 0], [40, 0, 0], [35, 0, 0], [0, 20, 0], [0, 0, 20]], "float32")
     t, w = np.array([0, 0, 1, 1, 2]), np.ones(5, "float32")
     expected = (1 - 1 / 6 + (3 + 1) / 6 + 1) / 3
@@ -219,7 +219,7 @@ def test_refused_targets(metric, targets, outputs, message):
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_training_and_stopping_by_them(host_backend, outputs):
-    """Whatever records the step, figures are those of what the network predicts."""
+    """For every way to record the step, metrics are computed from the network's predictions."""
     g = np.random.default_rng(0)
     X = g.standard_normal((300, 5)).astype("float32")
     labels = (X[:, :1] + g.standard_normal((300, 1)) > 0).astype(int)[:, 0]

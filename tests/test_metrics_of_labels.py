@@ -1,4 +1,4 @@
-"""Metrics of several labels, each yes or no, against scikit-learn's on indicator matrices."""
+"""Compare metrics of several labels with scikit-learn's on indicator matrices."""
 
 import math
 
@@ -81,7 +81,7 @@ def test_scores_of_probabilities(host_backend):
 )
 def test_counts(host_backend, cls, their, average):
     p, t, w = example()
-    t[:, 1], p[:, 1] = 0, -1  # a label that nobody has or predicts
+    t[:, 1], p[:, 1] = 0, -1  # a label that no row has and no prediction contains
     for zero_division in (0.0, 1.0):
         options = {"average": average, "zero_division": zero_division}
         expected = their(t, p > 0.5, sample_weight=w, **options)
@@ -91,7 +91,7 @@ def test_counts(host_backend, cls, their, average):
 
 def test_a_trainer_knows_labels_by_its_loss(host_backend):
     p, t, w = example()
-    t[:, 0] = t.sum(axis=1) == 0  # many rows are of one class each, and some are not
+    t[:, 0] = t.sum(axis=1) == 0  # many rows have exactly one label, and some do not
     trainer = gpunn.Trainer(
         gpunn.Sequential([Flatten()], LABELS, host_backend, dtype="float64"),
         "binary_cross_entropy",
@@ -105,7 +105,7 @@ def test_a_trainer_knows_labels_by_its_loss(host_backend):
     assert found["binary_accuracy"] == pytest.approx(right, rel=1e-12)
     expected = theirs.f1_score(t, p > 0, average="macro", sample_weight=w)
     assert found["f1"] == pytest.approx(expected, rel=1e-12)
-    # With another loss the same metrics are those of classes again.
+    # With another loss, the same metrics are for classes again.
     trainer.metrics = ["auc"]
     trainer.loss = "softmax_cross_entropy"
     classes = p.argmax(axis=1)

@@ -15,7 +15,7 @@ BUILTIN = [cls for cls in known(Optimizer).values() if cls.__module__.startswith
 RATES = [0.1, 0.05, 0.05, 0.2, 0.01]
 
 
-# One parameter at a time, straight from the papers: (value, its gradients, rates) -> last value.
+# One parameter at a time, from the papers: (value, its gradients, rates) -> last value.
 
 
 def sgd(x, gradients, rates, momentum=0.0, nesterov=False):
@@ -120,7 +120,7 @@ def test_decay_touches_the_leading_segment_only(host_backend, cls):
 
 @pytest.mark.parametrize("cls", BUILTIN)
 def test_decay_is_decoupled_from_the_gradient(host_backend, cls):
-    # Without gradients nothing but values * (1 - rate * decay) is left of an update.
+    # Without gradients, an update is only values * (1 - rate * decay).
     x, _ = example()
     found = run(host_backend, cls(weight_decay=0.3), x, np.zeros((5, 7)), decayed=7)
     expected = x * math.prod(1 - rate * 0.3 for rate in RATES)
@@ -140,7 +140,7 @@ def test_gradients_and_step_are_left_alone(host_backend, cls):
 
 @pytest.mark.parametrize("cls", [optimizers.Adam, optimizers.AdamW])
 def test_bias_correction_keeps_its_digits_in_single_precision(backend, cls):
-    # At t = 1, 1 - beta2^t is 0.001, which float32 arithmetic would get to four digits only.
+    # At t = 1, 1 - beta2^t is 0.001, which float32 arithmetic would compute to only four digits.
     x, gradients = example()
     exact = run(backend, cls(), x, gradients[:1], 7, "float32")
     pairs = zip(x, gradients[0], strict=True)

@@ -1,4 +1,4 @@
-"""gpunn without what only POSIX systems have, as on Windows, as far as Linux can play it."""
+"""gpunn without POSIX features, as on Windows, as far as Linux can simulate that."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 WITHOUT_POSIX = """
 import mmap, os, signal, socket, sys
 
-import numpy  # which looks whether this is Linux
+import numpy  # which checks whether this is Linux
 
 for name in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[name] = None
@@ -94,7 +94,7 @@ gpunn("export", "loans", "--python", "predictor.py")
 
 @pytest.fixture
 def said(tmp_path):
-    """`said(program)`: the last line of what a program prints, on a system without POSIX."""
+    """Return a function that runs a program without POSIX, and returns its last printed line."""
 
     def ran(program):
         done = subprocess.run(

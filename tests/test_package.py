@@ -1,4 +1,4 @@
-"""The names that `gpunn` itself offers."""
+"""The public names of `gpunn`."""
 
 import importlib
 

@@ -7,7 +7,7 @@ from gpunn.randomness import generator, permutation
 
 
 def test_golden_values():
-    # Initial weights and shuffles of every saved run depend on these: they must never change.
+    # All saved runs depend on these initial weights and shuffles, so they must never change.
     assert generator(0, "weights", 0).integers(2**32) == 3813292653
     assert generator(7, "dropout", 2).integers(2**32) == 3867957225
     assert permutation(3, 1, 8).tolist() == [5, 2, 3, 4, 1, 7, 0, 6]

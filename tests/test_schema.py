@@ -93,7 +93,7 @@ def test_what_does_not(kind, value, message):
 
 
 def test_the_keys_of_a_later_release_may_be_ignored():
-    value = {"shapes": [{"kind": "square", "colour": "red"}], "size": 3, "unit": "mm"}
+    value = {"shapes": [{"kind": "square", "color": "red"}], "size": 3, "unit": "mm"}
     found = typed(Drawing, value, ignore_unknown=True)
     assert found == Drawing([Square("square")], 3)
 

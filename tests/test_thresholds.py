@@ -1,4 +1,4 @@
-"""The threshold between two classes: chosen as trying all of them would, and decided by margins."""
+"""The threshold between two classes: selected like an exhaustive search, and applied to margins."""
 
 import math
 
@@ -18,7 +18,7 @@ metrics = pytest.importorskip("sklearn.metrics")
 
 
 def rows(seed, ties=False):
-    """Margins and truth of an imbalanced problem; with ties, margins of few values."""
+    """Return margins and truth of an imbalanced problem; with ties, margins have few values."""
     random = np.random.default_rng(seed)
     truth = random.random(60) < 0.2
     margin = random.normal(-2.0 + 2.5 * truth, 1.5)
@@ -26,7 +26,7 @@ def rows(seed, ties=False):
 
 
 def by_all_thresholds(criterion, margin, truth):
-    """Return the best value that any threshold has, by decisions of scikit-learn's metrics."""
+    """Return the best value of any threshold, by scikit-learn's metrics."""
     name, _, number = criterion.partition("=")
     values = np.unique(margin)
     found = []

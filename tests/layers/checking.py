@@ -1,4 +1,4 @@
-"""The chain rule of a layer, checked by finite differences in inputs and parameters."""
+"""Check the chain rule of a layer by finite differences of inputs and parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = 6
 def attached(
     layer: Layer, shape: tuple[int, ...], backend: Backend, dtype: str = "float64"
 ) -> Parameters:
-    """Give a layer parameters of its own, drawn at random so that none is 0 or 1."""
+    """Attach random parameters to a layer, none of them 0 or 1."""
     specs = {f"it.{spec.name}": spec for spec in layer.declared(shape)}
     parameters = Parameters(specs, backend, dtype, seed=0)
     g = np.random.default_rng(1)

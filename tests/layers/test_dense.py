@@ -56,7 +56,7 @@ def test_initializer_fits_the_activation(activation, expected):
 
 
 def test_biases_begin_within_one_over_the_root_of_the_inputs():
-    """With few inputs and biases of zero, all kinks of the first layer would lie at the origin."""
+    """With few inputs and zero biases, all kinks of the first layer would be at the origin."""
     assert Dense(3, "relu").parameters((16,))[1].initializer == initializers.Uniform(0.25)
     assert Dense(3, "selu").parameters((16,))[1].initializer == initializers.Zeros()
 

@@ -1,4 +1,4 @@
-"""Every layer: its chain rule, its configuration, and what it refuses to be made of."""
+"""Every layer: its chain rule, its configuration, and the arguments that it refuses."""
 
 import pytest
 from layers.checking import check_chain_rule

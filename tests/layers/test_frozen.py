@@ -1,4 +1,4 @@
-"""The chain rule through layers that are frozen: dL/dx is left, and nothing else is computed."""
+"""The chain rule of frozen layers, which compute only dL/dx."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_tables_of_a_frozen_embedding_have_no_gradient(host_backend):
 
 
 def test_a_frozen_group_of_columns_is_not_gone_back_through(host_backend):
-    """Nor is one whose layers have no parameters."""
+    """A chain whose layers have no parameters is not frozen either."""
 
     def groups(trainable):
         return ColumnGroups(
@@ -118,7 +118,7 @@ def test_a_frozen_batch_norm_is_the_same_in_training_as_in_inference(host_backen
 
 
 class Shift(Layer):
-    """y = x + b: a layer of one's own that has never heard of freezing."""
+    """y = x + b: a custom layer without support for freezing."""
 
     name = "shift"
 

@@ -1,4 +1,4 @@
-"""The chain rule through whole networks, losses and weights included."""
+"""The chain rule through complete networks, including losses and weights."""
 
 import numpy as np
 import pytest

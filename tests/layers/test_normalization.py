@@ -79,7 +79,7 @@ def test_standardization_learns_from_the_inputs(backend):
 @pytest.mark.parametrize("exponent", [-25, -20, 0, 20, 25])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_standardization_at_every_scale(exponent, dtype, backend):
-    """Where the variance is beyond float32, too."""
+    """This also holds if the variance overflows float32."""
     if dtype == "float64" and "no_float64" in backend.name:
         pytest.skip("has no float64")
     X = np.random.default_rng(0).normal(2, 3, size=(50, 4))

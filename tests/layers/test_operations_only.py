@@ -1,4 +1,4 @@
-"""Methods marked `operations_only` that do more than to ask for operations."""
+"""Methods marked `operations_only` that do more than call operations."""
 
 import copy
 import ctypes
@@ -25,7 +25,7 @@ Y = np.random.default_rng(1).normal(size=(40, 4))
 
 @dataclass(eq=False)
 class Residual(test_passes.Residual):
-    """y = x + f(x); subclasses do a part of it without an operation."""
+    """y = x + f(x); subclasses compute part of it without an operation."""
 
     layers: list = field(default_factory=lambda: [Dense(5, "tanh"), Dense(4)])
 
@@ -169,7 +169,7 @@ WRONG = {
 
 
 NUMPY_ALONE = {"x.sum", "fill", "flat", "data", "tolist", "x.copy", "reshape that copies"}
-"""Methods that not every library's arrays have."""
+"""Methods that arrays of some libraries don't have."""
 
 
 def fit(layers, backend, kind=gpunn.Sequential, dtype="float32"):
@@ -180,7 +180,7 @@ def fit(layers, backend, kind=gpunn.Sequential, dtype="float32"):
 
 
 def attempts():
-    """Yield each wrong method in the backward pass on one backend, in the forward pass on all."""
+    """Yield each wrong method: in the backward pass on one backend, in the forward pass on all."""
     for does in WRONG:
         yield pytest.param(next(iter(BACKENDS)), does, "add_gradient")
         for backend in BACKENDS:
@@ -214,7 +214,7 @@ def test_a_message_names_what_is_done_and_what_to_do_instead():
 
 @dataclass(eq=False)
 class Nested(Residual):
-    """A residual around others, each of which is called in each call of the one around it."""
+    """Nested residual layers, each of which calls the next one."""
 
     depth: int = 0
     name = "test_nested_residual"
@@ -245,7 +245,7 @@ def test_a_message_names_the_method_within():
 
 
 class Plain(gpunn.Sequential):
-    """A network whose own pass is not made of operations."""
+    """A network whose forward pass does not use only operations."""
 
     @operations_only
     def forward(self, x, workspace):
@@ -255,7 +255,7 @@ class Plain(gpunn.Sequential):
 
 
 class PlainBackward(gpunn.Sequential):
-    """The same of its other pass."""
+    """A network whose backward pass does not use only operations."""
 
     @operations_only
     def backward(self, outputs, gradient, workspace):
@@ -352,7 +352,7 @@ RIGHT = {
 
 @dataclass(eq=False)
 class Faded(Layer):
-    """y = factor * x, with a factor that is no field."""
+    """y = factor * x, with a factor that is not a field."""
 
     name = "test_faded"
 
@@ -379,7 +379,7 @@ def test_an_attribute_that_changes_is_recorded_again():
     original = model.backend.recorded_function
     model.backend.recorded_function = lambda *given: made.append(1) or original(*given)
     expected = model.predict(X, batch_size=16)
-    for _ in range(3):  # whole batches and a last one in turn
+    for _ in range(3):  # alternate full batches and a smaller last one
         np.testing.assert_array_equal(model.predict(X, batch_size=16), expected)
     assert len(made) == 2
     layer.factor = 3.0
@@ -405,7 +405,7 @@ def test_operations_alone_are_recorded_as_they_are_written(backend, does):
 
 
 class Tied(Residual):
-    """Both layers within use one matrix and the sum of its gradients."""
+    """Both inner layers use one matrix and the sum of its gradients."""
 
     name = "test_tied"
 
@@ -432,7 +432,7 @@ def test_layers_within_may_share_parameters(backend):
 
 
 class Unmarked(Residual):
-    """The same by methods that are called in every step."""
+    """The same with methods that are called in every step."""
 
     name = "test_residual_of_calls"
 
@@ -456,7 +456,7 @@ def test_a_call_of_each_shard_has_its_place_in_the_batch():
 
 
 class Twice(gpunn.Sequential):
-    """A network with a pass of its own, by operations."""
+    """A network with a custom pass by operations."""
 
     @operations_only
     def forward(self, x, workspace):

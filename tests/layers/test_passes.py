@@ -1,4 +1,4 @@
-"""Layers of the user's own in recorded passes: what they compute, and what they leave recorded."""
+"""Custom layers in recorded passes: their results, and which passes are recorded."""
 
 import functools
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from gpunn.layers.base import family
 
 
 class Transposed(Layer):
-    """Swaps the axes of a row: a view."""
+    """Swap the axes of a row, as a view."""
 
     name = "test_transposed"
 
@@ -36,13 +36,13 @@ class Transposed(Layer):
 
 
 class Same(Dense):
-    """Nothing but another name."""
+    """A subclass that changes only the name."""
 
     name = "test_same"
 
 
 class Fresh(Layer):
-    """Returns arrays of its own making."""
+    """Return new arrays."""
 
     name = "test_fresh"
 
@@ -54,7 +54,7 @@ class Fresh(Layer):
 
 
 class Buffered(Fresh):
-    """Returns a buffer, and the gradient it was given."""
+    """Return a buffer, and its argument `gradient`."""
 
     name = "test_buffered"
 
@@ -69,7 +69,7 @@ class Buffered(Fresh):
 
 
 class Untouched(Layer):
-    """Returns what it was given."""
+    """Return the arguments unchanged."""
 
     name = "test_untouched"
 
@@ -81,7 +81,7 @@ class Untouched(Layer):
 
 
 class Pairs(Layer):
-    """Adds neighbours, so that a row becomes half as long."""
+    """Add neighbors, which halves the length of a row."""
 
     name = "test_pairs"
 
@@ -96,7 +96,7 @@ class Pairs(Layer):
 
 
 class Doubled(Dense):
-    """Does more than its base, by way of its base."""
+    """Extend the passes of its base by calling them."""
 
     name = "test_doubled"
 
@@ -108,7 +108,7 @@ class Doubled(Dense):
 
 
 class Negated(Dense):
-    """Inherits the passes, but not what they look at."""
+    """Inherit the passes, but change an attribute that they read."""
 
     name = "test_negated"
 
@@ -160,7 +160,7 @@ class Residual(Layer):
 
 
 class PlainResidual(Residual):
-    """The same by arithmetic on arrays."""
+    """The same with arithmetic on arrays."""
 
     name = "test_plain_residual"
 
@@ -173,21 +173,21 @@ class PlainResidual(Residual):
 
 
 class PlainForward(Residual):
-    """One pass by operations, the other by arithmetic."""
+    """The forward pass uses operations, the backward pass arithmetic."""
 
     name = "test_plain_forward"
     forward = PlainResidual.forward
 
 
 class PlainBackward(Residual):
-    """The other way round."""
+    """The forward pass uses arithmetic, the backward pass operations."""
 
     name = "test_plain_backward"
     backward = PlainResidual.backward
 
 
 class Wrapped(Doubled):
-    """Has the docstrings of its base, and whatever else comes with them."""
+    """Copy the docstrings of its base by functools.wraps, which also copies attributes."""
 
     name = "test_wrapped"
 
@@ -201,7 +201,7 @@ class Wrapped(Doubled):
 
 
 class Branching(gpunn.Sequential):
-    """A network whose passes are the user's own."""
+    """A network with custom passes."""
 
     def forward(self, x, workspace):
         outputs = super().forward(x, workspace)
@@ -212,7 +212,7 @@ class Branching(gpunn.Sequential):
 
 
 class OwnBackward(gpunn.Sequential):
-    """A network with one pass of its own."""
+    """A network with one custom pass."""
 
     def backward(self, outputs, gradient, workspace):
         super().backward(outputs, gradient, workspace)
@@ -260,7 +260,7 @@ def trained(network, backend, kind=gpunn.Sequential):
 
 
 class Unrecorded(Backend):
-    """Calls each method in each step, and records nothing."""
+    """Call each method in each step, and record nothing."""
 
     def recorded(self, operations):
         return lambda times: [operations() for _ in range(times)]
@@ -270,7 +270,7 @@ class Unrecorded(Backend):
 
 
 def by_hand(network, kind):
-    """Train as it is written."""
+    """Train without recording."""
     return trained(network, Unrecorded(array_api_compat.numpy), kind)
 
 
@@ -317,7 +317,7 @@ def test_layers_within_layers_are_recorded_one_by_one():
 
 
 class Crooked(Fresh):
-    """Returns something else than it says."""
+    """Return another shape than `output_shape`."""
 
     name = "test_crooked"
 
@@ -326,7 +326,7 @@ class Crooked(Fresh):
 
 
 class Nothing(Fresh):
-    """Forgets to return."""
+    """Return nothing."""
 
     name = "test_nothing"
 
@@ -350,7 +350,7 @@ def test_a_result_of_another_shape_is_refused(layer, message):
 
 @dataclass(eq=False)
 class Factors(Layer):
-    """Multiplies by the product of some numbers, by operations."""
+    """Multiply by the product of some numbers, by operations."""
 
     factors: list
 
@@ -398,7 +398,7 @@ def test_flattening_copies_in_each_pass_where_it_must(engine):
 
 
 class Counted(Dropout):
-    """Has a rate that is computed anew each time it is looked at."""
+    """A layer whose rate is a property."""
 
     name = "test_counted"
 

@@ -1,4 +1,4 @@
-"""Layers for tables against PyTorch's modules of the papers' authors, where these are installed."""
+"""Compare tabular layers with the authors' PyTorch modules, if these are installed."""
 
 from functools import partial
 
@@ -36,7 +36,7 @@ def trained_arrays(layer, shape):
 
 
 def compare(layer, module, shape, pairs):
-    """Assert that outputs and all derivatives of a layer and a module are the same.
+    """Assert that a layer and a module have the same outputs and derivatives.
 
     `pairs` are names of the layer's parameters, parameters of the module, and what makes an array
     of the module of one of the layer's.
@@ -60,7 +60,7 @@ def compare(layer, module, shape, pairs):
 
 
 def parameters_like(layer, names):
-    """Return PyTorch's parameters for some of a layer's, and the pairs of both."""
+    """Return PyTorch's parameters for some of a layer's parameters, and the pairs of both."""
     own = {
         name: torch.nn.Parameter(torch.zeros(layer.values[name].shape, dtype=torch.float64))
         for name in names
@@ -117,7 +117,7 @@ def test_piecewise_linear_embeddings(embeddings, version, activation):
     module = embeddings.PiecewiseLinearEmbeddings(bins, 5, activation=activation, version=version)
 
     def last_bin_last(array):
-        """Arrange weights as there: a column's last bin is the last, whatever others have."""
+        """Arrange weights as in the module, where the last bin of each column comes last."""
         result = np.zeros_like(array)
         for column, edges in enumerate(EDGES):
             last = len(edges) - 2
@@ -125,7 +125,7 @@ def test_piecewise_linear_embeddings(embeddings, version, activation):
         return result
 
     module.double()
-    for column, edges in enumerate(bins):  # which it has rounded to float32
+    for column, edges in enumerate(bins):  # the module rounds them to float32
         width = edges.diff()
         last = len(width) - 1
         for target, values in (

@@ -1,4 +1,4 @@
-"""The layers that networks for tables are made of: values, derivatives, files, mistakes."""
+"""The layers of tabular models: values, derivatives, files, errors."""
 
 import copy
 import math
@@ -31,7 +31,7 @@ from gpunn.workspace import Workspace
 
 
 def output(backend, layer, x, drawn=False):
-    """Return a layer's outputs, in float32, with its own initial values or numbers at random."""
+    """Return a layer's outputs in float32, with its initial values or with random numbers."""
     x = np.asarray(x, dtype="float32")
     if drawn:
         attached(layer, x.shape[1:], backend, "float32")
@@ -124,7 +124,7 @@ def test_names_of_the_parameters_of_groups():
 
 
 def encoded(edges, x):
-    """Return a column's encoding, component by component, as the paper has it."""
+    """Return a column's encoding, component by component, as defined in the paper."""
     last = len(edges) - 2
     result = []
     for t in range(last + 1):
@@ -206,7 +206,7 @@ def test_what_is_trained_and_what_decays():
 
 
 def networks():
-    """Yield whole networks of these layers, as tables need them: layers and the inputs' width."""
+    """Yield complete tabular networks: layers and the number of inputs."""
     edges = [list(np.linspace(-2, 2, bins + 1)) for bins in (4, 1, 3)]
     chunks = [3] * 3 + [1, 1, 4]
     yield (

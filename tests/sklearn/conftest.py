@@ -1,4 +1,4 @@
-"""Where scikit-learn is missing, the modules of this folder are skipped, which pytest reports."""
+"""Without scikit-learn, pytest skips the modules of this folder and reports it."""
 
 import importlib.metadata
 import warnings
@@ -25,13 +25,13 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 @pytest.fixture(autouse=True)
 def _on_the_cpu(monkeypatch):
-    """Estimators whose `backend` is None compute on NumPy, whatever the machine has."""
+    """Estimators whose `backend` is None compute on NumPy, even on a machine with a GPU."""
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
 
 
 @pytest.fixture(autouse=True)
 def _ends_at_max_iter():
-    """Training may end before it has converged, without saying so."""
+    """Training may end before convergence without a warning."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():

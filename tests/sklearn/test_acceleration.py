@@ -1,4 +1,4 @@
-"""scikit-learn's own perceptrons, trained by gpunn, are scikit-learn's in everything else."""
+"""scikit-learn's perceptrons trained by gpunn: only the training changes."""
 
 import copy
 import gc
@@ -36,7 +36,7 @@ def undone():
 
 
 def learned(estimator):
-    """Return what was learned, but for the objects that scikit-learn's training keeps."""
+    """Return the fitted attributes, except the objects that scikit-learn's training keeps."""
     parameters = {*estimator.get_params(), "loss", "_random_state", "_optimizer"}
     private = {"_best_coefs", "_best_intercepts", "_coef_indptr", "_intercept_indptr"}
     return {
@@ -89,7 +89,7 @@ def test_the_same_is_learned(name):
 
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 def test_training_goes_on(kind):
-    """Also where one fit was gpunn's, and the next is not."""
+    """This also holds if gpunn did one fit and scikit-learn the next."""
 
     def steps(estimator):
         first = {"classes": range(10)} if kind is MLPClassifier else {}
@@ -156,7 +156,7 @@ def test_what_is_sent_to_a_process_trains_by_gpunn_there(dumps, monkeypatch):
     with gpunn.sklearn.install("numpy"):
         content = bytes(dumps({"a": MLPClassifier(**SMALL).fit(X, Y)}))
     pickle.loads(content)
-    assert INSTALLED == []  # in a parent, where it is turned off
+    assert INSTALLED == []  # in the parent process, where it is turned off
     monkeypatch.setattr(acceleration, "parent_process", lambda: object())
     received = pickle.loads(content)["a"]
     assert [each.backend for each in INSTALLED] == ["numpy"]
@@ -165,7 +165,7 @@ def test_what_is_sent_to_a_process_trains_by_gpunn_there(dumps, monkeypatch):
 
 
 class Renamed(MLPClassifier):
-    """Has fewer parameters than its base."""
+    """An estimator with fewer parameters than its base."""
 
     def __init__(self, units=8):
         self.units = units
@@ -173,7 +173,7 @@ class Renamed(MLPClassifier):
 
 
 class Own(MLPClassifier):
-    """Changes what training consists of."""
+    """An estimator that overrides a step of the training."""
 
     def _backprop(self, *arguments):
         return super()._backprop(*arguments)
@@ -187,7 +187,7 @@ def test_subclasses_are_trained_where_they_train_as_their_base():
             Own(**SMALL).fit(X, Y)
         with warnings.catch_warnings():
             warnings.simplefilter("error", GpunnWarning)
-            Own(**SMALL).fit(X, Y)  # said once
+            Own(**SMALL).fit(X, Y)  # warns once
         assert acceleration.fits == {"gpunn": 1, "scikit-learn": 2}
 
 
@@ -208,14 +208,14 @@ def test_what_gpunn_refuses_is_trained_by_scikit_learn():
 
 
 class Equal(MLPRegressor):
-    """All of them are equal, and have no hash."""
+    """Estimators that are all equal and have no hash."""
 
     def __eq__(self, other):
         return isinstance(other, Equal)
 
 
 def test_estimators_that_are_equal_learn_apart():
-    """And what is kept of one ends with it."""
+    """The twin of an estimator is deleted with it."""
     theirs = Equal(**SMALL).partial_fit(X, Y).partial_fit(X, Y)
     with gpunn.sklearn.install() as acceleration:
         ours, other = Equal(**SMALL), Equal(**SMALL)
@@ -229,7 +229,7 @@ def test_estimators_that_are_equal_learn_apart():
 
 
 class Broken(MLPClassifier):
-    """Can't be trained."""
+    """An estimator whose training fails."""
 
     def _backprop(self, *arguments):
         raise KeyError("mine")

@@ -1,4 +1,4 @@
-"""Estimators take all rows at once, and say so where they are given batches."""
+"""Estimators need all rows together; batches raise an error that explains this."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators, and its own tests of the estimators we stand in for."""
+"""scikit-learn's checks of estimators, and its tests of the estimators that gpunn replaces."""
 
 import ast
 import functools
@@ -41,7 +41,7 @@ INAPPLICABLE = {
         "neither scikit-learn's MLPClassifier nor this one has a decision_function"
     ),
 }
-"""Checks that skip themselves, and why that is right."""
+"""Checks that skip themselves, and why that is correct."""
 
 
 def checks():
@@ -69,7 +69,7 @@ def test_estimator(estimator, check, name):
 
 @pytest.mark.full
 def test_estimators_pass_the_checks_of_array_api_dispatch():
-    """In a process of its own: SciPy reads the variable when it is imported."""
+    """Run in a separate process, since SciPy reads the variable when it is imported."""
     script = """
         import functools, warnings
         from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -84,7 +84,7 @@ def test_estimators_pass_the_checks_of_array_api_dispatch():
                 if not function.__name__.startswith("check_array_api"):
                     continue
                 if library in ("cupy", "torch", "dpnp") or "mixed" in function.__name__:
-                    continue  # libraries that need not be here
+                    continue  # optional libraries
                 check(instance)
                 passed.append(function.__name__)
         print(len(passed), *sorted(set(passed)))
@@ -109,14 +109,14 @@ PRIVATE = {
     "test_learning_rate_warmstart": "reads _optimizer.learning_rate",
     "test_adaptive_learning_rate": "reads _optimizer.learning_rate",
 }
-"""Tests that look at private attributes. What they test is in test_same_as_scikit_learn.py."""
+"""Tests of private attributes; test_same_as_scikit_learn.py tests the same behavior."""
 
 IMPORT = "from sklearn.neural_network import MLPClassifier, MLPRegressor"
 
 
 @pytest.fixture(scope="module")
 def own_tests():
-    """That module's functions, with the import line changed."""
+    """Import the module's functions with the import line changed."""
     source = inspect.getsource(test_mlp)
     assert source.count(IMPORT) == 1
     namespace = {"__name__": "own_tests"}
@@ -126,7 +126,7 @@ def own_tests():
 
 
 def own_cases():
-    """Yield each test of that module with its parameters."""
+    """Yield each test of the module with its parameters."""
     tree = ast.parse(inspect.getsource(test_mlp))
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef) or node.name in PRIVATE:

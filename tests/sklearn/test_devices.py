@@ -1,4 +1,4 @@
-"""The estimators on every backend: the same training, host arrays in the end, portable pickles."""
+"""Estimators on every backend: the same training, fitted host arrays, portable pickles."""
 
 import copy
 import os
@@ -60,10 +60,10 @@ CASES = {
 RANDOM = np.random.default_rng(0)
 TABLE = {
     "size": np.where(RANDOM.random(60) < 0.2, np.nan, RANDOM.normal(size=60)),
-    "colour": RANDOM.choice(["red", "green"], 60).tolist(),
+    "color": RANDOM.choice(["red", "green"], 60).tolist(),
     "town": [f"town {number % 10}" for number in range(60)],
 }
-NUMBER = np.nan_to_num(TABLE["size"]) + (np.array(TABLE["colour"]) == "red")
+NUMBER = np.nan_to_num(TABLE["size"]) + (np.array(TABLE["color"]) == "red")
 CLASS = np.digitize(NUMBER, [0.0, 1.0])
 FOR_TABLES = {"epochs": 3, "hidden_layer_sizes": (6,), "batch_size": 16, "random_state": 0}
 TABM = {**FOR_TABLES, "members": 2, "bins": 4}
@@ -121,7 +121,7 @@ def test_warm_starts_and_partial_fits_go_on(backend):
 
 @pytest.fixture
 def dispatching(monkeypatch):
-    """As with scikit-learn's option `array_api_dispatch`, which SciPy would have to agree to."""
+    """Simulate scikit-learn's option `array_api_dispatch`, which would need support in SciPy."""
     monkeypatch.setattr(inputs, "get_config", lambda: {"array_api_dispatch": True})
 
 
@@ -236,7 +236,7 @@ def test_a_missing_device_is_an_error(estimator, rows, targets):
 
 
 def test_maps_whose_file_became_shorter_are_not_touched(tmp_path):
-    """The system would end the process."""
+    """Without this, the system would end the process."""
     shape = (len(X), 2000)
     mapped = [np.memmap(tmp_path / name, "f4", "w+", shape=shape) for name in ("one", "other")]
     model = MLPRegressor(**FAST | {"max_iter": 1}, backend="numpy")

@@ -1,4 +1,4 @@
-"""What scikit-learn's users do with an estimator, of numbers or of tables."""
+"""Typical uses of scikit-learn estimators: pipelines, searches, copies, inspection."""
 
 import copy
 import dataclasses
@@ -45,11 +45,11 @@ TABLE = pd.DataFrame(
     {
         "size": RANDOM.normal(size=ROWS),
         "noise": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.normal(size=ROWS)),
-        "colour": RANDOM.choice(["red", "green", None], ROWS),
+        "color": RANDOM.choice(["red", "green", None], ROWS),
     }
 )
-CLASS = np.where((TABLE["size"] > 0) & (TABLE["colour"] != "red"), "yes", "no")
-NUMBER = TABLE["size"] + 2 * (TABLE["colour"] == "red")
+CLASS = np.where((TABLE["size"] > 0) & (TABLE["color"] != "red"), "yes", "no")
+NUMBER = TABLE["size"] + 2 * (TABLE["color"] == "red")
 FOR_TABLES = {"epochs": 12, "hidden_layer_sizes": (16,), "batch_size": 16, "random_state": 0}
 OF_TABLES = (RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor)
 TABM = {**FOR_TABLES, "members": 2, "learning_rate_init": 0.02, "bins": 8}
@@ -115,7 +115,8 @@ def test_ensembles_on_tables():
 
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, *OF_TABLES])
 def test_is_more_than_its_parameters(kind):
-    # dask and others take two dataclasses with equal fields for one: they would mix up estimators.
+    # dask and others treat two dataclass objects with equal fields as the same, and would mix up
+    # estimators.
     assert not dataclasses.is_dataclass(kind())
 
 
@@ -123,11 +124,11 @@ def test_is_more_than_its_parameters(kind):
 def test_inspection(regressor):
     fitted = clone(regressor).fit(TABLE, NUMBER)
     found = permutation_importance(fitted, TABLE, NUMBER, n_repeats=2, random_state=0)
-    size, noise, colour = found.importances_mean
-    assert min(size, colour) > noise
-    coloured = TABLE[TABLE["colour"].notna()]  # partial_dependence itself takes no gaps beside text
-    by_colour = partial_dependence(fitted, coloured, ["colour"], categorical_features=["colour"])
-    effects = dict(zip(by_colour["grid_values"][0], by_colour["average"][0], strict=True))
+    size, noise, color = found.importances_mean
+    assert min(size, color) > noise
+    colored = TABLE[TABLE["color"].notna()]  # partial_dependence itself takes no gaps beside text
+    by_color = partial_dependence(fitted, colored, ["color"], categorical_features=["color"])
+    effects = dict(zip(by_color["grid_values"][0], by_color["average"][0], strict=True))
     assert effects["red"] > effects["green"] + 1
     by_size = partial_dependence(fitted, TABLE, ["size"], grid_resolution=5)["average"][0]
     assert by_size[-1] > by_size[0]
@@ -193,7 +194,7 @@ def test_clones_and_representations(kind, parameters):
 
 
 def test_backends_as_objects_go_with_clones_and_pickles():
-    """Such as with one thread, where a search runs several fits side by side."""
+    """For example with one thread, if a search runs several fits in parallel."""
     backend = gpunn.get_backend("numpy", threads=1)
     classifier = MLPClassifier(backend=backend, **FAST).fit(X, y)
     assert clone(classifier).backend is backend
@@ -250,7 +251,7 @@ def test_coefs_are_what_counts():
 
 
 def interrupt(monkeypatch, after):
-    """Have training find a Ctrl-C when it has looked for one so many times."""
+    """Simulate Ctrl-C at the given number of checks for it."""
 
     class Asked(Interruption):
         times = 0

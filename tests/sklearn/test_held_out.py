@@ -1,4 +1,4 @@
-"""`fit(X, y, groups=...)` and `times=...`: which rows are held out, in cross-validation too."""
+"""`fit(X, y, groups=...)` and `times=...`: which rows are held out, also in cross-validation."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ TIMES = RANDOM.permutation(ROWS)
 
 @pytest.fixture
 def splits(monkeypatch):
-    """What was split, as (kind, values, kept, held)."""
+    """Collect the splits as (kind, values, kept, held)."""
     found = []
     for name in ("split_groups", "split_times"):
         real = getattr(held_out, name)
@@ -83,7 +83,7 @@ def test_rows_that_are_held_out(estimator, splits):
 
 
 def test_held_out_rows_are_those_that_are_validated_on():
-    """Given as X_val, they choose the same epoch with the same score."""
+    """The held-out rows, passed as X_val, select the same epoch with the same score."""
     _, held = held_out.split_times(TIMES, 0.2)
     kept = np.setdiff1d(np.arange(ROWS), held)
     first = clone(TABULAR[0]).set_params(epochs=3).fit(X, y, times=TIMES)

@@ -1,4 +1,4 @@
-"""`python -m gpunn.sklearn`: a script runs as it is, in its processes, too."""
+"""`python -m gpunn.sklearn`: a script runs unchanged, also in its child processes."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ def test_a_script_and_its_processes(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Change to an empty folder; afterwards nothing is left of what `main` changes."""
+    """Change to an empty folder, and undo all changes of `main` afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

@@ -1,4 +1,4 @@
-"""What the estimators do beyond scikit-learn's."""
+"""Features of the estimators that scikit-learn's estimators don't have."""
 
 import io
 
@@ -214,7 +214,7 @@ def test_balanced_partial_fit_is_refused():
 @pytest.mark.parametrize("options", [{}, {"solver": "sgd"}, {"solver": "lbfgs"}], ids=str)
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 def test_a_weight_of_k_is_k_rows(kind, options):
-    """In full batches, for training and for validation."""
+    """The mean uses full batches, in training and validation."""
     random = np.random.default_rng(1)
     repeats, repeats_val = random.integers(0, 4, 100), random.integers(1, 4, 50)
     order = random.permutation(150)
@@ -290,7 +290,7 @@ def test_what_can_not_be_fitted(kind, parameters, given, message):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("incremental", [False, True])
 def test_an_optimizer_that_cannot_change_weights_any_more_is_warned_of(incremental):
-    """Squares of gradients overflow, so updates are 0; weights and losses stay finite."""
+    """Squares of gradients overflow, so updates are 0, and weights and losses stay finite."""
     inputs = X.astype("float32")
     inputs[3, 1] = 1e15
     regressor = MLPRegressor(**{**FAST, "max_iter": 2}, backend="numpy")
@@ -489,7 +489,7 @@ def test_backends_are_named(monkeypatch):
 
 
 def test_sparse_rows_in_pieces(monkeypatch):
-    """As a matrix too large to be made dense as a whole."""
+    """Treat the matrix as too large to become dense as a whole."""
     inputs = scipy.sparse.random_array((500, 30), density=0.2, rng=0, format="csr")
     targets = inputs.sum(axis=1)
     whole = MLPRegressor(**FAST).fit(inputs, targets)

@@ -1,4 +1,4 @@
-"""Estimators and networks in processes that joblib has started: their results and their threads."""
+"""Estimators and networks in joblib's processes: results and numbers of threads."""
 
 import os
 
@@ -27,7 +27,7 @@ def classifier(**parameters):
 
 
 def threads():
-    """Return how many threads gpunn takes here, and the process."""
+    """Return the number of threads that gpunn uses, and the process id."""
     return gpunn.get_backend("numpy").threads, os.getpid()
 
 
@@ -41,7 +41,7 @@ def coefficients(seed):
 
 @pytest.fixture
 def no_variables(monkeypatch):
-    """How many threads to take is told to nobody, processes of earlier tests included."""
+    """No process has a setting for the number of threads, including processes of earlier tests."""
     for variable in ("GPUNN_THREADS", "OMP_NUM_THREADS"):
         if variable in os.environ:
             monkeypatch.delenv(variable)
@@ -81,7 +81,9 @@ def test_seeds_side_by_side():
     alone = [coefficients(seed) for seed in range(3)]
     beside = joblib.Parallel(2)(joblib.delayed(coefficients)(seed) for seed in range(3))
     for one, other in zip(alone, beside, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)  # by the number of threads
+        np.testing.assert_allclose(
+            one, other, rtol=1e-5, atol=1e-6
+        )  # differs by the number of threads
     assert not np.array_equal(alone[0], alone[1])
 
 
@@ -107,5 +109,5 @@ def test_a_search_on_dask():
     name = "mean_test_score"
     np.testing.assert_allclose(found.cv_results_[name], alone.cv_results_[name], atol=0.02)
     assert found.score(X, y) > 0.9
-    assert {each for each, _ in taken} == {1}  # which Dask's processes have set for OpenMP
+    assert {each for each, _ in taken} == {1}  # Dask sets this for OpenMP in its processes
     assert os.getpid() not in {process for _, process in taken}

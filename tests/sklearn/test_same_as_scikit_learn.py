@@ -1,6 +1,6 @@
-"""Side by side with scikit-learn's own estimators, from the same `random_state`.
+"""Compare with scikit-learn's estimators, from the same `random_state`.
 
-Initial weights, shuffles and splits are the same bits, so what is left is rounding.
+Initial weights, shuffles and splits are bitwise identical, so results differ only by rounding.
 """
 
 import itertools
@@ -61,7 +61,7 @@ SOLVERS = {
 
 
 def both(kind, X, y, sample_weight=None, **options):
-    """Fit both estimators, with the same warnings, and return them."""
+    """Fit both estimators, check that they give the same warnings, and return them."""
     options = {"hidden_layer_sizes": (20,), "max_iter": 15, "random_state": 3, **options}
     fitted, said = [], []
     for module in (theirs, ours):
@@ -134,7 +134,7 @@ WEIGHTS = {
 )
 @pytest.mark.parametrize("data", DATA)
 def test_sample_weights_take_the_same_steps(data, solver, weights):
-    """The loss of an epoch counts each batch by its rows, whatever the sum of their weights."""
+    """The loss of an epoch weights each batch by its number of rows, not by the sum of weights."""
     kind, X, y = DATA[data]
     options = {"batch_size": 70, **SOLVERS[solver], "learning_rate_init": 0.02}
     assert_same(*both(kind, X, y, WEIGHTS[weights][: len(X)], **options))
@@ -198,7 +198,7 @@ def test_weights_may_come_and_go_between_calls(options):
 
 @pytest.mark.parametrize("data", DATA)
 def test_lbfgs_agrees(data):
-    """Iterations multiply rounding errors, so few of them are compared."""
+    """Rounding errors grow with each iteration, so only a few iterations are compared."""
     kind, X, y = DATA[data]
     options = {"solver": "lbfgs", "activation": "tanh", "alpha": 1e-2}
     them, us = both(kind, X, y, max_iter=12, **options)
@@ -361,7 +361,7 @@ def test_errors_have_the_same_words(kind, options):
     X, y = np.eye(10), np.arange(10) % 2
     expected = refuse(theirs, kind, options, X, y)
     got = refuse(ours, kind, options, X, y)
-    # scikit-learn's options are printed in another order by each process.
+    # Each process prints scikit-learn's options in a different order.
     words = [sorted(re.findall(r"[^\s{},]+", message)) for message in (got, expected)]
     assert words[0] == words[1]
 

@@ -1,4 +1,4 @@
-"""Estimators for tables: rows with text, dates and gaps, as they are."""
+"""Tabular estimators: raw rows with text, dates and missing values."""
 
 import os
 import pickle
@@ -78,7 +78,7 @@ def test_same_random_state_same_bits(estimator):
 
 @pytest.mark.parametrize("estimator", [CLASSIFIERS[1], REGRESSORS[0]], ids=named)
 def test_predictions_do_not_depend_on_other_rows(estimator):
-    """Nor on how many are computed at a time."""
+    """A prediction does not depend on the number of rows that are predicted together."""
     y = CLASS if is_classifier(estimator) else RENT
     for frame in (X, pd.DataFrame({"age": AGE, "older": AGE**2})):
         network = clone(estimator).set_params(epochs=2).fit(frame, y).network_
@@ -161,7 +161,7 @@ def test_several_labels(estimator, tmp_path):
     loaded = type(estimator).load(tmp_path / "a")
     np.testing.assert_array_equal(loaded.predict(X), predicted)
     np.testing.assert_array_equal(loaded.predict_proba(X), p)
-    # Of one column there are classes, also where labels have been before.
+    # One column means classes, even if the previous fit had labels.
     assert fitted.fit(X, CLASS).predict(X).shape == (len(X),)
     auc = clone(estimator).set_params(metric="auc").fit(X, y.to_numpy(), X_val=X, y_val=y)
     expected = roc_auc_score(y, auc.predict_proba(X), average="macro")
@@ -288,9 +288,9 @@ def test_what_ones_own_validation_rows_have_that_others_have_not():
 
 
 def test_what_set_aside_rows_have_that_others_have_not():
-    """Nobody chose them, so there is nothing to say."""
+    """The validation rows were held out at random, so their unknown categories cause no warning."""
     frame = X.assign(town=[f"town{number // 2}" for number in range(ROWS)])
-    columns = {"town": "category"}  # who says so need not hear that they are many
+    columns = {"town": "category"}  # a chosen kind causes no warning about many categories
     RealMLPRegressor(**BRIEF, columns=columns).fit(frame, RENT)
 
 
@@ -309,7 +309,7 @@ def test_pickles_and_files(estimator, tmp_path):
     np.testing.assert_array_equal(pickle.loads(data).predict(X), expected)
     if is_classifier(estimator):
         earlier = pickle.loads(data)
-        del earlier.threshold_for  # as releases had it before there was this parameter
+        del earlier.threshold_for  # as in releases without this parameter
         assert clone(earlier).get_params() == fitted.get_params()
         assert repr(earlier) == repr(fitted)
     path = tmp_path / "fitted.safetensors"
@@ -357,7 +357,7 @@ def test_files_hold_class_weights(tmp_path, weights, y):
 
 
 class CtrlC(gpunn.callbacks.Callback):
-    """Ctrl-C in an epoch, numbered from 1."""
+    """Simulate Ctrl-C in an epoch, numbered from 1."""
 
     every_updates = 1
 
