@@ -179,7 +179,7 @@ def test_several_labels(estimator, tmp_path):
             "'accuracy' evaluates one class per row, so it does not fit several",
         ),
         ({"class_weight": "balanced"}, 1, "class_weight: is for one class per row"),
-        ({"label_smoothing": 0.1}, 1, "label_smoothing: is for one class per row"),
+        ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 with several"),
     ],
 )
 def test_what_is_not_for_labels(estimator, parameters, factor, message):
