@@ -126,4 +126,4 @@ def command() -> None:
         raise click.ClickException("llvmlite is not installed; pip install '.[fast]'")
     click.echo(f"processor: {machine.described()['processor']}")
     for threads in dict.fromkeys((1, machine.usable_cores())):
-        click.echo(f"{threads} threads: {peak(threads):.0f} GFLOP/s")
+        click.echo(f"threads = {threads}: {peak(threads):.0f} GFLOP/s")

@@ -109,7 +109,7 @@ def step_times(
     at_peak = microseconds_at_peak(session, tasks)
     for dtype, peak in session.peaks.items():
         click.echo(
-            f"Measured FMA peak, {dtype}, {session.threads} threads: {peak:.0f} GFLOP/s. "
+            f"Measured FMA peak ({dtype}, threads: {session.threads}): {peak:.0f} GFLOP/s. "
             "Percentages are the share of it that a step's matrix products reach."
         )
     return [
