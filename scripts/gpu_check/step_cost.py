@@ -37,38 +37,39 @@ def nbytes(*arrays: Any) -> int:
 # Each function has the name of an operation and receives its arguments.
 
 
-def next_batch(given: Any) -> Cost:
-    rows = len(given.outs[0])
-    read = sum(rows * source.nbytes // len(source) for source in given.sources)
-    counted = 2 * nbytes(given.start, given.passes)
-    return Cost(read + nbytes(*given.outs, given.order[:rows]) + counted, 0)
+def next_batch(arguments: Any) -> Cost:
+    rows = len(arguments.outs[0])
+    read = sum(rows * source.nbytes // len(source) for source in arguments.sources)
+    counted = 2 * nbytes(arguments.start, arguments.passes)
+    return Cost(read + nbytes(*arguments.outs, arguments.order[:rows]) + counted, 0)
 
 
-def dense(given: Any) -> Cost:
-    moved = nbytes(given.x, given.weights, given.bias, given.z, given.out)
-    return Cost(moved, 2 * len(given.x) * given.weights.size)
+def dense(arguments: Any) -> Cost:
+    moved = nbytes(arguments.x, arguments.weights, arguments.bias, arguments.z, arguments.out)
+    return Cost(moved, 2 * len(arguments.x) * arguments.weights.size)
 
 
-def dense_gradient(given: Any) -> Cost:
-    product = 2 * len(given.x) * given.weights.size
-    output = None if isinstance(given.activation, Identity) else given.output
-    gradients = given.gradient, given.weight_gradient, given.bias_gradient
-    moved = nbytes(given.x, output, *gradients)
-    if given.input_gradient is None:
+def dense_gradient(arguments: Any) -> Cost:
+    product = 2 * len(arguments.x) * arguments.weights.size
+    output = None if isinstance(arguments.activation, Identity) else arguments.output
+    gradients = arguments.gradient, arguments.weight_gradient, arguments.bias_gradient
+    moved = nbytes(arguments.x, output, *gradients)
+    if arguments.input_gradient is None:
         return Cost(moved, product)
-    return Cost(moved + nbytes(given.weights, given.input_gradient), 2 * product)
+    return Cost(moved + nbytes(arguments.weights, arguments.input_gradient), 2 * product)
 
 
-def loss(given: Any) -> Cost:
-    read = nbytes(given.predictions, given.targets, given.weights, given.normalizer)
-    return Cost(read + nbytes(given.gradient) + 2 * nbytes(given.loss_sum), 0)
+def loss(arguments: Any) -> Cost:
+    read = nbytes(arguments.predictions, arguments.targets, arguments.weights, arguments.normalizer)
+    return Cost(read + nbytes(arguments.gradient) + 2 * nbytes(arguments.loss_sum), 0)
 
 
-def counted_update(given: Any) -> Cost:
-    counters = given.position, given.updates, given.weight_sum, given.finite_steps
-    changed = nbytes(*counters, given.values, *given.slots.values())
-    rates = 2 * nbytes(given.rate)  # read from the table, and written to the rate
-    return Cost(2 * changed + rates + nbytes(given.weight, given.loss_sum, given.gradients), 0)
+def counted_update(arguments: Any) -> Cost:
+    counters = arguments.position, arguments.updates, arguments.weight_sum, arguments.finite_steps
+    changed = nbytes(*counters, arguments.values, *arguments.slots.values())
+    rates = 2 * nbytes(arguments.rate)  # read from the table, and written to the rate
+    read = nbytes(arguments.weight, arguments.loss_sum, arguments.gradients)
+    return Cost(2 * changed + rates + read, 0)
 
 
 LEDGER: dict[str, Callable[[Any], Cost]] = {
@@ -81,14 +82,14 @@ class Call(NamedTuple):
     """An operation of a step, its arguments as a namespace, and its cost."""
 
     operation: Operation
-    given: Arguments
+    arguments: Arguments
     cost: Cost
 
     def rewind(self, backend: Backend) -> None:
         """Reset the operation's position in the order of rows, or in the learning rates, to 0."""
         for counter in ("start", "position"):
-            if hasattr(self.given, counter):
-                backend.fill(getattr(self.given, counter), 0)
+            if hasattr(self.arguments, counter):
+                backend.fill(getattr(self.arguments, counter), 0)
 
 
 def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call]:
@@ -97,8 +98,8 @@ def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call
         fit()
     calls = []
     for operation in lower.call_args.args[0]:
-        given = arguments_of(backend, operation)
-        for group in [*vars(given).values()]:  # named tuples of counters and trained vectors
-            vars(given).update(getattr(group, "_asdict", dict)())
-        calls.append(Call(operation, given, LEDGER[operation.name](given)))
+        arguments = arguments_of(backend, operation)
+        for group in [*vars(arguments).values()]:  # named tuples of counters and trained vectors
+            vars(arguments).update(getattr(group, "_asdict", dict)())
+        calls.append(Call(operation, arguments, LEDGER[operation.name](arguments)))
     return calls

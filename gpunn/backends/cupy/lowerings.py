@@ -72,7 +72,7 @@ def fusible(*arrays: Array) -> bool:
     return contiguous(*arrays) and arrays[0].dtype in FUSIBLE_TYPES
 
 
-def given(ask: Arguments, *but: str) -> list[Array]:
+def arrays_of(ask: Arguments, *but: str) -> list[Array]:
     """Return the arrays among an operation's arguments, except the named ones."""
     named = vars(ask).items()
     return [each for name, each in named if isinstance(each, cupy.ndarray) and name not in but]
@@ -85,12 +85,12 @@ def anything(ask: Arguments) -> bool:
 
 def strided(*but: str) -> Condition:
     """Return a condition: the arrays, except the named ones, are of one type, in any layout."""
-    return lambda ask: of_one_type(*given(ask, *but))
+    return lambda ask: of_one_type(*arrays_of(ask, *but))
 
 
 def packed(ask: Arguments) -> bool:
     """Return whether a raw kernel accepts the arrays."""
-    return contiguous(*given(ask))
+    return contiguous(*arrays_of(ask))
 
 
 def with_formula(condition: Condition) -> Condition:
@@ -220,7 +220,7 @@ class CupyLowerings:
         return [ask.function] if isinstance(ask.function, Collective) else None
 
     def activation_gradient(self, ask: Arguments) -> Calls | None:
-        if type(ask.activation) not in activations.FORMULAS or not of_one_type(*given(ask)):
+        if type(ask.activation) not in activations.FORMULAS or not of_one_type(*arrays_of(ask)):
             return None
         if ask.bias_gradient is None:
             return activations.backward(ask)
@@ -230,7 +230,7 @@ class CupyLowerings:
 
     def loss(self, ask: Arguments) -> Calls | None:
         labels = type(ask.loss) in losses.OF_LABELS
-        arrays = given(ask, "targets") + moving(getattr(ask.loss, "label_smoothing", 0.0))
+        arrays = arrays_of(ask, "targets") + moving(getattr(ask.loss, "label_smoothing", 0.0))
         if type(ask.loss) not in losses.LOSSES or not fitting(ask.targets, labels, *arrays):
             return None
         return [partial(losses.add_loss, ask, self.scratch)]
@@ -238,7 +238,7 @@ class CupyLowerings:
     def metric(self, ask: Arguments) -> Calls | None:
         labels = isinstance(ask.metric, ClassMetric) and ask.predictions.shape[1] > 1
         add = metrics.METRICS.get(type(ask.metric))
-        if add is None or not fitting(ask.targets, labels, *given(ask, "targets")):
+        if add is None or not fitting(ask.targets, labels, *arrays_of(ask, "targets")):
             return None
         return [partial(add, ask, self.scratch)]
 
@@ -261,7 +261,7 @@ class CupyLowerings:
 
     def dense(self, ask: Arguments) -> Calls | None:
         kind = type(ask.activation), ask.bias is not None
-        if kind not in EPILOGUES or ask.out is not ask.z or not fusible(*given(ask)):
+        if kind not in EPILOGUES or ask.out is not ask.z or not fusible(*arrays_of(ask)):
             return None
         product = partial(self.product, ask.x, ask.weights, ask.z, False, False)
         fused = partial(self.fused_product, ask.x, ask.weights, ask.out, EPILOGUES[kind], ask.bias)

@@ -40,22 +40,22 @@ __device__ long long actual_class(const T* targets, long long row, long long col
 # class; the actual class.
 CLASSIFY = rf"""{CLASSES}{ACTUAL}
 extern "C" __global__ void gpunn_classify(
-    const T* predictions, const Target* targets, long long* places,
+    const T* predictions, const Target* targets, long long* indices,
     long long rows, long long columns, T threshold) {{
   {ROW}
   long long predicted;
   if (columns > 2) predicted = argmax(p, columns);
   else predicted = (columns == 2 ? p[1] - p[0] : p[0]) > threshold;
   if (threadIdx.x) return;
-  places[row] = predicted == actual ? actual : -1;
-  places[rows + row] = predicted;
-  places[2 * rows + row] = actual;
+  indices[row] = predicted == actual ? actual : -1;
+  indices[rows + row] = predicted;
+  indices[2 * rows + row] = actual;
 }}
 """
 
 # The bin of the score, or -1 for NaN. Rows of the class come first, then bins of all other rows.
 BIN_SCORES = rf"""{CLASSES}{ACTUAL}
-__device__ long long place_of(T score, bool own, long long bins, T scale, T factor, T middle) {{
+__device__ long long index_of(T score, bool own, long long bins, T scale, T factor, T middle) {{
   const T bin = floor(asinh(score / scale) * factor + middle);
   if (bin != bin) return -1;
   const T last = bins - 1;
@@ -63,12 +63,12 @@ __device__ long long place_of(T score, bool own, long long bins, T scale, T fact
 }}
 
 extern "C" __global__ void gpunn_bin_scores(
-    const T* predictions, const Target* targets, long long* places,
-    long long rows, long long columns, long long bins, T scale, T factor, T middle, T least) {{
+    const T* predictions, const Target* targets, long long* indices,
+    long long rows, long long columns, long long bins, T scale, T factor, T middle, T minimum) {{
   {ROW}
   if (columns <= 2) {{
     const T score = columns == 2 ? p[1] - p[0] : p[0];
-    if (threadIdx.x == 0) places[row] = place_of(score, actual == 1, bins, scale, factor, middle);
+    if (threadIdx.x == 0) indices[row] = index_of(score, actual == 1, bins, scale, factor, middle);
     return;
   }}
   const long long best = argmax(p, columns);
@@ -80,22 +80,22 @@ extern "C" __global__ void gpunn_bin_scores(
   for (long long j = threadIdx.x; j < columns; j += LANES) {{
     const T shifted = p[j] - p[best];
     const T others = j == best ? without_best : without_best + (1 - exp(shifted));
-    const T score = shifted - log(others < least ? least : others);
-    places[j * rows + row] = place_of(score, actual == j, bins, scale, factor, middle);
+    const T score = shifted - log(others < minimum ? minimum : others);
+    indices[j * rows + row] = index_of(score, actual == j, bins, scale, factor, middle);
   }}
 }}
 """
 
 ADD_AT = r"""
 extern "C" __global__ void gpunn_add_at(
-    const long long* places, const T* weights, T* out,
+    const long long* indices, const T* weights, T* out,
     long long rows, long long each, long long size) {
   const long long at = (long long)blockIdx.x * blockDim.y + threadIdx.y;
   if (at >= size) return;
-  const long long part = at / each, place = at - part * each;
+  const long long part = at / each, index = at - part * each;
   T sum = 0;
   for (long long row = threadIdx.x; row < rows; row += LANES)
-    if (places[part * rows + row] == place) sum += weights[row];
+    if (indices[part * rows + row] == index) sum += weights[row];
   sum = warp_sum(sum);
   if (threadIdx.x == 0) out[at] += sum;
 }
@@ -105,26 +105,26 @@ extern "C" __global__ void gpunn_add_at(
 def count_classes(ask: Arguments, scratch: Scratch) -> None:
     """Add TP, TP + FP and TP + FN of a batch to the summary; all arrays are contiguous."""
     threshold = ask.predictions.dtype.type(ask.metric.threshold)
-    add_at_places(ask, "gpunn_classify", CLASSIFY, 3, [threshold], scratch)
+    add_at_indices(ask, "gpunn_classify", CLASSIFY, 3, [threshold], scratch)
 
 
 def count_bins(ask: Arguments, scratch: Scratch) -> None:
     """Add the weights in each bin of a batch to the summary; all arrays are contiguous."""
     bins = ask.metric.side**2
     parts = ask.summary.size // (2 * bins)  # one for each class, or one for 1 or 2 outputs
-    numbers = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, MIN_SUM
-    given = [bins, *map(ask.predictions.dtype.type, numbers)]
-    add_at_places(ask, "gpunn_bin_scores", BIN_SCORES, parts, given, scratch)
+    constants = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, MIN_SUM
+    numbers = [bins, *map(ask.predictions.dtype.type, constants)]
+    add_at_indices(ask, "gpunn_bin_scores", BIN_SCORES, parts, numbers, scratch)
 
 
-def add_at_places(
-    ask: Arguments, name: str, source: str, parts: int, given: list[Any], scratch: Scratch
+def add_at_indices(
+    ask: Arguments, name: str, source: str, parts: int, numbers: list[Any], scratch: Scratch
 ) -> None:
     """Find each row's index (or -1) in each part of the summary, and add its weight there."""
     (rows, columns), dtype, size = ask.predictions.shape, ask.predictions.dtype, ask.summary.size
-    places = scratch("places", parts * rows, np.dtype(np.int64))
+    indices = scratch("indices", parts * rows, np.dtype(np.int64))
     find = raw_kernel(name, source, T=dtype, Target=ask.targets.dtype)
-    over_rows(find, rows, (ask.predictions, ask.targets, places, rows, columns, *given))
+    over_rows(find, rows, (ask.predictions, ask.targets, indices, rows, columns, *numbers))
     if rows:
         add = raw_kernel("gpunn_add_at", ADD_AT, T=dtype)
-        over_rows(add, size, (places, ask.weights, ask.summary, rows, size // parts, size))
+        over_rows(add, size, (indices, ask.weights, ask.summary, rows, size // parts, size))
