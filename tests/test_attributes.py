@@ -18,7 +18,7 @@ def network():
 
 
 @pytest.mark.parametrize("name", ["trainable", "requires_grad"])
-def test_a_network_is_not_frozen_as_a_whole(name):
+def test_a_network_has_no_attribute_trainable(name):
     with pytest.raises(SettingError, match="to freeze a layer, set"):
         setattr(network(), name, False)
 
@@ -43,7 +43,7 @@ def test_a_network_is_not_frozen_as_a_whole(name):
         lambda model: setattr(model.layers[1], "label", "first"),
     ],
 )
-def test_what_a_network_is_made_of_is_settled(change):
+def test_a_networks_layers_are_fixed(change):
     model = network()
     with pytest.raises(SettingError, match=r"fixed when it is built; build a new gpunn.Sequential"):
         change(model)
@@ -118,7 +118,7 @@ def test_settings_are_checked_as_in_the_constructor(name, value, message):
         gpunn.Trainer(network(), "softmax_cross_entropy", **{name: value})
 
 
-def test_classes_of_ones_own_have_what_they_like():
+def test_custom_classes_may_have_any_attribute():
     class Mine(gpunn.Trainer):
         pass
 

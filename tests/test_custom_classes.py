@@ -160,7 +160,7 @@ def test_a_file_without_custom_classes_is_as_it_was(tmp_path):
         ("[Dense(2, Heir())]", "the activation class 'mine:Heir' does not define `name`, so a"),
     ],
 )
-def test_a_class_without_a_name_is_not_taken_for_its_base(module, layers, said):
+def test_a_class_without_a_name_is_not_loaded_as_its_base(module, layers, said):
     saved(layers)
     for allow in (False, True):
         with pytest.raises(ModelFileError, match=said):

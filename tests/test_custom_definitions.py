@@ -100,11 +100,11 @@ BY_NAME = (
 @pytest.mark.parametrize("backend", BACKENDS, ids=["numpy", "base", "strict"])
 @pytest.mark.parametrize("given", [BY_INSTANCE, BY_NAME], ids=["instance", "name"])
 def test_training_comes_out_as_with_the_builtin_ones(backend, given):
-    expected = train("numpy", *BUILTIN)
-    found = train(backend, *given)
-    for ours, theirs in zip(found, expected, strict=True):
+    reference = train("numpy", *BUILTIN)
+    custom = train(backend, *given)
+    for actual, expected in zip(custom, reference, strict=True):
         # float32 over a dozen updates of order 0.01 each
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_training_comes_out_as_with_the_builtin_ones(backend, given):
         (Optimizer, lambda f: f.update(np, 1.0, 1.0, {}, 1.0, 1), "update"),
     ],
 )
-def test_what_is_missing_is_named(base, call, missing):
+def test_missing_methods_are_named(base, call, missing):
     class Unfinished(base):
         pass
 
@@ -197,7 +197,7 @@ class ShortCombination(Metric):
         ("mean_squared_error", ShortCombination(), "'short_combination': its method combine"),
     ],
 )
-def test_what_returns_the_wrong_shape_is_named(backend, loss, metric, message):
+def test_methods_that_return_the_wrong_shape_are_named(backend, loss, metric, message):
     g = np.random.default_rng(0)
     X, y = g.standard_normal((20, 3)).astype("float32"), g.standard_normal((20, 2))
     model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend, seed=0)

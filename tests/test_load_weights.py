@@ -79,7 +79,7 @@ def test_the_last_layer_is_reinitialized_if_it_has_another_size():
     assert not same(first, second, "batch_norm_1")
 
 
-def test_it_begins_anew_if_it_is_for_other_classes():
+def test_the_last_layer_is_reinitialized_for_other_classes():
     first, second = learned(3), network(3, seed=1)
     first.classes, second.classes = ["a", "b", "c"], ["a", "b", "d"]
     report = second.load_weights(first)
@@ -141,7 +141,7 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
         ),
     ],
 )
-def test_what_does_not_fit_is_told(layers, message):
+def test_a_mismatch_raises_an_error(layers, message):
     first = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
     with pytest.raises(ArgumentError, match=message):
         gpunn.Sequential(layers, 4, "numpy").load_weights(first)
@@ -204,7 +204,7 @@ def test_another_schema_is_an_error_that_names_the_column(columns, message):
     assert of_table(table()).load_weights(first).copied == ("dense_1", "dense_2")
 
 
-def test_targets_are_scaled_anew_with_the_last_layer():
+def test_target_scaling_is_reinitialized_with_the_last_layer():
     def regression(outputs):
         layers = [Standardization(), Dense(8, "relu"), Dense(outputs), TargetScaling()]
         return gpunn.Sequential(layers, 4, "numpy")
@@ -222,7 +222,7 @@ def test_targets_are_scaled_anew_with_the_last_layer():
     assert third.adapted
 
 
-def test_initial_values_from_data_are_for_layers_that_begin_anew():
+def test_initial_values_from_data_are_for_reinitialized_layers():
     def network(outputs):
         layers = [Dense(8, "relu", initializer=UnitVariance()), Dense(outputs, label="head")]
         layers[1] = Dense(outputs, label="head", initializer=UnitVariance())
@@ -240,7 +240,7 @@ def test_initial_values_from_data_are_for_layers_that_begin_anew():
     assert not np.array_equal(second.parameters["head.weights"], before)
 
 
-def test_layers_that_stay_as_they_are_do_not_learn_from_data_again():
+def test_copied_layers_do_not_learn_from_data_again():
     """The layers of a trained network, and layers that an earlier call copied."""
 
     def network(first, *others):

@@ -105,9 +105,9 @@ def test_gradient_is_that_of_the_value(host_backend, loss, weighted):
     g = np.random.default_rng(1)
     p, t = 2 * g.standard_normal((5, 4)), targets_for(loss, g, 5, 4)
     w = g.random(5) if weighted else np.ones(5)
-    _, found = evaluate(host_backend, loss, p, t, w)
+    _, actual = evaluate(host_backend, loss, p, t, w)
     expected = gradient(lambda: evaluate(host_backend, loss, p, t, w)[0] / w.sum(), p)
-    assert_same(found, expected)
+    assert_same(actual, expected)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -115,11 +115,13 @@ def test_gradient_with_class_labels(host_backend, smoothing):
     loss = losses.SoftmaxCrossEntropy(smoothing)
     g = np.random.default_rng(2)
     p, labels, w = g.standard_normal((6, 3)), np.array([0, 2, 1, 2, 0, 0]), g.random(6)
-    total, found = evaluate(host_backend, loss, p, labels, w)
+    total, actual = evaluate(host_backend, loss, p, labels, w)
     one_hot_total, one_hot_gradient = evaluate(host_backend, loss, p, np.eye(3)[labels], w)
     assert total == pytest.approx(one_hot_total, rel=1e-14)
-    np.testing.assert_allclose(found, one_hot_gradient, rtol=0, atol=1e-15)
-    assert_same(found, gradient(lambda: evaluate(host_backend, loss, p, labels, w)[0] / w.sum(), p))
+    np.testing.assert_allclose(actual, one_hot_gradient, rtol=0, atol=1e-15)
+    assert_same(
+        actual, gradient(lambda: evaluate(host_backend, loss, p, labels, w)[0] / w.sum(), p)
+    )
 
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=repr)

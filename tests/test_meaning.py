@@ -34,7 +34,7 @@ def trained(X=FRAME, y=LABELS, loss="softmax_cross_entropy", outputs=2, **option
 # ------------------------------------------------------------------------------- data frames
 
 
-def test_columns_are_taken_by_name_wherever_a_frame_is_taken(tmp_path):
+def test_columns_are_matched_by_name_in_every_method(tmp_path):
     trainer = trained(validation_data=(MOVED, LABELS))
     model = trainer.model
     assert model.feature_names == ["a", "b", "c"]
@@ -96,7 +96,7 @@ def test_a_resumed_call_has_to_have_the_same_columns(tmp_path):
     trainer.fit(MOVED, LABELS, progress=False)  # which is another call
 
 
-def test_targets_are_taken_by_name():
+def test_targets_are_matched_by_name():
     y = pd.DataFrame({"p": FRAME["a"], "q": FRAME["b"] / 10})
     trainer = trained(y=y, loss="mean_squared_error", validation_data=(FRAME, y[["q", "p"]]))
     assert trainer.model.target_names == ["p", "q"]
@@ -117,7 +117,7 @@ def test_adapt_takes_columns_by_name():
     assert_same_bits(one.parameters.to_host(), other.parameters.to_host())
 
 
-def test_one_hot_columns_may_stand_beside_numbers():
+def test_one_hot_columns_may_be_next_to_numbers():
     table = pd.get_dummies(
         pd.DataFrame({"size": np.float32([1.5, 2, 3, 4]), "color": ["red", "blue"] * 2})
     )
@@ -146,7 +146,7 @@ def test_numbers_of_columns_are_no_names(tmp_path):
     model.predict(FRAME)
 
 
-def test_metadata_that_means_something_else_is_left_alone():
+def test_other_metadata_is_unchanged():
     model = network()
     model.metadata = {"features": 3, "targets": {}, "output_activation": ["softmax"]}
     assert (model.feature_names, model.target_names, model.output_activation) == (None,) * 3
@@ -162,9 +162,9 @@ def test_probabilities_of_classes():
     trainer = trained()
     logits = trainer.model.predict(FRAME).astype("f8")
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    found = trainer.model.predict_proba(FRAME)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    actual = trainer.model.predict_proba(FRAME)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 def test_probabilities_of_yes_and_no():
@@ -179,8 +179,8 @@ def test_probabilities_of_yes_and_no():
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_probabilities_of_large_logits_are_finite(activation):
-    found = probabilities(np.array([[1000.0, -1000.0], [-1000.0, 1000.0]]), activation)
-    np.testing.assert_array_equal(found, np.eye(2))
+    actual = probabilities(np.array([[1000.0, -1000.0], [-1000.0, 1000.0]]), activation)
+    np.testing.assert_array_equal(actual, np.eye(2))
 
 
 def test_a_model_from_a_file_knows_its_probabilities_and_classes(tmp_path):
@@ -199,7 +199,7 @@ def test_a_model_from_a_file_knows_its_probabilities_and_classes(tmp_path):
         np.testing.assert_array_equal(again.predict_proba(FRAME), model.predict_proba(FRAME))
 
 
-def test_what_gives_no_probabilities():
+def test_networks_without_probabilities():
     with pytest.raises(
         ArgumentError, match=r"output_activation: not known.*'softmax' or 'sigmoid'"
     ):
@@ -272,7 +272,7 @@ def test_a_network_without_two_classes_has_no_threshold(outputs, activation):
         ("classes", 2, [["a"], ["b"]]),
     ],
 )
-def test_what_a_file_says_is_checked(key, outputs, value):
+def test_metadata_of_a_file_is_checked(key, outputs, value):
     model = network(outputs)
     model.metadata[key] = value
     expected = {"threshold": "a number from 0 to 1", "classes": "a list of names"}[key]

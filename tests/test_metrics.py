@@ -70,8 +70,8 @@ def test_batches_make_no_difference(backend, metric, data):
     bounds = data.draw(st.lists(st.integers(0, rows), max_size=6))
     p, t, w = example(metric, rows, 6, seed=data.draw(st.integers(0, 1000)))
     whole = figure_of(backend, metric, p, t, w, parts=1)
-    found = figure_of(backend, metric, p, t, w, sorted(bounds))
-    assert found == pytest.approx(whole, rel=1e-9, abs=1e-12, nan_ok=metric.name == "auc")
+    actual = figure_of(backend, metric, p, t, w, sorted(bounds))
+    assert actual == pytest.approx(whole, rel=1e-9, abs=1e-12, nan_ok=metric.name == "auc")
 
 
 @pytest.mark.parametrize("metric", BUILTIN, ids=repr)
@@ -135,8 +135,8 @@ def test_r2_does_not_cancel_far_from_zero(host_backend):
 @pytest.mark.parametrize(
     ("metric", "targets", "outputs", "message"),
     [
-        (metrics.Accuracy(), np.ones((4, 1)), 1, "has only 1; use 'binary_accuracy'"),
-        (metrics.TopKAccuracy(), np.ones((4, 1)), 1, "has only 1; use 'binary_accuracy'"),
+        (metrics.Accuracy(), np.ones((4, 1)), 1, "has 1; use 'binary_accuracy'"),
+        (metrics.TopKAccuracy(), np.ones((4, 1)), 1, "has 1; use 'binary_accuracy'"),
         (metrics.R2(), np.arange(4), 4, "metric 'r2' compares numbers, but y holds class labels"),
         (metrics.BinaryAccuracy(), np.arange(4), 4, "use 'accuracy' or 'top_k_accuracy'"),
     ],

@@ -6,16 +6,16 @@ import warnings
 import numpy as np
 import pytest
 from figures_of_metrics import figure_of, summary_of
-from sklearn import metrics as theirs
+from sklearn import metrics as reference
 
 import gpunn
 from gpunn import metrics
 from gpunn.errors import DataError
 
 COUNTS = {
-    metrics.Precision: theirs.precision_score,
-    metrics.Recall: theirs.recall_score,
-    metrics.F1: theirs.f1_score,
+    metrics.Precision: reference.precision_score,
+    metrics.Recall: reference.recall_score,
+    metrics.F1: reference.f1_score,
 }
 FORMS = ["one output", "two outputs", "two outputs, one-hot", "four outputs", "four, one-hot"]
 
@@ -105,23 +105,23 @@ def test_no_row_says_yes(host_backend, cls, zero_division):
 def test_scores_of_probabilities(host_backend, form):
     p, t, labels, w = example(form)
     chances = probabilities(p)
-    expected = theirs.log_loss(labels, chances, sample_weight=w)
+    expected = reference.log_loss(labels, chances, sample_weight=w)
     assert figure_of(host_backend, metrics.LogLoss(), p, t, w) == pytest.approx(expected, rel=1e-12)
-    found = figure_of(host_backend, metrics.BrierScore(), p, t, w)
+    actual = figure_of(host_backend, metrics.BrierScore(), p, t, w)
     if p.shape[1] <= 2:
         chances = chances if chances.ndim == 1 else chances[:, 1]
-        expected = theirs.brier_score_loss(labels, chances, sample_weight=w)
+        expected = reference.brier_score_loss(labels, chances, sample_weight=w)
     else:
         expected = np.average(((chances - np.eye(4)[labels]) ** 2).sum(axis=1), weights=w)
-    assert found == pytest.approx(expected, rel=1e-12)
+    assert actual == pytest.approx(expected, rel=1e-12)
 
 
 def exact_area(p, labels, w):
     if p.shape[1] == 1:
-        return theirs.roc_auc_score(labels, p[:, 0], sample_weight=w)
+        return reference.roc_auc_score(labels, p[:, 0], sample_weight=w)
     if p.shape[1] == 2:
-        return theirs.roc_auc_score(labels, p[:, 1] - p[:, 0], sample_weight=w)
-    return theirs.roc_auc_score(labels, softmax(p), multi_class="ovr", sample_weight=w)
+        return reference.roc_auc_score(labels, p[:, 1] - p[:, 0], sample_weight=w)
+    return reference.roc_auc_score(labels, softmax(p), multi_class="ovr", sample_weight=w)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -181,14 +181,14 @@ def test_auc_without_one_of_the_classes(host_backend):
     g = np.random.default_rng(0)
     p, labels = g.standard_normal((6, 4)), np.array([0, 0, 1, 1, 3, 3])
     areas = [
-        theirs.roc_auc_score(labels == c, np.log(softmax(p)[:, c] / (1 - softmax(p)[:, c])))
+        reference.roc_auc_score(labels == c, np.log(softmax(p)[:, c] / (1 - softmax(p)[:, c])))
         for c in (0, 1, 3)
     ]
-    found = figure_of(host_backend, metrics.AUC(), p, labels, w)
-    assert found == pytest.approx(np.mean(areas), abs=1e-12)
+    actual = figure_of(host_backend, metrics.AUC(), p, labels, w)
+    assert actual == pytest.approx(np.mean(areas), abs=1e-12)
 
 
-def test_auc_of_what_is_not_finite(host_backend):
+def test_auc_of_non_finite_scores(host_backend):
     p = np.array([[np.inf], [-np.inf], [1e30], [-1e30], [0.0], [-1.0]])
     t, w = np.array([[1.0], [0], [1], [0], [1], [0]]), np.ones(6)
     with warnings.catch_warnings():
@@ -239,17 +239,17 @@ def test_training_and_stopping_by_them(host_backend, outputs):
     )
     assert history.best_epoch == 1 + int(np.argmax(history["val_auc"]))
     assert 0.5 < history["auc"][-1] <= 1
-    found = trainer.evaluate(X, labels, batch_size=64)
+    actual = trainer.evaluate(X, labels, batch_size=64)
     p = model.predict(X).astype(np.float64)
     ones = np.ones(300)
-    assert found["auc"] == pytest.approx(exact_area(p, labels, ones), abs=2e-3)
-    assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-5)
+    assert actual["auc"] == pytest.approx(exact_area(p, labels, ones), abs=2e-3)
+    assert actual["log_loss"] == pytest.approx(actual["loss"], rel=1e-5)
     for cls, function in COUNTS.items():
         expected = function(labels, guesses(p), average="macro")
-        assert found[cls.name] == pytest.approx(expected, rel=1e-6)
+        assert actual[cls.name] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_figure_that_is_nan_goes_through_a_checkpoint(tmp_path):
+def test_a_nan_metric_survives_a_checkpoint(tmp_path):
     X = np.random.default_rng(0).standard_normal((20, 3)).astype("float32")
     y = np.arange(20) % 2
 

@@ -5,7 +5,7 @@ import math
 import figures_of_metrics
 import numpy as np
 import pytest
-from sklearn import metrics as theirs
+from sklearn import metrics as reference
 
 import gpunn
 from gpunn import metrics
@@ -35,7 +35,7 @@ def figure_of(backend, metric, p, t, w):
 @pytest.mark.parametrize("labels", [2, 3, 5])
 def test_auc_is_the_mean_over_labels(host_backend, labels):
     p, t, w = example(labels=labels)
-    expected = theirs.roc_auc_score(t, p, average="macro", sample_weight=w)
+    expected = reference.roc_auc_score(t, p, average="macro", sample_weight=w)
     assert figure_of(host_backend, metrics.AUC(), p, t, w) == pytest.approx(expected, abs=1e-4)
 
 
@@ -46,15 +46,15 @@ def test_auc_on_each_engine(backend, labels):
     summary = backend.zeros((metric.size(labels),), "float32")
     arrays = [backend.from_host(array) for array in (p, t, w)]
     backend.metric(metric, *arrays, summary)
-    expected = theirs.roc_auc_score(t, p, average="macro", sample_weight=w)
-    found = metric.result(backend.to_host(summary), float(w.sum()))
-    assert found == pytest.approx(expected, abs=1e-4)
+    expected = reference.roc_auc_score(t, p, average="macro", sample_weight=w)
+    actual = metric.result(backend.to_host(summary), float(w.sum()))
+    assert actual == pytest.approx(expected, abs=1e-4)
 
 
 def test_auc_leaves_out_a_label_that_is_always_the_same(host_backend):
     p, t, w = example()
     t[:, 1] = 0
-    expected = theirs.roc_auc_score(t[:, [0, 2]], p[:, [0, 2]], sample_weight=w)
+    expected = reference.roc_auc_score(t[:, [0, 2]], p[:, [0, 2]], sample_weight=w)
     assert figure_of(host_backend, metrics.AUC(), p, t, w) == pytest.approx(expected, abs=1e-4)
     assert math.isnan(figure_of(host_backend, metrics.AUC(), p, 0 * t, w))
 
@@ -62,21 +62,21 @@ def test_auc_leaves_out_a_label_that_is_always_the_same(host_backend):
 def test_scores_of_probabilities(host_backend):
     p, t, w = example()
     s = 1 / (1 + np.exp(-p))
-    losses = [theirs.log_loss(t[:, j], s[:, j], sample_weight=w) for j in range(LABELS)]
-    found = figure_of(host_backend, metrics.LogLoss(), p, t, w)
-    assert found == pytest.approx(np.mean(losses), rel=1e-12)
-    briers = [theirs.brier_score_loss(t[:, j], s[:, j], sample_weight=w) for j in range(LABELS)]
-    found = figure_of(host_backend, metrics.BrierScore(), p, t, w)
-    assert found == pytest.approx(np.mean(briers), rel=1e-12)
+    losses = [reference.log_loss(t[:, j], s[:, j], sample_weight=w) for j in range(LABELS)]
+    actual = figure_of(host_backend, metrics.LogLoss(), p, t, w)
+    assert actual == pytest.approx(np.mean(losses), rel=1e-12)
+    briers = [reference.brier_score_loss(t[:, j], s[:, j], sample_weight=w) for j in range(LABELS)]
+    actual = figure_of(host_backend, metrics.BrierScore(), p, t, w)
+    assert actual == pytest.approx(np.mean(briers), rel=1e-12)
 
 
 @pytest.mark.parametrize("average", ["macro", "micro"])
 @pytest.mark.parametrize(
     ("cls", "their"),
     [
-        (metrics.F1, theirs.f1_score),
-        (metrics.Precision, theirs.precision_score),
-        (metrics.Recall, theirs.recall_score),
+        (metrics.F1, reference.f1_score),
+        (metrics.Precision, reference.precision_score),
+        (metrics.Recall, reference.recall_score),
     ],
 )
 def test_counts(host_backend, cls, their, average):
@@ -85,8 +85,8 @@ def test_counts(host_backend, cls, their, average):
     for zero_division in (0.0, 1.0):
         options = {"average": average, "zero_division": zero_division}
         expected = their(t, p > 0.5, sample_weight=w, **options)
-        found = figure_of(host_backend, cls(threshold=0.5, **options), p, t, w)
-        assert found == pytest.approx(expected, rel=1e-12)
+        actual = figure_of(host_backend, cls(threshold=0.5, **options), p, t, w)
+        assert actual == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_trainer_knows_labels_by_its_loss(host_backend):
@@ -97,14 +97,14 @@ def test_a_trainer_knows_labels_by_its_loss(host_backend):
         "binary_cross_entropy",
         metrics=["auc", "log_loss", "binary_accuracy", {"name": "f1", "average": "macro"}],
     )
-    found = trainer.evaluate(p, t, sample_weight=w)
-    expected = theirs.roc_auc_score(t, p, average="macro", sample_weight=w)
-    assert found["auc"] == pytest.approx(expected, abs=1e-3)
-    assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-12)
+    actual = trainer.evaluate(p, t, sample_weight=w)
+    expected = reference.roc_auc_score(t, p, average="macro", sample_weight=w)
+    assert actual["auc"] == pytest.approx(expected, abs=1e-3)
+    assert actual["log_loss"] == pytest.approx(actual["loss"], rel=1e-12)
     right = np.average(((p > 0) == (t > 0.5)).mean(axis=1), weights=w)
-    assert found["binary_accuracy"] == pytest.approx(right, rel=1e-12)
-    expected = theirs.f1_score(t, p > 0, average="macro", sample_weight=w)
-    assert found["f1"] == pytest.approx(expected, rel=1e-12)
+    assert actual["binary_accuracy"] == pytest.approx(right, rel=1e-12)
+    expected = reference.f1_score(t, p > 0, average="macro", sample_weight=w)
+    assert actual["f1"] == pytest.approx(expected, rel=1e-12)
     # With another loss, the same metrics are for classes again.
     trainer.metrics = ["auc"]
     trainer.loss = "softmax_cross_entropy"
@@ -113,7 +113,7 @@ def test_a_trainer_knows_labels_by_its_loss(host_backend):
     assert type(trainer.metrics[0]) is metrics.AUC
 
 
-def test_what_is_not_of_labels_is_as_before():
+def test_other_metrics_are_unchanged():
     for metric in (metrics.AUC(64), metrics.LogLoss(), metrics.F1("macro", 0.5)):
         assert for_loss(metric, SoftmaxCrossEntropy(), 3) is not None
         assert type(for_loss(metric, SoftmaxCrossEntropy(), 3)) is type(metric)

@@ -98,10 +98,10 @@ def example(size=7):
 )
 def test_several_updates_follow_the_paper(host_backend, optimizer, formula, parameters):
     x, gradients = example()
-    found = run(host_backend, optimizer, x, gradients, decayed=len(x))
+    actual = run(host_backend, optimizer, x, gradients, decayed=len(x))
     columns = zip(x, gradients.T, strict=True)
     expected = [formula(value, column, RATES, **parameters) for value, column in columns]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_every_builtin_has_a_formula():
@@ -112,23 +112,23 @@ def test_every_builtin_has_a_formula():
 def test_decay_touches_the_leading_segment_only(host_backend, cls):
     x, gradients = example()
     decaying, plain = cls(weight_decay=0.3), cls(weight_decay=0.0)
-    found = run(host_backend, decaying, x, gradients, decayed=4)
+    actual = run(host_backend, decaying, x, gradients, decayed=4)
     without = run(host_backend, plain, x, gradients, decayed=4)
-    np.testing.assert_array_equal(found[4:], without[4:])
-    assert (found[:4] != without[:4]).all()
+    np.testing.assert_array_equal(actual[4:], without[4:])
+    assert (actual[:4] != without[:4]).all()
 
 
 @pytest.mark.parametrize("cls", BUILTIN)
 def test_decay_is_decoupled_from_the_gradient(host_backend, cls):
     # Without gradients, an update is only values * (1 - rate * decay).
     x, _ = example()
-    found = run(host_backend, cls(weight_decay=0.3), x, np.zeros((5, 7)), decayed=7)
+    actual = run(host_backend, cls(weight_decay=0.3), x, np.zeros((5, 7)), decayed=7)
     expected = x * math.prod(1 - rate * 0.3 for rate in RATES)
-    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    np.testing.assert_allclose(actual, expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("cls", BUILTIN)
-def test_gradients_and_step_are_left_alone(host_backend, cls):
+def test_gradients_and_step_are_unchanged(host_backend, cls):
     x, gradients = example()
     optimizer, step = cls(), np.array([3])
     slots = {name: np.ones(7) for name in optimizer.slots}

@@ -9,7 +9,7 @@ import gpunn.data
 
 
 @pytest.mark.parametrize("module", [gpunn, gpunn.data])
-def test_names_that_are_shown_are_those_that_are_offered(module):
+def test_dir_lists_the_public_names(module):
     shown = [name for name in dir(module) if not name.startswith("__")]
     optional = ["sklearn"] if module is gpunn else []
     assert shown == sorted([*module.__all__, *optional])
@@ -22,7 +22,7 @@ def test_scikit_learns_estimators_are_reached_by_attribute():
     assert gpunn.sklearn.MLPClassifier.__module__ == "gpunn.sklearn.classifier"
 
 
-def test_what_needs_a_missing_package_is_not_shown(monkeypatch):
+def test_modules_of_missing_packages_are_not_listed(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "sklearn" not in dir(gpunn)
 

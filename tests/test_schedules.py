@@ -116,7 +116,7 @@ def test_a_missing_metric_is_named():
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: schedules.WarmUp(s, 1.0)])
-def test_state_goes_on_exactly(wrap):
+def test_state_is_restored_exactly(wrap):
     values = [3, 3, 2, 2, 2, 1, 1, 1]
     whole, first, second = wrap(plateau()), wrap(plateau()), wrap(plateau())
     expected = [whole.observe({"val_loss": f}) or whole.state() for f in values]
@@ -168,7 +168,7 @@ def test_an_update_has_the_time_of_its_middle_or_another(schedule, expected):
 
 
 @pytest.mark.parametrize("total", [7, 640])
-def test_realmlp_schedules_follow_the_progress_at_the_beginning_of_an_update(total):
+def test_realmlp_schedules_use_the_beginning_of_an_update(total):
     t = np.arange(total) / total
     found = schedules.CosineLog(0.04, time_of_update=0.0).over_epoch(0, total, 1)
     np.testing.assert_allclose(found, 0.02 - 0.02 * np.cos(2 * np.pi * np.log2(1 + 15 * t)))
@@ -187,6 +187,6 @@ def test_realmlp_schedules_follow_the_progress_at_the_beginning_of_an_update(tot
         ("reduce_on_plateau", "weight_decay: the schedule 'reduce_on_plateau' depends on the logs"),
     ],
 )
-def test_what_can_be_no_setting(value, message):
+def test_invalid_settings(value, message):
     with pytest.raises(ArgumentError, match=message):
         as_setting(value, "weight_decay", at_least=0)

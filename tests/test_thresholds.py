@@ -29,7 +29,7 @@ def by_all_thresholds(criterion, margin, truth):
     """Return the best value of any threshold, by scikit-learn's metrics."""
     name, _, number = criterion.partition("=")
     values = np.unique(margin)
-    found = []
+    scores = []
     for limit in [-np.inf, *((values[1:] + values[:-1]) / 2)]:
         second = margin >= limit
         score = {
@@ -38,10 +38,10 @@ def by_all_thresholds(criterion, margin, truth):
             "precision": metrics.recall_score,
             "recall": metrics.precision_score,
         }[name](truth, second)
-        least = {"precision": metrics.precision_score, "recall": metrics.recall_score}
-        if name not in least or least[name](truth, second) >= float(number):
-            found.append(score)
-    return max(found)
+        lower_limits = {"precision": metrics.precision_score, "recall": metrics.recall_score}
+        if name not in lower_limits or lower_limits[name](truth, second) >= float(number):
+            scores.append(score)
+    return max(scores)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -53,12 +53,12 @@ def test_no_other_threshold_is_better(criterion, seed, ties):
     margin, truth = rows(seed, ties)
     choice = best_threshold(criterion, margin, truth)
     assert choice.reached
-    found = decision_metrics(margin >= limit_of(choice.threshold), truth)
+    actual = decision_metrics(margin >= limit_of(choice.threshold), truth)
     name, _, number = criterion.partition("=")
     if number:
-        assert found[name] >= float(number)
+        assert actual[name] >= float(number)
     maximized = {"precision": "recall", "recall": "precision"}.get(name, name)
-    assert found[maximized] == pytest.approx(by_all_thresholds(criterion, margin, truth))
+    assert actual[maximized] == pytest.approx(by_all_thresholds(criterion, margin, truth))
 
 
 @pytest.mark.parametrize("criterion", ["f1", "balanced_accuracy", "precision=0.4", "recall=0.7"])
@@ -120,9 +120,9 @@ def test_metrics_of_decisions_are_scikit_learns(seed):
 
 def test_metrics_without_such_rows_are_zero():
     none = np.zeros(3, bool)
-    found = decision_metrics(none, none)
-    assert found["accuracy"] == 1
-    assert found["precision"] == found["recall"] == found["f1"] == 0
+    actual = decision_metrics(none, none)
+    assert actual["accuracy"] == 1
+    assert actual["precision"] == actual["recall"] == actual["f1"] == 0
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def test_a_choice_decides_as_promised_of_probabilities_that_round_to_one(criteri
     margin = np.array([60.0, 50.0, 45.0, 38.0, 3.0, 2.0, 1.0])
     truth = np.array([True, False, False, False, True, True, False])
     choice = best_threshold(criterion, margin, truth)
-    found = decision_metrics(margin >= limit_of(choice.threshold), truth)
+    actual = decision_metrics(margin >= limit_of(choice.threshold), truth)
     possible = [decision_metrics(margin >= limit, truth) for limit in (37, 2.5, 1.5, 0)]
     name, _, number = criterion.partition("=")
     if name == "precision":
         assert not choice.reached
     elif number:
         name = "precision"
-    assert found[name] == max(each[name] for each in possible)
+    assert actual[name] == max(each[name] for each in possible)

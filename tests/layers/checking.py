@@ -58,9 +58,9 @@ def check_chain_rule(
     y = layer.forward(x, workspace)
     assert y.shape == c.shape
     dx = backend.to_host(layer.backward(x, y, c.copy(), workspace, True))
-    found = {name: backend.to_host(layer.gradients[name]) for name in layer.gradients}
+    actual = {name: backend.to_host(layer.gradients[name]) for name in layer.gradients}
     assert_same(dx, gradient(value, x), "input")
-    for name, derivative in found.items():
+    for name, derivative in actual.items():
         assert_same(derivative, gradient(value, parameters[f"it.{name}"]), name)
     trainable = [spec for spec in layer.declared(shape) if spec.trainable]
-    assert sum(d.size for d in found.values()) == sum(math.prod(s.shape) for s in trainable)
+    assert sum(d.size for d in actual.values()) == sum(math.prod(s.shape) for s in trainable)

@@ -60,7 +60,7 @@ def test_a_layer_that_compares_by_value_is_refused():
         Equal()
 
 
-def test_what_a_layer_must_define():
+def test_methods_that_a_layer_must_define():
     @dataclass(eq=False)
     class Empty(Layer):
         name = "test_empty"

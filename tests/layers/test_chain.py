@@ -104,7 +104,7 @@ def test_masks_differ_from_layer_to_layer():
         (lambda: [Chain([Dense(2), "flatten", "nothing"])], r"layers\[2\]: there is no layer"),
     ],
 )
-def test_what_cannot_be_is_refused(layers, message):
+def test_invalid_arguments_are_refused(layers, message):
     with pytest.raises(ArgumentError, match=message):
         gpunn.Sequential(layers(), 4, "numpy")
 

@@ -17,7 +17,7 @@ def test_output(backend):
     np.testing.assert_allclose(y, np.maximum(x @ W + b, 0), rtol=0, atol=1e-6)
 
 
-def test_input_gradient_is_left_out_where_nobody_looks(host_backend):
+def test_an_unused_input_gradient_is_not_computed(host_backend):
     layer = Dense(2)
     attached(layer, (3,), host_backend)
     workspace = Workspace(host_backend, "float64", 4, training=True)
@@ -55,7 +55,7 @@ def test_initializer_fits_the_activation(activation, expected):
     assert Dense(3, activation, initializer="zeros").initializer == initializers.Zeros()
 
 
-def test_biases_begin_within_one_over_the_root_of_the_inputs():
+def test_initial_biases_are_within_one_over_the_root_of_the_inputs():
     """With few inputs and zero biases, all kinks of the first layer would be at the origin."""
     assert Dense(3, "relu").parameters((16,))[1].initializer == initializers.Uniform(0.25)
     assert Dense(3, "selu").parameters((16,))[1].initializer == initializers.Zeros()

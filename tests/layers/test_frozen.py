@@ -30,17 +30,17 @@ def frozen(make):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_chain_rule_goes_through_a_frozen_layer(host_backend, name):
+def test_the_chain_rule_holds_through_a_frozen_layer(host_backend, name):
     make, shape = LAYERS[name]
     layer = frozen(make)
     check_chain_rule(layer, shape, host_backend)
     assert not layer.gradients
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_one_layer_of_a_chain_is_frozen(host_backend, place):
+@pytest.mark.parametrize("index", range(3))
+def test_one_layer_of_a_chain_is_frozen(host_backend, index):
     layers = [Dense(3, "relu"), BatchNorm(), Dense(2)]
-    layers[place].trainable = False
+    layers[index].trainable = False
     chain = Chain(layers)
     check_chain_rule(chain, (4,), host_backend)
     assert {name.split(".")[0] for name in chain.gradients} == {
@@ -138,7 +138,7 @@ class Shift(Layer):
         return gradient
 
 
-def test_a_layer_of_ones_own_computes_its_gradient_for_nobody(host_backend):
+def test_a_custom_layer_computes_an_unused_gradient(host_backend):
     layer = Shift(trainable=False)
     check_chain_rule(layer, (4,), host_backend)
     assert "biases" not in layer.gradients

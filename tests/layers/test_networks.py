@@ -42,6 +42,6 @@ def test_gradient_of_every_parameter(host_backend, network, loss, weighted):
     outputs = model.forward(x, workspace)
     ops.loss(loss, outputs[-1], t, w, normalizer, dp, np.zeros(1))
     model.backward(outputs, dp, workspace)
-    found = model.parameters.gradients.copy()
-    assert_same(found, gradient(value, model.parameters.values))
-    assert np.count_nonzero(found) > model.parameters.count / 2
+    actual = model.parameters.gradients.copy()
+    assert_same(actual, gradient(value, model.parameters.values))
+    assert np.count_nonzero(actual) > model.parameters.count / 2

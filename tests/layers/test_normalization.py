@@ -85,12 +85,12 @@ def test_standardization_at_every_scale(exponent, dtype, backend):
     X = np.random.default_rng(0).normal(2, 3, size=(50, 4))
     model = gpunn.Sequential([Standardization()], 4, backend, dtype=dtype)
     model.adapt(X * 10.0**exponent)
-    found = model.predict(X * 10.0**exponent)
-    np.testing.assert_allclose(found, (X - X.mean(0)) / X.std(0), rtol=0, atol=2e-6)
+    actual = model.predict(X * 10.0**exponent)
+    np.testing.assert_allclose(actual, (X - X.mean(0)) / X.std(0), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-40, 1e-100])
-def test_standardization_refuses_what_its_type_cannot_hold(scale):
+def test_standardization_refuses_overflow_and_underflow(scale):
     X = np.random.default_rng(0).normal(size=(50, 3)) * [1, scale, 1]
     model = gpunn.Sequential([Standardization()], 3, "numpy")
     with pytest.raises(DataError, match=r"column 1 .*too small.*rescale it or use .*float64"):

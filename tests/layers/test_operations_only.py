@@ -190,7 +190,7 @@ def attempts():
 
 
 @pytest.mark.parametrize(("backend", "does", "helper"), list(attempts()))
-def test_what_is_no_operation_is_refused_by_method_and_line(backend, does, helper):
+def test_other_computations_are_refused_by_method_and_line(backend, does, helper):
     wrong = type("Wrong", (Residual,), {"__module__": __name__, helper: WRONG[does]})
     method = "forward" if helper == "add" else "backward"
     expected = f"'test_residual_of_operations': {method} is marked operations_only, but"
@@ -199,7 +199,7 @@ def test_what_is_no_operation_is_refused_by_method_and_line(backend, does, helpe
     assert "of test_operations_only.py (" in str(caught.value)
 
 
-def test_a_message_names_what_is_done_and_what_to_do_instead():
+def test_a_message_names_problem_and_remedy():
     wrong = type("Wrong", (Residual,), {"__module__": __name__, "add": iadd})
     line = iadd.__code__.co_firstlineno + 1
     with pytest.raises(ArgumentError) as caught:
@@ -264,7 +264,7 @@ class PlainBackward(gpunn.Sequential):
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Plain, "forward"), (PlainBackward, "backward")])
-def test_a_networks_own_pass_is_watched_likewise(kind, name):
+def test_a_custom_pass_of_a_network_is_also_checked(kind, name):
     with pytest.raises(ArgumentError, match=f"model: {name} is marked .* changes an array in pla"):
         fit([Dense(4)], next(iter(BACKENDS.values()))(), kind)
 
@@ -392,13 +392,13 @@ def values_of(model):
 
 def assert_as_written(layers, backend, kind=gpunn.Sequential):
     expected = values_of(fit(layers(), Unrecorded(xp), kind))
-    for name, found in values_of(fit(layers(), backend, kind)).items():
-        np.testing.assert_allclose(found, expected[name], 1e-4, 1e-5, err_msg=name)
+    for name, actual in values_of(fit(layers(), backend, kind)).items():
+        np.testing.assert_allclose(actual, expected[name], 1e-4, 1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("does", RIGHT)
-def test_operations_alone_are_recorded_as_they_are_written(backend, does):
+def test_only_operations_are_recorded_unchanged(backend, does):
     body = {"__module__": __name__, "add": RIGHT[does], "add_gradient": RIGHT[does]}
     right = type("Right", (Residual,), body)
     assert_as_written(lambda: [Dense(4), right(), Dense(4)], BACKENDS[backend]())
@@ -444,15 +444,15 @@ class Unmarked(Residual):
 
 
 def test_a_call_of_each_shard_has_its_place_in_the_batch():
-    found = []
+    actual = []
     for kind in (Residual, Unmarked):
         layer = kind()
         layer.body = Chain([Dense(6), BatchNorm(), Dropout(0.5), Dense(4)])
         model = gpunn.Sequential([layer, Dense(4)], 4, "numpy", seed=1, dtype="float64")
         trainer = gpunn.Trainer(model, "mean_squared_error", shards=2, batch_norm="local")
         trainer.fit(X, Y, epochs=2, batch_size=20, progress=False)
-        found.append(model.predict(X))
-    np.testing.assert_allclose(*found, 1e-9)
+        actual.append(model.predict(X))
+    np.testing.assert_allclose(*actual, 1e-9)
 
 
 class Twice(gpunn.Sequential):

@@ -285,8 +285,8 @@ def by_hand(network, kind):
 def test_recorded_training_is_that_which_is_written(network, kind):
     expected = by_hand(network, kind)
     for name, make in ENGINES.items():
-        for key, found in trained(network, make(), kind).items():
-            np.testing.assert_allclose(found, expected[key], 1e-8, 1e-9, err_msg=f"{name}, {key}")
+        for key, actual in trained(network, make(), kind).items():
+            np.testing.assert_allclose(actual, expected[key], 1e-8, 1e-9, err_msg=f"{name}, {key}")
 
 
 def trace_of(layers):
@@ -304,7 +304,7 @@ def test_a_subclass_that_inherits_the_passes_is_recorded_as_its_base():
     assert trace_of([Same(8, "relu"), Same(3)]) == trace_of([Dense(8, "relu"), Dense(3)])
 
 
-def test_a_layer_of_ones_own_is_one_call_among_the_operations():
+def test_a_custom_layer_is_one_call_among_the_operations():
     assert trace_of([Dense(8, "relu"), Buffered(), Dense(3)]) == [
         *("next_batch", "dense", "call", "dense", "loss"),
         *("dense_gradient", "call", "dense_gradient", "counted_update"),
@@ -377,7 +377,7 @@ class Factors(Layer):
     ],
 )
 @pytest.mark.parametrize("layer", [lambda one: one, lambda one: Residual([dict(one.config())])])
-def test_a_changed_field_is_recorded_anew(do, layer):
+def test_a_changed_field_is_recorded_again(do, layer):
     model = gpunn.Sequential([layer(Factors([0.5, 2.0]))], 6, "numpy")
     before = model.predict(X)
     [factors] = [each for each in family(*model.layers) if each.name == "test_factors"]
@@ -411,7 +411,7 @@ class Counted(Dropout):
         self._rate = value
 
 
-def test_equal_numbers_are_not_recorded_anew():
+def test_equal_numbers_are_not_recorded_again():
     model, made = gpunn.Sequential([Dense(4), Counted(0.3)], 6, "numpy"), []
     original = model.backend.recorded_function
     model.backend.recorded_function = lambda *given: made.append(1) or original(*given)

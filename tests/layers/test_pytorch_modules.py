@@ -41,8 +41,8 @@ def compare(layer, module, shape, pairs):
     `pairs` are names of the layer's parameters, parameters of the module, and what makes an array
     of the module of one of the layer's.
     """
-    for name, theirs, arranged in pairs:
-        theirs.data = torch.from_numpy(np.array(arranged(layer.values[name])))
+    for name, parameter, arranged in pairs:
+        parameter.data = torch.from_numpy(np.array(arranged(layer.values[name])))
     x = 2 * RANDOM.standard_normal((ROWS, *shape))
     workspace = Workspace(NumpyBackend(), "float64", ROWS, training=True)
     y = layer.forward(x, workspace)
@@ -54,9 +54,9 @@ def compare(layer, module, shape, pairs):
     expected.backward(torch.from_numpy(gradient))
     dx = layer.backward(x, y, gradient.copy(), workspace, True)
     np.testing.assert_allclose(dx, given.grad.numpy(), TOLERANCE, TOLERANCE)
-    for name, theirs, arranged in pairs:
-        found = arranged(layer.gradients[name])
-        np.testing.assert_allclose(found, theirs.grad.numpy(), TOLERANCE, TOLERANCE)
+    for name, parameter, arranged in pairs:
+        actual = arranged(layer.gradients[name])
+        np.testing.assert_allclose(actual, parameter.grad.numpy(), TOLERANCE, TOLERANCE)
 
 
 def parameters_like(layer, names):
@@ -195,8 +195,8 @@ def test_embeddings_of_codes():
     gradient = RANDOM.standard_normal(y.shape)
     expected.backward(torch.from_numpy(gradient))
     layer.backward(x, y, gradient.copy(), workspace, False)
-    theirs = np.concatenate([module.weight.grad.numpy() for module in modules])
-    np.testing.assert_allclose(layer.gradients["table"], theirs, TOLERANCE, TOLERANCE)
+    parameter = np.concatenate([module.weight.grad.numpy() for module in modules])
+    np.testing.assert_allclose(layer.gradients["table"], parameter, TOLERANCE, TOLERANCE)
 
 
 MEMBERS = {

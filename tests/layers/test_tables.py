@@ -93,8 +93,8 @@ def test_embedding_looks_up_and_adds_up(target):
     layer.backward(x, y, backend.from_host(gradient.copy()), workspace, False)
     expected = np.zeros(table.shape)
     np.add.at(expected, known, gradient.astype("float64").reshape(rows, 3, dimension))
-    found = backend.to_host(layer.gradients["table"])
-    np.testing.assert_allclose(found, expected, 0, 30 * np.finfo(dtype).eps)
+    actual = backend.to_host(layer.gradients["table"])
+    np.testing.assert_allclose(actual, expected, 0, 30 * np.finfo(dtype).eps)
 
 
 def test_groups_stand_side_by_side(backend):
@@ -156,38 +156,38 @@ def test_piecewise_linear_embedding(backend, version):
         np.testing.assert_allclose(y[row, column], expected, 1e-5, 1e-5)
 
 
-def test_version_b_begins_as_a_linear_function(backend):
+def test_version_b_starts_as_a_linear_function(backend):
     x = np.array([[-5.0], [0.0], [5.0]])
     y = output(backend, PiecewiseLinearEmbedding([[-2.0, 0.0, 1.0]], 4), x)
     np.testing.assert_allclose(y[0] - y[1], y[1] - y[2], rtol=1e-5)
 
 
 def test_initial_values():
-    def found(layer, shape):
+    def drawn(layer, shape):
         return {spec.name: spec.initializer for spec in layer.parameters(shape)}
 
     uniform, normal = initializers.Uniform, initializers.Normal
-    assert found(Embedding([3, 5], 4), (2,)) == {"table": normal(1.0)}
-    pbld = found(PeriodicEmbedding(16, 3, 0.1), (4,))
+    assert drawn(Embedding([3, 5], 4), (2,)) == {"table": normal(1.0)}
+    pbld = drawn(PeriodicEmbedding(16, 3, 0.1), (4,))
     assert pbld == {
         "frequencies": normal(0.1),
         "phases": uniform(math.pi),
         "weights": uniform(0.25),
         "biases": uniform(0.25),
     }
-    plr = found(PeriodicEmbedding(8, 3, 0.1, "plr"), (4,))
+    plr = drawn(PeriodicEmbedding(8, 3, 0.1, "plr"), (4,))
     assert plr["frequencies"] == initializers.TruncatedNormal(0.1)
     assert plr["weights"] == uniform(0.25)
-    ntp = found(Dense(3, "selu", parametrization="ntp"), (4,))
+    ntp = drawn(Dense(3, "selu", parametrization="ntp"), (4,))
     assert ntp == {"weights": normal(1.0), "biases": normal(1.0)}
-    chunked = found(Members(2, "normal", [1, 3]), (4,))["factors"]
+    chunked = drawn(Members(2, "normal", [1, 3]), (4,))["factors"]
     assert chunked == initializers.Repeated(normal(1.0), (1, 3))
-    adapted = found(MemberDense(3), (2, 16))
+    adapted = drawn(MemberDense(3), (2, 16))
     assert adapted["biases"] == initializers.Repeated(uniform(0.25))
     assert adapted["weights"] == uniform(0.25)
 
 
-def test_what_is_trained_and_what_decays():
+def test_trained_and_decayed_parameters():
     def decays(layer, shape):
         return {spec.name: spec.decay for spec in layer.parameters(shape) if spec.trainable}
 

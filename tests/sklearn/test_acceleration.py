@@ -44,19 +44,19 @@ def learned(estimator):
     }
 
 
-def assert_same(ours, theirs):
-    ours, theirs = learned(ours), learned(theirs)
-    assert ours.keys() == theirs.keys()
-    for name in ours.keys() - {"_label_binarizer"}:
+def assert_same(actual, expected):
+    actual, expected = learned(actual), learned(expected)
+    assert actual.keys() == expected.keys()
+    for name in actual.keys() - {"_label_binarizer"}:
         if name in ("classes_", "out_activation_"):
-            np.testing.assert_array_equal(ours[name], theirs[name])
-        elif isinstance(theirs[name], list) and name in ("coefs_", "intercepts_"):
-            for a, b in zip(ours[name], theirs[name], strict=True):
+            np.testing.assert_array_equal(actual[name], expected[name])
+        elif isinstance(expected[name], list) and name in ("coefs_", "intercepts_"):
+            for a, b in zip(actual[name], expected[name], strict=True):
                 np.testing.assert_allclose(a, b, 1e-7, 1e-9, err_msg=name)
-        elif theirs[name] is None:
-            assert ours[name] is None, name
+        elif expected[name] is None:
+            assert actual[name] is None, name
         else:
-            np.testing.assert_allclose(ours[name], theirs[name], 1e-7, err_msg=name)
+            np.testing.assert_allclose(actual[name], expected[name], 1e-7, err_msg=name)
 
 
 CASES = {
@@ -74,21 +74,21 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_is_learned(name):
     estimator, inputs, targets = CASES[name]
-    theirs = clone(estimator).fit(inputs, targets)
+    expected = clone(estimator).fit(inputs, targets)
     with gpunn.sklearn.install() as acceleration:
-        ours = clone(estimator).fit(inputs, targets)
+        actual = clone(estimator).fit(inputs, targets)
     assert acceleration.fits == {"gpunn": 1}
-    assert type(ours) is type(theirs)
-    assert repr(ours) == repr(theirs)
-    assert_same(ours, theirs)
+    assert type(actual) is type(expected)
+    assert repr(actual) == repr(expected)
+    assert_same(actual, expected)
     if name == "two classes by name":
-        np.testing.assert_array_equal(ours.predict(inputs), theirs.predict(inputs))
+        np.testing.assert_array_equal(actual.predict(inputs), expected.predict(inputs))
         return
-    np.testing.assert_allclose(ours.predict(inputs), theirs.predict(inputs), 1e-7, 1e-9)
+    np.testing.assert_allclose(actual.predict(inputs), expected.predict(inputs), 1e-7, 1e-9)
 
 
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_training_goes_on(kind):
+def test_training_continues(kind):
     """This also holds if gpunn did one fit and scikit-learn the next."""
 
     def steps(estimator):
@@ -97,27 +97,27 @@ def test_training_goes_on(kind):
         estimator.partial_fit(X[60:], Y[60:])
         return estimator
 
-    theirs = steps(kind(**SMALL))
+    expected = steps(kind(**SMALL))
     with gpunn.sklearn.install() as acceleration:
-        ours = steps(kind(**SMALL))
+        actual = steps(kind(**SMALL))
         assert acceleration.fits == {"gpunn": 2}
-        assert_same(ours, theirs)
+        assert_same(actual, expected)
         warm = kind(**SMALL, warm_start=True).fit(X, Y)
         warm.fit(X, Y)
     again = kind(**SMALL, warm_start=True).fit(X, Y).fit(X, Y)
     assert_same(warm, again)
-    assert ours.partial_fit(X, Y).t_ == theirs.partial_fit(X, Y).t_
+    assert actual.partial_fit(X, Y).t_ == expected.partial_fit(X, Y).t_
     with gpunn.sklearn.install():
-        assert ours.partial_fit(X, Y).t_ == theirs.partial_fit(X, Y).t_ == 360
+        assert actual.partial_fit(X, Y).t_ == expected.partial_fit(X, Y).t_ == 360
 
 
 def test_lbfgs_finds_as_good_a_minimum():
     options = {**SMALL, "solver": "lbfgs", "max_iter": 300}
-    theirs = MLPClassifier(**options).fit(X, Y)
+    expected = MLPClassifier(**options).fit(X, Y)
     with gpunn.sklearn.install():
-        ours = MLPClassifier(**options).fit(X, Y)
-    assert ours.loss_ == pytest.approx(theirs.loss_, rel=0.5)
-    assert learned(ours).keys() - {"_no_improvement_count"} == learned(theirs).keys()
+        actual = MLPClassifier(**options).fit(X, Y)
+    assert actual.loss_ == pytest.approx(expected.loss_, rel=0.5)
+    assert learned(actual).keys() - {"_no_improvement_count"} == learned(expected).keys()
 
 
 def test_off_again_without_a_trace():
@@ -142,7 +142,7 @@ def test_off_again_without_a_trace():
     assert traces() == before
 
 
-def test_pickles_are_those_of_scikit_learn():
+def test_pickles_are_the_same_as_scikit_learns():
     with gpunn.sklearn.install():
         fitted = MLPClassifier(**SMALL).fit(X, Y)
         content = pickle.dumps(fitted)
@@ -152,7 +152,7 @@ def test_pickles_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("dumps", [ForkingPickler.dumps, reduction.dumps])
-def test_what_is_sent_to_a_process_trains_by_gpunn_there(dumps, monkeypatch):
+def test_estimators_in_other_processes_train_by_gpunn(dumps, monkeypatch):
     with gpunn.sklearn.install("numpy"):
         content = bytes(dumps({"a": MLPClassifier(**SMALL).fit(X, Y)}))
     pickle.loads(content)
@@ -191,20 +191,20 @@ def test_subclasses_are_trained_where_they_train_as_their_base():
         assert acceleration.fits == {"gpunn": 1, "scikit-learn": 2}
 
 
-def test_what_gpunn_refuses_is_trained_by_scikit_learn():
+def test_scikit_learn_trains_estimators_that_gpunn_refuses():
     weights = np.ones(len(Y))
     weights[3] = -0.5
     options = {**SMALL, "random_state": None}
-    theirs = MLPClassifier(**{**options, "random_state": np.random.RandomState(5)})
-    theirs.fit(X, Y, sample_weight=weights)
+    expected = MLPClassifier(**{**options, "random_state": np.random.RandomState(5)})
+    expected.fit(X, Y, sample_weight=weights)
     with gpunn.sklearn.install() as acceleration:
-        ours = MLPClassifier(**{**options, "random_state": np.random.RandomState(5)})
+        actual = MLPClassifier(**{**options, "random_state": np.random.RandomState(5)})
         with pytest.warns(GpunnWarning, match=r"trained by scikit-learn, .* sample_weight\[3\]"):
-            ours.fit(X, Y, sample_weight=weights)
+            actual.fit(X, Y, sample_weight=weights)
         assert acceleration.fits == {"scikit-learn": 1}
-        np.testing.assert_array_equal(ours.coefs_[0], theirs.coefs_[0])
+        np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
         with pytest.raises(ValueError, match="Input X contains NaN"):
-            ours.fit(X * np.nan, Y)
+            actual.fit(X * np.nan, Y)
 
 
 class Equal(MLPRegressor):
@@ -214,16 +214,16 @@ class Equal(MLPRegressor):
         return isinstance(other, Equal)
 
 
-def test_estimators_that_are_equal_learn_apart():
+def test_equal_estimators_are_trained_separately():
     """The twin of an estimator is deleted with it."""
-    theirs = Equal(**SMALL).partial_fit(X, Y).partial_fit(X, Y)
+    expected = Equal(**SMALL).partial_fit(X, Y).partial_fit(X, Y)
     with gpunn.sklearn.install() as acceleration:
-        ours, other = Equal(**SMALL), Equal(**SMALL)
-        ours.partial_fit(X, Y)
+        actual, other = Equal(**SMALL), Equal(**SMALL)
+        actual.partial_fit(X, Y)
         other.partial_fit(X, -Y)
-        assert_same(ours.partial_fit(X, Y), theirs)
+        assert_same(actual.partial_fit(X, Y), expected)
         assert len(acceleration._twins) == 2
-        del ours, other
+        del actual, other
         gc.collect()
         assert acceleration._twins == {}
 

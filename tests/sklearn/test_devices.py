@@ -110,7 +110,7 @@ def test_training_on_tables_is_the_same_on_every_backend(backend, case):
     assert type(here.predict(TABLE)) is np.ndarray
 
 
-def test_warm_starts_and_partial_fits_go_on(backend):
+def test_warm_starts_and_partial_fits_continue(backend):
     here, there = (
         MLPClassifier(backend=each, warm_start=True, **FAST) for each in (backend, "numpy")
     )
@@ -187,8 +187,8 @@ OPEN = """
     except BackendUnavailableError as error:
         print("CuPy" in str(error))
     estimator.set_params(backend="numpy")
-    found = getattr(estimator, "predict_proba", estimator.predict)(X)
-    print(np.allclose(found, expected, atol=1e-4))
+    actual = getattr(estimator, "predict_proba", estimator.predict)(X)
+    print(np.allclose(actual, expected, atol=1e-4))
     if hasattr(estimator, "partial_fit"):
         print(estimator.partial_fit(X, estimator.predict(X)).n_iter_ == 1)
     """

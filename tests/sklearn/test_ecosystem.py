@@ -86,14 +86,14 @@ def test_search_on_a_table_in_a_pipeline():
 
 
 @pytest.mark.parametrize(
-    ("classifier", "rows", "targets", "least"),
+    ("classifier", "rows", "targets", "minimum"),
     [(MLPClassifier(**FAST), X, y, 0.9), (TabMClassifier(**TABM), TABLE, CLASS, 0.8)],
     ids=["numbers", "table"],
 )
-def test_calibration(classifier, rows, targets, least):
+def test_calibration(classifier, rows, targets, minimum):
     calibrated = CalibratedClassifierCV(classifier, cv=2).fit(rows, targets)
     np.testing.assert_allclose(calibrated.predict_proba(rows).sum(axis=1), 1)
-    assert calibrated.score(rows, targets) > least
+    assert calibrated.score(rows, targets) > minimum
 
 
 def test_ensembles():
@@ -123,8 +123,8 @@ def test_is_more_than_its_parameters(kind):
 @pytest.mark.parametrize("regressor", [RealMLPRegressor(**FOR_TABLES), TabMRegressor(**TABM)])
 def test_inspection(regressor):
     fitted = clone(regressor).fit(TABLE, NUMBER)
-    found = permutation_importance(fitted, TABLE, NUMBER, n_repeats=2, random_state=0)
-    size, noise, color = found.importances_mean
+    importances = permutation_importance(fitted, TABLE, NUMBER, n_repeats=2, random_state=0)
+    size, noise, color = importances.importances_mean
     assert min(size, color) > noise
     colored = TABLE[TABLE["color"].notna()]  # partial_dependence itself takes no gaps beside text
     by_color = partial_dependence(fitted, colored, ["color"], categorical_features=["color"])
@@ -136,8 +136,8 @@ def test_inspection(regressor):
 
 def test_permutation_importance():
     classifier = MLPClassifier(**FAST).fit(X, y)
-    found = permutation_importance(classifier, X, y, n_repeats=3, random_state=0, n_jobs=1)
-    assert found.importances_mean[2:].min() > found.importances_mean[1]
+    importances = permutation_importance(classifier, X, y, n_repeats=3, random_state=0, n_jobs=1)
+    assert importances.importances_mean[2:].min() > importances.importances_mean[1]
 
 
 def test_targets_of_regressors():
@@ -242,7 +242,7 @@ def test_pickles_hold_host_arrays_and_no_network():
     assert b"Workspace" not in data
 
 
-def test_coefs_are_what_counts():
+def test_predictions_use_coefs():
     regressor = MLPRegressor(**FAST).fit(X, X[:, 0])
     before = regressor.predict(X)
     regressor.coefs_[-1] *= 2
@@ -268,7 +268,7 @@ def interrupt(monkeypatch, after):
     monkeypatch.setattr("gpunn.training.session.Interruption", Asked)
 
 
-def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
+def test_an_interrupted_fit_keeps_its_epochs(monkeypatch):
     interrupt(monkeypatch, after=5)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         classifier = MLPClassifier(**FAST).fit(X, y)

@@ -92,7 +92,7 @@ def test_prints_the_same(name):
     source = EXAMPLES[name]
     changed = re.sub(r"from sklearn\.neural_network import", "from gpunn.sklearn import", source)
     assert changed != source
-    theirs, ours = printed(source), printed(changed)
-    assert NUMBER.sub("#", ours).split() == NUMBER.sub("#", theirs).split()
-    got, expected = (np.array(NUMBER.findall(text), float) for text in (ours, theirs))
+    reference, actual = printed(source), printed(changed)
+    assert NUMBER.sub("#", actual).split() == NUMBER.sub("#", reference).split()
+    got, expected = (np.array(NUMBER.findall(text), float) for text in (actual, reference))
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-6)

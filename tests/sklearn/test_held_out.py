@@ -49,17 +49,17 @@ TIMES = RANDOM.permutation(ROWS)
 @pytest.fixture
 def splits(monkeypatch):
     """Collect the splits as (kind, values, kept, held)."""
-    found = []
+    splits = []
     for name in ("split_groups", "split_times"):
         real = getattr(held_out, name)
 
         def spy(values, *given, real=real, name=name):
             kept, held = real(values, *given)
-            found.append((name, values, kept, held))
+            splits.append((name, values, kept, held))
             return kept, held
 
         monkeypatch.setattr(held_out, name, spy)
-    return found
+    return splits
 
 
 @pytest.mark.parametrize("estimator", EVERY, ids=lambda each: type(each).__name__)
@@ -82,7 +82,7 @@ def test_rows_that_are_held_out(estimator, splits):
     assert not splits
 
 
-def test_held_out_rows_are_those_that_are_validated_on():
+def test_held_out_rows_are_the_validation_rows():
     """The held-out rows, passed as X_val, select the same epoch with the same score."""
     _, held = held_out.split_times(TIMES, 0.2)
     kept = np.setdiff1d(np.arange(ROWS), held)
@@ -130,7 +130,7 @@ def test_cross_validation(estimator, routing, splits):
         ({"times": np.zeros(ROWS)}, "times: all rows have the same time"),
     ],
 )
-def test_what_keeps_no_rows_apart(estimator, given, problem):
+def test_invalid_groups_and_times(estimator, given, problem):
     with pytest.raises(ValueError, match=problem):
         clone(estimator).fit(X, y, **given)
 

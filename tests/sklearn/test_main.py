@@ -122,7 +122,7 @@ def test_an_error_is_shown_as_python_shows_that_of_a_script(folder, capsys, monk
         (["--backend", "abacus", "a.py"], "--backend: "),
     ],
 )
-def test_what_cannot_be_run(capsys, tmp_path, monkeypatch, arguments, problem):
+def test_invalid_arguments(capsys, tmp_path, monkeypatch, arguments, problem):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").touch()
     with pytest.raises(SystemExit) as end:

@@ -70,7 +70,7 @@ def test_several_targets_may_be_sparse(kind, inputs, targets):
 
 
 @pytest.mark.parametrize(
-    ("options", "least"),
+    ("options", "minimum"),
     [
         *(({"activation": name}, 0.85) for name in BUILT_IN),
         ({"solver": "lbfgs", "layer_norm": True}, 0.95),
@@ -80,8 +80,8 @@ def test_several_targets_may_be_sparse(kind, inputs, targets):
     ],
     ids=str,
 )
-def test_classes_are_learned(options, least):
-    assert MLPClassifier(**{**FAST, **options}).fit(X, y).score(X, y) > least
+def test_classes_are_learned(options, minimum):
+    assert MLPClassifier(**{**FAST, **options}).fit(X, y).score(X, y) > minimum
 
 
 @pytest.mark.parametrize("norm", ["batch_norm", "layer_norm"])
@@ -97,7 +97,7 @@ def test_normalisation(kind, norm):
     assert not np.array_equal(estimator.predict(X), before)
 
 
-def test_dropout_is_for_training_alone():
+def test_dropout_is_only_for_training():
     classifier = MLPClassifier(dropout=0.5, **FAST).fit(X, y)
     np.testing.assert_array_equal(classifier.predict_proba(X), classifier.predict_proba(X))
     again = MLPClassifier(dropout=0.5, **FAST).fit(X, y)
@@ -279,7 +279,7 @@ OTHER_LOSSES = losses.MeanSquaredError(), losses.BinaryCrossEntropy(), losses.So
         ),
     ],
 )
-def test_what_can_not_be_fitted(kind, parameters, given, message):
+def test_data_that_cannot_be_fitted(kind, parameters, given, message):
     with pytest.raises(ValueError, match=message):
         kind(**parameters, **FAST).fit(**{"X": X, "y": y, **given})
 
@@ -307,7 +307,7 @@ def test_schedules():
     assert max(by_optimizer.fit(X, y).history_["learning_rate"]) < 0.021
 
 
-def test_schedules_by_name_begin_with_the_learning_rate():
+def test_schedules_by_name_start_with_the_learning_rate():
     constant = MLPClassifier(schedule="constant", **FAST).fit(X, y)
     assert set(constant.history_["learning_rate"]) == {0.02}
     for schedule in ("warm_up", {"name": "warm_up", "epochs": 2}):
@@ -341,7 +341,7 @@ def test_clipping():
 # ---------------------------------------------------------------------- validation and history
 
 
-def test_validation_rows_of_ones_own():
+def test_given_validation_rows():
     classifier = MLPClassifier(**FAST)
     classifier.fit(X[::2], NAMES[::2], X_val=X[1::2], y_val=NAMES[1::2])
     history = classifier.history_
@@ -354,7 +354,7 @@ def test_validation_rows_of_ones_own():
     assert classifier.validation_scores_ is None
 
 
-def test_early_stopping_on_rows_of_ones_own():
+def test_early_stopping_on_given_rows():
     inputs, targets = make_regression(80, 5, noise=30.0, random_state=0)
     regressor = MLPRegressor(early_stopping=True, learning_rate_init=0.05, random_state=0)
     regressor.fit(inputs[:50], targets[:50], X_val=inputs[50:], y_val=targets[50:])
@@ -365,7 +365,7 @@ def test_early_stopping_on_rows_of_ones_own():
     assert regressor.score(inputs[50:], targets[50:]) == pytest.approx(best)
 
 
-def test_the_optimizers_state_goes_back_with_the_best_weights():
+def test_the_optimizers_state_is_restored_with_the_best_weights():
     options = {**FAST, "max_iter": 60, "n_iter_no_change": 5, "learning_rate_init": 0.3}
     stopped = MLPClassifier(early_stopping=True, **options)
     stopped.fit(X, y, X_val=X, y_val=y)
@@ -380,7 +380,7 @@ def test_the_optimizers_state_goes_back_with_the_best_weights():
         np.testing.assert_allclose(got, expected, 1e-9)
 
 
-def test_a_warm_start_that_finds_nothing_better_goes_back_to_where_it_began():
+def test_a_warm_start_without_improvement_restores_its_start():
     options = {**FAST, "max_iter": 60, "n_iter_no_change": 3, "learning_rate_init": 0.1}
     classifier = MLPClassifier(early_stopping=True, warm_start=True, **options)
     classifier.fit(X, y, X_val=X, y_val=y)

@@ -50,18 +50,18 @@ def no_variables(monkeypatch):
 
 @pytest.mark.usefixtures("no_variables")
 def test_each_worker_takes_its_share_of_the_cores():
-    found = joblib.Parallel(2)(joblib.delayed(threads)() for _ in range(8))
+    answers = joblib.Parallel(2)(joblib.delayed(threads)() for _ in range(8))
     share = max(1, joblib.cpu_count() // 2)
-    assert {each for each, _ in found} == {min(share, usable_cores())}
-    assert os.getpid() not in {process for _, process in found}
+    assert {each for each, _ in answers} == {min(share, usable_cores())}
+    assert os.getpid() not in {process for _, process in answers}
 
 
 @pytest.mark.full
 @pytest.mark.usefixtures("no_variables")
 def test_the_share_can_be_chosen():
     with joblib.parallel_config("loky", inner_max_num_threads=2):
-        found = joblib.Parallel(2)(joblib.delayed(threads)() for _ in range(4))
-    assert {each for each, _ in found} == {min(2, usable_cores())}
+        answers = joblib.Parallel(2)(joblib.delayed(threads)() for _ in range(4))
+    assert {each for each, _ in answers} == {min(2, usable_cores())}
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
@@ -73,8 +73,8 @@ def test_folds_side_by_side_have_the_results_of_one_after_the_other(backend):
     assert alone["test_score"].min() > 0.8
     np.testing.assert_array_equal(alone["test_score"], beside["test_score"])
     for one, other in zip(alone["estimator"], beside["estimator"], strict=True):
-        for ours, theirs in zip(one.coefs_, other.coefs_, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        for actual, expected in zip(one.coefs_, other.coefs_, strict=True):
+            np.testing.assert_array_equal(actual, expected)
 
 
 def test_seeds_side_by_side():
@@ -102,12 +102,12 @@ def test_a_search_on_dask():
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster:
-        found = search_on_dask(cluster, X, y)
+        answers = search_on_dask(cluster, X, y)
         with distributed.Client(cluster), joblib.parallel_config("dask"):
             taken = joblib.Parallel()(joblib.delayed(threads)() for _ in range(6))
     alone = GridSearchCV(classifier(), {"alpha": [1e-4, 1e-2]}, cv=3).fit(X, y)
     name = "mean_test_score"
-    np.testing.assert_allclose(found.cv_results_[name], alone.cv_results_[name], atol=0.02)
-    assert found.score(X, y) > 0.9
+    np.testing.assert_allclose(answers.cv_results_[name], alone.cv_results_[name], atol=0.02)
+    assert answers.score(X, y) > 0.9
     assert {each for each, _ in taken} == {1}  # Dask sets this for OpenMP in its processes
     assert os.getpid() not in {process for _, process in taken}

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse
-import sklearn.neural_network as theirs
+import sklearn.neural_network as reference
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -22,7 +22,7 @@ from sklearn.datasets import (
 )
 from sklearn.exceptions import ConvergenceWarning
 
-from gpunn import sklearn as ours
+from gpunn import sklearn as tested
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS, LABELS = DIGITS[:330] / 16, LABELS[:330]
@@ -64,7 +64,7 @@ def both(kind, X, y, sample_weight=None, **options):
     """Fit both estimators, check that they give the same warnings, and return them."""
     options = {"hidden_layer_sizes": (20,), "max_iter": 15, "random_state": 3, **options}
     fitted, said = [], []
-    for module in (theirs, ours):
+    for module in (reference, tested):
         estimator = getattr(module, kind)(**options)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -74,24 +74,24 @@ def both(kind, X, y, sample_weight=None, **options):
     return fitted
 
 
-def assert_same(theirs, ours, tolerance=1e-9):
+def assert_same(reference, tested, tolerance=1e-9):
     """Assert that all fitted attributes agree."""
     for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
-        assert getattr(ours, name) == getattr(theirs, name), name
-    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, tolerance, tolerance)
+        assert getattr(tested, name) == getattr(reference, name), name
+    np.testing.assert_allclose(tested.loss_curve_, reference.loss_curve_, tolerance, tolerance)
     for name in ("loss_", "best_loss_", "validation_scores_", "best_validation_score_"):
-        expected = getattr(theirs, name)
+        expected = getattr(reference, name)
         if expected is None:
-            assert getattr(ours, name) is None, name
+            assert getattr(tested, name) is None, name
         else:
-            np.testing.assert_allclose(getattr(ours, name), expected, tolerance, err_msg=name)
-    assert_same_weights(theirs, ours, tolerance)
+            np.testing.assert_allclose(getattr(tested, name), expected, tolerance, err_msg=name)
+    assert_same_weights(reference, tested, tolerance)
 
 
-def assert_same_weights(theirs, ours, tolerance):
+def assert_same_weights(reference, tested, tolerance):
     for got, expected in itertools.chain(
-        zip(ours.coefs_, theirs.coefs_, strict=True),
-        zip(ours.intercepts_, theirs.intercepts_, strict=True),
+        zip(tested.coefs_, reference.coefs_, strict=True),
+        zip(tested.intercepts_, reference.intercepts_, strict=True),
     ):
         assert got.dtype == expected.dtype
         np.testing.assert_allclose(got, expected, tolerance, tolerance)
@@ -168,7 +168,7 @@ def test_a_batch_without_weight_is_left_out_of_the_loss():
     weights[110:220] = 0
     options = {"batch_size": 110, "shuffle": False, "solver": "sgd", "learning_rate_init": 1e-12}
     with pytest.raises(ZeroDivisionError):
-        theirs.MLPClassifier(**options).fit(DIGITS, LABELS, weights)
+        reference.MLPClassifier(**options).fit(DIGITS, LABELS, weights)
     _, us = both("MLPClassifier", DIGITS, LABELS, max_iter=1, **options)
     us.set_params(max_iter=1).fit(DIGITS, LABELS, weights)
     rest = np.r_[0:110, 220:330]
@@ -180,7 +180,7 @@ def test_a_batch_without_weight_is_left_out_of_the_loss():
 def test_weights_may_come_and_go_between_calls(options):
     made = [
         module.MLPClassifier((20,), random_state=0, batch_size=40, tol=0.5, n_iter_no_change=1)
-        for module in (theirs, ours)
+        for module in (reference, tested)
     ]
     for part, weights in enumerate([None, WEIGHTS["fractions"], None, WEIGHTS["some of them 0"]]):
         rows = slice(80 * part, 80 * part + 80)
@@ -269,7 +269,7 @@ def test_warm_start(kind, options):
             (20,) if kind == "MLPClassifier" else "squared_error",
             **{"max_iter": 4, "random_state": 0, "warm_start": True, **options},
         )
-        for module in (theirs, ours)
+        for module in (reference, tested)
     ]
     for _ in range(3):
         for estimator in made:
@@ -290,7 +290,9 @@ def test_warm_start(kind, options):
     ],
 )
 def test_partial_fit(options, copied):
-    made = [module.MLPClassifier((10,), random_state=0, **options) for module in (theirs, ours)]
+    made = [
+        module.MLPClassifier((10,), random_state=0, **options) for module in (reference, tested)
+    ]
     for part in range(6):
         rows = slice(50 * part, 50 * part + 50)
         for estimator in made:
@@ -302,7 +304,7 @@ def test_partial_fit(options, copied):
     assert len(made[1].loss_curve_) == 6
 
 
-def test_partial_fit_goes_on_from_fit():
+def test_partial_fit_continues_fit():
     them, us = both("MLPRegressor", NUMBERS, VALUES)
     for estimator in (them, us):
         estimator.set_params(alpha=10.0)
@@ -324,7 +326,7 @@ def test_verbose_prints_the_same(capsys):
         {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 1e-4, "max_iter": 99},
     ):
         printed = []
-        for module in (theirs, ours):
+        for module in (reference, tested):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 estimator = module.MLPClassifier((20,), random_state=0, **{**options, **more})
@@ -359,8 +361,8 @@ def refuse(module, kind, options, *data):
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_errors_have_the_same_words(kind, options):
     X, y = np.eye(10), np.arange(10) % 2
-    expected = refuse(theirs, kind, options, X, y)
-    got = refuse(ours, kind, options, X, y)
+    expected = refuse(reference, kind, options, X, y)
+    got = refuse(tested, kind, options, X, y)
     # Each process prints scikit-learn's options in a different order.
     words = [sorted(re.findall(r"[^\s{},]+", message)) for message in (got, expected)]
     assert words[0] == words[1]
@@ -388,18 +390,20 @@ BAD_DATA = {
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 @pytest.mark.parametrize("case", BAD_DATA)
 def test_bad_data_is_refused_in_the_same_words(case, kind):
-    them, us = (refuse(module, kind, {"max_iter": 1}, *BAD_DATA[case]) for module in (theirs, ours))
+    them, us = (
+        refuse(module, kind, {"max_iter": 1}, *BAD_DATA[case]) for module in (reference, tested)
+    )
     assert us == them
 
 
 @pytest.mark.parametrize("options", [{"alpha": True}, {"batch_size": True}, {"max_iter": True}])
-def test_truth_values_count_as_numbers(options):
+def test_booleans_count_as_numbers(options):
     them, us = both("MLPClassifier", FEW, HALVES, **options)
     assert_same(them, us)
 
 
 def test_parameters_are_the_same_and_more():
     for kind in ("MLPClassifier", "MLPRegressor"):
-        us, them = getattr(ours, kind)().get_params(), getattr(theirs, kind)().get_params()
+        us, them = getattr(tested, kind)().get_params(), getattr(reference, kind)().get_params()
         assert {name: us[name] for name in them} == them
-        assert repr(getattr(ours, kind)(alpha=1)) == f"{kind}(alpha=1)"
+        assert repr(getattr(tested, kind)(alpha=1)) == f"{kind}(alpha=1)"

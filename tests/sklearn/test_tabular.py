@@ -93,11 +93,11 @@ def test_frames_of_other_libraries():
     columns = {name: X[name].astype(object).where(X[name].notna(), None).tolist() for name in X}
     records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for frame in (columns, records, X.to_numpy(dtype=object), X.to_numpy(dtype=object).tolist()):
-        found = clone(regressor).fit(frame, RENT).predict(frame)
-        np.testing.assert_array_equal(found, expected, type(frame).__name__)
+        actual = clone(regressor).fit(frame, RENT).predict(frame)
+        np.testing.assert_array_equal(actual, expected, type(frame).__name__)
 
 
-def test_validation_rows_of_ones_own():
+def test_given_validation_rows():
     regressor = TabMRegressor(**{**TABM, "epochs": 3})
     fitted = clone(regressor).fit(X[:80], RENT[:80], X_val=X[80:], y_val=RENT[80:])
     error = fitted.predict(X[80:]) - RENT[80:]
@@ -120,7 +120,7 @@ def test_weights(given):
 
 
 @pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS], ids=named)
-def test_rows_without_weight_are_not_set_aside(estimator):
+def test_rows_without_weight_are_not_held_out(estimator):
     weights = (X.index < 10).astype(float)
     y = CLASS if is_classifier(estimator) else RENT
     fitted = clone(estimator).set_params(epochs=1, batch_size=128).fit(X, y, weights)
@@ -182,7 +182,7 @@ def test_several_labels(estimator, tmp_path):
         ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 with several"),
     ],
 )
-def test_what_is_not_for_labels(estimator, parameters, factor, message):
+def test_settings_that_labels_do_not_support(estimator, parameters, factor, message):
     y = np.column_stack([np.arange(len(X)) % 2, factor * (np.median(AGE) < AGE)])
     with pytest.raises(ValueError, match=message):
         clone(estimator).set_params(**parameters).fit(X, y)
@@ -247,7 +247,7 @@ def test_given_kinds_of_columns():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_stray_cell_is_told_whichever_rows_are_for_validation(seed):
+def test_a_stray_cell_is_reported_for_any_split(seed):
     spent = [*map(str, AGE[1:]), "oops"]
     frame = {"age": AGE, "spent": spent}
     classifier = RealMLPClassifier(**{**BRIEF, "random_state": seed})
@@ -257,7 +257,7 @@ def test_a_stray_cell_is_told_whichever_rows_are_for_validation(seed):
     classifier.set_params(columns={"spent": "category"}).fit(frame, CLASS)
 
 
-def test_columns_that_are_dropped_are_told_once():
+def test_dropped_columns_are_reported_once():
     regressor = RealMLPRegressor(**BRIEF)
     frame = X.assign(country="NO", name=[f"person{number}" for number in range(ROWS)])
     with pytest.warns(GpunnWarning) as caught:
@@ -277,7 +277,7 @@ def test_many_columns_that_are_dropped():
         RealMLPRegressor(**BRIEF).fit(frame, RENT)
 
 
-def test_what_ones_own_validation_rows_have_that_others_have_not():
+def test_categories_only_in_given_validation_rows():
     regressor = RealMLPRegressor(**BRIEF)
     with pytest.warns(UnknownCategoryWarning, match="X_val: .*'city': 2 rows with 'Kiel'"):
         regressor.fit(X, RENT, X_val=X[:2].assign(city="Kiel"), y_val=RENT[:2])
@@ -287,7 +287,7 @@ def test_what_ones_own_validation_rows_have_that_others_have_not():
         regressor.fit(frame, RENT, X_val=frame[:2].assign(age=np.nan), y_val=RENT[:2])
 
 
-def test_what_set_aside_rows_have_that_others_have_not():
+def test_categories_only_in_held_out_rows():
     """The validation rows were held out at random, so their unknown categories cause no warning."""
     frame = X.assign(town=[f"town{number // 2}" for number in range(ROWS)])
     columns = {"town": "category"}  # a chosen kind causes no warning about many categories
@@ -411,7 +411,7 @@ def test_a_network_that_is_written_in_training_takes_raw_rows(estimator, tmp_pat
 
 
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-def test_early_stopping_of_ones_own_leaves_the_best_epoch_of_the_metric(estimator):
+def test_custom_early_stopping_keeps_the_best_epoch_of_the_metric(estimator):
     stop = {"name": "early_stopping", "monitor": "loss", "patience": 100}
     regressor = clone(estimator).set_params(callbacks=[stop], metric="mean_absolute_error")
     regressor.set_params(learning_rate_init=0.1, epochs=40)
@@ -506,7 +506,7 @@ def test_text_that_means_a_missing_target():
     classifier = RealMLPClassifier(**BRIEF, missing_values=["fair"])
     with pytest.raises(DataError, match=r"y: row [0-9]+ has no target"):
         classifier.fit(X, CLASS)
-    with pytest.raises(TypeError, match="missing_values: expected a list of texts"):
+    with pytest.raises(TypeError, match="missing_values: expected a list of strings"):
         classifier.set_params(missing_values=[-999]).fit(X, CLASS)
 
 
@@ -563,14 +563,14 @@ def test_a_threshold_is_chosen_on_validation_rows_and_kept(kind, tmp_path):
     assert plain.threshold_ == 0.5
     assert 0 < chosen.threshold_ < 0.5
     np.testing.assert_array_equal(chosen.predict_proba(RARE_X), plain.predict_proba(RARE_X))
-    found = chosen.predict(RARE_X)
+    actual = chosen.predict(RARE_X)
     expected = chosen.predict_proba(RARE_X)[:, 1] >= chosen.threshold_
-    np.testing.assert_array_equal(found == "yes", expected)
+    np.testing.assert_array_equal(actual == "yes", expected)
     yes = RARE_Y[250:] == "yes"
-    assert (found[250:][yes] == "yes").mean() > (plain.predict(RARE_X)[250:][yes] == "yes").mean()
+    assert (actual[250:][yes] == "yes").mean() > (plain.predict(RARE_X)[250:][yes] == "yes").mean()
     chosen.save(tmp_path / "a.safetensors")
     for copied in (kind.load(tmp_path / "a.safetensors"), pickle.loads(pickle.dumps(chosen))):
-        np.testing.assert_array_equal(copied.predict(RARE_X), found)
+        np.testing.assert_array_equal(copied.predict(RARE_X), actual)
         assert copied.threshold_ == chosen.threshold_
 
 
