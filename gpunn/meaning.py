@@ -79,8 +79,8 @@ class Described:
         checked = None if names is None else checked_names("feature_names", names)
         if checked is not None and self.input_shape != (len(checked),):
             raise ArgumentError(
-                f"feature_names: expected one for each of the inputs, of shape {self.input_shape}; "
-                f"got {len(checked)}"
+                f"feature_names: expected one name per input, for inputs of shape "
+                f"{self.input_shape}; got {len(checked)}"
             )
         self._remember("features", checked)
         self._remember("header", None if checked is None else True)

@@ -33,7 +33,7 @@ class Coded(Layer):
         super().__post_init__()
         self.sizes = check_integers("sizes", self.sizes, at_least=2)
         if not self.sizes:
-            raise ArgumentError("sizes: expected the number of codes of at least one column")
+            raise ArgumentError("sizes: expected the numbers of codes, one per column; got none")
         if max(self.sizes) > 2**24:
             raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
 
@@ -48,7 +48,7 @@ class Coded(Layer):
         columns = only_vectors(self, input_shape)
         if columns != len(self.sizes):
             raise ArgumentError(
-                f"{self.name}: sizes has {len(self.sizes)} columns, but a row has {columns}"
+                f"{self.name}: sizes is for {len(self.sizes)} columns, but a row has {columns}"
             )
 
     def no_input_gradient(self, x: Array, workspace: Workspace) -> Array:

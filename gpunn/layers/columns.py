@@ -201,7 +201,7 @@ def make_group(group: Any, index: int) -> Group:
     path = f"groups[{index}]"
     if not isinstance(group, Mapping) or "columns" not in group:
         raise ArgumentTypeError(
-            f"{path}: expected a table with the keys 'columns' and 'layers'; got {group!r}"
+            f"{path}: expected a mapping with 'columns' and, if needed, 'layers'; got {group!r}"
         )
     for key in group:
         if key not in KEYS:

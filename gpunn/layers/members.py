@@ -96,7 +96,8 @@ class Members(Layer):
         features = input_shape[-1]
         if self.chunks and sum(self.chunks) != features:
             raise ArgumentError(
-                f"chunks: expected a sum of {features}, the features; got {sum(self.chunks)}"
+                f"chunks: the sum must be {features}, the number of features; got "
+                f"{sum(self.chunks)}"
             )
         return (self.count, features)
 

@@ -526,7 +526,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         class_weight = self.class_weight
         if self._multilabel and class_weight is not None:
             raise InvalidParameterError(
-                "class_weight: is for one class per row; with several labels use sample_weight"
+                "class_weight: not supported for several labels; use sample_weight"
             )
         if not isinstance(class_weight, Mapping):
             weights: str | None = class_weight

@@ -136,7 +136,7 @@ IMPOSSIBLE = {
         (lambda: Dense(2, "rleu"), "activation: there is no activation 'rleu'; did"),
         (lambda: Dense(2, initializer="hee"), "initializer: there is no initializer"),
         (lambda: Dense(3, learning_rate_factor=-1), "learning_rate_factor: expected a number >="),
-        (lambda: OneHot([]), "sizes: expected the number of codes"),
+        (lambda: OneHot([]), "sizes: expected the numbers of codes"),
         (lambda: OneHot([3, 1]), r"sizes\[1\]: expected an integer >= 2; got 1"),
         (lambda: OneHot([3, 4], on=[1.0]), "on: .* each of the 4 outputs; got 1"),
         (lambda: Embedding([2**24 + 1]), r"expected at most 2\^24"),

@@ -178,7 +178,7 @@ def test_several_labels(estimator, tmp_path):
             1,
             "'accuracy' evaluates one class per row, so it does not fit several",
         ),
-        ({"class_weight": "balanced"}, 1, "class_weight: is for one class per row"),
+        ({"class_weight": "balanced"}, 1, "class_weight: not supported for several labels"),
         ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 with several"),
     ],
 )
