@@ -1,7 +1,7 @@
 """Experiments as TOML files, read into typed objects.
 
-A configuration says what is trained on what and how; `gpunn train` runs it. It has three keys at
-the top, which may be left out, and three tables::
+A configuration describes the data, the model and the training; `gpunn train` runs it. It has three
+optional keys at the top, and three tables::
 
     backend = "auto"
     seed = 0
@@ -25,21 +25,22 @@ the top, which may be left out, and three tables::
     batch_size = 32
     metrics = ["accuracy"]
 
-A fourth table, `[backend_options]`, says how a CUDA device computes, `[distributed]` how several
-processes train together, and `[sweep]` what the trials of `gpunn sweep` differ in.
+Three more tables are optional. `[backend_options]` sets how a CUDA device or the CPU computes,
+`[distributed]` how several processes train together, and `[sweep]` which keys the trials of
+`gpunn sweep` vary.
 
 Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
-(`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`, `Distributed` and `Sweep`; each
-key is an attribute. What it means is said in docs/reference/configuration.md. A configuration that
-names its network is a `Draft` until `gpunn.experiment.build` has made that network.
+(`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`, `Distributed` and `Sweep`. Each
+key is an attribute; docs/reference/configuration.md explains it. A configuration with a tabular
+model is a `Draft` until `gpunn.experiment.build` has made the model.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
-as a name, such as `"adam"`, or a table of the name and parameters, such as
-`{ name = "adam", learning_rate = 0.01 }`. The parameters are those of the class, say
-`gpunn.optimizers.Adam`. A name of the form `"package.module:Class"` imports a class of your own;
-that runs its module's code, so it has to be allowed where the configuration is used.
+as a name, such as `"adam"`, or a table with the name and parameters, such as
+`{ name = "adam", learning_rate = 0.01 }`. The parameters are those of the class, for example
+`gpunn.optimizers.Adam`. A name such as `"package.module:Class"` imports a custom class. Importing
+runs its module's code, so the caller must allow it.
 
-An unknown key, wrong type or impossible value is a `ConfigError` that names the key's full path.
+An unknown key, a wrong type or an impossible value raises a `ConfigError` with the key's full path.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ __all__ = [
 ]
 
 DATA_VARIABLE = "GPUNN_DATA"
-"""Environment variable with the folder that holds data sets, MNIST as its subfolder `mnist`."""
+"""Environment variable with the folder of data sets; MNIST is in its subfolder `mnist`."""
 
 
 def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
@@ -122,16 +123,17 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     Returns
     -------
     Config
-        Checked, with absolute paths; a `Draft` if it names its network.
+        The checked configuration, with absolute paths; a `Draft` if it has a tabular model.
 
     Raises
     ------
     ConfigError
-        If a setting is wrong, or the file is, as far as a setting does not change it. Of the file
-        alone it is a `ConfigFileError`: it is not valid, has an unknown key, a wrong type or an
-        impossible value.
+        If the file or a setting has an unknown key, a wrong type or an impossible value. Without
+        settings, it is a `ConfigFileError`.
+    ConfigFileError
+        If the file is not valid TOML or JSON.
     OSError
-        If the file can't be read.
+        If the file cannot be read.
 
     Examples
     --------
@@ -162,27 +164,26 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
 
 
 def set_value(raw: dict[str, Any], setting: str) -> None:
-    """Change one value of a configuration that has been read but not checked.
+    """Change one value of an unchecked configuration.
 
     Parameters
     ----------
     raw : dict
-        Changed in place.
+        The configuration; it is changed in place.
     setting : str
-        "key.key=value". The value is TOML; what isn't valid TOML is text, so that
-        `training.optimizer=sgd` needs no quotes. A number steps into a list:
-        "model.layers.1.rate=0.3". A name becomes a table where a parameter is set:
-        "training.optimizer.learning_rate=0.1" works on `optimizer = "adam"` too, and where the
-        optimizer is left out, on the default one, or that of the network that `model.name` names.
-        Likewise a number that stands for a schedule becomes the table of a constant one, and a
-        number in the place of a schedule is its rate. A path in `[data]` is relative to the current
-        folder.
+        "key.key=value". The value is TOML, or else a string, so `training.optimizer=sgd` needs no
+        quotes. A number is an index into a list: "model.layers.1.rate=0.3". If the path goes into a
+        name, the name becomes a table: "training.optimizer.learning_rate=0.1" also works with
+        `optimizer = "adam"`. Without an optimizer, it changes the default one, or the tabular
+        model's. If the path goes into a number that stands for a schedule, the number becomes a
+        constant schedule. A number that replaces a schedule changes only its rate. Paths in
+        `[data]` are relative to the current folder.
 
     Raises
     ------
     ConfigError
-        If `setting` has no "=", or a key does not fit what is there, or would be in vain, as
-        something else comes first.
+        If `setting` has no "=", a key does not fit the configuration, or another key would override
+        the setting.
 
     Examples
     --------
@@ -202,14 +203,14 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
     Parameters
     ----------
     raw : dict
-        What `read_config` returned.
+        The unchecked configuration, for example from `read_config`.
     folder : Path
-        What relative paths in `[data]` and `[model]` are relative to.
+        The folder for relative paths in `[data]` and `[model]`.
 
     Returns
     -------
     Config
-        A `Draft` if it names its network.
+        The configuration; a `Draft` if it has a tabular model.
 
     Raises
     ------
@@ -272,11 +273,11 @@ def with_current_names(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 STAND_INS = {"loss": "mean_squared_error", "epochs": 1}
-"""Of what `[training]` needs, where a network with a name decides it."""
+"""Placeholders for required keys of `[training]` that a tabular model will set."""
 
 
 def _draft(raw: dict[str, Any]) -> Draft | None:
-    """Return the configuration of a network with a name; None of another one."""
+    """Return the configuration as a draft if it has a tabular model, else None."""
     model, given = raw.get("model"), raw.get("training", {})
     if not isinstance(model, dict) or model.get("name") is None or not isinstance(given, dict):
         return None
@@ -295,9 +296,9 @@ def _with_absolute_paths(data: AnyDataSet, folder: Path) -> AnyDataSet:
     if isinstance(data, MNIST) and data.path is None:
         if not (variable := os.environ.get(DATA_VARIABLE)):
             raise ConfigError(
-                "data.path: where is MNIST? Give the folder of its four IDX files as data.path, or "
-                f"set the environment variable {DATA_VARIABLE} to the folder that holds it as "
-                "subfolder 'mnist'"
+                "data.path: the folder of MNIST is unknown. Set data.path to the folder with its "
+                f"four IDX files, or set the environment variable {DATA_VARIABLE} to the folder "
+                "with the subfolder 'mnist'"
             )
         paths["path"] = str(Path(variable, "mnist").expanduser().absolute())
     return replace(data, **paths)
@@ -307,10 +308,10 @@ def _absolute(key: str, value: str, folder: Path) -> Path:
     try:
         path = Path(checked_path(value)).expanduser()
     except (ArgumentError, RuntimeError) as error:
-        raise ConfigError(f"{key}: {value!r} is no path: {error}") from None
+        raise ConfigError(f"{key}: {value!r} is not a path: {error}") from None
     if not path.is_absolute() and confined(folder, path) is None:
         raise ConfigError(
-            f"{key}: {value!r} leads out of the configuration's folder; write the whole path "
-            "if that is meant"
+            f"{key}: {value!r} leads out of the configuration's folder; to allow that, write an "
+            "absolute path"
         )
     return (folder / path).absolute()

@@ -1,4 +1,4 @@
-"""The file of a configuration, TOML or JSON, as plain data: read within bounds, not checked yet."""
+"""Reads a configuration file, TOML or JSON, as plain data: within size limits, unchecked."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gpunn.storage.reading import parsed_json, read_whole
 __all__ = ["read_config"]
 
 LARGEST = 2**18
-"""Bytes of a configuration. What TOML can make of a few bytes takes some hundred times as many."""
+"""Maximum size of a configuration in bytes. Parsed TOML can need about 100 times its size."""
 
 DEEPEST = 32
-"""Parts of a name in TOML. The parser's memory grows with the square of their number."""
+"""Maximum number of parts of a TOML key. The parser's memory grows with its square."""
 
 TOML_TOKEN = re.compile(
     r"""
@@ -31,9 +31,9 @@ TOML_TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""Text, quoted or not, as names are made of; blanks, which may stand between a name's parts; a dot;
-what no name has in it. Quotes that nothing closes go on to the end, so that the time this takes
-grows no faster than the text.
+"""Matches a part of a key, quoted or not; blanks between parts; a dot; or anything else.
+
+An unclosed quote extends to the end of the text, so that the time stays linear in its length.
 """
 
 
@@ -48,14 +48,14 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Tables as dicts.
+        The content, with tables as dicts.
 
     Raises
     ------
     ConfigFileError
-        If the file is not valid TOML, or JSON if its name ends in ".json", or is too large.
+        If the file is too large, or is not valid TOML (JSON if its name ends in ".json").
     OSError
-        If the file can't be read.
+        If the file cannot be read.
 
     Examples
     --------
@@ -71,11 +71,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
     try:
         text = content.decode()
         if kind == "TOML" and most_parts(text) > DEEPEST:
-            raise ConfigFileError(f"{path}: not a configuration: a name of over {DEEPEST} parts")
+            raise ConfigFileError(
+                f"{path}: not a configuration: a key has more than {DEEPEST} parts"
+            )
         raw = parsed_json(text) if kind == "JSON" else tomllib.loads(text)
     except ConfigFileError:
         raise
-    except ValueError as error:  # of both parsers, and of bytes that are not UTF-8
+    except ValueError as error:  # from both parsers, and for bytes that are not UTF-8
         raise ConfigFileError(f"{path}: not a valid {kind} file: {error}") from error
     except RecursionError as error:
         raise ConfigFileError(f"{path}: not a configuration: nested too deeply") from error
@@ -85,14 +87,14 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def most_parts(text: str) -> int:
-    """Return the most parts that a name in TOML has, as in `a."b".'c'`, which has three."""
-    most = parts = 0
+    """Return the largest number of parts of a TOML key; `a."b".'c'` has three."""
+    maximum = parts = 0
     joined = False
     for match in TOML_TOKEN.finditer(text):
         kind = match.lastgroup
         if kind == "part":
             parts = parts + 1 if joined else 1
-            most = max(most, parts)
+            maximum = max(maximum, parts)
         if kind != "blank":
             joined = kind == "dot"
-    return most
+    return maximum

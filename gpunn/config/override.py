@@ -1,4 +1,4 @@
-"""`--set key.key=value`: one value of a configuration changed before it is checked."""
+"""`--set key.key=value`: changes one value of a configuration before it is checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from gpunn.config.refinement import forget_mode, is_part, refined_part, replaced
+from gpunn.config.refinement import is_part, refined_part, replaced, reset_mode
 from gpunn.configurable import default_parameters
 from gpunn.errors import ConfigError
 
@@ -24,7 +24,7 @@ DECIDED = {
     "patience": "callbacks.0.patience",
     "metric": "callbacks.0.monitor",
 }
-"""Parameters of networks with a name that decide what `[training]` does not say, and where."""
+"""Parameters of tabular models that set defaults of `[training]`, and the paths of these keys."""
 
 
 def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> None:
@@ -46,78 +46,78 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
     of_recipe = named and keys[:2] == ["training", "optimizer"] and is_part("optimizer", optimizer)
     table: Any = raw
     for depth, key in enumerate(keys):
-        place = _place(table, key, keys[:depth], setting)
-        found = table[place] if isinstance(table, list) else table.get(place)
+        index = _index(table, key, keys[:depth], setting)
+        old = table[index] if isinstance(table, list) else table.get(index)
         if depth == len(keys) - 1:
             partly = named and keys[0] == "training" and is_part("".join(keys[1:2]), value)
-            if partly and type(found) in (int, float):
-                found = {"rate": found}
-            change = refined_part if partly and found is not None else replaced
-            table[place] = change(found, value, path.strip())
+            if partly and type(old) in (int, float):
+                old = {"rate": old}
+            change = refined_part if partly and old is not None else replaced
+            table[index] = change(old, value, path.strip())
             if key == "monitor":
-                forget_mode(table, found)
+                reset_mode(table, old)
             return
-        # A run's JSON has null for what is left out. A schedule around that of a recipe has none.
-        if found is None and keys[depth + 1] != "name" and not (of_recipe and key == "schedule"):
+        # A run's JSON has null for a missing value. A schedule around the recipe's has no default.
+        if old is None and keys[depth + 1] != "name" and not (of_recipe and key == "schedule"):
             outermost = keys[: depth + 1] == ["training", "optimizer"] and not named
-            found = default_optimizer if outermost else _default(table, key)
-        is_rate = of_recipe and type(found) in (int, float)  # whose schedule is that of the recipe
-        table[place] = {"rate": found} if is_rate else _opened(found, key)
-        table = table[place]
+            old = default_optimizer if outermost else _default(table, key)
+        is_rate = of_recipe and type(old) in (int, float)  # the rate of the recipe's schedule
+        table[index] = {"rate": old} if is_rate else _opened(old, key)
+        table = table[index]
 
 
 def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: Any) -> bool:
-    """Return whether the network has a name; raise an error where a setting would be in vain."""
+    """Return whether the model is tabular; raise an error if a setting would have no effect."""
     model, training = raw.get("model"), raw.get("training")
     name = model.get("name") if isinstance(model, dict) else None
     if not isinstance(name, str) or not isinstance(training, dict):
         return isinstance(name, str)
     if keys == ["model", "name"] and value != name and {"loss", "optimizer"} <= training.keys():
         raise ConfigError(
-            f"--set {setting}: [training] says how {name!r} is trained; remove what is for that "
-            "network alone, or train the table anew with --target and --model"
+            f"--set {setting}: [training] contains the settings of the model {name!r}; remove "
+            "these, or train on the table again with --target and --model"
         )
     if keys[:2] == ["model", "parameters"]:
         for parameter in keys[2:3] or (value if isinstance(value, dict) else ()):
-            place = DECIDED.get(parameter, "")
-            if _says(training, place):
+            path = DECIDED.get(parameter, "")
+            if _contains(training, path):
                 raise ConfigError(
-                    f"--set {setting}: [training] says training.{place.partition('.')[0]}, which "
-                    f"comes first; set training.{place} instead of model.parameters.{parameter}"
+                    f"--set {setting}: training.{path.partition('.')[0]} overrides this; set "
+                    f"training.{path} instead of model.parameters.{parameter}"
                 )
     return True
 
 
-def _says(training: dict[str, Any], place: str) -> bool:
-    """Return whether `[training]` decides what is at a place, as a whole or that part of it."""
-    head, *parts = place.split(".")
-    found: Any = training.get(head)
-    if not is_part(head, found):
+def _contains(training: dict[str, Any], path: str) -> bool:
+    """Return whether `[training]` contains the value at a path, or a whole object around it."""
+    head, *parts = path.split(".")
+    value: Any = training.get(head)
+    if not is_part(head, value):
         return head in training
     for part in parts:
-        found = found.get(part) if isinstance(found, dict) else None
-    return found is not None
+        value = value.get(part) if isinstance(value, dict) else None
+    return value is not None
 
 
-def _place(table: Any, key: str, outer: list[str], setting: str) -> Any:
-    """Return by what a table, or a list, is indexed where a setting says `key`."""
+def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
+    """Return `key` as an index of a table or a list, or raise a ConfigError."""
     if isinstance(table, dict):
         return key
     where = re.sub(r"\.(\d+)", r"[\1]", ".".join(outer))
     if not isinstance(table, list):
-        raise ConfigError(f"--set {setting}: {where} is {table!r}, which has no parts")
+        raise ConfigError(f"--set {setting}: {where} is {table!r}, which has no key {key!r}")
     if not key.isdecimal():
-        raise ConfigError(f"--set {setting}: {where} is a list; expected a number, not {key!r}")
+        raise ConfigError(f"--set {setting}: {where} is a list; expected an index, not {key!r}")
     if int(key) >= len(table):
         raise ConfigError(
-            f"--set {setting}: {where} has {len(table)} entries, numbered from 0; there is no "
-            f"number {key}"
+            f"--set {setting}: {where} has {len(table)} entries, counted from 0; there is no "
+            f"entry {key}"
         )
     return int(key)
 
 
 def _opened(value: Any, key: str) -> Any:
-    """Return the table that a name or the number of a schedule stands for; else the value."""
+    """Return the table for a name, or for the number of a schedule; else the value."""
     if value is None or (key == "columns" and value == "auto"):
         return {}
     if isinstance(value, str) and key not in ("columns", "class_weight"):
@@ -128,10 +128,10 @@ def _opened(value: Any, key: str) -> Any:
 
 
 def _default(table: dict[str, Any], key: str) -> Any:
-    """Return the default of a parameter of the object that a table describes, if there is one."""
+    """Return the default of a parameter of the object that a table describes, or None."""
     if not isinstance(table.get("name"), str):
         return None
-    from gpunn import layers, optimizers  # noqa: F401  # whose classes are then known by name
+    from gpunn import layers, optimizers  # noqa: F401  # makes their classes known by name
 
     default = default_parameters(table["name"]).get(key)
     return default if isinstance(default, (str, int, float, dict)) else None

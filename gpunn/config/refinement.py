@@ -1,4 +1,4 @@
-"""Parts of what is configured, changed without the rest: of a recipe, or where a schedule is."""
+"""Changes parts of a tabular model's default settings (its recipe), or of a schedule."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 from gpunn.configurable import default_parameters, key_path, known
 from gpunn.errors import ConfigError
 
-__all__ = ["forget_mode", "is_part", "refined", "refined_part", "replaced"]
+__all__ = ["is_part", "refined", "refined_part", "replaced", "reset_mode"]
 
 OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
-"""Keys of `[training]` that hold objects, of which a network with a name brings its own."""
+"""Keys of `[training]` with objects, for which a tabular model has defaults."""
 
 MODES = frozenset(("mode", "monitor_mode"))
-"""Keys that say whether a larger monitored metric is better."""
+"""Keys for the direction of a monitored metric."""
 
 
 def is_part(key: str, value: object) -> bool:
-    """Return whether a value of `[training]` is parts of objects, which are not named in it."""
+    """Return whether a value of `[training]` has only some parameters of an object, not a name."""
     return key in OBJECTS and isinstance(value, Mapping) and "name" not in value
 
 
 def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `[training]` of a recipe (plain data), changed by what a user says of it.
+    """Return `[training]` of a recipe (plain data), changed by a user's keys.
 
-    A value, or an object by its name, replaces that of the recipe. A table without a name replaces
-    only the parameters in it. If there is no such part, a ConfigError says so.
+    A value, or an object with a name, replaces the recipe's. A table without a name replaces only
+    the parameters in it. Raise a ConfigError if the recipe has no such entry.
     """
     changed = {
         key: refined_part(recipe.get(key), value, f"training.{key}")
@@ -38,7 +38,7 @@ def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def refined_part(old: Any, new: Any, path: str) -> Any:
-    """Return a part of a recipe, or of what is said of it, changed by what a user says of it."""
+    """Return a part of a recipe, changed by a user's value."""
     if isinstance(new, Mapping) and isinstance(old, str):
         old = {"name": old}
     if isinstance(old, list) and isinstance(new, Mapping):
@@ -46,7 +46,9 @@ def refined_part(old: Any, new: Any, path: str) -> Any:
         for key, value in new.items():
             if not (key.isdecimal() and int(key) < len(items)):
                 count = len(items)
-                raise ConfigError(f"{path}.{key}: there are {count} entries, numbered from 0")
+                raise ConfigError(
+                    f"{path}.{key}: there is no such entry; {path} has {count}, counted from 0"
+                )
             items[int(key)] = refined_part(items[int(key)], value, f"{path}[{key}]")
         return items
     if isinstance(old, dict) and isinstance(new, Mapping) and "name" not in new:
@@ -55,7 +57,7 @@ def refined_part(old: Any, new: Any, path: str) -> Any:
         }
         changed = {**old, **parts}
         if "monitor" in parts:
-            forget_mode(changed, old.get("monitor"))
+            reset_mode(changed, old.get("monitor"))
             changed |= {key: it for key, it in parts.items() if key in MODES}
         return changed
     if is_schedule(new) and (is_schedule(old) or type(old) in (int, float)):
@@ -63,16 +65,16 @@ def refined_part(old: Any, new: Any, path: str) -> Any:
     return replaced(old, new, path)
 
 
-def forget_mode(table: dict[str, Any], earlier: object) -> None:
-    """Have a table with another monitor than an earlier one ask that for its direction."""
+def reset_mode(table: dict[str, Any], earlier: object) -> None:
+    """Set the mode of a table to "auto" if its monitor has changed."""
     if earlier is not None and table["monitor"] != earlier:
         table.update(dict.fromkeys(MODES.intersection(table), "auto"))
 
 
 def replaced(old: Any, new: Any, path: str) -> Any:
-    """Return a new value in the place of an old one; of a schedule a number changes the rate.
+    """Return the new value; if the old one is a schedule, a number changes only its rate.
 
-    `path` is that of the key. If the schedule has no rate, a ConfigError says so.
+    `path` is the path of the key. Raise a ConfigError if the schedule has no rate.
     """
     if type(new) not in (int, float):
         return new
@@ -85,7 +87,7 @@ def replaced(old: Any, new: Any, path: str) -> Any:
 
 
 def is_schedule(value: object) -> bool:
-    """Return whether a value is a schedule of gpunn's, by its name or as a table."""
+    """Return whether a value is a schedule, as a name or a table."""
     from gpunn.schedules import Schedule
 
     name = value.get("name") if isinstance(value, Mapping) else value
@@ -93,24 +95,24 @@ def is_schedule(value: object) -> bool:
 
 
 def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
-    """Return a schedule with another rate; that of a warm-up is that of the schedule in it."""
+    """Return a schedule with another rate; for a warm-up, change its inner schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
-    own = default_parameters(table["name"])
-    if "rate" in own:
+    defaults = default_parameters(table["name"])
+    if "rate" in defaults:
         return {**table, "rate": rate}
-    if "schedule" in own:
+    if "schedule" in defaults:
         return {**table, "schedule": replaced(table.get("schedule"), rate, f"{path}.schedule")}
     raise ConfigError(
-        f"{path}: {table['name']!r} has no rate that could be {rate}; to have a constant one, set "
-        f"{path}={{name = 'constant', rate = {rate}}}"
+        f"{path}: the schedule {table['name']!r} has no rate to set to {rate}; for a constant "
+        f"rate, set {path}={{name = 'constant', rate = {rate}}}"
     )
 
 
 def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
-    """Return a schedule that has the rate of an old one, or is around it, unless it says else."""
+    """Return a schedule with the rate of an old one, or around the old one, unless it sets them."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
-    own = default_parameters(table["name"])
-    if "schedule" in own:
+    defaults = default_parameters(table["name"])
+    if "schedule" in defaults:
         inner = table.get("schedule", {})
         if isinstance(inner, Mapping) and not is_schedule(old):
             old = {"name": "constant", "rate": old}
@@ -118,4 +120,4 @@ def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
     while isinstance(old, Mapping) and "rate" not in old:
         old = old.get("schedule")
     rate = old["rate"] if isinstance(old, Mapping) else old
-    return {"rate": rate, **table} if "rate" in own and type(rate) in (int, float) else table
+    return {"rate": rate, **table} if "rate" in defaults and type(rate) in (int, float) else table

@@ -1,4 +1,4 @@
-"""What a sweep varies: ranges and choices by the paths of a configuration's keys."""
+"""The values that a sweep tries: ranges and choices by the paths of keys."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from gpunn.schema import typed
 __all__ = ["SearchRange", "check_grid", "search_space"]
 
 MOST_IN_GRID = 10_000
-"""Values of a key in a grid. Nobody waits for the end of a larger one."""
+"""Maximum number of values of a key in a grid; a larger grid would never finish."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRange:
-    """The values that a key may take.
+    """The values that a sweep may choose for a key.
 
-    Either `choices`, or numbers from `low` to `high`, both included. They are whole numbers if
-    both ends are.
+    They are either `choices`, or numbers from `low` to `high`, both included. The numbers are
+    integers if both `low` and `high` are.
 
     Parameters
     ----------
     low, high : int, float or None
-        The least and the greatest number; None with `choices`.
+        The smallest and the largest number; None with `choices`.
     log : bool
         Whether numbers are drawn evenly on a logarithmic scale.
     step : int, float or None
-        Distance of the numbers, counted from `low`.
+        Distance between the numbers, counted from `low`.
     choices : list or None
-        Values of any types that TOML has, tables included.
+        Values of any TOML type, including tables.
 
     Raises
     ------
     ArgumentError
-        If low is not below high, a number does not go with the others, or choices are equal.
+        If low is not below high, `log` or `step` does not fit low and high, or choices are equal.
 
     Examples
     --------
@@ -66,9 +66,9 @@ class SearchRange:
     def _check_choices(self, choices: list[Any]) -> None:
         for key in ("low", "high", "step"):
             if getattr(self, key) is not None:
-                raise ArgumentError(f"{key}: can't be given beside 'choices'")
+                raise ArgumentError(f"{key}: cannot be combined with 'choices'")
         if self.log:
-            raise ArgumentError("log: can't be given beside 'choices'")
+            raise ArgumentError("log: cannot be combined with 'choices'")
         if not choices:
             raise ArgumentError("choices: expected a list of length >= 1; got []")
         for index, choice in enumerate(choices):
@@ -78,50 +78,50 @@ class SearchRange:
                 raise ArgumentError(f"choices[{index}]: {error}") from None
         labels = list(map(label, choices))
         if any(one in labels[:index] for index, one in enumerate(labels)):
-            raise ArgumentError(f"choices: expected different values; got {choices!r:.200}")
+            raise ArgumentError(f"choices: expected unique values; got {choices!r:.200}")
 
     def _check_numbers(self) -> None:
         for key in ("low", "high"):
             value = getattr(self, key)
             if value is None:
                 raise ArgumentError(f"{key}: this key is needed, or 'choices'")
-            if not abs(value) <= sys.float_info.max:  # also of integers that no float holds
+            if not abs(value) <= sys.float_info.max:  # including integers too large for a float
                 raise ArgumentError(f"{key}: expected a finite number; got {value!r:.40}")
         assert self.low is not None
         assert self.high is not None
         if self.low >= self.high:
             raise ArgumentError(f"high: expected a number > low = {self.low}; got {self.high}")
         if self.log and self.low <= 0:
-            raise ArgumentError(f"low: expected a number > 0 beside 'log'; got {self.low}")
+            raise ArgumentError(f"low: expected a number > 0 with 'log'; got {self.low}")
         if self.step is not None:
             self._check_step(self.step, self.low, self.high)
 
     def _check_step(self, step: float, low: float, high: float) -> None:
         if self.log:
-            raise ArgumentError("step: can't be given beside 'log'")
+            raise ArgumentError("step: cannot be combined with 'log'")
         if self.whole and not isinstance(step, int):
             raise ArgumentError(f"step: expected an integer, like low and high; got {step!r}")
         if not 0 < step <= sys.float_info.max:
             raise ArgumentError(f"step: expected a number > 0; got {step!r}")
-        # As they are written: 0.3 is three times 0.1.
+        # In decimal, so that 0.3 is three times 0.1.
         if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
             raise ArgumentError(
-                f"step: expected a part of high - low = {high} - {low}, without a rest; got {step}"
+                f"step: expected a divisor of high - low = {high} - {low}; got {step}"
             )
 
     @property
     def whole(self) -> bool:
-        """Whether the numbers are whole ones."""
+        """Whether the numbers are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def extremes(self) -> list[Any]:
-        """The least and the largest number, or all choices."""
+        """The smallest and the largest number, or all choices."""
         return [self.low, self.high] if self.choices is None else list(self.choices)
 
     @property
     def grid(self) -> Sequence[Any]:
-        """All values one by one; none if there is one between any two."""
+        """All values; empty for a continuous range."""
         if self.choices is not None:
             return self.choices
         assert self.low is not None
@@ -136,22 +136,22 @@ class SearchRange:
 
     @property
     def labels(self) -> dict[Any, Any]:
-        """The choices by what stands for them in a study, which knows no lists and tables."""
+        """The choices by their labels in a study, which does not support lists and tables."""
         return {label(choice): choice for choice in self.choices or ()}
 
     def plain(self) -> dict[str, Any]:
-        """Return the keys that were given, as plain data.
+        """Return the keys that are set, as plain data.
 
         Returns
         -------
         dict
-            Without those that are None or False.
+            The keys that are neither None nor False.
         """
         values = {name: getattr(self, name) for name in field_names(type(self))}
         return {key: it for key, it in values.items() if it is not None and it is not False}
 
     def __str__(self) -> str:
-        """Return what it says, such as "0.0001 to 0.01, logarithmic"."""
+        """Return a description such as "0.0001 to 0.01, logarithmic"."""
         if self.choices is not None:
             return " | ".join(map(toml_text, self.choices))
         kind = "integers " if self.whole else ""
@@ -163,40 +163,42 @@ KEYS = frozenset(field_names(SearchRange))
 
 
 def label(choice: Any) -> Any:
-    """Return what stands for a choice in a study."""
+    """Return the label of a choice in a study."""
     return toml_text(choice) if isinstance(choice, (list, dict)) else choice
 
 
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
-    """Return the ranges in the table at `path`, by the paths of the keys that they are for.
+    """Return the ranges in the table at `path`, by the paths of their keys.
 
-    The table has paths such as "training.batch_size", or tables within tables, which TOML makes of
-    such paths without quotes. An impossible range, or none, raises an ArgumentError.
+    The table has paths such as "training.batch_size", or nested tables, which TOML makes of such
+    paths without quotes. Raise an ArgumentError if there is no range, or one is invalid.
     """
-    found: dict[str, SearchRange] = {}
+    space: dict[str, SearchRange] = {}
     for key, table in leaves(value):
-        if key in found:
-            raise ArgumentError(f"{key_path(path, key)}: given twice")
+        if key in space:
+            raise ArgumentError(f"{key_path(path, key)}: this key is repeated; remove one")
         if key.partition(".")[0] in ("sweep", "backend"):
-            raise ArgumentError(f"{key_path(path, key)}: not a key that trials can differ in")
-        found[key] = typed(SearchRange, table, key_path(path, key))
-    if not found:
+            raise ArgumentError(f"{key_path(path, key)}: trials cannot vary this key; remove it")
+        space[key] = typed(SearchRange, table, key_path(path, key))
+    if not space:
         raise ArgumentError(
             f"{path}: expected at least one key with its values, such as "
             '"training.batch_size" = { choices = [32, 64] }'
         )
-    return found
+    return space
 
 
 def check_grid(space: Mapping[str, SearchRange]) -> None:
-    """Raise an ArgumentError unless each key's values can be gone through one by one."""
+    """Raise an ArgumentError unless each key has a finite list of values."""
     for path, each in space.items():
         if each.log:
-            raise ArgumentError(f"parameters.{path}.log: 'grid' goes through evenly spaced values")
+            raise ArgumentError(
+                f"parameters.{path}.log: the sampler 'grid' needs evenly spaced values; remove it"
+            )
         if not each.grid:
             raise ArgumentError(
-                f"parameters.{path}.step: this key is needed, or 'choices'; 'grid' goes through "
-                "all values one by one"
+                f"parameters.{path}.step: this key is needed, or 'choices'; the sampler 'grid' "
+                "tries all values"
             )
         if len(each.grid) > MOST_IN_GRID:
             raise ArgumentError(
@@ -205,7 +207,7 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
 
 
 def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the tables that are ranges, and what is none, with their paths."""
+    """Yield the ranges in nested tables, with their paths; also any values that are not tables."""
     for key, value in table.items():
         here = key_path(outer, key)
         if isinstance(value, dict) and value and not KEYS.intersection(value):

@@ -1,6 +1,6 @@
 """The tables of a configuration: every key with its type, its limits and its default.
 
-docs/reference/configuration.md says more of what each means; a test looks for it there.
+docs/reference/configuration.md explains each key; a test compares it with this file.
 """
 
 from __future__ import annotations
@@ -53,37 +53,37 @@ Seconds: TypeAlias = Annotated[float, partial(check_number, above=0)]
 
 
 SECTION = re.compile(r"Parameters\n-+\n(.*?)(\n\n|\Z)", re.DOTALL)
-"""What a docstring says of a table's keys, in numpydoc's format."""
+"""The section of a docstring that describes a table's keys, in numpydoc's format."""
 
 
 def described_keys(docstring: str) -> dict[str, str]:
-    """Return what a docstring says of each key, by its name."""
+    """Return the descriptions of keys in a docstring, by name."""
     section = SECTION.search(docstring)
     entries = re.split(r"\n(?=\S)", section[1]) if section else []
     return {entry.partition(" : ")[0]: entry for entry in entries}
 
 
 class Table:
-    """A table of the configuration. The annotations of its keys are what values are checked by.
+    """A table of the configuration. Values are checked against the annotations of its keys.
 
-    Its docstring gets what that of its base class says of keys, before keys of its own.
+    The docstring of a subclass inherits the descriptions of its base class's keys.
     """
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own, base = (inspect.cleandoc(each.__doc__ or "") for each in (cls, cls.__mro__[1]))
-        keys = "\n".join((described_keys(base) | described_keys(own)).values())
+        text, base = (inspect.cleandoc(each.__doc__ or "") for each in (cls, cls.__mro__[1]))
+        keys = "\n".join((described_keys(base) | described_keys(text)).values())
         cls.__doc__ = (
-            SECTION.sub(lambda found: f"Parameters\n----------\n{keys}{found[2]}", own) + "\n"
+            SECTION.sub(lambda match: f"Parameters\n----------\n{keys}{match[2]}", text) + "\n"
         )
 
     def plain(self) -> dict[str, Any]:
-        """Return the table as plain data, with every default written out.
+        """Return the table as plain data, with all defaults.
 
         Returns
         -------
         dict
-            By the keys' names, in the types that TOML and JSON have.
+            The values by key, in types that TOML and JSON have.
         """
         values = {name: getattr(self, name) for name in field_names(type(self))}
         return {key: it.plain() if isinstance(it, Table) else it for key, it in values.items()}
@@ -98,7 +98,7 @@ class Table:
         """
         if getattr(self, first) and getattr(self, second):
             remedy = f"; set {first} to 0" if first.endswith("fraction") else ""
-            raise ArgumentError(f"{first}: can't be given beside {second!r}{remedy}")
+            raise ArgumentError(f"{first}: cannot be combined with {second!r}{remedy}")
 
     def require_pair(self, first: str, second: str) -> None:
         """Raise an ArgumentError that names both keys if only one is set.
@@ -110,7 +110,7 @@ class Table:
         """
         for key, other in ((first, second), (second, first)):
             if getattr(self, key) is None and getattr(self, other) is not None:
-                raise ArgumentError(f"{key}: missing; it is needed beside {other!r}")
+                raise ArgumentError(f"{key}: this key is needed with {other!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +122,13 @@ class DataSet(Table):
     dataset : str
         "digits", "mnist", "table", "csv", "npz" or "npy".
     standardize : bool
-        Whether to centre and scale each feature by the training rows' mean and standard deviation,
-        as a first layer of the model.
+        Whether the model's first layer centers and scales each feature by the training rows' mean
+        and standard deviation.
     validation_fraction : float
-        In [0, 1): the fraction of the training rows that is held out; at random and, for classes,
-        in their proportions.
+        In [0, 1): the fraction of the training rows that is held out, drawn at random, in
+        proportion to the classes.
     split_seed : int
-        At least 0. Of the random choice of validation and test rows.
+        At least 0: the seed of the random choice of validation and test rows.
 
     Examples
     --------
@@ -147,8 +147,8 @@ class DataSet(Table):
 class Digits(DataSet):
     """The handwritten digits that come with gpunn: `dataset = "digits"`.
 
-    There are 1,797 rows. Inputs are 64 pixels from 0 to 16, targets the digits; 360 rows are the
-    test part. See `gpunn.data.load_digits`.
+    There are 1,797 rows, of which 360 are the test split. Inputs are 64 pixels from 0 to 16, and
+    targets are the digits. See `gpunn.data.load_digits`.
 
     Parameters
     ----------
@@ -167,15 +167,15 @@ class Digits(DataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class MNIST(DataSet):
-    """MNIST, or a set in its format, from a folder of four IDX files: `dataset = "mnist"`.
+    """MNIST, or a data set in its format, from a folder of four IDX files: `dataset = "mnist"`.
 
-    Inputs are 784 pixels from 0 to 255, targets the digits; the test part is the set's own. See
-    `gpunn.data.load_mnist`.
+    Inputs are 784 pixels from 0 to 255, and targets are the digits; the data set defines the test
+    split. See `gpunn.data.load_mnist`.
 
     Parameters
     ----------
     path : str or None
-        The folder; None is `mnist` in the folder that the environment variable GPUNN_DATA names.
+        The folder; None means `mnist` in the folder that the environment variable GPUNN_DATA names.
 
     Examples
     --------
@@ -190,17 +190,18 @@ class MNIST(DataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class FileDataSet(DataSet):
-    """Keys of data sets in files, whose test part may be drawn at random.
+    """Keys of data sets in files, whose test split may be drawn at random.
 
-    Paths are relative to the configuration's folder and can't lead out of it; `~` is your home
-    folder, and an absolute path leads anywhere.
+    Paths are relative to the configuration's folder and cannot lead out of it, unless they are
+    absolute or begin with `~`, your home folder.
 
     Parameters
     ----------
     path : str
         The file.
     test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+        In [0, 1): the fraction of the rows that is held out as the test split, before the
+        validation rows.
     """
 
     path: str
@@ -214,9 +215,9 @@ class SplitDataSet(FileDataSet):
     Parameters
     ----------
     split : str or None
-        How rows are held out. "time=COLUMN" holds out the latest ones by this column, the test part
-        after the validation part. "group=COLUMN" holds out whole groups, the rows with equal values
-        in this column. "random" and None draw rows.
+        How rows are held out. The value "time=COLUMN" holds out the latest rows by this column; the
+        test split is later than the validation split. The value "group=COLUMN" holds out whole
+        groups, rows with equal values in this column. "random" and None draw rows at random.
 
     See Also
     --------
@@ -234,7 +235,7 @@ class SplitDataSet(FileDataSet):
 
     @property
     def split_by(self) -> tuple[str, str] | None:
-        """What rows are split by, "time" or "group", and its column; None if at random."""
+        """The kind of split, "time" or "group", and its column; None for a random split."""
         return split_by(self.split)
 
     def check_split(self, targets: Sequence[str]) -> None:
@@ -252,42 +253,43 @@ class SplitDataSet(FileDataSet):
                 "split: no rows are held out; set 'validation_fraction' or 'test_fraction'"
             )
         if self.split_by[1] in targets:
-            raise ArgumentError(f"split: column {self.split_by[1]!r} is the target")
+            raise ArgumentError(
+                f"split: column {self.split_by[1]!r} is the target; choose another column"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CSV(SplitDataSet):
     """Numbers from a CSV file, with one column to predict: `dataset = "csv"`.
 
-    A text target makes classes; their names are saved with the model. With a cross-entropy as loss
-    numbers can name classes too, such as 1 to 7; see `gpunn.experiment.targets`. See
-    `gpunn.data.load_csv` for what files may look like.
+    String targets are classes, whose names the model stores. With a cross-entropy loss, numbers can
+    also be classes, such as 1 to 7; see `gpunn.experiment.targets`. For the format of files, see
+    `gpunn.data.load_csv`.
 
     Parameters
     ----------
     split : str or None
-        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column is no input
-        unless `features` names it.
+        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column is not an
+        input unless `features` names it.
     target : int or str
-        Name or number of the column to predict; numbers count from 0, or from the end where
-        negative.
+        Name or index of the column to predict; indices count from 0, negative ones from the end.
     header : bool or "auto"
-        Whether the first row holds the columns' names.
+        Whether the first row contains column names.
     delimiter : str
-        The character between cells.
+        The field delimiter.
     features : list of str and int, or None
-        Columns to use as inputs; None is all but the target.
+        Columns to use as inputs; None means all columns except the target.
     missing : list of str or None
-        Cells that mean "no value", each of which is an error. None is those of
+        Text that marks a missing value; rows with one are refused. None means the defaults of
         `gpunn.data.load_csv`.
     validation_path, test_path : str or None
-        Files with the same columns, as validation and test part; not beside the fractions.
+        Files with the same columns, as validation and test splits, instead of the fractions.
 
     Raises
     ------
     ArgumentError
-        If a part has both a path and a fraction, or `split` names the target or has no fraction to
-        hold out.
+        If a split has both a path and a fraction, or if `split` names the target or there is no
+        fraction to hold out.
 
     Examples
     --------
@@ -322,15 +324,15 @@ class NPZ(SplitDataSet):
     X, y : str
         Names of the arrays of training inputs and targets.
     X_validation, y_validation : str or None
-        Those of the validation part; not beside `validation_fraction`.
+        Names of the arrays of validation inputs and targets, instead of `validation_fraction`.
     X_test, y_test : str or None
-        Those of the test part; not beside `test_fraction`.
+        Names of the arrays of test inputs and targets, instead of `test_fraction`.
 
     Raises
     ------
     ArgumentError
-        If a part has inputs and no targets, or a fraction beside them, or `split` names the targets
-        or has no fraction to hold out.
+        If a split has inputs but no targets, or arrays and a fraction, or if `split` names the
+        targets or there is no fraction to hold out.
 
     Examples
     --------
@@ -359,8 +361,7 @@ class NPZ(SplitDataSet):
 class NPY(FileDataSet):
     """Arrays from NPY files, large ones as memory maps: `dataset = "npy"`.
 
-    A memory map is read in chunks while training. Holding out a fraction of the rows copies none of
-    them.
+    Training reads memory maps in chunks. Rows that are held out are not copied.
 
     Parameters
     ----------
@@ -369,14 +370,14 @@ class NPY(FileDataSet):
     target_path : str
         Training targets.
     validation_path, validation_target_path : str or None
-        Those of the validation part; not beside `validation_fraction`.
+        Validation inputs and targets, instead of `validation_fraction`.
     test_path, test_target_path : str or None
-        Those of the test part; not beside `test_fraction`.
+        Test inputs and targets, instead of `test_fraction`.
 
     Raises
     ------
     ArgumentError
-        If a part has inputs and no targets, or a fraction beside them.
+        If a split has inputs but no targets, or a path and a fraction.
 
     Examples
     --------
@@ -401,46 +402,48 @@ class NPY(FileDataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class TableFile(SplitDataSet):
-    """Numbers, text, dates and gaps from a CSV, TSV or Parquet file: `dataset = "table"`.
+    """Numbers, text, dates and missing values from a CSV, TSV or Parquet file: `dataset = "table"`.
 
-    What the columns are is learned from the training rows, as `gpunn.tables.Schema.fit` does, and
-    is part of the model. What files may look like is said in `gpunn.tables.read_table`, and what
-    targets may be in `gpunn.experiment.targets`.
+    `gpunn.tables.Schema.fit` learns the encoding of the columns from the training rows; it is part
+    of the model. For the format of files, see `gpunn.tables.read_table`; for targets, see
+    `gpunn.experiment.targets`.
 
     Parameters
     ----------
     standardize : bool
-        Must be False, since `scaling` takes its place.
+        Must be False; use `scaling` instead.
     split : str or None
         "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column of groups
-        is left out of the inputs unless `columns` names it.
+        is not an input unless `columns` names it.
     target : str or list of str
-        Name of the column to predict, or names of several, which must hold numbers or labels.
+        Name of the column to predict, or names of several columns of numbers or labels.
     positive : str or None
-        Of two classes the one that is looked for, which precision, recall and the threshold are of;
-        None is the second one, sorted.
+        The positive class of two, which precision, recall and the threshold refer to; None means
+        the second class in sorted order.
     drop : list of str
         Columns to leave out.
     columns : mapping of str to str, or "auto"
-        Kinds of columns: "number", "category", "boolean" or "datetime". Those of others are found.
+        Kinds of columns: "number", "category", "boolean" or "datetime". The kinds of other columns
+        are detected.
     missing_values : list of str
-        Further cells that mean "no value"; see `gpunn.tables.Schema.fit`.
+        Further text that marks a missing value; see `gpunn.tables.Schema.fit`.
     scaling : {"auto", "robust", "quantile", "standard", "none"}
-        Of numbers; "auto" is what the network is meant for, and "robust" beside layers.
+        Scaling of numbers; "auto" is the scaling that the tabular model prefers, or "robust" with
+        `model.layers`.
     header : bool or "auto"
-        Whether the first row holds the columns' names.
+        Whether the first row contains column names.
     delimiter : str or None
-        The character between cells; None to find it.
+        The field delimiter; None to detect it.
     decimal : {".", ","} or None
-        The decimal mark; None to find it.
+        The decimal separator; None to detect it.
     validation_path, test_path : str or None
-        Files with the same columns, as validation and test part; not beside the fractions.
+        Files with the same columns, as validation and test splits, instead of the fractions.
 
     Raises
     ------
     ArgumentError
-        If a part has both a path and a fraction, targets are not different columns or are dropped,
-        `standardize` is set, or `split` names a target or has no fraction to hold out.
+        If a split has both a path and a fraction, targets are repeated or dropped, or
+        `standardize` is set. Also if `split` names a target or there is no fraction to hold out.
 
     Examples
     --------
@@ -467,13 +470,16 @@ class TableFile(SplitDataSet):
         self.exclude("test_fraction", "test_path")
         self.check_split(self.targets)
         if self.standardize:
-            raise ArgumentError("standardize: codes of categories must stay; use 'scaling' instead")
+            raise ArgumentError(
+                "standardize: cannot be used for a table, since it would change the codes of "
+                "categories; set 'scaling' instead"
+            )
         names = self.targets
         if not names or len(set(names)) < len(names):
-            raise ArgumentError(f"target: expected the names of different columns; got {names!r}")
+            raise ArgumentError(f"target: expected unique column names; got {names!r}")
         for name in names:
             if name in self.drop:
-                raise ArgumentError(f"drop: column {name!r} is the target")
+                raise ArgumentError(f"drop: column {name!r} is the target; remove it from 'drop'")
 
     @property
     def targets(self) -> list[str]:
@@ -482,7 +488,7 @@ class TableFile(SplitDataSet):
 
     @property
     def left_out(self) -> list[str]:
-        """Names of the columns that are no inputs."""
+        """Names of the columns that are not inputs."""
         kinds = {} if self.columns == "auto" else self.columns
         return [*self.drop, *self.targets, *group_left_out(self.split, kinds)]
 
@@ -499,21 +505,21 @@ def check_layers(path: str, layers: list[Named]) -> list[Named]:
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Table):
-    """What to train: layers, or the name of a network for tables, which makes its own.
+    """The model to train: layers, or the name of a tabular model, which makes its own layers.
 
     Parameters
     ----------
     layers : list of str and mapping, or None
         The layers in order, at least one; needed unless there is a name.
     name : {"realmlp", "realmlp_s", "tabm"} or None
-        A network for tables.
+        A tabular model.
     parameters : mapping of str to value
-        What such a network is to have, such as {"members": 8}; they are those of
-        `gpunn.tabular.realmlp` and `gpunn.tabular.tabm`.
+        Parameters of the tabular model, such as {"members": 8}; see `gpunn.tabular.realmlp` and
+        `gpunn.tabular.tabm`.
     start_from : str or None
-        The folder of a run, or a model file, whose weights this network begins with.
+        A run folder or a model file whose weights are the initial weights.
     frozen : list of str
-        Labels of layers that are not to be trained.
+        Labels of layers to freeze.
 
     Raises
     ------
@@ -538,60 +544,59 @@ class Model(Table):
             raise ArgumentError("layers: this key is needed, or 'name'")
         self.exclude("layers", "name")
         if self.parameters and self.name is None:
-            raise ArgumentError("parameters: they are of a network with a name; give 'name'")
+            raise ArgumentError("parameters: only for a tabular model; set 'name' as well")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Table):
-    """How to train: loss, optimizer, epochs, and what happens beside.
+    """How to train: loss, optimizer, epochs, callbacks and checkpoints.
 
     Parameters
     ----------
     loss : str or mapping
-        Such as "softmax_cross_entropy".
+        The loss, such as "softmax_cross_entropy".
     epochs : int
-        At least 1: passes over the training rows, those before a resumption included.
+        At least 1: passes over the training rows, including those before a resume.
     optimizer : str or mapping
-        Its learning rate is a number or a schedule.
+        The optimizer; its learning rate is a number or a schedule.
     batch_size : int
         At least 1: rows in a batch.
     metrics : list of str and mapping
-        What is measured beside the loss.
+        Metrics to log in addition to the loss.
     validation_metrics : list of str and mapping
-        What is measured beside these on validation and test rows only.
+        Further metrics for validation and test rows only.
     threshold_for : str or None
-        By what the threshold between two classes is chosen on the validation rows: "f1",
-        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1. None is
-        the threshold 0.5.
+        The criterion that chooses the threshold between two classes on the validation rows: "f1",
+        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1. None
+        means the threshold 0.5.
     class_weight : "balanced", mapping of str to float, or None
-        Factors, at least 0, of the rows' weights in the training loss, by the classes' names or
-        numbers.
+        Weights, at least 0, of the rows of each class in the training loss, by class name or index.
     gradient_accumulation : int
-        At least 1: batches whose gradients make up one update.
+        At least 1: batches whose gradients are combined into one update.
     shuffle : bool
         Whether each epoch visits the rows in a new order.
     drop_last : bool
-        Whether an epoch leaves out its last rows if they are too few for a whole update.
+        Whether an epoch skips its last rows if they are too few for a whole update.
     shuffle_members : bool
-        Whether each member of a network with members visits the rows in an order of its own.
+        Whether each member of a network with members visits the rows in its own order.
     callbacks : list of str and mapping
-        What happens beside training.
+        Callbacks to run during training.
     monitor : str or None
-        What chooses the best epoch; None is what an early stopping monitors, or "val_accuracy" if
-        it is measured, else "val_loss".
+        The metric or loss that selects the best epoch. None means the monitor of an early stopping
+        callback, else "val_accuracy" if it is logged, else "val_loss".
     monitor_mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto" asks the metric.
+        Whether smaller or larger is better; "auto" uses the metric's own direction.
     checkpoint_every : int or None
-        At least 1: epochs between checkpoints. None is as many as keep what they take below 1 % of
-        the time.
+        At least 1: epochs between checkpoints. None chooses a number that keeps checkpoints below
+        1 % of the training time.
     checkpoint_every_updates : int or None
-        At least 1: updates between further checkpoints, within an epoch.
+        At least 1: updates between additional checkpoints within an epoch.
     checkpoint_every_seconds : float
-        Positive, in seconds: a checkpoint is written when the last one is so old.
+        Positive: maximum age of the last checkpoint, in seconds, before another one is written.
     keep_checkpoints : int
-        At least 1: how many of the last checkpoints are kept.
+        At least 1: how many of the latest checkpoints to keep.
     on_divergence : {"stop", "skip", "roll_back"}
-        What to do about an update that makes the loss or a parameter infinite or NaN.
+        What to do if an update makes the loss or a parameter infinite or NaN.
 
     Examples
     --------
@@ -624,24 +629,24 @@ class Training(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions(Table):
-    """How a CUDA device or the CPU computes; each takes what it knows.
+    """How a CUDA device or the CPU computes; each ignores the keys of the other.
 
     Parameters
     ----------
     graph : bool
         On a CUDA device: whether a training step is recorded as a CUDA graph.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        On a CUDA device: what products of float32 matrices may be computed in.
+        On a CUDA device: the allowed precision for products of float32 matrices.
     fused_products : bool
-        On a CUDA device: whether biases, ReLU and gradients of biases may be part of products.
+        On a CUDA device: whether products may include biases, ReLU and bias gradients.
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how the algorithms of products are chosen.
     threads : int or None
-        On the CPU: how many threads compute, at least 1; None is one for each core.
+        On the CPU: the number of threads, at least 1; None means one per core.
 
     See Also
     --------
-    gpunn.get_backend : Says more of each.
+    gpunn.get_backend : Describes each option in detail.
 
     Examples
     --------
@@ -659,33 +664,34 @@ class BackendOptions(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Table):
-    """What the trials of a sweep differ in, and how they are compared.
+    """Which keys the trials of a sweep vary, and how trials are compared.
 
     Parameters
     ----------
     parameters : mapping of str to SearchRange
-        What trials differ in, by the paths of keys; at least one.
+        The keys to vary, by their paths, and their values; at least one key.
     trials : int
-        At least 1: how many are wanted, over all processes.
+        At least 1: the number of trials in total, over all processes.
     metric : str or None
-        The metric of validation rows that trials are compared by; None is what tells a run's best
+        The validation metric that compares trials; None means the metric that selects a run's best
         epoch.
     metric_mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto" asks the metric.
+        Whether smaller or larger is better; "auto" uses the metric's own direction.
     sampler : {"tpe", "random", "grid"}
-        How values are chosen: by what was good so far, at random, or each combination once.
+        How values are chosen: "tpe" learns from earlier trials, "random" draws values, and "grid"
+        tries each combination once.
     pruner : {"median", "halving", "none"}
-        Which trials are ended early: those behind the median of the complete ones, all but the best
-        quarter after 1, 4, 16, ... epochs, or none.
+        Which trials are ended early: "median" ends trials behind the median of the complete ones,
+        "halving" all except the best quarter after 1, 4, 16, ... epochs.
     min_epochs : int
         At least 1: epochs that every trial trains before it can be pruned.
     seed : int
-        At least 0. Of the choice of values.
+        At least 0: the seed of the choice of values.
 
     Raises
     ------
     ArgumentError
-        If the sampler is "grid" and a range has values between any two.
+        If the sampler is "grid" and a range is continuous.
 
     Examples
     --------
@@ -709,7 +715,7 @@ class Sweep(Table):
 
     @property
     def space(self) -> dict[str, SearchRange]:
-        """The values of each key that trials differ in, by its path."""
+        """The values of each key to vary, by its path."""
         return self.parameters
 
     def plain(self) -> dict[str, Any]:
@@ -726,13 +732,11 @@ class Distributed(Table):
     communicator : {"auto", "none", "mpi", "nccl"}
         See `gpunn.distributed.communicator`.
     timeout : float
-        Positive, in seconds: how long a process waits for the others before all end.
+        Positive: seconds that a process waits for the others before all processes end.
     shards : int
-        At least 0: parts into which each batch is divided, a power of two; 0 is one for each
-        process.
+        At least 0: number of parts of each batch, a power of two; 0 means one per process.
     batch_norm : {"synchronized", "local"}
-        Whether batch normalisation takes the rows of all processes together, or those of each
-        shard.
+        Whether batch normalization uses the rows of all processes, or only those of each shard.
 
     Examples
     --------
@@ -754,28 +758,28 @@ class Config(Table):
     Parameters
     ----------
     data : Digits, MNIST, CSV, TableFile, NPZ or NPY
-        What to train on.
+        The data to train on.
     model : Model
-        What to train.
+        The model to train.
     training : Training
         How to train.
     backend : {"auto", "numpy", "cupy", "cupy:1", ...}
-        Where to compute; "auto" is a CUDA device if one is usable, else NumPy.
+        Where to compute; "auto" means a CUDA device if one is usable, else NumPy.
     backend_options : BackendOptions or None
         How a CUDA device or the CPU computes.
     distributed : Distributed or None
         How several processes train together.
     sweep : Sweep or None
-        What the trials of a sweep differ in; a single run ignores it.
+        Which keys the trials of a sweep vary; a single run ignores it.
     seed : int
-        At least 0. Of initial weights, shuffles and dropout masks.
+        At least 0: the seed of initial weights, shuffles and dropout masks.
     dtype : {"float32", "float64"}
-        Of parameters and activations.
+        The dtype of parameters and activations.
 
     See Also
     --------
-    load_config : Reads one from a file.
-    gpunn.experiment.build : Makes everything that it describes.
+    load_config : Reads a configuration from a file.
+    gpunn.experiment.build : Makes the experiment that a configuration describes.
 
     Examples
     --------
@@ -804,26 +808,26 @@ class Config(Table):
     def get_backend(
         self, argument: str | Backend | None = None, communicator: Communicator | None = None
     ) -> Backend:
-        """Return the backend, with the configuration's options; an argument takes precedence.
+        """Return the backend with the configuration's options; an argument overrides its name.
 
-        Of several processes on a machine, each gets a CUDA device of its own.
+        Each of several processes on a machine gets a different CUDA device.
 
         Parameters
         ----------
         argument : str, Backend or None
-            A backend's name, as from the command line; a backend is returned as it is.
+            A backend name, for example from the command line; a Backend is returned unchanged.
         communicator : Communicator or None
             The processes that train together.
 
         Returns
         -------
         Backend
-            With these options.
+            The backend.
 
         Raises
         ------
         BackendUnavailableError, ArgumentError
-            As `gpunn.get_backend`.
+            Under the same conditions as `gpunn.get_backend`.
         """
         if isinstance(argument, Backend):
             return argument
@@ -847,13 +851,13 @@ class Config(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Draft(Config):
-    """A configuration that names its network, which decides what `[training]` does not say.
+    """A configuration with a tabular model, which has defaults for missing keys of `[training]`.
 
     Parameters
     ----------
     given : mapping
-        What `[training]` says, as plain data; see `settled`. `training` has stand-ins for what is
-        needed and missing there; in the configuration of a run nothing is.
+        The keys that `[training]` contains, as plain data; see `settled`. The attribute `training`
+        has placeholders for missing keys. In a run's configuration, none is missing.
 
     Examples
     --------
@@ -873,36 +877,37 @@ class Draft(Config):
         return {key: value for key, value in super().plain().items() if key != "given"}
 
     def decides(self, key: str) -> bool:
-        """Return whether a value of `[training]` is given as a whole, not some parts of it.
+        """Return whether `[training]` contains the whole value of a key, not only parts of it.
 
         Parameters
         ----------
         key : str
-            Its name.
+            The name of the key.
 
         Returns
         -------
         bool
-            False if the network decides it.
+            False if the tabular model's default is used.
         """
         return key in self.given and not is_part(key, self.given[key])
 
     def settled(self, training: Mapping[str, Any]) -> Config:
-        """Return the whole configuration, given what the network would have in `[training]`.
+        """Return the complete configuration, with the tabular model's defaults in `[training]`.
 
         Parameters
         ----------
         training : mapping
-            What the network would have, as plain data; what was given comes first. Of the loss, the
-            optimizer, metrics and callbacks a table without a name changes only what is in it.
+            The model's defaults, as plain data. The keys in `given` override them. For the loss,
+            the optimizer, metrics and callbacks, a table without a name changes only its own keys.
 
         Returns
         -------
         Config
-            Without stand-ins.
+            The configuration, without placeholders.
         """
         values = {name: getattr(self, name) for name in field_names(Config)}
         if {"loss", "optimizer", "metrics"} <= self.given.keys():
-            training = {**training, "validation_metrics": []}  # of a run that had none: it goes on
+            # An earlier release wrote this run without validation metrics; it resumes without them.
+            training = {**training, "validation_metrics": []}
         whole = typed(Training, refined(training, self.given), "training")
         return Config(**{**values, "training": whole})

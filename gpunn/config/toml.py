@@ -1,4 +1,4 @@
-"""Plain data as TOML, such as the value of a `--set`."""
+"""Writes plain data as TOML, such as the value of a `--set`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ __all__ = ["toml_text"]
 
 
 def toml_text(value: Any) -> str:
-    r"""Return a value as TOML writes it in one line.
+    r"""Return a value as one line of TOML.
 
     Parameters
     ----------
     value : bool, int, float, str, list or dict
-        Plain data; lists and dicts of such.
+        Plain data; lists and dicts may be nested.
 
     Returns
     -------
     str
-        Without line breaks.
+        The TOML text, without line breaks.
 
     Raises
     ------
     ArgumentError
-        If TOML has no such value, as null.
+        If TOML has no such value, for example null.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def toml_text(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
-        # What JSON escapes TOML escapes in the same way, and one character more.
+        # TOML uses the same escapes as JSON, and also escapes the character 0x7f.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return f"[{', '.join(map(toml_text, value))}]"

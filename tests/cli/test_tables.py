@@ -291,7 +291,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=left --drop=agge", "data.drop: there is no column 'agge'; did you mean"),
         ("--target=left --column=city", "--column: expected NAME=KIND"),
         ("--target=left --drop=left", "data.drop: column 'left' is the target"),
-        ("--target=left --target=left", "data.target: expected the names of different"),
+        ("--target=left --target=left", "data.target: expected unique column names"),
         ("--target=left --model=tabn", "model.name: there is no model 'tabn'; did you mean 'tabm'"),
         ("--target=id", "the target 'id' has a different class in every row, such as 'user0'"),
         ("--target=since", "the target 'since' contains dates; choose a column"),

@@ -161,7 +161,7 @@ def test_each_key_changes_what_it_names(folder, descriptions, monkeypatch, name,
             assert places or word == str(value), (place, word)
     assert tried > 30
     for setting, message in refused.items():
-        named = ("set ", "use 'scaling' instead", "training.metrics", "are not classes here")
+        named = ("set ", "set 'scaling' instead", "training.metrics", "are not classes here")
         assert any(words in message for words in named), (setting, message)
 
 
@@ -358,7 +358,7 @@ def test_each_parameter_changes_what_it_names(folder, descriptions, make):
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ("training.callbacks.1.monitor=val_loss", "there are 1 entries, numbered from 0"),
+        ("training.callbacks.1.monitor=val_loss", "has 1, counted from 0"),
         ("training.optimizer.momentum=0.9", "'adam' has no such parameter"),
         ("training.optimizer.learning_rate.cycels=3", "did you mean 'cycles'"),
         ("training.loss.smoothing=0.1", "did you mean 'label_smoothing'"),
@@ -371,7 +371,9 @@ def test_parts_that_there_are_not(folder, setting, problem):
 
 
 def test_another_network_is_not_trained_by_this_one_s_recipe(folder, descriptions):
-    with pytest.raises(ConfigError, match=r"\[training\] says how 'realmlp' is trained"):
+    with pytest.raises(
+        ConfigError, match=r"\[training\] contains the settings of the model 'realmlp'"
+    ):
         described(descriptions["realmlp"], folder, "model.name=tabm")
     assert described(raw_of("realmlp"), folder, "model.name=tabm")["model"]["name"] == "tabm"
 

@@ -25,7 +25,7 @@ def checked(config, *settings):
             "training.optimizer.lr = { low = 0.1, high = 1.0 }",
             "'adam' has no such parameter; use 'learning_rate'",
         ),
-        ("model.layers.7.units = { low = 1, high = 2 }", "there is no number 7"),
+        ("model.layers.7.units = { low = 1, high = 2 }", "there is no entry 7"),
         (
             "training.epochs = { low = 0, high = 5 }",
             "sweep.parameters.training.epochs: 0 makes no configuration: training.epochs: "
