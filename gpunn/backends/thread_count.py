@@ -11,7 +11,7 @@ from typing import Any
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 
-__all__ = ["OPENMP", "VARIABLE", "check_threads", "threads_asked_for", "usable_cores"]
+__all__ = ["OPENMP", "VARIABLE", "check_threads", "requested_threads", "usable_cores"]
 
 VARIABLE = "GPUNN_THREADS"
 OPENMP = "OMP_NUM_THREADS"
@@ -41,7 +41,7 @@ def check_threads(name: str, threads: Any) -> int:
     return number
 
 
-def threads_asked_for(threads: int | None) -> int | None:
+def requested_threads(threads: int | None) -> int | None:
     """Return the number of threads from an argument or variable, or None if neither is set.
 
     The argument has priority over GPUNN_THREADS, and that over OMP_NUM_THREADS, which libraries set

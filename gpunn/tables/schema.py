@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpunn.backends.thread_count import threads_asked_for, usable_cores
+from gpunn.backends.thread_count import requested_threads, usable_cores
 from gpunn.configurable import check_choice, check_integer
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
 from gpunn.meaning import plural
@@ -295,7 +295,7 @@ class Schema:
         matrix = np.empty((table.rows, self.width), dtype)
         columns = [column for column in self.columns if not column.dropped]
         encode = functools.partial(self._encode_column, table=table, matrix=matrix)
-        workers = threads_asked_for(None) or usable_cores()
+        workers = requested_threads(None) or usable_cores()
         if workers == 1 or matrix.size < WORTH_THREADS:
             unseen = list(map(encode, columns))
         else:

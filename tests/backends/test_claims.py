@@ -12,7 +12,7 @@ def ask(subject):
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_one_worker_claims(method):
-    """Those of one pool are alive together, so one of them has it whenever it asks."""
+    """The workers of a pool run at the same time, so one of them gets the claim."""
     with multiprocessing.get_context(method).Pool(2) as pool:
         answers = set(pool.map(ask, [f"workers of {method}"] * 20, chunksize=1))
     assert len({process for claimed, process in answers if claimed}) == 1

@@ -1,4 +1,4 @@
-"""What can be said of the CUDA backend by reading it: this needs neither CuPy nor a GPU."""
+"""Check the CUDA backend by reading its source: this needs neither CuPy nor a GPU."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ FOLDER = Path(gpunn.backends.__file__).parent
 
 
 def public_methods(file, name):
-    """Return the signatures of a class's public methods, as they are written."""
+    """Return the signatures of a class's public methods from its source."""
     tree = ast.parse((FOLDER / file).read_text(encoding="utf-8"))
     (cls,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
     return {
@@ -34,7 +34,7 @@ def test_an_override_has_the_signature_of_the_base(method):
 
 
 def test_nothing_waits_for_the_device_inside_an_operation():
-    """No conversion of an array to a Python number, and no copy to the host."""
+    """No code converts an array to a Python number or copies it to the host."""
     files = [FOLDER / "cupy/lowerings.py", *(FOLDER / "cupy/kernels").glob("*.py")]
     for file in files:
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -46,5 +46,5 @@ def test_nothing_waits_for_the_device_inside_an_operation():
                     waits = called in {"float", "int", "bool", "cupy.asnumpy"} or called.endswith(
                         (".item", ".get", ".tolist", ".synchronize")
                     )
-                    known = called.removesuffix(".get").rpartition(".")[2].isupper()  # a table
-                    assert not waits or known, f"{file.name}, {function.name}: {called}"
+                    is_table = called.removesuffix(".get").rpartition(".")[2].isupper()  # a table
+                    assert not waits or is_table, f"{file.name}, {function.name}: {called}"

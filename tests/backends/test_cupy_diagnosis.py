@@ -1,4 +1,4 @@
-"""The diagnosis of CUDA's absence, on imitations of CuPy: none of this needs CuPy or a GPU."""
+"""Test the diagnosis of a missing GPU, with imitations of CuPy: no CuPy or GPU is needed."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ class CudaError(RuntimeError):
 
 
 class Cuda:
-    """What `cupy.cuda` shows of a machine."""
+    """An imitation of `cupy.cuda` for a machine."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ def imitation(kernel=lambda x: x + 1, **machine):
 
 @pytest.fixture(autouse=True)
 def one_package(monkeypatch):
-    """A machine with one CuPy package, on which everything about devices is unset."""
+    """A machine with one CuPy package and no variables for devices."""
     have_packages(monkeypatch, {"cupy-cuda13x": "14.2.0"})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -100,7 +100,7 @@ def have_packages(monkeypatch, packages):
 
 
 def have_cupy(monkeypatch, module):
-    """Make `import cupy` find this module; None is as if there were none."""
+    """Make `import cupy` return this module, or fail if it is None."""
     monkeypatch.setitem(sys.modules, "cupy", module)
 
 
@@ -215,8 +215,8 @@ def test_working_machine(monkeypatch):
     require_device(1)
     assert usable_devices() == [0, 1]
     assert gpunn.available_backends() == ["numpy", "cupy:0", "cupy:1"]
-    found = {finding.name: finding.value for finding in findings()}
-    assert found == {
+    actual = {finding.name: finding.value for finding in findings()}
+    assert actual == {
         "CuPy package": "cupy-cuda13x 14.2.0",
         "import cupy": "14.2.0",
         "NVIDIA driver": "CUDA 13.0",

@@ -1,8 +1,8 @@
-"""Dropout's hash: the masks it gives behave like independent coin tosses, and never change.
+"""Test that dropout masks behave like independent coin tosses and never change.
 
-Bounds are those that independent tosses exceed with a probability of one in a million (4.9 standard
-deviations), so that the hundreds of comparisons here would all pass with 99.9 %. The masks are
-NumPy's; tests/parity shows that every backend gives the same bits.
+Independent tosses exceed the bounds with a probability of one in a million (4.9 standard
+deviations). So all of the hundreds of comparisons here would pass with a probability of 99.9 %.
+These tests use NumPy's masks; tests/parity shows that all backends are bitwise identical.
 """
 
 import itertools
@@ -61,17 +61,17 @@ def test_rate(rate, key):
         assert abs(share - (1 - rate)) < SIGMAS * math.sqrt(rate * (1 - rate) / SIZE)
 
 
-APART = {
+DISTINCT = {
     "passes": [(77, number) for number in (*range(10), 1000, 1001, 2**31, 2**32 - 1)],
     "layers": [(key, 3) for key in KEYS],
 }
-"""Keys of layers and numbers of passes."""
+"""Keys of layers, and numbers of passes."""
 
 
-@pytest.mark.parametrize("of", APART)
+@pytest.mark.parametrize("of", DISTINCT)
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_passes_and_layers_are_independent(rate, of):
-    masks = [(place, kept(rate, *place)) for place in APART[of]]
+    masks = [(source, kept(rate, *source)) for source in DISTINCT[of]]
     for (i, a), (j, b) in itertools.combinations(masks, 2):
         check_uncorrelated(a, b, rate, f"{of} {i} and {j}")
 
@@ -102,7 +102,7 @@ def test_an_element_is_tossed_anew_in_every_pass():
 
 
 def mix(h):
-    """Wellons' lowbias32, with Python's integers."""
+    """Wellons' lowbias32, computed with Python integers."""
     h ^= h >> 16
     h = h * MIX_1 % 2**32
     h ^= h >> 15
@@ -120,7 +120,7 @@ def mix(h):
     ],
 )
 def test_masks_never_change(key, number, first_64):
-    # Saved runs resume with these masks, and CPU and GPU agree on them.
+    # Saved runs resume with these masks, on CPU and GPU.
     mask = kept(0.5, key, number, size=64).astype(int)
     assert f"{int(''.join(map(str, mask)), 2):016x}" == first_64
     pass_key = mix(number * GOLDEN % 2**32 ^ key)

@@ -39,23 +39,23 @@ def functions_of(engine):
 
 
 def read_by(node, functions):
-    """Return what code reads of `ask`, by itself and in functions that it gives it to or names."""
+    """Return the attributes of `ask` that code reads, including functions it passes `ask` to."""
     attributes = set()
     for each in ast.walk(node):
         if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "ask":
             attributes.add(each.attr)
         if isinstance(each, ast.Call):
-            given = [ast.unparse(one) for one in each.args]
-            if any(one == "ask" or one.startswith("ask.but(") for one in given):
+            passed = [ast.unparse(one) for one in each.args]
+            if any(one == "ask" or one.startswith("ask.but(") for one in passed):
                 # f(ask), self.f(ask), module.f(ask), or partial(f, ask)
-                names = {one.rpartition(".")[2] for one in (ast.unparse(each.func), given[0])}
+                names = {one.rpartition(".")[2] for one in (ast.unparse(each.func), passed[0])}
                 for name in names & functions.keys():
                     attributes |= read_by(functions[name], functions)
     return attributes - {"arrays", "but"}
 
 
 def cuda_lowerings():
-    """Yield each operation of the table, and what its lowering reads."""
+    """Yield each operation of the table, and the arguments that its lowering reads."""
     tops = parsed(CUDA_LOWERINGS)
     conditions = {top.name: top for top in tops if isinstance(top, ast.FunctionDef)}
     functions = functions_of("cuda") | conditions
@@ -65,7 +65,7 @@ def cuda_lowerings():
             assert ast.unparse(each.args) == "self, ask: Arguments", each.name
             yield each.name, read_by(each, functions)
         elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Name):
-            yield each.targets[0].id, set()  # the lowering of another operation, read there
+            yield each.targets[0].id, set()  # the lowering of another operation, which is checked
         elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Call):
             what, *more = each.value.args
             named = [ast.unparse(one).rpartition(".")[2] for one in (what, *more)]
@@ -77,7 +77,7 @@ def cuda_lowerings():
 
 
 def lowerings_of(engine):
-    """Yield each operation that an engine has a lowering of, and what it reads."""
+    """Yield each operation that an engine lowers, and the arguments that it reads."""
     functions = functions_of(engine)
     for name, lowering in functions.items():
         if name in PARAMETERS:
@@ -96,8 +96,8 @@ def test_lowerings_read_nothing_but_parameters_of_their_operation(engine):
 
 def test_cuda_has_a_lowering_of_each_operation_but_a_few():
     without = {"fill", "accumulate", "increment", "count_pass"}
-    without |= {"group_dense", "group_dense_gradient"}  # which consist of others
-    without |= {"sum_of_squares", "clip_to"}  # of several ranks
+    without |= {"group_dense", "group_dense_gradient"}  # these consist of others
+    without |= {"sum_of_squares", "clip_to"}  # for several ranks
     without |= {"column_moments", "combine_moments", "running_average"}
     without |= {"batch_norm_of", "batch_norm_sums", "batch_norm_input_gradient"}
     assert {name for name, _ in cuda_lowerings()} == PARAMETERS.keys() - without
@@ -107,26 +107,26 @@ BACKEND = NumpyBackend()
 
 
 @pytest.mark.parametrize(
-    ("given", "named", "expected"),
+    ("args", "kwargs", "expected"),
     [
         ((1, 2, 3), {}, (1, 2, 3, False, False)),
         ((1,), {"out": 3, "b": 2, "transpose_b": True}, (1, 2, 3, False, True)),
     ],
 )
-def test_arguments_are_known_by_their_parameters(given, named, expected):
-    asked = arguments_of(BACKEND, Operation("matmul", given, named))
+def test_arguments_have_the_names_of_parameters(args, kwargs, expected):
+    actual = arguments_of(BACKEND, Operation("matmul", args, kwargs))
     names = "a", "b", "out", "transpose_a", "transpose_b"
-    assert asked == Arguments(**dict(zip(names, expected, strict=True)))
+    assert actual == Arguments(**dict(zip(names, expected, strict=True)))
 
 
 @pytest.mark.parametrize(
-    ("given", "named", "message"),
+    ("args", "kwargs", "message"),
     [
         ((1, 2), {}, "matmul: missing a required argument: 'out'"),
         ((1, 2, 3, True), {}, "matmul: too many positional arguments"),
         ((1, 2, 3), {"transposed": True}, "unexpected keyword argument 'transposed'"),
     ],
 )
-def test_other_arguments_than_the_definitions_are_refused(given, named, message):
+def test_arguments_that_do_not_match_the_definition_are_refused(args, kwargs, message):
     with pytest.raises(TypeError, match=message):
-        arguments_of(BACKEND, Operation("matmul", given, named))
+        arguments_of(BACKEND, Operation("matmul", args, kwargs))

@@ -1,4 +1,4 @@
-"""Traces: whose operations they take."""
+"""Test which operations a trace accepts."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from gpunn.errors import ArgumentError
 
 
 def test_operations_of_another_backend_are_refused_while_a_step_is_recorded():
-    """They would be done by the wrong engine, on arrays that it can't use."""
+    """The wrong engine would run them, on arrays that it can't use."""
     backend, other = NumpyBackend(1), NumpyBackend(1)
     values = np.zeros(3)
     with pytest.raises(ArgumentError, match=r"fill: a step of .* is being recorded"):
         backend.recorded(lambda: other.fill(values, 1.0))
-    other.fill(values, 1.0)  # nothing is recorded any more
+    other.fill(values, 1.0)  # recording has ended
     assert values.tolist() == [1, 1, 1]
 
 

@@ -20,7 +20,7 @@ def no_variable(monkeypatch):
 
 @pytest.fixture
 def no_device(monkeypatch):
-    """Answer as a machine without a CUDA device does."""
+    """Imitate a machine without a CUDA device."""
 
     def missing(device, options):
         raise BackendUnavailableError("no CUDA device")
@@ -30,15 +30,15 @@ def no_device(monkeypatch):
 
 @pytest.fixture
 def devices(monkeypatch):
-    """Answer as a machine with CUDA devices does; returns the numbers that were asked for."""
-    asked = []
+    """Imitate a machine with CUDA devices; return a list of the requested device numbers."""
+    devices = []
 
-    def found(device, options):
-        asked.append(device)
+    def create(device, options):
+        devices.append(device)
         return Backend(None, device, "cupy")
 
-    monkeypatch.setattr(selection, "_cupy", found)
-    return asked
+    monkeypatch.setattr(selection, "_cupy", create)
+    return devices
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_device_numbers(devices, name, number):
 
 
 def test_options_reach_the_cuda_backend(monkeypatch):
-    given = []
-    monkeypatch.setattr(selection, "_cupy", lambda device, options: given.append(options))
+    options_used = []
+    monkeypatch.setattr(selection, "_cupy", lambda device, options: options_used.append(options))
     get_backend("cupy")
     get_backend("auto", graph=False)
     for precision in PRECISIONS:
         get_backend("cupy:1", matmul_precision=precision)
     chosen = [CudaOptions(True, precision) for precision in PRECISIONS]
-    assert given == [CudaOptions(), CudaOptions(graph=False), *chosen]
+    assert options_used == [CudaOptions(), CudaOptions(graph=False), *chosen]
 
 
 @pytest.mark.parametrize("name", ["numpy", "cupy"])

@@ -7,7 +7,7 @@ import pytest
 import gpunn
 from gpunn.backends import thread_count
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.thread_count import max_threads, threads_asked_for
+from gpunn.backends.thread_count import max_threads, requested_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError
 
 
@@ -20,7 +20,7 @@ def eight_cores(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("argument", "own", "openmp", "expected"),
+    ("argument", "variable", "openmp", "expected"),
     [
         (None, None, None, None),
         (3, "5", "2", 3),
@@ -33,19 +33,19 @@ def eight_cores(monkeypatch):
         (None, None, "", None),
     ],
 )
-def test_precedence(monkeypatch, caplog, argument, own, openmp, expected):
-    for name, value in ((thread_count.VARIABLE, own), (thread_count.OPENMP, openmp)):
+def test_precedence(monkeypatch, caplog, argument, variable, openmp, expected):
+    for name, value in ((thread_count.VARIABLE, variable), (thread_count.OPENMP, openmp)):
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert threads_asked_for(argument) == expected
+    assert requested_threads(argument) == expected
     assert not caplog.text
 
 
 @pytest.mark.parametrize("value", ["zero", "0", "-1", "1.5", ",2", "9" * 5000])
 def test_what_openmp_does_not_understand_is_ignored_and_said_once(monkeypatch, caplog, value):
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert threads_asked_for(None) is None
-    assert threads_asked_for(None) is None
+    assert requested_threads(None) is None
+    assert requested_threads(None) is None
     assert [record.getMessage()[:37] for record in caplog.records] == [
         "gpunn: OMP_NUM_THREADS is ignored: ex"
     ]
@@ -71,7 +71,7 @@ def test_more_threads_than_any_machine_has_are_an_error(make):
 
 
 def test_the_environment_is_not_part_of_a_backend(monkeypatch):
-    """It says something of this machine, and a copy may be made on another."""
+    """The environment describes this machine, but the backend may be copied to another."""
     monkeypatch.setenv("GPUNN_THREADS", "3")
     backend = gpunn.get_backend("numpy")
     assert backend.threads == 3
@@ -82,7 +82,7 @@ def test_the_environment_is_not_part_of_a_backend(monkeypatch):
     ("variable", "kernels"), [("GPUNN_THREADS", ""), ("OMP_NUM_THREADS", "off")]
 )
 def test_a_worker_keeps_to_its_threads(variable, kernels):
-    """A library that starts processes tells each how many threads it may use."""
+    """A library that starts processes sets the number of threads of each."""
     script = (
         "import threading\n"
         "import numpy as np, gpunn\n"

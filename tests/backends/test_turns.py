@@ -28,7 +28,7 @@ def test_a_thread_has_its_turn_before_the_other_has_the_next(monkeypatch):
     with lock:
         order.append("first")
         waiting.start()
-        while not lock._waiting:  # a loop of no fixed length: only until the thread has come here
+        while not lock._waiting:  # repeat until the thread has reached this point
             pass
     with lock:
         order.append("first again")

@@ -1,4 +1,4 @@
-"""The cases of the parity tests, in shapes fit for a thread of the host to each of the device."""
+"""The cases of the parity tests, with shapes small enough to run each device thread on the host."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from unittest import mock
 
 from parity import operations
 
-# Small, and yet several blocks of each kind: of 4 rows, of 32 columns, of 128 elements, of 2048
-# numbers to sum up; none that are full, and rows longer than a warp. Three blocks share a column.
+# Small, but with several blocks of each kind: of 4 rows, of 32 columns, of 128 elements, of 2048
+# numbers to sum. No block is full, and rows are longer than a warp. Three blocks share a column.
 SMALL = {
     "CHUNK": 40,
     "SHAPES": ((0, 4), (1, 1), (1, 7), (6, 5), (37, 70)),
@@ -24,6 +24,6 @@ SMALL = {
 
 
 def small_cases() -> list[operations.Case]:
-    """Return all but those of products, which are cuBLAS's, and of several ranks."""
+    """Return all cases except products, which cuBLAS computes, and operations for several ranks."""
     with mock.patch.multiple(operations, **SMALL):
         return list(chain.from_iterable(generate() for generate in operations.GENERATORS))

@@ -28,14 +28,14 @@ RECORDED_FROM = (
     *("tests/parity/operations.py", "tests/kernels/recorder.py", "tests/kernels/cases.py"),
 )
 KEPT = 6
-"""Recordings that stay in the cache."""
+"""Maximum number of recordings in the cache."""
 
 IN_USE = 6 * 3600
-"""Seconds for which another process may still need a recording that it has looked up."""
+"""Seconds for which another process may still use a recording."""
 
 
 def available() -> bool:
-    """Return whether the emulator, g++ and NVRTC are here: what `ci/test.sh` installs."""
+    """Return whether the emulator, g++ and NVRTC are installed, as `ci/test.sh` does."""
     try:
         metadata.version("nvidia-cuda-nvrtc")
     except metadata.PackageNotFoundError:
@@ -48,21 +48,21 @@ if not available():
 
 
 def digest() -> str:
-    """Hash of everything that the recording depends on."""
-    found = hashlib.sha256(sys.version.encode())
+    """Return a hash of everything that the recording depends on."""
+    digest = hashlib.sha256(sys.version.encode())
     for package in ("numpy", cupy_private.DISTRIBUTION, "array-api-compat"):
-        found.update(f"{package} {metadata.version(package)}".encode())
+        digest.update(f"{package} {metadata.version(package)}".encode())
     for pattern in RECORDED_FROM:
         for path in sorted(REPOSITORY.glob(pattern)):
             if path.is_file():
-                found.update(str(path.relative_to(REPOSITORY)).encode())
-                found.update(path.read_bytes())
-    return found.hexdigest()[:32]
+                digest.update(str(path.relative_to(REPOSITORY)).encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 @functools.cache
 def record(dtype: str = "float32", every_layout: bool = False) -> Recording:
-    """Return the recording of the code as it is, made anew if there is none yet."""
+    """Return the recording of the current code; create it if it is missing."""
     cache = toolchain.cache_folder()
     layouts = operations.LAYOUTS if every_layout else operations.LAYOUTS[:1]
     folder = cache / "-".join(("recording", digest(), dtype, *layouts))
@@ -83,7 +83,7 @@ def record(dtype: str = "float32", every_layout: bool = False) -> Recording:
             try:
                 made.rename(folder)
             except OSError:
-                if not folder.exists():  # it does if a second process was faster
+                if not folder.exists():  # another process was faster
                     raise
     os.utime(folder)
     used = {path: toolchain.modified(path) for path in cache.glob("recording-*")}
@@ -101,5 +101,5 @@ def recording() -> Recording:
 
 @pytest.fixture(scope="session")
 def recording_of() -> Callable[[str], Recording]:
-    """`recording_of("float64", every_layout=True)`: of any type, and of all layouts."""
+    """Return a function such as `recording_of("float64", every_layout=True)`."""
     return record

@@ -1,7 +1,7 @@
 """Builds CUDA sources with NVRTC for real architectures, and reads the result's ELF file.
 
-`python cubins.py JOBS` builds what the JSON file JOBS lists, in a process of its own: no device and
-no driver are needed, but CuPy is imported, and nothing may import it before the emulator.
+`python cubins.py JOBS` builds the jobs in the JSON file JOBS. It needs no device and no driver. It
+is a separate process because it imports CuPy without the emulator, which tests must install first.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from typing import Any, NamedTuple
 
 ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
-"""What CuPy adds to a kernel's own options."""
+"""Options that CuPy adds to a kernel's options."""
 
 SPEED_OPTIONS = ("-pch",)
-"""What lets the compiler keep what all sources begin with, and changes no result."""
+"""Options with which the compiler caches the common headers; they change no result."""
 
 WORKERS = os.cpu_count() or 1
 
-# Of an ELF64 file: type, machine, version, entry, program and section header offsets, flags, ...
+# The header of an ELF64 file: type, machine, version, entry, program and section offsets, ...
 ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")
 SYMBOL_TABLE = 2
 
-# Entries of the section .nv.info: a form, an attribute, then by form a value or a size and bytes.
+# Entries of the section .nv.info: a form, an attribute, then a value, or a size and bytes.
 SIZED = 4
 FRAME_SIZE, REGISTER_COUNT = 0x11, 0x2F
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a kernel takes of the device."""
+    """The resources that a kernel uses."""
 
     registers: int
-    frame: int  # bytes of local memory a thread: arrays that are indexed, and spilled registers
-    shared: int  # bytes a block
+    frame: int  # bytes of local memory per thread: indexed arrays and spilled registers
+    shared: int  # bytes per block
 
 
 # ---------------------------------------------------------------------------------- reading
@@ -81,12 +81,12 @@ def attributes(info: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def read_cubin(image: bytes) -> dict[str, Resources]:
-    """Return what each kernel of a cubin takes."""
-    found = list(sections(image))
-    by_name = {name: content for name, _, _, content in found}
+    """Return the resources of each kernel in a cubin."""
+    entries = list(sections(image))
+    by_name = {name: content for name, _, _, content in entries}
     symbols = [
         string_at(by_name[".strtab"], SYMBOL.unpack_from(content, at)[0])
-        for _, kind, _, content in found
+        for _, kind, _, content in entries
         if kind == SYMBOL_TABLE
         for at in range(0, len(content), SYMBOL.size)
     ]
@@ -97,10 +97,12 @@ def read_cubin(image: bytes) -> dict[str, Resources]:
             numbers[attribute][symbols[symbol]] = number
     shared = {
         name.removeprefix(".nv.shared."): size
-        for name, kind, size, _ in found
+        for name, kind, size, _ in entries
         if name.startswith(".nv.shared.") and kind == 8
     }
-    kernels = [name.removeprefix(".text.") for name, _, _, _ in found if name.startswith(".text.")]
+    kernels = [
+        name.removeprefix(".text.") for name, _, _, _ in entries if name.startswith(".text.")
+    ]
     return {
         kernel: Resources(
             numbers[REGISTER_COUNT][kernel], numbers[FRAME_SIZE][kernel], shared.get(kernel, 0)
@@ -126,7 +128,7 @@ class Job:
         return (*self.options, *CUPY_OPTIONS, f"-arch=sm_{self.architecture}")
 
     def key(self) -> str:
-        """Return a hash of all that decides the result; where CuPy's headers are does not."""
+        """Return a hash of all inputs of the result, except the folder of CuPy's headers."""
         flags = [flag for flag in self.flags if not flag.startswith("-I")]
         return hashlib.sha256(
             "\0".join((self.text, *self.names, *flags, toolkit())).encode()
@@ -134,20 +136,20 @@ class Job:
 
 
 class Built(NamedTuple):
-    """What the compiler made of a source."""
+    """The compiler's results for a source."""
 
     kernels: dict[str, Resources]
     ptx: str
 
 
 def toolkit() -> str:
-    """Versions of what turns a source into a cubin."""
-    wanted = ("cupy-cuda13x", "nvidia-cuda-nvrtc")
-    return " ".join(f"{name} {metadata.version(name)}" for name in wanted)
+    """Return the versions of the packages that compile a source."""
+    packages = ("cupy-cuda13x", "nvidia-cuda-nvrtc")
+    return " ".join(f"{name} {metadata.version(name)}" for name in packages)
 
 
 def build_sources(sources: Iterable[dict[str, Any]], architecture: str) -> list[Built | str]:
-    """Build recorded sources; return what was made of each, or its errors."""
+    """Build recorded sources; return the result or errors of each."""
     jobs = [
         Job(source["text"], tuple(source["options"]), tuple(source["names"]), architecture)
         for source in sources
@@ -157,8 +159,8 @@ def build_sources(sources: Iterable[dict[str, Any]], architecture: str) -> list[
 
 
 def compile_jobs(jobs: list[Job]) -> dict[Job, Built | str]:
-    """Build every job that is not in the cache; return what was made of it, or its errors."""
-    from emulated_cuda import toolchain  # not for the process that imports CuPy
+    """Build every job that is not in the cache; return the result or errors of each."""
+    from emulated_cuda import toolchain  # not in the process that imports CuPy
 
     folder = toolchain.cache_folder() / "cubins"
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,8 +171,8 @@ def compile_jobs(jobs: list[Job]) -> dict[Job, Built | str]:
         processes = []
         for number, part in enumerate(parts):
             listed = Path(scratch, f"{number}.json")
-            told = [[job.text, job.names, job.flags, str(paths[job])] for job in part]
-            listed.write_text(json.dumps(told))
+            listed_jobs = [[job.text, job.names, job.flags, str(paths[job])] for job in part]
+            listed.write_text(json.dumps(listed_jobs))
             processes.append(subprocess.Popen([sys.executable, __file__, str(listed)]))
         codes = [process.wait() for process in processes]
     if any(codes):
@@ -187,7 +189,7 @@ def read_result(path: Path) -> Built | str:
 
 
 def build(text: str, names: list[str], flags: list[str]) -> Built:
-    """Return what CuPy would have the compiler make of a source."""
+    """Return the compiler's result for a source, with CuPy's options."""
     from cupy.cuda import compiler
     from cupy_backends.cuda.libs import nvrtc
 
@@ -201,14 +203,14 @@ def build(text: str, names: list[str], flags: list[str]) -> Built:
 def main(listed: Path) -> None:
     from cupy.cuda.compiler import CompileException
 
-    for text, names, flags, place in json.loads(listed.read_text()):
+    for text, names, flags, path_text in json.loads(listed.read_text()):
         result: dict[str, Any]
         try:
             kernels, ptx = build(text, names, flags)
             result = {"kernels": {name: vars(r) for name, r in kernels.items()}, "ptx": ptx}
         except CompileException as error:
             result = {"errors": str(error)}
-        path = Path(place)
+        path = Path(path_text)
         scratch = path.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(result))
         scratch.replace(path)

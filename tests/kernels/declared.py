@@ -1,4 +1,4 @@
-"""The names of the project's kernels, as the source of the CuPy backend spells them."""
+"""The names of the project's kernels, read from the source of the CuPy backend."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ BACKEND = Path(__file__).parents[2] / "gpunn" / "backends" / "cupy"
 PART = re.compile(r"gpunn_(?:\w|%\(\w+\)s|\{\}|\0)+")
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\}|\0")
 NOT_KERNELS = {"diagnosis.py"}
-"""Files whose kernels no training run asks for."""
+"""Files with kernels that no training run uses."""
 
 
 def strings(tree: ast.AST) -> Iterator[str]:
-    """Yield every string, with a zero byte for each value put into an f-string."""
+    """Yield every string, with a zero byte for each value in an f-string."""
     inside = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -30,14 +30,14 @@ def strings(tree: ast.AST) -> Iterator[str]:
 
 
 def patterns() -> set[str]:
-    """Return regular expressions, one for each way in which a kernel's name is written."""
-    found = set()
+    """Return regular expressions, one for each spelling of kernel names in the source."""
+    patterns = set()
     for path in BACKEND.rglob("*.py"):
         if path.name not in NOT_KERNELS:
             for text in strings(ast.parse(path.read_text())):
-                found |= {PLACEHOLDER.sub(r"\\w+", name) for name in PART.findall(text)}
-    return found
+                patterns |= {PLACEHOLDER.sub(r"\\w+", name) for name in PART.findall(text)}
+    return patterns
 
 
-def is_ours(kernel: str) -> bool:
+def is_of_project(kernel: str) -> bool:
     return kernel.startswith("gpunn_")

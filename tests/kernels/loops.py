@@ -1,4 +1,4 @@
-"""What loops of kernels store and load, in the PTX that NVRTC makes of a source."""
+"""Find loads and stores in loops of kernels, in the PTX from NVRTC."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def kernels(ptx: str) -> dict[str, list[str]]:
 
 
 def innermost_loops(lines: list[str]) -> Iterator[list[str]]:
-    """Yield the lines between each label and the branch back to it that have no such within."""
+    """Yield the lines of each innermost loop, from a label to the branch back to it."""
     labels = {match[1]: at for at, line in enumerate(lines) if (match := LABEL.match(line))}
-    found = [
+    spans = [
         (labels[match[1]], at)
         for at, line in enumerate(lines)
         if (match := BRANCH.search(line)) and labels[match[1]] <= at
     ]
-    for first, last in found:
-        if not any((a, b) != (first, last) and first <= a and b <= last for a, b in found):
+    for first, last in spans:
+        if not any((a, b) != (first, last) and first <= a and b <= last for a, b in spans):
             yield lines[first : last + 1]
 
 
@@ -43,10 +43,10 @@ def adds_up_in_memory(lines: list[str]) -> bool:
 
 
 def loads_that_wait(lines: list[str]) -> int:
-    """Count the loads of innermost loops that a store before may be to, for all the compiler knows.
+    """Count the loads in innermost loops that may read the memory of an earlier store.
 
-    Those marked as non-coherent may be lifted over stores, and so may those from the register that
-    a store goes to, at another offset.
+    The compiler can move non-coherent loads before stores. It can also move loads from the address
+    register of a store at another offset.
     """
     count = 0
     for loop in innermost_loops(lines):

@@ -1,14 +1,14 @@
-"""Runs the CuPy backend on emulated devices and writes down what it asked of them.
+"""Run the CuPy backend on emulated devices, and record its sources and launches.
 
-`python -m kernels.recorder FOLDER DTYPE LAYOUT...`, a process of its own because the emulator holds
-for a whole one, leaves `recording.json` and `memory.bin` in the folder:
+`python -m kernels.recorder FOLDER DTYPE LAYOUT...` writes `recording.json` and `memory.bin` to the
+folder. It is a separate process because the emulator applies to a whole process. It records
 
-* every CUDA source that single operations on arrays of this type and these layouts asked for, and
-  that whole training runs of this type did;
-* for each run of an operation, its launches in order with their arguments, and the memory that they
-  reach, as it was before, in blocks of exactly the size that was asked for.
+* every CUDA source of single operations on arrays of this type and these layouts, and of whole
+  training runs with this type;
+* for each run of an operation, its launches in order, their arguments, and the earlier content of
+  the memory that they access, in blocks of exactly the allocated size.
 
-`replay` runs such launches again, elsewhere; `cubins` compiles the sources.
+`replay` runs such launches again, and `cubins` compiles the sources.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from gpunn.metrics.confusion import CountMetric
 
 
 class Recorder:
-    """Sees each launch, and keeps those made while `recording` is on."""
+    """Observes all launches, and stores those during a recording."""
 
     def __init__(self, folder: Path):
         self.sources: dict[emulated.Source, int] = {}
@@ -62,8 +62,8 @@ class Recorder:
         self.blob.write(data)
         return self.blob.tell() - len(data)
 
-    def place(self, address: int) -> tuple[int, int]:
-        """Return the buffer that holds an address, and how far into it the address is."""
+    def locate(self, address: int) -> tuple[int, int]:
+        """Return the buffer that contains an address, and the address's offset in it."""
         region = self.memory.check(address, 1, None, "recorder")
         if region.address not in self.buffers:
             content = self.save(ctypes.string_at(region.address, region.size))
@@ -82,7 +82,7 @@ class Recorder:
             region = parameter.region(raw)
             if region is not None:
                 address = int.from_bytes(raw[:8], "little")
-                argument["buffer"], argument["offset"] = self.place(address)
+                argument["buffer"], argument["offset"] = self.locate(address)
             passed.append(argument)
         self.launches.append(
             {
@@ -105,7 +105,7 @@ class Recorder:
 
 
 def watch(recorder: Recorder) -> None:
-    """Have every launch on the emulated devices pass by the recorder."""
+    """Pass every launch on the emulated devices to the recorder."""
     initialize, run = emulated.Kernel.__init__, emulated.Kernel.run
 
     def remember_library(self, library, *rest):
@@ -122,8 +122,8 @@ def watch(recorder: Recorder) -> None:
 
 
 def describe(array: Any, recorder: Recorder) -> dict[str, Any]:
-    """Where an array lies among the buffers; nowhere if no kernel reached its memory."""
-    found: dict[str, Any] = {
+    """Return an array's buffer and offset, without these if no kernel accessed its memory."""
+    described: dict[str, Any] = {
         "shape": list(array.shape),
         "strides": list(array.strides),
         "dtype": array.dtype.name,
@@ -132,8 +132,8 @@ def describe(array: Any, recorder: Recorder) -> dict[str, Any]:
         region = recorder.memory.check(array.data.ptr, 1, None, "recorder")
         buffer = recorder.buffers.get(region.address)
         if buffer is not None:
-            found |= {"buffer": buffer["id"], "offset": array.data.ptr - region.address}
-    return found
+            described |= {"buffer": buffer["id"], "offset": array.data.ptr - region.address}
+    return described
 
 
 def record_operations(
@@ -143,10 +143,10 @@ def record_operations(
     for case in small_cases():
         host = operations.inputs(case, dtype)
         for layout in layouts:
-            placed = operations.place(backend, host, dtype, layout)
+            placed = operations.to_backend(backend, host, dtype, layout)
             arguments = operations.resolved(backend, dtype, placed)
-            asked_for = record(partial(getattr(backend, case.operation), **arguments), backend)
-            run = backend.lower(asked_for)  # which may copy to the device, once for all steps
+            trace = record(partial(getattr(backend, case.operation), **arguments), backend)
+            run = backend.lower(trace)  # this may copy data to the device, once for all steps
             with emulated_cuda.counters() as counts, recorder.recording():
                 run(1)
             names = {launch["kernel"] for launch in recorder.finished}
@@ -157,7 +157,7 @@ def record_operations(
                 "operation": case.operation,
                 "dtype": dtype,
                 "layout": layout,
-                # Nor was memory given out twice, of which only the first content is kept.
+                # No memory was allocated twice, since only its first content is stored.
                 "kernels_only": not (counts.copies or counts.matmuls or recorder.reused),
                 "launches": recorder.finished,
                 "buffers": list(recorder.buffers.values()),
@@ -208,7 +208,7 @@ def train(
     measured: bool = False,
     **more: Any,
 ) -> None:
-    """Fit, go on, predict and evaluate, with every metric if wanted."""
+    """Fit, continue, predict and evaluate, optionally with every metric."""
     random = np.random.default_rng(0)
     inputs = random.normal(size=(ROWS, FEATURES))
     labels = random.integers(0, CLASSES, ROWS)
@@ -222,7 +222,7 @@ def train(
     backend = get_backend("cupy:0", graph=graph, fused_products=fused_products)
     if scaled:
         backend = get_backend("cupy:0", graph=graph, matmul_precision="float16")
-        backend.needs_loss_scale = lambda dtype: True  # of float64 too, so that both are built
+        backend.needs_loss_scale = lambda dtype: True  # also in float64, so that both are built
     model = gpunn.Sequential(every_layer(activation), FEATURES, backend, seed=4, dtype=dtype)
     trainer = gpunn.Trainer(model, loss, OPTIMIZERS[optimizer](), chosen, report_every=3)
     options = {"epochs": 1, "batch_size": 8, "validation_split": 0.2, "progress": False, **more}
@@ -241,7 +241,7 @@ def train_on_pixels(dtype: str, graph: bool) -> None:
 
 
 def train_with_factors(dtype: str) -> None:
-    """With factors of parameters, settings that schedules move, and targets that are scaled."""
+    """Train with factors of parameters, scheduled settings, and scaled targets."""
     random = np.random.default_rng(0)
     inputs, labels = random.normal(size=(ROWS, FEATURES)), random.integers(0, CLASSES, ROWS)
     for loss, targets, last in (
@@ -263,13 +263,13 @@ def train_with_factors(dtype: str) -> None:
 
 
 def training_runs(dtype: str) -> None:
-    """Every activation, layer, loss, metric and optimizer, and the ways of feeding."""
+    """Train with every activation, layer, loss, metric and optimizer, and each way of feeding."""
     batches.STREAM_BYTES = 600
     weights = np.linspace(0, 1, ROWS)
     functions = [cls.name for cls in operations.builtin(activations.Activation)]
     measures = [cls.name for cls in operations.builtin(losses.Loss)]
     longest = max(len(functions), len(measures), len(OPTIMIZERS))
-    # Each has kernels of its own, so a run may have one of each kind.
+    # Each class has separate kernels, so a run may use one of each kind.
     chosen = zip(*map(itertools.cycle, (functions, measures, OPTIMIZERS)), strict=False)
     for activation, loss, optimizer in itertools.islice(chosen, longest):
         train(dtype, activation=activation, loss=loss, optimizer=optimizer)
@@ -288,22 +288,22 @@ def training_runs(dtype: str) -> None:
 
 
 def tables() -> dict[str, list[str]]:
-    """Names of what the backend has kernels for, from the tables by which it decides."""
-    from gpunn.backends.cupy import kernels as own
+    """Return the names of classes with kernels, from the backend's tables."""
+    from gpunn.backends.cupy import kernels
 
     made = [make() for make in OPTIMIZERS.values()]
-    rules = {own.optimizers.RULES[type(o)](o)[0].name for o in made}
+    rules = {kernels.optimizers.RULES[type(o)](o)[0].name for o in made}
     return {
-        "FORMULAS": sorted(cls.name for cls in own.activations.FORMULAS),
-        "LOSSES": sorted(cls.name for cls in own.losses.LOSSES),
-        "SCORES": sorted(cls.name for cls in own.metrics.SCORES),
+        "FORMULAS": sorted(cls.name for cls in kernels.activations.FORMULAS),
+        "LOSSES": sorted(cls.name for cls in kernels.losses.LOSSES),
+        "SCORES": sorted(cls.name for cls in kernels.metrics.SCORES),
         "RULES": sorted(rules),
     }
 
 
 def main(folder: Path, dtype: str, *layouts: str) -> None:
     emulated_cuda.install(devices=1)
-    gc.freeze()  # which is collected at each capture
+    gc.freeze()  # since each capture collects garbage
     recorder = Recorder(folder)
     watch(recorder)
     training_runs(dtype)

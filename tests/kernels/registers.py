@@ -1,8 +1,8 @@
-"""The kernels' registers, as NVRTC's cubins have them: tests/kernels/README.md.
+"""Count the kernels' registers in NVRTC's cubins, for tests/kernels/README.md.
 
     PYTHONPATH=.:tests python -m kernels.registers
 
-writes the table. It measures nothing: no GPU is needed, and none was used.
+writes the table. It reads cubins only, so it needs no GPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import documented
 from kernels.cubins import ARCHITECTURES, build_sources
-from kernels.declared import is_ours
+from kernels.declared import is_of_project
 
 DOCUMENT = documented.KERNELS
 COMPILER = "Written with NVRTC "
@@ -23,14 +23,14 @@ KIND = re.compile(r"typedef (float|double) T;")
 
 
 def nvrtc() -> str:
-    """Return the version of the compiler that is installed."""
+    """Return the version of the installed compiler."""
     return metadata.version("nvidia-cuda-nvrtc")
 
 
 def table(sources: list[dict[str, Any]]) -> str:
-    """Return the compiler's version and a row for each kernel that training asks for.
+    """Return the compiler's version and a row for each kernel that training uses.
 
-    A kernel may have several sources; the most registers that any of them takes are shown.
+    If a kernel has several sources, the row has the maximum of their registers.
     """
     trained = [source for source in sources if source["trained"]]
     rows: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
@@ -42,7 +42,7 @@ def table(sources: list[dict[str, Any]]) -> str:
             cell = kind[1] if kind else "float", architecture
             assert not isinstance(result, str), result
             for kernel, taken in result.kernels.items():
-                if is_ours(kernel):
+                if is_of_project(kernel):
                     rows[kernel][cell] = max(rows[kernel][cell], taken.registers)
                     local[kernel] = max(local[kernel], taken.frame)
     names = [f"sm_{architecture}" for architecture in ARCHITECTURES]

@@ -1,17 +1,17 @@
-"""Runs recorded launches as C++ under a checker, and compares what they leave with the oracle.
+"""Run recorded launches as C++ under a checker, and compare the results with the reference.
 
-The CUDA sources that are run together become a shared library: the emulator's shim and
+The CUDA sources that run together are compiled to a shared library: the emulator's shim and
 `include/threads.h`, then each source in a namespace. `include/driver.cpp` loads it and runs a
-case's launches in order, on heap blocks of exactly the size that the program asked for. All of it
-is built for one checker and runs in a process of its own, which ends at the first fault.
+case's launches in order, on heap blocks of exactly the allocated size. All code is built for one
+checker and runs in a separate process, which ends at the first fault.
 
-"thread": `include/races.h`, which ThreadSanitizer's instrumentation calls, finds accesses that
-nothing orders, whichever thread comes first.
-"address": AddressSanitizer and UndefinedBehaviorSanitizer find wrong indices, also of shared
-memory, and undefined arithmetic.
+"thread": `include/races.h`, which ThreadSanitizer's instrumentation calls, finds unordered
+accesses, independent of the order in which threads run.
+"address": AddressSanitizer and UndefinedBehaviorSanitizer find undefined arithmetic and wrong
+indices, including those of shared memory.
 
-The threads of a block run until they wait for each other; those of kernels that never do, one
-after the other.
+The threads of a block run until they wait for each other. If a kernel's threads never wait, they
+run one after the other.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ from parity import operations
 OWN = Path(__file__).parent / "include"
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SANITIZERS = {
-    # The driver has the functions that the instrumentation calls.
+    # The driver contains the functions that the instrumentation calls.
     "thread": ("-fsanitize=thread",),
     "address": ADDRESS,
 }
 DRIVERS = {"thread": ("-DRACES",), "address": ADDRESS}
 ENVIRONMENT = {
-    # Memory for what functions have left on the stack would be taken for each thread of each block.
+    # Otherwise memory for returned stack frames would be allocated for each thread of each block.
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 WORKERS = os.cpu_count() or 1
 TIMEOUT = 1800
-"""Seconds for one process: a guard against kernels that wait for each other for ever."""
+"""Maximum seconds of a process, since faulty kernels may wait for each other forever."""
 
 Change = Callable[[str], str]
 
 Pair = tuple[int, str]
-"""The number of a source, and the name of a kernel in it."""
+"""The number of a source, and the name of a kernel in the source."""
 
 
 class Built(NamedTuple):
-    """Where a kernel is: a library, its number there, and whether its threads take turns."""
+    """A kernel's library, its number in the library, and whether its threads take turns."""
 
     library: Path
     number: int
@@ -66,7 +66,7 @@ class Built(NamedTuple):
 
 
 class FaultError(AssertionError):
-    """A checker, or the kernel itself, stopped the run; the message is its report."""
+    """A checker or the kernel stopped the run; the message is its report."""
 
 
 ATOMIC = re.compile(r"\batomic[A-Z]\w+")
@@ -77,18 +77,18 @@ def cooperative(source: str) -> bool:
     return any(pattern.search(source) for pattern in (NEEDS_FIBERS, ATOMIC))
 
 
-def own(name: str) -> str:
-    """Return the text of a header of this folder, so that builds depend on what is in it."""
+def header_text(name: str) -> str:
+    """Return the text of a header of this folder, so that builds depend on its content."""
     return (OWN / name).read_text().replace("#pragma once\n", "")
 
 
 def translate(sources: dict[int, str], kernels: Iterable[Pair]) -> str:
-    """Return the C++ text for kernels of these sources, after the header that all begin with."""
+    """Return the C++ text for kernels of these sources, after the common header."""
     lines = []
     for number, source in sources.items():
         if DYNAMIC_SHARED.search(source):
             raise NotImplementedError("replay: a kernel with dynamic shared memory")
-        text = source.replace('extern "C" ', "")  # names are those of the source's namespace
+        text = source.replace('extern "C" ', "")  # names are in the source's namespace
         lines += [f"namespace source_{number} {{", '#line 1 "kernel.cu"', text, "}"]
     lines += ['#line 1 "entry.cpp"', '#include "entry.h"', "SHARED"]
     lines += [
@@ -100,10 +100,10 @@ def translate(sources: dict[int, str], kernels: Iterable[Pair]) -> str:
 
 @cache
 def driver(sanitizer: str) -> Path:
-    """Return the program that runs launches, built."""
+    """Build and return the program that runs launches."""
     source = OWN / "driver.cpp"
     flags = ("-std=c++20", "-O1", "-g1", "-rdynamic", *DRIVERS[sanitizer])
-    text = source.read_text() + own("races.h") + own("team.h")
+    text = source.read_text() + header_text("races.h") + header_text("team.h")
     key = hashlib.sha256((text + " ".join(flags)).encode()).hexdigest()[:32]
     program = toolchain.cache_folder() / f"driver-{key}"
     if not program.exists():
@@ -117,11 +117,11 @@ def driver(sanitizer: str) -> Path:
 
 
 SITE = "$SITE"
-"""Stands in a recording for the folder of packages: what was recorded is any clone's."""
+"""Replaces the folder of packages in a recording, so that any clone can use it."""
 
 
 class Recording:
-    """What `recorder` wrote."""
+    """The files that `recorder` wrote."""
 
     def __init__(self, folder: Path, content: dict[str, Any]):
         self.memory = folder / "memory.bin"
@@ -133,14 +133,14 @@ class Recording:
     def library(
         self, kernels: list[Pair], texts: dict[int, str], sanitizer: str
     ) -> dict[Pair, Built]:
-        """Build one library of kernels whose sources begin and are compiled alike."""
+        """Build one library of kernels whose sources have the same header and options."""
         sources = {number: texts[number] for number, _ in kernels}
         first = next(iter(sources))
         flags = (
             *(*FLAGS, "-g1", *SANITIZERS[sanitizer]),
             *(f"-I{toolchain.INCLUDE}", *self.passed(first), f"-I{self.headers}"),
         )
-        header = own("threads.h") + toolchain.leading_includes(sources[first])
+        header = header_text("threads.h") + toolchain.leading_includes(sources[first])
         path = toolchain.build(translate(sources, kernels), flags, header)[0]
         return {
             kernel: Built(
@@ -150,37 +150,37 @@ class Recording:
         }
 
     def passed(self, number: int) -> tuple[str, ...]:
-        """Return a source's options that are the host compiler's too."""
+        """Return a source's options that the host compiler also accepts."""
         options = self.sources[number]["options"]
         return tuple(option for option in options if option.startswith(("-D", "-I", "-U")))
 
     def libraries(
         self, records: Iterable[dict[str, Any]], sanitizer: str, change: Change | None = None
     ) -> dict[Pair, Built]:
-        """Build the kernels of these records, in as few libraries as can be."""
-        wanted = {(launch["source"], launch["kernel"]) for r in records for launch in r["launches"]}
-        texts = {number: self.sources[number]["text"] for number, _ in wanted}
+        """Build the kernels of these records, in as few libraries as possible."""
+        used = {(launch["source"], launch["kernel"]) for r in records for launch in r["launches"]}
+        texts = {number: self.sources[number]["text"] for number, _ in used}
         if change is not None:
             texts = {number: change(text) for number, text in texts.items()}
-        alike: dict[Any, list[Pair]] = defaultdict(list)
-        for number, kernel in sorted(wanted):
+        groups: dict[Any, list[Pair]] = defaultdict(list)
+        for number, kernel in sorted(used):
             head = toolchain.leading_includes(texts[number]), self.passed(number)
-            alike[head].append((number, kernel))
+            groups[head].append((number, kernel))
         with ThreadPoolExecutor(WORKERS) as pool:
             built = pool.map(
-                lambda kernels: self.library(kernels, texts, sanitizer), alike.values()
+                lambda kernels: self.library(kernels, texts, sanitizer), groups.values()
             )
             return {kernel: one for each in built for kernel, one in each.items()}
 
     def replay(
         self, records: list[dict[str, Any]], sanitizer: str, change: Change | None = None
     ) -> list[dict[str, np.ndarray]]:
-        """Run recorded operations again; return each one's arrays as they are afterwards.
+        """Run recorded operations again, and return the final arrays of each.
 
         Raises
         ------
         FaultError
-            If the checker finds something, a kernel fails, or threads wait for ever.
+            If the checker reports a fault, a kernel fails, or threads wait forever.
         """
         built = self.libraries(records, sanitizer, change)
         parts = [part for part in (records[k::WORKERS] for k in range(WORKERS)) if part]
@@ -199,7 +199,7 @@ class Recording:
             jobs, results = Path(folder, "jobs"), Path(folder, "results")
             jobs.write_text("\n".join(lines) + "\n")
             command = [str(driver(sanitizer)), str(jobs), str(self.memory), str(results)]
-            if shutil.which("setarch"):  # g++ 12's AddressSanitizer can't take every layout
+            if shutil.which("setarch"):  # g++ 12's AddressSanitizer does not support every layout
                 command = ["setarch", os.uname().machine, "--addr-no-randomize", *command]
             try:
                 ended = subprocess.run(
@@ -235,14 +235,14 @@ def job(record: dict[str, Any], built: dict[Pair, Built]) -> list[str]:
 
 
 def report(errors: str) -> str:
-    """Return the last case begun and what was said after it."""
+    """Return the last case that began, and the output after it."""
     lines = errors.splitlines()
     start = max((n for n, line in enumerate(lines) if line.startswith("case ")), default=0)
     return "\n".join(lines[start : start + 60])
 
 
 def read_results(content: bytes, records: list[dict[str, Any]]) -> list[dict[str, np.ndarray]]:
-    """Cut the buffers' contents up into the arrays that lie in them."""
+    """Return the arrays in the buffers' contents."""
     position, after = 0, []
     for record in records:
         buffers = []
@@ -268,12 +268,12 @@ def read_results(content: bytes, records: list[dict[str, Any]]) -> list[dict[str
 # ------------------------------------------------------------------------------------------- oracle
 
 ROUNDED_ONCE = re.compile(r"(activate-(relu|identity|leaky_relu)|rescale|update-sgd-0)-")
-"""Cases, beside the exact ones, in which every element is made by the same roundings as the base's:
-compared bitwise with the base in the same type."""
+"""More cases, besides the exact ones, in which every element is rounded as in the definition. They
+are compared bitwise with the definition in the same type."""
 
 
 def check(record: dict[str, Any], case: operations.Case, after: dict[str, np.ndarray]) -> bool:
-    """Assert that a replayed operation gave the oracle's results; return whether bitwise."""
+    """Assert that results match the reference; return whether they are compared bitwise."""
     dtype = record["dtype"]
     exact = case.exact or ROUNDED_ONCE.match(case.name) is not None
     host = operations.inputs(case, dtype)
@@ -283,7 +283,7 @@ def check(record: dict[str, Any], case: operations.Case, after: dict[str, np.nda
     )
     allowed = operations.tolerance(case, dtype, expected)
     where = f"{case.name}, {dtype}, {record['layout']}"
-    # An array whose memory no kernel reached is as it was.
+    # An array whose memory no kernel accessed is unchanged.
     complete = {name: after.get(name, array) for name, array in before.items()}
     operations.compare(complete, expected, before, dtype, allowed, exact, where)
     return exact

@@ -1,4 +1,4 @@
-"""Tier 3: every CUDA source that training asks for builds for real devices, without spills."""
+"""Tier 3: every CUDA source that training uses builds for real devices, without spills."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 from documented import table_in
 from kernels import registers
 from kernels.cubins import ARCHITECTURES, Resources, build_sources
-from kernels.declared import is_ours
+from kernels.declared import is_of_project
 
 pytestmark = pytest.mark.tier(3)
 
 OLDEST = "75"
-"""Built for in every run, in float32; the rest in the full one."""
+"""Architectures that every run builds for, in float32; the full run builds for the rest."""
 
 REGISTERS_OF_A_BLOCK = 65536
-REGISTERS_ALLOCATED_BY = 8  # a thread's registers are rounded up to a multiple
+REGISTERS_ALLOCATED_BY = 8  # a thread's registers are rounded up to a multiple of this
 SHARED_BYTES = 48 * 1024
 
 
@@ -29,21 +29,21 @@ def build_one(text, *options, architecture="90"):
 
 
 DTYPES = {"float": "float32", "double": "float64"}
-"""CUDA's names of the types, and the project's."""
+"""Names of data types in CUDA and in the project."""
 
 
 def trained(recording):
-    """Return the sources of the project's kernels that training asks for."""
-    return [s for s in recording.sources if s["trained"] and any(map(is_ours, s["kernels"]))]
+    """Return the sources of the project's kernels that training uses."""
+    return [s for s in recording.sources if s["trained"] and any(map(is_of_project, s["kernels"]))]
 
 
 def of_type(kind, sources):
-    """Return the sources with numbers of a type, and for float those without numbers too."""
+    """Return the sources with numbers of a type; for float, also sources without numbers."""
     return [s for s in sources if ("typedef double T;" in s["text"]) == (kind == "double")]
 
 
 def largest_blocks(recording):
-    """Return the most threads with which each kernel was launched."""
+    """Return the maximum number of threads that each kernel was launched with."""
     largest = {}
     for record in recording.operations:
         for launch in record["launches"]:
@@ -64,7 +64,7 @@ def assert_built(sources, built):
 
 
 def assert_fits(kernel, resources, threads):
-    """Nothing of the kernel lies in local memory, and a block of so many threads can start."""
+    """Assert that a kernel uses no local memory, and that a block of these threads can start."""
     assert resources.frame == 0, f"{kernel}: {resources.frame} bytes of local memory a thread"
     taken = -(-resources.registers // REGISTERS_ALLOCATED_BY) * REGISTERS_ALLOCATED_BY
     assert taken * threads <= REGISTERS_OF_A_BLOCK, f"{kernel}: {resources}, {threads} threads"
@@ -85,16 +85,16 @@ def test_training_builds(recording_of, proved, architecture, kind):
     threads = largest_blocks(recording)
     built = build_sources(sources, architecture)
     assert_built(sources, built)
-    ours = [
+    of_project = [
         (kernel, resources)
         for result in built
         for kernel, resources in result.kernels.items()
-        if is_ours(kernel)
+        if is_of_project(kernel)
     ]
-    for kernel, resources in ours:
+    for kernel, resources in of_project:
         assert_fits(kernel, resources, threads[kernel])
     proved("sources of the project that training asks for, times architectures", len(sources))
-    proved("kernels of the project in them, without local memory", len(ours))
+    proved("kernels of the project in them, without local memory", len(of_project))
 
 
 @pytest.mark.full
@@ -104,7 +104,7 @@ def test_kernels_that_cupy_writes_build(recording_of, proved, architecture):
         source
         for dtype in DTYPES.values()
         for source in recording_of(dtype).sources
-        if source["trained"] and not any(map(is_ours, source["kernels"]))
+        if source["trained"] and not any(map(is_of_project, source["kernels"]))
     ]
     assert_built(sources, build_sources(sources, architecture))
     proved("sources of CuPy's that training asks for, times architectures", len(sources))
@@ -120,7 +120,7 @@ def test_kernels_for_other_layouts_build(recording_of, proved, dtype):
     assert_built(sources, built)
     for result in built:
         for kernel, resources in result.kernels.items():
-            if is_ours(kernel):
+            if is_of_project(kernel):
                 assert_fits(kernel, resources, threads[kernel])
     proved("sources for other layouts, for sm_90", len(sources))
 
@@ -138,15 +138,15 @@ def test_the_documented_registers_are_current(recording_of, proved):
 
 @pytest.mark.full
 def test_both_types_are_among_the_sources(recording_of):
-    """Every kernel that training launches with numbers has a source for float32 and float64."""
+    """Every kernel that training launches with numbers has sources for float32 and float64."""
     types = defaultdict(set)
     for source in itertools.chain(*(trained(recording_of(dtype)) for dtype in DTYPES.values())):
-        for kernel in filter(is_ours, source["kernels"]):
+        for kernel in filter(is_of_project, source["kernels"]):
             types[kernel] |= set(re.findall(r"typedef (\w+) T;", source["text"]))
     assert {"gpunn_adam", "gpunn_batch_norm", "gpunn_gather_rows"} <= types.keys()
-    for kernel, found in types.items():
-        of_numbers = found & {"float", "double"}
-        assert of_numbers in (set(), {"float", "double"}), f"{kernel}: {found}"
+    for kernel, kinds in types.items():
+        of_numbers = kinds & {"float", "double"}
+        assert of_numbers in (set(), {"float", "double"}), f"{kernel}: {kinds}"
 
 
 # ----------------------------------------------------------------- the checkers are checked
@@ -203,7 +203,7 @@ def test_a_spill_is_seen(architecture):
 
 
 def test_shared_memory_is_seen():
-    assert 1200 <= build_one(SHARED).kernels["k"].shared < 2400  # some of it is the system's
+    assert 1200 <= build_one(SHARED).kernels["k"].shared < 2400  # the system reserves some of it
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tier 3: no loop adds up in memory, and no load of layer norm waits for a store."""
+"""Tier 3: no loop accumulates in memory, and no load of layer norm waits for a store."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 
 import pytest
 from kernels.cubins import build_sources
-from kernels.declared import is_ours
+from kernels.declared import is_of_project
 from kernels.loops import adds_up_in_memory, kernels, loads_that_wait
 
 pytestmark = pytest.mark.tier(3)
 
 
 ARCHITECTURE = "75"
-"""Of which `test_cubins` builds most of the sources, too."""
+"""An architecture for which `test_cubins` also builds most of the sources."""
 
 LAYOUT = re.compile(r"(?:, |(?<=<))\d, \d(?:, \d)?(?=>)")
-"""Dimensions and flags of an array or an indexer among a kernel's arguments."""
+"""Dimensions and flags of an array or indexer in a kernel's arguments."""
 
 
 def lines_of(sources):
@@ -25,16 +25,16 @@ def lines_of(sources):
         (name, lines)
         for built in build_sources(sources, ARCHITECTURE)
         for name, lines in kernels(built.ptx).items()
-        if is_ours(name)
+        if is_of_project(name)
     ]
 
 
 @pytest.fixture(scope="module")
 def recorded(recording):
-    """Of sources that differ only in the layouts of arrays, one: a built one, if there is."""
-    ours = [source for source in recording.sources if any(map(is_ours, source["kernels"]))]
-    ours.sort(key=lambda source: source["trained"])
-    return lines_of({LAYOUT.sub("", source["text"]): source for source in ours}.values())
+    """Yield lines of one source for each set that differs only in layouts, a built one if any."""
+    sources = [source for source in recording.sources if any(map(is_of_project, source["kernels"]))]
+    sources.sort(key=lambda source: source["trained"])
+    return lines_of({LAYOUT.sub("", source["text"]): source for source in sources}.values())
 
 
 def test_no_loop_adds_up_in_memory(recorded, proved):
@@ -45,9 +45,9 @@ def test_no_loop_adds_up_in_memory(recorded, proved):
 
 @pytest.mark.parametrize("kernel", ["gpunn_layer_norm", "gpunn_layer_norm_gradient"])
 def test_loads_do_not_wait_for_stores(recorded, kernel):
-    found = [loads_that_wait(lines) for name, lines in recorded if name == kernel]
-    assert found
-    assert set(found) == {0}
+    counts = [loads_that_wait(lines) for name, lines in recorded if name == kernel]
+    assert counts
+    assert set(counts) == {0}
 
 
 # ----------------------------------------------------------------- the checkers are checked

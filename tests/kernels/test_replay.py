@@ -1,4 +1,4 @@
-"""Tier 4: each kernel of the project, from the source that CuPy made, as C++ against the oracle."""
+"""Tier 4: each kernel of the project, from CuPy's source, as C++ against the reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from kernels import declared
 from kernels.cases import small_cases
-from kernels.declared import is_ours
+from kernels.declared import is_of_project
 from kernels.replay import SANITIZERS, FaultError, Recording, check, cooperative
 
 pytestmark = pytest.mark.tier(4)
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.tier(4)
 CASES = {case.name: case for case in small_cases()}
 
 WITHOUT_KERNELS = {"fill", "accumulate", "increment", "count_pass"}
-"""Operations that the backend leaves to CuPy."""
+"""Operations that CuPy's kernels run."""
 
 OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNELS)
 
@@ -29,10 +29,10 @@ COOPERATIVE = (
     *("l2_penalty", "parametric_activation_gradient", "periodic_gradient", "scale_gradient"),
     *("sum", "unscale", "update", "update_if_finite"),
 )
-"""Those among them whose kernels' threads share memory, or wait for each other."""
+"""Operations with kernels whose threads share memory or wait for each other."""
 
 MANY_FORMULAS = ("activation_gradient", "loss", "metric")
-"""Those among them that have a kernel for each formula, whose threads do the same in all."""
+"""Operations with a kernel for each formula, whose threads otherwise do the same."""
 
 
 def selections():
@@ -49,7 +49,7 @@ def kernels_of(records):
 
 
 def select(recording, operation, dtype):
-    """Return the records that can be replayed: all that happened was launches of kernels."""
+    """Return the records that can be replayed, since they only launched kernels."""
     return [
         record
         for record in recording.operations
@@ -62,7 +62,7 @@ def threads_of(record):
 
 
 def one_for_each_kernel(records):
-    """Return the largest record of each kernel, a contiguous one if there is any."""
+    """Return the largest record of each kernel, a contiguous one if possible."""
     contiguous = [record for record in records if record["layout"] == "contiguous"] or records
     ordered = sorted(contiguous, key=threads_of)
     largest = {launch["kernel"]: record for record in ordered for launch in record["launches"]}
@@ -70,7 +70,7 @@ def one_for_each_kernel(records):
 
 
 def chosen(recording, sanitizer, operation, dtype, everything):
-    """Return the records that are run under a sanitizer."""
+    """Return the records to run under a sanitizer."""
     records = select(recording, operation, dtype)
     if sanitizer == "address":
         return [r for r in records if everything or r["layout"] == "contiguous"]
@@ -96,14 +96,14 @@ def test_gives_the_results_of_the_oracle(
         check(record, CASES[record["case"]], after)
         for record, after in zip(records, recording.replay(records, sanitizer), strict=True)
     )
-    ours = {
+    sources = {
         (launch["source"], launch["kernel"])
         for record in records
         for launch in record["launches"]
-        if is_ours(launch["kernel"])
+        if is_of_project(launch["kernel"])
     }
     named = {"address": "AddressSanitizer", "thread": "the race checker"}[sanitizer]
-    proved(f"kernel sources of the project run under {named}", len(ours))
+    proved(f"kernel sources of the project run under {named}", len(sources))
     proved(f"cases equal to the oracle, bitwise, under {named}", kinds[True])
     proved(f"cases equal to the oracle, within rounding, under {named}", kinds[False])
 
@@ -123,7 +123,8 @@ def test_every_operation_whose_threads_share_memory_is_run_by_threads(recording)
         record["operation"]
         for record in recording.operations
         if any(
-            is_ours(launch["kernel"]) and cooperative(recording.sources[launch["source"]]["text"])
+            is_of_project(launch["kernel"])
+            and cooperative(recording.sources[launch["source"]]["text"])
             for launch in record["launches"]
         )
     }
@@ -131,19 +132,19 @@ def test_every_operation_whose_threads_share_memory_is_run_by_threads(recording)
 
 
 def test_every_kernel_is_replayed(recording, proved):
-    """Those that training launches, and those that the backend's source names."""
+    """These are the kernels that training launches, and those that the backend's source names."""
     replayed = {
         name
         for operation in OPERATIONS
         for name in kernels_of(select(recording, operation, "float32"))
-        if is_ours(name)
+        if is_of_project(name)
     }
     trained = {
         name
         for source in recording.sources
         if source["trained"]
         for name in source["kernels"]
-        if is_ours(name)
+        if is_of_project(name)
     }
     assert trained <= replayed, trained - replayed
     missing = {
@@ -177,7 +178,7 @@ def test_layouts_are_among_the_cases(recording_of, layout):
 
 
 def run_changed(recording, sanitizer, operation, at, old, new):
-    """Replay the first contiguous float32 case whose name ends so and whose source has a place."""
+    """Replay the first contiguous float32 case with this name's end and a source to change."""
 
     def change(source):
         return source.replace(old, new, 1)
@@ -191,7 +192,7 @@ def run_changed(recording, sanitizer, operation, at, old, new):
         ):
             check(record, CASES[record["case"]], recording.replay([record], sanitizer, change)[0])
             return
-    pytest.fail("the planted bug has no place any more")  # no AssertionError
+    pytest.fail("no source contains the text that the planted bug replaces")  # no AssertionError
 
 
 RACE = "thread", "data race, at byte", "planted races caught"
@@ -272,8 +273,8 @@ PLANTED = {
         "a half-summed row": ("loss", "5x70-gradient", "other /= 2) v +=", "other /= 4) v +="),
     },
 }
-"""Of each kind: an operation, how the name of its case ends, and what is put in the place of what.
-A kind is a sanitizer, what is said, and what has been proved."""
+"""Planted bugs by kind: an operation, the end of its case's name, a text, and its replacement. A
+kind is a sanitizer, its report, and the property that this proves."""
 
 
 @pytest.mark.parametrize(
@@ -285,8 +286,8 @@ A kind is a sanitizer, what is said, and what has been proved."""
     ],
 )
 def test_what_is_planted_is_caught(recording, proved, kind, planted):
-    sanitizer, said, caught = kind
-    with pytest.raises(AssertionError, match=said) as error:
+    sanitizer, report, caught = kind
+    with pytest.raises(AssertionError, match=report) as error:
         run_changed(recording, sanitizer, *planted)
     assert isinstance(error.value, FaultError) == (kind is not ARITHMETIC)
     proved(caught)
@@ -302,7 +303,7 @@ TICKET = """
         }
         __syncthreads();
         if (shared) mine = memory[64 - thread] + memory[128 - thread];"""
-"""The last block reads what each has written."""
+"""The last block reads the results of all blocks."""
 
 UNORDERED = {
     "before a ticket, without a barrier": TICKET.replace("__syncthreads();", "", 1),
@@ -315,7 +316,7 @@ UNORDERED = {
     "before another ticket": TICKET.replace("memory, 1)", "memory + 129 * blockIdx.x, 1)").replace(
         "== 1", "< 2"
     ),
-    # Warp 1 comes first by atomicExch, which orders nothing. Many accesses follow its own.
+    # Warp 1 comes first by atomicExch, which orders nothing. Many accesses follow.
     "long ago, by another warp": """
         if (thread == 32) {
           mine = memory[0];
@@ -365,7 +366,7 @@ ORDERED = {
 }
 
 
-def run_own(recording, tmp_path, body):
+def run_body(recording, tmp_path, body):
     """Run two launches, each of two blocks of 64 threads, of a kernel with this body."""
     text = f"""extern "C" __global__ void own(int* memory, int* left) {{
       __shared__ int shared;
@@ -390,11 +391,11 @@ def run_own(recording, tmp_path, body):
 @pytest.mark.parametrize("name", UNORDERED)
 def test_accesses_that_nothing_orders_are_a_race(recording, proved, tmp_path, name):
     with pytest.raises(FaultError, match="data race, at byte"):
-        run_own(recording, tmp_path, UNORDERED[name])
+        run_body(recording, tmp_path, UNORDERED[name])
     proved("planted races caught")
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ORDERED)
 def test_accesses_in_order_are_none(recording, tmp_path, name):
-    run_own(recording, tmp_path, ORDERED[name])
+    run_body(recording, tmp_path, ORDERED[name])

@@ -1,8 +1,8 @@
-"""Every operation of a backend as a table of cases, and the comparison with the oracle.
+"""A table of cases for every operation of a backend, and the comparison with the oracle.
 
-The oracle is the plain base on NumPy in float64. A case is run twice from the same numbers: by the
-oracle, and by the backend under test in its own type and memory layout. Then every array that went
-in is compared: what should have changed, and what should not.
+The oracle is `Backend` on NumPy in float64, which runs the definitions. Each case runs twice with
+the same numbers: on the oracle, and on the tested backend in its type and memory layout. Then all
+arrays are compared, both those that should change and those that should not.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ LAYOUTS = ("contiguous", "transposed", "sliced")
 
 @dataclass(frozen=True)
 class Same:
-    """Stands for the very array given as another argument."""
+    """Stands for the same array as another argument."""
 
     argument: str
 
 
 @dataclass(frozen=True)
 class Moving:
-    """Stands for a loss or optimizer with a setting that a schedule moves: a number on the device.
+    """Stands for a loss or optimizer with a scheduled setting: a number on the device.
 
     float32 must hold the number exactly.
     """
@@ -57,11 +57,11 @@ class Moving:
 
 @dataclass(frozen=True)
 class Case:
-    """One call of one operation, a method of the backend.
+    """A call of an operation, which is a method of the backend.
 
-    `arguments` makes the keyword arguments, arrays being NumPy's, from a generator of random
-    numbers. `terms` are those of the longest sum. If `exact`, the bits must be those of the base in
-    the same type.
+    `arguments` returns the keyword arguments, with NumPy arrays, from a generator of random
+    numbers. `terms` is the number of terms in the longest sum. If `exact`, results must be bitwise
+    identical to the definition's in the same type.
     """
 
     name: str
@@ -74,14 +74,14 @@ class Case:
 # ------------------------------------------------------------------------------- comparison
 
 
-def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
-    """Return a host array as an array of the backend, floats being of `dtype`."""
+def to_backend(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
+    """Return a host array as an array of the backend; floating-point types become `dtype`."""
     if isinstance(value, dict):
-        return {name: place(backend, item, dtype, layout) for name, item in value.items()}
+        return {name: to_backend(backend, item, dtype, layout) for name, item in value.items()}
     if isinstance(value, list):
-        return [place(backend, item, dtype, layout) for item in value]
+        return [to_backend(backend, item, dtype, layout) for item in value]
     if isinstance(value, tuple):
-        return type(value)(*(place(backend, item, dtype, layout) for item in value))
+        return type(value)(*(to_backend(backend, item, dtype, layout) for item in value))
     if not isinstance(value, np.ndarray):
         return value
     target = dtype if value.dtype.kind == "f" else value.dtype.name
@@ -96,7 +96,7 @@ def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
 
 
 def flatten(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the arrays among the arguments, and those within them, by name."""
+    """Yield the arrays in arguments and their containers, by name."""
     for name, value in arguments.items():
         if isinstance(value, list):
             numbered = {str(number): item for number, item in enumerate(value)}
@@ -110,13 +110,13 @@ def flatten(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def inputs(case: Case, dtype: str) -> dict[str, Any]:
-    """Return a case's arguments on the host, with numbers that `dtype` can hold."""
+    """Return a case's arguments on the host, with numbers that `dtype` can represent."""
     generator = np.random.default_rng(zlib.crc32(case.name.encode()))
-    return place(ORACLE, case.arguments(generator), dtype, "contiguous")
+    return to_backend(ORACLE, case.arguments(generator), dtype, "contiguous")
 
 
 def resolved(backend: Backend, dtype: str, placed: dict[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments, with what others stand for."""
+    """Return the keyword arguments, with `Same` and `Moving` replaced."""
     arguments = {}
     for name, value in placed.items():
         arguments[name] = placed[value.argument] if isinstance(value, Same) else value
@@ -128,10 +128,10 @@ def resolved(backend: Backend, dtype: str, placed: dict[str, Any]) -> dict[str, 
 def execute(
     backend: Backend, dtype: str, case: Case, host: dict[str, Any], layout: str = "contiguous"
 ) -> dict[str, np.ndarray]:
-    """Run a case and return all its arrays as they are afterwards."""
-    placed = place(backend, host, dtype, layout)
+    """Run a case, and return the final values of all its arrays."""
+    placed = to_backend(backend, host, dtype, layout)
     arguments = resolved(backend, dtype, placed)
-    # NumPy warns of a NaN that comes of infinities, which some cases begin with.
+    # NumPy warns if infinities, which some cases contain, give NaN.
     with np.errstate(invalid="ignore"):
         getattr(backend, case.operation)(**arguments)
     return {name: backend.to_host(value) for name, value in flatten(placed)}
@@ -139,13 +139,13 @@ def execute(
 
 @lru_cache(maxsize=128)
 def oracle(case: Case, dtype: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return a case's arguments on the host, and the oracle's results, for several backends."""
+    """Return a case's arguments on the host and the oracle's results, for all backends."""
     host = inputs(case, dtype)
     return host, execute(ORACLE, dtype if case.exact else "float64", case, host)
 
 
 def check(backend: Backend, dtype: str, case: Case, layouts: tuple[str, ...] = LAYOUTS) -> None:
-    """Assert that a backend gives the oracle's results, in these layouts."""
+    """Assert that a backend's results match the oracle's, in these layouts."""
     host, expected = oracle(case, dtype)
     allowed = tolerance(case, dtype, expected)
     for layout in layouts:
@@ -155,14 +155,13 @@ def check(backend: Backend, dtype: str, case: Case, layouts: tuple[str, ...] = L
 
 
 def tolerance(case: Case, dtype: str, expected: dict[str, np.ndarray]) -> float:
-    """Return by how much the results of a case may differ from the oracle's.
+    """Return the tolerance for a case's results.
 
-    With S the largest absolute number that goes in or comes out, an error of at most
-    eps * S * (4 + 2 * sqrt(terms)). Each of the few roundings on the way costs half an ulp, each
-    exp, tanh or log one or two: 4 together. Rounding errors of a sum of n terms, half an ulp each,
-    behave as if independent and grow as sqrt(n) (Higham & Mary 2019); 2 * sqrt(n) ulps are four
-    times that, for the worst of many sums. Integers must be equal, and so must inputs that are not
-    to be changed.
+    With S the largest absolute number among inputs and outputs, the error may be at most
+    eps * S * (4 + 2 * sqrt(terms)). Each rounding costs half an ulp, and each exp, tanh or log one
+    or two: 4 ulps in total. In a sum of n terms, rounding errors of half an ulp behave as if
+    independent and grow as sqrt(n) (Higham & Mary 2019). 2 * sqrt(n) ulps are four times that, for
+    the worst of many sums. Integers and unchanged inputs must be equal.
     """
     numbers = [a[np.isfinite(a)] for a in expected.values() if a.dtype.kind == "f"]
     scale = max([1.0, *(float(np.abs(a).max(initial=0)) for a in numbers)])
@@ -191,7 +190,7 @@ def compare(
 
 
 def within(tolerance: float, got: np.ndarray, want: np.ndarray) -> bool:
-    """Return whether arrays are surely equal within a tolerance; `assert_allclose` takes longer."""
+    """Return True if arrays are equal within a tolerance, faster than `assert_allclose`."""
     if got.shape != want.shape:
         return False
     with np.errstate(invalid="ignore"):  # inf - inf
@@ -201,21 +200,21 @@ def within(tolerance: float, got: np.ndarray, want: np.ndarray) -> bool:
 # -------------------------------------------------------------------------------- the cases
 
 SHAPES = ((0, 4), (1, 1), (1, 7), (6, 5), (1, CHUNK - 1), (128, 128), (5, 3277))
-"""None, one and several rows, and sizes one below, at and one above a chunk."""
+"""Zero, one and several rows, and sizes just below, at and just above a chunk."""
 
 TALL = ((300, 3), (1037, 33))
-"""So many rows that blocks of a device share a column; in one group of columns, and in several."""
+"""Enough rows for several device blocks per column, in one group of columns and in several."""
 
 WIDTHS = (1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK)
 """Lengths of flat vectors, for the same reason."""
 
 SMALL_BATCHES = ((0, 4), (1, 1), (70, 1), (1, 3), (7, 2), (130, 10))
 BATCHES = (*SMALL_BATCHES[:-1], (4097, 10), (3, 5462))
-"""Rows and outputs of predictions; the small ones where only a setting is another."""
+"""Rows and outputs of predictions; the small ones are for cases that differ in a setting."""
 
 EMULATED = os.environ.get("GPUNN_TEST_DEVICE") == "emulated"
 MOST_CLASSES = 547
-"""Of AUC there: a warp for each class and bin takes the emulated device seconds of more."""
+"""Maximum classes of AUC there: with more, the emulated device needs several seconds."""
 
 EXTREMES = {
     "infinite": (math.inf, 1.0, -1.0),
@@ -224,41 +223,41 @@ EXTREMES = {
     "nan": (1.0, 2.0, math.nan),
     "large": (60.0, -60.0, 3.0),
 }
-"""Predictions of a network that diverges: whether a loss is finite decides whether it did."""
+"""Predictions of a diverging network, which is detected by its non-finite loss."""
 
 
 def builtin(base: type[Configurable]) -> list[type[Any]]:
-    """Return the package's own classes of a kind."""
+    """Return the built-in classes of a kind."""
     return [cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")]
 
 
 Draw: TypeAlias = Callable[[np.random.Generator], Any]
-"""What an argument of a case is made by."""
+"""A function that returns an argument of a case."""
 
 
 @dataclass(frozen=True)
 class Of:
-    """Stands for a function of an argument that was given before."""
+    """Stands for a function of an earlier argument."""
 
     argument: str
     function: Callable[[np.ndarray], np.ndarray]
 
 
 def case(name: str, operation: str, terms: int = 1, exact: bool = False, **arguments: Any) -> Case:
-    """Return a case; what its arguments stand for is drawn in their order (`drawn`)."""
+    """Return a case, whose arguments are drawn in order by `drawn`."""
 
     def make(g: np.random.Generator) -> dict[str, Any]:
-        given: dict[str, Any] = {}
+        kwargs: dict[str, Any] = {}
         for argument, value in arguments.items():
             of = isinstance(value, Of)
-            given[argument] = value.function(given[value.argument]) if of else drawn(value, g)
-        return given
+            kwargs[argument] = value.function(kwargs[value.argument]) if of else drawn(value, g)
+        return kwargs
 
     return Case(name, operation, make, terms, exact)
 
 
 def drawn(value: Any, g: np.random.Generator) -> Any:
-    """Return normal numbers for a shape, what a function draws, and anything else as it is."""
+    """Return normal numbers for a shape, a function's result, or any other value unchanged."""
     if type(value) is tuple:
         return g.standard_normal(value)
     return value(g) if isinstance(value, FunctionType | partial) else value
@@ -281,7 +280,7 @@ def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Draw:
 
 
 def with_zeros(g: np.random.Generator, *shape: int) -> np.ndarray:
-    """Return normal numbers, every fifth being exactly 0, where some functions have a kink."""
+    """Return normal numbers, and exactly 0 in every fifth, where some functions have a kink."""
     z = g.standard_normal(shape)
     z.reshape(-1)[::5] = 0
     return z
@@ -292,7 +291,7 @@ def kinked(*shape: int) -> Draw:
 
 
 def activated(f: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return the arguments z and output of a gradient: one array if f is done in place."""
+    """Return the arguments z and output of a gradient: one array if f works in place."""
     z, value = kinked(*shape), partial(f.value, array_api_compat.numpy)
     if f.from_output:
         return {"z": lambda g: value(z(g)), "output": Same("z")}
@@ -300,7 +299,7 @@ def activated(f: Any, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def whole_range(dtype: str, *shape: int) -> Draw:
-    """Return what draws integers of all that a type holds."""
+    """Return a function that draws integers from a type's whole range."""
     limits = np.iinfo(dtype)
     return lambda g: g.integers(limits.min, limits.max, shape, dtype, endpoint=True)
 
@@ -325,7 +324,7 @@ def counters(
 
 
 def descended(g: np.random.Generator) -> Trained:
-    """Return what an update changes; without a gradient nothing is rounded."""
+    """Return the arrays of an update; with gradients of 0, nothing is rounded."""
     return Trained(normal(g, 7), np.zeros(7), {}, [Segment(0, 7)])
 
 
@@ -337,22 +336,22 @@ def bookkeeping() -> Iterator[Case]:
         yield case(f"accumulate-{at}", "accumulate", values=shape, out=shape)
     yield case("increment", "increment", counter=np.array([41]), amount=2)
     for index, columns in ((0, 1), (3, 1), (4, 3)):
-        given = {"table": (5, columns), "index": np.array([index]), "out": (1, columns)}
-        yield case(f"take-row-{index}-{columns}", "take", exact=True, **given)
+        kwargs = {"table": (5, columns), "index": np.array([index]), "out": (1, columns)}
+        yield case(f"take-row-{index}-{columns}", "take", exact=True, **kwargs)
     for index in (0, 4):
-        given = {"table": (5,), "index": np.array([index]), "out": (1,)}
-        yield case(f"take-{index}", "take", exact=True, **given)
+        kwargs = {"table": (5,), "index": np.array([index]), "out": (1,)}
+        yield case(f"take-{index}", "take", exact=True, **kwargs)
     yield case("count_pass", "count_pass", start=np.array([40]), rows=7, passes=np.array([5]))
     for position, loss_sum in ((0, 1.5), (4, math.nan), (2, math.inf)):
         at, counted = f"{position}-{loss_sum}", partial(counters, position, loss_sum)
         yield case(f"count_update-{at}", "count_update", exact=True, counters=counted)
-        given = {"trained": descended, "counters": counted, "optimizer": optimizers.SGD()}
-        yield case(f"counted_update-{at}", "counted_update", exact=True, **given)
+        kwargs = {"trained": descended, "counters": counted, "optimizer": optimizers.SGD()}
+        yield case(f"counted_update-{at}", "counted_update", exact=True, **kwargs)
     for rows in (1, 7, 33, 5000):
         yield case(f"sum-{rows}", "sum", terms=rows, values=uniform(rows), out=(1,))
     for loss_sum in (1.5, math.inf, -math.inf, math.nan):
-        given = {"loss_sum": np.array([loss_sum]), "out": np.array([3.0])}
-        yield case(f"count_finite-{loss_sum}", "count_finite", exact=True, **given)
+        kwargs = {"loss_sum": np.array([loss_sum]), "out": np.array([3.0])}
+        yield case(f"count_finite-{loss_sum}", "count_finite", exact=True, **kwargs)
 
 
 ROWS = {"1d": (), "2d": (6,), "3d": (3, 4)}
@@ -363,7 +362,7 @@ LIMITS = {"uint8": 256, "int64": 10}
 
 
 def rows_of_data(name: str) -> Any:
-    """Return what draws 40 rows of a kind and of a number of dimensions."""
+    """Return a function that draws 40 rows of a type and number of dimensions."""
     kind, dimensions = name.split("-")
     shape = (40, *ROWS[dimensions])
     if kind == "float":
@@ -372,7 +371,7 @@ def rows_of_data(name: str) -> Any:
 
 
 def rows_taken(name: str, rows: int, same_type: bool) -> np.ndarray:
-    """Return an array for so many of these rows."""
+    """Return an array for a number of these rows."""
     kind, dimensions = name.split("-")
     return np.ones((rows, *ROWS[dimensions]), KINDS[kind] if same_type else np.float64)
 
@@ -412,14 +411,14 @@ def products() -> Iterator[Case]:
     sizes = ((1, 1, 1), (0, 3, 2), (5, 7, 3), (64, 200, 10))
     for (m, k, n), ta, tb in itertools.product(sizes, (False, True), (False, True)):
         a, b = (k, m) if ta else (m, k), (n, k) if tb else (k, n)
-        given = {"a": a, "b": b, "out": (m, n), "transpose_a": ta, "transpose_b": tb}
-        yield case(f"matmul-{m}x{k}x{n}-{ta:d}{tb:d}", "matmul", terms=k, **given)
+        kwargs = {"a": a, "b": b, "out": (m, n), "transpose_a": ta, "transpose_b": tb}
+        yield case(f"matmul-{m}x{k}x{n}-{ta:d}{tb:d}", "matmul", terms=k, **kwargs)
 
 
 def passes(
     operation: str, f: Any, x: tuple[int, ...], weights: tuple[int, ...], bias: bool
 ) -> Iterator[Case]:
-    """Yield cases of a dense layer's passes, or of such a layer for each group."""
+    """Yield cases of a dense layer's passes, optionally with groups."""
     units, fed = weights[-1], {"x": x, "weights": weights}
     z, biases = (*x[:-1], units), (*weights[:-2], units) if bias else None
     at = f"{f.name}-{joined((*x, units))}{'' if bias else '-no_bias'}"
@@ -456,7 +455,7 @@ def dense_layers() -> Iterator[Case]:
         activations.GELU(),
     ]
     sizes = ((1, 1, 1), (0, 3, 2), (5, 7, 3), (64, 200, 10), (33, 16, 48))
-    sizes += ((32, 256, 300), (70, 3, 1000))  # of several forms of products, and several chunks
+    sizes += ((32, 256, 300), (70, 3, 1000))  # several methods of products, and several chunks
     for f, (rows, inputs, units), bias in itertools.product(functions, sizes, (True, False)):
         yield from passes("dense", f, (rows, inputs), (inputs, units), bias)
 
@@ -476,17 +475,17 @@ def elementwise() -> Iterator[Case]:
             if shape not in TALL:
                 out, z = Same("z") if f.from_output else shape, kinked(*shape)
                 yield case(f"activate-{at}", "activate", out=out, bias=bias, z=z, activation=f)
-                given = {"z": z, "bias": None, "out": shape}
-                yield case(f"activate-{at}-no_bias", "activate", **given, activation=f)
+                kwargs = {"z": z, "bias": None, "out": shape}
+                yield case(f"activate-{at}-no_bias", "activate", **kwargs, activation=f)
     for shape in (*SHAPES, (3, CHUNK)):
         at, key = joined(shape), 0xDEADBEEF
         dropout = partial(case, operation="dropout", exact=True, x=shape)
         fifth = {"key": key, "passes": np.array([5]), "out": shape}
-        # To both ends of the range, where all or nothing is kept.
+        # Both ends of the range, where all or no elements are kept.
         ends = ((0.0, 3), (1e-12, 4), (1 - 1e-10, 2), (1 - 2**-53, 6))
         for rate, number in ((0.5, 1), (0.1, 123_456_789), (0.999, 0), *ends):
-            given = {**fifth, "passes": np.array([number])}
-            yield dropout(f"dropout-{rate}-{at}", rate=rate, **given)
+            kwargs = {**fifth, "passes": np.array([number])}
+            yield dropout(f"dropout-{rate}-{at}", rate=rate, **kwargs)
         for number in (0.0, 0.3, 2.0**-31, 1 - 2.0**-24):
             yield dropout(f"dropout-moving-{number}-{at}", rate=np.array([number]), **fifth)
         for first in (1, 12_345, 2**32 - 2, 2**40 + 3):
@@ -496,18 +495,18 @@ def elementwise() -> Iterator[Case]:
         for kind in ("float", "uint8", "int8", "uint16", "int16"):
             x = shape if kind == "float" else whole_range(kind, *shape)
             scale = 1.0 if kind == "float" else 1 / 2**16
-            given = {"x": x, "scale": scale, "offset": -0.5, "out": shape}
-            yield case(f"rescale-{kind}-{at}", "rescale", **given)
-        given = {"x": shape, "scale": 0.3, "offset": 0.1, "out": Same("x")}
-        yield case(f"rescale-in_place-{at}", "rescale", **given)
+            kwargs = {"x": x, "scale": scale, "offset": -0.5, "out": shape}
+            yield case(f"rescale-{kind}-{at}", "rescale", **kwargs)
+        kwargs = {"x": shape, "scale": 0.3, "offset": 0.1, "out": Same("x")}
+        yield case(f"rescale-in_place-{at}", "rescale", **kwargs)
 
 
 TABLES = ((1, [3]), (7, [2, 5]), (70, [4, 3, 9, 2]), (33, [40, 3]), (300, [17]))
-"""Rows, and how many codes each column has."""
+"""Rows, and the number of codes in each column."""
 
 
 def codes_of(rows: int, sizes: list[int]) -> Draw:
-    """Return what draws codes of each column as numbers, some of them out of range."""
+    """Return a function that draws codes of each column, some of them out of range."""
     return lambda g: np.stack([g.integers(-1, n + 1, rows) for n in sizes], 1).astype(np.float64)
 
 
@@ -530,12 +529,12 @@ def categories() -> Iterator[Case]:
         codes = {"codes": codes_of(rows, sizes), "sizes": sizes}
         table, uses = (sum(sizes), dimension), (rows, len(sizes) * dimension)
         yield case(f"embed-{at}", "embed", exact=True, **codes, table=table, out=uses)
-        given = {**codes, "gradient": uses, "table_gradient": table}
-        yield case(f"embed_gradient-{at}", "embed_gradient", terms=rows, **given)
+        kwargs = {**codes, "gradient": uses, "table_gradient": table}
+        yield case(f"embed_gradient-{at}", "embed_gradient", terms=rows, **kwargs)
 
 
 RANGES = ((1, 1, 0, 1, 0, 1), (6, 9, 2, 5, 3, 2), (70, 40, 7, 90, 50, 33), (5, 3, 0, 3, 0, 3))
-"""Rows; columns of the source, and the first one to copy; those of the target; how many."""
+"""Rows; source columns and the first one to copy; target columns and the first; number to copy."""
 
 MEMBERS = ((1, 1, 1), (7, 3, 5), (70, 1, 33), (70, 4, 16), (64, 8, 100))
 """Rows, members and features."""
@@ -543,29 +542,29 @@ MEMBERS = ((1, 1, 1), (7, 3, 5), (70, 1, 33), (70, 4, 16), (64, 8, 100))
 
 def members() -> Iterator[Case]:
     for rows, width, first, out_width, out_first, columns in RANGES:
-        given = {"source": (rows, width), "first": first, "out": (rows, out_width)}
-        given |= {"out_first": out_first, "columns": columns}
-        yield case(f"copy_columns-{rows}x{width}-{columns}", "copy_columns", exact=True, **given)
+        kwargs = {"source": (rows, width), "first": first, "out": (rows, out_width)}
+        kwargs |= {"out_first": out_first, "columns": columns}
+        yield case(f"copy_columns-{rows}x{width}-{columns}", "copy_columns", exact=True, **kwargs)
     for (rows, count, features), shared in itertools.product(MEMBERS, (True, False)):
         at = f"{rows}x{count}x{features}{'-shared' if shared else ''}"
         x, factors = (rows, 1 if shared else count, features), (count, features)
-        out, given = (rows, *factors), {"x": x, "factors": factors}
-        yield case(f"scale-{at}", "scale", **given, out=out)
-        given |= {"gradient": out, "factors_gradient": factors}
+        out, kwargs = (rows, *factors), {"x": x, "factors": factors}
+        yield case(f"scale-{at}", "scale", **kwargs, out=out)
+        kwargs |= {"gradient": out, "factors_gradient": factors}
         wanted = {"none": None, "own": x, "in_place": Same("gradient")}
         for kind in ("none", "own", *(() if shared and count > 1 else ("in_place",))):
             name, own = f"scale_gradient-{at}-{kind}", wanted[kind]
-            yield case(name, "scale_gradient", rows + count, **given, input_gradient=own)
+            yield case(name, "scale_gradient", rows + count, **kwargs, input_gradient=own)
     functions = [activations.SELU(), activations.Mish(), activations.ReLU(), activations.GELU()]
     functions += [activations.ExactGELU()]
     functions += [activations.Identity(), activations.LeakyReLU(0.3)]
     for f, (rows, count, features) in itertools.product(functions, MEMBERS):
         at = f"{f.name}-{rows}x{count}x{features}"
         shape = (rows, features) if count == 1 else (rows, count, features)
-        given = {"activation": f, "x": kinked(*shape), "alpha": shape[1:]}
-        yield case(f"parametric_activate-{at}", "parametric_activate", **given, out=shape)
-        name, given = "parametric_activation_gradient", {**given, "gradient": shape}
-        yield case(f"{name}-{at}", name, terms=rows, **given, alpha_gradient=shape[1:])
+        kwargs = {"activation": f, "x": kinked(*shape), "alpha": shape[1:]}
+        yield case(f"parametric_activate-{at}", "parametric_activate", **kwargs, out=shape)
+        name, kwargs = "parametric_activation_gradient", {**kwargs, "gradient": shape}
+        yield case(f"{name}-{at}", name, terms=rows, **kwargs, alpha_gradient=shape[1:])
 
 
 GROUPED = ((1, 1, 1, 1), (7, 3, 5, 2), (70, 4, 16, 3), (64, 8, 48, 16), (33, 2, 200, 130))
@@ -599,14 +598,14 @@ def embeddings_of_numbers() -> Iterator[Case]:
         x, own = (rows, columns), (columns, waves)
         out = (*x, waves if shifted else 2 * waves)
         phases = uniform(*own, low=-math.pi, high=math.pi) if shifted else None
-        given = {"x": x, "frequencies": times(1 / 8, *own), "phases": phases}
-        yield case(f"periodic-{at}", "periodic", **given, out=out)
+        kwargs = {"x": x, "frequencies": times(1 / 8, *own), "phases": phases}
+        yield case(f"periodic-{at}", "periodic", **kwargs, out=out)
         for kind, wanted in (("inputs", x), ("parameters", None)):
             yield case(
                 f"periodic_gradient-{at}-{kind}",
                 "periodic_gradient",
                 terms=max(rows, out[2]),
-                **given,
+                **kwargs,
                 gradient=out,
                 frequencies_gradient=own,
                 phases_gradient=own if shifted else None,
@@ -615,23 +614,23 @@ def embeddings_of_numbers() -> Iterator[Case]:
     for rows, columns, bins in EMBEDDED:
         at, out = f"{rows}x{columns}x{bins}", (rows, columns, bins)
         one, first, last = np.ones((columns, 1)), np.arange(bins) == 0, np.arange(bins) == bins - 1
-        given = {
+        kwargs = {
             "x": times(2, rows, columns),
             "starts": (columns, bins),
             "slopes": uniform(columns, bins, high=3.0),
             "lowest": np.where(first, -1e30, 0.0) * one,
             "highest": np.where(last, 1e30, 1.0) * one,
         }
-        yield case(f"piecewise_linear-{at}", "piecewise_linear", **given, out=out)
-        name, given = "piecewise_linear_gradient", {**given, "gradient": out}
-        yield case(f"{name}-{at}", name, bins, **given, input_gradient=(rows, columns))
+        yield case(f"piecewise_linear-{at}", "piecewise_linear", **kwargs, out=out)
+        name, kwargs = "piecewise_linear_gradient", {**kwargs, "gradient": out}
+        yield case(f"{name}-{at}", name, bins, **kwargs, input_gradient=(rows, columns))
 
 
 NORMALIZED = (
     *((1, 1), (1, 6), (2, 3), (64, 10), (5, 3277), (CHUNK + 1, 2), *TALL),
     *((6, 1), (1, 300), (3, 7), (17, 33), (40, 256), (9, 300)),
 )
-"""Rows and features; of both one, several, and such as no number of lanes divides."""
+"""Rows and features: one, several, and numbers that no number of lanes divides."""
 
 
 def moved(far: Any, rows: int, features: int) -> Draw:
@@ -639,7 +638,7 @@ def moved(far: Any, rows: int, features: int) -> Draw:
 
 
 def with_nan(x: Draw) -> Draw:
-    """Return what draws x with a NaN, which spreads to what is normalized with it, no further."""
+    """Return a function that draws x with a NaN, which spreads only within its column or row."""
 
     def draw(g: np.random.Generator) -> np.ndarray:
         numbers = x(g)
@@ -661,35 +660,35 @@ def normalizations() -> Iterator[Case]:
         name, bounds = "unstandardize", {"least": least, "largest": largest}
         yield case(f"{name}-free-{at}", name, **scaled, least=None, largest=None)
         yield case(f"{name}-bounded-{at}", name, **scaled, **bounds)
-        given = {"x": x, "mean": of, "variance": positive, "epsilon": 1e-5}
-        yield case(f"normalize-{at}", "normalize", **given, **affine, out=x)
-        yield case(f"normalize-plain-{at}", "normalize", **given, scale=None, shift=None, out=x)
-        # Far from 0, and higher from row to row: rows of a part have another mean than all.
+        kwargs = {"x": x, "mean": of, "variance": positive, "epsilon": 1e-5}
+        yield case(f"normalize-{at}", "normalize", **kwargs, **affine, out=x)
+        yield case(f"normalize-plain-{at}", "normalize", **kwargs, scale=None, shift=None, out=x)
+        # Far from 0, and increasing with the row, so that parts of rows have different means.
         far = 1000 + np.linspace(0, 4, rows)[:, None] if x in TALL else 1
         running = {"running_mean": of, "running_variance": positive, "momentum": 0.9}
         for name, numbers, more, deviations, terms in (
             ("batch_norm", moved(far, *x), running, of, rows),
             ("layer_norm", moved(1, *x), {}, (rows, 1), features),
         ):
-            given = {**affine, **more, "epsilon": 1e-2, "normalized": x, "inverse_std": deviations}
-            yield case(f"{name}-{at}", name, terms, x=numbers, **given, out=x)
+            kwargs = {**affine, **more, "epsilon": 1e-2, "normalized": x, "inverse_std": deviations}
+            yield case(f"{name}-{at}", name, terms, x=numbers, **kwargs, out=x)
             if rows * features < 500:
                 same = np.full(x, 0.75)  # without variance
-                yield case(f"{name}-constant-{at}", name, terms, x=same, **given, out=x)
+                yield case(f"{name}-constant-{at}", name, terms, x=same, **kwargs, out=x)
                 nan = with_nan(numbers)
-                yield case(f"{name}-nan-{at}", name, terms, x=nan, **given, out=x)
+                yield case(f"{name}-nan-{at}", name, terms, x=nan, **kwargs, out=x)
         sums = {"scale_gradient": of, "shift_gradient": of}
         for name, deviations, terms in (
             ("batch_norm_gradient", of, rows),
             ("layer_norm_gradient", (rows, 1), max(rows, features)),
         ):
             inverse = uniform(*deviations, low=0.5, high=1.5)
-            given = {"gradient": x, "normalized": x, "inverse_std": inverse, "scale": of}
-            yield case(f"{name}-{at}", name, terms, **given, **sums)
+            kwargs = {"gradient": x, "normalized": x, "inverse_std": inverse, "scale": of}
+            yield case(f"{name}-{at}", name, terms, **kwargs, **sums)
 
 
 def moments_of_parts(rows: int, features: int) -> Draw:
-    """Return what draws moments of three parts, the second of which has no rows."""
+    """Return a function that draws moments of three parts, the second one without rows."""
 
     def draw(g: np.random.Generator) -> np.ndarray:
         counts = np.array([[rows], [0], [2 * rows]], float)
@@ -701,28 +700,28 @@ def moments_of_parts(rows: int, features: int) -> Draw:
 
 
 def of_ranks() -> Iterator[Case]:
-    """Yield cases of what several ranks do in place of `clip` and `batch_norm`."""
+    """Yield cases of operations that several ranks use instead of `clip` and `batch_norm`."""
     for size, norm in itertools.product(WIDTHS, (0.5, 1e6)):
         name = f"sum_of_squares-{size}-{norm}"
         yield case(name, "sum_of_squares", terms=size, values=(size,), out=(1,))
-        given = {"gradients": (size,), "squares": squared(3), "max_norm": norm}
-        yield case(f"clip_to-{size}-{norm}", "clip_to", terms=3, **given)
+        kwargs = {"gradients": (size,), "squares": squared(3), "max_norm": norm}
+        yield case(f"clip_to-{size}-{norm}", "clip_to", terms=3, **kwargs)
     for rows, features in ((1, 1), (5, 3), (130, 17)):
         at, x, of = f"{rows}x{features}", (rows, features), (features,)
         batch = {"gradient": x, "normalized": x}
-        given = {"x": x, "out": (1 + 2 * features,)}
-        yield case(f"column_moments-{at}", "column_moments", terms=rows, **given)
-        given = {"parts": moments_of_parts(rows, features), "mean": of, "variance": of}
-        yield case(f"combine_moments-{at}", "combine_moments", terms=3, **given)
+        kwargs = {"x": x, "out": (1 + 2 * features,)}
+        yield case(f"column_moments-{at}", "column_moments", terms=rows, **kwargs)
+        kwargs = {"parts": moments_of_parts(rows, features), "mean": of, "variance": of}
+        yield case(f"combine_moments-{at}", "combine_moments", terms=3, **kwargs)
         yield case(f"running_average-{at}", "running_average", current=of, momentum=0.9, out=of)
-        given = {"x": x, "mean": of, "variance": squared(features), "scale": of, "shift": of}
-        given |= {"epsilon": 1e-3, "normalized": x, "inverse_std": of, "out": x}
-        yield case(f"batch_norm_of-{at}", "batch_norm_of", **given)
-        given = {**batch, "scale_gradient": of, "shift_gradient": of}
-        yield case(f"batch_norm_sums-{at}", "batch_norm_sums", terms=rows, **given)
-        given = {**batch, "inverse_std": squared(features), "scale": of, "sums": (2 * features,)}
-        given |= {"counts": np.array([rows, 0.0, 2 * rows])}
-        yield case(f"batch_norm_input_gradient-{at}", "batch_norm_input_gradient", 3, **given)
+        kwargs = {"x": x, "mean": of, "variance": squared(features), "scale": of, "shift": of}
+        kwargs |= {"epsilon": 1e-3, "normalized": x, "inverse_std": of, "out": x}
+        yield case(f"batch_norm_of-{at}", "batch_norm_of", **kwargs)
+        kwargs = {**batch, "scale_gradient": of, "shift_gradient": of}
+        yield case(f"batch_norm_sums-{at}", "batch_norm_sums", terms=rows, **kwargs)
+        kwargs = {**batch, "inverse_std": squared(features), "scale": of, "sums": (2 * features,)}
+        kwargs |= {"counts": np.array([rows, 0.0, 2 * rows])}
+        yield case(f"batch_norm_input_gradient-{at}", "batch_norm_input_gradient", 3, **kwargs)
 
 
 MEMBER_MEANS = ((0, 2, 3), (1, 1, 1), (7, 4, 3), (130, 8, 10), (5, 3, 70))
@@ -732,7 +731,7 @@ def outputs_of_members(of: str, shape: tuple[int, ...]) -> Draw:
     def draw(g: np.random.Generator) -> np.ndarray:
         x = 3 * normal(g, *shape)
         if of != "identity" and x.size:
-            x[-1] *= 100  # probabilities that float32 has no number for
+            x[-1] *= 100  # probabilities that underflow in float32
         return x
 
     return draw
@@ -746,7 +745,7 @@ def member_means() -> Iterator[Case]:
 
 
 def targets_for(loss: Any, g: np.random.Generator, p: np.ndarray, form: str) -> np.ndarray:
-    """Return targets that the loss takes, some of them hit exactly."""
+    """Return valid targets of the loss, some of them equal to predictions."""
     rows, outputs = p.shape
     if form == "labels":
         return g.integers(0, outputs, rows)
@@ -797,8 +796,8 @@ def loss_cases() -> Iterator[Case]:
         g: np.random.Generator, loss: Any, form: str, kind: str, weighted: bool = True
     ) -> dict[str, Any]:
         p = np.array([EXTREMES[kind], (0.5, 0.0, -0.5)])
-        given = arguments(g, loss, form, p, True)
-        return given if weighted else given | {"weights": np.zeros(2), "normalizer": np.zeros(1)}
+        kwargs = arguments(g, loss, form, p, True)
+        return kwargs if weighted else kwargs | {"weights": np.zeros(2), "normalizer": np.zeros(1)}
 
     for index, loss in enumerate(every):
         built_in = loss.of if isinstance(loss, Moving) else loss
@@ -808,17 +807,17 @@ def loss_cases() -> Iterator[Case]:
             shapes = BATCHES if index < default else SMALL_BATCHES
             for shape, gradient in itertools.product(shapes, (True, False)):
                 at = "x".join(map(str, shape)) + ("-gradient" if gradient else "-value")
-                given = partial(batch, loss=loss, form=form, shape=shape, gradient=gradient)
-                yield Case(f"{name}-{at}", "loss", given, terms=max(shape))
+                kwargs = partial(batch, loss=loss, form=form, shape=shape, gradient=gradient)
+                yield Case(f"{name}-{at}", "loss", kwargs, terms=max(shape))
             for kind in EXTREMES:
-                given = partial(diverging, loss=loss, form=form, kind=kind)
-                yield Case(f"{name}-{kind}", "loss", given)
-            given = partial(diverging, loss=loss, form=form, kind="nan", weighted=False)
-            yield Case(f"{name}-unweighted", "loss", given)
+                kwargs = partial(diverging, loss=loss, form=form, kind=kind)
+                yield Case(f"{name}-{kind}", "loss", kwargs)
+            kwargs = partial(diverging, loss=loss, form=form, kind="nan", weighted=False)
+            yield Case(f"{name}-unweighted", "loss", kwargs)
 
 
 def metric_cases() -> Iterator[Case]:
-    # On the grid by default, thousands of classes would take a gigabyte.
+    # With the default grid, thousands of classes would use a gigabyte.
     every = [cls(16) if cls is metrics.AUC else cls() for cls in builtin(metrics.Metric)]
     default = len(every)
     every += [metrics.TopKAccuracy(2), metrics.BinaryAccuracy(0.5)]
@@ -840,7 +839,7 @@ def metric_cases() -> Iterator[Case]:
         rows, outputs = shape
         p = normal(g, *shape)
         if isinstance(metric, metrics.AUC):
-            # Few scores: one of many would lie so near a bin's end that rounding decides.
+            # Few scores, since with many, one would be so near a bin's limit that rounding decides.
             p = np.round(2 * normal(g, 5, outputs))[g.integers(0, 5, rows)] / 2
         return arguments(g, metric, form, p)
 
@@ -852,30 +851,32 @@ def metric_cases() -> Iterator[Case]:
         for form in ("labels", "rows") if of_classes else ("rows",):
             name = f"metric-{metric.name}-{index}-{form}"
             tall = TALL if isinstance(metric, metrics.R2) else ()
-            # The work of AUC is rows x bins; Recall and F1 sum up what Precision does.
+            # The work of AUC is rows x bins. Recall and F1 have the same sums as Precision.
             known_sums = metrics.AUC, metrics.Recall, metrics.F1
             few = index >= default or isinstance(metric, known_sums)
             for shape in (*(SMALL_BATCHES if few else BATCHES), *tall):
                 if form == "labels" and shape[1] == 1:
-                    continue  # one output has no labels
+                    continue  # labels require more than one output
                 if isinstance(metric, metrics.R2) and not shape[0]:
-                    continue  # the trainer never has a batch without rows
+                    continue  # the trainer never uses a batch without rows
                 if isinstance(metric, metrics.AUC) and EMULATED:
                     shape = shape[0], min(shape[1], MOST_CLASSES)
-                given = partial(batch, metric=metric, form=form, shape=shape)
-                yield Case(f"{name}-{'x'.join(map(str, shape))}", "metric", given, terms=max(shape))
+                kwargs = partial(batch, metric=metric, form=form, shape=shape)
+                yield Case(
+                    f"{name}-{'x'.join(map(str, shape))}", "metric", kwargs, terms=max(shape)
+                )
             for kind in EXTREMES:
-                given = partial(diverging, metric=metric, form=form, kind=kind)
-                yield Case(f"{name}-{kind}", "metric", given)
+                kwargs = partial(diverging, metric=metric, form=form, kind=kind)
+                yield Case(f"{name}-{kind}", "metric", kwargs)
 
 
 HALVES = ((1.0, 1.0), (1.0, 0.0))
 FACTORS = ((6.0, 6.0), (1.0, 1.0), (1.0, 0.5), (0.1, 0.0), (0.1, 0.1))
-"""Of the learning rate and of the decay, in the segments of an update."""
+"""Factors of the learning rate and of the decay, in the segments of an update."""
 
 
 def trained_by(optimizer: Any, size: int, factors: Sequence[tuple[float, float]]) -> Draw:
-    """Return what draws vectors in so many segments."""
+    """Return a function that draws vectors in these segments."""
 
     def draw(g: np.random.Generator) -> Trained:
         gradients = with_zeros(g, size)
@@ -895,9 +896,9 @@ def updates() -> Iterator[Case]:
     for size, norm in itertools.product(WIDTHS, (0.5, 1e6)):
         yield case(f"clip-{size}-{norm}", "clip", terms=size, gradients=(size,), max_norm=norm)
     for size, weight in itertools.product(WIDTHS, (8.0, 0.0)):
-        given = {"values": (size,), "gradients": (size,), "weight": np.array([weight])}
-        given |= {"strength": 0.1, "loss_sum": np.array([2.0])}
-        yield case(f"l2_penalty-{size}-{weight}", "l2_penalty", terms=size, **given)
+        kwargs = {"values": (size,), "gradients": (size,), "weight": np.array([weight])}
+        kwargs |= {"strength": 0.1, "loss_sum": np.array([2.0])}
+        yield case(f"l2_penalty-{size}-{weight}", "l2_penalty", terms=size, **kwargs)
     every = [cls() for cls in builtin(optimizers.Optimizer)]
     every += [
         optimizers.SGD(momentum=0.9),
@@ -921,15 +922,15 @@ def updates() -> Iterator[Case]:
         plain = optimizer.of if moving else optimizer
         trained = trained_by(plain, size, FACTORS if factors else HALVES)
         both = {"optimizer": optimizer, "trained": trained}
-        given = {**both, "learning_rate": np.array([0.01]), "step": np.array([step])}
+        kwargs = {**both, "learning_rate": np.array([0.01]), "step": np.array([step])}
         at = f"{plain.name}-{index}-{size}-{step}{'-factors' if factors else ''}"
-        yield case(f"update-{at}", "update", **given)
+        yield case(f"update-{at}", "update", **kwargs)
         if step > 1 or size in (min(WIDTHS), max(WIDTHS)):
             counted = partial(counters, 1, 1.5, updates=step - 1)
             yield case(f"counted_update-{at}", "counted_update", **both, counters=counted)
         name, done, not_done = "update_if_finite", np.array([1]), np.array([0])
-        yield case(f"{name}-{at}", name, finite=done, **given)
-        yield case(f"{name}-{at}-not", name, exact=True, finite=not_done, **given)
+        yield case(f"{name}-{at}", name, finite=done, **kwargs)
+        yield case(f"{name}-{at}-not", name, exact=True, finite=not_done, **kwargs)
     yield from loss_scaling()
 
 
@@ -947,15 +948,15 @@ def scaled_gradients(size: int, wrong: Any) -> Draw:
 
 def loss_scaling() -> Iterator[Case]:
     for weight, scale in ((8.0, 2.0**16), (0.0, 1.0), (0.3, 2.0**-14)):
-        given = {"weight": np.array([weight]), "scale": np.array([scale]), "normalizer": (1,)}
+        kwargs = {"weight": np.array([weight]), "scale": np.array([scale]), "normalizer": (1,)}
         name = f"scale_loss-{weight}-{scale}"
-        yield case(name, "scale_loss", exact=True, **given, finite=np.array([0]))
+        yield case(name, "scale_loss", exact=True, **kwargs, finite=np.array([0]))
     for size, wrong, before in itertools.product(
         WIDTHS, (None, math.inf, math.nan, "everywhere"), (1, 0)
     ):
         name, scale = f"unscale-{size}-{wrong}-{before}", np.array([2.0**10])
-        given = {"gradients": scaled_gradients(size, wrong), "finite": np.array([before])}
-        yield case(name, "unscale", exact=True, **given, scale=scale)
+        kwargs = {"gradients": scaled_gradients(size, wrong), "finite": np.array([before])}
+        yield case(name, "unscale", exact=True, **kwargs, scale=scale)
     for finite, good, scale in (
         *((1, 0, 4.0), (1, 8, 4.0), (1, 9, 4.0), (1, 9, 2.0**24)),
         *((0, 5, 4.0), (0, 0, 2.0**-14)),

@@ -1,10 +1,10 @@
-"""Whole training runs as a table: every layer, activation, loss, optimizer, metric and option.
+"""A table of training runs with every layer, activation, loss, optimizer, metric and option.
 
-The oracle is the plain base on NumPy in float64; a run's results are everything that training
-leaves: the history, the parameters, predictions and an evaluation.
+The oracle is `Backend` on NumPy in float64. A run's results are the history, the parameters,
+predictions and an evaluation.
 
-Tolerances, of each figure and, for an array, of its largest number: 1e-9 in float64 and 5e-4 in
-float32. Training amplifies roundings, so they are wider than those of single operations.
+Tolerances are relative to each number, or to an array's largest number: 1e-9 in float64 and 5e-4
+in float32. Training amplifies rounding errors, so they are larger than for single operations.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def every_layer() -> list[Layer]:
     return [
         layers.Flatten(),
         layers.Standardization(),
-        Dense(16, bias=False),  # a bias here has no gradient but rounding
+        Dense(16, bias=False),  # the gradient of a bias here would be only rounding error
         layers.BatchNorm(),
         layers.Chain([Activation("silu"), layers.Dropout(0.3), layers.Rescaling(1.5, 0.1)]),
         Dense(8, "tanh"),
@@ -77,7 +77,7 @@ def moving() -> list[Layer]:
 
 
 def frozen() -> list[Layer]:
-    """Layers that are frozen, between and within others that are not."""
+    """Frozen layers between and within others that are trained."""
     return [
         layers.Standardization(),
         Dense(16),
@@ -106,7 +106,7 @@ EDGES = [[-1.5, -0.5, 0.0, 2.0], [-2.0, 0.5, 2.0]]
 
 
 def table_layers() -> list[Layer]:
-    """Layers for tables, with members; INPUTS are numbers and, the last two columns, codes."""
+    """Layers of tabular models, with members. The last two columns of INPUTS are codes."""
     waves = [layers.PeriodicEmbedding(4, 2, kind="plr", lite=True)]
     pieces = [layers.PiecewiseLinearEmbedding(EDGES, 2)]
     return [
@@ -132,7 +132,7 @@ def table_layers() -> list[Layer]:
 
 
 def frozen_table_layers() -> list[Layer]:
-    """The same with all layers frozen but two, one of them the first."""
+    """The same layers, with all frozen except two, one of them the first."""
     every = table_layers()
     for layer in every[1:-1]:
         layer.trainable = False
@@ -149,7 +149,7 @@ TABLE = np.column_stack([INPUTS[:, :4], LABELS, _random.integers(0, 4, ROWS)])
 
 @dataclass(frozen=True)
 class Run:
-    """One training run; `batch_size` leaves a smaller last batch."""
+    """A training run, whose `batch_size` gives a smaller last batch."""
 
     name: str
     network: Callable[[], list[Layer]] = plain
@@ -190,7 +190,7 @@ class Run:
         return trainer
 
     def results(self, trainer: gpunn.Trainer) -> dict[str, np.ndarray]:
-        """Return everything that training left, by name."""
+        """Return all results of training, by name."""
         figures = {
             f"history of {name}": np.array(trainer.history[name])
             for name in trainer.log_names
@@ -214,7 +214,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "top_k_accuracy": {"k": 2},
     **{name: {"average": "macro"} for name in ("precision", "recall", "f1")},
 }
-"""Of metrics that can't judge three classes without."""
+"""Averages of metrics that require one for three classes."""
 
 
 def table() -> Iterator[Run]:
@@ -224,7 +224,7 @@ def table() -> Iterator[Run]:
             lambda cls=cls: [Dense(8, cls()), Dense(6), Activation(cls()), Dense(CLASSES)],
         )
     for cls in builtin(losses.Loss):
-        # Not Adam, which makes steps of full length out of gradients that are nothing but rounding.
+        # Not Adam, which makes steps of full length from gradients that are only rounding errors.
         yield Run(
             f"loss {cls.name}",
             every_layer,
@@ -321,21 +321,21 @@ def table() -> Iterator[Run]:
 RUNS = {run.name: run for run in table()}
 
 
-def assert_close(found: dict[str, Any], expected: dict[str, Any], dtype: str) -> None:
-    """Assert that results agree within the tolerance of a type."""
-    assert found.keys() == expected.keys()
+def assert_close(actual: dict[str, Any], expected: dict[str, Any], dtype: str) -> None:
+    """Assert that results agree within a type's tolerance."""
+    assert actual.keys() == expected.keys()
     for name, want in expected.items():
         tolerance = TOLERANCES[dtype]
         scale = float(np.abs(want).max(initial=0.0))
         np.testing.assert_allclose(
-            found[name], want, rtol=tolerance, atol=tolerance * scale, err_msg=name
+            actual[name], want, rtol=tolerance, atol=tolerance * scale, err_msg=name
         )
 
 
-def assert_same_bits(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert found.keys() == expected.keys()
+def assert_same_bits(actual: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert actual.keys() == expected.keys()
     for name, want in expected.items():
-        np.testing.assert_array_equal(found[name], want, err_msg=name, strict=True)
+        np.testing.assert_array_equal(actual[name], want, err_msg=name, strict=True)
 
 
 def assert_learned(results: dict[str, Any]) -> None:

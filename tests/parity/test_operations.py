@@ -11,21 +11,21 @@ from gpunn.backends.recording import is_operation
 GROUPS: dict[str, list[Case]] = defaultdict(list)
 for case in CASES:
     GROUPS["-".join(case.name.split("-")[:2])].append(case)
-LARGEST = {case.operation: case for case in CASES}  # the last one stays
+LARGEST = {case.operation: case for case in CASES}  # the last one is kept
 
 
 NAMES = {name for name, member in vars(Operations).items() if is_operation(member)}
 
-# The scope has pytest run a group on all targets in turn: the oracle's results are kept meanwhile.
+# With this scope, pytest runs a group on all targets in turn, and keeps the oracle's results.
 each_group = pytest.mark.parametrize("group", GROUPS, scope="module")
 
 
 @each_group
 def test_gives_the_results_of_the_base(target, group, proved):
-    """In float32 all cases, and in float64 the largest.
+    """Run all cases in float32, and the largest in float64.
 
-    NumPy's lowerings are given each in every layout; plain definitions and a device, the largest of
-    each operation, since formulas don't differ in how they go through memory.
+    NumPy's lowerings run each case in every layout. Plain definitions and a device run other
+    layouts only for each operation's largest case, since formulas access memory in the same way.
     """
     cases = GROUPS[group] if target.dtype == "float32" else GROUPS[group][-1:]
     has_forms = isinstance(target.backend, NumpyBackend)

@@ -1,4 +1,4 @@
-"""Whole training runs on every backend against the plain base on NumPy in float64."""
+"""Compare training runs on every backend with the definitions on NumPy in float64."""
 
 import re
 
@@ -38,7 +38,7 @@ BACKENDS = list(dict.fromkeys(name for name, _ in TARGETS))
 MOST = re.compile(
     "loss .*|optimizer .*clipping|accumulation of 3.*|(class|sample) weights|pixels|tables.*"
 )
-"""Every loss and optimizer, and the ways to feed and to weight. The full run has the others."""
+"""Every loss and optimizer, and ways of feeding and weighting; only the full run uses the rest."""
 
 CASES = [
     pytest.param(run, id=name, marks=[] if MOST.fullmatch(name) else pytest.mark.full)
@@ -54,8 +54,8 @@ MOVED = "models and checkpoints go from NumPy's backend and back"
     ],
     ids=lambda target: "-".join(target),
 )
-def place(request):
-    """A backend that isn't the oracle's, and a type."""
+def target(request):
+    """A backend other than the oracle, and a data type."""
     name, dtype = request.param
     return devices.BACKENDS[name](), dtype
 
@@ -67,7 +67,7 @@ def backend(request):
 
 @pytest.fixture(scope="module")
 def expected():
-    """What the oracle gives for a run; both types are compared with the same."""
+    """The oracle's results of a run, for comparison with both types."""
     kept = {}
 
     def results(run):
@@ -79,14 +79,14 @@ def expected():
 
 
 @pytest.mark.parametrize("run", CASES)
-def test_a_run_agrees_with_the_oracle(place, expected, no_float64, proved, run):
-    backend, dtype = place
+def test_a_run_agrees_with_the_oracle(target, expected, no_float64, proved, run):
+    backend, dtype = target
     with no_float64(dtype):
         trainer = run.fit(run.make(backend, dtype))
-        found = run.results(trainer)
-    assert all(found[name].dtype == dtype for name in trainer.model.parameters)
-    assert_close(found, expected(run), dtype)
-    assert_learned(found)
+        actual = run.results(trainer)
+    assert all(actual[name].dtype == dtype for name in trainer.model.parameters)
+    assert_close(actual, expected(run), dtype)
+    assert_learned(actual)
     proved("whole training runs agree with NumPy in float64, predictions and evaluation included")
 
 
@@ -112,17 +112,17 @@ def test_the_table_leaves_nothing_out(kind, used):
     assert set(builtin(kind)) <= used
 
 
-def test_a_run_repeated_gives_the_same_bits(place, proved):
-    once, again = (EVERYTHING.results(EVERYTHING.fit(EVERYTHING.make(*place))) for _ in range(2))
+def test_a_run_repeated_gives_the_same_bits(target, proved):
+    once, again = (EVERYTHING.results(EVERYTHING.fit(EVERYTHING.make(*target))) for _ in range(2))
     assert_same_bits(again, once)
     proved(REPEATED)
 
 
-def test_a_resumed_run_gives_the_same_bits(place, proved, tmp_path):
+def test_a_resumed_run_gives_the_same_bits(target, proved, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    whole = EVERYTHING.fit(EVERYTHING.make(*place), epochs=4)
-    EVERYTHING.fit(EVERYTHING.make(*place), epochs=2).save_checkpoint(path)
-    resumed = EVERYTHING.make(*place)
+    whole = EVERYTHING.fit(EVERYTHING.make(*target), epochs=4)
+    EVERYTHING.fit(EVERYTHING.make(*target), epochs=2).save_checkpoint(path)
+    resumed = EVERYTHING.make(*target)
     resumed.load_checkpoint(path)
     EVERYTHING.fit(resumed, epochs=2)
     assert_same_bits(EVERYTHING.results(resumed), EVERYTHING.results(whole))
@@ -145,8 +145,8 @@ def test_streaming_gives_the_same_bits(backend, proved, monkeypatch, accumulatio
 def test_report_points_change_no_bits(backend, proved):
     often, seldom = (EVERYTHING.make(backend, "float32") for _ in range(2))
     often.report_every, seldom.report_every = 1, 1000
-    ours, theirs = (EVERYTHING.fit(each).model.parameters.to_host() for each in (often, seldom))
-    assert_same_bits(theirs, ours)
+    first, second = (EVERYTHING.fit(each).model.parameters.to_host() for each in (often, seldom))
+    assert_same_bits(first, second)
     proved(REPEATED)
 
 
@@ -154,33 +154,33 @@ def test_networks_that_take_turns_do_not_disturb_one_another(backend, proved):
     """Buffers that operations share must hold nothing from one step to the next."""
     alone = EVERYTHING.fit(EVERYTHING.make(backend, "float32"), epochs=3)
     other = Run("other", plain, optimizer=lambda: optimizers.Lion(0.001), batch_size=5)
-    ours, theirs = EVERYTHING.make(backend, "float32"), other.make(backend, "float32")
+    alternating, between = EVERYTHING.make(backend, "float32"), other.make(backend, "float32")
     for _ in range(3):
-        EVERYTHING.fit(ours, epochs=1)
-        other.fit(theirs, epochs=1)
-    assert_same_bits(ours.model.parameters.to_host(), alone.model.parameters.to_host())
+        EVERYTHING.fit(alternating, epochs=1)
+        other.fit(between, epochs=1)
+    assert_same_bits(alternating.model.parameters.to_host(), alone.model.parameters.to_host())
     proved(REPEATED)
 
 
-def test_saved_here_and_loaded_on_the_host(place, proved, tmp_path):
-    backend, dtype = place
+def test_saved_here_and_loaded_on_the_host(target, proved, tmp_path):
+    backend, dtype = target
     path = tmp_path / "model.safetensors"
     model = EVERYTHING.fit(EVERYTHING.make(backend, dtype)).model
     model.save(path)
     loaded = gpunn.load_model(path, backend="numpy")
     assert_same_bits(loaded.parameters.to_host(), model.parameters.to_host())
-    found, want = loaded.predict(INPUTS), model.predict(INPUTS)
-    np.testing.assert_allclose(found, want, TOLERANCES[dtype], TOLERANCES[dtype])
+    actual, want = loaded.predict(INPUTS), model.predict(INPUTS)
+    np.testing.assert_allclose(actual, want, TOLERANCES[dtype], TOLERANCES[dtype])
     proved(MOVED)
 
 
 @pytest.mark.parametrize("first", ["here", "host"])
-def test_a_run_goes_on_elsewhere(place, expected, proved, tmp_path, first):
-    backend, dtype = place
+def test_a_run_goes_on_elsewhere(target, expected, proved, tmp_path, first):
+    backend, dtype = target
     path = tmp_path / "checkpoint.safetensors"
-    places = [backend, "numpy"] if first == "here" else ["numpy", backend]
-    EVERYTHING.fit(EVERYTHING.make(places[0], dtype), epochs=1).save_checkpoint(path)
-    resumed = EVERYTHING.make(places[1], dtype)
+    backends = [backend, "numpy"] if first == "here" else ["numpy", backend]
+    EVERYTHING.fit(EVERYTHING.make(backends[0], dtype), epochs=1).save_checkpoint(path)
+    resumed = EVERYTHING.make(backends[1], dtype)
     resumed.load_checkpoint(path)
     EVERYTHING.fit(resumed, epochs=2)
     assert_close(EVERYTHING.results(resumed), expected(EVERYTHING), dtype)
@@ -195,8 +195,8 @@ def test_predictions_do_not_depend_on_the_size_of_batches(backend):
     np.testing.assert_allclose(model.predict(INPUTS, batch_size=7), whole, 1e-6, 1e-6)
 
 
-def test_evaluation_takes_weights_and_streams(place, monkeypatch):
-    backend, dtype = place
+def test_evaluation_takes_weights_and_streams(target, monkeypatch):
+    backend, dtype = target
     trainer = EVERYTHING.fit(EVERYTHING.make(backend, dtype))
     oracle = EVERYTHING.fit(EVERYTHING.make(ORACLE, "float64"))
     weights = np.arange(len(LABELS)) % 3
@@ -210,25 +210,25 @@ def test_evaluation_takes_weights_and_streams(place, monkeypatch):
     assert streamed == resident
 
 
-def test_the_tutorials_network(place, capsys):
-    backend, dtype = place
-    found = []
+def test_the_tutorials_network(target, capsys):
+    backend, dtype = target
+    actual = []
     for each in (ORACLE, backend):
         net = gpunn.NeuralNetwork([FEATURES, 8, CLASSES], backend=each, seed=0, dtype=dtype)
         for layer in net.layers:
             for neuron in layer.neurons:
                 neuron.weights[...] *= 30
         net.train(INPUTS, np.eye(CLASSES)[LABELS], epochs=3, learning_rate=0.1, batch_size=10)
-        found.append((capsys.readouterr().out, net.predict(INPUTS)))
-    (lines, want), (printed, got) = found
+        actual.append((capsys.readouterr().out, net.predict(INPUTS)))
+    (lines, want), (printed, got) = actual
     assert printed == lines
     assert "Epoch 3/3, Loss: " in printed
     np.testing.assert_allclose(got, want, TOLERANCES[dtype], TOLERANCES[dtype])
 
 
 def test_initial_weights_are_the_same_bits(backend):
-    ours, theirs = (EVERYTHING.make(each, "float32").model for each in (ORACLE, backend))
-    assert_same_bits(theirs.parameters.to_host(), ours.parameters.to_host())
+    expected, actual = (EVERYTHING.make(each, "float32").model for each in (ORACLE, backend))
+    assert_same_bits(actual.parameters.to_host(), expected.parameters.to_host())
 
 
 def test_dropout_masks_are_the_same_bits(backend):

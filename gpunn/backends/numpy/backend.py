@@ -20,7 +20,7 @@ from gpunn.backends.numpy.lowerings import Calls, NumpyLowerings
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.backends.recording import Trace, definition, lower_operations
-from gpunn.backends.thread_count import threads_asked_for, usable_cores
+from gpunn.backends.thread_count import requested_threads, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
 
@@ -35,7 +35,7 @@ class NumpyBackend(Backend):
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
         self.options = {} if threads is None else {"threads": threads}
-        asked = threads_asked_for(threads)
+        asked = requested_threads(threads)
         self.threads = asked or usable_cores()
         self._asked_for_threads = asked is not None
 

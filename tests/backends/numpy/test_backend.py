@@ -49,12 +49,12 @@ def test_two_backends_and_two_threads_do_not_disturb_each_other():
     z = np.random.default_rng(0).standard_normal((64, 1024))
     expected = z.copy()
     backend.activate(activations.GELU(), expected, None, expected)
-    found = [z.copy() for _ in range(4)]
+    zs = [z.copy() for _ in range(4)]
     outs = [np.empty_like(z) for _ in range(4)]
 
     def work(index):
         for _ in range(5):
-            backend.activate(activations.GELU(), found[index], None, outs[index])
+            backend.activate(activations.GELU(), zs[index], None, outs[index])
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""How many threads NumPy's BLAS may use."""
+"""Test the limit of threads of NumPy's BLAS."""
 
 import numpy as np
 import pytest

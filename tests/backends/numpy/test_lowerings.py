@@ -1,4 +1,4 @@
-"""Steps of plain NumPy as lists of calls: each operation as the oracle does it."""
+"""Test that steps of plain NumPy give the results of the definitions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from gpunn.backends.numpy.lowerings import CHUNK, parts, row_blocks
 
 
 def trained(optimizer, threads=None):
-    """Return a network that plain NumPy trained, as it does where there are no kernels."""
+    """Return a network that plain NumPy trained, as it does without kernels."""
     model = gpunn.Sequential(
         [gpunn.layers.Dense(300, "relu"), gpunn.layers.Dense(10)],
         input_shape=(250,),
@@ -35,12 +35,12 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.name)
 def test_training_is_that_of_single_operations(numpy_alone, monkeypatch, optimizer):
-    found, history = trained(optimizer)
+    actual, history = trained(optimizer)
     monkeypatch.setattr(NumpyBackend, "lower", Backend.lower)
     expected, plain = trained(optimizer)
     np.testing.assert_allclose(history["loss"], plain["loss"], 1e-4)
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], 0, 2e-4, err_msg=name)
+        np.testing.assert_allclose(actual[name], expected[name], 0, 2e-4, err_msg=name)
 
 
 def test_training_repeated_gives_the_same_bits(numpy_alone):

@@ -18,10 +18,10 @@ SMALLEST = {dtype: np.finfo(dtype).smallest_normal for dtype in (np.float32, np.
 
 
 def flushes(dtype=np.float32):
-    """Return whether this thread gives zero for subnormal numbers, and takes them for zero."""
-    least = np.full(100, SMALLEST[dtype])
-    below = (least.view(f"u{least.itemsize}") // 2).view(dtype)
-    gives, takes = not np.any(least * dtype(0.5)), not np.any(below * dtype(2**60))
+    """Return whether this thread treats subnormal results, and subnormal operands, as zero."""
+    smallest = np.full(100, SMALLEST[dtype])
+    below = (smallest.view(f"u{smallest.itemsize}") // 2).view(dtype)
+    gives, takes = not np.any(smallest * dtype(0.5)), not np.any(below * dtype(2**60))
     assert gives == takes
     return gives
 
@@ -70,7 +70,7 @@ def test_nothing_breaks_where_it_can_not_be_set(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows", [3, 1 << 14])
 def test_recorded_operations_give_none(engine, dtype, rows):
-    """In every thread: the larger array is shared by several."""
+    """This holds in every thread, since several threads share the larger array."""
     backend, f = CompiledBackend(2), activations.Mish()
     largest = {"float32": 100, "float64": 720}[dtype]
     z = np.linspace(-largest, 0.8 * -largest, rows * 64, dtype=dtype).reshape(rows, 64)
@@ -101,7 +101,7 @@ def test_a_recorded_function_gives_none(engine):
 
 
 class Looks(gpunn.callbacks.Callback):
-    """Notes whether subnormal numbers are zero where callbacks run."""
+    """Records whether subnormal numbers are zero in callbacks."""
 
     def __init__(self):
         self.seen = []
@@ -111,7 +111,7 @@ class Looks(gpunn.callbacks.Callback):
 
 
 class Failing(layers.Layer):
-    """Ends a pass with an error."""
+    """Raises an error in a pass."""
 
     name = "failing"
 
@@ -121,7 +121,7 @@ class Failing(layers.Layer):
 
 
 class Same(layers.Layer):
-    """Sees whether subnormal numbers are zero where layers run."""
+    """Records whether subnormal numbers are zero in layers."""
 
     name = "same"
 
@@ -134,16 +134,16 @@ class Same(layers.Layer):
         return gradient
 
 
-def trainer(*own):
-    model = gpunn.Sequential([layers.Dense(3), *own], input_shape=(5,), backend="numpy")
+def trainer(*more_layers):
+    model = gpunn.Sequential([layers.Dense(3), *more_layers], input_shape=(5,), backend="numpy")
     return gpunn.Trainer(model, "mean_squared_error")
 
 
 def test_training_evaluation_and_prediction_are_without_them(engine):
-    """For the length of a run, and for none of what the caller does."""
+    """Subnormal numbers are zero during a run, but not in the caller's code."""
     X, y = np.ones((20, 5), np.float32), np.ones((20, 3), np.float32)
-    for own in ((), (Same(),)):
-        run, callback = trainer(*own), Looks()
+    for more_layers in ((), (Same(),)):
+        run, callback = trainer(*more_layers), Looks()
         run.fit(X, y, epochs=2, callbacks=[callback], validation_data=(X, y), progress=False)
         run.evaluate(X, y)
         run.model.predict(X)

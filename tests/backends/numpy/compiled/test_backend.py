@@ -1,4 +1,4 @@
-"""With kernels and without, and whose classes are recorded."""
+"""Test training with kernels and without, and which classes are recorded."""
 
 import os
 import subprocess
@@ -44,11 +44,11 @@ def test_without_kernels_numpy_computes_and_is_described(numpy_alone, caplog):
     trainer, X = trained(backend)
     assert trainer.history["loss"][-1] < trainer.history["loss"][0]
     assert trainer.model.predict(X).shape == (60, 3)
-    assert not caplog.text  # as asked for
+    assert not caplog.text  # as requested
 
 
 def test_of_what_is_composed_the_parts_are_recorded():
-    """So kernels of a program are for the parts alone, and an update finds its place early."""
+    """Kernels run the parts of composite operations, and updates run early."""
     backend = CompiledBackend()
     model = gpunn.Sequential([Dense(5, "relu"), Dense(3)], 6, backend)
     step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
@@ -63,7 +63,7 @@ def test_of_what_is_composed_the_parts_are_recorded():
 
 @pytest.fixture
 def made(monkeypatch):
-    """The operations of each program that is made."""
+    """The operations of each new program."""
     pytest.importorskip("numba")
     made = []
 
@@ -76,10 +76,10 @@ def made(monkeypatch):
     return made
 
 
-def fit_with_everything(trainer, X, y, **given):
+def fit_with_everything(trainer, X, y, **options):
     trainer.fit(
         *(X, y),
-        **given,
+        **options,
         epochs=2,
         batch_size=16,
         sample_weight=np.random.default_rng(1).random(70),
@@ -95,10 +95,10 @@ def fit_with_everything(trainer, X, y, **given):
         (losses.BinaryCrossEntropy(), [LogLoss(), AUC()], 1),
         (losses.Huber(), [MeanAbsoluteError(), R2()], 2),
     ],
-    ids=lambda given: getattr(given, "name", ""),
+    ids=lambda options: getattr(options, "name", ""),
 )
 def test_a_training_is_one_table_of_instructions(made, loss, metrics, outputs):
-    """With weights, a schedule, clipping, a penalty, parts of batches, metrics and validation."""
+    """Train with weights, a schedule, clipping, a penalty, accumulation, metrics and validation."""
     layers = [LayerNorm(), Dense(8, "gelu"), BatchNorm(), Dropout(0.1), Dense(outputs)]
     model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
     optimizer = gpunn.optimizers.AdamW(Cosine(1e-3), max_norm=1.0, l2_penalty=1e-3)
@@ -107,9 +107,9 @@ def test_a_training_is_one_table_of_instructions(made, loss, metrics, outputs):
     X = g.normal(size=(70, 5)).astype(np.float32)
     softmax = isinstance(loss, losses.SoftmaxCrossEntropy)
     y = g.integers(0, 3, 70) if softmax else g.integers(0, 2, (70, outputs))
-    given = {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} if softmax else {}
-    fit_with_everything(trainer, X, y, **given)
-    # Whole batches and the last one, of training and of validation.
+    options = {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} if softmax else {}
+    fit_with_everything(trainer, X, y, **options)
+    # Full batches and the last one, in training and validation.
     assert len(made) == 4
     assert all(type(one) is Instruction for operations in made for one in operations)
 
@@ -153,7 +153,7 @@ def test_so_is_one_with_frozen_layers_and_it_is_shorter(made):
 
     whole, between, below = (instructions(frozen) for frozen in ("", "between", "below"))
     assert whole - between >= 4  # gradients of weights, biases, scale and shift
-    assert between - below >= 4  # what goes back through the three layers
+    assert between - below >= 4  # input gradients of the three layers
 
 
 @pytest.mark.parametrize("of", ["identity", "softmax", "sigmoid"])
@@ -178,7 +178,7 @@ def test_so_is_one_of_members_with_metrics(made, of):
 
 
 class Doubling(Dense):
-    """A class of the user's own, which computes with arrays themselves."""
+    """A custom class, which computes with arrays directly."""
 
     name = "test_doubling"
 
@@ -202,14 +202,14 @@ def test_layers_of_the_users_own_run_as_they_are_written():
 
 
 class Shared(CompiledBackend):
-    """Its threads share all work, however little it is."""
+    """A backend whose threads share all work, even in small steps."""
 
     def _team_size(self, trace):
         return self.threads
 
 
 def normalized():
-    """Return layers whose sums over rows each thread does a part of."""
+    """Return layers with sums over rows, to which each thread contributes."""
     return [Dense(40), LayerNorm(), Dense(40), BatchNorm(), Dropout(0.1)]
 
 
@@ -279,7 +279,7 @@ def blas_threads():
 
 
 class Counting(gpunn.layers.Layer):
-    """Notes how many threads NumPy's products get."""
+    """Records the number of threads of NumPy's products."""
 
     name = "test_counting"
 

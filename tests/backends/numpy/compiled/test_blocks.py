@@ -1,4 +1,4 @@
-"""Blocks of numbers: what they add up to, on any processor."""
+"""Test the sums of blocks, which are the same on any processor."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ LANES = {"float32": 32, "float64": 16}
 
 
 def sum_by_lanes(values):
-    """Return the sum of a vector as blocks give it: lane by lane, then of halves."""
+    """Return the sum of a vector in the order of blocks: lane by lane, then halves."""
     lanes = LANES[values.dtype.name]
     padded = np.zeros(-(-values.size // lanes) * lanes, values.dtype)
     padded[: values.size] = values

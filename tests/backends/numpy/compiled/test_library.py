@@ -1,4 +1,4 @@
-"""Which library is loaded: what must be true of its files, and what happens where there is none."""
+"""Test which library is loaded, the checks of its files, and training without a library."""
 
 import ast
 import json
@@ -52,7 +52,7 @@ def small(tmp_path_factory, target, objects):
 
 @pytest.fixture
 def packaged(monkeypatch, tmp_path, small):
-    """A copy of it in place of the package's folder, in a process that has loaded none."""
+    """A copy of the folder that replaces the package's, in a process without a loaded library."""
     folder = shutil.copytree(small, tmp_path / "package" / "built")
     monkeypatch.setattr(files, "PACKAGED", folder)
     monkeypatch.setenv(files.VARIABLE, str(tmp_path / "cache"))
@@ -63,7 +63,7 @@ def packaged(monkeypatch, tmp_path, small):
 
 @pytest.fixture
 def builds(monkeypatch, small, target):
-    """What is built is not: the small library is copied."""
+    """Replace building by copying the small library."""
     made = []
 
     def copied(target, folder=None):
@@ -84,23 +84,23 @@ def no_numba(monkeypatch):
     )
 
 
-def run(found):
-    """Fill an array and double it, by the kernels of a library."""
+def run(loaded):
+    """Fill an array and double it with a library's kernels."""
     out = np.zeros(1000, np.float32)
     two = np.float64(2).view(np.int64)
     table = np.zeros((2, 38), np.int64)
-    table[0, :5] = found.address("fill", "float32"), 1, out.ctypes.data, out.size, two
-    table[1, :5] = found.address("add", "float32"), 1, out.ctypes.data, out.ctypes.data, out.size
+    table[0, :5] = loaded.address("fill", "float32"), 1, out.ctypes.data, out.size, two
+    table[1, :5] = loaded.address("add", "float32"), 1, out.ctypes.data, out.ctypes.data, out.size
     mailbox = np.zeros(64, np.int64)
-    found.run_as_leader(table.ctypes.data, 2, 1, 1, mailbox.ctypes.data, 0)
+    loaded.run_as_leader(table.ctypes.data, 2, 1, 1, mailbox.ctypes.data, 0)
     return out
 
 
 def test_a_library_is_loaded_and_runs(packaged, target):
-    found = library.library()
-    assert found.path.parent == packaged
-    assert found.target == target
-    assert (run(found) == 4).all()
+    loaded = library.library()
+    assert loaded.path.parent == packaged
+    assert loaded.target == target
+    assert (run(loaded) == 4).all()
 
 
 def test_without_a_linker_llvm_links_in_memory(objects, tmp_path, target, monkeypatch):
@@ -137,8 +137,8 @@ def test_a_library_needs_no_new_c_library(small):
     if sys.platform != "linux":
         pytest.skip("only glibc has versions")
     (path,) = small.glob("*.so")
-    found = set(path.read_bytes().split(b"\0"))
-    assert {name for name in found if name.startswith(b"GLIBC_")} <= {b"GLIBC_2.2.5", b"GLIBC_2.17"}
+    names = set(path.read_bytes().split(b"\0"))
+    assert {name for name in names if name.startswith(b"GLIBC_")} <= {b"GLIBC_2.2.5", b"GLIBC_2.17"}
 
 
 def emptied(content):
@@ -161,7 +161,7 @@ def test_a_torn_file_is_never_loaded(packaged, target, builds, damage, suffix):
     with pytest.raises(InvalidFileError):
         files.read(packaged, target)
     assert builds == []
-    assert library.library().path.parent == packaged  # but built anew
+    assert library.library().path.parent == packaged  # but built again
     assert builds == [packaged]
 
 
@@ -279,11 +279,11 @@ def test_no_code_is_loaded_from_where_others_can_write(packaged, target, monkeyp
 def test_no_packaged_code_is_loaded_that_others_can_write(
     packaged, target, builds, monkeypatch, tmp_path, which, mode
 ):
-    """It is built elsewhere; without numba the warning names the file, and what to do."""
+    """gpunn builds in another folder. Without numba, the warning names the file and a remedy."""
     monkeypatch.setattr(files, "is_private", lambda found: False)
     (path,) = packaged.glob({"folder": "../built", "manifest": "*.json"}.get(which, "*.so"))
     path = path.resolve()
-    if which == "link":  # the file is as it should be, and the folder where it lies is not
+    if which == "link":  # the file is safe, but its folder is not
         (tmp_path / "elsewhere").mkdir()
         kept = path.rename(tmp_path / "elsewhere" / path.name)
         path.symlink_to(kept)
@@ -293,24 +293,24 @@ def test_no_packaged_code_is_loaded_that_others_can_write(
         files.read(packaged, target)
     assert str(path) in library.find_library().problem
     if which == "link":
-        return  # what builds here copies through links; `Replacement` puts a file in their place
-    found = library.library().path.parent
-    assert found == (files.folders()[-1] if which == "folder" else packaged)
-    assert builds == [found]
+        return  # the copy writes through links, while `Replacement` replaces them by files
+    folder = library.library().path.parent
+    assert folder == (files.folders()[-1] if which == "folder" else packaged)
+    assert builds == [folder]
 
 
 @posix_only
 @pytest.mark.parametrize("owner", ["another", "the package's"])
 def test_owners_of_packaged_code(packaged, target, monkeypatch, owner):
-    """Who owns the modules may own their kernels: an administrator who is not root."""
+    """The owner of the modules may own their kernels, such as an administrator who is not root."""
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setattr(files, "PACKAGE", packaged if owner != "another" else Path(__file__))
     before = Path.stat
     if owner == "another":
 
         def stat(path, **options):
-            found = before(path, **options)
-            return os.stat_result([*found[:4], 4712, *found[5:]]) if path == packaged else found
+            status = before(path, **options)
+            return os.stat_result([*status[:4], 4712, *status[5:]]) if path == packaged else status
 
         monkeypatch.setattr(Path, "stat", stat)
         monkeypatch.setattr(Path, "lstat", lambda path: stat(path, follow_symlinks=False))
@@ -333,14 +333,14 @@ def test_owners_of_packaged_code(packaged, target, monkeypatch, owner):
     ],
 )
 def test_private_groups(monkeypatch, tmp_path, name, members, primary, is_private):
-    """A umask of 002 is usual where each user has a group; nobody else can write then."""
-    found = os.stat_result([0o100664, 0, 0, 1, 7, 0 if primary == 0 else 100, 0, 0, 0, 0])
-    group = types.SimpleNamespace(gr_gid=found.st_gid, gr_name=name, gr_mem=members)
+    """A umask of 002 is usual if each user has a group; then no other user can write."""
+    status = os.stat_result([0o100664, 0, 0, 1, 7, 0 if primary == 0 else 100, 0, 0, 0, 0])
+    group = types.SimpleNamespace(gr_gid=status.st_gid, gr_name=name, gr_mem=members)
     user = types.SimpleNamespace(pw_name="ann", pw_gid=primary)
     monkeypatch.setattr("grp.getgrgid", lambda number: group)
     monkeypatch.setattr("pwd.getpwuid", lambda number: user)
-    assert files.is_private(found) is is_private
-    assert bool(files.fault(tmp_path, found, {7})) is not is_private
+    assert files.is_private(status) is is_private
+    assert bool(files.fault(tmp_path, status, {7})) is not is_private
 
 
 @posix_only
@@ -370,12 +370,12 @@ def test_a_link_to_a_folder_is_not_followed(tmp_path):
 
 
 def test_another_process_that_builds_is_waited_for(packaged, target, monkeypatch):
-    """It has built the library meanwhile, so nothing is left to do."""
+    """The other process has built the library, so this one only waits."""
     path = files.read(packaged, target)[0]
     lock = FolderLock(packaged)
     monkeypatch.setattr(builder.time, "sleep", lambda seconds: lock.release())
     assert build(target, packaged) == path
-    FolderLock(packaged).release()  # it is free again
+    FolderLock(packaged).release()  # the lock is free again
 
 
 @pytest.mark.full
@@ -444,10 +444,10 @@ def test_a_processor_without_kernels(packaged, monkeypatch, caplog):
 
 def test_features_that_numpy_does_not_know_of_are_not_asked_for(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "AMD64")
-    known = {"AVX2": True, "FMA3": True, "F16C": True, "AVX512F": False}
-    monkeypatch.setattr("numpy._core._multiarray_umath.__cpu_features__", known)
+    features = {"AVX2": True, "FMA3": True, "F16C": True, "AVX512F": False}
+    monkeypatch.setattr("numpy._core._multiarray_umath.__cpu_features__", features)
     assert [target.name for target in targets.runnable_targets()] == ["x86-64-v3"]
-    known["AVX2"] = False
+    features["AVX2"] = False
     assert targets.runnable_targets() == []
     monkeypatch.delattr("numpy._core._multiarray_umath.__cpu_features__")
     assert targets.runnable_targets() == []
@@ -467,7 +467,7 @@ np.save("parameters.npy", np.concatenate([v.ravel() for v in model.parameters.to
 
 @pytest.mark.full
 def test_a_lower_target_trains_to_the_same_numbers(tmp_path):
-    """With other vectors, on the processor that has wider ones."""
+    """This processor also has wider vectors."""
     results = []
     for target in targets.runnable_targets():
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Matrix products by every method, and updates done together with the products they wait for."""
+"""Test matrix products by every method, and updates combined with the products before them."""
 
 from dataclasses import replace
 
@@ -17,10 +17,10 @@ from gpunn.backends.recording import Operation
 
 AVX512 = Vectors(64, 32)
 
-# method, form, m, n, k: no size is a multiple of a tile's, so that its edges are met too.
+# method, transposed operand, m, n, k: no size is a multiple of a tile's, to test its edges.
 CASES = [
     ("TILES", "nn", 33, 130, 700),
-    ("TILES", "nn", 37, 2050, 300),  # more terms than are done at a time
+    ("TILES", "nn", 37, 2050, 300),  # more terms than are processed together
     ("TILES", "nn", 1, 150, 90),
     ("TILES", "nn", 5, 10, 1),
     ("TILES", "tn", 130, 37, 50),
@@ -61,7 +61,7 @@ def plans(threads):
 
 
 def forced(method, threads):
-    """Return plans that do all products by one method."""
+    """Return plans that use one method for all products."""
     made = plans(threads)
     made._method = lambda *_: getattr(interface, method)
     return made
@@ -76,7 +76,7 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     run(made.encode(a, b, out, form == "tn", form == "nt"), threads)
     a, b = (a.T if form == "tn" else a), (b.T if form == "nt" else b)
     expected = a.astype(np.float64) @ b.astype(np.float64)
-    # Higham 2002, "Accuracy and Stability of Numerical Algorithms", equation 3.13, for either
+    # Higham 2002, "Accuracy and Stability of Numerical Algorithms", equation 3.13, for both
     bound = 2 * k * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))
     assert (np.abs(out - expected) <= bound).all()
 
@@ -92,7 +92,7 @@ def test_sizes_decide_on_the_method(method, form, m, n, k):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "n", "k"), [(40, 21, 500), (50, 1, 300), (50, 3, 301), (1, 1, 40)])
 def test_gradients_of_long_batches_are_summed_over_the_threads(m, n, k, dtype):
-    """So no thread waits for rows of another, nor reads any but its own."""
+    """Each thread reads only its rows, and waits for no other thread."""
     for threads in (2, 3):
         a, b, out = operands("tn", m, n, k, dtype)
         product, total = plans(threads).encode(a, b, out, transpose_a=True)

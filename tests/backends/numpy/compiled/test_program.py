@@ -1,4 +1,4 @@
-"""Programs: the order of their instructions, their barriers, and what they are given."""
+"""Test programs: the order of instructions, barriers, and inputs."""
 
 from functools import partial
 
@@ -30,15 +30,19 @@ def arrays():
 def test_what_touches_nothing_in_common_needs_no_barrier(arrays):
     a, b, c = arrays
     table = table_of([fill(a, 1), fill(b, 2), fill(c, 3)])
-    assert list(table[:, 1]) == [0, 0, 1]  # the last one: the next round writes the same again
+    assert list(table[:, 1]) == [
+        0,
+        0,
+        1,
+    ]  # the last one: the next repetition writes the same memory
 
 
 @pytest.mark.parametrize(
     "second",
     [
-        lambda a, b: add(a, b),  # reads what was written
-        lambda a, b: fill(a, 2),  # writes it again
-        lambda a, b: fill(a[4:], 2),  # a part of it
+        lambda a, b: add(a, b),  # reads the written memory
+        lambda a, b: fill(a, 2),  # writes the same memory
+        lambda a, b: fill(a[4:], 2),  # a part of the memory
     ],
 )
 def test_what_touches_the_same_memory_waits(arrays, second):
@@ -107,7 +111,7 @@ def test_an_error_while_recording_ends_it():
 
 
 class Square(Activation):
-    """One of the user's own."""
+    """A custom operation."""
 
     name = "test_square"
 
@@ -116,7 +120,7 @@ class Square(Activation):
 
 
 def test_operations_without_a_kernel_take_their_turn():
-    """Two fills by kernels, and between them an operation that NumPy does."""
+    """Two fills by kernels, and between them an operation that NumPy runs."""
     backend = CompiledBackend(2)
     z, out, after = np.linspace(-2, 2, 5), np.zeros(5), np.zeros(5)
 
@@ -148,7 +152,7 @@ def test_a_recorded_function_takes_other_arguments():
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_recorded_function_takes_others_where_their_address_is_no_argument(first):
-    """A product of groups has addresses in a table of its own."""
+    """A product of groups has addresses in a separate table."""
     backend = CompiledBackend(2)
     w, z = np.full((2, 3, 2), 2.0, np.float32), np.zeros((4, 2, 2), np.float32)
 

@@ -1,4 +1,4 @@
-"""Teams: threads that share a program, of which some come late, or never."""
+"""Test teams of threads, of which some start late or never."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ TIMES = 5
 
 
 def program(out, total, parts):
-    """Return the table of: out = 1; out = out + out; parts = squares of each share; their sum."""
+    """Return the table of out = 1; out = out + out; parts = squares of each share; their sum."""
     ones = Instruction("fill", [out, SIZE, 1.0], writes=[out])
     doubled = Instruction("add", [out, out, SIZE], [out], [out])
     squares = Instruction("squares", [out, SIZE, parts], [out], [parts])
@@ -32,7 +32,7 @@ def arrays():
 
 def expect_result(out, total, parts):
     np.testing.assert_array_equal(out, 2.0)
-    assert parts.min() > 0  # each share has its own
+    assert parts.min() > 0  # each share has a part
     assert total[0] == TIMES * 4.0 * SIZE
 
 
@@ -48,11 +48,11 @@ def test_the_shares_of_threads_that_never_come_are_done_by_others(arrays, monkey
 
 
 def test_threads_that_come_late_change_nothing(arrays, monkeypatch):
-    """Workers that see a program after its end, or while another one runs, do no share twice."""
+    """Workers that see a program late run no share twice."""
     team, entered = Team(3), library().run_as_worker
 
     def late(*arguments):
-        time.sleep(0.001)  # long after the leader has finished, mostly
+        time.sleep(0.001)  # usually long after the leader has finished
         return entered(*arguments)
 
     monkeypatch.setattr(library(), "run_as_worker", late)

@@ -1,4 +1,4 @@
-"""The activations of compiled programs, number by number, where they have least and most."""
+"""Test the activations of compiled programs at single numbers, including extreme ones."""
 
 import array_api_compat.numpy as xp
 import numpy as np

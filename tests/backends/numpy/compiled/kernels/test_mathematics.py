@@ -1,4 +1,4 @@
-"""The elementary functions, within the errors that their docstrings state."""
+"""Test that errors of the elementary functions are as small as their docstrings state."""
 
 import functools
 import math
@@ -26,15 +26,15 @@ ERRORS = {
     "cos_of_turns": (2.9, 2.4),
     "sin_of_turns": (2.9, 2.4),
 }
-"""The largest errors in units in the last place, in float32 and float64."""
+"""Maximum errors in units in the last place, in float32 and float64."""
 
 FLUSHING = {"sigmoid", "normal_cdf"}
-"""Functions that return 0 for what is no normal number."""
+"""Functions that return 0 instead of subnormal numbers."""
 
 
 @functools.cache
 def loop(name):
-    """Return what sets out = f(x) for vectors."""
+    """Return a function that sets out = f(x) for vectors."""
     function = getattr(mathematics, name)
 
     def fill(x, out):
@@ -51,7 +51,7 @@ def computed(name, x):
 
 
 def exact(name, x):
-    """Return the function in the next wider type."""
+    """Return the function's values in the next wider type."""
     with np.errstate(all="ignore"):
         wide = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
         if name == "sigmoid":
@@ -66,7 +66,7 @@ def exact(name, x):
 
 
 def normal_tail(x):
-    """Return Phi(-x) by its Taylor series about 0, and by Laplace's continued fraction."""
+    """Return Phi(-x) from its Taylor series about 0, or Laplace's continued fraction."""
     density = np.exp(-x * x / 2) / np.sqrt(2 * np.arctan2(x.dtype.type(0), x.dtype.type(-1)))
     near, far = np.minimum(x, 2), np.maximum(x, 2)
     term, total = near, near.copy()
@@ -80,12 +80,12 @@ def normal_tail(x):
 
 
 def sine_or_cosine(name, turns):
-    """Return it, of an angle of at most a quarter of a turn, so that little of it is rounded."""
+    """Return the sine from an angle of at most a quarter turn, for small rounding errors."""
     rest = turns - np.rint(turns)
     mirrored = np.copysign(turns.dtype.type(0.5), rest) - rest
     sine_of = np.where(np.abs(rest) > 0.25, mirrored, rest)
     quarter = 0.25 - np.abs(rest) if name == "cos_of_turns" else sine_of
-    # 2 pi in two parts, of which the second is what the first lacks of it in float64.
+    # 2 pi as a float64 number and its rounding error.
     return np.sin(2 * np.pi * quarter + turns.dtype.type(2.4492935982947064e-16) * quarter)
 
 
@@ -96,9 +96,9 @@ def worst_error(name, x):
 
 
 def errors(got, want, flushed):
-    """Return the errors in units in the last place: 0 where both are NaN or the same infinity.
+    """Return the errors in units in the last place, and 0 if both are NaN or the same infinity.
 
-    And where `got` is 0 in place of a subnormal number, if that is allowed.
+    If allowed, 0 instead of a subnormal number also has error 0.
     """
     kind = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
@@ -110,7 +110,7 @@ def errors(got, want, flushed):
 
 
 def edges(dtype):
-    """Return numbers where something begins or ends, and their neighbours; of both signs."""
+    """Return limits of ranges, and the adjacent numbers, with both signs."""
     kind = np.finfo(dtype)
     limits = [0, kind.smallest_subnormal, kind.smallest_normal, kind.eps, kind.max, np.inf, np.nan]
     limits += [math.log(kind.max), -math.log(kind.smallest_normal), -math.log(kind.eps)]
@@ -147,9 +147,9 @@ def test_float64_at_random_and_at_the_edges(name):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_where_subnormal_numbers_are_zero_others_are_the_same(name, dtype):
     x = np.concatenate([edges(dtype), np.linspace(-760, 760, 10_001, dtype=dtype)])
-    least = np.finfo(dtype).smallest_normal
-    x = x[~(np.abs(x) < least) | (x == 0)]
+    smallest = np.finfo(dtype).smallest_normal
+    x = x[~(np.abs(x) < smallest) | (x == 0)]
     before = computed(name, x)
     with FLUSHED:
         after = computed(name, x)
-    np.testing.assert_array_equal(after, np.where(np.abs(before) < least, 0, before))
+    np.testing.assert_array_equal(after, np.where(np.abs(before) < smallest, 0, before))

@@ -1,4 +1,4 @@
-"""Which kernels do an activation and its gradient, alone and in a dense layer."""
+"""Test which kernels run an activation and its gradient, also in a dense layer."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_no_built_in_activation_leaves_the_program(encode, f):
     z, out, gradient, bias = arrays((6, 5), (6, 5), (6, 5), 5)
     assert kernels(encode("activate", f, z, bias, out)) == ["activate"]
     names = kernels(encode("activation_gradient", f, z, out, gradient, bias))
-    # Each thread sums its own rows, and these sums are summed.
+    # Each thread sums its rows, and a second kernel sums these sums.
     assert names == (["sum_rows"] if f == IDENTITY else ["activation_gradient", "sum_rows"])
 
 
@@ -36,7 +36,7 @@ def test_a_dense_layer_is_its_products_and_its_activation(encode, f):
     x, weights, bias, z, out = arrays((6, 3), (3, 5), 5, (6, 5), (6, 5))
     out = z if f.from_output else out
     names = kernels(encode("dense", x, weights, bias, f, z, out))
-    # The product itself does ReLU.
+    # The product applies ReLU.
     assert names == ["product", *([] if f in (IDENTITY, RELU) else ["activate"])]
     changed = arrays((6, 5), (3, 5), 5, (6, 3))
     names = kernels(encode("dense_gradient", x, weights, f, z, out, *changed))

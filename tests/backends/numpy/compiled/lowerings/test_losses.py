@@ -1,4 +1,4 @@
-"""Which kernels do a loss, which losses none does, and batches that are done part by part."""
+"""Test which kernels run a loss, which losses have none, and batches processed in parts."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ OF_ESTIMATORS = HalfMeanSquaredError(), HalfPoissonDeviance(), SummedBinaryCross
 
 
 def kernels(encode, loss, targets, gradient=True, weights=np.float32):
-    """Return the names of the kernels for 8 rows of 3 outputs, None if there are none."""
+    """Return the names of the kernels for 8 rows of 3 outputs, or None if there are none."""
     predictions, weights = np.zeros((8, 3), np.float32), np.ones(8, weights)
     steps = encode(
         "loss",
@@ -46,8 +46,8 @@ def test_no_built_in_loss_leaves_the_program(encode, loss, gradient):
 
 def test_labels_are_for_the_softmax_alone(encode):
     for loss in BUILT_IN:
-        found = kernels(encode, loss, LABELS)
-        assert found == (["softmax_cross_entropy", "sum_up"] if loss == SOFTMAX else None)
+        actual = kernels(encode, loss, LABELS)
+        assert actual == (["softmax_cross_entropy", "sum_up"] if loss == SOFTMAX else None)
 
 
 @pytest.mark.parametrize("loss", BUILT_IN, ids=repr)
@@ -80,7 +80,7 @@ def test_a_subclass_with_another_formula_is_none_of_the_built_in_ones(encode, me
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_parts_of_a_batch_come_to_the_whole(outputs):
-    """So many rows that each thread does several parts, the last of which is shorter."""
+    """With this many rows, each thread processes several parts, of which the last is shorter."""
     loss, rows, g = losses.Huber(0.7), 5 * TOGETHER // outputs + 7, np.random.default_rng(0)
     p, t = g.normal(size=(2, rows, outputs))
     weights, total, gradient = g.random(rows), np.zeros(1), np.empty_like(p)

@@ -1,4 +1,4 @@
-"""Which kernels do a metric, and which metrics none does."""
+"""Test which kernels run a metric, and which metrics have none."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ BUILT_IN = [cls() for cls in known(Metric).values() if cls.__module__.startswith
 
 
 def steps(encode, metric, outputs, targets):
-    """Return what does a metric for 8 rows, None if nothing does."""
+    """Return the instructions of a metric for 8 rows, or None if there are none."""
     predictions, weights = np.zeros((8, outputs), np.float32), np.ones(8, np.float32)
     summary = np.zeros(metric.size(outputs), np.float32)
     return encode("metric", metric, predictions, targets, weights, summary)
@@ -28,8 +28,8 @@ def steps(encode, metric, outputs, targets):
 @pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
 def test_no_built_in_metric_leaves_the_program(encode, metric, outputs):
     numbers, labels = np.zeros((8, outputs), np.float32), np.zeros(8, np.int64)
-    forms = [numbers, labels] if isinstance(metric, ClassMetric) and outputs > 1 else [numbers]
-    for targets in forms:
+    kinds = [numbers, labels] if isinstance(metric, ClassMetric) and outputs > 1 else [numbers]
+    for targets in kinds:
         made = steps(encode, metric, outputs, targets)
         assert made
         assert all(type(step) is Instruction for step in made)
