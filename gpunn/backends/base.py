@@ -314,9 +314,9 @@ class Backend(Operations):
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Record operations, and return a function that runs them a given number of times.
 
-        `operations` is called once, immediately. Its operations are recorded, not run. It must only
-        call operations of this backend, of which `call` accepts a function. Other computations in
-        it run once and are not repeated.
+        `operations` is called once, immediately. Its operations are recorded, not run. It must call
+        only operations of this backend; the operation `call` runs any function. Other computations
+        run once and are not repeated.
 
         Parameters
         ----------

@@ -945,8 +945,8 @@ class Operations:
         xp, dimension, first = self.xp, table.shape[1], 0
         for column, size in enumerate(sizes):
             code = codes[:, column]
-            known = xp.where((code >= 0) & (code < size), code, xp.zeros_like(code))
-            rows = xp.take(table, xp.astype(known, xp.int64) + first, axis=0)
+            valid = xp.where((code >= 0) & (code < size), code, xp.zeros_like(code))
+            rows = xp.take(table, xp.astype(valid, xp.int64) + first, axis=0)
             out[:, column * dimension : (column + 1) * dimension] = rows
             first += size
 
@@ -966,9 +966,9 @@ class Operations:
         xp, dimension, stop = self.xp, table_gradient.shape[1], 0
         for column, size in enumerate(sizes):
             code = codes[:, column : column + 1]
-            known = xp.where((code >= 0) & (code < size), code, xp.zeros_like(code))
+            valid = xp.where((code >= 0) & (code < size), code, xp.zeros_like(code))
             every = xp.arange(size, dtype=codes.dtype, device=self.device)
-            uses = xp.astype(xp.floor(known) == every, gradient.dtype)
+            uses = xp.astype(xp.floor(valid) == every, gradient.dtype)
             of_column = gradient[:, column * dimension : (column + 1) * dimension]
             start, stop = stop, stop + size
             table_gradient[start:stop, :] = xp.matmul(uses.T, of_column)

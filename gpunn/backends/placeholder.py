@@ -3,7 +3,8 @@
 Such a method is called once, before the arrays have values, and each step repeats only the
 operations that it calls. A `Placeholder` has the shape and type of an array, can be indexed and
 reshaped, and can be passed to operations. Any other use would run only once, so it raises an error
-that names the method and the line. This works with arrays of any library, even without subclasses.
+that names the method and the line. This works with any array library, even if it allows no
+subclasses.
 """
 
 from __future__ import annotations
@@ -283,7 +284,7 @@ def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], o
     if len(earlier) != len(later):
         last = max(earlier, later, key=len)[min(len(earlier), len(later))]
         GUARD.what = last.what
-        refuse(f"calls {last.name} only some of the times that it runs", last.line)
+        refuse(f"calls {last.name} in some runs but not in others", last.line)
     return result
 
 

@@ -248,9 +248,9 @@ def lower_operations(
     steps: list[T] = []
     for one in trace:
         lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
-        made = lowering(arguments_of(backend, one)) if lowering else None
-        if made is not None:
-            steps += made
+        lowered = lowering(arguments_of(backend, one)) if lowering else None
+        if lowered is not None:
+            steps += lowered
         elif is_composite(backend, one):
             parts = record(definition(backend, one), backend)
             steps += lower_operations(parts, backend, lowerings, otherwise)

@@ -26,7 +26,7 @@ def usable_cores() -> int:
 
 
 def max_threads() -> int:
-    """Return the maximum number of threads. Many more threads than cores only wait."""
+    """Return the maximum number of threads: with even more, most of them would only wait."""
     return max(256, os.cpu_count() or 1)
 
 

@@ -35,9 +35,9 @@ class NumpyBackend(Backend):
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
         self.options = {} if threads is None else {"threads": threads}
-        asked = requested_threads(threads)
-        self.threads = asked or usable_cores()
-        self._asked_for_threads = asked is not None
+        requested = requested_threads(threads)
+        self.threads = requested or usable_cores()
+        self._has_thread_limit = requested is not None
 
     def describe(self) -> dict[str, str]:
         return {
@@ -91,7 +91,7 @@ class NumpyBackend(Backend):
 
     def limited(self) -> AbstractContextManager[None]:
         """Return a context in which NumPy's products use at most the requested threads."""
-        return limit_threads(self.threads) if self._asked_for_threads else nullcontext()
+        return limit_threads(self.threads) if self._has_thread_limit else nullcontext()
 
     def computing(self) -> AbstractContextManager[None]:
         return flushed_turn()

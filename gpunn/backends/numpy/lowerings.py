@@ -151,9 +151,9 @@ class NumpyLowerings:
         limits, starts = np.array(sizes), np.cumsum([0, *sizes[:-1]])
 
         def add_up() -> None:
-            known = np.where((codes >= 0) & (codes < limits), codes, 0)
+            valid = np.where((codes >= 0) & (codes < limits), codes, 0)
             table_gradient[...] = 0
-            np.add.at(table_gradient, (known.astype(np.int64) + starts).reshape(-1), uses)
+            np.add.at(table_gradient, (valid.astype(np.int64) + starts).reshape(-1), uses)
 
         return [add_up]
 

@@ -48,7 +48,7 @@ FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 than it saves."""
 
 LARGE_RESULT = 1 << 19
-"""Minimum numbers in C for writing it row by row, which panels allow."""
+"""Minimum elements of C for which it is written row by row, which requires panels."""
 
 TERMS_SPAN = 1 << 19
 """Maximum bytes of a matrix that the terms processed together may span. Otherwise its rows, at

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunn import activations
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
-from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, given, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, present, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.recording import Arguments
@@ -38,10 +38,10 @@ class Activations(Lowerings):
 
     def activate(self, ask: Arguments) -> Steps:
         z, bias, out = ask.z, ask.bias, ask.out
-        known = kernel_arguments(ask.activation)
-        if known is None or not same_kind(*ask.arrays) or not z.size:
+        kernel_args = kernel_arguments(ask.activation)
+        if kernel_args is None or not same_kind(*ask.arrays) or not z.size:
             return None
-        number, *parameters = known
+        number, *parameters = kernel_args
         by_rows: list[Array] = []
         shape = divided_columns(z)
         if bias is None:
@@ -52,13 +52,13 @@ class Activations(Lowerings):
 
     def activation_gradient(self, ask: Arguments) -> Steps:
         gradient, bias_gradient = ask.gradient, ask.bias_gradient
-        known, sums = kernel_arguments(ask.activation), given(bias_gradient)
+        kernel_args, sums = kernel_arguments(ask.activation), present(bias_gradient)
         source = ask.output if ask.activation.from_output else ask.z
-        if known is None or not same_kind(source, gradient, *sums) or not source.size:
+        if kernel_args is None or not same_kind(source, gradient, *sums) or not source.size:
             return None
         if type(ask.activation) is activations.Identity:
             return [sum_rows(gradient, each) for each in sums]
-        number, *parameters = known
+        number, *parameters = kernel_args
         shape, by_rows = self.divided(gradient, gradient)
         afterwards = []
         if sums and by_rows and 1 < self.threads <= gradient.shape[0]:

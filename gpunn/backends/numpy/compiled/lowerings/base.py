@@ -12,7 +12,7 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.typing import Array
 
-__all__ = ["Lowerings", "Steps", "given", "same_kind"]
+__all__ = ["Lowerings", "Steps", "present", "same_kind"]
 
 Steps: TypeAlias = list[Instruction] | None
 """What a lowering returns: instructions in order, or None if no kernel fits the arguments, such as
@@ -24,7 +24,7 @@ def same_kind(*arrays: Array) -> bool:
     return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
 
 
-def given(*arrays: Array | None) -> list[Array]:
+def present(*arrays: Array | None) -> list[Array]:
     """Return the arrays that are not None."""
     return [array for array in arrays if array is not None]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gpunn import activations
 from gpunn.backends.numpy.compiled.lowerings.activations import Activations
-from gpunn.backends.numpy.compiled.lowerings.base import Steps, given, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
@@ -28,7 +28,7 @@ class Dense(Activations):
     def forward(self, ask: Arguments, encode: Callable[..., list[Instruction]]) -> Steps:
         """Return a dense layer's forward pass, with products that `encode` returns."""
         x, weights, bias, z = ask.x, ask.weights, ask.bias, ask.z
-        if not same_kind(x, weights, z, *given(bias)) or not x.size:
+        if not same_kind(x, weights, z, *present(bias)) or not x.size:
             return None
         floors = {activations.ReLU: 0.0, activations.Identity: -math.inf}
         if ask.out is z and type(ask.activation) in floors:  # the product applies these
@@ -38,14 +38,14 @@ class Dense(Activations):
 
     def dense_gradient(self, ask: Arguments) -> Steps:
         x, gradient = ask.x, ask.gradient
-        wanted = given(ask.weight_gradient, ask.bias_gradient, ask.input_gradient)
-        if not same_kind(x, ask.weights, ask.output, gradient, *wanted) or not x.size:
+        gradients = present(ask.weight_gradient, ask.bias_gradient, ask.input_gradient)
+        if not same_kind(x, ask.weights, ask.output, gradient, *gradients) or not x.size:
             return None
         steps = self.activation_gradient(ask)
         if steps is None:
             return None
-        for out in given(ask.input_gradient):
+        for out in present(ask.input_gradient):
             steps += self.products.encode(gradient, ask.weights, out, transpose_b=True)
-        for out in given(ask.weight_gradient):
+        for out in present(ask.weight_gradient):
             steps += self.products.encode(x, gradient, out, transpose_a=True)
         return steps

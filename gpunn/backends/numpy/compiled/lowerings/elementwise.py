@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunn.backends.hashing import MASK_32
 from gpunn.backends.numpy.compiled.interface import INT8, INT16, NUMBERS, UINT8, UINT16
-from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, given, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, present, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
@@ -46,7 +46,7 @@ class Elementwise(Lowerings):
         return [Instruction("rescale", args, [x], [out])]
 
     def unstandardize(self, ask: Arguments) -> Steps:
-        bounds = given(ask.least, ask.largest)
+        bounds = present(ask.least, ask.largest)
         bounds = bounds if len(bounds) == 2 else []
         read = [ask.x, ask.mean, ask.std, *bounds]
         if not same_kind(*read, ask.out):

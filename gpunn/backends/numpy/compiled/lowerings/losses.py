@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn import losses
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, MEMBER_MEANS, ROW_FUNCTIONS
-from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, given, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, present, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.recording import Arguments
@@ -77,7 +77,14 @@ class Losses(Lowerings):
         loss, predictions, targets, weights = ask.loss, ask.predictions, ask.targets, ask.weights
         smoothing: Any = getattr(loss, "label_smoothing", 0.0)
         moving = [] if isinstance(smoothing, float) else [smoothing]
-        arrays = [predictions, weights, ask.normalizer, ask.loss_sum, *given(ask.gradient), *moving]
+        arrays = [
+            predictions,
+            weights,
+            ask.normalizer,
+            ask.loss_sum,
+            *present(ask.gradient),
+            *moving,
+        ]
         if not same_kind(*arrays):
             return None
         values = np.empty(weights.size, predictions.dtype)
@@ -120,9 +127,9 @@ class Losses(Lowerings):
         args = [predictions, targets, weights, normalizer, rows, outputs, values, gradient]
         args += [scratch, scratch[0].nbytes, together, ROW_FUNCTIONS.index(function.name)]
         args += map(float, function[1:])
-        read = given(predictions, targets, weights, normalizer, scratch)
-        writes = given(values, gradient)
-        by_rows = given(predictions, targets, weights, *writes)
+        read = present(predictions, targets, weights, normalizer, scratch)
+        writes = present(values, gradient)
+        by_rows = present(predictions, targets, weights, *writes)
         return Instruction("sum_over_outputs", args, read, writes, by_rows)
 
     def softmax_cross_entropy(
@@ -146,9 +153,9 @@ class Losses(Lowerings):
         scratch = self.blocks(2 * classes, predictions)
         args = [predictions, labels, probabilities, weights, normalizer, rows, classes, values]
         args += [gradient, scratch, scratch[0].nbytes, moving, number]
-        read = given(predictions, targets, weights, normalizer, scratch, moving)
-        writes = given(values, gradient)
-        by_rows = given(predictions, targets, weights, *writes)
+        read = present(predictions, targets, weights, normalizer, scratch, moving)
+        writes = present(values, gradient)
+        by_rows = present(predictions, targets, weights, *writes)
         return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:

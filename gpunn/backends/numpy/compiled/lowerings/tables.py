@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunn.backends.numpy.compiled.lowerings.activations import divided_columns, kernel_arguments
-from gpunn.backends.numpy.compiled.lowerings.base import Steps, given, same_kind
+from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
 from gpunn.backends.numpy.compiled.lowerings.dense import Dense
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.compiled.sums import sum_rows
@@ -68,15 +68,15 @@ class Tables(Dense):
             return None
         sizes = rows_members_features(x, ask.factors)
         args = [*read, ask.factors_gradient, ask.input_gradient, *sizes]
-        written = given(ask.factors_gradient, ask.input_gradient)
+        written = present(ask.factors_gradient, ask.input_gradient)
         return [Instruction("scale_gradient", args, read, written)]
 
     def parametric_activate(self, ask: Arguments) -> Steps:
         x, alpha, out = ask.x, ask.alpha, ask.out
-        known = kernel_arguments(ask.activation)
-        if known is None or not same_kind(x, alpha, out) or not x.size:
+        kernel_args = kernel_arguments(ask.activation)
+        if kernel_args is None or not same_kind(x, alpha, out) or not x.size:
             return None
-        number, *parameters = known
+        number, *parameters = kernel_args
         by_columns = self.products.is_by_columns(x)
         self.products.divide(out, by_columns)
         shape = divided_columns(x) if by_columns else (len(x), alpha.size, 0)
@@ -86,10 +86,10 @@ class Tables(Dense):
 
     def parametric_activation_gradient(self, ask: Arguments) -> Steps:
         x, alpha, gradient, sums = ask.x, ask.alpha, ask.gradient, ask.alpha_gradient
-        known = kernel_arguments(ask.activation)
-        if known is None or not same_kind(*ask.arrays) or not x.size:
+        kernel_args = kernel_arguments(ask.activation)
+        if kernel_args is None or not same_kind(*ask.arrays) or not x.size:
             return None
-        number, *parameters = known
+        number, *parameters = kernel_args
         shape = divided_columns(x)
         by_rows: list[Array] = []
         afterwards = []
@@ -108,7 +108,7 @@ class Tables(Dense):
         if not same_kind(*ask.arrays) or not x.size:
             return None
         args = [x, frequencies, phases, out, *x.shape, frequencies.shape[1]]
-        return [Instruction("periodic", args, given(x, frequencies, phases), [out], [x, out])]
+        return [Instruction("periodic", args, present(x, frequencies, phases), [out], [x, out])]
 
     def periodic_gradient(self, ask: Arguments) -> Steps:
         read = [ask.x, ask.frequencies, ask.phases, ask.gradient]
@@ -116,7 +116,7 @@ class Tables(Dense):
         if ask.input_gradient is not None or not same_kind(*ask.arrays) or not ask.x.size:
             return None
         args = [*read, *sums, *ask.x.shape, ask.frequencies.shape[1]]
-        return [Instruction("periodic_gradient", args, given(*read), given(*sums))]
+        return [Instruction("periodic_gradient", args, present(*read), present(*sums))]
 
     def piecewise_linear(self, ask: Arguments) -> Steps:
         x, out, read = ask.x, ask.out, [ask.x, ask.starts, ask.slopes, ask.lowest, ask.highest]
