@@ -249,7 +249,9 @@ def test_more_outputs_than_named_classes_do_not_train(loss):
 
 
 def test_feature_names_that_do_not_fit():
-    with pytest.raises(ArgumentError, match=r"one for each of the inputs, of shape \(3,\); got 2"):
+    with pytest.raises(
+        ArgumentError, match=r"one name per input, for inputs of shape \(3,\); got 2"
+    ):
         network().feature_names = ["a", "b"]
 
 

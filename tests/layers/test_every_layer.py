@@ -179,7 +179,7 @@ IMPOSSIBLE = {
         (lambda: OneHot("34"), "sizes: expected a list of integers"),
         (lambda: PiecewiseLinearEmbedding([]), "edges: expected a list of"),
         (lambda: MemberDense(3, separate=1), "separate: expected True or False"),
-        (lambda: ColumnGroups([{}]), r"groups\[0\]: expected a table with the"),
+        (lambda: ColumnGroups([{}]), r"groups\[0\]: expected a mapping with"),
     ],
 }
 
