@@ -376,6 +376,19 @@ def test_every_name_is_documented_with_its_parameters(kind: str) -> None:
         assert shown == common
 
 
+def test_the_cheat_sheet_has_every_name() -> None:
+    page = (ROOT / "docs" / "reference" / "cheat_sheet.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Names\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    expected = {
+        name
+        for kind, base in KINDS.items()
+        if kind != "Initializers"
+        for name, cls in known(base).items()
+        if cls.__module__.startswith("gpunn.")
+    }
+    assert set(re.findall(r"`(\w+)`", section)) == expected
+
+
 @pytest.mark.parametrize("name", main.commands)
 def test_every_option_is_documented(name: str) -> None:
     (section,) = (text for title, text in sections().items() if title.startswith(f"`gpunn {name}"))
