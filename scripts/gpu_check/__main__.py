@@ -21,7 +21,9 @@ if __name__ == "__main__":
         packages = " ".join(f"'{each}'" for each in absent)
         print(
             f"gpu_check.sh: error: {sys.executable} lacks packages that gpunn needs: {names}. "
-            f"To install them:\n{sys.executable} -m pip install {packages}",
+            f"To install them:\n{sys.executable} -m pip install {packages}\n"
+            "On an offline machine, add --no-index --find-links FOLDER, with a folder of wheels "
+            "that `pip download` made elsewhere.",
             file=sys.stderr,
         )
         sys.exit(2)

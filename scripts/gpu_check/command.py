@@ -42,10 +42,10 @@ PLAN = (
     Planned("doctor", "doctor", 40, 40),
     Planned("warm-up", "warm_up", 90, 35),
     Planned("training on both backends", "curves", 60, 15),
-    Planned("speed", "speed", 225, 50),
+    Planned("speed", "speed", 205, 40),
+    Planned("kernels of a step", "kernels", 60, 20),
     Planned("several devices", "several", 60),
-    Planned("kernels of a step", "kernels", 35),
-    Planned("tests on this device", "tests", 215, 40),
+    Planned("tests on this device", "tests", 210, 30),
     Planned("kernel sources", "sources", 45),
     Planned("compute-sanitizer", "sanitizer", 130),
 )

@@ -27,7 +27,7 @@ import device
 PASSED, FAILED, STOPPED, SKIPPED = "passed", "failed", "stopped", "skipped"
 """Statuses. A "stopped" step ran out of time after it had sent some of its rows."""
 
-SHOWN = 8000
+SHOWN = 16_000
 """Maximum number of characters that are kept of a step's output."""
 
 SPAWN = multiprocessing.get_context("spawn")

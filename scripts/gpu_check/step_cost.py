@@ -1,4 +1,4 @@
-"""The minimum cost of each operation of a training step: bytes moved and arithmetic."""
+"""The operations of a training step, and the minimum cost of some: bytes and arithmetic."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ def counted_update(arguments: Any) -> Cost:
 LEDGER: dict[str, Callable[[Any], Cost]] = {
     each.__name__: each for each in (next_batch, dense, dense_gradient, loss, counted_update)
 }
-"""The operations of a step of `Dense` layers with SGD or Adam."""
+"""The operations of a step of `Dense` layers with SGD or Adam. Others have no known cost."""
 
 
 class Call(NamedTuple):
-    """An operation of a step, its arguments as a namespace, and its cost."""
+    """An operation of a step, its arguments as a namespace, and its cost if it is known."""
 
     operation: Operation
     arguments: Arguments
-    cost: Cost
+    cost: Cost | None
 
     def rewind(self, backend: Backend) -> None:
         """Reset the operation's position in the order of rows, or in the learning rates, to 0."""
@@ -101,5 +101,6 @@ def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call
         arguments = arguments_of(backend, operation)
         for group in [*vars(arguments).values()]:  # named tuples of counters and trained vectors
             vars(arguments).update(getattr(group, "_asdict", dict)())
-        calls.append(Call(operation, arguments, LEDGER[operation.name](arguments)))
+        cost = LEDGER.get(operation.name)
+        calls.append(Call(operation, arguments, cost and cost(arguments)))
     return calls

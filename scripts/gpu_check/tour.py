@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import tables
 from cupy.cuda import compiler
 
 import gpunn
@@ -19,8 +21,12 @@ from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 ROWS, FEATURES, CLASSES, BATCH = 68, 6, 3, 8
 """8 whole batches and a smaller one."""
 
+TABLES = [tables.realmlp, tables.tabm, partial(tables.tabm, kind="full")]
+NUMBERS, UNITS = 3, 5
+"""Columns of numbers, and units of each hidden layer, of the tabular models."""
 
-def trainings() -> list[tuple[list[Any], Any, Any, str, dict[str, Any]]]:
+
+def trainings() -> list[tuple[Sequence[Any], Any, Any, str, dict[str, Any]]]:
     """Return layers, loss, optimizer, metric and backend options."""
     return [
         (
@@ -53,11 +59,20 @@ def run(**options: Any) -> None:
         model = gpunn.Sequential(layers, FEATURES, backend, seed=0)
         labels = isinstance(loss, losses.SoftmaxCrossEntropy)
         targets = y if labels else np.eye(CLASSES, dtype=np.float32)[y]
-        trainer = gpunn.Trainer(model, loss, optimizer, [metric])
-        weights = generator.random(ROWS)
-        trainer.fit(X, targets, epochs=2, batch_size=BATCH, sample_weight=weights, progress=False)
-        trainer.evaluate(X, targets)
-        model.predict(X)
+        train(gpunn.Trainer(model, loss, optimizer, [metric]), X, targets, generator.random(ROWS))
+    for make in TABLES:
+        tabular = make(ROWS, NUMBERS, UNITS)
+        backend = get_backend("cupy", **options)
+        model = gpunn.Sequential(tabular.layers, tabular.X.shape[1], backend, seed=0)
+        trainer = gpunn.Trainer(model, tabular.loss, tabular.optimizer, [tabular.metric])
+        train(trainer, tabular.X, tabular.y, generator.random(ROWS))
+
+
+def train(trainer: gpunn.Trainer, X: Any, y: Any, weights: Any) -> None:
+    """Train for two epochs, evaluate and predict."""
+    trainer.fit(X, y, epochs=2, batch_size=BATCH, sample_weight=weights, progress=False)
+    trainer.evaluate(X, y)
+    trainer.model.predict(X)
 
 
 @contextmanager

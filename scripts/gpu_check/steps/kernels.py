@@ -3,21 +3,26 @@
 Each operation runs many times in a row in a separate CUDA graph, between two events. So it is timed
 without the host, as in the graph of a step, but its arrays are in the cache more often. CuPy has no
 kernel profiler, and `cupyx.profiler.benchmark` times launches by the host, which take longer than
-most kernels here.
+most kernels here. Only operations of dense networks have a known minimum time.
 """
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import cupy
 import device
 import numpy as np
 import step_cost
+import tables
 import training
 from process import PASSED, Outcome, Row, Step
 from training import Cell
 
+import gpunn
 from gpunn.backends import Backend, get_backend
 
 NETWORK = (784, 512, 512, 10)
@@ -28,50 +33,85 @@ CELLS = [
     Cell(NETWORK, 1024, "adam", "tf32"),
     Cell((64, 32, 10), 128, "adam", "float32"),
 ]
+NUMBERS, BATCH = 20, 256
+"""Columns of numbers of the tabular models, and their batch size."""
+
+TABLES: dict[str, Callable[[int], tables.Tabular]] = {
+    "RealMLP, 3 x 256": partial(tables.realmlp, numbers=NUMBERS, units=256),
+    "TabM, 8 members, 3 x 192": partial(tables.tabm, numbers=NUMBERS, units=192),
+    "embedding of 100,000 categories": partial(
+        tables.large_embedding, categories=100_000, units=256
+    ),
+}
 IN_A_ROW, LAUNCHES = 50, 7
 
 if device.REHEARSAL:
     CELLS = [Cell((64, 16, 10), 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
-    IN_A_ROW, LAUNCHES = 2, 2
+    TABLES = {
+        "RealMLP, 3 x 8": partial(tables.realmlp, numbers=3, units=8),
+        "TabM, 8 members, 3 x 8": partial(tables.tabm, numbers=3, units=8),
+        "embedding of 100 categories": partial(tables.large_embedding, categories=100, units=8),
+    }
+    BATCH, IN_A_ROW, LAUNCHES = 16, 2, 2
 
 HEAD = ("operation", "µs", "minimum µs", "MB", "TB/s", "GFLOP", "TFLOP/s")
 
 
 def run(step: Step) -> Outcome:
-    """Time the operations of some steps."""
+    """Time the operations of some steps; in a quick check only of the first and of tables."""
     known = {row["step"]: row for row in step.done}
     print("minimum times are for an H100")
-    for cell in CELLS:
-        row = known.get(cell.name)
+    timed: dict[str, Callable[[], list[Row]]] = {
+        **{cell.name: partial(dense_step, cell) for cell in (CELLS[:1] if step.quick else CELLS)},
+        **{name: partial(tabular_step, make) for name, make in TABLES.items()},
+    }
+    for name, time_step in timed.items():
+        row = known.get(name)
         if row is None:
-            row = {"step": cell.name, "operations": timed_step(cell)}
+            row = {"step": name, "operations": time_step()}
             step.add(row)
         lines = [described(operation) for operation in row["operations"]]
-        print(f"{cell.name}\n{training.table(HEAD, lines)}\n")
-    return PASSED, f"{len(CELLS)} steps, each operation with its minimum time"
+        print(f"{name}\n{training.table(HEAD, lines)}\n")
+    return PASSED, f"{len(timed)} steps, with the time of each operation"
 
 
-def timed_step(cell: Cell) -> list[Row]:
-    """Return the time of each operation of a step, their sum, and the time of the whole step."""
+def dense_step(cell: Cell) -> list[Row]:
+    """Time the step of a dense network."""
     backend = get_backend("cupy", matmul_precision=cell.precision)
     data = training.with_features(cell.sizes[0])
     rows = np.arange(cell.batch * IN_A_ROW) % len(data.X)
     trainer = training.trainer(cell.sizes, backend, cell.optimizer)
+    return timed_step(trainer, data.X[rows], data.y[rows], cell.batch, cell.precision)
+
+
+def tabular_step(make: Callable[[int], tables.Tabular]) -> list[Row]:
+    """Time the step of a tabular model."""
+    tabular = make(BATCH * IN_A_ROW)
+    model = gpunn.Sequential(tabular.layers, tabular.X.shape[1], get_backend("cupy"), seed=0)
+    trainer = gpunn.Trainer(model, tabular.loss, tabular.optimizer, [tabular.metric])
+    return timed_step(trainer, tabular.X, tabular.y, BATCH, "float32")
+
+
+def timed_step(trainer: gpunn.Trainer, X: Any, y: Any, batch: int, precision: str) -> list[Row]:
+    """Return the time of each operation of a step, their sum, and the time of the whole step."""
+    backend = trainer.model.backend
 
     def fit() -> None:
-        trainer.fit(data.X[rows], data.y[rows], epochs=1, batch_size=cell.batch, progress=False)
+        trainer.fit(X, y, epochs=1, batch_size=batch, progress=False)
 
     calls = step_cost.calls_of_an_update(backend, fit)
-    operations = [
-        {
+    operations: list[Row] = []
+    for call in calls:
+        row: Row = {
             "operation": call.operation.name,
             "microseconds": microseconds(backend, [call]),
-            "least microseconds": 1e6 * call.cost.minimum_seconds(cell.precision),
-            **call.cost._asdict(),
         }
-        for call in calls
-    ]
-    numbers = [name for name in operations[0] if name != "operation"]
+        if call.cost is not None:
+            seconds = call.cost.minimum_seconds(precision)
+            row |= {"least microseconds": 1e6 * seconds, **call.cost._asdict()}
+        operations.append(row)
+    numbers = [name for name in operations[0] if all(name in each for each in operations)]
+    numbers.remove("operation")
     total = {name: sum(each[name] for each in operations) for name in numbers}
     whole = {**total, "microseconds": microseconds(backend, calls)}
     return [*operations, {"operation": "sum", **total}, {"operation": "the whole step", **whole}]
@@ -94,11 +134,14 @@ def microseconds(backend: Backend, calls: list[step_cost.Call]) -> float:
 
 
 def described(row: Row) -> list[str]:
-    """Return a line of the table."""
+    """Return a line of the table; without a known cost it has only the time."""
+    time = f"{row['microseconds']:.2f}"
+    if "bytes" not in row:
+        return [row["operation"], time, *[""] * (len(HEAD) - 2)]
     moved, done, seconds = row["bytes"], row["operations"], 1e-6 * row["microseconds"]
     return [
         row["operation"],
-        *(f"{row['microseconds']:.2f}", f"{row['least microseconds']:.2f}"),
+        *(time, f"{row['least microseconds']:.2f}"),
         *(f"{moved / 1e6:.3f}", f"{moved / seconds / 1e12:.2f}" if seconds else "-"),
         f"{done / 1e9:.3f}" if done else "",
         f"{done / seconds / 1e12:.1f}" if done and seconds else "",

@@ -22,7 +22,7 @@ from itertools import product
 import device
 import training
 from libraries import Library, LibraryError
-from process import FAILED, PASSED, STOPPED, Outcome, Row, Step, printed_by
+from process import FAILED, PASSED, STOPPED, Outcome, Row, SkipError, Step, printed_by
 from training import Cell
 
 NETWORKS = ((784, 512, 512, 10), (784, 128, 10), (784, 2048, 2048, 10), (64, 32, 10))
@@ -71,6 +71,11 @@ amplify rounding: on a CPU, libraries differed by up to 0.3 % after 100 steps in
 
 def run(step: Step) -> Outcome:
     """Time as many cells as possible; fail if gpunn fails or losses differ."""
+    if "Exclusive" in printed_by("nvidia-smi", "--query-gpu=compute_mode", "--format=csv,noheader"):
+        raise SkipError(
+            "the device allows only one process at a time; to allow several, run: "
+            "nvidia-smi --compute-mode=DEFAULT"
+        )
     turns = in_turn(step.quick)
     libraries: dict[str, Library] = {}
     skips: dict[str, str] = {}

@@ -39,6 +39,7 @@ def test_what_gpunn_needs_is_named(run, absent):
     assert f"needs: {', '.join(absent)}. To install them:\n{sys.executable} -m pip install '" in (
         done.stderr
     )
+    assert "--no-index --find-links FOLDER" in done.stderr
 
 
 @pytest.mark.parametrize(

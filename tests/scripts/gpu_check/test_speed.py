@@ -134,6 +134,13 @@ def time_libraries(load, run_step, tmp_path, monkeypatch):
     return timed
 
 
+def test_a_device_for_one_process_is_not_timed(load, run_step, monkeypatch):
+    modes = "Default\nExclusive_Process"
+    monkeypatch.setattr(load("steps.speed"), "printed_by", lambda *command: modes)
+    with pytest.raises(load("process").SkipError, match="--compute-mode=DEFAULT"):
+        run_step("speed")
+
+
 def test_stretches_are_calibrated_and_the_first_ones_left_out(time_libraries, capsys):
     status, _, rows, printed = time_libraries(capsys, gpunn="well", other="well")
     assert status == "passed"

@@ -56,6 +56,16 @@ def test_what_is_here_and_does_not_work_has_failed(
     assert ("no CUDA device" in detail) == (status == "skipped")
 
 
+TABULAR_OPERATIONS = {
+    *("embed", "embed_gradient", "mean_over_members", "one_hot", "periodic_gradient"),
+    *("parametric_activation_gradient", "piecewise_linear", "scale_gradient"),
+}
+TABULAR_KERNELS = (
+    *("copy_columns", "embed_gradient", "factors_gradient", "mean_over_members", "moving_dropout"),
+    *("one_hot", "parametric_mish_gradient", "periodic_gradient", "piecewise_linear", "scale"),
+)
+
+
 @pytest.mark.parametrize(
     "only",
     [
@@ -94,6 +104,11 @@ def test_rehearsal(emulator, run, tmp_path, only):
     assert names == ["next_batch", *layers, "counted_update", "sum", "the whole step"]
     for each in rows["kernels of a step"][0]["operations"]:
         assert each["microseconds"] > each["least microseconds"] > 0
+    tabular = [each for row in rows["kernels of a step"][2:] for each in row["operations"]]
+    assert {each["operation"] for each in tabular} >= TABULAR_OPERATIONS
+    assert all(each["microseconds"] > 0 for each in tabular)
+    compiled = " ".join(row["kernels"] for row in rows["warm-up"])
+    assert [name for name in TABULAR_KERNELS if f"gpunn_{name}" not in compiled] == []
     if "several devices" not in left_out:
         assert [row["exchange"] for row in rows["several devices"]] == ["none", "nccl"]
     assert report["emulated"]
