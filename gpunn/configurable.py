@@ -72,20 +72,20 @@ class Configurable:
     ----------
     name : str
         The name in configurations and model files. A class without one is abstract.
-    beside_fields : frozenset of str
+    extra_attributes : frozenset of str
         Attributes that are not fields. Other attributes can't be set on gpunn's own dataclasses, so
         that a misspelt one is an error.
     """
 
     name: ClassVar[str] = ""
-    beside_fields: ClassVar[frozenset[str]] = frozenset()
+    extra_attributes: ClassVar[frozenset[str]] = frozenset()
     __signature__ = ConstructorSignature()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; gpunn's own dataclasses have no attributes other than their fields."""
         own = type(self).__module__.startswith("gpunn.")
         fields = vars(type(self)).get("__dataclass_fields__") if own else None
-        known = fields is None or name in fields or name in self.beside_fields
+        known = fields is None or name in fields or name in self.extra_attributes
         if not (known or name[0] == "_" or hasattr(type(self), name)):
             raise unknown_attribute(self, name, fields or ())
         object.__setattr__(self, name, value)

@@ -149,7 +149,7 @@ class Layer(Configurable):
     [[0.5, 1.5]]
     """
 
-    beside_fields = frozenset(("values", "gradients", "key", "f"))
+    extra_attributes = frozenset(("values", "gradients", "key", "f"))
     takes_integers: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
     adapts_to_targets: ClassVar[bool] = False

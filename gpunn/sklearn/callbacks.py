@@ -19,7 +19,7 @@ class Describing(Callback):
     `describe` sets the network's schema and the names of its classes.
     """
 
-    beside_fields = frozenset(("describe",))
+    extra_attributes = frozenset(("describe",))
 
     def __init__(self, describe: Callable[[], None]) -> None:
         self.describe = describe
@@ -31,7 +31,7 @@ class Describing(Callback):
 class DefinedMetric(Callback):
     """Raise a DataError if the metric that selects the best epoch is NaN."""
 
-    beside_fields = frozenset(("monitor",))
+    extra_attributes = frozenset(("monitor",))
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
@@ -52,7 +52,7 @@ class TrainingProgress(Callback):
     better, so that `stopping` ends training early.
     """
 
-    beside_fields = frozenset(("title", "rows", "epochs", "stopping"))
+    extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))
 
     def __init__(self, title: str, rows: int, epochs: int, stopping: EarlyStopping) -> None:
         self.title, self.rows, self.epochs, self.stopping = title, rows, epochs, stopping

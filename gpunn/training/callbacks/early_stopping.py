@@ -72,7 +72,7 @@ class EarlyStopping(Callback):
     ties: str = "first"
 
     name = "early_stopping"
-    beside_fields = frozenset(("best", "best_epoch"))
+    extra_attributes = frozenset(("best", "best_epoch"))
 
     def __post_init__(self) -> None:
         check_integer("patience", self.patience)

@@ -54,7 +54,7 @@ class Tracker(Callback):
         When training begins: if no run can be begun, or the one to go on with is gone.
     """
 
-    beside_fields = frozenset(("settings",))
+    extra_attributes = frozenset(("settings",))
 
     def __init__(self) -> None:
         self.settings: Mapping[str, Any] = {}

@@ -69,7 +69,7 @@ class ModelCheckpoint(Callback):
     every_seconds: float | None = None
 
     name = "model_checkpoint"
-    beside_fields = frozenset(("check_place",))
+    extra_attributes = frozenset(("check_place",))
     saves = True
 
     def __post_init__(self) -> None:
