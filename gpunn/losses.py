@@ -200,7 +200,7 @@ class ElementwiseLoss(Loss):
         Returns
         -------
         array, shape (rows, outputs)
-            df/dp_ij, divided by a constant factor, which `slope` includes again.
+            df/dp_ij without the constant factor that `slope` returns.
         """
         raise NotImplementedError(f"{type(self).__name__} must define slopes")
 

@@ -47,9 +47,9 @@ class Described:
     def classes(self) -> list[str] | None:
         """Names of the classes in the order of their indices, or None.
 
-        A network with one output has two names, otherwise there is one for each output. `gpunn
-        train` takes them from text in the data, `Trainer.fit` from the columns of one-hot targets
-        in a data frame. In other cases, set them yourself.
+        A network with one output has two names, otherwise there is one for each output.
+        `gpunn train` takes them from text in the data, `Trainer.fit` from the columns of one-hot
+        targets in a data frame. In other cases, set them yourself.
         """
         names = self.metadata.get("classes")
         if names is None:

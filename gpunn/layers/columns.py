@@ -64,7 +64,7 @@ class ColumnGroups(Layer):
 
         - "columns": a pair [start, stop], without `stop`, as in slices.
         - "layers": the layers of f. Without them, y contains the columns unchanged.
-        - "label": the group's name in the names of its parameters, "group_1" by default.
+        - "label": the prefix of its parameters' names, "group_1" by default.
         - "trainable": false to freeze the group's layers.
 
     Raises

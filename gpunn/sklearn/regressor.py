@@ -47,8 +47,8 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     loss : str, Loss or mapping, default="squared_error"
         The training loss. "squared_error" is (p - t)^2 / 2. "poisson" is half the Poisson deviance
         of exp(p), for targets >= 0. Other names are "absolute_error", "huber" and "quantile".
-        Losses of gpunn are also accepted, such as `gpunn.losses.Quantile(0.9)` or `{"name":
-        "huber", "delta": 2.0}`.
+        Losses of gpunn are also accepted, such as `gpunn.losses.Quantile(0.9)` or
+        `{"name": "huber", "delta": 2.0}`.
     hidden_layer_sizes, activation : as for `MLPClassifier`
         Hidden layers: (100,) and "relu" by default.
     solver, alpha, batch_size : as for `MLPClassifier`

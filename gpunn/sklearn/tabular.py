@@ -552,7 +552,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             network.classes = names
 
     def _check_threshold(self, kind: str) -> None:
-        """Raise an InvalidParameterError if `threshold_for` is set, but y has not two classes."""
+        """Raise an InvalidParameterError if `threshold_for` is set without exactly two classes."""
         if self.threshold_for is not None and (kind == "labels" or self._outputs > 2):
             raise InvalidParameterError(
                 f"threshold_for: a threshold needs two classes; y has {self._outputs} {kind}"
