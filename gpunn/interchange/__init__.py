@@ -1,6 +1,6 @@
 """Export to ONNX, source code, scikit-learn and PyTorch, and import from the latter two.
 
-Packages of others are imported when they are first needed, and PyTorch never.
+Other packages are imported at first use, and PyTorch is never imported.
 """
 
 from gpunn.interchange.onnx import save_onnx, to_onnx

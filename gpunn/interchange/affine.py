@@ -1,4 +1,4 @@
-"""Folding layers that scale and shift into a dense layer, for programs that lack such layers.
+"""Folding layers that scale and shift into a dense layer, for programs without such layers.
 
 In inference, `Rescaling`, `Standardization` and `BatchNorm` are y = s * x + t, feature by feature.
 Before a dense layer: (s * x + t) W + b = x (diag(s) W) + (t W + b).
@@ -27,7 +27,7 @@ class Affine:
     shift: Any = 0.0
 
     @property
-    def changes_nothing(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether y is x."""
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
@@ -60,7 +60,7 @@ def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
 
 
 def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield each layer's label and the layer, those of a chain in its place."""
+    """Yield each layer's label and the layer, and for a chain the chain's layers."""
     for name, layer in layers.items():
         if type(layer) is Chain:
             yield from flat_layers(layer.children(), f"{prefix}{name}.")
@@ -69,18 +69,18 @@ def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple
 
 
 def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
-    """Yield the label and the layer of each layer of a network, chains taken apart."""
+    """Yield the label and the layer of each layer of a network, and for a chain its layers."""
     return flat_layers(dict(zip(model.labels, model.layers, strict=True)))
 
 
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
     """Yield each layer's label, the layer, and its arrays on the host, in float64.
 
-    The weights of a dense layer are those that x is multiplied by, whatever the parametrization.
+    The weights of a dense layer are the factors of x, with the factor of its parametrization.
     """
-    arrays = model.parameters.to_host()
+    every = model.parameters.to_host()
     for label, layer in layers_of(model):
-        own = {name: arrays[f"{label}.{name}"].astype(np.float64) for name in layer.values}
+        arrays = {name: every[f"{label}.{name}"].astype(np.float64) for name in layer.values}
         if type(layer) is Dense:
-            own["weights"] *= layer.weight_factor(len(own["weights"]))
-        yield label, layer, own
+            arrays["weights"] *= layer.weight_factor(len(arrays["weights"]))
+        yield label, layer, arrays

@@ -1,8 +1,8 @@
 """Export to ONNX, for runtimes that predict without gpunn.
 
-The graph is that of inference: without dropout, and with the running averages of batch
-normalisation. It takes raw data, since layers that scale inputs (`Standardization`, `Rescaling`)
-and what a schema makes of a table's columns are part of it. The operators are specified at https://onnx.ai/onnx/operators/.
+The graph is for inference: it has no dropout, and uses the running averages of batch normalization.
+It accepts raw data, since it includes the layers that scale inputs (`Standardization`, `Rescaling`)
+and a schema's encoding of columns. https://onnx.ai/onnx/operators/ specifies the operators.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from gpunn.version import __version__
 __all__ = ["save_onnx", "to_onnx"]
 
 OPSETS = {"": 18, ML: 3}
-"""Versions of the operators, from 2022, so that older runtimes have them."""
+"""Versions of the operators, from 2022, so that older runtimes support them."""
 
-LARGEST = 2**31 - 2**20
-"""Most bytes of parameters in a file: a protobuf message has less than 2 GiB."""
+MAX_BYTES = 2**31 - 2**20
+"""Maximum bytes of parameters in a file: a protobuf message has less than 2 GiB."""
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")
 
@@ -46,33 +46,32 @@ def to_onnx(
 ) -> Any:
     """Return a network as an ONNX model.
 
-    Its input is called "input" and has shape (batch, ...), the network's input shape after any
-    number of rows. Its output is called "output": what `Sequential.predict` returns, up to
-    rounding.
+    The input "input" has shape (batch, ...): the network's input shape after any number of rows.
+    The output "output" has the results of `Sequential.predict`, up to rounding.
 
-    A network with a schema has an input for each column of the table that the schema uses, called
-    as the column, of shape (batch, 1): text for a category, spelt as in the training rows; float64
-    for a number, for a boolean (1 or 0), and for a date and time (seconds since 1970 on the clock
-    on the wall). NaN, or text that is no category, is a missing value. Where `Schema.encode` would
-    raise an error, since a number is infinite or too large, the row's outputs are NaN, and its
-    label is empty or -1.
+    A network with a schema has an input for each column that the schema uses, with the column's
+    name and shape (batch, 1). A category is text, spelled as in the training rows. Other inputs are
+    float64: a number, a Boolean (1 or 0), or a date and time (seconds since 1970, local time). NaN,
+    or text that is not a category, is a missing value. If a number is infinite or too large,
+    `Schema.encode` would raise an error. The row's outputs are then NaN, and its label is empty or
+    -1.
 
     Parameters
     ----------
     model : Sequential
         On any device.
     encoded : bool
-        Whether a network with a schema takes, as one without, one input of numbers, as
-        `Schema.encode` returns them, and not the table's columns.
+        Whether a network with a schema has one input of numbers, as `Schema.encode` returns them,
+        instead of the table's columns.
     input_dtype : str or None
         Dtype of the input of numbers, by default the network's. "uint8", "int8", "uint16" and
-        "int16" are for networks that begin with a `Rescaling`, and take pixels without conversion.
+        "int16" accept pixels without conversion, for networks that begin with a `Rescaling`.
     probabilities : {"softmax", "sigmoid"} or None
-        Adds an output called "probabilities": softmax(output) is for networks trained with softmax
+        Adds the output "probabilities": softmax(output) for networks trained with softmax
         cross-entropy, sigmoid(output) for binary cross-entropy.
     labels : bool
-        Adds an output called "label", of shape (batch,): the predicted class's name, as text, or if
-        classes have no names its number, as int64. It is for a network whose `output_activation` is
+        Adds the output "label", of shape (batch,): the name of the predicted class, as text, or its
+        number, as int64, if classes have no names. The network's `output_activation` must be
         "softmax", or "sigmoid" with one output.
 
     Returns
@@ -83,10 +82,10 @@ def to_onnx(
     Raises
     ------
     ExportError
-        If a layer, an activation or a scaling is not one of gpunn's own, a column is called as
-        something else in the graph, such as "output", or the file would exceed 2 GiB.
+        If a layer, an activation or a scaling is a custom class, or the file would exceed 2 GiB.
+        Also if a column has the name of something else in the graph, such as "output".
     ArgumentError
-        If `input_dtype`, `probabilities` or `labels` is impossible.
+        If `input_dtype`, `probabilities` or `labels` is invalid for the network.
     MissingPackageError
         If the package onnx is not installed.
 
@@ -119,8 +118,8 @@ def to_onnx(
     else:
         if input_dtype is not None:
             raise ArgumentError(
-                "input_dtype: a network with a schema takes the table's columns, as text and "
-                "float64; leave it out, or choose encoded=True (--encoded)"
+                "input_dtype: a network with a schema has the table's columns as inputs; leave it "
+                "out, or set encoded=True (--encoded)"
             )
         inputs, rows = column_inputs(model.schema), encoded_rows(graph, model.schema)
         y, accepted = rows.matrix, rows.accepted
@@ -156,12 +155,12 @@ def save_onnx(
     path : str or Path
         File to write.
     encoded, input_dtype, probabilities, labels : as for `to_onnx`
-        What goes into the graph, and what comes out.
+        Inputs and outputs of the graph.
 
     Raises
     ------
     ExportError, ArgumentError, MissingPackageError
-        As `to_onnx`.
+        As for `to_onnx`.
     OSError
         If the file can't be written. An existing file is then unchanged.
 
@@ -187,24 +186,24 @@ def save_onnx(
 def check_size(model: Sequential) -> None:
     """Raise an ExportError if the parameters don't fit one file."""
     size = model.parameters.count * np.dtype(model.dtype).itemsize
-    if size > LARGEST:
+    if size > MAX_BYTES:
         raise ExportError(
             f"model: its parameters take {size:,} bytes; an ONNX file holds less than 2 GiB"
         )
 
 
 def check_names(graph: Graph, inputs: Iterable[str]) -> None:
-    """Raise an ExportError if a column is called as something that is computed."""
+    """Raise an ExportError if a column has the name of a value in the graph."""
     taken = sorted(graph.names.intersection(inputs))
     if taken:
         raise ExportError(
-            f"schema: the column {taken[0]!r} is called as something else in the graph; rename it, "
-            "or export the network with encoded=True (--encoded)"
+            f"schema: the column {taken[0]!r} has the name of something else in the graph; rename "
+            "it, or export the network with encoded=True (--encoded)"
         )
 
 
 def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
-    """Return the dtype of the graph's input."""
+    """Return the dtype of the graph's input, or raise an ArgumentError."""
     if wanted is None or wanted == model.dtype:
         return model.dtype
     if wanted not in INTEGERS:
@@ -214,7 +213,7 @@ def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
         )
     if model.input_dtype(np.dtype(wanted)) != wanted:
         raise ArgumentError(
-            f"input_dtype: {wanted!r} is for networks that begin with a Rescaling layer; this one "
-            f"takes {model.dtype!r}"
+            f"input_dtype: {wanted!r} requires a Rescaling as the network's first layer; this "
+            f"network has {model.dtype!r} inputs"
         )
     return wanted

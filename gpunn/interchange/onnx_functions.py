@@ -1,7 +1,7 @@
-"""Steps of a network as nodes of an ONNX graph.
+"""The steps of a network as nodes of an ONNX graph.
 
-A step is what the function of NumPy with its name makes of a `Value`, unless a table here has
-another: where ONNX has an operator for it, or NumPy does what `Value` does not.
+By default, a step's NumPy function adds the nodes when it is called with a `Value`. The tables here
+replace functions that ONNX has an operator for, or that `Value` does not support.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from gpunn.tables.onnx_nodes import Value, where
 __all__ = ["add_network"]
 
 Function: TypeAlias = Callable[..., Any]
-"""Takes values, then arrays and numbers; returns a value."""
+"""Accepts values, then arrays and numbers; returns a value."""
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
-    """Add steps, whose arrays are the graph's, and return the name of what they make of `x`."""
+    """Add steps, whose arrays are the graph's, and return the name of their output for `x`."""
     variables = {"x": Value(graph, x, graph.dtype)}
     for step in steps.steps:
         graph.label = f"{step.label}.{step.function}"
@@ -40,7 +40,7 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
 
 
 def function_of(step: Step, dtype: str) -> Function:
-    """Return what adds the nodes of a step."""
+    """Return the function that adds the nodes of a step."""
     name = step.function
     if name == "dense" and len(step.input_shape) == 1:
         return product
@@ -49,7 +49,7 @@ def function_of(step: Step, dtype: str) -> Function:
 
 
 def operator(name: str, **attributes: Any) -> Function:
-    """Return the function that adds one node, of the same inputs."""
+    """Return the function that adds one node with the same inputs."""
     return lambda x, *inputs: x.node(name, x, *inputs, **attributes)
 
 
@@ -67,24 +67,24 @@ def group_matmul(x: Value, W: np.ndarray) -> Any:
 
 
 def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
-    """Return each code's row of the table; columns have parts of it, one below the other."""
+    """Return each code's row of the table, which has the rows of one column after the other."""
     codes = where((x >= 0) & (x < sizes), x, 0).astype("int64")
     rows = x.constant(table, x.dtype).take(codes + (np.cumsum(sizes) - sizes), axis=0)
     return flatten(rows)
 
 
-def beside(z: Value, x: Value) -> Any:
-    """Return for each column its numbers z, with the column x itself beside them."""
+def append_input(z: Value, x: Value) -> Any:
+    """Return each column's numbers z, followed by the column's x."""
     return flatten(np.concatenate([z, x[:, :, None]], axis=2))
 
 
 def elu(z: Any, alpha: float) -> Any:
-    """Return a sum, for which runtimes take less time than for Where."""
+    """Return ELU as a sum, which takes less time in runtimes than Where."""
     return relu(z) + alpha * np.expm1(np.minimum(z, 0))
 
 
 def exact_gelu(z: Value, root: float) -> Any:
-    """Return z Phi(z): runtimes have no Erf in float64."""
+    """Return z Phi(z) without Erf, which runtimes lack in float64."""
     return ExactGELU().value(np, z)
 
 
@@ -94,12 +94,12 @@ def mean_of_sigmoid(x: Value) -> Any:
 
 
 def shifted_waves(x: Value, turns: np.ndarray, phases: np.ndarray) -> Any:
-    """Return the cosines of turns x + phases: one addition makes them sines."""
+    """Return the cosines of turns x + phases, as sines, whose phases are pi / 2 larger."""
     return np.sin(x[:, :, None] * turns + (phases + math.pi / 2))
 
 
 FUNCTIONS: dict[str, Function] = {
-    "beside": beside,
+    "append_input": append_input,
     "elu": elu,
     "embedding": embedding,
     "exact_gelu": exact_gelu,
@@ -129,8 +129,8 @@ FLOAT32: dict[str, Function] = {
     "selu": lambda z, alpha, scale: z.node("Selu", z, alpha=alpha, gamma=scale),
     "softplus": softplus,
 }
-"""In float32 alone: in float64 runtimes lack some of these, and attributes are float32.
+"""Only for float32. In float64, runtimes lack some of these, and attributes are float32.
 
-In float64 a layer normalization multiplies by 1 / deviation: runtimes would take a quotient of x
-for a LayerNormalization, too.
+In float64, a layer normalization multiplies by 1 / deviation, since runtimes would replace a
+quotient of x by a LayerNormalization.
 """

@@ -13,18 +13,18 @@ __all__ = ["Graph"]
 
 
 class Graph:
-    """Nodes in the order of computation, their constants, and the arrays of a network's steps."""
+    """Nodes in the order of computation, constants, and the arrays of a network's steps."""
 
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.onnx, self.dtype = onnx, dtype
-        self.label = "schema"  # begins the names that are found
+        self.label = "schema"  # the beginning of generated names
         self._names = {id(array): name for name, array in arrays.items()}
         self._nodes: list[Any] = []
         self._constants: dict[str, np.ndarray] = {}
 
     @property
     def names(self) -> set[str]:
-        """Names of all that is computed, and of constants."""
+        """Names of all computed values and constants."""
         return {*self._constants, *(node.name for node in self._nodes)}
 
     def add(
@@ -39,13 +39,13 @@ class Graph:
         return name
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output, and return its name, which is found."""
+        """Add a node with one output, and return its generated name."""
         return self.add(operator, *inputs, name=self._unused(), domain=domain, **attributes)
 
     def constant(self, array: np.ndarray) -> str:
-        """Add an array of its own dtype as a constant, and return its name.
+        """Add an array as a constant, and return its name.
 
-        That of an array of the steps is its own, that of others is found.
+        An array of the steps keeps its name; for other arrays a name is generated.
         """
         name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
@@ -54,13 +54,13 @@ class Graph:
     def _unused(self) -> str:
         return f"{self.label}.{len(self._nodes) + len(self._constants)}"
 
-    def texts(self, values: Sequence[str], name: str) -> str:
-        """Add a vector of texts as a constant and return its name."""
+    def strings(self, values: Sequence[str], name: str) -> str:
+        """Add a vector of strings as a constant and return its name."""
         self._constants[name] = np.array(values, dtype=object)
         return name
 
     def element_type(self, dtype: str) -> int:
-        """Return ONNX's code of a dtype; "object" stands for text."""
+        """Return ONNX's code for a dtype; "object" means text."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def model(
@@ -73,8 +73,9 @@ class Graph:
     ) -> Any:
         """Return the graph as a model; the number of rows is a free dimension, called "batch".
 
-        `opsets` are versions of the operators, by domain; "" is ONNX's own. Others are named if
-        used. Inputs and outputs are given by dtype and shape of a row.
+        `opsets` has the versions of the operators by domain, where "" is ONNX's default domain.
+        Other domains are declared only if they are used. Inputs and outputs have a dtype and the
+        shape of a row.
         """
         helper = self.onnx.helper
 

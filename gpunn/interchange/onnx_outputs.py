@@ -1,4 +1,4 @@
-"""The outputs of an ONNX graph: numbers, probabilities, and the names of classes."""
+"""The outputs of an ONNX graph: numbers, probabilities, and class names."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def add_outputs(
     probabilities: str | None,
     labels: bool,
 ) -> dict[str, tuple[str, Shape]]:
-    """Add the graph's outputs, and return dtype and shape of a row of each.
+    """Add the graph's outputs, and return the dtype and the shape of a row of each.
 
-    `y` is the name of what the last layer gives, and `accepted` that of booleans (rows, 1): the
-    outputs of a row are NaN where it is False.
+    `y` is the name of the last layer's output. `accepted` is the name of Booleans (rows, 1): the
+    outputs of a row are NaN if it is False.
     """
-    answers = Value(graph, y, model.dtype)
+    values = Value(graph, y, model.dtype)
     condition = None if accepted is None else Value(graph, accepted, "bool")
     if condition is None:
         graph.add("Identity", y, name="output")
@@ -38,25 +38,25 @@ def add_outputs(
         wide = condition
         if axes := range(2, 1 + len(model.output_shape)):
             wide = condition.node("Unsqueeze", condition, condition.constant(axes, "int64"))
-        graph.add("Identity", where(wide, answers, math.nan).name, name="output")
+        graph.add("Identity", where(wide, values, math.nan).name, name="output")
     outputs = {"output": (model.dtype, model.output_shape)}
     if probabilities is not None:
         graph.add(PROBABILITIES[probabilities], "output", name="probabilities")
         outputs["probabilities"] = outputs["output"]
     if labels:
         function = model.output_activation or probabilities
-        outputs["label"] = (add_labels(graph, model, function, answers, condition), ())
+        outputs["label"] = (add_labels(graph, model, function, values, condition), ())
     return outputs
 
 
 def add_labels(
     graph: Graph, model: Sequential, function: str | None, y: Value, accepted: Value | None
 ) -> str:
-    """Add the predicted class of each row, and return the dtype of that."""
+    """Add the predicted class of each row, and return its dtype."""
     shape = model.output_shape
     threshold = model.threshold if (function, shape) in TWO_CLASSES else None
     if threshold is not None:
-        # In float64, as gpunn decides: the limit is between two margins that may be close.
+        # In float64, as in gpunn: the limit may be between two margins that are close.
         wide = y.astype("float64")
         margin = wide.node("MatMul", wide, [[-1], [1]] if shape == (2,) else [[1]])
         number = (margin >= limit_of(threshold)).astype("int64").squeezed()
@@ -66,8 +66,8 @@ def add_labels(
         number = (y > 0).astype("int64").squeezed()
     else:
         raise ArgumentError(
-            f"labels: a network with outputs {shape} and the output activation {function!r} does "
-            "not choose one of several classes; leave them out"
+            f"labels: a network with output shape {shape} and output activation {function!r} does "
+            "not predict one class per row; leave labels out"
         )
     names = model.classes
     if accepted is not None:
@@ -75,6 +75,6 @@ def add_labels(
     if names is None:
         graph.add("Identity", number.name, name="label")
         return "int64"
-    texts = graph.texts([*names, *([] if accepted is None else [""])], "label.names")
-    graph.add("Gather", texts, number.name, name="label", axis=0)
+    strings = graph.strings([*names, *([] if accepted is None else [""])], "label.names")
+    graph.add("Gather", strings, number.name, name="label", axis=0)
     return "object"

@@ -1,7 +1,7 @@
-"""A table's rows as the inputs of an ONNX graph, and what its schema makes of them.
+"""A table's columns as inputs of an ONNX graph, and their encoding by the schema.
 
-Each column that the schema uses is an input (rows, 1). All is computed in float64, in a few
-operators for all columns of a kind: `gpunn.tables.encoders` says what.
+Each column that the schema uses is an input (rows, 1). Everything is computed in float64, with a
+few operators for all columns of a kind, by `gpunn.tables.encoders`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gpunn.tables.columns import Column
 from gpunn.tables.encoders import KINDS, Encoded, GraphRows, features_of
 from gpunn.tables.encoders.category import ML
 from gpunn.tables.imputation import filled_in_onnx
-from gpunn.tables.onnx_nodes import Value, beside
+from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.scaling import SCALINGS
 from gpunn.typing import Shape
 
@@ -27,17 +27,17 @@ __all__ = ["ML", "EncodedRows", "column_inputs", "encoded_rows", "kinds_of_colum
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Names of what becomes of rows."""
+    """Names of the encoded rows in the graph."""
 
     matrix: str
-    """What `Schema.encode` returns, in the network's dtype."""
+    """The result of `Schema.encode`, in the network's dtype."""
     accepted: str | None
-    """Booleans, shape (rows, 1): False where `Schema.encode` would raise an error, since a number
-    is infinite or too large. None if the table has neither numbers nor dates."""
+    """Booleans, shape (rows, 1): False if a number is infinite or too large, for which
+    `Schema.encode` would raise an error. None if the table has neither numbers nor dates."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
-    """Return dtype and shape of each input: categories are text, all others float64."""
+    """Return the dtype and row shape of each input: categories are text, all others float64."""
     return {
         column.name: ("object" if column.kind == "category" else "float64", (1,))
         for column in used_columns(schema)
@@ -55,11 +55,11 @@ def used_columns(schema: Schema) -> list[Column]:
 
 
 def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
-    """Add what the schema makes of rows."""
-    if SCALINGS[schema.scaling.name] is not type(schema.scaling):  # which may compute another z
+    """Add the schema's encoding of rows."""
+    if SCALINGS[schema.scaling.name] is not type(schema.scaling):  # a subclass may differ
         raise ExportError(
-            f"schema: how to write the scaling {type(schema.scaling).__name__} in ONNX is not "
-            "known; export the network with encoded=True (--encoded)"
+            f"schema: can't export the custom scaling {type(schema.scaling).__name__} to ONNX; "
+            "export the network with encoded=True (--encoded)"
         )
     inputs = {name: Value(graph, name, dtype) for name, (dtype, _) in column_inputs(schema).items()}
     index = {feature: number for number, feature in enumerate(features_of(schema.columns))}
@@ -70,12 +70,12 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
         every += kind.nodes(columns, rows) if columns else ()
     blocks = [block for block in every if block.missing is None]
     if scaled := [block for block in every if block.missing is not None]:  # as in the schema
-        missing = beside([block.missing for block in scaled])
-        numbers = beside([block.numbers for block in scaled])
+        missing = concatenate([block.missing for block in scaled])
+        numbers = concatenate([block.numbers for block in scaled])
         filled = filled_in_onnx(numbers, missing, schema.scaling.median)
         features = [feature for block in scaled for feature in block.features]
         blocks.insert(0, Encoded(features, schema.scaling.nodes(filled)))
-    matrix = beside([block.numbers for block in blocks])
+    matrix = concatenate([block.numbers for block in blocks])
     order = [index[feature] for block in blocks for feature in block.features]
     if order != sorted(order):
         matrix = matrix.take(np.argsort(order))
@@ -83,6 +83,6 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
     if not rows.fits:
         return EncodedRows(matrix.name, None)
     finite = np.absolute(matrix) <= np.finfo(graph.dtype).max
-    checks = beside([*rows.fits, finite]).astype("int32")
+    checks = concatenate([*rows.fits, finite]).astype("int32")
     accepted = checks.node("ReduceMin", checks, checks.constant([1], "int64"), keepdims=1)
     return EncodedRows(matrix.name, accepted.astype("bool").name)

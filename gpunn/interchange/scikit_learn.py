@@ -1,7 +1,7 @@
 """Import from, and export to, scikit-learn's `MLPClassifier` and `MLPRegressor`.
 
 Their W has the shape (inputs, units), as in `gpunn.layers.Dense`. Their output activation (softmax
-or logistic) is not part of a gpunn network, whose outputs are logits.
+or logistic) is not part of a gpunn network, which outputs logits.
 """
 
 from __future__ import annotations
@@ -58,24 +58,24 @@ def from_sklearn(
     backend : str, Backend or None
         Where to put the network; see `gpunn.get_backend`.
     dtype : {"float32", "float64"} or None
-        By default that of the weights.
+        By default the dtype of the weights.
 
     Returns
     -------
     Sequential
-        Its `classes` and `feature_names` are those of the estimator. `predict_proba` works if the
-        estimator is a classifier.
+        It has the estimator's `classes` and `feature_names`. `predict_proba` works if the estimator
+        is a classifier.
 
     Raises
     ------
     ArgumentTypeError
-        If it is another kind of object.
+        If `estimator` is another kind of object.
     ArgumentError
-        If it is not fitted, or its activation is not known.
+        If it is not fitted, or its activation is unknown.
 
     See Also
     --------
-    to_sklearn : The other way.
+    to_sklearn : Converts in the other direction.
 
     Examples
     --------
@@ -127,16 +127,16 @@ def to_sklearn(
     """Return a fitted scikit-learn estimator with a network's weights.
 
     Layers that scale and shift each feature (`Rescaling`, `Standardization`, `BatchNorm`) become
-    part of the dense layer beside them. Dropout is left out.
+    part of the adjacent dense layer. Dropout is left out.
 
     Parameters
     ----------
     model : Sequential
-        Dense layers with one activation for all but the last, which has none: identity, relu,
-        sigmoid or tanh.
+        Dense layers that all have the same activation (identity, relu, sigmoid or tanh), except the
+        last layer, which has none.
     task : {"classes", "labels", "numbers"}
-        "classes" gives an `MLPClassifier` with one class per row (two classes if there is one
-        output), "labels" one with several labels a row, "numbers" an `MLPRegressor`.
+        "classes" returns an `MLPClassifier` with one class per row (two classes for one output),
+        "labels" one with several labels per row, and "numbers" an `MLPRegressor`.
     classes : sequence or None
         The classes in the order of the outputs. scikit-learn requires ascending order. By default
         `model.classes`, or 0, 1, 2, ....
@@ -145,7 +145,7 @@ def to_sklearn(
     -------
     MLPClassifier or MLPRegressor
         `predict` works. scikit-learn has not trained it, so it has no results of training such as
-        `loss_curve_`, and `fit` starts anew.
+        `loss_curve_`, and `fit` starts from scratch.
 
     Raises
     ------
@@ -159,11 +159,11 @@ def to_sklearn(
     Warns
     -----
     GpunnWarning
-        If the network has a threshold, which the estimator does not keep.
+        If the network has a threshold, which the estimator does not store.
 
     See Also
     --------
-    from_sklearn : The other way.
+    from_sklearn : Converts in the other direction.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def to_sklearn(
     names = None if task == "numbers" else class_names(model, task, outputs, classes)
     if model.threshold is not None:
         warnings.warn(
-            "to_sklearn: the estimator decides by the threshold 0.5; for the network's, wrap it in "
+            "to_sklearn: the estimator uses the threshold 0.5; to use the network's, wrap it in "
             f"sklearn.model_selection.FixedThresholdClassifier(threshold={model.threshold!r})",
             GpunnWarning,
             stacklevel=2,
@@ -231,7 +231,7 @@ def class_names(
     for before, after in pairwise(names.tolist()):
         if not before < after:
             raise ArgumentError(
-                f"classes: scikit-learn keeps them in ascending order; {after!r} follows {before!r}"
+                f"classes: scikit-learn requires ascending order; got {after!r} after {before!r}"
             )
     return names
 
@@ -241,7 +241,7 @@ def class_names(
 
 @dataclass
 class Block:
-    """f(x W + b), where `activation` is scikit-learn's name of f."""
+    """The layer f(x W + b), where `activation` is scikit-learn's name of f."""
 
     W: np.ndarray
     b: np.ndarray
@@ -249,7 +249,7 @@ class Block:
 
 
 def dense_blocks(model: Sequential) -> list[Block]:
-    """Return a network as dense blocks, with the layers that scale and shift folded in."""
+    """Return a network as dense blocks, which include the layers that scale and shift."""
     blocks: list[Block] = []
     pending = Affine()  # to be folded into the next dense layer
     for label, layer, arrays in layers_with_arrays(model):
@@ -268,12 +268,12 @@ def dense_blocks(model: Sequential) -> list[Block]:
             blocks[-1].activation = activation_name(label, layer.f)
         elif type(layer) not in (layers.Dropout, layers.Flatten):
             raise ExportError(
-                f"layer {label!r}: scikit-learn's networks have no counterpart of {layer!r} here"
+                f"layer {label!r}: scikit-learn's networks can't have {layer!r} at this position"
             )
     if not blocks:
         raise ExportError("model: it has no dense layer")
     *hidden, last = [block.activation for block in blocks]
-    if not pending.changes_nothing or last != "identity":
+    if not pending.is_identity or last != "identity":
         raise ExportError(
             "model: scikit-learn's networks end in a dense layer without an activation; this one "
             f"ends in {model.layers[-1]!r}"

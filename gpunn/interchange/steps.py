@@ -1,4 +1,4 @@
-"""A network as a list of plain steps on rows, which the writers of ONNX and source code share."""
+"""A network as a list of simple steps on rows, for the export to ONNX and source code."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ArrayName:
 class Step:
     """One call: output = function(*inputs, *arguments), within the layer `label`.
 
-    The function has this name in the templates of each language, and among ONNX's functions. Inputs
-    are variables that hold rows; arguments are arrays by name, and numbers. An output that exists
-    already gets a new value. Shapes are those of a row, of the first input and of the output.
+    The function has this name in the templates of each language, and in `onnx_functions`. Inputs
+    are variables that hold rows; arguments are numbers, and arrays by name. If the output variable
+    exists, the step overwrites it. `input_shape` is the shape of a row of the first input.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Step:
 
     @property
     def kind(self) -> Kind:
-        """What there is to know of such steps."""
+        """Properties of all steps with this function."""
         return KINDS.get(self.function, Kind())
 
 
@@ -54,53 +54,51 @@ Sizes: TypeAlias = Callable[[Step], Sequence[int]]
 
 @dataclass(frozen=True)
 class Kind:
-    """What source code has to know of a kind of step, besides its function in each language.
+    """Properties of a kind of step that source code needs, besides its function in each language.
 
-    By default it is elementwise: in C it may write where it reads, and is told how many numbers
-    there are; else it is told `c_sizes`, counts of vectors, columns or members, and sizes. `c_name`
-    is its name there, if that is another. Without NumPy an array of several axes is "flat", or
-    "nested", lists of lists; "transposed" has the first array as a list for each unit, and the
-    others flat. `takes_members` is whether the function is told there how many members there are.
+    By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
+    the number of elements. Otherwise the arguments are `c_sizes`: counts of vectors, columns or
+    members, and sizes. `c_name` is the name in C, if it differs. `arrays` is the layout of arrays
+    with several axes without NumPy: "flat", "nested" lists of lists, or "transposed". In
+    "transposed", the first array has a list for each unit, and the others are flat. With
+    `needs_members`, functions without NumPy have the number of members as an argument.
     """
 
     c_sizes: Sizes | None = None
     c_name: str = ""
     arrays: str = "flat"
-    takes_members: bool = False
+    needs_members: bool = False
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
-    """Return how many columns of codes there are, and how many numbers each becomes."""
+    """Return the number of code columns, and how many numbers each becomes."""
     columns, numbers = step.input_shape[0], step.output_shape[0]
     return columns, numbers // columns
 
 
 def products(step: Step) -> tuple[int, ...]:
-    """Return how many vectors of a row are multiplied, and the sizes of the matrix."""
+    """Return the number of vectors in a row that are multiplied, and the sizes of the matrix."""
     return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
 
 
 of_input, of_output = attrgetter("input_shape"), attrgetter("output_shape")
 
 KINDS: dict[str, Kind] = {
-    "beside": Kind(of_input),
+    "append_input": Kind(of_input),
     "dense": Kind(products, arrays="transposed"),
-    "embedding": Kind(
-        lambda step: (step.input_shape[0], step.output_shape[0] // step.input_shape[0]),
-        arrays="nested",
-    ),
+    "embedding": Kind(dimensions, arrays="nested"),
     "group_matmul": Kind(products, arrays="transposed"),
     "identity": Kind(c_name="copy"),
     "lines": Kind(of_output),
     "matmul": Kind(products, arrays="transposed"),
-    "mean_of_members": Kind(of_input, takes_members=True),
-    "mean_of_sigmoid": Kind(of_input, takes_members=True),
-    "mean_of_softmax": Kind(of_input, takes_members=True),
+    "mean_of_members": Kind(of_input, needs_members=True),
+    "mean_of_sigmoid": Kind(of_input, needs_members=True),
+    "mean_of_softmax": Kind(of_input, needs_members=True),
     "one_hot": Kind(of_output, arrays="nested"),
     "per_member": Kind(of_output),
     "piecewise_linear": Kind(of_output),
     "shifted_waves": Kind(of_output),
-    "tanh": Kind(c_name="hyperbolic_tangent"),  # tanh is of math.h
+    "tanh": Kind(c_name="hyperbolic_tangent"),  # math.h defines tanh
     "waves": Kind(lambda step: (step.output_shape[0], step.output_shape[1] // 2)),
 }
 
@@ -109,7 +107,7 @@ KINDS: dict[str, Kind] = {
 class Steps:
     """The steps of a network, in order, and the arrays that they use, in its dtype or int32.
 
-    The input of the first step is the variable "x", which the last one sets.
+    The first step reads the variable "x", and the last step sets it.
     """
 
     dtype: str
@@ -128,14 +126,14 @@ class Steps:
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
-        """Add a step and return its output: the variable of its first input, unless `to` is given.
+        """Add a step and return its output variable: `to`, or by default the first input.
 
-        Its shape is that of the first input, unless `shape` is given.
+        The output has the shape of the first input, unless `shape` is given.
         """
         inputs = (x,) if isinstance(x, str) else tuple(x)
-        given, output = self.shapes[inputs[0]], to or inputs[0]
-        shape = given if shape is None else shape
-        self.steps.append(Step(self.label, function, inputs, arguments, output, given, shape))
+        input_shape, output = self.shapes[inputs[0]], to or inputs[0]
+        shape = input_shape if shape is None else shape
+        self.steps.append(Step(self.label, function, inputs, arguments, output, input_shape, shape))
         self.shapes[output] = shape
         return output
 
@@ -144,27 +142,27 @@ class Steps:
         self._count += 1
         return f"{name}_{self._count}"
 
-    def own(self, name: str) -> np.ndarray:
+    def values(self, name: str) -> np.ndarray:
         """Return one of the layer's parameters or buffers."""
         return self.parameters[f"{self.label}.{name}"]
 
     def parameter(self, name: str) -> ArrayName:
         """Return one of the layer's parameters or buffers as an argument."""
-        return self.array(name, self.own(name))
+        return self.array(name, self.values(name))
 
     def array(self, name: str, values: Any, dtype: str = "") -> ArrayName:
-        """Return other values as an argument, of the network's dtype or another."""
+        """Return other values as an argument, in the network's dtype or another."""
         name = f"{self.label}.{name}"
         self.arrays[name] = np.array(values, dtype or self.dtype)
         return ArrayName(name)
 
 
 Converter: TypeAlias = Callable[[Steps, Any, str], str]
-"""Takes the steps, whose label is the layer's, the layer, and the variable of x; returns y's."""
+"""Accepts the steps with the layer's label, the layer, and x's variable; returns y's variable."""
 
 
 def steps_of(model: Sequential) -> Steps:
-    """Return a network, in inference, as steps; an ExportError tells what is not gpunn's own."""
+    """Return a network, for inference, as steps; a custom class raises an ExportError."""
     steps = Steps(model.dtype, model.parameters.to_host())
     y = "x"
     steps.shapes[y] = model.input_shape
@@ -184,12 +182,12 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
     return y
 
 
-def unknown(kind: str, label: str, found: object, known: Iterable[type]) -> str:
+def unknown(kind: str, label: str, custom: object, known: Iterable[type]) -> str:
     """Return the message for a class that has no converter."""
     names = ", ".join(sorted(cls.__name__ for cls in known))
     return (
-        f"layer {label!r}: how to export the {kind} {type(found).__name__} is not known, since it "
-        f"is not one of gpunn's own ({names})"
+        f"layer {label!r}: can't export the custom {kind} {type(custom).__name__}; use one of "
+        f"gpunn's ({names})"
     )
 
 
@@ -204,7 +202,7 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
 
 
 ACTIVATIONS = [each for each in known(activations.Activation).values() if is_built_in(each)]
-"""Exact classes. A step has the activation's name, and its fields and constants as arguments."""
+"""Exact classes. A step has the activation's name; its arguments are the fields and constants."""
 
 CONSTANTS: dict[type[activations.Activation], tuple[str, ...]] = {
     activations.ExactGELU: ("root",),
@@ -221,8 +219,8 @@ def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
 
 
 def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
-    """f(x W + b), with W divided by sqrt(inputs) in the parametrization "ntp"."""
-    W = steps.own("weights")
+    """f(x W + b), where W is divided by sqrt(inputs) in the parametrization "ntp"."""
+    W = steps.values("weights")
     arrays = [steps.array("weights", W * W.dtype.type(layer.weight_factor(len(W))))]
     if layer.bias:
         arrays.append(steps.parameter("biases"))
@@ -253,7 +251,7 @@ def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: s
 
 
 def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
-    """Each group's columns through its layers, side by side."""
+    """Apply each group's layers to its columns, and concatenate the outputs."""
     outputs = []
     for group in layer.parts:
         to = steps.variable("group")
@@ -267,7 +265,7 @@ def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
 
 
 def members(steps: Steps, layer: layers.Members, x: str) -> str:
-    """Return r_m x for each member, whether or not each has a row of its own."""
+    """Return r_m x for each member, whether members share a row or have separate rows."""
     shape = steps.shapes[x]
     function = "per_member" if len(shape) == 1 else "scale"
     factors = steps.parameter("factors")
@@ -280,7 +278,7 @@ def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) 
 
 
 def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
-    """f(s ((r x) W) + b) for each member, or what of it there is."""
+    """f(s ((r x) W) + b) for each member, without the factors that the layer lacks."""
     names = layer.values
     W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)
@@ -298,14 +296,14 @@ def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
 
 
 def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
-    """Compare each output's column with its category, and with the second one that shares it."""
+    """Compare each output's column with its category, and with a second one that shares it."""
     columns, codes, second_codes = [], [], []
     for column, size in enumerate(layer.sizes):
         shared = layer.binary_as_sign and size == 3
-        own = range(1, 2 if shared else size)
-        columns += [column for _ in own]
-        codes += list(own)
-        second_codes += [2 if shared else code for code in own]
+        own_codes = range(1, 2 if shared else size)
+        columns += [column for _ in own_codes]
+        codes += list(own_codes)
+        second_codes += [2 if shared else code for code in own_codes]
     return steps.add(
         "one_hot",
         x,
@@ -327,7 +325,7 @@ def embedding(steps: Steps, layer: layers.Embedding, x: str) -> str:
 def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) -> str:
     """A linear function of waves of each number."""
     (columns,) = steps.shapes[x]
-    frequencies = steps.own("frequencies")
+    frequencies = steps.values("frequencies")
     turns = steps.array("turns", 2 * math.pi * frequencies)
     W, b = steps.parameter("weights"), steps.parameter("biases")
     to, count = steps.variable("waves"), layer.frequencies
@@ -343,14 +341,14 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
         else group_dense(steps, z, W, b, shape)
     )
     if layer.kind == "pbld":
-        return steps.add("beside", (z, x), shape=(columns * (layer.size + 1),), to=x)
+        return steps.add("append_input", (z, x), shape=(columns * (layer.size + 1),), to=x)
     if layer.kind == "plr":
         z = steps.add("relu", z)
     return steps.add("flatten", z, shape=(columns * layer.size,), to=x)
 
 
 def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedding, x: str) -> str:
-    """A linear function of where each number lies among edges."""
+    """A linear function of each number's position among the edges of bins."""
     lines = [steps.parameter(name) for name in ("starts", "slopes", "lowest")]
     lines.append(steps.parameter("highest"))
     W, b = steps.parameter("weights"), steps.parameter("biases")
@@ -370,13 +368,13 @@ def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedd
 
 
 def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
-    """Return mean + deviation x, within [least, largest]."""
+    """Return mean + deviation x, clipped to the range of the training targets."""
     mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
     x = steps.add("shift", steps.add("scale", x, std), mean)
     if not layer.clip:
         return x
-    least, largest = (steps.parameter(name) for name in ("least", "largest"))
-    return steps.add("clip", x, least, largest)
+    bounds = (steps.parameter(name) for name in ("least", "largest"))
+    return steps.add("clip", x, *bounds)
 
 
 def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:
@@ -387,11 +385,11 @@ def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> st
 
 
 def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
-    """Return the converter of a layer that is one step, of its arrays and then its numbers."""
+    """Return the converter of a layer with one step, whose arguments are arrays, then numbers."""
 
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
-        own = [float(getattr(layer, name)) for name in numbers]
-        return steps.add(function, x, *map(steps.parameter, arrays), *own)
+        values = [float(getattr(layer, name)) for name in numbers]
+        return steps.add(function, x, *map(steps.parameter, arrays), *values)
 
     return converter
 

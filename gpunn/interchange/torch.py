@@ -1,8 +1,8 @@
 """State dicts of PyTorch's `torch.nn.Sequential`, written and read without PyTorch.
 
 A state dict maps names such as "0.weight" to arrays, where the number is the index of the module in
-the `Sequential`. The matrix of `torch.nn.Linear` has the shape (units, inputs), transposed against
-`gpunn.layers.Dense`. Files are safetensors, which `safetensors.torch.load_file` reads.
+the `Sequential`. The matrix of `torch.nn.Linear` has the shape (units, inputs): it is the transpose
+of `gpunn.layers.Dense`'s. Files are safetensors, which `safetensors.torch.load_file` reads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gpunn.storage.files import write_output
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
 GELUS = {activations.ExactGELU: "GELU()", activations.GELU: 'GELU("tanh")'}
-"""Modules of the activations that have another name in PyTorch."""
+"""PyTorch's modules of activations that have another name there."""
 
 PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.Dense: {"weight": "weights", "bias": "biases"},
@@ -40,7 +40,7 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
     },
     layers.LayerNorm: {"weight": "scale", "bias": "shift"},
 }
-"""By layer: PyTorch's name of each array, and gpunn's."""
+"""For each layer, PyTorch's and gpunn's name of each array."""
 
 COUNTER = "num_batches_tracked"
 """The buffer of PyTorch's BatchNorm1d that has no counterpart in gpunn."""
@@ -99,7 +99,7 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
     Raises
     ------
     ExportError
-        As `state_dict`.
+        As for `state_dict`.
     OSError
         If the file can't be written. An existing file is then unchanged.
 
@@ -118,7 +118,7 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
 
 
 def torch_code(model: Sequential) -> str:
-    """Return the Python expression of the `torch.nn.Sequential` that `state_dict` belongs to.
+    """Return Python code of the `torch.nn.Sequential` that can load `state_dict`.
 
     Parameters
     ----------
@@ -128,12 +128,12 @@ def torch_code(model: Sequential) -> str:
     Returns
     -------
     str
-        Several lines.
+        An expression of several lines.
 
     Raises
     ------
     ExportError
-        As `state_dict`.
+        As for `state_dict`.
 
     Examples
     --------
@@ -177,11 +177,11 @@ def load_state_dict(
         If modules and layers don't match, or numbers are not finite in the network's dtype; the
         message names them. The network is then unchanged.
     ModelFileError
-        If the file can't be read, or the above is true of its content.
+        If the file can't be read, or its content has such a problem.
 
     See Also
     --------
-    state_dict : The other way.
+    state_dict : Converts in the other direction.
 
     Examples
     --------
@@ -238,7 +238,7 @@ class Module:
 
 def modules(model: Sequential) -> list[Module]:
     """Return a network as PyTorch's modules."""
-    found: list[Module] = []
+    converted: list[Module] = []
     pending = Affine()  # to be folded into the next dense layer
     for label, layer, arrays in layers_with_arrays(model):
         if type(layer) in (layers.Rescaling, layers.Standardization):
@@ -247,31 +247,31 @@ def modules(model: Sequential) -> list[Module]:
             pending = pending.then(affine)
             continue
         if type(layer) is layers.Dense:
-            found += dense_modules(label, layer, arrays, pending)
+            converted += dense_modules(label, layer, arrays, pending)
             pending = Affine()
             continue
-        if not pending.changes_nothing and type(layer) not in (layers.Dropout, layers.Flatten):
+        if not pending.is_identity and type(layer) not in (layers.Dropout, layers.Flatten):
             raise ExportError(
                 f"layer {label!r}: PyTorch has no module for the Rescaling or Standardization "
-                "before it, which could become part of a Dense layer, but not of this one"
+                "before it, which can be folded into a Dense layer, but not into this one"
             )
-        found += other_modules(label, layer, arrays)
-    if not pending.changes_nothing:
+        converted += other_modules(label, layer, arrays)
+    if not pending.is_identity:
         raise ExportError(
             "model: it ends in a Rescaling or Standardization, for which PyTorch has no module"
         )
-    for module in found:
+    for module in converted:
         module.arrays = {
             name: array.astype(model.dtype) if array.dtype.kind == "f" else array
             for name, array in module.arrays.items()
         }
-    return found
+    return converted
 
 
 def dense_modules(
     label: str, layer: layers.Dense, arrays: Mapping[str, np.ndarray], pending: Affine
 ) -> list[Module]:
-    """Return a Linear module and that of the activation."""
+    """Return a Linear module and the module of the activation."""
     W, b = pending.before(arrays["weights"], arrays.get("biases", np.zeros(layer.units)))
     linear = Module(f"Linear({W.shape[0]}, {W.shape[1]}", {"weight": W.T})
     if layer.bias or np.any(b):
@@ -297,15 +297,15 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
     if type(layer) is layers.Dropout:
         if not isinstance(layer.rate, float):
             raise ExportError(
-                f"layer {label!r}: PyTorch has no dropout whose rate a schedule moves; make the "
-                "network with a number for the rate"
+                f"layer {label!r}: PyTorch's dropout can't have a schedule as its rate; make the "
+                "network with a number as the rate"
             )
         return [Module(f"Dropout({layer.rate!r})")]
     if type(layer) is layers.Flatten:
         return [Module("Flatten()")]
     if isinstance(layer, layers.BatchNorm | layers.LayerNorm) and type(layer) in PARAMETERS:
         size, eps = arrays["scale"].size, layer.epsilon
-        named = {theirs: arrays[ours] for theirs, ours in PARAMETERS[type(layer)].items()}
+        named = {torch_name: arrays[name] for torch_name, name in PARAMETERS[type(layer)].items()}
         if isinstance(layer, layers.LayerNorm):
             return [Module(f"LayerNorm({size}, eps={eps!r})", named)]
         momentum = 1 - layer.momentum  # PyTorch's is the weight of the new value
@@ -358,22 +358,22 @@ def layer_values(
     """Return one module's arrays by their names in the network."""
     names = PARAMETERS.get(type(layer))
     if names is None:
-        raise ArgumentError(f"layer {label!r}: {type(layer).__name__} has no counterpart there")
-    ours = {theirs: name for theirs, name in names.items() if name in layer.values}
-    if ours.keys() != group.keys():
+        raise ArgumentError(f"layer {label!r}: PyTorch has no module for {type(layer).__name__}")
+    expected_names = {each: name for each, name in names.items() if name in layer.values}
+    if expected_names.keys() != group.keys():
         raise ArgumentError(
             f"state: module {module} has {sorted(group)}; layer {label!r} "
-            f"({type(layer).__name__}) takes {sorted(ours)}"
+            f"({type(layer).__name__}) expects {sorted(expected_names)}"
         )
     values = {}
-    for theirs, name in ours.items():
-        array = group[theirs].T if type(layer) is layers.Dense else group[theirs]
+    for torch_name, name in expected_names.items():
+        array = group[torch_name].T if type(layer) is layers.Dense else group[torch_name]
         expected = model.parameters.specs[f"{label}.{name}"].shape
         if array.shape != expected:
             shape = expected[::-1] if type(layer) is layers.Dense else expected
             raise ArgumentError(
-                f"state: {module}.{theirs} has shape {group[theirs].shape}; layer {label!r} takes "
-                f"{shape}"
+                f"state: {module}.{torch_name} has shape {group[torch_name].shape}; layer "
+                f"{label!r} expects {shape}"
             )
         if type(layer) is layers.Dense and name == "weights" and array.dtype.kind == "f":
             array = array / layer.weight_factor(len(array))
@@ -381,7 +381,7 @@ def layer_values(
             converted = array.astype(model.dtype) if array.dtype.kind == "f" else array
         if array.dtype.kind != "f" or not np.isfinite(converted).all():
             raise ArgumentError(
-                f"state: {module}.{theirs}: expected real numbers that are finite in "
+                f"state: {module}.{torch_name}: expected real numbers that are finite in "
                 f"{model.dtype}; got dtype {array.dtype}"
             )
         values[f"{label}.{name}"] = converted

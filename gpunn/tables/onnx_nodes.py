@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-__all__ = ["Graph", "Value", "beside", "where"]
+__all__ = ["Graph", "Value", "concatenate", "where"]
 
 OPERATORS: dict[np.ufunc, str] = {
     np.absolute: "Abs",
@@ -164,14 +164,14 @@ def where(condition: Value, yes: Any, no: Any) -> Any:
     return value.node("Where", condition, yes, no)
 
 
-def beside(values: Sequence[Value], axis: int = 1) -> Any:
+def concatenate(values: Sequence[Value], axis: int = 1) -> Any:
     """Return columns of one type side by side."""
     return values[0] if len(values) == 1 else values[0].node("Concat", *values, axis=axis)
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.clip: Value.clip,
-    np.concatenate: beside,
+    np.concatenate: concatenate,
     np.round: np.rint,
     np.where: where,
 }

@@ -66,7 +66,7 @@ def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
     [
         (["run"], "give a file to write with --onnx, --python or --c"),
         (["run", "--onnx", "a.onnx", "--pure"], "--pure: only for --python"),
-        (["run", "--c", "a-b.h"], "prefix: expected letters, digits and underlines"),
+        (["run", "--c", "a-b.h"], "prefix: expected letters, digits and underscores"),
         (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),
         (["run", "--c", "a.h", "--labels"], "--labels: only for --onnx"),
         (
@@ -131,7 +131,7 @@ def test_encoded_rows_of_a_table(gpunn):
     (y,) = session.run(["output"], {"input": model.schema.encode(rows)})
     np.testing.assert_allclose(y, model.predict(rows), 1e-5)
     problem = gpunn("export", "run", "--onnx", "b.onnx", "--labels", status=2).stderr
-    assert "labels: a network with outputs (1,)" in problem
+    assert "labels: a network with output shape (1,)" in problem
     problem = gpunn("export", "run", "--onnx", "b.onnx", "--input-dtype=uint8", status=2).stderr
-    assert "choose encoded=True (--encoded)" in problem
+    assert "set encoded=True (--encoded)" in problem
     assert not Path("b.onnx").exists()

@@ -167,7 +167,7 @@ def test_a_network_from_any_backend(backend, tmp_path):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"input_dtype": "uint8"}, "is for networks that begin with a Rescaling layer"),
+        ({"input_dtype": "uint8"}, "requires a Rescaling as the network's first layer"),
         ({"input_dtype": "float16"}, "input_dtype: there is no 'float16'"),
         ({"input_dtype": "float64"}, "input_dtype: there is no 'float64'"),
         ({"probabilities": "softmx"}, "did you mean 'softmax'?"),
@@ -181,7 +181,7 @@ def test_options_that_cannot_work(options, problem):
 
 
 def test_a_network_too_large_for_a_file(monkeypatch):
-    monkeypatch.setattr("gpunn.interchange.onnx.LARGEST", 95)
+    monkeypatch.setattr("gpunn.interchange.onnx.MAX_BYTES", 95)
     model = gpunn.Sequential([Dense(4)], (5,), "numpy")
     with pytest.raises(ExportError, match="96 bytes; an ONNX file holds less than 2 GiB"):
         to_onnx(model)

@@ -302,12 +302,22 @@ LABELS = {"labels": True}
 @pytest.mark.parametrize(
     ("change", "options", "error", "problem"),
     [
-        ({"output": [1.0, 2.0]}, {}, ExportError, "the column 'output' is called as something"),
-        ({"label": [1.0, 2.0]}, LABELS, ExportError, "the column 'label' is called"),
+        ({"output": [1.0, 2.0]}, {}, ExportError, "the column 'output' has the name of something"),
+        ({"label": [1.0, 2.0]}, LABELS, ExportError, "the column 'label' has the name"),
         ({}, {"input_dtype": "float32"}, ArgumentError, "input_dtype: a network with a schema"),
-        (None, {}, ExportError, "the scaling OwnScaling in ONNX is not known"),
-        ({}, LABELS | {"activation": "identity"}, ArgumentError, "labels: a network with outputs"),
-        ({}, LABELS | {"activation": "sigmoid"}, ArgumentError, "labels: .* does not choose one"),
+        (None, {}, ExportError, "can't export the custom scaling OwnScaling to ONNX"),
+        (
+            {},
+            LABELS | {"activation": "identity"},
+            ArgumentError,
+            "labels: a network with output",
+        ),
+        (
+            {},
+            LABELS | {"activation": "sigmoid"},
+            ArgumentError,
+            "labels: .* does not predict one class",
+        ),
     ],
 )
 def test_what_cannot_be_exported(change, options, error, problem):

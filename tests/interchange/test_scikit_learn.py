@@ -169,7 +169,7 @@ def test_there_and_back(y):
         ([Dense(4, "relu"), Dense(4, "tanh"), Dense(2)], "this one has relu, tanh"),
         ([Dense(4, "relu"), Dense(2, "relu")], "end in a dense layer without an activation"),
         ([Dense(4, "relu"), Dense(2), Activation("tanh"), BatchNorm()], "end in a dense layer"),
-        ([Activation("relu"), Dense(2)], "layer 'activation_1': scikit-learn's networks have no c"),
+        ([Activation("relu"), Dense(2)], "layer 'activation_1': scikit-learn's networks can't h"),
         ([BatchNorm()], "model: it has no dense layer"),
     ],
 )
@@ -184,7 +184,7 @@ def test_what_scikit_learn_has_not(layers, problem):
     [
         (("clases",), "did you mean 'classes'"),
         (("classes", ["a"]), "expected 2 for a network with 2 outputs; got"),
-        (("classes", ["b", "a"]), "'a' follows 'b'"),
+        (("classes", ["b", "a"]), "got 'a' after 'b'"),
     ],
 )
 def test_arguments_that_cannot_work(arguments, problem):

@@ -50,19 +50,19 @@ class Twice(Dense):
     [
         (
             lambda: [Dense(4), Twice(2)],
-            "layer 'twice_as_dense_1': how to export the layer Twice is not",
+            "layer 'twice_as_dense_1': can't export the custom layer Twice",
         ),
         (
             lambda: [Dense(4, Doubled())],
-            "layer 'dense_1': how to export the activation Doubled is not",
+            "layer 'dense_1': can't export the custom activation Doubled",
         ),
         (
             lambda: [gpunn.layers.Activation(Doubled())],
-            "layer 'activation_1': how to export the activati",
+            "layer 'activation_1': can't export the custom activa",
         ),
         (
             lambda: [Members(2)],
-            "model: a predictor gives vectors; a row of outputs has shape (2, 5)",
+            "model: expected a vector as a row of outputs, for an export to C",
         ),
     ],
     ids=["layer", "activation", "activation layer", "outputs"],

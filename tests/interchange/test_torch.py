@@ -175,11 +175,11 @@ def state(**changes):
         ({"0.weight": X.T[:2, :6]}, "it has 1 modules with parameters (0); the network has 2"),
         (
             state(**{"0_bias": None}),
-            "module 0 has ['weight']; layer 'dense_1' (Dense) takes ['bias', 'weight']",
+            "module 0 has ['weight']; layer 'dense_1' (Dense) expects ['bias', 'weight']",
         ),
         (
             state(**{"0_weight": np.ones((6, 4))}),
-            "0.weight has shape (6, 4); layer 'dense_1' takes (4, 6)",
+            "0.weight has shape (6, 4); layer 'dense_1' expects (4, 6)",
         ),
         (
             state(**{"0_bias": np.full(4, np.nan)}),

@@ -1,1 +1,1 @@
-"""Networks as source code that predicts without gpunn."""
+"""Export of networks as source code that predicts without gpunn."""

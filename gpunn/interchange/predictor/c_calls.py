@@ -1,4 +1,4 @@
-"""The steps of a network as calls of functions in C, and the buffers between them."""
+"""The steps of a network as C function calls, and the buffers between them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gpunn.interchange.steps import ArrayName, Step, Steps
 __all__ = ["calls_of"]
 
 MOVES = ("flatten", "columns", "concatenate")
-"""Steps that copy numbers to another place."""
+"""Steps that only copy numbers."""
 
 
 @dataclass
 class Value:
-    """What a step computes, the number of its buffer, and the last step that reads it."""
+    """A computed value: its size, the last step that reads it, and the number of its buffer."""
 
     size: int
     last_use: int
@@ -27,7 +27,7 @@ class Value:
 
 @dataclass
 class Buffers:
-    """Buffers on the stack, which values share that are not needed at the same time."""
+    """Buffers on the stack; values that are not needed at the same time share a buffer."""
 
     sizes: list[int]
     free: list[int]
@@ -39,8 +39,8 @@ class Buffers:
             return len(self.sizes) - 1
         # The smallest that is large enough, or else the largest, which grows.
         large = [number for number in self.free if self.sizes[number] >= size]
-        least = min(large, key=lambda number: self.sizes[number], default=None)
-        chosen = max(self.free, key=lambda n: self.sizes[n]) if least is None else least
+        smallest = min(large, key=lambda number: self.sizes[number], default=None)
+        chosen = max(self.free, key=lambda n: self.sizes[n]) if smallest is None else smallest
         self.free.remove(chosen)
         self.sizes[chosen] = max(size, self.sizes[chosen])
         return chosen
@@ -51,7 +51,7 @@ def calls_of(
 ) -> tuple[list[str], list[int]]:
     """Return the lines that compute a row's output, and the sizes of the buffers.
 
-    `names` are those of arrays in C; `functions` are the ones that the lines may call.
+    `names` has the names of arrays in C; `functions` are the functions that the lines may call.
     """
     sequence = [
         step for step in steps.steps if step.function != "flatten" or step.inputs[0] != step.output
@@ -60,21 +60,21 @@ def calls_of(
     buffers = Buffers([], [])
     lines: list[str] = []
     for number, step in enumerate(sequence):
-        given, made = [values[each] for each in reads[number]], values[number + 1]
-        dying = {value.buffer for value in given if value.last_use == number} - {None}
-        if step.kind.c_sizes is None and step.function not in MOVES and given[0].buffer in dying:
-            made.buffer = given[0].buffer
+        inputs, output = [values[each] for each in reads[number]], values[number + 1]
+        dying = {value.buffer for value in inputs if value.last_use == number} - {None}
+        if step.kind.c_sizes is None and step.function not in MOVES and inputs[0].buffer in dying:
+            output.buffer = inputs[0].buffer
         else:
-            made.buffer = buffers.take(made.size)
-        lines += call_lines(step, given, f"b{made.buffer}", names, functions)
-        buffers.free += [each for each in dying if each is not None and each != made.buffer]
+            output.buffer = buffers.take(output.size)
+        lines += call_lines(step, inputs, f"b{output.buffer}", names, functions)
+        buffers.free += [each for each in dying if each is not None and each != output.buffer]
     last = values[len(sequence)] if sequence else values[0]
     lines.append(f"{functions.name('copy')}({location_of(last)}, {last.size}, output);")
     return lines, buffers.sizes
 
 
 def values_of(sequence: Sequence[Step], steps: Steps) -> tuple[list[Value], list[list[int]]]:
-    """Return the input and what each step computes, and which of these each step reads."""
+    """Return the input and each step's output as values, and which values each step reads."""
     first = sequence[0].input_shape if sequence else steps.shapes["x"]
     values = [Value(math.prod(first), -1)]
     current, reads = {"x": 0}, []
@@ -88,19 +88,19 @@ def values_of(sequence: Sequence[Step], steps: Steps) -> tuple[list[Value], list
 
 
 def location_of(value: Value) -> str:
-    """Return where a value is: in a buffer, or the network's input."""
+    """Return the C name of a value: a buffer, or the network's input."""
     return "input" if value.buffer is None else f"b{value.buffer}"
 
 
 def call_lines(
     step: Step,
-    given: Sequence[Value],
+    values: Sequence[Value],
     output: str,
     names: Mapping[str, str],
     functions: Functions,
 ) -> list[str]:
-    """Return the lines that do a step."""
-    inputs = [location_of(value) for value in given]
+    """Return the C lines of a step."""
+    inputs = [location_of(value) for value in values]
     size = math.prod(step.output_shape)
     if step.function == "flatten":
         return [f"{functions.name('copy')}({inputs[0]}, {size}, {output});"]
@@ -108,10 +108,10 @@ def call_lines(
         start = step.arguments[0]
         return [f"{functions.name('copy')}({inputs[0]} + {start}, {size}, {output});"]
     if step.function == "concatenate":
-        starts = accumulate((value.size for value in given), initial=0)
+        starts = accumulate((value.size for value in values), initial=0)
         return [
             f"{functions.name('copy')}({location}, {value.size}, {output} + {start});"
-            for location, value, start in zip(inputs, given, starts, strict=False)
+            for location, value, start in zip(inputs, values, starts, strict=False)
         ]
     arguments = [
         names[each.name] if isinstance(each, ArrayName) else number_source(each, functions.real)

@@ -1,7 +1,7 @@
-/* What a predictor in C is made of: the functions that a network uses are copied from here. A row is
-   a vector, whatever its shape. A function's name is that of a step, or of an activation; where its
-   comment says so, y may be x. In a copy, `real` is float or double, and functions of math.h have an
-   f for float. */
+/* The functions of a predictor in C; exports copy those that a network uses. A row is a vector,
+   whatever its shape. A function has the name of a step, or of an activation. If its comment says
+   so, y may be x. In a copy, `real` is float or double, and functions of math.h end in f for
+   float. */
 
 #include <math.h>
 
@@ -12,17 +12,17 @@ static inline void relu(const real *x, int n, real *y) {
     for (int i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
 }
 
-/* z where it is above 0, else slope z; y may be x. */
+/* z if it is above 0, else slope z; y may be x. */
 static inline void leaky_relu(const real *x, int n, real slope, real *y) {
     for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : slope * x[i];
 }
 
-/* z where it is above 0, else alpha (exp(z) - 1); y may be x. */
+/* z if it is above 0, else alpha (exp(z) - 1); y may be x. */
 static inline void elu(const real *x, int n, real alpha, real *y) {
     for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : alpha * expm1(x[i]);
 }
 
-/* ELU, scaled so that mean 0 and variance 1 are kept across layers; y may be x. */
+/* ELU, scaled so that layers preserve mean 0 and variance 1; y may be x. */
 static inline void selu(const real *x, int n, real alpha, real scale, real *y) {
     elu(x, n, alpha, y);
     for (int i = 0; i < n; i++) y[i] *= scale;
@@ -72,12 +72,12 @@ static inline void hyperbolic_tangent(const real *x, int n, real *y) {
     for (int i = 0; i < n; i++) y[i] = tanh(x[i]);
 }
 
-/* x itself; y may be x. */
+/* A copy of x; y may be x. */
 static inline void copy(const real *x, int n, real *y) {
     for (int i = 0; i < n; i++) y[i] = x[i];
 }
 
-/* x W for each of `count` vectors that stand one after the other, with the rows of W likewise. */
+/* x W for each of `count` consecutive vectors; the rows of W are also consecutive. */
 static inline void matmul(const real *x, int count, int inputs, int units, const real *W, real *y) {
     for (int k = 0; k < count; k++, x += inputs, y += units) {
         for (int u = 0; u < units; u++) y[u] = 0;
@@ -87,7 +87,7 @@ static inline void matmul(const real *x, int count, int inputs, int units, const
     }
 }
 
-/* x W + b for each of `count` vectors that stand one after the other. */
+/* x W + b for each of `count` consecutive vectors. */
 static inline void dense(const real *x, int count, int inputs, int units, const real *W,
                          const real *b, real *y) {
     matmul(x, count, inputs, units, W, y);
@@ -113,13 +113,13 @@ static inline void rescaling(const real *x, int n, real scale, real offset, real
     for (int i = 0; i < n; i++) y[i] = x[i] * scale + offset;
 }
 
-/* Each feature on the scale of the training rows; y may be x. */
+/* Each feature, standardized with statistics of the training rows; y may be x. */
 static inline void standardization(const real *x, int n, const real *mean, const real *deviation,
                                    real *y) {
     for (int i = 0; i < n; i++) y[i] = (x[i] - mean[i]) / deviation[i];
 }
 
-/* Each feature normalised by its running mean and variance; y may be x. */
+/* Each feature, normalized by its running mean and variance; y may be x. */
 static inline void batch_norm(const real *x, int n, const real *mean, const real *variance,
                               const real *scale, const real *shift, real epsilon, real *y) {
     for (int i = 0; i < n; i++) {
@@ -127,7 +127,7 @@ static inline void batch_norm(const real *x, int n, const real *mean, const real
     }
 }
 
-/* The row normalised by its own mean and variance; y may be x. */
+/* The row, normalized by its mean and variance; y may be x. */
 static inline void layer_norm(const real *x, int n, const real *scale, const real *shift,
                               real epsilon, real *y) {
     real mean = 0, variance = 0;
@@ -153,7 +153,7 @@ static inline void add(const real *x, const real *other, int n, real *y) {
     for (int i = 0; i < n; i++) y[i] = x[i] + other[i];
 }
 
-/* x where alpha is 0, the value where it is 1, and what lies between or beyond; y may be x. */
+/* x + alpha (value - x): x if alpha is 0, and the value if it is 1; y may be x. */
 static inline void blend(const real *x, const real *value, int n, const real *alpha, real *y) {
     for (int i = 0; i < n; i++) y[i] = x[i] + alpha[i] * (value[i] - x[i]);
 }
@@ -164,7 +164,8 @@ static inline void per_member(const real *x, int members, int features, const re
     for (int i = 0; i < members * features; i++) y[i] = x[i % features] * factors[i];
 }
 
-/* For each output whether its column has its code; levels are off, then on, then second. */
+/* For each output a level: on for its code, second for its second code, else off. `levels` has all
+   levels off, then all on, then all second. */
 static inline void one_hot(const real *x, int n, const int *columns, const int *codes,
                            const int *second_codes, const real *levels, real *y) {
     for (int i = 0; i < n; i++) {
@@ -174,7 +175,7 @@ static inline void one_hot(const real *x, int n, const int *columns, const int *
     }
 }
 
-/* Each code's row of the table; columns have parts of it, one below the other. */
+/* Each code's row of the table, which has the rows of one column after the other. */
 static inline void embedding(const real *x, int columns, int dimension, const int *sizes,
                              const real *table, real *y) {
     for (int c = 0; c < columns; c++) {
@@ -184,7 +185,7 @@ static inline void embedding(const real *x, int columns, int dimension, const in
     }
 }
 
-/* The cosines of turns x for each column, and then the sines. */
+/* For each column the cosines of turns x, and then the sines. */
 static inline void waves(const real *x, int columns, int count, const real *turns, real *y) {
     for (int i = 0; i < columns * count; i++) {
         int c = i / count;
@@ -199,15 +200,15 @@ static inline void shifted_waves(const real *x, int columns, int count, const re
     for (int i = 0; i < columns * count; i++) y[i] = cos(x[i / count] * turns[i] + phases[i]);
 }
 
-/* For each column its numbers z, with the column x itself beside them. */
-static inline void beside(const real *z, const real *x, int columns, int size, real *y) {
+/* Each column's numbers z, followed by the column's x. */
+static inline void append_input(const real *z, const real *x, int columns, int size, real *y) {
     for (int c = 0; c < columns; c++) {
         for (int i = 0; i < size; i++) *y++ = *z++;
         *y++ = x[c];
     }
 }
 
-/* Where each column lies in each of its bins: 0 below, 1 above, linear within. */
+/* The position of each column in each of its bins: 0 below, 1 above, linear within. */
 static inline void piecewise_linear(const real *x, int columns, int bins, const real *starts,
                                     const real *slopes, const real *lowest, const real *highest,
                                     real *y) {
@@ -218,10 +219,10 @@ static inline void piecewise_linear(const real *x, int columns, int bins, const 
     }
 }
 
-/* Outputs within the range of the training targets; y may be x. */
-static inline void clip(const real *x, int n, const real *least, const real *largest, real *y) {
+/* Outputs clipped to the range of the training targets; y may be x. */
+static inline void clip(const real *x, int n, const real *minimum, const real *maximum, real *y) {
     for (int i = 0; i < n; i++) {
-        y[i] = x[i] < least[i] ? least[i] : x[i] > largest[i] ? largest[i] : x[i];
+        y[i] = x[i] < minimum[i] ? minimum[i] : x[i] > maximum[i] ? maximum[i] : x[i];
     }
 }
 
@@ -240,11 +241,11 @@ static inline void mean_of_softmax(const real *x, int members, int outputs, real
         /* log(sum over members of exp(l)), without underflow: `total` times exp(largest) */
         real largest = 0, total = 0;
         for (int m = 0; m < members; m++) {
-            const real *own = x + m * outputs;
-            real top = own[0], sum = 0;
-            for (int k = 1; k < outputs; k++) top = own[k] > top ? own[k] : top;
-            for (int k = 0; k < outputs; k++) sum += exp(own[k] - top);
-            real logarithm = own[i] - top - log(sum);
+            const real *logits = x + m * outputs;
+            real top = logits[0], sum = 0;
+            for (int k = 1; k < outputs; k++) top = logits[k] > top ? logits[k] : top;
+            for (int k = 0; k < outputs; k++) sum += exp(logits[k] - top);
+            real logarithm = logits[i] - top - log(sum);
             if (m == 0 || logarithm > largest) {
                 total = m == 0 ? 0 : total * exp(largest - logarithm);
                 largest = logarithm;
@@ -266,7 +267,7 @@ static inline real log_of_mean(const real *x, int members, int step, real sign) 
     return log(total / members) + top;
 }
 
-/* Logits of the mean of the members' probabilities, each of yes or no. */
+/* Logits of the mean of the members' probabilities, for binary labels. */
 static inline void mean_of_sigmoid(const real *x, int members, int outputs, real *y) {
     for (int i = 0; i < outputs; i++) {
         y[i] = log_of_mean(x + i, members, outputs, -1) - log_of_mean(x + i, members, outputs, 1);
@@ -281,7 +282,7 @@ static inline void softmax(const real *x, int n, real *p) {
     for (int i = 0; i < n; i++) p[i] /= total;
 }
 
-/* The probability of each yes. */
+/* The probability of each label. */
 static inline void logistic(const real *x, int n, real *p) {
     for (int i = 0; i < n; i++) {
         real decay = exp(-fabs(x[i]));
@@ -289,12 +290,12 @@ static inline void logistic(const real *x, int n, real *p) {
     }
 }
 
-/* The place of the largest number; -1 if one is NAN. */
+/* The index of the largest number; -1 if a number is NAN. */
 static inline int largest_of(const real *x, int n) {
-    int place = 0;
+    int index = 0;
     for (int i = 0; i < n; i++) {
         if (x[i] != x[i]) return -1;
-        place = x[i] > x[place] ? i : place;
+        index = x[i] > x[index] ? i : index;
     }
-    return place;
+    return index;
 }

@@ -1,15 +1,15 @@
-/* How a predictor in C turns a table's cells into numbers: the functions that a schema needs are
-   copied from here. All of it is in double, whatever the network's type. */
+/* The functions that encode a table's cells as numbers in C; exports copy those that a schema needs.
+   They compute in double, whatever the network's type. */
 
 #include <math.h>
 
-/* (number - center) factor, cut off where its square would overflow. */
+/* (number - center) factor, clipped so that its square does not overflow. */
 static inline double bounded(double number, double center, double factor) {
     double z = (number - center) * factor;
     return z < -1e150 ? -1e150 : z > 1e150 ? 1e150 : z;
 }
 
-/* A number as it is. */
+/* A number, unchanged. */
 static inline double unscaled(double number, double median) {
     (void)median;
     return number;
@@ -18,20 +18,20 @@ static inline double unscaled(double number, double median) {
 /* (number - mean) / deviation. */
 static inline double standard_scaled(double number, double median, double mean, double deviation) {
     (void)median;
-    double smallest = 2.2250738585072014e-308; /* whose reciprocal does not overflow */
+    double smallest = 2.2250738585072014e-308; /* its reciprocal does not overflow */
     return bounded(number, mean, 1 / (deviation < smallest ? smallest : deviation));
 }
 
-/* z / sqrt(1 + (z / 3)^2) of z = (number - median) factor. */
+/* z / sqrt(1 + (z / 3)^2) for z = (number - median) factor. */
 static inline double robust_scaled(double number, double median, double factor) {
     double z = bounded(number, median, factor);
     return z / sqrt((z / 3) * (z / 3) + 1);
 }
 
-/* The value at a number, linear between n ascending points, which have evenly spaced values from 0
-   to 1; of equal points the last counts, or with `first` the first. */
+/* The value at a number, linear between n ascending points with evenly spaced values from 0 to 1.
+   The last of equal points counts, or with `first` the first. */
 static inline double interpolated(double number, const double *points, int n, int first) {
-    int low = 0, high = n; /* how many points are not above the number, or are below it */
+    int low = 0, high = n; /* number of points that are not above the number, or are below it */
     while (low < high) {
         int middle = (low + high) / 2;
         if (first ? points[middle] < number : points[middle] <= number) {
@@ -53,7 +53,7 @@ static inline double polynomial(const double *coefficients, double x) {
     return value;
 }
 
-/* The number of the normal distribution at a place, by algorithm AS 241 (Wichura 1988). */
+/* The quantile p of the normal distribution, by algorithm AS 241 (Wichura 1988). */
 static inline double inverse_normal(double p) {
     static const double central[2][8] = {
         {2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
@@ -79,7 +79,7 @@ static inline double inverse_normal(double p) {
     return q < 0 ? -z : z;
 }
 
-/* The number of the normal distribution at the same place among its quantiles. */
+/* The quantile of the normal distribution at the number's rank in the training rows. */
 static inline double quantile_scaled(double number, double median, const double *quantiles, int n) {
     (void)median;
     number = number < -8e307 ? -8e307 : number > 8e307 ? 8e307 : number;
@@ -99,7 +99,7 @@ static inline int code_of(const char *name, const char *const *names, const int 
     return 0;
 }
 
-/* Whether there is such a date, in the years 1 to 9999, and such a time. */
+/* Whether a date in the years 1 to 9999, and a time, exist. */
 static inline int is_date(int year, int month, int day, double hour) {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     if (year < 1 || year > 9999 || month < 1 || month > 12 || !(hour >= 0 && hour < 24)) return 0;

@@ -1,4 +1,4 @@
-"""A schema as C: a struct for a row of a table, and a function from it to the network's input."""
+"""A schema in C: a struct for a row of a table, and a function that encodes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gpunn.interchange.predictor.c_text import Functions, constant, names_in_c, text_source
+from gpunn.interchange.predictor.c_text import Functions, constant, names_in_c, string_source
 from gpunn.interchange.predictor.description import described_schema
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
@@ -16,7 +16,7 @@ from gpunn.tables.scaling import SCALINGS
 __all__ = ["rows_source"]
 
 DATE = """\
-/* A date: month and day count from 1, and half past one is the hour 1.5. */
+/* A date: month and day count from 1, and 1:30 is the hour 1.5. */
 typedef struct {{
     int year, month, day;
     double hour;
@@ -24,15 +24,15 @@ typedef struct {{
 """
 
 MEANING = """\
-/* A row of the table. If a value is missing, set a number to NAN, a text to NULL, a boolean to -1
-   (else to 0 or 1), and the month of a date to 0. Texts are in UTF-8, spelt as in the training
-   rows, without spaces around them; 7.0 is 7. */
+/* A row of the table. A missing number is NAN, a missing string NULL, and a missing Boolean -1
+   (otherwise it is 0 or 1). A missing date has the month 0. Strings are UTF-8, spelled as in the
+   training rows, without spaces around them; write 7.0 as 7. */
 """
 
 ENCODE = """\
-/* From a table's row to what the network takes. Unknown categories count as missing. Returns 1; or
-   0 if a number is infinite or too large for the network, or a date does not exist in the years 1
-   to 9999. Then every input is NAN, and so are the outputs. */
+/* Encode a table's row as the network's input. Unknown categories count as missing. Return 0 if a
+   number is infinite or too large for the network, or if a date does not exist in the years 1 to
+   9999; then every input is NAN, and so are the outputs. Otherwise return 1. */
 static inline int {prefix}_encode(const {prefix}_row *row, {real} *input) {{
     int valid = 1;
     for (int i = 0; i < {width}; i++) input[i] = 0;
@@ -44,7 +44,7 @@ static inline int {prefix}_encode(const {prefix}_row *row, {real} *input) {{
 
 
 class RowFunctions(Functions):
-    """The functions that encode a schema's columns: see `gpunn.tables.encoders.base.CSource`."""
+    """The functions that encode a schema's columns; see `gpunn.tables.encoders.base.CSource`."""
 
     def __init__(self, schema: Schema, prefix: str) -> None:
         super().__init__("c_rows.h", prefix, "double")
@@ -53,7 +53,7 @@ class RowFunctions(Functions):
         self._scale = SCALINGS[schema.scaling.name].number.__name__
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return constants, and the expression of a `number` on a scale."""
+        """Return constants, and the expression that scales `number`."""
         constants, arguments = "", ["number"]
         for name, value in scale.items():
             if isinstance(value, list):
@@ -92,6 +92,6 @@ def type_of_rows(
     lines = []
     for column in columns:
         field = f"{KINDS[column['kind']].field.format(prefix=prefix)}{fields[column['name']]};"
-        # The name is written as a string is, so that nothing in it ends the comment.
-        lines.append(f"    {field} /* {text_source(column['name'])} */\n")
+        # The name is written like a C string, so that nothing in it can end the comment.
+        lines.append(f"    {field} /* {string_source(column['name'])} */\n")
     return f"{MEANING}typedef struct {{\n{''.join(lines)}}} {prefix}_row;\n"

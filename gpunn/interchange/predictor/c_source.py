@@ -1,4 +1,4 @@
-"""The C source of a predictor: a header of static data and functions, in C99 with math.h alone."""
+"""The C source of a predictor: a C99 header of static data and functions that needs only math.h."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpunn.interchange.predictor.c_text import (
     Functions,
     array_source,
     names_in_c,
-    texts_source,
+    strings_source,
     wrapped,
 )
 from gpunn.interchange.predictor.description import check_outputs
@@ -27,11 +27,11 @@ from gpunn.version import __version__
 __all__ = ["c_source"]
 
 HEAD = """\
-/* Predictions of a neural network, in C99; gpunn {version} wrote this file. It needs math.h alone,
-   allocates nothing, and can be called by several threads at once.
+/* Predictions of a neural network, in C99; gpunn {version} wrote this file. It needs only math.h,
+   allocates no memory, and is thread-safe.
 
-   {prefix}_predict takes a row of {inputs} finite numbers, and gives {outputs}.
-   Parameters take {parameters:,} bytes, and a call some {stack:,} bytes of stack. */
+   {prefix}_predict computes the outputs ({outputs}) from a row of finite numbers ({inputs}).
+   Parameters take {parameters:,} bytes, and a call takes about {stack:,} bytes of stack. */
 
 #ifndef {guard}_H
 #define {guard}_H
@@ -47,7 +47,8 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
-            f"prefix: expected letters, digits and underlines, a letter first; got {prefix!r}"
+            "prefix: expected letters, digits and underscores, beginning with a letter; got "
+            f"{prefix!r}"
         )
     check_outputs(model)
     steps = steps_of(model)
@@ -56,7 +57,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     functions = Functions("c_functions.h", prefix, real)
     calls, sizes = calls_of(steps, names, functions)
     predict = predict_source(calls, sizes, prefix, real)
-    further = sources_of_meaning(model, functions)
+    further = decision_sources(model, functions)
     item = np.dtype(model.dtype).itemsize
     head = HEAD.format(
         version=__version__,
@@ -74,7 +75,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
 
 
 def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str, real: str) -> str:
-    """Return the function that goes through the steps of a row."""
+    """Return the function that computes the steps for a row."""
     lines = [
         "/* The outputs of the network for a row. */",
         f"static inline void {prefix}_predict(const {real} *input, {real} *output) {{",
@@ -85,69 +86,69 @@ def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str, real
     return "\n".join(lines)
 
 
-def sources_of_meaning(model: Sequential, functions: Functions) -> list[str]:
-    """Return the functions that tell classes and probabilities from outputs."""
+def decision_sources(model: Sequential, functions: Functions) -> list[str]:
+    """Return the functions that compute probabilities and classes from outputs."""
     count, activation = model.output_shape[0], model.output_activation
     if activation == "softmax":
         softmax, largest = functions.name("softmax"), functions.name("largest_of")
-        found = [of_probabilities(functions, f"{softmax}(output, {count}, p);")]
+        sources = [of_probabilities(functions, f"{softmax}(output, {count}, p);")]
         margin = "(double)output[1] - (double)output[0]"
-        found.append(of_classes(functions, f"{largest}(output, {count})", margin, model.threshold))
+        decision = f"{largest}(output, {count})"
+        sources.append(of_classes(functions, decision, margin, model.threshold))
     elif activation == "sigmoid":
         logistic = functions.name("logistic")
         if count > 1:
             return [of_probabilities(functions, f"{logistic}(output, {count}, p);")]
         lines = (f"{logistic}(output, 1, p + 1);", "p[0] = 1 - p[1];")
-        found = [of_probabilities(functions, *lines)]
+        sources = [of_probabilities(functions, *lines)]
         decision = "output[0] == output[0] ? output[0] > 0 : -1"
-        found.append(of_classes(functions, decision, "output[0]", model.threshold))
+        sources.append(of_classes(functions, decision, "output[0]", model.threshold))
     else:
         return []
     if model.classes is not None:
-        found.append(of_names(functions.prefix, model.classes))
-    return found
+        sources.append(of_names(functions.prefix, model.classes))
+    return sources
 
 
 def of_probabilities(functions: Functions, *lines: str) -> str:
-    """Return the function that gives probabilities."""
+    """Return the function that computes probabilities."""
     prefix, real = functions.prefix, functions.real
     body = "\n".join(f"    {line}" for line in lines)
     return (
-        "/* The probability of each class, or of each yes, from what the network gave. */\n"
+        "/* The probability of each class or label, from the network's outputs. */\n"
         f"static inline void {prefix}_probabilities(const {real} *output, {real} *p) "
         f"{{\n{body}\n}}\n"
     )
 
 
 def of_classes(functions: Functions, decision: str, margin: str, threshold: float | None) -> str:
-    """Return the function that gives the class: by a decision, or by a threshold, if there is one.
+    """Return the function that returns the class: by a decision, or by a threshold if there is one.
 
-    The margin is that between two classes; see `gpunn.thresholds`.
+    `margin` is the margin between two classes; see `gpunn.thresholds`.
     """
     prefix, real = functions.prefix, functions.real
     if threshold is not None:
         name = f"{prefix.upper()}_THRESHOLD"
         return (
             f"#ifndef {name}\n#define {name} {threshold!r}\n#endif\n"
-            f"/* 1 if the probability of that class is at least {name}, else 0; -1 if the network\n"
-            "   gave a NAN. */\n"
+            f"/* The predicted class: 1 if its probability is at least {name}, else 0;\n"
+            "   -1 if an output is NAN. */\n"
             f"static inline int {prefix}_class(const {real} *output) {{\n"
             f"    double margin = {margin};\n"
             f"    double limit = log({name}) - log1p(-({name}));\n"
             "    return margin == margin ? margin >= limit : -1;\n}\n"
         )
     return (
-        "/* The number of the most probable class, from what the network gave; -1 if that has a\n"
-        "   NAN. */\n"
+        "/* The number of the most probable class; -1 if an output is NAN. */\n"
         f"static inline int {prefix}_class(const {real} *output) {{\n    return {decision};\n}}\n"
     )
 
 
 def of_names(prefix: str, classes: Sequence[str]) -> str:
-    """Return the function that gives the name of a class."""
-    names = textwrap.indent(texts_source("names", classes, "classes"), "    ")
+    """Return the function that returns the name of a class."""
+    names = textwrap.indent(strings_source("names", classes, "classes"), "    ")
     return (
-        "/* The name of a class, in UTF-8; a null pointer if there is no such class. */\n"
+        "/* The name of a class, in UTF-8; NULL if there is no such class. */\n"
         f"static inline const char *{prefix}_class_name(int number) {{\n"
         f"{names}"
         f"    return number >= 0 && number < {len(classes)} ? names[number] : 0;\n}}\n"

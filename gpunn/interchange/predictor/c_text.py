@@ -1,4 +1,4 @@
-"""Text in C: functions copied from the template, constants, strings."""
+"""Generating C text: functions copied from a template, constants, strings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = [
     "constant",
     "names_in_c",
     "number_source",
-    "text_source",
-    "texts_source",
+    "string_source",
+    "strings_source",
     "wrapped",
 ]
 
@@ -36,10 +36,10 @@ NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
 MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
 """Functions of math.h, which have another name for float."""
 
-LONGEST_LITERAL = 4095
-"""Bytes of a string literal that every compiler of C99 takes."""
+MAX_LITERAL = 4095
+"""Bytes of a string literal that every C99 compiler accepts."""
 
-LONGEST_NAME = 120
+MAX_NAME = 120
 """Characters of a user's name that an identifier keeps; a column's name may be a sentence."""
 
 WIDTH = 100
@@ -47,10 +47,10 @@ WIDTH = 100
 
 
 class Functions:
-    """The functions of a template's file, copied with a prefix, and with the network's type.
+    """The functions of a template file, copied with a prefix, and with the network's type.
 
-    Only the template's own text is changed: generated code asks for the names that it calls, so no
-    text of the user's is ever searched.
+    Only the template's text is changed. Generated code asks for the names that it calls, so a
+    user's text is never searched.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
@@ -61,7 +61,7 @@ class Functions:
         self._used: set[str] = set()
 
     def name(self, function: str) -> str:
-        """Return what a function of the template is called in the copy, which then has it."""
+        """Add a function of the template, and those that it calls, and return its name in C."""
         waiting = {function}
         while waiting - self._used:
             self._used |= waiting
@@ -71,11 +71,11 @@ class Functions:
     def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
         """Return the definition of an array of integers, doubles or strings within a function."""
         if all(isinstance(value, str) for value in values):
-            return texts_source(name, [str(value) for value in values], label)
+            return strings_source(name, [str(value) for value in values], label)
         return array_source(name, np.array(values), label)
 
     def used(self) -> list[str]:
-        """Return the functions that were asked for, and those that they call."""
+        """Return the source of the functions that were added."""
         return [self._copied(text) for name, text in self._texts.items() if name in self._used]
 
     def _copied(self, text: str) -> str:
@@ -90,7 +90,7 @@ def array_source(name: str, array: np.ndarray, label: str) -> str:
         kind, texts = "int", [str(value) for value in array.ravel().tolist()]
     else:
         if not np.isfinite(array).all():
-            raise ExportError(f"{label}: holds numbers that are not finite, which C can't write")
+            raise ExportError(f"{label}: holds numbers that are not finite, so it can't be C data")
         kind = {4: "float", 8: "double"}[array.itemsize]
         texts = [constant(value, array.itemsize) for value in array.ravel().tolist()]
     body = textwrap.fill(", ".join(texts), WIDTH, initial_indent="    ", subsequent_indent="    ")
@@ -98,7 +98,7 @@ def array_source(name: str, array: np.ndarray, label: str) -> str:
 
 
 def constant(value: float, size: int) -> str:
-    """Return a number of 4 or 8 bytes with the digits that it needs."""
+    """Return a number of 4 or 8 bytes, with as many digits as needed to restore it."""
     if math.isinf(value):
         return "INFINITY" if value > 0 else "-INFINITY"
     text = f"{value:.9g}" if size == 4 else repr(value)
@@ -111,38 +111,38 @@ def number_source(value: float, real: str) -> str:
     return str(value) if isinstance(value, int) else f"({real}){value!r}"
 
 
-def text_source(text: str) -> str:
-    """Return a string of C: letters and digits unchanged, other bytes of UTF-8 as numbers."""
+def string_source(text: str) -> str:
+    """Return a C string: letters and digits unchanged, other bytes of UTF-8 as octal numbers."""
     plain = set(string.ascii_letters + string.digits + " _-.")
     bytes_ = text.encode("utf-8", "backslashreplace")
     inner = "".join(chr(each) if chr(each) in plain else f"\\{each:03o}" for each in bytes_)
     return f'"{inner}"'
 
 
-def texts_source(name: str, texts: Sequence[str], label: str) -> str:
+def strings_source(name: str, texts: Sequence[str], label: str) -> str:
     """Return the definition of an array of strings within a function.
 
     Raises
     ------
     ExportError
-        If a text holds the character NUL, at which a string of C ends; it names `label`.
+        If a string contains the character NUL, which ends a C string; the message names `label`.
     """
     before, entries = "", []
     for index, text in enumerate(texts):
         if "\0" in text:
             raise ExportError(
-                f"{label}: {text!r:.80} holds the character NUL, at which a string in C ends; "
-                "remove it from the training data"
+                f"{label}: {text!r:.80} contains the character NUL, which ends a C string; remove "
+                "it from the training data"
             )
         content = text.encode("utf-8", "backslashreplace")
-        if len(content) > LONGEST_LITERAL:
-            # A compiler may refuse the literal, but takes the same bytes one by one.
+        if len(content) > MAX_LITERAL:
+            # A compiler may refuse the literal, but accepts the same bytes one by one.
             entries.append(f"{name}_{index}")
             bytes_ = ", ".join(f"'\\{each:03o}'" for each in content)
             before += wrapped(f"static const char {entries[-1]}[] = {{{bytes_}, 0}};", 4)
             before += "\n"
         else:
-            entries.append(text_source(text))
+            entries.append(string_source(text))
     lines = "".join(f"    {entry},\n" for entry in entries)
     return f"{before}static const char *const {name}[] = {{\n{lines}}};\n"
 
@@ -150,18 +150,18 @@ def texts_source(name: str, texts: Sequence[str], label: str) -> str:
 def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
     """Return an identifier for each name: the prefix, and then letters and digits of the name.
 
-    All differ. The prefix keeps them apart from keywords and from macros of any header.
+    All are different. The prefix prevents conflicts with keywords, and with macros of any header.
     """
-    found: dict[str, str] = {}
+    identifiers: dict[str, str] = {}
     taken: set[str] = set()
     for index, name in enumerate(names):
-        plain = re.sub(r"[^A-Za-z0-9]+", "_", name)[:LONGEST_NAME].strip("_")
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", name)[:MAX_NAME].strip("_")
         identifier = f"{prefix}_{plain or index}"
         while identifier in taken:
             identifier += f"_{index}"
         taken.add(identifier)
-        found[name] = identifier
-    return found
+        identifiers[name] = identifier
+    return identifiers
 
 
 def wrapped(line: str, indent: int) -> str:

@@ -1,4 +1,4 @@
-"""The command line of a predictor, of the standard library alone: copied as a whole."""
+"""The command line of a predictor, with only the standard library; exports copy all of it."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from gpunn.terminal import escaped
 from gpunn.thresholds import limit_of
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's own."""
+"""Stand in for the predictor's definition."""
 
 
 def predict(rows: Sequence[Sequence[float]]) -> Any:
-    """Stand in for the predictor's own."""
+    """Stand in for the predictor's definition."""
     raise NotImplementedError
 
 
 def probabilities(outputs: Any) -> Any:
-    """Stand in for the predictor's own."""
+    """Stand in for the predictor's definition."""
     raise NotImplementedError
 
 
 def encoded(
     rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
 ) -> list[list[float]]:
-    """Stand in for the predictor's own."""
+    """Stand in for the predictor's definition."""
     raise NotImplementedError
 
 
 def decided(outputs: Sequence[float]) -> list[object]:
-    """Return what is predicted: a class, yes (1) or no (0) of each label, or the numbers."""
+    """Return the predictions: a class, 1 or 0 for each label, or numbers."""
     activation, classes = MODEL["output_activation"], MODEL["classes"]
     if activation == "sigmoid" and len(outputs) > 1:
         return [int(output > 0) for output in outputs]
     if activation not in ("softmax", "sigmoid"):
         return [float(output) for output in outputs]
-    # As NumPy has it, NaN is the largest.
+    # NaN is the largest, as in NumPy.
     largest = max(range(len(outputs)), key=lambda n: (outputs[n] != outputs[n], outputs[n]))
     code = largest if activation == "softmax" else int(outputs[0] > 0)
     if MODEL["threshold"] is not None:
@@ -58,7 +58,7 @@ def decided(outputs: Sequence[float]) -> list[object]:
 
 
 def names_of_predictions(with_probabilities: bool) -> list[str]:
-    """Return the names of what is written of a row."""
+    """Return the names of the values that are written for each row."""
     count, targets = MODEL["outputs"], MODEL["targets"]
     single = count == 1 or MODEL["output_activation"] == "softmax"
     names = ["prediction"]
@@ -73,54 +73,54 @@ def names_of_predictions(with_probabilities: bool) -> list[str]:
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        description="Predict from rows of CSV or JSON lines, as they come."
+        description="Predict from rows of CSV or JSON lines while they arrive."
     )
     parser.add_argument(
         "input",
         nargs="?",
         default="-",
-        help="file in UTF-8, plain or compressed with gzip; by default, or as -, standard input",
+        help="UTF-8 file, plain or compressed with gzip; standard input by default, or for -",
     )
-    parser.add_argument("--output", help="file to write; by default standard output")
-    parser.add_argument("--probabilities", action="store_true", help="add them beside the classes")
+    parser.add_argument("--output", help="file to write; standard output by default")
+    parser.add_argument("--probabilities", action="store_true", help="also write probabilities")
     parser.add_argument(
         "--threshold",
         type=float,
-        help="predict the second of two classes from this probability on; else the model's "
-        "threshold, or 0.5",
+        help="predict the second of two classes if its probability is at least this; by default "
+        "the model's threshold, or 0.5",
     )
-    forms, found = ["csv", "jsonl"], "by default it is found"
+    formats, detected = ["csv", "jsonl"], "detected by default"
     parser.add_argument(
-        "--from", dest="form", choices=forms, help="form of the rows; else it is found"
+        "--from", dest="form", choices=formats, help=f"format of the rows; {detected}"
     )
     parser.add_argument(
-        "--to", choices=forms, help="form of the predictions; else that of the rows"
+        "--to", choices=formats, help="format of the predictions; by default that of the rows"
     )
     parser.add_argument(
         "--skip-broken",
         action="store_true",
-        help="leave out broken rows, and count them, instead of stopping at the first",
+        help="skip and count malformed rows, instead of stopping at the first",
     )
     parser.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
-        help="whether the first row has names",
+        help=f"whether the first row has names; {detected}",
     )
-    parser.add_argument("--delimiter", help=f"character between cells; {found}")
-    parser.add_argument("--decimal", choices=[".", ","], help=f"mark; {found}")
+    parser.add_argument("--delimiter", help=f"character between cells; {detected}")
+    parser.add_argument("--decimal", choices=[".", ","], help=f"decimal mark; {detected}")
     return parser
 
 
 def main() -> None:
-    """Read rows of CSV or JSON lines, and write their predictions as they come."""
+    """Read rows of CSV or JSON lines, and write their predictions while they arrive."""
     parser = arguments()
     options = parser.parse_args()
     if options.probabilities and MODEL["output_activation"] not in ("softmax", "sigmoid"):
-        parser.error("--probabilities: this network gives no probabilities")
+        parser.error("--probabilities: this network does not predict probabilities")
     if options.threshold is not None:
         two = MODEL["outputs"] == {"softmax": 2, "sigmoid": 1}.get(MODEL["output_activation"])
         if not two or not 0 <= options.threshold <= 1:
-            parser.error("--threshold: expected 0 to 1, for a network that tells two classes apart")
+            parser.error("--threshold: expected 0 to 1, for a network with two classes")
         MODEL["threshold"] = options.threshold
     if options.delimiter is not None and (problem := wrong_delimiter(options.delimiter)):
         parser.error(f"--delimiter: {problem}")
@@ -130,29 +130,29 @@ def main() -> None:
         parser.error("standard output is closed; name a file with --output")
     title = "standard input" if options.input == "-" else options.input
 
-    def tell(text: str) -> None:
+    def notify(text: str) -> None:
         try:
             sys.stderr.write(f"{escaped(f'{title}: {text}')}\n")
         except (AttributeError, OSError):
-            sys.stderr = io.StringIO()  # closed or full; it is for notices alone
+            sys.stderr = io.StringIO()  # closed or full; only notices are lost
 
     try:
         with sys.stdin.buffer if options.input == "-" else open(options.input, "rb") as source:
 
             def write(file: BinaryIO) -> None:
-                stream(source, file, options, tell)
+                stream(source, file, options, notify)
 
             if options.output is None:
                 write(sys.stdout.buffer)
             else:
-                signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so nothing is left
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # removes the partial file
                 write_file(pathlib.Path(options.output), write)
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted.\n")
     except ValueError as error:
         parser.exit(2, f"Error: {escaped(f'{title}: {error}')}\n")
     except OSError as error:
-        if sys.stdout is not None:  # What could not be written is not tried again at the end.
+        if sys.stdout is not None:  # Don't try again at exit to write what could not be written.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # of `... | head`
             sys.exit(1)
@@ -160,27 +160,27 @@ def main() -> None:
 
 
 def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file, whole or not at all; what is a pipe, a device or a link stays one."""
-    found = None
+    """Write a file completely or not at all; a pipe, a device or a link is kept."""
+    existing = None
     with contextlib.suppress(FileNotFoundError):
-        found = path.stat()
-    if found and is_standard_output(found):  # a file, too, to which others may append
+        existing = path.stat()
+    if existing and is_standard_output(existing):  # even a file: others may append to it
         write(sys.stdout.buffer)
         return
-    if found and not stat.S_ISREG(found.st_mode):  # a folder is an error
+    if existing and not stat.S_ISREG(existing.st_mode):  # `open` raises an error for a folder
         with path.open("wb") as file:
             write(file)
         return
     path = pathlib.Path(os.path.realpath(path))
     part = path.with_name(f".{os.urandom(8).hex()}.part")
     try:
-        file = part.open("xb")  # a new file: neither another's, nor one that a link leads to
+        file = part.open("xb")  # a new file: not another's, and not the target of a link
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with file:
-            if found:
-                part.chmod(found.st_mode & 0o777)
+            if existing:
+                part.chmod(existing.st_mode & 0o777)
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -190,29 +190,29 @@ def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
         raise
 
 
-def is_standard_output(found: os.stat_result) -> bool:
-    """Return whether a file is standard output, as which /dev/stdout is known."""
+def is_standard_output(file: os.stat_result) -> bool:
+    """Return whether a file is standard output, as /dev/stdout is."""
     try:
-        return os.path.samestat(found, os.fstat(sys.stdout.fileno()))
-    except (AttributeError, OSError):  # it is closed, or no file
+        return os.path.samestat(file, os.fstat(sys.stdout.fileno()))
+    except (AttributeError, OSError):  # closed, or not a file
         return False
 
 
 def stream(
-    source: BinaryIO, file: BinaryIO, options: argparse.Namespace, tell: Callable[[str], None]
+    source: BinaryIO, file: BinaryIO, options: argparse.Namespace, notify: Callable[[str], None]
 ) -> None:
-    """Write predictions of the rows of one file to another."""
+    """Write predictions for the rows of one file to another."""
     layout = MODEL["input"]
     for name in ("header", "delimiter", "decimal"):
         if getattr(options, name) is not None:
             layout[name] = getattr(options, name)
     digits = 9 if MODEL["dtype"] == "float32" else 17
 
-    def answer(rows: list[list[str]]) -> tuple[Any, dict[tuple[str, str | None], int]]:
+    def predict_rows(rows: list[list[str]]) -> tuple[Any, dict[tuple[str, str | None], int]]:
         counts: dict[tuple[str, str | None], int] = {}
         outputs = predict(encoded(rows, counts))
-        found = probabilities(outputs) if options.probabilities else [()] * len(rows)
-        return zip(map(decided, outputs), found, strict=True), counts
+        p = probabilities(outputs) if options.probabilities else [()] * len(rows)
+        return zip(map(decided, outputs), p, strict=True), counts
 
     def begin(form: str) -> Callable[[Any], None]:
         names, form = names_of_predictions(options.probabilities), options.to or form
@@ -226,5 +226,5 @@ def stream(
         return write
 
     predict_stream(
-        chunks_of(source), layout, options.form, answer, begin, tell, options.skip_broken
+        chunks_of(source), layout, options.form, predict_rows, begin, notify, options.skip_broken
     )

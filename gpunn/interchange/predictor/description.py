@@ -1,4 +1,4 @@
-"""What a predictor has to know of a network beside its steps, in JSON types."""
+"""The description of a network that a predictor needs besides its steps, in JSON types."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ __all__ = ["check_outputs", "described", "layout_of"]
 
 
 def check_outputs(model: Sequential) -> None:
-    """Raise an ExportError if a row of outputs is no vector."""
+    """Raise an ExportError if a row of outputs is not a vector."""
     if len(model.output_shape) != 1:
         raise ExportError(
-            f"model: a predictor gives vectors; a row of outputs has shape {model.output_shape}"
+            "model: expected a vector as a row of outputs, for an export to C or Python; got shape "
+            f"{model.output_shape}"
         )
 
 
 def described(model: Sequential) -> dict[str, Any]:
-    """Return the description of a network: types, shapes, names, and what a table's cells mean."""
+    """Return the description of a network: dtype, shapes, names, row layout and schema."""
     return {
         "gpunn": __version__,
         "dtype": model.dtype,
@@ -43,9 +44,9 @@ def described(model: Sequential) -> dict[str, Any]:
 
 
 def layout_of(model: Sequential) -> dict[str, Any]:
-    """Return where the cells of a row stand that a network takes; see `gpunn.rows.predict_stream`.
+    """Return the layout of rows for a network; see `gpunn.rows.predict_stream`.
 
-    How its training rows were written is in the metadata, as "reading", if that was chosen.
+    The metadata has the format of the training rows, as "reading", if the user chose it.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    """Return what a predictor needs to encode rows: see `gpunn.tables.encoders.base`."""
+    """Return the description of a schema that encodes rows; see `gpunn.tables.encoders.base`."""
     columns: dict[str, dict[str, Any]] = {}
     for column in schema.columns:
         if not column.dropped:

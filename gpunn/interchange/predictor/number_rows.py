@@ -1,4 +1,4 @@
-"""How a predictor takes cells for numbers; copied from here."""
+"""Reading cells as numbers in a predictor; exports copy the source."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from gpunn.rows.cells import finite_number
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's own."""
+"""Stand in for the predictor's definition."""
 
 
 def encoded(
     rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
 ) -> list[list[float]]:
-    """Return the numbers that rows of cells spell, which are in the order of the network's inputs.
+    """Return rows of cells as numbers, in the order of the network's inputs.
 
-    `counts` is for networks with a schema alone.
+    Only networks with a schema use `counts`.
     """
     names = MODEL["input"]["names"] or MODEL["input"]["positions"]
     missing = MODEL["input"]["missing"]

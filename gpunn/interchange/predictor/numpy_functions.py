@@ -1,8 +1,8 @@
-"""What a predictor of NumPy is made of: the functions that a network uses are copied from here.
+"""The functions of a predictor with NumPy; exports copy those that a network uses.
 
-Rows are the first axis of each x, the other axes are those of a row. A function's name is that of a
-step (`gpunn.interchange.steps`), or of an activation. Most of them also
-add the nodes of an ONNX graph (`gpunn.interchange.onnx_functions`).
+The first axis of each x counts rows; the other axes are the axes of a row. A function has the name
+of a step (`gpunn.interchange.steps`), or of an activation. Most of the functions also add the nodes
+of an ONNX graph (`gpunn.interchange.onnx_functions`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's own."""
+"""Stand in for the predictor's definition."""
 
 
 def network(x: np.ndarray) -> np.ndarray:
-    """Stand in for the predictor's own."""
+    """Stand in for the predictor's definition."""
     raise NotImplementedError
 
 
@@ -29,17 +29,17 @@ def relu(z: np.ndarray) -> np.ndarray:
 
 
 def leaky_relu(z: np.ndarray, slope: float) -> np.ndarray:
-    """Return z where it is above 0, else slope z."""
+    """Return z if it is above 0, else slope z."""
     return np.maximum(z, slope * z)
 
 
 def elu(z: np.ndarray, alpha: float) -> np.ndarray:
-    """Return z where it is above 0, else alpha (exp(z) - 1)."""
+    """Return z if it is above 0, else alpha (exp(z) - 1)."""
     return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
 
 
 def selu(z: np.ndarray, alpha: float, scale: float) -> np.ndarray:
-    """Return ELU, scaled so that mean 0 and variance 1 are kept across layers."""
+    """Return ELU, scaled so that layers preserve mean 0 and variance 1."""
     return scale * elu(z, alpha)
 
 
@@ -49,7 +49,7 @@ def gelu(z: np.ndarray, root: float, cubic: float) -> np.ndarray:
 
 
 def exact_gelu(z: np.ndarray, root: float) -> np.ndarray:
-    """Return the Gaussian error linear unit; NumPy has no erfc, Python has it for one number."""
+    """Return the Gaussian error linear unit, with Python's erfc, which NumPy lacks."""
     erfc = np.frompyfunc(math.erfc, 1, 1)
     return 0.5 * z * np.asarray(erfc(-root * z.astype("float64")), z.dtype)
 
@@ -115,7 +115,7 @@ def rescaling(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
 
 
 def standardization(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Return each feature on the scale of the training rows."""
+    """Return each feature, standardized with statistics of the training rows."""
     return (x - mean) / deviation
 
 
@@ -127,15 +127,15 @@ def batch_norm(
     shift: np.ndarray,
     epsilon: float,
 ) -> np.ndarray:
-    """Normalise each feature by its running mean and variance."""
+    """Normalize each feature by its running mean and variance."""
     return scale * ((x - mean) / np.sqrt(variance + epsilon)) + shift
 
 
 def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, epsilon: float) -> np.ndarray:
-    """Normalise each row by its own mean and variance."""
-    centred = x - x.mean(axis=1, keepdims=True)
-    variance = (centred * centred).mean(axis=1, keepdims=True)
-    return scale * (centred * (1 / np.sqrt(variance + epsilon))) + shift
+    """Normalize each row by its mean and variance."""
+    centered = x - x.mean(axis=1, keepdims=True)
+    variance = (centered * centered).mean(axis=1, keepdims=True)
+    return scale * (centered * (1 / np.sqrt(variance + epsilon))) + shift
 
 
 def scale(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -154,7 +154,7 @@ def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def blend(x: np.ndarray, value: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return x where alpha is 0, the value where it is 1, and what lies between or beyond."""
+    """Return x + alpha (value - x): x if alpha is 0, and the value if it is 1."""
     return x + alpha * (value - x)
 
 
@@ -180,20 +180,20 @@ def one_hot(
     second_codes: np.ndarray,
     levels: np.ndarray,
 ) -> np.ndarray:
-    """Return for each output whether its column has its code, as levels off, on and second."""
-    found = x[:, columns]
+    """Return for each output a level: on for its code, second for its second code, else off."""
+    cells = x[:, columns]
     off, on, second = levels
-    return np.where(found == codes, on, np.where(found == second_codes, second, off))
+    return np.where(cells == codes, on, np.where(cells == second_codes, second, off))
 
 
 def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return each code's row of the table; columns have parts of it, one below the other."""
+    """Return each code's row of the table, which has the rows of one column after the other."""
     codes = np.where((x >= 0) & (x < sizes), x, 0).astype(np.int64)
     return flatten(table[codes + (np.cumsum(sizes) - sizes)])
 
 
 def waves(x: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Return the cosines of turns x for each column, and then the sines."""
+    """Return for each column the cosines of turns x, and then the sines."""
     angle = x[:, :, None] * turns
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
 
@@ -203,8 +203,8 @@ def shifted_waves(x: np.ndarray, turns: np.ndarray, phases: np.ndarray) -> np.nd
     return np.cos(x[:, :, None] * turns + phases)
 
 
-def beside(z: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return for each column its numbers z, with the column x itself beside them."""
+def append_input(z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return each column's numbers z, followed by the column's x."""
     return flatten(np.concatenate([z, x[:, :, None]], axis=2))
 
 
@@ -215,13 +215,13 @@ def piecewise_linear(
     lowest: np.ndarray,
     highest: np.ndarray,
 ) -> np.ndarray:
-    """Return where each column lies in each of its bins: 0 below, 1 above, linear within."""
+    """Return the position of each column in each of its bins: 0 below, 1 above, linear within."""
     return np.minimum(np.maximum(slopes * (x[:, :, None] - starts), lowest), highest)
 
 
-def clip(x: np.ndarray, least: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """Return outputs within the range of the training targets."""
-    return np.minimum(np.maximum(x, least), largest)
+def clip(x: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> np.ndarray:
+    """Return outputs clipped to the range of the training targets."""
+    return np.minimum(np.maximum(x, minimum), maximum)
 
 
 def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
@@ -242,7 +242,7 @@ def mean_of_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def mean_of_sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return logits of the mean of the members' probabilities, each of yes or no."""
+    """Return logits of the mean of the members' probabilities, for binary labels."""
     return log_of_mean(-softplus(-x)) - log_of_mean(-softplus(x))
 
 
@@ -253,7 +253,7 @@ def softmax(outputs: np.ndarray) -> np.ndarray:
 
 
 def logistic(outputs: np.ndarray) -> np.ndarray:
-    """Return the probability of each yes; of a single output those of no and yes."""
+    """Return the probability of each label; for a single output, those of both classes."""
     decay = np.exp(-np.abs(outputs))
     p = np.where(outputs >= 0, 1, decay) / (1 + decay)
     return p if outputs.shape[1] > 1 else np.hstack([1 - p, p])
@@ -282,6 +282,6 @@ def predict(rows: Sequence[Sequence[Any]]) -> np.ndarray:
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Return the probability of each class, or of each yes, from what `predict` returned."""
+    """Return the probability of each class or label, from the result of `predict`."""
     functions = {"softmax": softmax, "sigmoid": logistic}
     return functions[MODEL["output_activation"]](outputs)

@@ -1,8 +1,9 @@
-"""What a predictor of the standard library is made of: what a network uses is copied from here.
+"""The functions of a predictor without NumPy; exports copy those that a network uses.
 
-Each x is one row, a flat list of floats whatever its shape. So are arrays; but weights are a list
-for each unit (of each group), a table of embeddings one for each of its rows, and levels three. A
-function's name is that of a step (`gpunn.interchange.steps`), or of an activation.
+Each x is one row, as a flat list of floats, whatever its shape. Arrays are flat lists as well, with
+three exceptions. Weights have a list for each unit (of each group), a table of embeddings has a
+list for each row, and levels are three lists. A function has the name of a step
+(`gpunn.interchange.steps`), or of an activation.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any
 from gpunn.rows.predict_stream import flattened
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's own."""
+"""Stand in for the predictor's definition."""
 
 
 def network(x: list[float]) -> list[float]:
-    """Stand in for the predictor's own."""
+    """Stand in for the predictor's definition."""
     raise NotImplementedError
 
 
@@ -33,17 +34,17 @@ def relu(x: list[float]) -> list[float]:
 
 
 def leaky_relu(x: list[float], slope: float) -> list[float]:
-    """Return z where it is above 0, else slope z."""
+    """Return z if it is above 0, else slope z."""
     return [max(z, slope * z) for z in x]
 
 
 def elu(x: list[float], alpha: float) -> list[float]:
-    """Return z where it is above 0, else alpha (exp(z) - 1)."""
+    """Return z if it is above 0, else alpha (exp(z) - 1)."""
     return [z if z > 0 else alpha * math.expm1(z) for z in x]
 
 
 def selu(x: list[float], alpha: float, scale: float) -> list[float]:
-    """Return ELU, scaled so that mean 0 and variance 1 are kept across layers."""
+    """Return ELU, scaled so that layers preserve mean 0 and variance 1."""
     return [scale * z for z in elu(x, alpha)]
 
 
@@ -93,14 +94,14 @@ def dot(x: list[float], w: list[float]) -> float:
 
 
 def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
-    """Return x W, or that of each of several vectors that stand one after the other."""
+    """Return x W for each vector in x, if it has several in sequence."""
     inputs = len(weights[0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part in parts for w in weights]
 
 
 def dense(x: list[float], weights: list[list[float]], b: list[float]) -> list[float]:
-    """Return x W + b, or that of each of several vectors that stand one after the other."""
+    """Return x W + b for each vector in x, if it has several in sequence."""
     z = matmul(x, weights)
     return [value + b[index % len(b)] for index, value in enumerate(z)]
 
@@ -109,7 +110,7 @@ def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float
     """Return x_g W_g for each group g."""
     inputs = len(weights[0][0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
-    return [dot(part, w) for part, own in zip(parts, weights, strict=True) for w in own]
+    return [dot(part, w) for part, group in zip(parts, weights, strict=True) for w in group]
 
 
 def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
@@ -129,7 +130,7 @@ def rescaling(x: list[float], scale: float, offset: float) -> list[float]:
 
 
 def standardization(x: list[float], mean: list[float], deviation: list[float]) -> list[float]:
-    """Return each feature on the scale of the training rows."""
+    """Return each feature, standardized with statistics of the training rows."""
     return [(z - m) / d for z, m, d in zip(x, mean, deviation, strict=True)]
 
 
@@ -141,7 +142,7 @@ def batch_norm(
     shift: list[float],
     epsilon: float,
 ) -> list[float]:
-    """Normalise each feature by its running mean and variance."""
+    """Normalize each feature by its running mean and variance."""
     return [
         s * ((z - m) / math.sqrt(v + epsilon)) + t
         for z, m, v, s, t in zip(x, mean, variance, scale, shift, strict=True)
@@ -151,11 +152,11 @@ def batch_norm(
 def layer_norm(
     x: list[float], scale: list[float], shift: list[float], epsilon: float
 ) -> list[float]:
-    """Normalise the row by its own mean and variance."""
+    """Normalize the row by its mean and variance."""
     mean = sum(x) / len(x)
-    centred = [z - mean for z in x]
-    factor = 1 / math.sqrt(dot(centred, centred) / len(x) + epsilon)
-    return [s * (z * factor) + t for z, s, t in zip(centred, scale, shift, strict=True)]
+    centered = [z - mean for z in x]
+    factor = 1 / math.sqrt(dot(centered, centered) / len(x) + epsilon)
+    return [s * (z * factor) + t for z, s, t in zip(centered, scale, shift, strict=True)]
 
 
 def scale(x: list[float], factors: list[float]) -> list[float]:
@@ -174,7 +175,7 @@ def add(x: list[float], y: list[float]) -> list[float]:
 
 
 def blend(x: list[float], value: list[float], alpha: list[float]) -> list[float]:
-    """Return x where alpha is 0, the value where it is 1, and what lies between or beyond."""
+    """Return x + alpha (value - x): x if alpha is 0, and the value if it is 1."""
     return [z + part * (f - z) for z, f, part in zip(x, value, alpha, strict=True)]
 
 
@@ -200,7 +201,7 @@ def one_hot(
     second_codes: list[int],
     levels: list[list[float]],
 ) -> list[float]:
-    """Return for each output whether its column has its code, as levels off, on and second."""
+    """Return for each output a level: on for its code, second for its second code, else off."""
     return [
         on if x[column] == code else second if x[column] == second_code else off
         for column, code, second_code, off, on, second in zip(
@@ -210,16 +211,16 @@ def one_hot(
 
 
 def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> list[float]:
-    """Return each code's row of the table; columns have parts of it, one below the other."""
-    found, start = [], 0
+    """Return each code's row of the table, which has the rows of one column after the other."""
+    numbers, start = [], 0
     for code, size in zip(x, sizes, strict=True):
-        found += table[start + (int(code) if 0 <= code < size else 0)]
+        numbers += table[start + (int(code) if 0 <= code < size else 0)]
         start += size
-    return found
+    return numbers
 
 
 def angles(x: list[float], turns: list[float]) -> list[list[float]]:
-    """Return turns x for each column; NaN for an infinite one, which `math.cos` refuses."""
+    """Return turns x for each column, with NaN for infinity, which `math.cos` refuses."""
     size = len(turns) // len(x)
     every = [x[index // size] * turn for index, turn in enumerate(turns)]
     every = [angle if math.isfinite(angle) else math.nan for angle in every]
@@ -227,23 +228,23 @@ def angles(x: list[float], turns: list[float]) -> list[list[float]]:
 
 
 def waves(x: list[float], turns: list[float]) -> list[float]:
-    """Return the cosines of turns x for each column, and then the sines."""
+    """Return for each column the cosines of turns x, and then the sines."""
     functions = (math.cos, math.sin)
-    return [wave(angle) for own in angles(x, turns) for wave in functions for angle in own]
+    return [wave(angle) for column in angles(x, turns) for wave in functions for angle in column]
 
 
 def shifted_waves(x: list[float], turns: list[float], phases: list[float]) -> list[float]:
     """Return the cosines of turns x + phases for each column."""
-    every = [angle for own in angles(x, turns) for angle in own]
+    every = [angle for column in angles(x, turns) for angle in column]
     return [math.cos(angle + phase) for angle, phase in zip(every, phases, strict=True)]
 
 
-def beside(z: list[float], x: list[float]) -> list[float]:
-    """Return for each column its numbers z, with the column x itself beside them."""
-    size, found = len(z) // len(x), []
+def append_input(z: list[float], x: list[float]) -> list[float]:
+    """Return each column's numbers z, followed by the column's x."""
+    size, numbers = len(z) // len(x), []
     for index, number in enumerate(x):
-        found += [*z[index * size : (index + 1) * size], number]
-    return found
+        numbers += [*z[index * size : (index + 1) * size], number]
+    return numbers
 
 
 def piecewise_linear(
@@ -253,19 +254,19 @@ def piecewise_linear(
     lowest: list[float],
     highest: list[float],
 ) -> list[float]:
-    """Return where each column lies in each of its bins: 0 below, 1 above, linear within."""
+    """Return the position of each column in each of its bins: 0 below, 1 above, linear within."""
     bins = len(starts) // len(x)
     return [
-        min(max(slope * (x[index // bins] - start), least), largest)
-        for index, (start, slope, least, largest) in enumerate(
+        min(max(slope * (x[index // bins] - start), low), high)
+        for index, (start, slope, low, high) in enumerate(
             zip(starts, slopes, lowest, highest, strict=True)
         )
     ]
 
 
-def clip(x: list[float], least: list[float], largest: list[float]) -> list[float]:
-    """Return outputs within the range of the training targets."""
-    return [min(max(z, a), b) for z, a, b in zip(x, least, largest, strict=True)]
+def clip(x: list[float], minimum: list[float], maximum: list[float]) -> list[float]:
+    """Return outputs clipped to the range of the training targets."""
+    return [min(max(z, a), b) for z, a, b in zip(x, minimum, maximum, strict=True)]
 
 
 def log_of_mean(logarithms: Sequence[float]) -> float:
@@ -285,15 +286,15 @@ def mean_of_softmax(x: list[float], members: int) -> list[float]:
     outputs = len(x) // members
     logarithms = []
     for start in range(0, len(x), outputs):
-        own = x[start : start + outputs]
-        top = max(own)
-        total = math.log(sum(math.exp(z - top) for z in own))
-        logarithms.append([z - top - total for z in own])
+        logits = x[start : start + outputs]
+        top = max(logits)
+        total = math.log(sum(math.exp(z - top) for z in logits))
+        logarithms.append([z - top - total for z in logits])
     return [log_of_mean(each) for each in zip(*logarithms, strict=True)]
 
 
 def mean_of_sigmoid(x: list[float], members: int) -> list[float]:
-    """Return logits of the mean of the members' probabilities, each of yes or no."""
+    """Return logits of the mean of the members' probabilities, for binary labels."""
     outputs = len(x) // members
     yes, no = ([-z for z in softplus([sign * z for z in x])] for sign in (-1, 1))
     return [
@@ -311,7 +312,7 @@ def softmax(outputs: list[float]) -> list[float]:
 
 
 def logistic(outputs: list[float]) -> list[float]:
-    """Return the probability of each yes; of a single output those of no and yes."""
+    """Return the probability of each label; for a single output, those of both classes."""
     decay = [math.exp(-abs(z)) for z in outputs]
     p = [(1 if z >= 0 else d) / (1 + d) for z, d in zip(outputs, decay, strict=True)]
     return p if len(p) > 1 else [1 - p[0], p[0]]
@@ -326,7 +327,7 @@ def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, An
 
 
 def numbers(kind: str, content: bytes) -> list[Any]:
-    """Return what little-endian bytes hold: floats of 4 or 8 bytes, or integers of 4."""
+    """Return the numbers in little-endian bytes: floats of 4 or 8 bytes, or integers of 4 bytes."""
     values: array.array[Any] = array.array({"f4": "f", "f8": "d", "i4": "i"}[kind], content)
     if sys.byteorder == "big":
         values.byteswap()
@@ -341,9 +342,9 @@ def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
 
 
 def rounded(row: Sequence[Any]) -> list[float]:
-    """Return a row as floats of the network's type; a ValueError if one is not finite in it.
+    """Return a row as floats of the network's type, or raise a ValueError if one is not finite.
 
-    It has the network's shape, or is a vector.
+    The row has the network's input shape, or is a vector.
     """
     shape = MODEL["input_shape"]
     row, count = flattened(row, shape), math.prod(shape)
@@ -365,6 +366,6 @@ def predict(rows: Sequence[Sequence[Any]]) -> list[list[float]]:
 
 
 def probabilities(outputs: list[list[float]]) -> list[list[float]]:
-    """Return the probability of each class, or of each yes, from what `predict` returned."""
+    """Return the probability of each class or label, from the result of `predict`."""
     functions = {"softmax": softmax, "sigmoid": logistic}
     return [functions[MODEL["output_activation"]](row) for row in outputs]

@@ -1,4 +1,4 @@
-"""The Python source of a predictor: for NumPy, or for the standard library alone."""
+"""The Python source of a predictor, which needs NumPy or only the standard library."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ COLUMNS = (
     *(numeric, *(sys.modules[type(kind).__module__] for kind in KINDS.values())),
     *(base, *(sys.modules[scaling.__module__] for scaling in SCALINGS.values())),
 )
-"""Modules that have the functions of columns."""
+"""Modules with the functions that encode columns."""
 
 READING = (cells, lines, csv_rows, predict_stream, predictions)
-"""How rows are read, and predictions written; what a constant is made of comes before it."""
+"""Modules that read rows and write predictions, each after the modules whose constants it uses."""
 
 WIDTH = 100
 """Characters of a line."""
@@ -61,14 +61,14 @@ HEAD = '''\
 #!/usr/bin/env python3
 """Predictions of a neural network; needs Python 3.11 or newer{needs}.
 
-gpunn {version} wrote this file. On the command line, rows of CSV or JSON lines become predictions,
-as they come:
+gpunn {version} wrote this file. On the command line, it predicts from rows of CSV or JSON lines
+while they arrive:
 
     python {file} rows.csv --output predictions.csv
     some-command | python {file} --probabilities
 
-In Python, `predict(rows)` returns the network's outputs for rows of {inputs} numbers{encoded}, and
-`probabilities(outputs)` those of the classes, if it tells classes apart. Parameters are at the end.
+In Python, `predict(rows)` returns the network's outputs for rows of {inputs} numbers{encoded}. For
+a classifier, `probabilities(outputs)` returns probabilities. Parameters are at the end.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     parts.append(network_source(steps, model, "list[float]" if pure else "np.ndarray"))
     parts += [text for name, text in taken.items() if name not in first]
     parts += [table_source(name, table) for name, table in tables.items()]
-    # The data, which may be large, use `json` alone.
+    # The data, which may be large, need only `json`.
     imports = [f"import {name}" for name in imports_of([*parts, "json.loads"], LIBRARY)]
     parts.append(data_source(description, steps.arrays))
     code = "\n\n\n".join(parts)
@@ -107,14 +107,14 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         needs="" if pure else ", and NumPy",
         file="predictor.py",
         inputs=f"{int(np.prod(model.input_shape)):,}",
-        encoded="" if model.schema is None else " (of `encoded`)",
+        encoded="" if model.schema is None else " (from `encoded`)",
     )
     end = 'if __name__ == "__main__":\n    main()\n'
     return head + "\n".join(imports) + f"\n\n\n{code}\n\n{end}"
 
 
 def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the names of the functions that encode a schema's columns, by tables' names."""
+    """Return the names of the functions that encode a schema's columns, by name of the table."""
     kinds, scaling = {column["kind"] for column in schema["columns"]}, schema["scaling"]
     return {
         "ENCODERS": {name: kind.cell.__name__ for name, kind in KINDS.items() if name in kinds},
@@ -129,7 +129,7 @@ def table_source(name: str, functions: Mapping[str, str]) -> str:
 
 
 def make_pure(steps: Steps) -> None:
-    """Give arrays the forms that the functions without NumPy take."""
+    """Convert arrays to the layouts that the functions without NumPy expect."""
     done = set()
     for step in steps.steps:
         for index, argument in enumerate(step.arguments):
@@ -144,14 +144,14 @@ def make_pure(steps: Steps) -> None:
             steps.arrays[argument.name] = array
     steps.steps = [
         replace(step, arguments=(*step.arguments, step.input_shape[0]))
-        if step.kind.takes_members
+        if step.kind.needs_members
         else step
         for step in steps.steps
     ]
 
 
 def network_source(steps: Steps, model: Sequential, kind: str) -> str:
-    """Return the function that goes through the steps."""
+    """Return the function that computes the steps."""
     lines = [
         f"def network(x: {kind}) -> {kind}:",
         f'    """Return the {model.output_shape[0]:,} outputs of the network."""',
@@ -179,7 +179,7 @@ def call_source(step: Step) -> str:
 
 
 def data_source(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the source of what differs from network to network: names and numbers."""
+    """Return the source of the names and numbers, which differ between networks."""
     text = json.dumps(description, indent=1, allow_nan=False).replace("'", "\\u0027")
     lines = [f"MODEL = json.loads(r'''\n{text}\n''')", "", "ARRAYS = decoded(", "    {"]
     for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Export of a network as source code, in one file that needs nothing else."""
+"""Export of a network as source code, in one file that predicts without gpunn."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["save_c", "save_python"]
 def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> None:
     """Write a network as a Python file that predicts without gpunn, atomically.
 
-    The file has the schema or the preprocessing layers, the network, the names of classes, and a
-    command line: rows of a CSV file become predictions, as by `gpunn predict`. Its function
-    `predict` returns what `Sequential.predict` does, up to rounding.
+    The file includes the schema or the preprocessing layers, the network, the class names, and a
+    command line. The command line predicts from rows of a CSV file, like `gpunn predict`. The
+    function `predict` returns the results of `Sequential.predict`, up to rounding.
 
     Parameters
     ----------
@@ -27,18 +27,18 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
         File to write.
     pure : bool
         Whether the file needs only Python's standard library, and not NumPy. It then computes in
-        float64, from parameters of the network's dtype, and takes far longer.
+        float64, with parameters in the network's dtype, and is much slower.
 
     Raises
     ------
     ExportError
-        If a layer or an activation is not one of gpunn's own, or a row of outputs is no vector.
+        If a layer or an activation is a custom class, or a row of outputs is not a vector.
     OSError
         If the file can't be written. An existing file is then unchanged.
 
     See Also
     --------
-    save_c : The same in C.
+    save_c : Writes C instead of Python.
 
     Examples
     --------
@@ -56,12 +56,12 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
 def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") -> None:
     """Write a network as a header in C99 that predicts without gpunn, atomically.
 
-    It includes math.h alone and allocates nothing: parameters are constants, and what is computed
-    lies on the stack. `PREFIX_predict(input, output)` takes a row of numbers, of the network's
-    dtype, and gives what `Sequential.predict` returns for it, up to rounding. For classes there are
-    `PREFIX_probabilities`, `PREFIX_class` and, if they have names, `PREFIX_class_name`. For a
-    network with a schema, `PREFIX_encode(row, input)` turns a struct into such a row of numbers; it
-    returns 0 if `Schema.encode` would refuse the row, and else 1.
+    The header includes only math.h, and allocates no memory: parameters are constants, and computed
+    values are on the stack. `PREFIX_predict(input, output)` accepts a row of numbers in the
+    network's dtype, and computes the result of `Sequential.predict`, up to rounding. For classes,
+    there are `PREFIX_probabilities`, `PREFIX_class` and, if classes have names,
+    `PREFIX_class_name`. For a network with a schema, `PREFIX_encode(row, input)` encodes a struct
+    as a row of numbers. It returns 0 if `Schema.encode` would refuse the row, otherwise 1.
 
     Parameters
     ----------
@@ -70,21 +70,21 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     path : path-like
         File to write.
     prefix : str
-        What names in the header begin with.
+        The beginning of all names in the header.
 
     Raises
     ------
     ExportError
-        If a layer or an activation is not one of gpunn's own, a row of outputs is no vector, a
-        parameter is not finite, or the name of a class or category holds the character NUL.
+        If a layer or an activation is a custom class, or a row of outputs is not a vector. Also if
+        a parameter is not finite, or the name of a class or category contains the character NUL.
     ArgumentError
-        If the prefix is none.
+        If the prefix is not an identifier.
     OSError
         If the file can't be written. An existing file is then unchanged.
 
     See Also
     --------
-    save_python : The same in Python.
+    save_python : Writes Python instead of C.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""How a predictor turns a table's cells into numbers; copied from here.
-
-A cell has no spaces around it, and is empty where there is nothing.
-"""
+"""Encoding a table's cells as numbers in a predictor; exports copy the source."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from gpunn.tables.encoders import KINDS
 from gpunn.tables.scaling import SCALINGS
 
 MODEL: dict[str, Any] = {}
-"""Stand in for the predictor's own."""
+"""Stand in for the predictor's definition."""
 
 ENCODERS: dict[str, Callable[..., None]] = {name: kind.cell for name, kind in KINDS.items()}
-"""Stand in for those of the predictor's columns."""
+"""Stand in for the encoders of the predictor's columns."""
 
 SCALERS: dict[str, Callable[..., float]] = {name: each.number for name, each in SCALINGS.items()}
-"""Stand in for that of the predictor's columns."""
+"""Stand in for the scaling of the predictor's columns."""
 
 
 def encoded(
@@ -27,13 +24,13 @@ def encoded(
 ) -> list[list[float]]:
     """Return rows of a table's cells, in the order of MODEL["schema"]["columns"], as numbers.
 
-    Rows are added to `counts` by column and unknown category, or None for a value that is missing
-    where the training rows lacked none.
+    `counts` counts rows by column and unknown category. The category is None for a missing value in
+    a column that had none in training.
     """
     schema = MODEL["schema"]
     scaled = SCALERS[schema["scaling"]]
     markers = Markers.of(schema["missing_values"])
-    found = []
+    encoded_rows = []
     for row in rows:
         numbers_of_row = [0.0] * schema["width"]
         for column, cell in zip(schema["columns"], row, strict=True):
@@ -44,15 +41,15 @@ def encoded(
                 ENCODERS[column["kind"]](column, cell, numbers_of_row, scaled)
             except ValueError as error:
                 raise ValueError(f"column {column['name']!r}: {error}") from None
-            if counts is not None and is_unusual(column, cell, numbers_of_row):
+            if counts is not None and is_unseen(column, cell, numbers_of_row):
                 key = (column["name"], cell or None)
                 counts[key] = counts.get(key, 0) + 1
-        found.append(numbers_of_row)
-    return found
+        encoded_rows.append(numbers_of_row)
+    return encoded_rows
 
 
-def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:
-    """Return whether a category is unknown, or a value is missing where none was in training."""
+def is_unseen(column: dict[str, Any], cell: str, row: list[float]) -> bool:
+    """Return whether a category, or a missing value in this column, is unseen in training."""
     if "codes" in column:
         return row[column["places"][""]] == 0 and not (cell == "" and column["gaps"])
     return cell == "" and "missing" not in column["places"]

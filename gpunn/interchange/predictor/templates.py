@@ -1,4 +1,4 @@
-"""Definitions taken from a template: those that are used, and what they use in turn."""
+"""Copying definitions from the source of modules, with the definitions that they use."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Definition:
 class Template:
     """The source of modules, definition by definition.
 
-    Top-level functions, classes and constants can be taken one by one. Those whose docstring begins
-    with `STAND_IN` are left out: another module, or the predictor, has what is called so.
+    Top-level functions, classes and constants can be copied one by one. A definition whose
+    docstring begins with `STAND_IN` is skipped: another module, or the predictor, defines the name.
     """
 
     def __init__(self, *modules: ModuleType) -> None:
@@ -43,23 +43,23 @@ class Template:
         return name in self._definitions
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
-        """Return the texts of definitions, and of those that they use, in the modules' order."""
-        found: set[str] = set()
+        """Return the source of definitions and those that they use, in the modules' order."""
+        used: set[str] = set()
         waiting = list(wanted)
         while waiting:
             name = waiting.pop()
-            if name in self._definitions and name not in found:
-                found.add(name)
+            if name in self._definitions and name not in used:
+                used.add(name)
                 waiting += self._definitions[name].uses
-        return {name: each.text for name, each in self._definitions.items() if name in found}
+        return {name: each.text for name, each in self._definitions.items() if name in used}
 
 
 @functools.cache
 def definitions_of(module: ModuleType) -> list[Definition]:
-    """Return a module's top-level definitions, those that stand in for others left out."""
+    """Return a module's top-level definitions, without stand-ins."""
     source = inspect.getsource(module)
     lines = source.splitlines()
-    found = []
+    definitions = []
     for node, following in pairwise([*ast.parse(source).body, ast.Pass()]):
         documented = node
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -74,8 +74,8 @@ def definitions_of(module: ModuleType) -> list[Definition]:
             decorators: list[ast.expr] = getattr(node, "decorator_list", [])
             first = min([node.lineno, *(each.lineno for each in decorators)])
             part = "\n".join(lines[first - 1 : documented.end_lineno])
-            found.append(Definition(name, part, names_in(node)))
-    return found
+            definitions.append(Definition(name, part, names_in(node)))
+    return definitions
 
 
 def constant_of(node: ast.stmt) -> str:
@@ -85,19 +85,19 @@ def constant_of(node: ast.stmt) -> str:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Return the names that code reads from outside: not its own variables."""
+    """Return the names that code reads, without its local names."""
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
-    own = {each.id for each in names if isinstance(each.ctx, ast.Store)}
+    local = {each.id for each in names if isinstance(each.ctx, ast.Store)}
     for each in ast.walk(node):
         if isinstance(each, ast.arg):
-            own.add(each.arg)
+            local.add(each.arg)
         elif isinstance(each, ast.FunctionDef | ast.ExceptHandler) and each.name and each != node:
-            own.add(each.name)
-    return {each.id for each in names} - own
+            local.add(each.name)
+    return {each.id for each in names} - local
 
 
 def imports_of(parts: Collection[str], modules: Collection[str]) -> list[str]:
-    """Return those of the modules that parts of code use."""
+    """Return the modules that parts of code use."""
     used = set().union(*map(objects_in, parts))
     return [name for name in modules if name.split(" as ")[-1] in used]
 

@@ -13,7 +13,7 @@ from gpunn.tables.cells import category_names, coded, other_spelling, spellings
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.encoders.base import ColumnEncoder, CSource, Encoded, GraphRows, Rows
 from gpunn.tables.features import Feature, Group
-from gpunn.tables.onnx_nodes import Value, beside
+from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
 from gpunn.tables.table import Cells, Coded, Table
 from gpunn.tables.unseen_values import UnseenValues
@@ -144,7 +144,9 @@ class Category(ColumnEncoder):
 
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
         codes = [self.code_nodes(column, rows.inputs[column.name]) for column in columns]
-        yield Encoded([Feature(each.name) for each in columns], beside(codes).astype("float64"))
+        yield Encoded(
+            [Feature(each.name) for each in columns], concatenate(codes).astype("float64")
+        )
 
     def code_nodes(self, column: Column, cells: Value) -> Any:
         """Return the codes of a column in an ONNX graph."""

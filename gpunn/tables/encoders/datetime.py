@@ -15,7 +15,7 @@ from gpunn.tables.cells import dates_of
 from gpunn.tables.encoders.base import CSource, wrong_cell
 from gpunn.tables.encoders.numeric import Numeric, encode_parts
 from gpunn.tables.features import Group
-from gpunn.tables.onnx_nodes import Value, beside
+from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.table import Cells, Table
 
 __all__ = ["PARTS", "Datetime", "valid_dates"]
@@ -142,7 +142,7 @@ class Datetime(Numeric):
         seconds = known.take(used).clip(-self.largest, self.largest)
         values = parts_of_dates(seconds, wanted)
         order = [wanted.index(part) * len(used) + used.index(position) for position, part in parts]
-        numbers: Value = beside([values[part] for part in wanted]).take(order)
+        numbers: Value = concatenate([values[part] for part in wanted]).take(order)
         return numbers
 
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders.base import ColumnEncoder, CSource, Encoded, GraphRows, Rows
 from gpunn.tables.features import MISSING, Feature, Group
-from gpunn.tables.onnx_nodes import Value, beside, where
+from gpunn.tables.onnx_nodes import Value, concatenate, where
 from gpunn.tables.remarks import Remarks
 from gpunn.tables.table import Table
 from gpunn.tables.unseen_values import UnseenValues
@@ -137,7 +137,7 @@ class Numeric(ColumnEncoder):
 
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
         names = [column.name for column in columns]
-        raw = beside([rows.inputs[name] for name in names])
+        raw = concatenate([rows.inputs[name] for name in names])
         missing = np.isnan(raw)
         for marker in sorted(each for each in rows.markers.numbers if self.marked and each == each):
             missing = missing | (raw == marker)

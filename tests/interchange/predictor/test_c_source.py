@@ -269,7 +269,7 @@ def test_a_text_that_a_string_of_c_cannot_hold_is_refused(tmp_path, where):
     model = gpunn.Sequential([Dense(2)], schema.width, "numpy")
     model.schema, model.output_activation = schema, "softmax"
     model.classes = ["p", "q" if where == "column 'a'" else "q\0r"]
-    with pytest.raises(ExportError, match=rf"{where}: '.*\\x00.*' holds the character NUL"):
+    with pytest.raises(ExportError, match=rf"{where}: '.*\\x00.*' contains the character NUL"):
         save_c(model, tmp_path / "a.h")
 
 
