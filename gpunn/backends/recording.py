@@ -51,7 +51,7 @@ class Arguments(SimpleNamespace):
         """The array arguments."""
         return [each for each in vars(self).values() if hasattr(each, "shape")]
 
-    def but(self, **changed: Any) -> Arguments:
+    def replace(self, **changed: Any) -> Arguments:
         """Return a copy with some arguments changed."""
         return Arguments(**vars(self) | changed)
 

@@ -129,7 +129,9 @@ def get_backend(
     if isinstance(backend, Backend):
         if options != CudaOptions() or threads is not None:
             names = ", ".join([*asdict(options), "threads"])
-            raise ArgumentError(f"{names}: {backend!r} already has its options")
+            raise ArgumentError(
+                f"{names}: require a backend's name; {backend!r} already has its options"
+            )
         return backend
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")

@@ -39,19 +39,19 @@ def functions_of(engine):
 
 
 def read_by(node, functions):
-    """Return the attributes of `ask` that code reads, including functions it passes `ask` to."""
+    """Return the attributes of `op` that code reads, including functions it passes `op` to."""
     attributes = set()
     for each in ast.walk(node):
-        if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "ask":
+        if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "op":
             attributes.add(each.attr)
         if isinstance(each, ast.Call):
             passed = [ast.unparse(one) for one in each.args]
-            if any(one == "ask" or one.startswith("ask.but(") for one in passed):
-                # f(ask), self.f(ask), module.f(ask), or partial(f, ask)
+            if any(one == "op" or one.startswith("op.replace(") for one in passed):
+                # f(op), self.f(op), module.f(op), or partial(f, op)
                 names = {one.rpartition(".")[2] for one in (ast.unparse(each.func), passed[0])}
                 for name in names & functions.keys():
                     attributes |= read_by(functions[name], functions)
-    return attributes - {"arrays", "but"}
+    return attributes - {"arrays", "replace"}
 
 
 def cuda_lowerings():
@@ -62,7 +62,7 @@ def cuda_lowerings():
     (table,) = (top.body for top in tops if isinstance(top, ast.ClassDef))
     for each in table:
         if isinstance(each, ast.FunctionDef) and each.name in PARAMETERS:
-            assert ast.unparse(each.args) == "self, ask: Arguments", each.name
+            assert ast.unparse(each.args) == "self, op: Arguments", each.name
             yield each.name, read_by(each, functions)
         elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Name):
             yield each.targets[0].id, set()  # the lowering of another operation, which is checked
@@ -81,7 +81,7 @@ def lowerings_of(engine):
     functions = functions_of(engine)
     for name, lowering in functions.items():
         if name in PARAMETERS:
-            assert ast.unparse(lowering.args) == "self, ask: Arguments", name
+            assert ast.unparse(lowering.args) == "self, op: Arguments", name
             yield name, read_by(lowering, functions)
 
 

@@ -160,8 +160,8 @@ def test_a_run_goes_on_from_its_last_checkpoint(emulator, tmp_path, monkeypatch)
 
     gather, left = CupyLowerings.next_batch, cupy.array([8], "int32")
 
-    def failing(self, ask):
-        return [partial(FAILING, (1,), (1,), (left,)), *gather(self, ask)]
+    def failing(self, op):
+        return [partial(FAILING, (1,), (1,), (left,)), *gather(self, op)]
 
     with monkeypatch.context() as patched, emulator.late_errors():
         patched.setattr(CupyLowerings, "next_batch", failing)

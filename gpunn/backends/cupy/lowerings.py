@@ -72,54 +72,54 @@ def fusible(*arrays: Array) -> bool:
     return contiguous(*arrays) and arrays[0].dtype in FUSIBLE_TYPES
 
 
-def arrays_of(ask: Arguments, *but: str) -> list[Array]:
+def arrays_of(op: Arguments, *but: str) -> list[Array]:
     """Return the arrays among an operation's arguments, except the named ones."""
-    named = vars(ask).items()
+    named = vars(op).items()
     return [each for name, each in named if isinstance(each, cupy.ndarray) and name not in but]
 
 
-def anything(ask: Arguments) -> bool:
+def anything(op: Arguments) -> bool:
     """Return True: the kernel accepts all arguments."""
     return True
 
 
 def strided(*but: str) -> Condition:
     """Return a condition: the arrays, except the named ones, are of one type, in any layout."""
-    return lambda ask: of_one_type(*arrays_of(ask, *but))
+    return lambda op: of_one_type(*arrays_of(op, *but))
 
 
-def packed(ask: Arguments) -> bool:
+def packed(op: Arguments) -> bool:
     """Return whether a raw kernel accepts the arrays."""
-    return contiguous(*arrays_of(ask))
+    return contiguous(*arrays_of(op))
 
 
 def with_formula(condition: Condition) -> Condition:
     """Return a condition that also requires a built-in activation."""
-    return lambda ask: type(ask.activation) in activations.FORMULAS and condition(ask)
+    return lambda op: type(op.activation) in activations.FORMULAS and condition(op)
 
 
-def batched(ask: Arguments) -> bool:
+def batched(op: Arguments) -> bool:
     """Return whether a kernel exists for the types of a data set's arrays."""
-    arrays = *ask.sources, *ask.outs
+    arrays = *op.sources, *op.outs
     known = all(array.dtype in rows.TYPES for array in arrays)
-    return known and all(array.flags.c_contiguous for array in (ask.order, *arrays))
+    return known and all(array.flags.c_contiguous for array in (op.order, *arrays))
 
 
-def counted(ask: Arguments) -> bool:
+def counted(op: Arguments) -> bool:
     """Return whether the floating-point counters are of one type."""
-    return of_one_type(*floating(ask))
+    return of_one_type(*floating(op))
 
 
-def floating(ask: Arguments) -> list[Array]:
+def floating(op: Arguments) -> list[Array]:
     """Return the counters of the network's type; the others are int64."""
-    return [each for each in ask.counters if each.dtype.kind == "f"]
+    return [each for each in op.counters if each.dtype.kind == "f"]
 
 
-def updatable(ask: Arguments, *numbers: Array) -> bool:
+def updatable(op: Arguments, *numbers: Array) -> bool:
     """Return whether a kernel exists for an update of these arrays."""
-    values, gradients, slots, _ = ask.trained
-    arrays = values, gradients, *numbers, *moving(ask.optimizer.weight_decay), *slots.values()
-    return type(ask.optimizer) in optimizers.RULES and contiguous(*arrays)
+    values, gradients, slots, _ = op.trained
+    arrays = values, gradients, *numbers, *moving(op.optimizer.weight_decay), *slots.values()
+    return type(op.optimizer) in optimizers.RULES and contiguous(*arrays)
 
 
 def moving(setting: object) -> list[Array]:
@@ -139,22 +139,20 @@ def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
 
 def prepared(function: Callable[[Arguments], Calls], condition: Condition = anything) -> Lowering:
     """Return a lowering without scratch memory: `function` returns its launches."""
-    return lambda launches, ask: function(ask) if condition(ask) else None
+    return lambda launches, op: function(op) if condition(op) else None
 
 
 def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering:
     """Return a lowering that launches a kernel with the named arguments of the operation."""
     arguments = attrgetter(*names.split())
-    return prepared(lambda ask: [partial(kernel, *arguments(ask))], condition)
+    return prepared(lambda op: [partial(kernel, *arguments(op))], condition)
 
 
 def launched(
     function: Callable[[Arguments, Scratch], None], condition: Condition = packed
 ) -> Lowering:
     """Return a lowering whose function uses scratch memory and launches a kernel in each call."""
-    return lambda launches, ask: (
-        [partial(function, ask, launches.scratch)] if condition(ask) else None
-    )
+    return lambda launches, op: [partial(function, op, launches.scratch)] if condition(op) else None
 
 
 class CupyLowerings:
@@ -196,7 +194,7 @@ class CupyLowerings:
     embed = prepared(categories.embed, packed)
     embed_gradient = prepared(categories.embed_gradient, packed)
     scale = direct(members.SCALE, "x factors out", strided())
-    scale_gradient = launched(members.scale_gradient, lambda ask: ask.x.size > 0 and packed(ask))
+    scale_gradient = launched(members.scale_gradient, lambda op: op.x.size > 0 and packed(op))
     parametric_activate = prepared(members.parametric, with_formula(strided()))
     parametric_activation_gradient = launched(members.parametric_gradient, with_formula(packed))
     periodic = prepared(numbers.periodic, packed)
@@ -207,7 +205,7 @@ class CupyLowerings:
 
     clip = launched(sums.clip)
     l2_penalty = launched(sums.l2_penalty)
-    update = prepared(optimizers.updates, lambda ask: updatable(ask, ask.learning_rate))
+    update = prepared(optimizers.updates, lambda op: updatable(op, op.learning_rate))
     update_if_finite = update
     scale_loss = direct(loss_scale.SCALE_LOSS, "weight scale normalizer finite", strided("finite"))
     unscale = direct(loss_scale.UNSCALE, "scale gradients finite", strided("finite"))
@@ -216,80 +214,80 @@ class CupyLowerings:
         "finite interval smallest largest scale good_updates updates",
     )
 
-    def call(self, ask: Arguments) -> Calls | None:
-        return [ask.function] if isinstance(ask.function, Collective) else None
+    def call(self, op: Arguments) -> Calls | None:
+        return [op.function] if isinstance(op.function, Collective) else None
 
-    def activation_gradient(self, ask: Arguments) -> Calls | None:
-        if type(ask.activation) not in activations.FORMULAS or not of_one_type(*arrays_of(ask)):
+    def activation_gradient(self, op: Arguments) -> Calls | None:
+        if type(op.activation) not in activations.FORMULAS or not of_one_type(*arrays_of(op)):
             return None
-        if ask.bias_gradient is None:
-            return activations.backward(ask)
-        if ask.gradient.ndim > 1 and packed(ask):
-            return [partial(activations.backward_with_bias, ask, self.scratch)]
+        if op.bias_gradient is None:
+            return activations.backward(op)
+        if op.gradient.ndim > 1 and packed(op):
+            return [partial(activations.backward_with_bias, op, self.scratch)]
         return None
 
-    def loss(self, ask: Arguments) -> Calls | None:
-        labels = type(ask.loss) in losses.OF_LABELS
-        arrays = arrays_of(ask, "targets") + moving(getattr(ask.loss, "label_smoothing", 0.0))
-        if type(ask.loss) not in losses.LOSSES or not fitting(ask.targets, labels, *arrays):
+    def loss(self, op: Arguments) -> Calls | None:
+        labels = type(op.loss) in losses.OF_LABELS
+        arrays = arrays_of(op, "targets") + moving(getattr(op.loss, "label_smoothing", 0.0))
+        if type(op.loss) not in losses.LOSSES or not fitting(op.targets, labels, *arrays):
             return None
-        return [partial(losses.add_loss, ask, self.scratch)]
+        return [partial(losses.add_loss, op, self.scratch)]
 
-    def metric(self, ask: Arguments) -> Calls | None:
-        labels = isinstance(ask.metric, ClassMetric) and ask.predictions.shape[1] > 1
-        add = metrics.METRICS.get(type(ask.metric))
-        if add is None or not fitting(ask.targets, labels, *arrays_of(ask, "targets")):
+    def metric(self, op: Arguments) -> Calls | None:
+        labels = isinstance(op.metric, ClassMetric) and op.predictions.shape[1] > 1
+        add = metrics.METRICS.get(type(op.metric))
+        if add is None or not fitting(op.targets, labels, *arrays_of(op, "targets")):
             return None
-        return [partial(add, ask, self.scratch)]
+        return [partial(add, op, self.scratch)]
 
-    def counted_update(self, ask: Arguments) -> Calls | None:
-        if not updatable(ask, *floating(ask)):
+    def counted_update(self, op: Arguments) -> Calls | None:
+        if not updatable(op, *floating(op)):
             return None
-        if not optimizers.counts(ask.trained):
+        if not optimizers.counts(op.trained):
             return None  # the definition launches a count, and one update for each segment
-        return [partial(optimizers.counted_update, ask, self.scratch)]
+        return [partial(optimizers.counted_update, op, self.scratch)]
 
     # ------------------------------------------------------------------------------ products
 
-    def matmul(self, ask: Arguments) -> Calls | None:
-        if not contiguous(ask.out) or not of_one_type(ask.a, ask.b, ask.out):
+    def matmul(self, op: Arguments) -> Calls | None:
+        if not contiguous(op.out) or not of_one_type(op.a, op.b, op.out):
             return None
-        return [partial(self.product, *of_product(ask))]
+        return [partial(self.product, *of_product(op))]
 
-    def group_matmul(self, ask: Arguments) -> Calls | None:
-        return [partial(self.product.by_groups, *of_product(ask))] if packed(ask) else None
+    def group_matmul(self, op: Arguments) -> Calls | None:
+        return [partial(self.product.by_groups, *of_product(op))] if packed(op) else None
 
-    def dense(self, ask: Arguments) -> Calls | None:
-        kind = type(ask.activation), ask.bias is not None
-        if kind not in EPILOGUES or ask.out is not ask.z or not fusible(*arrays_of(ask)):
+    def dense(self, op: Arguments) -> Calls | None:
+        kind = type(op.activation), op.bias is not None
+        if kind not in EPILOGUES or op.out is not op.z or not fusible(*arrays_of(op)):
             return None
-        product = partial(self.product, ask.x, ask.weights, ask.z, False, False)
-        fused = partial(self.fused_product, ask.x, ask.weights, ask.out, EPILOGUES[kind], ask.bias)
-        return [partial(fused_or_separate, fused, [product, *activations.forward(ask)])]
+        product = partial(self.product, op.x, op.weights, op.z, False, False)
+        fused = partial(self.fused_product, op.x, op.weights, op.out, EPILOGUES[kind], op.bias)
+        return [partial(fused_or_separate, fused, [product, *activations.forward(op)])]
 
-    def dense_gradient(self, ask: Arguments) -> Calls | None:
-        x, gradient, result = ask.x, ask.gradient, ask.input_gradient
-        made = ask.weight_gradient, ask.bias_gradient
+    def dense_gradient(self, op: Arguments) -> Calls | None:
+        x, gradient, result = op.x, op.gradient, op.input_gradient
+        made = op.weight_gradient, op.bias_gradient
         # Other activations need a kernel for f' in any case, which also sums the bias's gradient.
-        if type(ask.activation) is not Identity or any(array is None for array in made):
+        if type(op.activation) is not Identity or any(array is None for array in made):
             return None
-        if not fusible(x, ask.z, ask.output, gradient, *made):
+        if not fusible(x, op.z, op.output, gradient, *made):
             return None
-        if result is not None and not fusible(ask.weights, result):
+        if result is not None and not fusible(op.weights, result):
             return None
-        sums = partial(activations.backward_with_bias, ask, self.scratch)
+        sums = partial(activations.backward_with_bias, op, self.scratch)
         product = partial(self.product, x, gradient, made[0], True, False)
         operands = x, gradient, made[0], BIAS_GRADIENT, made[1]
         fused = partial(self.fused_product, *operands, transpose_a=True)
         calls: Calls = [partial(fused_or_separate, fused, [sums, product])]
         if result is not None:
-            calls.append(partial(self.product, gradient, ask.weights, result, False, True))
+            calls.append(partial(self.product, gradient, op.weights, result, False, True))
         return calls
 
 
-def of_product(ask: Arguments) -> tuple[Any, ...]:
+def of_product(op: Arguments) -> tuple[Any, ...]:
     """Return the arguments of a product."""
-    return ask.a, ask.b, ask.out, ask.transpose_a, ask.transpose_b
+    return op.a, op.b, op.out, op.transpose_a, op.transpose_b
 
 
 def fused_or_separate(fused: Callable[[], bool], separate: Calls) -> None:

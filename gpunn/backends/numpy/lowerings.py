@@ -46,17 +46,17 @@ MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 class NumpyLowerings:
     """The lowerings of operations that NumPy can run faster than their definitions."""
 
-    def assign(self, ask: Arguments) -> Calls:
-        return [partial(np.copyto, ask.out, ask.values, casting="unsafe")]
+    def assign(self, op: Arguments) -> Calls:
+        return [partial(np.copyto, op.out, op.values, casting="unsafe")]
 
-    def accumulate(self, ask: Arguments) -> Calls:
-        return [partial(np.add, ask.out, ask.values, ask.out)]
+    def accumulate(self, op: Arguments) -> Calls:
+        return [partial(np.add, op.out, op.values, op.out)]
 
-    def take(self, ask: Arguments) -> Calls:
-        return [partial(ask.table.take, ask.index, axis=0, out=ask.out, mode="clip")]
+    def take(self, op: Arguments) -> Calls:
+        return [partial(op.table.take, op.index, axis=0, out=op.out, mode="clip")]
 
-    def gather_rows(self, ask: Arguments) -> Calls | None:
-        source, order, start, out = ask.source, ask.order, ask.start, ask.out
+    def gather_rows(self, op: Arguments) -> Calls | None:
+        source, order, start, out = op.source, op.order, op.start, op.out
         if not contiguous(source, out):
             return None
         rows = out.shape[0]
@@ -69,15 +69,15 @@ class NumpyLowerings:
 
         return [gather]
 
-    def count_pass(self, ask: Arguments) -> Calls:
-        many, one = np.array([ask.rows], ask.start.dtype), np.array([1], ask.passes.dtype)
+    def count_pass(self, op: Arguments) -> Calls:
+        many, one = np.array([op.rows], op.start.dtype), np.array([1], op.passes.dtype)
         return [
-            partial(np.add, ask.start, many, ask.start),
-            partial(np.add, ask.passes, one, ask.passes),
+            partial(np.add, op.start, many, op.start),
+            partial(np.add, op.passes, one, op.passes),
         ]
 
-    def count_update(self, ask: Arguments) -> Calls:
-        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = ask.counters
+    def count_update(self, op: Arguments) -> Calls:
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = op.counters
         one, count = np.array([1], position.dtype), np.array([1], finite_steps.dtype)
 
         def count_finite() -> None:
@@ -92,13 +92,13 @@ class NumpyLowerings:
             count_finite,
         ]
 
-    def matmul(self, ask: Arguments) -> Calls:
-        left = ask.a.T if ask.transpose_a else ask.a
-        right = ask.b.T if ask.transpose_b else ask.b
-        return [partial(np.matmul, left, right, out=ask.out)]
+    def matmul(self, op: Arguments) -> Calls:
+        left = op.a.T if op.transpose_a else op.a
+        right = op.b.T if op.transpose_b else op.b
+        return [partial(np.matmul, left, right, out=op.out)]
 
-    def activate(self, ask: Arguments) -> Calls:
-        value, z, bias, out = ask.activation.value, ask.z, ask.bias, ask.out
+    def activate(self, op: Arguments) -> Calls:
+        value, z, bias, out = op.activation.value, op.z, op.bias, op.out
 
         def run() -> None:
             for rows in row_blocks(z):
@@ -109,9 +109,9 @@ class NumpyLowerings:
 
         return [run]
 
-    def activation_gradient(self, ask: Arguments) -> Calls:
-        derivative, z, output = ask.activation.derivative, ask.z, ask.output
-        gradient, bias_gradient = ask.gradient, ask.bias_gradient
+    def activation_gradient(self, op: Arguments) -> Calls:
+        derivative, z, output = op.activation.derivative, op.z, op.output
+        gradient, bias_gradient = op.gradient, op.bias_gradient
 
         def run() -> None:
             for rows in row_blocks(z):
@@ -121,8 +121,8 @@ class NumpyLowerings:
 
         return [run]
 
-    def dropout(self, ask: Arguments) -> Calls | None:
-        x, rate, key, passes, out, start = ask.x, ask.rate, ask.key, ask.passes, ask.out, ask.first
+    def dropout(self, op: Arguments) -> Calls | None:
+        x, rate, key, passes, out, start = op.x, op.rate, op.key, op.passes, op.out, op.first
         if not contiguous(x, out):
             return None
         inputs, outputs = x.reshape(-1), out.reshape(-1)
@@ -141,9 +141,9 @@ class NumpyLowerings:
 
         return [run]
 
-    def embed_gradient(self, ask: Arguments) -> Calls | None:
-        codes, sizes = ask.codes, ask.sizes
-        gradient, table_gradient = ask.gradient, ask.table_gradient
+    def embed_gradient(self, op: Arguments) -> Calls | None:
+        codes, sizes = op.codes, op.sizes
+        gradient, table_gradient = op.gradient, op.table_gradient
         if not contiguous(gradient, table_gradient):
             return None
         rows, columns = codes.shape
@@ -157,9 +157,9 @@ class NumpyLowerings:
 
         return [add_up]
 
-    def update(self, ask: Arguments) -> Calls | None:
-        optimizer, trained = ask.optimizer, ask.trained
-        learning_rate, step = ask.learning_rate, ask.step
+    def update(self, op: Arguments) -> Calls | None:
+        optimizer, trained = op.optimizer, op.trained
+        learning_rate, step = op.learning_rate, op.step
         if type(optimizer) not in ELEMENTWISE:
             return None
         decay: Any = optimizer.weight_decay

@@ -84,9 +84,9 @@ def constants_of(f: activations.Activation, T: Any = float) -> list[Any]:
     return [T(getattr(f, name)) for name in FORMULAS[type(f)].constants]
 
 
-def forward(ask: Arguments) -> Calls:
+def forward(op: Arguments) -> Calls:
     """Add the bias to z and compute the output; arrays of one type, in any layout."""
-    f, z, bias, out = ask.activation, ask.z, ask.bias, ask.out
+    f, z, bias, out = op.activation, op.z, op.bias, op.out
     if bias is None:
         if out is z and type(f) is activations.Identity:
             return []
@@ -100,24 +100,24 @@ def forward(ask: Arguments) -> Calls:
     return [partial(kernel, bias, *constants_of(f), z, out)]
 
 
-def backward(ask: Arguments) -> Calls:
+def backward(op: Arguments) -> Calls:
     """Multiply the gradient by f'(z); arrays of one type, in any layout."""
-    f = ask.activation
+    f = op.activation
     if not FORMULAS[type(f)].derivative:
         return []
     kernel = elementwise(f, "gpunn_{}_gradient", "T z, T a", "T g", "T d; DERIVATIVE g *= d;")
-    return [partial(kernel, ask.z, ask.output, *constants_of(f), ask.gradient)]
+    return [partial(kernel, op.z, op.output, *constants_of(f), op.gradient)]
 
 
-def backward_with_bias(ask: Arguments, scratch: Scratch) -> None:
+def backward_with_bias(op: Arguments, scratch: Scratch) -> None:
     """Multiply the gradient by f'(z) and sum it over the rows; all arrays are contiguous.
 
     `columns` describes how threads and blocks divide the matrix.
     """
-    f, dtype = ask.activation, ask.gradient.dtype
+    f, dtype = op.activation, op.gradient.dtype
     kernel = raw_kernel(*gradient_and_sums(f.name, FORMULAS[type(f)]), T=dtype)
-    arrays = ask.z, ask.output, ask.gradient, ask.bias_gradient
-    shape = len(ask.gradient), ask.bias_gradient.size
+    arrays = op.z, op.output, op.gradient, op.bias_gradient
+    shape = len(op.gradient), op.bias_gradient.size
     over_columns(kernel, shape, (*arrays, *constants_of(f, dtype.type)), 1, scratch)
 
 

@@ -119,46 +119,46 @@ def on_device(*lists: list[int]) -> list[Array]:
     return [cupy.asarray(each, cupy.int64) for each in lists]
 
 
-def sizes_and_starts(ask: Arguments) -> list[Array]:
+def sizes_and_starts(op: Arguments) -> list[Array]:
     """Return the sizes of the columns' tables, and their first rows in the common table."""
-    return on_device(ask.sizes, [0, *accumulate(ask.sizes)][:-1])
+    return on_device(op.sizes, [0, *accumulate(op.sizes)][:-1])
 
 
-def copy_columns(ask: Arguments) -> Calls:
+def copy_columns(op: Arguments) -> Calls:
     """Copy columns of one matrix to another."""
-    source = ask.source[:, ask.first : ask.first + ask.columns]
-    target = ask.out[:, ask.out_first : ask.out_first + ask.columns]
+    source = op.source[:, op.first : op.first + op.columns]
+    target = op.out[:, op.out_first : op.out_first + op.columns]
     return [partial(COPY_COLUMNS, source, target)]
 
 
-def one_hot(ask: Arguments) -> Calls:
+def one_hot(op: Arguments) -> Calls:
     """Set one-hot outputs; each thread sets one element."""
     columns, categories, shared = list[int](), list[int](), list[int]()
-    for column, size in enumerate(ask.sizes):
-        one = ask.binary_as_sign and size == 3
+    for column, size in enumerate(op.sizes):
+        one = op.binary_as_sign and size == 3
         codes = range(1, 2 if one else size)
         columns += [column for _ in codes]
         categories += codes
         shared += [1 if one else 0 for _ in codes]
     tables = on_device(columns, categories, shared)
-    sizes = ask.codes.shape[1], ask.out.shape[1]
-    return [partial(ONE_HOT, ask.codes, *tables, ask.levels, *sizes, ask.out)]
+    sizes = op.codes.shape[1], op.out.shape[1]
+    return [partial(ONE_HOT, op.codes, *tables, op.levels, *sizes, op.out)]
 
 
-def embed(ask: Arguments) -> Calls:
+def embed(op: Arguments) -> Calls:
     """Look up rows of a table; each thread copies one element."""
-    inputs = ask.codes, *sizes_and_starts(ask), ask.table, len(ask.sizes), ask.table.shape[1]
-    return [partial(EMBED, *inputs, ask.out)]
+    inputs = op.codes, *sizes_and_starts(op), op.table, len(op.sizes), op.table.shape[1]
+    return [partial(EMBED, *inputs, op.out)]
 
 
-def embed_gradient(ask: Arguments) -> Calls:
+def embed_gradient(op: Arguments) -> Calls:
     """Sum the gradients of each table row over its uses, in the order of the batch.
 
     The cost grows with the square of the batch's rows, times the columns. The size of the table
     matters only for filling it with zeros.
     """
-    table = ask.table_gradient
+    table = op.table_gradient
     kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=table.dtype)
-    (rows, columns), dimension = ask.codes.shape, table.shape[1]
-    inputs = ask.codes, *sizes_and_starts(ask), ask.gradient, table, rows, columns, dimension
+    (rows, columns), dimension = op.codes.shape, table.shape[1]
+    inputs = op.codes, *sizes_and_starts(op), op.gradient, table, rows, columns, dimension
     return [partial(table.fill, 0), partial(over_rows, kernel, rows * columns, inputs)]

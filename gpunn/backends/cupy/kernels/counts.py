@@ -102,29 +102,29 @@ extern "C" __global__ void gpunn_add_at(
 """
 
 
-def count_classes(ask: Arguments, scratch: Scratch) -> None:
+def count_classes(op: Arguments, scratch: Scratch) -> None:
     """Add TP, TP + FP and TP + FN of a batch to the summary; all arrays are contiguous."""
-    threshold = ask.predictions.dtype.type(ask.metric.threshold)
-    add_at_indices(ask, "gpunn_classify", CLASSIFY, 3, [threshold], scratch)
+    threshold = op.predictions.dtype.type(op.metric.threshold)
+    add_at_indices(op, "gpunn_classify", CLASSIFY, 3, [threshold], scratch)
 
 
-def count_bins(ask: Arguments, scratch: Scratch) -> None:
+def count_bins(op: Arguments, scratch: Scratch) -> None:
     """Add the weights in each bin of a batch to the summary; all arrays are contiguous."""
-    bins = ask.metric.side**2
-    parts = ask.summary.size // (2 * bins)  # one for each class, or one for 1 or 2 outputs
+    bins = op.metric.side**2
+    parts = op.summary.size // (2 * bins)  # one for each class, or one for 1 or 2 outputs
     constants = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, MIN_SUM
-    numbers = [bins, *map(ask.predictions.dtype.type, constants)]
-    add_at_indices(ask, "gpunn_bin_scores", BIN_SCORES, parts, numbers, scratch)
+    numbers = [bins, *map(op.predictions.dtype.type, constants)]
+    add_at_indices(op, "gpunn_bin_scores", BIN_SCORES, parts, numbers, scratch)
 
 
 def add_at_indices(
-    ask: Arguments, name: str, source: str, parts: int, numbers: list[Any], scratch: Scratch
+    op: Arguments, name: str, source: str, parts: int, numbers: list[Any], scratch: Scratch
 ) -> None:
     """Find each row's index (or -1) in each part of the summary, and add its weight there."""
-    (rows, columns), dtype, size = ask.predictions.shape, ask.predictions.dtype, ask.summary.size
+    (rows, columns), dtype, size = op.predictions.shape, op.predictions.dtype, op.summary.size
     indices = scratch("indices", parts * rows, np.dtype(np.int64))
-    find = raw_kernel(name, source, T=dtype, Target=ask.targets.dtype)
-    over_rows(find, rows, (ask.predictions, ask.targets, indices, rows, columns, *numbers))
+    find = raw_kernel(name, source, T=dtype, Target=op.targets.dtype)
+    over_rows(find, rows, (op.predictions, op.targets, indices, rows, columns, *numbers))
     if rows:
         add = raw_kernel("gpunn_add_at", ADD_AT, T=dtype)
-        over_rows(add, size, (indices, ask.weights, ask.summary, rows, size // parts, size))
+        over_rows(add, size, (indices, op.weights, op.summary, rows, size // parts, size))

@@ -51,10 +51,10 @@ MOVING_DROPOUT = cupy.ElementwiseKernel(
 )
 
 
-def dropout(ask: Arguments) -> Calls:
+def dropout(op: Arguments) -> Calls:
     """Drop elements of an array in any layout, with a fixed or scheduled rate."""
-    rate = ask.rate
-    inputs = ask.x, ask.passes, ask.key, ask.first & MASK_32
+    rate = op.rate
+    inputs = op.x, op.passes, op.key, op.first & MASK_32
     if isinstance(rate, float):
-        return [partial(DROPOUT, *inputs, round(rate * 2**32), 1 / (1 - rate), ask.out)]
-    return [partial(MOVING_DROPOUT, *inputs, rate, ask.out)]
+        return [partial(DROPOUT, *inputs, round(rate * 2**32), 1 / (1 - rate), op.out)]
+    return [partial(MOVING_DROPOUT, *inputs, rate, op.out)]

@@ -83,9 +83,9 @@ SOFTMAX_CROSS_ENTROPY = f"""{ROW}
       }}"""
 
 
-def add_loss(ask: Arguments, scratch: Scratch) -> None:
+def add_loss(op: Arguments, scratch: Scratch) -> None:
     """Add the weighted losses of rows, and set the gradient; all arrays are contiguous."""
-    loss, predictions, targets = ask.loss, ask.predictions, ask.targets
+    loss, predictions, targets = op.loss, op.predictions, op.targets
     columns, term = predictions.shape[1], TERMS.get(type(loss))
     extra: list[Any] = []  # arguments that only softmax cross-entropy has
     if term is None:
@@ -97,9 +97,9 @@ def add_loss(ask: Arguments, scratch: Scratch) -> None:
     else:
         kernel = raw_kernel(*sum_source(loss.name, term), T=predictions.dtype)
         constants = [loss.scale(columns), *(getattr(loss, name) for name in term.constants)]
-    gradient = NULL if ask.gradient is None else ask.gradient
-    arrays = predictions, targets, ask.normalizer, gradient, *extra
-    add_over_rows(kernel, arrays, ask.weights, ask.loss_sum, columns, constants, scratch)
+    gradient = NULL if op.gradient is None else op.gradient
+    arrays = predictions, targets, op.normalizer, gradient, *extra
+    add_over_rows(kernel, arrays, op.weights, op.loss_sum, columns, constants, scratch)
 
 
 def loss_source(

@@ -89,11 +89,11 @@ SIGMOID_MEAN = cupy.ElementwiseKernel(
 )
 
 
-def mean_over_members(ask: Arguments) -> Calls:
+def mean_over_members(op: Arguments) -> Calls:
     """Compute the members' joint prediction; all arrays are contiguous."""
-    rows, members, outputs = ask.x.shape
-    if ask.of == "softmax":
-        kernel = raw_kernel("gpunn_mean_over_members_softmax", SOFTMAX_MEAN, T=ask.x.dtype)
-        return [partial(over_rows, kernel, rows, (ask.x, ask.out, rows, members, outputs))]
-    kernel = MEAN if ask.of == "identity" else SIGMOID_MEAN
-    return [partial(kernel, ask.x, members, outputs, ask.out)]
+    rows, members, outputs = op.x.shape
+    if op.of == "softmax":
+        kernel = raw_kernel("gpunn_mean_over_members_softmax", SOFTMAX_MEAN, T=op.x.dtype)
+        return [partial(over_rows, kernel, rows, (op.x, op.out, rows, members, outputs))]
+    kernel = MEAN if op.of == "identity" else SIGMOID_MEAN
+    return [partial(kernel, op.x, members, outputs, op.out)]

@@ -52,35 +52,35 @@ extern "C" __global__ void gpunn_factors_gradient(
 """
 
 
-def scale_gradient(ask: Arguments, scratch: Scratch) -> None:
+def scale_gradient(op: Arguments, scratch: Scratch) -> None:
     """Set the gradients of a scale; all arrays are contiguous, and one may replace the other."""
-    x, factors, result = ask.x, ask.factors, ask.input_gradient
+    x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
-    arguments = ask.gradient, x, ask.factors_gradient, width
+    arguments = op.gradient, x, op.factors_gradient, width
     over_columns(kernel, (rows, factors.size), arguments, 1, scratch)
     if result is None:
         return
     if x.shape[1] == members:
-        SCALE(ask.gradient, factors, result)
+        SCALE(op.gradient, factors, result)
     else:
-        SUM_OVER_MEMBERS(ask.gradient, factors, members, width, result)
+        SUM_OVER_MEMBERS(op.gradient, factors, members, width, result)
 
 
-def parametric(ask: Arguments) -> Calls:
+def parametric(op: Arguments) -> Calls:
     """Compute x + alpha * (f(x) - x); arrays in any layout."""
-    f, statements = ask.activation, "T a; VALUE y = z + share * (a - z);"
+    f, statements = op.activation, "T a; VALUE y = z + share * (a - z);"
     kernel = elementwise(f, "gpunn_parametric_{}", "T z, T share", "T y", statements)
-    return [partial(kernel, ask.x, ask.alpha, *constants_of(f), ask.out)]
+    return [partial(kernel, op.x, op.alpha, *constants_of(f), op.out)]
 
 
-def parametric_gradient(ask: Arguments, scratch: Scratch) -> None:
+def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
     """Set the gradients of `parametric`; x's replaces the output's; all arrays are contiguous."""
-    f, dtype = ask.activation, ask.gradient.dtype
+    f, dtype = op.activation, op.gradient.dtype
     kernel = raw_kernel(*parametric_gradient_source(f.name, FORMULAS[type(f)]), T=dtype)
-    arrays = ask.x, ask.alpha, ask.gradient, ask.alpha_gradient
+    arrays = op.x, op.alpha, op.gradient, op.alpha_gradient
     arguments = *arrays, *constants_of(f, dtype.type)
-    over_columns(kernel, (len(ask.x), ask.alpha.size), arguments, 1, scratch)
+    over_columns(kernel, (len(op.x), op.alpha.size), arguments, 1, scratch)
 
 
 @functools.cache

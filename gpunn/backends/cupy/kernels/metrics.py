@@ -92,16 +92,16 @@ SCORES: dict[type[metrics.Metric], Score] = {
 }
 
 
-def add_scores(ask: Arguments, scratch: Scratch) -> None:
+def add_scores(op: Arguments, scratch: Scratch) -> None:
     """Add the weighted scores of rows, one warp a row; all arrays are contiguous."""
-    metric, predictions, targets = ask.metric, ask.predictions, ask.targets
+    metric, predictions, targets = op.metric, op.predictions, op.targets
     score = SCORES[type(metric)]
     source = score_source(metric.name, score)
     kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
     constants = [getattr(metric, name) for name in score.constants]
     arrays = predictions, targets
     columns = predictions.shape[1]
-    add_over_rows(kernel, arrays, ask.weights, ask.summary, columns, constants, scratch)
+    add_over_rows(kernel, arrays, op.weights, op.summary, columns, constants, scratch)
 
 
 @functools.cache

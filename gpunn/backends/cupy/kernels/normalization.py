@@ -175,61 +175,61 @@ SCALED_NORMALIZE = cupy.ElementwiseKernel(
 )
 
 
-def normalize(ask: Arguments) -> Calls:
+def normalize(op: Arguments) -> Calls:
     """Normalize with given moments, and scale and shift if given; arrays in any layout."""
-    moments = ask.x, ask.mean, ask.variance, ask.epsilon
-    if ask.scale is None or ask.shift is None:
-        return [partial(NORMALIZE, *moments, ask.out)]
-    return [partial(SCALED_NORMALIZE, *moments, ask.scale, ask.shift, ask.out)]
+    moments = op.x, op.mean, op.variance, op.epsilon
+    if op.scale is None or op.shift is None:
+        return [partial(NORMALIZE, *moments, op.out)]
+    return [partial(SCALED_NORMALIZE, *moments, op.scale, op.shift, op.out)]
 
 
-def unstandardize(ask: Arguments) -> Calls:
+def unstandardize(op: Arguments) -> Calls:
     """Undo `standardize`, and clip to the bounds if given; arrays in any layout."""
-    inputs = ask.x, ask.mean, ask.std
-    if ask.least is None or ask.largest is None:
-        return [partial(UNSTANDARDIZE, *inputs, ask.out)]
-    return [partial(CLIPPED_UNSTANDARDIZE, *inputs, ask.least, ask.largest, ask.out)]
+    inputs = op.x, op.mean, op.std
+    if op.least is None or op.largest is None:
+        return [partial(UNSTANDARDIZE, *inputs, op.out)]
+    return [partial(CLIPPED_UNSTANDARDIZE, *inputs, op.least, op.largest, op.out)]
 
 
-def batch_norm(ask: Arguments, scratch: Scratch) -> None:
+def batch_norm(op: Arguments, scratch: Scratch) -> None:
     """Normalize each column and update running averages, in two kernels; arrays are contiguous."""
-    x, momentum = ask.x, ask.momentum
+    x, momentum = op.x, op.momentum
     T, columns = x.dtype.type, x.shape[1]
     mean = scratch("mean", columns, x.dtype)[:columns]
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
-    outputs = mean, ask.inverse_std, ask.running_mean, ask.running_variance
-    numbers = T(momentum), T(1 - momentum), T(ask.epsilon)
+    outputs = mean, op.inverse_std, op.running_mean, op.running_variance
+    numbers = T(momentum), T(1 - momentum), T(op.epsilon)
     over_columns(kernel, x.shape, (x, *outputs, *numbers), 2, scratch)
-    BATCH_NORM(x, mean, ask.inverse_std, ask.scale, ask.shift, ask.normalized, ask.out)
+    BATCH_NORM(x, mean, op.inverse_std, op.scale, op.shift, op.normalized, op.out)
 
 
-def batch_norm_gradient(ask: Arguments, scratch: Scratch) -> None:
+def batch_norm_gradient(op: Arguments, scratch: Scratch) -> None:
     """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
-    sum_gradients(ask, scratch)
-    sums = ask.scale_gradient, ask.shift_gradient, ask.gradient.shape[0]
-    BATCH_NORM_GRADIENT(ask.normalized, ask.inverse_std, ask.scale, *sums, ask.gradient)
+    sum_gradients(op, scratch)
+    sums = op.scale_gradient, op.shift_gradient, op.gradient.shape[0]
+    BATCH_NORM_GRADIENT(op.normalized, op.inverse_std, op.scale, *sums, op.gradient)
 
 
-def sum_gradients(ask: Arguments, scratch: Scratch) -> None:
+def sum_gradients(op: Arguments, scratch: Scratch) -> None:
     name = "gpunn_scale_and_shift_gradient"
-    kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=ask.gradient.dtype)
-    arrays = ask.gradient, ask.normalized, ask.scale_gradient, ask.shift_gradient
-    over_columns(kernel, ask.gradient.shape, arrays, 2, scratch)
+    kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=op.gradient.dtype)
+    arrays = op.gradient, op.normalized, op.scale_gradient, op.shift_gradient
+    over_columns(kernel, op.gradient.shape, arrays, 2, scratch)
 
 
-def layer_norm(ask: Arguments) -> Calls:
+def layer_norm(op: Arguments) -> Calls:
     """Normalize each row, one warp a row; all arrays are contiguous."""
-    rows, columns = ask.x.shape
-    kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=ask.x.dtype)
-    arrays = ask.x, ask.scale, ask.shift, ask.normalized, ask.inverse_std, ask.out
-    arguments = *arrays, rows, columns, ask.x.dtype.type(ask.epsilon)
+    rows, columns = op.x.shape
+    kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=op.x.dtype)
+    arrays = op.x, op.scale, op.shift, op.normalized, op.inverse_std, op.out
+    arguments = *arrays, rows, columns, op.x.dtype.type(op.epsilon)
     return [partial(over_rows, kernel, rows, arguments)]
 
 
-def layer_norm_gradient(ask: Arguments, scratch: Scratch) -> None:
+def layer_norm_gradient(op: Arguments, scratch: Scratch) -> None:
     """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
-    sum_gradients(ask, scratch)
-    rows, columns = ask.gradient.shape
-    kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=ask.gradient.dtype)
-    arguments = ask.gradient, ask.normalized, ask.inverse_std, ask.scale, rows, columns
+    sum_gradients(op, scratch)
+    rows, columns = op.gradient.shape
+    kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=op.gradient.dtype)
+    arguments = op.gradient, op.normalized, op.inverse_std, op.scale, rows, columns
     over_rows(kernel, rows, arguments)

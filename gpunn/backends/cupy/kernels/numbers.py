@@ -118,39 +118,39 @@ PIECEWISE_GRADIENT = cupy.ElementwiseKernel(
 )
 
 
-def periodic(ask: Arguments) -> Calls:
+def periodic(op: Arguments) -> Calls:
     """Compute waves of x; all arrays are contiguous."""
-    columns, waves = ask.frequencies.shape
-    if ask.phases is None:
-        return [partial(WAVES, ask.x, ask.frequencies, columns, waves, ask.out)]
-    return [partial(SHIFTED_WAVES, ask.x, ask.frequencies, ask.phases, columns, waves, ask.out)]
+    columns, waves = op.frequencies.shape
+    if op.phases is None:
+        return [partial(WAVES, op.x, op.frequencies, columns, waves, op.out)]
+    return [partial(SHIFTED_WAVES, op.x, op.frequencies, op.phases, columns, waves, op.out)]
 
 
-def periodic_gradient(ask: Arguments, scratch: Scratch) -> None:
+def periodic_gradient(op: Arguments, scratch: Scratch) -> None:
     """Set the gradients of `periodic`; all arrays are contiguous."""
-    x, frequencies, phases, result = ask.x, ask.frequencies, ask.phases, ask.input_gradient
+    x, frequencies, phases, result = op.x, op.frequencies, op.phases, op.input_gradient
     columns, waves = frequencies.shape
     kernel = raw_kernel("gpunn_periodic_gradient", PERIODIC_GRADIENT, T=x.dtype)
     shifts = NULL if phases is None else phases
-    sums = NULL if ask.phases_gradient is None else ask.phases_gradient
-    arguments = x, frequencies, shifts, ask.gradient, ask.frequencies_gradient, sums, waves
+    sums = NULL if op.phases_gradient is None else op.phases_gradient
+    arguments = x, frequencies, shifts, op.gradient, op.frequencies_gradient, sums, waves
     over_columns(kernel, (len(x), frequencies.size), arguments, 2, scratch)
     if result is None:
         return
     if phases is None:
-        WAVES_GRADIENT(x, frequencies, ask.gradient, columns, waves, result)
+        WAVES_GRADIENT(x, frequencies, op.gradient, columns, waves, result)
     else:
-        SHIFTED_WAVES_GRADIENT(x, frequencies, phases, ask.gradient, columns, waves, result)
+        SHIFTED_WAVES_GRADIENT(x, frequencies, phases, op.gradient, columns, waves, result)
 
 
-def piecewise_linear(ask: Arguments) -> Calls:
+def piecewise_linear(op: Arguments) -> Calls:
     """Compute a line of x for each bin, within limits; arrays in any layout."""
-    lines = ask.starts, ask.slopes, ask.lowest, ask.highest
-    return [partial(PIECEWISE, ask.x[:, :, None], *lines, ask.out)]
+    lines = op.starts, op.slopes, op.lowest, op.highest
+    return [partial(PIECEWISE, op.x[:, :, None], *lines, op.out)]
 
 
-def piecewise_linear_gradient(ask: Arguments) -> Calls:
+def piecewise_linear_gradient(op: Arguments) -> Calls:
     """Set the gradient of x; the other arrays are contiguous."""
-    lines = ask.starts, ask.slopes, ask.lowest, ask.highest
-    arguments = ask.x, *lines, ask.gradient, *ask.starts.shape, ask.input_gradient
+    lines = op.starts, op.slopes, op.lowest, op.highest
+    arguments = op.x, *lines, op.gradient, *op.starts.shape, op.input_gradient
     return [partial(PIECEWISE_GRADIENT, *arguments)]

@@ -130,21 +130,21 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 }
 
 
-def counted_update(ask: Arguments, scratch: Scratch) -> None:
+def counted_update(op: Arguments, scratch: Scratch) -> None:
     """Look up the learning rate, count the update and apply it; all arrays are contiguous."""
-    (segment,) = merged_segments(ask.trained)
-    arguments = *ask.counters, scratch.tickets(1)
-    launch(COUNTED, arguments, ask.optimizer, ask.trained, segment)
+    (segment,) = merged_segments(op.trained)
+    arguments = *op.counters, scratch.tickets(1)
+    launch(COUNTED, arguments, op.optimizer, op.trained, segment)
 
 
-def updates(ask: Arguments) -> Calls:
+def updates(op: Arguments) -> Calls:
     """Return one launch of the update for each segment; all arrays are contiguous.
 
     If the arguments have an array `finite` that is 0, nothing is updated.
     """
-    arguments = getattr(ask, "finite", NULL), ask.learning_rate, ask.step
-    launched = partial(launch, CONDITIONAL, arguments, ask.optimizer, ask.trained)
-    return [partial(launched, segment) for segment in merged_segments(ask.trained)]
+    arguments = getattr(op, "finite", NULL), op.learning_rate, op.step
+    launched = partial(launch, CONDITIONAL, arguments, op.optimizer, op.trained)
+    return [partial(launched, segment) for segment in merged_segments(op.trained)]
 
 
 def counts(trained: Trained) -> bool:

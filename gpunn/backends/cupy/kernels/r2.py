@@ -89,9 +89,9 @@ extern "C" __global__ void gpunn_r2(
 """
 
 
-def combine_r2(ask: Arguments, scratch: Scratch) -> None:
+def combine_r2(op: Arguments, scratch: Scratch) -> None:
     """Combine the summary with a batch's; all arrays are contiguous and have one type."""
-    if ask.weights.size:
-        kernel = raw_kernel("gpunn_r2", R2, T=ask.predictions.dtype)
-        arrays = ask.predictions, ask.targets, ask.weights, ask.summary
-        over_columns(kernel, ask.predictions.shape, arrays, 4, scratch)
+    if op.weights.size:
+        kernel = raw_kernel("gpunn_r2", R2, T=op.predictions.dtype)
+        arrays = op.predictions, op.targets, op.weights, op.summary
+        over_columns(kernel, op.predictions.shape, arrays, 4, scratch)

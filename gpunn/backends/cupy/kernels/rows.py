@@ -82,32 +82,32 @@ extern "C" __global__ void gpunn_next_batch(
 """
 
 
-def take(ask: Arguments) -> Calls:
+def take(op: Arguments) -> Calls:
     """Look up an entry of a vector, or a row of a matrix."""
-    return [partial(TAKE, ask.table, ask.index, ask.out.size, ask.out)]
+    return [partial(TAKE, op.table, op.index, op.out.size, op.out)]
 
 
-def gather_rows(ask: Arguments) -> Calls:
+def gather_rows(op: Arguments) -> Calls:
     """Gather rows in the type of the output; each thread copies one element."""
-    width = math.prod(ask.source.shape[1:])
-    return [partial(GATHER_ROWS, ask.source, ask.order, ask.start, width, ask.out)]
+    width = math.prod(op.source.shape[1:])
+    return [partial(GATHER_ROWS, op.source, op.order, op.start, width, op.out)]
 
 
-def next_batch(ask: Arguments, scratch: Scratch) -> None:
+def next_batch(op: Arguments, scratch: Scratch) -> None:
     """Gather the next rows of several arrays, and count rows and pass; arrays are contiguous.
 
     Each block copies up to THREADS * PER_THREAD elements of one array. The kernel's arguments for
     an array start with the addresses of source and output, and the elements of a row and of the
     output. Then follow the first block of this array and the first block of the next.
     """
-    rows, end, arrays = ask.outs[0].shape[0], 0, list[Any]()
-    for source, out in zip(ask.sources, ask.outs, strict=True):
+    rows, end, arrays = op.outs[0].shape[0], 0, list[Any]()
+    for source, out in zip(op.sources, op.outs, strict=True):
         begin, end = end, end - (-out.size // (THREADS * PER_THREAD))
         arrays += [source, out, math.prod(out.shape[1:]), out.size, begin, end]
-    pairs = zip(ask.sources, ask.outs, strict=True)
+    pairs = zip(op.sources, op.outs, strict=True)
     types = tuple((source.dtype, out.dtype) for source, out in pairs)
-    given = ask.order, ask.start, ask.passes, rows, *arrays, scratch.tickets(1)
-    next_batch_kernel(types, index_type(ask.outs))((max(end, 1),), (THREADS,), given)
+    given = op.order, op.start, op.passes, rows, *arrays, scratch.tickets(1)
+    next_batch_kernel(types, index_type(op.outs))((max(end, 1),), (THREADS,), given)
 
 
 def index_type(outs: Sequence[Array]) -> str:

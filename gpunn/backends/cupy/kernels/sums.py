@@ -76,15 +76,15 @@ def blocks_for(size: int) -> int:
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 
-def set_sum(ask: Arguments, scratch: Scratch) -> None:
+def set_sum(op: Arguments, scratch: Scratch) -> None:
     """Sum a contiguous vector."""
-    size = ask.values.size
-    over_vector("gpunn_set_sum", SET_SUM, (ask.values, ask.out, size), max(size, 1), scratch)
+    size = op.values.size
+    over_vector("gpunn_set_sum", SET_SUM, (op.values, op.out, size), max(size, 1), scratch)
 
 
-def clip(ask: Arguments, scratch: Scratch) -> None:
+def clip(op: Arguments, scratch: Scratch) -> None:
     """Clip the norm of a contiguous vector."""
-    x = ask.gradients
+    x = op.gradients
     dtype, size = x.dtype, x.size
     blocks = blocks_for(size)
     if not blocks:
@@ -93,13 +93,13 @@ def clip(ask: Arguments, scratch: Scratch) -> None:
     squares = raw_kernel("gpunn_sum_of_squares", SUM_OF_SQUARES, T=dtype)
     shrink = raw_kernel("gpunn_shrink", SHRINK, T=dtype)
     squares((blocks,), (THREADS,), (x, partials, size))
-    shrink((blocks,), (THREADS,), (x, partials, dtype.type(ask.max_norm), size))
+    shrink((blocks,), (THREADS,), (x, partials, dtype.type(op.max_norm), size))
 
 
-def l2_penalty(ask: Arguments, scratch: Scratch) -> None:
+def l2_penalty(op: Arguments, scratch: Scratch) -> None:
     """Add a penalty and its gradient; all arrays are contiguous."""
-    size, strength = ask.values.size, ask.values.dtype.type(ask.strength)
-    arguments = ask.values, ask.gradients, ask.weight, strength, ask.loss_sum, size
+    size, strength = op.values.size, op.values.dtype.type(op.strength)
+    arguments = op.values, op.gradients, op.weight, strength, op.loss_sum, size
     over_vector("gpunn_l2_penalty", L2_PENALTY, arguments, size, scratch)
 
 

@@ -5,7 +5,7 @@ Each operation with a kernel has a method of its name in one of these files.
 
 from __future__ import annotations
 
-from gpunn.backends.numpy.compiled.lowerings.bookkeeping import Bookkeeping
+from gpunn.backends.numpy.compiled.lowerings.counters import Counters
 from gpunn.backends.numpy.compiled.lowerings.elementwise import Elementwise
 from gpunn.backends.numpy.compiled.lowerings.metrics import Metrics
 from gpunn.backends.numpy.compiled.lowerings.normalization import Normalization
@@ -15,5 +15,5 @@ from gpunn.backends.numpy.compiled.lowerings.tables import Tables
 __all__ = ["CompiledLowerings"]
 
 
-class CompiledLowerings(Bookkeeping, Elementwise, Metrics, Normalization, Tables, Optimizers):
+class CompiledLowerings(Counters, Elementwise, Metrics, Normalization, Tables, Optimizers):
     """The lowerings of all operations that have compiled kernels."""

@@ -36,10 +36,10 @@ NAMES = {
 class Activations(Lowerings):
     """Activations and their gradients."""
 
-    def activate(self, ask: Arguments) -> Steps:
-        z, bias, out = ask.z, ask.bias, ask.out
-        kernel_args = kernel_arguments(ask.activation)
-        if kernel_args is None or not same_kind(*ask.arrays) or not z.size:
+    def activate(self, op: Arguments) -> Steps:
+        z, bias, out = op.z, op.bias, op.out
+        kernel_args = kernel_arguments(op.activation)
+        if kernel_args is None or not same_kind(*op.arrays) or not z.size:
             return None
         number, *parameters = kernel_args
         by_rows: list[Array] = []
@@ -48,15 +48,15 @@ class Activations(Lowerings):
             shape, by_rows = self.divided(z, out)
         args = [number, z, bias, out, *shape, *parameters]
         writes = [out] if bias is None else [z, out]
-        return [Instruction("activate", args, ask.arrays, writes, by_rows)]
+        return [Instruction("activate", args, op.arrays, writes, by_rows)]
 
-    def activation_gradient(self, ask: Arguments) -> Steps:
-        gradient, bias_gradient = ask.gradient, ask.bias_gradient
-        kernel_args, sums = kernel_arguments(ask.activation), present(bias_gradient)
-        source = ask.output if ask.activation.from_output else ask.z
+    def activation_gradient(self, op: Arguments) -> Steps:
+        gradient, bias_gradient = op.gradient, op.bias_gradient
+        kernel_args, sums = kernel_arguments(op.activation), present(bias_gradient)
+        source = op.output if op.activation.from_output else op.z
         if kernel_args is None or not same_kind(source, gradient, *sums) or not source.size:
             return None
-        if type(ask.activation) is activations.Identity:
+        if type(op.activation) is activations.Identity:
             return [sum_rows(gradient, each) for each in sums]
         number, *parameters = kernel_args
         shape, by_rows = self.divided(gradient, gradient)

@@ -23,8 +23,8 @@ SMALL_INTEGERS = {
 class Elementwise(Lowerings):
     """Dropout, rescaling and standardization."""
 
-    def dropout(self, ask: Arguments) -> Steps:
-        x, rate, passes, out = ask.x, ask.rate, ask.passes, ask.out
+    def dropout(self, op: Arguments) -> Steps:
+        x, rate, passes, out = op.x, op.rate, op.passes, op.out
         if isinstance(rate, float):
             moving, numbers = [], [None, round(rate * 2**32), 1 / (1 - rate)]
         else:
@@ -32,32 +32,32 @@ class Elementwise(Lowerings):
         if not same_kind(x, out, *moving):
             return None
         shape, by_rows = self.divided(x, out)
-        args = [x, out, *shape, passes, ask.key, ask.first & MASK_32, *numbers]
+        args = [x, out, *shape, passes, op.key, op.first & MASK_32, *numbers]
         return [Instruction("dropout", args, [x, passes, *moving], [out], by_rows)]
 
-    def rescale(self, ask: Arguments) -> Steps:
-        x, out = ask.x, ask.out
+    def rescale(self, op: Arguments) -> Steps:
+        x, out = op.x, op.out
         if not same_kind(out) or not x.flags.c_contiguous:
             return None
         kind = NUMBERS if x.dtype == out.dtype else SMALL_INTEGERS.get(x.dtype)
         if kind is None:
             return None
-        args = [x, out, x.size, kind, float(ask.scale), float(ask.offset)]
+        args = [x, out, x.size, kind, float(op.scale), float(op.offset)]
         return [Instruction("rescale", args, [x], [out])]
 
-    def unstandardize(self, ask: Arguments) -> Steps:
-        bounds = present(ask.least, ask.largest)
+    def unstandardize(self, op: Arguments) -> Steps:
+        bounds = present(op.least, op.largest)
         bounds = bounds if len(bounds) == 2 else []
-        read = [ask.x, ask.mean, ask.std, *bounds]
-        if not same_kind(*read, ask.out):
+        read = [op.x, op.mean, op.std, *bounds]
+        if not same_kind(*read, op.out):
             return None
-        args = [ask.x, ask.mean, ask.std, *(bounds or [None, None]), ask.out]
-        args += [ask.x.shape[0], ask.mean.size]
-        return [Instruction("unstandardize", args, read, [ask.out])]
+        args = [op.x, op.mean, op.std, *(bounds or [None, None]), op.out]
+        args += [op.x.shape[0], op.mean.size]
+        return [Instruction("unstandardize", args, read, [op.out])]
 
-    def standardize(self, ask: Arguments) -> Steps:
-        x, mean, out = ask.x, ask.mean, ask.out
-        if not same_kind(*ask.arrays):
+    def standardize(self, op: Arguments) -> Steps:
+        x, mean, out = op.x, op.mean, op.out
+        if not same_kind(*op.arrays):
             return None
-        args = [x, mean, ask.std, out, x.shape[0], mean.size]
-        return [Instruction("standardize", args, [x, mean, ask.std], [out], [x, out])]
+        args = [x, mean, op.std, out, x.shape[0], mean.size]
+        return [Instruction("standardize", args, [x, mean, op.std], [out], [x, out])]

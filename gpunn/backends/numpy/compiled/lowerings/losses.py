@@ -73,22 +73,22 @@ def are_numbers(targets: Array, predictions: Array) -> bool:
 class Losses(Lowerings):
     """Losses and their gradients, and mean predictions of members."""
 
-    def loss(self, ask: Arguments) -> Steps:
-        loss, predictions, targets, weights = ask.loss, ask.predictions, ask.targets, ask.weights
+    def loss(self, op: Arguments) -> Steps:
+        loss, predictions, targets, weights = op.loss, op.predictions, op.targets, op.weights
         smoothing: Any = getattr(loss, "label_smoothing", 0.0)
         moving = [] if isinstance(smoothing, float) else [smoothing]
         arrays = [
             predictions,
             weights,
-            ask.normalizer,
-            ask.loss_sum,
-            *present(ask.gradient),
+            op.normalizer,
+            op.loss_sum,
+            *present(op.gradient),
             *moving,
         ]
         if not same_kind(*arrays):
             return None
         values = np.empty(weights.size, predictions.dtype)
-        arrays = [predictions, targets, values, ask.gradient, weights, ask.normalizer]
+        arrays = [predictions, targets, values, op.gradient, weights, op.normalizer]
         numbers, function = are_numbers(targets, predictions), function_of(loss, predictions)
         if function is not None and numbers:
             instruction = self.sum_over_outputs(function, *arrays)
@@ -96,15 +96,15 @@ class Losses(Lowerings):
             instruction = self.softmax_cross_entropy(*arrays, smoothing=smoothing)
         else:
             return None
-        return [instruction, self.weighted_sum(values, weights, ask.loss_sum)]
+        return [instruction, self.weighted_sum(values, weights, op.loss_sum)]
 
-    def mean_over_members(self, ask: Arguments) -> Steps:
-        x, out = ask.x, ask.out
+    def mean_over_members(self, op: Arguments) -> Steps:
+        x, out = op.x, op.out
         if not same_kind(x, out):
             return None
         _, members, outputs = x.shape
         scratch = self.blocks(members + max(members, outputs), x)
-        args = [x, *x.shape, MEMBER_MEANS.index(ask.of), scratch, scratch[0].nbytes, out]
+        args = [x, *x.shape, MEMBER_MEANS.index(op.of), scratch, scratch[0].nbytes, out]
         return [Instruction("mean_over_members", args, [x, scratch], [out])]
 
     def sum_over_outputs(

@@ -26,9 +26,9 @@ Instructions: TypeAlias = list[Instruction]
 class Metrics(Losses):
     """Metrics, some of which are losses without a gradient."""
 
-    def metric(self, ask: Arguments) -> Steps:
-        metric, predictions, targets = ask.metric, ask.predictions, ask.targets
-        weights, summary = ask.weights, ask.summary
+    def metric(self, op: Arguments) -> Steps:
+        metric, predictions, targets = op.metric, op.predictions, op.targets
+        weights, summary = op.weights, op.summary
         if not same_kind(predictions, weights, summary) or not predictions.size:
             return None
         of_classes = isinstance(metric, metrics.ClassMetric) and predictions.shape[1] > 1

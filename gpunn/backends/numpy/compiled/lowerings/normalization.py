@@ -17,30 +17,30 @@ __all__ = ["Normalization"]
 class Normalization(Lowerings):
     """Batch and layer normalization."""
 
-    def normalize(self, ask: Arguments) -> Steps:
-        x, mean, out, scale, shift = ask.x, ask.mean, ask.out, ask.scale, ask.shift
+    def normalize(self, op: Arguments) -> Steps:
+        x, mean, out, scale, shift = op.x, op.mean, op.out, op.scale, op.shift
         if scale is None or shift is None:
             scale, shift = np.ones_like(mean), np.zeros_like(mean)
-        read = [x, mean, ask.variance, scale, shift]
+        read = [x, mean, op.variance, scale, shift]
         if not same_kind(*read, out):
             return None
         factors = np.empty((self.threads, mean.size), mean.dtype)
-        args = [*read, factors, out, *x.shape, float(ask.epsilon)]
+        args = [*read, factors, out, *x.shape, float(op.epsilon)]
         return [Instruction("normalize", args, read, [factors, out], [x, out])]
 
-    def batch_norm(self, ask: Arguments) -> Steps:
-        x, scale, inverse_std = ask.x, ask.scale, ask.inverse_std
-        averages, results = [ask.running_mean, ask.running_variance], [ask.normalized, ask.out]
-        if not same_kind(*ask.arrays) or not x.size:
+    def batch_norm(self, op: Arguments) -> Steps:
+        x, scale, inverse_std = op.x, op.scale, op.inverse_std
+        averages, results = [op.running_mean, op.running_variance], [op.normalized, op.out]
+        if not same_kind(*op.arrays) or not x.size:
             return None
         total, squares, mean = (np.empty_like(scale) for _ in range(3))
         sums, of_columns = [total, squares, *averages], [*averages, mean, inverse_std]
-        numbers = float(ask.momentum), float(ask.epsilon)
+        numbers = float(op.momentum), float(op.epsilon)
         args = [total, squares, *of_columns, *x.shape, *numbers]
         statistics = Instruction("batch_norm_statistics", args, sums, of_columns)
         multiple = self.multiple(x)
-        self.products.divide(ask.out, self.products.is_by_columns(x))
-        read, by_rows = [x, mean, inverse_std, scale, ask.shift], [] if multiple else [x, *results]
+        self.products.divide(op.out, self.products.is_by_columns(x))
+        read, by_rows = [x, mean, inverse_std, scale, op.shift], [] if multiple else [x, *results]
         args = [*read, *results, *x.shape, multiple]
         return [
             *self.column_sums(x, None, total, multiple),
@@ -49,10 +49,10 @@ class Normalization(Lowerings):
             Instruction("batch_norm", args, read, results, by_rows),
         ]
 
-    def batch_norm_gradient(self, ask: Arguments) -> Steps:
-        gradient, batch = ask.gradient, [ask.gradient, ask.normalized]
-        read, sums = [*batch, ask.inverse_std, ask.scale], [ask.scale_gradient, ask.shift_gradient]
-        if not same_kind(*ask.arrays) or not gradient.size:
+    def batch_norm_gradient(self, op: Arguments) -> Steps:
+        gradient, batch = op.gradient, [op.gradient, op.normalized]
+        read, sums = [*batch, op.inverse_std, op.scale], [op.scale_gradient, op.shift_gradient]
+        if not same_kind(*op.arrays) or not gradient.size:
             return None
         multiple = self.multiple(gradient)
         shape = [*gradient.shape, multiple]
@@ -84,22 +84,22 @@ class Normalization(Lowerings):
         """Return memory for the partial sums of each thread."""
         return np.empty((self.threads, sums.size), sums.dtype)
 
-    def layer_norm(self, ask: Arguments) -> Steps:
-        x, read = ask.x, [ask.x, ask.scale, ask.shift]
-        changed = [ask.normalized, ask.inverse_std, ask.out]
-        if not same_kind(*ask.arrays):
+    def layer_norm(self, op: Arguments) -> Steps:
+        x, read = op.x, [op.x, op.scale, op.shift]
+        changed = [op.normalized, op.inverse_std, op.out]
+        if not same_kind(*op.arrays):
             return None
-        args = [*read, *changed, *x.shape, float(ask.epsilon)]
+        args = [*read, *changed, *x.shape, float(op.epsilon)]
         return [Instruction("layer_norm", args, read, changed, [x, *changed])]
 
-    def layer_norm_gradient(self, ask: Arguments) -> Steps:
-        gradient, scale = ask.gradient, ask.scale
-        read = [gradient, ask.normalized, ask.inverse_std, scale]
-        if not same_kind(*ask.arrays):
+    def layer_norm_gradient(self, op: Arguments) -> Steps:
+        gradient, scale = op.gradient, op.scale
+        read = [gradient, op.normalized, op.inverse_std, scale]
+        if not same_kind(*op.arrays):
             return None
         sums = np.empty((2, self.threads, scale.size), scale.dtype)
         args = [*read, sums, *gradient.shape]
         return [
             Instruction("layer_norm_gradient", args, read, [gradient, sums], read[:3]),
-            *map(sum_rows, sums, [ask.scale_gradient, ask.shift_gradient]),
+            *map(sum_rows, sums, [op.scale_gradient, op.shift_gradient]),
         ]

@@ -20,38 +20,38 @@ __all__ = ["Optimizers"]
 class Optimizers(Lowerings):
     """Optimizers, gradient clipping and penalties."""
 
-    def clip(self, ask: Arguments) -> Steps:
-        gradients = ask.gradients
+    def clip(self, op: Arguments) -> Steps:
+        gradients = op.gradients
         if not same_kind(gradients):
             return None
         sums = np.empty(self.threads)
         args = [gradients, gradients.size, sums]
         return [
             Instruction("squares", args, [gradients], [sums]),
-            Instruction("clip", [*args, float(ask.max_norm)], [gradients, sums], [gradients]),
+            Instruction("clip", [*args, float(op.max_norm)], [gradients, sums], [gradients]),
         ]
 
-    def l2_penalty(self, ask: Arguments) -> Steps:
-        values, gradients, loss_sum = ask.values, ask.gradients, ask.loss_sum
-        if not same_kind(*ask.arrays):
+    def l2_penalty(self, op: Arguments) -> Steps:
+        values, gradients, loss_sum = op.values, op.gradients, op.loss_sum
+        if not same_kind(*op.arrays):
             return None
         sums = np.empty(self.threads)
-        read = [values, gradients, sums, ask.weight, loss_sum]
-        args = [values, gradients, values.size, sums, ask.weight, loss_sum, float(ask.strength)]
+        read = [values, gradients, sums, op.weight, loss_sum]
+        args = [values, gradients, values.size, sums, op.weight, loss_sum, float(op.strength)]
         return [
             Instruction("squares", [values, values.size, sums], [values], [sums]),
             Instruction("l2_penalty", args, read, [gradients, loss_sum]),
         ]
 
-    def update(self, ask: Arguments) -> Steps:
-        trained, learning_rate = ask.trained, ask.learning_rate
+    def update(self, op: Arguments) -> Steps:
+        trained, learning_rate = op.trained, op.learning_rate
         values, gradients, slots, _ = trained
-        state = [slots[name] for name in ask.optimizer.slots]
-        decay: Any = ask.optimizer.weight_decay  # a number, or an array that a schedule sets
+        state = [slots[name] for name in op.optimizer.slots]
+        decay: Any = op.optimizer.weight_decay  # a number, or an array that a schedule sets
         moving = [] if isinstance(decay, float) else [decay]
         if not same_kind(values, gradients, learning_rate, *state, *moving):
             return None
-        chosen = kernel_of(ask.optimizer)
+        chosen = kernel_of(op.optimizer)
         if chosen is None:
             return None
         kernel, hyperparameters = chosen
@@ -67,13 +67,13 @@ class Optimizers(Lowerings):
                         *[*(slot[part] for slot in state), None, None][:2],
                         stop - start,
                         learning_rate,
-                        ask.step,
+                        op.step,
                         decay if moving else None,
                         float(rate_factor),
                         float(decay_factor) if moving else float(decay * decay_factor),
                         *map(float, hyperparameters),
                     ],
-                    [gradients[part], learning_rate, ask.step, *moving],
+                    [gradients[part], learning_rate, op.step, *moving],
                     [vector[part] for vector in (values, *state)],
                     early=True,
                 )
