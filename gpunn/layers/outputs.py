@@ -39,7 +39,7 @@ class OutputLayer(Layer):
 
     after_loss = True
 
-    def supports(self, output_activation: str) -> bool:
+    def takes(self, output_activation: str) -> bool:
         """Return whether the layer supports losses with this output activation.
 
         Parameters
@@ -144,7 +144,7 @@ class TargetScaling(OutputLayer):
     name = "target_scaling"
     adapts_to_targets = True
 
-    def supports(self, output_activation: str) -> bool:
+    def takes(self, output_activation: str) -> bool:
         return output_activation == "identity"
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -234,7 +234,7 @@ class MeanOverMembers(OutputLayer):
         super().__post_init__()
         check_choice("of", self.of, COMBINATIONS)
 
-    def supports(self, output_activation: str) -> bool:
+    def takes(self, output_activation: str) -> bool:
         return output_activation == self.of
 
     def advice(self, output_activation: str) -> str:

@@ -150,9 +150,9 @@ class AUC(LabelMetric):
             1 for rows of the class, else 0.
         """
         scores, truth = self.scores(xp, predictions, targets)
-        bins = self.side**2
-        bin_ = xp.floor(xp.asinh(scores / SMALLEST_SCALE) * (bins / (2 * LIMIT)) + (bins + 1) / 2)
-        return xp.minimum(xp.maximum(bin_, 0.0), float(bins - 1)), truth
+        count = self.side**2
+        bins = xp.floor(xp.asinh(scores / SMALLEST_SCALE) * (count / (2 * LIMIT)) + (count + 1) / 2)
+        return xp.minimum(xp.maximum(bins, 0.0), float(count - 1)), truth
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         bins, truth = self.bin_indices(xp, predictions, targets)
