@@ -1,13 +1,13 @@
-"""Objects that are built from a name or a configuration, and described by one.
+"""Classes whose objects are built from a name or a configuration.
 
 Activations, initializers, layers, losses, metrics, optimizers, schedules and callbacks are
 dataclasses. `Configurable.config` returns the configuration of an object, in JSON types, for model
-files and records of runs. `resolve` builds an object from what a user wrote: an object, a class, a
-name, or a name with parameters. A subclass needs no registration: its `name` is known as soon as
-it is defined.
+files and run folders. `resolve` builds an object from a user's value: an object, a class, a name,
+or a name with parameters. A subclass needs no registration: its `name` is valid as soon as the
+class is defined.
 
-Built-in classes declare a field with its limits: `number`, `integer`, `flag`. Custom ones may check
-theirs in `__post_init__`, by `Configurable.require_number` and the like.
+Built-in classes declare fields with limits: `number`, `integer`, `flag`. Custom classes may check
+their fields in `__post_init__`, with `Configurable.require_number` and similar methods.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ __all__ = [
 
 
 class ConstructorSignature:
-    """The signature of a class by its `__init__`, where `__new__` is there to check alone.
+    """The signature of a class's `__init__`.
 
-    Documentation and editors show that of `__new__` otherwise.
+    Without it, documentation and editors would show the signature of `__new__`, which only checks.
     """
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
@@ -71,10 +71,10 @@ class Configurable:
     Attributes
     ----------
     name : str
-        The name in configurations and model files. A class without one is abstract.
+        The name in configurations and model files. A class without a name is abstract.
     extra_attributes : frozenset of str
-        Attributes that are not fields. Other attributes can't be set on gpunn's own dataclasses, so
-        that a misspelt one is an error.
+        Attributes that can be set although they are not fields. Setting any other name on gpunn's
+        own dataclasses raises an error, so that typing mistakes are noticed.
     """
 
     name: ClassVar[str] = ""
@@ -82,7 +82,7 @@ class Configurable:
     __signature__ = ConstructorSignature()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; gpunn's own dataclasses have no attributes other than their fields."""
+        """Set an attribute; raise an error for an unknown name on gpunn's own dataclasses."""
         own = type(self).__module__.startswith("gpunn.")
         fields = vars(type(self)).get("__dataclass_fields__") if own else None
         known = fields is None or name in fields or name in self.extra_attributes
@@ -91,7 +91,7 @@ class Configurable:
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Raise an ArgumentTypeError for an unknown parameter; the message suggests another."""
+        """Raise an ArgumentTypeError for an unknown parameter; it suggests the nearest name."""
         if parameters.keys() - {field.name for field in _fields(cls)}:
             taken = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
@@ -105,8 +105,8 @@ class Configurable:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        """Check the fields that `number`, `integer` or `flag` has declared."""
-        # Of them all, but without what `dataclasses.fields` does: an object may be made often.
+        """Check the fields declared with `number`, `integer` or `flag`."""
+        # Without `dataclasses.fields`, which is slow for objects that are created often.
         for each in getattr(self, "__dataclass_fields__", {}).values():
             if check := _check(type(self), each.name):
                 self._keep(each.name, check(each.name, getattr(self, each.name)))
@@ -117,13 +117,13 @@ class Configurable:
         Returns
         -------
         dict
-            `{"name": ..., parameter: value, ...}`, in JSON types.
+            The name and parameters, as `{"name": ..., parameter: value, ...}`, in JSON types.
         """
         described = {field.name: _plain(getattr(self, field.name)) for field in _fields(self)}
         return {"name": self.name, **described}
 
-    # For `__post_init__`. They convert a parameter to a Python number, also in a frozen dataclass:
-    # a NumPy float64 would make float32 arrays float64, and most NumPy numbers are no JSON.
+    # For `__post_init__`. These methods convert a parameter to a Python number, even in a frozen
+    # dataclass: a NumPy float64 would turn float32 arrays into float64, and JSON has no such types.
 
     def require_number(self, parameter: str, **limits: float) -> None:
         """Check a parameter with `check_number` and keep it as a float.
@@ -131,9 +131,9 @@ class Configurable:
         Parameters
         ----------
         parameter : str
-            Which one.
+            The parameter's name.
         **limits : float
-            Those of `check_number`: at_least, above, at_most or below.
+            Limits for `check_number`: at_least, above, at_most or below.
         """
         self._keep(parameter, check_number(parameter, getattr(self, parameter), **limits))
 
@@ -143,7 +143,7 @@ class Configurable:
         Parameters
         ----------
         parameter : str
-            Which one.
+            The parameter's name.
         """
         self._keep(parameter, check_fraction(parameter, getattr(self, parameter)))
 
@@ -153,9 +153,9 @@ class Configurable:
         Parameters
         ----------
         parameter : str
-            Which one.
+            The parameter's name.
         at_least : int
-            The smallest value that is allowed.
+            The smallest allowed value.
         """
         value = check_integer(parameter, getattr(self, parameter), at_least=at_least)
         self._keep(parameter, value)
@@ -166,7 +166,7 @@ class Configurable:
         Parameters
         ----------
         parameter : str
-            Which one.
+            The parameter's name.
         """
         self._keep(parameter, check_flag(parameter, getattr(self, parameter)))
 
@@ -175,7 +175,7 @@ class Configurable:
 
 
 def number(default: float, **limits: float) -> Any:
-    """Declare a dataclass's field that is a number within limits; see `check_number`."""
+    """Declare a dataclass field that must be a number within limits; see `check_number`."""
 
     def check(argument: str, value: Any) -> float:
         return check_number(argument, value, **limits)
@@ -193,7 +193,7 @@ def integer(default: int, *, at_least: int = 1) -> Any:
 
 
 def flag(default: bool) -> Any:
-    """Declare a dataclass's field that is True or False; see `check_flag`."""
+    """Declare a dataclass field that must be True or False; see `check_flag`."""
     return dataclasses.field(default=default, metadata={"check": check_flag})
 
 
@@ -207,7 +207,7 @@ def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _check(cls: type, name: str) -> Any:
-    """Return a field's check, or None; a subclass that declares another default keeps it."""
+    """Return a field's check, or None; a subclass with another default inherits the check."""
     declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
     checks = (field.metadata.get("check") for field in declared if field)
     return next(filter(None, checks), None)
@@ -228,12 +228,12 @@ def _subclasses(base: type[Kind]) -> Iterator[type[Kind]]:
 
 
 def known(base: type[Kind]) -> dict[str, type[Kind]]:
-    """Return all subclasses of `base` that have a name, by that name."""
+    """Return all subclasses of `base` that have a name, by name."""
     return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
 
 
 def is_built_in(cls: type) -> bool:
-    """Return whether a class is one of gpunn's, not a custom one."""
+    """Return whether a class belongs to gpunn, so that it is not a custom class."""
     return cls.__module__.partition(".")[0] == "gpunn"
 
 
@@ -251,40 +251,40 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
-    """Return the subclass of `base` called `name`, which errors call `argument`.
+    """Return the subclass of `base` called `name`; errors begin with `argument`.
 
-    With `allow_import` the name may be `"package.module:Class"`, which imports code: never for
-    names that come from a model file. An ArgumentError suggests the nearest name, or says that a
-    custom class has the name of a built-in one.
+    With `allow_import`, the name may be `"package.module:Class"`, which imports code; never use it
+    for names from a model file. Raise an ArgumentError if the name is unknown, or if a custom class
+    has the name of a built-in one.
     """
     if allow_import and ":" in name:
         module_name, _, class_name = name.partition(":")
         try:
-            found = getattr(importlib.import_module(module_name), class_name)
+            imported = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
-            raise ArgumentError(f"{argument}: can't import {name!r}: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ArgumentError(f"{argument}: cannot import {name!r}: {error}") from error
+        if not (isinstance(imported, type) and issubclass(imported, base)):
             raise ArgumentError(f"{argument}: {name!r} is not a subclass of {base.__name__}")
-        return found
+        return imported
     classes = known(base)
     if name not in classes:
         raise ArgumentError(
             f"{argument}: there is no {base.__name__.lower()} {name!r}; "
             f"{advice(base.__name__, name, classes)}"
         )
-    found = classes[name]
-    if not is_built_in(found):
+    match = classes[name]
+    if not is_built_in(match):
         for cls in _subclasses(base):
             if is_built_in(cls) and vars(cls).get("name") == name:
                 raise ArgumentError(
                     f"{argument}: {name!r} is the name of gpunn's {cls.__name__} and of the custom "
-                    f"class {found.__module__}:{found.__qualname__}; give the custom class another"
+                    f"class {match.__module__}:{match.__qualname__}; rename the custom class"
                 )
-    return found
+    return match
 
 
 def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
-    """Return the error for a class that a module doesn't have; see `gpunn.hints`."""
+    """Return the error for a class that a module does not have; see `gpunn.hints`."""
     text = f"module {module!r} has no attribute {name!r}"
     if not name.startswith("_"):
         classes = [cls for cls in known(base).values() if cls.__module__.startswith(module)]
@@ -293,7 +293,7 @@ def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
 
 
 def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
-    """Return `cls(**parameters)`, with errors that name the parameter, or the nearest valid one."""
+    """Return `cls(**parameters)`; errors name the parameter and the nearest valid name."""
     check_names(
         cls,
         parameters,
@@ -307,15 +307,15 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
 def check_names(
     cls: type, values: Mapping[str, Any], path: str, *, unknown: str, missing: str
 ) -> None:
-    """Raise an ArgumentError if a dataclass has no field of a name, or needs one that is missing.
+    """Raise an ArgumentError if a dataclass lacks a named field, or a required field has no value.
 
-    The message begins with the path of the values, and says the text `unknown` or `missing`.
+    The message begins with the path of the values, followed by the text `unknown` or `missing`.
     """
     fields = {field.name: field for field in _fields(cls) if field.init}
     for name in values:
         if name not in fields:
-            found = advice("parameter", name, fields)
-            raise ArgumentError(f"{key_path(path, name)}: {unknown}; {found}")
+            hint = advice("parameter", name, fields)
+            raise ArgumentError(f"{key_path(path, name)}: {unknown}; {hint}")
     for name, field in fields.items():
         if name not in values and _default(field) is dataclasses.MISSING:
             raise ArgumentError(f"{key_path(path, name)}: {missing}")
@@ -330,7 +330,7 @@ def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
 
 
 def key_path(path: str, key: str) -> str:
-    """Return the path of a key in the table at `path`, which is empty for the outermost."""
+    """Return the path of a key in the table at `path`; the outermost table has the path ""."""
     return f"{path}.{key}" if path else key
 
 
@@ -340,12 +340,12 @@ def field_names(cls: type) -> list[str]:
 
 
 def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:
-    """Return the object of kind `base` that `value` is or describes, which errors call `argument`.
+    """Return the object of type `base` that `value` describes; errors begin with `argument`.
 
-    A value is an object or a class of that kind, a name, or a mapping with the key "name" and
-    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`. With `allow_import` a name may be an
-    import path, "package.module:Class". An unknown name or parameter, or an impossible one, raises
-    an ArgumentError; anything else an ArgumentTypeError.
+    `value` is an object or a subclass of `base`, a name, or a mapping with the key "name" and
+    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`. With `allow_import`, a name may be
+    an import path, "package.module:Class". Raise an ArgumentError for an unknown name or parameter
+    or an invalid value, and an ArgumentTypeError for any other type.
     """
     if isinstance(value, base):
         return value
@@ -368,7 +368,7 @@ def resolve_all(base: type[Kind], values: Any, argument: str) -> list[Kind]:
     """Return the objects that the items of a list or tuple describe; see `resolve`."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ArgumentTypeError(
-            f"{argument}: expected a list, [] for none and [...] around a single one; "
+            f"{argument}: expected a list; write [] for none, and [...] around a single item; "
             f"got {values!r}"
         )
     return [resolve(base, value, f"{argument}[{index}]") for index, value in enumerate(values)]
@@ -435,7 +435,7 @@ def check_choice(
 ) -> Any:
     """Return `value` if it is one of the choices, or raise an error that names `argument`.
 
-    The noun is what the choices are; None for what the argument is called.
+    The message uses `noun` for a choice, by default the last part of `argument`.
     """
     if value not in choices:
         name = noun or argument.rpartition(".")[2]

@@ -13,19 +13,19 @@ __all__ = ["SYMBOLS", "html_table", "plot_columns", "title_of"]
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return an HTML table with all text escaped; the first column is left-aligned, others right.
+    """Return an HTML table with escaped text; the first column is left-aligned, others right.
 
     Examples
     --------
     >>> html_table("<a>", ["b"], [["c"]])
     '<table><caption>&lt;a&gt;</caption><thead><tr><th scope="col" style="text-align: left">b</th></tr></thead><tbody><tr><th scope="row" style="text-align: left">c</th></tr></tbody></table>'
     """  # noqa: E501
-    head = "".join(cell("th", "col", place, text) for place, text in enumerate(columns))
+    head = "".join(cell("th", "col", column, text) for column, text in enumerate(columns))
     body = "".join(
         "<tr>"
         + "".join(
-            cell("td" if place else "th", "" if place else "row", place, text)
-            for place, text in enumerate(row)
+            cell("td" if column else "th", "" if column else "row", column, text)
+            for column, text in enumerate(row)
         )
         + "</tr>"
         for row in rows
@@ -36,15 +36,15 @@ def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str
     )
 
 
-def cell(tag: str, scope: str, place: int, text: str) -> str:
+def cell(tag: str, scope: str, column: int, text: str) -> str:
     """Return one cell."""
-    side = "right" if place else "left"
+    side = "right" if column else "left"
     scoped = f' scope="{scope}"' if scope else ""
     return f'<{tag}{scoped} style="text-align: {side}">{escape(text)}</{tag}>'
 
 
 def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[Any]:
-    """Plot metrics by epoch, each on axes of its own, for training and validation."""
+    """Plot metrics by epoch for training and validation, each metric on separate axes."""
     pyplot = require("matplotlib.pyplot", "plotting a history", install_command("report"))
     _, grid = pyplot.subplots(
         1, len(names), figsize=(5 * len(names), 3.4), layout="constrained", squeeze=False
@@ -66,7 +66,7 @@ def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> l
 
 
 SYMBOLS = {"auc": "AUC", "f1": "F1", "r2": "R²"}
-"""Titles of metrics that are no words."""
+"""Titles of metrics whose names are abbreviations."""
 
 
 def title_of(name: str) -> str:

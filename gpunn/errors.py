@@ -1,7 +1,7 @@
-"""The errors that gpunn raises, and its warning.
+"""The errors and warnings of gpunn.
 
-Each class is also a subclass of the built-in exception that a caller would expect (`ValueError`,
-`TypeError`, `RuntimeError`), so code that does not know gpunn can catch them.
+Each error class is also a subclass of the matching built-in exception (`ValueError`, `TypeError`,
+`RuntimeError`), so callers can catch it without importing gpunn.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ class GpunnError(Exception):
 
 
 KEY = re.compile(r"([\w.\[\]]+): ")
-"""What an error is about, at the beginning of its message."""
+"""The key at the beginning of a message."""
 
 
 class KeyedError(GpunnError):
-    """An error about an argument, or the key of a setting, with which the message begins."""
+    """An error whose message begins with the name of an argument or the key of a setting."""
 
     @property
     def key(self) -> str:
-        """What it is about, such as "units"; empty if the message begins with something else."""
+        """The argument or key, such as "units"; empty if the message does not begin with one."""
         match = KEY.match(str(self))
         return match[1] if match else ""
 
@@ -77,7 +77,7 @@ class KeyedError(GpunnError):
 
 
 class GpunnWarning(UserWarning):
-    """Something works but is probably not intended; the message says what to do instead."""
+    """Something works but is probably a mistake; the message says what to do instead."""
 
 
 class DeprecatedNameWarning(GpunnWarning, FutureWarning):
@@ -85,11 +85,11 @@ class DeprecatedNameWarning(GpunnWarning, FutureWarning):
 
 
 class UnknownCategoryWarning(GpunnWarning):
-    """Rows have categories that the training rows had not; the message counts them by column."""
+    """Rows have categories unseen in training; the message counts them by column."""
 
 
 class ArgumentError(KeyedError, ValueError):
-    """An argument has an impossible value."""
+    """An argument has an invalid value."""
 
 
 class ArgumentTypeError(KeyedError, TypeError):
@@ -97,27 +97,27 @@ class ArgumentTypeError(KeyedError, TypeError):
 
 
 class DataError(KeyedError, ValueError):
-    """Data handed in, or a data file, is malformed or does not fit the network."""
+    """Data, or a data file, is malformed or does not fit the network."""
 
 
 class ShapeError(DataError):
-    """An array has a shape that a network and its loss don't take."""
+    """An array has a shape that does not fit the network and its loss."""
 
 
 class ConfigError(GpunnError, ValueError):
-    """A configuration has an unknown key, a wrong type or an impossible value."""
+    """A configuration has an unknown key, a wrong type or an invalid value."""
 
 
 class InvalidFileError(GpunnError, ValueError):
-    """A file is damaged or of another kind; the message names the file and what is wrong."""
+    """A file is damaged or has another format; the message names the file and the problem."""
 
 
 class DataFileError(InvalidFileError, DataError):
-    """A data file (IDX, CSV, NPY, NPZ) is damaged or does not hold what was asked for."""
+    """A data file (IDX, CSV, NPY, NPZ) is damaged or does not contain the requested data."""
 
 
 class ConfigFileError(InvalidFileError, ConfigError):
-    """The file of a configuration is not TOML or JSON, or not a configuration."""
+    """A configuration file is not valid TOML or JSON, or not a valid configuration."""
 
 
 class ModelFileError(InvalidFileError):
@@ -125,17 +125,17 @@ class ModelFileError(InvalidFileError):
 
 
 class FileAccessError(GpunnError, OSError):
-    """A file can't be opened, read or written; the message names it and says what to do.
+    """A file cannot be opened, read or written; the message names it and says what to do.
 
-    It is also the built-in class for its `errno`, where that is one of
-    `FileNotFoundError`, `IsADirectoryError`, `NotADirectoryError`, `PermissionError`.
+    Depending on the `errno`, the error is also a `FileNotFoundError`, `IsADirectoryError`,
+    `NotADirectoryError` or `PermissionError`.
 
     Parameters
     ----------
     number : int or None
-        The system's number of the error, such as `errno.ENOENT`.
+        The system's error number, such as `errno.ENOENT`.
     reason : str
-        What is wrong, and what to do about it.
+        The problem, and what to do about it.
     path : path-like
         The file or folder.
     """
@@ -147,7 +147,7 @@ class FileAccessError(GpunnError, OSError):
         return OSError.__new__(ACCESS_ERRORS.get(number, cls), number, reason, os.fspath(path))
 
     def __str__(self) -> str:
-        """Return the path and what is wrong, without the error's number."""
+        """Return the path and the problem, without the error number."""
         return f"{self.filename}: {self.strerror}"
 
 
@@ -156,15 +156,15 @@ class MissingFileError(FileAccessError, FileNotFoundError):
 
 
 class FolderInsteadError(FileAccessError, IsADirectoryError):
-    """A folder, where a file was expected."""
+    """The path is a folder instead of a file."""
 
 
 class NoFolderError(FileAccessError, NotADirectoryError):
-    """A file, where a folder was expected."""
+    """A part of the path is a file instead of a folder."""
 
 
 class ForbiddenFileError(FileAccessError, PermissionError):
-    """The process has no permission for this file."""
+    """The process has no permission to access this file."""
 
 
 ACCESS_ERRORS: dict[int | None, type[FileAccessError]] = {
@@ -177,14 +177,14 @@ ACCESS_ERRORS: dict[int | None, type[FileAccessError]] = {
 
 
 class BackendUnavailableError(GpunnError, RuntimeError):
-    """The requested backend can't be used on this machine; the message names what is missing.
+    """The requested backend is unavailable on this machine; the message names the missing part.
 
     Parameters
     ----------
     message : str
-        What is missing, and what to do.
+        The problem, and what to do.
     problem : str, optional
-        What is missing alone, by default the message.
+        The problem without the remedy; by default the message.
     """
 
     def __init__(self, message: str, problem: str | None = None) -> None:
@@ -193,36 +193,35 @@ class BackendUnavailableError(GpunnError, RuntimeError):
 
 
 class ConcurrentUseError(GpunnError, RuntimeError):
-    """One thread trains a network, and another wants to train or evaluate it."""
+    """A thread tries to train or evaluate a network while another thread trains it."""
 
 
 class DeviceError(GpunnError, RuntimeError):
-    """The device has failed, and can't be used in this process any more."""
+    """The device has failed; this process cannot use it any more."""
 
 
 class DeviceMemoryError(GpunnError, MemoryError):
-    """The device has too little memory; the message says how much was wanted and what to do."""
+    """The device has too little memory; the message has the requested size and the remedy."""
 
 
 class DistributedError(GpunnError, RuntimeError):
-    """Processes that train together can't start, differ, or one of them has failed.
+    """Processes that train together cannot start, do not agree, or one of them has failed.
 
     Parameters
     ----------
     message : str
-        What is wrong.
+        The problem.
     rank : int or None
-        The one that has failed, if it is that.
+        The rank that has failed, if one has.
     elsewhere : bool or None
-        Whether another rank shows the reason, so that this one need not; None is whether there is a
-        `rank`.
+        Whether another rank reports the reason; None means True if there is a `rank`.
 
     Attributes
     ----------
     rank : int or None
-        As given.
+        The rank that has failed.
     elsewhere : bool
-        As given or decided.
+        Whether another rank reports the reason.
     """
 
     def __init__(
@@ -238,41 +237,41 @@ class DivergenceError(GpunnError, ArithmeticError):
 
 
 class ExportError(GpunnError, ValueError):
-    """A network has something that the format of another program can't express."""
+    """A network has a part that the export format cannot express."""
 
 
 class MissingMetricError(GpunnError, KeyError):
-    """A history has no metric of that name; the message suggests the nearest."""
+    """A history has no metric of that name; the message suggests the nearest name."""
 
     __str__ = Exception.__str__  # KeyError shows its message in quotes
 
 
 class MissingPackageError(GpunnError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message has the command to install it."""
 
 
 class SettingError(GpunnError, AttributeError):
-    """An attribute can't be set, or setting it would have no effect."""
+    """An attribute cannot be set, or setting it would have no effect."""
 
 
 class TrackerError(GpunnError, RuntimeError):
-    """An experiment tracker can't begin a run, or go on with one."""
+    """An experiment tracker cannot start or resume a run."""
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Return a sentence that offers the nearest valid name, or lists all of them.
+    """Return a hint with the nearest valid name, if any, and all valid names.
 
     Parameters
     ----------
     name : str
-        The name that there is not.
+        The unknown name.
     valid : iterable of str
-        The names that there are.
+        The valid names.
 
     Returns
     -------
     str
-        Without a full stop, for the end of an error message.
+        The hint without a full stop, for the end of an error message.
 
     Examples
     --------

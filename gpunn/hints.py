@@ -1,6 +1,6 @@
-"""Hints for users of other libraries: their names, and what to use here instead.
+"""Hints for users of other libraries: the names there, and the names here.
 
-Error messages show them. They are not accepted as names: a configuration has one spelling.
+Error messages show these hints. The other names themselves are not accepted.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from gpunn.errors import suggest
 __all__ = ["advice"]
 
 LIMITS = (
-    "networks here are layers in sequence on vectors, without convolution, recurrence or attention "
-    "(README, Limits)"
+    "gpunn has layers in sequence on vectors, without convolution, recurrence or attention (see "
+    "Limits in the README)"
 )
 SOFTMAX = (
     "leave the last layer without an activation and use the loss 'softmax_cross_entropy', which "
     "applies softmax to its outputs"
 )
-AS_ACTIVATION = "give a dense layer this activation, or use the layer 'activation' with it"
+AS_ACTIVATION = "set it as the activation of a dense layer, or use the layer 'activation'"
 
 ELSEWHERE = {
     "Loss": {
         "softmax_cross_entropy": "categoricalcrossentropy sparsecategoricalcrossentropy nll",
-        "'softmax_cross_entropy' is for classes, 'binary_cross_entropy' for yes and no": (
+        "use 'softmax_cross_entropy' for classes, 'binary_cross_entropy' for yes and no": (
             "crossentropy log"
         ),
         "binary_cross_entropy": "bce bcewithlogits",
@@ -38,16 +38,14 @@ ELSEWHERE = {
         "root_mean_squared_error": "mse meansquarederror rmse",
         "mean_absolute_error": "mae",
         "r2": "r2score",
-        "use 'recall' with average = 'macro', which is the same": (
-            "balancedaccuracy balancedaccuracyscore"
-        ),
+        "use 'recall' with average = 'macro'": ("balancedaccuracy balancedaccuracyscore"),
         "auc": "rocauc rocaucscore auroc",
         "precision": "precisionscore",
         "recall": "recallscore sensitivity tpr",
         "f1": "f1score",
         "log_loss": "binarycrossentropy crossentropy nll",
         "brier_score": "brier brierscoreloss",
-        "the loss is reported anyway": "loss",
+        "remove it; the loss is always reported": "loss",
     },
     "Layer": {
         LIMITS: "conv conv1d conv2d conv3d maxpool2d maxpooling2d averagepooling2d lstm gru rnn "
@@ -57,8 +55,8 @@ ELSEWHERE = {
         "layer_norm": "layernormalization",
         "standardization": "normalization normalize",
         "flatten": "reshape",
-        "the shape of a row is the input_shape of the network; in a configuration it comes from "
-        "the data": "input inputlayer",
+        "remove it; in Python, set the input_shape of the network; in a configuration, the shape "
+        "comes from the data": "input inputlayer",
         SOFTMAX: "softmax",
         AS_ACTIVATION: "relu sigmoid tanh gelu silu leakyrelu",
     },
@@ -74,7 +72,7 @@ ELSEWHERE = {
     "Optimizer": {
         "use 'sgd' with the parameter momentum": "momentum",
         "use 'sgd' with the parameters momentum and nesterov": "nag",
-        "the estimators of gpunn.sklearn have it, by solver='lbfgs'": "lbfgs",
+        "use an estimator of gpunn.sklearn with solver='lbfgs'": "lbfgs",
     },
     "Initializer": {
         "glorot": "xavier xavieruniform glorotuniform",
@@ -86,8 +84,10 @@ ELSEWHERE = {
     },
     "Schedule": {"cosine": "cosineannealing cosineannealinglr", "step": "steplr"},
     "Callback": {
-        "the schedule 'reduce_on_plateau' is the optimizer's learning_rate": "reducelronplateau",
-        "a schedule is the optimizer's learning_rate": "lrscheduler learningratescheduler",
+        "set the optimizer's learning_rate to the schedule 'reduce_on_plateau'": (
+            "reducelronplateau"
+        ),
+        "set the optimizer's learning_rate to a schedule": "lrscheduler learningratescheduler",
     },
     "parameter": {
         "learning_rate": "lr eta",
@@ -97,28 +97,30 @@ ELSEWHERE = {
         "max_norm": "clipnorm clipvalue",
         "rate": "p",
         "slope": "negativeslope alpha",
-        "'gelu' is always the tanh form; 'exact_gelu' uses erf": "approximate",
+        "use 'gelu' for the tanh approximation, 'exact_gelu' for erf": "approximate",
         "units": "outfeatures",
-        "only the units are given; the number of inputs comes from the layer before": (
+        "set only the units; the number of inputs comes from the previous layer": (
             "infeatures inputdim"
         ),
-        "it is a parameter of the network, gpunn.Sequential": "inputshape",
-        "the optimizer has l2_penalty and weight_decay": "kernelregularizer",
-        "predictions are logits here, always": "fromlogits",
+        "set it as a parameter of the network, gpunn.Sequential": "inputshape",
+        "set l2_penalty or weight_decay of the optimizer": "kernelregularizer",
+        "remove it; predictions are always logits": "fromlogits",
     },
 }
-"""By kind and name in gpunn, or a sentence if there is no such name, the names elsewhere: in lower
-case, with letters and digits only."""
+"""Names in other libraries, by kind and name in gpunn, or by a sentence if gpunn has no such name.
+
+The names elsewhere are in lower case, with letters and digits only.
+"""
 
 NAMES = {
-    kind: {name: found for found, names in table.items() for name in names.split()}
+    kind: {name: hint for hint, names in table.items() for name in names.split()}
     for kind, table in ELSEWHERE.items()
 }
-"""What is to be used instead, by kind and name elsewhere."""
+"""The name or sentence to show, by kind and name elsewhere."""
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:
-    """Return a sentence that says what to use instead of an unknown name.
+    """Return a hint on what to use instead of an unknown name.
 
     `kind` is the name of the base class, such as "Loss", or "parameter".
 
@@ -131,13 +133,13 @@ def advice(kind: str, name: str, valid: Collection[str]) -> str:
     """
     key = plain(name)
     table = NAMES.get(kind, {})
-    found = table.get(key) or (table.get(key.removesuffix("loss")) if kind == "Loss" else None)
+    hint = table.get(key) or (table.get(key.removesuffix("loss")) if kind == "Loss" else None)
     known = {plain(other): other for other in valid}
-    ours = known.get(key if found is None else plain(found))
-    if ours is None and (found is None or found.isidentifier()):
+    match = known.get(key if hint is None else plain(hint))
+    if match is None and (hint is None or hint.isidentifier()):
         return suggest(name, valid)
     listed = ", ".join(map(repr, sorted(valid)))
-    return f"{found if ours is None else f'use {ours!r}'} (valid: {listed})"
+    return f"{hint if match is None else f'use {match!r}'} (valid: {listed})"
 
 
 def plain(name: str) -> str:

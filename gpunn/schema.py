@@ -1,13 +1,13 @@
-"""Conversion of plain data from TOML or JSON to typed objects, which checks each value once.
+"""Converts plain data from TOML or JSON to typed objects, and checks each value.
 
-A dataclass's annotations are the schema, limits included::
+The annotations of a dataclass are the schema, including limits::
 
     @dataclass(frozen=True, kw_only=True)
     class Training:
         epochs: Annotated[int, partial(check_integer, at_least=1)]
         shuffle: bool = True
 
-With these `typed(Training, {"epochs": 0}, "training")` raises the error
+For example, `typed(Training, {"epochs": 0}, "training")` raises the error
 "training.epochs: expected an integer >= 1; got 0".
 """
 
@@ -32,30 +32,30 @@ NAMES = {
     dict: "a table",
     list: "a list",
 }
-"""Names of the types of plain data in messages. Null has none, since TOML can't write it."""
+"""Names of types in messages. Null has no name, because TOML has no null."""
 
 
 def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False) -> Any:
-    """Return plain data, as `json.loads` and `tomllib.loads` return it, as an object of a type.
+    """Convert plain data, as from `json.loads` or `tomllib.loads`, to an object of a type.
 
-    A type is `bool`, `int`, `float` (which takes whole numbers too), `str`, `None`, `Any`,
+    `kind` is `bool`, `int`, `float` (which accepts integers), `str`, `None`, `Any`,
     `Literal["a", "b"]`, `list[T]`, `tuple[T, ...]`, `dict[str, T]`, a dataclass with fields of such
-    types, `T | U`, or `Annotated[T, check]`, where `check(path, value)` returns the value or raises
-    an `ArgumentError`. Of several dataclasses, that is meant whose first field, a `Literal`, has
-    the value given. With `ignore_unknown`, keys that a dataclass does not have are ignored: a later
-    release may have written them. A value that does not fit raises an ArgumentError that begins
-    with its path, such as "training.epochs".
+    types, or `T | U`. It may also be `Annotated[T, check]`, where `check(path, value)` returns the
+    value or raises an `ArgumentError`. In a union of dataclasses, the first field, a `Literal`,
+    selects one. With `ignore_unknown`, unknown keys of a dataclass are ignored, since a later
+    release may have written them. Raise an ArgumentError that begins with the path, such as
+    "training.epochs", if a value does not fit.
     """
     return _converter(kind, ignore_unknown)(path, value)
 
 
 Converter: TypeAlias = Callable[[str, Any], Any]
-"""Takes a path and the plain data there; returns the object, or raises an ArgumentError."""
+"""A function of a path and its plain data that returns the object or raises an ArgumentError."""
 
 
 @functools.cache
 def _converter(kind: Any, ignore_unknown: bool) -> Converter:
-    """Return the converter to a type, or to one of the types of a union."""
+    """Return the converter to a type or a union of types."""
     union = get_origin(kind) in (Union, UnionType)
     fitting: dict[Any, list[Any]] = {}
     for alternative in get_args(kind) if union else (kind,):
@@ -81,7 +81,7 @@ def _converter(kind: Any, ignore_unknown: bool) -> Converter:
 
 
 def _plain_type(kind: Any) -> Any:
-    """Return the type of plain data for `kind`, which is not a union."""
+    """Return the type of the plain data for `kind`, which is not a union."""
     if get_origin(kind) is Annotated:
         return _plain_type(get_args(kind)[0])
     if get_origin(kind) is Literal:
@@ -104,7 +104,7 @@ def _converter_of_one(kind: Any, ignore_unknown: bool) -> Converter:
         )
     if origin is dict:
         item = _converter(arguments[1], ignore_unknown)
-        if get_origin(arguments[1]) is Literal:  # a key does not say what the values are
+        if get_origin(arguments[1]) is Literal:  # messages call its values "value", not by the key
             choices = get_args(arguments[1])
             item = functools.partial(check_choice, choices=choices, noun="value")
         return lambda path, value: {
@@ -139,10 +139,10 @@ def _converter_by_first_field(classes: list[Any], ignore_unknown: bool) -> Conve
     choices = {get_args(_hints(cls)[key])[0]: cls for cls in classes}
 
     def convert(path: str, value: dict[str, Any]) -> Any:
-        place = key_path(path, key)
+        full_key = key_path(path, key)
         if key not in value:
-            raise ArgumentError(f"{place}: this key is needed; {suggest('', choices)}")
-        chosen = check_choice(place, typed(str, value[key], place), choices)
+            raise ArgumentError(f"{full_key}: this key is needed; {suggest('', choices)}")
+        chosen = check_choice(full_key, typed(str, value[key], full_key), choices)
         return _object(choices[chosen], ignore_unknown, path, value)
 
     return convert
@@ -158,7 +158,7 @@ def _float(path: str, value: float) -> float:
 def _text(path: str, value: str) -> str:
     try:
         value.encode()
-    except UnicodeEncodeError as error:  # JSON can write half of a pair of surrogates
+    except UnicodeEncodeError as error:  # JSON can contain a lone surrogate
         raise ArgumentError(
             f"{path}: expected a string that UTF-8 can encode; got {value!r:.80} ({error.reason})"
         ) from None

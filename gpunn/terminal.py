@@ -1,4 +1,4 @@
-"""What a terminal can show. Of the standard library alone: `escaped` is copied into predictors."""
+"""Safe output to a terminal. Imports only the standard library: exports copy `escaped`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ __all__ = ["escaped", "is_terminal", "write_last_words"]
 
 
 def escaped(text: str) -> str:
-    r"""Return text with escape sequences in place of characters that a terminal would obey.
+    r"""Return text with control characters replaced by visible escape sequences.
 
-    These are control characters, line ends among them, and marks that change the direction of
-    writing.
+    This includes line ends, and marks that change the direction of writing.
 
     Examples
     --------
@@ -40,7 +39,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def write_last_words(text: str = "") -> None:
-    """Write to standard error before a process ends; streams may be closed, missing or full."""
+    """Flush standard output and write to standard error; ignore closed, missing or full streams."""
     with suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
     with suppress(AttributeError, OSError, ValueError):

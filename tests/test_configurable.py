@@ -184,8 +184,8 @@ def test_import_path_needs_permission():
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("gpunn.nothing:ReLU", "f: can't import 'gpunn.nothing:ReLU'"),
-        ("gpunn.activations:Nothing", "f: can't import 'gpunn.activations:Nothing'"),
+        ("gpunn.nothing:ReLU", "f: cannot import 'gpunn.nothing:ReLU'"),
+        ("gpunn.activations:Nothing", "f: cannot import 'gpunn.activations:Nothing'"),
         ("gpunn.losses:Huber", "f: 'gpunn.losses:Huber' is not a subclass of Activation"),
         ("gpunn.activations:math", "is not a subclass of Activation"),
     ],

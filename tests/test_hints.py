@@ -23,8 +23,12 @@ BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_bui
     [
         ("Loss", "categorical_crossentropy", "use 'softmax_cross_entropy'"),
         ("Loss", "sparse_categorical_crossentropy", "use 'softmax_cross_entropy'"),
-        ("Loss", "cross_entropy", "'softmax_cross_entropy' is for classes, 'binary_cross_entropy'"),
-        ("Loss", "CrossEntropyLoss", "'softmax_cross_entropy' is for classes"),
+        (
+            "Loss",
+            "cross_entropy",
+            "use 'softmax_cross_entropy' for classes, 'binary_cross_entropy'",
+        ),
+        ("Loss", "CrossEntropyLoss", "use 'softmax_cross_entropy' for classes"),
         ("Loss", "mse", "use 'mean_squared_error'"),
         ("Loss", "MSELoss", "use 'mean_squared_error'"),
         ("Loss", "mae", "use 'mean_absolute_error'"),
@@ -37,8 +41,8 @@ BASES = {base.__name__: base for base in Configurable.__subclasses__() if is_bui
         ("Metric", "f1_score", "use 'f1'"),
         ("Metric", "balanced_accuracy", "use 'recall' with average = 'macro'"),
         ("Metric", "brier", "use 'brier_score'"),
-        ("Layer", "conv2d", "without convolution, recurrence or attention (README, Limits)"),
-        ("Layer", "LSTM", "without convolution, recurrence or attention (README, Limits)"),
+        ("Layer", "conv2d", "without convolution, recurrence or attention (see"),
+        ("Layer", "LSTM", "without convolution, recurrence or attention (see"),
         ("Layer", "embeddings", "did you mean 'embedding'?"),
         ("Layer", "relu", "use the layer 'activation'"),
         ("Activation", "softmax", "use the loss 'softmax_cross_entropy', which applies softmax"),
@@ -92,11 +96,11 @@ def test_private_attributes_are_not_guessed_at():
     [
         (optimizers.Adam, {"lr": 0.1}, "lr: Adam has no such parameter; use 'learning_rate'"),
         (optimizers.Adam, {"betas": (0.9, 0.99)}, "use beta1 and beta2"),
-        (activations.GELU, {"approximate": "none"}, "'exact_gelu' uses erf"),
+        (activations.GELU, {"approximate": "none"}, "'exact_gelu' for erf"),
         (layers.Dropout, {"p": 0.5}, "use 'rate'"),
         (layers.Dense, {"units": 3, "input_shape": (4,)}, "parameter of the network"),
         (layers.Dense, {"units": 3, "activaton": "relu"}, "did you mean 'activation'?"),
-        (losses.SoftmaxCrossEntropy, {"from_logits": True}, "predictions are logits here"),
+        (losses.SoftmaxCrossEntropy, {"from_logits": True}, "predictions are always logits"),
     ],
 )
 def test_parameters(make, parameters, advised):

@@ -68,9 +68,9 @@ def sweep(
     from gpunn.cli.sweep_output import SweepOutput, conclusion, table
     from gpunn.distributed.launch import share_of_cores
     from gpunn.sweep import Source, run_worker
-    from gpunn.sweep.process import neighbours
+    from gpunn.sweep.process import neighbors
 
-    share_of_cores(neighbours().local_size)
+    share_of_cores(neighbors().local_size)
     output = output or Path("runs", f"{config.stem}-sweep")
     source = Source(config, settings, backend, allow_imports)
     bars = not quiet and is_terminal(sys.stderr)

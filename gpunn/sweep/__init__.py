@@ -1,9 +1,9 @@
-"""Sweeps: many runs of one configuration, whose trials differ in some keys.
+"""Sweeps: many trials of one configuration that vary some keys.
 
-Any number of processes work on one sweep, without knowing of each other: `run_worker` takes trials
-from a study in a file of the sweep's folder (`study`), trains each as a run of its own, and tells
-the study how it ended. What all of them have found is in `trials.json`, which `read_trials` reads.
-Optuna, of the extra `tune`, chooses values and ends hopeless trials.
+Any number of processes can work on one sweep independently. `run_worker` takes trials from a study
+in a file of the sweep folder (`study`), trains each as a separate run, and records how it ended.
+The results of all processes are in `trials.json`, which `read_trials` reads. Optuna, from the extra
+`tune`, chooses values and prunes trials.
 """
 
 from gpunn.sweep.source import Source

@@ -1,4 +1,4 @@
-"""Before the first trial: whether each value makes a configuration, and what trials compare by."""
+"""Checks before the first trial that all values are valid, and which metric compares trials."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["check_sweep"]
 
 
 def check_sweep(source: Source, sweep: Sweep) -> Best:
-    """Check the values that trials may have, and return the metric by which they are compared.
+    """Check the values that trials may have, and return the metric that compares trials.
 
-    Each extreme value is checked with the first one of the others, and all first ones and all last
-    ones together make a whole experiment. A ConfigError says which make none, or that there are no
-    validation rows.
+    Each extreme value is checked together with the first values of the other keys. All first
+    values, and all last values, must make a valid experiment. Raise a ConfigError that names the
+    invalid values, or if there are no validation rows.
     """
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():
@@ -29,7 +29,7 @@ def check_sweep(source: Source, sweep: Sweep) -> Best:
                 source.check(settings_of({**first, path: value}))
             except ConfigError as error:
                 raise ConfigError(
-                    f"sweep.parameters.{path}: {toml_text(value)} makes no configuration: {error}"
+                    f"sweep.parameters.{path}: the value {toml_text(value)} is not valid: {error}"
                 ) from error
     _built(source, extreme_values(sweep.space, last=True))
     return _rule(_built(source, first), sweep)
@@ -39,21 +39,20 @@ def _built(source: Source, values: Mapping[str, Any]) -> Experiment:
     settings = settings_of(values)
     try:
         return source.build(settings)
-    except InvalidFileError:  # of the data, whatever the values are
+    except InvalidFileError:  # a damaged data file fails for any values
         raise
     except (ConfigError, DataError) as error:
         raise ConfigError(
-            f"sweep.parameters: {', '.join(settings)} make no configuration: {error}"
+            f"sweep.parameters: the combination {', '.join(settings)} is not valid: {error}"
         ) from error
 
 
 def _rule(experiment: Experiment, sweep: Sweep) -> Best:
-    """Return the metric, of validation rows, that trials are compared by."""
+    """Return the validation metric that compares trials."""
     validated = experiment.parts.validation is not None
     if not validated or experiment.best is None:
         raise ConfigError(
-            "sweep: trials are compared on validation rows, and there are none; set "
-            "data.validation_fraction"
+            "sweep: comparing trials needs validation rows; set data.validation_fraction"
         )
     logs = experiment.trainer.log_names_of(validated)
     metric = sweep.metric or experiment.best.monitor
@@ -61,9 +60,7 @@ def _rule(experiment: Experiment, sweep: Sweep) -> Best:
         raise ConfigError(f"sweep.metric: {missing_metric(metric, logs)}")
     if not metric.startswith(VALIDATION):
         valid = ", ".join(repr(name) for name in logs if name.startswith(VALIDATION))
-        raise ConfigError(
-            f"sweep.metric: expected a metric of validation rows ({valid}); got {metric!r}"
-        )
+        raise ConfigError(f"sweep.metric: expected a validation metric ({valid}); got {metric!r}")
     if sweep.metric_mode == "auto" and metric == experiment.best.monitor:
         return Best(metric, experiment.best.direction)
     try:

@@ -1,4 +1,4 @@
-"""How much each parameter of a sweep matters, as Optuna estimates it."""
+"""Estimates the importance of each parameter of a sweep with Optuna."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from gpunn.sweep.journal import optuna
 from gpunn.sweep.space import distribution, labelled
 from gpunn.sweep.trials import COMPLETE, Trial, Trials
 
-__all__ = ["LEAST", "MOST", "importances"]
+__all__ = ["MAX_TRIALS", "MIN_TRIALS", "importances"]
 
-LEAST = 20
-"""Complete trials from which on there is an estimate."""
+MIN_TRIALS = 20
+"""Minimum number of complete trials for an estimate."""
 
-MOST = 1000
-"""Complete trials that are looked at, the newest: the time grows with their number."""
+MAX_TRIALS = 1000
+"""Maximum number of complete trials to use, the newest ones: the time grows with their number."""
 
 
-def importances(found: Trials) -> dict[str, float]:
-    """Return each parameter's share of what made trials good, by its path, the largest first.
+def importances(sweep: Trials) -> dict[str, float]:
+    """Return the importance of each parameter, by its path, the largest first.
 
-    By Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
-    Importance in Arbitrary Subspaces"): how much the values of the best tenth of the trials differ
-    from those of all. The sum is 1, or 0 if nothing matters. Empty if there are fewer than two
-    parameters or `LEAST` complete trials, or their space is not known.
+    Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
+    Importance in Arbitrary Subspaces") measures how much the values of the best tenth of the trials
+    differ from the values of all trials. The sum is 1, or 0 if no parameter matters. The result is
+    empty if there are fewer than two parameters or `MIN_TRIALS` complete trials, or the space is
+    unknown.
     """
-    complete = [each for each in found.trials if each.state == COMPLETE]
-    if len(found.space) < 2 or len(complete) < LEAST:
+    complete = [each for each in sweep.trials if each.state == COMPLETE]
+    if len(sweep.space) < 2 or len(complete) < MIN_TRIALS:
         return {}
     package = optuna()
-    distributions = {path: distribution(each) for path, each in found.space.items()}
-    known = [known_trial(each, found.space, distributions) for each in complete[-MOST:]]
+    distributions = {path: distribution(each) for path, each in sweep.space.items()}
+    known = [known_trial(each, sweep.space, distributions) for each in complete[-MAX_TRIALS:]]
     trials = [each for each in known if each is not None]
-    if len(trials) < LEAST:
+    if len(trials) < MIN_TRIALS:
         return {}
-    study = package.create_study(direction=f"{found.direction}imize")
+    study = package.create_study(direction=f"{sweep.direction}imize")
     study.add_trials(trials)
-    with warnings.catch_warnings():  # in some releases it is new
+    with warnings.catch_warnings():  # some releases of Optuna call it experimental
         warnings.simplefilter("ignore", package.exceptions.ExperimentalWarning)
         evaluator = package.importance.PedAnovaImportanceEvaluator()
     with np.errstate(all="ignore"):  # differences of the largest numbers overflow
@@ -55,7 +56,7 @@ def importances(found: Trials) -> dict[str, float]:
 def known_trial(
     trial: Trial, space: Mapping[str, SearchRange], distributions: Mapping[str, Any]
 ) -> Any:
-    """Return a trial as Optuna has it; None if it has no value, or is not of this space."""
+    """Return a trial as an Optuna trial; None if it has no value or is outside this space."""
     if trial.value is None:
         return None
     try:

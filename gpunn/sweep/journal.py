@@ -1,7 +1,7 @@
-"""The file of a study, which several processes write line by line.
+"""The file of a study, to which several processes append lines.
 
-Optuna keeps a study as a journal: JSON lines, which each process reads on from where it was. It
-needs no server, and no locks of the file system.
+Optuna saves a study as a journal of JSON lines; each process reads the lines that it has not read
+yet. This needs no server and no file system locks.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ __all__ = ["JOURNAL", "TURN", "open_journal", "optuna", "turn"]
 JOURNAL = "study.jsonl"
 
 TURN = ".turn"
-"""What the file is called, less ".lock", that the process whose turn it is has made."""
+"""Name, without ".lock", of the file that the process with the lock has created."""
 
 
 def optuna() -> Any:
-    """Return Optuna, which says no more than warnings."""
-    found = require("optuna", "a sweep", install_command("tune"))
-    found.logging.set_verbosity(found.logging.WARNING)
-    return found
+    """Return the package Optuna, with its logging limited to warnings."""
+    package = require("optuna", "a sweep", install_command("tune"))
+    package.logging.set_verbosity(package.logging.WARNING)
+    return package
 
 
 def open_journal(path: Path) -> Any:
-    """Return Optuna's storage of a study in a file, which is made if it is not there.
+    """Return Optuna's storage of a study in a file, which is created if needed.
 
-    If it is no regular file, or has a line of more than 16 MiB, it raises a DataFileError.
+    Raise a DataFileError if the path is not a regular file, or it has a line over 16 MiB.
     """
     storages = optuna().storages
     if os.path.lexists(path):
-        for _ in read_lines(path, DataFileError):  # Optuna opens anything, and lines of any length
+        for _ in read_lines(path, DataFileError):  # Optuna itself checks neither
             pass
-    # A lock is a link beside the file, to that: by a relative path it would lead nowhere.
+    # The lock is a link to the file, in the same folder; a relative path would not resolve.
     path = path.absolute()
     lock = Mending(storages.journal.JournalFileSymlinkLock(str(path)), path)
     return storages.JournalStorage(storages.journal.JournalFileBackend(str(path), lock))
@@ -48,7 +48,7 @@ def open_journal(path: Path) -> Any:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Let one process at a time look at a sweep's trials and begin or end one."""
+    """Let one process at a time read a sweep's trials and begin or end a trial."""
     lock = optuna().storages.journal.JournalFileOpenLock(str(folder.absolute() / TURN))
     lock.acquire()
     try:
@@ -58,10 +58,9 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A lock of a journal; who gets it removes what a killed process has begun to write.
+    """A lock of a journal that removes an incomplete last line, which a killed process has left.
 
-    A line without an end would become one with what is written after it, and no process could read
-    on.
+    Otherwise the next line would be appended to it, and no process could read the journal.
     """
 
     def __init__(self, lock: Any, path: Path) -> None:
@@ -78,20 +77,20 @@ class Mending:
         return True
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self.lock.release()
 
 
 def remove_torn_line(path: Path) -> None:
-    """Remove what is after a file's last end of a line."""
+    """Remove everything after the last line end of a file."""
     with open(path, "rb+") as file:
         size = end = file.seek(0, os.SEEK_END)
         while end:
             begin = max(0, end - 4096)
             file.seek(begin)
-            found = file.read(end - begin).rfind(b"\n")
-            if found >= 0:
-                end = begin + found + 1
+            index = file.read(end - begin).rfind(b"\n")
+            if index >= 0:
+                end = begin + index + 1
                 break
             end = begin
         if end < size:

@@ -1,4 +1,4 @@
-"""Which process trains a trial, whether it is still there, and how many there are beside it."""
+"""Identifies the processes of a sweep, and checks whether they still run."""
 
 from __future__ import annotations
 
@@ -10,44 +10,43 @@ from pathlib import Path
 
 from gpunn.distributed import Communicator
 
-__all__ = ["is_gone", "neighbours", "this_process"]
+__all__ = ["is_gone", "neighbors", "this_process"]
 
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     ("MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     ("SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
 )
-"""In which variables launchers (of Open MPI, MPICH, Slurm) say which of how many processes on this
-machine they have started this one as."""
+"""Environment variables of Open MPI, MPICH and Slurm with the local rank and the local size."""
 
 COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
-"""A number, which Slurm may say of several machines."""
+"""A number; Slurm may append the number of machines."""
 
 
-def neighbours(environment: Mapping[str, str] = os.environ) -> Communicator:
-    """Return which of the processes on this machine this one is, as a launcher says it.
+def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
+    """Return a communicator with this process's local rank and local size from the launcher.
 
-    They have nothing to say to each other: but for that it is a world of one process.
+    Otherwise it is a world of one process, because the processes do not communicate.
     """
     for rank, size in LAUNCHERS:
-        found = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]
-        if found[0] and found[1]:
-            return Communicator(local_rank=int(found[0][1]), local_size=int(found[1][1]))
+        matches = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]
+        if matches[0] and matches[1]:
+            return Communicator(local_rank=int(matches[0][1]), local_size=int(matches[1][1]))
     return Communicator()
 
 
 def this_process() -> list[str | int]:
-    """Return this process as JSON can hold it: the place where its number counts, and that."""
-    return [_place(), os.getpid()]
+    """Return an identifier of this process in JSON types: its machine and its process number."""
+    return [_machine(), os.getpid()]
 
 
 def is_gone(process: object) -> bool:
-    """Return whether a process has ended, as far as this one can tell.
+    """Return whether a process has certainly ended.
 
-    Only of those that could be seen from here. A new process that has got the number of an old one
-    is taken for that.
+    Return False for processes on other machines. A new process with the same number as an ended one
+    is mistaken for it.
     """
-    if not (isinstance(process, list) and len(process) == 2 and process[0] == _place()):
+    if not (isinstance(process, list) and len(process) == 2 and process[0] == _machine()):
         return False
     number = process[1]
     if os.name != "posix" or not isinstance(number, int) or number <= 0:
@@ -56,13 +55,13 @@ def is_gone(process: object) -> bool:
         os.kill(number, 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):  # it is somebody else's
+    except (OSError, OverflowError):  # it belongs to another user
         return False
     return False
 
 
-def _place() -> str:
-    """Return the machine's name and, where processes have several spaces of numbers, which."""
+def _machine() -> str:
+    """Return the machine's name and, on Linux, the namespace of its process numbers."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:

@@ -1,4 +1,4 @@
-"""Tells a study of each epoch, and ends a trial that is not worth its time."""
+"""Reports each epoch to the study, and ends a trial that is pruned."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Pruning"]
 
 
 class Pruning(Callback):
-    """Reports a metric after each epoch, and ends training if the trial (Optuna's) is to be pruned.
+    """Reports a metric after each epoch, and ends training if Optuna prunes the trial.
 
-    `epochs` are planned; after the last one nothing is left to be pruned. `pruned` says whether it
-    has ended training.
+    `epochs` is the planned number; the last epoch is never pruned. `pruned` is True once the trial
+    has been pruned.
     """
 
     def __init__(self, trial: Any, metric: str, epochs: int) -> None:
@@ -29,12 +29,12 @@ class Pruning(Callback):
         try:
             self.trial.report(value, step=trainer.epoch)
         except optuna().exceptions.UpdateFinishedTrialError:
-            trainer.stop_reason = "another process has taken this trial for lost"
+            trainer.stop_reason = "another process has marked this trial as lost"
             return
         over = trainer.epoch >= self.epochs or bool(trainer.stop_reason)
         if not over and self.trial.should_prune():
             self.pruned = True
             trainer.stop_reason = (
-                f"pruned: {self.metric} {value:.6g} is behind that of other trials after epoch "
+                f"pruned: {self.metric} {value:.6g} is worse than in other trials after epoch "
                 f"{trainer.epoch}"
             )

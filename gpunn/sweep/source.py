@@ -1,4 +1,4 @@
-"""Where the trials of a sweep come from: a configuration, and what each trial changes in it."""
+"""The configuration of a sweep, and the configurations and experiments of its trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunn.config import Config, Sweep, load_config
 from gpunn.errors import ConfigError
 from gpunn.experiment import Experiment, build
 from gpunn.experiment.objects import Objects
-from gpunn.sweep.process import neighbours
+from gpunn.sweep.process import neighbors
 
 __all__ = ["Source"]
 
@@ -24,13 +24,13 @@ class Source:
     Parameters
     ----------
     path : Path
-        Its file.
+        The file of the configuration.
     settings : tuple of str
-        Changes, as `--set` takes them, for all trials.
+        Changes for all trials, in the form of `--set`.
     backend : str or None
-        Takes precedence over the configuration's.
+        The backend; it overrides the configuration's.
     allow_imports : bool
-        Whether the configuration may import classes, which runs their modules' code.
+        Whether the configuration may import custom classes. Importing runs their modules' code.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class Source:
     settings: tuple[str, ...] = ()
     backend: str | None = None
     allow_imports: bool = False
-    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def read(self) -> tuple[Config, Sweep]:
         """Return the configuration and its table `[sweep]`.
@@ -63,76 +63,75 @@ class Source:
         config : Config
             The whole configuration.
         sweep : Sweep
-            Its table.
+            The table `[sweep]`.
 
         Raises
         ------
         ConfigError
-            If the configuration is wrong, or has no such table.
+            If the configuration is invalid, or has no table `[sweep]`.
         """
         config = load_config(self.path, self.settings)
         if config.sweep is None:
             raise ConfigError(
-                f"{self.path}: sweep: this table is needed: what trials differ in, such as "
+                f"{self.path}: sweep: this table is needed; list the keys to vary, such as "
                 '[sweep.parameters] with "training.batch_size" = { choices = [32, 64] }'
             )
         return config, config.sweep
 
     def config(self, settings: Sequence[str]) -> Config:
-        """Return the configuration of a trial, which is that of an ordinary run.
+        """Return the configuration of a trial, which is the configuration of an ordinary run.
 
         Parameters
         ----------
         settings : sequence of str
-            The trial's own changes.
+            The changes of the trial.
 
         Returns
         -------
         Config
-            Without `[sweep]`.
+            The configuration, without `[sweep]`.
         """
         return replace(load_config(self.path, [*self.settings, *settings]), sweep=None)
 
     def check(self, settings: Sequence[str]) -> None:
-        """Raise a ConfigError if these settings make no configuration, as far as it shows early.
+        """Raise a ConfigError if a trial's settings are invalid; the data is not loaded.
 
         Parameters
         ----------
         settings : sequence of str
-            A trial's changes.
+            The changes of the trial.
         """
         Objects(self.config(settings), self.allow_imports)
 
     def build(self, settings: Sequence[str]) -> Experiment:
-        """Return the experiment of a trial, which this process trains alone.
+        """Return the experiment of a trial, which only this process trains.
 
-        Of several processes that a launcher has started on a machine, each has a CUDA device of its
-        own.
+        If a launcher has started several processes on a machine, each gets a different CUDA device.
 
         Parameters
         ----------
         settings : sequence of str
-            The trial's own changes.
+            The changes of the trial.
 
         Returns
         -------
         Experiment
-            Ready to run.
+            The experiment, ready to run.
         """
         config = self.config(settings)
-        ops = config.get_backend(self.backend, neighbours())
-        with said_once(self._said):  # of the same data the same in every trial
+        ops = config.get_backend(self.backend, neighbors())
+        with logged_once(self._logged):  # each trial would log the same messages about the data
             return build(config, ops, allow_imports=self.allow_imports)
 
 
 @contextmanager
-def said_once(said: set[str]) -> Iterator[None]:
-    """Log no message that is in this set, to which each message is added."""
+def logged_once(messages: set[str]) -> Iterator[None]:
+    """Suppress log messages that are in this set, and add each new message to it."""
 
     def is_new(record: logging.LogRecord) -> bool:
-        before = len(said)
-        said.add(record.getMessage())
-        return len(said) > before
+        before = len(messages)
+        messages.add(record.getMessage())
+        return len(messages) > before
 
     logger = logging.getLogger("gpunn")
     logger.addFilter(is_new)

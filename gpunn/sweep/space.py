@@ -1,4 +1,4 @@
-"""From the ranges of a sweep to the settings of one trial, by Optuna or at their extremes."""
+"""Converts the ranges of a sweep to Optuna's distributions, and values to a trial's settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ += ["suggested"]
 
 
 def suggested(trial: Any, space: Mapping[str, SearchRange]) -> dict[str, Any]:
-    """Return a value for each path, which an Optuna trial chooses."""
+    """Return a value for each path, chosen by an Optuna trial."""
     return {path: _suggested(trial, path, each) for path, each in space.items()}
 
 
@@ -36,7 +36,7 @@ def distribution(values: SearchRange) -> Any:
 
 
 def _numbers(values: SearchRange) -> dict[str, Any]:
-    """Return how Optuna calls the numbers of a range."""
+    """Return the numbers of a range as Optuna's arguments."""
     if values.whole:
         ends = {"low": values.low, "high": values.high}
         return {**ends, "step": values.step or 1, "log": values.log}
@@ -45,13 +45,13 @@ def _numbers(values: SearchRange) -> dict[str, Any]:
 
 
 def next_of_grid(
-    space: Mapping[str, SearchRange], taken: Sequence[Mapping[str, Any]]
+    space: Mapping[str, SearchRange], used: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """Return the first combination of values that is not among those taken; None if all are.
+    """Return the first combination of values that is not in `used`; None if all are.
 
     The last key's values change fastest.
     """
-    before = {_hashable(each) for each in taken}
+    before = {_hashable(each) for each in used}
     for values in product(*(each.grid for each in space.values())):
         combination = dict(zip(space, values, strict=True))
         if _hashable(combination) not in before:
@@ -60,14 +60,14 @@ def next_of_grid(
 
 
 def _hashable(value: Any) -> Any:
-    """Return what equals the same of another value where these are equal, and has a hash."""
+    """Return a hashable value; it is equal for equal values."""
     if isinstance(value, Mapping):
         return frozenset((key, _hashable(each)) for key, each in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def labelled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict[str, Any]:
-    """Return values as an Optuna trial knows them."""
+    """Return values with choices replaced by their labels in Optuna."""
     return {
         path: value
         if (choices := space[path].choices) is None
@@ -77,14 +77,14 @@ def labelled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dic
 
 
 def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, Any]:
-    """Return the first or the last of the extremes for each path."""
+    """Return the first or the last extreme value for each path."""
     return {path: each.extremes[-1 if last else 0] for path, each in space.items()}
 
 
 def settings_of(values: Mapping[str, Any]) -> list[str]:
-    """Return values by their paths as settings, as `--set` takes them.
+    """Return values by their paths as settings, in the form of `--set`.
 
-    A table comes before what is within it: `training.optimizer`, then its learning rate.
+    A table comes before its parts: `training.optimizer`, then its learning rate.
     """
     paths: Iterable[str] = sorted(values, key=lambda path: path.count(".") + path.count("["))
     return [f"{path}={toml_text(values[path])}" for path in paths]

@@ -1,4 +1,4 @@
-"""A sweep's study: which trials there are, which values the next one has, and how each ended."""
+"""A sweep's study: its trials, the values of the next trial, and how each trial ended."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from gpunn.sweep.trials import (
 __all__ = ["Claim", "Study"]
 
 NAME = "sweep"
-"""Of the study in the file."""
+"""Name of the study in the file."""
 
 CONFIGURATION = "configuration"
 """Attribute of a study: the configuration of the sweep."""
 
 BEGUN, ENDED = "begun", "ended"
-"""Attributes of a trial: what it began with, and how it ended."""
+"""Attributes of a trial: its process and values, and how it ended."""
 
 COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
-"""Tables and keys of a configuration that all workers of a sweep have in common."""
+"""Tables and keys of a configuration that must be the same in all processes of a sweep."""
 
 
 class Claim:
-    """A trial (Optuna's) that this process is to train, with the values of keys by their paths.
+    """An Optuna trial that this process trains, with the values of keys by their paths.
 
-    `ended` is whether its end has been noted.
+    `ended` is True once its end has been recorded.
     """
 
     def __init__(self, trial: Any, values: dict[str, Any]) -> None:
@@ -60,21 +60,21 @@ class Claim:
 
     @property
     def folder(self) -> str:
-        """Name of its run's folder."""
+        """Name of the trial's run folder."""
         return folder_of(self.number)
 
 
 def folder_of(number: int) -> str:
-    """Return the name of the folder of a trial's run."""
+    """Return the name of a trial's run folder."""
     return f"trial-{number:04d}"
 
 
 class Study:
-    """The study in a sweep's folder, which any number of processes may have open.
+    """The study in a sweep folder, which any number of processes may have open.
 
-    `rule` is the metric that trials are compared by. If the folder holds something else, or the
-    sweep there has another configuration, it raises a ConfigError; if the study's file is damaged,
-    a DataFileError.
+    `rule` is the metric that compares trials. Raises a ConfigError if the folder is not a sweep
+    folder or its sweep has another configuration, and a DataFileError if the study's file is
+    damaged.
     """
 
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
@@ -102,7 +102,7 @@ class Study:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let one process at a time look at the study; what is wrong with its file is an error."""
+        """Let one process at a time use the study; raise a DataFileError if its file is damaged."""
         with turn(self.folder):
             try:
                 yield
@@ -110,14 +110,14 @@ class Study:
                 raise DataFileError(f"{self._path}: damaged: {error}") from error
             except (OSError, GpunnError, MemoryError):
                 raise
-            except Exception as error:  # of whatever Optuna does with lines that it has not written
+            except Exception as error:  # Optuna raises any error on lines that it has not written
                 raise DataFileError(
-                    f"{self._path}: damaged, or not the file of a study ({error!r:.200}); --output "
-                    "chooses another folder"
+                    f"{self._path}: damaged, or not the file of a study ({error!r:.200}); choose "
+                    "another folder with --output"
                 ) from error
 
     def _check_journal(self) -> None:
-        """Raise an error if the study has what this program would not have written."""
+        """Raise an error if the study has content that gpunn would not have written."""
         if self._study.direction.name != f"{self.rule.direction.upper()}IMIZE":
             raise ValueError(f"its direction is {self._study.direction.name.lower()}")
         complete = optuna().trial.TrialState.COMPLETE
@@ -152,43 +152,43 @@ class Study:
         return package.pruners.NopPruner()
 
     def _prepare(self, trials: Trials) -> bool:
-        """See to how the next trial's values are chosen; return whether there are some left."""
+        """Set the sampler for the next trial; return False if a grid has no values left."""
         self._study.sampler = self._sampler(len(trials.trials))
         if self.sweep.sampler != "grid":
             return True
-        taken = [each.parameters for each in trials.trials if each.state in COUNTED]
-        values = next_of_grid(self.sweep.space, taken)
+        used = [each.parameters for each in trials.trials if each.state in COUNTED]
+        values = next_of_grid(self.sweep.space, used)
         if values is not None:
             self._study.enqueue_trial(labelled(values, self.sweep.space))
         return values is not None
 
     def _sampler(self, number: int) -> Any:
-        """Return what chooses the values of a trial.
+        """Return the sampler that chooses the values of a trial.
 
-        A new one for each, so that a trial's values depend on its number and the trials that have
-        ended before, and not on how often the work was interrupted.
+        Each trial has a new sampler, so that its values depend only on its number and the earlier
+        trials, not on interruptions.
         """
         samplers = optuna().samplers
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
         if self.sweep.sampler != "tpe":
             return samplers.RandomSampler(seed=seed)
-        with warnings.catch_warnings():  # in some releases these are new
+        with warnings.catch_warnings():  # some releases of Optuna call these options experimental
             warnings.simplefilter("ignore")
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
     # ------------------------------------------------------------------------------ trials
 
-    def claim(self, most: int, *, reclaim: bool = False) -> Claim | None:
-        """Return the next trial; None if there are `most`, in all processes, or as many as can be.
+    def claim(self, maximum: int, *, reclaim: bool = False) -> Claim | None:
+        """Return the next trial; None if there are `maximum` trials or the grid is complete.
 
-        Trials that other processes are training count; those whose process has been killed do not.
-        With `reclaim`, all that others have begun and not ended are taken for lost; one that is
-        still in training ends after its epoch.
+        Trials that other processes are training count; trials of killed processes do not. With
+        `reclaim`, all unfinished trials of other processes are marked as lost; if one is still
+        training, it ends after its epoch.
         """
         with self._turn():
             self._end_lost(reclaim)
             trials = self._summary()
-            if trials.counted >= most or not self._prepare(trials):
+            if trials.counted >= maximum or not self._prepare(trials):
                 return None
             trial = self._study.ask()
             try:
@@ -207,10 +207,11 @@ class Study:
         epochs: int | None = None,
         reason: str = "",
     ) -> None:
-        """Note how a trial ended, unless that has been done, be it by another process.
+        """Record how a trial ended, unless this or another process has recorded it before.
 
-        `state` is as in `Trial`, `row` has the logs of its best epoch, `epochs` says how many were
-        trained (None is as many as were reported), and `reason` why it ended before the last.
+        For `state`, see `Trial`. `row` has the logs of the best epoch. `epochs` is the number of
+        trained epochs (None: as many as were reported). `reason` says why the trial ended before
+        its last epoch.
         """
         if claim.ended:
             return
@@ -228,31 +229,31 @@ class Study:
                 if state == COMPLETE:
                     self._study.tell(claim.trial, value)
                 else:
-                    # One that diverged counts as pruned, so that the sampler learns to keep away.
-                    found = states.PRUNED if state in ("pruned", "diverged") else states.FAIL
-                    self._study.tell(claim.trial, state=found)
+                    # A diverged trial counts as pruned, so that the sampler avoids its values.
+                    pruned = state in ("pruned", "diverged")
+                    self._study.tell(claim.trial, state=states.PRUNED if pruned else states.FAIL)
             claim.ended = True
             write_trials(self.folder, self._summary())
 
     def summary(self) -> Trials:
-        """Return all trials of all processes, and write them to the sweep's folder."""
+        """Return all trials of all processes, and write them to the sweep folder."""
         with self._turn():
-            found = self._summary()
-            write_trials(self.folder, found)
-        return found
+            trials = self._summary()
+            write_trials(self.folder, trials)
+        return trials
 
     def _end_lost(self, reclaim: bool) -> None:
-        """Note as failed what killed processes were training."""
+        """Mark the unfinished trials of killed processes as failed."""
         states = optuna().trial.TrialState
         for each in self._trials():
-            begun = each.user_attrs.get(BEGUN, {}).get("process")
-            ours = begun == this_process()
-            if each.state == states.RUNNING and (is_gone(begun) or (reclaim and not ours)):
+            process = each.user_attrs.get(BEGUN, {}).get("process")
+            is_own = process == this_process()
+            if each.state == states.RUNNING and (is_gone(process) or (reclaim and not is_own)):
                 self._study.tell(each.number, state=states.FAIL, skip_if_finished=True)
 
     def _trials(self) -> list[Any]:
-        found: list[Any] = self._study.get_trials(deepcopy=False)
-        return found
+        trials: list[Any] = self._study.get_trials(deepcopy=False)
+        return trials
 
     def _summary(self) -> Trials:
         trials = [self._described(each) for each in self._trials()]
@@ -265,7 +266,7 @@ class Study:
         )
 
     def _described(self, trial: Any) -> Trial:
-        """Return a trial as it is told; of one without an end, how far it has come."""
+        """Return an Optuna trial as a `Trial`; an unfinished one has its progress so far."""
         if trial.number in self._finished:
             return self._finished[trial.number]
         state = "running" if trial.state == optuna().trial.TrialState.RUNNING else "lost"
@@ -286,20 +287,20 @@ class Study:
             **so_far,
             **trial.user_attrs.get(ENDED, {}),
         }
-        found: Trial = typed(Trial, plain, f"trial {trial.number}", ignore_unknown=True)
-        if trial.state.is_finished():  # nothing of it can change any more
-            self._finished[trial.number] = found
-        return found
+        described: Trial = typed(Trial, plain, f"trial {trial.number}", ignore_unknown=True)
+        if trial.state.is_finished():  # it cannot change any more
+            self._finished[trial.number] = described
+        return described
 
 
 def _check_empty(folder: Path) -> None:
-    """Raise a ConfigError if a folder has files other than those of a worker that begins, too."""
+    """Raise a ConfigError if a folder has other files than those of another starting process."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
-    if names and not (folder / JOURNAL).exists():  # which the other one may just have made
+    if names and not (folder / JOURNAL).exists():  # another process may just have created it
         what = "is a run" if CONFIG in names else "are files"
         raise ConfigError(
-            f"{folder}: expected a new folder, or that of a sweep; there {what} in it; --output "
-            "chooses another one"
+            f"{folder}: expected a new folder or a sweep folder; there {what} in it. Choose "
+            "another folder with --output"
         )
 
 
@@ -308,7 +309,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _comparable(config: Config) -> dict[str, Any]:
-    """Return what workers of a sweep have in common, less how many trials are wanted."""
+    """Return the settings that all processes of a sweep share, without the number of trials."""
     plain = config.plain()
     sweep = {key: value for key, value in plain["sweep"].items() if key != "trials"}
     return {**{key: plain[key] for key in COMPARED}, "sweep": sweep}

@@ -1,4 +1,4 @@
-"""What a sweep has found so far, as a file that anyone can read."""
+"""The results of a sweep so far, as the file `trials.json`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gpunn.storage.reading import parsed_json, read_whole
 __all__ = ["COMPLETE", "COUNTED", "TRIALS", "Trial", "Trials", "read_trials", "write_trials"]
 
 TRIALS = "trials.json"
-"""The file, in the folder of a sweep, with what it has found so far."""
+"""Name of the file with the results in a sweep folder."""
 
 LARGEST = 2**26
-"""Bytes of such a file. A trial takes some hundred."""
+"""Maximum size of the file in bytes. A trial needs a few hundred."""
 
 FOLDER = re.compile(r"trial-[0-9]{4,9}")
 """Names of trials' folders."""
@@ -29,29 +29,29 @@ FOLDER = re.compile(r"trial-[0-9]{4,9}")
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
-"""States of trials that count. Those that were "interrupted" or "lost" are made up for."""
+"""States of trials that count. Trials that are "interrupted" or "lost" are replaced by new ones."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
-"""Of the value of a parameter: tables within each other, as in a configuration, and numbers."""
+"""Limits of a parameter's value: depth of nested tables, and size of numbers."""
 
 
 def check_folder(path: str, name: str) -> str:
-    """Return the name of a trial's folder, or raise an error if it is none."""
+    """Return a trial's folder name, or raise an error if it is not valid."""
     if FOLDER.fullmatch(name) is None:
         raise ArgumentError(f"{path}: expected a name such as 'trial-0007'; got {name!r:.80}")
     return name
 
 
 def check_count(path: str, number: int) -> int:
-    """Return a number from 0, or raise an error if it is none or too large."""
+    """Return a number, or raise an error if it is negative or too large."""
     check_number(path, number, at_least=0, below=LARGEST_NUMBER)
     return number
 
 
 def check_value(path: str, value: Any, depth: int = 0) -> Any:
-    """Return a value of a parameter, or raise an error if no configuration can have it."""
+    """Return a parameter's value, or raise an error if a configuration cannot have it."""
     if depth > DEEPEST:
-        raise ArgumentError(f"{path}: expected at most {DEEPEST} tables within each other")
+        raise ArgumentError(f"{path}: expected at most {DEEPEST} nested tables")
     if isinstance(value, dict):
         for key, each in value.items():
             check_value(path, key)
@@ -73,23 +73,23 @@ class Trial:
     Parameters
     ----------
     number : int
-        From 0, in the order in which they began.
+        Number of the trial, counted from 0 in the order of begin.
     folder : str
-        Name of its run's folder within the sweep's.
+        Name of its run folder within the sweep folder.
     state : str
-        "complete", "pruned", "diverged" (its loss), "failed" (its values make no configuration, or
-        need too much memory), "interrupted" (by a signal or an error), "lost" (its process was
-        killed) or "running".
+        "complete", "pruned", "diverged", "failed" (its values are invalid, or need too much
+        memory), "interrupted" (by a signal or an error), "lost" (its process was killed) or
+        "running".
     parameters : dict
         Values of the configuration's keys by their paths.
     value : float or None
-        The metric that trials are compared by, at the best epoch so far.
+        The metric that compares trials, at the best epoch so far.
     epoch : int or None
-        That epoch.
+        The best epoch so far.
     epochs : int
-        How many were trained.
+        Number of trained epochs.
     reason : str
-        Why it ended before its last epoch, if it did.
+        Why the trial ended before its last epoch, if it did.
 
     Examples
     --------
@@ -109,12 +109,12 @@ class Trial:
     reason: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """Return its attributes by their names.
+        """Return the attributes by name.
 
         Returns
         -------
         dict
-            In JSON types.
+            The attributes in JSON types.
         """
         return dict(vars(self))
 
@@ -126,11 +126,11 @@ class Trials:
     Parameters
     ----------
     metric : str
-        What they are compared by: a metric of validation rows.
+        The validation metric that compares trials.
     direction : {"min", "max"}
         Whether smaller or larger is better.
     trials : list of Trial
-        By their numbers.
+        The trials in the order of their numbers.
     space : dict of str to SearchRange
         The values that each parameter may have; empty in files of earlier versions.
 
@@ -150,30 +150,30 @@ class Trials:
 
     @property
     def ranked(self) -> list[Trial]:
-        """Return all trials: complete ones, the best first, then the others by their values."""
+        """All trials: first the complete ones, best first, then the others by value."""
         sign = 1 if self.direction == "min" else -1
 
         def key(trial: Trial) -> tuple[bool, bool, float, int]:
-            worth = 0.0 if trial.value is None else sign * trial.value
-            return trial.state != COMPLETE, trial.value is None, worth, trial.number
+            value = 0.0 if trial.value is None else sign * trial.value
+            return trial.state != COMPLETE, trial.value is None, value, trial.number
 
         return sorted(self.trials, key=key)
 
     @property
     def best(self) -> Trial | None:
-        """The best of the complete trials, by validation; the first of several equal ones."""
+        """The best complete trial by validation; the first one in case of a tie."""
         ranked = self.ranked
         first = ranked[0] if ranked else None
         return None if first is None or first.state != COMPLETE or first.value is None else first
 
     @property
     def counted(self) -> int:
-        """How many count."""
+        """The number of trials that count."""
         return sum(trial.state in COUNTED for trial in self.trials)
 
 
 def write_trials(folder: Path, trials: Trials) -> None:
-    """Write what a sweep has found to its folder, whole or not at all."""
+    """Write the results of a sweep to its folder, completely or not at all."""
     best = trials.best
     content: Mapping[str, Any] = {
         "metric": trials.metric,
@@ -186,24 +186,24 @@ def write_trials(folder: Path, trials: Trials) -> None:
 
 
 def read_trials(folder: Path) -> Trials:
-    """Read what a sweep has found.
+    """Read the results of a sweep.
 
     Parameters
     ----------
     folder : Path
-        That of the sweep.
+        The sweep folder.
 
     Returns
     -------
     Trials
-        As they were when one of the processes last wrote them.
+        The trials at the time when a process last wrote the file.
 
     Raises
     ------
     DataFileError
         If the file is damaged.
     OSError
-        If there is none.
+        If there is no such file.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def read_trials(folder: Path) -> Trials:
     path = folder / TRIALS
     content = read_whole(path, DataFileError, LARGEST, "the trials of a sweep")
     try:
-        found: Trials = typed(Trials, parsed_json(content.decode()), ignore_unknown=True)
+        trials: Trials = typed(Trials, parsed_json(content.decode()), ignore_unknown=True)
     except ValueError as error:
         raise DataFileError(f"{path}: damaged: {error}") from error
-    return found
+    return trials

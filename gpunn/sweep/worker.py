@@ -1,4 +1,4 @@
-"""One of the processes that work on a sweep: it trains trials until there are enough."""
+"""A process of a sweep: it trains trials until their number is reached."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Events", "run_worker"]
 
 
 class Events:
-    """Whoever wants to know of a worker's trials overrides these; they do nothing.
+    """Methods that a worker calls for each trial; override them. By default they do nothing.
 
     Examples
     --------
@@ -41,25 +41,25 @@ class Events:
     """
 
     def began(self, trial: Trial, experiment: Experiment) -> None:
-        """Do something when a trial's training begins.
+        """Handle the begin of a trial's training.
 
         Parameters
         ----------
         trial : Trial
-            The one that begins.
+            The trial that begins.
         experiment : Experiment
-            What is trained.
+            The experiment of the trial.
         """
 
     def ended(self, trial: Trial, trials: Trials) -> None:
-        """Do something when a trial has ended, in any way.
+        """Handle the end of a trial, for any reason.
 
         Parameters
         ----------
         trial : Trial
-            The one that has ended.
+            The trial that has ended.
         trials : Trials
-            All that have begun.
+            All trials that have begun.
         """
 
 
@@ -72,39 +72,39 @@ def run_worker(
     events: Events | None = None,
     progress: bool = False,
 ) -> Trials:
-    """Train trials of a sweep until there are as many as are wanted, over all processes.
+    """Train trials of a sweep until their total number, over all processes, is reached.
 
     Parameters
     ----------
     source : Source
         The configuration of the sweep.
     folder : Path
-        Of the sweep; it is made, or holds what this and other processes have done so far.
+        The sweep folder; it is created if needed, or has the results so far of all processes.
     trials : int or None
-        How many are wanted; None is what the configuration says.
+        Total number of trials; None means the number in the configuration.
     reclaim : bool
-        Whether to give up, before the first trial, those that others have begun and not ended.
+        Whether to first mark unfinished trials of other processes as lost.
     events : Events or None
-        Who is told when trials begin and end.
+        Its methods are called when trials begin and end.
     progress : bool
         Whether to show progress bars.
 
     Returns
     -------
     Trials
-        All there are when this process has no more to do.
+        All trials at the end of this process's work.
 
     Raises
     ------
     ConfigError
-        If the configuration has no sweep, or some values in it make no configuration, or the
-        folder holds something else.
+        If the configuration has no sweep, some of its values are invalid, or the folder is not a
+        sweep folder.
     DataFileError
         If the study's file is damaged.
     MissingPackageError
         If Optuna is not installed.
     KeyboardInterrupt, SystemExit
-        On Ctrl-C and SIGTERM, once the trial is noted as interrupted.
+        On Ctrl-C and SIGTERM, after the trial is recorded as interrupted.
 
     Examples
     --------
@@ -122,23 +122,23 @@ def run_worker(
     >>> [trial.state for trial in trials.trials]
     ['complete', 'complete']
     """
-    optuna()  # which may be missing; nothing else is worth its time then
+    optuna()  # first, because it raises an error if the package is missing
     config, sweep = source.read()
     with exit_on_sigterm():
         study = Study(folder, config, sweep, check_sweep(source, sweep))
-        most = sweep.trials if trials is None else trials
+        maximum = sweep.trials if trials is None else trials
     worker = Worker(source, folder, study, events or Events(), progress)
     while True:
         with exit_on_sigterm():
-            claim = study.claim(most, reclaim=reclaim)
-            reclaim = False  # what begins from here on is somebody's
+            claim = study.claim(maximum, reclaim=reclaim)
+            reclaim = False  # trials that begin later belong to running processes
         if claim is None:
             return study.summary()
         worker.train(claim)
 
 
 class Worker:
-    """What trains the trials of a study in this process."""
+    """Trains the trials of a study in this process."""
 
     def __init__(
         self, source: Source, folder: Path, study: Study, events: Events, progress: bool
@@ -147,25 +147,25 @@ class Worker:
         self.events, self.progress = events, progress
 
     def train(self, claim: Claim) -> None:
-        """Train a trial, and note how it ended."""
+        """Train a trial, and record how it ended."""
         try:
             with exit_on_sigterm():
                 experiment = self._built(claim)
             if experiment is not None:
                 self._run(claim, experiment)
         except BaseException as error:
-            # What no trial is to blame for: signals, full disks, missing files.
-            self.study.end(claim, "interrupted", reason=why(error))
+            # These errors are not the trial's fault: signals, full disks, missing files.
+            self.study.end(claim, "interrupted", reason=interruption(error))
             self._tell(claim)
             raise
         self._tell(claim)
-        gc.collect()  # a device may have no room for the arrays of two trials
+        gc.collect()  # a device may have too little memory for the arrays of two trials
 
     def _built(self, claim: Claim) -> Experiment | None:
-        """Return a trial's experiment, or None if its values make none."""
+        """Return a trial's experiment, or None if its values are invalid."""
         try:
             return self.source.build(settings_of(claim.values))
-        except InvalidFileError:  # of the data, whatever the values are
+        except InvalidFileError:  # a damaged data file fails for any values
             raise
         except (ConfigError, ArgumentError, DataError, MemoryError) as error:
             self.study.end(claim, "failed", reason=str(error) or "out of memory")
@@ -211,8 +211,8 @@ class Worker:
                 self.events.ended(each, trials)
 
 
-def why(error: BaseException) -> str:
-    """Return in a few words what interrupted a trial."""
+def interruption(error: BaseException) -> str:
+    """Return a short description of the error that interrupted a trial."""
     if isinstance(error, SystemExit):
         return "ended by SIGTERM"
     return "interrupted by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
@@ -220,10 +220,9 @@ def why(error: BaseException) -> str:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Within this context SIGTERM raises SystemExit, as Ctrl-C raises KeyboardInterrupt.
+    """Let SIGTERM raise SystemExit within this context, as Ctrl-C raises KeyboardInterrupt.
 
-    While a network is trained this is left to the training, which ends between two updates. A
-    handler that somebody has set stays.
+    Training itself handles the signal and ends between two updates. An existing handler stays.
     """
     number = signal.SIGTERM
     main = threading.current_thread() is threading.main_thread()

@@ -870,7 +870,7 @@ def test_a_fresh_process_finds_modules_in_the_current_folder(digits, tmp_path):
             "own_module:Nameless",
             "model.layers[2]: 'own_module:Nameless' needs its own class",
         ),
-        ("own_module:Missing", "model.layers[2]: can't import 'own_module:Missing'"),
+        ("own_module:Missing", "model.layers[2]: cannot import 'own_module:Missing'"),
         ("json:JSONEncoder", "model.layers[2]: 'json:JSONEncoder' is not a subclass"),
         ("own_module:Picky", "model.layers[2]: nothing pleases me; got 'own_module:Picky'"),
         ("own_module:Double", "model.layers[2]: there is no layer 'own_double'"),

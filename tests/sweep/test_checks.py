@@ -18,7 +18,7 @@ def checked(config, *settings):
     [
         (
             "training.optimzer.learning_rate = { low = 0.1, high = 1.0 }",
-            "sweep.parameters.training.optimzer.learning_rate: 0.1 makes no configuration: "
+            "sweep.parameters.training.optimzer.learning_rate: the value 0.1 is not valid: "
             "training.optimzer: unknown key; did you mean 'optimizer'",
         ),
         (
@@ -28,20 +28,20 @@ def checked(config, *settings):
         ("model.layers.7.units = { low = 1, high = 2 }", "there is no entry 7"),
         (
             "training.epochs = { low = 0, high = 5 }",
-            "sweep.parameters.training.epochs: 0 makes no configuration: training.epochs: "
+            "sweep.parameters.training.epochs: the value 0 is not valid: training.epochs: "
             "expected an integer >= 1; got 0",
         ),
         (
             "training.optimizer.beta1 = { low = 0.5, high = 1.5 }",
-            "sweep.parameters.training.optimizer.beta1: 1.5 makes no configuration",
+            "sweep.parameters.training.optimizer.beta1: the value 1.5 is not valid",
         ),
         (
             'model.layers.1.activation = { choices = ["relu", "tanh", "rleu"] }',
-            "activation: \"rleu\" makes no configuration: .* did you mean 'relu'",
+            "activation: the value \"rleu\" is not valid: .* did you mean 'relu'",
         ),
         (
             "model.layers.2.units = { low = 9, high = 10 }",  # which only the data tell
-            "sweep.parameters: model.layers.2.units=9 make no configuration",
+            "sweep.parameters: the combination model.layers.2.units=9 is not",
         ),
     ],
 )
@@ -71,14 +71,14 @@ def test_what_trials_are_compared_by(config, settings, rule):
     [
         (
             ["data.validation_fraction=0"],
-            "sweep: trials are compared on validation rows, and there",
+            "sweep: comparing trials needs validation rows",
         ),
         (["sweep.metric=val_acuracy"], "sweep.metric: an epoch has no metric 'val_acuracy'; did"),
         (
             ["sweep.metric=accuracy"],
-            "sweep.metric: expected a metric of validation rows .*'val_acc",
+            "sweep.metric: expected a validation metric .*'val_acc",
         ),
-        (["training.monitor=loss"], "sweep.metric: expected a metric of validation rows"),
+        (["training.monitor=loss"], "sweep.metric: expected a validation metric"),
     ],
 )
 def test_what_trials_cannot_be_compared_by(config, settings, problem):

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from gpunn.distributed.launch import local_device
-from gpunn.sweep.process import is_gone, neighbours, this_process
+from gpunn.sweep.process import is_gone, neighbors, this_process
 
 
 def test_this_process_is_there():
@@ -39,7 +39,7 @@ def test_what_is_no_process_of_ours_is_left_alone(number):
     ],
 )
 def test_which_of_the_processes_here_this_is(environment, place):
-    found = neighbours(environment)
+    found = neighbors(environment)
     assert (found.local_rank, found.local_size) == place
     assert found.size == 1
 
@@ -47,5 +47,5 @@ def test_which_of_the_processes_here_this_is(environment, place):
 def test_each_process_has_a_device_of_its_own(monkeypatch):
     names = ["numpy", *(f"cupy:{number}" for number in range(4))]
     monkeypatch.setattr("gpunn.distributed.launch.available_backends", lambda: names)
-    found = neighbours({"MPI_LOCALRANKID": "2", "MPI_LOCALNRANKS": "4"})
+    found = neighbors({"MPI_LOCALRANKID": "2", "MPI_LOCALNRANKS": "4"})
     assert local_device("cupy", found) == "cupy:2"

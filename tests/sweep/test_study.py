@@ -196,7 +196,7 @@ def test_a_folder_of_something_else(opened, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    with pytest.raises(ConfigError, match="there is a run in it; --output"):
+    with pytest.raises(ConfigError, match="there is a run in it"):
         opened()
     (folder / "config.json").rename(folder / "notes")
     with pytest.raises(ConfigError, match="there are files in it"):

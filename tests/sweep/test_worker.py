@@ -189,7 +189,7 @@ def test_a_trial_that_was_taken_for_lost_is_left(config, monkeypatch):
     found = run_worker(Source(config), Path("sweep"), events=Reclaiming())
     assert [trial.state for trial in found.trials] == ["lost", "running", "complete", "complete"]
     ended = evaluation(Path("sweep/trial-0000"))
-    assert ended["stopped"] == "another process has taken this trial for lost"
+    assert ended["stopped"] == "another process has marked this trial as lost"
     assert len(history(Path("sweep/trial-0000"))) == 1
 
 
