@@ -2,15 +2,7 @@
 
 import pytest
 
-from gpunn import (
-    activations,
-    initializers,
-    layers,
-    losses,
-    metrics,
-    optimizers,
-    schedules,
-)
+import gpunn
 from gpunn.configurable import Configurable, is_built_in, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.hints import NAMES, plain
@@ -65,16 +57,16 @@ def test_names(kind, name, advised):
 @pytest.mark.parametrize(
     ("module", "name", "advised"),
     [
-        (layers, "Conv2D", "without convolution, recurrence or attention"),
-        (layers, "Linear", "use 'Dense'"),
-        (layers, "BatchNormalization", "use 'BatchNorm'"),
-        (losses, "MSELoss", "use 'MeanSquaredError'"),
-        (losses, "CategoricalCrossentropy", "use 'SoftmaxCrossEntropy'"),
-        (activations, "Softmax", "use the loss 'softmax_cross_entropy'"),
-        (optimizers, "Adm", "did you mean 'Adam'?"),
-        (metrics, "Acc", "use 'Accuracy'"),
-        (initializers, "HeNormal", "use 'He'"),
-        (schedules, "CosineAnnealingLR", "use 'Cosine'"),
+        (gpunn.layers, "Conv2D", "without convolution, recurrence or attention"),
+        (gpunn.layers, "Linear", "use 'Dense'"),
+        (gpunn.layers, "BatchNormalization", "use 'BatchNorm'"),
+        (gpunn.losses, "MSELoss", "use 'MeanSquaredError'"),
+        (gpunn.losses, "CategoricalCrossentropy", "use 'SoftmaxCrossEntropy'"),
+        (gpunn.activations, "Softmax", "use the loss 'softmax_cross_entropy'"),
+        (gpunn.optimizers, "Adm", "did you mean 'Adam'?"),
+        (gpunn.metrics, "Acc", "use 'Accuracy'"),
+        (gpunn.initializers, "HeNormal", "use 'He'"),
+        (gpunn.schedules, "CosineAnnealingLR", "use 'Cosine'"),
     ],
 )
 def test_attributes(module, name, advised):
@@ -88,19 +80,19 @@ def test_attributes(module, name, advised):
 
 def test_private_attributes_are_not_guessed_at():
     with pytest.raises(AttributeError, match=r"has no attribute '_Dens'$"):
-        layers._Dens  # noqa: B018
+        gpunn.layers._Dens  # noqa: B018
 
 
 @pytest.mark.parametrize(
     ("make", "parameters", "advised"),
     [
-        (optimizers.Adam, {"lr": 0.1}, "lr: Adam has no such parameter; use 'learning_rate'"),
-        (optimizers.Adam, {"betas": (0.9, 0.99)}, "use beta1 and beta2"),
-        (activations.GELU, {"approximate": "none"}, "'exact_gelu' for erf"),
-        (layers.Dropout, {"p": 0.5}, "use 'rate'"),
-        (layers.Dense, {"units": 3, "input_shape": (4,)}, "parameter of the network"),
-        (layers.Dense, {"units": 3, "activaton": "relu"}, "did you mean 'activation'?"),
-        (losses.SoftmaxCrossEntropy, {"from_logits": True}, "predictions are always logits"),
+        (gpunn.optimizers.Adam, {"lr": 0.1}, "lr: Adam has no such parameter; use 'learning_rate'"),
+        (gpunn.optimizers.Adam, {"betas": (0.9, 0.99)}, "use beta1 and beta2"),
+        (gpunn.activations.GELU, {"approximate": "none"}, "'exact_gelu' for erf"),
+        (gpunn.layers.Dropout, {"p": 0.5}, "use 'rate'"),
+        (gpunn.layers.Dense, {"units": 3, "input_shape": (4,)}, "parameter of the network"),
+        (gpunn.layers.Dense, {"units": 3, "activaton": "relu"}, "did you mean 'activation'?"),
+        (gpunn.losses.SoftmaxCrossEntropy, {"from_logits": True}, "predictions are always logits"),
     ],
 )
 def test_parameters(make, parameters, advised):
@@ -113,13 +105,13 @@ def test_parameters(make, parameters, advised):
 
 
 def test_classes_of_ones_own_take_what_they_take():
-    class Mine(layers.Layer):
+    class Mine(gpunn.layers.Layer):
         def __init__(self, lr, **more):
             self.lr, self.more = lr, more
 
     assert Mine(lr=3, p=4).more == {"p": 4}
 
-    class Other(layers.Layer):
+    class Other(gpunn.layers.Layer):
         def __init__(self, lr):
             self.lr = lr
 

@@ -10,13 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import gpunn
-from gpunn.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    ExportError,
-    GpunnWarning,
-    MissingPackageError,
-)
+from gpunn import errors
 from gpunn.interchange import from_sklearn, to_sklearn
 from gpunn.layers import (
     Activation,
@@ -85,13 +79,13 @@ def test_names_of_features_go_along():
 
 
 def test_what_is_no_fitted_estimator():
-    with pytest.raises(ArgumentTypeError, match="expected an MLPClassifier"):
+    with pytest.raises(errors.ArgumentTypeError, match="expected an MLPClassifier"):
         from_sklearn(object())
-    with pytest.raises(ArgumentError, match="not fitted yet"):
+    with pytest.raises(errors.ArgumentError, match="not fitted yet"):
         from_sklearn(MLPRegressor())
     estimator = fitted(MLPRegressor(hidden_layer_sizes=(2,), max_iter=2), NUMBERS)
     estimator.activation = "rleu"
-    with pytest.raises(ArgumentError, match="did you mean 'relu'"):
+    with pytest.raises(errors.ArgumentError, match="did you mean 'relu'"):
         from_sklearn(estimator)
 
 
@@ -145,7 +139,7 @@ def test_two_classes_and_labels():
     np.testing.assert_allclose(estimator.predict_proba(X), model.predict_proba(X), atol=1e-9)
     assert np.array_equal(estimator.predict(X), model.predict(X)[:, 0] > 0)
     model.threshold = 0.25
-    with pytest.warns(GpunnWarning, match=r"FixedThresholdClassifier\(threshold=0.25\)"):
+    with pytest.warns(errors.GpunnWarning, match=r"FixedThresholdClassifier\(threshold=0.25\)"):
         to_sklearn(model, "classes")
     model = trained([Dense(4, "relu"), Dense(3)], LABELS, "binary_cross_entropy")
     estimator = to_sklearn(model, "labels")
@@ -174,7 +168,7 @@ def test_there_and_back(y):
     ],
 )
 def test_what_scikit_learn_has_not(layers, problem):
-    with pytest.raises(ExportError) as raised:
+    with pytest.raises(errors.ExportError) as raised:
         to_sklearn(gpunn.Sequential(layers, (5,), "numpy"), "numbers")
     assert problem in str(raised.value)
 
@@ -188,12 +182,12 @@ def test_what_scikit_learn_has_not(layers, problem):
     ],
 )
 def test_arguments_that_cannot_work(arguments, problem):
-    with pytest.raises(ArgumentError) as raised:
+    with pytest.raises(errors.ArgumentError) as raised:
         to_sklearn(gpunn.Sequential([Dense(2)], (5,), "numpy"), *arguments)
     assert problem in str(raised.value)
 
 
 def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.neural_network", None)
-    with pytest.raises(MissingPackageError, match="pip install scikit-learn"):
+    with pytest.raises(errors.MissingPackageError, match="pip install scikit-learn"):
         to_sklearn(gpunn.Sequential([Dense(2)], (5,), "numpy"), "numbers")

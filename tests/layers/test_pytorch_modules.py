@@ -7,17 +7,8 @@ import pytest
 from layers.checking import attached
 from layers.test_every_layer import EDGES
 
+from gpunn import layers
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.layers import (
-    Dense,
-    Embedding,
-    MemberDense,
-    Members,
-    ParametricActivation,
-    PeriodicEmbedding,
-    PiecewiseLinearEmbedding,
-    Scale,
-)
 from gpunn.workspace import Workspace
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -90,7 +81,7 @@ def tabm():
     ("kind", "lite"), [("pl", False), ("plr", False), ("plr", True)], ids=["pl", "plr", "lite"]
 )
 def test_periodic_embeddings(embeddings, kind, lite):
-    layer = PeriodicEmbedding(6, 5, 0.3, kind, lite)
+    layer = layers.PeriodicEmbedding(6, 5, 0.3, kind, lite)
     trained_arrays(layer, (COLUMNS,))
     module = embeddings.PeriodicEmbeddings(
         COLUMNS, 5, n_frequencies=6, activation=kind == "plr", lite=lite
@@ -111,7 +102,7 @@ def test_periodic_embeddings(embeddings, kind, lite):
 @pytest.mark.parametrize("activation", [False, True])
 @pytest.mark.parametrize("version", ["A", "B"])
 def test_piecewise_linear_embeddings(embeddings, version, activation):
-    layer = PiecewiseLinearEmbedding(EDGES, 5, version, "relu" if activation else "identity")
+    layer = layers.PiecewiseLinearEmbedding(EDGES, 5, version, "relu" if activation else "identity")
     trained_arrays(layer, (COLUMNS,))
     bins = [torch.tensor(edges, dtype=torch.float64) for edges in EDGES]
     module = embeddings.PiecewiseLinearEmbeddings(bins, 5, activation=activation, version=version)
@@ -144,7 +135,7 @@ def test_piecewise_linear_embeddings(embeddings, version, activation):
 
 def test_pbld():
     """RealMLP's embedding, by its formula."""
-    layer = PeriodicEmbedding(6, 3, 0.3)
+    layer = layers.PeriodicEmbedding(6, 3, 0.3)
     trained_arrays(layer, (COLUMNS,))
     own, pairs = parameters_like(layer, ("frequencies", "phases", "weights", "biases"))
 
@@ -159,8 +150,8 @@ def test_pbld():
 @pytest.mark.parametrize("activation", ["selu", "mish"])
 def test_blocks_of_realmlp(activation):
     f = getattr(torch.nn.functional, activation)
-    scale, dense = Scale(), Dense(5, parametrization="ntp")
-    parametric = ParametricActivation(activation)
+    scale, dense = layers.Scale(), layers.Dense(5, parametrization="ntp")
+    parametric = layers.ParametricActivation(activation)
     for layer, names, formula in (
         (scale, ("factors",), lambda x, factors: factors * x),
         (dense, ("weights", "biases"), lambda x, W, b: x @ W / COLUMNS**0.5 + b),
@@ -177,7 +168,7 @@ def with_arrays(formula, own, x):
 
 def test_embeddings_of_codes():
     sizes = [3, 5]
-    layer = Embedding(sizes, 4)
+    layer = layers.Embedding(sizes, 4)
     trained_arrays(layer, (2,))
     modules = [torch.nn.Embedding(size, 4).double() for size in sizes]
     table = np.split(layer.values["table"], [3])
@@ -201,12 +192,12 @@ def test_embeddings_of_codes():
 
 MEMBERS = {
     "factors": (
-        lambda: Members(3, "normal"),
+        lambda: layers.Members(3, "normal"),
         lambda tabm: tabm.ElementwiseAffine((3, 5), bias=False, scaling_init="normal"),
         {"factors": ("weight", same)},
     ),
     "adapters": (
-        lambda: MemberDense(4),
+        lambda: layers.MemberDense(4),
         lambda tabm: tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init="ones"),
         {
             "weights": ("weight", transposed),
@@ -216,12 +207,12 @@ MEMBERS = {
         },
     ),
     "of their own": (
-        lambda: MemberDense(4, "relu", separate=True),
+        lambda: layers.MemberDense(4, "relu", separate=True),
         lambda tabm: tabm.LinearEnsemble(5, 4, k=3),
         {"weights": ("weight", same), "biases": ("bias", same)},
     ),
     "shared": (
-        lambda: MemberDense(4, "relu", adapters=False),
+        lambda: layers.MemberDense(4, "relu", adapters=False),
         lambda tabm: torch.nn.Linear(5, 4),
         {"weights": ("weight", transposed), "biases": ("bias", same)},
     ),

@@ -16,17 +16,8 @@ from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
-from gpunn import optimizers, schedules
+from gpunn import optimizers, schedules, sklearn
 from gpunn.errors import BackendUnavailableError, DataFileError
-from gpunn.sklearn import (
-    MLPClassifier,
-    MLPRegressor,
-    RealMLPClassifier,
-    RealMLPRegressor,
-    TabMClassifier,
-    TabMRegressor,
-    inputs,
-)
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X).astype("f4")
@@ -36,15 +27,15 @@ FAST = {"hidden_layer_sizes": (6,), "max_iter": 4, "learning_rate_init": 0.01, "
 WEIGHTS = np.linspace(0, 1, 150)
 
 CASES = {
-    "classes": (MLPClassifier, y, {}),
-    "two classes": (MLPClassifier, y % 2, {"solver": "sgd", "learning_rate": "invscaling"}),
-    "labels": (MLPClassifier, LABELS[1], {"alpha": 0.1}),
-    "numbers": (MLPRegressor, X[:, 0], {"activation": "tanh"}),
-    "outputs": (MLPRegressor, X[:, :2], {"early_stopping": True}),
-    "counts": (MLPRegressor, COUNTS, {"loss": "poisson"}),
-    "lbfgs": (MLPClassifier, y, {"solver": "lbfgs", "dtype": "float32"}),
+    "classes": (sklearn.MLPClassifier, y, {}),
+    "two classes": (sklearn.MLPClassifier, y % 2, {"solver": "sgd", "learning_rate": "invscaling"}),
+    "labels": (sklearn.MLPClassifier, LABELS[1], {"alpha": 0.1}),
+    "numbers": (sklearn.MLPRegressor, X[:, 0], {"activation": "tanh"}),
+    "outputs": (sklearn.MLPRegressor, X[:, :2], {"early_stopping": True}),
+    "counts": (sklearn.MLPRegressor, COUNTS, {"loss": "poisson"}),
+    "lbfgs": (sklearn.MLPClassifier, y, {"solver": "lbfgs", "dtype": "float32"}),
     "more": (
-        MLPClassifier,
+        sklearn.MLPClassifier,
         y,
         {
             "batch_norm": True,
@@ -69,12 +60,12 @@ FOR_TABLES = {"epochs": 3, "hidden_layer_sizes": (6,), "batch_size": 16, "random
 TABM = {**FOR_TABLES, "members": 2, "bins": 4}
 
 CASES_OF_TABLES = {
-    "realmlp classes": (RealMLPClassifier, CLASS, FOR_TABLES),
-    "realmlp numbers": (RealMLPRegressor, NUMBER, FOR_TABLES),
-    "realmlp simplified": (RealMLPClassifier, CLASS, {**FOR_TABLES, "simplified": True}),
-    "tabm mini": (TabMClassifier, CLASS, TABM),
-    "tabm full": (TabMRegressor, NUMBER, {**TABM, "kind": "full"}),
-    "tabm packed": (TabMRegressor, NUMBER, {**TABM, "kind": "packed"}),
+    "realmlp classes": (sklearn.RealMLPClassifier, CLASS, FOR_TABLES),
+    "realmlp numbers": (sklearn.RealMLPRegressor, NUMBER, FOR_TABLES),
+    "realmlp simplified": (sklearn.RealMLPClassifier, CLASS, {**FOR_TABLES, "simplified": True}),
+    "tabm mini": (sklearn.TabMClassifier, CLASS, TABM),
+    "tabm full": (sklearn.TabMRegressor, NUMBER, {**TABM, "kind": "full"}),
+    "tabm packed": (sklearn.TabMRegressor, NUMBER, {**TABM, "kind": "packed"}),
 }
 
 
@@ -92,7 +83,7 @@ def test_training_is_the_same_on_every_backend(backend, case, weighted):
             np.testing.assert_allclose(got, expected, 1e-2, 1e-3)
     assert here.loss_ == pytest.approx(there.loss_, rel=1e-3)
     assert type(here.predict(X)) is np.ndarray
-    if kind is MLPClassifier:
+    if kind is sklearn.MLPClassifier:
         np.testing.assert_allclose(here.predict_proba(X), there.predict_proba(X), 1e-2, 1e-3)
 
 
@@ -112,7 +103,7 @@ def test_training_on_tables_is_the_same_on_every_backend(backend, case):
 
 def test_warm_starts_and_partial_fits_continue(backend):
     here, there = (
-        MLPClassifier(backend=each, warm_start=True, **FAST) for each in (backend, "numpy")
+        sklearn.MLPClassifier(backend=each, warm_start=True, **FAST) for each in (backend, "numpy")
     )
     for estimator in (here, there):
         estimator.fit(X, y).fit(X, y).partial_fit(X, y)
@@ -122,7 +113,7 @@ def test_warm_starts_and_partial_fits_continue(backend):
 @pytest.fixture
 def dispatching(monkeypatch):
     """Simulate scikit-learn's option `array_api_dispatch`, which would need support in SciPy."""
-    monkeypatch.setattr(inputs, "get_config", lambda: {"array_api_dispatch": True})
+    monkeypatch.setattr(sklearn.inputs, "get_config", lambda: {"array_api_dispatch": True})
 
 
 def test_arrays_come_back_in_the_library_and_on_the_device_they_came_from(
@@ -130,18 +121,18 @@ def test_arrays_come_back_in_the_library_and_on_the_device_they_came_from(
 ):
     xp = backend.xp
     given = xp.asarray(X, device=backend.device)
-    classifier = MLPClassifier(**FAST)
+    classifier = sklearn.MLPClassifier(**FAST)
     classifier.fit(given, xp.asarray(y, device=backend.device))
     for method in ("predict", "predict_proba", "predict_log_proba"):
         result = getattr(classifier, method)(given)
         assert array_api_compat.device(result) == array_api_compat.device(given)
         assert type(result) is type(given)
         with monkeypatch.context() as plain:
-            plain.setattr(inputs, "get_config", lambda: {"array_api_dispatch": False})
+            plain.setattr(sklearn.inputs, "get_config", lambda: {"array_api_dispatch": False})
             expected = getattr(classifier, method)(X)
         np.testing.assert_array_equal(backend.to_host(result), expected)
     weights = xp.asarray(WEIGHTS.astype("f4"), device=backend.device)
-    regressor = MLPRegressor(**FAST).fit(given, given[:, :2], weights)
+    regressor = sklearn.MLPRegressor(**FAST).fit(given, given[:, :2], weights)
     assert type(regressor.predict(given)) is type(given)
     fitted = [*classifier.coefs_, *regressor.coefs_, classifier.classes_]
     assert {type(array) for array in fitted} == {np.ndarray}
@@ -150,7 +141,7 @@ def test_arrays_come_back_in_the_library_and_on_the_device_they_came_from(
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
 def test_arrays_of_another_library_than_fits_are_refused(dispatching, method):
     foreign = array_api_strict.asarray(X)
-    classifier = MLPClassifier(**FAST).fit(foreign, array_api_strict.asarray(y))
+    classifier = sklearn.MLPClassifier(**FAST).fit(foreign, array_api_strict.asarray(y))
     expected = rf"MLPClassifier\.{method}\(\) must use the same namespace .* got numpy on 'cpu'"
     for given in (X, X.tolist(), csr_array(X)):
         with pytest.raises(ValueError, match=expected):
@@ -164,14 +155,14 @@ def test_arrays_of_another_library_than_fits_are_refused(dispatching, method):
 
 
 def test_without_dispatch_host_arrays_are_predicted_from(dispatching, monkeypatch):
-    classifier = MLPClassifier(**FAST).fit(array_api_strict.asarray(X), y)
+    classifier = sklearn.MLPClassifier(**FAST).fit(array_api_strict.asarray(X), y)
     monkeypatch.undo()
     assert type(classifier.predict(X)) is np.ndarray
 
 
 def test_names_of_classes_stay_on_the_host(backend, dispatching):
     given = backend.xp.asarray(X, device=backend.device)
-    classifier = MLPClassifier(**FAST).fit(given, np.array(["a", "b", "c"])[y])
+    classifier = sklearn.MLPClassifier(**FAST).fit(given, np.array(["a", "b", "c"])[y])
     assert set(classifier.predict(given)) <= {"a", "b", "c"}
 
 
@@ -198,8 +189,8 @@ OPEN = """
 @pytest.mark.parametrize(
     ("estimator", "rows", "targets", "said"),
     [
-        (MLPClassifier(backend="cupy", **FAST), X, y, 3),
-        (RealMLPRegressor(backend="cupy", **FOR_TABLES), TABLE, NUMBER, 2),
+        (sklearn.MLPClassifier(backend="cupy", **FAST), X, y, 3),
+        (sklearn.RealMLPRegressor(backend="cupy", **FOR_TABLES), TABLE, NUMBER, 2),
     ],
     ids=["numbers", "table"],
 )
@@ -222,7 +213,7 @@ def test_pickles_made_on_a_device_open_without_one(tmp_path, estimator, rows, ta
 
 @pytest.mark.parametrize(
     ("estimator", "rows", "targets"),
-    [(MLPClassifier(**FAST), X, y), (TabMRegressor(**TABM), TABLE, NUMBER)],
+    [(sklearn.MLPClassifier(**FAST), X, y), (sklearn.TabMRegressor(**TABM), TABLE, NUMBER)],
     ids=["numbers", "table"],
 )
 def test_a_missing_device_is_an_error(estimator, rows, targets):
@@ -239,7 +230,7 @@ def test_maps_whose_file_became_shorter_are_not_touched(tmp_path):
     """Without this, the system would end the process."""
     shape = (len(X), 2000)
     mapped = [np.memmap(tmp_path / name, "f4", "w+", shape=shape) for name in ("one", "other")]
-    model = MLPRegressor(**FAST | {"max_iter": 1}, backend="numpy")
+    model = sklearn.MLPRegressor(**FAST | {"max_iter": 1}, backend="numpy")
     with pytest.warns(ConvergenceWarning):
         model.fit(mapped[0], y)
     for each in mapped:

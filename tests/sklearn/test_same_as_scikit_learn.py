@@ -12,21 +12,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network as reference
-from sklearn.datasets import (
-    load_breast_cancer,
-    load_diabetes,
-    load_digits,
-    load_iris,
-    load_wine,
-    make_regression,
-)
+from sklearn import datasets
 from sklearn.exceptions import ConvergenceWarning
 
 from gpunn import sklearn as tested
 
-DIGITS, LABELS = load_digits(return_X_y=True)
+DIGITS, LABELS = datasets.load_digits(return_X_y=True)
 DIGITS, LABELS = DIGITS[:330] / 16, LABELS[:330]
-NUMBERS, VALUES = make_regression(210, 8, n_targets=3, noise=1.0, random_state=0)
+NUMBERS, VALUES = datasets.make_regression(210, 8, n_targets=3, noise=1.0, random_state=0)
 VALUES /= VALUES.std()
 
 DATA = {
@@ -143,18 +136,18 @@ def test_sample_weights_take_the_same_steps(data, solver, weights):
 @pytest.mark.parametrize(
     ("load", "options"),
     [
-        (load_breast_cancer, {"batch_size": 50}),
-        (load_breast_cancer, {"solver": "sgd", "learning_rate_init": 0.05}),
-        (load_wine, {"learning_rate_init": 0.01, "alpha": 0.1, "batch_size": 20}),
-        (load_iris, {"solver": "sgd", "learning_rate": "adaptive", "batch_size": 16}),
-        (load_diabetes, {"batch_size": 30, "early_stopping": True}),
-        (load_diabetes, {"learning_rate_init": 0.02, "batch_size": 64}),
+        (datasets.load_breast_cancer, {"batch_size": 50}),
+        (datasets.load_breast_cancer, {"solver": "sgd", "learning_rate_init": 0.05}),
+        (datasets.load_wine, {"learning_rate_init": 0.01, "alpha": 0.1, "batch_size": 20}),
+        (datasets.load_iris, {"solver": "sgd", "learning_rate": "adaptive", "batch_size": 16}),
+        (datasets.load_diabetes, {"batch_size": 30, "early_stopping": True}),
+        (datasets.load_diabetes, {"learning_rate_init": 0.02, "batch_size": 64}),
     ],
 )
 def test_sample_weights_end_after_the_same_epoch(load, options):
     X, y = load(return_X_y=True)
     X, kind = (X - X.mean(0)) / X.std(0), "MLPClassifier"
-    if load is load_diabetes:
+    if load is datasets.load_diabetes:
         y, kind = y / y.std(), "MLPRegressor"
     weights = np.random.default_rng(5).exponential(1, len(X)) ** 2
     options = {"max_iter": 400, "tol": 1e-3, "learning_rate_init": 0.02, **options}

@@ -12,32 +12,20 @@ import pytest
 
 import gpunn
 from gpunn.errors import FileAccessError
-from gpunn.storage.files import (
-    FolderLock,
-    Replacement,
-    append,
-    confined,
-    holds,
-    is_locked,
-    lock,
-    make_folder,
-    remove_leftovers,
-    write_atomically,
-    write_json,
-)
+from gpunn.storage import files
 
 
 def test_replaces_a_file_and_leaves_nothing_beside(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    write_atomically(path, b"new")
+    files.write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_json_has_no_infinity(tmp_path):
     path = tmp_path / "a.json"
-    write_json(path, {"a": [float("nan"), (1.5, float("-inf"))], "b": "inf"})
+    files.write_json(path, {"a": [float("nan"), (1.5, float("-inf"))], "b": "inf"})
     assert json.loads(path.read_text()) == {"a": [None, [1.5, None]], "b": "inf"}
     assert path.read_text().endswith("\n")
 
@@ -51,7 +39,7 @@ def test_json_has_no_infinity(tmp_path):
 )
 def test_what_cannot_be_a_file(tmp_path, path, error, problem):
     with pytest.raises(error, match=problem) as caught:
-        write_atomically(tmp_path / path, b"")
+        files.write_atomically(tmp_path / path, b"")
     assert "Errno" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -60,7 +48,7 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("{}")
     with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
+        files.write_json(path, {"a": object()})
     assert path.read_text() == "{}"
 
 
@@ -72,7 +60,7 @@ def test_file_and_name_are_on_the_disk(tmp_path, monkeypatch):
         "os.fsync", lambda d: order.append(stat.S_ISDIR(os.fstat(d).st_mode)) or sync(d)
     )
     monkeypatch.setattr(type(tmp_path), "replace", lambda *a: order.append("name") or replace(*a))
-    write_atomically(tmp_path / "a", b"x")
+    files.write_atomically(tmp_path / "a", b"x")
     assert order == [False, "name", True]
 
 
@@ -85,7 +73,7 @@ def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
         sync(descriptor)
 
     monkeypatch.setattr("os.fsync", refusing)
-    write_atomically(tmp_path / "a", b"x")
+    files.write_atomically(tmp_path / "a", b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
 
 
@@ -93,7 +81,7 @@ def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_made(tmp_path, path):
     (tmp_path / "file").touch()
     with pytest.raises(FileAccessError, match=f"{path}: .*; choose another path") as caught:
-        make_folder(tmp_path / path)
+        files.make_folder(tmp_path / path)
     assert "Errno" not in str(caught.value)
     log = gpunn.callbacks.JSONLinesLog(tmp_path / path / "log.jsonl")
     with pytest.raises(FileAccessError, match="choose another path"):
@@ -110,7 +98,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, path):
 def test_leftovers_are_removed_and_nothing_else(tmp_path, pattern, others):
     for name in (".1.txt.0123abcd.part", *others):
         (tmp_path / name).touch()
-    remove_leftovers(tmp_path, *pattern)
+    files.remove_leftovers(tmp_path, *pattern)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
@@ -119,15 +107,15 @@ def test_a_writer_removes_what_killed_ones_have_left(tmp_path):
     for number in range(4):
         (tmp_path / f".a.{number:08x}.part").write_bytes(b"torn")
     (tmp_path / ".b.00000000.part").write_bytes(b"another's")
-    write_atomically(tmp_path / "a", b"new")
+    files.write_atomically(tmp_path / "a", b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".b.00000000.part", "a"]
 
 
 def test_what_is_being_written_is_no_leftover(tmp_path):
-    with Replacement() as slow:
+    with files.Replacement() as slow:
         slow.add(tmp_path / "a", b"slow")
-        write_atomically(tmp_path / "a", b"quick")
-        remove_leftovers(tmp_path)
+        files.write_atomically(tmp_path / "a", b"quick")
+        files.remove_leftovers(tmp_path)
         slow.commit()
     assert (tmp_path / "a").read_bytes() == b"slow"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -146,7 +134,7 @@ def test_several_files_are_replaced_together(tmp_path, fails, monkeypatch):
         sync(descriptor)
 
     monkeypatch.setattr("os.fsync", full)
-    with suppress(OSError), Replacement() as new:
+    with suppress(OSError), files.Replacement() as new:
         for name in names:
             new.add(tmp_path / name, b"new")
         assert {(tmp_path / name).read_bytes() for name in names} == {b"old"}
@@ -158,12 +146,12 @@ def test_several_files_are_replaced_together(tmp_path, fails, monkeypatch):
 
 def test_what_a_file_holds(tmp_path):
     path = tmp_path / "a"
-    assert not holds(path, b"")
+    assert not files.holds(path, b"")
     path.write_bytes(b"one two")
-    assert holds(path, b"one", memoryview(b" two"))
-    assert not holds(path, b"one", b" twa")
-    assert not holds(path, b"one")
-    assert not holds(path, b"one two", b" three")
+    assert files.holds(path, b"one", memoryview(b" two"))
+    assert not files.holds(path, b"one", b" twa")
+    assert not files.holds(path, b"one")
+    assert not files.holds(path, b"one two", b" three")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +170,7 @@ def test_confinement(tmp_path, name, inside):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path)
-    assert (confined(folder, name) is not None) == inside
+    assert (files.confined(folder, name) is not None) == inside
 
 
 FULL = """\
@@ -233,14 +221,14 @@ def test_a_file_that_must_not_grow_so_large(tmp_path):
 
 
 def test_append(tmp_path):
-    append(tmp_path / "a.txt", "one\n")
-    append(tmp_path / "a.txt", "zwölf\n")
+    files.append(tmp_path / "a.txt", "one\n")
+    files.append(tmp_path / "a.txt", "zwölf\n")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "one\nzwölf\n"
 
 
 def test_append_to_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"the folder .*none has vanished"):
-        append(tmp_path / "none" / "a.txt", "one\n")
+        files.append(tmp_path / "none" / "a.txt", "one\n")
 
 
 APPENDING = """\
@@ -269,25 +257,25 @@ def test_append_where_there_is_no_room(tmp_path, lines, left):
 
 
 def test_a_lock_is_one_process_s(tmp_path):
-    first = FolderLock(tmp_path)
+    first = files.FolderLock(tmp_path)
     with pytest.raises(BlockingIOError):
-        FolderLock(tmp_path)
+        files.FolderLock(tmp_path)
     first.release()
-    second = FolderLock(tmp_path)
+    second = files.FolderLock(tmp_path)
     first.release()
     with pytest.raises(BlockingIOError):
-        FolderLock(tmp_path)
+        files.FolderLock(tmp_path)
     del second
-    FolderLock(tmp_path).release()
+    files.FolderLock(tmp_path).release()
 
 
 def test_who_looks_for_a_moment_keeps_nobody_out(tmp_path, monkeypatch):
     looking = os.open(tmp_path, os.O_RDONLY)
-    assert lock(looking, shared=True)
-    assert not is_locked(tmp_path)  # by others who look
+    assert files.lock(looking, shared=True)
+    assert not files.is_locked(tmp_path)  # by others who look
     pause = types.SimpleNamespace(sleep=lambda seconds: os.close(looking))
     monkeypatch.setattr("gpunn.storage.files.time", pause)
-    held = FolderLock(tmp_path)
-    assert is_locked(tmp_path)
+    held = files.FolderLock(tmp_path)
+    assert files.is_locked(tmp_path)
     held.release()
-    assert not is_locked(tmp_path)
+    assert not files.is_locked(tmp_path)
