@@ -1,7 +1,6 @@
 """Custom classes in model files: errors name the module, and nothing is imported by default."""
 
 import gc
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from processes import run_python
 
 import gpunn
 from gpunn.activations import Softplus
@@ -246,9 +246,7 @@ def test_the_command_predicts_where_imports_are_allowed(module):
     assert "layer 'mine_outer' is defined in module 'mine'" in refused.stderr
     assert not (module / "imported").exists()
     # Run in a process that can import the module.
-    command = [sys.executable, "-m", "gpunn", *arguments, "--allow-imports"]
-    done = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run_python("-m", "gpunn", *arguments, "--allow-imports", cwd=module)
     rows = [[float(cell) for cell in line.split(",")] for line in done.stdout.splitlines()[1:]]
     np.testing.assert_allclose(rows, np.load("expected.npy"), rtol=1e-6)
 

@@ -1,10 +1,10 @@
 """gpunn without POSIX features, as on Windows, as far as Linux can simulate that."""
 
 import os
-import subprocess
 import sys
 
 import pytest
+from processes import run_python
 
 WITHOUT_POSIX = """
 import mmap, os, signal, socket, sys
@@ -97,15 +97,9 @@ def said(tmp_path):
     """Return a function that runs a program without POSIX, and returns its last printed line."""
 
     def ran(program):
-        done = subprocess.run(
-            [sys.executable, "-c", WITHOUT_POSIX + program],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "GPUNN_BACKEND": "numpy"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        variables = {"PYTHONPATH": os.pathsep.join(sys.path), "GPUNN_BACKEND": "numpy"}
+        program = WITHOUT_POSIX + program
+        done = run_python("-c", program, cwd=tmp_path, env=os.environ | variables)
         return done.stdout.splitlines()[-1]
 
     return ran

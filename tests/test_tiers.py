@@ -2,14 +2,13 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tiers
 from devices import BACKENDS, TARGETS
+from processes import run_python
 
 TESTS = Path(__file__).parent
 SUITE = """\
@@ -54,15 +53,8 @@ def run_suite(tmp_path):
     environment = {n: v for n, v in os.environ.items() if n != "GPUNN_TEST_DEVICE"}
 
     def run(*arguments, **variables):
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-        ended = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=environment | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        ended = run_python(*command, cwd=tmp_path, env=environment | variables, status=None)
         return ended.returncode, ended.stdout + ended.stderr
 
     return run

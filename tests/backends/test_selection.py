@@ -1,9 +1,9 @@
 import logging
 import os
-import subprocess
 import sys
 
 import pytest
+from processes import run_python
 
 from gpunn.backends import Backend, choose_backend, get_backend, selection
 from gpunn.backends.cupy.options import PRECISIONS, CudaOptions
@@ -161,9 +161,7 @@ def test_auto_says_so_once_among_worker_processes(tmp_path):
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=True, env=environment
-    )
+    done = run_python(script, env=environment)
     assert done.stdout.split() == ["numpy"] * 5
     assert done.stderr.count("backend 'auto' chose 'numpy'") == 1, done.stderr
 

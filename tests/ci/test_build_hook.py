@@ -3,13 +3,13 @@
 import os
 import re
 import runpy
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import run_python
 
 from gpunn.backends.numpy.compiled.targets import Target, runnable_targets, this_machines_targets
 
@@ -157,10 +157,10 @@ print(gpunn.__file__, model.backend.describe()["library"])
 @pytest.mark.full
 def test_the_wheel_is_the_fast_engine(tmp_path):
     """In a process without numba, LLVM, a compiler or a writable folder."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    pip = ["-m", "pip", "--disable-pip-version-check", "--no-input"]
     for _ in range(2):  # the second uses the build of the first
         command = ["wheel", "--no-build-isolation", "--no-deps", "-w", tmp_path, REPOSITORY]
-        subprocess.run([*pip, *command], check=True, capture_output=True, cwd=tmp_path)
+        run_python(*pip, *command, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     assert "-py3-none-" in wheel.name
     assert not wheel.name.endswith("-any.whl")
@@ -168,18 +168,11 @@ def test_the_wheel_is_the_fast_engine(tmp_path):
         names = [name for name in file.namelist() if name.startswith(BUILT)]
     assert len(names) == 2 * len(this_machines_targets())
     command = ["install", "--no-deps", "--target", tmp_path / "site", wheel]
-    subprocess.run([*pip, *command], check=True, capture_output=True)
+    run_python(*pip, *command)
     for each in (tmp_path / "site").rglob("*"):
         each.chmod(0o555 if each.is_dir() else 0o444)
-    ran = subprocess.run(
-        [sys.executable, "-c", TRAINING],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "", "HOME": str(tmp_path / "none")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": "", "HOME": str(tmp_path / "none")}
+    ran = run_python("-c", TRAINING, cwd=tmp_path, env=environment)
     assert ran.stderr == ""
     assert ran.stdout.startswith(str(tmp_path / "site"))
     assert "kernels for" in ran.stdout

@@ -6,11 +6,10 @@ This holds for one number of threads, since threads divide sums.
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 from gpunn.backends.numpy.compiled import files, targets
 from gpunn.backends.thread_count import VARIABLE as THREADS
@@ -33,15 +32,7 @@ def run(python_path, *command, **variables):
     """Return the output of a process that finds only this gpunn and its kernels."""
     own = {"PYTHONPATH": str(python_path), "PYTHONSAFEPATH": "1", THREADS: "2"}
     cache = {files.VARIABLE: str(python_path / "none")}
-    ran = subprocess.run(
-        [sys.executable, *map(str, command)],
-        env={**os.environ, **own, **cache, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return run_python(*command, env={**os.environ, **own, **cache, **variables}).stdout
 
 
 @pytest.fixture(scope="module")

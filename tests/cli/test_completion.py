@@ -1,28 +1,18 @@
 """What a shell is offered to complete; docs/how_to/shell.md says how to turn it on."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from processes import run_python
 
 
 def offered(words):
     """Return the lines that `gpunn` gives to bash."""
     line = f"gpunn {words}"
-    done = subprocess.run(
-        [sys.executable, "-c", "from gpunn.cli import main; main(prog_name='gpunn')"],
-        env=os.environ
-        | {
-            "_GPUNN_COMPLETE": "bash_complete",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(line.count(" ")),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.split()
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    environment = os.environ | {"_GPUNN_COMPLETE": "bash_complete"} | variables
+    program = "from gpunn.cli import main; main(prog_name='gpunn')"
+    return run_python("-c", program, env=environment).stdout.split()
 
 
 @pytest.mark.parametrize(

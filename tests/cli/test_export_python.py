@@ -1,12 +1,11 @@
 """Python files predict from CSV as `gpunn predict` does, in a process without gpunn."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from gpunn.data import load_digits
 
@@ -17,13 +16,8 @@ SCALINGS = ["robust", "quantile", "standard", "none"]
 def predicted(path: str, *options: str, status: int = 0, given: bytes | None = None) -> str:
     """Return what a file prints for rows; the one without NumPy has no packages at all."""
     flags = ["-I"] if "import numpy" in Path("a.py").read_text() else ["-I", "-S"]
-    ran = subprocess.run(
-        [sys.executable, *flags, "-W", "error", "a.py", *([path] if path else []), *options],
-        input=given,
-        capture_output=True,
-        check=False,
-    )
-    assert ran.returncode == status, ran.stderr.decode()
+    arguments = [*flags, "-W", "error", "a.py", *([path] if path else []), *options]
+    ran = run_python(*arguments, status=status, input=given, text=False)
     return (ran.stderr if status else ran.stdout).decode()
 
 

@@ -4,12 +4,11 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run, run_python
 from sklearn.metrics import roc_auc_score
 
 SMALL = ["--set", "training.epochs=4", "--set", "training.batch_size=32"]
@@ -75,8 +74,7 @@ def test_several_targets_of_0_and_1_are_labels(gpunn, table, network):
 
     for flavor in ([], ["--pure"]):
         gpunn("export", "run", "--python", "a.py", *flavor)
-        command = [sys.executable, "-I", "a.py", table, "--probabilities"]
-        ran = subprocess.run(command, capture_output=True, check=True, text=True)
+        ran = run_python("-I", "a.py", table, "--probabilities")
         names, exported = read(ran.stdout)
         assert names == header
         np.testing.assert_allclose(exported, found, atol=1e-5)
@@ -126,10 +124,9 @@ COMPILER = shutil.which("cc") or shutil.which("gcc")
 def test_labels_in_c(gpunn, probabilities):
     gpunn("export", "run", "--c", "net.h")
     Path("main.c").write_text(MAIN)
-    subprocess.run([COMPILER, "-std=c99", "-O1", "main.c", "-o", "main", "-lm"], check=True)
+    run(COMPILER, "-std=c99", "-O1", "main.c", "-o", "main", "-lm")
     rows = "\n".join(f"{row[0]} {row[1]}" for row in people()[1:])
-    ran = subprocess.run(["./main"], input=rows, capture_output=True, check=True, text=True)
-    exported = np.loadtxt(io.StringIO(ran.stdout))
+    exported = np.loadtxt(io.StringIO(run("./main", input=rows).stdout))
     np.testing.assert_allclose(exported, probabilities, atol=1e-5)
 
 

@@ -1,7 +1,5 @@
-import subprocess
-import sys
-
 import pytest
+from processes import run_python
 
 import gpunn as package
 
@@ -57,5 +55,4 @@ def compile():
 
 gpunn.cli.main(["compile"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "gpunn: Building\n"
+    assert run_python("-c", code).stderr == "gpunn: Building\n"

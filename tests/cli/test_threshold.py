@@ -2,12 +2,11 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 from run_folders import edited, history
 
 from gpunn import load_model
@@ -144,12 +143,9 @@ def test_exported_python_decides_alike(gpunn, rare, flavor):
     gpunn("export", "run", "--python", "a.py", *flavor)
     flags = ["-I", "-S"] if flavor else ["-I"]
     for options in [], ["--threshold", "0.8"], ["--threshold=0"]:
-        command = [sys.executable, *flags, "a.py", "rare.csv", *options]
-        found = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        found = run_python(*flags, "a.py", "rare.csv", *options).stdout
         assert found == gpunn("predict", "run", "rare.csv", *options).stdout
-    command = [sys.executable, *flags, "a.py", "rare.csv", "--threshold=2"]
-    ran = subprocess.run(command, capture_output=True, check=False, text=True)
-    assert ran.returncode == 2
+    ran = run_python(*flags, "a.py", "rare.csv", "--threshold=2", status=2)
     assert "--threshold: expected 0 to 1" in ran.stderr
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from kills import Killed
 from model_files import contents, rewritten
+from processes import run, run_python
 from run_folders import (
     assert_same_run,
     checkpoints,
@@ -462,9 +463,7 @@ main(prog_name="gpunn")
 def test_files_that_must_not_grow_so_large(gpunn, run, digits, tmp_path, limit):
     """The limits let none of the files be written, some of them, and all but checkpoints."""
     before = everything(tmp_path / "run")
-    command = [sys.executable, "-c", LIMITED, str(limit), *LONGER]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (result.returncode, "File too large" in result.stderr) == (2, True), result.stderr
+    assert "File too large" in run_python("-c", LIMITED, limit, *LONGER, status=2).stderr
     assert everything(tmp_path / "run") == before
     gpunn("evaluate", "run")
     gpunn(*LONGER)
@@ -857,10 +856,7 @@ def test_a_fresh_process_finds_modules_in_the_current_folder(digits, tmp_path):
     (tmp_path / "own_module.py").write_text(OWN)
     settings = ["--set=model.layers.2=own_module:Noise", "--set=training.epochs=1"]
     for arguments in (["train", "digits.toml", *settings, "--output", "run"], ["evaluate", "run"]):
-        gpunn = Path(sys.executable).with_name("gpunn")
-        subprocess.run(
-            [gpunn, *arguments, "--allow-imports"], cwd=tmp_path, check=True, capture_output=True
-        )
+        run(Path(sys.executable).with_name("gpunn"), *arguments, "--allow-imports", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -887,14 +883,11 @@ def test_your_own_classes_that_do_not_fit(gpunn, digits, own_module, layer, prob
 
 def test_as_a_process(digits, tmp_path):
     """By either name of the command; the second finds what the first has left."""
-    script, module = [Path(sys.executable).with_name("gpunn")], [sys.executable, "-m", "gpunn"]
-    options = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
     arguments = ["train", "digits.toml", "--set", "training.epochs=1"]
-    result = subprocess.run([*script, *arguments], **options)
-    assert (result.returncode, result.stderr) == (0, "")
+    result = run(Path(sys.executable).with_name("gpunn"), *arguments, cwd=tmp_path)
+    assert result.stderr == ""
     assert "Test: loss" in result.stdout
-    again = subprocess.run([*module, *arguments], **options)
-    assert again.returncode == 2
+    again = run_python("-m", "gpunn", *arguments, cwd=tmp_path, status=2)
     assert again.stderr.startswith("Error: runs/digits: the folder is not empty")
     assert len(again.stderr.splitlines()) == 1
 
@@ -907,10 +900,7 @@ def test_the_digits_configuration_reaches_its_accuracy(gpunn, tmp_path):
 
 def test_importing_the_command_is_light():
     code = "import sys, gpunn.cli; print(*({'numpy', 'safetensors'} & set(sys.modules)))"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == ""
+    assert run_python("-c", code).stdout.strip() == ""
 
 
 def test_live_without_a_terminal(gpunn, digits):

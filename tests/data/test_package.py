@@ -1,9 +1,7 @@
 """The names that `gpunn.data` offers, and that they cost nothing until used."""
 
-import subprocess
-import sys
-
 import pytest
+from processes import run_python
 
 import gpunn.data
 
@@ -25,7 +23,4 @@ def test_import_loads_no_loader():
         "loaders = {f'gpunn.data.{name}' for name in ('arrays', 'csv', 'digits', 'idx', 'mnist')}; "
         "print(sorted(loaders & set(sys.modules)))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
+    assert run_python("-c", code).stdout.strip() == "[]"

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import devices
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from digits import DIGITS
+from processes import run_python
 from run_folders import history, same_weights, weights
 
 from gpunn.cli import main
@@ -54,12 +53,7 @@ def gpunn(folder):
                 done = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
             assert done.exit_code == 0, done.output
             return done.stdout
-        command = [sys.executable, "-m", "gpunn", *map(str, arguments)]
-        result = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
+        return run_python("-m", "gpunn", *arguments, cwd=folder, env=environment).stdout
 
     return run
 

@@ -8,13 +8,12 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 import sysconfig
 from ctypes import CDLL
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 import gpunn
 
@@ -116,15 +115,7 @@ def machine(tmp_path):
         before = "import emulated_cuda; emulated_cuda.install(devices=2)" if emulated else ""
         program = PROGRAM.format(path=path, before=before, config=str(config))
         # -S: without the environment's own packages; -I: without what variables add.
-        result = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", program],
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
+        result = run_python("-I", "-S", "-c", program, cwd=tmp_path, env=ENVIRONMENT)
         return json.loads(result.stdout)
 
     return look

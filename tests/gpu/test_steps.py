@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from documented import table_in
 from gpu.steps import BATCH, DOCUMENT, REALISTIC, STEPS, TABLES, Steps, count, perceptron
+from processes import run_python
 
 import gpunn
 from gpunn.layers import Dense
@@ -54,13 +53,8 @@ def test_a_step_with_frozen_layers_is_shorter(frozen, kernels, products):
 
 @pytest.mark.full
 def test_the_documented_tables_are_current(proved):
-    shown = subprocess.run(
-        [sys.executable, "-m", "gpu.steps", "--show"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    path = os.pathsep.join(map(str, (TESTS.parent, TESTS)))
+    shown = run_python("-m", "gpu.steps", "--show", env={**os.environ, "PYTHONPATH": path})
     tables = "\n\n".join(table_in(DOCUMENT, name) for name in TABLES)
     assert tables == shown.stdout.strip(), f"to write them: {HOW}"
     rows = sum(map(len, TABLES.values()))

@@ -1,13 +1,13 @@
 """ONNX files compute what the network predicts, in a runtime that knows nothing of gpunn."""
 
 import os
-import subprocess
 import sys
 
 import exported_networks
 import numpy as np
 import onnx
 import pytest
+from processes import run_python
 
 import gpunn
 from gpunn.errors import ArgumentError, ExportError, MissingPackageError
@@ -149,15 +149,7 @@ def test_a_network_from_any_backend(backend, tmp_path):
     model.save(tmp_path / "model.safetensors")
     np.save(tmp_path / "X.npy", X)
     environment = {key: value for key, value in os.environ.items() if key != "GPUNN_TEST_DEVICE"}
-    ran = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    run_python("-c", ELSEWHERE, cwd=tmp_path, env=environment)
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.predict(X), atol=1e-5)
 
 

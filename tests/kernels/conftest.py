@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ import pytest
 from emulated_cuda import cupy_private, toolchain
 from kernels.replay import SITE, Recording
 from parity import operations
+from processes import run_python
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDED_FROM = (
@@ -71,15 +71,8 @@ def record(dtype: str = "float32", every_layout: bool = False) -> Recording:
             made = Path(scratch, "recording")
             made.mkdir()
             paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
-            ended = subprocess.run(
-                [sys.executable, "-m", "kernels.recorder", str(made), dtype, *layouts],
-                env={**os.environ, "PYTHONPATH": paths},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if ended.returncode:
-                raise RuntimeError(f"recorder.py failed:\n{ended.stderr[-4000:]}")
+            environment = {**os.environ, "PYTHONPATH": paths}
+            run_python("-m", "kernels.recorder", made, dtype, *layouts, env=environment)
             try:
                 made.rename(folder)
             except OSError:

@@ -1,21 +1,18 @@
 """A few kills of the hunt whose figures are in docs/explanation/reliability.md."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def hunt(folder, *options):
     figures = folder / "figures.jsonl"
-    module = "tests.robustness.kill_and_resume"
-    command = [sys.executable, "-m", module, "--epochs", "2", "--json", str(figures), *options]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    arguments = ["tests.robustness.kill_and_resume", "--epochs", "2", "--json", figures, *options]
+    result = run_python("-m", *arguments, cwd=REPOSITORY)
     assert "the same" in result.stdout
     return json.loads(figures.read_text())
 

@@ -1,12 +1,11 @@
 """The script that compares a run's ONNX file with gpunn, on a small run."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from processes import run_python
 
 from gpunn.cli import main
 
@@ -21,13 +20,7 @@ def test_a_run_on_digits(tmp_path):
     arguments = ["train", config, "--backend", "numpy"]
     arguments += ["--output", str(run), "--quiet", "--set", "training.epochs=3"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
-    said = subprocess.run(
-        [sys.executable, "-m", "tests.robustness.onnx_difference", str(run)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = run_python("-m", "tests.robustness.onnx_difference", run, cwd=REPOSITORY)
     figures = json.loads(said.stdout)
     assert figures["rows"] == 360
     assert figures["rows_with_another_class"] == 0

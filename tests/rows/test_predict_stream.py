@@ -2,12 +2,12 @@
 
 import gzip
 import io
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from processes import run_python
 
 from gpunn.rows.csv_rows import MAX_COLUMNS
 from gpunn.rows.lines import EXPANSION, FREE_BYTES, MAX_LINE, Lines, chunks_of
@@ -156,9 +156,7 @@ predict_stream(chunks, layout, None, answered, lambda form: lambda rows: None, p
 )
 def test_streams_are_read_in_64_mib(content, status):
     given = gzip.compress(content, 9)
-    command = [sys.executable, "-I", "-c", MEASURED]
-    ran = subprocess.run(command, input=given, capture_output=True, text=False, check=False)
-    assert ran.returncode == status, ran.stderr.decode()
+    ran = run_python("-I", "-c", MEASURED, input=given, text=False, status=status)
     assert b"MemoryError" not in ran.stderr
 
 

@@ -5,13 +5,13 @@ No test depends on speed.
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from processes import run_python
 
 from gpunn.data import load_digits
 
@@ -25,14 +25,8 @@ def test_a_tiny_grid(tmp_path):
     path = tmp_path / "figures.json"
     tiny = ["--sizes", "6-5-3", "--batches", "8", "--seconds", "0.01", "--reps", "1"]
     options = ["--only", "gpunn-numpy", *tiny, "--extra", "0", "--threads", "1", "--json", path]
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / "benchmark.py", "grid", *options],
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
+    done = run_python(SCRIPTS / "benchmark.py", "grid", *options, env=environment)
     assert "| 6-5-3, 8 adam " in done.stdout
     document = json.loads(path.read_text())
     cells = {(row["cell"], row["competitor"]): row for row in document["modes"]["grid"]}

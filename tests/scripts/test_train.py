@@ -1,7 +1,7 @@
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from processes import run_python
 
 import gpunn
 
@@ -10,13 +10,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 
 def test_trains_on_the_digits_and_saves(tmp_path):
     arguments = ["--backend", "numpy", "--epochs", "3", "--output", "model.safetensors"]
-    result = subprocess.run(
-        [sys.executable, SCRIPT, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = run_python(SCRIPT, *arguments, cwd=tmp_path)
     match = re.search(r"accuracy (0\.\d+)", result.stdout)
     assert match is not None
     assert float(match[1]) > 0.85

@@ -4,13 +4,12 @@ import ast
 import functools
 import inspect
 import os
-import subprocess
-import sys
 import textwrap
 import warnings
 
 import numpy as np
 import pytest
+from processes import run_python
 from sklearn.exceptions import SkipTestWarning
 from sklearn.neural_network.tests import test_mlp
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -89,14 +88,8 @@ def test_estimators_pass_the_checks_of_array_api_dispatch():
                 passed.append(function.__name__)
         print(len(passed), *sorted(set(passed)))
         """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "SCIPY_ARRAY_API": "1", "GPUNN_BACKEND": "numpy"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "GPUNN_BACKEND": "numpy"}
+    done = run_python("-c", textwrap.dedent(script), env=environment)
     number, *names = done.stdout.split()
     assert names == ["check_array_api_input", "check_array_api_same_namespace"]
     assert int(number) >= 4

@@ -3,14 +3,13 @@
 import copy
 import os
 import pickle
-import subprocess
-import sys
 import textwrap
 
 import array_api_compat
 import array_api_strict
 import numpy as np
 import pytest
+from processes import run_python
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -201,13 +200,7 @@ def test_pickles_made_on_a_device_open_without_one(tmp_path, estimator, rows, ta
     file = tmp_path / "estimator.pickle"
     file.write_bytes(pickle.dumps((estimator, rows, expected)))
     environment = {k: v for k, v in os.environ.items() if k != "GPUNN_TEST_DEVICE"}
-    opened = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(OPEN), str(file)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    opened = run_python("-c", textwrap.dedent(OPEN), file, env=environment)
     assert opened.stdout.split() == ["True"] * said, opened.stderr
 
 

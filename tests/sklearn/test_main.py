@@ -1,10 +1,10 @@
 """`python -m gpunn.sklearn`: a script runs unchanged, also in its child processes."""
 
-import subprocess
 import sys
 import traceback
 
 import pytest
+from processes import run_python
 
 from gpunn.sklearn import uninstall
 from gpunn.sklearn.__main__ import main
@@ -49,10 +49,9 @@ def test_a_script_and_its_processes(tmp_path):
     (tmp_path / "beside.py").write_text("VALUE = 7\n")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-W", "ignore", "-m", "gpunn.sklearn", "--backend", "numpy"]
-    command += ["--count", str(script), "a", "--count", "-m"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (3, PRINTED), ran.stderr
+    command = ["-W", "ignore", "-m", "gpunn.sklearn", "--backend", "numpy"]
+    ran = run_python(*command, "--count", script, "a", "--count", "-m", status=3)
+    assert ran.stdout == PRINTED
     last = ran.stderr.splitlines()[-1]
     assert last == "gpunn trained 1 time, scikit-learn 0 times (in this process)"
 

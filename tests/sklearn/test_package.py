@@ -1,7 +1,6 @@
-import os
-import subprocess
-import sys
 import textwrap
+
+from processes import run_python
 
 
 def test_without_scikit_learn_the_error_names_the_extra():
@@ -20,11 +19,4 @@ def test_without_scikit_learn_the_error_names_the_extra():
         except ModuleNotFoundError as error:
             print(error)
         """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ,
-    )
-    assert "pip install '.[sklearn]'" in done.stdout
+    assert "pip install '.[sklearn]'" in run_python("-c", textwrap.dedent(script)).stdout

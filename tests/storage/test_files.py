@@ -9,6 +9,7 @@ import types
 from contextlib import suppress
 
 import pytest
+from processes import run_python
 
 import gpunn
 from gpunn.errors import FileAccessError
@@ -213,9 +214,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5))
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 def test_a_file_that_must_not_grow_so_large(tmp_path):
     """A write that the system itself cuts short, wherever tests may mount nothing."""
-    command = [sys.executable, "-c", LIMITED + FULL, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    said, left = result.stdout.splitlines()
+    said, left = run_python("-c", LIMITED + FULL, tmp_path).stdout.splitlines()
     assert "can't be written: File too large; what was there before is as it was" in said
     assert left == "b'old' ['a']"
 
@@ -249,8 +248,7 @@ except OSError as error:
 def test_append_where_there_is_no_room(tmp_path, lines, left):
     """Half of a line is not left there."""
     path = tmp_path / "a.txt"
-    command = [sys.executable, "-c", APPENDING, str(path), *lines]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = run_python("-c", APPENDING, path, *lines)
     assert "can't be written: File too large; what was there before is as it was" in said.stdout
     assert str(path) in said.stdout
     assert path.read_text() == left

@@ -1,23 +1,17 @@
 """Errors of install, in separate processes, and the cache."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        check=False,
-    )
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"
+    return run_python("-c", code, env=os.environ | environment, status=None)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ import builtins
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import exported_networks
 import numpy as np
 import pytest
 from exported_networks import predictor_of
+from processes import run_python
 
 import gpunn
 from gpunn.interchange import save_python
@@ -50,14 +49,7 @@ def folder(request, tmp_path_factory) -> Path:
         path.with_suffix(".json").write_text(json.dumps(rows.tolist()))
     # Without `site` there are no packages at all.
     flags = ["-I", "-S"] if request.param == "pure" else ["-I"]
-    ran = subprocess.run(
-        [sys.executable, *flags, "-W", "error", "-c", ELSEWHERE],
-        cwd=found,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = run_python(*flags, "-W", "error", "-c", ELSEWHERE, cwd=found)
     assert ran.stdout.split() == [str(request.param == "numpy")]
     return found
 
@@ -116,10 +108,7 @@ def test_names_are_text_and_not_code(tmp_path, pure):
     (tmp_path / "a.csv").write_text("1\n")
     code = "import runpy; print([runpy.run_path('a.py')['MODEL']['classes']])"
     flags = ["-I", "-S"] if pure else ["-I"]
-    ran = subprocess.run(
-        [sys.executable, *flags, "-c", code], cwd=tmp_path, capture_output=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = run_python(*flags, "-c", code, cwd=tmp_path, text=False)
     assert ran.stdout.decode().strip() == repr([[odd, "é"]])
 
 

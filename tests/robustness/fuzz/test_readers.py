@@ -7,13 +7,12 @@ import copy
 import functools
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import run_python
 from robustness.fuzz import mutate, readers
 
 ALLOWED = {"idx": 8, "npy": 8, "npz": 16, "csv": 128, "table": 128, "toml": 512, "json": 64}
@@ -92,9 +91,9 @@ def test_greedy_files(name, large, folder):
 
 
 def test_the_command(tmp_path):
-    command = [sys.executable, "-m", "tests.robustness.fuzz", "npy", "--files", "3", "--json"]
+    arguments = ["tests.robustness.fuzz", "npy", "--files", "3", "--json"]
     figures = tmp_path / "figures.jsonl"
-    subprocess.run([*command, figures], cwd=REPOSITORY, check=True, capture_output=True)
+    run_python("-m", *arguments, figures, cwd=REPOSITORY)
     assert json.loads(figures.read_text())["crashes"] == 0
 
 

@@ -2,10 +2,10 @@
 
 import importlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 CHECK = Path(__file__).parents[3] / "scripts" / "gpu_check"
@@ -56,14 +56,8 @@ def run_emulated(emulator):
     """Run code with the script's modules, on the emulated device."""
 
     def ran(*command, **options):
-        return subprocess.run(
-            [sys.executable, *command],
-            cwd=CHECK,
-            env={**os.environ, "GPUNN_TEST_DEVICE": "emulated"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "GPUNN_TEST_DEVICE": "emulated"}
+        return processes.run_python(*command, cwd=CHECK, env=environment, status=None)
 
     return ran
 
@@ -91,19 +85,14 @@ def run(tmp_path):
         (tmp_path / "site").mkdir()
         (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
         left_out = ("GPUNN_TEST_DEVICE", "GPUNN_DATA")
-        return subprocess.run(
-            [CHECK.with_suffix(".sh"), *arguments],
-            cwd=tmp_path,
-            env={
-                **{name: value for name, value in os.environ.items() if name not in left_out},
-                "PYTHON": sys.executable,
-                "PYTHONPATH": str(tmp_path / "site"),
-                "ABSENT": " ".join(absent),
-                **variables,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {
+            **{name: value for name, value in os.environ.items() if name not in left_out},
+            "PYTHON": sys.executable,
+            "PYTHONPATH": str(tmp_path / "site"),
+            "ABSENT": " ".join(absent),
+            **variables,
+        }
+        script = CHECK.with_suffix(".sh")
+        return processes.run(script, *arguments, cwd=tmp_path, env=environment, status=None)
 
     return ended

@@ -2,11 +2,10 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 
 import pytest
 from mpi import needs_mpi
+from processes import run_python
 
 from gpunn.backends.cupy.diagnosis import Finding
 
@@ -335,10 +334,7 @@ for selected, passed, left, *_ in {RUNS}:
     results.append([outcome, rows])
 pathlib.Path({str(tmp_path / "result")!r}).write_text(json.dumps(results))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=check_folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_python("-c", code, cwd=check_folder)
     results = json.loads((tmp_path / "result").read_text())
     for (*_, status, expected), (outcome, rows) in zip(RUNS, results, strict=True):
         assert outcome[0] == status
@@ -354,11 +350,7 @@ def test_a_test_that_hangs_ends_the_step_with_its_traceback(check_folder):
         "def hangs(*_): time.sleep(1e6)\npytest.main = hangs\n"
         "tests.run(Step(False, (), time.monotonic() + tests.LAST + 0.3, None))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=check_folder, stderr=subprocess.PIPE, check=False
-    )
-    assert done.returncode == 1
-    assert b"in hangs" in done.stderr
+    assert "in hangs" in run_python("-c", code, cwd=check_folder, status=1).stderr
 
 
 LOGS = {name: 3 * [0.5] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 
 import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend, files, library, targets
@@ -471,14 +472,8 @@ def test_a_lower_target_trains_to_the_same_numbers(tmp_path):
     results = []
     for target in targets.runnable_targets():
         for _ in range(2):
-            done = subprocess.run(
-                [sys.executable, "-c", TRAINING],
-                cwd=tmp_path,
-                env={**os.environ, targets.VARIABLE: target.name},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
+            environment = {**os.environ, targets.VARIABLE: target.name}
+            done = run_python("-c", TRAINING, cwd=tmp_path, env=environment)
             assert f"kernels for {target.name}" in done.stdout
             results.append(np.load(tmp_path / "parameters.npy"))
         assert (results[-1] == results[-2]).all()
