@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from calls import Calls
 from equality import assert_arrays
 
 import gpunn
@@ -279,10 +280,6 @@ def test_mistakes(tmp_path):
     (tmp_path / "final.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelFileError):
         model.load_weights(tmp_path)
-
-    class Load(gpunn.callbacks.Callback):
-        def on_epoch_end(self, trainer, logs):
-            trainer.model.load_weights(learned())
-
+    load = Calls(on_epoch_end=lambda trainer, logs: trainer.model.load_weights(learned()))
     with pytest.raises(SettingError, match="load_weights: the network is being trained"):
-        gpunn.Trainer(model, "softmax_cross_entropy").fit(X, Y, callbacks=[Load()], **OPTIONS)
+        gpunn.Trainer(model, "softmax_cross_entropy").fit(X, Y, callbacks=[load], **OPTIONS)

@@ -1,6 +1,7 @@
 import logging
 import os
 import sys
+from unittest.mock import Mock
 
 import pytest
 from processes import run_python
@@ -21,11 +22,8 @@ def no_variable(monkeypatch):
 @pytest.fixture
 def no_device(monkeypatch):
     """Imitate a machine without a CUDA device."""
-
-    def missing(device, options):
-        raise BackendUnavailableError("no CUDA device")
-
-    monkeypatch.setattr(selection, "_cupy", missing)
+    missing = BackendUnavailableError("no CUDA device")
+    monkeypatch.setattr(selection, "_cupy", Mock(side_effect=missing))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import json
 import os
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,12 +21,9 @@ FINDINGS = [
 @pytest.fixture
 def no_gpu(monkeypatch):
     """A machine whose only lack is cuBLAS."""
-
-    def refuse(index: int | None) -> None:
-        raise BackendUnavailableError("backend 'cupy': cuBLAS can't be loaded. To fix it: pip it")
-
+    error = BackendUnavailableError("backend 'cupy': cuBLAS can't be loaded. To fix it: pip it")
     monkeypatch.setattr(diagnosis, "findings", lambda: FINDINGS)
-    monkeypatch.setattr(diagnosis, "require_device", refuse)
+    monkeypatch.setattr(diagnosis, "require_device", Mock(side_effect=error))
 
 
 def test_text(gpunn, no_gpu):

@@ -1,3 +1,5 @@
+from unittest.mock import Mock
+
 import pytest
 from processes import run_python
 
@@ -32,10 +34,8 @@ def test_an_error_of_the_system_is_said_in_words(gpunn, digits, tmp_path):
 
 
 def test_a_lack_of_memory_is_one_line(gpunn, digits, monkeypatch):
-    def refuse():
-        raise MemoryError("Unable to allocate 3 TiB")
-
-    monkeypatch.setattr("gpunn.experiment.data.load_digits", refuse)
+    error = MemoryError("Unable to allocate 3 TiB")
+    monkeypatch.setattr("gpunn.experiment.data.load_digits", Mock(side_effect=error))
     said = gpunn("train", digits, status=2).stderr
     assert said.startswith(
         "Error: out of memory (Unable to allocate 3 TiB); save data larger than memory"

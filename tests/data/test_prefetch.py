@@ -1,6 +1,7 @@
 """Items made ahead by a thread."""
 
 import threading
+from unittest.mock import Mock
 
 import pytest
 
@@ -75,8 +76,6 @@ def test_closing_ends_thread_and_generator(ahead):
 
 
 def test_making_the_iterator_may_fail():
-    def fail():
-        raise ValueError("no such folder")
-
+    fail = Mock(side_effect=ValueError("no such folder"))
     with Prefetch(fail, 1) as items, pytest.raises(ValueError, match="no such folder"):
         next(items)

@@ -3,9 +3,11 @@
 import copy
 import pickle
 from typing import ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from calls import Calls
 from worlds import X, Y, difference, history, trained, values, with_dropout
 
 from gpunn.callbacks import Callback, EarlyStopping
@@ -75,21 +77,12 @@ def test_what_a_callback_changes_all_ranks_change(change):
     assert difference(values(ranks[0]), values(one)) <= 1e-13
 
 
-class Troubled(Callback):
-    """Fails after an epoch, and at the end wants what needs the other ranks."""
-
-    name = "troubled"
-
-    def on_epoch_end(self, trainer, logs):
-        raise ValueError("there is trouble")
-
-    def on_train_end(self, trainer):
-        trainer.state()
-
-
 def test_the_reason_is_not_lost_at_the_end():
+    """At the end a callback wants what needs the other ranks."""
+    fail = Mock(side_effect=ValueError("there is trouble"))
+    troubled = Calls(on_epoch_end=fail, on_train_end=lambda trainer: trainer.state())
     with pytest.raises(ValueError, match="there is trouble"):
-        run_threads(2, lambda communicator: trained(communicator, callbacks=[Troubled()]))
+        run_threads(2, lambda communicator: trained(communicator, callbacks=[troubled]))
 
 
 def test_all_ranks_know_the_rule_for_the_best_epoch():
@@ -121,24 +114,13 @@ def test_a_tracker_is_told_once():
     assert Counting.told == ["begin", 1, 2, 3, "finished"]
 
 
-class Evaluate(Callback):
-    """Evaluates after each epoch."""
-
-    name = "evaluate"
-
-    def __init__(self):
-        self.found = []
-
-    def on_epoch_end(self, trainer, logs):
-        self.found.append(trainer.evaluate(X, Y))
-
-
 def test_an_evaluation_by_a_callback_has_the_bits_of_one_by_all():
     def go(communicator):
-        evaluate = Evaluate()
+        found = []
+        evaluate = Calls(on_epoch_end=lambda trainer, logs: found.append(trainer.evaluate(X, Y)))
         this = trained(communicator, "float32", shards=4, callbacks=[evaluate])
         together = this.evaluate(X, Y)
-        return [*evaluate.found, together]
+        return [*found, together]
 
     (alone,) = run_threads(1, go)
     assert alone[-1] == alone[-2]

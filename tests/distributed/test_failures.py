@@ -4,13 +4,14 @@ import re
 import signal
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from calls import Calls
 from mpi import ended, needs_mpi, run, start
 from worlds import X, Y, difference, history, trained, trainer, values
 
-from gpunn.callbacks import Callback
 from gpunn.distributed import run_threads
 from gpunn.errors import DistributedError, DivergenceError
 from gpunn.optimizers import SGD
@@ -123,20 +124,12 @@ def test_all_ranks_find_the_same_divergence():
     assert str(together.value) == str(alone.value)
 
 
-class Refuse(Callback):
-    """Raises an error at the end of an epoch."""
-
-    name = "refuse"
-
-    def on_epoch_end(self, trainer, logs):
-        raise KeyError("refused")
-
-
 def test_training_can_begin_anew_after_an_error():
     def go(communicator=None):
         this = trainer(communicator, "float64")
         fit = {"epochs": 1, "batch_size": 16, "progress": False}
-        for wrong in ({"batch_size": 0}, {"callbacks": [Refuse()]}):
+        refuse = Calls(on_epoch_end=Mock(side_effect=KeyError("refused")))
+        for wrong in ({"batch_size": 0}, {"callbacks": [refuse]}):
             with pytest.raises((ValueError, KeyError, DistributedError)):
                 this.fit(X, Y, **{**fit, **wrong})
         this.fit(X, Y, **fit)
@@ -197,16 +190,15 @@ def test_calls_in_another_order_are_an_error():
 def test_state_that_is_not_finite_on_one_rank():
     """Each has a part of the optimizer's state, and all end together."""
 
-    class Break(Callback):
-        def on_epoch_end(self, trainer, logs):
-            state = trainer.state()
-            state["optimizer.square"][-16] = np.inf  # a part of rank 1's
-            trainer.set_state(state)
+    def spoil(trainer, logs):
+        state = trainer.state()
+        state["optimizer.square"][-16] = np.inf  # a part of rank 1's
+        trainer.set_state(state)
 
     def go(communicator):
         error = DistributedError if communicator.rank else DivergenceError
         with pytest.raises(error, match=r"optimizer: its 'square' of 'dense_2\.biases' is not fin"):
-            trained(communicator, callbacks=[Break()])
+            trained(communicator, callbacks=[Calls(on_epoch_end=spoil)])
 
     run_threads(2, go)
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -140,9 +141,7 @@ def test_the_best_epoch_is_written_when_training_fails(tmp_path, clock):
 
 
 def test_a_best_epoch_that_cannot_be_written_is_tried_once(tmp_path, clock, monkeypatch):
-    def full(self, path):
-        raise OSError(errno.ENOSPC, "full", str(path))
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "full"))
     monkeypatch.setattr(RunFolder, "on_train_begin", begin_then(monkeypatch, full))
     with pytest.raises(OSError, match="full") as caught:
         train(tmp_path, clock)
@@ -201,10 +200,8 @@ def test_two_begin_the_same_run(tmp_path):
 
 
 def test_a_file_system_without_locks(tmp_path, clock, monkeypatch):
-    def no_locks(descriptor, operation):
-        raise OSError(errno.ENOLCK, "no locks available")
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
+    no_locks = OSError(errno.ENOLCK, "no locks available")
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=no_locks))
     train(tmp_path, clock, "training.epochs=1")
     train(tmp_path, clock, resume=True)
 
@@ -254,17 +251,13 @@ def test_other_data_under_the_same_name(tmp_path, changed):
         run(resume=True)
 
 
-def killing(*arguments):
-    raise Killed
-
-
 @pytest.mark.parametrize("place", ["add", "commit"])
 def test_a_kill_while_a_run_is_overwritten(tmp_path, clock, monkeypatch, place):
     """Of the earlier run everything is left, or nothing that a resumed one could go on with."""
     train(tmp_path, clock, "training.epochs=2")
     before = everything(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(Replacement, place, killing)
+        patch.setattr(Replacement, place, Mock(side_effect=Killed))
         with pytest.raises(Killed):
             train(tmp_path, clock, overwrite=True)
     if place == "add":
@@ -339,10 +332,7 @@ def test_logs_of_callbacks_stay_where_overwriting_fails(tmp_path, clock, monkeyp
     train(tmp_path, clock, LOGS, "training.epochs=2")
     before = everything(tmp_path / "run")
     other = [LOGS, "training.epochs=1", "data.validation_fraction=0"]  # and so other columns
-
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, "no room left")
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "no room left"))
     with monkeypatch.context() as patch:
         patch.setattr(Replacement, "add", full)
         with pytest.raises(OSError, match="no room left"):

@@ -16,11 +16,11 @@ from typing import Any
 
 import documented
 import numpy as np
+from calls import Calls
 from gpu import traffic
 
 import gpunn
 from gpunn import layers, losses, metrics, optimizers
-from gpunn.callbacks import Callback
 from gpunn.layers import Dense, Layer
 
 DOCUMENT = documented.GPU_TESTING
@@ -245,16 +245,6 @@ def totals(counts: Any) -> Counter[str]:
     )
 
 
-class EpochCounts(Callback):
-    """Keeps the totals at the end of each epoch."""
-
-    def __init__(self, counts: Any) -> None:
-        self.counts, self.seen = counts, []
-
-    def on_epoch_end(self, trainer: gpunn.Trainer, logs: Any) -> None:
-        self.seen.append(totals(self.counts))
-
-
 def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[str]:
     """Return what the last of four epochs with so many updates did."""
     import emulated_cuda
@@ -281,11 +271,12 @@ def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[s
     }
     y = steps.targets(rows)
     with unhurried(), emulated_cuda.counters() as counts:
-        epochs = EpochCounts(counts)
-        trainer.fit(X, y, epochs=4, batch_size=BATCH, progress=False, callbacks=[epochs], **options)
+        seen: list[Counter[str]] = []
+        look = Calls(on_epoch_end=lambda *_: seen.append(totals(counts)))
+        trainer.fit(X, y, epochs=4, batch_size=BATCH, progress=False, callbacks=[look], **options)
     assert dtype == "float64" or not counts.float64, dict(counts.float64)
-    last = Counter(epochs.seen[-1])
-    last.subtract(epochs.seen[-2])
+    last = Counter(seen[-1])
+    last.subtract(seen[-2])
     return last
 
 

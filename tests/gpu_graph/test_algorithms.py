@@ -6,6 +6,7 @@ import pickle
 import re
 import types
 from collections import Counter
+from unittest.mock import Mock
 
 import cupy
 import numpy as np
@@ -265,10 +266,7 @@ def test_a_candidate_that_fails_is_left_out(device, failing):
 
 
 def test_without_the_library_it_is_an_error(monkeypatch):
-    def missing():
-        raise OSError("no such library")
-
-    monkeypatch.setattr(choice, "load_cublaslt", missing)
+    monkeypatch.setattr(choice, "load_cublaslt", Mock(side_effect=OSError("no such library")))
     with pytest.raises(BackendUnavailableError, match=r"matmul_algorithms='measured'.*no such"):
         get_backend("cupy", matmul_algorithms="measured")
 

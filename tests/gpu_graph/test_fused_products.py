@@ -7,6 +7,7 @@ import re
 import threading
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import cupy
 import devices
@@ -220,10 +221,7 @@ def test_a_failure_is_an_error_that_names_the_way_out(function):
 
 
 def test_without_the_library_layers_work_and_say_so(monkeypatch):
-    def missing():
-        raise OSError("no such library")
-
-    monkeypatch.setattr(choice, "load_cublaslt", missing)
+    monkeypatch.setattr(choice, "load_cublaslt", Mock(side_effect=OSError("no such library")))
     backend = CupyBackend(0)
     described = backend.describe()["fused_products"]
     assert described == "none: cuBLASLt can't be opened: no such library"

@@ -12,11 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import cupy
 import devices
 import numpy as np
 import pytest
+from calls import Calls
 from equality import assert_same_bits
 from gpu.launches import launches_of_graphs, step_of, unhurried
 from parity import runs
@@ -211,17 +213,6 @@ def test_the_larger_graph_is_recorded_when_enough_was_asked_for(times, several, 
     assert (launched[8], launched[1]) == (several, single)
 
 
-class Epochs(Callback):
-    """Counts launches and waits up to the end of each epoch."""
-
-    def __init__(self, counts: Any) -> None:
-        self.counts, self.sums = counts, [(0, 0)]
-
-    def on_epoch_end(self, trainer: gpunn.Trainer, logs: Any) -> None:
-        waits = self.counts.host_syncs - self.counts.syncs["copy"]
-        self.sums.append((self.counts.graph_launches, waits))
-
-
 @pytest.mark.emulated
 @pytest.mark.parametrize(
     ("updates", "launches"),
@@ -241,11 +232,16 @@ def test_launches_of_a_default_trainer(updates, launches, precision, emulator, m
     model = gpunn.Sequential([layers.Dense(CLASSES)], (FEATURES,), backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy")
     with emulator.counters() as counts:
-        epochs = Epochs(counts)
-        options = {"epochs": 6, "batch_size": 8, "progress": False, "callbacks": [epochs]}
+        sums = [(0, 0)]
+
+        def count(trainer, logs):
+            sums.append((counts.graph_launches, counts.host_syncs - counts.syncs["copy"]))
+
+        calls = Calls(on_epoch_end=count)
+        options = {"epochs": 6, "batch_size": 8, "progress": False, "callbacks": [calls]}
         trainer.fit(INPUTS[rows], LABELS[rows], **options)
         assert counts.copies["device_to_host"] == 6  # each epoch's statistics, and nothing more
-    launched, waits = np.diff(epochs.sums, axis=0).T.tolist()
+    launched, waits = np.diff(sums, axis=0).T.tolist()
     assert launched == launches
     # While the pace is being found, the host waits; from then on only for statistics.
     assert waits[0] > 0
@@ -426,9 +422,7 @@ def test_without_a_capturable_product_steps_run_plainly_and_say_so(caplog):
 
 
 def test_an_error_of_the_operations_stays_that_error():
-    def operations():
-        raise ZeroDivisionError("of the user's own")
-
+    operations = Mock(side_effect=ZeroDivisionError("of the user's own"))
     with pytest.raises(ZeroDivisionError, match="of the user's own"):
         repeated_call(operations)(1)
 
@@ -548,17 +542,15 @@ def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplo
     assert not caplog.records
 
 
-class Weaker(Callback):
-    """Halves the dropout after each epoch, which a graph would not notice by itself."""
-
-    def on_epoch_end(self, trainer, logs):
-        for layer in trainer.model.layers:
-            if isinstance(layer, layers.Dropout):
-                layer.rate /= 2
+def halve_the_dropout(trainer, logs):
+    """Change what a graph would not notice by itself."""
+    for layer in trainer.model.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.rate /= 2
 
 
 def test_numbers_that_a_callback_changes_are_recorded_anew():
-    run = Run("weaker", callbacks=(Weaker,))
+    run = Run("weaker", callbacks=(lambda: Calls(on_epoch_end=halve_the_dropout),))
     changed = run(CupyBackend(0))
     assert_same_bits(changed, run(CupyBackend(0, graph=False)))
     assert changed["loss"].tobytes() != RUNS["plain"](CupyBackend(0))["loss"].tobytes()

@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cupy
 import numpy as np
@@ -176,10 +177,7 @@ def test_impossible_options(options, error, message):
 
 
 def test_without_a_library_cupys_product_is_the_fallback(monkeypatch):
-    def missing():
-        raise OSError("no such library")
-
-    monkeypatch.setattr(choice, "load_cublas", missing)
+    monkeypatch.setattr(choice, "load_cublas", Mock(side_effect=OSError("no such library")))
     product = choose_product("float32", Scratch())
     assert not product.capturable
     assert "no such library" in product.reason

@@ -1,22 +1,20 @@
 """Scratch memory that grows while a graph is alive, which keeps the addresses it recorded."""
 
 import numpy as np
+from calls import Calls
 from equality import assert_same_bits
 
 import gpunn
 from gpunn.layers import Dense
-from gpunn.training.callbacks import Callback
 
 ROWS, FEATURES, CLASSES = 64, 6, 3
 LABELS = np.arange(ROWS) % CLASSES
 INPUTS = np.random.default_rng(0).standard_normal((ROWS, FEATURES)).astype("f4")
 
 
-class EvaluateInLargeBatches(Callback):
-    """Needs more scratch memory than a step, between two epochs of replayed steps."""
-
-    def on_epoch_end(self, trainer, logs):
-        trainer.evaluate(INPUTS, LABELS, batch_size=ROWS)
+def evaluate_in_large_batches(trainer, logs):
+    """Need more scratch memory than a step, between two epochs of replayed steps."""
+    trainer.evaluate(INPUTS, LABELS, batch_size=ROWS)
 
 
 def trained(graph):
@@ -24,7 +22,8 @@ def trained(graph):
     model = gpunn.Sequential([Dense(8, "relu"), Dense(CLASSES)], FEATURES, backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", ["accuracy"])
     options = {"epochs": 4, "batch_size": 8, "progress": False}
-    history = trainer.fit(INPUTS, LABELS, callbacks=[EvaluateInLargeBatches()], **options)
+    callbacks = [Calls(on_epoch_end=evaluate_in_large_batches)]
+    history = trainer.fit(INPUTS, LABELS, callbacks=callbacks, **options)
     return model.parameters.to_host() | {"loss": np.array(history["loss"])}
 
 

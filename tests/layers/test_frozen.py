@@ -5,18 +5,10 @@ import pytest
 from layers.checking import ROWS, attached, check_chain_rule
 from layers.test_every_layer import LAYERS
 
+from gpunn import layers
 from gpunn.activations import Identity
 from gpunn.backends.recording import expand_composites, record
 from gpunn.initializers import Normal
-from gpunn.layers import (
-    BatchNorm,
-    Chain,
-    ColumnGroups,
-    Dense,
-    Embedding,
-    Layer,
-    operations_only,
-)
 from gpunn.parameters import ParameterSpec
 from gpunn.workspace import Workspace
 
@@ -39,9 +31,9 @@ def test_the_chain_rule_holds_through_a_frozen_layer(host_backend, name):
 
 @pytest.mark.parametrize("index", range(3))
 def test_one_layer_of_a_chain_is_frozen(host_backend, index):
-    layers = [Dense(3, "relu"), BatchNorm(), Dense(2)]
-    layers[index].trainable = False
-    chain = Chain(layers)
+    parts = [layers.Dense(3, "relu"), layers.BatchNorm(), layers.Dense(2)]
+    parts[index].trainable = False
+    chain = layers.Chain(parts)
     check_chain_rule(chain, (4,), host_backend)
     assert {name.split(".")[0] for name in chain.gradients} == {
         label for label, layer in chain.children().items() if layer.trainable
@@ -79,7 +71,7 @@ def test_of_a_frozen_layer_only_half_the_products_are_left(host_backend, name, t
 def test_tables_of_a_frozen_embedding_have_no_gradient(host_backend):
     traces = [
         trace_of(layer, (2,), host_backend, wants_input_gradient=False)
-        for layer in (Embedding([3, 4]), Embedding([3, 4], trainable=False))
+        for layer in (layers.Embedding([3, 4]), layers.Embedding([3, 4], trainable=False))
     ]
     assert traces == [["embed_gradient"], []]
 
@@ -88,10 +80,10 @@ def test_a_frozen_group_of_columns_is_not_gone_back_through(host_backend):
     """A chain whose layers have no parameters is not frozen either."""
 
     def groups(trainable):
-        return ColumnGroups(
+        return layers.ColumnGroups(
             [
-                {"columns": [0, 2], "layers": [Dense(3)], "trainable": trainable},
-                {"columns": [2, 3], "layers": [Dense(2)]},
+                {"columns": [0, 2], "layers": [layers.Dense(3)], "trainable": trainable},
+                {"columns": [2, 3], "layers": [layers.Dense(2)]},
             ]
         )
 
@@ -104,7 +96,7 @@ def test_a_frozen_group_of_columns_is_not_gone_back_through(host_backend):
 
 
 def test_a_frozen_batch_norm_is_the_same_in_training_as_in_inference(host_backend):
-    layer = BatchNorm(trainable=False)
+    layer = layers.BatchNorm(trainable=False)
     attached(layer, (4,), host_backend)
     x = host_backend.from_host(np.random.default_rng(0).normal(size=(ROWS, 4)), "float64")
     before = {name: host_backend.to_host(array) for name, array in layer.values.items()}
@@ -117,7 +109,7 @@ def test_a_frozen_batch_norm_is_the_same_in_training_as_in_inference(host_backen
         np.testing.assert_array_equal(host_backend.to_host(array), before[name])
 
 
-class Shift(Layer):
+class Shift(layers.Layer):
     """y = x + b: a custom layer without support for freezing."""
 
     name = "shift"
@@ -125,14 +117,14 @@ class Shift(Layer):
     def parameters(self, input_shape):
         return [ParameterSpec("biases", input_shape, Normal())]
 
-    @operations_only
+    @layers.operations_only
     def forward(self, x, workspace):
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         workspace.backend.assign(x, y)
         workspace.backend.activate(Identity(), y, self.values["biases"], y)
         return y
 
-    @operations_only
+    @layers.operations_only
     def backward(self, x, y, gradient, workspace, wants_input_gradient):
         workspace.backend.activation_gradient(Identity(), y, y, gradient, self.gradients["biases"])
         return gradient

@@ -256,8 +256,8 @@ def table_rows(rows=40):
     return np.column_stack([g.standard_normal((rows, 3)), *codes]).astype("float32")
 
 
-def trained(network, backend, layers=None):
-    fresh = layers or [layer.config() for layer in NETWORKS[network]]
+def trained(network, backend):
+    fresh = [layer.config() for layer in NETWORKS[network]]
     model = gpunn.Sequential(fresh, 6, backend, seed=1)
     X = table_rows()
     outputs = model.output_shape[0]

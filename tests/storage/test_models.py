@@ -6,6 +6,7 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import array_api_strict
 import numpy as np
@@ -112,11 +113,7 @@ def test_weights_are_not_drawn_to_be_replaced(path, monkeypatch):
 def test_a_failed_write_leaves_the_old_file(path, monkeypatch, where, error):
     small().save(path)
     before = path.read_bytes()
-
-    def fail(*arguments, **options):
-        raise error
-
-    monkeypatch.setattr(where, fail)
+    monkeypatch.setattr(where, Mock(side_effect=error))
     with pytest.raises(type(error)):
         everything().save(path)
     monkeypatch.undo()

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -164,9 +165,7 @@ def test_files_that_cannot_be_opened(tmp_path, name, error, said):
 
 
 def test_a_file_that_may_not_be_opened(tmp_path, monkeypatch):
-    def refusing(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
+    refusing = Mock(side_effect=PermissionError(13, "Permission denied"))
     monkeypatch.setattr("gpunn.storage.reading.open", refusing, raising=False)
     with pytest.raises(PermissionError, match=r"a: may not be opened by this user; change its"):
         open_file(tmp_path / "a", InvalidFileError)

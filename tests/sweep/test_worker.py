@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from run_folders import evaluation, history
@@ -207,9 +208,7 @@ def test_only_what_was_there_before_is_reclaimed(config, monkeypatch):
 
 
 def test_an_error_that_is_no_trial_s_ends_the_worker(config, monkeypatch):
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
+    full = Mock(side_effect=OSError(28, "No space left on device"))
     monkeypatch.setattr("gpunn.experiment.RunFolder.save_model", full)
     with pytest.raises(OSError, match="No space left"):
         run_worker(Source(config), Path("sweep"))

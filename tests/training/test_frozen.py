@@ -5,13 +5,14 @@ import pickle
 
 import numpy as np
 import pytest
+from calls import Calls
 from equality import assert_arrays, assert_same_weights
 from training_steps import step_of
 
 import gpunn
 from gpunn import layers
 from gpunn.backends.recording import expand_composites, record
-from gpunn.callbacks import Callback, EarlyStopping, NormLog
+from gpunn.callbacks import EarlyStopping, NormLog
 from gpunn.data.batches import DeviceRows
 from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError, SettingError
@@ -296,17 +297,11 @@ def test_the_summary_counts_what_is_trained():
     assert "6 parameters, frozen" in model.plot().svg
 
 
-class Freeze(Callback):
-    name = "freeze"
-
-    def on_epoch_end(self, trainer, logs):
-        trainer.model.layers[0].trainable = False
-
-
 def test_it_cannot_be_set_while_the_network_is_trained():
     model = network()
+    freezing = Calls(on_epoch_end=lambda *_: setattr(model.layers[0], "trainable", False))
     with pytest.raises(SettingError, match="trainable: can't be set while the network is trained"):
-        trainer(model).fit(X, Y, callbacks=[Freeze()], **OPTIONS)
+        trainer(model).fit(X, Y, callbacks=[freezing], **OPTIONS)
     assert model.layers[0].trainable
     model.layers[0].trainable = False  # as no fit is running any more
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from calls import Calls
 from equality import rows
 
 import gpunn
@@ -31,16 +32,6 @@ def trainer(seed=0, units=96):
 def in_thread(function):
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()
-
-
-class Do(gpunn.callbacks.Callback):
-    """Calls a function after each epoch."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def on_epoch_end(self, trainer, row):
-        self.function()
 
 
 TWO_EVALUATIONS = """
@@ -94,13 +85,13 @@ def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(en
     uses = [partial(use, X, Y) for use in (own.fit, own.evaluate, other.fit, other.evaluate)]
     uses += [partial(own.evaluate_subset, subset), partial(own.load_checkpoint, path)]
 
-    def ask():
+    def ask(*_):
         for use in uses:
             with pytest.raises(ConcurrentUseError, match="another thread is training") as raised:
                 in_thread(use)
             errors.append(str(raised.value).partition(":")[0])
 
-    history = own.fit(X, Y, epochs=2, callbacks=[Do(ask)], progress=False)
+    history = own.fit(X, Y, epochs=2, callbacks=[Calls(on_epoch_end=ask)], progress=False)
     assert errors == [*("fit", "evaluate") * 2, "evaluate", "load_checkpoint"] * 2
     assert rows(history) == rows(trainer().fit(X, Y, epochs=2, progress=False))
     in_thread(lambda: own.evaluate(X, Y))  # afterwards
@@ -111,10 +102,10 @@ def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(en
 def test_a_callback_may_evaluate_and_predict(engine):
     own, seen = trainer(), []
 
-    def look():
+    def look(*_):
         seen.append((own.evaluate(X, Y), own.model.predict(X)))
 
-    history = own.fit(X, Y, epochs=2, callbacks=[Do(look)], progress=False)
+    history = own.fit(X, Y, epochs=2, callbacks=[Calls(on_epoch_end=look)], progress=False)
     assert rows(history) == rows(trainer().fit(X, Y, epochs=2, progress=False))
     assert seen[-1][0] == own.evaluate(X, Y)
     np.testing.assert_array_equal(seen[-1][1], own.model.predict(X))
@@ -125,11 +116,8 @@ def test_a_copy_may_be_evaluated_meanwhile(engine):
     expected = own.evaluate(X, Y)
     duplicate = copy.deepcopy(own)
     seen = []
-    own.fit(
-        *(X, Y),
-        callbacks=[Do(lambda: seen.append(in_thread(lambda: duplicate.evaluate(X, Y))))],
-        progress=False,
-    )
+    look = Calls(on_epoch_end=lambda *_: seen.append(in_thread(partial(duplicate.evaluate, X, Y))))
+    own.fit(X, Y, callbacks=[look], progress=False)
     assert seen == [expected]
 
 

@@ -8,9 +8,11 @@ import os
 import pickle
 import signal
 import weakref
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from calls import Calls
 from equality import assert_arrays, assert_same, assert_same_weights
 from memory import peak_below
 
@@ -293,11 +295,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others():
     assert runs[1].history["loss"] != runs[2].history["loss"]
 
 
-class Look(Callback):
-    every_updates = 1
-
-    def on_updates_end(self, trainer):
-        assert trainer.is_sound()
+def look(trainer):
+    assert trainer.is_sound()
 
 
 @pytest.mark.parametrize(
@@ -305,7 +304,10 @@ class Look(Callback):
     [
         {"progress": True},
         {"validation_data": data(20, 1)},
-        *({"callbacks": [callback]} for callback in (Callback(), Look())),
+        *(
+            {"callbacks": [callback]}
+            for callback in (Callback(), Calls(every_updates=1, on_updates_end=look))
+        ),
     ],
 )
 def test_what_only_looks_changes_nothing(options, capsys):
@@ -657,9 +659,8 @@ def test_a_validation_is_recorded_once_in_a_training(epochs, monkeypatch):
 def test_evaluation_lets_go_of_its_rows():
     """At once, and not when garbage is collected."""
 
-    class Tested(gpunn.callbacks.Callback):
-        def on_epoch_end(self, trainer, logs):
-            figures.append(evaluated(lambda rows: trainer.evaluate(rows, Y, batch_size=20))["loss"])
+    def test(trainer, logs):
+        figures.append(evaluated(lambda rows: trainer.evaluate(rows, Y, batch_size=20))["loss"])
 
     def evaluated(work):
         rows = X.copy()
@@ -673,7 +674,8 @@ def test_evaluation_lets_go_of_its_rows():
     gc.disable()
     try:
         evaluated(lambda rows: this.evaluate(rows, Y))
-        evaluated(lambda rows: fit(this, validation_data=(rows, Y), callbacks=[Tested()]))
+        tested = [Calls(on_epoch_end=test)]
+        evaluated(lambda rows: fit(this, validation_data=(rows, Y), callbacks=tested))
     finally:
         gc.enable()
     assert figures == pytest.approx(this.history["val_loss"], rel=1e-12)
@@ -707,12 +709,9 @@ def test_the_outputs_are_those_of_the_rows_loaded_last():
 
 
 def test_validation_looks_at_settings_that_change_between_epochs():
-    class Brighter(gpunn.callbacks.Callback):
-        def on_epoch_end(self, trainer, logs):
-            trainer.model.layers[0].scale = 2.0
-
+    brighter = Calls(on_epoch_end=lambda trainer, _: setattr(trainer.model.layers[0], "scale", 2.0))
     this = trainer(network(layers.Rescaling(1.0), layers.Dense(3), dtype="float64"))
-    fit(this, validation_data=(X, Y), callbacks=[Brighter()])
+    fit(this, validation_data=(X, Y), callbacks=[brighter])
     assert this.history["val_loss"][-1] == pytest.approx(this.evaluate(X, Y)["loss"], rel=1e-12)
 
 
@@ -903,17 +902,11 @@ def test_callbacks_are_called_in_order():
 
 @pytest.mark.parametrize("when", ["on_train_begin", "on_epoch_end", "on_train_end"])
 def test_the_others_end_if_one_fails(when):
-    class Failing(Callback):
-        pass
-
-    def fail(self, *arguments):
-        raise ZeroDivisionError("oh")
-
-    setattr(Failing, when, fail)
+    failing = Calls(**{when: Mock(side_effect=ZeroDivisionError("oh"))})
     log = []
     this = trainer()
     with pytest.raises(ZeroDivisionError):
-        fit(this, callbacks=[Recorder(log, "a"), Failing(), Recorder(log, "b")])
+        fit(this, callbacks=[Recorder(log, "a"), failing, Recorder(log, "b")])
     assert [entry[:2] for entry in log if entry[1] == "end"] == [("a", "end"), ("b", "end")]
     assert this.device_state.step is None or this.device_state.step.data is None
     if when != "on_train_end":
@@ -923,12 +916,9 @@ def test_the_others_end_if_one_fails(when):
 
 
 def test_a_callback_ends_training():
-    class Stop(Callback):
-        def on_epoch_end(self, trainer, logs):
-            trainer.stop_reason = "enough"
-
+    stop = Calls(on_epoch_end=lambda trainer, logs: setattr(trainer, "stop_reason", "enough"))
     this = trainer()
-    history = fit(this, epochs=5, callbacks=[Stop()])
+    history = fit(this, epochs=5, callbacks=[stop])
     assert (this.epoch, history.stopped) == (1, "enough")
     assert fit(this, epochs=2).stopped == ""
     assert this.epoch == 3
@@ -1204,11 +1194,8 @@ def test_later_data_may_have_more_rows():
 )
 def test_a_callbacks_own_lack_of_memory_is_left_as_it_is(moment):
     """It has nothing to do with the size of batches."""
-
-    def refuse(self, *arguments):
-        raise MemoryError("Unable to allocate a picture")
-
-    greedy = type("Greedy", (Callback,), {moment: refuse, "every_updates": 1})()
+    refuse = Mock(side_effect=MemoryError("Unable to allocate a picture"))
+    greedy = Calls(**{moment: refuse, "every_updates": 1})
     this = trainer()
     with pytest.raises(MemoryError, match="a picture"):
         fit(this, callbacks=[greedy])
@@ -1219,10 +1206,7 @@ def test_a_callbacks_own_lack_of_memory_is_left_as_it_is(moment):
 @pytest.mark.parametrize("call", ["fit", "evaluate"])
 def test_batches_too_large_for_memory(call, monkeypatch):
     this = trainer()
-
-    def refuse(*arguments, **options):
-        raise MemoryError("Unable to allocate 3 TiB")
-
+    refuse = Mock(side_effect=MemoryError("Unable to allocate 3 TiB"))
     monkeypatch.setattr("gpunn.workspace.Workspace.rows", refuse)
     message = (
         r"batch_size: out of memory with batches of 40 rows \(Unable to allocate 3 TiB\)\. The "

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from calls import Calls
 from classes import ROWS, SIZE, W, X, Y, batches, trainer
 from equality import assert_same
 from kills import assert_resumes
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, EarlyStopping
+from gpunn.callbacks import EarlyStopping
 from gpunn.data.prefetch import Prefetch
 from gpunn.distributed import run_threads
 from gpunn.errors import (
@@ -176,16 +177,13 @@ def test_no_more_is_made_than_is_to_be():
             yield X[:SIZE], Y[:SIZE]
             number += 1
 
-    class Look(Callback):
-        every_updates = 1
+    def look(trainer):
+        used.append(trainer.updates)
+        most.append(len(made) - trainer.updates)
 
-        def on_updates_end(self, trainer):
-            used.append(trainer.updates)
-            most.append(len(made) - trainer.updates)
-
-    trainer(report_every=1).fit(
-        endless, steps_per_epoch=6, batch_size=SIZE, prefetch=2, progress=False, callbacks=[Look()]
-    )
+    options = {"batch_size": SIZE, "prefetch": 2, "progress": False}
+    callbacks = [Calls(every_updates=1, on_updates_end=look)]
+    trainer(report_every=1).fit(endless, steps_per_epoch=6, callbacks=callbacks, **options)
     assert made == list(range(6))
     assert used
     assert max(most) <= 3  # two that wait, and one in hand
@@ -255,23 +253,14 @@ def test_a_generator_is_closed_wherever_training_ends(prefetch):
         finally:
             closed.append(epoch)
 
-    class Fail(Callback):
-        every_updates = 1
+    def fail(trainer):
+        if trainer.epoch == 1:
+            raise RuntimeError("stop")
 
-        def on_updates_end(self, trainer):
-            if trainer.epoch == 1:
-                raise RuntimeError("stop")
-
+    options = {"epochs": 3, "batch_size": SIZE, "prefetch": prefetch, "progress": False}
+    callbacks = [Calls(every_updates=1, on_updates_end=fail)]
     with pytest.raises(RuntimeError, match="stop") as caught:
-        trainer(report_every=1).fit(
-            kept_open,
-            epochs=3,
-            steps_per_epoch=20,
-            batch_size=SIZE,
-            prefetch=prefetch,
-            progress=False,
-            callbacks=[Fail()],
-        )
+        trainer(report_every=1).fit(kept_open, steps_per_epoch=20, callbacks=callbacks, **options)
     assert closed == [0, 1]
     assert caught  # whose traceback holds on to all that was used
 
@@ -326,15 +315,13 @@ def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch)
                 time.sleep(0.01)
             signal.pthread_kill(main, signal.SIGINT)
 
-    class Go(Callback):
-        every_updates = 1
+    def go(trainer):
+        waiting.wait()
+        threading.Thread(target=press_twice).start()
 
-        def on_updates_end(self, trainer):
-            waiting.wait()
-            threading.Thread(target=press_twice).start()
-
+    callbacks = [Calls(every_updates=1, on_updates_end=go)]
     with pytest.raises(KeyboardInterrupt):
-        trainer(report_every=1).fit(stuck, steps_per_epoch=3, **OPTIONS, callbacks=[Go()])
+        trainer(report_every=1).fit(stuck, steps_per_epoch=3, **OPTIONS, callbacks=callbacks)
     over.set()
     for thread in threading.enumerate():
         if "prefetch" in thread.name:

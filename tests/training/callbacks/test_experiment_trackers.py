@@ -11,13 +11,15 @@ import struct
 import sys
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from calls import Calls
 from click.testing import CliRunner
 from kills import KillEpoch
 from sums import fit
 
-from gpunn.callbacks import Callback, MLflow, ModelCheckpoint, WandB
+from gpunn.callbacks import MLflow, ModelCheckpoint, WandB
 from gpunn.cli import main
 from gpunn.errors import ArgumentError, ArgumentTypeError, MissingPackageError, TrackerError
 
@@ -168,12 +170,9 @@ def test_mlflow_of_a_resumed_training(mlflow, path):
 def test_how_an_mlflow_run_ends(mlflow, error, status):
     arguments, client = mlflow
     if error is None:
-
-        class Interrupt(Callback):
-            def on_epoch_end(self, trainer, logs):
-                trainer.stop_reason = "interrupted by Ctrl-C"
-
-        fit(MLflow(**arguments), Interrupt())
+        reason = "interrupted by Ctrl-C"
+        stop = Calls(on_epoch_end=lambda trainer, _: setattr(trainer, "stop_reason", reason))
+        fit(MLflow(**arguments), stop)
     else:
         with pytest.raises(error):
             fit(MLflow(**arguments), KillEpoch(2, error))
@@ -340,14 +339,10 @@ def test_wandb_of_a_resumed_training(wandb, path):
 
 
 def test_a_tracker_that_fails_later_ends_no_training(fake_wandb, caplog):
-    class Gone(Callback):
-        def on_epoch_end(self, trainer, logs):
-            fake_wandb.runs[0].log = self.fail
+    def disconnect(trainer, logs):
+        fake_wandb.runs[0].log = Mock(side_effect=ConnectionError("the server is gone"))
 
-        def fail(self, row):
-            raise ConnectionError("the server is gone")
-
-    history = fit(WandB(mode="offline"), Gone(), epochs=5)
+    history = fit(WandB(mode="offline"), Calls(on_epoch_end=disconnect), epochs=5)
     assert len(history.rows) == 5
     (told,) = caplog.messages
     assert told.startswith("wandb: can't be told of the training (ConnectionError: the server is")
@@ -406,15 +401,12 @@ def test_a_configuration_s_run_is_described_by_it(fake_wandb, monkeypatch, tmp_p
 def test_a_run_that_was_killed_before_its_first_epoch_goes_on(fake_mlflow, tmp_path):
     """Its id is in the checkpoint of the beginning; the new one has no other."""
 
-    class Begun(Callback):
-        saves = True
-
-        def on_train_begin(self, trainer):
-            trainer.save_checkpoint(tmp_path / "checkpoint.safetensors")
-            raise RuntimeError
+    def save_and_die(trainer):
+        trainer.save_checkpoint(tmp_path / "checkpoint.safetensors")
+        raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        fit(MLflow(), Begun())
+        fit(MLflow(), Calls(saves=True, on_train_begin=save_and_die))
     fit(MLflow(), resume_from=tmp_path / "checkpoint.safetensors")
     (run,) = fake_mlflow.runs.values()
     assert [one.step for one in run.data.metrics if one.key == "loss"] == [1, 2, 3]

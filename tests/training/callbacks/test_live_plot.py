@@ -4,12 +4,13 @@ import io
 import os
 import re
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from calls import Calls
 from notebooks import Notebook
 from sums import fit
 
-import gpunn
 from gpunn.callbacks import LivePlot
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.training.callbacks import live_plot
@@ -100,11 +101,10 @@ def test_the_lowest_lines_of_a_terminal(terminal):
 
 
 def test_another_size_of_the_window(terminal, monkeypatch):
-    class Resizing(gpunn.callbacks.Callback):
-        def on_epoch_end(self, trainer, logs):
-            terminal.size = os.terminal_size((80, (30, 12, 48)[trainer.epoch - 1]))
+    def resize(trainer, logs):
+        terminal.size = os.terminal_size((80, (30, 12, 48)[trainer.epoch - 1]))
 
-    fit(Resizing(), LivePlot())
+    fit(Calls(on_epoch_end=resize), LivePlot())
     regions = re.findall(r"\x1b\[(\d*;?\d*)r", terminal.getvalue())
     assert regions == ["1;20", "", "1;32", ""]  # no room in twelve lines
 
@@ -139,9 +139,7 @@ def test_nothing_where_nobody_sees_it_grow(terminal, monkeypatch, place):
 
 
 def test_a_drawing_that_fails_ends_no_training(terminal, monkeypatch, caplog):
-    def failing(*_, **__):
-        raise OSError(5, "Input/output error")
-
+    failing = Mock(side_effect=OSError(5, "Input/output error"))
     monkeypatch.setattr(live_plot, "text_curves", failing)
     history = fit(LivePlot(), epochs=5)
     assert len(history.rows) == 5
@@ -160,13 +158,12 @@ def test_drawing_takes_a_small_part_of_the_time(monkeypatch):
 
         end = draw
 
-    class Working(gpunn.callbacks.Callback):
-        def on_epoch_end(self, trainer, logs):
-            clock.now += 1.0
+    def work(trainer, logs):
+        clock.now += 1.0
 
     monkeypatch.setattr(live_plot, "surface", Slow)
     monkeypatch.setattr(live_plot, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    fit(Working(), LivePlot(), epochs=120)
+    fit(Calls(on_epoch_end=work), LivePlot(), epochs=120)
     assert clock.drawn == 4  # after epochs 1, 51 and 101, and in the end
 
 

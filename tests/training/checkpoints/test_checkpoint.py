@@ -5,12 +5,13 @@ import functools
 
 import numpy as np
 import pytest
+from calls import Calls
 from equality import assert_arrays, assert_same_weights
 from model_files import DAMAGED, contents, data, everything, rewritten, trained
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, CSVLog, EarlyStopping
+from gpunn.callbacks import CSVLog, EarlyStopping
 from gpunn.errors import GpunnError, ModelFileError
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import ReduceOnPlateau
@@ -126,18 +127,14 @@ def keys(value, above=()):
             yield from keys(value[key], (*above, key))
 
 
-class Save(Callback):
-    """Writes a checkpoint within the second epoch."""
+def saving(path):
+    """Write a checkpoint within the second epoch."""
 
-    name = "save"
-    every_updates = 1
-
-    def __init__(self, path):
-        self.path = path
-
-    def on_updates_end(self, trainer):
+    def save(trainer):
         if trainer.updates == 4:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(path)
+
+    return Calls(every_updates=1, on_updates_end=save)
 
 
 def fitted(epochs, *callbacks, **options):
@@ -151,7 +148,7 @@ def fitted(epochs, *callbacks, **options):
 @pytest.mark.parametrize("value", [..., "x", 10**400], ids=["missing", "text", "huge"])
 def test_a_key_that_is_missing_or_of_another_kind(path, value):
     """Each is an error that names the file, or has a default."""
-    fitted(2, Save(path))
+    fitted(2, saving(path))
     content = path.read_bytes()
     for place in keys(contents(path)[1]["training"]):
         path.write_bytes(content)
@@ -179,7 +176,7 @@ def refusal(path):
 
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
 def test_a_learning_rate_that_is_none(path, rate):
-    fitted(2, Save(path))
+    fitted(2, saving(path))
     training = contents(path)[1]["training"]
     training["schedule_state"]["current"] = rate
     rewritten(path, training=training)

@@ -9,6 +9,7 @@ from pathlib import Path
 import equality
 import numpy as np
 import pytest
+from calls import Calls
 from equality import assert_arrays, rows
 from kills import assert_resumes, killed
 
@@ -374,16 +375,9 @@ def test_sigterm_ends_the_program(at, path):
 
 def test_a_copy_goes_on_in_the_middle_of_an_epoch(tmp_path):
     """What a callback copies within an epoch is a trainer that can end it."""
-    copies = []
-
-    class Copy(Callback):
-        every_updates = 7
-
-        def on_updates_end(self, trainer):
-            copies.append(copy.deepcopy(trainer))
-
-    whole = trainer()
-    fit(whole, epochs=2, callbacks=[Copy()])
+    copies, whole = [], trainer()
+    keep = Calls(every_updates=7, on_updates_end=lambda this: copies.append(copy.deepcopy(this)))
+    fit(whole, epochs=2, callbacks=[keep])
     (twin,) = copies
     assert twin.cursor.done == 2
     fit(twin, epochs=1)
@@ -397,15 +391,12 @@ def test_a_copy_goes_on_in_the_middle_of_an_epoch(tmp_path):
 def test_updates_are_counted_exactly():
     seen = []
 
-    class Watch(Callback):
-        every_updates = 3
-
-        def on_updates_end(self, trainer):
-            seen.append((trainer.updates, trainer.cursor.done))
+    def look(trainer):
+        seen.append((trainer.updates, trainer.cursor.done))
 
     whole, this = trainer(), trainer()
     fit(whole)
-    fit(this, callbacks=[Watch()])
+    fit(this, callbacks=[Calls(every_updates=3, on_updates_end=look)])
     assert seen == [(3, 3), (6, 1), (9, 4), (12, 2)]
     assert_same(whole, this)
 
@@ -425,12 +416,8 @@ def test_checkpoints_by_time(tmp_path, monkeypatch):
     )
     path = tmp_path / "{updates}.safetensors"
     writing = ModelCheckpoint(path, resumable=True, every_seconds=2)
-
-    class Often(Callback):
-        every_updates = 1
-
     writing.every_updates = None
-    fit(trainer(), epochs=1, callbacks=[Often(), writing])
+    fit(trainer(), epochs=1, callbacks=[Calls(every_updates=1), writing])
     assert (tmp_path / "5.safetensors").exists()
     within = {int(file.stem) for file in tmp_path.iterdir()} - {5}
     assert within <= {2, 3, 4}

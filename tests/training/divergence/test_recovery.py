@@ -1,6 +1,7 @@
 """What is done about updates that go bad, and what is said of them."""
 
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -140,9 +141,7 @@ def test_what_does_not_happen_again(monkeypatch):
 
 
 def test_no_memory_for_a_copy(monkeypatch):
-    def refuse(self, trainer, step):
-        raise MemoryError
-
+    refuse = Mock(side_effect=MemoryError)
     monkeypatch.setattr("gpunn.training.divergence.recovery.GoodState.__init__", refuse)
     with pytest.raises(DivergenceError, match=r"not a finite number from epoch 1, step 4 on\. A"):
         fit(trainer(), poisoned(13))

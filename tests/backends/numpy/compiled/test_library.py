@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -234,9 +235,7 @@ def test_without_numba_numpy_computes_and_says_so_once(packaged, no_numba, caplo
 
 
 def test_a_build_that_fails_is_said_and_numpy_computes(packaged, monkeypatch, caplog):
-    def failing(target):
-        raise BuildError("no such instruction")
-
+    failing = Mock(side_effect=BuildError("no such instruction"))
     monkeypatch.setattr("gpunn.backends.numpy.compiled.building.build", failing)
     shutil.rmtree(packaged)
     assert library.library() is None

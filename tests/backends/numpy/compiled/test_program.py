@@ -1,6 +1,7 @@
 """Test programs: the order of instructions, barriers, and inputs."""
 
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -100,12 +101,8 @@ def test_nothing_is_done_while_recording():
 
 def test_an_error_while_recording_ends_it():
     backend, out = CompiledBackend(2), np.zeros(4, np.float32)
-
-    def broken():
-        raise ValueError("no")
-
     with pytest.raises(ValueError, match="no"):
-        backend.recorded(broken)
+        backend.recorded(Mock(side_effect=ValueError("no")))
     backend.fill(out, 2.0)
     np.testing.assert_array_equal(out, 2)
 
@@ -173,9 +170,7 @@ def test_a_function_may_return_its_argument():
 
 
 def test_threads_that_the_system_refuses_are_an_argument_error(monkeypatch):
-    def start(thread):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr("threading.Thread.start", start)
+    refused = RuntimeError("can't start new thread")
+    monkeypatch.setattr("threading.Thread.start", Mock(side_effect=refused))
     with pytest.raises(ArgumentError, match=r"^threads: .* only 1 of 5 threads"):
         Team(5)
