@@ -34,6 +34,8 @@ class Counts:
     # By direction: "host_to_device", "device_to_host", "device_to_device".
     copies: Counter[str] = field(default_factory=Counter)
     copied_bytes: Counter[str] = field(default_factory=Counter)
+    # Of these, asynchronous copies of pageable memory, for which a real driver may wait.
+    pageable_copies: Counter[str] = field(default_factory=Counter)
     # Between host and device: each replay reads or writes the same host buffer.
     captured_copies: Counter[str] = field(default_factory=Counter)
     # Products that cuBLASLt's algorithm of a number did, in a graph or not.

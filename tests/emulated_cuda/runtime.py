@@ -201,6 +201,8 @@ class Runtime:
             if pageable:
                 self.scheduler.refuse_in_capture(stream)
             count("captured_copies", direction)
+        if pageable:
+            count("pageable_copies", direction)
         self.scheduler.submit(stream, work)
         if pageable and direction == "device_to_host":
             self.scheduler.settle(stream)

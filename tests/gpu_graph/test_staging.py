@@ -49,6 +49,25 @@ def test_values_are_converted(backend, dtype):
     assert array.get().tolist() == values.tolist()
 
 
+@pytest.mark.emulated
+def test_random_numbers_for_a_batch_come_from_pinned_memory(emulator):
+    """For pageable memory a driver may wait for the device, in each update."""
+
+    def copies(updates):
+        model = gpunn.Sequential([layers.Dense(2)], 3, "cupy", seed=0)
+        trainer = gpunn.Trainer(model, "mean_squared_error", "sgd")
+        X, y = np.ones((8 * updates, 3)), np.ones((8 * updates, 2))
+        with emulator.counters() as counts:
+            trainer.fit(X, y, batch_size=8, augment=noise, progress=False)
+        return counts.copies["host_to_device"], counts.pageable_copies["host_to_device"]
+
+    def noise(X, y, random):
+        return X + random.normal(X.shape)
+
+    (few, few_pageable), (many, many_pageable) = copies(4), copies(12)
+    assert (many - few, many_pageable - few_pageable) == (8, 0)
+
+
 def test_a_place_grows(backend):
     stager = backend.stager()
     small = put(stager, [1], 1)

@@ -33,6 +33,10 @@ from gpunn.typing import Array, HostArray
 
 __all__ = ["CupyBackend"]
 
+PINNED_BYTES = 4 << 20
+"""Size up to which arrays are copied to the device through page-locked memory, of which CuPy keeps
+as much until the end of `fit`. Copies of larger arrays wait for the device."""
+
 
 class CupyBackend(Backend):
     """Computes on a CUDA device with CuPy.
@@ -138,7 +142,8 @@ class CupyBackend(Backend):
     @placed
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
         host = np.asarray(array, dtype=dtype, order="C")
-        # Not asarray, which allocates page-locked memory as large as the array and keeps it.
+        if host.nbytes <= PINNED_BYTES:
+            return cupy.asarray(host)  # through page-locked memory, without waiting for the device
         out = cupy.empty(host.shape, host.dtype)
         out.set(host)
         return out
