@@ -31,7 +31,7 @@ def npy(array):
 
 
 def npy_header(text, version=(1, 0)):
-    """Return the start of an NPY file with any header, such as one that lies."""
+    """Return the start of an NPY file with any header, even a false one."""
     length = struct.pack("<H" if version == (1, 0) else "<I", len(text))
     return b"\x93NUMPY" + bytes(version) + length + text.encode()
 
@@ -166,7 +166,7 @@ def test_forged_header_allocates_nothing(write, content):
         with pytest.raises(DataError):
             load_any(path)
 
-    load()  # what is imported or cached at first use doesn't count
+    load()  # imports and caches of the first use don't count
     with peak_below(MEGABYTE):
         load()
 
@@ -181,7 +181,7 @@ def test_checksum_is_compared(tmp_path):
         load_npz(path, y=None)
 
 
-def test_one_format_taken_for_the_other(tmp_path):
+def test_one_format_instead_of_the_other(tmp_path):
     with pytest.raises(DataError, match="got an NPZ file; use load_npz"):
         load_npy(write_npz(tmp_path, X=npy(np.zeros(3))))
     with pytest.raises(DataError, match="got an NPY file; use load_npy"):
@@ -224,7 +224,7 @@ def test_other_compressions_are_refused(tmp_path, method):
 
 
 @pytest.mark.parametrize("shape", ["(True,)", "(2, False)", "(-1,)", str((1,) * 65)])
-def test_shapes_that_no_array_has(tmp_path, shape):
+def test_impossible_shapes(tmp_path, shape):
     path = write_npy(tmp_path, forged(shape) + bytes(4))
     for map_above in (2**28, 0):
         with pytest.raises(DataFileError, match=r"X\.npy: "):

@@ -64,7 +64,7 @@ def test_streamed_batches_are_those_of_resident_data(
             patch.setattr(batches, "STREAM_BYTES", data.row_bytes * piece_rows)
             found += [
                 visited(backend, data.chunks(order, batch_size), batch_size)
-                for _ in range(2)  # buffers are used again
+                for _ in range(2)  # buffers are reused
             ]
     numbers = np.arange(rows) if order is None else order
     for run in found:
@@ -89,7 +89,7 @@ def test_types_on_the_device(stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_arrays_stay_at_their_place(stream, monkeypatch):
+def test_arrays_keep_their_addresses(stream, monkeypatch):
     monkeypatch.setattr(batches, "STREAM_BYTES", 1)
     data = source(get_backend("numpy"), 10, stream=stream)
     places = {
@@ -100,7 +100,7 @@ def test_arrays_stay_at_their_place(stream, monkeypatch):
     assert len(places) == 1
 
 
-def test_who_decides_about_streaming(tmp_path):
+def test_when_data_are_streamed(tmp_path):
     class Small(Backend):
         def free_memory(self):
             return 1000
@@ -142,7 +142,7 @@ def test_streaming_a_memory_map_takes_little_memory(tmp_path, monkeypatch):
     order = np.random.default_rng(0).permutation(rows)
     data = Dataset(get_backend("numpy"), X, y, None, ("float32", "float32"))
     seen = 0
-    with peak_below(X.nbytes / 8):  # two chunks and what they are taken from, not the whole file
+    with peak_below(X.nbytes / 8):  # two chunks and their sources, not the whole file
         for chunk in data.chunks(order, 32):
             np.testing.assert_array_equal(chunk.X[: chunk.rows, 0], chunk.y[: chunk.rows])
             seen += chunk.rows

@@ -72,7 +72,7 @@ def test_check_inputs_rejects(X, message):
         check_inputs(X, (3,))
 
 
-def test_what_fits_depends_on_the_type():
+def test_the_range_depends_on_the_dtype():
     X = np.array([[1e39]])
     assert check_inputs(X, (1,), dtype="float64") is X
     if np.finfo(np.longdouble).max > np.finfo(np.float64).max:
@@ -87,7 +87,7 @@ def test_check_inputs_names_the_argument_and_images():
         check_inputs(np.zeros((2, 3)), (2, 3), "images")
 
 
-def test_check_finite_looks_at_every_piece(monkeypatch):
+def test_check_finite_reads_every_chunk(monkeypatch):
     monkeypatch.setattr(checks, "CHECK_BYTES", 64)
     X = np.zeros((100, 4))
     check_finite(X, "X")

@@ -1,4 +1,4 @@
-"""The bundled loans: what the documentation says of them."""
+"""The bundled loans have the documented content."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Loading CSV files: what is understood, and that every refusal names the place."""
+"""Loading CSV files: accepted files, and the location in every error."""
 
 import csv
 
@@ -18,7 +18,7 @@ FLOWERS = "width,length,species\n1.5,2,setosa\n3,4.25,virginica\n5,6,setosa\n"
 
 @pytest.fixture
 def load(tmp_path):
-    """Write a text, or bytes, to a file and load it."""
+    """Write a string or bytes to a file, and load it."""
 
     def write_and_load(content, target=-1, **options):
         path = tmp_path / "table.csv"
@@ -33,7 +33,7 @@ def blocks(request, monkeypatch):
     monkeypatch.setattr(gpunn.data.csv, "_BLOCK_CELLS", request.param)
 
 
-# --- What is understood
+# --- Accepted files
 
 
 @pytest.mark.usefixtures("blocks")
@@ -169,12 +169,12 @@ def test_round_trip(tmp_path, monkeypatch, X, labels, block_cells):
 def test_memory_follows_the_numbers_not_the_text(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("1,2,3,4,5,6,7,8\n" * 50_000)
-    with peak_below(8_000_000):  # as Python strings alone, the 400,000 cells would be over 20 MB
+    with peak_below(8_000_000):  # the 400,000 cells would take over 20 MB as Python strings
         data = load_csv(path, -1)
     assert data.X.nbytes == 1_400_000
 
 
-# --- What is refused
+# --- Refused files
 
 
 @pytest.mark.usefixtures("blocks")
@@ -205,7 +205,7 @@ def test_missing_markers_are_the_callers(load):
         ("a,b\n", {"target": "b"}, "no rows below the header"),
         ("a,b,a\n1,2,3\n", {}, "the header has more than one column 'a'"),
         ("a, a\n1,2\n", {}, "the header has more than one column 'a'"),
-        ("?,1\n2,3\n", {}, "1 missing values: line 1 column '0'"),  # so that is no header
+        ("?,1\n2,3\n", {}, "1 missing values: line 1 column '0'"),  # so this is not a header
         (
             *("x,y\n1,nan\n2,a\n3,\n4,b\n", {"target": "y"}),
             "2 missing values: line 2 column 'y', line 4 column 'y';",

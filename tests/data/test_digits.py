@@ -1,4 +1,4 @@
-"""The bundled digits: what the documentation says of them, and where they come from."""
+"""The bundled digits have the documented content and origin."""
 
 from importlib import resources
 

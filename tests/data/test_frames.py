@@ -9,7 +9,7 @@ from gpunn.errors import DataError
 
 
 class Table:
-    """As pyarrow's: `columns` are the arrays."""
+    """A table like pyarrow's, whose `columns` are arrays."""
 
     def __init__(self, **arrays):
         self.column_names = list(arrays)

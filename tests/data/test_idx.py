@@ -1,4 +1,4 @@
-"""Reading IDX files: round trips, and every way in which a file can be malformed."""
+"""Reading IDX files: round trips, and all kinds of malformed files."""
 
 import gzip
 import re
@@ -58,7 +58,7 @@ def test_body_longer_than_one_chunk(tmp_path):
     np.testing.assert_array_equal(read_idx(write(tmp_path, idx(array))), array)
 
 
-def test_compression_is_told_by_content_not_name(tmp_path):
+def test_compression_is_detected_from_the_content(tmp_path):
     array = np.arange(6, dtype="u1").reshape(2, 3)
     raw, compressed = tmp_path / "raw.gz", tmp_path / "compressed.idx"
     raw.write_bytes(idx(array))
@@ -133,7 +133,7 @@ def test_forged_header_allocates_nothing(tmp_path, encode, sizes):
         read_idx(path)
 
 
-def test_wrong_size_is_seen_before_the_body_is_read(tmp_path):
+def test_a_wrong_size_is_refused_before_the_body_is_read(tmp_path):
     path = write(tmp_path, header(0x08, 9 * MEGABYTE) + bytes(8 * MEGABYTE))
     with (
         peak_below(MEGABYTE),

@@ -63,7 +63,7 @@ def test_rows_of_an_offset_map(tmp_path):
     np.testing.assert_array_equal(rows_of(X[5:], np.array([2]))[0], np.arange(7_071, 7_081))
 
 
-def test_rows_of_a_file_that_became_shorter(mapped):
+def test_rows_of_a_truncated_file(mapped):
     X = mapped(np.zeros((8, 2)))
     with open(X.filename, "r+b") as file:
         file.truncate(150)
@@ -71,8 +71,8 @@ def test_rows_of_a_file_that_became_shorter(mapped):
         rows_of(X, np.array([7]))
 
 
-def test_a_map_whose_file_became_shorter_is_not_touched(mapped):
-    """The system would end the process."""
+def test_the_map_of_a_truncated_file_is_not_touched(mapped):
+    """Otherwise the system would end the process."""
     X = mapped(np.ones((6, 2000)))
     model = gpunn.Sequential([gpunn.layers.Dense(1)], 2000, "numpy")
     columns = np.memmap(X.filename, float, "r", shape=(1500, 8), order="F")
@@ -85,7 +85,7 @@ def test_a_map_whose_file_became_shorter_is_not_touched(mapped):
         rows_of(columns, np.array([700]))
 
 
-def test_rows_of_a_file_that_is_gone(mapped):
+def test_rows_of_a_removed_file(mapped):
     X = mapped(np.ones((6, 2)))
     Path(X.filename).unlink()
     with pytest.raises(FileNotFoundError, match="there is no such file"):
@@ -112,7 +112,7 @@ def test_release_changes_nothing(mapped, mode):
 
 @pytest.mark.parametrize(("mode", "released"), [("r", True), ("r+", True), ("c", False)])
 @pytest.mark.parametrize("part", [slice(None), slice(1, None)])
-def test_release_lets_go_of_maps_that_the_file_backs(mapped, monkeypatch, mode, released, part):
+def test_release_frees_maps_that_the_file_backs(mapped, monkeypatch, mode, released, part):
     advice = []
 
     class Map(mmap.mmap):

@@ -1,4 +1,4 @@
-"""Loading MNIST: small forged sets, and the real one where the machine has it."""
+"""Loading MNIST: small forged sets, and the real one if the machine has it."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""The names that `gpunn.data` offers, and that they cost nothing until used."""
+"""The names in `gpunn.data`, which are imported only at first use."""
 
 import pytest
 from processes import run_python

@@ -1,4 +1,4 @@
-"""Items made ahead by a thread."""
+"""Items that a thread makes in advance."""
 
 import threading
 from unittest.mock import Mock
@@ -23,8 +23,8 @@ def test_all_items_come_in_order(ahead):
     assert made == list(range(6))
 
 
-def test_as_many_are_made_as_were_asked_for():
-    """The third one only once the first was taken."""
+def test_the_number_of_items_in_advance():
+    """The third item is made only after the first is used."""
     made, reached = [], threading.Event()
 
     def watched():
@@ -42,7 +42,7 @@ def test_as_many_are_made_as_were_asked_for():
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
-def test_what_the_iterator_raises_is_raised_after_what_came_before(ahead):
+def test_an_exception_is_raised_after_the_items_before_it(ahead):
     def failing():
         yield 1
         raise OSError("gone")

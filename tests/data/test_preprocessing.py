@@ -1,4 +1,4 @@
-"""Column statistics against exact arithmetic, and splits against their promises."""
+"""Column statistics against exact arithmetic, and documented properties of splits."""
 
 import math
 import sys
@@ -45,7 +45,7 @@ def test_statistics_match_exact_arithmetic(data):
     assert mean.dtype == deviation.dtype == np.float64
     for column in range(X.shape[1]):
         exact_mean, exact_deviation = exact[column]
-        # The floor is for subnormal numbers, which have fewer digits.
+        # The minimum is for subnormal numbers, which have fewer digits.
         rounding = max(1e-14 * float(np.abs(X[:, column].astype(float)).max()), 1e-300)
         assert mean[column] == pytest.approx(exact_mean, rel=1e-12, abs=rounding)
         if (X[:, column] == X[0, column]).all():
@@ -105,7 +105,7 @@ def test_values_without_statistics_are_located(value, row):
         (np.array([["a"]]), "expected real numbers, got dtype <U1"),
     ],
 )
-def test_statistics_refuse_what_is_no_matrix(X, message):
+def test_statistics_refuse_other_arrays(X, message):
     with pytest.raises(DataError, match=message):
         column_statistics(X)
 
@@ -159,7 +159,7 @@ def test_each_row_is_held_out_equally_often(labels):
     held = np.zeros(20)
     for seed in range(2000):
         held[split_rows(20, 0.25, seed, labels)[1]] += 1
-    # Binomial with 2000 draws of 1/4: mean 500, standard deviation 19.4; 5 of them either way.
+    # Binomial with 2000 draws of 1/4: mean 500, standard deviation 19.4; the limit is 5 of these.
     assert (np.abs(held - 500) < 97).all()
 
 
@@ -205,7 +205,7 @@ def test_statistics_of_some_rows(mapped, chunk_rows, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 @pytest.mark.parametrize("indices", [None, np.arange(0, 40_000, 2)], ids=["all", "every other"])
-def test_pages_of_a_memory_map_are_given_back(indices, tmp_path):
+def test_pages_of_a_memory_map_are_released(indices, tmp_path):
     np.save(tmp_path / "X.npy", np.ones((40_000, 100)))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     before = resident_file_pages()

@@ -13,9 +13,9 @@ RANDOM = np.random.default_rng(0)
     ("times", "fraction", "held"),
     [
         ([5, 1, 4, 2, 3], 0.4, [0, 2]),
-        ([1, 2, 2, 2, 2], 0.2, [1, 2, 3, 4]),  # one held-out time at least
+        ([1, 2, 2, 2, 2], 0.2, [1, 2, 3, 4]),  # at least one held-out time
         ([1, 1, 2, 2, 3], 0.5, [2, 3, 4]),
-        ([1, 2, 3, 3, 3, 4], 0.5, [2, 3, 4, 5]),  # 4 rows are nearer to 3 than 1 row is
+        ([1, 2, 3, 3, 3, 4], 0.5, [2, 3, 4, 5]),  # 4 rows are closer to 3 than 1 row is
         ([1.5, -np.inf, 2.5], 0.3, [2]),
         (np.array(["2026-01-02", "2025-12-31", "2026-01-01"], "datetime64[D]"), 0.3, [0]),
     ],
@@ -43,7 +43,7 @@ def test_no_group_is_on_both_sides(groups, fraction):
         assert not set(codes[kept]) & set(codes[held])
         assert sorted([*kept, *held]) == list(range(rows))
         assert len(kept) * len(held) > 0
-        # Any other choice is a group or more away.
+        # Every other choice differs by at least a group.
         smallest = np.bincount(codes).min()
         assert abs(len(held) - fraction * rows) <= max(smallest, 1) + rows / groups
         again = split_groups(codes, fraction, 3, classes)
@@ -62,13 +62,13 @@ def test_no_group_is_on_both_sides(groups, fraction):
         ([300, *[10] * 70], 0.2, 200),
     ],
 )
-def test_the_fraction_is_as_near_as_groups_allow(sizes, fraction, held):
+def test_the_fraction_is_as_close_as_groups_allow(sizes, fraction, held):
     groups = np.repeat([f"g{number}" for number in range(len(sizes))], sizes)
     for seed in range(3):
         assert len(split_groups(groups, fraction, seed)[1]) == held
 
 
-def test_the_choice_of_groups_depends_on_the_seed_alone():
+def test_the_choice_of_groups_depends_only_on_the_seed():
     groups = np.repeat(np.arange(50), 4)
     found = {tuple(groups[split_groups(groups, 0.2, seed)[1]]) for seed in range(5)}
     assert len(found) == 5
@@ -77,7 +77,7 @@ def test_the_choice_of_groups_depends_on_the_seed_alone():
 
 def test_classes_keep_their_proportions_as_far_as_groups_allow():
     groups = np.repeat(np.arange(100), 6)
-    of_group = RANDOM.random(100) < 0.2  # each group is of one class
+    of_group = RANDOM.random(100) < 0.2  # each group has one class
     mixed = RANDOM.random(600) < 0.1
     for labels in (of_group[groups].astype(int), mixed.astype(int)):
         _, held = split_groups(groups, 0.25, 0, labels)

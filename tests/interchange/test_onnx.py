@@ -1,4 +1,4 @@
-"""ONNX files compute what the network predicts, in a runtime that knows nothing of gpunn."""
+"""ONNX files give the predictions of the network, in a runtime without gpunn."""
 
 import os
 import sys
@@ -36,7 +36,7 @@ def run(made, X: np.ndarray, *outputs: str) -> list[np.ndarray]:
 
 
 def check(model: gpunn.Sequential, X: np.ndarray, **options) -> None:
-    """Any number of rows gives what `predict` gives, relative to the outputs' size."""
+    """Any number of rows gives the result of `predict`, relative to the outputs' size."""
     made = to_onnx(model, **options)
     for rows in (len(X), 1, 0):
         (y,) = run(made, X[:rows])
@@ -64,10 +64,10 @@ def test_networks(name, dtype):
         if rows:
             exported_networks.assert_same_outputs(y, name, dtype, TOLERANCE[dtype])
     kinds = {each.type for node in made.graph.node for each in node.attribute}
-    if dtype == "float64":  # attributes that are numbers are float32
+    if dtype == "float64":  # attributes with numbers are float32
         assert not kinds & {onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS}
     used = {each for node in made.graph.node for each in node.input}
-    assert {each.name for each in made.graph.initializer} <= used  # others make runtimes warn
+    assert {each.name for each in made.graph.initializer} <= used  # runtimes warn about others
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_operators_that_are_fast_in_float64(layers, slow):
     assert slow not in [node.op_type for node in graph.node]
 
 
-def test_rows_of_outputs_that_are_no_vectors(dtype):
+def test_outputs_that_are_not_vectors(dtype):
     layers = [Members(3), MemberDense(4, "relu"), Members(3)]
     model = gpunn.Sequential(layers, 5, "numpy", dtype=dtype)
     check(model, np.random.default_rng(0).normal(size=(7, 5)).astype(dtype))
 
 
-def test_images_as_they_are():
-    """Pixels of three kinds of integers go in, through Flatten, Cast and Rescaling."""
+def test_raw_images():
+    """Pixels of three integer types are inputs of Flatten, Cast and Rescaling."""
     layers = [Flatten(), Rescaling(), Dense(6, "relu"), Dense(3)]
     model = gpunn.Sequential(layers, (4, 5, 3), "numpy")
     pixels = np.random.default_rng(0).integers(0, 128, (7, 4, 5, 3))
@@ -117,7 +117,7 @@ def test_trained_networks_on_real_data(dtype):
     check(model, X_test.astype(dtype))
 
 
-def test_what_the_file_says_of_itself(tmp_path):
+def test_metadata_of_the_file(tmp_path):
     model = gpunn.Sequential([Dense(2)], (5,), "numpy")
     model.metadata = {"classes": ["a", "b"]}
     save_onnx(model, tmp_path / "a.onnx")
@@ -133,14 +133,14 @@ def test_what_the_file_says_of_itself(tmp_path):
 ELSEWHERE = """\
 import sys
 for name in ("cupy", "cupyx", "cupy_backends", "numba"):
-    sys.modules[name] = None  # importing it is an error, as where it is not installed
+    sys.modules[name] = None  # importing it raises an error, as if it were not installed
 import numpy as np, gpunn
 np.save("y.npy", gpunn.load_model("model.safetensors", "numpy").predict(np.load("X.npy")))
 """
 
 
 def test_a_network_from_any_backend(backend, tmp_path):
-    """Trained there, it is the same as a file, opened without CuPy and numba, and in ONNX."""
+    """The trained network is the same in a file, opened without CuPy and numba, and in ONNX."""
     X = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
     layers = [Standardization(), Dense(6, "tanh"), BatchNorm(), Dense(2)]
     model = gpunn.Sequential(layers, (5,), backend)

@@ -1,4 +1,4 @@
-"""ONNX files take the columns of a table, and make of them what the schema makes of them."""
+"""ONNX files accept the columns of a table, and encode them as the schema does."""
 
 import json
 import math
@@ -31,7 +31,7 @@ TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
 
 
 def encoder(schema: Schema, dtype: str = "float64") -> gpunn.Sequential:
-    """Return a network whose output is the matrix that it takes."""
+    """Return a network whose output is its input matrix."""
     model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype=dtype)
     model.schema = schema
     return model
@@ -46,7 +46,7 @@ def number_of(kind: str, cell) -> float:
 
 
 def fed(session, table) -> dict[str, np.ndarray]:
-    """Return a dict of lists, where None is missing, as a session's inputs."""
+    """Return a session's inputs from a dict of lists, in which None is missing."""
     kinds = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
     inputs = {}
     for name, kind in kinds.items():
@@ -66,7 +66,7 @@ ROWS = 60
 
 
 def people() -> dict[str, list]:
-    """Return a table of every kind of column, with and without gaps, and one that is dropped."""
+    """Return a table with all kinds of columns, with missing values, and a dropped column."""
     random = np.random.default_rng(0)
     minutes = random.integers(-(10**7), 10**7, ROWS).tolist()
     ages = random.normal(40, 10, ROWS).round(1).tolist()
@@ -95,7 +95,7 @@ def test_training_rows(scaling, dtype):
     rows = fed(session, people())
     (output,) = session.run(["output"], rows)
     expected = schema.encode(people(), dtype)
-    if dtype == "float64":  # the reference implementation of ONNX's operators gives the same
+    if dtype == "float64":  # the reference implementation of ONNX's operators agrees
         (other,) = ReferenceEvaluator(made).run(["output"], rows)
         np.testing.assert_allclose(other, expected, 1e-10, 1e-10)
     assert output.dtype == dtype
@@ -116,7 +116,7 @@ def test_inputs_are_the_columns():
     assert list(found) == names
 
 
-def test_numbers_in_which_float32_sees_no_difference():
+def test_numbers_that_are_equal_in_float32():
     numbers = [1e9 + k / 8 for k in range(30)]
     schema = Schema.fit({"x": numbers})
     session = session_of(to_onnx(encoder(schema, "float32")))
@@ -142,7 +142,7 @@ def test_every_day_of_four_centuries_and_dates_far_away():
         np.testing.assert_allclose(output[:, place], PARTS[part](dates), 0, 1e-9, err_msg=part)
     expected = schema.encode({"day": dates}, "float64")
     np.testing.assert_allclose(output, expected, 0, 1e-9)
-    # Bins may have an edge between the cosines of a quarter and of three quarters of a year.
+    # The edge of a bin may be between the cosines of one quarter and three quarters of a year.
     curves = [
         place for place, name in enumerate(schema.names) if re.search("(mon|week).*sine", name)
     ]
@@ -152,7 +152,7 @@ def test_every_day_of_four_centuries_and_dates_far_away():
 
 @pytest.mark.parametrize("step", ["Y", "M", "D", "h"])
 def test_parts_that_differ(step, capfd):
-    """A graph has those alone, and nothing of which a runtime warns."""
+    """A graph has only these parts, and nothing that a runtime warns about."""
     dates = np.arange(30, 36).astype(f"datetime64[{step}]").astype("datetime64[us]")
     schema = Schema.fit({"day": dates})
     made = to_onnx(encoder(schema))
@@ -173,8 +173,8 @@ def test_dates_too_far_away_are_refused(seconds):
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 101])
-def test_numbers_that_are_several_quantiles(count):
-    """They get the middle of their places, also at the ends."""
+def test_numbers_that_equal_several_quantiles(count):
+    """They get the middle of the probabilities, including at the ends."""
     random = np.random.default_rng(count)
     schema = Schema.fit(
         {"a": random.normal(size=9), "b": random.normal(size=9)}, scaling="quantile"
@@ -189,7 +189,7 @@ def test_numbers_that_are_several_quantiles(count):
     np.testing.assert_allclose(output, schema.encode(rows, "float64"), 0, 1e-9)
 
 
-def test_columns_without_names_are_called_by_their_numbers():
+def test_columns_without_names_are_named_by_number():
     schema = Schema.fit([[1.0, 3.0, 5.0], [2.0, 3.0, 7.0], [4.0, 3.0, 8.0]])
     session = session_of(to_onnx(encoder(schema)))
     assert [each.name for each in session.get_inputs()] == ["0", "2"]
@@ -252,7 +252,7 @@ def test_labels(outputs, activation, classes):
     assert label[3] == ("" if classes else -1)
 
 
-def test_rows_of_outputs_that_are_no_vectors():
+def test_outputs_that_are_not_vectors():
     schema = Schema.fit(people(), columns={"city": "category"})
     model = gpunn.Sequential([Members(3, "fixed")], schema.width, "numpy", dtype="float64")
     model.schema = schema
@@ -277,7 +277,7 @@ def test_labels_of_a_network_without_a_schema():
 @pytest.mark.parametrize(("outputs", "activation"), [(1, "sigmoid"), (2, "softmax")])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_labels_at_the_threshold_are_those_of_gpunn(outputs, activation, dtype):
-    """A margin that rounds to the limit in float32 is still on its own side."""
+    """A margin that rounds to the limit in float32 is still on the correct side."""
     model = gpunn.Sequential([Dense(outputs)], 2, "numpy", dtype=dtype)
     model.output_activation = activation
     X = np.random.default_rng(0).normal(size=(40, 2)).astype(dtype)
@@ -335,7 +335,7 @@ def test_what_cannot_be_exported(change, options, error, problem):
 
 
 def test_columns_with_odd_names():
-    """A column may be called label if there is no such output."""
+    """A column may have the name label if there is no such output."""
     names = ["label", "input", "größe (m²)", "a/b:0", "0", "dense_1.weights "]
     rows = {name: [float(place), 9.0] for place, name in enumerate(names)}
     rows |= {"yes?": [True, False], "yes?.none": ["a", "b"]}
@@ -350,7 +350,7 @@ def test_columns_with_odd_names():
 
 
 def of_frame(session, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return a data frame as inputs, as a program without gpunn would."""
+    """Return the inputs of a data frame, as a program without gpunn would."""
     kinds = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
     inputs = {}
     for name, kind in kinds.items():
@@ -381,7 +381,7 @@ SETS = [
 @pytest.mark.parametrize(("name", "target"), [("", "loan_status"), *SETS])
 @pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
 def test_real_tables(name, target):
-    """A schema of half of the rows: the others have new categories, and gaps in more columns."""
+    """A schema of half of the rows; the others have new categories and more missing values."""
     path = TABLES / name if name else credit_risk_file()
     if not path.is_file():
         pytest.skip(f"the variable GPUNN_DATA names no folder with tables/{name}")

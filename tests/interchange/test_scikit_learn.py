@@ -67,7 +67,7 @@ def test_a_classifier(y, names):
     np.testing.assert_allclose(model.predict_proba(X), estimator.predict_proba(X), atol=1e-5)
 
 
-def test_names_of_features_go_along():
+def test_names_of_features_are_copied():
     frame = pd.DataFrame(X, columns=list("abcde"))
     estimator = fitted(MLPRegressor(hidden_layer_sizes=(2,), max_iter=2), NUMBERS, frame)
     model = from_sklearn(estimator, "numpy")
@@ -78,7 +78,7 @@ def test_names_of_features_go_along():
     assert list(again.feature_names_in_) == list(frame)
 
 
-def test_what_is_no_fitted_estimator():
+def test_invalid_estimators():
     with pytest.raises(errors.ArgumentTypeError, match="expected an MLPClassifier"):
         from_sklearn(object())
     with pytest.raises(errors.ArgumentError, match="not fitted yet"):
@@ -148,7 +148,7 @@ def test_two_classes_and_labels():
 
 
 @pytest.mark.parametrize("y", [CLASSES, YES], ids=["classes", "two classes"])
-def test_there_and_back(y):
+def test_round_trip(y):
     estimator = fitted(MLPClassifier(hidden_layer_sizes=(6,), max_iter=5, random_state=0), y)
     again = to_sklearn(from_sklearn(estimator, "numpy"), "classes", estimator.classes_)
     np.testing.assert_allclose(again.predict_proba(X), estimator.predict_proba(X), atol=1e-9)
@@ -167,7 +167,7 @@ def test_there_and_back(y):
         ([BatchNorm()], "model: it has no dense layer"),
     ],
 )
-def test_what_scikit_learn_has_not(layers, problem):
+def test_unsupported_layers(layers, problem):
     with pytest.raises(errors.ExportError) as raised:
         to_sklearn(gpunn.Sequential(layers, (5,), "numpy"), "numbers")
     assert problem in str(raised.value)
@@ -181,7 +181,7 @@ def test_what_scikit_learn_has_not(layers, problem):
         (("classes", ["b", "a"]), "got 'a' after 'b'"),
     ],
 )
-def test_arguments_that_cannot_work(arguments, problem):
+def test_invalid_arguments(arguments, problem):
     with pytest.raises(errors.ArgumentError) as raised:
         to_sklearn(gpunn.Sequential([Dense(2)], (5,), "numpy"), *arguments)
     assert problem in str(raised.value)

@@ -1,4 +1,4 @@
-"""Which layers and activations have steps; what has none is refused by every export, by name."""
+"""Layers and activations with steps; every export refuses others, by name."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ def test_every_built_in_layer_is_exported_by_a_test():
 
 @dataclass(frozen=True)
 class Doubled(ReLU):
-    """A subclass computes something else, so it must not be written as its base."""
+    """A subclass with a different function, which must not be exported as its base."""
 
     name = "doubled"
 
@@ -39,7 +39,7 @@ class Doubled(ReLU):
 
 
 class Twice(Dense):
-    """Likewise."""
+    """Another such subclass."""
 
     name = "twice_as_dense"
 
@@ -69,7 +69,7 @@ class Twice(Dense):
 )
 def test_what_cannot_be_exported(tmp_path, save, layers, problem):
     if save is save_onnx and isinstance(layers()[0], Members):
-        return  # whose outputs may have any shape
+        return  # its outputs may have any shape
     with pytest.raises(ExportError) as raised:
         save(gpunn.Sequential(layers(), (5,), "numpy"), tmp_path / "a")
     assert str(raised.value).startswith(problem)

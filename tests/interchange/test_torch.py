@@ -1,4 +1,4 @@
-"""State dicts in PyTorch's layout; against PyTorch itself where it is installed."""
+"""State dicts in PyTorch's layout, compared with PyTorch if it is installed."""
 
 import json
 
@@ -49,7 +49,7 @@ def torch():
 
 
 def test_parametrizations_are_not_pytorchs():
-    """Its weights are those that x is multiplied by, whatever factor gpunn has beside them."""
+    """PyTorch's weights include the factor that gpunn applies in the layer."""
     model = make_model([Dense(3, "selu", parametrization="ntp"), Dense(2)])
     state, W = state_dict(model), model.parameters.to_host()["dense_1.weights"]
     np.testing.assert_allclose(state["0.weight"], W.T / np.sqrt(6), rtol=1e-15)
@@ -92,7 +92,7 @@ def test_names_and_layout():
 
 @pytest.mark.parametrize("as_file", [False, True], ids=["mapping", "file"])
 @pytest.mark.parametrize("prefix", ["", "net."])
-def test_there_and_back(tmp_path, as_file, prefix):
+def test_round_trip(tmp_path, as_file, prefix):
     model = make_model()
     save_state_dict(model, tmp_path / "a.safetensors")
     state = load_file(tmp_path / "a.safetensors")
@@ -103,7 +103,7 @@ def test_there_and_back(tmp_path, as_file, prefix):
     assert np.array_equal(again.predict(X), model.predict(X))
 
 
-def test_chains_are_taken_apart():
+def test_chains_are_expanded():
     chain = make_model([Chain([Dense(4, "relu"), Chain([Dropout(0.1)])]), Dense(2)])
     flat = gpunn.Sequential(
         [Dense(4, "relu"), Dropout(0.1), Dense(2)], (6,), "numpy", dtype="float64"
@@ -152,7 +152,7 @@ def test_pytorch_computes_the_same(torch, tmp_path, layers, dtype):
         found = module(torch.from_numpy(rows)).numpy()
     tolerance = 1e-5 if dtype == "float32" else 1e-10
     np.testing.assert_allclose(found, model.predict(rows), rtol=tolerance, atol=tolerance)
-    if flat:  # and tensors as they are come back
+    if flat:  # and tensors are loaded unchanged
         again = gpunn.Sequential(model.config()["layers"], shape, "numpy", dtype=dtype, seed=1)
         load_state_dict(again, module.state_dict())
         assert np.array_equal(again.predict(rows), model.predict(rows))
@@ -162,7 +162,7 @@ def test_pytorch_computes_the_same(torch, tmp_path, layers, dtype):
 
 
 def state(**changes):
-    """Return a state dict for the network below, with some of its arrays changed or left out."""
+    """Return a state dict for the network below, with some arrays changed or missing."""
     shapes = {"0_weight": (4, 6), "0_bias": 4, "2_weight": (2, 4), "2_bias": 2}
     arrays = {name: np.ones(shape) for name, shape in shapes.items()} | changes
     return {name.replace("_", "."): it for name, it in arrays.items() if it is not None}
@@ -227,7 +227,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_file_of_half_precision(tmp_path):
-    """NumPy lacks bfloat16: the upper halves of numbers in float32."""
+    """NumPy lacks bfloat16, whose numbers are the upper halves of float32 numbers."""
     values = np.array([1.5, -2.0, 0.0, 2.0**-130, 3e38, -np.pi], "<f4")
     places = {"0.weight": ([2, 2], 0, 8), "0.bias": ([2], 8, 12)}
     header = json.dumps(
@@ -273,7 +273,7 @@ class Halve(Dense):
         ([Halve(2)], "PyTorch has no module for Halve"),
     ],
 )
-def test_what_pytorch_has_not(layers, problem):
+def test_unsupported_layers(layers, problem):
     with pytest.raises(ExportError) as raised:
         torch_code(gpunn.Sequential(layers, (6,), "numpy"))
     assert problem in str(raised.value)

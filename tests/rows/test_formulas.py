@@ -1,4 +1,4 @@
-"""No text in a CSV file that is written begins a formula, and all of it is read as it was."""
+"""Text in a written CSV file never begins a formula, and is read unchanged."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ def test_formulas(text):
 
 
 @pytest.mark.parametrize("text", ["", "cat", "-", "+", "-1.5", "+3", "-inf", "a=b", "'cat", "it's"])
-def test_what_is_none(text):
+def test_text_that_is_not_a_formula(text):
     assert formula_as_text(text) == text_of_cell(text) == text
 
 
@@ -64,8 +64,8 @@ def test_predictions_are_read_as_they_were(tmp_path, caplog):
     assert [table.classes[code] for code in table.y] == names.tolist()
 
 
-def test_a_history_with_such_a_figure(tmp_path):
-    """A log that goes on finds its columns again."""
+def test_a_history_with_such_a_metric(tmp_path):
+    """A resumed log finds its columns."""
     columns = ["epoch", "=loss", "'@x"]
     header = csv_line(columns, {name: name for name in columns})
     assert header == "epoch,'=loss,''@x\r\n"

@@ -1,4 +1,4 @@
-"""Rows of a stream: how they are read, and what becomes of those that are broken."""
+"""Streams of rows: reading, predicting, and malformed rows."""
 
 import gzip
 import io
@@ -38,9 +38,9 @@ class Stream:
 
     def read(self):
         layout = {**LAYOUT, **self.given}
-        arguments = (layout, self.wanted, self.answer, self.begin, self.messages.append, self.skip)
+        functions = (self.predict_rows, self.begin, self.messages.append)
         try:
-            predict_stream(self.coming(), *arguments)
+            predict_stream(self.coming(), layout, self.wanted, *functions, self.skip)
         except ValueError as error:
             self.error = str(error)
         return self
@@ -48,7 +48,7 @@ class Stream:
     def coming(self) -> Iterator[bytes]:
         yield from self.chunks
 
-    def answer(self, rows):
+    def predict_rows(self, rows):
         counts: dict[tuple[str, str | None], int] = {}
         for row in rows:
             if "bad" in row:
@@ -82,7 +82,7 @@ def test_a_line_without_end_is_refused():
         list(Lines([b"x" * 2**24, b"x"]))
 
 
-def test_rows_are_answered_before_more_is_waited_for():
+def test_rows_are_predicted_before_a_wait_for_more():
     stream = Stream()
 
     def coming() -> Iterator[bytes]:
@@ -122,7 +122,7 @@ def test_gzip_may_expand_as_much_as_a_file_of_training_data():
 
 
 def test_a_file_may_expand_by_its_whole_size(tmp_path):
-    """Also where its first part expands more, as `gpunn train` has it."""
+    """Even if its beginning expands more, as in `gpunn train`."""
     noise = bytes(range(256)) * 800
     packed = gzip.compress(b"\n" * (FREE_BYTES + 1)) + gzip.compress(noise, 0)
     (tmp_path / "a.gz").write_bytes(packed)
@@ -138,9 +138,9 @@ taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 2**26, taken + 2**26))
 layout = dict(names=["x", "y"], positions=[0, 2], width=3, numeric=[0], header=None,
               delimiter=None, decimal=None)
-answered = lambda rows: (rows, {})
+predict_rows = lambda rows: (rows, {})
 chunks = chunks_of(sys.stdin.buffer)
-predict_stream(chunks, layout, None, answered, lambda form: lambda rows: None, print, False)
+predict_stream(chunks, layout, None, predict_rows, lambda form: lambda rows: None, print, False)
 """
 
 
@@ -232,13 +232,13 @@ COUNTS = "2 columns (those that the network uses) or 3 (all of the training data
     ],
 )
 @pytest.mark.parametrize("skip", [False, True])
-def test_columns_that_are_not_there(text, given, problem, skip):
+def test_missing_columns(text, given, problem, skip):
     stream = Stream(text, **given, skip=skip).read()
     assert stream.error.startswith(problem)
     assert stream.blocks == []  # so not even a header is written
 
 
-def test_rows_without_names_are_told_from_those_that_lack_one():
+def test_a_missing_header_and_a_missing_column_differ():
     assert "; if the rows have no header, add --no-header" in Stream("1,2\n").read().error
     assert "--no-header" not in Stream("x,z\n1,2\n").read().error
     assert "--no-header" not in Stream("1,2,3,4\n", names=None).read().error
@@ -259,7 +259,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("line", MALFORMED, ids=str)
-def test_broken_rows_stop_or_are_counted(line):
+def test_malformed_rows_stop_or_are_counted(line):
     content = b"x,y\n1,a\n" + line + b"2,b\n3,c\n" + line + b"4,d\n"
     stream = Stream(content).read()
     assert stream.error == MALFORMED[line]
@@ -273,7 +273,7 @@ def test_broken_rows_stop_or_are_counted(line):
     assert last == "skipped 2 malformed rows"
 
 
-def test_a_quote_that_is_not_closed():
+def test_an_unclosed_quote():
     stream = Stream('x,y\n1,a\n2,"b\n3,c\n').read()
     assert stream.error.startswith("line 3: the row that begins here has an unclosed")
     assert stream.rows == [["1", "a"]]
@@ -332,7 +332,7 @@ def test_rows_of_images_may_be_nested(line, shape, problem):
         ("[" * 100_000, "line 2: "),
     ],
 )
-def test_broken_json_lines(line, problem):
+def test_malformed_json_lines(line, problem):
     stream = Stream(f"[1, 2]\n{line}\n[3, 4]\n").read()
     assert stream.error.startswith(problem)
     assert stream.rows == [["1", "2"]]
@@ -340,7 +340,7 @@ def test_broken_json_lines(line, problem):
     assert stream.rows == [["1", "2"], ["3", "4"]]
 
 
-def test_a_form_that_was_chosen():
+def test_a_chosen_format():
     assert Stream("[x,y\n1,2\n", form="csv", names=["[x", "y"]).read().rows == [["1", "2"]]
     assert "Expecting value" in Stream("x,y\n", form="jsonl").read().error
 

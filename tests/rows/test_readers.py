@@ -1,4 +1,4 @@
-"""Bytes to cells: `load_csv`, `read_table` and streams read the same rows, and say the same."""
+"""`load_csv`, `read_table` and streams read the same rows, with the same messages."""
 
 import codecs
 import gzip
@@ -156,12 +156,12 @@ def test_delimiters_are_found(tmp_path, text, names, rows):
 
 
 @pytest.mark.parametrize("cell", ["x", "inf", "nan", "1_0", "-999", "-999.0", ""])
-def test_numbers_that_no_network_takes(cell):
+def test_numbers_that_are_refused(cell):
     with pytest.raises(ValueError, match=f"^column 'a': expected a finite number; got '{cell}'"):
         finite_number(cell, "a", [-999.0])
 
 
-def test_what_a_cell_means():
+def test_markers_of_missing_values():
     markers = Markers.of(["-999", "1900-01-01"])
     assert [
         text in markers for text in ("na", "-999.0", "-9.99e2", "1900-01-01", "999", "none")

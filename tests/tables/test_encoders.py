@@ -1,4 +1,4 @@
-"""All encoders make the same numbers of a cell: NumPy, streams, exported Python, ONNX and C."""
+"""All encoders compute the same numbers: NumPy, streams, exported Python, ONNX and C."""
 
 import math
 import random
@@ -33,14 +33,14 @@ Encoded = list[list[float] | None]
 
 
 def network(schema: Schema) -> gpunn.Sequential:
-    """Return a network that does nothing but encode."""
+    """Return a network that only encodes."""
     model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype="float64")
     model.schema = schema
     return model
 
 
 def row_by_row(encode: Callable[[Rows], Any], rows: Rows) -> Encoded:
-    """Encode each row alone, and then all that are accepted together, which gives the same."""
+    """Encode each row separately, and then all accepted rows together; the results are equal."""
     found: Encoded = []
     problems = []
     for row in rows:
@@ -70,7 +70,7 @@ def by_table(schema: Schema, rows: Rows, folder: Path) -> Encoded:
 
 
 def by_stream(schema: Schema, rows: Rows, folder: Path) -> Encoded:
-    """As `gpunn predict`; exported Python counts the same as unusual."""
+    """Encode as `gpunn predict` does; exported Python counts the same unseen values."""
     predictor = predictor_of(network(schema))
 
     def encode(rows: Rows) -> Any:
@@ -91,7 +91,7 @@ def by_python(schema: Schema, rows: Rows, folder: Path) -> Encoded:
 
 
 def meaning(kind: str, cell: str, markers: Markers) -> Any:
-    """Return what whoever calls ONNX or C makes of text; a ValueError if it can't be that."""
+    """Return text as a caller of ONNX or C would pass it, or raise a ValueError."""
     text = cell.strip()
     if text in markers:
         return None
@@ -199,7 +199,7 @@ ENGINES = [
 
 
 def date(year: int, day: int, weekday: int, hour: float) -> tuple[float, ...]:
-    """Return the numbers of a date in June: its parts, and where the week and the day are."""
+    """Return the numbers of a date in June: its parts, and the cycles of week and day."""
     angles = [2 * math.pi * weekday / 7, 2 * math.pi * hour / 24]
     waves = [wave(angle) for angle in angles for wave in (math.sin, math.cos)]
     return (year, day, weekday, hour, *waves, 0)
@@ -351,7 +351,7 @@ def drawn(seed: int) -> tuple[Schema, Rows]:
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
 def test_random_rows(tmp_path, engine):
-    """Cells of each kind, in odd spellings: the same numbers, or an error, row by row."""
+    """Cells of each kind in odd spellings give the same numbers, or an error, row by row."""
     for seed in range(12 if engine is by_c else 30):
         schema, rows = drawn(seed)
         found, expected = engine(schema, rows, tmp_path), by_table(schema, rows, tmp_path)
@@ -375,7 +375,7 @@ def test_unknown_categories(name):
 
 
 def test_cells_that_are_numbers_are_categories_that_spell_them():
-    """In a data frame there is no spelling; but a number is no code that begins with 0."""
+    """A data frame has no spelling, but a number never matches a code that begins with 0."""
     schema = Schema.fit({"c": ["07", "1e3", "2.50", "8", "x"]}, columns={"c": "category"})
     assert schema.encode({"c": [7, 1000, 2.5, 8.0]})[:, 0].tolist() == [0, 2, 3, 4]
 
@@ -393,7 +393,7 @@ def test_cells_that_are_numbers_are_categories_that_spell_them():
     ],
 )
 def test_a_column_with_a_code_is_a_category(tmp_path, cells, kind):
-    """Unless it is chosen; codes in the second block of a file, too. A marker is none."""
+    """Unless a kind is chosen; even if the code is in the second block of a file."""
     missing = ["0999"]
     (tmp_path / "a.csv").write_text("c\n" + "".join(f"{cell}\n" for cell in cells))
     late = "c\n" + f"{cells[0] if kind != 'category' else 5}\n" * 3000

@@ -1,4 +1,4 @@
-"""Tables from files: what is read, in which types, and what is said of damaged files."""
+"""Tables from files: cells, their types, and the messages for damaged files."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def path(tmp_path):
 
 
 def cells(table, name):
-    """The cells of a column: a list of numbers, or of texts."""
+    """The cells of a column: a list of numbers or strings."""
     column = table.column(name)
     if isinstance(column, np.ndarray):
         return column.tolist()
@@ -113,7 +113,7 @@ def test_names_that_may_be_cells(text, options, doubts, path):
     assert read_table(path, **options).doubts == doubts
 
 
-def test_whole_numbers_that_are_rounded(path):
+def test_integers_that_are_rounded(path):
     path.write_text(f"a,b,c\n{2**53 + 1},{2**53},{2**60}.0\n1,2,3\n")
     read = read_table(path)
     assert Schema.fit(read).problems == [
@@ -132,7 +132,7 @@ def test_missing_cells(path):
 
 
 def test_columns_that_turn_out_late_to_be_text(path, monkeypatch):
-    """The file is read again for them alone; what spelt a number keeps its spelling."""
+    """The file is read again only for them; cells that spell numbers keep their spelling."""
     monkeypatch.setattr(files, "BLOCK_CELLS", 8)
     rows = [(f"{number:03}", f"{number}", "u" if number < 9 else "1") for number in range(20)]
     rows[15] = ("x", "15", "u")
@@ -205,7 +205,7 @@ def test_parquet(tmp_path):
 
 
 CODES = {"ames.tsv": ("MS SubClass", "PID")}
-"""Columns with codes such as 020, which pandas takes for numbers."""
+"""Columns with codes such as 020, which pandas reads as numbers."""
 
 
 @pytest.mark.parametrize(

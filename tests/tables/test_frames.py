@@ -107,7 +107,7 @@ def test_dictionaries_of_pyarrow():
 
 
 class Frame:
-    """A frame of a library that nobody has heard of: names, a length, and columns by name."""
+    """A frame of an unknown library: names, a length, and columns by name."""
 
     def __init__(self, columns):
         self.columns, self._columns = list(columns), columns
@@ -148,7 +148,7 @@ def test_arrays_of_other_libraries():
 
 
 class OnDevice:
-    """An array that NumPy can't take."""
+    """An array that NumPy can't convert."""
 
     def __len__(self):
         return 2
@@ -163,12 +163,12 @@ class Lazy:
     columns = ("a", "b")
 
 
-def test_labels_that_pandas_made_are_no_names():
+def test_default_labels_of_pandas_are_not_names():
     assert not table_of(pd.DataFrame([[1, 2]])).named
     assert table_of(pd.DataFrame([[1, 2]], columns=[2020, 2021])).names == ("2020", "2021")
 
 
-def test_columns_that_are_not_asked_for_are_not_read():
+def test_unused_columns_are_not_read():
     schema = Schema.fit({"age": AGES})
     assert schema.encode({"age": AGES, "photo": [[0, 1]] * 4}).shape == (4, 2)
 
@@ -200,7 +200,7 @@ def test_columns_that_are_not_asked_for_are_not_read():
     ],
     ids=str,
 )
-def test_what_is_no_table(frame, problem):
+def test_invalid_tables(frame, problem):
     with pytest.raises(DataError, match=f"X: .*{problem}|X: {problem}"):
         Schema.fit(frame)
 

@@ -1,4 +1,4 @@
-"""Whatever a table or a file holds, a schema is made or an error of gpunn's says why not."""
+"""For any table or file, the result is a schema or one of gpunn's errors."""
 
 import contextlib
 import json
@@ -78,7 +78,7 @@ ARRAYS = st.one_of(
 
 
 def places(value, path=()):
-    """Every place within JSON data."""
+    """Every location in JSON data."""
     yield path
     if isinstance(value, (dict, list)):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
@@ -93,7 +93,7 @@ def places(value, path=()):
     ARRAYS,
 )
 def test_a_changed_description(scaling, number, value, name, array):
-    """What is read is a schema that works, or an ArgumentError."""
+    """The result is a schema that works, or an ArgumentError."""
     schema = Schema.fit(PEOPLE, scaling=scaling)
     description, arrays = schema.to_json(), dict(schema.arrays())
     every = list(places(description))[1:]

@@ -1,4 +1,4 @@
-"""Networks that take tables: training, prediction, files, copies."""
+"""Networks with a schema: training, prediction, files, copies."""
 
 import copy
 import json
@@ -65,7 +65,7 @@ def test_rows_of_a_table_are_encoded(dtype):
     assert model.feature_names == ["age", "age (missing)", "city"]
 
 
-def test_validation_data_are_encoded_too():
+def test_validation_data_are_encoded():
     trainer = gpunn.Trainer(network(), "binary_cross_entropy", "adam")
     records = FRAME.head(9).to_dict("records")
     history = trainer.fit(
@@ -124,7 +124,7 @@ def test_pickles_of_earlier_releases_have_none():
     assert older.schema is None
 
 
-def test_training_goes_on_from_a_checkpoint(tmp_path):
+def test_training_resumes_from_a_checkpoint(tmp_path):
     trainer = trained()
     trainer.save_checkpoint(tmp_path / "checkpoint.safetensors")
     path = tmp_path / "checkpoint.safetensors"
@@ -175,7 +175,7 @@ def test_a_schema_of_another_width(tmp_path):
         gpunn.load_model(path, "numpy")
 
 
-def test_what_is_no_schema():
+def test_invalid_schemas():
     model = network()
     with pytest.raises(ArgumentTypeError, match=r"schema: expected a gpunn\.tables\.Schema"):
         model.schema = {"columns": []}

@@ -1,4 +1,4 @@
-"""Scales against their formulas, at the edges of float64 too."""
+"""Scalings against their formulas, including the limits of float64."""
 
 import statistics
 
@@ -42,7 +42,7 @@ def test_standard():
 
 
 def test_quantiles():
-    """As scikit-learn's, from the same noisy column."""
+    """The same as scikit-learn's, from the same noisy column."""
     scaling = fitted(QuantileScaling, COLUMN)
     noise = generator(0, "test").normal(0, 1e-5 * COLUMN.std(), 2000)
     reference = QuantileTransformer(n_quantiles=2000 // 30, output_distribution="normal")
@@ -54,7 +54,7 @@ def test_quantiles():
     assert np.abs(scaling.transform(new, 0)).max() < 5.2
 
 
-def test_a_number_that_is_several_quantiles():
+def test_a_number_that_equals_several_quantiles():
     scaling = QuantileScaling(np.zeros(1), np.array([[1.0, 2, 2, 2, 2, 2, 3]]))
     assert scaling.transform(np.array([2.0]), 0) == pytest.approx(0, abs=1e-15)
     assert scaling.transform(np.array([1.5]), 0) == pytest.approx(
@@ -63,7 +63,7 @@ def test_a_number_that_is_several_quantiles():
 
 
 @pytest.mark.parametrize("share", [0.001, 0.05])
-def test_quantiles_of_a_column_with_numbers_far_away(share):
+def test_quantiles_of_a_column_with_outliers(share):
     known = np.random.default_rng(0).normal(40, 10, 2000)
     unknown = np.full(int(share * len(known)), 999_999_999.0)
     z = fitted(QuantileScaling, np.concatenate([known, unknown])).transform(known, 0)
@@ -132,6 +132,6 @@ ONE = np.ones(1)
         ("quantile", {"median": ONE, "quantiles": np.array([[2.0, 1]])}, "not ascending"),
     ],
 )
-def test_arrays_of_strangers(kind, arrays, problem):
+def test_invalid_arrays(kind, arrays, problem):
     with pytest.raises(ArgumentError, match=problem):
         SCALINGS[kind].from_arrays(arrays, 1)

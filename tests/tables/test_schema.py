@@ -1,4 +1,4 @@
-"""Schemas: what they learn, how they encode, and what they say of odd input."""
+"""Schemas: learning, encoding, and messages about unusual input."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ PEOPLE = {**people.PEOPLE, "country": ["NO"] * 4}
 
 
 def column_of(cells, **options):
-    """What is learned from a single column, beside one that is there for the width."""
+    """Learn from a column, in a table with a second column that keeps the schema nonempty."""
     frame = {"x": cells, "other": np.arange(len(cells)) ** 2}
     return Schema.fit(frame, **options).columns[0]
 
@@ -66,7 +66,7 @@ def test_matrix():
 
 @pytest.mark.parametrize("scaling", ["robust", "quantile", "standard"])
 def test_scaled_matrix(scaling):
-    """Statistics are those of the rows that have a number; the median stands in for others."""
+    """Statistics are from the rows that have a number; the median replaces missing numbers."""
     random = np.random.default_rng(0)
     numbers = random.normal(5, 3, 400)
     numbers[::7] = np.nan
@@ -74,7 +74,7 @@ def test_scaled_matrix(scaling):
     present = np.isfinite(numbers)
     filled = np.where(present, numbers, np.median(numbers[present]))
     alone = Schema.fit({"x": numbers[present]}, scaling=scaling)
-    if scaling != "quantile":  # their number goes by the rows
+    if scaling != "quantile":  # the number of quantiles depends on the rows
         expected = alone.scaling.transform(filled, 0)
         np.testing.assert_allclose(schema.encode({"x": numbers}, "float64")[:, 0], expected)
     encoded = schema.encode({"x": numbers})
@@ -84,14 +84,14 @@ def test_scaled_matrix(scaling):
     assert np.abs(encoded[~present, 0]).max() < 0.1
 
 
-def test_columns_go_by_name():
+def test_columns_are_matched_by_name():
     schema = Schema.fit(PEOPLE)
     frame = pd.DataFrame(PEOPLE)[["member", "since", "city", "age"]].assign(more=1)
     assert np.array_equal(schema.encode(frame), schema.encode(PEOPLE))
 
 
 @pytest.mark.parametrize("columns", [["0", "1", "2"], ["0", "2"]])
-def test_columns_without_names_go_by_their_order(columns):
+def test_columns_without_names_are_matched_by_order(columns):
     rows = np.array([[1, 7, "a"], [2, 7, "b"]], object)
     schema = Schema.fit(rows)
     assert schema.columns[1].dropped
@@ -141,7 +141,7 @@ def test_no_rows():
     assert Schema.fit(PEOPLE).encode({name: [] for name in PEOPLE}).shape == (0, 16)
 
 
-# --------------------------------------------------------------------------------------- findings
+# ---------------------------------------------------------------------------------- unseen values
 
 
 def test_unknown_categories_are_counted():
@@ -292,7 +292,7 @@ def test_kinds(cells, kind):
     ],
     ids=str,
 )
-def test_given_kinds(cells, kind, expected):
+def test_chosen_kinds(cells, kind, expected):
     column = column_of(cells, columns={"x": kind})
     assert (column.kind, column.categories) == (kind, expected)
 
@@ -333,7 +333,7 @@ MEND = (
         ([None, "a", "a"], False, f"{SAME} that has a value"),
         ([2**53, 2**53 + 1], True, f"dropped: {TOO_LARGE}"),
         (["9007199254740992", "9007199254740993"], True, f"dropped: {TOO_LARGE}"),
-        ([float(2**60)] * 2, True, f"dropped: {TOO_LARGE}"),  # as a file's are read
+        ([float(2**60)] * 2, True, f"dropped: {TOO_LARGE}"),  # as a file's integers are read
         ([None, 2**53, 2**53 + 1], False, TOO_LARGE),
         ([2**60] * 2, True, f"dropped: {SAME}"),
         (["2026-01-01"] * 3, True, f"dropped: {SAME}"),
@@ -470,18 +470,18 @@ ROUNDING = (
     [np.array([LARGE, 1]), [LARGE, 2**70], [str(LARGE), "1.5", None], [f" {LARGE} ", "1"]],
     ids=str,
 )
-def test_whole_numbers_that_no_float_is_are_reported(cells):
+def test_integers_that_floats_round_are_reported(cells):
     assert column_of(cells).reported == ROUNDING
-    for kind in ("category", "number"):  # which the user has thought of
+    for kind in ("category", "number"):  # chosen by the user
         assert Schema.fit({"x": cells}, columns={"x": kind}).problems == []
 
 
 @pytest.mark.parametrize("cells", [[LARGE - 1, 2], [2.0**60, 2], ["1e300", "2"]], ids=str)
-def test_large_numbers_that_floats_are(cells):
+def test_large_integers_that_are_exact_floats(cells):
     assert column_of(cells).reported == ""
 
 
-def test_what_is_reported_is_listed():
+def test_problems_are_listed():
     schema = Schema.fit(PEOPLE, drop=["age"])
     assert schema.problems == ["country: dropped: the same in every row"]
     assert schema.describe() == [
@@ -495,8 +495,8 @@ def test_what_is_reported_is_listed():
     assert repr(schema) == "<Schema: 5 columns -> 12 numbers, 2 categories>"
 
 
-def test_kinds_are_those_of_the_rows_alone():
-    """What no row has says nothing: categories of pandas, and rows that were left out."""
+def test_kinds_depend_only_on_the_rows():
+    """Values that no row has do not count: unused categories of pandas, and excluded rows."""
     table = table_of({"x": ["1", "x", "3"], "y": [1, 2, 3]}).take(np.array([0, 2]))
     assert Schema.fit(table).columns[0].kind == "number"
     frame = pd.DataFrame({"x": pd.Categorical(["1", "2"], categories=["1", "2", "x"])})
@@ -534,7 +534,7 @@ def test_kinds_do_not_depend_on_which_rows_are_for_training(
 
 
 def test_a_file_may_have_categories_of_a_dropped_column():
-    """They were kept once."""
+    """Earlier versions stored them."""
     schema = Schema.fit(PEOPLE)
     description = schema.to_json()
     assert description["columns"][-1]["dropped"]
@@ -543,7 +543,7 @@ def test_a_file_may_have_categories_of_a_dropped_column():
     assert np.array_equal(loaded.encode(PEOPLE), schema.encode(PEOPLE))
 
 
-def test_a_given_kind_keeps_an_identifier():
+def test_a_chosen_kind_keeps_an_identifier():
     assert not column_of(NAMES, columns={"x": "category"}).dropped
     assert not column_of(pd.Categorical(NAMES)).dropped
 
@@ -606,12 +606,12 @@ def test_a_given_kind_keeps_an_identifier():
     ],
     ids=str,
 )
-def test_what_can_not_be_learned(frame, options, error, problem):
+def test_invalid_training_rows(frame, options, error, problem):
     with pytest.raises(error, match=problem):
         Schema.fit(frame, **options)
 
 
-def test_names_of_the_matrix_are_different():
+def test_names_of_features_are_unique():
     schema = Schema.fit({"a": [1, None, 3], "a (missing)": [1, 2, 3]})
     assert schema.names == ["a", "a (missing)", "a (missing)'"]
 
@@ -670,7 +670,7 @@ def changed(**changes):
     ],
     ids=str,
 )
-def test_descriptions_of_strangers(changes, problem):
+def test_invalid_descriptions(changes, problem):
     with pytest.raises(ArgumentError, match=problem):
         Schema.from_json(changed(**changes), Schema.fit(PEOPLE).arrays())
 

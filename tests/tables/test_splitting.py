@@ -1,4 +1,4 @@
-"""Times and groups of a table's rows, and what is said if a random split may leak."""
+"""Times and groups of a table's rows, and advice if a random split may leak."""
 
 from datetime import date, datetime, timedelta, timezone
 
@@ -31,7 +31,7 @@ EAST = timezone(timedelta(hours=2))
         [2, 1, 3],
         [0.5, -1e300, 0.6],
         ["2", "1", "10"],
-        # By their instants: 22:30, 22:10 and 23:00 UTC.
+        # The instants are 22:30, 22:10 and 23:00 UTC.
         ["2026-01-01T22:30:00Z", "2026-01-02T00:10:00+02:00", "2026-01-01T23:00:00+00:00"],
         [
             datetime(2026, 1, 1, 22, 30),
@@ -58,7 +58,7 @@ def test_times_are_in_order(cells):
         ([True, False], "row 0, .*: expected a date"),
     ],
 )
-def test_cells_that_are_no_times(cells, problem):
+def test_invalid_times(cells, problem):
     with pytest.raises(DataError, match=problem):
         times_of(table_of({"t": cells}), "t", MARKERS)
 
@@ -83,7 +83,7 @@ def test_a_row_without_a_group(missing):
 
 
 @pytest.mark.parametrize("text", ["", "time", "time=", "group=", "groups=a", "stratified", "=a"])
-def test_splits_that_are_none(text):
+def test_invalid_splits(text):
     with pytest.raises(ArgumentError, match=f'split: expected "time=COLUMN", .*; got {text!r}'):
         check_split("split", text)
 
@@ -115,7 +115,7 @@ NUMBERS = np.arange(ROWS)
         ("ID_client", NUMBERS % 12, "group=ID_client"),
         ("account number", NUMBERS % 12, 'group="account number"'),
         ("orderid", NUMBERS % 12, "group=orderid"),
-        ("id", NUMBERS, None),  # another one in each row
+        ("id", NUMBERS, None),  # a different value in each row
         ("id", [*NUMBERS[:-2], 0, 1], None),
         ("user_id", NUMBERS % 2, None),
         ("device", [["phone", "desk", "tv"][number % 3] for number in NUMBERS], None),
@@ -124,7 +124,7 @@ NUMBERS = np.arange(ROWS)
         ("city", [f"c{number % 12}" for number in NUMBERS], None),
     ],
 )
-def test_advice_where_a_random_split_may_leak(name, cells, advice):
+def test_advice_if_a_random_split_may_leak(name, cells, advice):
     table = table_of({name: cells, "x": NUMBERS % 7})
     said = advice_on_splits(table, Schema.fit(table).columns, MARKERS)
     assert [line.rpartition("--split ")[2] for line in said] == ([advice] if advice else [])

@@ -1,4 +1,4 @@
-"""A table of each kind of column, and networks of recipes for it."""
+"""A table with each kind of column, and networks from recipes for it."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def network(recipe, schema):
 
 
 def trained(recipe, schema, y):
-    """Return a trainer that has learned targets of the table."""
+    """Return a trainer after training on targets of the table."""
     model = network(recipe, schema)
     model.schema = schema
     trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])

@@ -1,4 +1,4 @@
-"""Edges of bins: quantiles, and thresholds of a decision tree."""
+"""Bin edges: quantiles, and thresholds of a decision tree."""
 
 import sys
 
@@ -68,7 +68,7 @@ def test_a_constant_column_has_a_bin(sklearn):
     assert tree_edges(np.full(5, 3.0), np.arange(5.0), "regression") == [3, 6]
 
 
-def test_neighbouring_numbers_of_float32_have_edges_that_differ(sklearn):
+def test_adjacent_float32_numbers_have_distinct_edges(sklearn):
     x = np.array([1, np.nextafter(np.float32(1), np.float32(2)), 2], np.float32)
     edges = np.array(tree_edges(x, np.array([0.0, 1, 0]), "regression"), np.float32)
     assert (np.diff(edges) > 0).all()
@@ -87,7 +87,7 @@ def test_neighbouring_numbers_of_float32_have_edges_that_differ(sklearn):
     ],
     ids=["matrix", "gap", "integers", "empty", "targets", "task", "bins"],
 )
-def test_what_is_impossible_is_named(arguments, problem):
+def test_invalid_arguments(arguments, problem):
     with pytest.raises(ArgumentError, match=problem):
         tree_edges(*arguments)
 

@@ -1,6 +1,6 @@
-"""Three epochs of RealMLP are those of its formulas, written in PyTorch.
+"""Three epochs of RealMLP agree with its formulas in PyTorch.
 
-Embeddings, factors, schedules and decay are written down anew here, and PyTorch differentiates.
+Embeddings, factors, schedules and decay are implemented again here, and PyTorch differentiates.
 """
 
 import math
@@ -30,13 +30,13 @@ X = SCHEMA.encode(FRAME, "float64")
 
 
 def ending(arrays, end):
-    """Return the only array whose name ends so."""
+    """Return the only array whose name has this ending."""
     (found,) = [array for name, array in arrays.items() if name.endswith(end)]
     return found
 
 
 def first_layer(p, x):
-    """Return [embedded numbers | one-hot colours | embedded towns | sign of the members]."""
+    """Return [embedded numbers | one-hot colors | embedded towns | sign of the members]."""
     numbers, colour, town, member = x[:, :2], x[:, 2], x[:, 3], x[:, 4]
     frequencies, phases = ending(p, "frequencies"), ending(p, "phases")
     waves = torch.cos(2 * math.pi * numbers[:, :, None] * frequencies + phases)
@@ -59,7 +59,7 @@ def forward(p, x, f):
 
 
 def factors_of(name):
-    """Return those of learning rate and decay, both of which enter the decay twice."""
+    """Return the factors of learning rate and decay; both apply to the decay twice."""
     if name == "scale_1.factors":
         return 6.0, 1.0
     if name.startswith("dense") and name.endswith("biases"):
@@ -96,7 +96,7 @@ def test_three_epochs(task):
     recipe = realmlp(
         *(SCHEMA, X, 3 if classes else 1, task),
         hidden_layer_sizes=(32, 16),
-        dropout=0.0,  # whose masks are gpunn's own
+        dropout=0.0,  # masks differ from PyTorch's
         epochs=EPOCHS,
         batch_size=BATCH,
     )

@@ -1,4 +1,4 @@
-"""RealMLP, as its paper and its authors' program have it."""
+"""RealMLP, as in its paper and its authors' program."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_td():
     block = ["dense", "parametric_activation", "dropout"]
     names = [layer.name for layer in recipe.layers]
     assert names == ["column_groups", "scale", *block, *block, "dense"]
-    # 2 numbers as 4 each, an indicator, an output for each colour, a town as 8 numbers, and a sign.
+    # 2 numbers as 4 each, an indicator, an output for each color, a town as 8 numbers, and a sign.
     assert network(recipe, SCHEMA).shapes[0] == (2 * 4 + 1 + 3 + 8 + 1,)
     assert recipe.layers[3].f.name == "selu"
     assert recipe.loss.label_smoothing == 0.1
@@ -120,7 +120,7 @@ def test_one_hot_outputs_are_scaled_as_numbers_are():
         ({"metric": "accuracy", "task": "regression"}, "metric: 'accuracy' evaluates classes"),
     ],
 )
-def test_impossible_arguments(options, message):
+def test_invalid_arguments(options, message):
     given = {"schema": SCHEMA, "X": X, "outputs": 3, "task": "classification", **options}
     with pytest.raises(ArgumentError, match=message):
         realmlp(**given)

@@ -1,4 +1,4 @@
-"""TabM, as its paper and the package `tabm` have it."""
+"""TabM, as in its paper and in the package `tabm`."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SMALL = {"members": 3, "hidden_layer_sizes": (8, 8), "bins": 4, "embedding_size"
 
 
 def arrays(recipe):
-    """A network's arrays by name, without those of the columns' own layers."""
+    """A network's arrays by name, without the arrays of the columns' layers."""
     values = network(recipe, SCHEMA).parameters.to_host()
     return {name: value for name, value in values.items() if "group" not in name}
 
@@ -40,7 +40,7 @@ def test_mini():
     assert recipe.layers[-1].of == "softmax"
     assert recipe.options["batch_size"] == 60
     factors = values["members_1.factors"]
-    starts = [0, 2, 4, 5, 8, 20]  # of the columns
+    starts = [0, 2, 4, 5, 8, 20]  # start of each column
     for start, stop in zip(starts, [*starts[1:], width], strict=True):
         assert (factors[:, start:stop] == factors[:, start : start + 1]).all()
     assert len(np.unique(factors[0])) == len(starts)
@@ -110,7 +110,7 @@ def test_edges_are_quantiles():
         ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' evaluates classes"),
     ],
 )
-def test_impossible_arguments(options, message):
+def test_invalid_arguments(options, message):
     with pytest.raises(ArgumentError, match=message):
         tabm(SCHEMA, X, 1, "regression", **options)
 

@@ -1,4 +1,4 @@
-"""Headers in C compute what the network predicts."""
+"""C headers give the predictions of the network."""
 
 import re
 import shutil
@@ -56,7 +56,7 @@ def rows_in_c(rows: np.ndarray) -> str:
 
 @pytest.fixture(scope="module", params=COMPILERS)
 def outputs(request, tmp_path_factory) -> dict[tuple[str, str], np.ndarray]:
-    """What one program prints that consists of all networks."""
+    """Output of one program with all networks."""
     folder = tmp_path_factory.mktemp(request.param)
     calls = []
     for number, (name, dtype) in enumerate(CASES):
@@ -73,7 +73,7 @@ def outputs(request, tmp_path_factory) -> dict[tuple[str, str], np.ndarray]:
     includes = "".join(f'#include "{prefix}.c"\n' for prefix in calls)
     main = "".join(f"    {prefix}();\n" for prefix in calls)
     (folder / "main.c").write_text(f"{includes}\nint main(void) {{\n{main}    return 0;\n}}\n")
-    # GCC takes twice as long to optimize them; Clang does, in the full run.
+    # Optimizing takes GCC twice as long; Clang does it in the full run.
     flags = ("-O0", *SANITIZERS) if request.param == "gcc" else SANITIZERS
     lines = compiled(request.param, folder, "main.c", flags=flags).splitlines()
     return {case: np.array(line.split(), float) for case, line in zip(CASES, lines, strict=True)}
@@ -88,7 +88,7 @@ def test_networks(outputs, name, dtype):
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_numbers_that_are_not_finite(outputs, name, dtype):
-    """A number that overflows in a network becomes what it becomes in NumPy."""
+    """A number that overflows in a network gives the same result as in NumPy."""
     rows = exported_networks.special_rows(name, dtype)
     model = exported_networks.made(name, dtype)
     expected = exported_networks.predictor_of(model)["network"](
@@ -163,7 +163,7 @@ def test_what_c_cannot_hold_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------- names and texts
+# ------------------------------------------------------------------------------- names and strings
 
 HEADERS = (
     *("assert", "complex", "ctype", "errno", "float", "inttypes", "iso646", "limits", "locale"),
@@ -193,7 +193,7 @@ MOST_NAMES = [
     ("gcc", "-std=gnu17"),
     pytest.param("g++", "-std=gnu++17", marks=CPLUSPLUS),
 ]
-"""Dialects with every macro and keyword that the others have, and more."""
+"""Dialects with all macros and keywords of the others, and more."""
 
 DIALECTS = [
     *MOST_NAMES,
@@ -239,8 +239,8 @@ def test_columns_and_layers_may_have_any_name(tmp_path, compiler, dialect):
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is missing")
 @pytest.mark.parametrize(("compiler", "dialect"), DIALECTS)
-def test_texts_are_not_changed(tmp_path, compiler, dialect):
-    """Categories and names of classes: what looks like code, comments, formats or trigraphs."""
+def test_strings_are_not_changed(tmp_path, compiler, dialect):
+    """Categories and class names that look like code, comments, formats or trigraphs."""
     texts = sorted({text.strip() for text in (*ODD, *WORDS) if "\0" not in text} - {"", "?"})
     schema = Schema.fit({"a": texts}, columns={"a": "category"})
     model = gpunn.Sequential([Dense(len(texts))], schema.width, "numpy")
@@ -264,7 +264,7 @@ def test_texts_are_not_changed(tmp_path, compiler, dialect):
 
 
 @pytest.mark.parametrize("where", ["column 'a'", "classes"])
-def test_a_text_that_a_string_of_c_cannot_hold_is_refused(tmp_path, where):
+def test_the_character_nul_is_refused(tmp_path, where):
     schema = Schema.fit({"a": ["x\0y" if where == "column 'a'" else "x", "z"]})
     model = gpunn.Sequential([Dense(2)], schema.width, "numpy")
     model.schema, model.output_activation = schema, "softmax"
@@ -321,7 +321,7 @@ REFUSED = {
 
 
 def test_cells_that_a_schema_refuses(tmp_path):
-    """The function says so, reads nothing out of bounds, and the row's outputs are NAN."""
+    """The function returns 0, reads nothing out of bounds, and the row's outputs are NAN."""
     rows = {
         "a": [1.0, 2.5, None, 4.0],
         "since": ["2019-03-05 01:00", "2020-12-31", None, "2021-07-01"],

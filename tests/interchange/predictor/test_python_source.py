@@ -1,4 +1,4 @@
-"""Python files compute what the network predicts, in a process that has no gpunn."""
+"""Python files give the predictions of the network, in a process without gpunn."""
 
 import ast
 import builtins
@@ -19,12 +19,12 @@ from gpunn.interchange.predictor.python_source import python_source
 from gpunn.interchange.predictor.templates import constant_of, names_in
 from gpunn.layers import Dense, Flatten, Rescaling
 
-# float32: NumPy's sums are in another order, and the standard library has float64 alone.
+# float32: NumPy adds in another order, and the standard library has only float64.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 ELSEWHERE = """\
 import json, pathlib, runpy, sys
-sys.modules["gpunn"] = None  # importing it is an error
+sys.modules["gpunn"] = None  # importing it raises an error
 for path in sorted(pathlib.Path().glob("*.py")):
     predictor = runpy.run_path(str(path))
     rows = json.loads(path.with_suffix(".json").read_text())
@@ -40,14 +40,14 @@ CASES = [(name, dtype) for name in exported_networks.NETWORKS for dtype in TOLER
 
 @pytest.fixture(scope="module", params=["numpy", "pure"])
 def folder(request, tmp_path_factory) -> Path:
-    """A folder where each network's file has predicted."""
+    """A folder with the predictions of each network's file."""
     found = tmp_path_factory.mktemp(request.param)
     for name, dtype in CASES:
         path = found / f"{name} {dtype}.py"
         save_python(exported_networks.made(name, dtype), path, pure=request.param == "pure")
         rows = exported_networks.rows_for(name, dtype)
         path.with_suffix(".json").write_text(json.dumps(rows.tolist()))
-    # Without `site` there are no packages at all.
+    # Without `site`, no packages can be imported.
     flags = ["-I", "-S"] if request.param == "pure" else ["-I"]
     ran = run_python(*flags, "-W", "error", "-c", ELSEWHERE, cwd=found)
     assert ran.stdout.split() == [str(request.param == "numpy")]
@@ -63,7 +63,7 @@ def test_networks(folder, name, dtype):
 
 @pytest.mark.parametrize("name", exported_networks.NETWORKS)
 def test_numbers_that_are_not_finite(name):
-    """A number that overflows in a network becomes the same with and without NumPy."""
+    """A number that overflows in a network gives the same result with and without NumPy."""
     model = exported_networks.made(name, "float64")
     rows = exported_networks.special_rows(name, "float64")
     with np.errstate(all="ignore"):
@@ -88,7 +88,7 @@ def test_rows_of_images_may_be_nested_or_flat(pure):
                 predict(rows)
 
 
-def test_an_overflow_warns_of_nothing_and_not_a_number_is_the_largest():
+def test_an_overflow_gives_no_warning_and_nan_is_the_largest():
     model = gpunn.Sequential([Dense(3, "mish")], 1, "numpy")
     model.parameters["dense_1.weights"] = np.array([[1e30, -1e30, 1.0]])
     model.output_activation = "softmax"
@@ -100,7 +100,7 @@ def test_an_overflow_warns_of_nothing_and_not_a_number_is_the_largest():
 
 @pytest.mark.parametrize("pure", [False, True])
 def test_names_are_text_and_not_code(tmp_path, pure):
-    """Names with quotes and line ends, of layers and of classes, stay what they are."""
+    """Names of layers and classes with quotes and line ends are unchanged."""
     odd = "\"\"\"''')\nraise SystemExit(9) #\\"
     model = gpunn.Sequential([Dense(2, label=odd)], 1, "numpy")
     model.output_activation, model.classes = "softmax", [odd, "é"]
@@ -116,7 +116,7 @@ def test_names_are_text_and_not_code(tmp_path, pure):
 @pytest.mark.parametrize(
     "schema", [None, gpunn.tables.Schema.fit({"a": [1.0, 2.0], "b": ["x", "y"]})]
 )
-def test_a_file_has_all_that_it_uses_and_nothing_else(pure, schema):
+def test_a_file_has_exactly_the_definitions_that_it_uses(pure, schema):
     for name in exported_networks.NETWORKS:
         model = exported_networks.made(name, "float64")
         if schema is not None:
@@ -137,7 +137,7 @@ def test_a_file_has_all_that_it_uses_and_nothing_else(pure, schema):
         }
         used = set().union(*(names_in(node) for node in defined.values()))
         assert used <= {*defined, *imported, *dir(builtins), "__name__"}
-        assert set(defined) - used <= {"main", "ARRAYS"}  # no step of some has arrays
+        assert set(defined) - used <= {"main", "ARRAYS"}  # some networks have no arrays
         words = set(re.findall(r"\w+", source.partition("MODEL = ")[0].partition("\n\n\n")[2]))
         assert imported - words <= {"annotations", "json"}
         assert max(map(len, source.splitlines())) <= 100
