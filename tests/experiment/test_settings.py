@@ -161,7 +161,7 @@ def test_each_key_changes_what_it_names(folder, descriptions, monkeypatch, name,
             assert places or word == str(value), (place, word)
     assert tried > 30
     for setting, message in refused.items():
-        named = ("set ", "set 'scaling' instead", "training.metrics", "are not classes here")
+        named = ("set ", "set 'scaling' instead", "training.metrics", "are not classes")
         assert any(words in message for words in named), (setting, message)
 
 

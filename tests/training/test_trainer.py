@@ -135,7 +135,7 @@ def test_outputs_must_be_a_vector():
         (
             {"validation_split": 0.1, "validation_data": (X, Y)},
             ArgumentError,
-            "validation_split: can't be given beside validation_data",
+            "validation_split: can't be combined with validation_data",
         ),
         ({"validation_data": X}, ArgumentError, r"validation_data: expected a tuple \(X, y\)"),
         ({"validation_data": (X,)}, ArgumentError, r"expected a tuple \(X, y\).*got 'tuple of 1'"),
@@ -172,7 +172,7 @@ def test_outputs_must_be_a_vector():
         ({"metrics": ["r2"]}, DataError, "metric 'r2' compares numbers, but y holds class labels"),
         ({"class_weight": {5: 1}}, ArgumentError, "class_weight: there is no class 5"),
         ({"class_weight": "fair"}, ArgumentError, "class_weight: expected a mapping or"),
-        ({"class_weight": {0: 0, 1: 0, 2: 0}}, DataError, "class_weight: together they leave"),
+        ({"class_weight": {0: 0, 1: 0, 2: 0}}, DataError, "class_weight: together they give"),
         (
             {"callbacks": [EarlyStopping()]},
             ArgumentError,
@@ -211,9 +211,9 @@ def test_all_rows_set_aside_weigh_nothing():
     _, held = gpunn.data.preprocessing.split_rows(ROWS, 0.2, seed.seed, Y)
     weights = np.ones(ROWS)
     weights[held] = 0
-    with pytest.raises(DataError, match="validation_split: every row that was set aside"):
+    with pytest.raises(DataError, match="validation_split: every held-out row"):
         fit(this, X, Y, validation_split=0.2, sample_weight=weights)
-    with pytest.raises(DataError, match="leave every row to train on with a weight of zero"):
+    with pytest.raises(DataError, match="give every training row a weight of zero"):
         fit(this, X, Y, validation_split=0.2, sample_weight=1 - weights)
 
 

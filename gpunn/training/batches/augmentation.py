@@ -1,4 +1,4 @@
-"""Batches that a function of the user's own changes before each update, on the device."""
+"""Augmentation: a user's function that changes the rows before each update, on the device."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["Augment", "Augmentation", "BatchRandom"]
 class BatchRandom:
     """Random numbers for one batch, as arrays on the device.
 
-    They depend on the network's seed, the epoch and the update's number within it alone: they are
-    the same on every backend, and in a run that is resumed.
+    They depend only on the network's seed, the epoch and the update's number within the epoch. So
+    they are the same on every backend and in a resumed run.
 
     Parameters
     ----------
     host : numpy.random.Generator
-        Draws all of them.
+        Draws all the numbers.
     ops : Backend
-        Where arrays are put.
+        Where the arrays are stored.
     dtype : str
-        Of real numbers.
+        The type of real numbers.
 
     Attributes
     ----------
     host : numpy.random.Generator
-        For whatever else is wanted, on the host.
+        For any other random numbers, on the host.
     xp : namespace
         The array-API namespace of the backend, such as `numpy` or `cupy`.
 
@@ -57,14 +57,14 @@ class BatchRandom:
         self._ops, self._dtype = ops, dtype
 
     def uniform(self, shape: Shape | int, low: float = 0.0, high: float = 1.0) -> Array:
-        """Return numbers between `low` and `high`, all equally likely.
+        """Return numbers drawn uniformly between `low` and `high`.
 
         Parameters
         ----------
         shape : tuple of int or int
-            Such as (X.shape[0], 1) for one number a row.
+            Such as (X.shape[0], 1) for one number per row.
         low, high : float
-            The least and the largest.
+            Smallest and largest number.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class BatchRandom:
         return self._ops.from_host(self.host.uniform(low, high, shape), self._dtype)
 
     def normal(self, shape: Shape | int, mean: float = 0.0, deviation: float = 1.0) -> Array:
-        """Return numbers of the normal distribution.
+        """Return numbers drawn from a normal distribution.
 
         Parameters
         ----------
@@ -91,19 +91,19 @@ class BatchRandom:
         return self._ops.from_host(self.host.normal(mean, deviation, shape), self._dtype)
 
     def integers(self, low: int, high: int, shape: Shape | int) -> Array:
-        """Return whole numbers from `low` to `high` - 1, all equally likely.
+        """Return integers drawn uniformly from `low` to `high` - 1.
 
         Parameters
         ----------
         low, high : int
-            The least, and one more than the largest.
+            The smallest integer, and the largest plus one.
         shape : tuple of int or int
             As for `uniform`.
 
         Returns
         -------
-        array
-            Of int64.
+        int64 array
+            The integers.
         """
         return self._ops.from_host(self.host.integers(low, high, shape), "int64")
 
@@ -117,26 +117,26 @@ class BatchRandom:
 
         Returns
         -------
-        array
-            Of int64, shape (count,).
+        int64 array, shape (count,)
+            The permutation.
         """
         return self._ops.from_host(self.host.permutation(count), "int64")
 
 
-WHOLE = ("int", "uint")
-REAL = (*WHOLE, "float", "bool")
-"""What the names of types begin with."""
+INTEGER = ("int", "uint")
+REAL = (*INTEGER, "float", "bool")
+"""Prefixes of the names of types."""
 
 Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 """A function of X, y and random numbers that returns X, or X and y."""
 
 
 class Augmentation:
-    """Has a function change the rows of each update, in buffers that a step finds again.
+    """Calls a user's function on the rows of each update, and stores the result in fixed buffers.
 
-    The function runs before the step, which may be a program or a CUDA graph: recorded in it, each
-    repetition would draw the same random numbers. An update has at most `capacity` rows, and
-    `epoch` is the number of the present one, from 0.
+    The function runs before the step and is not recorded in it: a recorded function would draw the
+    same random numbers in each repetition. An update has at most `capacity` rows. `epoch` is the
+    number of the current epoch, from 0.
     """
 
     def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:
@@ -145,17 +145,17 @@ class Augmentation:
         self._seed, self._dtype = model.seed, model.dtype
         self._start = self._ops.zeros((1,), "int64")
         self._order = self._ops.from_host(np.arange(capacity), "int64")
-        self._rooms: dict[tuple[str, str], Array] = {}
+        self._buffers: dict[tuple[str, str], Array] = {}
 
     def changed(self, X: Array, y: Array, update: int) -> tuple[Array, Array]:
-        """Return what the function makes of the rows of an update.
+        """Return an update's rows after the function has changed them.
 
-        Raise an ArgumentError if that is something else than arrays of the same shapes, of real
-        numbers, or of whole ones where the targets are labels.
+        Raise an ArgumentError if it does not return arrays of real numbers in the same shapes.
+        Labels must stay integers.
         """
         host = generator(self._seed, "augmentation", self.epoch, update)
-        found = self._function(X, y, BatchRandom(host, self._ops, self._dtype))
-        new = found if isinstance(found, tuple) else (found, y)
+        result = self._function(X, y, BatchRandom(host, self._ops, self._dtype))
+        new = result if isinstance(result, tuple) else (result, y)
         if len(new) != 2:
             raise ArgumentError(f"augment: must return X, or (X, y); it returned {len(new)} values")
         for name, before, after in zip(("X", "y"), (X, y), new, strict=True):
@@ -164,21 +164,22 @@ class Augmentation:
                 what = type(after).__name__ if shape is None else f"{type(after).__name__} {shape}"
                 raise ArgumentError(
                     f"augment: must return {name} as an array of the backend of shape "
-                    f"{tuple(before.shape)}, as it was given; it returned {what}"
+                    f"{tuple(before.shape)}, the shape that it was given; it returned {what}"
                 )
             labels = name == "y" and self._ops.dtype_name(before) == "int64"
-            found_type = self._ops.dtype_name(after)
-            if not found_type.startswith(WHOLE if labels else REAL):
+            new_type = self._ops.dtype_name(after)
+            if not new_type.startswith(INTEGER if labels else REAL):
                 raise ArgumentError(
-                    f"augment: must return {name} as {'whole' if labels else 'real'} numbers"
-                    f"{', since they are labels' if labels else ''}; it returned {found_type}"
+                    f"augment: must return {name} as {'integers' if labels else 'real numbers'}"
+                    f"{', since they are labels' if labels else ''}; it returned {new_type}"
                 )
         return new[0], new[1]
 
     def applied(self, chunk: DeviceRows, start: int, rows: int, update: int) -> DeviceRows:
-        """Return rows of a chunk, by their place in its order, changed, in buffers that are reused.
+        """Return the changed rows of a chunk, in buffers that the next call overwrites.
 
-        `update` is the number of the update within the epoch, from 0.
+        They are the `rows` rows from position `start` of the chunk's order. `update` is the number
+        of the update within the epoch, from 0.
         """
         ops, outs = self._ops, []
         with ops.computing():
@@ -186,13 +187,13 @@ class Augmentation:
             X = self._gathered("X", chunk, chunk.X, rows, self._dtype)
             y = self._gathered("y", chunk, chunk.y, rows, ops.dtype_name(chunk.y))
             new = self.changed(X[:rows, ...], y[:rows, ...], update)
-            for name, given, found in zip(("X", "y"), (X, y), new, strict=True):
-                out = self._room(f"new {name}", given, ops.dtype_name(given))
-                ops.copy_to(found, out[:rows, ...])
+            for name, before, after in zip(("X", "y"), (X, y), new, strict=True):
+                out = self._buffer(f"new {name}", before, ops.dtype_name(before))
+                ops.copy_to(after, out[:rows, ...])
                 outs.append(out)
             weights, metric_weights = (
-                None if given is None else self._gathered(name, chunk, given, rows, self._dtype)
-                for name, given in (
+                None if array is None else self._gathered(name, chunk, array, rows, self._dtype)
+                for name, array in (
                     ("weights", chunk.weights),
                     ("metric weights", chunk.metric_weights),
                 )
@@ -207,17 +208,17 @@ class Augmentation:
             batches=chunk.batches,
         )
 
-    def _room(self, name: str, like: Array, dtype: str) -> Array:
-        """Return the buffer `name`, for as many rows as an update may have."""
-        if (name, dtype) not in self._rooms:
+    def _buffer(self, name: str, like: Array, dtype: str) -> Array:
+        """Return the buffer `name`, with room for the rows of an update."""
+        if (name, dtype) not in self._buffers:
             shape = (self._capacity, *like.shape[1:])
-            self._rooms[name, dtype] = self._ops.zeros(shape, dtype)
-        return self._rooms[name, dtype]
+            self._buffers[name, dtype] = self._ops.zeros(shape, dtype)
+        return self._buffers[name, dtype]
 
     def _gathered(
         self, name: str, chunk: DeviceRows, source: Array, rows: int, dtype: str
     ) -> Array:
         """Return a buffer that begins with the next rows of an array."""
-        room = self._room(name, source, dtype)
-        self._ops.gather_rows(source, chunk.order, self._start, room[:rows, ...])
-        return room
+        buffer = self._buffer(name, source, dtype)
+        self._ops.gather_rows(source, chunk.order, self._start, buffer[:rows, ...])
+        return buffer

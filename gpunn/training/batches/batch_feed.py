@@ -1,4 +1,4 @@
-"""The updates of an epoch, one request after the other."""
+"""Feed a step with the rows, learning rates and other scheduled settings of an epoch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["BatchFeed", "Feed"]
 
 
 class Feed:
-    """Gives a step the rows of an epoch, and what schedules move, chunk by chunk.
+    """Loads the rows and scheduled settings of an epoch into a step, chunk by chunk.
 
-    `order` is the epoch's order, from its beginning; None is the rows as they are. Where members
-    have rows of their own, it has those of all members, one after the other. `settings`, of shape
-    (updates, 1 + settings), is what schedules move, the learning rate first. `rows_left` counts
-    rows on the device, of this process, that no update was asked for yet.
+    `order` is the order of the whole epoch; None keeps the order of the data. If each member has
+    its own order, `order` has one entry per member and row. `settings` has the shape
+    (updates, 1 + settings), with the learning rates first. `rows_left` counts this process's rows
+    that are on the device and not yet used.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Feed:
         self._totals_from = 0
 
     def restart(self) -> None:
-        """Go on from wherever the cursor is next time: it was moved by something else."""
+        """Start from the cursor at the next `load`, because something else has moved it."""
         self.rows_left, self._chunks = 0, None
 
     def close(self) -> None:
-        """Let go of what is made ahead."""
+        """Stop preparing rows ahead."""
 
     def host_rows(self, cursor: EpochCursor) -> HostRows:
         """Return the rows of the next update, on the host."""
@@ -64,31 +64,31 @@ class Feed:
         max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
-        """Load what is next, and return the rows of an update and how many updates to do.
+        """Load the next rows; return the rows of an update and the number of updates to do.
 
-        These are between one and `max_updates`, and then what `agreed` makes of them.
+        The number is between one and `max_updates`; all ranks then agree on it by `agreed`.
         """
         step = self._step
         left = cursor.plan.visited - cursor.rows_done
         rows = min(step.rows_per_update, left)
         if self.augmentation is not None:
             max_updates = 1
-        own, times = step.local_rows(rows), min(left // rows, max_updates)
+        local, times = step.local_rows(rows), min(left // rows, max_updates)
         if self._chunks is None:
             self._chunks = self._begin(cursor)
-        if own and not self.rows_left:
+        if local and not self.rows_left:
             chunk = self._chunk = next(self._chunks)
             step.load(chunk)
             self._load_settings(cursor)
             self.rows_left = chunk.rows // step.members
-        if own:
-            times = min(times, self.rows_left // own)
+        if local:
+            times = min(times, self.rows_left // local)
         times = agreed(times)
         if self.augmentation is not None and self._chunk is not None:
             start = self._chunk.rows - self.rows_left * step.members
-            rows_of_all = own * step.members
+            rows_of_all = local * step.members
             step.load(self.augmentation.applied(self._chunk, start, rows_of_all, cursor.done))
-        self.rows_left -= times * own
+        self.rows_left -= times * local
         return rows, times
 
     def _begin(self, cursor: EpochCursor) -> Iterator[DeviceRows]:
@@ -116,7 +116,7 @@ class Feed:
 
 
 class BatchFeed(Feed):
-    """Gives a step the batches of a stream, one update after the other."""
+    """Loads the batches of a stream into a step, one update at a time."""
 
     def __init__(
         self,
@@ -146,18 +146,18 @@ class BatchFeed(Feed):
         max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
-        """Load the next update's rows, and return how many they are, and that it is one update."""
+        """Load the rows of the next update; return their number, and 1 update."""
         if self._chunks is None:
             self._chunks = self._stream.chunks_of(
                 self._epoch,
                 done=cursor.done,
                 together=self._together,
                 capacity=self._step.rows_per_update,
-                look_at=self._stream.look_at,
+                inspect=self._stream.inspect,
             )
             self._load_settings(cursor)
         chunk = next(self._chunks)
-        self._stream.look_at_sizes(chunk.batches or (chunk.rows,))
+        self._stream.inspect_sizes(chunk.batches or (chunk.rows,))
         if self.augmentation is not None:
             chunk = self.augmentation.applied(chunk, 0, chunk.rows, cursor.done)
         self._step.load(chunk)

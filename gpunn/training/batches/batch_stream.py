@@ -1,4 +1,4 @@
-"""Batches that a function or an iterable gives, one after the other, instead of arrays."""
+"""Training data as batches from a function or an iterable, instead of arrays."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Batch: TypeAlias = tuple[HostArray, ...]
 """(X, y) or (X, y, sample_weight)."""
 
 Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
-"""A function of the epoch's number that returns batches, or batches that begin anew each time."""
+"""A function of the epoch's number that returns batches, or an iterable that can be restarted."""
 
 UNBOUNDED = 2**62
-"""Stands for a number of rows that is not known."""
+"""Stands for an unknown number of rows."""
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether data without targets of their own are batches: no arrays, nor several."""
+    """Return whether data given without targets are batches, rather than arrays."""
     if callable(data):
         return True
     if isinstance(data, list):
@@ -48,29 +48,29 @@ def refuse_iterator(source: object, argument: str) -> None:
     """Raise an ArgumentError for an iterator, such as a generator."""
     if isinstance(source, Iterator):
         raise ArgumentError(
-            f"{argument}: {type(source).__name__} can be gone through only once, and each epoch "
-            "has to begin with its first batch; give the function that makes it, such as batches "
-            "in 'def batches(epoch): ... yield X, y', or a list"
+            f"{argument}: {type(source).__name__} can be iterated only once, but each epoch must "
+            "start with its first batch. Give a list, or the function that makes the batches, such "
+            "as batches in 'def batches(epoch): ... yield X, y'"
         )
 
 
 class BatchStream:
-    """Batches of an epoch, checked on the host and put on the device one after the other.
+    """Checks the batches of an epoch on the host, and copies them to the device one by one.
 
     The source is a function of the epoch's number that returns an iterable of batches, or an
-    iterable whose batches are the same ones, or others, each time. A batch is (X, y) or (X, y,
-    sample_weight), of `batch_size` rows at most. An epoch has `steps` of them, or all that there
-    are; those of `ahead` updates are made ahead. Messages call the source `argument`.
+    iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight), with at
+    most `batch_size` rows. An epoch has `steps` batches; None takes all. The batches of `ahead`
+    updates are prepared ahead. Messages call the source `argument`.
 
-    Raise an ArgumentError or an ArgumentTypeError if the source is of another kind, or can be gone
-    through only once.
+    Raise an ArgumentTypeError if the source is of another kind, and an ArgumentError if it can be
+    iterated only once.
 
     Attributes
     ----------
     names : Names
-        Of the columns, as soon as they are known.
+        Names of the columns, once they are known.
     validation_names : Names
-        Those of validation data, which the first batch must have in the same order.
+        Column names of the validation data; the first batch must have the same, in this order.
     """
 
     indices = None
@@ -100,34 +100,34 @@ class BatchStream:
         self.validation_names = Names()
         self.separate_metric_weights = False
         self._kind: tuple[object, ...] | None = None
-        self._looked_at = self._warned = False
+        self._inspected = self._warned = False
         self._untrained = builder.model.output_activation is None  # training begins by setting it
         self._stager: Stager | None = None
 
     @property
     def rows(self) -> int:
-        """How many rows an epoch has at most."""
+        """The maximum number of rows of an epoch."""
         if self.steps is None or self._batch_size is None:
             return UNBOUNDED
         return self.steps * self._batch_size
 
     # ----------------------------------------------------------------------------- on the host
 
-    def _given(self, epoch: int) -> Generator[tuple[str, Any]]:
-        """Yield the batches of an epoch as they are given, each with what messages call it."""
-        found = self._source
+    def _unchecked(self, epoch: int) -> Generator[tuple[str, Any]]:
+        """Yield the batches of an epoch unchecked, each with its name in messages."""
+        source = self._source
         if callable(self._source):
             try:
-                found = self._source(epoch)
+                source = self._source(epoch)
             except Exception as error:
-                error.add_note(f"{self._argument}: raised by a call with the epoch, {epoch}")
+                error.add_note(f"{self._argument}: raised by the call for epoch {epoch}")
                 raise
-        if not isinstance(found, Iterable):
+        if not isinstance(source, Iterable):
             raise ArgumentTypeError(
                 f"{self._argument}: {described(self._source)} must return an iterable of batches; "
-                f"it returned {type(found).__name__}"
+                f"it returned {type(source).__name__}"
             )
-        iterator, number = iter(found), 0
+        iterator, number = iter(source), 0
         try:
             while self.steps is None or number < self.steps:
                 title = f"batch {number + 1} of epoch {epoch + 1}"
@@ -144,24 +144,24 @@ class BatchStream:
             if hasattr(iterator, "close"):
                 iterator.close()
         if number < (self.steps or 1):
-            wanted = f"steps_per_epoch is {self.steps}" if self.steps else "there must be one"
-            anew = "" if number else ". Each epoch has to begin with batches of its own"
+            expected = f"steps_per_epoch={self.steps}" if self.steps else "at least one"
+            hint = "" if number else ". The source must yield batches in every epoch"
             raise DataError(
-                f"{self._argument}: epoch {epoch + 1} has ended after {number} batches; "
-                f"{wanted}{anew}"
+                f"{self._argument}: epoch {epoch + 1} ended after {number} batches; expected "
+                f"{expected}{hint}"
             )
 
     def _checked(self, epoch: int) -> Generator[CheckedData]:
-        """Yield the batches of an epoch, checked."""
+        """Check the batches of an epoch, and yield them."""
         largest = None
-        with closing(self._given(epoch)) as batches:  # also where an error keeps it alive
+        with closing(self._unchecked(epoch)) as batches:  # even if an error keeps it alive
             for number, (title, batch) in enumerate(batches, 1):
                 if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
                     several = isinstance(batch, tuple | list)
-                    found = f"{len(batch)} values" if several else "one value"
+                    actual = f"{len(batch)} values" if several else "one value"
                     raise DataError(
                         f"{self._argument}: {title}: expected a tuple (X, y) or (X, y, "
-                        f"sample_weight); got {found}, of type {type(batch).__name__}"
+                        f"sample_weight); got {actual}, of type {type(batch).__name__}"
                     )
                 checked = self._check(title, *batch)
                 if checked.weights is not None:
@@ -173,7 +173,7 @@ class BatchStream:
             self._check_epoch(epoch, largest)
 
     def _check_epoch(self, epoch: int, largest: float | None) -> None:
-        """Raise a DataError if no batch of an epoch has a weight: one batch may be without."""
+        """Raise a DataError if all weights of an epoch are zero; in one batch they may be."""
         if largest is not None:
             argument = f"{self._argument}: epoch {epoch + 1}: sample_weight"
             check_largest_weight(largest, argument, self._builder.model.dtype)
@@ -187,7 +187,7 @@ class BatchStream:
         rows = len(checked.X)
         if self._batch_size is not None and rows > self._batch_size:
             raise DataError(
-                f"{title}: has {rows} rows, and batch_size is {self._batch_size}; give "
+                f"{title}: has {rows} rows, more than batch_size={self._batch_size}; set "
                 f"batch_size={rows}"
             )
         kind = (
@@ -198,25 +198,26 @@ class BatchStream:
         if self._kind is None:
             self._check_validation_names(title, checked.names)
             self._kind, self.names = kind, checked.names
-        for ours, first in zip(kind, self._kind, strict=True):
-            if ours != first:
-                raise DataError(f"{title}: has {ours}; the first batch had {first}")
+        for actual, first in zip(kind, self._kind, strict=True):
+            if actual != first:
+                raise DataError(f"{title}: has {actual}; the first batch had {first}")
         return checked
 
     def _check_validation_names(self, title: str, names: Names) -> None:
-        """Raise a DataError if validation data, checked before, have columns in another order."""
-        for argument, here, there in names.differences(self.validation_names):
+        """Raise a DataError if the validation data has other columns, or another order."""
+        for argument, training, validation in names.differences(self.validation_names):
             raise DataError(
                 f"{title}: {argument}: validation_data has other columns: "
-                f"{difference(there, here) or 'in another order'}. Give both the same, in the "
-                "same order"
+                f"{difference(validation, training) or 'in another order'}. Give both the same "
+                "columns in the same order"
             )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
-        """Yield the rows of each update of an epoch, of `together` batches, after the first `done`.
+        """Yield the rows of each update of an epoch, after the first `done` updates.
 
-        The batches of those are made again, and not looked at. The rows are copies: whatever makes
-        batches may put the next one into the same arrays.
+        An update has `together` batches. The source makes the first batches again; they are
+        skipped. The rows are copies, since the source may write the next batch into the same
+        arrays.
         """
         waiting: list[CheckedData] = []
         with closing(self._checked(epoch)) as batches:
@@ -231,7 +232,7 @@ class BatchStream:
             yield joined(waiting)
 
     def host_rows(self, epoch: int, done: int, together: int) -> HostRows:
-        """Return the rows of the update that comes after so many."""
+        """Return the rows of the update that follows the first `done` updates."""
         with closing(self.updates(epoch, done, together)) as updates:
             data = next(updates)
         return HostRows(data.X, data.targets, data.weights, *self._types(data), data.batches)
@@ -249,31 +250,31 @@ class BatchStream:
         done: int = 0,
         together: int = 1,
         capacity: int | None = None,
-        look_at: Callable[[CheckedData], None] | None = None,
+        inspect: Callable[[CheckedData], None] | None = None,
     ) -> Iterator[DeviceRows]:
-        """Yield the rows of each update of an epoch on the device; the next one overwrites them.
+        """Yield the rows of each update on the device; the next update overwrites them.
 
-        An update has at most `capacity` rows. `look_at` is given the first rows; the rest is as for
-        `updates`.
+        An update has at most `capacity` rows. `inspect` is called with the first rows. The other
+        arguments are as for `updates`.
         """
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()
         stager = self._stager
         with Prefetch(lambda: self.updates(epoch, done, together), self._ahead) as updates:
             for data in updates:
-                if look_at is not None:
-                    look_at(data)
-                    look_at = None
+                if inspect is not None:
+                    inspect(data)
+                    inspect = None
                 rows = len(data.X)
                 input_type, target_type, dtype = self._types(data)
-                most = rows if capacity is None else capacity
+                size = rows if capacity is None else capacity
                 stager.begin()
-                X = stager.put("X", data.X, most, input_type)
-                y = stager.put("y", data.targets, most, target_type)
+                X = stager.put("X", data.X, size, input_type)
+                y = stager.put("y", data.targets, size, target_type)
                 weights = None
                 if data.weights is not None:
-                    weights = stager.put("weights", data.weights, most, dtype)
-                order = stager.put("order", np.arange(rows), most, "int64")
+                    weights = stager.put("weights", data.weights, size, dtype)
+                order = stager.put("order", np.arange(rows), size, "int64")
                 stager.ready()
                 yield DeviceRows(X, y, weights, order, rows, batches=data.batches)
 
@@ -281,55 +282,55 @@ class BatchStream:
         """Yield all batches on the device, for an evaluation."""
         return self.chunks_of(self._epoch())
 
-    def look_at(self, data: CheckedData) -> None:
-        """Keep the names of the first training rows, and warn of what is hardly meant."""
-        if self._looked_at:
+    def inspect(self, data: CheckedData) -> None:
+        """Store the column names of the first training rows, and warn of suspicious targets."""
+        if self._inspected:
             return
-        self._looked_at = True
+        self._inspected = True
         builder, names = self._builder, self.names
         builder.warn(data.targets, None, untrained=self._untrained)
         activation = builder.loss.output_activation
         builder.model.remember(names.features, names.targets, activation)
 
-    def look_at_sizes(self, sizes: tuple[int, ...]) -> None:
-        """Warn of the first training batch with one row, if a layer needs several."""
+    def inspect_sizes(self, sizes: tuple[int, ...]) -> None:
+        """Warn about the first training batch with one row, if a layer needs several rows."""
         if 1 in sizes and not self._warned:
             self._warned = True
-            found = f"a batch of {self._argument} has one row"
-            warn_of_single_row(self._builder.model, found, "Yield batches of two rows or more")
+            reason = f"a batch of {self._argument} has one row"
+            warn_of_single_row(self._builder.model, reason, "Yield batches of two rows or more")
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
-        """Raise an ArgumentError: there are never all rows at once."""
+        """Raise an ArgumentError, since a stream never has all rows together."""
         label = next(
             label
             for label, layer in zip(model.labels, model.layers, strict=True)
             if layer.adapts or layer.adapts_to_targets
         )
         raise ArgumentError(
-            f"layer {label!r}: learns from all training rows, which batches one by one can't give; "
-            "give a part of them first, by trainer.fit(X, y, epochs=0)"
+            f"layer {label!r}: learns from all training rows, but batches give only a few at a "
+            "time. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
         )
 
     def start(self, model: Sequential) -> None:
-        """Raise an ArgumentError, likewise."""
+        """Raise an ArgumentError for the same reason."""
         raise ArgumentError(
             "initializer: initial values that depend on training data can't be computed from "
-            "batches one by one; give some rows first, by trainer.fit(X, y, epochs=0)"
+            "batches. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
         )
 
     def unload(self) -> None:
-        """Let go of the device's memory."""
+        """Free the device's memory."""
         self._stager = None
 
 
 def copied(data: CheckedData) -> CheckedData:
-    """Return the same rows in memory of their own."""
+    """Return a copy of the rows."""
     weights = None if data.weights is None else data.weights.copy()
     return replace(data, X=data.X.copy(), targets=data.targets.copy(), weights=weights)
 
 
 def joined(parts: list[CheckedData]) -> CheckedData:
-    """Return the batches of an update as one array each, with the rows of each batch."""
+    """Concatenate the batches of an update, and note the number of rows of each batch."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
@@ -344,10 +345,10 @@ def joined(parts: list[CheckedData]) -> CheckedData:
 
 
 def described(source: object) -> str:
-    """Return what a message calls a function."""
+    """Return the name of a function for a message."""
     return getattr(source, "__name__", type(source).__name__)
 
 
 def steps_of(source: object) -> int | None:
-    """Return how many batches a source has, if it says so."""
+    """Return the number of batches of a source, or None if it is unknown."""
     return len(source) if isinstance(source, Sized) and not callable(source) else None

@@ -1,4 +1,4 @@
-"""Sample weights and class weights as one weight a row."""
+"""Combine sample weights and class weights into one weight per row."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ def combined_weights(
     outputs: int,
     kept: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """Return sample weights times class weights, or None if there are neither.
+    """Return sample weights times class weights, or None without either.
 
-    The class weights are as `check_class_weight` returns them. "balanced" is rows / (classes * rows
-    of the class) (King & Zeng 2001), rows counted with their sample weights. Only the rows `kept`
-    count and are weighted; None is all.
+    Pass class weights as `check_class_weight` returns them. "balanced" is rows / (classes * rows of
+    the class) (King & Zeng 2001), where rows are counted with their sample weights. Only the
+    training rows `kept` are counted and weighted; None means all rows.
 
-    Raise a DataError if the targets aren't classes, or no row to train on has a weight above zero.
+    Raise a DataError if the targets are not classes, or all training rows have a weight of zero.
     """
     rows = slice(None) if kept is None else kept
     if class_weight is not None:
         classes = loss.class_indices(targets)
         if classes is None:
-            raise DataError(f"class_weight: the targets of {loss.name!r} are not classes here")
+            raise DataError(
+                f"class_weight: the targets of {loss.name!r} are not classes; leave class_weight "
+                "out"
+            )
         part = None if weights is None else weights[rows]
         counts = np.bincount(classes[rows], part, minlength=max(outputs, 2))
         factors = class_factors(class_weight, counts)
@@ -42,30 +45,31 @@ def combined_weights(
         weights[rows] *= factors[classes[rows]]
     if weights is not None and not weights[rows].any():
         raise DataError(
-            "sample_weight and class_weight: together they leave every row to train on with a "
-            "weight of zero, so there is nothing to learn from"
+            "sample_weight and class_weight: together they give every training row a weight of "
+            "zero; give some rows a weight above zero"
         )
     return weights
 
 
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
-    """Return what `Trainer.fit` was given, once it is known to fit a network of so many outputs.
+    """Return the class weights, after checking them for a network with so many outputs.
 
-    Raise an ArgumentError or an ArgumentTypeError if it is no mapping, nor "balanced" or None, or a
-    class or a weight is impossible.
+    Raise an ArgumentTypeError unless they are a mapping, "balanced" or None. Raise an ArgumentError
+    if there is no such class, or a weight is negative or not finite.
     """
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight
     if not isinstance(class_weight, Mapping):
-        found = repr(class_weight) if isinstance(class_weight, str) else type(class_weight).__name__
-        kind = ArgumentError if isinstance(class_weight, str) else ArgumentTypeError
-        raise kind(f"class_weight: expected a mapping or 'balanced'; got {found}")
+        is_text = isinstance(class_weight, str)
+        actual = repr(class_weight) if is_text else type(class_weight).__name__
+        kind = ArgumentError if is_text else ArgumentTypeError
+        raise kind(f"class_weight: expected a mapping or 'balanced'; got {actual}")
     classes = max(outputs, 2)
     for label in class_weight:
         if not (isinstance(label, (int, np.integer)) and 0 <= label < classes):
             raise ArgumentError(
-                f"class_weight: there is no class {label!r}; the network has classes 0 to "
-                f"{classes - 1}, as whole numbers"
+                f"class_weight: there is no class {label!r}; expected integers from 0 to "
+                f"{classes - 1}, the classes of the network"
             )
     return {
         int(label): check_number(f"class_weight[{label!r}]", factor, at_least=0)

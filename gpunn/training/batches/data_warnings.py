@@ -1,4 +1,4 @@
-"""What a network and its data can hardly be meant to be, found before training begins."""
+"""Warn before training about networks and data that probably contain a mistake."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ __all__ += ["warn_of_scale"]
 PACKAGE = str(Path(__file__).parents[1])
 
 MIN_STD, LARGEST_STD = 0.1, 100.0
-"""Standard deviations of targets between which a network learns them without more ado."""
+"""Between these standard deviations, a network learns targets without scaling."""
 
 LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
-"""Largest distance of their mean from 0, and largest quotient of that by the deviation."""
+"""The largest absolute mean of targets, and its largest ratio to the standard deviation."""
 
 LOWEST = {
     GELU: -0.171,
@@ -56,22 +56,22 @@ LOWEST = {
     SiLU: -0.279,
     Mish: -0.309,
 }
-"""The least values of activations that are bounded below."""
+"""Lower bounds of activations."""
 
 REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, Quantile)
 """Losses that compare the outputs themselves with numbers."""
 
 EVERYTHING = (-math.inf, math.inf)
 
-TAKES = {
-    "softmax": "takes logits, which are any real numbers, and applies the softmax itself",
-    "sigmoid": "takes logits, which are any real numbers, and applies the sigmoid itself",
-    "exponential": "takes logarithms of rates, which are any real numbers",
+EXPECTS = {
+    "softmax": "expects logits, which are any real numbers, and applies the softmax itself",
+    "sigmoid": "expects logits, which are any real numbers, and applies the sigmoid itself",
+    "exponential": "expects logarithms of rates, which are any real numbers",
 }
 
 
 def warn(text: str) -> None:
-    """Warn the code that called gpunn, however many frames lie between."""
+    """Issue a warning that names the line of the code that called gpunn."""
     frame: FrameType | None = sys._getframe()
     level = 1
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -80,10 +80,10 @@ def warn(text: str) -> None:
 
 
 def check_classes(model: Sequential, loss: Loss) -> None:
-    """Raise a DataError if the network has names of fewer or more classes than it tells apart."""
+    """Raise a DataError if the number of class names does not fit the network's outputs."""
     outputs, activation = model.output_shape[0], loss.output_activation
-    one_of_them = activation == "softmax" or (activation == "sigmoid" and outputs == 1)
-    if one_of_them and (classes := model.classes) is not None:
+    classifies = activation == "softmax" or (activation == "sigmoid" and outputs == 1)
+    if classifies and (classes := model.classes) is not None:
         check_class_count(classes, outputs, "classes")
 
 
@@ -91,10 +91,10 @@ def check_classes(model: Sequential, loss: Loss) -> None:
 
 
 def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) -> None:
-    """Raise an ArgumentError if a layer normalizes over a batch, or each of its shards, of one row.
+    """Raise an ArgumentError if a layer normalizes over batches or shards of a single row.
 
-    Over one row, its output is the same for all rows, and no gradient gets through. Warn if this
-    is so for the last batch of an epoch.
+    Its output would then be the same for all rows, and pass on no gradient. Warn if only the last
+    batch of an epoch has a single row.
     """
     label = normalizing(model)
     if label is None or plan.members > 1:
@@ -104,8 +104,7 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
         few = "each batch" if shards == 1 else f"a shard of each batch ({shards} shards)"
         raise ArgumentError(
             f"batch_size: layer {label!r} normalizes over the rows of a batch, but {few} has one "
-            "row, so its output would be the same for all rows, and the layers before it would not "
-            "learn. "
+            "row. Its output would be the same for all rows, and earlier layers would not learn. "
             f"Give batch_size={2 * shards} or more{' and more rows' if rows == 1 else ''}, or "
             "replace the layer by 'layer_norm'"
         )
@@ -119,17 +118,17 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
         )
 
 
-def warn_of_single_row(model: Sequential, found: str, remedy: str) -> None:
-    """Warn of a batch of one row, if there is a layer that normalizes over the rows of a batch."""
+def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
+    """Warn about a batch with one row, if a layer normalizes over the rows of a batch."""
     if (label := normalizing(model)) is not None:
         warn(
-            f"layer {label!r}: normalizes over the rows of a batch, but {found}. From it the "
-            "layers before this one do not learn, and the running variance shrinks. " + remedy
+            f"layer {label!r}: normalizes over the rows of a batch, but {reason}. Earlier layers "
+            "learn nothing from that batch, and it shrinks the running variance. " + remedy
         )
 
 
 def normalizing(model: Sequential) -> str | None:
-    """Return the first layer that normalizes over the rows of a batch, or contains one."""
+    """Return the label of the first layer that normalizes over a batch, itself or in a child."""
     labels = zip(model.labels, model.layers, strict=True)
     return next((label for label, layer in labels if synchronizing([layer])), None)
 
@@ -140,54 +139,54 @@ def normalizing(model: Sequential) -> str | None:
 def warn_of_outputs(
     model: Sequential, loss: Loss, metrics: Sequence[Metric], targets: np.ndarray
 ) -> None:
-    """Warn if the network's outputs can't be what loss or metrics take, or what the targets are."""
+    """Warn if the outputs' range does not suit the loss, a metric or the targets."""
     label, name, (low, high) = output_range(model)
     if (low, high) == EVERYTHING:
         return
-    said = f"layer {label!r}: with its activation {name!r} outputs are {span(low, high)}"
-    if takes := TAKES.get(loss.output_activation):
-        remedy = "Leave out the activation of the last layer"
-        warn(f"{said}, but the loss {loss.name!r} {takes}. {remedy}")
+    fact = f"layer {label!r}: with its activation {name!r} outputs are {span(low, high)}"
+    if expects := EXPECTS.get(loss.output_activation):
+        remedy = "Remove the activation of the last layer"
+        warn(f"{fact}, but the loss {loss.name!r} {expects}. {remedy}")
         return
     for metric in metrics:
-        if takes := misjudged(metric, model.output_shape[0], low, high):
-            warn(f"{said}, but the metric {metric.name!r} {takes}")
+        if expects := misjudged(metric, model.output_shape[0], low, high):
+            warn(f"{fact}, but the metric {metric.name!r} {expects}")
     if isinstance(loss, REGRESSION):
-        least, most = float(targets.min()), float(targets.max())
-        if least < low or most > high:
+        minimum, maximum = float(targets.min()), float(targets.max())
+        if minimum < low or maximum > high:
             warn(
-                f"{said}, but the targets are from {least:.6g} to {most:.6g}. Leave out the "
+                f"{fact}, but the targets are from {minimum:.6g} to {maximum:.6g}. Remove the "
                 "activation of the last layer, or scale the targets"
             )
 
 
 def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
-    """Return why outputs between these bounds are not what a metric takes; empty if they are."""
+    """Return why outputs between these bounds do not suit a metric; empty if they do."""
     if isinstance(metric, (LogLoss, BrierScore)):
-        return "takes logits, which are any real numbers"
+        return "expects logits, which are any real numbers"
     if not isinstance(metric, (BinaryAccuracy, CountMetric)):
         return ""
     if outputs > 1 and isinstance(metric, CountMetric):
-        return ""  # it judges differences of outputs
+        return ""  # it compares outputs with each other
     threshold = metric.threshold
-    # A ReLU does reach its least value.
+    # A ReLU does reach its minimum.
     if not (low < threshold < high or (threshold == low and math.isinf(high))):
         return (
-            f"takes all of them for the same class at its threshold of {threshold:g}, "
-            "which is one for logits. Give it another"
+            f"has a threshold for logits, {threshold:g}, which puts all of them into one class. "
+            "Set another threshold"
         )
     return ""
 
 
 def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
-    """Return which layer bounds the outputs, by which activation, and the bounds."""
+    """Return the layer that bounds the outputs, its activation, and the bounds."""
     label, name, bounds = "", "", EVERYTHING
     layer: Any
-    for place, layer in zip(model.labels, model.layers, strict=True):
+    for layer_label, layer in zip(model.labels, model.layers, strict=True):
         if type(layer) is ActivationLayer and type(layer.f) is Identity:
             continue
         if type(layer) in (Dense, ActivationLayer):
-            label, name, bounds = place, layer.f.name, range_of(layer.f)
+            label, name, bounds = layer_label, layer.f.name, range_of(layer.f)
         elif type(layer) is Rescaling and bounds != EVERYTHING and layer.scale:
             low, high = sorted(layer.scale * end + layer.offset for end in bounds)
             bounds = low, high
@@ -197,7 +196,7 @@ def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
 
 
 def range_of(f: Activation) -> tuple[float, float]:
-    """Return bounds of an activation's values; none for one that is not known here."""
+    """Return the bounds of an activation's values; infinite ones if the class is not listed."""
     if type(f) is Sigmoid:
         return 0.0, 1.0
     if type(f) is Tanh:
@@ -222,14 +221,14 @@ def span(low: float, high: float) -> str:
 def warn_of_scale(
     model: Sequential, loss: Loss, targets: np.ndarray, indices: np.ndarray | None
 ) -> None:
-    """Warn if training rows' targets are far from the scale of an untrained network's outputs.
+    """Warn if the training targets are far from the scale of an untrained network's outputs.
 
-    It is for networks that have not been trained: others have come to whatever they are.
+    Call it only for untrained networks: trained ones may have learned any scale.
     """
     if not isinstance(loss, REGRESSION):
         return
     if any(layer.adapts_to_targets for layer in model.layers):
-        return  # which brings them to the scale of the outputs
+        return  # such a layer scales the targets
     mean, std, _ = mean_and_std(targets, indices)
     scale, offset = trailing_rescaling(model)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -242,18 +241,18 @@ def warn_of_scale(
         return
     output = int(far.argmax())
     of_output = f" of output {output}" if len(far) > 1 else ""
-    more = f" ({int(far.sum())} outputs are such)" if far.sum() > 1 else ""
+    more = f" ({int(far.sum())} outputs have such targets)" if far.sum() > 1 else ""
     warn(
         f"y: the targets{of_output} have a mean of {mean[output]:.4g} and a standard deviation of "
-        f"{std[output]:.4g}{more}. A network starts with outputs of about 0, give or take 1; "
-        "so far from there it learns slowly, badly or not at all. Standardize the targets: let "
-        "gpunn.layers.TargetScaling() be the last layer, or train on (y - mean) / deviation, and "
-        "take predictions * deviation + mean"
+        f"{std[output]:.4g}{more}. A network starts with outputs of about 0 ± 1, so it learns such "
+        "targets slowly, badly or not at all. Standardize them: add gpunn.layers.TargetScaling() "
+        "as the last layer, or train on (y - mean) / deviation and use predictions * deviation + "
+        "mean"
     )
 
 
 def trailing_rescaling(model: Sequential) -> tuple[float, float]:
-    """Return scale and offset of what comes after the last layer that computes something else."""
+    """Return scale and offset of the `Rescaling` layers at the end of the network."""
     scale, offset = 1.0, 0.0
     for layer in reversed(model.layers):
         if type(layer) is Rescaling and layer.scale:

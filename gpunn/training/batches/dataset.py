@@ -1,4 +1,4 @@
-"""What training and evaluation go through: checked inputs, targets and weights, row by row."""
+"""Data for training and evaluation: checked inputs, targets and weights, and parts of them."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ __all__ = ["CheckedData", "DatasetBuilder", "HeldOut", "HostRows", "Names", "Sub
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the columns of inputs and targets that are data frames, in the network's order."""
+    """Column names of inputs and targets that are data frames, in the network's order."""
 
     features: list[str] | None = None
     targets: list[str] | None = None
 
     @classmethod
     def of(cls, model: Sequential, X: Any, y: Any) -> Names:
-        """Return the names that a network has, and those of its data where it has none yet."""
+        """Return the column names of a network; if it has none yet, those of the data."""
         targets = column_names(y) if model.output_shape[0] > 1 else None
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
     def differences(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Yield "X" or "y" and both names, where both are known and are not the same."""
-        for argument, here, there in (
+        """Yield "X" or "y" with both lists of names, if both are known and differ."""
+        for argument, names, other_names in (
             ("X", self.features, others.features),
             ("y", self.targets, others.targets),
         ):
-            if here is not None and there is not None and here != there:
-                yield argument, here, there
+            if names is not None and other_names is not None and names != other_names:
+                yield argument, names, other_names
 
 
 class HostRows(NamedTuple):
@@ -67,7 +67,7 @@ class HostRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Subset:
-    """Some rows of a data set: those with these indices, or all. `names` are of its columns."""
+    """The rows of a data set with these indices, or all rows. `names` are its column names."""
 
     dataset: Dataset
     indices: np.ndarray | None = None
@@ -75,16 +75,16 @@ class Subset:
 
     @property
     def rows(self) -> int:
-        """How many they are."""
+        """The number of rows."""
         return self.dataset.rows if self.indices is None else len(self.indices)
 
     @property
     def separate_metric_weights(self) -> bool:
-        """Whether metrics have other weights than the loss."""
+        """Whether metrics use other weights than the loss."""
         return self.dataset.metric_weights is not None
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
-        """Return what the network's layers learn from the rows; see `Sequential.adapted_values`."""
+        """Return the values that layers learn from the rows; see `Sequential.adapted_values`."""
         return model.adapted_values(self.dataset.X, self.indices, self.dataset.y)
 
     def start(self, model: Sequential) -> None:
@@ -105,13 +105,16 @@ class Subset:
         )
 
     def chunks(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
-        """Yield them on the device, in this order (as they are if None), in whole batches."""
+        """Yield the rows on the device in this order, as chunks of whole batches.
+
+        None keeps the order of the data.
+        """
         if self.indices is not None:
             order = self.indices if order is None else self.indices[order]
         return self.dataset.chunks(order, batch_size)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return the weights of the loss in this order, as the device has them, in float64."""
+        """Return the loss weights in this order, rounded as on the device, in float64."""
         weights = self.dataset.weights
         if weights is None:
             return None
@@ -122,20 +125,20 @@ class Subset:
         return weights.astype(self.dataset.dtype).astype(np.float64)
 
     def part(self, start: int, stop: int) -> Subset:
-        """Return the rows from number `start` to before `stop`."""
+        """Return the rows `start` to `stop` - 1."""
         rows = np.arange(start, stop) if self.indices is None else self.indices[start:stop]
         return Subset(self.dataset, rows, self.names)
 
     def unload(self) -> None:
-        """Let go of the device's memory."""
+        """Free the device's memory."""
         self.dataset.unload()
 
 
 @dataclass(frozen=True)
 class CheckedData:
-    """Host arrays that fit a network, its loss and metrics; nothing looks at them again.
+    """Host arrays that fit a network, its loss and its metrics; they need no further check.
 
-    Targets are in the form in which the loss takes them, weights of float64, and `batches` as in
+    Targets have the format that the loss expects, and weights are float64. `batches` is as in
     `DeviceRows`.
     """
 
@@ -148,10 +151,10 @@ class CheckedData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What validates a training: rows of their own, some rows of the training data, or none.
+    """The validation rows: separate data, some rows of the training data, or none.
 
-    `data` are rows of their own. Else `indices` says which of the training data's rows to validate
-    on, and `kept` which to train on (None: all).
+    `data` is separate data. Otherwise `indices` selects the validation rows from the training data,
+    and `kept` selects the rows to train on (None: all).
     """
 
     data: CheckedData | None = None
@@ -161,7 +164,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class DatasetBuilder:
-    """Checks data against a network, its loss and metrics, and makes data sets of it."""
+    """Checks data against a network, its loss and metrics, and builds data sets from it."""
 
     model: Sequential
     loss: Loss
@@ -178,12 +181,12 @@ class DatasetBuilder:
         prefix: str = "",
         part: bool = False,
     ) -> CheckedData:
-        """Return data that fits, with a data frame's columns in the order of the network's names.
+        """Return checked data, with a data frame's columns in the order of the network's names.
 
-        The data is as `Trainer.fit` takes it; rows of a table, if the network has a schema. `names`
-        are of the columns, if they are not those of the network or the data. Messages say `prefix`
-        before "X" and "y", such as "validation ". If these are a `part` of the rows, all their
-        weights may be 0.
+        Pass the data as to `Trainer.fit`; a network with a schema also accepts rows of a table.
+        `names` replaces the column names of the network and the data. Messages put `prefix`, such
+        as "validation ", before "X" and "y". If the rows are only a `part`, all their weights may
+        be 0.
 
         Raise a DataError if the data does not fit the network, the loss or a metric.
         """
@@ -200,7 +203,7 @@ class DatasetBuilder:
         except DataError as error:
             if X.shape[1:] == model.input_shape:
                 raise
-            raise DataError(f"{error}\n{self._picture(X, y)}") from None
+            raise DataError(f"{error}\n{self._diagram(X, y)}") from None
         if X.shape[0] == 0:
             raise DataError(f"{prefix}X: expected at least one row; got none")
         check_rows(X.shape[0], {f"{prefix}y": y}, f"{prefix}X")
@@ -211,7 +214,7 @@ class DatasetBuilder:
             for metric in self.metrics:
                 metric.check_targets(targets, outputs)
         except DataError as error:
-            shapes = f"\n{self._picture(X, y)}" if isinstance(error, ShapeError) else ""
+            shapes = f"\n{self._diagram(X, y)}" if isinstance(error, ShapeError) else ""
             raise DataError(f"{prefix}{error}{shapes}") from None
         weights = sample_weight
         if weights is not None:
@@ -220,14 +223,16 @@ class DatasetBuilder:
         return CheckedData(X, targets, weights, names)
 
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:
-        """Return what `Trainer.fit` validates on, as its two parameters say.
+        """Return the validation rows for these two arguments of `Trainer.fit`.
 
-        Raise an ArgumentError if they are impossible, and a DataError if the validation data does
-        not fit, or no row is left that has a weight.
+        Raise an ArgumentError if both are given. Raise a DataError if the validation data does not
+        fit, or all held-out rows have a weight of zero.
         """
         fraction = check_fraction("validation_split", validation_split)
         if validation_data is not None and fraction:
-            raise ArgumentError("validation_split: can't be given beside validation_data")
+            raise ArgumentError(
+                "validation_split: can't be combined with validation_data; give one of them"
+            )
         if validation_data is not None:
             return HeldOut(self.held_out_rows(validation_data, data.names))
         if not fraction:
@@ -236,20 +241,21 @@ class DatasetBuilder:
         kept, held = split_rows(len(data.X), fraction, self.model.seed, labels)
         if data.weights is not None and not data.weights[held].any():
             raise DataError(
-                "validation_split: every row that was set aside has a sample weight of zero"
+                "validation_split: every held-out row has a sample weight of zero; increase "
+                "validation_split, or give validation_data"
             )
         return HeldOut(None, kept, held)
 
     def held_out_rows(self, validation_data: Any, names: Names | None = None) -> CheckedData:
-        """Return validation data that are arrays, with the columns of the training data.
+        """Return checked validation arrays, with columns in the order of `names`.
 
-        Without `names` they are those of the network, or else of the validation data.
+        Without `names`, use the column names of the network or of the validation data.
         """
         X, y, weights = unpacked(validation_data)
         return self.check(X, y, weights, names=names, prefix="validation ")
 
     def subset(self, data: CheckedData, indices: np.ndarray | None = None) -> Subset:
-        """Return these rows of the data; None is all of them."""
+        """Return these rows of the data; None means all rows."""
         return Subset(self._dataset(data.X, data.targets, data.weights), indices)
 
     def split(
@@ -258,10 +264,10 @@ class DatasetBuilder:
         held_out: HeldOut,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> tuple[Subset, Subset | None]:
-        """Return what to train on, and what to validate on, if anything.
+        """Return the training rows, and the validation rows or None.
 
-        Raise a DataError if the network has names of other classes, the targets are no classes
-        although these have weights, or no row to train on has a weight above zero.
+        Raise a DataError if the class names do not fit the network, if class weights are given but
+        the targets are not classes, or if all training rows have a weight of zero.
         """
         model, loss, kept = self.model, self.loss, held_out.kept
         self.check_network()
@@ -280,12 +286,12 @@ class DatasetBuilder:
         return Subset(dataset, kept, data.names), validation
 
     def check_network(self) -> None:
-        """Raise an error if the network does not go with the loss."""
+        """Raise an error if the network does not fit the loss."""
         check_classes(self.model, self.loss)
         check_output_layers(self.model, self.loss)
 
     def warn(self, targets: np.ndarray, kept: np.ndarray | None, *, untrained: bool) -> None:
-        """Warn of what network and targets of training rows can hardly be meant to be."""
+        """Warn about a network or training targets that probably contain a mistake."""
         warn_of_outputs(self.model, self.loss, self.metrics, targets)
         if untrained:
             warn_of_scale(self.model, self.loss, targets, kept)
@@ -301,20 +307,21 @@ class DatasetBuilder:
         types = model.input_dtype(X.dtype), model.dtype
         return Dataset(model.backend, X, y, weights, types, self.stream, metric_weights)
 
-    def _picture(self, X: np.ndarray, y: np.ndarray) -> str:
-        """Return a picture of the shapes of data, network and loss, one under the other."""
+    def _diagram(self, X: np.ndarray, y: np.ndarray) -> str:
+        """Return the shapes of data, network and loss as a diagram, one per line."""
         return (
-            f"    X {X.shape}, of which a row goes into\n{self.model.shapes_picture()}\n"
-            f"    which the loss {self.loss.name!r} compares with a row of y {y.shape}"
+            f"    a row of X {X.shape} goes into\n{self.model.shapes_picture()}\n"
+            f"    the loss {self.loss.name!r} compares this output with a row of y {y.shape}"
         )
 
 
 def unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
-    """Return X, y and sample weights, or raise an ArgumentError if `validation_data` is not so."""
+    """Return X, y and sample weights; raise an ArgumentError unless the data is such a tuple."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-        found = f"{type(data).__name__} of {len(data)}" if isinstance(data, (tuple, list)) else data
+        is_tuple = isinstance(data, (tuple, list))
+        actual = f"{type(data).__name__} of {len(data)}" if is_tuple else data
         raise ArgumentError(
-            f"validation_data: expected a tuple (X, y) or (X, y, sample_weight); got {found!r}"
+            f"validation_data: expected a tuple (X, y) or (X, y, sample_weight); got {actual!r}"
         )
     X, y, *weights = data
     return X, y, weights[0] if weights else None

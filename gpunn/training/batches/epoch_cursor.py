@@ -1,4 +1,4 @@
-"""A place within an epoch, from which training can go on as if it had never stopped."""
+"""The position within an epoch, from which training resumes as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["EpochCursor", "EpochPlan"]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """What an epoch consists of; the place in one epoch means nothing in another.
+    """The contents of an epoch. A position is only valid for an epoch with the same plan.
 
-    If it is shuffled, its rows come in the order that belongs to seed and epoch. `metric_names` is
-    what is summed up. With `drop_last` it leaves out rows at its end that are too few for an
-    update. So many members have an order of their own; 1 if all have the same.
+    If `shuffle`, seed and epoch determine the order of the rows. `metric_names` are the metrics
+    that are summed. With `drop_last`, the epoch leaves out final rows that are too few for an
+    update. `members` is the number of members with separate orders; 1 if all share one order.
     """
 
     rows: int
@@ -29,24 +29,24 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches of an update, no more than the rows fill; 2 is not computed as 1."""
+        """Batches per update, at most as many as the rows fill; an accumulation stays above 1."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 
     @property
     def updates(self) -> int:
-        """How many updates it has."""
+        """The number of updates."""
         return math.ceil(self.visited / self.rows_per_update)
 
     @property
     def visited(self) -> int:
-        """How many rows it visits."""
+        """The number of rows that the epoch visits."""
         return self.rows - self.rows % self.rows_per_update if self.drop_last else self.rows
 
     def __str__(self) -> str:
-        """Describe it for a message."""
+        """Describe the epoch for a message."""
         return (
-            f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} an update, "
+            f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} per update, "
             f"{'shuffled' if self.shuffle else 'not shuffled'}, with the metrics "
             f"{self.metric_names}{', without the last partial batch' if self.drop_last else ''}"
             f"{f', each of {self.members} members in its own order' if self.members > 1 else ''}"
@@ -55,11 +55,11 @@ class EpochPlan:
 
 @dataclass
 class EpochCursor:
-    """How far an epoch has come. The sums up to there are in the step's statistics.
+    """The position within an epoch. The step's statistics hold the sums up to it.
 
-    Updates are `done` that are behind it, those left out included; `reported` is how many there
-    were at the last report point. Since then `left_out` went bad. The `seconds` are those before an
-    interruption, too.
+    `done` counts all updates so far, including those that were left out. `reported` is the value of
+    `done` at the last logging step; since then, `left_out` updates diverged. `seconds` includes the
+    time before an interruption.
     """
 
     plan: EpochPlan
@@ -75,16 +75,16 @@ class EpochCursor:
 
     @property
     def unreported(self) -> int:
-        """Updates since the last report point."""
+        """Updates since the last logging step."""
         return self.done - self.reported
 
     @property
     def rows_done(self) -> int:
-        """Rows behind it."""
+        """The number of rows visited so far."""
         return min(self.done * self.plan.rows_per_update, self.plan.visited)
 
     def is_possible(self) -> bool:
-        """Return whether there can be such a place."""
+        """Return whether an epoch can have this position."""
         plan = self.plan
         return (
             plan.rows >= 1
@@ -95,11 +95,11 @@ class EpochCursor:
         )
 
     def report_due(self, report_every: int) -> bool:
-        """Return whether the host has to look at the statistics before going on."""
+        """Return whether the host must read the statistics before the next update."""
         return self.unreported >= report_every or (self.finished and self.unreported > 0)
 
     def remaining(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return the part of an epoch's order that is still to be visited; None is all as it is."""
+        """Return the rest of an epoch's order; None means all rows in the order of the data."""
         done, visited = self.rows_done, self.plan.visited
         if not done and visited == self.plan.rows:
             return order

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` and `evaluate` are given, as what training and evaluation go through."""
+"""Turn the arguments of `Trainer.fit` and `evaluate` into data sets and streams of batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["FitArguments"]
 
 @dataclass(frozen=True)
 class FitArguments:
-    """Makes data sets of arrays, and streams of batches, made `prefetch` updates ahead."""
+    """Makes data sets from arrays, and streams from batches, prepared `prefetch` updates ahead."""
 
     builder: DatasetBuilder
     epoch: Callable[[], int]
@@ -40,20 +40,25 @@ class FitArguments:
         batch_size: int,
         for_arrays: Mapping[str, object],
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
-        """Return what to train on, and what to validate on, if anything.
+        """Return the training data, and the validation data or None.
 
-        The arguments are those of `Trainer.fit`; `for_arrays` are further options that only arrays
-        can have. Raise an ArgumentError or an ArgumentTypeError if options are impossible together,
-        and a DataError if arrays don't fit.
+        The arguments are those of `Trainer.fit`; `for_arrays` holds further options that need
+        arrays. Raise an ArgumentError or an ArgumentTypeError if options can't be combined, and a
+        DataError if arrays don't fit the network.
         """
         builder, streamed = self.builder, None
         if is_batches(validation_data):
             if validation_split:
-                raise ArgumentError("validation_split: can't be given beside validation_data")
+                raise ArgumentError(
+                    "validation_split: can't be combined with validation_data; give one of them"
+                )
             streamed, validation_data = self._stream(validation_data, "validation_data"), None
         if y is not None:
             if steps_per_epoch is not None:
-                raise ArgumentError("steps_per_epoch: is for batches, which are given without y")
+                raise ArgumentError(
+                    "steps_per_epoch: works only with batches, which are given without y; leave it "
+                    "out for arrays"
+                )
             refuse_targets(X)
             data = builder.check(X, y, sample_weight)
             held_out = builder.held_out(data, validation_data, validation_split)
@@ -69,14 +74,14 @@ class FitArguments:
         for name, value in only_arrays.items():
             if value is not None and not (isinstance(value, int | float) and not value):
                 raise ArgumentError(
-                    f"{name}: is for arrays, of which all rows are known; batches bring their own "
-                    "rows and weights"
+                    f"{name}: works only with arrays, since it needs all rows; leave it out for "
+                    "batches, which contain their own rows and weights"
                 )
         steps = steps_of(X) if steps_per_epoch is None else steps_per_epoch
         if steps is None:
             raise ArgumentError(
-                "steps_per_epoch: missing. Give how many batches make an epoch, which neither a "
-                "function nor an iterable without a length says"
+                "steps_per_epoch: missing. Give the number of batches per epoch; it is unknown for "
+                "a function or an iterable without a length"
             )
         steps = check_integer("steps_per_epoch", steps)
         stream = self._stream(X, "X", steps=steps, batch_size=batch_size)
@@ -87,13 +92,15 @@ class FitArguments:
         return stream, streamed
 
     def evaluated(self, X: Any, y: Any, sample_weight: Any) -> Subset | BatchStream:
-        """Return what to evaluate on, as `Trainer.evaluate` takes it."""
+        """Return the data to evaluate on, for the arguments of `Trainer.evaluate`."""
         if y is not None:
             refuse_targets(X)
             return self.builder.subset(self.builder.check(X, y, sample_weight))
         refuse(X)
         if sample_weight is not None:
-            raise ArgumentError("sample_weight: is for arrays; batches bring their own")
+            raise ArgumentError(
+                "sample_weight: works only with arrays; put weights into the batches instead"
+            )
         return self._stream(X, "X")
 
     def _stream(
@@ -111,18 +118,19 @@ class FitArguments:
 
 
 def refuse_targets(X: Any) -> None:
-    """Raise an ArgumentError if what was given beside targets is batches, which have their own."""
+    """Raise an ArgumentError if X are batches, since the caller also gave targets."""
     if callable(X) or isinstance(X, Iterator):
         raise ArgumentError(
-            "y: can't be given beside batches, which bring their own targets as tuples (X, y)"
+            "y: can't be combined with batches, which contain their targets as tuples (X, y); "
+            "leave y out"
         )
 
 
 def refuse(X: Any) -> None:
-    """Raise an ArgumentError if what was given without targets is no batches."""
+    """Raise an ArgumentError unless X are batches, since the caller gave no targets."""
     refuse_iterator(X, "X")
     if not is_batches(X):
         raise ArgumentError(
-            "y: missing. Give the targets; or give batches as X, a function of the epoch that "
-            "returns an iterable of tuples (X, y), or a list of these"
+            "y: missing. Give the targets. Or give batches as X: a list of tuples (X, y), or a "
+            "function of the epoch that returns an iterable of them"
         )

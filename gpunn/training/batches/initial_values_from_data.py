@@ -1,4 +1,4 @@
-"""Initial values that depend on training data, layer by layer."""
+"""Compute initial values that depend on training data, layer by layer."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from gpunn.workspace import Workspace
 __all__ = ["start_from_data"]
 
 MAX_ROWS = 16_384
-"""Training rows that initial values are computed from, at most."""
+"""Maximum number of training rows from which initial values are computed."""
 
 BATCH = 1024
 """Rows that go through the network at a time."""
 
 
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
-    """Set the parameters whose initializers look at training data (`initializers.FromData`).
+    """Set the parameters whose initializers depend on training data (`initializers.FromData`).
 
-    One layer after the other, each from what the layers before it make of the training rows now:
-    first its weights, then its biases from what these weights give. All but the passes through
-    layers is done on the host in float64, so results differ between engines by roundings alone. A
-    memory map is read where rows are needed. Raise a DataError that names the layer if such a value
-    is not finite.
+    Each layer gets the outputs of the layers before it, which already have their initial values.
+    Its weights are set first, then its biases from the outputs of these weights. Everything except
+    the passes through layers is computed on the host in float64, so engines differ only by
+    rounding. Only the rows needed of a memory map are read. Raise a DataError that names the layer
+    if a value is not finite.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]
     chosen.sort()
     sample = rows_of(X, chosen if indices is None else indices[chosen])
     with model.backend.computing(), np.errstate(over="ignore", invalid="ignore"):
-        for layer, prefix in places(model):
+        for layer, prefix in layers_from_data(model):
             start_layer(model, layer, prefix, inputs_of(model, layer, sample))
     model.started = True
 
 
-def places(model: Sequential) -> Iterator[tuple[Layer, str]]:
-    """Yield the layers with such parameters, in order, and the prefixes of their names."""
+def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
+    """Yield the layers with such parameters in order, each with the prefix of its names."""
 
     def within(layer: Layer, prefix: str) -> Iterator[tuple[Layer, str]]:
-        own = (name for name in layer.values if "." not in name)
-        if any(isinstance(model.parameters.specs[prefix + n].initializer, FromData) for n in own):
+        names = [prefix + name for name in layer.values if "." not in name]
+        if any(isinstance(model.parameters.specs[n].initializer, FromData) for n in names):
             yield layer, prefix
         for label, child in layer.children().items():
             yield from within(child, f"{prefix}{label}.")
@@ -60,12 +60,15 @@ def places(model: Sequential) -> Iterator[tuple[Layer, str]]:
 
 
 def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> None:
-    """Set such parameters of one layer, from its inputs; the weights first."""
+    """Set such parameters of one layer from its inputs, the weights first."""
     parameters, names = model.parameters, list(model.parameters)
-    own = [name for name in layer.values if "." not in name]
     to_host = model.backend.to_host
-    values = {name: to_host(layer.values[name]).astype(np.float64) for name in own}
-    for name in sorted(own, key=lambda name: name == "biases"):
+    values = {
+        name: to_host(array).astype(np.float64)
+        for name, array in layer.values.items()
+        if "." not in name
+    }
+    for name in sorted(values, key=lambda name: name == "biases"):
         initializer = parameters.specs[prefix + name].initializer
         if not isinstance(initializer, FromData):
             continue
@@ -73,34 +76,34 @@ def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> 
         z = layer.linear(x, values)
         shape = values[name].shape
         units = shape if name == "biases" else (*shape[:-2], shape[-1])
-        # Where members share a parameter, the outputs of each are further rows.
+        # If members share a parameter, the outputs of each member are further rows.
         values[name] = initializer.from_data(random, values[name], z.reshape(-1, *units))
         check_learned(prefix.removesuffix("."), {name: values[name]}, model.dtype)
         parameters[prefix + name] = values[name]
 
 
 def inputs_of(model: Sequential, layer: Layer, X: np.ndarray) -> np.ndarray:
-    """Return what a layer within the network is given for these rows, as float64."""
+    """Return the inputs of a layer of the network for these rows, as float64."""
     ops, dtype = model.backend, model.input_dtype(X.dtype)
     workspace = Workspace(ops, model.dtype, min(BATCH, len(X)))
     workspace.until_loss = True
-    with recorded_inputs(layer) as found:
+    with recorded_inputs(layer) as inputs:
         for start in range(0, len(X), BATCH):
             model.forward(ops.from_host(X[start : start + BATCH], dtype), workspace)
-    return np.concatenate(found)
+    return np.concatenate(inputs)
 
 
 @contextmanager
 def recorded_inputs(layer: Layer) -> Iterator[list[np.ndarray]]:
-    """Return a context in which what a layer is given is kept on the host, as float64."""
-    found: list[np.ndarray] = []
+    """Return a context that records the inputs of a layer on the host, as float64."""
+    inputs: list[np.ndarray] = []
 
     def forward(x: Array, workspace: Workspace) -> Array:
-        found.append(workspace.backend.to_host(x).astype(np.float64))
+        inputs.append(workspace.backend.to_host(x).astype(np.float64))
         return type(layer).forward(layer, x, workspace)
 
     vars(layer)["forward"] = forward
     try:
-        yield found
+        yield inputs
     finally:
         del vars(layer)["forward"]

@@ -208,7 +208,7 @@ def test_validation_and_evaluation_are_as_they_are():
             "augment: must return X as real numbers; it returned complex",
         ),
         (lambda X, y, random: X.astype("U9"), "augment: must return X as real numbers"),
-        (lambda X, y, random: (X, y + 0.5), "as whole numbers, since they are labels; it returned"),
+        (lambda X, y, random: (X, y + 0.5), "as integers, since they are labels; it returned"),
     ],
 )
 def test_what_a_function_must_return(function, message):

@@ -207,7 +207,7 @@ def test_an_error_comes_through_with_its_traceback():
 def test_an_error_before_the_first_batch_says_what_was_called():
     with pytest.raises(TypeError) as caught:
         trainer().fit(lambda: batches(), steps_per_epoch=3, **OPTIONS)
-    assert caught.value.__notes__ == ["X: raised by a call with the epoch, 0"]
+    assert caught.value.__notes__ == ["X: raised by the call for epoch 0"]
 
 
 @pytest.mark.parametrize(("prefetch", "accumulation"), [(0, 1), (2, 1), (0, 3)])
@@ -473,13 +473,13 @@ def test_each_batch_is_checked_before_the_device_sees_it(bad, error, message):
 
 def test_too_few_batches():
     used_up = iter(2 * batches())
-    with pytest.raises(DataError, match=r"epoch 3 has ended after 0 .* Each epoch has to begin wi"):
+    with pytest.raises(DataError, match=r"epoch 3 ended after 0 .* The source must yield batches"):
         trainer().fit(lambda epoch: used_up, epochs=3, steps_per_epoch=7, **OPTIONS)
     given = trainer()
-    with pytest.raises(DataError, match="X: epoch 1 has ended after 7 batches; steps_per_epoch is"):
+    with pytest.raises(DataError, match="X: epoch 1 ended after 7 batches; expected steps_per_e"):
         given.fit(lambda epoch: batches(), steps_per_epoch=8, **OPTIONS)
     with pytest.raises(
-        DataError, match="validation_data: epoch 1 has ended after 0 batches; there"
+        DataError, match="validation_data: epoch 1 ended after 0 batches; expected at least"
     ):
         given.fit(X, Y, validation_data=lambda epoch: [], progress=False)
 
@@ -487,21 +487,36 @@ def test_too_few_batches():
 @pytest.mark.parametrize(
     ("given", "options", "error", "message"),
     [
-        (iter(batches()), {}, ArgumentError, "X: list_iterator can be gone through only once"),
-        ((b for b in batches()), {}, ArgumentError, "X: generator can be gone through only once"),
-        (X, {}, ArgumentError, "y: missing. Give the targets; or give batches as X"),
+        (iter(batches()), {}, ArgumentError, "X: list_iterator can be iterated only once"),
+        ((b for b in batches()), {}, ArgumentError, "X: generator can be iterated only once"),
+        (X, {}, ArgumentError, "y: missing. Give the targets. Or give batches as X"),
         (7, {}, ArgumentError, "y: missing"),
-        (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: missing. Give how many"),
-        (Anew(batches()), {}, ArgumentError, "nor an iterable without a length"),
+        (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: missing. Give the number"),
+        (Anew(batches()), {}, ArgumentError, "or an iterable without a length"),
         (lambda epoch: 7, {"steps_per_epoch": 1}, ArgumentTypeError, "must return an iterable of"),
         (batches(), {"steps_per_epoch": 0}, ArgumentError, "steps_per_epoch: expected"),
         (batches(), {"prefetch": -1}, ArgumentError, "prefetch: expected"),
-        (batches(), {"validation_split": 0.2}, ArgumentError, "validation_split: is for arrays"),
-        (batches(), {"sample_weight": W}, ArgumentError, "sample_weight: is for arrays"),
-        (batches(), {"class_weight": "balanced"}, ArgumentError, "class_weight: is for arrays"),
-        (batches(), {"drop_last": True}, ArgumentError, "drop_last: is for arrays"),
-        (batches(), {"shuffle_members": True}, ArgumentError, "shuffle_members: is for arrays"),
-        (batches(), {"stream": True}, ArgumentError, "stream: is for arrays"),
+        (
+            batches(),
+            {"validation_split": 0.2},
+            ArgumentError,
+            "validation_split: works only with arrays",
+        ),
+        (batches(), {"sample_weight": W}, ArgumentError, "sample_weight: works only with arrays"),
+        (
+            batches(),
+            {"class_weight": "balanced"},
+            ArgumentError,
+            "class_weight: works only with arrays",
+        ),
+        (batches(), {"drop_last": True}, ArgumentError, "drop_last: works only with arrays"),
+        (
+            batches(),
+            {"shuffle_members": True},
+            ArgumentError,
+            "shuffle_members: works only with arrays",
+        ),
+        (batches(), {"stream": True}, ArgumentError, "stream: works only with arrays"),
         (batches(), {"validation_data": X}, ArgumentError, "validation_data: expected a tuple"),
     ],
 )
@@ -513,17 +528,17 @@ def test_what_can_not_be(given, options, error, message):
 
 
 def test_arrays_have_no_steps():
-    with pytest.raises(ArgumentError, match="steps_per_epoch: is for batches"):
+    with pytest.raises(ArgumentError, match="steps_per_epoch: works only with batches"):
         trainer().fit(X, Y, steps_per_epoch=3, progress=False)
-    with pytest.raises(ArgumentError, match="validation_split: can't be given beside validation_d"):
+    with pytest.raises(ArgumentError, match="validation_split: can't be combined with valid"):
         trainer().fit(X, Y, validation_data=batches(), validation_split=0.2, progress=False)
     with pytest.raises(ArgumentError, match="y: missing"):
         trainer().evaluate(X)
     for given in (lambda epoch: batches(), iter(batches())):
         for method in (trainer().fit, trainer().evaluate):
-            with pytest.raises(ArgumentError, match="y: can't be given beside batches"):
+            with pytest.raises(ArgumentError, match="y: can't be combined with batches"):
                 method(given, Y)
-    with pytest.raises(ArgumentError, match="sample_weight: is for arrays"):
+    with pytest.raises(ArgumentError, match="sample_weight: works only with arrays"):
         trainer().evaluate(batches(), sample_weight=W)
 
 

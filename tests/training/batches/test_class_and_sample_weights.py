@@ -54,9 +54,9 @@ def test_weights_of_rows(targets, given, class_weight, kept, expected):
     [
         ("balance", ArgumentError, "expected a mapping or 'balanced'; got 'balance'"),
         ([1, 2, 3], ArgumentTypeError, "expected a mapping or 'balanced'; got list"),
-        ({3: 1}, ArgumentError, "there is no class 3; the network has classes 0 to 2"),
+        ({3: 1}, ArgumentError, "there is no class 3; expected integers from 0 to 2"),
         ({-1: 1}, ArgumentError, "there is no class -1"),
-        ({"0": 1}, ArgumentError, "there is no class '0'.* as whole numbers"),
+        ({"0": 1}, ArgumentError, "there is no class '0'; expected integers"),
         ({0: -1}, ArgumentError, r"class_weight\[0\]: expected a number >= 0; got -1"),
         ({0: "a"}, ArgumentTypeError, r"class_weight\[0\]: expected a number"),
         ({0: float("nan")}, ArgumentError, r"class_weight\[0\]"),

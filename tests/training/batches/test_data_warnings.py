@@ -39,7 +39,7 @@ def fit(layers, loss, y, metrics=(), **options):
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "poisson"])
 def test_an_activation_before_a_loss_that_takes_any_number(activation, loss):
     units = 2 if loss.startswith("softmax") else 1
-    expected = rf"layer 'dense_1': with its activation '{activation}' .*'{loss}' takes lo.*Leave"
+    expected = rf"layer 'dense_1': with its activation '{activation}' .*'{loss}' expects lo.*Remove"
     with pytest.warns(GpunnWarning, match=expected):
         fit([Dense(units, activation)], loss, LABELS)
     with pytest.warns(GpunnWarning, match="layer 'activation_1'"):
@@ -60,11 +60,11 @@ def test_targets_that_the_last_layer_cannot_give(activation, y):
 @pytest.mark.parametrize(
     ("metric", "problem"),
     [
-        ("binary_accuracy", "takes all of them for the same class at its threshold of 0"),
-        ("f1", "takes all of them for the same class at its threshold of 0"),
-        (gpunn.metrics.Recall(threshold=1.0), "the same class at its threshold of 1"),
-        ("log_loss", "takes logits"),
-        ("brier_score", "takes logits"),
+        ("binary_accuracy", "has a threshold for logits, 0, which puts all"),
+        ("f1", "has a threshold for logits, 0, which puts all"),
+        (gpunn.metrics.Recall(threshold=1.0), "has a threshold for logits, 1, which"),
+        ("log_loss", "expects logits"),
+        ("brier_score", "expects logits"),
     ],
 )
 def test_a_metric_that_takes_logits_after_a_sigmoid(metric, problem):
@@ -78,7 +78,7 @@ FAR = [(1e6, 1.0), (0.0, 1e3), (0.0, 0.01), (10.0, 1.0), (-300.0, 80.0), (1e6, 0
 @pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber", "quantile"])
 @pytest.mark.parametrize(("mean", "deviation"), FAR)
 def test_targets_of_another_scale(loss, mean, deviation):
-    expected = r"^y: the targets have a mean of .* Standardize the targets: .*predictions \* "
+    expected = r"^y: the targets have a mean of .* Standardize them: .*predictions \* "
     with pytest.warns(GpunnWarning, match=expected):
         fit([Dense(1)], loss, mean + deviation * NUMBERS)
 

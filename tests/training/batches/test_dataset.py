@@ -61,7 +61,7 @@ def test_shapes_that_do_not_fit_are_shown_in_a_picture():
         "    input    (4,)",
         "    dense_1  (8,)",
         "    dense_2  (3,)",
-        "    which the loss 'softmax_cross_entropy' compares with a row of y ",
+        "    the loss 'softmax_cross_entropy' compares this output with a row of y ",
     ]
     cases = [
         ((9, 5), (9,), "X: this network expects"),
@@ -72,7 +72,7 @@ def test_shapes_that_do_not_fit_are_shown_in_a_picture():
             trainer.fit(np.zeros(X_shape), np.zeros(y_shape), progress=False)
         lines = str(caught.value).splitlines()
         assert lines[0].startswith(first)
-        assert lines[1] == f"    X {X_shape}, of which a row goes into"
+        assert lines[1] == f"    a row of X {X_shape} goes into"
         assert lines[2:] == [*picture[:3], f"{picture[3]}{y_shape}"]
     with pytest.raises(DataError, match=r"y\[4\] is 3 \(1 in total\)$"):
         trainer.fit(np.zeros((9, 4)), np.arange(9) // 4 + (np.arange(9) == 4) * 2, progress=False)
