@@ -17,7 +17,7 @@ __all__ = ["progress_bar"]
 def progress_bar(title: str, rows: int, wanted: bool) -> Any:
     """Return a bar with `update(rows)`, `unpause()`, `set_postfix(...)` and `close()`.
 
-    In a file or a pipe nobody would see it move, so there is none.
+    If standard error is a file or a pipe, the bar shows nothing.
     """
     notebook = in_notebook()
     if not wanted or not (notebook or is_terminal(sys.stderr)):
@@ -31,7 +31,7 @@ def progress_bar(title: str, rows: int, wanted: bool) -> Any:
     with IMPORTING:
         from tqdm import tqdm
 
-    if notebook:  # whose standard error would be shown as an error, and keep a line of each epoch
+    if notebook:  # it would show standard error as an error, with one line for each epoch
         return tqdm(total=rows, file=Display(), ascii=False, **options)
     return tqdm(total=rows, file=sys.stderr, **options)
 
@@ -42,22 +42,22 @@ def has_widgets() -> bool:
 
 
 def in_notebook() -> bool:
-    """Return whether a Jupyter kernel runs this, to which standard error is a pipe."""
+    """Return whether a Jupyter kernel runs this process; its standard error is a pipe."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and "IPKernelApp" in getattr(shell, "config", ())
 
 
 class Display:
-    """One display in the output of a notebook's cell, which needs nothing but IPython.
+    """One display in the output of a notebook's cell; it needs only IPython.
 
-    As a file, it shows the last line in place of the one before.
+    Used as a file, it replaces the line that it shows by the line written last.
     """
 
     def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, shown: Mapping[str, str]) -> None:
-        """Show something, by types such as "text/plain", in place of what was shown before."""
+        """Replace the display's content; `shown` maps types such as "text/plain" to content."""
         if self._handle is None:
             with IMPORTING:
                 display = importlib.import_module("IPython.display").display
@@ -72,7 +72,7 @@ class Display:
             self.show({"text/plain": line})
 
     def flush(self) -> None:
-        """Do nothing: a line is shown at once."""
+        """Do nothing, since `write` shows each line immediately."""
 
 
 class NoBar:

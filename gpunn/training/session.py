@@ -158,7 +158,7 @@ class TrainingSession:
         def begin(callback: Callback) -> None:
             callback.on_train_begin(trainer)
             if resumed is not None:
-                resumed.hand_over(callback, trainer)
+                resumed.restore(callback, trainer)
 
         with ExitStack() as ending:
             self._clear_away_at(ending)

@@ -16,18 +16,16 @@ __all__ = ["Callback", "check_path", "monitored_direction"]
 
 
 class Callback(Configurable):
-    """Base class of callbacks. A subclass overrides any of its methods, which do nothing.
-
-    `trainer` is the `gpunn.Trainer` that calls.
+    """Base class of callbacks. Its methods do nothing; a subclass overrides any of them.
 
     Attributes
     ----------
     saves : bool
-        Whether it writes checkpoints. Such callbacks are called after all others, so that their
-        checkpoints have the others' latest state.
+        Whether the callback writes checkpoints. Such callbacks are called last, so that their
+        checkpoints contain the latest state of the others.
     every_updates : int or None
-        `on_updates_end` is called after each so many updates, counted from the beginning of
-        training; None leaves it to the trainer, which calls it about every tenth of a second.
+        The number of updates between two calls of `on_updates_end`, counted from the beginning of
+        training. None: the trainer calls it about every tenth of a second.
 
     Examples
     --------
@@ -49,82 +47,82 @@ class Callback(Configurable):
     every_updates: int | None = None
 
     def on_train_begin(self, trainer: Any) -> None:
-        """Do something before the first epoch of a call of `fit`.
+        """Run before the first epoch of a call of `fit`.
 
-        `trainer.log_names` has the names of the logs to come.
+        `trainer.log_names` lists the names of the logs that each epoch will have.
 
         Parameters
         ----------
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
         """
 
     def on_updates_end(self, trainer: Any) -> None:
-        """Do something within an epoch, between two updates.
+        """Run within an epoch, between two updates.
 
         It must not change the network or the data.
 
         Parameters
         ----------
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
         """
 
     def on_epoch_end(self, trainer: Any, logs: Mapping[str, float]) -> None:
-        """Do something after each epoch.
+        """Run after each epoch.
 
-        `trainer.stop_reason`, a text that is set here, ends training.
+        To end training, set `trainer.stop_reason` to a string.
 
         Parameters
         ----------
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
         logs : mapping of str to float
             The epoch's row of the history.
         """
 
     def on_interruption(self, trainer: Any) -> None:
-        """Do something when Ctrl-C or SIGTERM ends training, before `on_train_end`.
+        """Run before `on_train_end` if Ctrl-C or SIGTERM ends training.
 
         Parameters
         ----------
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
         """
 
     def on_train_end(self, trainer: Any) -> None:
-        """Do something after the last epoch, also if training failed or could not begin.
+        """Run after the last epoch, even if training failed or could not begin.
 
         Parameters
         ----------
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
         """
 
     def state(self, trainer: Any) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the callback.
+        """Return the callback's state for a checkpoint.
 
         Parameters
         ----------
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
 
         Returns
         -------
         dict of str to value
-            Values of JSON types, and host arrays; empty by default.
+            Values of JSON types and host arrays; empty by default.
         """
         return {}
 
     def restore(self, state: Mapping[str, Any], trainer: Any) -> None:
-        """Take back what `state` returned, after `on_train_begin` of a resumed run.
+        """Restore the state that `state` returned; a resumed run calls this after `on_train_begin`.
 
         Parameters
         ----------
         state : mapping of str to value
-            What `state` returned; empty if the run had no such callback, or it had no state.
+            The state; empty if the checkpoint has none for this callback.
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
         """
 
     def config(self) -> dict[str, Any]:
@@ -135,13 +133,13 @@ class Callback(Configurable):
 
 
 def check_path(path: Any) -> None:
-    """Raise an ArgumentTypeError unless this can name a file."""
+    """Raise an ArgumentTypeError unless this is the name of a file."""
     if not isinstance(path, (str, Path)) or not str(path):
         raise ArgumentTypeError(f"path: expected the name of a file; got {path!r}")
     checked_path(path)
 
 
 def monitored_direction(trainer: TrainerProtocol, mode: str, monitor: str) -> str:
-    """Return "min" or "max" for the name of a log, or raise an ArgumentError if there is none."""
+    """Return "min" or "max" for a log; raise an ArgumentError if there is no such log."""
     monitored(dict.fromkeys(trainer.log_names, 0.0), monitor)
     return direction(mode, monitor, trainer.larger_is_better)

@@ -17,28 +17,29 @@ __all__ = ["EarlyStopping"]
 
 @dataclass(eq=False)
 class EarlyStopping(Callback):
-    """End training when a metric has stopped improving, and go back to the best epoch.
+    """End training when a metric stops improving, and restore the best epoch.
 
-    Each call of `fit` begins anew, without the best epochs of earlier calls; a resumed call
-    (`fit(resume_from=...)`) continues. Parameters and optimizer go back, the history does not.
+    Each call of `fit` ignores the best epochs of earlier calls; a resumed call
+    (`fit(resume_from=...)`) continues with them. Parameters and optimizer are restored, but the
+    history keeps all epochs.
 
     Parameters
     ----------
     monitor : str
         Name of a log, such as "val_loss" or "val_accuracy".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto" asks the metric (`Metric.larger_is_better`), and
-        takes smaller for losses.
+        Whether smaller or larger is better. "auto" uses `Metric.larger_is_better`, and "min" for
+        losses.
     patience : int
         Epochs without improvement before training ends, at least 1.
     min_delta : float
-        Changes that are not larger do not count as an improvement.
+        An improvement must be larger than this.
     restore_best : bool
-        Whether parameters and optimizer go back to the best epoch when training ends, for any
-        reason.
+        Whether to restore the parameters and the optimizer of the best epoch when training ends,
+        for any reason.
     ties : {"first", "last"}
-        Which of several equally good epochs is the best. With "last", an epoch that is better by
-        exactly `min_delta` counts as an improvement; if that is 0, one as good as the best so far.
+        Which of several equally good epochs is the best. With "last", an improvement by exactly
+        `min_delta` also counts; if `min_delta` is 0, an equally good epoch does.
 
     Attributes
     ----------
@@ -50,8 +51,8 @@ class EarlyStopping(Callback):
     Raises
     ------
     ArgumentError
-        When training begins: if there is no such log, or `mode` is "auto" and the metric does not
-        say whether larger is better.
+        When training begins, if there is no such log, or if `mode` is "auto" and the metric's
+        `larger_is_better` is None.
 
     Examples
     --------
@@ -91,7 +92,7 @@ class EarlyStopping(Callback):
 
     @property
     def rule(self) -> Best:
-        """The rule for the best epoch, once training has begun."""
+        """The rule that selects the best epoch, once training has begun."""
         return Best(self.monitor, self._direction, self.min_delta, self.ties)
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
@@ -100,9 +101,9 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = value, trainer.epoch
             if self.restore_best:
                 self._snapshot = trainer.snapshot()
-        self._judge(trainer)
+        self._stop_if_due(trainer)
 
-    def _judge(self, trainer: TrainerProtocol) -> None:
+    def _stop_if_due(self, trainer: TrainerProtocol) -> None:
         if self._search.waited >= self.patience:
             trainer.stop_reason = self._reason
 
@@ -121,15 +122,15 @@ class EarlyStopping(Callback):
 
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         if state.get("figure") != [self.monitor, self._direction]:
-            return  # there was no such callback, or it monitored another metric
+            return  # the run had no such callback, or it monitored another metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self._search = BestSoFar(self.best, trainer.epoch - self.best_epoch)
         if self.restore_best and "values" in state:
             self._snapshot = trainer.snapshot_from_host(state)
-        # `patience` may be larger now.
+        # The resumed call may have a larger `patience`.
         if trainer.stop_reason == self._reason:
             trainer.stop_reason = ""
-        self._judge(trainer)
+        self._stop_if_due(trainer)
 
     def on_train_end(self, trainer: TrainerProtocol) -> None:
         if self._snapshot is not None:

@@ -34,7 +34,7 @@ def log_line(logs: Mapping[str, float]) -> str:
 
 @dataclass(eq=False)
 class EpochLog(Callback):
-    """Base of callbacks that append a line for each epoch to a file."""
+    """Base of callbacks that append one line per epoch to a file."""
 
     path: str | Path
 
@@ -51,24 +51,25 @@ class EpochLog(Callback):
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         if not state:
             return
-        there, size = EpochLog.state(self, trainer)["bytes"], int(state["bytes"])
-        if 0 <= size < there:
+        actual, size = EpochLog.state(self, trainer)["bytes"], int(state["bytes"])
+        if 0 <= size < actual:
             os.truncate(self.path, size)
-        elif there < size:  # it may have had lines of other runs, too
+        elif actual < size:  # the lost lines may also be of other runs
             LOG.warning(
-                "%s: had %d bytes at the checkpoint and has %d now; what it has lost is not "
-                "restored. The history, and a run's history.jsonl, have every epoch",
+                "%s: had %d bytes at the checkpoint, but has only %d now. The lost lines are not "
+                "restored; the history and a run's history.jsonl contain every epoch",
                 self.path,
                 size,
-                there,
+                actual,
             )
 
 
 @dataclass(eq=False)
 class JSONLinesLog(EpochLog):
-    """Append each epoch's logs to a file, one JSON object a line; null if not finite.
+    """Append each epoch's logs to a file, as one JSON object per line.
 
-    A resumed run first removes the lines after its checkpoint.
+    Numbers that are not finite are null. A resumed run first removes the lines after its
+    checkpoint.
 
     Parameters
     ----------
@@ -98,8 +99,7 @@ class JSONLinesLog(EpochLog):
 class CSVLog(EpochLog):
     """Append each epoch's logs to a CSV file, with a header if the file is new.
 
-    Training does not begin if an existing file has other columns. A resumed run first removes the
-    lines after its checkpoint.
+    A resumed run first removes the lines after its checkpoint.
 
     Parameters
     ----------
@@ -145,9 +145,9 @@ class CSVLog(EpochLog):
 class TensorBoard(Callback):
     """Write each epoch's logs as event files for TensorBoard; needs the extra `tensorboard`.
 
-    A metric is under "loss/training" and "loss/validation", the learning rate and the speed under
-    "run/...". `tensorboard --logdir FOLDER` shows them. A resumed run marks the events after its
-    checkpoint as void.
+    Each metric has the tags "NAME/training" and "NAME/validation"; the learning rate and the speed
+    have tags "run/...". `tensorboard --logdir FOLDER` shows them. A resumed run marks the events
+    after its checkpoint as void.
 
     Parameters
     ----------
@@ -197,8 +197,8 @@ class TensorBoard(Callback):
         if self._writer is None:
             from tensorboardX import SummaryWriter
 
-            # Files are named by the second, and two runs may begin within one; TensorBoard reads
-            # them in the order of their names.
+            # The name of a file has the second of its start, and two runs may start within one
+            # second. TensorBoard reads files in the order of their names.
             suffix = f".{time.time_ns()}"
             self._writer = SummaryWriter(
                 str(self.path), purge_step=purge_step, filename_suffix=suffix
@@ -207,7 +207,7 @@ class TensorBoard(Callback):
 
 
 def tag(name: str, measured: Sequence[str]) -> str:
-    """Return the name under which TensorBoard groups a log."""
+    """Return the tag of a log, by which TensorBoard groups it."""
     if name in measured:
         return f"{name}/training"
     validation = name.removeprefix("val_")
@@ -225,7 +225,7 @@ def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
 
 
 def csv_header(path: Path) -> list[str]:
-    """Return the first row of a CSV file, empty if there is none."""
+    """Return the first row of a CSV file; empty if there is no such file or row."""
     if not path.exists():
         return []
     with open_rows(str(path), ",") as (_, rows):

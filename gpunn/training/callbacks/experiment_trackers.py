@@ -23,35 +23,35 @@ __all__ = ["MLflow", "Tracker", "WandB"]
 LOG = logging.getLogger("gpunn")
 
 FAILED = re.compile(r"\w*(Error|Exception): ")
-"""How a trainer's `stop_reason` begins if training failed."""
+"""The beginning of a trainer's `stop_reason` if training failed."""
 
-LONGEST, LONGEST_NAME = 500, 250
-"""Characters of a setting, and of its name; MLflow takes no longer ones everywhere."""
+MAX_LENGTH, MAX_NAME_LENGTH = 500, 250
+"""Maximum characters of a setting and of its name that MLflow accepts with every store."""
 
 REFUSED = re.compile(r"[^\w.\- ]")
-"""What MLflow takes in no name of a parameter, or not everywhere."""
+"""Characters that some stores of MLflow refuse in the name of a parameter."""
 
 
 class Tracker(Callback):
     """Base of callbacks that log each epoch as a run of an experiment tracker.
 
-    Each call of `fit` is a run. It begins before the first update, so that what is wrong with the
-    tracker is told before anything is trained. A later error is told once by a warning, and
-    training goes on without the tracker. A resumed training goes on with the same run, and logs the
-    epochs after its checkpoint once more.
+    Each call of `fit` is a run. The run starts before the first update, so a misconfigured tracker
+    raises an error before training. After a later error, gpunn logs one warning, and training
+    continues without the tracker. A resumed training continues the same run, and logs the epochs
+    after its checkpoint again.
 
     Attributes
     ----------
     settings : mapping
-        What the run is described by; `gpunn train` sets it to the configuration. By default it is
-        the network, the loss and the optimizer.
+        The settings logged with the run. `gpunn train` sets it to the configuration; by default it
+        describes the network, the loss and the optimizer.
 
     Raises
     ------
     MissingPackageError
-        When training begins: if the tracker's package is not installed.
+        When training begins, if the tracker's package is not installed.
     TrackerError
-        When training begins: if no run can be begun, or the one to go on with is gone.
+        When training begins, if the run can't be started or resumed.
     """
 
     extra_attributes = frozenset(("settings",))
@@ -99,12 +99,12 @@ class Tracker(Callback):
             self._run, self._id = self.begin(self._id, settings)
         except Exception as error:
             raise TrackerError(
-                f"{self.name}: no run can be begun or gone on with ({type(error).__name__}: "
-                f"{error}); see to that, or leave the callback out"
+                f"{self.name}: cannot start or resume a run ({type(error).__name__}: {error}). "
+                "Correct this, or leave the callback out"
             ) from error
 
     def _try(self, function: Any, *arguments: Any) -> None:
-        """Tell the tracker something; what goes wrong there ends no training."""
+        """Call the tracker; log one warning if that fails, so that training continues."""
         if self._lost:
             return
         try:
@@ -112,8 +112,8 @@ class Tracker(Callback):
         except Exception as error:
             self._lost = True
             LOG.warning(
-                "%s: can't be told of the training (%s: %s); training goes on without it. The "
-                "history, and a run's history.jsonl, have every epoch",
+                "%s: logging failed (%s: %s); training continues without this tracker. The "
+                "history and a run's history.jsonl contain every epoch",
                 self.name,
                 type(error).__name__,
                 error,
@@ -122,24 +122,24 @@ class Tracker(Callback):
     # ------------------------------------------------------------------------- of each tracker
 
     def require(self) -> None:
-        """Raise a MissingPackageError unless its package is there."""
+        """Raise a MissingPackageError unless the tracker's package is installed."""
 
     def begin(self, run_id: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
-        """Begin a run, or go on with one.
+        """Start or resume a run.
 
         Parameters
         ----------
         run_id : str
-            The run to go on with; empty for a new one.
+            The run to resume; empty for a new run.
         settings : mapping of str to value
-            What the run is described by, by paths such as "optimizer.learning_rate".
+            The settings to log, by paths such as "optimizer.learning_rate".
 
         Returns
         -------
         run : object
-            For `log` and `end`.
+            The run, for `log` and `end`.
         run_id : str
-            By which the run can be gone on with.
+            The id by which the run can be resumed.
         """
         raise NotImplementedError
 
@@ -149,9 +149,9 @@ class Tracker(Callback):
         Parameters
         ----------
         epoch : int
-            Its number, from 1.
+            Number of the epoch, from 1.
         logs : mapping of str to float
-            Its row of the history; all numbers are finite.
+            The epoch's row of the history, without numbers that are not finite.
         """
         raise NotImplementedError
 
@@ -167,33 +167,33 @@ class Tracker(Callback):
 
 
 def package(tracker: str, module: str = "") -> Any:
-    """Return a tracker's package, or a module of it, such as ".entities"."""
+    """Return a tracker's package, or one of its modules, such as ".entities"."""
     return require(f"{tracker}{module}", f"the callback {tracker}", install_command(tracker))
 
 
 def check_text(argument: str, value: Any) -> None:
-    """Raise an error unless a value is text."""
+    """Raise an ArgumentTypeError unless a value is a string."""
     if not isinstance(value, str):
-        raise ArgumentTypeError(f"{argument}: expected text; got {value!r}")
+        raise ArgumentTypeError(f"{argument}: expected a string; got {value!r}")
 
 
 @dataclass(eq=False)
 class MLflow(Tracker):
     """Log each epoch to MLflow; needs the extra `mlflow`.
 
-    Loss, metrics, learning rate and times are its metrics by epoch, and the settings its
-    parameters, with "_" for what MLflow takes in no name. Training begins a run of its own,
-    whatever run is active.
+    Loss, metrics, learning rate and times become metrics by epoch, and the settings become
+    parameters. In their names, "_" replaces characters that MLflow refuses. Each training starts a
+    new run, even if another run is active.
 
     Parameters
     ----------
     experiment : str
-        Made if there is none of this name.
+        Name of the experiment; a new one is created if there is none with this name.
     run_name : str
-        Empty for one that MLflow makes up.
+        Name of the run; if empty, MLflow chooses one.
     tracking_uri : str
-        Where runs are kept, such as "sqlite:///mlflow.db" for a file, or a server's address. Empty
-        is what MLflow itself takes: the variable MLFLOW_TRACKING_URI, or its default.
+        Where MLflow stores runs, such as "sqlite:///mlflow.db" for a file, or a server's address.
+        If empty, MLflow uses the environment variable MLFLOW_TRACKING_URI or its default.
 
     Examples
     --------
@@ -222,15 +222,15 @@ class MLflow(Tracker):
         if run_id:
             client.update_run(run_id, status="RUNNING")
             return client, run_id
-        found = client.get_experiment_by_name(self.experiment)
-        place = found.experiment_id if found else client.create_experiment(self.experiment)
-        run_id = client.create_run(place, run_name=self.run_name or None).info.run_id
+        known = client.get_experiment_by_name(self.experiment)
+        experiment = known.experiment_id if known else client.create_experiment(self.experiment)
+        run_id = client.create_run(experiment, run_name=self.run_name or None).info.run_id
         entities = package("mlflow", ".entities")
         parameters = [
-            entities.Param(name, str(value)[:LONGEST])
+            entities.Param(name, str(value)[:MAX_LENGTH])
             for name, value in parameter_names(settings).items()
         ]
-        for start in range(0, len(parameters), 100):  # as many as a request may have
+        for start in range(0, len(parameters), 100):  # the maximum of a request
             client.log_batch(run_id, params=parameters[start : start + 100])
         return client, run_id
 
@@ -250,7 +250,7 @@ class MLflow(Tracker):
 
 
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by names that MLflow takes: a table's columns may be called anything.
+    """Return settings by names that MLflow accepts; a table's columns may have any name.
 
     Examples
     --------
@@ -259,36 +259,37 @@ def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     ... )
     {'seed': 1, 'data.columns.price ___': 'number', 'data.columns.price ___2': 2}
     """
-    found: dict[str, Any] = {}
+    renamed: dict[str, Any] = {}
     for path, value in settings.items():
-        plain = name = REFUSED.sub("_", path)[:LONGEST_NAME]
+        plain = name = REFUSED.sub("_", path)[:MAX_NAME_LENGTH]
         number = 1
-        while name in found:
+        while name in renamed:
             number += 1
-            name = f"{plain[: LONGEST_NAME - 5]}{number}"
-        found[name] = value
-    return found
+            name = f"{plain[: MAX_NAME_LENGTH - 5]}{number}"
+        renamed[name] = value
+    return renamed
 
 
 @dataclass(eq=False)
 class WandB(Tracker):
     """Log each epoch to Weights & Biases; needs the extra `wandb`.
 
-    Loss, metrics, learning rate and times are logged by epoch, and the settings are the run's
-    config. Training begins a run of its own, whatever run is active. A run that was resumed offline
-    has two folders with the same id; `wandb sync` puts them together.
+    Loss, metrics, learning rate and times are logged by epoch, and the settings become the run's
+    config. Each training starts a new run, even if another run is active. A run that was resumed
+    offline has two folders with the same id; `wandb sync` joins them.
 
     Parameters
     ----------
     project : str
-        Made if there is none of this name.
+        Name of the project; a new one is created if there is none with this name.
     run_name : str
-        Empty for one that Weights & Biases makes up.
+        Name of the run; if empty, Weights & Biases chooses one.
     mode : {"", "online", "offline", "disabled"}
-        "offline" keeps everything in a folder; `wandb sync` sends it. Empty is what Weights &
-        Biases itself takes: the variable WANDB_MODE, or "online".
+        "offline" stores everything in a folder, which `wandb sync` uploads. If empty, Weights &
+        Biases uses the environment variable WANDB_MODE or "online".
     path : str or Path
-        Folder in which it makes its folder "wandb"; in a run's configuration, within the run's.
+        Folder in which Weights & Biases creates its folder "wandb". In a configuration, this path
+        is relative to the run's folder.
 
     Examples
     --------
@@ -326,7 +327,7 @@ class WandB(Tracker):
             dir=str(self.path),
             config=dict(settings),
         )
-        # So that an epoch that is logged once more, after a resumption, takes the place of itself.
+        # Index metrics by epoch, so that an epoch logged again after resuming replaces itself.
         run.define_metric("epoch")
         run.define_metric("*", step_metric="epoch")
         return run, str(run.id)

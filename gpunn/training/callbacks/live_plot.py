@@ -1,4 +1,4 @@
-"""Curves that grow while a network is trained, in a notebook or on a terminal."""
+"""Plot loss and metrics during training, in a notebook or on a terminal."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ __all__ = ["LivePlot", "surface"]
 LOG = logging.getLogger("gpunn")
 
 FRACTION = 0.02
-"""Of the time of training, what drawing may take."""
+"""The fraction of the training time that drawing may take."""
 
-OFTEN = 0.1
-"""Seconds between two drawings at least."""
+MIN_PAUSE = 0.1
+"""Minimum number of seconds between two drawings."""
 
 MIN_LINES, MAX_LINES = 6, 16
-"""Lines of a terminal that curves take: a third of them, within these bounds."""
+"""Bounds of the lines that curves use: a third of the terminal's lines."""
 
 MIN_COLUMNS = 20
-"""Of a terminal that has room for curves. Some that programs emulate say that they have none."""
+"""The columns that curves need. Some emulated terminals report that they have 0 columns."""
 
 
 @dataclass(eq=False)
 class LivePlot(Callback):
-    """Show curves of the loss and the metrics, which grow with each epoch.
+    """Show curves of the loss and the metrics, and update them after each epoch.
 
-    In a notebook they are one picture in the output of the cell. On a terminal, also by ssh, they
-    take the lowest lines of the window, and all other output scrolls above them. Elsewhere, such as
-    in a job's log or on a terminal without Unicode, nothing is shown.
+    In a notebook, the curves are a chart in the output of the cell. On a terminal, including over
+    ssh, they use the lowest lines of the window, and all other output scrolls above them. In a
+    job's log or on a terminal without Unicode, the callback shows nothing.
 
-    Drawing takes at most a fiftieth of the time. If it fails, a warning says so once, and training
-    goes on without.
+    Drawing takes at most 2 % of the time. If it fails, gpunn logs one warning, and training
+    continues without curves.
 
     Parameters
     ----------
     metrics : sequence of str
-        What to show, such as ["loss", "accuracy"], each with its validation; by default the loss
-        and all metrics.
+        The curves to show, such as ["loss", "accuracy"], each also for the validation rows. By
+        default, the loss and all metrics.
 
     Raises
     ------
     ArgumentError
-        When training begins: if there is no such metric.
+        When training begins, if there is no such metric.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class LivePlot(Callback):
         self._surface, self._drawn_at, self._took = surface(), 0.0, 0.0
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
-        pause = max(OFTEN, self._took / FRACTION)
+        pause = max(MIN_PAUSE, self._took / FRACTION)
         if self._surface is not None and time.monotonic() - self._drawn_at >= pause:
             self._try(lambda shown: shown.draw(trainer.history.rows, self.metrics))
 
@@ -96,7 +96,7 @@ class LivePlot(Callback):
         self._surface = None
 
     def _try(self, function: Callable[[Surface], None]) -> None:
-        """Draw; what goes wrong there ends no training."""
+        """Draw; log a warning if that fails, so that training continues."""
         shown = self._surface
         if shown is None:
             return
@@ -106,7 +106,7 @@ class LivePlot(Callback):
         except Exception as error:
             self._surface = None
             LOG.warning(
-                "live_plot: curves can't be drawn (%s: %s); training goes on without them",
+                "live_plot: drawing curves failed (%s: %s); training continues without them",
                 type(error).__name__,
                 error,
             )
@@ -115,17 +115,17 @@ class LivePlot(Callback):
 
 
 class Surface(Protocol):
-    """Where curves are drawn."""
+    """A place to draw curves."""
 
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-        """Show the curves of these epochs in place of those before."""
+        """Replace the curves by curves of these epochs."""
 
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-        """Show them for good."""
+        """Draw the final curves, which stay."""
 
 
 def surface() -> Surface | None:
-    """Return where curves can be drawn, if there is such a place."""
+    """Return where curves can be drawn; None if they can't."""
     if in_notebook():
         return Notebook()
     stream = sys.stderr
@@ -135,7 +135,7 @@ def surface() -> Surface | None:
 
 
 def writes_dots(stream: TextIO) -> bool:
-    """Return whether the encoding of a stream has the characters that curves are made of."""
+    """Return whether the stream's encoding has the Braille characters that curves consist of."""
     try:
         "\u28ff".encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -144,14 +144,14 @@ def writes_dots(stream: TextIO) -> bool:
 
 
 class Notebook:
-    """One picture in the output of a notebook's cell."""
+    """One chart in the output of a notebook's cell."""
 
     def __init__(self) -> None:
         self._display = Display()
 
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-        picture = curves_drawing(rows, names)
-        self._display.show({"image/svg+xml": picture.svg, "text/plain": picture.text})
+        chart = curves_drawing(rows, names)
+        self._display.show({"image/svg+xml": chart.svg, "text/plain": chart.text})
 
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         if rows:
@@ -159,7 +159,7 @@ class Notebook:
 
 
 class Terminal:
-    """The lowest lines of a terminal's window; what else is written scrolls above them."""
+    """The lowest lines of a terminal's window; other output scrolls above them."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -174,7 +174,7 @@ class Terminal:
             self._size = size
             self._lines = min(MAX_LINES, size.lines // 3)
             if self._lines < MIN_LINES or size.columns < MIN_COLUMNS:
-                self._lines = 0  # there is no room; perhaps later
+                self._lines = 0  # too small now; the user may enlarge the window
             else:
                 self._reserve()
         if self._lines:
@@ -193,20 +193,20 @@ class Terminal:
         return text_curves(rows, size.columns - 1, height, names, colours=self._colours)
 
     def _placed(self, lines: Sequence[str]) -> list[str]:
-        """Return lines with the codes that put them into the lowest ones of the window."""
+        """Return the lines with control codes that place them at the bottom of the window."""
         assert self._size is not None
         top = self._size.lines - self._lines + 1
-        return [f"\x1b[{top + place};1H\x1b[2K{line}" for place, line in enumerate(lines)]
+        return [f"\x1b[{top + number};1H\x1b[2K{line}" for number, line in enumerate(lines)]
 
     def _reserve(self) -> None:
-        """Let only the lines above the curves scroll, as apt and others do."""
+        """Let only the lines above the curves scroll, as apt and other programs do."""
         assert self._size is not None
-        # Make room, go back up, and restrict scrolling, which puts the cursor somewhere else.
-        room = "\n" * self._lines + f"\x1b[{self._lines}A"
-        self._write(room, "\x1b7", f"\x1b[1;{self._size.lines - self._lines}r", "\x1b8")
+        # Add empty lines, move back up, and restrict scrolling, which moves the cursor.
+        empty = "\n" * self._lines + f"\x1b[{self._lines}A"
+        self._write(empty, "\x1b7", f"\x1b[1;{self._size.lines - self._lines}r", "\x1b8")
 
     def _release(self) -> None:
-        """Give all lines back, the lowest ones empty."""
+        """Let all lines scroll again, and clear the lowest ones."""
         if self._lines:
             empty = self._placed([""] * self._lines)
             self._write("\x1b7", "\x1b[r", *empty, "\x1b8")

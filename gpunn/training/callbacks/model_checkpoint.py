@@ -25,29 +25,30 @@ class ModelCheckpoint(Callback):
     Parameters
     ----------
     path : str or Path
-        File to write; "{epoch}" in it stands for the number of epochs done, "{updates}" for the
+        File to write. "{epoch}" stands for the number of epochs done, and "{updates}" for the
         number of updates.
     monitor : str or None
-        If set, only epochs that improve this metric are written. A resumed run starts from the best
-        in its history, if the file is still there.
+        If set, only write epochs that improve this metric. A resumed run compares with the best
+        epoch in its history, if the file still exists.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool
-        Whether to write a checkpoint for `Trainer.fit(resume_from=...)`. It is also written when
-        Ctrl-C or SIGTERM ends training, unless there is a `monitor`.
+        Whether to write a checkpoint for `Trainer.fit(resume_from=...)`. Without a `monitor`, it is
+        also written when Ctrl-C or SIGTERM ends training.
     keep : int or None
-        How many files to keep, the newest ones, if the path has "{epoch}" or "{updates}"; None
-        keeps all.
+        How many of the newest files to keep; None keeps all. Needs "{epoch}" or "{updates}" in the
+        path.
     every_updates : int or None
-        Also write after each so many updates. Needs `resumable`, and no `monitor`.
+        Also write each time this number of updates is done. Needs `resumable`, and no `monitor`.
     every_seconds : float or None
-        Also write within an epoch when the last file is so many seconds old. Needs the same.
+        Also write within an epoch when the last file is this many seconds old. Needs `resumable`,
+        and no `monitor`.
 
     Raises
     ------
     ArgumentError
-        If `keep` is set and the path has neither "{epoch}" nor "{updates}", or `every_updates` or
-        `every_seconds` without `resumable`.
+        If `keep` is set, but the path has neither "{epoch}" nor "{updates}". If `every_updates` or
+        `every_seconds` is set without `resumable` or with a `monitor`.
 
     Examples
     --------
@@ -78,15 +79,15 @@ class ModelCheckpoint(Callback):
         if self.keep is not None:
             self.require_integer("keep")
             if "{" not in str(self.path):
-                raise ArgumentError("keep: needs {epoch} or {updates} in the path")
+                raise ArgumentError("keep: put {epoch} or {updates} into the path, or leave it out")
         if self.every_updates is not None:
             self.require_integer("every_updates")
         if self.every_seconds is not None:
             self.require_number("every_seconds", above=0)
         if self._within_epochs and (not self.resumable or self.monitor is not None):
             raise ArgumentError(
-                "every_updates and every_seconds: need resumable=True and no monitor; a place "
-                "within an epoch is only good for going on from there"
+                "every_updates and every_seconds: need resumable=True and no monitor, since a file "
+                "written within an epoch only serves to resume from"
             )
         check_mode(self.mode)
         self._written_at, self._due = 0.0, False

@@ -1,4 +1,4 @@
-"""A callback that writes the norms of parameters and gradients of each epoch."""
+"""A callback that writes the norms of parameters and gradients after each epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gpunn.typing import Array
 __all__ = ["NormLog", "norms"]
 
 KINDS = ("parameters", "gradients")
-"""Keys of a line, whose values are norms."""
+"""The keys of a line whose values are norms."""
 
 
 def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
@@ -29,26 +29,26 @@ def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
     if not arrays:
         return {}
     xp = backend.xp
-    # An overflow is what the log is to show: the norm is infinite.
+    # After an overflow, the log shows an infinite norm.
     with np.errstate(over="ignore", invalid="ignore"):
         squares = xp.stack([xp.sum(array * array) for array in arrays.values()])
-        found = np.sqrt(backend.to_host(squares).astype(np.float64))
-    return dict(zip(arrays, found.tolist(), strict=True))
+        values = np.sqrt(backend.to_host(squares).astype(np.float64))
+    return dict(zip(arrays, values.tolist(), strict=True))
 
 
 @dataclass(eq=False)
 class NormLog(EpochLog):
     """Append the norms of every trained array and of its gradient to a file, after each epoch.
 
-    A line is a JSON object of "epoch", "parameters" and "gradients", the last two by the arrays'
-    names, such as "dense_1.weights"; null if not finite. The gradient is that of the epoch's last
-    update, as the optimizer took it: clipped, and over all accumulated batches.
+    Each line is a JSON object with "epoch", "parameters" and "gradients". The last two map names of
+    arrays, such as "dense_1.weights", to norms; null if not finite. Gradients are those of the
+    epoch's last update: clipped, and summed over accumulated batches.
 
-    It takes one pass over the parameters an epoch. It waits for the device, but only after training
-    has waited for the epoch's metrics.
+    The callback makes one pass over the parameters per epoch. Training has then already waited for
+    the device to read the epoch's metrics.
 
-    Checkpoints hold the norms so far, 8 bytes each. A resumed run restores lost lines, and removes
-    those after its checkpoint.
+    Checkpoints store the norms so far, 8 bytes each. A resumed run restores lost lines, and removes
+    the lines after its checkpoint.
 
     Parameters
     ----------
@@ -76,21 +76,21 @@ class NormLog(EpochLog):
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
         super().on_train_begin(trainer)
-        # Without epochs that a resumed run will repeat, and an incomplete line.
+        # Remove an incomplete line, and epochs that a resumed run will repeat.
         self._write(self.content(trainer, {}))
 
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return what the file should hold when training continues, and keep it.
+        """Return the file's content from which training continues, and store its rows.
 
         Parameters
         ----------
         trainer : Trainer
-            The one that calls.
+            The trainer that calls this method.
         state : mapping
-            What `state` returned; if empty, the lines of the file are used.
+            The result of `state`; if it is empty, the lines of the file are used.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class NormLog(EpochLog):
 
     def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
         names = trained(trainer)
-        # Lines of another network may stand in a file that was there before.
+        # An existing file may contain lines of another network.
         rows = [
             row for row in self._rows.values() if all(list(row.get(k, ())) == names for k in KINDS)
         ]
@@ -142,18 +142,18 @@ class NormLog(EpochLog):
 
 
 def trained(trainer: TrainerProtocol) -> list[str]:
-    """Return the names of the arrays whose norms are kept."""
+    """Return the names of the arrays whose norms are logged."""
     return [name for name, spec in trainer.model.parameters.specs.items() if spec.trainable]
 
 
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
     """Return the rows that `NormLog.state` described.
 
-    Raise an ArgumentError if the arrays are missing, or not of the network's shape.
+    Raise an ArgumentError if arrays are missing, or their shapes don't fit the network.
     """
     epochs = state.get("epochs")
     if not isinstance(epochs, np.ndarray) or epochs.ndim != 1 or epochs.dtype != np.int64:
-        raise ArgumentError("epochs: expected a vector of whole numbers")
+        raise ArgumentError("epochs: expected a vector of integers")
     columns = {}
     for kind in KINDS:
         array = state.get(kind)
@@ -178,7 +178,7 @@ def line_of(row: Mapping[str, Any]) -> str:
 
 
 def epoch_of(line: bytes) -> int:
-    """Return the epoch of a line of the file, 0 if the line is damaged."""
+    """Return the epoch of a line of the file; 0 if the line is damaged."""
     try:
         epoch = parsed_json(line)["epoch"]
     except (ValueError, KeyError, TypeError):

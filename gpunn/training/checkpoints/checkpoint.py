@@ -1,7 +1,7 @@
-"""A trainer as a checkpoint, and back.
+"""Make a checkpoint of a trainer, and read one from a file.
 
 A checkpoint is a description of JSON types and host arrays by name. `gpunn.storage` writes and
-reads these; what they mean is known here.
+reads both; this module defines their meaning.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ CALLBACKS = "callbacks."
 """Prefix, after that of the training state, of arrays that belong to callbacks."""
 
 LARGEST = 2**63 - 1
-"""Largest whole number in a checkpoint; a float can't hold any of JSON's."""
+"""The largest integer in a checkpoint; a float could not represent larger ones."""
 
 
 def check_count(path: str, value: Any) -> int:
-    """Return a whole number from 0 to `LARGEST`, or raise an ArgumentError."""
+    """Return an integer from 0 to `LARGEST`, or raise an ArgumentError."""
     if check_integer(path, value, at_least=0) > LARGEST:
-        raise ArgumentError(f"{path}: expected a whole number <= {LARGEST}; got a larger one")
+        raise ArgumentError(f"{path}: expected an integer <= {LARGEST}; got a larger one")
     return int(value)
 
 
@@ -48,12 +48,12 @@ Count = Annotated[int, check_count]
 
 
 RECORDED_AS = {"cursor": "position", "plan": "course", "metric_names": "figures"}
-"""Names in files of what has another name here."""
+"""Attributes whose keys in files have other names."""
 
 
 @dataclass
 class CallbackRecord:
-    """What a checkpoint says of a callback."""
+    """The name and the state of a callback in a checkpoint."""
 
     name: str
     state: dict[str, Any]
@@ -61,7 +61,7 @@ class CallbackRecord:
 
 @dataclass
 class TrainingRecord:
-    """How far training has come, as a checkpoint describes it."""
+    """The progress of training in a checkpoint's description."""
 
     epoch: Count
     updates: Count
@@ -78,10 +78,10 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint's file holds, found to be undamaged.
+    """The contents of an undamaged checkpoint file.
 
-    `values` are the network's parameters; `state` is the optimizer's state, the device's counters,
-    and the arrays of callbacks.
+    `values` are the network's parameters. `state` holds the optimizer's state, the device's
+    counters, and the arrays of callbacks.
     """
 
     path: Path
@@ -97,7 +97,7 @@ class Checkpoint:
             if name.startswith(CALLBACKS):
                 index, _, key = name.removeprefix(CALLBACKS).partition(".")
                 if not index.isdecimal() or int(index) >= len(states):
-                    raise ModelFileError(f"{self.path}: there is no callback for {name!r}")
+                    raise ModelFileError(f"{self.path}: no callback belongs to the array {name!r}")
                 states[int(index)][1][key] = array
         return states
 
@@ -106,20 +106,19 @@ class Checkpoint:
 
 
 def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
-    """Copy to the host all that training needs to go on exactly from here.
+    """Copy to the host everything that training needs to resume exactly from this point.
 
-    "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
-    called, or after `Trainer.fit`. Raise an ArgumentError as `Sequential.save`, or if the
-    optimizer's state is not finite.
+    Call it between two updates: in a callback, or after `Trainer.fit`. Raise an ArgumentError if
+    the parameters, the buffers or the optimizer's state are not finite.
     """
     model = trainer.model
     state = dict(trainer.state())
     check_finite(state)
     callbacks = []
     for index, callback in enumerate(trainer.callbacks):
-        kept = callback.state(trainer)
-        arrays = {name: item for name, item in kept.items() if isinstance(item, np.ndarray)}
-        plain = {name: item for name, item in kept.items() if name not in arrays}
+        saved = callback.state(trainer)
+        arrays = {name: item for name, item in saved.items() if isinstance(item, np.ndarray)}
+        plain = {name: item for name, item in saved.items() if name not in arrays}
         callbacks.append({"name": callback.name, "state": plain})
         state |= {f"{CALLBACKS}{index}.{name}": array for name, array in arrays.items()}
     progress = trainer.progress
@@ -146,7 +145,7 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
 
 
 def renamed(data: Any, names: Mapping[str, str]) -> Any:
-    """Return a table of JSON, and those within it, with other names."""
+    """Rename the keys of a JSON object and of the objects within it."""
     if not isinstance(data, dict):
         return data
     return {names.get(key, key): renamed(value, names) for key, value in data.items()}
@@ -156,15 +155,15 @@ def renamed(data: Any, names: Mapping[str, str]) -> Any:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, to be restored later.
+    """Read a checkpoint without restoring it.
 
-    Raise a ModelFileError if the file is damaged, holds no training state, or one that is not
-    finite.
+    Raise a ModelFileError if the file is damaged or contains no training state, or if the state is
+    not finite.
     """
     description, values, state = read_model(path)
     if description.training is None:
         raise ModelFileError(
-            f"{path}: holds a model without training state; it can be loaded with load_model"
+            f"{path}: contains a model without training state; load it with load_model"
         )
     try:
         check_arrays(values, description.dtype)
@@ -184,7 +183,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     for number, row in enumerate(record.history, start=1):
         if not isinstance(row.get("epoch"), int) or row["epoch"] < 1:
             raise ModelFileError(
-                f"{path}: row {number} of the history is damaged: expected a number of an epoch; "
+                f"{path}: row {number} of the history is damaged: expected the number of an epoch; "
                 f"got {row.get('epoch')!r}"
             )
         for name, value in row.items():
@@ -203,14 +202,14 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
 def check_finite(state: Mapping[str, np.ndarray]) -> None:
     """Raise an ArgumentError unless an optimizer's state is finite.
 
-    Sums over an epoch may be anything: a metric can overflow where the loss does not. What a
-    callback keeps is its own matter.
+    Sums over an epoch are not checked, since a metric can overflow although the loss does not.
+    Arrays of callbacks are not checked either.
     """
     for name, array in sorted(state.items()):
         if name.startswith((CALLBACKS, "statistics.")):
             continue
         if not np.isfinite(array).all():
             raise ArgumentError(
-                f"training state: {name!r} holds numbers that are not finite, so training can't "
+                f"training state: {name!r} contains numbers that are not finite, so training can't "
                 "resume from it; use an earlier checkpoint"
             )

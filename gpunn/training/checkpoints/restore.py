@@ -26,12 +26,12 @@ __all__ = ["CallbackStates", "restore_checkpoint", "resume"]
 
 
 def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
-    """Put a trainer where a checkpoint was written; its network must be made alike.
+    """Restore a trainer to the state of a checkpoint.
 
-    What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters and the
-    data. `resume` restores the states of callbacks. Raise a ModelFileError, with
-    nothing changed, if it does not fit the trainer's optimizer or its network's layers, input
-    shape, seed and dtype.
+    The file does not contain the loss, the metrics, the optimizer's parameters and the data; the
+    trainer keeps its own. `resume` restores the states of callbacks. Raise a ModelFileError, and
+    change nothing, if the checkpoint does not fit the trainer's optimizer or its network's layers,
+    input shape, seed and dtype.
     """
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values
@@ -40,9 +40,9 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
         check_values(trainer.model.parameters.specs, values)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
-    ours, theirs = trainer.optimizer.name, training.optimizer
-    if ours != theirs:
-        raise ModelFileError(f"{path}: was trained with the optimizer {theirs!r}, not {ours!r}")
+    expected, actual = trainer.optimizer.name, training.optimizer
+    if actual != expected:
+        raise ModelFileError(f"{path}: was trained with the optimizer {actual!r}, not {expected!r}")
     state = {
         name: array for name, array in checkpoint.state.items() if not name.startswith(CALLBACKS)
     }
@@ -50,7 +50,7 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     schedule = trainer.optimizer.schedule
     if training.schedule_state.keys() != schedule.state().keys():
         raise ModelFileError(
-            f"{path}: the schedule's state is {sorted(training.schedule_state)}; expected "
+            f"{path}: the schedule's state has keys {sorted(training.schedule_state)}; expected "
             f"{sorted(schedule.state())}"
         )
     checkpoint.callback_states()
@@ -75,24 +75,24 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
 
 @dataclass
 class CallbackStates:
-    """The states of callbacks in a checkpoint, in their order there."""
+    """The states of callbacks in a checkpoint, in the order of the file."""
 
     _path: Path
-    _left: list[tuple[str, dict[str, Any]]]
+    _remaining: list[tuple[str, dict[str, Any]]]
 
-    def hand_over(self, callback: Callback, trainer: TrainerProtocol) -> None:
-        """Give a callback the first state of one of its name that was not given away yet."""
+    def restore(self, callback: Callback, trainer: TrainerProtocol) -> None:
+        """Restore a callback from the first unused state with its name."""
         try:
-            callback.restore(self._take(callback.name), trainer)
+            callback.restore(self._next(callback.name), trainer)
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"{self._path}: the state of the callback {callback.name!r} is damaged: {error}"
             ) from error
 
-    def _take(self, name: str) -> dict[str, Any]:
-        for index, (owner, state) in enumerate(self._left):
+    def _next(self, name: str) -> dict[str, Any]:
+        for index, (owner, state) in enumerate(self._remaining):
             if owner == name:
-                del self._left[index]
+                del self._remaining[index]
                 return state
         return {}
 
@@ -104,10 +104,10 @@ def resume(
     recipe: StepRecipe,
     names: Names,
 ) -> CallbackStates:
-    """Put a trainer where a checkpoint was written, if this call is the one that was interrupted.
+    """Restore a trainer from a checkpoint, and return the states of its callbacks.
 
-    Raise an ArgumentError or a ModelFileError, with nothing changed, if the checkpoint does not
-    fit.
+    Raise an ArgumentError or a ModelFileError, and change nothing, if the checkpoint does not fit
+    the trainer or this call of `fit`.
     """
     check_same_epoch(checkpoint, plan, recipe)
     check_same_names(checkpoint, names)

@@ -33,21 +33,21 @@ STATE_TYPES = {
     "good_updates": "int64",
     "statistics.totals": "float64",
 }
-"""Types of the state's arrays that are not of the network's."""
+"""The types of state arrays that do not have the network's dtype."""
 
 
 def check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
-    """Raise a ModelFileError that names the first thing in which a file's network differs."""
-    expected = json.loads(json.dumps(model.config()))
+    """Raise a ModelFileError that names the first setting in which a file's network differs."""
+    config = json.loads(json.dumps(model.config()))
     for key in ("layers", "input_shape", "dtype", "seed"):
-        for place, theirs, ours in network_differences(
-            getattr(description, key), expected[key], key
+        for setting, actual, expected in network_differences(
+            getattr(description, key), config[key], key
         ):
-            default = LEFT_OUT.get(place.rpartition(".")[2])
-            theirs, ours = (default if each is None else each for each in (theirs, ours))
+            default = LEFT_OUT.get(setting.rpartition(".")[2])
+            actual, expected = (default if x is None else x for x in (actual, expected))
             raise ModelFileError(
-                f"{path}: does not fit the trainer: {place}: the file's network has {theirs!r}, "
-                f"the trainer's {ours!r}"
+                f"{path}: does not fit the trainer: {setting}: the file's network has {actual!r}, "
+                f"the trainer's {expected!r}"
             )
     try:
         schema = schema_of(description)
@@ -55,9 +55,9 @@ def check_same_network(model: Sequential, description: Description, path: str | 
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     if schema != model.schema:
         raise ModelFileError(
-            f"{path}: does not fit the trainer: its network has "
-            f"{'no schema' if schema is None else 'another schema'}. Give the trainer's the same: "
-            "model.schema = gpunn.load_model(path).schema"
+            f"{path}: does not fit the trainer: the file's network has "
+            f"{'no schema' if schema is None else 'another schema'}. Give the trainer's network "
+            "the same: model.schema = gpunn.load_model(path).schema"
         )
 
 
@@ -67,7 +67,7 @@ def check_state(
     cursor: EpochCursor | None,
     path: str | Path,
 ) -> None:
-    """Raise a ModelFileError unless the optimizer's state fits; a run not yet begun has none."""
+    """Raise a ModelFileError unless the optimizer's state fits; before training it is empty."""
     if not state and cursor is None:
         return
     size = trainer.model.parameters.values.shape
@@ -75,7 +75,7 @@ def check_state(
     expected |= {"updates": (1,), "passes": (1,)}
     if cursor is not None:
         if not cursor.is_possible():
-            raise ModelFileError(f"{path}: there is no such place in an epoch: {cursor}")
+            raise ModelFileError(f"{path}: an epoch can't have this position: {cursor}")
         if cursor.plan.metric_names != trainer.metric_names:
             raise ModelFileError(
                 f"{path}: was written in the middle of an epoch with the metrics "
@@ -89,26 +89,26 @@ def check_state(
         (length,) = sums["statistics.vector"]
         if vector is not None and vector.ndim == 1 and len(vector) and len(vector) % length == 0:
             expected["statistics.vector"] = vector.shape  # of several shards
-    # Whether the loss is scaled is a matter of the backend, not of the file.
+    # The backend decides whether the loss is scaled, so a file may lack this state.
     optional = {"loss_scale": (1,), "good_updates": (1,)}
     expected |= {name: shape for name, shape in optional.items() if name in state}
-    found = {name: array.shape for name, array in state.items()}
-    if found != expected:
+    actual = {name: array.shape for name, array in state.items()}
+    if actual != expected:
         raise ModelFileError(
-            f"{path}: the optimizer's state has the shapes {found}; expected {expected}"
+            f"{path}: the optimizer's state has the shapes {actual}; expected {expected}"
         )
     for name, array in state.items():
-        ours = STATE_TYPES.get(name, trainer.model.dtype)
-        if array.dtype != ours:
+        dtype = STATE_TYPES.get(name, trainer.model.dtype)
+        if array.dtype != dtype:
             raise ModelFileError(
-                f"{path}: the optimizer's state {name!r} has dtype {array.dtype}; expected {ours}"
+                f"{path}: the optimizer's state {name!r} has dtype {array.dtype}; expected {dtype}"
             )
 
 
 def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe) -> None:
-    """Raise an ArgumentError unless an epoch that was cut short can go on with these.
+    """Raise an ArgumentError unless this call can continue the epoch that was interrupted.
 
-    If metrics change their weights within it, a warning says so.
+    Log a warning if the weights of the metrics change within the epoch.
     """
     cursor = checkpoint.progress.cursor
     if cursor is None:
@@ -116,27 +116,27 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
     if cursor.plan != plan:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch of "
-            f"{cursor.plan}; this call has {plan}. Make the call that was interrupted"
+            f"{cursor.plan}; this call has {plan}. Repeat the interrupted call unchanged"
         )
     weighted = recipe.has_metric_weight(checkpoint.state)
     if weighted and not recipe.separate_metric_weights:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch with a "
-            "class_weight; this call has none. Make the call that was interrupted"
+            "class_weight; this call has none. Repeat the interrupted call unchanged"
         )
     if recipe.separate_metric_weights and not weighted:
         LOG.warning(
-            "The metrics of the epoch that was cut short have the weights of the loss until update "
-            "%d, as all had in an earlier gpunn; from there on class_weight is for the loss alone. "
-            "Nothing else changes by that",
+            "Until update %d, metrics of the interrupted epoch include class_weight, as in an "
+            "earlier version of gpunn. From there on, class_weight only affects the loss. Nothing "
+            "else changes",
             checkpoint.progress.updates,
         )
 
 
 def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
-    """Raise an ArgumentError unless data has its columns as a checkpoint's had them.
+    """Raise an ArgumentError unless the data has the checkpoint's columns in the same order.
 
-    Its network is not loaded yet when data is checked, so they are not put into order.
+    The data is checked before the checkpoint's network is loaded, so columns are not reordered.
     """
     about = checkpoint.description
     outputs = (len(names.targets or ()),)
@@ -144,9 +144,9 @@ def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
         feature_names_in(about.metadata, tuple(about.input_shape)),
         target_names_in(about.metadata, outputs),
     )
-    for argument, ours, theirs in names.differences(earlier):
-        problem = difference(ours, theirs) or f"they were in the order {shown(theirs)}"
+    for argument, actual, expected in names.differences(earlier):
+        problem = difference(actual, expected) or f"they were in the order {shown(expected)}"
         raise ArgumentError(
-            f"resume_from: {checkpoint.path} is of a training on other columns of {argument}: "
-            f"{problem}. Make the call that was interrupted"
+            f"resume_from: the training of {checkpoint.path} used other columns of {argument}: "
+            f"{problem}. Repeat the interrupted call unchanged"
         )

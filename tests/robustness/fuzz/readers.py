@@ -532,7 +532,7 @@ def checkpoint() -> Reader:
         this.device_state.prepare(recipe_of(this), this.cursor is not None)
         states = dict(found.callback_states())
         own = [(stopping.name, states.get(stopping.name, {}))]
-        CallbackStates(path, own).hand_over(stopping, this)
+        CallbackStates(path, own).restore(stopping, this)
         return this
 
     return safetensors_reader(read, saved()[1:])

@@ -20,7 +20,7 @@ from gpunn.training.callbacks import live_plot
 
 @pytest.fixture
 def notebook(monkeypatch):
-    monkeypatch.setattr(live_plot, "OFTEN", 0.0)
+    monkeypatch.setattr(live_plot, "MIN_PAUSE", 0.0)
     monkeypatch.setattr(live_plot, "FRACTION", 1e9)
     return Notebook(monkeypatch).displays
 
@@ -78,7 +78,7 @@ def terminal(monkeypatch):
     # Not `sys.stderr` itself, which pytest sets anew before a test.
     monkeypatch.setattr(live_plot, "sys", SimpleNamespace(stderr=shown))
     monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: shown.size)
-    monkeypatch.setattr(live_plot, "OFTEN", 0.0)
+    monkeypatch.setattr(live_plot, "MIN_PAUSE", 0.0)
     monkeypatch.setattr(live_plot, "FRACTION", 1e9)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -144,7 +144,7 @@ def test_a_drawing_that_fails_ends_no_training(terminal, monkeypatch, caplog):
     history = fit(LivePlot(), epochs=5)
     assert len(history.rows) == 5
     (record,) = caplog.records
-    assert "live_plot: curves can't be drawn (OSError: " in record.getMessage()
+    assert "live_plot: drawing curves failed (OSError: " in record.getMessage()
     assert "training goes on" in record.getMessage()
 
 

@@ -62,7 +62,7 @@ def snapshot(trainer):
 @pytest.mark.parametrize(
     ("arrays", "changes", "message"),
     [
-        ({}, {"training": None}, "without training state; it can be loaded with load_model"),
+        ({}, {"training": None}, "without training state; load it with load_model"),
         *(({}, changes, message) for changes, message in DAMAGED),
         ({}, {"training": {}}, r"training\.epoch: this key is needed"),
         ({"first.biases": np.full(5, np.inf, np.float32)}, {}, "numbers that are not finite"),

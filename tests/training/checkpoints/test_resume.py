@@ -286,7 +286,7 @@ def test_a_log_that_has_lost_lines_is_named(tmp_path, caplog):
     log.write_bytes(log.read_bytes()[:10])
     fit(trainer(), callbacks=[JSONLinesLog(log)], resume_from=path)
     assert f"{log}: had " in caplog.text
-    assert "what it has lost is not restored" in caplog.text
+    assert "The lost lines are not restored" in caplog.text
 
 
 # ------------------------------------------------------------------------------- interruptions
