@@ -105,7 +105,7 @@ def test_loss_optimizer_and_metrics_may_be_set_by_name():
         ("on_divergence", "skp", "on_divergence: there is no choice 'skp'; did you mean 'skip'"),
         ("report_every", 0, "report_every: expected an integer >= 1; got 0"),
         ("gradient_accumulation", 0, "gradient_accumulation: expected an integer >= 1; got 0"),
-        ("metrics", ["accuracy", "accuracy"], "metrics: each name may occur once"),
+        ("metrics", ["accuracy", "accuracy"], "metrics: expected distinct names"),
     ],
 )
 def test_settings_are_checked_as_in_the_constructor(name, value, message):

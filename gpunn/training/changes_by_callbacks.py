@@ -1,4 +1,4 @@
-"""What callbacks of rank 0 have changed, so that the other ranks can change the same."""
+"""Detect what callbacks of rank 0 have changed, and apply the same changes on other ranks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from gpunn.layers import Layer
 from gpunn.layers.base import family
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-__all__ = ["Changes", "Found"]
+__all__ = ["Changed", "Changes"]
 
 
-class Found(NamedTuple):
-    """What has been changed: fields by their number, and all parameters and buffers, if one has."""
+class Changed(NamedTuple):
+    """The changed fields by their number; all parameters and buffers, if any of them changed."""
 
     fields: dict[int, Any]
     vectors: list[np.ndarray] | None
 
 
 class Changes:
-    """Compares what a callback may change with what it was before.
+    """Compares settings and arrays before and after a callback.
 
-    That is fields of layers, loss, metrics and optimizer, such as a rate of dropout, and, with
-    `vectors`, the network's numbers. The optimizer's state is changed by methods of the trainer,
-    which ask the other ranks to do the same.
+    The settings are the fields of layers, loss, metrics and optimizer, such as a dropout rate. With
+    `vectors`, parameters and buffers are also compared. Callbacks change the optimizer's state by
+    methods of the trainer, which call the other ranks themselves.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:
@@ -46,8 +46,8 @@ class Changes:
         parameters, ops = self._trainer.model.parameters, self._trainer.model.backend
         return [ops.to_host(each) for each in (parameters.values, parameters.buffers)]
 
-    def found(self) -> Found:
-        """Return what is not as it was."""
+    def changed(self) -> Changed:
+        """Return everything that has changed since this object was made."""
         changed = {}
         for number, (part, name) in enumerate(self._fields):
             value, (before, within) = getattr(part, name), self._values[number]
@@ -56,16 +56,16 @@ class Changes:
                 changed[number] = value
         now = self._on_host()
         equal = all(map(np.array_equal, now, self._numbers))
-        return Found(changed, None if equal else now)
+        return Changed(changed, None if equal else now)
 
-    def take(self, found: Found) -> None:
-        """Change what rank 0 has found to be changed there."""
-        for number, value in found.fields.items():
+    def apply(self, changed: Changed) -> None:
+        """Apply the changes that rank 0 has detected."""
+        for number, value in changed.fields.items():
             part, name = self._fields[number]
             setattr(part, name, deepcopy(value))
-        if found.vectors is not None:
+        if changed.vectors is not None:
             parameters, ops = self._trainer.model.parameters, self._trainer.model.backend
             for host, array in zip(
-                found.vectors, (parameters.values, parameters.buffers), strict=True
+                changed.vectors, (parameters.values, parameters.buffers), strict=True
             ):
                 ops.copy_from_host(host, array)

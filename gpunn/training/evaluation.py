@@ -1,4 +1,4 @@
-"""Loss and metrics over a data set, with the network as it is."""
+"""Compute loss and metrics over a data set, without changing the network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 __all__ = ["Evaluator"]
 
-AT_ONCE = 16
-"""Batches of an evaluation that are asked for at a time; between two requests Ctrl-C is heard."""
+BATCHES_PER_REQUEST = 16
+"""Batches of an evaluation per request to the backend. Ctrl-C takes effect between requests."""
 
 
 class Settings(Protocol):
-    """What a trainer says of an evaluation."""
+    """The attributes of a trainer that an evaluation uses."""
 
     model: Sequential
     loss: Loss
@@ -34,7 +34,7 @@ class Settings(Protocol):
 
 
 class Evaluator:
-    """Evaluates networks; the buffers of the last evaluation serve the next one that is like it."""
+    """Evaluates networks, and reuses the buffers of the last evaluation if they fit."""
 
     def __init__(self) -> None:
         self._pass: BatchPass | None = None
@@ -54,8 +54,8 @@ class Evaluator:
     ) -> dict[str, float]:
         """Return loss and metrics over all rows, by name.
 
-        `outputs` takes the network's outputs, batch by batch. Several ranks each take a share of
-        the rows; where one leads, it takes all shares.
+        `outputs` receives the network's outputs, batch by batch. Each rank evaluates its share of
+        the rows; while rank 0 leads, it evaluates all shares.
         """
         batch_size = min(batch_size, subset.rows)
         batch_pass = self._prepared(settings, batch_size)
@@ -64,32 +64,34 @@ class Evaluator:
             run(batch_pass, subset, batch_size, every, outputs)
             return statistics.result()
         if not isinstance(subset, Subset):
-            raise ArgumentError("X: several processes, or shards, take arrays, and not batches")
+            raise ArgumentError(
+                "X: several processes or shards need arrays, such as memory maps; got batches"
+            )
         totals = []
         for start, stop in ranks.present_shares.each(subset.rows):
             run(batch_pass, subset.part(start, stop), batch_size, every)
             totals.append(statistics.totals())
-        found = np.stack(totals)
+        rows = np.stack(totals)
         if not ranks.leading:
-            found = ranks.gather_rows(found, "an evaluation")
-        statistics.combine(found)
+            rows = ranks.gather_rows(rows, "an evaluation")
+        statistics.combine(rows)
         return statistics.result()
 
     def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:
-        """Return the pass of a batch, made anew if anything that it is made from is another one."""
-        wanted = PassRecipe(
+        """Return the pass of a batch; make a new one if its recipe has changed."""
+        recipe = PassRecipe(
             model=settings.model,
             loss=settings.loss,
             metrics=settings.every_metric,
             batch_size=batch_size,
         )
-        if self._pass is None or wanted != self._pass.recipe:
+        if self._pass is None or recipe != self._pass.recipe:
             self.unload()
-            self._pass = BatchPass(wanted)
+            self._pass = BatchPass(recipe)
         return self._pass
 
     def unload(self) -> None:
-        """Let go of the rows, whose memory may be large."""
+        """Release the rows, whose memory may be large."""
         if self._pass is not None:
             self._pass.unload()
 
@@ -101,17 +103,17 @@ def run(
     report_every: int,
     outputs: list[np.ndarray] | None = None,
 ) -> None:
-    """Put loss and metrics over some rows into the statistics of a pass."""
+    """Compute loss and metrics over some rows in the statistics of a pass."""
     statistics = batch_pass.statistics
     statistics.reset()
-    done, most = 0, AT_ONCE if outputs is None else 1
+    done, maximum = 0, BATCHES_PER_REQUEST if outputs is None else 1
     with closing(subset.chunks(batch_size)) as chunks:  # type: ignore[type-var]
         for chunk in chunks:
             batch_pass.load(chunk)
             left = chunk.rows
             while left:
                 rows = min(batch_size, left)
-                times = min(left // rows, most, report_every - done % report_every)
+                times = min(left // rows, maximum, report_every - done % report_every)
                 batch = batch_pass.evaluate(rows, times)
                 if outputs is not None:
                     outputs.append(batch_pass.ops.to_host(batch))

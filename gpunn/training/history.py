@@ -20,30 +20,29 @@ from gpunn.monitor import (
 __all__ = ["History"]
 
 SHOWN = 30
-"""Epochs that a notebook shows; of more, the first few and the last."""
+"""The maximum number of epochs that a notebook shows: the first few and the last ones."""
 
 
 class History(dict[str, list[float]]):
-    """Figures of each epoch, as columns by name and as rows.
+    """Loss, metrics and other logs of each epoch, as columns by name and as rows.
 
-    A dictionary from a log's name to its values in every epoch that has it. So
-    `pandas.DataFrame(history)` is a table of an epoch a row; where some epochs lack one,
-    `pandas.DataFrame(history.rows)` is.
+    A dictionary from a log's name to its values in every epoch that has it.
+    `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack a log, use
+    `pandas.DataFrame(history.rows)`.
 
     Attributes
     ----------
     rows : list of dict
-        One an epoch: "epoch" (from 1), "loss", metrics, "val_loss", ..., "learning_rate" (of the
-        epoch's last update), "seconds" and "samples_per_second". Changed by `append` and `replace`
-        alone.
+        One per epoch: "epoch" (from 1), "loss", metrics, "val_loss", ..., "learning_rate" (of the
+        epoch's last update), "seconds" and "samples_per_second". Only change it by `append` and
+        `replace`.
     stopped : str
         Why training ended before its last epoch; empty if it did not.
     rule : Best or None
-        What tells the best epoch where nothing else is asked for: what an `EarlyStopping` of the
-        last call of `fit` monitored. None is "val_accuracy" if there is one, else
-        "val_loss".
+        The default rule that selects the best epoch: the rule of an `EarlyStopping` in the last
+        call of `fit`. None means "val_accuracy" if there is one, else "val_loss".
     larger_is_better : dict of str to bool or None
-        Whether larger is better, by the name of each possible log; None is unknown.
+        Whether larger is better, by the name of each possible log; None means unknown.
 
     Examples
     --------
@@ -70,24 +69,24 @@ class History(dict[str, list[float]]):
         Parameters
         ----------
         row : mapping of str to float
-            The epoch's logs, "epoch" among them.
+            The epoch's logs, including "epoch".
         """
         self.rows.append(dict(row))
         for name, value in row.items():
             self.setdefault(name, []).append(value)
 
     def replace(self, rows: Iterable[Mapping[str, float]]) -> None:
-        """Put other epochs in place of those there are.
+        """Replace all epochs.
 
         Parameters
         ----------
         rows : iterable of mapping of str to float
-            An epoch's logs each, as for `append`.
+            The logs of each new epoch, as for `append`.
         """
-        kept = list(rows)
+        new = list(rows)
         self.clear()
         self.rows.clear()
-        for row in kept:
+        for row in new:
             self.append(row)
 
     def __getitem__(self, name: str) -> list[float]:
@@ -96,7 +95,7 @@ class History(dict[str, list[float]]):
         Raises
         ------
         MissingMetricError
-            If no epoch has it. This is a KeyError, too.
+            If no epoch has it. The error is also a KeyError.
         """
         return list(super().__getitem__(name))
 
@@ -104,8 +103,8 @@ class History(dict[str, list[float]]):
         if not self.rows:
             ended = f" (training ended: {self.stopped})" if self.stopped else ""
             raise MissingMetricError(
-                f"history: there is no {name!r}, since no epoch has been done yet{ended}; metrics "
-                "come with the epochs of Trainer.fit"
+                f"history: there is no {name!r}, since no epoch has been trained yet{ended}; call "
+                "Trainer.fit"
             )
         needs = ""
         if name.startswith(VALIDATION) and not any(key.startswith(VALIDATION) for key in self):
@@ -118,7 +117,7 @@ class History(dict[str, list[float]]):
 
     @property
     def best_epoch(self) -> int:
-        """The number of the best epoch, from 1, by what `rule` says; see `best_epoch_by`."""
+        """The number of the best epoch, from 1, selected by `rule`; see `best_epoch_by`."""
         return self.best_epoch_by()
 
     def best_epoch_by(self, monitor: str | None = None, mode: str = "auto") -> int:
@@ -127,69 +126,69 @@ class History(dict[str, list[float]]):
         Parameters
         ----------
         monitor : str or None
-            The metric to tell it by; None is what `rule` says.
+            The metric that selects the epoch; None uses `rule`.
         mode : {"auto", "min", "max"}
-            Whether smaller or larger is better. "auto" asks the metric
-            (`Metric.larger_is_better`), and takes smaller for losses.
+            Whether smaller or larger is better. "auto" uses `Metric.larger_is_better`, and "min"
+            for losses.
 
         Returns
         -------
         int
-            Of several equally good epochs the first, unless `rule` says otherwise.
+            The epoch. If several are equally good, the first of them, unless `rule.ties` is "last".
 
         Raises
         ------
         ArgumentError
-            If there is no such metric, or none to tell the best epoch by, or "auto" can't tell
-            which way is better, or no epoch has a finite value.
+            If there is no such metric, or `monitor` is None and there is no validation data. If
+            "auto" can't decide which values are better, or no epoch has a finite value.
         """
         rule = self._rule(monitor, mode)
         best = rule.find(self.rows)
         if best is None:
             raise ArgumentError(
-                f"monitor: no epoch is the best by {rule.monitor!r}, since none of "
-                f"{len(self.rows)} has a finite one"
+                f"monitor: {rule.monitor!r} can't select the best epoch, since none of "
+                f"{len(self.rows)} epochs has a finite value of it"
             )
         return int(best["epoch"])
 
     def _rule(self, monitor: str | None, mode: str) -> Best:
         if not self.rows:
-            raise ArgumentError("history: no epoch has been done yet, so none is the best")
+            raise ArgumentError("history: no epoch has been trained yet; call Trainer.fit")
         if monitor is None and mode == "auto" and self.rule is not None:
             return self.rule
         name = default_monitor(self) if monitor is None else monitor
         if name is None:
             raise ArgumentError(
-                "monitor: there is no validation data to tell the best epoch by; name a metric, "
+                "monitor: there is no validation data to select the best epoch by; name a metric, "
                 f"such as 'loss' ({suggest('', self)})"
             )
         monitored(dict.fromkeys(self, 0.0), name)
         return Best(name, direction(mode, name, self.larger_is_better))
 
     def plot(self, *names: str) -> Any:
-        """Plot logs by epoch, each on axes of its own, training and validation together.
+        """Plot logs by epoch, each on separate axes, with training and validation together.
 
         Parameters
         ----------
         *names : str
-            Such as "loss" and "accuracy"; by default the loss and all metrics. Of "val_loss" it is
-            the validation alone.
+            Such as "loss" and "accuracy"; by default the loss and all metrics. "val_loss" shows
+            only the validation loss.
 
         Returns
         -------
         list of matplotlib.axes.Axes
-            Of a figure that pyplot knows: a notebook shows it, a script calls
-            `matplotlib.pyplot.show()`, and `axes[0].figure.savefig(...)` keeps it.
+            The axes of a pyplot figure. A notebook shows the figure; a script calls
+            `matplotlib.pyplot.show()`. To save it, call `axes[0].figure.savefig(...)`.
 
         Raises
         ------
         ArgumentError
-            If there is no such log, or no epoch yet.
+            If there is no such log, or no epoch has been trained.
         MissingPackageError
-            If Matplotlib is not installed; it comes with the extra `report`.
+            If Matplotlib is not installed; the extra `report` installs it.
         """
         if not self.rows:
-            raise ArgumentError("history: there is no epoch to plot yet")
+            raise ArgumentError("history: no epoch has been trained yet; call Trainer.fit")
         for name in names:
             if name not in self:
                 raise ArgumentError(f"names: there is no {name!r}; {suggest(name, self)}")
@@ -197,7 +196,7 @@ class History(dict[str, list[float]]):
         return plot_columns(self.rows, names or measured)
 
     def _repr_html_(self) -> str:
-        """Return the logs for a notebook, an epoch a row."""
+        """Return the logs for a notebook, one row per epoch."""
         names = list(self)
         rows = [[f"{row[name]:.6g}" if name in row else "" for name in names] for row in self.rows]
         if len(rows) > SHOWN:

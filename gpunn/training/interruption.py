@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between steps instead of inside one."""
+"""Handle Ctrl-C and SIGTERM between steps, never inside a step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIG
 
 
 class Interruption:
-    """Within this context the first Ctrl-C or SIGTERM is only noted; a second one acts at once.
+    """A context that only records the first Ctrl-C or SIGTERM; a second one acts immediately.
 
-    So no step is cut in half, which could leave some parameters updated and others not. Outside the
-    main thread, where Python allows no signal handlers, nothing changes, and a custom handler
-    stays.
+    So a signal never interrupts a step, which could leave only some parameters updated. Outside the
+    main thread, Python allows no signal handlers, and this context does nothing. It keeps custom
+    signal handlers.
     """
 
     def __init__(self) -> None:
@@ -27,25 +27,25 @@ class Interruption:
 
     @property
     def reason(self) -> str:
-        """What to say about it."""
+        """The reason in messages and in the history."""
         return REASONS[signal.Signals(self._signal)]
 
     @property
     def exit_status(self) -> int | None:
-        """The status that the program has to end with, as a shell would show it; None for Ctrl-C.
+        """The exit status of the program after SIGTERM; None after Ctrl-C.
 
-        Ctrl-C is somebody's, who may want to look at what there is. SIGTERM is a machine's that
-        waits for the program to end.
+        After Ctrl-C the program continues, since its user may want to inspect the results. A
+        machine that sends SIGTERM waits for the program to end.
         """
         return 128 + signal.SIGTERM if self._signal == signal.SIGTERM else None
 
     @property
     def signal(self) -> int:
-        """The number of the signal that has come, or 0."""
+        """The number of the received signal, or 0."""
         return self._signal if self.requested else 0
 
     def adopt(self, number: int) -> None:
-        """Take the signal of another process for one that has come here."""
+        """Treat a signal that another process received as if this process had received it."""
         self.requested, self._signal = True, number
 
     def __enter__(self) -> Interruption:
@@ -53,7 +53,7 @@ class Interruption:
             ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
             for number, handler in ordinary.items():
                 current = signal.getsignal(number)
-                if current is handler:  # anything else is somebody's own choice
+                if current is handler:  # keep a custom handler
                     self._previous[number] = current
                     signal.signal(number, self._request)
         return self

@@ -5,10 +5,10 @@ In outline::
     for each epoch:
         for each request of a few updates:
             do them on the next rows
-            at a report point, read the statistics, and go back if training has gone bad
-            let callbacks look up
+            at a logging step, read the statistics, and recover if training has diverged
+            call the callbacks
         validate
-        add the epoch's logs to the history; let schedule, policy and callbacks look at them
+        add the epoch's logs to the history, and pass them to schedule, policy and callbacks
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class TrainingLoop:
         self._agreed_signal = 0
 
     def run(self) -> History:
-        """Train for the epochs asked for, or until something ends it.
+        """Train for the requested epochs, or until something ends training.
 
-        Raise a DistributedError if another rank has failed; it names the rank and why.
+        Raise a DistributedError if another rank has failed; it names the rank and the reason.
         """
         with self.ranks.agreement.failing_together():
             return self._run()
@@ -75,11 +75,11 @@ class TrainingLoop:
         return self.trainer.history
 
     def _train_epoch(self) -> dict[str, float]:
-        """Train for an epoch, or the rest of one, and return its logs; none if interrupted."""
+        """Train for an epoch or the rest of one; return its logs, empty if interrupted."""
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds
-        # What overflows ends in a loss that is not finite, which is reported as such.
+        # An overflow leads to a loss that is not finite, which is reported as such.
         with closing(feed), closing(bar), np.errstate(over="ignore", invalid="ignore"):
             self._report_if_due(feed, bar)
             while not self.cursor.finished:
@@ -88,12 +88,12 @@ class TrainingLoop:
                 self.batching.begin()
                 recording = step.recording_seconds
                 with memory:
-                    most = self._updates_before_next_stop()
-                    rows, times = feed.load(self.cursor, most, self._agreed)
+                    maximum = self._updates_before_next_stop()
+                    rows, times = feed.load(self.cursor, maximum, self._agreed)
                     step.update(rows, times)
                 if step.recording_seconds > recording:
-                    bar.unpause()  # so that its rate leaves compilation out
-                if feed.rows_left:  # else the host goes on to the next rows meanwhile
+                    bar.unpause()  # so that its rate excludes compilation
+                if feed.rows_left:  # otherwise the host prepares the next rows meanwhile
                     self.batching.end(times)
                 self.cursor.done += times
                 self.progress.updates += times
@@ -108,7 +108,7 @@ class TrainingLoop:
         return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
     def _end_epoch(self, logs: dict[str, float]) -> None:
-        """Add an epoch to the history, and have policy, schedule and callbacks look at it."""
+        """Add an epoch to the history, and pass it to schedule, policy and callbacks."""
         trainer, progress = self.trainer, self.progress
         progress.epoch += 1
         progress.cursor = None
@@ -120,21 +120,21 @@ class TrainingLoop:
 
     @property
     def _interrupted(self) -> bool:
-        """Whether Ctrl-C or SIGTERM has come, and all ranks know."""
+        """Whether a rank has received Ctrl-C or SIGTERM, and all ranks know of it."""
         return bool(self._agreed_signal) or (
             self.ranks.alone and self.session.interruption.requested
         )
 
     def _agreed(self, updates: int) -> int:
-        """Return the number of updates to do that suits all ranks, and pass on a signal."""
+        """Return the smallest number of updates of all ranks, and share a signal with them."""
         if self.ranks.alone:
             return updates
         interruption = self.session.interruption
-        found = self.ranks.gather((updates, interruption.signal), "the next updates")
-        self._agreed_signal = max(signal for _, signal in found)
+        requests = self.ranks.gather((updates, interruption.signal), "the next updates")
+        self._agreed_signal = max(signal for _, signal in requests)
         if self._agreed_signal:
             interruption.adopt(self._agreed_signal)
-        agreed: int = min(updates for updates, _ in found)
+        agreed: int = min(updates for updates, _ in requests)
         return agreed
 
     def _end_interrupted(self) -> None:
@@ -156,13 +156,13 @@ class TrainingLoop:
 
     @property
     def cursor(self) -> EpochCursor:
-        """Where training is within the epoch."""
+        """The position within the epoch."""
         cursor = self.progress.cursor
         assert cursor is not None
         return cursor
 
     def _begin_epoch(self) -> tuple[Feed, Any]:
-        """Return what feeds the step, and a progress bar, for an epoch or the rest of one."""
+        """Return the feed of the step and a progress bar, for an epoch or the rest of one."""
         session, trainer, progress = self.session, self.trainer, self.progress
         plan = session.plan
         with session.memory:
@@ -191,7 +191,7 @@ class TrainingLoop:
         return Feed(step, training, order, settings, augmentation), bar
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
-        """Read the statistics; where training has gone bad, go back to where it was good."""
+        """Read the statistics at a logging step, and recover if training has diverged."""
         while self.cursor.report_due(self.trainer.report_every):
             with self.session.memory:
                 self._report(feed, bar)
@@ -219,12 +219,12 @@ class TrainingLoop:
     def _may_stop_here(self) -> bool:
         """Return whether a checkpoint can be written between these updates.
 
-        Rolling back to a report point takes its state, which a checkpoint does not have.
+        Rolling back needs the state at the last logging step, which a checkpoint does not contain.
         """
         return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
 
     def _updates_before_next_stop(self) -> int:
-        """Return how many updates to ask for before the host has something to do."""
+        """Return the maximum number of updates before the host must do something."""
         cursor, updates = self.cursor, self.progress.updates
         stops = [callback.every_updates for callback in self.session.callbacks]
         return min(
@@ -235,7 +235,7 @@ class TrainingLoop:
         )
 
     def _call_between_updates(self) -> None:
-        """Let callbacks look up, unless the end of the epoch is about to be theirs."""
+        """Call the callbacks, unless the epoch ends now and calls them itself."""
         if self.cursor.finished:
             return
 
@@ -250,7 +250,8 @@ class TrainingLoop:
         logs = self.session.step.statistics.result()
         if not logs:
             raise DivergenceError(
-                f"loss: every update of epoch {self.progress.epoch + 1} had to be left out. {HINTS}"
+                f"loss: all updates of epoch {self.progress.epoch + 1} diverged and were left out. "
+                f"{HINTS}"
             )
         return logs
 

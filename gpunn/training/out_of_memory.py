@@ -1,4 +1,4 @@
-"""What is said where the buffers of a pass find no room."""
+"""Explain a lack of memory for the buffers of a pass."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ __all__ = ["BufferMemory"]
 
 
 class BufferMemory:
-    """A context in which a lack of memory is one for the buffers and data of a pass.
+    """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.
 
-    It becomes an `ArgumentError` that gives their sizes, and says what makes them smaller. The
-    context can be entered again and again; what is not of gpunn, such as a callback, is called
-    outside of it.
+    It raises an `ArgumentError` with the buffers' sizes and ways to reduce them. The context can be
+    entered several times. Call code that is not part of gpunn, such as a callback, outside of it.
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:
@@ -34,11 +33,11 @@ class BufferMemory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Explain a lack of memory, unless that has been done."""
+        """Explain a lack of memory, unless the error already does."""
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
         try:
-            with self._model.backend.device_errors():  # which knows a device's own error
+            with self._model.backend.device_errors():  # it explains errors of the device
                 raise error
         except GpunnError:
             raise
@@ -46,7 +45,7 @@ class BufferMemory:
             raise ArgumentError(self._explanation(error)) from error
 
     def _explanation(self, error: MemoryError) -> str:
-        """Return what the buffers of a pass take, and what shrinks them."""
+        """Return the sizes of the buffers, and ways to reduce them."""
         model, batch_size = self._model, self._batch_size
         itemsize = np.dtype(model.dtype).itemsize
         parameters = (model.parameters.count - model.parameters.frozen) * itemsize
@@ -55,10 +54,10 @@ class BufferMemory:
         reason = f" ({error})" if str(error) else ""
         return (
             f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations "
-            f"of a batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for "
-            f"their gradients; parameters, gradients and optimizer "
+            f"of a batch take about {batch_size * row / 2**20:,.1f} MiB, and their gradients the "
+            "same. Parameters, gradients and optimizer take "
             f"{copies * parameters / 2**20:,.1f} MiB, and a copy of them "
-            f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller batch_size (for "
-            "training, gradient_accumulation makes up for it), fewer units, or an optimizer with "
-            "less state, such as 'sgd'; stream=True keeps the data off the device"
+            f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller batch_size, "
+            "with gradient_accumulation in training, or fewer units, or an optimizer with less "
+            "state, such as 'sgd'. stream=True keeps the data off the device"
         )

@@ -1,4 +1,4 @@
-"""What a call of `Trainer.fit` needs beside its loop: how it begins, and how it ends."""
+"""Begin and end a call of `Trainer.fit`: checks, preparation, resuming and cleanup."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = ["FitOptions", "TrainingSession"]
 LOG = logging.getLogger("gpunn")
 
 SAMPLED = 1000
-"""Rows that ranks compare; all of a large file would take its time."""
+"""The number of rows that ranks compare; comparing a whole large file would be slow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Checked options of `Trainer.fit`, which describes them."""
+    """Checked options of `Trainer.fit`; see there."""
 
     epochs: int
     batch_size: int
@@ -54,7 +54,7 @@ class FitOptions:
     augment: Augment | None = None
 
     def plan(self, trainer: TrainerProtocol, training: Subset | BatchStream) -> EpochPlan:
-        """Return what an epoch consists of; a batch has no more rows than there are."""
+        """Return the plan of an epoch; a batch is at most as large as the data."""
         batch_size = min(self.batch_size, training.rows)
         return EpochPlan(
             rows=training.rows,
@@ -68,10 +68,10 @@ class FitOptions:
 
 
 class TrainingSession:
-    """One call of `Trainer.fit`: what it trains with, from the checks to the clearing away.
+    """One call of `Trainer.fit`, from the checks to the cleanup.
 
-    `callbacks` are in the order in which they are called. The step is made from the recipe once the
-    session runs.
+    `callbacks` are in the order in which they are called. The step is made from the recipe when the
+    session starts to run.
     """
 
     def __init__(
@@ -93,35 +93,37 @@ class TrainingSession:
         divided = not self.ranks.shares.whole
         if options.augment is not None and divided:
             raise ArgumentError(
-                "augment: can't be given where batches are divided among ranks or shards, since "
-                "each would draw the same random numbers for other rows"
+                "augment: can't be combined with several processes or shards, since each would "
+                "draw the same random numbers for other rows; leave it out"
             )
         if options.shuffle_members and not options.shuffle:
-            raise ArgumentError("shuffle_members: can't be given with shuffle=False")
+            raise ArgumentError(
+                "shuffle_members: can't be combined with shuffle=False; leave one of them out"
+            )
         if trainer.model.parameters.frozen and not trainer.model.parameters.trained:
             raise ArgumentError(
-                "model: every layer with parameters is frozen, so there is nothing to train; set "
-                "trainable = True for one of them"
+                "model: all layers with parameters are frozen, so there is nothing to train; set "
+                "trainable = True for at least one of them"
             )
         if options.shuffle_members and divided:
             raise ArgumentError(
-                "shuffle_members: can't be given where batches are divided among ranks or shards"
+                "shuffle_members: can't be combined with several processes or shards; leave it out"
             )
         if divided and (isinstance(training, BatchStream) or isinstance(validation, BatchStream)):
             raise ArgumentError(
-                "X: several processes, or shards, take arrays, such as memory maps, not batches"
+                "X: several processes or shards need arrays, such as memory maps; got batches"
             )
         together = synchronizing(trainer.model.layers)
         if together and self.ranks.fixed_shards and trainer.batch_norm == "synchronized":
             raise ArgumentError(
-                f"shards: the layer {together[0].name!r} takes the rows of all ranks together, "
-                "which can't be done shard by shard; choose batch_norm='local', or shards=0"
+                f"shards: the layer {together[0].name!r} normalizes over the rows of all ranks, "
+                "which is impossible shard by shard; set batch_norm='local' or shards=0"
             )
         self.plan = plan = options.plan(trainer, training)
         if not plan.updates:
             raise ArgumentError(
                 f"drop_last: an epoch of {plan.rows} rows has no whole update of "
-                f"{plan.rows_per_update} rows; take fewer batches an update"
+                f"{plan.rows_per_update} rows; reduce gradient_accumulation, or give more rows"
             )
         synchronized = trainer.batch_norm == "synchronized"
         if options.epochs:
@@ -144,15 +146,15 @@ class TrainingSession:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Prepare training, have callbacks begin, and at the end let go of everything.
+        """Prepare training and begin the callbacks; at the end, release everything.
 
-        Raise an ArgumentError or a ModelFileError, with nothing changed, if the options don't fit
-        the trainer or the checkpoint.
+        Raise an ArgumentError or a ModelFileError, and change nothing, if the options don't fit the
+        trainer or the checkpoint.
         """
         trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
         self._check_same()
         resumed = self._resume()
-        # Before the callbacks, which may begin by clearing away what an earlier run has left.
+        # Do this before the callbacks begin, which may delete files of an earlier run.
         learned = self._prepare()
 
         def begin(callback: Callback) -> None:
@@ -161,7 +163,7 @@ class TrainingSession:
                 resumed.restore(callback, trainer)
 
         with ExitStack() as ending:
-            self._clear_away_at(ending)
+            self._register_cleanup(ending)
             try:
                 self.call(begin)
                 rule = next(
@@ -174,7 +176,7 @@ class TrainingSession:
                     if not trainer.model.started:
                         with self.memory:
                             self.training.start(trainer.model)
-                    self._take_start()
+                    self._share_initial_parameters()
                     if trainer.policy.finds_causes:
                         with self.memory:
                             self.recovery = Recovery.prepared(
@@ -190,10 +192,10 @@ class TrainingSession:
             finally:
                 trainer.history.stopped = progress.stop_reason
 
-    def _clear_away_at(self, ending: ExitStack) -> None:
-        """Note what to do at the end, the last thing first."""
+    def _register_cleanup(self, ending: ExitStack) -> None:
+        """Register what the end must do, in reverse order."""
         trainer, backend = self.trainer, self.trainer.model.backend
-        ending.enter_context(backend.device_errors())  # what follows may fail, too
+        ending.enter_context(backend.device_errors())  # the cleanup may also fail
         ending.callback(setattr, trainer, "callbacks", [])
         ending.callback(backend.release_memory)
         for subset in (self.training, self.validation):
@@ -204,11 +206,11 @@ class TrainingSession:
         ending.callback(trainer.evaluator.unload)
 
     def _check_same(self) -> None:
-        """Raise a DistributedError if ranks are to train something else."""
+        """Raise a DistributedError unless all ranks train the same network on the same data."""
         if self.ranks.alone:
             return
         trainer, model = self.trainer, self.trainer.model
-        own = {
+        local = {
             "version": __version__,
             "backend": model.backend.name.partition(":")[0],
             "backend's options": {
@@ -228,20 +230,20 @@ class TrainingSession:
             "validation data": self.validation and checksum_of(self.validation),
             "parameters": checksum(model.backend.to_host(model.parameters.values)),
         }
-        found = self.ranks.gather(own, "what is to be trained")
-        for rank, theirs in enumerate(found):
-            for name, value in found[0].items():
-                if theirs[name] != value:
+        gathered = self.ranks.gather(local, "the settings of the training")
+        for rank, actual in enumerate(gathered):
+            for name, expected in gathered[0].items():
+                if actual[name] != expected:
                     raise DistributedError(
-                        f"{name}: rank {rank} has {theirs[name]}, and rank 0 {value}; all ranks "
-                        "have to train the same network on the same data",
+                        f"{name}: rank {rank} has {actual[name]}, but rank 0 has {expected}; all "
+                        "ranks must train the same network on the same data",
                         elsewhere=not self.ranks.first,
                     )
 
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
-        """Have something of each callback called, by rank 0; the others do what that asks for.
+        """Call a function for each callback on rank 0, while the other ranks serve it.
 
-        Between updates it must not change the network.
+        `between_updates` means that the callbacks must not change the network.
         """
 
         def call() -> None:
@@ -251,7 +253,7 @@ class TrainingSession:
         self._lead(call, vectors=not between_updates)
 
     def _end_callbacks(self) -> None:
-        """Tell all callbacks that training ends, also if one of them fails."""
+        """Call `on_train_end` of all callbacks, even if one of them fails."""
 
         def end() -> None:
             with ExitStack() as stack:
@@ -267,30 +269,30 @@ class TrainingSession:
             return
         if ranks.agreement.ended:
             if ranks.first:
-                with suppress(DistributedError):  # an error is on its way, and that is the reason
+                with suppress(DistributedError):  # training ends with the original error
                     function()
             return
         changes = Changes(trainer, vectors)
         services = {**trainer.device_state.services, **trainer.services}
-        stopped, found = ranks.lead(
-            function, services, lambda: (trainer.progress.stop_reason, changes.found())
+        stopped, changed = ranks.lead(
+            function, services, lambda: (trainer.progress.stop_reason, changes.changed())
         )
         if not ranks.first:
             trainer.progress.stop_reason = stopped
-            changes.take(found)
+            changes.apply(changed)
 
-    def _take_start(self) -> None:
-        """Begin with the parameters of rank 0, which data may have been rounded into otherwise."""
+    def _share_initial_parameters(self) -> None:
+        """Copy the parameters of rank 0 to all ranks; values from data may differ by rounding."""
         parameters, ops = self.trainer.model.parameters, self.trainer.model.backend
         if self.ranks.alone:
             return
-        own = [ops.to_host(parameters.values), ops.to_host(parameters.buffers)]
-        values, buffers = self.ranks.agreement.of_first(own, "initial parameters")
+        local = [ops.to_host(parameters.values), ops.to_host(parameters.buffers)]
+        values, buffers = self.ranks.agreement.of_first(local, "initial parameters")
         ops.copy_from_host(values, parameters.values)
         ops.copy_from_host(buffers, parameters.buffers)
 
     def _resume(self) -> CallbackStates | None:
-        """Check what fits together, and go on from a checkpoint, or from where the trainer is."""
+        """Check the schedule and the checkpoint; continue from the checkpoint or the trainer."""
         trainer, progress = self.trainer, self.trainer.progress
         names = trainer.log_names_of(self.validation is not None)
         trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})
@@ -306,20 +308,20 @@ class TrainingSession:
             progress.first_epoch, progress.stop_reason = progress.epoch, ""
             if progress.cursor is None:
                 progress.recoveries = 0
-            elif not self._may_go_on():
-                LOG.warning("The epoch that was cut short begins anew: the data or batches differ")
+            elif not self._can_continue_epoch():
+                LOG.warning("The interrupted epoch starts again, since the data or batches differ")
                 progress.cursor = None
         return states
 
     def _checkpoint(self) -> Checkpoint | None:
-        """Return the checkpoint to go on from, on rank 0: the others need not see its file."""
+        """Return the checkpoint to resume from, on rank 0; other ranks need not read its file."""
         source = self.options.resume_from
         if source is None or not self.ranks.first:
             return None
         return source if isinstance(source, Checkpoint) else newest_checkpoint(source)
 
-    def _may_go_on(self) -> bool:
-        """Return whether the epoch that was cut short is one of this call."""
+    def _can_continue_epoch(self) -> bool:
+        """Return whether this call can continue the interrupted epoch."""
         trainer, cursor = self.trainer, self.trainer.progress.cursor
         weighted = self.recipe.has_metric_weight(trainer.state())
         return (
@@ -329,7 +331,7 @@ class TrainingSession:
         )
 
     def _prepare(self) -> dict[str, np.ndarray] | None:
-        """Make the step, and return what the network learns from the inputs, if it has to."""
+        """Make the step; return the values that layers learn from the inputs, or None."""
         trainer, model, names = self.trainer, self.trainer.model, self.training.names
         learned = None
         if not model.adapted:
@@ -338,8 +340,8 @@ class TrainingSession:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
             if self.options.augment is not None:
-                most = self.recipe.rows_per_update * self.recipe.members
-                self.augmentation = Augmentation(self.options.augment, model, most)
+                capacity = self.recipe.rows_per_update * self.recipe.members
+                self.augmentation = Augmentation(self.options.augment, model, capacity)
             trainer.policy.begin(trainer)
         model.remember(names.features, names.targets, trainer.loss.output_activation)
         trainer.callbacks = self.callbacks
@@ -347,30 +349,30 @@ class TrainingSession:
 
 
 def number_of_independent_members(model: Sequential) -> int:
-    """Return how many members a network has, each of which can have rows of its own.
+    """Return the number of members that can have separate rows.
 
-    Raise an ArgumentError if it has none, or not by a layer `Members`.
+    Raise an ArgumentError unless the network has exactly one layer `Members`.
     """
-    found = [layer for layer in family(*model.layers) if isinstance(layer, Members)]
-    if len(model.loss_shape) != 2 or len(found) != 1 or len(model.input_shape) != 1:
+    members = [layer for layer in family(*model.layers) if isinstance(layer, Members)]
+    if len(model.loss_shape) != 2 or len(members) != 1 or len(model.input_shape) != 1:
         raise ArgumentError(
-            "shuffle_members: needs a network of vectors with one layer gpunn.layers.Members, "
-            "and gpunn.layers.MeanOverMembers at its end"
+            "shuffle_members: needs a network with vectors as inputs, one layer "
+            "gpunn.layers.Members, and gpunn.layers.MeanOverMembers at its end"
         )
     return model.loss_shape[0]
 
 
 def checksum_of(subset: Subset | BatchStream) -> str:
-    """Return text that tells data apart, by a sample of its rows and of their weights."""
-    assert isinstance(subset, Subset)  # ranks are not given batches
+    """Return a string that identifies data, from a sample of its rows and weights."""
+    assert isinstance(subset, Subset)  # several ranks need arrays
     data, rows = subset.dataset, subset.rows
     sample = np.linspace(0, rows - 1, min(rows, SAMPLED), dtype=np.int64)
-    places = sample if subset.indices is None else np.sort(subset.indices[sample])
+    indices = sample if subset.indices is None else np.sort(subset.indices[sample])
     parts = {"X": data.X, "y": data.y, "sample weights": data.weights}
-    sums = (f"{n} {checksum(a[places]):x}" for n, a in parts.items() if a is not None)
+    sums = (f"{n} {checksum(a[indices]):x}" for n, a in parts.items() if a is not None)
     return f"{rows} rows, checksums {', '.join(sums)}"
 
 
 def checksum(array: np.ndarray) -> int:
-    """Return a number that tells arrays apart, by their bytes."""
+    """Return the CRC-32 of an array's bytes."""
     return crc32(np.ascontiguousarray(array).tobytes())

@@ -1,4 +1,4 @@
-"""What training changes: counters on the host; parameters, optimizer and sums on the device."""
+"""The state of training: counters on the host; the step, optimizer and sums on the device."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """How far training has come; other attributes are described in `Trainer`.
+    """The progress of training; see `Trainer` for attributes not described here.
 
-    Training is `interrupted` if `stop_reason` is a signal or an error. When it is resumed, it goes
-    on then; one that ended because it was decided so, as by early stopping, does not.
+    `interrupted` is True if `stop_reason` is a signal or an error. Only then does a resumed
+    training continue; after early stopping it does not.
     """
 
     epoch: int = 0
@@ -50,19 +50,19 @@ class Progress:
     interrupted: bool = False
 
     def copy(self) -> Progress:
-        """Return a copy that stays as it is when training goes on."""
+        """Return a copy that further training does not change."""
         return replace(self, cursor=copy(self.cursor))
 
 
 class ProgressAttribute(Generic[T]):
-    """An attribute of a trainer that is one of its `progress`."""
+    """An attribute of a trainer that its `progress` stores."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __get__(self, trainer: Any, owner: type) -> T:
         if trainer is None:
-            return self  # type: ignore[return-value]  # of the class itself
+            return self  # type: ignore[return-value]  # accessed on the class
         value: T = getattr(trainer.progress, self._name)
         return value
 
@@ -72,11 +72,10 @@ class ProgressAttribute(Generic[T]):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A copy, on the device, of parameters and optimizer.
+    """A copy, on the device, of the parameters and this rank's part of the optimizer's state.
 
-    Of the optimizer's state it is this rank's part. All ranks call it by the same number. Its
-    arrays have the names that they have in checkpoints; `trained` names the network's arrays that
-    are trained.
+    All ranks use the same `number` for it. The arrays have the same names as in checkpoints.
+    `trained` lists the network's trained arrays.
     """
 
     number: int
@@ -85,10 +84,10 @@ class Snapshot:
 
 
 class TrainingState:
-    """The state on the device, and the step that works on it.
+    """The state on the device, and the step that changes it.
 
-    There is no step until training begins, and after a checkpoint was loaded. `trained` names the
-    arrays that the optimizer's state is of, if it is known.
+    `step` is None before training, and after a checkpoint was loaded. `trained` lists the arrays to
+    which the optimizer's state belongs, if known.
     """
 
     trained: tuple[str, ...] | None = None
@@ -103,42 +102,41 @@ class TrainingState:
         self._kept: dict[int, Snapshot] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle is made from: no snapshots, which nobody there has."""
+        """Return the state for a pickle, without snapshots."""
         return {**vars(self), "_snapshots": {}, "_kept": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # An earlier release has pickled less.
+        # Pickles of earlier releases lack these attributes.
         missing = {"_ranks": Ranks(), "_count": 0, "_kept": {}}
         vars(self).update({**missing, **state}, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
-        """Return the step, or raise an ArgumentError if there is none that goes with the network.
+        """Return the step, or raise an ArgumentError if no step fits the network.
 
-        Before training there is none. After layers were frozen, or are trained again, the arrays of
-        the last one are laid out otherwise than those of the network.
+        Before training there is no step. After layers were frozen or unfrozen, the step's arrays
+        have another layout than the network's arrays.
         """
         if self.step is None:
-            raise ArgumentError("trainer: training has not begun, so there is no state to keep")
+            raise ArgumentError("trainer: training has not begun; call fit first")
         if self._outdated:
             raise ArgumentError(
-                "trainer: layers have been frozen, or are trained again, since the last call of "
-                "fit; the optimizer's state begins anew with the next one. Set trainable as it was "
-                "then, or call fit first"
+                "trainer: layers were frozen or unfrozen since the last call of fit, so the "
+                "optimizer's state no longer fits. Restore trainable of these layers, or call fit"
             )
         return self.step
 
     @property
     def _outdated(self) -> bool:
-        """Whether other layers are trained than when the step was made."""
+        """Whether layers were frozen or unfrozen since the step was made."""
         return self.step is not None and self.trained != self.step.model.parameters.trained
 
     def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
-        """Return a step made from these, with the state that training has come to.
+        """Return a step made from this recipe, with the current state of training.
 
-        A step is used again as long as nothing that it was made from has been changed. The state
-        belongs to the optimizer object, and to what it trains: another optimizer starts with a new
-        one, and so does the same one when layers have been frozen or are trained again. Averages of
-        parameters that are new to it would be zeros, which Adam would take for small gradients.
+        The last step is reused if the recipe and its parts are unchanged. A new optimizer object
+        starts with a fresh state. So does the same optimizer after layers were frozen or unfrozen:
+        averages of newly trained parameters would be zero, and Adam would treat them as small
+        gradients.
         """
         scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
         parameters = recipe.model.parameters
@@ -146,7 +144,7 @@ class TrainingState:
         if self.step is not None and self._made_from == made_from:
             return self.step
         state = self.arrays(within_epoch)
-        if not within_epoch:  # what is left of an epoch that begins anew
+        if not within_epoch:  # discard the sums of an epoch that starts again
             state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
         elif recipe.separate_metric_weights and not recipe.has_metric_weight(state):
             state = with_metric_weight(state)
@@ -161,8 +159,8 @@ class TrainingState:
     def arrays(self, within_epoch: bool) -> dict[str, np.ndarray]:
         """Return the optimizer's state and the device's counters as host arrays, by name.
 
-        Within an epoch the sums over its updates so far are among them. After layers were frozen,
-        or are trained again, the optimizer's state is that of a new beginning.
+        `within_epoch` adds the sums over the epoch's updates so far. After layers were frozen or
+        unfrozen, the optimizer's state is zero.
         """
         step = self.step
         if step is None:
@@ -170,18 +168,18 @@ class TrainingState:
         self._ranks.join("arrays", within_epoch)
         totals = {"statistics.totals": step.statistics.totals()} if within_epoch else {}
         arrays = on_device(step, within_epoch)
-        found = {name: step.to_host(name, array) for name, array in arrays.items()}
+        state = {name: step.to_host(name, array) for name, array in arrays.items()}
         if self._outdated:
             size = step.model.parameters.values.shape
-            for name in (name for name in found if of_optimizer(name)):
-                shape = found[name].shape if name == "updates" else size
-                found[name] = np.zeros(shape, found[name].dtype)
-        return {**found, **totals}
+            for name in (name for name in state if of_optimizer(name)):
+                shape = state[name].shape if name == "updates" else size
+                state[name] = np.zeros(shape, state[name].dtype)
+        return {**state, **totals}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what `arrays` returned, now or when training begins.
+        """Restore the arrays that `arrays` returned, now or when training begins.
 
-        What is missing stays as it is, and what the optimizer does not have is left out.
+        Missing arrays stay unchanged; arrays that the optimizer does not have are ignored.
         """
         self._ranks.join("load", dict(state))
         step = self.step
@@ -199,7 +197,7 @@ class TrainingState:
             step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
-        """Begin with this state, of these trained arrays, once training begins."""
+        """Start the next training with this state of these trained arrays."""
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
 
@@ -208,42 +206,42 @@ class TrainingState:
     def snapshot(self) -> Snapshot:
         """Return a copy, on the device, of the parameters and the optimizer's state.
 
-        Of what is divided among ranks, each keeps its part, under the same number.
+        Each rank keeps its part of divided arrays, under the same number.
         """
         self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
         return self._taken(self._count + 1)
 
     def keep_snapshot(self, number: int, wanted: Sequence[int]) -> None:
-        """Take a snapshot as rank 0 does, and forget those that it wants no more."""
+        """Take a snapshot on another rank than 0, and drop those that rank 0 no longer needs."""
         self._kept = {n: each for n, each in self._kept.items() if n in wanted}
-        self._kept[number] = self._taken(number)  # nobody else here holds on to it
+        self._kept[number] = self._taken(number)  # the only reference on this rank
 
     def _taken(self, number: int) -> Snapshot:
         step = self.started_step()
         self._count = number
         copies = {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}
-        taken = self._snapshots[number] = Snapshot(number, copies, step.model.parameters.trained)
-        return taken
+        snapshot = self._snapshots[number] = Snapshot(number, copies, step.model.parameters.trained)
+        return snapshot
 
     def restore(self, snapshot: Snapshot | int) -> None:
-        """Restore what `snapshot` returned, here or, of one process, in a trainer alike.
+        """Restore a snapshot of this trainer or, with one process, of an equal trainer.
 
-        Raise an ArgumentError if it is of other trained layers.
+        Raise an ArgumentError if other layers were trained when it was taken.
         """
         snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
             raise ArgumentError(
-                "snapshot: layers have been frozen, or are trained again, since it was taken; set "
-                "trainable as it was then"
+                "snapshot: layers were frozen or unfrozen since it was taken; restore trainable of "
+                "these layers"
             )
         arrays = trained_arrays(self.started_step())
         self._ranks.join("restore", snapshot.number)
-        for name, kept in snapshot.arrays.items():
-            arrays[name][...] = kept
+        for name, saved in snapshot.arrays.items():
+            arrays[name][...] = saved
 
     def _numbered(self, snapshot: Snapshot | int) -> Snapshot:
-        """Return a snapshot, or the one with this number.
+        """Return a snapshot, or the snapshot with this number.
 
         Raise an ArgumentError if other ranks don't have it.
         """
@@ -251,8 +249,8 @@ class TrainingState:
             return self._snapshots[snapshot]
         if not self._ranks.alone and self._snapshots.get(snapshot.number) is not snapshot:
             raise ArgumentError(
-                "snapshot: is not one of this trainer, and of several processes each has a part of "
-                "it; take it by this trainer's snapshot()"
+                "snapshot: belongs to another trainer, and each process has only a part of it; use "
+                "a snapshot() of this trainer"
             )
         return snapshot
 
@@ -263,41 +261,35 @@ class TrainingState:
         return {name: step.to_host(name, array) for name, array in snapshot.arrays.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
-        """Return the snapshot of which these are the arrays; an ArgumentError if they don't fit."""
-        step, snapshot = self.started_step(), self.snapshot()  # for its arrays
+        """Return a snapshot with these arrays; raise an ArgumentError if they don't fit."""
+        step, snapshot = self.started_step(), self.snapshot()  # allocates the arrays
         size = tuple(step.model.parameters.values.shape)
         for name, array in snapshot.arrays.items():
             shape = size if name.startswith("optimizer.") else tuple(array.shape)
             if name.startswith("loss_scale.") and name not in arrays:
-                continue  # whether the loss is scaled is a matter of the backend
-            given = arrays.get(name)
-            if (
-                not isinstance(given, np.ndarray)
-                or given.shape != shape
-                or given.dtype.kind not in "fiu"
-            ):
-                found = (
-                    f"{given.dtype} of shape {given.shape}"
-                    if isinstance(given, np.ndarray)
-                    else "no array"
-                )
-                raise ArgumentError(f"{name}: expected numbers of shape {shape}; got {found}")
-            if not np.isfinite(given).all():
+                continue  # the backend decides whether the loss is scaled
+            value = arrays.get(name)
+            if not isinstance(value, np.ndarray):
+                raise ArgumentError(f"{name}: expected numbers of shape {shape}; got no array")
+            if value.shape != shape or value.dtype.kind not in "fiu":
+                actual = f"{value.dtype} of shape {value.shape}"
+                raise ArgumentError(f"{name}: expected numbers of shape {shape}; got {actual}")
+            if not np.isfinite(value).all():
                 raise ArgumentError(f"{name}: holds numbers that are not finite")
         self.fill_snapshot(snapshot.number, dict(arrays))
         return snapshot
 
-    def fill_snapshot(self, number: int, given: Mapping[str, np.ndarray]) -> None:
-        """Put host arrays into the snapshot with this number."""
-        self._ranks.join("fill_snapshot", number, given)
+    def fill_snapshot(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Copy host arrays into the snapshot with this number."""
+        self._ranks.join("fill_snapshot", number, arrays)
         step = self.started_step()
         for name, array in self._snapshots[number].arrays.items():
-            if name in given:
-                step.from_host(name, given[name], array)
+            if name in arrays:
+                step.from_host(name, arrays[name], array)
 
     @property
     def services(self) -> dict[str, Callable[..., object]]:
-        """What rank 0 may ask the others to do with it, by name."""
+        """The methods that rank 0 may call on all ranks together, by name."""
         methods: tuple[Callable[..., object], ...] = (
             self.arrays,
             self.load,
@@ -310,7 +302,7 @@ class TrainingState:
 
 
 def new_step(recipe: StepRecipe) -> TrainStep:
-    """Return a new step of the kind that the recipe needs."""
+    """Return a new step of the class that the recipe needs."""
     ranks = recipe.ranks
     if ranks is None or ranks.shares.whole:
         return (BatchMeansStep if recipe.batch_means else TrainStep)(recipe)
@@ -318,12 +310,12 @@ def new_step(recipe: StepRecipe) -> TrainStep:
 
 
 def of_optimizer(name: str) -> bool:
-    """Return whether an array of this name in a checkpoint begins anew with another optimizer."""
+    """Return whether an array of a checkpoint belongs to the optimizer."""
     return name.startswith("optimizer.") or name == "updates"
 
 
 def trained_arrays(step: TrainStep) -> dict[str, Array]:
-    """Return the parameters and the optimizer's state, by the names that snapshots have."""
+    """Return the parameters and the optimizer's state, by their names in snapshots."""
     parameters = step.model.parameters
     return {
         "values": parameters.values,
@@ -335,9 +327,9 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
 
 
 def on_device(step: TrainStep, sums: bool) -> dict[str, Array]:
-    """Return what changes beside the parameters, by the names in checkpoints.
+    """Return all arrays that training changes besides the parameters, by their checkpoint names.
 
-    With `sums`, the sums over an epoch's updates are among it.
+    `sums` adds the sums over an epoch's updates.
     """
     return {
         **{f"optimizer.{name}": slot for name, slot in step.slots.items()},

@@ -1,4 +1,4 @@
-"""What the parts of a training use of the trainer, so that none of them has to import it."""
+"""The attributes of the trainer that parts of a training use without importing it."""
 
 from __future__ import annotations
 

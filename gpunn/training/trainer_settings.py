@@ -1,4 +1,4 @@
-"""What checks a trainer's settings, in the constructor and whenever one is set."""
+"""Checks of a trainer's settings, in the constructor and whenever a setting is changed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["CHECKS", "checked_metrics"]
 
 
 def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
-    """Return metrics, or raise an error if two logs of an epoch would have one name."""
+    """Return metrics; raise an ArgumentError if two logs of an epoch would have the same name."""
     metrics = resolve_all(Metric, values, argument)
     names = ["loss", *(metric.name for metric in metrics)]
     reserved = set(NOT_METRICS)
     if len(set(names)) < len(names) or reserved & set(names):
         raise ArgumentError(
-            f"{argument}: each name may occur once, and none may be 'loss' or one of "
-            f"{sorted(reserved)}; got {names[1:]}"
+            f"{argument}: expected distinct names other than 'loss' and {sorted(reserved)}; got "
+            f"{names[1:]}"
         )
     return metrics
 
@@ -39,4 +39,4 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "on_divergence": lambda value: check_choice("on_divergence", value, CHOICES, "choice"),
     "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
 }
-"""What checks a setting, in the constructor and later, and makes objects of names."""
+"""Functions that check a setting and convert names to objects."""

@@ -1,4 +1,4 @@
-"""What a training loop leaves open: order, learning rates, when to stop, what divergence means."""
+"""Decisions of training that can be changed: order, learning rates, when to stop, divergence."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["TrainingPolicy"]
 
 
 class TrainingPolicy:
-    """The decisions of `Trainer`; a subclass decides otherwise (`Trainer.policy`).
+    """The decisions of `Trainer`; set `Trainer.policy` to a subclass to change them.
 
     Attributes
     ----------
     validation_metrics : mapping of str to bool or None
-        Names of what `score` computes from the outputs for the validation rows, and whether larger
-        is better.
+        Names of the metrics that `score` returns, and whether larger is better.
     finds_causes : bool
-        Whether the cause of a divergence is looked for, which takes a copy of the training state.
+        Whether training looks for the cause of a divergence; this needs a copy of the training
+        state.
     batch_means : bool
-        Whether each batch counts by its number of rows in an epoch's loss, and not by the sum of
-        their sample weights.
+        Whether an epoch's loss weights each batch by its number of rows instead of the sum of its
+        sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
@@ -34,10 +34,10 @@ class TrainingPolicy:
     batch_means: bool = False
 
     def begin(self, trainer: TrainerProtocol) -> None:
-        """Prepare a call of `fit`; the step is ready, and no callback was called yet."""
+        """Prepare a call of `fit`, after the step is made and before any callback is called."""
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
-        """Return the order in which the next epoch visits its rows, if it shuffles them."""
+        """Return the order in which the next epoch visits its rows, if they are shuffled."""
         return shuffled_order(trainer.model.seed, trainer.epoch, rows)
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
@@ -45,13 +45,13 @@ class TrainingPolicy:
         return trainer.optimizer.schedule.over_epoch(trainer.epoch, updates, duration)
 
     def score(self, outputs: np.ndarray) -> dict[str, float]:
-        """Return the `validation_metrics` of the network's outputs for all validation rows."""
+        """Return the `validation_metrics`, computed from the outputs for all validation rows."""
         return {}
 
     def observe(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> str:
-        """Take note of an epoch that has ended; return why training should end, or nothing."""
+        """Process the logs of a finished epoch; return a reason to end training, or ""."""
         return ""
 
     def diverged(self, message: str) -> None:
-        """Decide what happens when something is not a finite number."""
+        """Handle a loss or state that is not finite; by default, raise a DivergenceError."""
         raise DivergenceError(message)

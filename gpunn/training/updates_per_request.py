@@ -1,4 +1,4 @@
-"""How many updates to ask for at a time."""
+"""Choose how many updates to request from the backend at a time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["UpdatesPerRequest"]
 
 
 class UpdatesPerRequest:
-    """Few enough updates that the host looks up often, many enough that asking costs nothing.
+    """Adapts the number of updates in a request so that a request takes about `seconds`.
 
-    The host shows progress and notices Ctrl-C only between two requests. The number of updates in a
-    request doubles as long as it takes less than half of `seconds`, and halves beyond `seconds`.
+    The host shows progress and notices Ctrl-C only between two requests. The number of updates
+    doubles if a request takes less than half of `seconds`, and halves if it takes longer than
+    `seconds`.
 
-    A device that is only given work by the host would be given far more than it does in that time.
-    So the host waits for it, by `wait`, at the end of a request. A request that was cut short, by a
-    report point or the end of the data, is not waited for; where updates are quick, all of them are
-    soon.
+    A device queues work faster than it does the work, so the host calls `wait` at the end of a
+    request. It does not wait after a shorter request, which ends at a logging step or the end of
+    the data.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:
@@ -27,11 +27,11 @@ class UpdatesPerRequest:
         self._began = 0.0
 
     def begin(self) -> None:
-        """Note that a request begins."""
+        """Start the time of a request."""
         self._began = time.perf_counter()
 
     def end(self, updates: int) -> None:
-        """Note that a request for so many updates has ended, with more of the data to come."""
+        """End a request of `updates` updates, if more of the data remains."""
         if updates < self.updates:
             return
         self._wait()

@@ -162,7 +162,7 @@ def test_a_warning_is_one_line(gpunn, digits):
     ("settings", "problem"),
     [
         ("sed=1", "sed: unknown key; did you mean 'seed'?"),
-        ("training.metrics=['accuracy', 'accuracy']", "training.metrics: each name may occur once"),
+        ("training.metrics=['accuracy', 'accuracy']", "training.metrics: expected distinct names"),
         (
             "training.callbacks=[{name='early_stopping', monitor='val_acuracy'}]",
             "training.callbacks[0].monitor: an epoch has no metric 'val_acuracy'; did you mean "

@@ -49,11 +49,13 @@ def test_a_figure_that_is_not_there():
 
 
 def test_a_figure_before_the_first_epoch():
-    with pytest.raises(KeyError, match="no epoch has been done yet; metrics come with the epochs"):
+    with pytest.raises(KeyError, match="no epoch has been trained yet; call"):
         History()["val_accuracy"]
     stopped = History()
     stopped.stopped = "interrupted"
-    with pytest.raises(KeyError, match=r"no epoch has been done yet \(training ended: interrupted"):
+    with pytest.raises(
+        KeyError, match=r"no epoch has been trained yet \(training ended: interrupted"
+    ):
         stopped["val_accuracy"]
 
 
@@ -105,13 +107,13 @@ def test_the_best_epoch():
 
 
 def test_no_best_epoch():
-    with pytest.raises(ArgumentError, match="no epoch has been done yet"):
+    with pytest.raises(ArgumentError, match="no epoch has been trained yet"):
         _ = History().best_epoch
     with pytest.raises(ArgumentError, match=r"there is no validation data.*name a metric"):
         _ = with_figures(loss=[1.0]).best_epoch
     with pytest.raises(ArgumentError, match="did you mean 'val_accuracy'"):
         with_figures(val_loss=[1.0], val_accuracy=[0.5]).best_epoch_by("val_acc")
-    with pytest.raises(ArgumentError, match="none of 1 has a finite one"):
+    with pytest.raises(ArgumentError, match="none of 1 epochs has a finite value"):
         _ = with_figures(val_loss=[math.nan]).best_epoch
     with pytest.raises(ArgumentError, match="a larger or a smaller 'mine' is better"):
         with_figures(mine=[1.0]).best_epoch_by("mine")
@@ -181,7 +183,7 @@ def test_plot_of_validation_alone():
 
 
 def test_what_cannot_be_plotted(monkeypatch):
-    with pytest.raises(ArgumentError, match="no epoch to plot yet"):
+    with pytest.raises(ArgumentError, match="no epoch has been trained yet"):
         History().plot()
     with pytest.raises(ArgumentError, match="there is no 'los'; did you mean 'loss'"):
         history().plot("los")

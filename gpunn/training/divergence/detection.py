@@ -22,19 +22,19 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return what is wrong with the updates since the last report, and if it will repeat.
+    """Describe what is not finite since the last logging step, and return whether it can repeat.
 
-    The fault is empty if all losses and the whole state are finite. The step's statistics have just
-    been collected; `finite` of the updates had a finite loss. If doing the updates once more can't
-    tell where it began, the second value is False.
+    The description is empty if all losses and the whole state are finite. Call this directly after
+    the step's statistics have been collected; `finite` of the updates had a finite loss. The second
+    value is False if repeating the updates can't show where the fault began.
     """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
         return f"loss: not a finite number from epoch {epoch}, step {first} on", True
     if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
         return (
-            f"gradient: not finite by step {cursor.done} of epoch {epoch}, though the loss is, "
-            "even with the smallest loss scale there is",
+            f"gradient: not finite by step {cursor.done} of epoch {epoch} even with the smallest "
+            "loss scale, although the loss is finite",
             False,
         )
     if not step.statistics.state_finite and (fault := state_fault(step)):
@@ -43,7 +43,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
 
 
 def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
-    """Return whether all losses since the last report, and the whole state now, are finite.
+    """Return whether all losses since the last logging step and the current state are finite.
 
     This waits for the device and changes nothing.
     """
@@ -56,10 +56,10 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
 
 
 def state_fault(step: TrainStep) -> str:
-    """Return what in the training state is not finite, an array or the parameters' sum, or "".
+    """Name the first array of the training state that is not finite; "" if all are finite.
 
-    Such as "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". All
-    ranks call it.
+    Such as "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". If the
+    arrays are finite, the sum of the parameters is also checked. All ranks call this.
     """
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():
@@ -78,6 +78,6 @@ def state_fault(step: TrainStep) -> str:
 
 
 def not_finite(values: np.ndarray) -> str:
-    """Return "3 of 10 numbers" for those that are not finite, nothing if all are."""
-    bad = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
-    return f"{bad:,} of {np.size(values):,} numbers" if bad else ""
+    """Return the count of numbers that are not finite as "3 of 10 numbers"; empty without any."""
+    count = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
+    return f"{count:,} of {np.size(values):,} numbers" if count else ""

@@ -1,4 +1,4 @@
-"""Which layer's numbers are the first to go bad, on a batch that made training diverge."""
+"""Find the first layer whose numbers are not finite, on the batch that made training diverge."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from gpunn.workspace import Workspace
 __all__ = ["diagnosis"]
 
 
-def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:
-    """Return a sentence on what is the first to be not finite in the update that comes next.
+def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str) -> str:
+    """Describe in a sentence what is the first to be not finite in the next update.
 
-    The batch is taken through the network once more, layer by layer, with the parameters that the
-    update met. What this changes (running averages, gradients) is for the caller to put back. The
-    message calls the update `place`; `fault` is what `state_fault` returned after it.
+    The batch passes through the network again, layer by layer, with the parameters from before the
+    update. The caller must restore the running averages and gradients that this changes. `title` is
+    the name of the update in the message. `fault` is the result of `state_fault` after the update.
     """
     model = step.model
     if before := state_fault(step):
-        return f"{before} before {place}."
-    kept = model.parameters.snapshot()
+        return f"{before} before {title}."
+    saved = model.parameters.snapshot()
     try:
         with model.backend.computing(), np.errstate(all="ignore"):
-            return first_non_finite(step, feed, cursor, place, fault)
+            return first_non_finite(step, feed, cursor, title, fault)
     finally:
-        model.parameters.restore(kept)
+        model.parameters.restore(saved)
 
 
 def first_non_finite(
-    step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str
+    step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str
 ) -> str:
-    """Return the sentence, for a state that is finite before the update."""
+    """Return the sentence for a state that is finite before the update."""
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.independent_members = step.workspace.independent_members
@@ -51,8 +51,10 @@ def first_non_finite(
     largest = (0.0, "")
     for x, targets, weights, normalizer in batches(step, feed, cursor):
         for name, rows in (("X", x), ("y", targets)):
-            if bad := not_finite(ops.to_host(rows)):  # which has been checked before
-                return f"augment: has returned {name} that is not finite at {place} ({bad})."
+            if bad := not_finite(ops.to_host(rows)):  # the data itself was checked before
+                return (
+                    f"augment: returned {name} with numbers that are not finite at {title} ({bad})."
+                )
         workspace.passes += 1
         outputs = model.forward(x, workspace)
         size = 0.0
@@ -61,8 +63,8 @@ def first_non_finite(
             values = ops.to_host(y)
             if bad := not_finite(values):
                 return (
-                    f"loss: not a finite number at {place}. The activations of layer {label!r} are "
-                    f"the first to go bad ({bad}); those before it are up to {size:.3g}."
+                    f"loss: not a finite number at {title}. The activations of layer {label!r} are "
+                    f"the first that are not finite ({bad}); earlier ones are up to {size:.3g}."
                 )
             size = float(np.abs(values).max(initial=0))
         for name, values in buffers(model):
@@ -70,8 +72,8 @@ def first_non_finite(
                 label = name.partition(".")[0]
                 inputs = ops.to_host(outputs[model.labels.index(label)])
                 return (
-                    f"buffers: {name!r} is not finite after {place} ({bad}), though the "
-                    f"activations are. The inputs of layer {label!r} are up to "
+                    f"buffers: {name!r} is not finite after {title} ({bad}), although the "
+                    f"activations are finite. The inputs of layer {label!r} are up to "
                     f"{np.abs(inputs).max():.3g}; {largest_input(model, ops.to_host(x))}. "
                     "Replace, clip or rescale such numbers."
                 )
@@ -81,45 +83,46 @@ def first_non_finite(
         compute_loss(model, workspace, loss, y, targets, weights, normalizer, gradient, loss_sum)
         if not np.isfinite(ops.to_host(loss_sum)).all():
             return (
-                f"loss: not a finite number at {place}, though all activations are; the network's "
-                f"outputs are up to {size:.3g}."
+                f"loss: not a finite number at {title}, although all activations are finite; the "
+                f"network's outputs are up to {size:.3g}."
             )
         for label, name, values in gradients(step, outputs, gradient, workspace):
             if bad := not_finite(values):
+                where = f" in layer {label!r}" if label else ""
                 return (
-                    f"gradients: not finite at {place}, though the loss is. In the layer {label!r} "
-                    f"{name} are the first to go bad ({bad})."
+                    f"gradients: not finite at {title}, although the loss is finite. The first are "
+                    f"{name}{where} ({bad})."
                 )
-            if name.startswith("those of"):
+            if label:
                 largest = max(largest, (float(np.abs(values).max(initial=0)), label))
     if not np.isfinite(penalty(step, normalizer)):
         return (
-            f"loss: not a finite number at {place}, though that of the predictions is: the penalty "
-            f"on the parameters is too large, with l2_penalty={step.optimizer.l2_penalty:.3g}."
+            f"loss: not a finite number at {title}, although the predictions' loss is finite. The "
+            f"parameters' penalty is too large, with l2_penalty={step.optimizer.l2_penalty:.3g}."
         )
     size, label = largest
     if fault and not fault.startswith("parameters"):
         return (
-            f"{fault} after {place}, though its activations and gradients are; the largest "
-            f"gradient is {size:.3g}, in layer {label!r}."
+            f"{fault} after {title}, although its activations and gradients are finite; the "
+            f"largest gradient is {size:.3g}, in layer {label!r}."
         )
     rate = feed.settings[cursor.done, 0]
     return (
-        f"parameters: not finite after {place}. Its activations and gradients are finite, so the "
+        f"parameters: not finite after {title}. Its activations and gradients are finite, so the "
         f"update itself was too large: the learning rate is {rate:.3g} and the largest gradient "
         f"{size:.3g}, in layer {label!r}."
     )
 
 
 def buffers(model: Sequential) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and values of what layers keep beside parameters, such as running averages."""
+    """Yield names and values of the layers' buffers, such as running averages."""
     for name, spec in model.parameters.specs.items():
         if not spec.learned:
             yield name, model.backend.to_host(model.parameters[name])
 
 
 def largest_input(model: Sequential, x: np.ndarray) -> str:
-    """Return how large the largest number of a batch is, and its column."""
+    """Describe the largest number of a batch and its column."""
     columns = np.abs(x.reshape(len(x), -1)).max(axis=0)
     index, names = int(columns.argmax()), model.feature_names
     title = repr(names[index]) if names is not None else str(index)
@@ -131,8 +134,8 @@ def batches(
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
     """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
     ops, members = step.ops, step.members
-    host_X, host_y, given, input_dtype, target_dtype, dtype, sizes = feed.host_rows(cursor)
-    weights = (np.ones(len(host_X)) if given is None else given) / members
+    host_X, host_y, host_weights, input_dtype, target_dtype, dtype, sizes = feed.host_rows(cursor)
+    weights = (np.ones(len(host_X)) if host_weights is None else host_weights) / members
     total = ops.from_host(np.array([weights.sum()]), dtype)
     if feed.augmentation is not None:
         input_dtype = step.model.dtype
@@ -149,22 +152,22 @@ def batches(
 def gradients(
     step: TrainStep, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield layer, name and values of all gradients, in the order of the chain rule."""
+    """Yield layer, name and values of all gradients in backward order; outputs have no layer."""
     model, ops = step.model, step.ops
-    yield "loss", "the gradients at the network's outputs", ops.to_host(gradient)
+    yield "", "the gradients at the network's outputs", ops.to_host(gradient)
     first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))
     for index in range(len(outputs) - 2, first - 1, -1):
         layer: Any = model.layers[index]
         x, y = outputs[index], outputs[index + 1]
         gradient = layer.backward(x, y, gradient, workspace, index > first)
         for name, values in layer.gradients.items():
-            yield model.labels[index], f"those of {name!r}", ops.to_host(values)
+            yield model.labels[index], f"the gradients of {name!r}", ops.to_host(values)
         if index > first:
-            yield model.labels[index], "those of its inputs", ops.to_host(gradient)
+            yield model.labels[index], "the gradients of the inputs", ops.to_host(gradient)
 
 
 def penalty(step: TrainStep, normalizer: Array) -> float:
-    """Return what the optimizer's L2 penalty adds to the loss of an update, times its weight."""
+    """Return the optimizer's L2 penalty on the loss of an update, times the update's weight."""
     parameters, optimizer, ops = step.model.parameters, step.optimizer, step.ops
     if not optimizer.l2_penalty:
         return 0.0

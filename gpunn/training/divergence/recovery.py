@@ -1,4 +1,4 @@
-"""Going back to where training was still good, and finding out what went bad from there."""
+"""Recover from divergence: restore the last good state, and stop, skip updates or roll back."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["CHOICES", "GoodState", "Recovery"]
 LOG = logging.getLogger("gpunn")
 
 CHOICES = ("stop", "skip", "roll_back")
-"""What can be done about an update that goes bad."""
+"""The choices of `Trainer.on_divergence`."""
 
 PATIENCE = 10
-"""Recoveries in a row, without a good report point in between, after which training ends."""
+"""Training ends after this number of recoveries without a good logging step in between."""
 
 
 class GoodState:
-    """A copy, on the device, of all that updates change, taken where it was known to be good.
+    """A copy, on the device, of everything that updates change, taken when it was finite.
 
-    Its buffers are allocated once; taking the copy anew waits for nothing.
+    Its buffers are allocated once; refreshing the copy does not wait for the device.
     """
 
     def __init__(self, step: TrainStep, progress: Progress) -> None:
@@ -37,30 +37,30 @@ class GoodState:
         self._pairs = [(array, step.ops.copy(array)) for array in changing if array.shape[0]]
 
     def keep(self) -> None:
-        """Take the copy anew."""
-        for array, kept in self._pairs:
-            kept[...] = array
+        """Copy the current state."""
+        for array, saved in self._pairs:
+            saved[...] = array
         self._totals = self._statistics.totals()
-        self._kept = self._progress.copy()
+        self._saved_progress = self._progress.copy()
 
     def roll_back(self) -> EpochCursor:
-        """Put everything back to where it was, and return that place."""
-        for array, kept in self._pairs:
-            array[...] = kept
+        """Restore the copied state, and return its position in the epoch."""
+        for array, saved in self._pairs:
+            array[...] = saved
         self._statistics.set_totals(self._totals)
-        kept = self._kept.copy()
-        self._progress.updates, self._progress.cursor = kept.updates, kept.cursor
-        assert kept.cursor is not None
-        return kept.cursor
+        progress = self._saved_progress.copy()
+        self._progress.updates, self._progress.cursor = progress.updates, progress.cursor
+        assert progress.cursor is not None
+        return progress.cursor
 
 
 @dataclass
 class Recovery:
-    """What is done when the statistics at a report point are not those of a good training.
+    """Recovers when the statistics at a logging step show that training has diverged.
 
-    `good` is of the last report point, or of the beginning of the epoch. The choice is "stop",
-    "skip" (leave out the update that went bad) or "roll_back" (leave out all since the last report
-    point).
+    `good` is the state at the last logging step, or at the beginning of the epoch. The choice is
+    "stop", "skip" (leave out the update that diverged) or "roll_back" (leave out all updates since
+    the last logging step).
     """
 
     step: TrainStep
@@ -70,23 +70,23 @@ class Recovery:
 
     @classmethod
     def prepared(cls, step: TrainStep, progress: Progress, choice: str) -> Recovery | None:
-        """Return what helps where training goes bad, if there is memory for it."""
+        """Return a recovery; None if its copy does not fit into memory and the choice is "stop"."""
         try:
             good = GoodState(step, progress)
         except MemoryError:
             if choice != "stop":
                 raise
-            LOG.info("No memory for a copy of the parameters, so divergence can't be explained")
+            LOG.info("Too little memory for a copy of the parameters to explain a divergence")
             return None
         return cls(step, progress, good, choice)
 
-    def recover(self, feed: Feed, found: str) -> None:
-        """Put everything to the place to go on from.
+    def recover(self, feed: Feed, symptom: str) -> None:
+        """Restore a state from which training can continue.
 
-        Since training is the same each time, doing the updates once more finds the first one that
-        goes bad, and doing those before it once more gives the state that it met. `found` is what
-        was noticed, for the case that it doesn't happen again. Raise a DivergenceError if training
-        is to stop, or has not got any further for a while.
+        Training is deterministic, so repeating the updates finds the first one that diverges.
+        Repeating the updates before it then restores the state that it started from. `symptom` is
+        the message in case that the fault does not occur again. Raise a DivergenceError if the
+        choice is "stop", or after too many recoveries in a row.
         """
         progress = self.progress
         assert progress.cursor is not None
@@ -97,8 +97,8 @@ class Recovery:
         feed.restart()
         if cursor.done == until:
             raise DivergenceError(
-                f"{found}. It did not happen again when the updates were repeated, so it can't be "
-                f"said where it began. {hints(self.step)}"
+                f"{symptom}. Repeating the updates did not reproduce this, so its origin is "
+                f"unknown. {hints(self.step)}"
             )
         step_number = cursor.done + 1
         cause = diagnosis(
@@ -106,23 +106,23 @@ class Recovery:
         )
         progress.recoveries += 1
         if self.choice == "stop" or progress.recoveries > PATIENCE:
-            given_up = (
+            attempts = (
                 f" {PATIENCE} recoveries in a row did not help." if self.choice != "stop" else ""
             )
-            raise DivergenceError(f"{cause}{given_up} {hints(self.step)}")
+            raise DivergenceError(f"{cause}{attempts} {hints(self.step)}")
         left_out = 1
         if self.choice == "roll_back":
             cursor = self.good.roll_back()
             left_out = count + 1
-        LOG.warning("%s Left out: %d update(s) before step %d.", cause, left_out, step_number + 1)
+        LOG.warning("%s Left out %d update(s) before step %d.", cause, left_out, step_number + 1)
         cursor.done += left_out
         cursor.left_out += left_out
         progress.updates += left_out
-        # The next one, in the same stretch, must not do again what is left out here.
+        # Another recovery before the next logging step must not repeat the updates left out here.
         self.good.keep()
 
     def _first_bad(self, feed: Feed, until: int) -> tuple[int, str]:
-        """Return how many updates from the good state on are good, and the next one's fault."""
+        """Return the number of finite updates after the good state, and the next one's fault."""
         cursor = self.good.roll_back()
         feed.restart()
         count, fault = 0, ""

@@ -1,4 +1,4 @@
-"""A step whose epochs have the loss that scikit-learn computes from sample weights."""
+"""A step that averages an epoch's loss as scikit-learn does with sample weights."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["BatchMeansStep"]
 
 
 class BatchMeansStep(TrainStep):
-    """A step in which each batch counts by its number of rows in the loss of an epoch.
+    """A step that weights each batch by its number of rows in the loss of an epoch.
 
     With the weights w_i and the losses l_i of the n_b rows of batch b::
 
         loss = sum_b n_b L_b / sum_b n_b
         L_b = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i
 
-    A batch whose weights are all 0 is left out. The updates are those of `TrainStep`.
+    A batch whose weights are all 0 is left out. The updates are the same as with `TrainStep`.
     """
 
     def _update(self, rows: int) -> None:
@@ -29,7 +29,7 @@ class BatchMeansStep(TrainStep):
         def count_rows() -> None:
             """Turn this batch's sums into n_b L_b and n_b, and add the earlier ones."""
             weight = sums[1:]
-            some = xp.where(weight > 0, weight, xp.ones_like(weight))
-            sums[...] = earlier + xp.where(weight > 0, count / some, 0.0 * weight) * sums
+            divisor = xp.where(weight > 0, weight, xp.ones_like(weight))
+            sums[...] = earlier + xp.where(weight > 0, count / divisor, 0.0 * weight) * sums
 
         ops.call(count_rows)

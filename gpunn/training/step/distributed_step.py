@@ -1,12 +1,12 @@
-"""A training step of several processes, or of one that computes as several would.
+"""A training step on several processes, or on one process with several shards.
 
-Each process does its shards of every batch, and then updates its block of the parameters::
+Each process computes its shards of every batch, and then updates its block of the parameters::
 
-    gradients of the own shards → all to all → sum of the own block → update → all gather
+    gradients of local shards → all to all → sum of the local block → update → all gather
 
 So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
-Shards are summed in a tree that depends on their number alone: with a fixed number of them, any
-number of processes that divides it gets the same bits.
+Shards are summed in a tree that depends only on their number. So results are bitwise identical for
+any number of processes that divides a fixed number of shards.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = ["DistributedStep"]
 
 
 class DistributedStep(TrainStep):
-    """A `TrainStep` of one rank; `rows` are those of all ranks' batches.
+    """The `TrainStep` of one rank; `rows` counts the rows of all ranks.
 
-    This rank updates its `block`, of which `slots` and `gradients` are.
+    This rank updates its `block` of the parameters; `slots` and `gradients` belong to this block.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:
@@ -60,9 +60,9 @@ class DistributedStep(TrainStep):
         self._buffers = ops.zeros((ranks.size, length), dtype)
         padded = self.block.length * ranks.size
         direct = count == 1 and recipe.accumulation == 1
-        own = parameters.padded("gradients", padded) if direct else None
-        self._parts = ops.zeros((count, padded), dtype) if own is None else own[None, :]
-        self._direct = own is not None
+        in_place = parameters.padded("gradients", padded) if direct else None
+        self._parts = ops.zeros((count, padded), dtype) if in_place is None else in_place[None, :]
+        self._direct = in_place is not None
         self._values = parameters.padded("values", padded)
         self._gathered = ops.zeros((padded,), dtype) if self._values is None else self._values
         self._overlapped = self._overlapped_gradients()
@@ -72,14 +72,14 @@ class DistributedStep(TrainStep):
         self._clipping = DistributedClipping(ops, self._collectives, self.shares, ranks.size, dtype)
         self._finite = ops.zeros((ranks.size, 1), "int64")
         self._totals, self._weighted = ops.zeros((0,), dtype), False
-        self._segments = clipped(self._segments, self.block)
+        self._segments = within_block(self._segments, self.block)
 
     def _overlapped_gradients(self) -> OverlappedGradients | None:
-        """Return what exchanges gradients before all are there, if something can."""
+        """Return an exchange that overlaps with the backward pass; None if that is impossible."""
         if not (self._direct and self._collectives.overlaps):
             return None
         if self._layers and self.workspace.collectives is not None:
-            return None  # ranks exchange other things meanwhile
+            return None  # layers exchange other arrays meanwhile
         overlapped = OverlappedGradients(self.model, self._collectives, self.block.length)
         if not overlapped.useful:
             return None
@@ -96,7 +96,7 @@ class DistributedStep(TrainStep):
     # ----------------------------------------------------------------------- state of all ranks
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return the whole of what this rank has a part of; all ranks call it."""
+        """Return the whole array of which this rank has a part; all ranks must call it."""
         host = self.ops.to_host(array)
         if name.startswith("optimizer."):
             return self.ranks.gather_rows(host, name)
@@ -105,7 +105,7 @@ class DistributedStep(TrainStep):
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Take this rank's part of what `to_host` returned, with any number of ranks."""
+        """Restore this rank's part of an array of `to_host`, from any number of ranks."""
         if name.startswith("optimizer."):
             host = host[self.block.slice]
         elif name == "statistics.vector":
@@ -124,23 +124,24 @@ class DistributedStep(TrainStep):
 
     def check_equal(self) -> None:
         if not self.statistics.parameters_differ:
-            return  # as ranks with other numbers of threads may, by rounding
+            return
+        # With other numbers of threads, the sums of ranks may differ only by rounding.
         values = self.ops.to_host(self.model.parameters.values)
-        found = self.ranks.gather(crc32(values.tobytes()), "parameters")
-        different = [rank for rank, each in enumerate(found) if each != found[0]]
+        checksums = self.ranks.gather(crc32(values.tobytes()), "parameters")
+        different = [rank for rank, each in enumerate(checksums) if each != checksums[0]]
         if different:
             raise DistributedError(
-                f"the parameters of rank {different[0]} are no longer those of rank 0: something "
-                "has changed them, or a setting of the training, on one rank alone",
+                f"the parameters of rank {different[0]} differ from those of rank 0. Change "
+                "parameters and settings of the training on all ranks, never on only one",
                 elsewhere=not self.ranks.first,
             )
 
     # ------------------------------------------------------------------------------ the update
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Take the sum of the sample weights of each update that `load_settings` is for.
+        """Load the sum of the sample weights of each update after `load_settings`.
 
-        None, if all rows count as one.
+        None means that all rows have weight 1.
         """
         self._weighted = totals is not None
         if totals is None:
@@ -167,7 +168,7 @@ class DistributedStep(TrainStep):
 
     @property
     def weighted(self) -> bool:
-        return self._weighted  # with which the rows of this rank need not be there
+        return self._weighted  # known even if this rank has no rows
 
     def sum_weights(self, weights: Array, total: Array) -> None:
         self.ops.take(self._totals, self.scheduled.position, total)
@@ -185,21 +186,21 @@ class DistributedStep(TrainStep):
                 if start == stop:
                     self._without_rows()
                     continue
-                if passed:  # all shards of a batch are one pass, of one number
+                if passed:  # all shards of a batch share one pass number
                     ops.increment(workspace.passes, -1)
-                own = weights[done : done + stop - start]
-                self._backpropagate(stop - start, own, normalizer)
+                shard_weights = weights[done : done + stop - start]
+                self._backpropagate(stop - start, shard_weights, normalizer)
                 self._add_gradients(shard, filled[shard])
                 done, passed, filled[shard] = done + stop - start, True, True
             if not passed:
                 ops.increment(workspace.passes, 1)
-        for shard, there in enumerate(filled):
-            if not there:
+        for shard, has_rows in enumerate(filled):
+            if not has_rows:
                 ops.fill(self._parts[shard], 0.0)
         return self._exchanged()
 
     def _without_rows(self) -> None:
-        """Take part in what ranks exchange within a pass that this one has no rows for."""
+        """Take part in the exchanges within a pass for which this rank has no rows."""
         if self.workspace.collectives is None:
             return
         for layer in self._layers:
@@ -218,7 +219,7 @@ class DistributedStep(TrainStep):
             self.ops.assign(gradients, part)
 
     def _exchanged(self) -> Array:
-        """Return the sum over all shards of the gradients of this rank's block."""
+        """Exchange the gradients, and return their sum over all shards for this rank's block."""
         if self._overlapped is not None:
             self._overlapped.finish()
             return self.gradients
@@ -251,10 +252,10 @@ class DistributedStep(TrainStep):
         trained = Trained(values[self.block.slice], gradients, self.slots, self._segments)
         if self._segments:
             self.loss_scale.update(counters, self.scheduled.present(optimizer), trained)
-        else:  # more ranks than there are parameters to divide
+        else:  # this rank has no parameters to update
             self.loss_scale.count(counters)
         self._share_values()
-        if self._has_averages:  # which those of the first shard are
+        if self._has_averages:  # all ranks use the averages of the first shard
             buffers = self.model.parameters.running
             self._collectives.all_gather(buffers, self._buffers)
             ops.assign(self._buffers[0], buffers)
@@ -265,19 +266,19 @@ class DistributedStep(TrainStep):
         values, block = self.model.parameters.values, self.block
         rows = self.ops.xp.reshape(self._gathered, (self.ranks.size, block.length))
         if self._values is None:
-            own = rows[self.ranks.rank][: block.stop - block.start]
-            self.ops.assign(values[block.slice], own)
+            local = rows[self.ranks.rank][: block.stop - block.start]
+            self.ops.assign(values[block.slice], local)
         self._collectives.all_gather(rows[self.ranks.rank], rows)
         if self._values is None:
             self.ops.assign(self._gathered[: values.shape[0]], values)
 
 
-def clipped(segments: list[Segment], block: Block) -> list[Segment]:
-    """Return the parts of segments within a block, counted from its start."""
-    found = []
-    for one in segments:
-        start, stop = max(one.start, block.start), min(one.stop, block.stop)
+def within_block(segments: list[Segment], block: Block) -> list[Segment]:
+    """Return the parts of segments within a block, counted from the block's start."""
+    parts = []
+    for segment in segments:
+        start, stop = max(segment.start, block.start), min(segment.stop, block.stop)
         if start < stop:
             start, stop = start - block.start, stop - block.start
-            found.append(one._replace(start=start, stop=stop))
-    return found
+            parts.append(segment._replace(start=start, stop=stop))
+    return parts

@@ -1,4 +1,4 @@
-"""Gradients that are exchanged while those of earlier layers are being computed."""
+"""Exchange gradients between ranks while gradients of earlier layers are still computed."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from gpunn.typing import Array
 __all__ = ["MIN_BYTES", "OverlappedGradients", "parts_by_layer"]
 
 MIN_BYTES = 4 << 20
-"""Bytes of a part at least, the last one excepted. An exchange of less is hardly faster: it begins
-some microseconds after it was asked for. PyTorch's parts are of 25 MB."""
+"""Minimum bytes of a part, except the last one. A smaller exchange is hardly faster, since each
+exchange starts with a delay of some microseconds. PyTorch exchanges parts of 25 MB."""
 
 
 class OverlappedGradients:
-    """Tells what exchanges gradients which of them are there, while a backward pass is recorded."""
+    """Starts the exchange of each part of the gradients as soon as a backward pass has it."""
 
     def __init__(self, model: Sequential, collectives: Collectives, length: int) -> None:
         self._parts = parts_by_layer(model)
         self._layers = {id(model.layers[index]): index for index in self._parts}
-        self._left = list(self._parts)
+        self._remaining = list(self._parts)
         self._sum = OverlappedSum(collectives, model.parameters.gradients, length)
 
     @property
     def useful(self) -> bool:
-        """Whether there is a part that does not have to wait for all layers."""
+        """Whether a part can be exchanged before all layers are done."""
         return len(self._parts) > 1
 
     def begin(self, out: Array) -> None:
-        """Begin with a backward pass, from which `out` takes the sums of this rank's block."""
-        self._left, self._sum.out = list(self._parts), out
+        """Begin a backward pass; `out` receives the sums of this rank's block."""
+        self._remaining, self._sum.out = list(self._parts), out
 
     def passed(self, layer: object) -> None:
-        """Note that the gradients of a layer, and of those after it, are there."""
+        """Exchange what is complete, now that this layer and all later ones have gradients."""
         index = self._layers.get(id(layer))
-        # A layer within an operation of the user's own comes when nothing is recorded any more.
-        if current_trace() is not None and self._left[:1] == [index]:
+        # A layer within a user's operation is called later, when nothing is recorded.
+        if current_trace() is not None and self._remaining[:1] == [index]:
             self._add()
 
     def finish(self) -> None:
-        """Note that all gradients are there, and let what follows wait for their sums."""
-        while self._left:  # one by one, as on ranks with more rows
+        """Exchange the remaining parts, and let the following operations wait for all sums."""
+        while self._remaining:  # one by one, as on ranks with more rows
             self._add()
         self._sum.join()
 
     def _add(self) -> None:
-        self._sum.add(self._parts[self._left.pop(0)])
+        self._sum.add(self._parts[self._remaining.pop(0)])
 
 
 def parts_by_layer(model: Sequential) -> dict[int, list[Span]]:
-    """Return which gradients are exchanged once the backward pass is done with a layer.
+    """Return, by a layer's index, the gradients to exchange once the backward pass is past it.
 
-    By the layer's index, from the last layer on. Together they are the whole vector, once; the last
-    one is for the end of the pass.
+    The layers are in backward order. Together the parts are the whole vector; the last part is
+    exchanged at the end of the pass.
     """
     parameters, parts = model.parameters, dict[int, list[Span]]()
     size = int(parameters.values.shape[0])
     itemsize = 8 if model.dtype == "float64" else 4
-    sent: dict[int, int] = {}  # where a span ends -> where what is exchanged of it begins
+    sent: dict[int, int] = {}  # end of a span -> start of its part that is already exchanged
     for index in range(len(model.layers) - 1, 0, -1):
         spans = parameters.spans_of_last(model.labels[index:])
         new = [(start, sent.get(stop, stop)) for start, stop in spans]

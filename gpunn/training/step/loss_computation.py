@@ -1,4 +1,4 @@
-"""The loss where it is taken: before the layers that come after it, and over members."""
+"""Compute the loss before the output layers, and average it over members."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def output_layers(model: Sequential) -> list[OutputLayer]:
 
 
 def check_output_layers(model: Sequential, loss: Loss) -> None:
-    """Raise an ArgumentError if a layer after the loss does not go with it."""
+    """Raise an ArgumentError if a layer after the loss does not fit the loss."""
     for label, layer in zip(model.labels, model.layers, strict=True):
         if isinstance(layer, OutputLayer) and not layer.takes(loss.output_activation):
             raise ArgumentError(
-                f"layer {label!r}: does not go with the loss {loss.name!r}, which takes outputs "
-                f"for {loss.output_activation!r}; {layer.advice(loss.output_activation)}"
+                f"layer {label!r}: does not fit the loss {loss.name!r}, which expects outputs for "
+                f"{loss.output_activation!r}; {layer.advice(loss.output_activation)}"
             )
 
 
 def outputs_until_loss(model: Sequential, outputs: list[Array]) -> list[Array]:
-    """Return what a forward pass returned, up to what the loss is taken of."""
+    """Return the outputs of a forward pass up to the layer whose output the loss uses."""
     depth = model.trained_layers
     if depth == len(model.layers):
         return outputs
     if len(outputs) <= depth:
         raise ArgumentError(
-            f"layer {model.labels[depth]!r}: comes after the loss, so the network's forward must "
-            "be gpunn's, or be marked operations_only and return the outputs of all layers"
+            f"layer {model.labels[depth]!r}: comes after the loss, so a custom forward of the "
+            "network must be marked operations_only and return the outputs of all layers"
         )
     return outputs[: depth + 1]
 
@@ -55,12 +55,13 @@ def compute_loss(
     gradient: Array | None,
     loss_sum: Array,
 ) -> None:
-    """Do as `Operations.loss`, with targets as the network's predictions have them.
+    """Call `Operations.loss`, with targets in the units of the network's predictions.
 
-    Predictions and gradient are of shape (rows, outputs) or (rows, members, outputs). The loss of
-    members is the mean of theirs: that of rows * members predictions, each with the target of its
-    row and with 1 / members of the row's weight. Where members have rows of their own, targets and
-    weights are those of all of them, (rows * members, ...), and the weights are divided already.
+    Predictions and gradient have the shape (rows, outputs) or (rows, members, outputs). The loss of
+    a network with members is the mean over members. It is computed from rows * members predictions,
+    each with its row's target and 1 / members of its row's weight. If each member has separate
+    rows, targets and weights already have the shape (rows * members, ...), and the weights are
+    already divided.
     """
     ops = workspace.backend
     for layer in reversed(output_layers(model)):
@@ -79,7 +80,7 @@ def compute_loss(
 
 
 def repeated(model: Sequential, workspace: Workspace, array: Array, members: int) -> Array:
-    """Return an array with each row as often as there are members, in a buffer of its own."""
+    """Return a buffer with each row of the array repeated once per member."""
     ops, rows, shape = workspace.backend, array.shape[0], tuple(array.shape[1:])
     dtype = ops.dtype_name(array)
 

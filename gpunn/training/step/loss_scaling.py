@@ -1,13 +1,13 @@
-"""Dynamic loss scaling, for products whose range is too narrow for small gradients.
+"""Dynamic loss scaling for float16 products, whose range is too narrow for small gradients.
 
-A float16 holds nothing between 0 and 6e-8, and nothing above 65504. The gradient is computed from
-the loss times a scale, and divided by the scale before it is used. The scale is as large as
-overflow allows: an update with a gradient that is not finite is left out and the scale halved;
-after many good updates in a row it is doubled (Micikevicius et al. 2018, "Mixed Precision
-Training", sections 3.2 and 4.2, which take 2000). Scales are powers of two, so that scaling
-rounds nothing but what ends below the normal numbers of its type.
+A float16 can't represent numbers between 0 and 6e-8 or above 65504. So the gradient is computed
+from the loss times a scale, and divided by the scale before use. The scale is as large as possible
+without overflow. If a gradient is not finite, its update is left out and the scale is halved. After
+2000 good updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed Precision
+Training", sections 3.2 and 4.2). Scales are powers of two, so scaling only rounds numbers that
+become subnormal.
 
-All of that happens on the device: nothing waits to learn whether an update was done.
+All this happens on the device; the host never waits for the result of an update.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ __all__ = ["DynamicLossScale", "NoLossScale", "loss_scale"]
 
 
 class NoLossScale:
-    """The loss as it is; every update is done.
+    """An unscaled loss; every update is done.
 
-    `state` changes in training, on the device; `hint` says what else to do when training diverges.
+    `state` holds arrays on the device that training changes. `hint` is further advice for when
+    training diverges.
     """
 
     hint = ""
@@ -37,47 +38,47 @@ class NoLossScale:
         self.state: Mapping[str, Array] = {}
 
     def normalizer(self, weight: Array) -> Array:
-        """Return what the loss is to be divided by, for rows of this total weight, shape (1,)."""
+        """Return the divisor of the loss for rows of this total weight, shape (1,)."""
         return weight
 
     def unscale(self, gradients: Array) -> Array | None:
-        """Turn the gradients of the scaled loss into those of the loss.
+        """Turn gradients of the scaled loss into gradients of the loss, in place.
 
-        Returns an array of int64 and shape (1,), whether they are finite, if they may not be.
+        If they may be infinite, return an int64 array of shape (1,): 1 if all are finite, else 0.
         """
         return None
 
     def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
-        """Count an update and do it."""
+        """Count an update and apply it."""
         self.ops.counted_update(counters, optimizer, trained)
 
     def count(self, counters: UpdateCounters) -> None:
-        """Count an update that others do, of parameters of which there are none here."""
+        """Count an update on a rank that has no parameters to update."""
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add to a number, of shape (1,), what `exhausted` has to know."""
+        """Add the number that `exhausted` needs to `out`, of shape (1,)."""
 
     def exhausted(self, shown: float) -> bool:
-        """Return whether gradients are not finite whatever the scale, from what `show` added."""
+        """Return whether gradients are not finite with any scale, from the number of `show`."""
         return False
 
 
 class DynamicLossScale(NoLossScale):
-    """A scale that is found in training, for gradients of the type `dtype`."""
+    """A scale that adapts during training, for gradients of the type `dtype`."""
 
     INITIAL = 2.0**16
-    """As PyTorch's `GradScaler` has it. Where it is too large, the first updates are left out."""
+    """The same as in PyTorch's `GradScaler`. If it is too large, the first updates are left out."""
     INTERVAL = 2000
     """Good updates in a row before the scale is doubled."""
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
-    """With the smallest, gradients of the predictions up to 1e9 can be represented. The largest is
-    that of NVIDIA's Apex; without one, gradients of zero would double the scale to infinity."""
+    """The smallest scale can represent gradients of the predictions up to 1e9. The largest is the
+    same as in NVIDIA's Apex; without a limit, zero gradients would double the scale to infinity."""
     FAILED = SMALLEST / 2
-    """What the smallest scale is halved to, and no further: it was too large as well."""
+    """The scale after the smallest scale was also too large; it is not halved further."""
 
     hint = (
-        ". Products in float16 overflow where activations, weights or inputs exceed 65504; "
+        ". Products in float16 overflow if activations, weights or inputs exceed 65504; "
         "matmul_precision='bfloat16' has the range of float32"
     )
 

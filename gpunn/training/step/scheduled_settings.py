@@ -1,8 +1,8 @@
-"""Settings that schedules move: one number of each for each update, in tables on the device.
+"""Settings with a schedule, such as a dropout rate: their value in each update, on the device.
 
-So a recorded step stays as it is while the learning rate, a rate of dropout, a weight decay or a
-label smoothing changes. On the device the learning rates are apart from the others: they are looked
-up where an update is counted.
+A recorded step looks up the values in tables, so it stays valid when a learning rate, dropout rate,
+weight decay or label smoothing changes. The learning rates have a separate table, since a step
+looks them up when it counts the update.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T", bound=Configurable)
 
 @dataclass(frozen=True)
 class ScheduledSetting:
-    """A field of a layer, loss or optimizer that a schedule moves."""
+    """A field of a layer, loss or optimizer that has a schedule."""
 
     owner: Any
     name: str
@@ -38,7 +38,7 @@ class ScheduledSetting:
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
         """Return its value in each update of an epoch; see `Schedule.over_epoch`.
 
-        Raise an ArgumentError if the setting can't have a value of the schedule.
+        Raise an ArgumentError if a value of the schedule is not valid for the setting.
         """
         values = self.schedule.over_epoch(epoch, updates, duration)
         what = f"{self.name} of {self.owner.name!r}, schedule {self.schedule.name!r}"
@@ -53,7 +53,7 @@ class ScheduledSetting:
 def scheduled_settings(
     layers: Sequence[Layer], loss: Loss, optimizer: Optimizer
 ) -> list[ScheduledSetting]:
-    """Return all settings that schedules move, but for the learning rate."""
+    """Return all settings with a schedule, except the learning rate."""
     return [
         ScheduledSetting(owner, name, value)
         for owner in (*family(*layers), loss, optimizer)
@@ -63,18 +63,18 @@ def scheduled_settings(
 
 
 class ScheduledSettings:
-    """Tables of the settings' values on the device, and those of the present update.
+    """Tables of the settings' values on the device, and the values of the current update.
 
     Attributes
     ----------
     rates : array, shape (updates,)
         The learning rates.
     position : array of int64, shape (1,)
-        Which update is next.
+        The number of the next update.
     rate : array, shape (1,)
-        The learning rate of the last one.
+        The learning rate of the last update.
     now : dict of (int, str) to array, shape (1,)
-        The other settings' values in the present update, by the owner's `id` and name.
+        The other settings' values in the current update, by the owner's `id` and name.
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
@@ -91,12 +91,15 @@ class ScheduledSettings:
         }
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
-        """Return the values (updates, 1 + settings) in each update of an epoch, the rates first."""
+        """Return the values in each update of an epoch, shape (updates, 1 + settings).
+
+        The learning rates come first.
+        """
         more = [one.over_epoch(epoch, len(rates), duration) for one in self.settings]
         return np.stack([rates, *more], axis=1) if more else rates[:, None]
 
     def load(self, values: np.ndarray) -> bool:
-        """Take the values of the next updates, and return whether that needed larger tables."""
+        """Load the values of the next updates, and return whether the tables were replaced."""
         ops, updates = self._ops, len(values)
         grown = bool(self.rates.shape[0] < updates)
         if grown:
@@ -109,16 +112,16 @@ class ScheduledSettings:
         return grown
 
     def look_up(self) -> None:
-        """Set the present values, but for the learning rate, to those of the next update."""
+        """Set the current values of all settings except the learning rate, for the next update."""
         if self.settings:
             self._ops.take(self._table, self.position, self._row)
 
     def present(self, owner: T) -> T:
-        """Return the owner, or a copy of it with the present values in place of its schedules."""
-        own = {name: value for (other, name), value in self.now.items() if other == id(owner)}
-        if not own:
+        """Return the owner, or a copy in which current values replace its schedules."""
+        values = {name: value for (other, name), value in self.now.items() if other == id(owner)}
+        if not values:
             return owner
-        moved = copy.copy(owner)
-        for name, value in own.items():
-            object.__setattr__(moved, name, value)
-        return moved
+        current = copy.copy(owner)
+        for name, value in values.items():
+            object.__setattr__(current, name, value)
+        return current

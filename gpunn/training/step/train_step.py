@@ -1,9 +1,9 @@
 """One training step: forward, loss, backward, update. It owns its buffers and allocates nothing.
 
-Everything that changes from step to step (which rows come next, the learning rate, the numbers of
-the update and of the pass) is a one-element array on the device that the step itself advances. So a
-step is the same sequence of operations on the same buffers every time, and the backend may record
-it once and replay it. So is the pass of a batch in an evaluation.
+Everything that changes from step to step is a one-element array on the device, which the step
+itself advances: the next row, the learning rate, and the numbers of the update and the pass. So
+each step is the same sequence of operations on the same buffers, and the backend can record it once
+and replay it. The same holds for the pass of a batch in an evaluation.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = ["BatchPass", "PassRecipe", "StepRecipe", "TrainStep"]
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecipe:
-    """What a `BatchPass` is made from.
+    """The settings of a `BatchPass`.
 
-    An update consists of `accumulation` batches. With `separate_metric_weights` the rows come with
-    weights for the metrics that are not those of the loss. A row stands for one of each member, if
-    members have rows of their own.
+    An update consists of `accumulation` batches. With `separate_metric_weights`, rows have other
+    weights for the metrics than for the loss. If `members` > 1, each member has separate rows, and
+    a row counts once for all of them.
     """
 
     model: Sequential
@@ -57,20 +57,20 @@ class PassRecipe:
 
     @property
     def rows_per_update(self) -> int:
-        """Rows whose weights are averaged over at a time."""
+        """The number of rows per update, over whose weights the loss is averaged."""
         return self.batch_size * self.accumulation
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
-        """Return whether sums of an epoch are those of metrics with weights of their own."""
+        """Return whether an epoch's sums include separate weights of the metrics."""
         return has_metric_weight(state, self.metrics, self.model.output_shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecipe(PassRecipe):
-    """What a `TrainStep` is made from.
+    """The settings of a `TrainStep`.
 
-    If `synchronized`, batch normalization takes the rows of all ranks together. With `batch_means`
-    an epoch's loss is that of `BatchMeansStep`, which one process can do.
+    If `synchronized`, batch normalization uses the rows of all ranks together. `batch_means`
+    selects the loss of `BatchMeansStep`, which works with one process only.
     """
 
     optimizer: Optimizer
@@ -80,9 +80,9 @@ class StepRecipe(PassRecipe):
 
 
 class BatchPass:
-    """Takes the next batch of the rows in `data` through network, loss and metrics.
+    """Runs the next batch of the rows in `data` through network, loss and metrics.
 
-    `recording_seconds` tells how long passes were recorded so far, compilation included.
+    `recording_seconds` is the total time of recording passes so far, including compilation.
     """
 
     training: ClassVar[bool] = False
@@ -107,15 +107,15 @@ class BatchPass:
         self._recordings = RecordingCache(
             [*family(*model.layers), loss, *metrics, *self._more_parts()]
         )
-        self._places: dict[tuple[object, ...], tuple[Array | None, ...]] = {}
-        self._place: tuple[object, ...] = ()
+        self._sources: dict[tuple[object, ...], tuple[Array | None, ...]] = {}
+        self._source: tuple[object, ...] = ()
 
     def max_rows(self) -> int:
-        """Return how many rows a pass has at most."""
+        """Return the maximum number of rows of a pass."""
         return self.batch_size
 
     def make_statistics(self, **options: Any) -> Statistics:
-        """Return what takes loss and metrics."""
+        """Return the statistics that sum loss and metrics."""
         return Statistics(
             self.ops,
             self.model.dtype,
@@ -126,31 +126,31 @@ class BatchPass:
         )
 
     def clock(self) -> float:
-        """Return seconds that pass while anything but recording is done."""
+        """Return the time in seconds without the time spent on recording."""
         return time.perf_counter() - self.recording_seconds
 
     def load(self, data: DeviceRows) -> None:
-        """Begin with the first of these rows."""
+        """Load rows; the next batch starts with the first of them."""
         self.data = data
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.ops.fill(self._start, 0)
         arrays = data.X, data.y, data.weights, data.order, data.metric_weights
-        self._place = (*map(id, arrays), data.batches)
-        self._places[self._place] = arrays  # kept, so that no other array gets the same id
+        self._source = (*map(id, arrays), data.batches)
+        self._sources[self._source] = arrays  # referenced, so that no other array gets the same id
 
     def unload(self) -> None:
-        """Let go of the rows, whose memory may be large."""
+        """Release the rows, whose memory may be large."""
         self.data = None
         self._recordings.clear()
-        self._places.clear()
+        self._sources.clear()
         self._predictions.clear()
 
     def _more_parts(self) -> list[object]:
-        """Return what takes part beside layers, loss and metrics."""
+        """Return further objects whose fields the recording depends on."""
         return []
 
     def _repeat(self, operations: Callable[[int], None], rows: int, times: int) -> None:
-        """Do what depends on the rows loaded, and on how many are next, so many times."""
+        """Run the operations on the next `rows` rows `times` times, and record them if needed."""
 
         def record() -> Callable[[int], None]:
             began = time.perf_counter()
@@ -159,20 +159,20 @@ class BatchPass:
             return recorded
 
         with TURNS:
-            self._recordings.get((rows, *self._place), record)(times)
+            self._recordings.get((rows, *self._source), record)(times)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,).
 
-        Where members have rows of their own, those are rows * members weights, divided by members.
+        If each member has separate rows, these are rows * members weights, divided by members.
         """
         ops, data, count = self.ops, self.data, self.local_rows(rows) * self.members
         if not self.weighted:
             if rows not in self._counts:
                 self._counts[rows] = ops.from_host(np.array([rows]), self.model.dtype)
             return self._equal_weights[:count], self._counts[rows]
-        most = self.rows_per_update * self.members
-        weights = self.workspace.fixed(self, "weights", (most,))[:count]
+        capacity = self.rows_per_update * self.members
+        weights = self.workspace.fixed(self, "weights", (capacity,))[:count]
         total = self.workspace.fixed(self, "total_weight", (1,))
         if count:
             assert data is not None
@@ -184,15 +184,15 @@ class BatchPass:
 
     @property
     def weighted(self) -> bool:
-        """Whether rows count by their weights, and not all as one."""
+        """Whether rows have weights other than 1."""
         return self._loaded().weights is not None
 
     def local_rows(self, rows: int) -> int:
-        """Return how many rows of an update of `rows` rows are loaded for this pass."""
+        """Return how many of an update's `rows` rows belong to this process."""
         return rows
 
     def sum_weights(self, weights: Array, total: Array) -> None:
-        """Set the sum of the weights of the rows of all ranks."""
+        """Set `total` to the sum of the weights over the rows of all ranks."""
         self.ops.sum(weights, total)
 
     def _loaded(self) -> DeviceRows:
@@ -203,10 +203,11 @@ class BatchPass:
     def forward(
         self, rows: int, weights: Array, normalizer: Array, gradient: Array | None
     ) -> list[Array]:
-        """Run the next `rows` rows and return the outputs of all layers.
+        """Run the next `rows` rows through the network, and return the outputs of all layers.
 
-        Loss and metrics are added to the statistics. `gradient` takes dL/dz, L being the sum of the
-        weighted losses over `normalizer`, and z what the loss is taken of; None if it isn't wanted.
+        Loss and metrics are added to the statistics. Unless it is None, `gradient` receives dL/dz,
+        where L is the sum of the weighted losses divided by `normalizer`, and z is the input of the
+        loss.
         """
         ops, workspace, statistics = self.ops, self.workspace, self.statistics
         data, rows = self._loaded(), rows * self.members
@@ -248,26 +249,26 @@ class BatchPass:
         return self.loss.evaluated()
 
     def evaluate(self, rows: int, times: int = 1) -> Array:
-        """Run the next `rows` rows for the statistics alone, so many times.
+        """Add the next `times` batches of `rows` rows to the statistics.
 
-        Returns the network's outputs for the last of them, which the next pass may overwrite.
+        Return the network's outputs for the last batch; the next pass may overwrite them.
         """
         self._repeat(self._evaluate, rows, times)
-        return self._predictions[rows, *self._place]
+        return self._predictions[rows, *self._source]
 
     def _evaluate(self, rows: int) -> None:
         weights, total = self.next_weights(rows)
         predictions = self.forward(rows, weights, total, None)[-1]
-        self._predictions[rows, *self._place] = predictions
+        self._predictions[rows, *self._source] = predictions
         self.ops.accumulate(total, self.statistics.weight_sum)
 
 
 class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
-    The optimizer's state, on the device, are the `slots`, each as long as the parameters. `updates`
-    counts the updates so far, less those that the loss scale left out. `gradients` is what the
-    optimizer was last given.
+    `slots` are the optimizer's state on the device; each slot is as long as the parameters.
+    `updates` counts the updates so far, without those that the loss scale left out. `gradients` are
+    the gradients that the optimizer received last.
     """
 
     training = True
@@ -298,41 +299,41 @@ class TrainStep(BatchPass):
         return [self.optimizer]
 
     def load_settings(self, values: np.ndarray) -> None:
-        """Take what schedules give in each update from here on (`ScheduledSettings.over_epoch`)."""
+        """Load the scheduled values of the next updates (`ScheduledSettings.over_epoch`)."""
         if self.scheduled.load(values):
             self._recordings.clear()
 
     def update(self, rows: int, times: int = 1) -> None:
-        """Do so many updates, each from the next `rows` rows, at most `rows_per_update`."""
+        """Do `times` updates, each from the next `rows` rows, at most `rows_per_update`."""
         self._repeat(self._update, rows, times)
 
     def slot_length(self) -> int:
-        """Return how many parameters the optimizer's state is of."""
+        """Return the number of parameters that this process updates."""
         return int(self.model.parameters.values.shape[0])
 
     def local_positions(self, rows: int) -> np.ndarray | None:
-        """Return which of the rows that are left of an epoch are for this step; None is all."""
+        """Return the positions, among an epoch's remaining rows, of this process; None is all."""
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Take each update's sum of sample weights, if this step can't see all of them."""
+        """Load each update's sum of sample weights, if this process does not have all rows."""
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return a part of the state, by its name in checkpoints, as a host array."""
+        """Return an array of the state as a host array; `name` is its name in checkpoints."""
         return self.ops.to_host(array)
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Take back what `to_host` returned."""
-        if name == "statistics.vector":  # which has a row for each shard
+        """Restore an array returned by `to_host`."""
+        if name == "statistics.vector":  # it has a row for each shard
             host = self.statistics.part_of(host, 0, 1)
         self.ops.copy_from_host(host, array)
 
     def whole_gradients(self) -> Array:
-        """Return the gradients of the last update, of all parameters."""
+        """Return the gradients of all parameters in the last update."""
         return self.gradients
 
     def check_equal(self) -> None:
-        """Raise a DistributedError if the last `collect` found that ranks have drifted apart."""
+        """Raise a DistributedError if the ranks' parameters differed at the last `collect`."""
 
     def _update(self, rows: int) -> None:
         self.scheduled.look_up()
@@ -341,7 +342,7 @@ class TrainStep(BatchPass):
         self._apply(gradients, total)
 
     def _apply(self, gradients: Array, total: Array) -> None:
-        """Change the parameters by these gradients, of rows whose weights have this sum."""
+        """Update the parameters with these gradients of rows whose weights sum to `total`."""
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
         self.loss_scale.unscale(gradients)
         if self.optimizer.l2_penalty:
@@ -359,7 +360,7 @@ class TrainStep(BatchPass):
         )
 
     def _counters(self, total: Array) -> UpdateCounters:
-        """Return what is looked up and counted with an update on rows of this total weight."""
+        """Return the counters of an update on rows of this total weight."""
         scheduled, statistics = self.scheduled, self.statistics
         return UpdateCounters(
             rates=scheduled.rates,
@@ -376,10 +377,10 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Put the sum of the whole state beside the statistics, which shows if it is finite.
+        """Store the sum of the whole state in the statistics, to show whether it is finite.
 
-        The state is the parameters, what layers keep besides, and the optimizer's. The last two can
-        overflow although loss and parameters stay finite.
+        The state consists of the parameters, the layers' buffers, and the optimizer's state. The
+        last two can overflow although loss and parameters stay finite.
         """
         self.ops.total(self._state, self.statistics.state_sum)
 

@@ -406,7 +406,7 @@ def test_what_is_learned_from_all_rows_needs_some_first():
 
 
 def test_divergence_is_found_and_told(caplog):
-    """The batches are made again, up to the one that went bad."""
+    """The batches are made again, up to the one that diverged."""
 
     def bad(epoch):
         for number, (x, y) in enumerate(batches()):
@@ -423,7 +423,7 @@ def test_divergence_is_found_and_told(caplog):
     given = made(on_divergence="skip")
     given.fit(bad, **options)
     assert given.updates == 7
-    assert "Left out: 1 update(s) before step 6" in caplog.text
+    assert "Left out 1 update(s) before step 6" in caplog.text
 
 
 def test_what_is_hardly_meant_is_said_where_fit_was_called():

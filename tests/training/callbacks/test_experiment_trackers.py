@@ -371,7 +371,7 @@ def test_without_its_package(callback, name, monkeypatch):
 
 
 def test_impossible_arguments():
-    with pytest.raises(ArgumentTypeError, match="experiment: expected text; got 3"):
+    with pytest.raises(ArgumentTypeError, match="experiment: expected a string; got 3"):
         MLflow(3)
     with pytest.raises(ArgumentError, match="mode"):
         WandB(mode="offlin")

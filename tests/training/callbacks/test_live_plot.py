@@ -145,7 +145,7 @@ def test_a_drawing_that_fails_ends_no_training(terminal, monkeypatch, caplog):
     assert len(history.rows) == 5
     (record,) = caplog.records
     assert "live_plot: drawing curves failed (OSError: " in record.getMessage()
-    assert "training goes on" in record.getMessage()
+    assert "training continues" in record.getMessage()
 
 
 def test_drawing_takes_a_small_part_of_the_time(monkeypatch):

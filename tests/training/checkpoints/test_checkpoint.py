@@ -115,7 +115,9 @@ def test_a_history_without_numbers_of_epochs(path, epoch):
     if epoch is None:
         del training["history"][1]["epoch"]
     rewritten(path, training=training)
-    with pytest.raises(ModelFileError, match="row 2 of the history is damaged: expected a number"):
+    with pytest.raises(
+        ModelFileError, match="row 2 of the history is damaged: expected the number"
+    ):
         trained(epochs=1).load_checkpoint(path)
 
 
@@ -206,7 +208,7 @@ def test_a_checkpoint_without_the_recoveries(path):
     ("optimizer", "message"),
     [
         (SGD(0.1), "was trained with the optimizer 'adam', not 'sgd'"),
-        (Adam(ReduceOnPlateau(0.01, "loss")), "the schedule's state is .*; expected"),
+        (Adam(ReduceOnPlateau(0.01, "loss")), "the schedule's state has keys .*; expected"),
     ],
 )
 def test_a_checkpoint_of_another_optimizer(path, optimizer, message):

@@ -254,13 +254,13 @@ def test_accumulated_gradients_are_those_of_one_batch(metrics):
             [Dense(3), TargetScaling()],
             "softmax_cross_entropy",
             LABELS,
-            "'target_scaling_1': does not go",
+            "'target_scaling_1': does not fit",
         ),
         (
             [Dense(2), TargetScaling()],
             "poisson",
             Y,
-            "loss 'poisson', which takes outputs for 'expon",
+            "loss 'poisson', which expects outputs for 'expon",
         ),
         (
             members("identity", 3),
@@ -307,7 +307,7 @@ def test_a_network_with_a_forward_of_its_own_is_refused():
 
     this = trainer([Dense(2), TargetScaling()])
     this.model = Own([Dense(2), TargetScaling()], FEATURES, "numpy")
-    with pytest.raises(ArgumentError, match="'target_scaling_1': comes after the loss, so the net"):
+    with pytest.raises(ArgumentError, match="'target_scaling_1': comes after the loss, so a cus"):
         fit(this)
 
 
