@@ -1,4 +1,4 @@
-"""A lock by which one thread at a time trains or evaluates a network."""
+"""A lock that lets only one thread at a time train or evaluate a network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Exclusion:
         renewed_in_children(self)
 
     def renew(self) -> None:
-        """Let go, in a forked process, unless its own thread holds the lock."""
+        """Release the lock in a forked process, unless the process's thread holds it."""
         self._changed = threading.Condition()
         if self._thread != threading.get_ident():
             self._thread, self._depth, self._training = None, 0, False
@@ -40,9 +40,10 @@ class Exclusion:
 
     @contextmanager
     def held(self, what: str, *, training: bool) -> Iterator[None]:
-        """Hold the lock for `what`; if for training, other threads get an error rather than wait.
+        """Hold the lock for the operation `what`.
 
-        Raise a ConcurrentUseError if another thread trains the network.
+        If it is for training, other threads get an error; otherwise they wait. Raise a
+        ConcurrentUseError if another thread trains the network.
         """
         thread = threading.get_ident()
         with self._changed:
@@ -51,7 +52,7 @@ class Exclusion:
                     raise ConcurrentUseError(
                         f"{what}: another thread is training this network. Wait until its fit "
                         "has returned, or use a copy of the trainer (copy.deepcopy) or of the "
-                        "network; predict may be called meanwhile"
+                        "network. Only predict can be called during training"
                     )
                 self._changed.wait()
             trained, self._training = self._training, self._training or training

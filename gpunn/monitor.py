@@ -1,4 +1,4 @@
-"""Which epoch is the best: the metric it is judged by, and whether larger or smaller is better.
+"""Select the best epoch by a metric, and decide whether larger or smaller is better.
 
 Callbacks, schedules, histories, run folders and reports use this, so that they agree.
 """
@@ -33,13 +33,13 @@ TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Logs of an epoch that are not computed from predictions."""
 
 NOT_METRICS = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
-"""Logs of an epoch that are no metric, and whether larger is better."""
+"""Logs of an epoch that are not metrics, and whether larger is better."""
 
 Row = TypeVar("Row", bound=Mapping[str, float | None])
 
 
 class Measure(Protocol):
-    """What is used of a `gpunn.metrics.Metric`."""
+    """The attributes of a `gpunn.metrics.Metric` that this module uses."""
 
     @property
     def name(self) -> str: ...
@@ -49,10 +49,10 @@ class Measure(Protocol):
 
 
 def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
-    """Return, by the name of each possible log, whether larger is better; None is unknown.
+    """Return whether larger is better, by the name of each possible log; None means unknown.
 
-    A loss is always minimized. A metric says so itself (`Metric.larger_is_better`); if it says
-    anything other than True, False or None, an ArgumentTypeError names it.
+    A loss is always minimized; a metric has `Metric.larger_is_better`. Raise an ArgumentTypeError
+    if that is not True, False or None.
     """
     metrics = list(metrics)
     for metric in metrics:
@@ -74,9 +74,9 @@ def check_mode(mode: str) -> None:
 
 
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
-    """Return "min" or "max" for a log; "auto" asks `larger_is_better`, made by `directions`.
+    """Return "min" or "max" for a log; "auto" uses `larger_is_better`, the result of `directions`.
 
-    If that does not say, or the mode is another one, it raises an ArgumentError.
+    Raise an ArgumentError if "auto" can't decide, or there is no such mode.
     """
     check_mode(mode)
     if mode != "auto":
@@ -84,25 +84,24 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
     larger = larger_is_better.get(monitor)
     if larger is None:
         raise ArgumentError(
-            f"mode: can't tell whether a larger or a smaller {monitor!r} is better, since its "
-            "metric does not say; give the mode 'max' or 'min', or set larger_is_better = True or "
-            "False in the metric's class"
+            f"mode: can't decide whether a larger or a smaller {monitor!r} is better. Set mode to "
+            "'max' or 'min', or set larger_is_better = True or False in the metric's class"
         )
     return "max" if larger else "min"
 
 
 def default_monitor(names: Collection[str]) -> str | None:
-    """Return the metric among these by which the best epoch is found by default, or None."""
+    """Return the metric that selects the best epoch by default; None if there is none."""
     return next((name for name in ("val_accuracy", "val_loss") if name in names), None)
 
 
 @dataclass(frozen=True)
 class Best:
-    """The rule for the best epoch: `monitor` is compared, in the direction "min" or "max".
+    """The rule for the best epoch: compare `monitor`, in the direction "min" or "max".
 
-    An epoch is better if it is by more than `min_delta`; of several equally good ones the best is,
-    by `ties`, the "first" or the "last". With "last", being better by exactly `min_delta` counts as
-    an improvement; if that is 0, being equal and finite.
+    An epoch is better if it improves by more than `min_delta`. `ties` selects the "first" or the
+    "last" of equally good epochs. With "last", an improvement by exactly `min_delta` also counts;
+    if `min_delta` is 0, an equal finite value does.
     """
 
     monitor: str
@@ -112,41 +111,41 @@ class Best:
 
     @property
     def start(self) -> float:
-        """The best value before there is one: every finite value is better."""
+        """The best value before the first epoch; every finite value is better."""
         return math.inf if self.direction == "min" else -math.inf
 
     def improved(self, value: float, best: float) -> bool:
-        """Return whether an epoch with this value is the best, after one with `best`."""
+        """Return whether an epoch with this value is better than one with the value `best`."""
         gain = best - value if self.direction == "min" else value - best
         return gain > self.min_delta or (self.ties == "last" and gain == self.min_delta)
 
     def find(self, rows: Iterable[Row]) -> Row | None:
         """Return the best row; None if none has a finite value."""
-        search, found = BestSoFar(), None
+        search, best = BestSoFar(), None
         for row in rows:
             value = row.get(self.monitor)
             if value is not None and search.improves(self, value):
-                found = row
-        return found
+                best = row
+        return best
 
 
 @dataclass
 class BestSoFar:
-    """Counts the epochs that have passed without a better one.
+    """The best value so far, and the number of epochs since then.
 
     Attributes
     ----------
     value : float or None
-        Of the best epoch, once there is one.
+        The value of the best epoch; None before the first.
     waited : int
-        Epochs since then.
+        The number of epochs since the best epoch.
     """
 
     value: float | None = None
     waited: int = 0
 
     def improves(self, rule: Best, value: float) -> bool:
-        """Take note of an epoch, and return whether it is the best so far."""
+        """Process the value of an epoch, and return whether it is the best so far."""
         if rule.improved(value, rule.start if self.value is None else self.value):
             self.value, self.waited = value, 0
             return True

@@ -1,4 +1,4 @@
-"""Networks: layers in sequence, their parameters, and the passes forward and back."""
+"""Networks: layers in sequence, their parameters, and forward and backward passes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from gpunn.typing import Array, HostArray, Shape
 from gpunn.version import __version__
 from gpunn.workspace import Workspace
 
-if TYPE_CHECKING:  # imported when a network first has one, since most have none
+if TYPE_CHECKING:  # imported at run time only for networks with a schema
     from gpunn.tables import Schema
 
 __all__ = ["Sequential"]
@@ -65,18 +65,18 @@ __all__ = ["Sequential"]
 DTYPES = ("float32", "float64")
 
 CACHE_SIZE = 16
-"""Recorded inference passes that are kept; there is one for each batch size and dtype."""
+"""Maximum number of recorded inference passes, one for each batch size and dtype."""
 
 LAYERS_SHOWN = 12
-"""Most layers that a list of shapes shows."""
+"""Maximum number of layers in a list of shapes."""
 
 OUTERMOST = {"after_loss": "comes after the loss", "adapts": "learns from the network's inputs"}
-"""Attributes of layers that can't be within another one."""
+"""Attributes of layers that can't be inside another layer."""
 
 OUTPUT_NAMES = ("classes", "targets")
 """Keys of a network's metadata that name its outputs."""
 
-REMADE = frozenset(
+REBUILT = frozenset(
     (
         "backend",
         "layers",
@@ -90,14 +90,14 @@ REMADE = frozenset(
         "exclusion",
     )
 )
-"""Attributes that a copy builds anew."""
+"""Attributes that a copy builds again."""
 
-SETTLED = REMADE - {"_inference", "_recordings", "_lock"} | {
+FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
     "input_shape",
     "dtype",
     "seed",
 }
-"""Attributes that can't be set once the network is made."""
+"""Attributes that can't be changed once the network is made."""
 
 
 class Sequential(Described):
@@ -106,9 +106,9 @@ class Sequential(Described):
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each takes the output shape of the one before it. A layer object can be used only once.
+        Each layer gets the output of the one before it. A layer object can be used only once.
     input_shape : tuple of int or int
-        Shape of one row of the input, without the batch's axis.
+        Shape of one row of the input, without the batch axis.
     backend : str, Backend or None
         Where to compute; see `gpunn.get_backend`.
     seed : int
@@ -116,13 +116,14 @@ class Sequential(Described):
     dtype : {"float32", "float64"}
         Dtype of parameters and activations.
     values : mapping of str to array or None
-        Initial values of all parameters and buffers, by names such as "dense_1.weights", instead of
-        newly drawn ones.
+        Initial values of all parameters and buffers, by names such as "dense_1.weights". None draws
+        them at random.
 
     Attributes
     ----------
     layers : tuple of Layer
-        It can't be changed, nor can anything else that determines parameters and shapes.
+        The layers. They can't be changed, nor can anything else that determines parameters and
+        shapes.
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
@@ -131,35 +132,36 @@ class Sequential(Described):
         Whether layers that learn from the training inputs or targets (`Standardization`,
         `TargetScaling`) have done so.
     started : bool
-        Whether there are initial values that depend on training data
-        (`gpunn.initializers.UnitVariance`), if there are to be any, or others instead.
+        Whether all parameters have initial values. False only until `Trainer.fit` computes values
+        that depend on training data (`gpunn.initializers.UnitVariance`).
     exclusion : Exclusion
         The lock of threads that train or evaluate the network.
     classes : list of str or None
-        Names of the classes in the order of their indices. `gpunn train` takes them from text in
-        the data, `Trainer.fit` from the columns of one-hot targets in a data frame; elsewhere set
+        Names of the classes in the order of their indices. `gpunn train` sets them from text in the
+        data, and `Trainer.fit` from the columns of one-hot targets in a data frame; otherwise set
         them yourself.
     feature_names : list of str or None
-        Names of the inputs: the columns of the data frame, or of the CSV file, that the network was
-        first trained on. Columns of later data frames are put into this order by their names.
+        Names of the inputs: the columns of the data frame or CSV file on which the network was
+        first trained. Columns of later data frames are reordered by these names.
     target_names : list of str or None
-        Names of the outputs: the columns of the targets, if they were a data frame of several.
+        Names of the outputs, if the targets were a data frame with several columns.
     output_activation : {"softmax", "sigmoid", "exponential", "identity"} or None
-        The function from outputs to the scale of the targets, which the loss of the training
-        determines; see `gpunn.losses.Loss`. None before training.
+        The function from outputs to the scale of the targets; training sets it from the loss, see
+        `gpunn.losses.Loss`. None before training.
     schema : gpunn.tables.Schema or None
-        What the columns of a table are, for a network that takes tables: `predict`, `Trainer.fit`
-        and the like then take rows as they are, with text, dates and gaps. Set it after the network
-        is made, with `input_shape=schema.width`; it is saved with the model.
+        The encoding of a table's columns. With a schema, `predict`, `Trainer.fit` and other methods
+        accept raw rows with text, dates and missing values. Set it after making the network with
+        `input_shape=schema.width`; it is saved with the model.
     metadata : dict
-        Anything in JSON types, which is saved with the model. The four attributes above are kept in
-        it, under "classes", "features", "targets" and "output_activation".
+        Values of JSON types that are saved with the model. It stores `classes`, `feature_names`,
+        `target_names` and `output_activation` under "classes", "features", "targets" and
+        "output_activation".
 
     Raises
     ------
     ArgumentError
-        If the layers don't fit one another, or the values don't fit them; the message names the
-        layer or the array.
+        If the layers don't fit each other, or the values don't fit the layers; the message names
+        the layer or the array.
 
     Examples
     --------
@@ -178,8 +180,8 @@ class Sequential(Described):
     """
 
     settled: frozenset[str] = frozenset()
-    """Labels of layers that keep the values which they had after `load_weights`, also where values
-    of the other layers are still to be computed from training data."""
+    """Labels of layers that keep their values from `load_weights`, even if other layers still get
+    initial values from training data."""
 
     def __init__(
         self,
@@ -242,8 +244,8 @@ class Sequential(Described):
             vars(layer)["_network"] = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, unless parameters or shapes were built from it."""
-        if name in SETTLED and name in vars(self):
+        """Set an attribute, unless parameters or shapes depend on it."""
+        if name in FIXED and name in vars(self):
             raise fixed_attribute(self, name)
         if name in ("trainable", "requires_grad"):
             raise unknown_attribute(self, name, ())
@@ -251,7 +253,7 @@ class Sequential(Described):
 
     @property
     def schema(self) -> Schema | None:
-        """What the columns of a table are, by which rows become inputs; None to take numbers."""
+        """The schema that encodes rows of a table as inputs; None if the inputs are numbers."""
         return self._schema
 
     @schema.setter
@@ -266,8 +268,8 @@ class Sequential(Described):
                 )
             if self.input_shape != (schema.width,):
                 raise ArgumentError(
-                    f"schema: it makes {schema.width} numbers of a row, and this network takes "
-                    f"inputs of shape {self.input_shape}; make it with input_shape={schema.width}"
+                    f"schema: it encodes a row as {schema.width} numbers, but this network has "
+                    f"input_shape={self.input_shape}; make it with input_shape={schema.width}"
                 )
             self.feature_names = schema.names
         elif self._schema is not None:
@@ -282,26 +284,26 @@ class Sequential(Described):
             before_loss &= not layer.after_loss
             if not (before_loss or layer.after_loss):
                 raise ArgumentError(
-                    f"layer {label!r}: no layer that is trained may come after one such as "
-                    "'target_scaling', which is after the loss"
+                    f"layer {label!r}: can't come after a layer such as 'target_scaling', which "
+                    "works after the loss; move it before that layer"
                 )
             for kind, what in OUTERMOST.items():
                 if any(getattr(each, kind) for each in family(layer) if each is not layer):
                     raise ArgumentError(
-                        f"layer {label!r}: contains a layer that {what}, which must be one of the "
-                        "network's own layers; move it there"
+                        f"layer {label!r}: contains a layer that {what}; move that layer to the "
+                        "network's list of layers"
                     )
             if layer.adapts and not only_flatten:
                 raise ArgumentError(
-                    f"layer {label!r}: learns from the network's inputs, so nothing but "
+                    f"layer {label!r}: learns from the network's inputs, so only "
                     "gpunn.layers.Flatten() may come before it"
                 )
             try:
                 layer.declared(shape)
                 shape = layer.output_shape(shape)
             except ArgumentError as error:
-                picture = chain_of_shapes(self.input_shape, self.labels, shapes)
-                raise ArgumentError(f"layer {label!r}: {error}\n{picture}  <- here") from None
+                chain = chain_of_shapes(self.input_shape, self.labels, shapes)
+                raise ArgumentError(f"layer {label!r}: {error}\n{chain}  <- here") from None
             only_flatten &= isinstance(layer, Flatten)
             shapes.append(shape)
         return shapes
@@ -314,23 +316,23 @@ class Sequential(Described):
             for spec in layer.declared(shape)
         }
 
-    # ------------------------------------------------------------------------- what is trained
+    # ---------------------------------------------------------------------- freezing, transfer
 
     def set_trainable(self, flags: Mapping[Layer | str, bool]) -> None:
-        """Set `trainable` of several layers; one by one, parameters would be moved each time.
+        """Set `trainable` of several layers together, which lays out the parameters only once.
 
         Parameters
         ----------
         flags : mapping of Layer or str to bool
-            By layer, or by its name; a layer within a layer has both names, with a dot between,
-            such as "column_groups_1.group_2".
+            The value for each layer, given as an object or by its name. The name of a layer inside
+            another one follows that layer's name and a dot, as in "column_groups_1.group_2".
 
         Raises
         ------
         ArgumentError
             If there is no such layer.
         ArgumentTypeError
-            If a value is neither True nor False.
+            If a value is not a Boolean.
         SettingError
             If the network is being trained.
 
@@ -348,66 +350,66 @@ class Sequential(Described):
         trained                               10
         """
         named = layers_by_name(self.labels, self.layers)
-        own, wanted = set(named.values()), dict[Layer, bool]()
+        known, new = set(named.values()), dict[Layer, bool]()
         for key, flag in flags.items():
             layer = named.get(key) if isinstance(key, str) else key
-            if layer is None or layer not in own:
+            if layer is None or layer not in known:
                 raise ArgumentError(
                     f"layers: there is no {key!r}; {suggest(str(key), list(named))}"
                 )
-            wanted[layer] = check_flag("trainable", flag)
-        before = {layer: layer.trainable for layer in wanted}
-        if before == wanted:
+            new[layer] = check_flag("trainable", flag)
+        before = {layer: layer.trainable for layer in new}
+        if before == new:
             return
         with self.exclusion.held("trainable", training=False), TURNS:
             if self.exclusion.training:
                 raise SettingError(
-                    "trainable: can't be set while the network is trained; set it between two "
-                    "calls of fit"
+                    "trainable: can't be set while the network is being trained; set it between "
+                    "two calls of fit"
                 )
             values = self.parameters.to_host()
             try:
-                for layer, flag in wanted.items():
+                for layer, flag in new.items():
                     vars(layer)["trainable"] = flag
                 with self.backend.device_errors():
-                    laid_out = Parameters(
+                    parameters = Parameters(
                         self._declarations(), self.backend, self.dtype, self.seed, values
                     )
             except BaseException:
                 for layer, flag in before.items():
                     vars(layer)["trainable"] = flag
                 raise
-            vars(self)["parameters"] = laid_out
+            vars(self)["parameters"] = parameters
             self._attach_layers()
             self._recordings.clear()
 
     def load_weights(self, source: str | Path | Sequential) -> WeightsReport:
-        """Take over the parameters and buffers of another network, layer by layer, by their labels.
+        """Copy parameters and buffers of another network into layers with the same labels.
 
-        Shapes must be the same, but for the last layer: if it has another shape, or other classes
-        or targets than here, it keeps the values that it has, and so do the layers that come after
-        the loss. So do layers that the other network does not have; give a layer a label of its own
-        to keep it. What layers such as `Standardization` have learned from the old data is taken
-        over, too, and the first `Trainer.fit` leaves it. So are the names of the inputs, by which
-        later data frames are put into the old order.
+        Shapes must be equal, except for the last layer. If it has another shape, other classes or
+        other targets, it keeps its present values, and so do the layers after the loss. Layers that
+        the other network does not have also keep their values; to exclude a layer, give it another
+        label. Values that layers such as `Standardization` learned from the old data are also
+        copied, and the first `Trainer.fit` keeps them. The names of the inputs are copied, so that
+        later data frames are reordered by them.
 
         Parameters
         ----------
         source : str, Path or Sequential
-            A model file or checkpoint, the folder of a run, whose final network is meant, or a
-            network.
+            A network, a model file or checkpoint, or the folder of a run, whose final network is
+            used.
 
         Returns
         -------
         WeightsReport
-            The layers that were copied, reinitialized (with the reason), and not used. `str`
-            returns them as lines.
+            The layers that were copied, those that keep their values and why, and those that were
+            not used. `str` formats it as lines.
 
         Raises
         ------
         ArgumentError
-            If a layer has another shape, no layer has the name of one here, or inputs are other
-            columns; the message names the layer or the column. Nothing has been changed then.
+            If a layer has another shape, no labels are equal, or the inputs are other columns; the
+            message names the layer or the column. Nothing is changed.
         ModelFileError
             If there is no such file, or it is damaged.
         SettingError
@@ -422,17 +424,19 @@ class Sequential(Described):
         >>> first, second = network(10), network(3)
         >>> print(second.load_weights(first))
         copied: dense_1
-        reinitialized: dense_2 (weights of shape (8, 10) in the other network, and (8, 3) here)
+        reinitialized: dense_2 (weights has shape (8, 10) in the other network, but (8, 3) here)
         """
-        given, metadata, schema = source_of(source)
-        self._check_same_inputs(given.title, metadata, schema)
+        other, metadata, schema = source_of(source)
+        self._check_same_inputs(other.title, metadata, schema)
         outputs = self.classes, self.target_names
         after_loss = self.labels[self.trained_layers :]
-        report = matched(self.parameters.specs, given, outputs, after_loss)
+        report = matched(self.parameters.specs, other, outputs, after_loss)
         with self.exclusion.held("load_weights", training=False), TURNS:
             if self.exclusion.training:
-                raise SettingError("load_weights: the network is being trained")
-            for name, array in given.arrays.items():
+                raise SettingError(
+                    "load_weights: the network is being trained; wait until fit has returned"
+                )
+            for name, array in other.arrays.items():
                 if name.partition(".")[0] in report.copied:
                     self.parameters[name] = array
         adapting = {
@@ -447,7 +451,7 @@ class Sequential(Described):
         }
         waiting = (set() if self.adapted else adapting) | (set() if self.started else drawn)
         before = self.settled | (set(self.labels) - waiting)
-        unready = set() if given.adapted else adapting | drawn
+        unready = set() if other.adapted else adapting | drawn
         copied = set(report.copied)
         self.settled = frozenset((before - copied) | (copied - unready))
         self.adapted, self.started = self.settled >= adapting, self.settled >= drawn
@@ -457,7 +461,7 @@ class Sequential(Described):
     def _check_same_inputs(
         self, title: str, metadata: Mapping[str, Any], schema: Schema | None
     ) -> None:
-        """Raise an ArgumentError unless another network takes the same columns."""
+        """Raise an ArgumentError unless another network has the same columns as inputs."""
         names = feature_names_in(metadata, self.input_shape)
         if self._schema is None and schema is None:
             if names is not None and self.feature_names not in (None, names):
@@ -465,29 +469,29 @@ class Sequential(Described):
                 raise ArgumentError(f"X: {title} was trained on other columns: {problem}")
             return
         if schema is None or self._schema is None:
+            has, lacks = ("this network", title) if schema is None else (title, "this network")
             raise ArgumentError(
-                f"schema: {title} has {'none' if schema is None else 'one'}, and this network "
-                f"{'one' if schema is None else 'none'}; both must take the same table"
+                f"schema: {has} has a schema, but {lacks} has none; make both for the same table"
             )
         with IMPORTING:
             from gpunn.tables.schema_difference import schema_difference
 
         if problem := schema_difference(self._schema, schema):
             raise ArgumentError(
-                f"schema: {title} takes other rows: {problem}. Give this network that schema, "
-                "which is gpunn.load_model(...).schema, and make its layers for it"
+                f"schema: {title} has another schema: {problem}. Make this network for that "
+                "schema, which is gpunn.load_model(...).schema"
             )
 
     # ------------------------------------------------------------------------------- passes
 
     @property
     def trained_layers(self) -> int:
-        """How many layers come before the loss: all but `TargetScaling` and the like at the end."""
+        """The number of layers before the loss; layers such as `TargetScaling` come after it."""
         return sum(not layer.after_loss for layer in self.layers)
 
     @property
     def loss_shape(self) -> Shape:
-        """Shape of one row of what the loss is taken of."""
+        """The shape of one row of the loss's input."""
         return [self.input_shape, *self.shapes][self.trained_layers]
 
     @operations_only
@@ -499,7 +503,7 @@ class Sequential(Described):
         x : array, shape (rows, *input_shape)
             The batch.
         workspace : Workspace
-            Buffers, the backend, and whether this is training.
+            The buffers, and whether this is training.
 
         Returns
         -------
@@ -516,11 +520,11 @@ class Sequential(Described):
         Parameters
         ----------
         outputs : sequence of array
-            What `forward` returned, or the first of them, up to what the loss was taken of.
+            The result of `forward`, up to the input of the loss.
         gradient : array
-            The gradient dL/dy at the last of these outputs; overwritten.
+            The gradient dL/dy at the last of these outputs; it is overwritten.
         workspace : Workspace
-            That of the forward pass.
+            The workspace of the forward pass.
         """
         run_backward(self.layers[: len(outputs) - 1], outputs, gradient, workspace)
 
@@ -529,22 +533,22 @@ class Sequential(Described):
     def predict(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
         """Return the network's outputs for rows on the host, computed in batches.
 
-        Several threads may call it at the same time, also while another one trains the network:
-        each batch is then computed between two updates, with the parameters of that moment.
+        Several threads can call it at the same time, even while another thread trains the network.
+        Then each batch is computed between two updates, with the parameters of that moment.
 
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            Finite real numbers. Columns of a data frame are taken by name, if the network has
-            `feature_names`. A network with a `schema` takes any table that `Schema.encode` does.
+            Finite real numbers. If the network has `feature_names`, columns of a data frame are
+            selected by name. With a `schema`, any table that `Schema.encode` accepts.
         batch_size : int
-            Rows on the device at a time. It changes results only by rounding.
+            Rows per pass. It changes results only by rounding.
 
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            The outputs of the last layer: logits if that is a `Dense` without activation, trained
-            with a cross-entropy. On the host, whatever the backend.
+            The outputs of the last layer, on the host. If it is a `Dense` without activation and
+            the network was trained with a cross-entropy, they are logits.
 
         Raises
         ------
@@ -566,14 +570,14 @@ class Sequential(Described):
         return self.predict_encoded(self.encoded(X), batch_size)
 
     def predict_encoded(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
-        """Return what `predict` does, for rows that `encoded` has made of a table.
+        """Return the outputs for rows that are already encoded by `encoded`; see `predict`.
 
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
             Finite real numbers.
         batch_size : int
-            Rows on the device at a time.
+            Rows per pass.
 
         Returns
         -------
@@ -583,13 +587,13 @@ class Sequential(Described):
         Raises
         ------
         DataError, DeviceMemoryError, DeviceError
-            As `predict`.
+            As for `predict`.
         """
         batch_size = check_integer("batch_size", batch_size)
         X = self._checked_inputs(X)
         rows, dtype = X.shape[0], self.input_dtype(X.dtype)
         result = np.empty((rows, *self.output_shape), self.dtype)
-        # The workspace is shared by all calls, so two threads must take turns.
+        # All calls share the workspace, so two threads must take turns.
         with self._lock, self.backend.device_errors():
             workspace = self._inference_workspace(min(batch_size, max(rows, 1)))
             for start in range(0, rows, batch_size):
@@ -603,10 +607,10 @@ class Sequential(Described):
         return result
 
     def predict_proba(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
-        """Return the probability of each class, or of each label.
+        """Return the probability of each class or label.
 
-        The loss of the training determines how they follow from the outputs, and is kept as
-        `output_activation`: softmax cross-entropy and binary cross-entropy take logits.
+        They are computed from the outputs by `output_activation`, which training sets from the
+        loss: "softmax" for softmax cross-entropy, and "sigmoid" for binary cross-entropy.
 
         Parameters
         ----------
@@ -618,17 +622,16 @@ class Sequential(Described):
         Returns
         -------
         ndarray, shape (rows, classes)
-            In the order of `classes`, of the network's dtype. softmax(outputs) after softmax
-            cross-entropy. After binary cross-entropy, with p = 1 / (1 + exp(-output)): 1 - p and p
-            for a network with one output, and p of each output for one with several.
+            Probabilities in the order of `classes`, in the network's dtype: softmax(outputs) for
+            "softmax". For "sigmoid", with p = 1 / (1 + exp(-output)): 1 - p and p for a network
+            with one output, and p of each output for a network with several.
 
         Raises
         ------
         ArgumentError
-            If the network was trained with a loss that gives no probabilities, or with an unknown
-            one.
+            If the network's loss gives no probabilities, or is unknown.
         DataError, DeviceMemoryError, DeviceError
-            As `predict`.
+            As for `predict`.
 
         Examples
         --------
@@ -643,9 +646,9 @@ class Sequential(Described):
         activation = self.output_activation
         if activation is None:
             raise ArgumentError(
-                "output_activation: not known, since this network was not trained by a Trainer or "
-                "is from a file of an earlier release; set model.output_activation to 'softmax' or "
-                "'sigmoid', as the loss has it"
+                "output_activation: unknown, since no Trainer has trained this network, or its "
+                "file is from an earlier release. Set model.output_activation to 'softmax' for "
+                "softmax cross-entropy, or 'sigmoid' for binary cross-entropy"
             )
         if activation not in ("softmax", "sigmoid"):
             raise ArgumentError(
@@ -654,29 +657,30 @@ class Sequential(Described):
             )
         if len(self.output_shape) != 1:
             raise ArgumentError(
-                f"predict_proba: a row of outputs has shape {self.output_shape}, not (classes,)"
+                f"predict_proba: expected outputs of shape (classes,) per row; got "
+                f"{self.output_shape}. Use predict"
             )
         return probabilities(self.predict(X, batch_size), activation)
 
     def encoded(self, X: Any, argument: str = "X") -> Any:
-        """Return rows of a table as inputs, by the `schema`; without one `X` itself.
+        """Return rows of a table, encoded by the `schema`; without a schema, return `X` itself.
 
         Parameters
         ----------
         X : array or table
             Rows, as for `predict`.
         argument : str
-            What an error message calls them.
+            The name of the rows in error messages.
 
         Returns
         -------
-        array
-            Of shape (rows, schema.width) and the network's dtype; or `X`, which is not checked.
+        array, shape (rows, schema.width)
+            The inputs in the network's dtype. Without a schema, `X` unchecked.
 
         Raises
         ------
         DataError
-            As `Schema.encode`; the message begins with `argument`.
+            As for `Schema.encode`; the message begins with `argument`.
         """
         if self._schema is None:
             return X
@@ -704,25 +708,25 @@ class Sequential(Described):
     def input_dtype(self, dtype: np.dtype) -> str:
         """Return the dtype in which rows of this dtype are copied to the device.
 
-        Integers of up to 16 bits stay integers if the first layer, apart from `Flatten`, takes
-        them, as `Rescaling` does: fewer bytes are copied.
+        Integers of up to 16 bits stay integers if the first layer after any `Flatten` accepts them,
+        as `Rescaling` does. So fewer bytes are copied.
 
         Parameters
         ----------
         dtype : numpy.dtype
-            That of rows on the host.
+            The dtype of the rows on the host.
 
         Returns
         -------
         str
-            Its own name, or the network's dtype.
+            The name of that dtype, or the network's dtype.
         """
         first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
         small = dtype.kind in "ui" and dtype.itemsize <= 2
         return dtype.name if small and first is not None and first.takes_integers else self.dtype
 
     def adapt(self, X: HostArray, y: HostArray | None = None) -> None:
-        """Let layers that learn from training data (`Standardization`, `TargetScaling`) do so.
+        """Set the values that layers learn from data (`Standardization`, `TargetScaling`).
 
         The first `Trainer.fit` does this with its training rows.
 
@@ -731,13 +735,13 @@ class Sequential(Described):
         X : array, shape (rows, *input_shape)
             The training rows, on the host.
         y : array, shape (rows,) or (rows, outputs)
-            Targets, which only a network with a `TargetScaling` needs.
+            Targets; only a network with a `TargetScaling` needs them.
 
         Raises
         ------
         DataError
-            If the inputs don't fit the network, or what a layer learns from them overflows or
-            underflows the network's dtype. Nothing has been changed then.
+            If the inputs don't fit the network, or a learned value overflows or underflows the
+            network's dtype. Nothing is changed.
 
         Examples
         --------
@@ -757,16 +761,16 @@ class Sequential(Described):
     def adapted_values(
         self, X: HostArray, indices: np.ndarray | None = None, y: HostArray | None = None
     ) -> dict[str, np.ndarray]:
-        """Return what `adapt` would set.
+        """Return the values that `adapt` would set.
 
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
             Rows on the host.
         indices : ndarray of int64 or None
-            Which of them to learn from; None is all.
+            The rows to learn from; None means all rows.
         y : array or None
-            Targets, if there are any.
+            Targets, if needed.
 
         Returns
         -------
@@ -776,33 +780,33 @@ class Sequential(Described):
         Raises
         ------
         ArgumentError
-            If a layer learns from targets, and there are none.
+            If a layer learns from targets, but `y` is None.
         DataError
-            If what a layer learns is not finite in the network's dtype.
+            If a learned value is not finite in the network's dtype.
         """
         X = check_inputs(X, self.input_shape, "X", self.dtype)
         values: dict[str, np.ndarray] = {}
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
-            found: Mapping[str, np.ndarray] = {}
+            learned: Mapping[str, np.ndarray] = {}
             if label in self.settled and not self.adapted:
                 continue
             if layer.adapts:
-                found = layer.adapt(X.reshape(-1, *shape), indices, self.dtype)
+                learned = layer.adapt(X.reshape(-1, *shape), indices, self.dtype)
             elif layer.adapts_to_targets:
                 if y is None:
                     raise ArgumentError(f"layer {label!r}: learns from the targets; give them as y")
-                found = layer.adapt_to_targets(y, indices, self.dtype)
-            check_learned(label, found, self.dtype)
-            values |= {f"{label}.{name}": value for name, value in found.items()}
+                learned = layer.adapt_to_targets(y, indices, self.dtype)
+            check_learned(label, learned, self.dtype)
+            values |= {f"{label}.{name}": value for name, value in learned.items()}
         return values
 
     def set_adapted_values(self, values: Mapping[str, np.ndarray]) -> None:
-        """Set what `adapted_values` returned.
+        """Set the values that `adapted_values` returned.
 
         Parameters
         ----------
         values : mapping of str to array
-            The buffers' values, by their names.
+            The buffers' values, by name.
         """
         for name, value in values.items():
             self.parameters[name] = value
@@ -813,13 +817,13 @@ class Sequential(Described):
     def summary(self) -> str:
         """Return a table of layers, output shapes and numbers of parameters.
 
-        Where layers are frozen (`Layer.trainable`), it says which, and how many parameters are left
-        to be trained.
+        If layers are frozen (`Layer.trainable`), it marks them, and adds the number of trained
+        parameters.
 
         Returns
         -------
         str
-            With a line for each layer, and one for the total.
+            One line per layer, and one for the total.
         """
         rows = self.summary_rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -833,22 +837,23 @@ class Sequential(Described):
     def summary_rows(self) -> list[tuple[str, ...]]:
         """Return the cells of `summary`: a header, a row for each layer, and the total.
 
-        Where layers are frozen, there is a fifth column, which says so, and a last row.
+        If layers are frozen, a fifth column marks them, and a last row has the number of trained
+        parameters.
 
         Returns
         -------
         list of tuple of str
-            Label, name, output shape and number of parameters each.
+            The label, name, output shape and number of parameters of each layer.
         """
         rows = [("layer", "name", "output shape", "parameters", "")]
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
-            own = [
+            specs = [
                 spec
                 for name, spec in self.parameters.specs.items()
                 if name.startswith(f"{label}.") and spec.learned
             ]
             count, trained = (
-                sum(math.prod(spec.shape) for spec in own if spec.trainable or not only)
+                sum(math.prod(spec.shape) for spec in specs if spec.trainable or not only)
                 for only in (False, True)
             )
             remark = f"{count - trained:,} frozen" if trained else "frozen"
@@ -866,7 +871,7 @@ class Sequential(Described):
         Returns
         -------
         str
-            With a line for the input and one for each of the last layers.
+            One line for the input, and one for each of the last layers.
         """
         return chain_of_shapes(self.input_shape, self.labels, self.shapes)
 
@@ -881,29 +886,29 @@ class Sequential(Described):
         return html_table(repr(self)[1:-1], header, rows)
 
     def plot(self) -> Drawing:
-        """Return a picture of the layers, with shapes and numbers of parameters.
+        """Return a diagram of the layers, with shapes and numbers of parameters.
 
-        A notebook shows it, `save` writes it to an SVG file, and `str` gives its text alternative,
-        the `summary`. Groups of columns stand side by side, and members behind one another. It
-        needs no package.
+        A notebook shows it, `save` writes it to an SVG file, and `str` returns the `summary` as a
+        text alternative. Groups of columns are drawn side by side, and members one behind the
+        other. It needs no further package.
 
         Returns
         -------
         Drawing
-            With the attribute `svg` and the method `save`.
+            The diagram, with the attribute `svg` and the method `save`.
 
         Examples
         --------
         >>> import gpunn
         >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy")
-        >>> picture = model.plot()
-        >>> picture.svg[:4]
+        >>> diagram = model.plot()
+        >>> diagram.svg[:4]
         '<svg'
-        >>> print(picture)
+        >>> print(diagram)
         layer    name   output shape  parameters
         dense_1  dense  (2,)                   8
         total                                  8
-        >>> picture.save("network.svg")
+        >>> diagram.save("network.svg")
         """
         blocks = outline(self.labels, self.layers, self.input_shape)
         count = self.parameters.count
@@ -930,13 +935,13 @@ class Sequential(Described):
     """Name of the class in a model file."""
 
     def file_description(self) -> dict[str, Any]:
-        """Return what a model file holds beside the arrays, in JSON types.
+        """Return the contents of a model file except the arrays, in JSON types.
 
         Returns
         -------
         dict
-            What `config` returns, and kind, metadata, schema, versions and, under "custom", where
-            custom classes are defined.
+            The result of `config`, and kind, metadata, schema and versions. "custom" lists the
+            modules of custom classes.
         """
         custom = custom_classes(self.layers)
         return {
@@ -951,17 +956,17 @@ class Sequential(Described):
         }
 
     def file_arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that a model file holds, on the host.
+        """Return the arrays of a model file, on the host.
 
         Returns
         -------
         dict of str to ndarray
-            Parameters and buffers, and what a schema has learned.
+            Parameters, buffers, and arrays of the schema.
 
         Raises
         ------
         ArgumentError
-            If a parameter or buffer is not finite: no such file could be read.
+            If a parameter or buffer is not finite, since `gpunn.load_model` refuses such files.
         """
         learned = {} if self._schema is None else self._schema.arrays()
         named = {f"{SCHEMA}{name}": array for name, array in learned.items()}
@@ -970,8 +975,8 @@ class Sequential(Described):
             check_arrays(values, self.dtype)
         except ArgumentError as error:
             raise ArgumentError(
-                f"{error}, so no file is written: none could be read. Train the network again, or "
-                "load an earlier file"
+                f"{error}, so no file is written, since it could not be loaded. Train the network "
+                "again, or load an earlier file"
             ) from None
         return {**values, **named}
 
@@ -986,10 +991,10 @@ class Sequential(Described):
         Raises
         ------
         ArgumentError
-            If a parameter or buffer is not finite, or `metadata` is not made of JSON types. An
-            existing file is then unchanged.
+            If a parameter or buffer is not finite, or `metadata` has values of other than JSON
+            types. An existing file stays unchanged.
         OSError
-            If the file can't be written. An existing file is then unchanged.
+            If the file can't be written. An existing file stays unchanged.
 
         Examples
         --------
@@ -1009,12 +1014,12 @@ class Sequential(Described):
         Parameters
         ----------
         backend : str or Backend
-            Where the copy is to compute; see `gpunn.get_backend`.
+            The backend of the copy; see `gpunn.get_backend`.
 
         Returns
         -------
         Sequential
-            Of the same class, with parameters of its own.
+            A network of the same class with copied parameters.
         """
         state = self.__getstate__()
         state |= {"backend": get_backend(backend), "backend_options": {}, "algorithms": {}}
@@ -1024,9 +1029,9 @@ class Sequential(Described):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a copy or pickle: layers without views, parameters as host arrays."""
-        kept = {name: value for name, value in vars(self).items() if name not in REMADE}
+        attributes = {name: value for name, value in vars(self).items() if name not in REBUILT}
         return {
-            **copy.deepcopy(kept),
+            **copy.deepcopy(attributes),
             "layers": copy.deepcopy(list(self.layers)),
             "backend": self.backend.name,
             "backend_options": self.backend.options,
@@ -1035,16 +1040,16 @@ class Sequential(Described):
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Build the network anew, so that views and flat vectors share memory again."""
-        kept = dict(state)
-        layers = copy.deepcopy(kept.pop("layers"))
-        backend = get_backend(kept.pop("backend"), **kept.pop("backend_options"))
-        backend.restore_algorithms(kept.pop("algorithms", {}))
-        values = kept.pop("values")
+        """Build the network from a state, so that views and flat vectors share memory again."""
+        rest = dict(state)
+        layers = copy.deepcopy(rest.pop("layers"))
+        backend = get_backend(rest.pop("backend"), **rest.pop("backend_options"))
+        backend.restore_algorithms(rest.pop("algorithms", {}))
+        values = rest.pop("values")
         Sequential.__init__(
-            self, layers, kept["input_shape"], backend, kept["seed"], kept["dtype"], values
+            self, layers, rest["input_shape"], backend, rest["seed"], rest["dtype"], values
         )
-        vars(self).update(kept)
+        vars(self).update(rest)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy onto the same backend."""
@@ -1052,7 +1057,7 @@ class Sequential(Described):
 
 
 def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> None:
-    """Raise a DataError unless what a layer has learned is finite in the network's dtype."""
+    """Raise a DataError unless a layer's learned values are finite in the network's dtype."""
     for name, value in values.items():
         with np.errstate(over="ignore"):
             finite = np.isfinite(np.asarray(value).astype(dtype))
@@ -1060,30 +1065,30 @@ def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> N
             raise DataError(
                 f"layer {label!r}: {name!r}, learned from training data, is not finite in {dtype} "
                 f"({np.count_nonzero(~finite):,} of {finite.size:,} numbers); remove or rescale "
-                "what is too large"
+                "values that are too large"
             )
 
 
 def layers_by_name(labels: Sequence[str], layers: Sequence[Layer]) -> dict[str, Layer]:
-    """Return layers, and those within them, by names such as "column_groups_1.group_2"."""
-    found: dict[str, Layer] = {}
+    """Return all layers, including inner ones, by names such as "column_groups_1.group_2"."""
+    named: dict[str, Layer] = {}
     for label, layer in zip(labels, layers, strict=True):
-        found[label] = layer
+        named[label] = layer
         children = layer.children()
-        within = layers_by_name(list(children), list(children.values()))
-        found |= {f"{label}.{name}": child for name, child in within.items()}
-    return found
+        inner = layers_by_name(list(children), list(children.values()))
+        named |= {f"{label}.{name}": child for name, child in inner.items()}
+    return named
 
 
 def source_of(
     source: str | Path | Sequential,
 ) -> tuple[Source, Mapping[str, Any], Schema | None]:
-    """Return what a network's weights are taken from, its metadata and its schema."""
+    """Return the arrays, the metadata and the schema of a network or of its file."""
     if isinstance(source, Sequential):
         names = source.classes, source.target_names
         ready = source.adapted and source.started
-        given = Source("the other network", source.parameters.to_host(), names, ready)
-        return given, source.metadata, source.schema
+        other = Source("the other network", source.parameters.to_host(), names, ready)
+        return other, source.metadata, source.schema
     path = Path(checked_path(source))
     path = final_model(path) if path.is_dir() else path
     description, arrays, _ = read_model(path)
@@ -1092,11 +1097,11 @@ def source_of(
         schema = schema_of(description)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: {error}") from error
-    about = description.metadata
-    found = [about.get(key) for key in OUTPUT_NAMES]
-    named = [list(map(str, names)) if isinstance(names, list) else None for names in found]
-    given = Source(str(source), arrays, (named[0], named[1]), description.inputs_fitted)
-    return given, about, schema
+    metadata = description.metadata
+    outputs = [metadata.get(key) for key in OUTPUT_NAMES]
+    named = [list(map(str, names)) if isinstance(names, list) else None for names in outputs]
+    other = Source(str(source), arrays, (named[0], named[1]), description.inputs_fitted)
+    return other, metadata, schema
 
 
 def schema_of(description: Description) -> Schema | None:
@@ -1110,14 +1115,14 @@ def schema_of(description: Description) -> Schema | None:
 
         return Schema.from_json(description.schema, description.schema_arrays)
     if description.schema_arrays:
-        raise ArgumentError("schema: there are arrays of one, but no description")
+        raise ArgumentError("schema: the file has arrays of a schema, but no description of it")
     return None
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """Return a list of the shapes of a row, up to the layer after `shapes`, whose shape is "?".
+    """Return a list of the shapes of a row, for the last layers only.
 
-    Only the last layers are listed.
+    If `shapes` is shorter than `labels`, the next layer is listed with the shape "?".
     """
     rows = [("input", str(input_shape)), *zip(labels, map(str, shapes), strict=False)]
     if len(labels) > len(shapes):
@@ -1130,9 +1135,9 @@ def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[
 
 
 def check_addressable(specs: Mapping[str, ParameterSpec]) -> None:
-    """Raise a MemoryError if the number of bytes would not fit a 64-bit integer."""
+    """Raise a MemoryError if the number of bytes does not fit into a 64-bit integer."""
     if sum(math.prod(spec.shape) for spec in specs.values()) >= 2**59:
-        raise MemoryError("more bytes than an address can number")
+        raise MemoryError("more bytes than 64-bit addresses allow")
 
 
 def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str:
@@ -1142,8 +1147,8 @@ def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str
     label, _, parameter = largest.rpartition(".")
     return (
         f"layer {label!r}: out of memory for the network's {sum(sizes.values()):,} parameters "
-        f"({error}); the most, {sizes[largest]:,}, are in its {parameter} of shape "
-        f"{specs[largest].shape}. Choose fewer units"
+        f"({error}). Its {parameter} of shape {specs[largest].shape} has the most, "
+        f"{sizes[largest]:,}. Choose fewer units"
     )
 
 
@@ -1151,17 +1156,19 @@ def check_unused(layers: Sequence[Layer]) -> None:
     """Raise an ArgumentError if a layer occurs twice or belongs to another network."""
     every = list(family(*layers))
     if len(set(map(id, every))) < len(every):
-        raise ArgumentError("layers: the same layer object occurs twice; make one for each place")
+        raise ArgumentError(
+            "layers: the same layer object occurs twice; make a new object for each position"
+        )
     for index, layer in enumerate(layers):
         if layer.values or layer.key:
             raise ArgumentError(
-                f"layers[{index}]: {layer!r} already belongs to a network; make a new one, for "
+                f"layers[{index}]: {layer!r} already belongs to a network; make a new layer, for "
                 "example with dataclasses.replace(layer)"
             )
 
 
 def check_values(specs: Mapping[str, ParameterSpec], values: Mapping[str, HostArray]) -> None:
-    """Raise an ArgumentError unless there is a real array of the right shape for each parameter."""
+    """Raise an ArgumentError unless each parameter has an array of real numbers in its shape."""
     problems = [f"{name!r} is missing" for name in specs if name not in values]
     problems += [f"{name!r} is not part of the network" for name in values if name not in specs]
     for name in specs.keys() & values.keys():

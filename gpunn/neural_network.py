@@ -24,7 +24,7 @@ __all__ = ["NeuralNetwork"]
 class NeuralNetwork(Sequential):
     """Layers of ReLU neurons, trained by mini-batch gradient descent on the squared error.
 
-    Weights start as N(0, 0.01^2), biases as 0, and every layer applies ReLU, the last one included.
+    Weights start as N(0, 0.01^2) and biases as 0. Every layer applies ReLU, including the last one.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class NeuralNetwork(Sequential):
     backend : str, Backend or None
         Where to compute; see `gpunn.get_backend`.
     seed : int
-        Of the initial weights.
+        Seed of the initial weights.
     dtype : {"float32", "float64"}
-        Of parameters and activations.
+        Dtype of parameters and activations.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class NeuralNetwork(Sequential):
 
     See Also
     --------
-    Sequential : Networks of any layers, which a `Trainer` trains.
+    Sequential : A network of any layers, for a `Trainer`.
 
     Examples
     --------
@@ -86,25 +86,25 @@ class NeuralNetwork(Sequential):
         batch_size: int,
         verbose: bool = True,
     ) -> list[float]:
-        """Train by mini-batch gradient descent, visiting the rows in their order.
+        """Train by mini-batch gradient descent, without shuffling the rows.
 
         Each batch of m rows updates the parameters by the gradient of the tutorial's cost
         C = 1/m sum_i sum_j (prediction_ij - y_ij)^2, which is 2 (prediction - y) / m at the
-        outputs. After each epoch a line such as "Epoch 1/5, Loss: 0.123456" is printed. That loss
-        is the mean over all rows and the k outputs, and so C / k.
+        outputs. After each epoch, `train` prints a line such as "Epoch 1/5, Loss: 0.123456". That
+        loss is the mean over all rows and the k outputs, which is C / k.
 
         Parameters
         ----------
         X : array, shape (rows, inputs)
             Finite real numbers.
         y : array, shape (rows, outputs)
-            What the outputs should be.
+            The targets of the outputs.
         epochs : int
             Passes over the rows.
         learning_rate : float
             At least 0.
         batch_size : int
-            Rows in a batch; the last one of an epoch may be smaller.
+            Rows per batch; the last batch of an epoch may be smaller.
         verbose : bool
             Whether to print.
 
@@ -122,8 +122,8 @@ class NeuralNetwork(Sequential):
 
         Notes
         -----
-        Ctrl-C ends training after the current update, and prints a line that says so. The losses
-        of the completed epochs are returned.
+        Ctrl-C ends training after the current update, prints a line, and returns the losses of the
+        completed epochs.
         """
         verbose = check_flag("verbose", verbose)
         report = PrintedLoss(check_integer("epochs", epochs), self.output_shape[0], verbose)
@@ -143,7 +143,7 @@ class NeuralNetwork(Sequential):
 
 
 class PrintedLoss(Callback):
-    """Keeps, and prints, the loss of each epoch, averaged over all rows and outputs."""
+    """Stores and prints the loss of each epoch, averaged over all rows and outputs."""
 
     def __init__(self, epochs: int, outputs: int, verbose: bool) -> None:
         self.epochs, self.outputs, self.verbose = epochs, outputs, verbose

@@ -1,7 +1,7 @@
 """Parameters in flat vectors, and named views into these.
 
-One vector makes an update one pass over memory and clipping one dot product, however many layers
-there are. The views have the layers' shapes and share the vectors' memory.
+With one vector for all layers, an update is one pass over memory, and clipping is one dot product.
+The views have the layers' shapes and share the vectors' memory.
 """
 
 from __future__ import annotations
@@ -29,32 +29,34 @@ T = TypeVar("T")
 
 ALIGNMENT = 16
 """Every view begins at a multiple of this many elements. In float32 that is 64 bytes, a cache line,
-which the fastest matrix products of CPU and GPU libraries ask for."""
+which the fastest matrix products of CPU and GPU libraries need."""
 
 
 SPARE = 1024
-"""Zeros behind the vectors, so that they can be divided into equal blocks where they are."""
+"""Zeros after the vectors, so that they can be divided into equal blocks without a copy."""
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """What a layer declares about one of its arrays.
+    """A layer's declaration of one of its arrays.
 
     Parameters
     ----------
     name : str
         Name within the layer, such as "weights".
     shape : tuple of int
+        The shape of the array.
     initializer : Initializer
+        The initializer of its values.
     decay : bool or float
         Whether weight decay applies to it by default. A number is a factor of the decay, which
         `Optimizer.decay_all` does not change.
     trainable : bool
-        False for a buffer: saved, but without a gradient, such as a running mean.
+        False for a buffer, such as a running mean, which is saved but has no gradient.
     rate : float
         Factor of the learning rate.
     frozen : bool
-        Whether it is not trainable only because its layer is frozen (`Layer.trainable`).
+        Whether it is only not trainable because its layer is frozen (`Layer.trainable`).
     """
 
     name: str
@@ -67,13 +69,13 @@ class ParameterSpec:
 
     @property
     def learned(self) -> bool:
-        """Whether it is a parameter, trained or frozen, rather than a buffer."""
+        """Whether the array is a parameter, trained or frozen, rather than a buffer."""
         return self.trainable or self.frozen
 
     def factors(self, decay_all: bool) -> tuple[float, float]:
         """Return the factors of the learning rate and of the decay."""
-        left_out = self.decay is False and not decay_all
-        return self.rate, 0.0 if left_out else 1.0 if self.decay is False else float(self.decay)
+        excluded = self.decay is False and not decay_all
+        return self.rate, 0.0 if excluded else 1.0 if self.decay is False else float(self.decay)
 
 
 class Parameters:
@@ -82,21 +84,21 @@ class Parameters:
     Attributes
     ----------
     values, gradients : array, shape (size,)
-        Trainable parameters and their gradients. Those that decay come first, and those with the
-        same factors lie together.
+        Trainable parameters and their gradients. Parameters with weight decay come first;
+        parameters with the same factors are adjacent.
     buffers : array, shape (buffer size,)
-        Arrays that are saved but not trained, laid out the same way: those that are never trained,
-        such as running means, and then frozen parameters.
+        Arrays that are saved but not trained, with the same layout: first arrays that are never
+        trained, such as running means, and then frozen parameters.
     running : array
         The first part of `buffers`, without the frozen parameters.
     decayed : int
-        Weight decay applies to `values[:decayed]`, unless the optimizer decays all.
+        Weight decay applies to `values[:decayed]`, unless the optimizer decays all parameters.
     count : int
-        Number of parameters, frozen ones included, without the padding that aligns the views.
+        The number of parameters, including frozen ones, without padding.
     frozen : int
-        How many of them are frozen.
+        The number of frozen parameters.
     trained : tuple of str
-        Names of the arrays that are trained.
+        Names of the trained arrays.
     """
 
     def __init__(
@@ -107,11 +109,11 @@ class Parameters:
         seed: int,
         values: Mapping[str, HostArray] | None = None,
     ) -> None:
-        """Lay out and initialize what `specs` declares, by full names and in the network's order.
+        """Lay out and initialize the arrays of `specs`, by full name in the network's order.
 
         Each parameter is drawn from (seed, "weights", its position) in float64 and then rounded, so
-        that float32 and float64 networks start from the same values. With `values` all arrays begin
-        with these instead.
+        that float32 and float64 networks start from the same values. `values` replaces the drawn
+        values of all arrays.
         """
         self._backend = backend
         self.specs = dict(specs)
@@ -127,10 +129,10 @@ class Parameters:
             start, size = size, self._lay_out(names, size)
             self._groups.append((specs[names[0]], start, size))
         self.decayed = self.decayed_by(decay_all=False)
-        self._room = {
+        self._padded = {
             name: backend.zeros((size + SPARE,), dtype) for name in ("values", "gradients")
         }
-        self.values, self.gradients = (array[:size] for array in self._room.values())
+        self.values, self.gradients = (array[:size] for array in self._padded.values())
         running = self._lay_out(buffers, 0)
         self.buffers = backend.zeros((self._lay_out(frozen, running),), dtype)
         self.running = self.buffers[:running]
@@ -148,42 +150,41 @@ class Parameters:
                 self[name] = spec.initializer.sample(random, spec.shape)
 
     def segments(self, decay_all: bool = False) -> list[Segment]:
-        """Return the segments of the flat vectors, each of parameters with the same factors."""
-        found: list[Segment] = []
+        """Return the segments of the flat vectors, each with parameters of the same factors."""
+        segments: list[Segment] = []
         for spec, start, stop in self._groups:
             rate, decay = spec.factors(decay_all)
-            if found and (found[-1].rate, found[-1].decay) == (rate, decay):
-                found[-1] = found[-1]._replace(stop=stop)
+            if segments and (segments[-1].rate, segments[-1].decay) == (rate, decay):
+                segments[-1] = segments[-1]._replace(stop=stop)
             else:
-                found.append(Segment(start, stop, rate, decay))
-        return found
+                segments.append(Segment(start, stop, rate, decay))
+        return segments
 
     def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
-        """Return where the gradients of a network's last layers lie, and those of no other layer.
+        """Return the spans (start, stop) of the gradients that belong only to these last layers.
 
-        Full names of their parameters begin with these labels. The spans (start, stop) are in
-        ascending order; those with the same factors lie together.
+        The spans are in ascending order, one for each group of parameters with the same factors.
         """
         prefixes = tuple(f"{label}." for label in labels)
-        found = []
+        spans = []
         for _, start, stop in self._groups:
             within = {n: at for n, at in self._offsets.items() if start <= at < stop}
             within = {n: at for n, at in within.items() if self.specs[n].trainable}
             last = [at for name, at in within.items() if name.startswith(prefixes)]
             others = [at for name, at in within.items() if not name.startswith(prefixes)]
             if last and min(last) > max(others, default=-1):
-                found.append((min(last), stop))
-        return found
+                spans.append((min(last), stop))
+        return spans
 
     def decayed_by(self, decay_all: bool) -> int:
-        """Return how many parameters, from the first on, weight decay applies to."""
-        decaying = [one.stop for one in self.segments(decay_all) if one.decay]
+        """Return the number of parameters, from the first, to which weight decay applies."""
+        decaying = [segment.stop for segment in self.segments(decay_all) if segment.decay]
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return the vector "values" or "gradients" with zeros behind it; None without the room."""
-        room = self._room[name]
-        return room[:length] if length <= room.shape[0] else None
+        """Return the vector "values" or "gradients" with zeros after it; None if too short."""
+        vector = self._padded[name]
+        return vector[:length] if length <= vector.shape[0] else None
 
     def _lay_out(self, names: Sequence[str], offset: int) -> int:
         for name in names:
@@ -215,11 +216,11 @@ class Parameters:
     def __setitem__(self, name: str, value: np.ndarray) -> None:
         """Copy a host array into one array.
 
-        Raise an ArgumentError if the shape is not the array's own.
+        Raise an ArgumentError if the shapes differ.
         """
-        found, expected = np.shape(value), self.specs[name].shape
-        if found != expected:
-            raise ArgumentError(f"{name}: expected shape {expected}; got {found}")
+        actual, expected = np.shape(value), self.specs[name].shape
+        if actual != expected:
+            raise ArgumentError(f"{name}: expected shape {expected}; got {actual}")
         self._backend.copy_from_host(value, self._views[name])
 
     def gradient(self, name: str) -> Array:
@@ -227,16 +228,16 @@ class Parameters:
         return stand_in(self._gradient_views[name])
 
     def views_into(self, vector: Array) -> dict[str, Array]:
-        """Return named views into another vector of the layout of `values`, such as a moment."""
+        """Return named views into another vector with the layout of `values`, such as a moment."""
         return {name: self._view(name, vector) for name in self._gradient_views}
 
     def views(self, layer: str) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        """Return (values, gradients) of the layer called `layer`, by name within the layer."""
+        """Return (values, gradients) of the layer with the label `layer`, by name within it."""
         gradients = Gradients(self._gradient_views, self._unread_gradient)
         return within(self._views, layer), gradients.within(layer)
 
     def _unread_gradient(self, name: str) -> Array:
-        """Return an array of the shape of a frozen parameter; a KeyError for any other."""
+        """Return an array in the shape of a frozen parameter; raise a KeyError for other names."""
         if not self.specs[name].frozen:
             raise KeyError(name)
         if name not in self._unread:
@@ -253,17 +254,17 @@ class Parameters:
         return self._backend.copy(self.values), self._backend.copy(self.buffers)
 
     def restore(self, snapshot: tuple[Array, Array]) -> None:
-        """Set (values, buffers), in place, to what `snapshot` returned."""
+        """Restore (values, buffers) in place from a result of `snapshot`."""
         self.values[...], self.buffers[...] = snapshot
 
 
 class NamedArrays(Mapping[str, Any]):
-    """Arrays by name, and what a layer gets of them; `arrays` are the arrays themselves."""
+    """Arrays by name as a layer sees them; `arrays` has the arrays themselves."""
 
     arrays: Mapping[str, Array]
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is such an array to be computed."""
+        """Return whether there is an array with this name."""
         return name in self.arrays
 
     def __iter__(self) -> Iterator[str]:
@@ -271,17 +272,16 @@ class NamedArrays(Mapping[str, Any]):
         return iter(self.arrays)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of arrays."""
         return len(self.arrays)
 
 
 class Gradients(NamedArrays):
     """The gradients of a layer by name, without those of frozen parameters.
 
-    A layer that asks for one of these by `get` gets None, and need not compute it. One that takes
-    it by its name, as layers do that know nothing of freezing, gets an array that nobody reads,
-    which `unread` makes when it is first asked for. In full names, `prefix` stands before those
-    here.
+    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. Indexing
+    by its name returns an array that is never read, for layers that do not support freezing;
+    `unread` makes it at the first access. `prefix` turns names into full names.
     """
 
     def __init__(
@@ -290,21 +290,21 @@ class Gradients(NamedArrays):
         self.arrays, self._unread, self._prefix = arrays, unread, prefix
 
     def within(self, label: str) -> Gradients:
-        """Return those of the layer with this label, by their names within it."""
+        """Return the gradients of the inner layer with this label, by their names within it."""
         return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
-        """Return a gradient, or an array that nobody reads."""
-        found = self.arrays.get(name)
-        return self._unread(f"{self._prefix}{name}") if found is None else found
+        """Return a gradient, or an array that is never read."""
+        gradient = self.arrays.get(name)
+        return self._unread(f"{self._prefix}{name}") if gradient is None else gradient
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a gradient, or the default if there is none to be computed."""
+        """Return a gradient, or the default if the parameter is frozen."""
         return self.arrays.get(name, default)
 
 
 class LiveViews(NamedArrays):
-    """A layer's arrays by name; placeholders of them in a method that is being recorded."""
+    """A layer's arrays by name; while a method is recorded, their placeholders."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays
@@ -314,11 +314,11 @@ class LiveViews(NamedArrays):
         return stand_in(self.arrays[name])
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return an array, or the default if there is none to be computed."""
+        """Return an array, or the default if there is no such array."""
         return stand_in(self.arrays.get(name, default))
 
     def __repr__(self) -> str:
-        """Return what a dict of the arrays does."""
+        """Return the same as a dict of the arrays."""
         return repr(self.arrays)
 
 
@@ -337,10 +337,14 @@ def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
 
 
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:
-    """Return names in groups of the same factors: those that decay, those that may, the others."""
+    """Return names in groups with the same factors.
+
+    Groups with weight decay come first, then groups that only `Optimizer.decay_all` decays, then
+    groups that never decay.
+    """
     groups: dict[tuple[float | bool, ...], list[str]] = {}
     for name in names:
         spec = specs[name]
-        place = 0 if spec.decay else 1 if spec.decay is False else 2
-        groups.setdefault((place, spec.rate, float(spec.decay)), []).append(name)
+        rank = 0 if spec.decay else 1 if spec.decay is False else 2
+        groups.setdefault((rank, spec.rate, float(spec.decay)), []).append(name)
     return [groups[key] for key in sorted(groups, key=lambda key: key[0])]

@@ -1,4 +1,4 @@
-"""Which arrays of one network another one begins with: by the names of layers, and by shapes."""
+"""Select the arrays to copy from another network, by the labels and shapes of layers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ RENAMED = {"taken": "copied", "anew": "reinitialized"}
 
 @dataclass(frozen=True)
 class Source:
-    """What a network begins with: arrays by names such as "dense_1.weights".
+    """Arrays of another network, by names such as "dense_1.weights".
 
-    Messages call it `title`. The outputs are names of the classes, and of the targets. It is
-    `adapted` if layers that learn from training data have done so.
+    `title` is its name in messages, and `outputs` are the names of its classes and its targets.
+    `adapted` is True if layers that learn from training data have done so.
     """
 
     title: str
@@ -73,7 +73,7 @@ class WeightsReport:
             return getattr(self, current)
 
     def __str__(self) -> str:
-        """Return one line for each kind of layer."""
+        """Return the report as lines."""
         lines = [f"copied: {', '.join(self.copied)}"]
         lines += [f"reinitialized: {label} ({why})" for label, why in self.reinitialized.items()]
         if self.unused:
@@ -87,53 +87,54 @@ def matched(
     outputs: tuple[list[str] | None, list[str] | None],
     after_loss: Collection[str],
 ) -> WeightsReport:
-    """Return which layers can begin with the arrays of a source.
+    """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may be of other shapes. It begins anew then, as it does if
-    classes or targets, the `outputs`, have other names; so do the layers that come after the loss.
-    The `specs` are of the network that begins, in its order.
+    Only the last layer with parameters may have other shapes. It is reinitialized then, and also if
+    the names of classes or targets, the `outputs`, differ. The layers after the loss are
+    reinitialized with it. `specs` are the arrays of the network to fill, in its order.
 
-    Raise an ArgumentError if another layer is of other shapes, or there is none that can be taken
-    over.
+    Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
     """
-    ours, theirs = by_layer(specs), by_layer(source.arrays)
-    learned = [label for label in ours if any(specs[n].learned for n in named(label, ours))]
+    target, other = by_layer(specs), by_layer(source.arrays)
+    learned = [label for label in target if any(specs[n].learned for n in named(label, target))]
     last = learned[-1] if learned else ""
-    taken: list[str] = []
-    anew: dict[str, str] = {}
-    for label, names in ours.items():
-        why = f"{source.title} has none of this name"
-        if label in theirs:
-            why = difference(label, names, theirs[label], specs, source)
+    copied: list[str] = []
+    reinitialized: dict[str, str] = {}
+    for label, names in target.items():
+        why = f"{source.title} has no layer with this label"
+        if label in other:
+            why = difference(label, names, other[label], specs, source)
         if label == last or label in after_loss:
-            if last in anew and label in after_loss:
-                why = f"it goes with {last}"
+            if last in reinitialized and label in after_loss:
+                why = f"it belongs to {last}"
             elif not why and renamed(source.outputs, outputs):
                 why = f"{source.title} has other {renamed(source.outputs, outputs)}"
-        elif why and label in theirs:
+        elif why and label in other:
             raise ArgumentError(
-                f"layer {label!r}: {why}. Give it the same shape, or another label, by which it "
-                f"begins anew; only the last layer, {last!r}, does so by itself"
+                f"layer {label!r}: {why}. Give it the same shape, or another label to reinitialize "
+                f"it; only the last layer, {last!r}, may have another shape"
             )
         if why:
-            anew[label] = why
+            reinitialized[label] = why
         else:
-            taken.append(label)
-    if not taken:
+            copied.append(label)
+    if not copied:
         raise ArgumentError(
-            f"no layer can begin with those of {source.title}, which are called "
-            f"{', '.join(theirs) or 'nothing'}; those here: {', '.join(ours) or 'none'}"
+            f"load_weights: no labels of layers are equal: {source.title} has "
+            f"{', '.join(other) or 'none'}, and this network {', '.join(target) or 'none'}. Give "
+            "the layers to copy the same labels"
         )
-    return WeightsReport(tuple(taken), anew, tuple(label for label in theirs if label not in ours))
+    unused = tuple(label for label in other if label not in target)
+    return WeightsReport(tuple(copied), reinitialized, unused)
 
 
 def by_layer(names: Collection[str]) -> dict[str, list[str]]:
     """Return the names within each layer, by its label."""
-    found: dict[str, list[str]] = {}
+    layers: dict[str, list[str]] = {}
     for name in names:
         label, _, rest = name.partition(".")
-        found.setdefault(label, []).append(rest)
-    return found
+        layers.setdefault(label, []).append(rest)
+    return layers
 
 
 def named(label: str, layers: Mapping[str, Sequence[str]]) -> list[str]:
@@ -143,27 +144,27 @@ def named(label: str, layers: Mapping[str, Sequence[str]]) -> list[str]:
 
 def difference(
     label: str,
-    ours: Sequence[str],
-    theirs: Sequence[str],
+    names: Sequence[str],
+    other_names: Sequence[str],
     specs: Mapping[str, ParameterSpec],
     source: Source,
 ) -> str:
-    """Return in what the arrays of a layer differ from those of a source; nothing if they don't."""
-    if set(ours) != set(theirs):
-        return f"it has {', '.join(theirs)} in {source.title}, and {', '.join(ours)} here"
-    for name in ours:
-        here, there = specs[f"{label}.{name}"].shape, source.arrays[f"{label}.{name}"].shape
-        if here != there:
-            return f"{name} of shape {there} in {source.title}, and {here} here"
+    """Describe how the arrays of a layer differ from the source's; empty if they don't."""
+    if set(names) != set(other_names):
+        return f"it has {', '.join(other_names)} in {source.title}, but {', '.join(names)} here"
+    for name in names:
+        shape, other = specs[f"{label}.{name}"].shape, source.arrays[f"{label}.{name}"].shape
+        if shape != other:
+            return f"{name} has shape {other} in {source.title}, but {shape} here"
     return ""
 
 
 def renamed(
-    theirs: tuple[list[str] | None, list[str] | None],
-    ours: tuple[list[str] | None, list[str] | None],
+    others: tuple[list[str] | None, list[str] | None],
+    outputs: tuple[list[str] | None, list[str] | None],
 ) -> str:
-    """Return "classes" or "targets" if these have other names, nothing if not."""
-    for what, there, here in zip(("classes", "targets"), theirs, ours, strict=True):
-        if there is not None and here is not None and there != here:
-            return what
+    """Return "classes" or "targets" if their names differ; otherwise ""."""
+    for kind, other, names in zip(("classes", "targets"), others, outputs, strict=True):
+        if other is not None and names is not None and other != names:
+            return kind
     return ""

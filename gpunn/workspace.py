@@ -19,39 +19,39 @@ __all__ = ["Workspace"]
 class Workspace:
     """Buffers for batches of up to `capacity` rows, and the settings of a pass.
 
-    Buffers are allocated when they are first asked for, by owner and name. Later steps, batches of
-    fewer rows and the backward pass of the same layer get the same memory, so a step allocates
-    nothing once each buffer has been used. A recorded step may therefore hold on to the arrays.
+    Buffers are allocated at the first request, by owner and name. Later steps, smaller batches and
+    the backward pass of the same layer get the same memory, so a step allocates nothing once each
+    buffer has been used. A recorded step may therefore store references to the arrays.
 
     Attributes
     ----------
     backend : Backend
-        Where to compute.
+        The backend that computes.
     dtype : str
         The network's dtype.
     training : bool
-        True in training, False in inference; dropout and batch normalisation differ.
+        True in training, False in inference; dropout and batch normalization differ.
     independent_members : bool
-        Whether each member has rows of its own, so that there are members times as many in front of
-        the layer `Members`.
+        Whether each member has separate rows. Layers before `Members` then process members times as
+        many rows.
     until_loss : bool
-        Whether a pass ends where the loss is taken, since nobody looks at predictions.
+        Whether a pass ends at the input of the loss, since predictions are not needed.
     passes : array, shape (1,), integer
-        On the device: the number of this forward pass in the training, a part of the seed of
-        dropout masks.
+        The number of this forward pass in the training, on the device; part of the seed of dropout
+        masks.
     settings : mapping of (int, str) to array of shape (1,)
-        What a schedule gives an owner's setting in this pass, on the device, by the owner's `id`.
+        Values of scheduled settings in this pass, on the device, by the owner's `id` and the name.
     collectives : Collectives or None
-        What batch normalisation needs to take the rows of all ranks together, if it does.
+        Collective operations by which batch normalization uses the rows of all ranks together.
     passed : callable
-        Is told of each layer with which a backward pass is done.
-    place : tuple of int
+        Called with each layer after its backward pass.
+    position : tuple of int
         The first row of the pass within its batch, the number of rows, and the number of the shard.
     keeps_averages : bool
-        Whether batch normalisation updates its running averages: of a batch's shards that are
-        normalised one by one, only the first does.
+        Whether batch normalization updates its running averages. If shards are normalized one by
+        one, only the first shard of a batch updates them.
     outputs : dict of object to list of array
-        By layer that contains layers: the outputs of these in this forward pass.
+        The outputs of inner layers in this forward pass, by the layer that contains them.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Workspace:
         self._passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[int, str], Array] = {}
         self.collectives: Collectives | None = None
-        self.passed: Callable[[object], None] = unnoticed
-        self.place = (0, 1, 0)
+        self.passed: Callable[[object], None] = ignore
+        self.position = (0, 1, 0)
         self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
@@ -80,7 +80,7 @@ class Workspace:
         self._passes = array
 
     def fixed(self, owner: object, name: str, shape: Shape, dtype: str | None = None) -> Array:
-        """Return the buffer `name` of `owner`, of exactly this shape."""
+        """Return the buffer `name` of `owner`, in exactly this shape."""
         return stand_in(self._fixed(owner, name, shape, dtype))
 
     def _fixed(self, owner: object, name: str, shape: Shape, dtype: str | None) -> Array:
@@ -93,36 +93,36 @@ class Workspace:
     def rows(
         self, owner: object, name: str, rows: int, shape: Shape, dtype: str | None = None
     ) -> Array:
-        """Return the first `rows` rows of the buffer `name` of `owner`, each of `shape`.
+        """Return the first `rows` rows of the buffer `name` of `owner`; each has this shape.
 
-        Where members have rows of their own, there may be more than `capacity`.
+        If each member has separate rows, there may be more than `capacity` rows.
         """
         view = self._slices.get((owner, name, rows))
         if view is None:
             multiple = max(1, -(-rows // max(1, self.capacity)))
-            own_name = name if multiple == 1 else f"{name} of {multiple} members"
+            full_name = name if multiple == 1 else f"{name} of {multiple} members"
             size = self.capacity * multiple
-            view = self._fixed(owner, own_name, (size, *shape), dtype)[:rows, ...]
+            view = self._fixed(owner, full_name, (size, *shape), dtype)[:rows, ...]
             self._slices[owner, name, rows] = view
         return stand_in(view)
 
     def place_in_batch(self, first: int, rows: int, shard: int) -> None:
-        """Say which rows of a batch the next pass has: so many, from number `first` on."""
-        self.place = (first, max(1, rows), shard)
+        """Set the rows of the batch that the next pass has: `rows` rows from row `first`."""
+        self.position = (first, max(1, rows), shard)
 
     @property
     def keeps_averages(self) -> bool:
-        return self.place[2] == 0
+        return self.position[2] == 0
 
     def first_element(self, x: Array) -> int:
-        """Return which number the first element of x has in the array of the whole batch."""
-        first, rows, _ = self.place
+        """Return the index of the first element of x in the array of the whole batch."""
+        first, rows, _ = self.position
         return first * (math.prod(x.shape) // rows) if first else 0
 
     def setting(self, owner: object, name: str) -> float | Array:
-        """Return a setting of a layer as it is in this pass: a number, or one on the device.
+        """Return the value of a layer's setting in this pass.
 
-        The latter, an array of shape (1,), if a schedule moves it.
+        It is a number or, if the setting has a schedule, an array of shape (1,) on the device.
         """
         value: float | Array = stand_in(self.settings.get((id(owner), name)))
         return getattr(owner, name) if value is None else value
@@ -130,7 +130,7 @@ class Workspace:
     def constant(
         self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
     ) -> Array:
-        """Return an array that never changes, made on the host when it is first asked for."""
+        """Return an array that never changes; `make` computes it on the host at first use."""
         array = self._buffers.get((owner, name))
         if array is None:
             array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)
@@ -138,9 +138,9 @@ class Workspace:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by all buffers."""
+        """The total size of all buffers in bytes."""
         return sum(self.backend.nbytes(buffer) for buffer in self._buffers.values())
 
 
-def unnoticed(layer: object) -> None:
-    """Do nothing about a layer that a backward pass is done with."""
+def ignore(layer: object) -> None:
+    """Do nothing after a layer's backward pass."""

@@ -104,8 +104,8 @@ def test_layers_that_only_one_of_them_has():
     assert list(report.reinitialized) == ["new", "head"]
     assert report.unused == ("dense_2",)
     assert str(report).splitlines()[1:] == [
-        "reinitialized: new (the other network has none of this name)",
-        "reinitialized: head (the other network has none of this name)",
+        "reinitialized: new (the other network has no layer with this label)",
+        "reinitialized: head (the other network has no layer with this label)",
         "not used: dense_2",
     ]
 
@@ -114,9 +114,9 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
     first, second = learned(), network(hidden=6, seed=1)
     before = second.parameters.to_host()
     problem = (
-        r"layer 'dense_1': weights of shape \(4, 8\) in the other network, and \(4, 6\) here. Give "
-        "it the same shape, or another label, by which it begins anew; only the last layer, "
-        "'dense_2', does so by itself"
+        r"layer 'dense_1': weights has shape \(4, 8\) in the other network, but \(4, 6\) here. Give "
+        "it the same shape, or another label to reinitialize it; only the last layer, 'dense_2', "
+        "may have another shape"
     )
     with pytest.raises(ArgumentError, match=problem):
         second.load_weights(first)
@@ -129,16 +129,16 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
     [
         (
             [Dense(8, bias=False), Dense(3)],
-            "'dense_1': it has weights, biases in the other network, and weights here",
+            "'dense_1': it has weights, biases in the other network, but weights here",
         ),
         (
             [BatchNorm(label="dense_1"), Dense(3, label="dense_2")],
-            "'dense_1': it has weights, biases in the other network, and scale, shift, running",
+            "'dense_1': it has weights, biases in the other network, but scale, shift, running",
         ),
         (
             [Dense(8, label="a"), Dense(3, label="b")],
-            "no layer can begin with those of the other network, which are called dense_1, dense_2;"
-            " those here: a, b",
+            "no labels of layers are equal: the other network has dense_1, dense_2, and this "
+            "network a, b",
         ),
     ],
 )
@@ -195,12 +195,10 @@ def of_table(schema):
 def test_another_schema_is_an_error_that_names_the_column(columns, message):
     first = of_table(table())
     with pytest.raises(
-        ArgumentError, match=f"schema: the other network takes other rows: {message}"
+        ArgumentError, match=f"schema: the other network has another schema: {message}"
     ):
         of_table(table(**columns)).load_weights(first)
-    with pytest.raises(
-        ArgumentError, match="schema: the other network has one, and this network n"
-    ):
+    with pytest.raises(ArgumentError, match="schema: the other network has a schema, but this"):
         gpunn.Sequential([Dense(8)], first.input_shape, "numpy").load_weights(first)
     assert of_table(table()).load_weights(first).copied == ("dense_1", "dense_2")
 
@@ -213,7 +211,7 @@ def test_target_scaling_is_reinitialized_with_the_last_layer():
     first, second, third = regression(1), regression(2), regression(1)
     gpunn.Trainer(first, "mean_squared_error").fit(X, X[:, :1], **OPTIONS)
     report = second.load_weights(first)
-    assert report.reinitialized["target_scaling_1"] == "it goes with dense_2"
+    assert report.reinitialized["target_scaling_1"] == "it belongs to dense_2"
     assert not second.adapted
     gpunn.Trainer(second, "mean_squared_error").fit(2 * X, 100 * X[:, :2], **OPTIONS)
     assert same(first, second, "standardization_1")

@@ -200,9 +200,7 @@ def test_a_model_from_a_file_knows_its_probabilities_and_classes(tmp_path):
 
 
 def test_networks_without_probabilities():
-    with pytest.raises(
-        ArgumentError, match=r"output_activation: not known.*'softmax' or 'sigmoid'"
-    ):
+    with pytest.raises(ArgumentError, match=r"output_activation: unknown.*'softmax' for"):
         network().predict_proba(FRAME)
     model = trained(y=FRAME["a"], loss="mean_squared_error", outputs=1).model
     with pytest.raises(ArgumentError, match="a loss that gives no probabilities"):

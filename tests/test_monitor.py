@@ -40,7 +40,7 @@ def test_direction(mode, monitor, expected):
 
 @pytest.mark.parametrize("monitor", ["silent_accuracy", "val_silent_accuracy"])
 def test_an_unknown_direction(monitor):
-    message = f"'{monitor}' is better.*mode 'max' or 'min', or set larger_is_better"
+    message = f"'{monitor}' is better.*'max' or 'min', or set larger_is_better"
     with pytest.raises(ArgumentError, match=message):
         direction("auto", monitor, KNOWN)
 

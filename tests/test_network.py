@@ -78,7 +78,7 @@ def everything(backend="numpy", dtype="float64"):
         ),
         (
             {"layers": [layers.Dense(3), layers.Standardization()]},
-            "layer 'standardization_1': learns from the network's inputs, so nothing but",
+            "layer 'standardization_1': learns from the network's inputs, so only",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from gpunn.backends.recording import Operation, arrays_in, current_trace, record
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
-from gpunn.workspace import Workspace, unnoticed
+from gpunn.workspace import Workspace, ignore
 
 __all__ = ["Network", "first_trained", "network_backward", "network_forward", "run_backward"]
 __all__ += ["run_forward"]
@@ -136,11 +136,11 @@ class Called:
         self, function: Callable[[], object], workspace: Workspace, results: Sequence[Array] = ()
     ) -> None:
         self.function, self.workspace, self.results = function, workspace, results
-        self.place = workspace.place
+        self.position = workspace.position
 
     def __call__(self) -> None:
         """Call the method."""
-        self.workspace.place = self.place
+        self.workspace.position = self.position
         self.function()
 
 
@@ -152,7 +152,7 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
     """
 
     def rehearsal(call: Callable[[], Any]) -> None:
-        passed, workspace.passed = workspace.passed, unnoticed
+        passed, workspace.passed = workspace.passed, ignore
         try:
             record(call)
         finally:

@@ -1,4 +1,4 @@
-"""Training over epochs: shuffling, validation, statistics, callbacks."""
+"""The trainer: its settings, `fit`, `evaluate`, snapshots and checkpoints."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]
 
-JUDGED_BY_LOSS = ("loss", "metrics", "validation_metrics")
-"""The loss, and the settings whose metrics are of labels or of classes by it."""
+DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
+"""The loss, and the settings whose metrics depend on the loss (of labels or of classes)."""
 
 
 class Trainer:
@@ -59,85 +59,86 @@ class Trainer:
     Parameters
     ----------
     model : Sequential
-        Trained in place.
+        The network, trained in place.
     loss : Loss, str or mapping
         Such as "softmax_cross_entropy", "binary_cross_entropy" (both from logits) or
         "mean_squared_error".
     optimizer : Optimizer, str or mapping
         Such as `gpunn.optimizers.Adam(1e-3)` or "adam".
     metrics : sequence of Metric, str or mapping
-        Reported beside the loss, such as "accuracy".
+        Metrics to log next to the loss, such as "accuracy".
     gradient_accumulation : int
-        At least 1. Number of batches whose gradients make up one update, so that an update sees
+        At least 1. Number of batches whose gradients are summed for one update. An update then uses
         gradient_accumulation * batch_size rows with the memory of batch_size.
     report_every : int
-        Updates between report points, at which the host reads the statistics from the device
-        and looks for a loss, parameters, running averages or an optimizer's state that are not
-        finite. Training is the same whatever it is.
+        Updates between two logging steps. At a logging step, the host reads the statistics from the
+        device, and checks that loss, parameters, running averages and optimizer state are finite.
+        It does not change the results of training.
     on_divergence : {"stop", "skip", "roll_back"}
-        What to do then. The updates since the last report point are done once more to find the
-        first that goes bad, and its batch is taken through the network layer by layer. "stop" ends
-        training with a `DivergenceError` that names the first layer whose numbers went bad;
-        "skip" leaves that update out; "roll_back" goes back to the last report point and leaves
-        out all updates up to that one. Both log a warning, and end training if ten such recoveries
-        in a row did not lead to a good report point.
+        What to do if something is not finite. The trainer repeats the updates since the last
+        logging step to find the first one that diverged, and runs its batch through the network
+        layer by layer. "stop" ends training with a `DivergenceError` that names the first layer
+        with numbers that are not finite. "skip" leaves that update out. "roll_back" restores the
+        last logging step and leaves out all updates since then. Both log a warning, and end
+        training after ten recoveries in a row without a good logging step.
     communicator : Communicator or None
-        The processes that train this network together (`gpunn.distributed.communicator`), as one
-        process would: `batch_size` is that of all together. Each makes the same calls; callbacks
-        are called in the process of rank 0 alone.
+        The processes that train this network together (`gpunn.distributed.communicator`).
+        `batch_size` is the global batch size. All processes make the same calls; only rank 0 calls
+        callbacks.
     shards : int
-        Parts into which each batch is divided, a power of two; the numbers of processes that
-        divide it give the same bits, each with the same number of threads. 0 is one part for each
-        process.
+        The number of parts into which each batch is divided, a power of two. Results are bitwise
+        identical for all numbers of processes that divide it, if each has the same number of
+        threads. 0 means one part per process.
     batch_norm : {"synchronized", "local"}
-        Whether batch normalisation takes the rows of all processes together, as one process would,
-        or those of each shard.
+        Whether batch normalization uses the rows of all processes together, or only the rows of
+        each shard.
     validation_metrics : sequence of Metric, str or mapping
-        Metrics of validation data and of `evaluate` only, such as "auc": training steps don't
-        compute them. Names that are among `metrics` count once.
+        Metrics for validation data and `evaluate` only, such as "auc"; training steps don't compute
+        them. Names that also occur in `metrics` count once.
 
     Attributes
     ----------
     history : History
-        Of all epochs of all calls of `fit`.
+        The logs of all epochs of all calls of `fit`.
     epoch, updates : int
-        Epochs and updates done so far, those included that were left out.
+        Epochs and updates done so far, including those that were left out.
     first_epoch : int
-        Epochs done when this call of `fit`, or the one that is gone on with, began.
+        Epochs done when this call of `fit` began; after resuming, when the interrupted call began.
     cursor : EpochCursor or None
-        How far the current epoch has come; None between epochs.
+        The position within the current epoch; None between epochs.
     recoveries : int
-        Recoveries in a row, without a good report point in between.
+        Recoveries in a row, without a good logging step in between.
     callbacks : list of Callback
-        Those of the running call of `fit`, in the order in which they are called.
+        The callbacks of the running call of `fit`, in the order in which they are called.
     log_names : list of str
-        Names of what each epoch's row of the history holds, from the beginning of `fit` on.
+        The names in each epoch's row of the history, once `fit` has begun.
     stop_reason : str
-        Set by a callback to end training after this epoch.
+        A callback sets it to end training after this epoch.
     resumed : bool
-        Whether this call of `fit`, or the last one, goes on from a checkpoint (`resume_from`).
+        Whether this call of `fit`, or the last one, resumes from a checkpoint (`resume_from`).
     policy : TrainingPolicy
         Decides on the order of rows, learning rates, when to stop, and what a divergence means.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a name or number is impossible, or the network does not end in a vector of outputs.
+        If a name or number is invalid, or the network's output is not a vector.
 
     See Also
     --------
     Sequential : The network that is trained.
-    gpunn.sklearn.MLPClassifier : The same behind scikit-learn's interface.
+    gpunn.sklearn.MLPClassifier : The same with scikit-learn's interface.
 
     Notes
     -----
-    Everything but `model` may be set between two calls of `fit`, and is checked then. The
-    optimizer's state goes with the optimizer: another one starts anew.
+    You can set any attribute except `model` between two calls of `fit`; it is then checked. A new
+    optimizer starts with a fresh state.
 
-    A copied or pickled trainer goes on exactly where this one is.
+    A copied or pickled trainer continues exactly where the original is.
 
-    To find out where training went bad, a copy of the parameters and the optimizer's state is kept
-    beside them. Where memory does not suffice for it, "stop" goes without and can't name the layer.
+    To find out where training diverged, the trainer stores a copy of the parameters and the
+    optimizer's state. If memory is too small for it, "stop" works without the copy, but can't name
+    the layer.
 
     Examples
     --------
@@ -162,7 +163,7 @@ class Trainer:
     """
 
     _made = False
-    """Whether all attributes are there, so that another one would be a mistake."""
+    """Whether all attributes are set, so that setting a new one is a mistake."""
 
     epoch = ProgressAttribute[int]("epoch")
     updates = ProgressAttribute[int]("updates")
@@ -190,8 +191,8 @@ class Trainer:
             members = any(isinstance(layer, Members) for layer in model.layers)
             add = "MeanOverMembers()" if members else "Flatten() and a Dense layer"
             raise ArgumentError(
-                "model: to be trained, a network must end in a vector of outputs; this one ends in "
-                f"shape {model.output_shape}. Add gpunn.layers.{add}"
+                "model: expected a network whose output is a vector; got the output shape "
+                f"{model.output_shape}. Add gpunn.layers.{add}"
             )
         self.model = model
         self.loss = resolve(Loss, loss, "loss")
@@ -215,27 +216,27 @@ class Trainer:
         self._made = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute that there is; settings are checked as in the constructor."""
+        """Set an existing attribute; settings are checked as in the constructor."""
         if name in CHECKS:
             value = CHECKS[name](value)
         known = name in vars(self) or name[0] == "_" or hasattr(type(self), name)
         if self._made and not known and type(self) is Trainer:
             raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
         super().__setattr__(name, value)
-        if name in JUDGED_BY_LOSS:
-            for key in JUDGED_BY_LOSS[1:]:
+        if name in DEPEND_ON_LOSS:
+            for key in DEPEND_ON_LOSS[1:]:
                 metrics, outputs = vars(self).get(key, []), self.model.output_shape[0]
                 vars(self)[key] = [for_loss(metric, self.loss, outputs) for metric in metrics]
 
     def __repr__(self) -> str:
-        """Return the network, what it is trained by, and how far."""
+        """Return the network's shapes, loss, optimizer and number of epochs."""
         model = self.model
         shapes = f"{model.input_shape} -> {model.output_shape} on {model.backend.name}"
         names = f"{self.loss.name}, {self.optimizer.name}"
-        return f"<{type(self).__name__} of {shapes}: {names}, {self._how_far}>"
+        return f"<{type(self).__name__} of {shapes}: {names}, {self._epochs_done}>"
 
     @property
-    def _how_far(self) -> str:
+    def _epochs_done(self) -> str:
         return f"{self.epoch} epoch{'s' if self.epoch != 1 else ''}"
 
     def _repr_html_(self) -> str:
@@ -250,7 +251,7 @@ class Trainer:
             "loss": self.loss.name,
             "optimizer": f"{self.optimizer.name}, learning rate {rate}",
             "metrics": ", ".join(metric.name for metric in self.metrics),
-            "trained": f"{self._how_far}, {self.updates:,} updates",
+            "trained": f"{self._epochs_done}, {self.updates:,} updates",
             "ended": self.history.stopped,
             **{f"last {name}": f"{value:.6g}" for name, value in measured.items()},
         }
@@ -281,113 +282,114 @@ class Trainer:
         prefetch: int = 2,
         augment: Augment | None = None,
     ) -> History:
-        """Train for a number of epochs; a further call goes on from there.
+        """Train for a number of epochs; a further call continues from there.
 
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            Inputs on the host; a memory map is read chunk by chunk. The network remembers the names
-            of a data frame's columns, and takes those of later data frames by name. Or, without y,
-            batches: a function of the epoch's number, from 0, that returns an iterable of tuples
-            (X, y) or (X, y, sample_weight), or an iterable of these that begins anew each time,
-            such as a list. They come in their own order, whatever `shuffle` says.
+            Inputs on the host; a memory map is read chunk by chunk. The network stores the column
+            names of a data frame, and selects columns of later data frames by name. Without y, pass
+            batches instead: a function of the epoch's number, from 0, that returns an iterable of
+            tuples (X, y) or (X, y, sample_weight), or an iterable of these that starts again in
+            each epoch, such as a list. Batches keep their order, even with `shuffle`.
         y : array
-            Targets, as the loss takes them. Columns of a data frame are taken likewise.
+            Targets in a format that the loss accepts. Columns of a data frame are selected as for
+            X.
         epochs : int
-            Passes over the data; 0 only checks the arguments and prepares. With `resume_from`,
-            those before the interruption included.
+            Passes over the data; 0 only checks the arguments and prepares. With `resume_from`, this
+            includes the epochs before the interruption.
         batch_size : int
-            Rows in a batch; the last one of an epoch may be smaller, unless `drop_last`. Of batches
-            that are given, the most rows that one has.
+            Rows per batch; the last batch of an epoch may be smaller, unless `drop_last`. If X are
+            batches, their maximum number of rows.
         validation_data : tuple of (X, y) or (X, y, sample_weight), or batches
             Evaluated after each epoch; its metrics have the prefix "val_". Batches, as for X, may
-            have any number of rows, and must come to an end.
+            have any number of rows, and must be finite in number.
         validation_split : float
-            In [0, 1): the fraction of the rows that is set aside as validation data, at random
-            and, if the targets are classes, in the classes' proportions.
+            In [0, 1): the fraction of the rows that is held out as validation data, at random and,
+            if the targets are classes, in the classes' proportions.
         sample_weight : array, shape (rows,)
             A weight of k counts a row k times.
         class_weight : mapping of int to float, or "balanced"
-            Factor of the weight of each class's rows in the training loss, 1 if missing; "balanced"
-            is rows / (classes * rows of the class). Metrics and validation data have no class
-            weights, so "loss" and "val_loss" are of different scales then. Class weights distort
-            the predicted probabilities: they are those of rows weighted so.
+            Factors of the weights of each class's rows in the training loss; 1 if missing.
+            "balanced" means rows / (classes * rows of the class). Metrics and validation data have
+            no class weights, so "loss" and "val_loss" then have different scales. Class weights
+            distort the predicted probabilities.
         shuffle : bool
-            Whether to visit the rows in a new order each epoch, drawn from (seed, epoch).
+            Whether to visit the rows in a new order in each epoch; it depends on seed and epoch.
         callbacks : sequence of Callback, str or mapping
-            Such as `["early_stopping"]`. Called in this order, at the beginning and end of training
-            and after each epoch; those that write checkpoints come after the others.
+            Such as `["early_stopping"]`. They are called in this order at the beginning and end of
+            training and after each epoch; callbacks that write checkpoints come last.
         progress : bool
-            Whether to show a progress bar: on standard error, if that is a terminal, and in a
-            notebook in the output of the cell.
+            Whether to show a progress bar: on standard error if that is a terminal, or in the
+            output of a notebook's cell.
         stream : bool or None
-            Whether to put the rows on the device chunk by chunk; None decides by their size.
-            Results are the same.
+            Whether to copy the rows to the device chunk by chunk; None decides by their size. It
+            does not change results.
         resume_from : str or Path
-            A checkpoint, or a folder of checkpoints (such as a run's), whose newest undamaged one
-            is taken. The same call as the one that was interrupted, with this added, ends with the
-            same weights and history, bit for bit, as if it had not been. Callbacks go on with
-            their state, and the epoch with its next update.
+            A checkpoint, or a folder of checkpoints (such as a run's), of which the newest
+            undamaged one is used. Repeat the interrupted call and add this argument: weights and
+            history end bitwise identical to an uninterrupted call. Callbacks continue with their
+            state, and the epoch with its next update.
         drop_last : bool
             Whether an epoch leaves out the last rows of its order if they are too few for a whole
-            update. With `shuffle` these are other rows each time.
+            update. With `shuffle`, these rows differ in each epoch.
         shuffle_members : bool
-            Whether each member of a network with `gpunn.layers.Members` visits the rows in an order
-            of its own, so that a batch has other rows for each. Layers in front of `Members` have
-            that many more rows to do. Metrics of the training are then those of the members alone.
+            Whether each member of a network with `gpunn.layers.Members` visits the rows in a
+            separate order, so that a batch has other rows for each member. Layers before `Members`
+            then process that many more rows. Training metrics are averages over single members.
         steps_per_epoch : int or None
-            How many of the batches that are given make an epoch; by default all, if X has a length.
+            The number of batches per epoch, if X are batches; None means all, if X has a length.
         prefetch : int
-            Of how many updates a thread makes the batches ahead; 0 is none, without a thread.
+            The number of updates whose batches a thread prepares ahead; 0 uses no thread.
         augment : callable or None
-            A function of (X, y, random) that changes the rows of each update before it, on the
-            device: X in the network's dtype, y, and random numbers that depend on seed, epoch and
-            update alone (`gpunn.training.BatchRandom`). It returns X, or (X, y), of
-            the same shapes. Validation data is not changed.
+            A function of (X, y, random) that changes the rows before each update, on the device. X
+            has the network's dtype. `random` gives random numbers that depend only on seed, epoch
+            and update (`gpunn.training.BatchRandom`). The function returns X or (X, y) in the same
+            shapes. It does not change validation data.
 
         Returns
         -------
         History
-            Of all epochs so far, those of earlier calls included.
+            The logs of all epochs so far, including earlier calls.
 
         Raises
         ------
         DataError
-            If the data does not fit the network, the loss or a metric. Nothing has been changed
-            then.
+            If the data does not fit the network, the loss or a metric. Nothing is changed.
         ArgumentError
-            If an option is impossible, or a callback or schedule monitors a metric that there
-            won't be. Nothing has been changed then.
+            If an option is invalid, or a callback or schedule monitors a metric that does not
+            exist. Nothing is changed.
         ModelFileError
-            If there is no undamaged checkpoint to resume from, or it does not fit. Nothing has been
-            changed then.
+            If there is no undamaged checkpoint to resume from, or it does not fit. Nothing is
+            changed.
         DivergenceError
-            If the loss, a parameter, a running average or the optimizer's state stops being finite,
-            or after an epoch the validation loss is not; the message names epoch, step and the
-            first layer that went bad. The network is then as it was before that step.
+            If the loss, a parameter, a running average or the optimizer's state is not finite, or
+            the validation loss after an epoch. The message names epoch, step and the first layer
+            with such numbers. The network then has its state from before that step.
         DeviceMemoryError
-            If the device has too little memory; the message says how much, and what takes less.
+            If the device has too little memory; the message says how much is needed, and how to
+            reduce it.
         DeviceError
-            If the device has failed; the message says how to go on.
+            If the device has failed; the message says how to continue.
 
         Warns
         -----
         GpunnWarning
-            If the last layer's activation does not go with the loss, a metric or the targets, or
-            the targets' scale is far from that of an untrained network's outputs. The message names
+            If the last layer's activation does not suit the loss, a metric or the targets, or if
+            the targets have another scale than an untrained network's outputs. The message names
             the remedy.
 
         Notes
         -----
-        Ctrl-C ends training after the updates that are running, one or those of one or two tenths
-        of a second, and after the validation if they were an epoch's last. Callbacks that write
-        checkpoints write one, `fit` returns as usual, with `history.stopped` saying so, and a
-        warning is logged (logger "gpunn"). A further call with as many rows and the same batch size
-        first ends the epoch that was cut short. SIGTERM does the same, but then ends the program
-        with the exit status 143 (`SystemExit`).
+        Ctrl-C ends training after the running updates, at most one or two tenths of a second or one
+        update later. If they end an epoch, the validation is also done. Callbacks that write
+        checkpoints write one. Then `fit` logs a warning (logger "gpunn"), sets `history.stopped`
+        and returns as usual. A further call with the same number of rows and batch size first
+        finishes the interrupted epoch. SIGTERM does the same, and then ends the program with exit
+        status 143 (`SystemExit`).
 
-        A network with a `Standardization` layer takes that layer's means and standard deviations
-        from the training rows of the first call.
+        A `Standardization` layer learns its means and standard deviations from the training rows of
+        the first call.
 
         Examples
         --------
@@ -451,16 +453,16 @@ class Trainer:
 
     @property
     def metric_names(self) -> list[str]:
-        """Names of what is measured on each batch: the loss and the metrics."""
+        """The names "loss" and those of the metrics, which training computes on each batch."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
     def log_names_of(self, validated: bool) -> list[str]:
-        """Return the names of an epoch's logs, with or without those of validation data.
+        """Return the names of an epoch's logs, with or without validation metrics.
 
         Parameters
         ----------
         validated : bool
-            Whether there are validation data.
+            Whether there is validation data.
 
         Returns
         -------
@@ -474,7 +476,7 @@ class Trainer:
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """Whether larger is better, by the name of each possible log; None is unknown."""
+        """Whether larger is better, by the name of each possible log; None means unknown."""
         more = {f"val_{name}": larger for name, larger in self.policy.validation_metrics.items()}
         return {**directions(self.every_metric), **more}
 
@@ -491,16 +493,16 @@ class Trainer:
     ) -> dict[str, float]:
         """Return loss and metrics over a data set, by name.
 
-        Dropout is off, and batch normalisation uses its running averages.
+        Dropout is off, and batch normalization uses its running averages.
 
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            As for `fit`; or batches.
+            Inputs, or batches, as for `fit`.
         y : array
             Targets, as for `fit`.
         batch_size : int
-            Rows on the device at a time. It changes results only by rounding.
+            Rows per pass. It changes results only by rounding.
         sample_weight : array, shape (rows,)
             A weight of k counts a row k times.
         stream : bool or None
@@ -516,31 +518,30 @@ class Trainer:
         DataError
             If the data does not fit the network, the loss or a metric.
         DeviceMemoryError, DeviceError
-            As `fit`.
+            As for `fit`.
         """
         batch_size = check_integer("batch_size", batch_size)
         stream = None if stream is None else check_flag("stream", stream)
         builder = DatasetBuilder(self.model, self.loss, self.every_metric, stream)
-        sources = FitArguments(builder, lambda: self.epoch)
-        subset = sources.evaluated(X, y, sample_weight)
+        subset = FitArguments(builder, lambda: self.epoch).evaluated(X, y, sample_weight)
         return self.evaluate_subset(subset, batch_size)
 
     def evaluate_subset(
         self, subset: Subset | BatchStream, batch_size: int = 1024
     ) -> dict[str, float]:
-        """Do what `evaluate` does once it has checked its arguments.
+        """Evaluate rows that are already checked; see `evaluate`.
 
         Parameters
         ----------
         subset : Subset or BatchStream
-            Rows that have been checked, or are one batch after the other.
+            The rows, or a stream of batches.
         batch_size : int
-            Rows on the device at a time.
+            Rows per pass.
 
         Returns
         -------
         dict of str to float
-            As of `evaluate`.
+            Loss and metrics, by name.
         """
         model = self.model
         memory = BufferMemory(model, self.optimizer, batch_size)
@@ -559,13 +560,13 @@ class Trainer:
         Returns
         -------
         Snapshot
-            For `restore`.
+            The copy, for `restore`.
 
         Raises
         ------
         ArgumentError
-            If training has not begun, or layers have been frozen, or are trained again, since the
-            last call of `fit`.
+            If training has not begun, or layers were frozen or unfrozen since the last call of
+            `fit`.
         """
         return self.device_state.snapshot()
 
@@ -575,42 +576,42 @@ class Trainer:
         Parameters
         ----------
         snapshot : Snapshot
-            What `snapshot` returned.
+            A result of `snapshot`.
 
         Returns
         -------
         dict of str to ndarray
-            By the names that the arrays have in checkpoints.
+            The arrays, by their names in checkpoints.
         """
         return self.device_state.snapshot_to_host(snapshot)
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
-        """Return the snapshot that `snapshot_to_host` described.
+        """Return a snapshot with the arrays of `snapshot_to_host`.
 
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            What `snapshot_to_host` returned; others are not looked at.
+            The result of `snapshot_to_host`; other arrays are ignored.
 
         Returns
         -------
         Snapshot
-            For `restore`.
+            The snapshot, for `restore`.
 
         Raises
         ------
         ArgumentError
-            If the arrays don't fit network and optimizer.
+            If the arrays don't fit the network and the optimizer.
         """
         return self.device_state.snapshot_from_host(arrays)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take back what `snapshot` returned; an epoch that was cut short then begins anew.
+        """Restore a snapshot; an interrupted epoch then starts again.
 
         Parameters
         ----------
         snapshot : Snapshot
-            The state to go back to.
+            The state to restore.
 
         Raises
         ------
@@ -618,44 +619,44 @@ class Trainer:
             If training has not begun, or other layers were trained when it was taken.
         """
         self.device_state.restore(snapshot)
-        self._forget_place()
+        self._reset_cursor()
 
-    def _forget_place(self) -> None:
-        self.ranks.join("_forget_place")
+    def _reset_cursor(self) -> None:
+        self.ranks.join("_reset_cursor")
         self.cursor = None
 
     def last_gradients(self) -> dict[str, Array]:
-        """Return views, by name, of the gradient of the last update, as the optimizer took it.
+        """Return views of the gradients that the optimizer used in the last update, by name.
 
         Returns
         -------
         dict of str to array
-            On the device; they change with the next update.
+            The gradients on the device; the next update changes them.
 
         Raises
         ------
         ArgumentError
-            As `snapshot`.
+            As for `snapshot`.
         """
         step = self.device_state.started_step()
         self.ranks.join("last_gradients")
         return self.model.parameters.views_into(step.whole_gradients())
 
     def is_sound(self) -> bool:
-        """Return whether all losses since the last report, and the training state, are finite.
+        """Return whether all losses since the last logging step and the training state are finite.
 
-        For callbacks that write checkpoints: what is written while this is False is of no use.
-        Where training may be rolled back to a report point, only such a point is good to go on
-        from. This waits for the device.
+        Callbacks should only write checkpoints if this is True. With `on_divergence="roll_back"` it
+        is True only at logging steps, since only these can be resumed from. This waits for the
+        device.
 
         Returns
         -------
         bool
-            Between epochs always True.
+            Whether they are finite; always True between epochs.
         """
         cursor = self.cursor
         if cursor is None or not cursor.unreported:
-            return True  # as the report has found
+            return True  # the last logging step has checked this
         if self.on_divergence == "roll_back":
             return False
         self.ranks.join("is_sound")
@@ -663,87 +664,87 @@ class Trainer:
 
     @property
     def services(self) -> dict[str, Callable[..., object]]:
-        """What rank 0 may ask the others to do with it, by name."""
-        methods = self._forget_place, self.last_gradients, self.is_sound
+        """The methods that rank 0 may call on all ranks together, by name."""
+        methods = self._reset_cursor, self.last_gradients, self.is_sound
         return {method.__name__: method for method in methods}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the optimizer's state and the device's counters as host arrays, by name.
 
-        Within an epoch the sums over its updates so far are among them.
+        Within an epoch, this includes the sums over its updates so far.
 
         Returns
         -------
         dict of str to ndarray
-            For `set_state`.
+            The state, for `set_state`.
         """
         return self.device_state.arrays(within_epoch=self.cursor is not None)
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what `state` returned, now or when training begins.
+        """Restore the state that `state` returned, now or when training begins.
 
-        What is missing stays as it is, and what the optimizer does not have is left out.
+        Missing arrays stay unchanged; arrays that the optimizer does not have are ignored.
 
         Parameters
         ----------
         state : mapping of str to ndarray
-            What `state` returned.
+            The result of `state`.
         """
         self.device_state.load(state)
 
     def workspace_bytes(self) -> int:
-        """Return the bytes held by the buffers of training and evaluation, in all.
+        """Return the total size in bytes of the buffers of training and evaluation.
 
         Returns
         -------
         int
-            0 before training and evaluation.
+            The size; 0 before training and evaluation.
         """
         step = self.device_state.step
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made from: the device's state as host arrays, no buffers."""
+        """Return the attributes of a copy: the device's state as host arrays, without buffers."""
         ranks = copy(self.ranks)
         state = TrainingState(ranks)
         state.load(self.state())
         state.trained = self.device_state.trained
-        remade = {"device_state": state, "evaluator": Evaluator(), "progress": self.progress.copy()}
-        return {**vars(self), "callbacks": [], "ranks": ranks, **remade}
+        fresh = {"device_state": state, "evaluator": Evaluator(), "progress": self.progress.copy()}
+        return {**vars(self), "callbacks": [], "ranks": ranks, **fresh}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # An earlier release has pickled less.
-        earlier = {"batch_norm": "synchronized", "ranks": Ranks(), "resumed": False}
-        vars(self).update({**earlier, "validation_metrics": [], **state})
+        # Pickles of earlier releases lack these attributes.
+        missing = {"batch_norm": "synchronized", "ranks": Ranks(), "resumed": False}
+        vars(self).update({**missing, "validation_metrics": [], **state})
 
     def save_checkpoint(self, path: Any) -> None:
-        """Write everything that `load_checkpoint` needs to go on exactly from here.
+        """Write everything that `load_checkpoint` needs to continue exactly from this point.
 
-        Of several processes, rank 0 writes it. All have to call this, but for callbacks, which only
-        rank 0 has.
+        With several processes, all must call this, and rank 0 writes the file. In a callback, only
+        rank 0 calls it.
 
         Parameters
         ----------
         path : str or Path
-            File to write; an existing one is replaced.
+            File to write; an existing file is replaced.
 
         Raises
         ------
         ArgumentError
-            If a parameter, buffer or the optimizer's state is not finite. An existing file is then
+            If a parameter, buffer or the optimizer's state is not finite. An existing file stays
             unchanged.
         OSError
-            If the file can't be written. An existing file is then unchanged.
+            If the file can't be written. An existing file stays unchanged.
         """
-        taken = take_checkpoint(self)
+        checkpoint = take_checkpoint(self)
         if self.ranks.first:
-            taken.write(path)
+            checkpoint.write(path)
 
     def load_checkpoint(self, path: Any) -> None:
-        """Go on from a checkpoint: parameters, optimizer, counters, schedule and history.
+        """Restore parameters, optimizer, counters, schedule and history from a checkpoint.
 
-        The next call of `fit` is then a further call after the one that wrote the checkpoint, in
-        which callbacks begin anew. `fit(resume_from=path)` goes on with that call itself.
+        The next call of `fit` is then a new call after the one that wrote the checkpoint, and its
+        callbacks start without state. To resume that call itself, use `fit(resume_from=path)`.
 
         Parameters
         ----------
@@ -754,7 +755,7 @@ class Trainer:
         ------
         ModelFileError
             If the file is damaged, holds no training state, or does not fit the trainer's optimizer
-            or its network's layers, input shape, seed and dtype. Nothing has been changed then.
+            or its network's layers, input shape, seed and dtype. Nothing is changed.
         """
         with self.model.exclusion.held("load_checkpoint", training=False):
             restore_checkpoint(self, read_checkpoint(path))

@@ -236,10 +236,10 @@ def test_metrics_of_ones_own_tell_the_best_epoch(gpunn, digits):
     assert figures.index(max(figures)) != figures.index(min(figures))
     stopping = ["--set", "training.callbacks=[{name='early_stopping', monitor='val_silent'}]"]
     result = gpunn("train", digits, *own, *stopping, "--output", "b", status=2)
-    assert "training.callbacks[0].mode: can't tell whether a larger or a smaller" in result.stderr
+    assert "training.callbacks[0].mode: can't decide whether a larger or a smaller" in result.stderr
     settings = ["--set", "training.monitor=val_silent"]
     result = gpunn("train", digits, *own, *settings, "--output", "b", status=2)
-    assert "training.monitor_mode: can't tell whether" in result.stderr
+    assert "training.monitor_mode: can't decide whether" in result.stderr
     gpunn("train", digits, *own, *settings, "--set", "training.monitor_mode=min", "--output", "b")
     assert read_run(Path("b")).best["epoch"] == figures.index(min(figures)) + 1
     result = gpunn("train", digits, "--set", "training.monitor_mode=min", "--output", "c", status=2)

@@ -144,7 +144,7 @@ def test_a_snapshot_of_another_trainer_is_refused():
         this, other = (trained(communicator, epochs=1) for _ in range(2))
         snapshot = this.snapshot()
         other.snapshot()
-        with pytest.raises(ArgumentError, match="snapshot: is not one of this trainer"):
+        with pytest.raises(ArgumentError, match="snapshot: belongs to another trainer"):
             other.restore(snapshot)
 
     run_threads(2, go)

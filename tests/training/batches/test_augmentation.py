@@ -227,7 +227,7 @@ def test_mistakes():
 
     def fit(communicator):
         given = trainer(layers=[Dense(3)], communicator=communicator)
-        with pytest.raises((ArgumentError, DistributedError), match="augment: can't be given wh"):
+        with pytest.raises((ArgumentError, DistributedError), match="augment: can't be combined"):
             given.fit(X, Y, augment=unchanged, **GIVEN)
 
     run_threads(2, fit)

@@ -149,8 +149,8 @@ def test_a_divergence_is_explained():
 @pytest.mark.parametrize(
     ("parts", "options", "message"),
     [
-        ([Dense(2)], {}, "shuffle_members: needs a network of vectors with one layer gpunn.lay"),
-        (shared(), {"shuffle": False}, "shuffle_members: can't be given with shuffle=False"),
+        ([Dense(2)], {}, "shuffle_members: needs a network with vectors as inputs, one layer"),
+        (shared(), {"shuffle": False}, "shuffle_members: can't be combined with shuffle"),
     ],
 )
 def test_what_can_not_be(parts, options, message):

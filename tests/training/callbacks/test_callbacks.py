@@ -76,7 +76,7 @@ class Scripted:
     "callback", [EarlyStopping("ranking"), ModelCheckpoint("x", monitor="ranking")]
 )
 def test_a_metric_that_does_not_say_which_way_is_better(callback):
-    with pytest.raises(ArgumentError, match="mode: can't tell whether a larger or a smaller"):
+    with pytest.raises(ArgumentError, match="mode: can't decide whether a larger or a smaller"):
         Scripted(["epoch", "ranking"]).run(callback, [0.5], "ranking")
 
 

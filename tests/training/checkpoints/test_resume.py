@@ -355,7 +355,7 @@ def test_after_ctrl_c_other_data_begin_the_epoch_anew(caplog):
     assert (this.epoch, this.updates) == (1, 7)
     fit(this, epochs=1, batch_size=10)
     assert (this.epoch, this.updates) == (2, 7 + 4)
-    assert "The epoch that was cut short begins anew" in caplog.text
+    assert "The interrupted epoch starts again" in caplog.text
 
 
 @posix
