@@ -69,7 +69,7 @@ def test_the_last_layer_is_reinitialized_if_it_has_another_size():
     report = second.load_weights(first)
     assert report.copied == ("standardization_1", "dense_1", "batch_norm_1")
     assert report.reinitialized == {
-        "dense_2": "weights of shape (8, 3) in the other network, and (8, 2) here"
+        "dense_2": "weights has shape (8, 3) in the other network, but (8, 2) here"
     }
     assert all(same(first, second, label) for label in report.copied)
     np.testing.assert_array_equal(second.parameters["dense_2.weights"], before["dense_2.weights"])
@@ -114,9 +114,9 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
     first, second = learned(), network(hidden=6, seed=1)
     before = second.parameters.to_host()
     problem = (
-        r"layer 'dense_1': weights has shape \(4, 8\) in the other network, but \(4, 6\) here. Give "
-        "it the same shape, or another label to reinitialize it; only the last layer, 'dense_2', "
-        "may have another shape"
+        r"layer 'dense_1': weights has shape \(4, 8\) in the other network, but \(4, 6\) here\. "
+        "Give it the same shape, or another label to reinitialize it; only the last layer, "
+        "'dense_2', may have another shape"
     )
     with pytest.raises(ArgumentError, match=problem):
         second.load_weights(first)

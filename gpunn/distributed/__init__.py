@@ -1,7 +1,7 @@
 """Processes that train one network together.
 
-`communicator` finds out which processes were started together; a `gpunn.Trainer` that is given it
-trains with all of them, as one process would.
+`communicator` connects the processes that a launcher started together. Pass it to a
+`gpunn.Trainer`, which then trains on all of them as one process would.
 """
 
 from gpunn.distributed.communicator import Communicator

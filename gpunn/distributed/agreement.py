@@ -1,4 +1,4 @@
-"""What ranks tell each other between steps, so that an error of one ends all."""
+"""Messages between ranks outside of steps, so that an error on one rank ends all ranks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["AgreedExit", "Agreement"]
 
 
 class AgreedExit(SystemExit):
-    """The end of the program on all ranks, which know of it."""
+    """The end of the program on all ranks, after they have agreed on it."""
 
 
 class Agreement:
-    """Messages between all ranks, each of which may be that a rank has failed.
+    """Messages between all ranks, any of which can report that a rank has failed.
 
-    A rank that fails outside of a step says so in the place of its next message, whatever that
-    would have been. So no rank waits for a message of one that has failed. Within a step the others
-    wait for numbers, not for a message; then the one that fails ends all.
+    A rank that fails outside of a step reports the failure instead of its next message. So no rank
+    waits for a failed rank. Within a step, other ranks wait for numbers instead of messages, so a
+    failing rank ends all processes.
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -37,59 +37,59 @@ class Agreement:
 
     @classmethod
     def over(cls, communicator: Communicator) -> Agreement:
-        """Return the one that belongs to a communicator."""
+        """Return the agreement of a communicator; make it at the first call."""
         if communicator.agreement is None:
             communicator.agreement = cls(communicator)
-        found: Agreement = communicator.agreement
-        return found
+        agreement: Agreement = communicator.agreement
+        return agreement
 
     @property
     def alone(self) -> bool:
-        """Whether there are no others."""
+        """Whether there are no other ranks."""
         return self.size == 1
 
     @property
     def ended(self) -> bool:
-        """Whether a rank has failed, after which the ranks tell each other nothing more."""
+        """Whether a rank has failed; the ranks then exchange no more messages."""
         return self._ended
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        """Return what each rank gives, by rank.
+        """Return the values of all ranks, by rank.
 
-        A message says `what` it is if the others do not answer. Raise a DistributedError if a rank
-        has failed; it names the rank and why.
+        `what` describes the values in messages. Raise a DistributedError if a rank has failed; it
+        names the rank and the reason.
         """
         if self.alone:
             return [value]
         if self._ended:
             raise DistributedError(f"{what}: a rank has failed, and the others do not answer")
         with self.watchdog.waiting(what):
-            found = self.communicator.gather((None, what, value))
-        self._check(found)
-        different = {kind for _, kind, _ in found}
+            messages = self.communicator.gather((None, what, value))
+        self._check(messages)
+        different = {kind for _, kind, _ in messages}
         if len(different) > 1:
             self._ended = True
             raise DistributedError(
-                f"the ranks are at different places: {', '.join(sorted(different))}. Each has to "
-                "make the same calls in the same order",
+                f"the ranks exchange different values: {', '.join(sorted(different))}. Make the "
+                "same calls in the same order on all ranks",
                 elsewhere=self.rank > 0,
             )
-        return [value for _, _, value in found]
+        return [value for _, _, value in messages]
 
-    def _check(self, found: list[Any]) -> None:
-        failed = [(rank, reason) for rank, (reason, *_) in enumerate(found) if reason is not None]
+    def _check(self, messages: list[Any]) -> None:
+        failed = [(rank, why) for rank, (why, *_) in enumerate(messages) if why is not None]
         if failed:
             self._ended = True
             rank, reason = failed[0]
             raise DistributedError(f"rank {rank} has failed: {reason}", rank)
 
     def of_first(self, value: Any, what: str) -> Any:
-        """Return what rank 0 gives."""
+        """Return the value of rank 0 on all ranks."""
         return self.gather(value if self.rank == 0 else None, what)[0]
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Note that the ranks exchange numbers in this context, and no messages."""
+        """Return a context in which the ranks exchange numbers instead of messages."""
         if self.alone:
             yield
             return
@@ -100,9 +100,9 @@ class Agreement:
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
-        """Have all ranks fail where this one does, in this context.
+        """Return a context in which an error on this rank makes all ranks fail.
 
-        Once all have left the outermost of such contexts, they can begin anew.
+        After all ranks have left the outermost of such contexts, they can work together again.
         """
         outermost, self._inside = not self._inside, True
         try:
@@ -115,11 +115,11 @@ class Agreement:
                 self._inside = self._ended = False
 
     def fail(self, error: BaseException) -> None:
-        """Tell the others, wherever they are, that this rank has failed."""
+        """Report to the other ranks that this rank has failed."""
         if self.alone or self._ended or isinstance(error, DistributedError | AgreedExit):
             return
         self._ended = True
-        if self._in_step or isinstance(error, SystemExit):  # which Python would not show
+        if self._in_step or isinstance(error, SystemExit):  # Python would not print it
             import traceback
 
             traceback.print_exception(error)
@@ -127,8 +127,10 @@ class Agreement:
             self.communicator.abort()
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         with self.watchdog.waiting("the others, after an error"):
-            found = self.communicator.gather((reason, "", None))
-        # Where several fail at the same time, one of them speaks for all.
-        first = next(rank for rank, (reason, *_) in enumerate(found) if reason is not None)
+            messages = self.communicator.gather((reason, "", None))
+        # If several ranks fail at the same time, all report the first one.
+        first = next(rank for rank, (reason, *_) in enumerate(messages) if reason is not None)
         if first != self.rank:
-            raise DistributedError(f"rank {first} has failed: {found[first][0]}", first) from error
+            raise DistributedError(
+                f"rank {first} has failed: {messages[first][0]}", first
+            ) from error

@@ -1,4 +1,4 @@
-"""What processes that train one network need of each other; it knows nothing of networks."""
+"""The interface of collective calls between processes that train one network."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gpunn.backends import Backend
 __all__ = ["TIMEOUT", "Communicator", "Gather", "Parcel", "on_host"]
 
 TIMEOUT = 300.0
-"""Seconds to wait for the other ranks, unless it is said how many."""
+"""Default number of seconds to wait for the other ranks."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
-"""Returns what each rank gives; the arguments are what this one gives, and what it is."""
+"""Returns the values of all ranks; the arguments are this rank's value and a description of it."""
 
 Parcel: TypeAlias = tuple[Any, int]
-"""An array, and the rank that it goes to or comes from."""
+"""An array, and the rank that receives or sends it."""
 
 
 class Communicator:
-    """Collective calls of `size` processes: each must make the same calls, in the same order.
+    """Collective calls of `size` processes; all must make the same calls in the same order.
 
-    This class is a world of one process; subclasses are larger ones.
+    This class connects a single process; its subclasses connect several.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Communicator:
     Attributes
     ----------
     name : str
-        What kind it is, in messages.
+        The kind of communicator, in messages.
     rank : int
         Number of this process, from 0.
     size : int
@@ -47,17 +47,17 @@ class Communicator:
     local_rank, local_size : int
         The same among the processes on this machine.
     timeout : float
-        Seconds to wait for the others before all end.
+        Seconds to wait for the other processes before all end.
     agreement : Agreement or None
-        What carries messages over it, once there is one; see `Agreement.over`.
+        The messages over this communicator, once `Agreement.over` has made them.
     overlaps : bool
-        Whether `exchange` is there, and may run beside computations.
+        Whether `exchange` is available, and can run during computations.
     graphs : WeakSet
-        CUDA graphs with calls of it, which have to be destroyed before it ends.
+        CUDA graphs that contain its calls; they must be destroyed before it ends.
 
     See Also
     --------
-    communicator : Returns one of the processes that were started together.
+    communicator : Connects the processes that were started together.
 
     Examples
     --------
@@ -88,34 +88,34 @@ class Communicator:
         return f"<gpunn communicator {self.name!r}, rank {self.rank} of {self.size}>"
 
     def takes(self, backend: Backend, gather: Gather) -> bool:
-        """Return whether the collective calls take arrays of this backend as they are.
+        """Return whether the collective calls accept arrays of this backend directly.
 
-        If not, they are copied to the host and back. All ranks ask at the same time, and `gather`
-        lets them agree, so that this may be where something begins.
+        If not, the caller copies them to the host and back. All ranks call this at the same time,
+        so it may also connect to a library; `gather` lets the ranks agree.
 
         Parameters
         ----------
         backend : Backend
-            The one that computes.
+            The backend that computes.
         gather : function
-            Returns what each rank gives; its arguments are what this one gives, and what it is.
+            Returns the values of all ranks; its arguments are this rank's value and a description.
 
         Returns
         -------
         bool
-            Here True.
+            Whether it does; always True in this class.
         """
         return True
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
-        """Exchange blocks: out[r] becomes what rank r has as blocks[this rank].
+        """Exchange blocks: out[r] becomes the block of rank r for this rank, its blocks[this rank].
 
         Parameters
         ----------
         blocks : array, shape (size, length)
-            One for each rank.
+            One block for each rank.
         out : array, shape (size, length)
-            Changed in place.
+            The received blocks, written in place.
         """
         out[...] = blocks
 
@@ -125,24 +125,24 @@ class Communicator:
         Parameters
         ----------
         block : array, shape (length,)
-            This rank's; it may be out[this rank].
+            This rank's block; it may be out[this rank].
         out : array, shape (size, length)
-            Changed in place.
+            The blocks of all ranks, written in place.
         """
         if block is not out[0]:
             out[0] = block
 
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
-        """Send arrays to ranks, and set others to what ranks send, all at once.
+        """Send arrays to ranks and receive arrays from ranks, all at the same time.
 
-        What one rank sends another one gets in the same order, of the same sizes.
+        A rank receives arrays in the order and with the sizes in which another rank sends them.
 
         Parameters
         ----------
         sends : sequence of (array, int)
-            Arrays, and the ranks that they go to.
+            Arrays, and the ranks that receive them.
         receives : sequence of (array, int)
-            Arrays to be changed in place, and the ranks that send what is to be in them.
+            Arrays to write, and the ranks that send their contents.
         """
         raise NotImplementedError
 
@@ -152,27 +152,29 @@ class Communicator:
         Parameters
         ----------
         message : object
-            Anything that can be pickled.
+            Any object that can be pickled.
 
         Returns
         -------
         list
-            One message a rank.
+            One message per rank.
         """
         return [message]
 
     def trouble(self) -> str:
-        """Return why calls that run on a device have failed; an empty string if none has.
+        """Return why calls that run on a device have failed; empty if none has failed.
+
+        Another thread may call this.
 
         Returns
         -------
         str
-            Here always empty. Another thread may ask for it.
+            The reason; always empty in this class.
         """
         return ""
 
     def abort(self) -> NoReturn:
-        """End all processes at once, with a status that is not 0."""
+        """End all processes immediately, with an exit status other than 0."""
         raise SystemExit(1)
 
 

@@ -1,4 +1,4 @@
-"""Which processes were started together, and what is wrong if they don't know of each other."""
+"""Connect the processes that a launcher started together, or explain why that fails."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ LAUNCHERS = {
     "OMPI_COMM_WORLD_SIZE": "Open MPI's launcher (OMPI_COMM_WORLD_SIZE)",
     "SLURM_STEP_NUM_TASKS": "srun (SLURM_STEP_NUM_TASKS)",
 }
-"""Variables that launchers set to the number of processes they have started."""
+"""Environment variables that launchers set to the number of processes that they started."""
 
 GRACE = 3.0
-"""Seconds for a rank that has failed to say so, before another one ends all."""
+"""Seconds in which a failed rank prints its error before another rank ends all processes."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
-    """Return how many processes a launcher has started, and which; 1 and nothing for none."""
+    """Return the number of started processes and the launcher; 1 and "" without a launcher."""
     for name, launcher in LAUNCHERS.items():
         value = environment.get(name, "").strip()
         if value.isdecimal() and int(value) > 1:
@@ -48,26 +48,25 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     Parameters
     ----------
     name : {"auto", "none", "mpi", "nccl"}
-        "auto" is MPI where a launcher such as `mpiexec` or `srun` has started several processes,
-        and a world of one process otherwise; "none" is always the latter. Arrays of CUDA devices
-        are exchanged by NCCL, with "auto" where it is there and with "nccl" always; with "mpi" they
-        are copied to the host.
+        "auto" uses MPI if a launcher such as `mpiexec` or `srun` has started several processes, and
+        a single process otherwise. "none" always uses a single process. "nccl" uses MPI, and
+        exchanges arrays of CUDA devices by NCCL; "auto" does so if NCCL is available. "mpi" copies
+        such arrays to the host.
     timeout : float
-        Seconds to wait for the other processes before all end; so for the start of MPI, if a
-        process has ended before it.
+        Seconds to wait for the other processes before all end. This includes the start of MPI.
 
     Returns
     -------
     Communicator
-        With `timeout` set.
+        The communicator, with `timeout` set.
 
     Raises
     ------
     MissingPackageError
-        If mpi4py is needed and not installed.
+        If mpi4py is needed but not installed.
     DistributedError
-        If a launcher has started several processes and MPI knows of another number: mpi4py was
-        built for another MPI than the launcher's.
+        If MPI has another number of processes than the launcher started, since mpi4py was built for
+        another MPI.
 
     Examples
     --------
@@ -83,42 +82,40 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     if importlib.util.find_spec("mpi4py") is None:
         cause = f"{launcher} has started {expected} processes, and " if launcher else ""
         raise MissingPackageError(
-            f"communicator: {cause}mpi4py is not installed, without which each would train by "
-            f"itself. Install it: {install_command('mpi')}"
+            f"communicator: {cause}mpi4py is not installed, so each process would train alone. "
+            f"Install it: {install_command('mpi')}"
         )
     from gpunn.distributed.mpi import started_mpi
 
     several = f", of the {expected} that {launcher} has started," if launcher else ""
-    MPI = started_mpi(
-        timeout, f"start of MPI; a process{several} that ends before it keeps the others waiting"
-    )
+    MPI = started_mpi(timeout, f"start of MPI; a process{several} may have ended before it")
     world = MPI.COMM_WORLD
     if world.Get_size() != expected and launcher:
         library = MPI.Get_library_version().splitlines()[0].strip()
         raise DistributedError(
-            f"communicator: {launcher} has started {expected} processes, but mpi4py's MPI knows of "
+            f"communicator: {launcher} has started {expected} processes, but mpi4py's MPI has "
             f"{world.Get_size()}. mpi4py uses {library!r}; start the processes with the launcher "
-            "of that MPI, or install mpi4py for the launcher's"
+            "of that MPI, or install mpi4py for the launcher's MPI"
         )
-    found: Communicator = of_all_processes()
+    result: Communicator = of_all_processes()
     if name != "mpi":
         from gpunn.distributed.nccl import NCCLCommunicator
 
-        found = NCCLCommunicator(found, required=name == "nccl")
-    found.timeout = timeout
-    share_of_cores(found.local_size)
-    if found.size > 1:
-        end_together(found)
-    if found.rank:
-        # Of what all ranks have to say, rank 0 says it.
+        result = NCCLCommunicator(result, required=name == "nccl")
+    result.timeout = timeout
+    share_of_cores(result.local_size)
+    if result.size > 1:
+        end_together(result)
+    if result.rank:
+        # Only rank 0 prints warnings that all ranks have.
         logging.getLogger("gpunn").setLevel(logging.ERROR)
         warnings.simplefilter("ignore", GpunnWarning)
-    return found
+    return result
 
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the communicator of MPI's world, the same each time: its messages have one order."""
+    """Return the communicator of MPI's world, always the same object, so messages keep an order."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator
@@ -126,8 +123,8 @@ def of_all_processes() -> Communicator:
     return MPICommunicator(MPI.COMM_WORLD)
 
 
-def end_together(found: Communicator) -> None:
-    """Have an error that nobody catches end all processes, and not leave the others waiting."""
+def end_together(communicator: Communicator) -> None:
+    """Let an uncaught error end all processes, so that none waits for this one."""
     before = sys.excepthook
 
     def hook(
@@ -137,17 +134,17 @@ def end_together(found: Communicator) -> None:
         if not elsewhere:
             before(kind, error, traceback)
         write_last_words()
-        if elsewhere:  # that rank is about to say it, and then to end this one
+        if elsewhere:  # the other rank prints the error, and then ends this one
             time.sleep(GRACE)
-        found.abort()
+        communicator.abort()
 
     sys.excepthook = hook
 
 
 def share_of_cores(processes: int) -> None:
-    """Have this process compute with its share of the machine's cores, unless it is said how many.
+    """Limit this process to its share of the machine's cores.
 
-    Cores that a launcher has given this process alone are all its own.
+    Nothing changes if the number of threads is set, or if the launcher has assigned cores.
     """
     if processes > 1 and not os.environ.get(VARIABLE) and not os.environ.get(OPENMP):
         cores, all_cores = usable_cores(), os.cpu_count() or 1
@@ -155,16 +152,16 @@ def share_of_cores(processes: int) -> None:
             os.environ[VARIABLE] = str(max(1, cores // processes))
 
 
-def local_device(backend: str, found: Communicator) -> str:
+def local_device(backend: str, communicator: Communicator) -> str:
     """Return the name of the backend of one of several processes on a machine.
 
-    "cupy" is the device with the number of the process there, or the only one that the launcher
-    lets it see. Where there is none, the name stays, and the choice of a backend says what is
+    "cupy" and "auto" become the device with the local number of the process, or the only device
+    that the launcher shows it. Without a device the name stays; `get_backend` then reports what is
     missing.
     """
     if backend not in ("cupy", "auto"):
         return backend
-    devices = len(available_backends()) - 1  # beside "numpy"
+    devices = len(available_backends()) - 1  # without "numpy"
     if not devices:
         return backend
-    return f"cupy:{found.local_rank}" if devices > 1 else "cupy"
+    return f"cupy:{communicator.local_rank}" if devices > 1 else "cupy"

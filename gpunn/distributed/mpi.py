@@ -1,4 +1,4 @@
-"""Processes that MPI started, by mpi4py."""
+"""The communicator of processes that MPI connects, by mpi4py."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gpunn.distributed.watchdog import Watchdog
 __all__ = ["MPICommunicator", "started_mpi"]
 
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
-"""Variables in which launchers tell a process its rank."""
+"""Environment variables that launchers set to the rank of a process."""
 
 
 class MPICommunicator(Communicator):
     """The processes of an MPI communicator.
 
-    A copy of it is made, so that messages of the program's own meet none of these.
+    It uses a copy of the communicator, so that its messages stay separate from the program's.
     """
 
     name = "mpi"
@@ -47,20 +47,20 @@ class MPICommunicator(Communicator):
         self._world.Allgather(self._in_place if shared else block, out)
 
     def gather(self, message: Any) -> list[Any]:
-        found: list[Any] = self._world.allgather(message)
-        return found
+        messages: list[Any] = self._world.allgather(message)
+        return messages
 
     def abort(self) -> NoReturn:
         self._world.Abort(1)
-        os._exit(1)  # where MPI can't end the others, at least this one ends
+        os._exit(1)  # end at least this process, if MPI can't end the others
 
 
 def started_mpi(timeout: float, what: str) -> Any:
     """Return the module `mpi4py.MPI`, once MPI has started in all processes.
 
-    MPI waits until each process that the launcher has started takes part. One that ends before is
-    not missed by every launcher, and the others would wait for ever. So this process ends after
-    `timeout` seconds, and says `what` it has waited for.
+    MPI waits for all processes that the launcher has started. Some launchers do not notice a
+    process that ends before, and the others would wait forever. So after `timeout` seconds this
+    process prints `what` it has waited for, and ends.
     """
     import mpi4py
 
@@ -82,13 +82,13 @@ def started_mpi(timeout: float, what: str) -> Any:
 
 
 def initialize(MPI: Any) -> None:
-    """Start MPI without holding Python's lock, which the thread that watches needs.
+    """Start MPI without holding Python's lock, since the watchdog's thread needs the lock.
 
-    mpi4py itself holds it meanwhile.
+    mpi4py would hold it.
     """
     try:
         start = ctypes.CDLL(MPI.__file__).MPI_Init_thread
-    except (AttributeError, OSError):  # where the library is not found this way
+    except (AttributeError, OSError):  # if the library can't be loaded this way
         MPI.Init_thread()
         return
     start(None, None, int(MPI.THREAD_MULTIPLE), ctypes.byref(ctypes.c_int()))

@@ -1,4 +1,4 @@
-"""NCCL between processes with a CUDA device each: when it begins, and how it ends."""
+"""The communicator of processes with one CUDA device each, by NCCL: its start, calls and end."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = ["NCCLCommunicator"]
 LOG = logging.getLogger("gpunn")
 
 PATIENCE = 3.0
-"""Seconds that NCCL may take to abort, after which all processes end without it."""
+"""Seconds to wait for NCCL to abort; then all processes end without it."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
-"""Variable of NCCL. With "0" a rank captures its calls without the others, so that a capture that
-fails on one rank leaves none waiting; else they would exchange the addresses of their arrays."""
+"""An environment variable of NCCL. With "0", a rank captures its calls without the other ranks, so
+none waits if a capture fails on one rank. Otherwise ranks exchange addresses during a capture."""
 
 
 class NCCLCommunicator(Communicator):
-    """Exchanges arrays of CUDA devices by NCCL, and all else by another communicator, `host`.
+    """Exchanges arrays of CUDA devices by NCCL, and everything else by the communicator `host`.
 
-    NCCL's calls go to the current CuPy stream, and can be captured. It begins when the first
-    backend with CUDA arrays asks for it. If it is not `required` and can't be used, a warning is
-    logged, and arrays of devices are copied to the host and back for each exchange.
+    NCCL's calls run on the current CuPy stream, and can be captured. NCCL starts when the first
+    backend with CUDA arrays needs it. If NCCL can't be used and is not `required`, gpunn logs a
+    warning, and each exchange copies arrays of devices to the host and back.
     """
 
     def __init__(self, host: Communicator, required: bool = True) -> None:
@@ -43,24 +43,24 @@ class NCCLCommunicator(Communicator):
         self.host, self.required, self.name = host, required, host.name
         self._calls: Any = None
         self._device: int | None = None
-        self._given_up = False
+        self._unavailable = False
         self._aborting: threading.Thread | None = None
 
     # ------------------------------------------------------------------------- begin and end
 
     def takes(self, backend: Backend, gather: Gather) -> bool:
-        """Return whether the collective calls take arrays of this backend as they are.
+        """Return whether the collective calls accept arrays of this backend directly.
 
-        Raise an error on all ranks if NCCL is required and can't be used on one.
+        Raise an error on all ranks if NCCL is required, but can't be used on one of them.
         """
         if not backend.name.startswith("cupy"):
             return self.host.takes(backend, gather)
-        if self._calls is None and not self._given_up:
+        if self._calls is None and not self._unavailable:
             self._begin(backend, gather)
         if self._calls is not None and self._device != backend.device.id:
             raise DistributedError(
-                f"communicator: NCCL connects cupy:{self._device} of this process with the other "
-                f"ranks, and this training is on {backend.name}. Give each process one device"
+                f"communicator: NCCL uses cupy:{self._device} of this process, but this training "
+                f"is on {backend.name}. Use one device per process"
             )
         return self._calls is not None
 
@@ -71,30 +71,30 @@ class NCCLCommunicator(Communicator):
         except MissingPackageError as error:
             problem = str(error)
         first = nccl.get_unique_id() if nccl and self.rank == 0 else None
-        found = gather((problem, place_of(backend), first), "whether NCCL is there")
+        gathered = gather((problem, place_of(backend), first), "whether NCCL is there")
         problem = next(
-            (f"rank {rank}: {each}" for rank, (each, *_) in enumerate(found) if each), ""
+            (f"rank {rank}: {each}" for rank, (each, *_) in enumerate(gathered) if each), ""
         )
         if problem and self.required:
             raise MissingPackageError(problem)
-        places = [place for _, place, _ in found]
-        shared = next((each for each in places if places.count(each) > 1), None)
+        devices = [device for _, device, _ in gathered]
+        shared = next((device for device in devices if devices.count(device) > 1), None)
         if shared and not problem:
-            ranks = [rank for rank, place in enumerate(places) if place == shared]
+            ranks = [rank for rank, device in enumerate(devices) if device == shared]
             problem = (
                 f"communicator: ranks {ranks[0]} and {ranks[1]} compute on the same CUDA device "
-                f"({' '.join(shared)}), and NCCL needs one for each. Start as many processes on a "
-                'machine as it has devices, with the backend "cupy", or "cupy:N" with N the number '
-                "of the process there"
+                f"({' '.join(shared)}), but NCCL needs one device per rank. Start as many "
+                'processes on a machine as it has devices, with the backend "cupy", or '
+                '"cupy:N" with the local number N of the process'
             )
             if self.required:
                 raise DistributedError(problem, elsewhere=self.rank > 0)
         if problem:
-            self._given_up = True
+            self._unavailable = True
             if self.rank == 0:
-                LOG.warning("gpunn: gradients are exchanged by way of the host. %s", problem)
+                LOG.warning("gpunn: each exchange copies gradients to the host. %s", problem)
             return
-        self._connect(nccl, backend, found[0][2], gather)
+        self._connect(nccl, backend, gathered[0][2], gather)
 
     def _connect(self, nccl: Any, backend: Backend, identity: Any, gather: Gather) -> None:
         os.environ.setdefault(NO_REGISTRATION, "0")
@@ -108,8 +108,8 @@ class NCCLCommunicator(Communicator):
         for rank, each in enumerate(gather(failed, "NCCL's beginning")):
             if each:
                 raise DistributedError(
-                    f"communicator: NCCL did not begin on rank {rank}: {each}. The environment "
-                    "variable NCCL_DEBUG=WARN has it say why",
+                    f"communicator: NCCL did not start on rank {rank}: {each}. Set the environment "
+                    "variable NCCL_DEBUG=WARN to print the reason",
                     rank,
                     elsewhere=self.rank > 0,
                 )
@@ -120,8 +120,8 @@ class NCCLCommunicator(Communicator):
     def close(self) -> None:
         """Destroy the graphs with calls of NCCL, and then NCCL's communicator.
 
-        All ranks have to do it, and those of a machine wait for each other, as long as it takes:
-        one may still evaluate. It is done when the process ends.
+        All ranks must call this. Ranks on one machine wait for each other without a time limit,
+        since one may still evaluate. It is called when the process ends.
         """
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None
@@ -130,16 +130,16 @@ class NCCLCommunicator(Communicator):
             calls.communicator.destroy()
 
     def trouble(self) -> str:
-        """Return the error that NCCL met after a call had returned; an empty string if none."""
+        """Return an error that NCCL had after a call returned; empty if there is none."""
         calls = self._calls
-        found = "" if calls is None else calls.trouble()
-        return found if self._calls is calls else ""  # none of a communicator that has gone
+        error = "" if calls is None else calls.trouble()
+        return error if self._calls is calls else ""  # ignore a communicator that was closed
 
     def abort(self) -> NoReturn:
         """Abort NCCL's calls, for which this process may be waiting, and end all processes.
 
-        NCCL waits until no graph has a call of the communicator, and CuPy releases Python's lock
-        meanwhile. Whatever becomes of that, all processes end after `PATIENCE` seconds.
+        NCCL waits until no graph contains a call of the communicator; CuPy releases Python's lock
+        meanwhile. After `PATIENCE` seconds at most, all processes end.
         """
         calls, self._calls = self._calls, None
         if calls is not None:
@@ -147,7 +147,7 @@ class NCCLCommunicator(Communicator):
                 target=self._abort, args=(calls,), name="gpunn-abort", daemon=True
             )
             self._aborting.start()
-        if self._aborting is not None:  # also if another thread began it
+        if self._aborting is not None:  # even if another thread started it
             self._aborting.join(PATIENCE)
         self.host.abort()
 

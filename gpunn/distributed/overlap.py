@@ -1,8 +1,8 @@
-"""Sums over ranks of a vector whose parts come one after the other.
+"""Sum a vector over ranks, part by part, while later parts are still computed.
 
-A step's gradients come from the last layer to the first. To begin with the sums of those that are
-there, while others are being computed, is what PyTorch's DistributedDataParallel does (Li et al.
-2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training").
+A backward pass computes gradients from the last layer to the first. Like PyTorch's
+DistributedDataParallel, a step starts to sum finished gradients before the others are computed (Li
+et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training").
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gpunn.typing import Array
 __all__ = ["Move", "OverlappedSum", "Span", "cut", "moves"]
 
 Span: TypeAlias = tuple[int, int]
-"""Where a part of a vector begins and ends."""
+"""The start and the end of a part of a vector."""
 
 
 class Move(NamedTuple):
-    """Sums, in a part of the vector, that one rank has computed and one, maybe the same, owns."""
+    """A part of the vector whose sums the rank `source` computes and the rank `target` owns."""
 
     source: int
     target: int
@@ -41,23 +41,23 @@ def cut(span: Span, ranks: int) -> list[Span]:
 
 
 def moves(span: Span, ranks: int, length: int) -> list[Move]:
-    """Return how the sums of a part get from their pieces to the blocks, of `length` each."""
-    found = []
+    """Return the moves of the sums from a part's pieces to the ranks' blocks of this length."""
+    moves = []
     for source, (start, stop) in enumerate(cut(span, ranks)):
         for target in range(ranks):
             first, last = max(start, target * length), min(stop, (target + 1) * length)
             if first < last:
-                found.append(Move(source, target, first, last))
-    return found
+                moves.append(Move(source, target, first, last))
+    return moves
 
 
 class OverlappedSum:
     """Sums a vector over ranks, part by part; each rank gets the sums of its block in `out`.
 
-    Each part is cut into a piece for each rank, which gets all ranks' numbers of it, adds them up,
-    and sends the sums to the ranks that own them. So all ranks receive at the same time, although a
-    part may lie in one rank's block. The sums are those of one all-to-all exchange, bit by bit.
-    Blocks are of `length` numbers; the last one may reach beyond the vector.
+    Each part is cut into one piece per rank. A rank receives all ranks' numbers of its piece, adds
+    them, and sends the sums to the ranks that own them. So all ranks receive at the same time, even
+    if one rank's block contains the whole part. The sums are bitwise identical to those of a single
+    all-to-all exchange. Blocks have `length` numbers; the last one may extend beyond the vector.
     """
 
     out: Array
@@ -70,12 +70,12 @@ class OverlappedSum:
         self._received: dict[Span, Array] = {}
 
     def add(self, parts: Sequence[Span]) -> None:
-        """Begin with some parts, which are there; what follows does not wait for it."""
+        """Start to sum parts that are computed; following operations do not wait for the sums."""
         trace = record(lambda: self._sum(parts), self._ops)
         self._ops.call(Concurrent(self._lane, self._ops, trace))
 
     def join(self) -> None:
-        """Let what follows wait for all sums."""
+        """Let the following operations wait for all sums."""
         self._ops.call(Join(self._lane))
 
     def _sum(self, parts: Sequence[Span]) -> None:
@@ -84,7 +84,7 @@ class OverlappedSum:
         for part in parts:
             pieces = cut(part, ranks)
             start, stop = pieces[rank]
-            received = self._room(part, stop - start)
+            received = self._buffer(part, stop - start)
             sends += [(vector[a:b], peer) for peer, (a, b) in enumerate(pieces) if a < b]
             receives += [(received[peer], peer) for peer in range(ranks) if start < stop]
         self._collectives.exchange(sends, receives)
@@ -97,11 +97,11 @@ class OverlappedSum:
                     sends.append((total[move.start - begin : move.stop - begin], move.target))
                 if move.target == rank:
                     first = move.start - rank * self._length
-                    here = self.out[first : first + move.stop - move.start]
-                    receives.append((here, move.source))
+                    target = self.out[first : first + move.stop - move.start]
+                    receives.append((target, move.source))
         self._collectives.exchange(sends, receives)
 
-    def _room(self, part: Span, length: int) -> Array:
+    def _buffer(self, part: Span, length: int) -> Array:
         if part not in self._received:
             dtype = self._ops.dtype_name(self._vector)
             self._received[part] = self._ops.zeros((self._ranks, length), dtype)

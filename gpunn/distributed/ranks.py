@@ -1,8 +1,8 @@
-"""Several processes that train one network: who speaks, and what the others do meanwhile.
+"""The processes of a training: rank 0 leads callbacks, and the other ranks serve its requests.
 
-Callbacks belong to rank 0 alone, so files are written once, and a callback needs to know nothing of
-other ranks. Where it asks for something that all ranks have a part of, such as the optimizer's
-state, rank 0 asks the others to do the same.
+Only rank 0 calls callbacks, so files are written once, and callbacks need not handle other ranks.
+If a callback needs data that is divided among ranks, such as the optimizer's state, rank 0 asks the
+other ranks to take part.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ CALLBACKS = "callbacks of rank 0"
 
 
 class Ranks:
-    """The processes of a training, and which shards of each batch this one has.
+    """The processes of a training, and the shards of each batch that this process has.
 
-    Without a number of shards there is one for each process; `fixed_shards` tells whether one was
-    given.
+    `shards` = 0 means one shard per process; `fixed_shards` is False then.
     """
 
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:
@@ -37,7 +36,7 @@ class Ranks:
         self._leads = False
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
-        """Return what a copy or a pickle is made from: one process, with the same shards."""
+        """Return the parts of a copy or a pickle: a single process with the same shards."""
         return Ranks, (None, self.shares.shards if self.fixed_shards else 0)
 
     @property
@@ -52,12 +51,12 @@ class Ranks:
 
     @property
     def leading(self) -> bool:
-        """Whether rank 0 runs code that the others don't."""
+        """Whether this is rank 0, and it runs code that the other ranks don't."""
         return self._leads
 
     @property
     def present_shares(self) -> Shares:
-        """The shares of this process in what is done now: all, where it leads."""
+        """The current shares of this process: all shares while it leads."""
         return Shares(self.shares.shards, 0, self.shares.shards) if self._leads else self.shares
 
     def lead(
@@ -66,10 +65,10 @@ class Ranks:
         services: Mapping[str, Callable[..., object]],
         result: Callable[[], Any],
     ) -> Any:
-        """Call a function on rank 0, while the others do what it asks them to by `join`.
+        """Call a function on rank 0, while the other ranks serve its calls of `join`.
 
-        They can be asked for the services, by name. Return, on all ranks, what `result` returns on
-        rank 0 in the end.
+        `services` are the functions that can be requested, by name. After the function, return the
+        `result` of rank 0 on all ranks.
         """
         if self.first:
             self._leads = True
@@ -87,17 +86,17 @@ class Ranks:
             services[name](*arguments)
 
     def join(self, name: str, *arguments: Any) -> None:
-        """Have the other ranks begin the service of this name, if they wait for being asked.
+        """Start the service with this name on the other ranks, if rank 0 leads.
 
-        What follows is a collective call. Where rank 0 does not lead, all ranks are at this place.
+        A collective call follows. If rank 0 does not lead, all ranks already make it.
         """
         if self._leads:
             self.agreement.of_first((name, arguments), CALLBACKS)
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        """Return what each rank gives; see `Agreement.gather`."""
+        """Return the values of all ranks; see `Agreement.gather`."""
         return self.agreement.gather(value, what)
 
     def gather_rows(self, rows: np.ndarray, what: str) -> np.ndarray:
-        """Return the rows that all ranks give, in the order of ranks."""
+        """Return the rows of all ranks, in the order of ranks."""
         return rows if self.alone else np.concatenate(self.gather(rows, what))

@@ -1,9 +1,9 @@
-"""Which rows of a batch, and which parameters, belong to which process: arithmetic alone.
+"""Divide the rows of a batch and the parameters among processes, by arithmetic only.
 
-A batch of `rows` rows is cut into `shards` shards, number s being the rows from
-rows * s // shards to rows * (s + 1) // shards. No row is padded, dropped or repeated, sizes differ
-by one at most, and a shard of a batch with few rows may be empty. A process has neighbouring
-shards; without a number of shards, one for each process.
+A batch of `rows` rows is cut into `shards` shards. Shard s has the rows from rows * s // shards to
+rows * (s + 1) // shards. No row is padded, dropped or repeated, and sizes differ by at most one; a
+shard of a small batch may be empty. A process has adjacent shards. By default there is one shard
+per process.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from gpunn.errors import ArgumentError
 __all__ = ["Block", "Shares", "batches", "block_of", "check_shards", "share"]
 
 ALIGNMENT = 16
-"""Blocks of parameters begin at multiples of this many numbers, as each parameter does."""
+"""Blocks of parameters start at multiples of this many numbers, like each parameter."""
 
 
 def share(rows: int, index: int, count: int) -> tuple[int, int]:
-    """Return the first row of share number `index` of `count`, and the one after its last."""
+    """Return the first row and the last row + 1 of share `index` of `count` shares."""
     return rows * index // count, rows * (index + 1) // count
 
 
 def batches(rows: int, batch_size: int) -> Iterator[int]:
-    """Yield the rows of each batch of an update."""
+    """Yield the number of rows of each batch of an update."""
     for start in range(0, rows, batch_size):
         yield min(batch_size, rows - start)
 
 
 def check_shards(shards: int, size: int) -> int:
-    """Return the number of shards for so many processes, 0 meaning one for each.
+    """Return the number of shards for `size` processes; 0 means one shard per process.
 
-    Raise an ArgumentError if it is no power of two that is a multiple of the number of processes.
+    Raise an ArgumentError unless it is a power of two and a multiple of the number of processes.
     """
     if shards == 0:
         return size
     if shards & (shards - 1):
         raise ArgumentError(
-            f"shards: expected a power of two, or 0 for one for each process; got {shards}"
+            f"shards: expected a power of two, or 0 for one shard per process; got {shards}"
         )
     if shards % size:
         raise ArgumentError(
@@ -53,7 +53,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards of each batch that one process has: `count` of them all, from `first` on."""
+    """The shards of each batch that one process has: `count` of `shards`, starting at `first`."""
 
     shards: int = 1
     first: int = 0
@@ -61,37 +61,36 @@ class Shares:
 
     @classmethod
     def of_rank(cls, rank: int, size: int, shards: int = 0) -> Shares:
-        """Return those of process number `rank` of `size`."""
+        """Return the shards of the process `rank` of `size` processes."""
         shards = check_shards(shards, size)
         count = shards // size
         return cls(shards, rank * count, count)
 
     @property
     def whole(self) -> bool:
-        """Whether a batch is one shard, and this process has it."""
+        """Whether each batch is a single shard."""
         return self.shards == 1
 
     def each(self, rows: int) -> list[tuple[int, int]]:
-        """Return where in a batch each shard of this process begins and ends."""
-        own = range(self.first, self.first + self.count)
-        return [share(rows, shard, self.shards) for shard in own]
+        """Return the start and end, within a batch, of each shard of this process."""
+        local = range(self.first, self.first + self.count)
+        return [share(rows, shard, self.shards) for shard in local]
 
     def bounds(self, rows: int) -> tuple[int, int]:
-        """Return where in a batch the rows of this process begin and end."""
+        """Return the start and end, within a batch, of the rows of this process."""
         return (
             rows * self.first // self.shards,
             rows * (self.first + self.count) // self.shards,
         )
 
     def rows_of(self, rows: int, batch_size: int) -> int:
-        """Return how many rows of an update of `rows` rows this process has, in all batches."""
+        """Return how many of an update's `rows` rows this process has, over all batches."""
         return sum(stop - start for start, stop in map(self.bounds, batches(rows, batch_size)))
 
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
-        """Return which rows of an epoch this process has, update after update.
+        """Return the ascending positions, in an epoch's order, of the rows of this process.
 
-        These are ascending positions in the epoch's order. `rows` are those that the epoch visits,
-        or that are left of it.
+        `rows` is the number of rows that the epoch visits, or of its remaining rows.
         """
         whole, rest = divmod(rows, rows_per_update)
         full = self._within(rows_per_update, batch_size)
@@ -100,7 +99,7 @@ class Shares:
         return np.concatenate([(starts + full).reshape(-1), last])
 
     def _within(self, rows: int, batch_size: int) -> np.ndarray:
-        """Return which rows of one update this process has."""
+        """Return the positions, within one update, of the rows of this process."""
         parts, begin = [np.zeros(0, np.int64)], 0
         for batch in batches(rows, batch_size):
             start, stop = self.bounds(batch)
@@ -113,7 +112,7 @@ class Shares:
 class Block:
     """The part of a flat vector that one process updates.
 
-    The last blocks of this length may reach beyond the vector; `start` and `stop` don't.
+    The last blocks of this `length` may extend beyond the vector; `start` and `stop` don't.
     """
 
     length: int
@@ -127,10 +126,10 @@ class Block:
 
 
 def block_of(size: int, rank: int, ranks: int, shards: int | None = None) -> Block:
-    """Return the block of process number `rank` of a vector of `size` numbers.
+    """Return the block of the process `rank` in a vector of `size` numbers.
 
-    It consists of the blocks that each of its shards would have, so that what is computed shard by
-    shard does not depend on the number of processes.
+    It consists of the blocks of the process's shards. So results computed shard by shard do not
+    depend on the number of processes.
     """
     shards = ranks if shards is None else shards
     length = -(-size // (shards * ALIGNMENT)) * ALIGNMENT * (shards // ranks)

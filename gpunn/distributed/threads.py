@@ -1,4 +1,4 @@
-"""A world of threads within one process, so that tests and debuggers need no launcher."""
+"""A communicator of threads within one process, so that tests and debuggers need no launcher."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ T = TypeVar("T")
 
 
 class World:
-    """What the threads have in common."""
+    """The state that the threads share."""
 
     def __init__(self, size: int) -> None:
         self.barrier = threading.Barrier(size)
-        self.given: list[Any] = [None] * size
+        self.values: list[Any] = [None] * size
 
 
 class ThreadCommunicator(Communicator):
-    """One thread's view of a world of threads; `run_threads` makes it.
+    """The communicator of one of several threads; `run_threads` makes it.
 
-    Threads compute in turns, so this shows that results are right, and gains no time.
+    Threads compute in turns, so this checks results, but saves no time.
 
     Parameters
     ----------
     world : World
-        What the threads have in common.
+        The state that the threads share.
     rank : int
         Number of this thread, from 0.
     size : int
@@ -43,7 +43,7 @@ class ThreadCommunicator(Communicator):
 
     See Also
     --------
-    run_threads : Makes the threads, and calls a function in each.
+    run_threads : Starts the threads, and calls a function in each.
 
     Examples
     --------
@@ -62,13 +62,13 @@ class ThreadCommunicator(Communicator):
         return on_host(backend)
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
-        given = self._exchanged(blocks.copy())
-        for rank, each in enumerate(given):
+        values = self._exchanged(blocks.copy())
+        for rank, each in enumerate(values):
             out[rank] = each[self.rank]
 
     def all_gather(self, block: np.ndarray, out: np.ndarray) -> None:
-        given = self._exchanged(block.copy())
-        for rank, each in enumerate(given):
+        values = self._exchanged(block.copy())
+        for rank, each in enumerate(values):
             out[rank] = each
 
     def gather(self, message: Any) -> list[Any]:
@@ -78,40 +78,40 @@ class ThreadCommunicator(Communicator):
         self._world.barrier.abort()
         raise DistributedError("another rank has failed")
 
-    def _exchanged(self, given: Any) -> list[Any]:
-        """Return what all threads gave."""
+    def _exchanged(self, value: Any) -> list[Any]:
+        """Return the values of all threads."""
         world = self._world
-        world.given[self.rank] = given
+        world.values[self.rank] = value
         with TURNS.handed_over():
             try:
                 world.barrier.wait()
             except threading.BrokenBarrierError:
                 raise DistributedError("another rank has failed") from None
-            found = list(world.given)
+            values = list(world.values)
             with suppress(threading.BrokenBarrierError):
-                world.barrier.wait()  # nobody gives anything new before all have looked
-        return found
+                world.barrier.wait()  # no thread sets a new value before all have read these
+        return values
 
 
 def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
-    """Call a function in `size` threads, each with a communicator of its own.
+    """Call a function in `size` threads, each with its own communicator.
 
     Parameters
     ----------
     size : int
         Number of threads, at least 1.
     function : function
-        Takes the communicator.
+        A function of the communicator.
 
     Returns
     -------
     list
-        What the function returned, by rank.
+        The results of the function, by rank.
 
     Raises
     ------
     Exception
-        The first one, by rank, that is not about another rank's failure.
+        The error of the lowest rank that does not only report another rank's failure.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
     def work(rank: int) -> None:
         try:
             results[rank] = function(ThreadCommunicator(world, rank, size))
-        except BaseException as error:  # raised anew by the caller
+        except BaseException as error:  # the caller raises it
             errors[rank] = error
             world.barrier.abort()
 
@@ -144,7 +144,7 @@ def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
         thread.start()
     for thread in threads:
         thread.join()
-    found = [error for error in errors if error is not None]
-    for error in sorted(found, key=lambda error: isinstance(error, DistributedError)):
+    raised = [error for error in errors if error is not None]
+    for error in sorted(raised, key=lambda error: isinstance(error, DistributedError)):
         raise error
     return results

@@ -1,4 +1,4 @@
-"""Ends a process that has waited too long for the others."""
+"""End a process that has waited too long for the other processes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gpunn.terminal import write_last_words
 
 __all__ = ["Watchdog"]
 
-LOOKS = 20
-"""Looks at the clock within the timeout; each is an instruction or two of a thread that sleeps."""
+CHECKS = 20
+"""The number of times that the thread checks the clock within the timeout; it sleeps otherwise."""
 
 
 class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
-    What waits is a call into a library, which no exception of Python can interrupt. So nothing is
-    raised: the process says what it waited for, and ends with all others. Lower ranks look earlier,
-    so that one of them speaks for all. At each look `trouble` returns why waiting is of no use, or
-    an empty string.
+    The process waits in a call of a library, which no Python exception can interrupt. So instead of
+    an error, the thread prints what the process waited for, and ends all processes. Lower ranks
+    check earlier, so that only one of them prints. At each check, `trouble` returns a reason why
+    waiting is useless, or an empty string.
     """
 
     def __init__(
@@ -41,10 +41,9 @@ class Watchdog:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Watch what is done in this context; it may be entered within itself.
+        """Watch the operations in this context; contexts can be nested.
 
-        If the wait was cut off because all processes end, it does not return before they have:
-        what was waited for is of no use.
+        If all processes are ending, the context does not return, since its results are useless.
         """
         before = self._since, self._what
         self._what, self._since = what, time.monotonic()
@@ -57,19 +56,19 @@ class Watchdog:
                 thread.join()
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         if self._thread is None:
             self._stopped.clear()
             self._thread = threading.Thread(target=self._watch, name="gpunn-watchdog", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop the thread."""
         self._stopped.set()
         self._thread = None
 
     def _watch(self) -> None:
-        stopped, pause = self._stopped, min(1.0, self.timeout / LOOKS)
+        stopped, pause = self._stopped, min(1.0, self.timeout / CHECKS)
         allowed = self.timeout + min(self._rank, 8) * pause / 8
         while not stopped.wait(pause):
             since, what = self._since, self._what
@@ -79,12 +78,12 @@ class Watchdog:
             if trouble or time.monotonic() - since > allowed:
                 self._ending = True
                 write_last_words(
-                    f"gpunn: rank {self._rank} waits for the other ranks ({what}), and "
-                    f"{trouble}; one of them, or the network, is lost. All end now\n"
+                    f"gpunn: rank {self._rank} waits for the other ranks ({what}), but "
+                    f"{trouble}. A rank or the connection is lost, so all processes end now\n"
                     if trouble
                     else f"gpunn: rank {self._rank} has waited {self.timeout:g} s for the other "
-                    f"ranks ({what}); one of them is stopped, lost, or busy. All end now. "
-                    "distributed.timeout sets how long to wait\n"
+                    f"ranks ({what}). One of them is stopped, lost or busy, so all processes end "
+                    "now. To wait longer, increase distributed.timeout\n"
                 )
                 with suppress(DistributedError):
                     self._end()

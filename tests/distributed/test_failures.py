@@ -181,7 +181,7 @@ def test_ranks_that_are_to_train_otherwise_are_found_at_the_start(name):
 def test_calls_in_another_order_are_an_error():
     def go(communicator):
         agreement = trained(communicator, epochs=1).ranks.agreement
-        with pytest.raises(DistributedError, match="the ranks are at different places: one, two"):
+        with pytest.raises(DistributedError, match="the ranks exchange different values: one, two"):
             agreement.gather(0, "two" if communicator.rank else "one")
 
     run_threads(2, go)

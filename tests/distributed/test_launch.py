@@ -54,7 +54,7 @@ def test_an_mpi_that_is_not_the_launchers_is_an_error(monkeypatch):
     )
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(
-        DistributedError, match=r"started 4 processes, but mpi4py's MPI knows of 1.*'Some MPI 1.0'"
+        DistributedError, match=r"started 4 processes, but mpi4py's MPI has 1.*'Some MPI 1.0'"
     ):
         gpunn.distributed.communicator()
 

@@ -202,12 +202,12 @@ def test_devices_of_one_machine_are_told_apart(tmp_path):
     status, output = run(2, "-c", PROGRAM, "one_device", tmp_path)
     assert status != 0
     assert output.count("communicator: ranks 0 and 1 compute on the same CUDA device") == 1
-    assert 'with the backend "cupy", or "cupy:N" with N the number of the process there' in output
+    assert 'with the backend "cupy", or "cupy:N" with the local number N of the process' in output
 
 
 def test_auto_goes_by_way_of_the_host_where_nccl_can_not_be_had(tmp_path):
     output = trained_in(tmp_path, 2, "one_device", "auto")
-    assert "gradients are exchanged by way of the host. communicator: ranks 0 and 1" in output
+    assert "each exchange copies gradients to the host. communicator: ranks 0 and 1" in output
     told, parameters = result(tmp_path, "one_device", 1)
     assert told["name"] == "mpi"
     assert not told["eager"]

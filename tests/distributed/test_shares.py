@@ -66,7 +66,7 @@ def test_blocks_have_each_parameter_once(size, log_ranks, log_more):
 @pytest.mark.parametrize(
     ("size", "shards", "message"),
     [
-        (2, 3, "shards: expected a power of two, or 0 for one for each process; got 3"),
+        (2, 3, "shards: expected a power of two, or 0 for one shard per process; got 3"),
         (3, 4, "shards: 4 shards can't be divided among 3 processes"),
         (8, 4, "start a number of processes that divides 4, or set shards = 0"),
     ],

@@ -171,7 +171,7 @@ def test_a_schema_of_another_width(tmp_path):
     schema = json.loads(json.dumps(description["schema"]))
     schema["columns"][0]["missing"] = 0
     rewritten(path, schema=schema)
-    with pytest.raises(ModelFileError, match="makes 2 numbers of a row, and this network takes"):
+    with pytest.raises(ModelFileError, match="encodes a row as 2 numbers, but this network has"):
         gpunn.load_model(path, "numpy")
 
 
@@ -181,5 +181,5 @@ def test_invalid_schemas():
         model.schema = {"columns": []}
     model.schema = None
     assert model.feature_names is None
-    with pytest.raises(ArgumentError, match=r"makes 1 numbers .* \(3,\); make it with"):
+    with pytest.raises(ArgumentError, match=r"as 1 numbers, .*\(3,\); make it with"):
         model.schema = Schema.fit({"x": [1, 2]})
