@@ -88,10 +88,13 @@ class NeuralNetwork(Sequential):
     ) -> list[float]:
         """Train by mini-batch gradient descent, without shuffling the rows.
 
-        Each batch of m rows updates the parameters by the gradient of the tutorial's cost
-        C = 1/m sum_i sum_j (prediction_ij - y_ij)^2, which is 2 (prediction - y) / m at the
-        outputs. After each epoch, `train` prints a line such as "Epoch 1/5, Loss: 0.123456". That
-        loss is the mean over all rows and the k outputs, which is C / k.
+        Each batch of m rows updates the parameters by the gradient of the tutorial's cost::
+
+            C = 1/m sum_i sum_j (prediction_ij - y_ij)^2
+
+        At the outputs, this gradient is 2 (prediction - y) / m. After each epoch, `train` prints a
+        line such as "Epoch 1/5, Loss: 0.123456". That loss is the mean over all rows and the k
+        outputs, which is C / k.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ SPARE = 1024
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """A layer's declaration of one of its arrays.
+    """A layer's declaration of an array.
 
     Parameters
     ----------

@@ -48,10 +48,10 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     Parameters
     ----------
     name : {"auto", "none", "mpi", "nccl"}
-        "auto" uses MPI if a launcher such as `mpiexec` or `srun` has started several processes, and
-        a single process otherwise. "none" always uses a single process. "nccl" uses MPI, and
-        exchanges arrays of CUDA devices by NCCL; "auto" does so if NCCL is available. "mpi" copies
-        such arrays to the host.
+        With "auto", MPI is used if a launcher such as `mpiexec` or `srun` has started several
+        processes, and a single process otherwise. With "none", it is always a single process.
+        With "nccl", MPI is used, and NCCL exchanges arrays of CUDA devices; "auto" includes NCCL if
+        it is available. With "mpi", such arrays are copied to the host.
     timeout : float
         Seconds to wait for the other processes before all end. This includes the start of MPI.
 

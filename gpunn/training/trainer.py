@@ -77,10 +77,11 @@ class Trainer:
     on_divergence : {"stop", "skip", "roll_back"}
         What to do if something is not finite. The trainer repeats the updates since the last
         logging step to find the first one that diverged, and runs its batch through the network
-        layer by layer. "stop" ends training with a `DivergenceError` that names the first layer
-        with numbers that are not finite. "skip" leaves that update out. "roll_back" restores the
-        last logging step and leaves out all updates since then. Both log a warning, and end
-        training after ten recoveries in a row without a good logging step.
+        layer by layer. With "stop", training ends with a `DivergenceError` that names the first
+        layer with numbers that are not finite. With "skip", that update is left out. With
+        "roll_back", the trainer restores the last logging step and leaves out all updates since
+        then. The last two log a warning, and end training after ten recoveries in a row without a
+        good logging step.
     communicator : Communicator or None
         The processes that train this network together (`gpunn.distributed.communicator`).
         `batch_size` is the global batch size. All processes make the same calls; only rank 0 calls
@@ -288,10 +289,10 @@ class Trainer:
         ----------
         X : array, shape (rows, *input_shape)
             Inputs on the host; a memory map is read chunk by chunk. The network stores the column
-            names of a data frame, and selects columns of later data frames by name. Without y, pass
-            batches instead: a function of the epoch's number, from 0, that returns an iterable of
-            tuples (X, y) or (X, y, sample_weight), or an iterable of these that starts again in
-            each epoch, such as a list. Batches keep their order, even with `shuffle`.
+            names of a data frame, and selects columns of later data frames by name. Instead of X
+            and y, pass batches: an iterable of tuples (X, y) or (X, y, sample_weight) that starts
+            again in each epoch, such as a list. Or pass a function that returns such an iterable
+            for the epoch's number, from 0. Batches keep their order, even with `shuffle`.
         y : array
             Targets in a format that the loss accepts. Columns of a data frame are selected as for
             X.

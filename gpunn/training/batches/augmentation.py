@@ -209,7 +209,7 @@ class Augmentation:
         )
 
     def _buffer(self, name: str, like: Array, dtype: str) -> Array:
-        """Return the buffer `name`, with room for the rows of an update."""
+        """Return the buffer `name`, for up to `capacity` rows."""
         if (name, dtype) not in self._buffers:
             shape = (self._capacity, *like.shape[1:])
             self._buffers[name, dtype] = self._ops.zeros(shape, dtype)

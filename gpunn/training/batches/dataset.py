@@ -266,8 +266,8 @@ class DatasetBuilder:
     ) -> tuple[Subset, Subset | None]:
         """Return the training rows, and the validation rows or None.
 
-        Raise a DataError if the class names do not fit the network, if class weights are given but
-        the targets are not classes, or if all training rows have a weight of zero.
+        Raise a DataError if the class names do not fit the network, or all training rows have a
+        weight of zero. Class weights also need targets that are classes.
         """
         model, loss, kept = self.model, self.loss, held_out.kept
         self.check_network()

@@ -167,7 +167,7 @@ class Tracker(Callback):
 
 
 def package(tracker: str, module: str = "") -> Any:
-    """Return a tracker's package, or one of its modules, such as ".entities"."""
+    """Return a tracker's package or, if `module` is such as ".entities", that module of it."""
     return require(f"{tracker}{module}", f"the callback {tracker}", install_command(tracker))
 
 

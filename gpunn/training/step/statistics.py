@@ -49,11 +49,14 @@ def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 class Statistics:
     """Loss and metrics over an epoch.
 
-    The device holds one vector, and views of its entries: loss sum, weight sum, number of steps
-    with a finite loss, sum of the parameters, loss scale, summaries of the metrics, and the weight
-    sum of the metrics if they have separate weights. `collect` adds it to float64 totals on the
-    host and resets it to zero, so that float32 sums stay short. This happens at fixed steps,
-    independent of time, so two runs are bitwise identical.
+    The device holds one vector, and views of its entries:
+
+    * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
+    * the summaries of the metrics, and their weight sum if they have separate weights.
+
+    `collect` adds the vector to float64 totals on the host and resets it to zero, so that float32
+    sums stay short. This happens at fixed steps, independent of time, so two runs are bitwise
+    identical.
 
     If batches are divided into shards, each shard of this process has such a vector. The weight
     sum, the sum of the parameters and the loss scale are stored only in the first vector of each

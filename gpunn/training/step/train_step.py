@@ -1,9 +1,9 @@
 """One training step: forward, loss, backward, update. It owns its buffers and allocates nothing.
 
-Everything that changes from step to step is a one-element array on the device, which the step
-itself advances: the next row, the learning rate, and the numbers of the update and the pass. So
-each step is the same sequence of operations on the same buffers, and the backend can record it once
-and replay it. The same holds for the pass of a batch in an evaluation.
+The next row, the learning rate, and the numbers of the update and the pass change from step to
+step. Each is a one-element array on the device, which the step itself advances. So each step is the
+same sequence of operations on the same buffers, and the backend can record it once and replay it.
+The same holds for the pass of a batch in an evaluation.
 """
 
 from __future__ import annotations
