@@ -228,7 +228,7 @@ def test_a_custom_class_with_the_name_of_a_built_in_one(tmp_path):
             ArgumentError, match=r"gpunn's Softplus and of the custom class .*Other"
         ):
             Dense(2, "softplus")
-        with pytest.raises(ModelFileError, match="give the custom class another"):
+        with pytest.raises(ModelFileError, match="rename the custom class"):
             gpunn.load_model(tmp_path / "plain.safetensors", "numpy")
         assert Dense(2, softplus()).activation.name == "softplus"
     finally:
