@@ -90,8 +90,8 @@ class Communicator:
     def takes(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
-        If not, the caller copies them to the host and back. All ranks call this at the same time,
-        so it may also connect to a library; `gather` lets the ranks agree.
+        If not, the caller copies the arrays to the host and back. All ranks call this at the same
+        time, so it may also connect to a library; `gather` lets the ranks agree.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Communicator:
         return True
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
-        """Exchange blocks: out[r] becomes the block of rank r for this rank, its blocks[this rank].
+        """Exchange blocks: out[r] becomes the block that rank r has for this rank.
 
         Parameters
         ----------

@@ -58,9 +58,9 @@ class MPICommunicator(Communicator):
 def started_mpi(timeout: float, what: str) -> Any:
     """Return the module `mpi4py.MPI`, once MPI has started in all processes.
 
-    MPI waits for all processes that the launcher has started. Some launchers do not notice a
-    process that ends before, and the others would wait forever. So after `timeout` seconds this
-    process prints `what` it has waited for, and ends.
+    MPI waits for all processes that the launcher has started. If a process ends before, some
+    launchers do not notice, and the other processes would wait forever. So after `timeout` seconds
+    this process prints `what` it has waited for, and ends.
     """
     import mpi4py
 

@@ -26,8 +26,8 @@ class Changes:
     """Compares settings and arrays before and after a callback.
 
     The settings are the fields of layers, loss, metrics and optimizer, such as a dropout rate. With
-    `vectors`, parameters and buffers are also compared. Callbacks change the optimizer's state by
-    methods of the trainer, which call the other ranks themselves.
+    `vectors`, parameters and buffers are also compared. The optimizer's state is not, since the
+    trainer's methods change it on all ranks.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:

@@ -146,8 +146,8 @@ class History(dict[str, list[float]]):
         best = rule.find(self.rows)
         if best is None:
             raise ArgumentError(
-                f"monitor: {rule.monitor!r} can't select the best epoch, since none of "
-                f"{len(self.rows)} epochs has a finite value of it"
+                f"monitor: {rule.monitor!r} can't select the best epoch, since it is not finite in "
+                f"any of {len(self.rows)} epochs"
             )
         return int(best["epoch"])
 
@@ -171,8 +171,8 @@ class History(dict[str, list[float]]):
         Parameters
         ----------
         *names : str
-            Such as "loss" and "accuracy"; by default the loss and all metrics. "val_loss" shows
-            only the validation loss.
+            The logs to plot, such as "loss" and "accuracy"; by default the loss and all metrics.
+            With "val_loss", only the validation loss is shown.
 
         Returns
         -------

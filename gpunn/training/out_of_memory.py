@@ -57,7 +57,7 @@ class BufferMemory:
             f"of a batch take about {batch_size * row / 2**20:,.1f} MiB, and their gradients the "
             "same. Parameters, gradients and optimizer take "
             f"{copies * parameters / 2**20:,.1f} MiB, and a copy of them "
-            f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller batch_size, "
-            "with gradient_accumulation in training, or fewer units, or an optimizer with less "
-            "state, such as 'sgd'. stream=True keeps the data off the device"
+            f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size (in training, "
+            "increase gradient_accumulation instead), use fewer units, or use an optimizer with "
+            "less state, such as 'sgd'. To keep the data off the device, set stream=True"
         )

@@ -50,7 +50,7 @@ def in_notebook() -> bool:
 class Display:
     """One display in the output of a notebook's cell; it needs only IPython.
 
-    Used as a file, it replaces the line that it shows by the line written last.
+    It can be used as a file; each written line then replaces the line before.
     """
 
     def __init__(self) -> None:

@@ -193,7 +193,7 @@ class TrainingSession:
                 trainer.history.stopped = progress.stop_reason
 
     def _register_cleanup(self, ending: ExitStack) -> None:
-        """Register what the end must do, in reverse order."""
+        """Register the operations of the cleanup, in reverse order."""
         trainer, backend = self.trainer, self.trainer.model.backend
         ending.enter_context(backend.device_errors())  # the cleanup may also fail
         ending.callback(setattr, trainer, "callbacks", [])
@@ -241,9 +241,9 @@ class TrainingSession:
                     )
 
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
-        """Call a function for each callback on rank 0, while the other ranks serve it.
+        """Call a function for each callback on rank 0, while the other ranks serve its requests.
 
-        `between_updates` means that the callbacks must not change the network.
+        If `between_updates`, the callbacks must not change the network.
         """
 
         def call() -> None:

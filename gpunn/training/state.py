@@ -213,7 +213,7 @@ class TrainingState:
         return self._taken(self._count + 1)
 
     def keep_snapshot(self, number: int, wanted: Sequence[int]) -> None:
-        """Take a snapshot on another rank than 0, and drop those that rank 0 no longer needs."""
+        """Take a snapshot for rank 0, and drop snapshots that rank 0 no longer needs."""
         self._kept = {n: each for n, each in self._kept.items() if n in wanted}
         self._kept[number] = self._taken(number)  # the only reference on this rank
 

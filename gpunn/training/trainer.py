@@ -50,7 +50,7 @@ from gpunn.typing import Array, HostArray
 __all__ = ["Trainer"]
 
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
-"""The loss, and the settings whose metrics depend on the loss (of labels or of classes)."""
+"""The loss, and the settings that depend on it: whether metrics are of labels or of classes."""
 
 
 class Trainer:
@@ -454,7 +454,7 @@ class Trainer:
 
     @property
     def metric_names(self) -> list[str]:
-        """The names "loss" and those of the metrics, which training computes on each batch."""
+        """The names of the values computed on each batch: "loss" and the metrics."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
     def log_names_of(self, validated: bool) -> list[str]:

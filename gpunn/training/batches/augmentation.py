@@ -35,7 +35,7 @@ class BatchRandom:
     Attributes
     ----------
     host : numpy.random.Generator
-        For any other random numbers, on the host.
+        The generator itself, for other random numbers on the host.
     xp : namespace
         The array-API namespace of the backend, such as `numpy` or `cupy`.
 
@@ -62,7 +62,7 @@ class BatchRandom:
         Parameters
         ----------
         shape : tuple of int or int
-            Such as (X.shape[0], 1) for one number per row.
+            Shape of the result, such as (X.shape[0], 1) for one number per row.
         low, high : float
             Smallest and largest number.
 
@@ -113,7 +113,7 @@ class BatchRandom:
         Parameters
         ----------
         count : int
-            Such as X.shape[0], to pair each row with another one.
+            The number of integers, such as X.shape[0] to pair each row with another row.
 
         Returns
         -------
@@ -125,7 +125,7 @@ class BatchRandom:
 
 INTEGER = ("int", "uint")
 REAL = (*INTEGER, "float", "bool")
-"""Prefixes of the names of types."""
+"""Prefixes of the names of allowed dtypes."""
 
 Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 """A function of X, y and random numbers that returns X, or X and y."""
@@ -163,8 +163,8 @@ class Augmentation:
             if shape != before.shape or type(after) is not type(before):
                 what = type(after).__name__ if shape is None else f"{type(after).__name__} {shape}"
                 raise ArgumentError(
-                    f"augment: must return {name} as an array of the backend of shape "
-                    f"{tuple(before.shape)}, the shape that it was given; it returned {what}"
+                    f"augment: must return {name} as an array of the backend in its unchanged "
+                    f"shape {tuple(before.shape)}; it returned {what}"
                 )
             labels = name == "y" and self._ops.dtype_name(before) == "int64"
             new_type = self._ops.dtype_name(after)

@@ -66,7 +66,8 @@ class Feed:
     ) -> tuple[int, int]:
         """Load the next rows; return the rows of an update and the number of updates to do.
 
-        The number is between one and `max_updates`; all ranks then agree on it by `agreed`.
+        The number of updates is between one and `max_updates`; `agreed` makes it the same on all
+        ranks.
         """
         step = self._step
         left = cursor.plan.visited - cursor.rows_done

@@ -89,8 +89,8 @@ class BatchStream:
         refuse_iterator(source, argument)
         if not callable(source) and not isinstance(source, Iterable):
             raise ArgumentTypeError(
-                f"{argument}: expected a function of the epoch, or an iterable, that gives batches "
-                f"(X, y) or (X, y, sample_weight); got {type(source).__name__}"
+                f"{argument}: expected an iterable of batches (X, y) or (X, y, sample_weight), or "
+                f"a function of the epoch that returns one; got {type(source).__name__}"
             )
         builder.check_network()
         self._builder, self._source, self._epoch = builder, source, epoch

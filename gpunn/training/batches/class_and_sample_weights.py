@@ -52,7 +52,7 @@ def combined_weights(
 
 
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
-    """Return the class weights, after checking them for a network with so many outputs.
+    """Return the class weights, after checking them for the number of outputs of a network.
 
     Raise an ArgumentTypeError unless they are a mapping, "balanced" or None. Raise an ArgumentError
     if there is no such class, or a weight is negative or not finite.

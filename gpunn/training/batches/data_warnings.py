@@ -59,7 +59,7 @@ LOWEST = {
 """Lower bounds of activations."""
 
 REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, Quantile)
-"""Losses that compare the outputs themselves with numbers."""
+"""Losses that compare the outputs directly with the targets."""
 
 EVERYTHING = (-math.inf, math.inf)
 

@@ -29,7 +29,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update, at most as many as the rows fill; an accumulation stays above 1."""
+        """Batches per update: at most as many as the rows fill, but at least 2 if accumulated."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

@@ -21,7 +21,7 @@ MAX_ROWS = 16_384
 """Maximum number of training rows from which initial values are computed."""
 
 BATCH = 1024
-"""Rows that go through the network at a time."""
+"""Rows per pass through the network."""
 
 
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
@@ -30,7 +30,7 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
     Each layer gets the outputs of the layers before it, which already have their initial values.
     Its weights are set first, then its biases from the outputs of these weights. Everything except
     the passes through layers is computed on the host in float64, so engines differ only by
-    rounding. Only the rows needed of a memory map are read. Raise a DataError that names the layer
+    rounding. A memory map is read only at the needed rows. Raise a DataError that names the layer
     if a value is not finite.
     """
     rows = len(X) if indices is None else len(indices)

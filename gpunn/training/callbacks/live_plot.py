@@ -28,7 +28,7 @@ MIN_PAUSE = 0.1
 """Minimum number of seconds between two drawings."""
 
 MIN_LINES, MAX_LINES = 6, 16
-"""Bounds of the lines that curves use: a third of the terminal's lines."""
+"""Bounds of the number of lines for curves, which is a third of the terminal's lines."""
 
 MIN_COLUMNS = 20
 """The columns that curves need. Some emulated terminals report that they have 0 columns."""
@@ -48,7 +48,7 @@ class LivePlot(Callback):
     Parameters
     ----------
     metrics : sequence of str
-        The curves to show, such as ["loss", "accuracy"], each also for the validation rows. By
+        The curves to show, such as ["loss", "accuracy"], for training and validation rows. By
         default, the loss and all metrics.
 
     Raises

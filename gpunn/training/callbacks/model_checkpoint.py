@@ -39,7 +39,7 @@ class ModelCheckpoint(Callback):
         How many of the newest files to keep; None keeps all. Needs "{epoch}" or "{updates}" in the
         path.
     every_updates : int or None
-        Also write each time this number of updates is done. Needs `resumable`, and no `monitor`.
+        Also write after every this many updates. Needs `resumable`, and no `monitor`.
     every_seconds : float or None
         Also write within an epoch when the last file is this many seconds old. Needs `resumable`,
         and no `monitor`.
@@ -92,7 +92,7 @@ class ModelCheckpoint(Callback):
         check_mode(self.mode)
         self._written_at, self._due = 0.0, False
         self.check_place: Callable[[Path], None] = lambda path: None
-        """Raises an error if a file may not be written."""
+        """A check that raises an error if the file must not be written."""
 
     @property
     def _within_epochs(self) -> bool:

@@ -44,8 +44,8 @@ class NormLog(EpochLog):
     arrays, such as "dense_1.weights", to norms; null if not finite. Gradients are those of the
     epoch's last update: clipped, and summed over accumulated batches.
 
-    The callback makes one pass over the parameters per epoch. Training has then already waited for
-    the device to read the epoch's metrics.
+    The callback makes one pass over the parameters per epoch, directly after the host has read the
+    epoch's metrics from the device.
 
     Checkpoints store the norms so far, 8 bytes each. A resumed run restores lost lines, and removes
     the lines after its checkpoint.
@@ -147,7 +147,7 @@ def trained(trainer: TrainerProtocol) -> list[str]:
 
 
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    """Return the rows that `NormLog.state` described.
+    """Return the rows of a state that `NormLog.state` returned.
 
     Raise an ArgumentError if arrays are missing, or their shapes don't fit the network.
     """

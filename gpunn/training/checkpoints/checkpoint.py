@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 CALLBACKS = "callbacks."
-"""Prefix, after that of the training state, of arrays that belong to callbacks."""
+"""Prefix of the names of callbacks' arrays; it follows the prefix of the training state."""
 
 LARGEST = 2**63 - 1
 """The largest integer in a checkpoint; a float could not represent larger ones."""

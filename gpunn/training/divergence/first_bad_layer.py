@@ -21,7 +21,7 @@ __all__ = ["diagnosis"]
 
 
 def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str) -> str:
-    """Describe in a sentence what is the first to be not finite in the next update.
+    """Return a sentence about the first numbers that are not finite in the next update.
 
     The batch passes through the network again, layer by layer, with the parameters from before the
     update. The caller must restore the running averages and gradients that this changes. `title` is

@@ -84,9 +84,9 @@ class Recovery:
         """Restore a state from which training can continue.
 
         Training is deterministic, so repeating the updates finds the first one that diverges.
-        Repeating the updates before it then restores the state that it started from. `symptom` is
-        the message in case that the fault does not occur again. Raise a DivergenceError if the
-        choice is "stop", or after too many recoveries in a row.
+        Repeating the updates before it then restores the state from which it started. `symptom` is
+        the message if the fault does not occur again. Raise a DivergenceError if the choice is
+        "stop", or after too many recoveries in a row.
         """
         progress = self.progress
         assert progress.cursor is not None

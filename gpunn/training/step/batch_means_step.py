@@ -27,7 +27,7 @@ class BatchMeansStep(TrainStep):
         xp, count = ops.xp, float(rows)
 
         def count_rows() -> None:
-            """Turn this batch's sums into n_b L_b and n_b, and add the earlier ones."""
+            """Turn this batch's sums into n_b L_b and n_b, and add the sums of earlier batches."""
             weight = sums[1:]
             divisor = xp.where(weight > 0, weight, xp.ones_like(weight))
             sums[...] = earlier + xp.where(weight > 0, count / divisor, 0.0 * weight) * sums

@@ -36,7 +36,7 @@ class DistributedClipping:
     ) -> None:
         """Clip this rank's gradients in place; None leaves them unchanged.
 
-        `pieces` are the first and the last position + 1 of each local shard's part of them.
+        `pieces` are the start and the end of each local shard's part of the gradients.
         """
         if max_norm is None:
             return

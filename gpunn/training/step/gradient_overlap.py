@@ -34,7 +34,7 @@ class OverlappedGradients:
         self._remaining, self._sum.out = list(self._parts), out
 
     def passed(self, layer: object) -> None:
-        """Exchange what is complete, now that this layer and all later ones have gradients."""
+        """Exchange the part that is complete once this layer and all later ones have gradients."""
         index = self._layers.get(id(layer))
         # A layer within a user's operation is called later, when nothing is recorded.
         if current_trace() is not None and self._remaining[:1] == [index]:
@@ -51,7 +51,7 @@ class OverlappedGradients:
 
 
 def parts_by_layer(model: Sequential) -> dict[int, list[Span]]:
-    """Return, by a layer's index, the gradients to exchange once the backward pass is past it.
+    """Return the gradients to exchange after the backward pass of a layer, by the layer's index.
 
     The layers are in backward order. Together the parts are the whole vector; the last part is
     exchanged at the end of the pass.

@@ -165,7 +165,7 @@ class Statistics:
         return rows.astype(np.float64)
 
     def without_copies(self, vector: np.ndarray) -> np.ndarray:
-        """Return the vectors of all shards, with entries of the whole batch only in the first.
+        """Return the vectors of all shards; only the first keeps the entries of the whole batch.
 
         The result does not depend on the number of processes.
         """
@@ -216,7 +216,7 @@ class Statistics:
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def combine(self, rows: np.ndarray) -> None:
-        """Set the totals to the sums of these rows, each of which has the totals of some data."""
+        """Set the totals to the sums of these rows; each row has the totals of some data."""
         loss, weight = rows[:, 0].sum(), rows[:, 1].sum()
         combined = self._combined(self._zeros(), rows, 2)
         separate = [rows[:, -1:].sum(axis=0)] if self._separate_weights else []

@@ -57,7 +57,7 @@ class PassRecipe:
 
     @property
     def rows_per_update(self) -> int:
-        """The number of rows per update, over whose weights the loss is averaged."""
+        """The number of rows per update; the loss is averaged over their weights."""
         return self.batch_size * self.accumulation
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
@@ -312,7 +312,7 @@ class TrainStep(BatchPass):
         return int(self.model.parameters.values.shape[0])
 
     def local_positions(self, rows: int) -> np.ndarray | None:
-        """Return the positions, among an epoch's remaining rows, of this process; None is all."""
+        """Return this process's positions among an epoch's remaining rows; None means all."""
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
