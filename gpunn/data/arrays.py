@@ -103,7 +103,7 @@ def load_npz(
     X : array
         In the machine's byte order.
     y : array or None
-        Likewise; None if no name was given.
+        In the machine's byte order; None if the argument `y` is None.
 
     Raises
     ------

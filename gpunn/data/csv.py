@@ -215,7 +215,7 @@ class _Reader:
         if features is not None:
             positions = [self._position_of("features", column) for column in features]
             if repeated := _repeated([names[position] for position in positions]):
-                raise ArgumentError(f"features: column {repeated[0]!r} is given more than once")
+                raise ArgumentError(f"features: column {repeated[0]!r} is listed more than once")
             if self._target in positions:
                 raise ArgumentError(f"features: column {names[self._target]!r} is the target")
         if not positions:

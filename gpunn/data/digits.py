@@ -33,7 +33,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     y : int64 array of shape (1437,)
         The digits, 0 to 9.
     X_test : uint8 array of shape (360, 64)
-        Test images, likewise.
+        Test images, in the same format.
     y_test : int64 array of shape (360,)
         Their digits.
 

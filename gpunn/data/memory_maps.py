@@ -74,7 +74,7 @@ def reopened(path: str | os.PathLike[str]) -> FileIO:
 
 
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
-    """Return the chosen rows of an array; those of a memory map are copied from its file.
+    """Return some rows of an array; rows of a memory map are copied from its file.
 
     A slice must have no step. Raises a DataFileError if the file was truncated, and a
     FileAccessError if it can't be opened again.

@@ -45,7 +45,7 @@ def load_mnist(
     y : int64 array of shape (rows,)
         Training labels.
     X_test, y_test : arrays
-        The test images and labels, likewise; for MNIST 10000 rows.
+        The test images and labels, in the same format; for MNIST 10000 rows.
 
     Raises
     ------

@@ -70,7 +70,7 @@ class Prefetch(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        """Return the next item, or raise what the iterator has raised."""
+        """Return the next item, or raise the exception of the iterator."""
         if self._thread is None:
             if self._closed:
                 raise StopIteration

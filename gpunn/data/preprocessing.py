@@ -87,8 +87,8 @@ def mean_and_std(
         mean = mean_a + delta * n_b / (n_a + n_b)
         M = M_a + M_b + delta ^ 2 * n_a * n_b / (n_a + n_b)
 
-    The first row is subtracted from all values before, so that `M` of a constant column is exactly
-    zero, whatever its value.
+    Before this, the first row is subtracted from all values, so that `M` of a constant column is
+    exactly zero, whatever its value.
 
     References
     ----------
@@ -165,7 +165,7 @@ def split_rows(
 
 
 def held_rows(rows: int, fraction: float) -> int:
-    """Return the number of held-out rows, rounded up, or raise an ArgumentError if none or all."""
+    """Return the number of held-out rows, rounded up; raise an ArgumentError if it is 0 or all."""
     fraction = check_number("fraction", fraction, above=0, below=1)
     # The inner rounding removes the rounding error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))

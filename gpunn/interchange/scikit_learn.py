@@ -43,12 +43,12 @@ def from_sklearn(
 ) -> Sequential:
     """Return a network with the weights of a fitted `MLPClassifier` or `MLPRegressor`.
 
-    The network's outputs are those of the estimator before its output activation:
+    The network's outputs are the estimator's outputs before its output activation:
 
     * three or more classes: logits, whose softmax is `predict_proba`;
     * two classes: one logit, whose sigmoid is the probability of the second class;
     * several labels: one logit for each label;
-    * an `MLPRegressor`: what `predict` returns.
+    * an `MLPRegressor`: the result of `predict`.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def from_sklearn(
             f"estimator: expected an MLPClassifier or MLPRegressor; got {type(estimator).__name__}"
         )
     if not hasattr(estimator, "coefs_"):
-        raise ArgumentError("estimator: it is not fitted yet; call its fit")
+        raise ArgumentError("estimator: it is not fitted yet; call its method fit")
     known = {name: cls for cls, name in NAMES.items()}
     if activation not in known:
         raise ArgumentError(

@@ -297,7 +297,7 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
     if type(layer) is layers.Dropout:
         if not isinstance(layer.rate, float):
             raise ExportError(
-                f"layer {label!r}: PyTorch's dropout can't have a schedule as its rate; make the "
+                f"layer {label!r}: the rate of PyTorch's dropout can't be a schedule; make the "
                 "network with a number as the rate"
             )
         return [Module(f"Dropout({layer.rate!r})")]

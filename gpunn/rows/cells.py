@@ -67,7 +67,7 @@ class Markers:
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number that a cell spells, possibly infinite or NaN; None if it is not a number.
+    """Return the number in a cell, possibly infinite or NaN; None if it is not a number.
 
     Python accepts 1_000 as a number; tables do not.
     """
@@ -107,7 +107,7 @@ def boolean_text(text: str) -> str:
 
 
 def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
-    """Return the date and time that a cell spells; None if it is not a date.
+    """Return the date and time in a cell; None if it is not a date.
 
     The format is ISO 8601, or has slashes with the year first. An offset from UTC is dropped,
     unless `keep_offset`: the hour stays the local hour.

@@ -7,7 +7,7 @@ names : list of str or None
 positions : list of int
     Positions of these columns in a row without names.
 width : int or None
-    Number of cells of such a row that also holds other columns; None for any number.
+    Number of cells of a row without names that also has other columns; None for any number.
 numeric : list of int
     Indices of the number columns, whose decimal mark may be a comma.
 shape : list of int
@@ -185,10 +185,10 @@ def predict_stream(
     `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
     and to counts of rows by column and unknown category. A category is None for a missing value in
     a column that had none in training. A malformed row raises a ValueError. `begin` maps the form
-    to a function that writes predictions. Without rows, that function is called once with none; if
-    the columns are wrong, it is not called. `notify` receives messages. If `skip`, malformed rows
-    are reported and counted. Otherwise the first raises a ValueError, after the predictions for the
-    rows before it are written.
+    to a function that writes predictions. Without rows, that function is called once, without
+    predictions; if the columns are wrong, never. `notify` receives messages. If `skip`, malformed
+    rows are reported and counted. Otherwise the first raises a ValueError, after the predictions
+    for the rows before it are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

@@ -51,7 +51,7 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the numbers that cells contain or spell, and the codes of other values.
+    """Return the numbers in cells, which may be text, and the codes of other values.
 
     The numbers are a new float64 array, with durations in seconds, and NaN if a cell is missing or
     not a number; they may be infinite. The list has the codes (in `coded(cells)`) of values that
@@ -160,7 +160,7 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 
 
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the dates and times that cells contain or spell, and the codes of other values.
+    """Return the dates and times in cells, which may be text, and the codes of other values.
 
     The dates are `datetime64[us]`, NaT if a cell is missing or not a date; `date_of` decides which
     strings are dates. The list has the codes (in `coded(cells)`) of values that are neither dates
@@ -206,7 +206,7 @@ def is_plain_date(value: Any) -> bool:
 
 
 def moment_of(value: Any) -> np.datetime64 | datetime | None:
-    """Return the date and time that a value contains or spells; None if it is not a date."""
+    """Return the date and time in a value, which may be text; None if it is not a date."""
     if isinstance(value, str):
         return date_of(value)
     if isinstance(value, np.datetime64):

@@ -173,7 +173,7 @@ class Reader:
         self.header_detected = False
 
     def read(self, text: Sequence[str]) -> Table:
-        """Read all columns, those in `text` as text."""
+        """Read all columns; read the columns in `text` as text."""
         lines, columns = self._pass(text)
         late = [name for name, column in columns.items() if column.is_late]
         if late:
@@ -257,7 +257,7 @@ class Reader:
 
 
 class CellReader:
-    """Collects a column: as numbers while all cells spell numbers, as text from then on.
+    """Collects a column, as numbers until a cell is not a number, and then as text.
 
     With `commas`, a comma may be a decimal mark if the column has no points. `is_late` is True if
     the column turned out to be text after some cells were read as numbers. Three strings describe
@@ -280,7 +280,7 @@ class CellReader:
         self._codes: dict[str, int] = NO_CODES  # by cell, with the spaces around it
 
     def add(self, cells: Sequence[str]) -> None:
-        """Add the cells of further rows."""
+        """Add the cells of more rows."""
         if self.is_late:
             return
         if self._values is None:

@@ -38,7 +38,8 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Raises
     ------
     DataError
-        If it is something else, a column name is empty or repeated, or columns differ in length.
+        If `frame` has another type, a column name is empty or repeated, or columns have unequal
+        lengths.
 
     Examples
     --------

@@ -157,7 +157,7 @@ class Value(NDArrayOperatorsMixin):
 
 
 def where(condition: Value, yes: Any, no: Any) -> Any:
-    """Return `yes` where the condition holds, else `no`: values, or arrays of one dtype."""
+    """Return `yes` if the condition holds, else `no`, by element; arrays have one dtype."""
     if not isinstance(yes, Value) and not isinstance(no, Value):
         yes = condition.constant(yes, np.asarray(yes).dtype.name)
     value = yes if isinstance(yes, Value) else no

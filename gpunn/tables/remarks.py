@@ -18,7 +18,7 @@ from gpunn.tables.table import Coded, Table, row_name
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
 
 FEW = 20
-"""With fewer rows, nothing is said about whether a column is an identifier."""
+"""With fewer rows, no column is reported as an identifier."""
 
 ROUNDED = "numbers too large to tell apart; if they are codes, make the column a category"
 

@@ -1,4 +1,4 @@
-"""A table of raw cells in named columns, whatever library they are from."""
+"""A table of raw cells in named columns, from any library."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def realmlp(
     category_size : int
         Size of this embedding.
     learning_rate : float or None
-        Maximum learning rate. None means 0.04 for classes and labels, and for regression 0.2, or
-        0.07 with `simplified`.
+        Maximum learning rate. None means 0.04 for classes and labels. For regression it means 0.2,
+        or 0.07 if `simplified`.
     dropout : float
         Maximum fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float

@@ -135,8 +135,8 @@ def tabm(
     epochs : int
         Maximum number of epochs.
     patience : int or None
-        Number of epochs without an improvement after which training ends. None means 32, or on a
-        small table as many as are needed for 256 updates.
+        Number of epochs without an improvement after which training ends. None means 32. For a
+        small table it means more, so that these epochs have at least 256 updates.
     batch_size : int or None
         None means 256, or 1,024 from 100,000 training rows on.
     shuffle_members : bool

@@ -252,7 +252,7 @@ def test_malformed_files(load, tmp_path, text, options, message):
         ({"dtype": "flout"}, ArgumentError, 'dtype: expected "float32" or "float64"'),
         ({"features": "width"}, ArgumentTypeError, "features: expected a list, got the text"),
         ({"missing": "NA"}, ArgumentTypeError, "missing: expected a list, got the text 'NA'"),
-        ({"features": [0, "width"]}, ArgumentError, "column 'width' is given more than once"),
+        ({"features": [0, "width"]}, ArgumentError, "column 'width' is listed more than once"),
         ({"features": [0, 2]}, ArgumentError, "features: column 'species' is the target"),
         ({"features": [0.0]}, ArgumentTypeError, r"features: expected a column's .* got 0\.0"),
         ({"target": True}, ArgumentTypeError, "target: expected a column's .* got True"),

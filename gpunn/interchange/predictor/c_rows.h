@@ -99,7 +99,7 @@ static inline int code_of(const char *name, const char *const *names, const int 
     return 0;
 }
 
-/* Whether a date in the years 1 to 9999, and a time, exist. */
+/* Whether the date, in the years 1 to 9999, and the time exist. */
 static inline int is_date(int year, int month, int day, double hour) {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     if (year < 1 || year > 9999 || month < 1 || month > 12 || !(hour >= 0 && hour < 24)) return 0;

@@ -30,7 +30,7 @@ HEAD = """\
 /* Predictions of a neural network, in C99; gpunn {version} wrote this file. It needs only math.h,
    allocates no memory, and is thread-safe.
 
-   {prefix}_predict computes the outputs ({outputs}) from a row of finite numbers ({inputs}).
+   {prefix}_predict computes {outputs} output(s) from a row of {inputs} finite number(s).
    Parameters take {parameters:,} bytes, and a call takes about {stack:,} bytes of stack. */
 
 #ifndef {guard}_H

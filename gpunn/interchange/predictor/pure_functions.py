@@ -1,4 +1,4 @@
-"""The functions of a predictor without NumPy; exports copy those that a network uses.
+"""The functions of a predictor without NumPy; exports copy the functions that a network uses.
 
 Each x is one row, as a flat list of floats, whatever its shape. Arrays are flat lists as well, with
 three exceptions. Weights have a list for each unit (of each group), a table of embeddings has a

@@ -49,7 +49,7 @@ class Rows:
 class Encoded(NamedTuple):
     """Encoded cells: an array for one feature, or a `Value` with a column for each feature.
 
-    If numbers are to be scaled, `missing` marks those that the median will replace.
+    For numbers that are scaled, `missing` marks the numbers that the median replaces.
     """
 
     features: list[Feature]
