@@ -183,9 +183,9 @@ def test_a_class_without_a_name_is_not_loaded_as_its_base(module, layers, said):
         ({"layer": {"a": "..mine:A"}}, 'custom: expected "package.module:Class"'),
         ({"layer": {"a": "mine"}}, 'custom: expected "package.module:Class"'),
         ({"thing": {"a": "mine:A"}}, "custom: there is no 'thing'"),
-        ("mine:A", "has a damaged description: custom"),
-        ({"layer": "mine:A"}, "has a damaged description: custom"),
-        ({"layer": {"a": 1}}, "has a damaged description: custom"),
+        ("mine:A", "the description is damaged: custom"),
+        ({"layer": "mine:A"}, "the description is damaged: custom"),
+        ({"layer": {"a": 1}}, "the description is damaged: custom"),
     ],
 )
 def test_records_that_lead_nowhere(module, custom, said):

@@ -8,7 +8,7 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.drawing.network import MOST
+from gpunn.drawing.network import MAX_LAYERS
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
@@ -124,7 +124,12 @@ def test_no_text_is_markup():
 def test_of_very_many_layers_the_first_and_the_last_are_drawn(groups):
     deep = network(*(layers.Dense(3) for _ in range(100)))
     shown = texts(deep.plot())
-    assert {"dense_1", f"dense_{MOST // 2}", f"{100 - MOST} more layers", "dense_100"} <= set(shown)
+    assert {
+        "dense_1",
+        f"dense_{MAX_LAYERS // 2}",
+        f"{100 - MAX_LAYERS} more layers",
+        "dense_100",
+    } <= set(shown)
     assert "dense_50" not in shown
     wide = layers.ColumnGroups([{"columns": [n, n + 1]} for n in range(50)])
     shown = texts(network(wide, layers.Dense(1), shape=50).plot())

@@ -1,4 +1,4 @@
-"""Pictures that need no package: SVG as text, and curves on a terminal."""
+"""Images without extra packages: SVG as text, and curves on a terminal."""
 
 from gpunn.drawing.curves import curves_drawing
 from gpunn.drawing.network import Block, Branch, network_drawing

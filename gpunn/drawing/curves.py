@@ -12,31 +12,31 @@ __all__ = ["curves_drawing"]
 TRAINING, VALIDATION = "#2563eb", "#d9600a"
 
 WIDTH, HEIGHT = 340.0, 230.0
-"""Of a panel."""
+"""Size of a panel."""
 
 LEFT, TOP, RIGHT, BOTTOM = 58.0, 52.0, 14.0, 34.0
-"""Margins of a panel around its curves; the left one is wider beside long numbers."""
+"""Margins of a panel around its curves; the left one is wider for long tick labels."""
 
 DIGIT = 7.0
-"""Width of a digit of them."""
+"""Width of a digit of a tick label."""
 
 ACROSS = 3
-"""Panels side by side."""
+"""Number of panels per row."""
 
 
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
-    """Return curves by epoch, a panel for each metric, training and validation together.
+    """Return curves by epoch, one panel per metric, with training and validation together.
 
-    Rows are of a history; numbers that are not finite are left out. Names are the metrics to show,
-    by default the loss and all metrics of the last row.
+    `rows` is a history; values that are not finite are skipped. `names` are the metrics to show, by
+    default the loss and all metrics of the last row.
     """
-    found, canvas = panels(rows, names), Canvas()
-    for place, panel in enumerate(found):
-        down, across = divmod(place, ACROSS)
+    drawn, canvas = panels(rows, names), Canvas()
+    for index, panel in enumerate(drawn):
+        down, across = divmod(index, ACROSS)
         draw(canvas, panel, across * WIDTH, down * HEIGHT)
-    text = "; ".join(f"{panel.title}: {panel.last or 'no values'}" for panel in found)
+    text = "; ".join(f"{panel.title}: {panel.last or 'no values'}" for panel in drawn)
     epochs = f"epoch {rows[-1]['epoch']:.0f}" if rows else "no epoch yet"
-    width, height = WIDTH * min(ACROSS, max(1, len(found))), HEIGHT * -(-len(found) // ACROSS or -1)
+    width, height = WIDTH * min(ACROSS, max(1, len(drawn))), HEIGHT * -(-len(drawn) // ACROSS or -1)
     alternative = f"Curves up to {epochs}. {text}"
     return Drawing(canvas.svg(width, height, "Learning curves", alternative), alternative)
 
@@ -45,11 +45,11 @@ def draw(canvas: Canvas, panel: Panel, left: float, top: float) -> None:
     """Draw a panel."""
     canvas.text(left + 16, top + 22, panel.title, weight=600)
     legend = left + 16
-    for name, colour, dashed in (("training", TRAINING, False), ("validation", VALIDATION, True)):
+    for name, color, dashed in (("training", TRAINING, False), ("validation", VALIDATION, True)):
         if name in panel.ends:
-            canvas.curve([(legend, top + 36), (legend + 22, top + 36)], colour, dashed)
+            canvas.curve([(legend, top + 36), (legend + 22, top + 36)], color, dashed)
             text = f"{name} {panel.ends[name]:.4g}"
-            canvas.text(legend + 27, top + 40, text, colour=MUTED, size=11.5)
+            canvas.text(legend + 27, top + 40, text, color=MUTED, size=11.5)
             legend += 150
     (first, last), (low, high) = panel.x_range, panel.y_range
     ticks = panel.ticks(5)
@@ -57,24 +57,24 @@ def draw(canvas: Canvas, panel: Panel, left: float, top: float) -> None:
     x0, x1 = left + max(LEFT, 22 + DIGIT * longest), left + WIDTH - RIGHT
     y0, y1 = top + HEIGHT - BOTTOM, top + TOP
 
-    def place(point: tuple[float, float]) -> tuple[float, float]:
+    def position(point: tuple[float, float]) -> tuple[float, float]:
         x, y = point
         part = (x - first) / (last - first) if last > first else 0.5
         return x0 + part * (x1 - x0), y0 + (y - low) / (high - low) * (y1 - y0)
 
     for tick, text in ticks.items():
-        _, y = place((first, tick))
+        _, y = position((first, tick))
         canvas.line(x0, y, x1, y, RULE)
-        canvas.text(x0 - 6, y + 4, text, anchor="end", colour=MUTED, size=11.5)
-    for points, colour, dashed in (
+        canvas.text(x0 - 6, y + 4, text, anchor="end", color=MUTED, size=11.5)
+    for points, color, dashed in (
         (panel.training, TRAINING, False),
         (panel.validation, VALIDATION, True),
     ):
         if points:
-            canvas.curve([place(point) for point in points], colour, dashed)
+            canvas.curve([position(point) for point in points], color, dashed)
     for epoch in dict.fromkeys((first, last)):
-        x, _ = place((epoch, low))
+        x, _ = position((epoch, low))
         text = f"epoch {epoch:.0f}"
         anchor = "middle" if first == last else "start" if epoch == first else "end"
-        canvas.text(x, y0 + 18, text, anchor=anchor, colour=MUTED, size=11.5)
+        canvas.text(x, y0 + 18, text, anchor=anchor, color=MUTED, size=11.5)
     canvas.line(x0, y0, x1, y0, INK)

@@ -1,4 +1,4 @@
-"""A picture of a network: its layers from top to bottom."""
+"""Draws a network: its layers from top to bottom."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from dataclasses import dataclass
 
 from gpunn.drawing.svg import INK, MUTED, PAGE, Canvas, Drawing
 
-__all__ = ["MOST", "Block", "Branch", "network_drawing"]
+__all__ = ["MAX_LAYERS", "Block", "Branch", "network_drawing"]
 
 FILL = {True: "#e6eefc", False: "#f1f3f6"}
-"""Colour of a layer with parameters that are trained, and of another."""
+"""Color of a layer with trained parameters, and of other layers."""
 
-MOST = 40
-"""Layers in sequence that are drawn; of more, the first and the last."""
+MAX_LAYERS = 40
+"""Maximum number of layers in sequence; of longer sequences, only the ends are drawn."""
 
 BRANCHES = 6
-"""Branches side by side that are drawn."""
+"""Maximum number of branches side by side."""
 
 HEIGHT, GAP, PADDING, FOOT = 40, 30, 12, 18
-"""Of a layer, between two layers, within a frame, and of the shape at the end of a branch."""
+"""Height of a layer, gap between layers, padding of a frame, height of a branch's last shape."""
 
 LETTER, BOLD, STACK = 7.0, 8.7, 6.0
-"""About the width of a letter, and of a bold one, and how far members stand out."""
+"""Approximate width of a letter and of a bold letter, and offset of stacked members."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A layer in a drawing: its label within the network, and what it does, such as "relu".
+    """A layer in a drawing: its label, and a detail such as its activation, "relu".
 
-    The shape is that of a row of its output, empty if not known. It is frozen if none of its
-    parameters is trained. It may compute members side by side, and have branches of layers within
-    it.
+    `shape` is the shape of a row of its output, empty if unknown. `frozen` means that none of its
+    parameters is trained. A layer may have members, and branches of inner layers.
     """
 
     label: str
@@ -46,40 +45,40 @@ class Block:
 
 @dataclass(frozen=True)
 class Branch:
-    """Layers in sequence within a layer, under a title such as "columns 0 to 2"."""
+    """A sequence of layers inside a layer, with a title such as "columns 0 to 2"."""
 
     title: str
     blocks: Sequence[Block] = ()
 
 
 def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text: str) -> Drawing:
-    """Return a picture of layers from top to bottom, with the shapes of a row between them.
+    """Return a drawing of layers from top to bottom, with the shapes of a row between them.
 
-    `total` is the number of parameters, and the text is the picture's alternative.
+    `total` is the number of parameters, and `text` the text alternative of the image.
     """
     canvas = Canvas()
     width = max(sequence_width(shortened(blocks)), 200.0)
     left, top = 16.0, 14.0
-    centre = left + width / 2
-    canvas.text(centre, top + 14, f"input {input_shape}", anchor="middle", colour=MUTED)
+    center = left + width / 2
+    canvas.text(center, top + 14, f"input {input_shape}", anchor="middle", color=MUTED)
     y = top + 20
-    canvas.arrow(centre, y, y + GAP)
+    canvas.arrow(center, y, y + GAP)
     y = draw_sequence(canvas, shortened(blocks), left, y + GAP, width)
-    canvas.arrow(centre, y, y + GAP)
-    canvas.text(centre, y + GAP + 16, "output", anchor="middle", colour=MUTED)
+    canvas.arrow(center, y, y + GAP)
+    canvas.text(center, y + GAP + 16, "output", anchor="middle", color=MUTED)
     last = next((block.shape for block in reversed(blocks) if block.shape), "")
-    canvas.text(centre + 8, y + GAP / 2 + 4, last, colour=MUTED)
+    canvas.text(center + 8, y + GAP / 2 + 4, last, color=MUTED)
     canvas.text(
-        centre, y + GAP + 36, f"{total:,} parameters", anchor="middle", colour=INK, weight=600
+        center, y + GAP + 36, f"{total:,} parameters", anchor="middle", color=INK, weight=600
     )
     return Drawing(canvas.svg(width + 2 * left, y + GAP + 50, "Layers of a network", text), text)
 
 
 def shortened(blocks: Sequence[Block]) -> list[Block]:
-    """Return the layers, or the first and the last of very many."""
-    if len(blocks) <= MOST:
+    """Return the layers, or the first and last ones if there are more than `MAX_LAYERS`."""
+    if len(blocks) <= MAX_LAYERS:
         return list(blocks)
-    half = MOST // 2
+    half = MAX_LAYERS // 2
     omitted = blocks[half:-half]
     count = sum(block.parameters for block in omitted)
     between = Block(f"{len(omitted)} more layers", "", omitted[-1].shape, count)
@@ -87,7 +86,7 @@ def shortened(blocks: Sequence[Block]) -> list[Block]:
 
 
 def drawn_branches(block: Block) -> list[Branch]:
-    """Return the branches of a layer, or the first of very many and how many more there are."""
+    """Return the branches of a layer, or the first ones and the number of the others."""
     if len(block.branches) <= BRANCHES:
         return list(block.branches)
     omitted = len(block.branches) - BRANCHES + 1
@@ -105,9 +104,9 @@ def words(block: Block) -> tuple[str, str]:
 def block_width(block: Block) -> float:
     """Return the width that a layer needs."""
     label, detail = words(block)
-    own = max(BOLD * len(label), LETTER * len(detail)) + 2 * PADDING
+    text = max(BOLD * len(label), LETTER * len(detail)) + 2 * PADDING
     inner = sum(branch_width(branch) + PADDING for branch in drawn_branches(block))
-    return max(140.0, own, inner + PADDING if inner else 0.0)
+    return max(140.0, text, inner + PADDING if inner else 0.0)
 
 
 def branch_width(branch: Branch) -> float:
@@ -136,48 +135,48 @@ def sequence_height(blocks: Sequence[Block]) -> float:
 def draw_sequence(
     canvas: Canvas, blocks: Sequence[Block], left: float, y: float, width: float
 ) -> float:
-    """Draw layers from top to bottom, centred, and return where the last one ends."""
-    centre = left + width / 2
+    """Draw layers from top to bottom, centered, and return the bottom of the last one."""
+    center = left + width / 2
     plain = max((block_width(block) for block in blocks if not block.branches), default=0.0)
-    for place, block in enumerate(blocks):
-        own = block_width(block) if block.branches else plain
-        if place:
-            canvas.text(centre + 8, y + GAP / 2 + 4, blocks[place - 1].shape, colour=MUTED)
-            canvas.arrow(centre, y, y + GAP - (STACK if block.members else 0))
+    for index, block in enumerate(blocks):
+        size = block_width(block) if block.branches else plain
+        if index:
+            canvas.text(center + 8, y + GAP / 2 + 4, blocks[index - 1].shape, color=MUTED)
+            canvas.arrow(center, y, y + GAP - (STACK if block.members else 0))
             y += GAP
-        draw_block(canvas, block, centre - own / 2, y, own)
+        draw_block(canvas, block, center - size / 2, y, size)
         y += block_height(block)
     return y
 
 
 def draw_block(canvas: Canvas, block: Block, x: float, y: float, width: float) -> None:
-    """Draw a layer, with the layers within it."""
+    """Draw a layer, with its inner layers."""
     height = block_height(block)
     trained = block.parameters > 0 and not block.frozen
-    for offset in (STACK, STACK / 2) if block.members else ():  # members lie behind one another
+    for offset in (STACK, STACK / 2) if block.members else ():  # members form a stack
         canvas.box(x + offset, y - offset, width, height, FILL[trained])
     fill = PAGE if block.branches else FILL[trained]
     canvas.box(x, y, width, height, fill, dashed=block.after_loss)
     label, detail = words(block)
-    centre = x + width / 2
+    center = x + width / 2
     middle = y + (17 if detail else 25)
-    canvas.text(centre, middle, label, anchor="middle", weight=600)
-    canvas.text(centre, y + 32, detail, anchor="middle", colour=MUTED, size=11.5)
+    canvas.text(center, middle, label, anchor="middle", weight=600)
+    canvas.text(center, y + 32, detail, anchor="middle", color=MUTED, size=11.5)
     branches = drawn_branches(block)
     if not branches:
         return
     widths = [branch_width(branch) for branch in branches]
     spare = (width - sum(widths) - PADDING * (len(widths) + 1)) / len(widths)
     left = x + PADDING
-    for branch, least in zip(branches, widths, strict=True):
-        own = least + spare
+    for branch, minimum in zip(branches, widths, strict=True):
+        size = minimum + spare
         canvas.text(
-            left + own / 2, y + HEIGHT + 14, branch.title, anchor="middle", colour=MUTED, size=11.5
+            left + size / 2, y + HEIGHT + 14, branch.title, anchor="middle", color=MUTED, size=11.5
         )
         if branch.blocks:
             top = y + HEIGHT + 20
-            canvas.arrow(left + own / 2, top, top + GAP - 2)
-            end = draw_sequence(canvas, branch.blocks, left, top + GAP - 2, own)
+            canvas.arrow(left + size / 2, top, top + GAP - 2)
+            end = draw_sequence(canvas, branch.blocks, left, top + GAP - 2, size)
             shape = branch.blocks[-1].shape
-            canvas.text(left + own / 2, end + FOOT - 4, shape, anchor="middle", colour=MUTED)
-        left += own + PADDING
+            canvas.text(left + size / 2, end + FOOT - 4, shape, anchor="middle", color=MUTED)
+        left += size + PADDING

@@ -1,4 +1,4 @@
-"""What curves of a history are made of: a panel for each metric, and where its ticks are."""
+"""The panels of a history's curves: one per metric, with its points and ticks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gpunn.monitor import NOT_METRICS, VALIDATION
 __all__ = ["Panel", "panels"]
 
 POINTS = 400
-"""Most points of a curve; of more epochs, the first, every so many, and the last are drawn."""
+"""Maximum number of points of a curve; of more epochs, an even selection is drawn."""
 
 LARGEST = 1e150
-"""Larger numbers are left out, since they would flatten all others."""
+"""Larger values are skipped, because they would flatten the rest of the curve."""
 
 SMALLEST = 1e-290
-"""Differences that are less count as none."""
+"""Smaller differences count as zero."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of a metric: epochs and finite values in training and validation.
+    """The curves of a metric: epochs and finite values for training and validation.
 
-    The ends are the last values of both, finite or not.
+    `ends` has the last value of each curve, finite or not.
     """
 
     title: str
@@ -49,30 +49,30 @@ class Panel:
         spread = 0.1 * abs(low) if abs(low) > SMALLEST else 1.0
         return low - spread, high + spread
 
-    def ticks(self, most: int) -> dict[float, str]:
-        """Return at most so many round numbers within the values' range, and how to write them."""
+    def ticks(self, maximum: int) -> dict[float, str]:
+        """Return at most `maximum` round numbers within the range of values, with their labels."""
         low, high = self.y_range
-        power = 10.0 ** math.floor(math.log10((high - low) / most))
+        power = 10.0 ** math.floor(math.log10((high - low) / maximum))
         for step in (power, 2 * power, 5 * power, 10 * power, 20 * power):
             first, last = math.ceil(low / step), math.floor(high / step)
-            if last - first < most:
-                return written([number * step for number in range(first, last + 1)], step)
+            if last - first < maximum:
+                return labeled([number * step for number in range(first, last + 1)], step)
         return {}
 
     @property
     def last(self) -> str:
-        """The last values in words."""
+        """The last values as text."""
         return ", ".join(f"{name} {value:.4g}" for name, value in self.ends.items())
 
 
-def written(numbers: Sequence[float], step: float) -> dict[float, str]:
-    """Return numbers with their texts, of as many digits as tell them apart, but at least four.
+def labeled(numbers: Sequence[float], step: float) -> dict[float, str]:
+    """Return numbers with labels of at least four digits, or more to keep the labels distinct.
 
     Examples
     --------
-    >>> written([0.0, 0.1, 0.2], 0.1)
+    >>> labeled([0.0, 0.1, 0.2], 0.1)
     {0.0: '0', 0.1: '0.1', 0.2: '0.2'}
-    >>> written([1.00001, 1.000015], 5e-6)
+    >>> labeled([1.00001, 1.000015], 5e-6)
     {1.00001: '1.00001', 1.000015: '1.000015'}
     """
     for digits in range(4, 18):
@@ -83,9 +83,9 @@ def written(numbers: Sequence[float], step: float) -> dict[float, str]:
 
 
 def panels(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> list[Panel]:
-    """Return a panel for each metric in the rows of a history, or for those that are named."""
-    found = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows[-1:] for name in row)
-    chosen = names or [name for name in found if name not in NOT_METRICS]
+    """Return a panel for each metric in the rows of a history, or for each of `names`."""
+    logged = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows[-1:] for name in row)
+    chosen = names or [name for name in logged if name not in NOT_METRICS]
     step = max(1, math.ceil(len(rows) / (POINTS - 1)))
     shown = [*rows[:1], *rows[:0:-step][::-1]]
     last = {key: value for row in shown for key, value in row.items()}

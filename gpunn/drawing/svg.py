@@ -1,6 +1,6 @@
-"""A picture in SVG, as text.
+"""SVG images as text.
 
-It needs no package, and has a background of its own, so that it can be read in light and in dark
+They need no package, and have a white background, so that they are readable in light and dark
 notebooks.
 """
 
@@ -20,13 +20,14 @@ INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
 
 @dataclass(frozen=True, repr=False)
 class Drawing:
-    """A picture as SVG, which notebooks show, with a text alternative.
+    """An SVG image, which notebooks show, with a text alternative.
 
     Attributes
     ----------
     svg : str
+        The image as SVG.
     text : str
-        What is to be seen, in words and numbers; `str` and `repr` return it.
+        The content in words and numbers; `str` and `repr` return it.
     """
 
     svg: str
@@ -40,18 +41,18 @@ class Drawing:
         return self.text
 
     def save(self, path: str | Path) -> None:
-        """Write the picture to an SVG file, whole or not at all.
+        """Write the image atomically to an SVG file.
 
         Raises
         ------
         OSError
-            If the file can't be written. A file that was there is as before then.
+            If the file cannot be written. An existing file is then unchanged.
         """
         write_output(path, self.svg.encode())
 
 
 class Canvas:
-    """Collects the elements of an SVG picture."""
+    """Collects the elements of an SVG image."""
 
     def __init__(self) -> None:
         self._elements: list[str] = []
@@ -66,22 +67,22 @@ class Canvas:
             f'fill="{fill}" stroke="{RULE}"{dash}/>'
         )
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str = RULE) -> None:
+    def line(self, x1: float, y1: float, x2: float, y2: float, color: str = RULE) -> None:
         """Draw a thin straight line."""
         self._elements.append(
-            f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{colour}" stroke-width="0.8"/>'
+            f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{color}" stroke-width="0.8"/>'
         )
 
-    def curve(self, points: Sequence[tuple[float, float]], colour: str, dashed: bool) -> None:
-        """Draw a line through points, of one point a dot."""
+    def curve(self, points: Sequence[tuple[float, float]], color: str, dashed: bool) -> None:
+        """Draw a line through points, or a dot for a single point."""
         if len(points) == 1:
             ((x, y),) = points
-            self._elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+            self._elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
             return
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         dash = ' stroke-dasharray="5 3"' if dashed else ""
         self._elements.append(
-            f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.7" '
+            f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="1.7" '
             f'stroke-linejoin="round"{dash}/>'
         )
 
@@ -99,19 +100,19 @@ class Canvas:
         text: str,
         *,
         anchor: str = "start",
-        colour: str = INK,
+        color: str = INK,
         size: float = 13,
         weight: int = 400,
     ) -> None:
         """Write a line."""
         if text:
             self._elements.append(
-                f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" '
+                f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" '
                 f'font-size="{size}" font-weight="{weight}">{escape(text)}</text>'
             )
 
     def svg(self, width: float, height: float, title: str, description: str) -> str:
-        """Return the picture, with a text alternative."""
+        """Return the image, with a text alternative."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} '
             f'{height:.0f}" width="{width:.0f}" height="{height:.0f}" style="max-width: 100%; '

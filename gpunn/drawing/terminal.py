@@ -1,4 +1,4 @@
-"""Curves of a history as text, by the dots of Braille characters."""
+"""Draws curves of a history as text, with Braille characters."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 BLANK = 0x2800
 
-COLOURS = {"training": "\x1b[34m", "validation": "\x1b[33m"}
+COLORS = {"training": "\x1b[34m", "validation": "\x1b[33m"}
 PLAIN = "\x1b[0m"
 
 LABEL = 9
-"""Characters of a tick's number, and a blank, at least."""
+"""Minimum width of a tick's label and a blank, in characters."""
 
 NARROWEST = 36
-"""Characters of a panel."""
+"""Minimum width of a panel in characters."""
 
 
 def text_curves(
@@ -29,36 +29,35 @@ def text_curves(
     height: int,
     names: Sequence[str] = (),
     *,
-    colours: bool = True,
+    colors: bool = True,
 ) -> list[str]:
-    """Return curves by epoch as lines of text, panels side by side as far as there is room.
+    """Return curves by epoch as lines of text, with as many panels side by side as fit.
 
-    Training is a line, and validation a dotted one, in the colours of ANSI terminals if wanted.
-    Rows are of a history; what is not finite is left out. Width and height are in characters, of
-    which a panel has at least 36 by 4. Names are the metrics to show, by default the loss and all
-    metrics of the last row, the first ones that there is room for.
+    Training is a solid line and validation a dotted one, with `colors` in ANSI colors. `rows` is a
+    history; values that are not finite are skipped. `width` and `height` are in characters; a panel
+    needs at least 36 by 4. `names` are the metrics to show, by default the loss and all metrics of
+    the last row.
 
     Examples
     --------
     >>> rows = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
-    >>> for line in text_curves(rows, 40, 4, colours=False):
+    >>> for line in text_curves(rows, 40, 4, colors=False):
     ...     print(line.rstrip())
     Loss: train 0.5
            1 ⠉⠉⠑⠒⠒⠒⠢⠤⠤⠤⢄⣀⣀⣀⡀
          0.5               ⠈⠉⠉⠉⠑⠒⠒⠒⠢⠤⠤⠤⢄⣀⣀
              epoch 1                     2
     """
-    found = panels(rows, names)
-    found = found[: max(1, width // NARROWEST)]
-    if not found:
+    shown = panels(rows, names)[: max(1, width // NARROWEST)]
+    if not shown:
         return []
-    size = width // len(found)
-    drawn = [panel_lines(panel, size - 2, height, colours) for panel in found]
+    size = width // len(shown)
+    drawn = [panel_lines(panel, size - 2, height, colors) for panel in shown]
     return ["  ".join(parts) for parts in zip(*drawn, strict=True)]
 
 
-def panel_lines(panel: Panel, width: int, height: int, colours: bool) -> list[str]:
-    """Return the lines of a panel: a title, the curves with numbers beside them, the epochs."""
+def panel_lines(panel: Panel, width: int, height: int, colors: bool) -> list[str]:
+    """Return the lines of a panel: a title, the curves with tick labels, and the epochs."""
     down = max(1, height - 2)
     ticks = panel.ticks(max(2, down // 2))
     margin = max([LABEL, *(len(text) + 1 for text in ticks.values())])
@@ -74,21 +73,21 @@ def panel_lines(panel: Panel, width: int, height: int, colours: bool) -> list[st
             if y is None:
                 before = None
                 continue
-            place = round((high - y) / (high - low) * (4 * down - 1))
-            start = place if before is None else before + (place > before) - (place < before)
-            before = place
+            stop = round((high - y) / (high - low) * (4 * down - 1))
+            start = stop if before is None else before + (stop > before) - (stop < before)
+            before = stop
             if name == "validation" and column % 3 == 2:
                 continue
-            for row in range(min(start, place), max(start, place) + 1):
+            for row in range(min(start, stop), max(start, stop) + 1):
                 cells[row // 4][column // 2] |= DOTS[row % 4][column % 2]
                 owners[row // 4][column // 2] = name
     labels = [""] * down
     for tick, text in ticks.items():
         labels[round((high - tick) / (high - low) * (4 * down - 1)) // 4] = text
-    lines = [title(panel, width, colours)]
+    lines = [title(panel, width, colors)]
     for label, line, owned in zip(labels, cells, owners, strict=True):
         text = "".join(
-            " " if cell == BLANK else coloured(chr(cell), owner, colours)
+            " " if cell == BLANK else colored(chr(cell), owner, colors)
             for cell, owner in zip(line, owned, strict=True)
         )
         lines.append(f"{label:>{margin - 1}} {text}")
@@ -97,39 +96,39 @@ def panel_lines(panel: Panel, width: int, height: int, colours: bool) -> list[st
     return lines
 
 
-def title(panel: Panel, width: int, colours: bool) -> str:
+def title(panel: Panel, width: int, colors: bool) -> str:
     """Return a panel's first line: the metric and its last values."""
     length, text = len(panel.title) + 1, f"{panel.title}:"
     for name, short in (("training", "train"), ("validation", "val")):
         if name in panel.ends:
             word = f" {short} {panel.ends[name]:.4g}"
             if length + len(word) <= width:
-                text, length = text + coloured(word, name, colours), length + len(word)
+                text, length = text + colored(word, name, colors), length + len(word)
     return text + " " * (width - length)
 
 
-def coloured(text: str, name: str, colours: bool) -> str:
-    """Return text in the colour of training or validation."""
-    return f"{COLOURS[name]}{text}{PLAIN}" if colours and name else text
+def colored(text: str, name: str, colors: bool) -> str:
+    """Return text in the color of training or validation."""
+    return f"{COLORS[name]}{text}{PLAIN}" if colors and name else text
 
 
 def sampled(
     points: Sequence[tuple[float, float]], first: float, last: float, count: int
 ) -> list[float | None]:
-    """Return the heights of a line through points at `count` places from `first` to `last`."""
+    """Return the heights of a line through points at `count` positions from `first` to `last`."""
     if not points:
         return []
     if last <= first:
         return [points[-1][1]]
-    found: list[float | None] = []
-    place = 0
+    heights: list[float | None] = []
+    index = 0
     for column in range(count):
         x = first + (last - first) * column / (count - 1)
-        while place < len(points) - 1 and points[place + 1][0] < x:
-            place += 1
-        (x0, y0), (x1, y1) = points[place], points[min(place + 1, len(points) - 1)]
+        while index < len(points) - 1 and points[index + 1][0] < x:
+            index += 1
+        (x0, y0), (x1, y1) = points[index], points[min(index + 1, len(points) - 1)]
         if x < x0 - 1e-9 or x > max(x1, x0) + 1e-9:
-            found.append(None)
+            heights.append(None)
         else:
-            found.append(y0 if x1 <= x0 else y0 + (y1 - y0) * min(1.0, (x - x0) / (x1 - x0)))
-    return found
+            heights.append(y0 if x1 <= x0 else y0 + (y1 - y0) * min(1.0, (x - x0) / (x1 - x0)))
+    return heights

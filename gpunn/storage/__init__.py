@@ -1,4 +1,4 @@
-"""Files of arrays and JSON: opened within bounds, verified, written whole or not at all.
+"""Files of arrays and JSON: read within size limits, verified, and written atomically.
 
-Nothing here knows of networks or training.
+This package does not depend on networks or training.
 """

@@ -1,4 +1,4 @@
-"""Folders of checkpoints: which one to resume from, and which ones to keep."""
+"""Folders of checkpoints: selects the one to resume from, and removes old ones."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ LOG = logging.getLogger("gpunn")
 Read = TypeVar("Read")
 
 FOLDER = "checkpoints"
-"""Name of the folder within that of a run."""
+"""Name of the folder of checkpoints in a run folder."""
 
 SUFFIX = ".safetensors"
 
-OWN = rf"\d{{10}}{re.escape(SUFFIX)}"
-"""Names of the checkpoints that a run writes."""
+OF_RUN = rf"\d{{10}}{re.escape(SUFFIX)}"
+"""Pattern for the names of checkpoints that a run writes."""
 
 
 @dataclass(frozen=True)
 class CheckpointContent(ModelContent):
-    """What a checkpoint is to hold, on the host, and the epochs and updates done by then.
+    """The content of a checkpoint, on the host, with the numbers of epochs and updates so far.
 
-    It is a model file that also holds what training needs to continue, as
-    `gpunn.training.checkpoints.checkpoint` describes it.
+    It is a model file that also contains the state of training; see
+    `gpunn.training.checkpoints.checkpoint`.
     """
 
     epoch: int
@@ -42,13 +42,13 @@ class CheckpointContent(ModelContent):
 
 
 def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
-    """Return what is read from the newest undamaged checkpoint, and log which newer are damaged.
+    """Read the newest undamaged checkpoint, and log a warning for each newer damaged one.
 
-    The path is a checkpoint, a folder of checkpoints, or the folder of a run. The newest has the
-    largest numbers in its name; of equal ones, the latest time. Where there are checkpoints that a
-    run has written, those with other names don't count. `read` reads one, or raises a
-    ModelFileError if it is damaged; so does this function if there is no other, and says what is
-    wrong with each.
+    `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
+    largest numbers in its name, or with equal names the latest time. If a run has written
+    checkpoints, files with other names are ignored. `read` reads one checkpoint, or raises a
+    ModelFileError if it is damaged. Raise a ModelFileError with all problems if no checkpoint is
+    left.
     """
     path = Path(checked_path(path))
     if not path.is_dir():
@@ -64,7 +64,7 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
         for fault in faults:
             LOG.warning("Skipped a checkpoint: %s", fault)
         if faults:
-            LOG.warning("Going on from %s", file)
+            LOG.warning("Resuming from %s", file)
         return checkpoint
     raise ModelFileError(
         f"{folder}: there is no undamaged checkpoint in this folder"
@@ -73,25 +73,25 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, by the numbers in their names, then by time."""
+    """Return the checkpoints of a folder, newest first, by the numbers in their names and time."""
 
     def age(file: Path) -> tuple[list[int], int]:
         try:
             written = file.stat().st_mtime_ns
-        except FileNotFoundError:  # a running training has just removed it
+        except FileNotFoundError:  # a running training process has just removed it
             written = 0
         return [int(number) for number in re.findall(r"\d+", file.stem)], written
 
     files = [file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith(".")]
-    own = [file for file in files if re.fullmatch(OWN, file.name)]
-    return sorted(own or files, key=age, reverse=True)
+    of_run = [file for file in files if re.fullmatch(OF_RUN, file.name)]
+    return sorted(of_run or files, key=age, reverse=True)
 
 
 class CheckpointFolder:
-    """The last `keep` checkpoints of a training, each named by its number of updates.
+    """The last `keep` checkpoints of a training run, each named by its number of updates.
 
-    A new checkpoint is on the disk before an old one is removed, and none is ever changed. Files
-    with other names are left alone.
+    A new checkpoint is on the disk before an old one is removed. Checkpoints are never modified,
+    and files with other names are not touched.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
@@ -99,26 +99,27 @@ class CheckpointFolder:
         self.keep = keep
 
     def newest_first(self) -> list[Path]:
-        """Return the checkpoints of the training."""
+        """Return the checkpoints, newest first."""
         if not self.path.is_dir():
             return []
-        return sorted((f for f in self.path.iterdir() if re.fullmatch(OWN, f.name)), reverse=True)
+        files = (file for file in self.path.iterdir() if re.fullmatch(OF_RUN, file.name))
+        return sorted(files, reverse=True)
 
     def add_first(self, content: CheckpointContent, new: Replacement) -> Path:
-        """Add the first checkpoint of a training to files that are written together.
+        """Add the first checkpoint of a training run to files that are written together.
 
-        After their `commit`, `drop_ahead_of` removes checkpoints that are of no use any more.
+        After their `commit`, call `drop_ahead_of` to remove obsolete checkpoints.
         """
         make_folder(self.path)
-        remove_leftovers(self.path, OWN)
-        path = self._place(content)
+        remove_leftovers(self.path, OF_RUN)
+        path = self._path_of(content)
         new.add(path, *content.chunks)
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove the checkpoints with more updates than the first one of a training.
+        """Remove the checkpoints with more updates than the first checkpoint of a training run.
 
-        They are damaged, or the training was set back to before them.
+        They are damaged, or training resumed from an earlier checkpoint.
         """
         for file in self.newest_first():
             if file.name > first.name:
@@ -126,7 +127,7 @@ class CheckpointFolder:
 
     def write(self, content: CheckpointContent) -> Path:
         """Write a checkpoint, then remove the oldest ones beyond `keep`."""
-        path = self._place(content)
+        path = self._path_of(content)
         content.write(path)
         for file in self.newest_first()[self.keep :]:
             if file != path:
@@ -138,7 +139,7 @@ class CheckpointFolder:
         for file in self.newest_first():
             file.unlink()
         if self.path.is_dir():
-            remove_leftovers(self.path, OWN)
+            remove_leftovers(self.path, OF_RUN)
 
-    def _place(self, content: CheckpointContent) -> Path:
+    def _path_of(self, content: CheckpointContent) -> Path:
         return self.path / f"{content.updates:010d}{SUFFIX}"

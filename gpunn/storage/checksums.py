@@ -1,8 +1,8 @@
 """Safetensors files with a checksum over every byte.
 
-Safetensors checks before it allocates anything that the header is valid JSON and that the declared
-arrays fill the file exactly, without gap or overlap. It can't notice a changed number, or zeros
-that a crash left in place of data; the checksum does.
+Before it allocates memory, safetensors checks that the header is valid JSON and that the declared
+arrays fill the file exactly. It does not notice a changed number, or zeros that a crash left in
+place of data; the checksum does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["checksummed", "read_safetensors"]
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""The checksum in a header. Text of a header can't look like it, since JSON escapes its quotes."""
+"""The checksum in a header. A string in the header cannot match, because JSON escapes quotes."""
 
 TYPES = {
     "b1": "BOOL",
@@ -42,12 +42,12 @@ TYPES = {
     "i8": "I64",
     "u8": "U64",
 }
-"""Safetensors' names of NumPy's types. A file has its arrays by type, in the reverse order."""
+"""Safetensors' names of NumPy's types. A file has its arrays by type, in reverse order."""
 
-ORDER = {kind: place for place, kind in enumerate(TYPES)}
+ORDER = {kind: index for index, kind in enumerate(TYPES)}
 
 LARGEST_HEADER = 100_000_000
-"""Most bytes of a header, as in safetensors itself."""
+"""Maximum size of a header in bytes, as in safetensors itself."""
 
 CHUNK_BYTES = 1 << 16
 
@@ -57,13 +57,13 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. The bytes
-    are those that safetensors itself would write. It is not used for writing because it copies each
-    array three times, which took as long as the writing; here arrays are hashed and written where
-    they are.
+    The checksum is the SHA-256 of the whole file with 64 zeros in place of the checksum. The bytes
+    are the same that safetensors itself would write. Safetensors copies each array three times,
+    which took as long as the writing. This function hashes and writes the arrays without copies.
 
-    The format: the length of the header in 8 bytes, little-endian; the header, JSON padded with
-    spaces to a multiple of 8; the arrays in row-major order, little-endian, by type and name.
+    The format begins with the length of the header in 8 bytes, little-endian. The header follows,
+    as JSON padded with spaces to a multiple of 8. The last part is the arrays in row-major order,
+    little-endian, by type and name.
     """
     header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}
     chunks: list[bytes | memoryview] = []
@@ -84,10 +84,10 @@ def checksummed(
     digest = hashlib.sha256(length + text)
     for chunk in chunks:
         digest.update(chunk)
-    place = CHECKSUM.search(text)
-    assert place is not None
+    match = CHECKSUM.search(text)
+    assert match is not None
     checksum = digest.hexdigest().encode()
-    return [length, text[: place.start(1)], checksum, text[place.end(1) :], *chunks]
+    return [length, text[: match.start(1)], checksum, text[match.end(1) :], *chunks]
 
 
 def read_safetensors(
@@ -95,11 +95,11 @@ def read_safetensors(
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the metadata and the arrays of a safetensors file.
 
-    Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for what the file
-    holds, not for what it declares. Raise a ModelFileError if there is no such file, it is no
-    safetensors file, its checksum is wrong or, to `verify` it, missing, or it holds arrays that
-    NumPy can't have: of another type that it lacks, or of more than 64 dimensions. Raise an OSError
-    if the file can't be read.
+    Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
+    of the file, not for the declared size. Raise a ModelFileError if there is no such file, it is
+    not a safetensors file, or its checksum is wrong (with `verify`, also if it is missing). Raise a
+    ModelFileError if NumPy does not support an array: another type, or more than 64 dimensions.
+    Raise an OSError if the file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open
@@ -124,37 +124,39 @@ def read_safetensors(
     except SafetensorError as error:
         raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:  # such as float8
-        raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
+        raise ModelFileError(f"{path}: contains a type that NumPy lacks: {error}") from error
     except ValueError as error:
-        raise ModelFileError(f"{path}: holds an array that NumPy can't: {error}") from error
+        raise ModelFileError(
+            f"{path}: contains an array that NumPy does not support: {error}"
+        ) from error
     for name, array in arrays.items():
         if array.dtype.str[1:] not in TYPES:  # another package has added the type to NumPy
             raise ModelFileError(
-                f"{path}: holds arrays of a type that NumPy lacks: {array.dtype} ({name!r})"
+                f"{path}: contains a type that NumPy lacks: {array.dtype} ({name!r})"
             )
     return metadata, arrays
 
 
 def lengthened(array: Mapping[str, Any]) -> np.ndarray:
-    """Return an array of bfloat16 as float32, whose upper half is the same."""
+    """Return an array of bfloat16 as float32, which has the same upper two bytes."""
     upper = np.frombuffer(array["data"], "<u2").astype(np.uint32)
     return (upper << 16).view(np.float32).reshape(array["shape"])
 
 
 def checksum_fault(file: BinaryIO, size: int) -> str:
-    """Return what is wrong with a file's checksum; "" if it is right."""
+    """Return the problem of a file's checksum; "" if it is correct."""
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
     if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):
-        return f"not a readable safetensors file: its {size} bytes don't hold a header"
+        return f"not a readable safetensors file: its {size} bytes contain no header"
     header = file.read(header_bytes)
-    found = CHECKSUM.search(header)
-    if found is None:
-        return "has no checksum, so it is not a file of this gpunn or is damaged"
+    match = CHECKSUM.search(header)
+    if match is None:
+        return "the checksum is missing; the file is damaged or was not written by gpunn"
     digest = hashlib.sha256(length)
-    digest.update(header[: found.start(1)] + BLANK.encode() + header[found.end(1) :])
+    digest.update(header[: match.start(1)] + BLANK.encode() + header[match.end(1) :])
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
-    if digest.hexdigest().encode() != found[1]:
-        return "is damaged: its checksum is not the one that it was written with"
+    if digest.hexdigest().encode() != match[1]:
+        return "the file is damaged: its checksum does not match its content"
     return ""

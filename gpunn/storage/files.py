@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and locks on folders."""
+"""Atomic writing of files, and locks on folders."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ __all__ = [
 ]
 
 POSIX = os.name == "posix"
-"""Whether folders can be opened, and open files moved: not on Windows."""
+"""Whether folders can be opened and open files renamed; Windows allows neither."""
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
-"""Pattern of the temporary files that killed writers leave; {} is a pattern of the file's name."""
+"""Pattern for the temporary files of killed writers; {} is a pattern for the file's name."""
 
 TRIES = 5
-"""How often a lock is asked for; who only looks whether there is one has it for a moment."""
+"""Number of attempts to lock; `is_locked` in another process holds a lock for a moment."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write chunks to a file: first beside its destination, then renamed over it.
+    """Write chunks to a temporary file in the same folder, then rename it to `path`.
 
-    The new file is on the disk (fsync) before it takes its name, and the name is on the disk before
-    this returns. After a crash, even of the machine, there is either the old file or the new one.
-    Raise a FileAccessError, with nothing changed, if the folder is missing, full or can't be
-    written to, or the path is that of a folder.
+    The new file is on the disk (fsync) before it is renamed, and the new name is on the disk before
+    this function returns. After a crash, even of the machine, either the old file or the new one
+    exists. Raise a FileAccessError, with nothing changed, if the folder is missing, full or not
+    writable, or if the path is a folder.
     """
     with Replacement() as new:
         new.add(path, *content)
@@ -61,10 +61,10 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 def write_output(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write a file that the user has named, as `write_atomically` does, and raise its errors.
+    """Write a file that the user has named, like `write_atomically`, with the same errors.
 
-    A link stays a link: the file to which it leads is written. So does a pipe or a device, to which
-    the content goes directly. Links that lead in a circle are a FileAccessError.
+    If the path is a link, its target is written. If it is a pipe or a device, the content is
+    written to it directly. Raise a FileAccessError for circular links.
     """
     path = Path(checked_path(path))
     try:
@@ -85,8 +85,8 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 class Replacement:
     """Several files that are written together: all to temporary files, then all renamed.
 
-    Before `commit` nothing is changed; leaving the context without it removes what was added. A
-    crash during `commit` leaves the first files new and the others as they were.
+    Nothing changes before `commit`; leaving the context without it removes the temporary files.
+    After a crash during `commit`, the first files are new and the others unchanged.
 
         with Replacement() as new:
             new.add(path, content)
@@ -97,31 +97,31 @@ class Replacement:
         self._added: list[tuple[Path, Path, int, BinaryIO]] = []
 
     def __enter__(self) -> Replacement:
-        """Return this."""
+        """Return this object."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Remove what was not committed."""
+        """Remove the temporary files that were not committed."""
         for temporary, *_, file in self._added:
             remove(temporary)
-            with contextlib.suppress(OSError):  # of what could not be written, once more
+            with contextlib.suppress(OSError):  # closing repeats the error of a failed write
                 file.close()
         self._added.clear()
 
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
-        """Write a file's content, in chunks, to a temporary file, and put it on the disk.
+        """Write a file's content, in chunks, to a temporary file on the disk.
 
-        It gets the permissions of the file that it is to replace. What killed writers of the file
-        have left is removed first. Errors are those of `write_atomically`.
+        The temporary file gets the permissions of the file that it will replace. Temporary files of
+        killed writers are removed first. The errors are the same as for `write_atomically`.
         """
         path = Path(checked_path(path))
         if path.is_dir():
             raise FileAccessError(
-                errno.EISDIR, "expected a file's name, got a folder; add a name to it", path
+                errno.EISDIR, "expected a file, got a folder; add a file name to the path", path
             )
         if not path.parent.is_dir():
             raise FileAccessError(
-                errno.ENOENT, "there is no such folder; make it first", path.parent
+                errno.ENOENT, "there is no such folder; create it first", path.parent
             )
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         size = sum(map(len, content))
@@ -129,7 +129,7 @@ class Replacement:
             remove_leftovers(path.parent, re.escape(path.name))
             file = open(temporary, "xb")  # noqa: SIM115  closed by commit or __exit__
             self._added.append((temporary, path, size, file))
-            lock(file.fileno())  # so that `remove_leftovers` of another process keeps it
+            lock(file.fileno())  # so that `remove_leftovers` of another process does not remove it
             keep_permissions(path, temporary)
             file.writelines(content)
             file.flush()
@@ -138,11 +138,11 @@ class Replacement:
             raise FileAccessError(error.errno, reason(error, path, size), path) from error
 
     def commit(self) -> None:
-        """Give all files their names, in the order of `add`; errors as of `write_atomically`."""
+        """Rename all files, in the order of `add`; the same errors as for `write_atomically`."""
         while self._added:
             temporary, path, size, file = self._added[0]
             try:
-                if not POSIX:  # an open file can't be moved there
+                if not POSIX:  # Windows cannot rename an open file
                     file.close()
                 temporary.replace(path)
                 file.close()
@@ -154,9 +154,9 @@ class Replacement:
 
 
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
-    """Make a folder with these permissions, and its missing parents with the default ones.
+    """Create a folder with these permissions, and missing parents with default permissions.
 
-    Raise a FileAccessError if that is not possible.
+    Raise a FileAccessError if that fails.
     """
     try:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def make_folder(path: str | Path, mode: int = 0o777) -> None:
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
             problem = "a part of the path is a file, not a folder; choose another path"
         else:
-            problem = f"the folder can't be made: {error.strerror or error}; choose another path"
+            problem = f"cannot create the folder: {error.strerror or error}; choose another path"
         raise FileAccessError(error.errno, problem, path) from error
 
 
@@ -180,14 +180,14 @@ def holds(path: Path, *content: bytes | memoryview) -> bool:
 
 
 def append(path: str | Path, text: str) -> None:
-    """Add text to the end of a file; if that raises a FileAccessError, the file is as it was."""
+    """Append text to a file; if that raises a FileAccessError, the file is unchanged."""
     path, content = Path(checked_path(path)), text.encode()
     size: int | None = None
     try:
         with open(path, "ab", buffering=0) as file:
             size = file.tell()
             written = file.write(content)
-            while written < len(content):  # a disk that is nearly full takes a part
+            while written < len(content):  # a nearly full disk accepts only a part
                 written += file.write(content[written:])
     except OSError as error:
         if size is not None:
@@ -199,15 +199,15 @@ def append(path: str | Path, text: str) -> None:
 class FolderLock:
     """An exclusive lock on a folder, held until it is released or the process ends.
 
-    The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. Windows,
-    or a file system without locks, gives none, and nobody is kept out. A forked process does not
-    hold it. If another process, or another lock of this one, has it, that is a BlockingIOError.
+    The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. On
+    Windows, or a file system without locks, it has no effect. A forked process does not hold it.
+    Raise a BlockingIOError if another process, or another lock in this process, holds it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.release: Callable[[], object] = lambda: None
         """Release the lock; a second call does nothing."""
-        if not POSIX:  # Windows doesn't open folders
+        if not POSIX:  # Windows cannot open folders
             return
         descriptor = os.open(folder, os.O_RDONLY)
         self.release = weakref.finalize(self, os.close, descriptor)
@@ -217,33 +217,34 @@ class FolderLock:
                 return
             time.sleep(0.01)
         self.release()
-        raise BlockingIOError(errno.EWOULDBLOCK, "somebody else has the folder", str(folder))
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(folder))
 
     def renew(self) -> None:
-        """Leave the lock to the parent process: closing a copy of its descriptor keeps it."""
+        """Close the copied descriptor in a forked process; the parent keeps the lock."""
         self.release()
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether somebody has a `FolderLock`; an OSError if the folder can't be opened.
+    """Return whether a `FolderLock` exists for a folder.
 
-    False on Windows or a file system without locks.
+    Return False on Windows or a file system without locks. Raise an OSError if the folder cannot be
+    opened.
     """
     if not POSIX:
         return False
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # Shared, so that those who only look don't see each other.
+        # A shared lock, so that concurrent calls of this function do not see each other.
         return not lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
 
 
 def lock(descriptor: int, shared: bool = False) -> bool:
-    """Lock an open file or folder until it is closed; return False if it is locked already.
+    """Lock an open file or folder until it is closed; return False if it is already locked.
 
-    On Windows, or a file system without locks, this does nothing and returns True. Shared locks
-    keep out only those that are not shared.
+    On Windows, or a file system without locks, do nothing and return True. A shared lock excludes
+    only locks that are not shared.
     """
     if sys.platform == "win32":
         return True
@@ -261,42 +262,42 @@ def lock(descriptor: int, shared: bool = False) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on the disk, where the system can."""
+    """Write a folder's entries to the disk, if the system supports it."""
     if not POSIX:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # this file system can't
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by this file system
             raise
     finally:
         os.close(descriptor)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or leave it if that fails."""
+    """Remove a file; ignore errors."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def keep_permissions(path: Path, new: Path) -> None:
-    """Give a new file the permissions of the one that it is to replace, if there is one."""
-    with contextlib.suppress(OSError):  # of file systems that know no permissions, too
-        found = path.lstat().st_mode
-        if POSIX and stat.S_ISREG(found):
-            new.chmod(found & 0o777)
+    """Give a new file the permissions of the existing file that it will replace, if any."""
+    with contextlib.suppress(OSError):  # some file systems do not support permissions
+        mode = path.lstat().st_mode
+        if POSIX and stat.S_ISREG(mode):
+            new.chmod(mode & 0o777)
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove the temporary files that killed writers have left of files whose names fit a pattern.
+    """Remove the temporary files that killed writers have left, for file names of a pattern.
 
-    Those that another process is writing are locked, and stay.
+    Temporary files that another process is writing are locked, and stay.
     """
     pattern = re.compile(LEFTOVER.format(names))
     with os.scandir(folder) as entries:
-        found = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
-    for path in found:
+        leftovers = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+    for path in leftovers:
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
@@ -307,21 +308,21 @@ def remove_leftovers(folder: Path, names: str = ".+") -> None:
 
 
 def reason(error: OSError, path: Path, size: int) -> str:
-    """Return why a file of `size` bytes can't be written, and what to do."""
-    kept = "what was there before is as it was"
+    """Return why a file of `size` bytes cannot be written, and what to do."""
+    kept = "an existing file is unchanged"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = ""
         with contextlib.suppress(OSError):
             free = f", {shutil.disk_usage(path.parent).free:,} are free"
         return (
-            f"can't be written: the disk is full ({size:,} bytes are needed{free}). Make room; "
-            f"{kept}"
+            f"cannot be written: the disk is full ({size:,} bytes are needed{free}). Free some "
+            f"space; {kept}"
         )
     if not path.parent.is_dir():
-        return f"can't be written: the folder {path.parent} has vanished"
+        return f"cannot be written: the folder {path.parent} no longer exists"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return f"can't be written: the folder is read-only for this process; {kept}"
-    return f"can't be written: {error.strerror or error}; {kept}"
+        return f"cannot be written: the folder is read-only for this process; {kept}"
+    return f"cannot be written: {error.strerror or error}; {kept}"
 
 
 def confined(folder: Path, name: str | Path) -> Path | None:
@@ -334,18 +335,18 @@ def confined(folder: Path, name: str | Path) -> Path | None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all; numbers that are not finite are null."""
+    """Write a value atomically as indented JSON; NaN and infinity become null."""
     write_atomically(path, json_bytes(value))
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return what `write_json` writes."""
+    """Return the bytes that `write_json` writes."""
     text = json.dumps(finite_or_none(value), indent=2, allow_nan=False)
     return f"{text}\n".encode()
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return a value of JSON types with None for NaN and infinity, which JSON lacks."""
+    """Return a value of JSON types with NaN and infinity, which JSON lacks, replaced by None."""
     if isinstance(value, dict):
         return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

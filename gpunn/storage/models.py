@@ -1,8 +1,8 @@
 """Model files: a description in JSON, and arrays by name; no code, no pickle.
 
-A file is written whole or not at all, with a checksum that is verified when it is read. Arrays are
-host arrays on every backend, so a model that was trained on a GPU opens on a machine without one.
-`gpunn.load` makes a network of a description and arrays.
+A file is written atomically, with a checksum that is verified when it is read. Arrays are host
+arrays on every backend, so a model trained on a GPU loads on a machine without a GPU. `gpunn.load`
+builds a network from a description and arrays.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = [
 FORMAT = 2
 
 FINAL = "final.safetensors"
-"""Name of the trained network in the folder of a run."""
+"""File name of the trained network in a run folder."""
 
 KEY = "gpunn"
-"""Name of the description among a safetensors file's metadata."""
+"""Key of the description in the metadata of a safetensors file."""
 
 STATE = "training."
 """Prefix of the arrays that only training needs."""
 
 SCHEMA = ".schema."
-"""Prefix of the arrays of the schema; no layer's label has a dot."""
+"""Prefix of the schema's arrays; labels of layers contain no dot."""
 
 
 @dataclass
 class Description:
-    """What a file says of its network, beside the arrays; those of a schema are with it."""
+    """The description of a network in a model file, with the arrays of its schema."""
 
     layers: list[str | dict[str, Any]]
     input_shape: list[int]
@@ -76,7 +76,7 @@ class ModelContent:
     text: str
 
     def write(self, path: str | Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the file atomically."""
         write_atomically(path, *self.chunks)
 
     @cached_property
@@ -86,51 +86,53 @@ class ModelContent:
 
 
 def model_content(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelContent:
-    """Return the content of a model file; an ArgumentError unless JSON can hold the description."""
+    """Return the content of a model file; raise an ArgumentError if JSON lacks a type in it."""
     return ModelContent(arrays, description_text(description))
 
 
 def description_text(description: Mapping[str, Any]) -> str:
-    """Return a description as JSON, with the format's number."""
+    """Return a description as JSON, with the format version."""
     try:
         return json.dumps({"format": FORMAT, **description})
     except (TypeError, ValueError) as error:
-        # All else in a description is gpunn's own.
+        # Only the metadata comes from the user.
         raise ArgumentError(
-            f"metadata: expected what JSON can hold (dict, list, str, numbers, None); {error}"
+            f"metadata: expected JSON types (dict, list, str, numbers, None); {error}"
         ) from error
 
 
 def read_model(
     path: str | Path,
 ) -> tuple[Description, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return a model file's description, the network's arrays, and those that only training needs.
+    """Return a model file's description, the network's arrays, and arrays that only training needs.
 
-    The last ones are those of a checkpoint. Raise a ModelFileError if the file is damaged, is not
-    such a file, or has another format, and an OSError if it can't be read.
+    The last arrays exist in a checkpoint. Raise a ModelFileError if the file is damaged, is not a
+    model file, or has another format, and an OSError if it cannot be read.
     """
     metadata, arrays = read_safetensors(path, verify=True)
     try:
         description = parsed_json(metadata[KEY])
         format_version = description["format"]
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{path}: a safetensors file, but not one of gpunn's") from error
+        raise ModelFileError(
+            f"{path}: this is a safetensors file, but not a gpunn model file"
+        ) from error
     if format_version != FORMAT:
         raise ModelFileError(
-            f"{path}: has format {format_version!r}; this gpunn {__version__} reads format "
+            f"{path}: the file has format {format_version!r}, but gpunn {__version__} reads format "
             f"{FORMAT}. Install the gpunn that wrote it: {description.get('versions')}"
         )
     try:
         converted = typed(Description, description, ignore_unknown=True)
     except ArgumentError as error:
-        raise ModelFileError(f"{path}: has a damaged description: {error}") from error
-    converted.schema_arrays = taken(arrays, SCHEMA)
-    state = taken(arrays, STATE)
+        raise ModelFileError(f"{path}: the description is damaged: {error}") from error
+    converted.schema_arrays = pop_prefixed(arrays, SCHEMA)
+    state = pop_prefixed(arrays, STATE)
     return converted, arrays, state
 
 
-def taken(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Remove the arrays whose names begin with a prefix, and return them without it."""
+def pop_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Remove the arrays whose names begin with a prefix; return them by names without it."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
@@ -141,7 +143,7 @@ def check_arrays(values: Mapping[str, np.ndarray], dtype: str) -> None:
         if value.dtype != dtype:
             raise ArgumentError(f"values: {name!r} has dtype {value.dtype}; expected {dtype}")
         if not np.isfinite(value).all():
-            raise ArgumentError(f"values: {name!r} holds numbers that are not finite")
+            raise ArgumentError(f"values: {name!r} contains NaN or infinity")
 
 
 def final_model(folder: Path) -> Path:
@@ -150,8 +152,8 @@ def final_model(folder: Path) -> Path:
     if path.exists():
         return path
     others = sorted(file.name for file in folder.glob("*.safetensors"))
-    there = f"; there are: {', '.join(others)}" if others else ""
+    existing = f" (it has: {', '.join(others)})" if others else ""
     raise ModelFileError(
-        f"{path}: there is no such file; expected a file, or the folder of a run that has come to "
-        f"its end{there}. gpunn train {folder} --resume continues a run"
+        f"{path}: there is no such file; expected a model file, or the folder of a finished run"
+        f"{existing}. To finish a run, use gpunn train {folder} --resume"
     )

@@ -1,4 +1,4 @@
-"""Files of one series, numbered in their names, such as "checkpoints/{epoch}.safetensors"."""
+"""Series of files with numbers in their names, such as "checkpoints/{epoch}.safetensors"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUMBERS = ("epoch", "updates")
 
 
 class NumberedFiles:
-    """The files of a template, a path in which "{epoch}" and "{updates}" stand for numbers."""
+    """The files of a template, a path with the placeholders "{epoch}" and "{updates}"."""
 
     def __init__(self, template: str | Path) -> None:
         self.template = str(template)
@@ -26,15 +26,15 @@ class NumberedFiles:
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
-        """Remove all files beside `newest` but the `keep` with the largest numbers, and itself."""
-        found = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
-        numbered = [([int(n) for n in match.groups()], file) for match, file in found if match]
+        """Remove the files in the folder of `newest`, except it and the `keep` largest numbers."""
+        files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
+        numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
         for _, file in sorted(numbered)[:-keep]:
-            if file != newest:  # beside files of a longer training its numbers are not the largest
+            if file != newest:  # files of a longer training may have larger numbers
                 remove(file)
 
     def remove_leftovers(self) -> None:
-        """Remove the temporary files of such files whose writers were killed."""
+        """Remove the temporary files that killed writers of such files have left."""
         folders = filled(glob.escape(str(Path(self.template).parent)), dict.fromkeys(NUMBERS, "*"))
         for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
             if Path(folder).is_dir():
@@ -42,13 +42,13 @@ class NumberedFiles:
 
     @property
     def _pattern(self) -> str:
-        """A pattern of the files' names, with the numbers as groups."""
+        """A pattern for the file names, with the numbers as groups."""
         name = re.escape(Path(self.template).name)
         return filled(name, dict.fromkeys(NUMBERS, r"(\d+)"), placeholder=r"\{{{}\}}")
 
 
 def filled(text: str, values: Mapping[str, str], placeholder: str = "{{{}}}") -> str:
-    """Return a text with values in place of its placeholders."""
+    """Return text with its placeholders replaced by values."""
     for name, value in values.items():
         text = text.replace(placeholder.format(name), value)
     return text

@@ -1,7 +1,7 @@
-"""Opening files from others: only regular files, and lines of bounded length.
+"""Opens files from untrusted sources: only regular files, and lines of bounded length.
 
-A name may stand for a device that never ends, a pipe that nobody writes to, or a sparse file of
-20 GB. Every reader of gpunn opens its file here.
+A path may lead to an endless device, a pipe without a writer, or a sparse file of 20 GB. Every
+reader in gpunn opens its file here.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ KINDS = {
 
 
 def checked_path(path: Any, argument: str = "path") -> str:
-    r"""Return a path as text.
+    r"""Return a path as a string.
 
-    Raise an ArgumentTypeError if it is neither text nor a path, and an ArgumentError if it holds a
-    character that no file's name can have ("\0").
+    Raise an ArgumentTypeError if it is neither a string nor a path, and an ArgumentError if it has
+    a character that no file name can have ("\0").
     """
     try:
         text = os.fspath(path)
         if not isinstance(text, str):
             raise TypeError
     except TypeError:
-        raise ArgumentTypeError(f"{argument}: expected the name of a file; got {path!r}") from None
+        raise ArgumentTypeError(f"{argument}: expected a file name; got {path!r}") from None
     try:
         possible = b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         possible = False
     if not possible:
         raise ArgumentError(
-            f"{argument}: {text!r} holds a character that no file's name can have; remove it"
+            f"{argument}: {text!r} has a character that no file name can have; remove it"
         )
     return text
 
@@ -53,14 +53,14 @@ def checked_path(path: Any, argument: str = "path") -> str:
 def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> BinaryIO:
     """Open a regular file for reading; links are followed.
 
-    Raise an error of the class `invalid` if it is something else, such as a device or a pipe, a
-    FileAccessError if it can't be opened, and the errors of `checked_path`.
+    Raise an error of the class `invalid` for a device, a pipe or a socket, a FileAccessError if the
+    file cannot be opened, and the errors of `checked_path`.
     """
     path = checked_path(path)
     try:
         file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
     except OSError as error:
-        # A socket is refused by the system itself.
+        # The system itself refuses to open a socket.
         if (kind := _kind(path)) is None:
             raise FileAccessError(error.errno, explanation(error, path), path) from error
     else:
@@ -69,13 +69,13 @@ def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> 
             return cast(BinaryIO, file)
         file.close()
     raise invalid(
-        f"{path}: expected a regular file, got {kind}; write what it gives to a file first, and "
-        "give that"
+        f"{path}: expected a regular file, got {kind}; save its content in a file, and give that "
+        "file"
     )
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file without waiting for a pipe that nobody writes to."""
+    """Open a file without waiting for a writer if it is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -89,12 +89,12 @@ def _kind(path: str) -> str | None:
 def read_whole(
     path: str | os.PathLike[str], invalid: type[InvalidFileError], limit: int, what: str
 ) -> bytes:
-    """Return the content of a small file, of at most `limit` bytes; messages say `what` it is.
+    """Return the content of a file of at most `limit` bytes; `what` is its kind in messages.
 
-    Errors are those of `open_file`; a larger file is an error of the class `invalid`, too.
+    Raise the errors of `open_file`, and an error of the class `invalid` if the file is larger.
     """
     with open_file(path, invalid) as file:
-        # `read` allocates as many bytes as it is asked for.
+        # `read` allocates the requested number of bytes.
         content = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
     if len(content) > limit:
         raise invalid(f"{path}: not {what}: larger than {limit:,} bytes")
@@ -102,10 +102,10 @@ def read_whole(
 
 
 def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
-    r"""Yield the lines of a file, each with its "\n", which the last one may lack.
+    r"""Yield the lines of a file, each with its "\n"; the last line may lack it.
 
-    Errors are those of `open_file`; a line of more than `MAX_LINE` bytes is an error of the
-    class `invalid`, too.
+    Raise the errors of `open_file`, and an error of the class `invalid` if a line has more than
+    `MAX_LINE` bytes.
     """
     with open_file(path, invalid) as file:
         number = 0
@@ -117,7 +117,7 @@ def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) ->
 
 
 def parsed_json(text: str | bytes) -> Any:
-    """Return what JSON says; a ValueError if it is damaged, or nested too deeply."""
+    """Return parsed JSON; raise a ValueError if it is damaged or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -125,21 +125,21 @@ def parsed_json(text: str | bytes) -> Any:
 
 
 def explanation(error: OSError, path: str | os.PathLike[str]) -> str:
-    """Return why a file can't be opened, and what to do."""
+    """Return why a file cannot be opened, and what to do."""
     path = Path(path)
     if error.errno == errno.ENOENT:
         if path.is_symlink():
-            return "is a link to a file that does not exist; mend the link"
+            return "is a link to a file that does not exist; fix the link"
         if path.parent.exists():
             return f"there is no such file in {path.parent.absolute()}; check the name"
         return f"there is no such file, nor the folder {path.parent}; check the path"
     problems = {
         errno.EISDIR: "expected a file, got a folder; give the path of a file in it",
         errno.ENOTDIR: "a part of the path is a file, not a folder; check the path",
-        errno.EACCES: "may not be opened by this user; change its permissions, or its folder's",
-        errno.EPERM: "may not be opened by this user; change its permissions, or its folder's",
-        errno.ELOOP: "is a link that leads back to itself; mend the link",
+        errno.EACCES: "permission denied; change the permissions of the file or its folder",
+        errno.EPERM: "permission denied; change the permissions of the file or its folder",
+        errno.ELOOP: "is a link that leads back to itself; fix the link",
         errno.ENAMETOOLONG: "the name is too long for this system; shorten it",
         errno.EMFILE: "this process has too many files open; close some, or raise `ulimit -n`",
     }
-    return problems.get(error.errno or 0, f"can't be opened: {error.strerror or error}")
+    return problems.get(error.errno or 0, f"cannot be opened: {error.strerror or error}")

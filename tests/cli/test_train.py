@@ -548,7 +548,7 @@ def test_damaged_checkpoints_are_skipped_and_named(gpunn, run_before, tmp_path, 
     assert len(skipped) == 3
     assert skipped[0].startswith("Skipped a checkpoint: run/checkpoints/0000000")
     assert "not a readable safetensors file" in skipped[0]
-    assert skipped[2].startswith("Going on from run/checkpoints/0000000")
+    assert skipped[2].startswith("Resuming from run/checkpoints/0000000")
     for file in checkpoints(run):
         file.write_bytes(b"damaged")
     result = gpunn("train", "run", "--resume", status=2)
@@ -592,11 +592,11 @@ class Full:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.ENOSPC, "can't be written: the disk is full ("),
-        (errno.EDQUOT, "can't be written: the disk is full ("),
-        (errno.EROFS, "can't be written: the folder is read-only for this process"),
-        (errno.EACCES, "can't be written: the folder is read-only for this process"),
-        (errno.EIO, "can't be written: Input/output error; what was there before is as it was"),
+        (errno.ENOSPC, "cannot be written: the disk is full ("),
+        (errno.EDQUOT, "cannot be written: the disk is full ("),
+        (errno.EROFS, "cannot be written: the folder is read-only for this process"),
+        (errno.EACCES, "cannot be written: the folder is read-only for this process"),
+        (errno.EIO, "cannot be written: Input/output error; an existing file is unchanged"),
     ],
 )
 def test_a_disk_that_fails(gpunn, run_before, digits, tmp_path, monkeypatch, number, said):

@@ -102,7 +102,7 @@ def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
     assert newest_checkpoint(tmp_path).path == good
     messages = [record.getMessage() for record in caplog.records]
     assert messages[0].startswith(f"Skipped a checkpoint: {newest}: ")
-    assert messages[1] == f"Going on from {good}"
+    assert messages[1] == f"Resuming from {good}"
     for file in tmp_path.iterdir():
         file.write_bytes(b"")
     with pytest.raises(ModelFileError, match=r"no undamaged checkpoint in this folder(; .*){3}"):

@@ -34,8 +34,8 @@ def test_json_has_no_infinity(tmp_path):
 @pytest.mark.parametrize(
     ("path", "error", "problem"),
     [
-        ("none/a.txt", FileNotFoundError, r"none: there is no such folder; make it first"),
-        (".", IsADirectoryError, "expected a file's name, got a folder; add a name to it"),
+        ("none/a.txt", FileNotFoundError, r"none: there is no such folder; create it first"),
+        (".", IsADirectoryError, "expected a file, got a folder; add a file name to the path"),
     ],
 )
 def test_what_cannot_be_a_file(tmp_path, path, error, problem):
@@ -199,9 +199,9 @@ def test_a_disk_that_is_really_full(tmp_path):
     script = f"{mount} && '{sys.executable}' -c '{FULL}' '{tmp_path}'"
     result = subprocess.run([*command, script], capture_output=True, text=True, check=True)
     said, left = result.stdout.splitlines()
-    assert "can't be written: the disk is full (1,000,000 bytes are needed, " in said
-    assert said.startswith(f"{tmp_path}/a: can't be written: ")
-    assert said.endswith("what was there before is as it was")
+    assert "cannot be written: the disk is full (1,000,000 bytes are needed, " in said
+    assert said.startswith(f"{tmp_path}/a: cannot be written: ")
+    assert said.endswith("an existing file is unchanged")
     assert left == "b'old' ['a']"
 
 
@@ -215,7 +215,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5))
 def test_a_file_that_must_not_grow_so_large(tmp_path):
     """A write that the system itself cuts short, wherever tests may mount nothing."""
     said, left = run_python("-c", LIMITED + FULL, tmp_path).stdout.splitlines()
-    assert "can't be written: File too large; what was there before is as it was" in said
+    assert "cannot be written: File too large; an existing file is unchanged" in said
     assert left == "b'old' ['a']"
 
 
@@ -226,7 +226,7 @@ def test_append(tmp_path):
 
 
 def test_append_to_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"the folder .*none has vanished"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*none no longer exists"):
         files.append(tmp_path / "none" / "a.txt", "one\n")
 
 
@@ -249,7 +249,7 @@ def test_append_where_there_is_no_room(tmp_path, lines, left):
     """Half of a line is not left there."""
     path = tmp_path / "a.txt"
     said = run_python("-c", APPENDING, path, *lines)
-    assert "can't be written: File too large; what was there before is as it was" in said.stdout
+    assert "cannot be written: File too large; an existing file is unchanged" in said.stdout
     assert str(path) in said.stdout
     assert path.read_text() == left
 

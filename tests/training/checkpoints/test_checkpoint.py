@@ -65,7 +65,7 @@ def snapshot(trainer):
         ({}, {"training": None}, "without training state; load it with load_model"),
         *(({}, changes, message) for changes, message in DAMAGED),
         ({}, {"training": {}}, r"training\.epoch: this key is needed"),
-        ({"first.biases": np.full(5, np.inf, np.float32)}, {}, "numbers that are not finite"),
+        ({"first.biases": np.full(5, np.inf, np.float32)}, {}, "contains NaN or infinity"),
         ({"first.biases": np.zeros(5)}, {}, "'first.biases' has dtype float64"),
         ({}, {"seed": 9}, "seed: the file's network has 9, the trainer's 3"),
         ({}, {"dtype": "float64"}, "has dtype float32; expected float64"),
