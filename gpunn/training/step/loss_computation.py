@@ -54,6 +54,7 @@ def compute_loss(
     normalizer: Array,
     gradient: Array | None,
     loss_sum: Array,
+    equal_weights: bool = False,
 ) -> None:
     """Call `Operations.loss`, with targets in the units of the network's predictions.
 
@@ -61,7 +62,7 @@ def compute_loss(
     a network with members is the mean over members. It is computed from rows * members predictions,
     each with its row's target and 1 / members of its row's weight. If each member has separate
     rows, targets and weights already have the shape (rows * members, ...), and the weights are
-    already divided.
+    already divided. With `equal_weights`, all weights are 1.
     """
     ops = workspace.backend
     for layer in reversed(output_layers(model)):
@@ -70,13 +71,24 @@ def compute_loss(
         shape = predictions.shape[0] * predictions.shape[1], predictions.shape[2]
         members = predictions.shape[1]
         if not workspace.independent_members:
-            targets, weights = (
-                repeated(model, workspace, it, members) for it in (targets, weights)
-            )
-            ops.rescale(weights, 1 / members, 0.0, weights)
+            targets = repeated(model, workspace, targets, members)
+            if equal_weights:
+                weights = equal_weights_of(members, model, workspace)[: shape[0]]
+            else:
+                weights = repeated(model, workspace, weights, members)
+                ops.rescale(weights, 1 / members, 0.0, weights)
         predictions = view(predictions, shape, workspace)
         gradient = None if gradient is None else view(gradient, shape, workspace)
     ops.loss(loss, predictions, targets, weights, normalizer, gradient, loss_sum)
+
+
+def equal_weights_of(members: int, model: Sequential, workspace: Workspace) -> Array:
+    """Return 1 / members for each member of the rows for which the workspace has capacity."""
+
+    def weights() -> np.ndarray:
+        return np.full(workspace.capacity * members, 1 / members)
+
+    return workspace.constant(model, f"equal weights of {members} members", weights, model.dtype)
 
 
 def repeated(model: Sequential, workspace: Workspace, array: Array, members: int) -> Array:

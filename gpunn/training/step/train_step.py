@@ -240,6 +240,7 @@ class BatchPass:
             normalizer=normalizer,
             gradient=gradient,
             loss_sum=statistics.loss_sum,
+            equal_weights=not self.weighted,
         )
         for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
             ops.metric(metric, predictions, t, metric_weights, summary)
