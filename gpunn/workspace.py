@@ -106,7 +106,7 @@ class Workspace:
             self._slices[owner, name, rows] = view
         return stand_in(view)
 
-    def place_in_batch(self, first: int, rows: int, shard: int) -> None:
+    def set_position(self, first: int, rows: int, shard: int) -> None:
         """Set the rows of the batch that the next pass has: `rows` rows from row `first`."""
         self.position = (first, max(1, rows), shard)
 

@@ -210,14 +210,14 @@ class TrainingState:
         """
         self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
-        return self._taken(self._count + 1)
+        return self._new_snapshot(self._count + 1)
 
     def keep_snapshot(self, number: int, wanted: Sequence[int]) -> None:
         """Take a snapshot for rank 0, and drop snapshots that rank 0 no longer needs."""
         self._kept = {n: each for n, each in self._kept.items() if n in wanted}
-        self._kept[number] = self._taken(number)  # the only reference on this rank
+        self._kept[number] = self._new_snapshot(number)  # the only reference on this rank
 
-    def _taken(self, number: int) -> Snapshot:
+    def _new_snapshot(self, number: int) -> Snapshot:
         step = self.started_step()
         self._count = number
         copies = {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}

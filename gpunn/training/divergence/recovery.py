@@ -91,7 +91,7 @@ class Recovery:
         progress = self.progress
         assert progress.cursor is not None
         until = progress.cursor.done
-        count, fault = self._first_bad(feed, until)
+        count, fault = self._first_diverged(feed, until)
         cursor = self.good.roll_back()
         self._redo(feed, cursor, count)
         feed.restart()
@@ -121,7 +121,7 @@ class Recovery:
         # Another recovery before the next logging step must not repeat the updates left out here.
         self.good.keep()
 
-    def _first_bad(self, feed: Feed, until: int) -> tuple[int, str]:
+    def _first_diverged(self, feed: Feed, until: int) -> tuple[int, str]:
         """Return the number of finite updates after the good state, and the next one's fault."""
         cursor = self.good.roll_back()
         feed.restart()

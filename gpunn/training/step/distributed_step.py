@@ -182,7 +182,7 @@ class DistributedStep(TrainStep):
             passed = False
             for shard, (start, stop) in enumerate(self.shares.each(batch)):
                 self.statistics.select(shard)
-                workspace.place_in_batch(start, stop - start, self.shares.first + shard)
+                workspace.set_position(start, stop - start, self.shares.first + shard)
                 if start == stop:
                     self._without_rows()
                     continue
