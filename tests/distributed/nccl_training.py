@@ -71,7 +71,7 @@ def unrolled():
 
 
 def overlapped():
-    """Exchange gradients while others are computed, and at once: with and without a graph."""
+    """Exchange gradients while others are computed, and immediately, with and without a graph."""
     given = {"layers": deep, "optimizer": decaying}
     train("at_once", **given)
     gradient_overlap.MIN_BYTES = 1024
@@ -272,7 +272,7 @@ def alone():
 
 
 def launches():
-    """Have a rank launch more updates at once than the others."""
+    """Let a rank launch more updates together than the others."""
     capture.GraphExecutor._first_refusal = lambda self, refusal, what: refusal
     capture.UNROLLED, capture.UNROLL_AFTER = (2 if PLANTED else 4), 4
     train("launches", epochs=4, report_every=4, batch_size=8)

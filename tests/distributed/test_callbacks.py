@@ -92,7 +92,7 @@ def test_all_ranks_know_the_rule_for_the_best_epoch():
 
 
 class Counting(Tracker):
-    """Keeps what a tracker is told."""
+    """Stores what a tracker logs."""
 
     name = "counting"
     told: ClassVar[list] = []

@@ -1,4 +1,4 @@
-"""Whatever happens to a rank, all end, with a status that says so and the reason once."""
+"""If anything happens to a rank, all end with an error status, and print the reason once."""
 
 import re
 import signal

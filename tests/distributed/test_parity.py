@@ -11,7 +11,7 @@ from gpunn.metrics import Metric
 from gpunn.optimizers import SGD
 
 BOUND = {"float64": 1e-13, "float32": 2e-6}
-"""Of the relative norm of the difference."""
+"""The bound of the relative norm of the difference."""
 
 
 @pytest.mark.parametrize("dtype", BOUND)

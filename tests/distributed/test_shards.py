@@ -1,4 +1,4 @@
-"""With a fixed number of shards, any number of ranks has the same bits."""
+"""With a fixed number of shards, any number of ranks is bitwise identical."""
 
 from functools import partial
 

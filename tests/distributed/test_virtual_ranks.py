@@ -1,4 +1,4 @@
-"""As many ranks as nobody has here, one after the other, up to what they would exchange."""
+"""More ranks than a test machine has, one after the other, up to their exchanges."""
 
 import numpy as np
 import pytest

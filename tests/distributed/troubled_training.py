@@ -1,6 +1,6 @@
 """A training by several ranks, one of which gets into trouble: RANK, WHAT and WHEN are arguments.
 
-It is a program of its own, for mpiexec; the network has a layer that makes the trouble in the
+It is a separate program for mpiexec. A layer of the network makes the trouble in the
 middle of a step, or a callback does so between steps.
 """
 

@@ -60,7 +60,7 @@ assert together == [True] * 600, together
 
 
 def test_evaluations_take_turns():
-    """In a process of its own: memory that is let go of while it is in use would end it."""
+    """In a separate process, since memory that is freed while in use would end it."""
     subprocess.run([sys.executable, "-c", TWO_EVALUATIONS], check=True, timeout=600)
 
 

@@ -1,4 +1,4 @@
-"""Whole runs: what they give, how they go on, and how they end."""
+"""Whole runs: their results, how they continue, and how they end."""
 
 import copy
 import dataclasses
@@ -663,7 +663,7 @@ def test_a_validation_is_recorded_once_in_a_training(epochs, monkeypatch):
 
 
 def test_evaluation_lets_go_of_its_rows():
-    """At once, and not when garbage is collected."""
+    """Immediately, and not when garbage is collected."""
 
     def test(trainer, logs):
         figures.append(evaluated(lambda rows: trainer.evaluate(rows, Y, batch_size=20))["loss"])
@@ -867,7 +867,7 @@ def test_a_copied_model_goes_on():
 )
 @pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "used"])
 def test_a_resumed_run_is_the_uninterrupted_one(optimizer, fresh, tmp_path):
-    """Bit for bit: shuffles, dropout, batch normalisation, optimizer, schedule and history."""
+    """Bitwise identical: shuffles, dropout, batch normalization, optimizer, schedule, history."""
     options = {"validation_split": 0.2, "sample_weight": np.linspace(0, 1, ROWS)}
     whole, plan = trainer(optimizer=optimizer()), 6
     keep = ModelCheckpoint(tmp_path / "{epoch}.safetensors", resumable=True)
@@ -1113,7 +1113,7 @@ def test_divergence_before_the_first_update():
     "optimizer", [lambda rate: Adam(rate), lambda rate: SGD(rate, momentum=0.9)]
 )
 def test_after_divergence_the_best_epoch_comes_back(optimizer):
-    """Weights and optimizer's state, so that training can go on from there."""
+    """Weights and optimizer's state, so that training can continue from there."""
     log = []
     this = exploding(9, 7, optimizer)
     stopping = EarlyStopping("loss")

@@ -40,8 +40,8 @@ def _no_thread_is_left():
     assert not left
 
 
-class Anew:
-    """An iterable that begins anew each time."""
+class Restartable:
+    """An iterable that starts again each time."""
 
     def __init__(self, items):
         self.items = items
@@ -54,7 +54,7 @@ FORMS = {
     "function": lambda items: lambda epoch: iter(items),
     "generator": lambda items: lambda epoch: (batch for batch in items),
     "list": lambda items: items,
-    "iterable": Anew,
+    "iterable": Restartable,
 }
 
 
@@ -85,7 +85,7 @@ AUGMENTATIONS = {"noise": lambda X, y, random: X + 0.1 * random.normal(X.shape),
 
 @pytest.mark.parametrize("seed", range(24))
 def test_any_batches_train_as_arrays_of_the_same_rows(seed):
-    """Bit by bit, also where batches have fewer rows than `batch_size`."""
+    """Bitwise identical, even if batches have fewer rows than `batch_size`."""
     random = np.random.default_rng(seed)
     size = int(random.choice([2, 3, 5, 8, 16, 48, 50, 53]))
     kind = random.choice(["none", "ones", "random", "a batch of zeros"])
@@ -467,7 +467,7 @@ GOOD = (X[:SIZE], Y[:SIZE])
 def test_each_batch_is_checked_before_the_device_sees_it(bad, error, message):
     given = trainer()
     with pytest.raises(error, match=message):
-        given.fit(Anew([GOOD, bad]), steps_per_epoch=2, **OPTIONS)
+        given.fit(Restartable([GOOD, bad]), steps_per_epoch=2, **OPTIONS)
     assert given.updates == 1
 
 
@@ -492,7 +492,7 @@ def test_too_few_batches():
         (X, {}, ArgumentError, "y: missing. Give the targets. Or give batches as X"),
         (7, {}, ArgumentError, "y: missing"),
         (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: missing. Give the number"),
-        (Anew(batches()), {}, ArgumentError, "or an iterable without a length"),
+        (Restartable(batches()), {}, ArgumentError, "or an iterable without a length"),
         (lambda epoch: 7, {"steps_per_epoch": 1}, ArgumentTypeError, "must return an iterable of"),
         (batches(), {"steps_per_epoch": 0}, ArgumentError, "steps_per_epoch: expected"),
         (batches(), {"prefetch": -1}, ArgumentError, "prefetch: expected"),

@@ -1,4 +1,4 @@
-"""Members that visit the rows each in an order of its own."""
+"""Members that each visit the rows in a separate order."""
 
 import numpy as np
 import pytest

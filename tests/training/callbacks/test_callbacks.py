@@ -227,7 +227,7 @@ def test_what_killed_writers_have_left_goes(tmp_path, path):
 
 
 def test_the_file_just_written_stays(tmp_path):
-    """Beside those of an earlier, longer training, whose numbers are larger."""
+    """Even if files of an earlier, longer training have larger numbers."""
     for epoch in (97, 98, 99):
         (tmp_path / f"{epoch}.safetensors").touch()
     fit(trainer(), epochs=1, callbacks=[ModelCheckpoint(tmp_path / "{epoch}.safetensors", keep=2)])

@@ -108,7 +108,7 @@ def test_a_checkpoint_of_a_network_that_began_otherwise(path):
 
 @pytest.mark.parametrize("epoch", [None, 0, -1, 1.5, float("nan"), float("inf")], ids=str)
 def test_a_history_without_numbers_of_epochs(path, epoch):
-    """Whoever looks for the best epoch needs them."""
+    """The search for the best epoch needs them."""
     trained().save_checkpoint(path)
     training = contents(path)[1]["training"]
     training["history"][1]["epoch"] = epoch
@@ -149,7 +149,7 @@ def fitted(epochs, *callbacks, **options):
 
 @pytest.mark.parametrize("value", [..., "x", 10**400], ids=["missing", "text", "huge"])
 def test_a_key_that_is_missing_or_of_another_kind(path, value):
-    """Each is an error that names the file, or has a default."""
+    """Each raises an error that names the file, or has a default."""
     fitted(2, saving(path))
     content = path.read_bytes()
     for place in keys(contents(path)[1]["training"]):
@@ -166,7 +166,7 @@ def test_a_key_that_is_missing_or_of_another_kind(path, value):
 
 
 def refusal(path):
-    """Return what is said of a checkpoint, or its path if a run goes on from it."""
+    """Return the message about a checkpoint, or its path if a run resumes from it."""
     try:
         this = fitted(2, CSVLog(path.with_name("log.csv")), resume_from=path)
     except GpunnError as error:

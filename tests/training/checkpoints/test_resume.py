@@ -1,4 +1,4 @@
-"""Interrupted and resumed trainings end like uninterrupted ones, bit for bit."""
+"""Interrupted and resumed trainings end bitwise identical to uninterrupted ones."""
 
 import copy
 import json
@@ -86,7 +86,7 @@ def test_on_every_backend(make, backend, at, tmp_path):
 
 
 def test_from_one_backend_to_another(backend, path):
-    """From the numbers that one computed the other goes on, within what rounding makes of it."""
+    """Each continues from the other's numbers, with differences by rounding only."""
     killed(fit, trainer(backend="numpy"), path, 7)
     whole, resumed = trainer(), trainer(backend=backend)
     fit(whole)

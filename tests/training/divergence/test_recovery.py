@@ -1,4 +1,4 @@
-"""What is done about updates that go bad, and what is said of them."""
+"""Updates that diverge: how training recovers, and what the messages say."""
 
 from functools import partial
 from unittest.mock import Mock
@@ -158,7 +158,7 @@ def test_no_memory_for_a_copy(monkeypatch):
 
 
 def without(inputs, *left_out):
-    """Train on the same batches but for some, by hand."""
+    """Train manually on the same batches except some."""
     this = trainer()
     kept = [step for step in range(ROWS // 4) if step not in left_out]
     rows = np.concatenate([np.arange(4 * step, 4 * step + 4) for step in kept])
@@ -231,7 +231,7 @@ def test_a_resumed_run_leaves_out_the_same(at, choice, tmp_path):
 
 
 def test_a_resumed_run_counts_on(path):
-    """Fourteen bad updates with good ones between them, all before a report point."""
+    """Fourteen bad updates with good ones between them, all before a logging step."""
     inputs = poisoned(*range(1, 28, 2))
 
     class KillIfSound(Kill):
@@ -387,7 +387,7 @@ def test_nothing_is_written_that_can_not_be_read(broken, tmp_path):
 
 
 def test_a_metric_may_overflow(tmp_path):
-    """It is shown as it is, and a checkpoint within the epoch is as good as another."""
+    """It is shown unchanged, and a checkpoint within the epoch works like any other."""
 
     def make():
         this = trainer(optimizer=SGD(0.0), report_every=2)

@@ -44,7 +44,7 @@ class Half(Scaled):
 
 
 SUMS = ("statistics.vector", "statistics.totals")
-"""What a step's state has beside the parameters and the optimizer's, within an epoch."""
+"""The entries of a step's state besides the parameters and the optimizer, within an epoch."""
 
 
 def trainer(backend, loss="softmax_cross_entropy", optimizer=None, accumulation=1, **options):
@@ -112,7 +112,7 @@ def test_a_scale_that_nothing_overflows_with_changes_no_bit(dtype, options):
 
 
 def learned_from_small_gradients(backend):
-    """Learn from rows of next to no weight, beside rows of zeros with all the weight.
+    """Learn from rows with almost no weight, among rows of zeros with all the weight.
 
     Return the loss of the former, and for each parameter whether it was changed.
     """
