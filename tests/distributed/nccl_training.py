@@ -36,7 +36,7 @@ PLANTED = WORLD.rank == 1
 
 
 def save(name, this, counts=None):
-    """Keep the parameters, and what else a test looks at."""
+    """Store the parameters, and other values that a test checks."""
     told = {
         "history": history(this),
         "name": WORLD.name,
@@ -65,7 +65,7 @@ def parity():
 
 
 def unrolled():
-    """Have graphs of several updates launched."""
+    """Launch graphs of several updates."""
     capture.UNROLLED, capture.UNROLL_AFTER = 2, 4
     train("unrolled", epochs=4, report_every=4, batch_size=8)
 
@@ -149,12 +149,12 @@ def with_layer(**settings):
 
 
 def uncapturable():
-    """Have the capture fail on one rank."""
+    """Let the capture fail on one rank."""
     train("uncapturable", layers=with_layer(ranks=(1,)))
 
 
 def error():
-    """Have an operation of a step fail on one rank."""
+    """Let an operation of a step fail on one rank."""
     train("error", layers=with_layer(ranks=(1,), wrong=True))
 
 
@@ -171,7 +171,7 @@ def stopped():
 
 
 def lost():
-    """Stop one rank in the middle of a step, of which the other learns by an error of NCCL's."""
+    """Stop one rank in the middle of a step; the other notices by an error of NCCL."""
 
     def lose(self, given, out, call=Calls.all_gather):
         library = ctypes.CDLL("libnccl.so.2")
@@ -185,7 +185,7 @@ def lost():
 
 
 def one_device():
-    """Have all ranks compute on one device."""
+    """Let all ranks compute on one device."""
     with emulated_cuda.counters() as counts:
         this = trained(WORLD, backend="cupy:0")
     save("one_device", this, counts)
@@ -263,7 +263,7 @@ def freed():
 
 
 def alone():
-    """Have a rank decide by itself that there is no graph."""
+    """Let a rank decide without the others that there is no graph."""
     if PLANTED:
         capture.GraphExecutor._first_refusal = lambda self, refusal, what: "not here"
     else:
@@ -279,13 +279,13 @@ def launches():
 
 
 def clock():
-    """Have a rank come to a graph of several updates before the others."""
+    """Let a rank reach a graph of several updates before the others."""
     capture.UNROLLED, capture.UNROLL_AFTER = 2, (4 if PLANTED else 1000)
     train("clock", epochs=4, report_every=4, batch_size=8)
 
 
 def kept_graph():
-    """Keep graphs beyond the communicator."""
+    """Keep graphs after the communicator has ended."""
     kept = []
 
     def begin(self, graph):

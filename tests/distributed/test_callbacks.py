@@ -1,4 +1,4 @@
-"""Callbacks are rank 0's, and what they do is done by all ranks."""
+"""Only rank 0 calls callbacks, and all ranks apply their changes."""
 
 import copy
 import pickle
@@ -78,7 +78,7 @@ def test_what_a_callback_changes_all_ranks_change(change):
 
 
 def test_the_reason_is_not_lost_at_the_end():
-    """At the end a callback wants what needs the other ranks."""
+    """At the end, a callback requests something that needs the other ranks."""
     fail = Mock(side_effect=ValueError("there is trouble"))
     troubled = Calls(on_epoch_end=fail, on_train_end=lambda trainer: trainer.state())
     with pytest.raises(ValueError, match="there is trouble"):

@@ -39,7 +39,7 @@ CASES = {
 }
 
 ELSEWHERE = ("error in a callback", "exit in a step", "SIGSTOP between")
-"""What happens at another moment: for the full run."""
+"""Failures at other moments, for the full run."""
 
 
 @needs_mpi

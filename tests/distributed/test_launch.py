@@ -1,4 +1,4 @@
-"""What launchers' variables say, and the errors where processes don't find each other."""
+"""Variables of launchers, and errors if processes don't find each other."""
 
 import importlib.util
 import sys

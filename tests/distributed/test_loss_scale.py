@@ -1,4 +1,4 @@
-"""A loss scale, which is for narrow types of a device, is that of all ranks."""
+"""All ranks share one loss scale, which is for narrow types of a device."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from gpunn.layers import Dense
 from gpunn.optimizers import SGD
 
 LARGE = 1e17
-"""Inputs and targets whose gradients overflow with the first loss scales, where a rank has them."""
+"""Inputs and targets whose gradients overflow with the first loss scales, on one rank."""
 
 
 class Scaled(NumpyBackend):
-    """Products as ever, but a scaled loss."""
+    """Unchanged products, but a scaled loss."""
 
     def needs_loss_scale(self, dtype):
         return True

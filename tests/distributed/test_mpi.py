@@ -32,7 +32,7 @@ def train(folder, ranks, *options):
 
 @pytest.fixture(scope="module")
 def of_one(tmp_path_factory):
-    """The folder of one process's run, and what was said."""
+    """The folder of one process's run, and its output."""
     return train(tmp_path_factory.mktemp("alone"), 1)
 
 

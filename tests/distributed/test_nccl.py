@@ -23,7 +23,7 @@ runpy.run_path({str(Path(__file__).with_name("nccl_training.py"))!r}, run_name="
 """
 
 PARTS = 4
-"""In which the gradients of `worlds.deep` are exchanged."""
+"""The parts in which gradients of `worlds.deep` are exchanged."""
 
 pytestmark = [
     pytest.mark.tier(5),
@@ -42,7 +42,7 @@ def result(folder, name, rank):
 
 
 def trained_in(folder, ranks, scenario, *more):
-    """Run a scenario that has to go well, and return what it said."""
+    """Run a scenario that must succeed, and return its output."""
     status, output = run(ranks, "-c", PROGRAM, scenario, folder, *more)
     assert status == 0, output
     return output
@@ -159,11 +159,11 @@ FAILURES = {
     "launches": "rank 1 does in a graph with 4 collective calls",
     "error": "ValueError: there is trouble",
 }
-"""What is planted in rank 1 (see the program), and what is said of it."""
+"""Bugs planted in rank 1 (see the program), and their messages."""
 
 
 MORE = ("skipped_in_a_graph", "order", "alone")
-"""Those of the full run."""
+"""Scenarios of the full run."""
 
 
 @pytest.mark.parametrize(

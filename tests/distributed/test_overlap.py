@@ -1,4 +1,4 @@
-"""Which gradients are exchanged when, and that each sum gets to the rank that owns it."""
+"""When gradients are exchanged, and that each sum reaches the rank that owns it."""
 
 from itertools import pairwise
 

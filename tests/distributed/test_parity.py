@@ -1,4 +1,4 @@
-"""Several ranks train what one process trains."""
+"""Several ranks train the same network as one process."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def test_ranks_train_what_one_process_trains(case, dtype):
 
 
 def test_local_batch_norm_differs():
-    """So the synchronised one could not be equal to one process's by accident."""
+    """So synchronized results could not equal one process's results by accident."""
     given = {"layers": normed, "optimizer": lambda: SGD(0.05), "drop_last": True}
     one = trained(**given)
     local = run_threads(2, lambda each: trained(each, batch_norm="local", **given))
@@ -67,7 +67,7 @@ def test_a_world_of_one_has_the_bits_of_no_communicator():
 
 @dataclass(eq=False)
 class Rows(Metric):
-    """How many rows there were."""
+    """The number of rows."""
 
     name = "rows"
 

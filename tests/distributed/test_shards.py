@@ -25,7 +25,7 @@ def run(communicator=None, callbacks=(), **options):
 
 
 def result(this):
-    """Return all bits that training leaves."""
+    """Return all results of training as bytes."""
     state = {name: array.tobytes() for name, array in this.state().items()}
     return values(this).tobytes(), history(this), state
 

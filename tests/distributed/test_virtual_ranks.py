@@ -15,7 +15,7 @@ from gpunn.training.state import new_step
 
 
 class Lonely(Communicator):
-    """A rank of a world whose other ranks do not answer: it keeps what it would send."""
+    """A rank whose other ranks do not answer; it stores what it would send."""
 
     def __init__(self, rank, size):
         super().__init__(rank, size)
@@ -37,7 +37,7 @@ def layers():
 
 
 def gradient(communicator):
-    """Return what a rank adds to the gradient of an update of 100 rows."""
+    """Return a rank's part of the gradient of an update of 100 rows."""
     this = trainer(communicator, "float64", layers, lambda: SGD(1.0))
     this.ranks.agreement.watchdog.stop()
     model = this.model

@@ -1,4 +1,4 @@
-"""The thread that ends a process which waits in vain."""
+"""The thread that ends a process that waits too long."""
 
 import threading
 

@@ -31,7 +31,7 @@ def trouble():
 
 @dataclass(eq=False)
 class Trouble(Layer):
-    """Makes trouble in pass number 50."""
+    """Fails in pass number 50."""
 
     name = "trouble"
     passes = 0
@@ -48,7 +48,7 @@ class Trouble(Layer):
 
 
 class TroubleBetween(Callback):
-    """Makes trouble between updates, or at the end of an epoch."""
+    """Fails between updates, or at the end of an epoch."""
 
     name = "trouble_between"
     every_updates = 1

@@ -1,9 +1,9 @@
-"""What tests of training share."""
+"""Fixtures that tests of training share."""
 
 import pytest
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Where a test may write a checkpoint."""
+    """A path for a checkpoint of a test."""
     return tmp_path / "checkpoint.safetensors"

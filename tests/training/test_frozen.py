@@ -82,7 +82,7 @@ def test_what_is_frozen_stays_to_the_bit_and_the_rest_learns(backend, made_froze
 
 
 def test_it_trains_as_the_layers_above_alone_do_on_the_features(backend):
-    """To the bit: decay, penalty and clipping leave out what is frozen."""
+    """Bitwise: decay, penalty and clipping leave out frozen parameters."""
     whole = learned(backend)
     front = gpunn.Sequential(features(), 5, backend)
     above = gpunn.Sequential(head(), 6, backend, seed=3)
@@ -134,7 +134,7 @@ def trace(model, rows=8):
 
 
 def test_the_backward_pass_ends_above_what_is_frozen():
-    """Counted in operations: what is left is the forward pass, and that of two dense layers."""
+    """Count operations: the forward pass and two dense layers remain."""
     model = network()
     whole = trace(model)
     freeze(model)
@@ -153,7 +153,7 @@ def test_the_backward_pass_ends_above_what_is_frozen():
 
 
 def test_ranks_send_the_averages_of_what_is_trained_alone():
-    """Frozen parameters are buffers, too, but need not be exchanged."""
+    """Frozen parameters are also buffers, but need not be exchanged."""
 
     def sent(communicator):
         layers_ = [Dense(8, trainable=False), BatchNorm(), Dense(3)]
@@ -166,7 +166,7 @@ def test_ranks_send_the_averages_of_what_is_trained_alone():
 
 
 def test_setting_it_between_two_fits_begins_the_optimizers_state_anew():
-    """So the second fit is that of a new trainer."""
+    """So the second fit equals the fit of a new trainer."""
     model = network()
     given = trainer(model)
     given.fit(X, Y, epochs=2, **OPTIONS)
@@ -199,7 +199,7 @@ def test_the_same_flags_change_nothing():
 
 
 def test_predictions_and_evaluations_go_on_with_the_parameters_that_there_are():
-    """Recorded passes hold arrays, which are others after each change."""
+    """Recorded passes hold arrays, which each change replaces."""
     model = network()
     given = fitted(model)
     before, scores = model.predict(X), given.evaluate(X, Y)
@@ -343,7 +343,7 @@ def test_snapshots_are_of_what_is_trained():
 
 
 def test_between_freezing_and_the_next_fit_there_is_no_state_of_the_optimizer(tmp_path):
-    """The arrays of the last step are laid out otherwise than those of the network."""
+    """The last step's arrays have another layout than the network's arrays."""
     model = network()
     given = fitted(model)
     kept, weights = given.snapshot(), model.parameters["dense_1.weights"].copy()
@@ -375,7 +375,7 @@ def test_norms_are_of_what_is_trained(tmp_path):
 
 
 def test_dropout_goes_on_in_front_of_what_is_trained():
-    """A layer without parameters has nothing to be frozen."""
+    """A layer without parameters has nothing to freeze."""
     model = gpunn.Sequential(
         [Dense(6, trainable=False), Dropout(0.5, trainable=False), Dense(3)], 5, "numpy"
     )

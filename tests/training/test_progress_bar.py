@@ -45,7 +45,7 @@ def test_not_shown_where_nobody_sees_it_move_or_asks_for_it(monkeypatch, progres
 
 
 def test_shown_in_a_notebook_without_widgets(monkeypatch, capsys):
-    """One display an epoch in the cell's output, which moves; nothing on standard error."""
+    """One moving display per epoch in the cell's output; nothing on standard error."""
     notebook = Notebook(monkeypatch)
     monkeypatch.setattr("gpunn.training.progress_bar.has_widgets", lambda: False)
     with warnings.catch_warnings():

@@ -50,7 +50,7 @@ def network(*parts, **options):
 
 
 def smooth(**options):
-    """A network in which batches don't act on one another, in float64."""
+    """A float64 network in which batches don't affect each other."""
     return network(layers.Dense(8, "tanh"), layers.Dense(3), dtype="float64", **options)
 
 
@@ -265,7 +265,7 @@ def test_history():
 
 
 def test_the_loss_of_an_epoch_is_that_of_its_rows():
-    """With a rate of zero nothing moves, so it is the loss of the whole set, weighted."""
+    """With a learning rate of zero, it is the weighted loss of the whole data set."""
     this = trainer(smooth(), SGD(0.0))
     untrained = this.evaluate(X, Y)["loss"]
     weights = np.random.default_rng(0).random(ROWS)
@@ -391,7 +391,7 @@ def test_streaming_takes_little_memory(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 49, 50, 51, 1000])
 def test_batches_that_do_not_divide_the_rows(batch_size):
-    """Against gradient descent written out: softmax regression, last batch smaller."""
+    """Compare with explicit gradient descent: softmax regression, last batch smaller."""
     this = trainer(network(layers.Dense(3), dtype="float64"), SGD(0.1))
     W, b = this.model.parameters.to_host().values()
     fit(this, X, Y, epochs=2, batch_size=batch_size, shuffle=False)
@@ -488,7 +488,7 @@ def test_class_weights_are_sample_weights(class_weight, factors):
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_class_weights_are_for_the_training_loss_alone(host_backend, options, accumulation):
-    """Metrics count rows as those of validation do, so that both can be compared."""
+    """Metrics weight rows like validation metrics, so that both can be compared."""
     this = gpunn.Trainer(
         smooth(backend=host_backend, seed=2),
         "softmax_cross_entropy",
@@ -533,7 +533,7 @@ def test_class_weights_go_on_within_an_epoch(tmp_path):
 
 
 def test_an_earlier_checkpoint_within_a_class_weighted_epoch(tmp_path, caplog):
-    """It has no weights of the metrics. The network is the same; the epoch's metrics are mixed."""
+    """It lacks the metrics' weights. The network is the same; the epoch's metrics are mixed."""
     whole, path = class_weighted(tmp_path)
     written = read_checkpoint(path)
     earlier = {
@@ -739,7 +739,7 @@ def test_evaluation_rejects(options, error, message):
 
 
 def test_data_of_other_types():
-    """Buffers for pixels and labels are no buffers for numbers and probabilities."""
+    """Buffers for pixels and labels don't serve numbers and probabilities."""
     pixels = np.random.default_rng(0).integers(0, 256, X.shape, np.uint8)
     parts = [layers.Rescaling(), layers.Dense(3)]
 
@@ -938,7 +938,7 @@ def interrupt():
 
 
 class Interrupt(Callback):
-    """Presses Ctrl-C so many times at the end of an epoch."""
+    """Simulates Ctrl-C several times at the end of an epoch."""
 
     def __init__(self, epoch, times=1):
         self.epoch, self.times = epoch, times
@@ -1033,7 +1033,7 @@ class TestInterruption:
 
 
 class Exploding(Schedule):
-    """A rate of 0 until the update whose number is given, and beyond all numbers from there on."""
+    """A learning rate of 0 before the given update, and a huge one from there on."""
 
     name = "exploding"
 
@@ -1199,7 +1199,7 @@ def test_later_data_may_have_more_rows():
     "moment", ["on_train_begin", "on_updates_end", "on_epoch_end", "on_train_end"]
 )
 def test_a_callbacks_own_lack_of_memory_is_left_as_it_is(moment):
-    """It has nothing to do with the size of batches."""
+    """It does not depend on the batch size."""
     refuse = Mock(side_effect=MemoryError("Unable to allocate a picture"))
     greedy = Calls(**{moment: refuse, "every_updates": 1})
     this = trainer()
@@ -1223,7 +1223,7 @@ def test_batches_too_large_for_memory(call, monkeypatch):
 
 
 def test_more_accumulation_than_there_are_batches_takes_no_more_memory():
-    """And is an update an epoch, as with just as many."""
+    """It makes one update per epoch, as with exactly as many batches."""
     runs = [trainer(smooth(), gradient_accumulation=accumulation) for accumulation in (7, 10**7)]
     for this in runs:
         with peak_below(2**26):

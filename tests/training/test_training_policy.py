@@ -1,4 +1,4 @@
-"""What a policy decides, and that the trainer does as it says."""
+"""A policy's decisions, and that the trainer follows them."""
 
 from typing import ClassVar
 

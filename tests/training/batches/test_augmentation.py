@@ -98,7 +98,7 @@ def test_rows_come_as_the_batch_has_them():
 
 
 def test_the_same_numbers_everywhere(backend):
-    """Also where a graph does several updates in one launch."""
+    """Even if a graph does several updates in one launch."""
     drawn = {}
 
     def look(X, y, random):
@@ -149,7 +149,7 @@ def test_two_calls_are_one(tmp_path):
 
 
 def test_targets_are_changed_with_the_rows():
-    """Mix-up (Zhang et al. 2018): rows and targets of two are mixed."""
+    """Mix-up (Zhang et al. 2018): pairs of rows and their targets are mixed."""
     seen = []
 
     def mix_up(X, y, random):

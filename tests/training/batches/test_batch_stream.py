@@ -1,4 +1,4 @@
-"""Training on batches that a function or an iterable gives."""
+"""Training on batches from a function or an iterable."""
 
 import signal
 import sys
@@ -116,7 +116,7 @@ def test_any_batches_train_as_arrays_of_the_same_rows(seed):
 
 
 def test_batches_of_several_sizes_stay_apart_in_an_update():
-    """Normalized one by one, and not as the first rows of the update and the rest."""
+    """Batches are normalized one by one, not as the update's first rows and the rest."""
     sizes = [3, 8, 5, 8, 8, 2, 6, 8, 2]
     bounds = np.cumsum([0, *sizes])
     given = [(X[i:j], Y[i:j]) for i, j in pairwise(bounds)]
@@ -167,7 +167,7 @@ def test_a_function_is_given_the_epoch():
 
 
 def test_no_more_is_made_than_is_to_be():
-    """Nor what comes after the batches of an epoch."""
+    """Neither are the batches after an epoch's last one."""
     made, most, used = [], [], []
 
     def endless(epoch):
@@ -331,7 +331,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch)
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("at", [3, 7, 9])
 def test_a_resumed_run_gives_the_same_bits(tmp_path, at, accumulation):
-    """Within an epoch, whose batches are made again from the first on."""
+    """Within an epoch, the source makes its batches again from the first one."""
     at = -(-at // accumulation)
 
     def train(this, **options):

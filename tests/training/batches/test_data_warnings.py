@@ -1,4 +1,4 @@
-"""Warnings of what can hardly be meant, and none of what can."""
+"""Warnings about probable mistakes, and no false warnings."""
 
 import warnings
 

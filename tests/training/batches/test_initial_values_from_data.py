@@ -28,14 +28,14 @@ def ntp(units, activation="identity"):
 
 
 def begun(model, x=X, y=Y, **options):
-    """Return the network after a training without any effect."""
+    """Return the network after a training that changes nothing."""
     this = gpunn.Trainer(model, "mean_squared_error", optimizers.SGD(0.0))
     this.fit(x, y, **{"progress": False, "epochs": 1, "batch_size": 64, **options})
     return model
 
 
 def linear(model, index, x=X):
-    """Return what layer `index` gives before its biases and activation, by definition."""
+    """Return the outputs of layer `index` before its biases and activation, by definition."""
     for layer in model.layers[:index]:
         z = x @ layer.values["weights"] * layer.weight_factor(x.shape[1]) + layer.values["biases"]
         x = layer.f.value(np, z)

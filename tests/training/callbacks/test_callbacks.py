@@ -35,7 +35,7 @@ class Ranking(Metric):
 
 
 class Scripted:
-    """Stands for a trainer whose epochs have given logs."""
+    """Stands for a trainer whose epochs have prescribed logs."""
 
     def __init__(self, log_names=("epoch", "loss", "val_loss")):
         self.log_names = list(log_names)
@@ -57,7 +57,7 @@ class Scripted:
         self.saved.append((self.epoch, path.name, "resumable"))
 
     def run(self, callback, losses, name="val_loss"):
-        """Do epochs until the callback ends it, and return how many."""
+        """Run epochs until the callback ends training; return their number."""
         callback.on_train_begin(self)
         for count, loss in enumerate(losses, 1):  # noqa: B007
             self.epoch += 1

@@ -13,7 +13,7 @@ from gpunn.errors import MissingPackageError
 
 
 def scalars(folder):
-    """What the real TensorBoard finds in a folder: (step, value) of each tag."""
+    """Return what the real TensorBoard reads from a folder: (step, value) of each tag."""
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     found = reading.EventAccumulator(str(folder))
     found.Reload()
@@ -50,7 +50,7 @@ def test_tensorboard_reads_it(tmp_path):
 
 @needs_writer
 def test_tensorboard_of_a_resumed_run(tmp_path):
-    """What an interrupted run wrote beyond its checkpoint is void."""
+    """Events that an interrupted run wrote after its checkpoint are void."""
     path, folder = tmp_path / "checkpoint.safetensors", tmp_path / "events"
     writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)
     with pytest.raises(KeyboardInterrupt):
@@ -72,7 +72,7 @@ def test_without_its_package(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_logs_of_a_resumed_run(tmp_path, path, epoch):
-    """Each epoch once, whatever was written before and after the checkpoint."""
+    """Each epoch occurs once, regardless of lines before and after the checkpoint."""
     table, lines = tmp_path / "log.csv", tmp_path / "log.jsonl"
 
     def logs():

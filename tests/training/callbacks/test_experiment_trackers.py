@@ -32,7 +32,7 @@ needs = {
 
 
 class FakeMLflow:
-    """What the callback uses of MLflow, and what the tests read of it, in memory."""
+    """The parts of MLflow that the callback and the tests use, in memory."""
 
     def __init__(self):
         self.experiments, self.runs = {}, {}
@@ -102,7 +102,7 @@ def fake_mlflow(monkeypatch):
 
 @pytest.fixture(params=["stand-in", pytest.param("itself", marks=needs["mlflow"])])
 def mlflow(request, monkeypatch, tmp_path):
-    """A callback's arguments, and a client that reads what it has logged."""
+    """A callback's arguments, and a client that reads its logs."""
     uri = (tmp_path / "mlruns").as_uri()
     if request.param == "itself":
         monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -193,7 +193,7 @@ def test_a_run_that_is_gone_is_told_before_training(mlflow, tmp_path, path):
 
 
 class FakeWandB:
-    """What the callback uses of Weights & Biases; it keeps what the tests read."""
+    """The parts of Weights & Biases that the callback uses; it stores logs for the tests."""
 
     def __init__(self):
         self.runs = []
@@ -216,13 +216,13 @@ class FakeWandB:
 
 
 class RealWandB:
-    """Reads what Weights & Biases has kept offline."""
+    """Reads runs that Weights & Biases stored offline."""
 
     def __init__(self, folder):
         self.folder = folder
 
     def read(self):
-        """Its own process writes, up to a moment after a run has been finished."""
+        """Its process may write for a moment after the run has finished."""
         for _ in range(200):
             found = self.read_now()
             if found and None not in [run.exit for run in found]:
@@ -285,7 +285,7 @@ def quiet_wandb(monkeypatch):
 
 @pytest.fixture(params=["stand-in", pytest.param("itself", marks=needs["wandb"])])
 def wandb(request, monkeypatch, tmp_path):
-    """A callback's arguments, and what reads the runs it has logged."""
+    """A callback's arguments, and a function that reads its runs."""
     arguments = {"project": "tests", "mode": "offline", "path": tmp_path}
     if request.param == "stand-in":
         return arguments, request.getfixturevalue("fake_wandb")

@@ -1,4 +1,4 @@
-"""Curves that grow while a network is trained, in notebooks and on terminals."""
+"""Plots during training, in notebooks and on terminals."""
 
 import io
 import os
@@ -53,7 +53,7 @@ def test_nothing_without_an_epoch(notebook):
 
 
 class Terminal(io.StringIO):
-    """Stands for a terminal, and knows what is in which line of its window."""
+    """Stands for a terminal, and stores the lines of its window."""
 
     size = os.terminal_size((100, 30))
 
@@ -64,7 +64,7 @@ class Terminal(io.StringIO):
         return 2
 
     def lines(self, text):
-        """What has been written to which line by its number, without colours."""
+        """Return the text of each line by its number, without colors."""
         plain = re.sub(r"\x1b\[[0-9]*m", "", text)
         return {
             int(place): line

@@ -97,7 +97,7 @@ def test_lines_that_were_lost_are_restored(path, lost):
 
 
 def test_a_checkpoint_without_norms(path, monkeypatch):
-    """As they were written before norms were among their content."""
+    """As checkpoints were written before they contained norms."""
     with monkeypatch.context() as patch:
         patch.setattr(NormLog, "state", lambda self, trainer: {})
         checkpoint = fit(path, 2)

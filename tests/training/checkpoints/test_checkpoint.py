@@ -1,4 +1,4 @@
-"""Trainers as checkpoints, and back."""
+"""Trainers to checkpoints, and back."""
 
 import copy
 import functools
@@ -92,7 +92,7 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(path, arrays, changes, m
 
 
 def test_a_checkpoint_of_a_network_that_began_otherwise(path):
-    """As those are that were written when the defaults were He's weights and zero biases."""
+    """As files were written when the defaults were He's weights and zero biases."""
     began = [
         layers.Dense(5, "relu", initializer="he", bias_initializer="zeros"),
         layers.Dense(3, initializer="glorot", bias_initializer="zeros"),
@@ -122,7 +122,7 @@ def test_a_history_without_numbers_of_epochs(path, epoch):
 
 
 def keys(value, above=()):
-    """Yield where each value of a description is."""
+    """Yield the path of each value of a description."""
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
             yield (*above, key)
@@ -194,7 +194,7 @@ def test_errors_have_the_names_of_the_file(path):
 
 
 def test_a_checkpoint_without_the_recoveries(path):
-    """As they were written before the recoveries in a row were among their content."""
+    """As checkpoints were written before they contained the recoveries in a row."""
     trained().save_checkpoint(path)
     training = contents(path)[1]["training"]
     del training["recoveries"]

@@ -60,13 +60,13 @@ def assert_same(one, other):
 )
 @pytest.mark.parametrize("at", [1, 4, 5, 8, 14])
 def test_from_any_update(options, at, tmp_path, monkeypatch):
-    """Five or six updates an epoch."""
+    """Five or six updates per epoch."""
     monkeypatch.setattr(batches, "STREAM_BYTES", 500)
     assert_resumes(lambda: trainer(report_every=3), fit, tmp_path, at, **options)
 
 
 def moving_trainer(backend):
-    """With factors of parameters, and settings that schedules move."""
+    """With factors of parameters, and scheduled settings."""
     rate = FlatCosine(0.4)
     parts = [
         layers.Dense(8, "relu", learning_rate_factor=6.0, weight_decay_factor={"biases": 1.0}),
@@ -120,7 +120,7 @@ def test_killed_again_and_again(path):
 
 @pytest.mark.filterwarnings("ignore:y. the targets of output 0 have a mean of 100.8")
 def test_the_sum_of_an_epoch_does_not_begin_anew(tmp_path):
-    """Metrics that combine are the hard case: R2's summary is no plain sum."""
+    """Metrics that combine are the hard case: R2's summary is not a plain sum."""
 
     def regression():
         model = gpunn.Sequential([layers.Dense(2)], 4, "numpy")
@@ -211,7 +211,7 @@ def test_a_callback_of_ones_own(path):
 
 @pytest.mark.parametrize("at", [4, 5, 6, 11])
 def test_logs_have_each_epoch_once(at, tmp_path):
-    """Also from within an epoch, and whatever was written after the checkpoint."""
+    """Even from within an epoch, and regardless of lines after the checkpoint."""
     path = tmp_path / "checkpoint.safetensors"
     files = {CSVLog: tmp_path / "log.csv", JSONLinesLog: tmp_path / "log.jsonl"}
 
@@ -325,7 +325,7 @@ def test_ctrl_c_writes_a_checkpoint(at, tmp_path, path):
 
 @posix
 def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, path, monkeypatch):
-    """So that the norms of its last gradient are those of a run that was not interrupted."""
+    """So its last gradient has the same norms as in an uninterrupted run."""
     whole, this, resumed = trainer(), trainer(), trainer()
     fit(whole, callbacks=[NormLog(tmp_path / "whole.jsonl")])
     update, updates, done = TrainStep.update, whole.updates // 3, 0
@@ -374,7 +374,7 @@ def test_sigterm_ends_the_program(at, path):
 
 
 def test_a_copy_goes_on_in_the_middle_of_an_epoch(tmp_path):
-    """What a callback copies within an epoch is a trainer that can end it."""
+    """A trainer that a callback copies within an epoch can finish the epoch."""
     copies, whole = [], trainer()
     keep = Calls(every_updates=7, on_updates_end=lambda this: copies.append(copy.deepcopy(this)))
     fit(whole, epochs=2, callbacks=[keep])

@@ -24,7 +24,7 @@ Y = X.sum(axis=1)
 
 
 def poisoned(*rows, size=1e30):
-    """Rows whose numbers are finite, but not what becomes of them."""
+    """Rows of finite numbers that become infinite in the network."""
     bad = X.copy()
     bad[list(rows)] = size
     return bad
@@ -93,7 +93,7 @@ def test_gradients_of_a_layer():
 
 
 def test_the_penalty(backend):
-    """Weights whose squares overflow, but nothing comes through them."""
+    """Weights whose squares overflow, but whose inputs are zero."""
     nothing = layers.Dense(3, bias=False, initializer="zeros", label="a")
     last = layers.Dense(1, label="b")
     this = trainer(nothing, last, backend=backend, optimizer=SGD(0.0, l2_penalty=0.5))
@@ -136,7 +136,7 @@ def test_dropout_is_that_of_the_step():
 
 
 def test_what_does_not_happen_again(monkeypatch):
-    """A device that gives other results each time can't be asked twice."""
+    """If a device gives different results each time, repeating does not help."""
     this = trainer()
     fit(this, epochs=0)
     original = this.device_state.step.statistics.collect
@@ -269,7 +269,7 @@ def test_a_further_call_counts_from_zero():
 
 
 def test_no_checkpoint_of_a_bad_state(tmp_path):
-    """Between the bad step and the report that finds it there is nothing worth keeping."""
+    """Between the bad step and the logging step that finds it, nothing is worth saving."""
     path = tmp_path / "{updates}.safetensors"
     writing = ModelCheckpoint(path, resumable=True, every_updates=1)
     with pytest.raises(DivergenceError):

@@ -1,4 +1,4 @@
-"""Networks that end in layers after the loss: targets that are scaled, and members."""
+"""Networks with layers after the loss: scaled targets and members."""
 
 import array_api_compat.numpy as xp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Loss scaling, on NumPy: with powers of two exact, and with products rounded to float16."""
+"""Loss scaling on NumPy: exact with powers of two, and with products rounded to float16."""
 
 import copy
 import warnings
@@ -23,7 +23,7 @@ NUMBERS = INPUTS @ RANDOM.normal(size=(FEATURES, CLASSES))
 
 
 class Scaled(NumpyBackend):
-    """Products as ever, but a scaled loss."""
+    """Unchanged products, but a scaled loss."""
 
     def __init__(self, scaled=True):
         super().__init__()

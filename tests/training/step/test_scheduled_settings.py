@@ -1,4 +1,4 @@
-"""Rates of dropout, weight decay and label smoothing that a schedule moves, in every update."""
+"""Dropout rate, weight decay and label smoothing with a schedule, in every update."""
 
 import json
 from dataclasses import dataclass

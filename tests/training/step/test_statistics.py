@@ -18,7 +18,7 @@ BACKENDS = [
 @pytest.mark.parametrize("make", BACKENDS)
 @pytest.mark.parametrize("collect_every", [1, 2, 5])
 def test_figures_are_those_of_all_rows_together(make, collect_every):
-    """However the rows are divided into batches and report windows."""
+    """For any division of the rows into batches and logging steps."""
     ops = make()
     random = np.random.default_rng(0)
     p, t = random.normal(size=(37, 2)), random.normal(100, 3, size=(37, 2))
@@ -59,7 +59,7 @@ def test_nothing_collected():
 
 
 def test_sums_of_a_long_epoch_lose_nothing():
-    """In float32 alone a sum of 2^25 ones would stop at 2^24."""
+    """In float32, a sum of 2^25 ones would stop at 2^24."""
     ops = get_backend("numpy")
     statistics = Statistics(ops, "float32", [MeanAbsoluteError()], 1)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A compiled step allocates nothing: no array as large as an activation, once buffers are there.
+"""A compiled step allocates nothing: no array as large as an activation, once buffers exist.
 
 NumPy alone makes temporary arrays, as the definitions say.
 """
@@ -74,7 +74,7 @@ def step_and_rates(
 
 
 def growth(step, chunk, rates):
-    """Return the most bytes that steps took in addition to what they had after the first ones.
+    """Return the maximum bytes that steps allocated beyond the first steps' memory.
 
     The least of three measurements: steps that allocate do so in each, and threads that other
     tests have left, which are counted too, in few.
@@ -155,7 +155,7 @@ def test_a_step_allocates_nothing(case):
 
 
 def test_this_test_can_fail():
-    """A layer with one temporary array is found out."""
+    """A layer with one temporary array is detected."""
 
     @dataclasses.dataclass(eq=False)
     class Wasteful(layers.Rescaling):
@@ -237,7 +237,7 @@ def test_a_pass_needs_rows():
 
 
 def test_recording_is_no_part_of_an_epochs_seconds(monkeypatch):
-    """It may compile, once a machine, and a figure of speed is not to be about that."""
+    """It may compile once per machine, and a measured speed must not include that."""
     passed, bars = [0.0], []
     monkeypatch.setattr("time.perf_counter", lambda: passed[0])
 
