@@ -4,12 +4,15 @@ import json
 import sys
 
 import pytest
+from equality import assert_arrays
 from kills import KillEpoch
+from scripted_trainer import Scripted, trainer
+from scripted_trainer import fit as train
 from sums import fit
 
 import gpunn
 from gpunn.callbacks import CSVLog, JSONLinesLog, TensorBoard
-from gpunn.errors import MissingPackageError
+from gpunn.errors import ArgumentError, MissingPackageError
 
 
 def scalars(folder):
@@ -102,3 +105,66 @@ def test_a_log_that_is_gone_begins_anew(tmp_path):
     log.unlink()
     fit(JSONLinesLog(log), epochs=3, resume_from=path)
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [3]
+
+
+def test_json_lines_log(tmp_path):
+    path = tmp_path / "new" / "log.jsonl"
+    this = trainer()
+    train(this, callbacks=[JSONLinesLog(path)])
+    train(this, epochs=1, validation_split=0.2, callbacks=[JSONLinesLog(path)])
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows == this.history.rows
+    assert rows[0]["learning_rate"] == 0.1
+    assert "val_loss" in rows[3]
+
+
+def test_json_has_no_nan(tmp_path):
+    path = tmp_path / "log.jsonl"
+    Scripted().run(JSONLinesLog(path), [1.5, float("nan"), float("inf")])
+    assert path.read_text().splitlines() == [
+        '{"epoch": 1, "val_loss": 1.5}',
+        '{"epoch": 2, "val_loss": null}',
+        '{"epoch": 3, "val_loss": null}',
+    ]
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_log(tmp_path):
+    path = tmp_path / "new" / "log.csv"
+    this = trainer()
+    train(this, validation_split=0.2, callbacks=[CSVLog(path)])
+    train(this, epochs=1, validation_split=0.2, callbacks=[CSVLog(path)])
+    rows = read_csv(path)
+    assert list(rows[0]) == this.log_names
+    assert [{name: float(value) for name, value in row.items()} for row in rows] == [
+        {name: float(value) for name, value in row.items()} for row in this.history.rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "lines"),
+    [
+        ("val_loss,epoch\n7,1\n", ["val_loss,epoch", "7,1", "0.5,1"]),
+        ("", ["epoch,val_loss", "1,0.5"]),
+    ],
+)
+def test_csv_log_keeps_the_order_of_a_file_that_is_there(tmp_path, there, lines):
+    path = tmp_path / "log.csv"
+    path.write_text(there)
+    Scripted(["epoch", "val_loss"]).run(CSVLog(path), [0.5])
+    assert path.read_text().splitlines() == lines
+
+
+def test_csv_log_of_other_columns_does_not_begin(tmp_path):
+    path = tmp_path / "log.csv"
+    this = trainer()
+    train(this, callbacks=[CSVLog(path)])
+    before, values = path.read_text(), this.model.parameters.to_host()
+    with pytest.raises(ArgumentError, match=r"csv_log.path: .*log.csv has the columns .*another"):
+        train(this, validation_split=0.2, callbacks=[CSVLog(path)])
+    assert path.read_text() == before
+    assert_arrays(this.model.parameters.to_host(), values)
