@@ -158,7 +158,7 @@ def load_csv(
         raise ArgumentError(f'dtype: expected "float32" or "float64", got {dtype!r}')
     for argument, value in (("features", features), ("missing", missing)):
         if isinstance(value, str):
-            raise ArgumentTypeError(f"{argument}: expected a list, got the text {value!r}")
+            raise ArgumentTypeError(f"{argument}: expected a list, got the string {value!r}")
 
     # The target is read as numbers until a cell is text. Numbers don't keep the spelling ("007"
     # reads as 7), so the file is then read again from its start, as text; nearly always that
@@ -331,8 +331,8 @@ class _Reader:
                 if len(text) > MAX_NAME:
                     refused(
                         line,
-                        f"column {name!r} is the target, and names of classes have at most "
-                        f"{MAX_NAME} characters; got {len(text)}. Is it the right column?",
+                        f"column {name!r}: expected a class name of at most {MAX_NAME} characters "
+                        f"in the target; got {len(text)}. Check that it is the right column",
                     )
                 if self._is_missing(line, name, text):
                     continue

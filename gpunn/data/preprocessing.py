@@ -172,7 +172,7 @@ def held_rows(rows: int, fraction: float) -> int:
     if not 0 < held < rows:
         raise ArgumentError(
             f"fraction: {fraction!r} of {rows} rows leaves {rows - held} and {held} rows; "
-            "both parts need at least one"
+            "both splits need at least one"
         )
     return held
 
@@ -185,7 +185,7 @@ def _rows_by_class(labels: HostArray, rows: int) -> list[np.ndarray]:
     if counts.min() < 2:
         rare = classes[counts.argmin()].item()
         raise DataError(
-            f"labels: class {rare!r} has only one row, which can't be in both parts; "
+            f"labels: class {rare!r} has only one row, which can't be both kept and held out; "
             "remove it or split without labels"
         )
     return np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])

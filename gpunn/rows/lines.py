@@ -73,7 +73,7 @@ def chunks_of(file: Any) -> Iterator[bytes]:
         if first and unpacked.eof:  # another member follows, as after `cat a.gz b.gz`
             unpacked = zlib.decompressobj(31)
     if not unpacked.eof:
-        raise RowsError("the gzip stream is damaged: it ends too early; get it again")
+        raise RowsError("the gzip stream is incomplete; get it again")
 
 
 def size_of_file(file: Any) -> int:

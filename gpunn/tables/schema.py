@@ -309,7 +309,7 @@ class Schema:
         if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
             raise DataError(
                 f"{table.title}: column {column.name!r} has {len(column.categories):,} categories, "
-                f"more than {matrix.dtype} can number"
+                f"more than {matrix.dtype} can number; use float64"
             )
         encoded = KINDS[column.kind].encode(column, table, self._markers, unseen)
         with np.errstate(over="ignore"):
@@ -372,12 +372,10 @@ class Schema:
         every = [column.name for column in self.columns]
         used = [column.name for column in self.columns if not column.dropped]
         if len(table.names) not in (len(every), len(used)):
-            count = str(len(every))
-            if len(used) < len(every):
-                count += f" (or {len(used)} without the dropped columns)"
+            also = f", or {len(used)} without the dropped columns" if len(used) < len(every) else ""
             raise DataError(
-                f"{table.title}: expected {count} columns, as in the training rows, since they are "
-                f"matched by order without names; got {len(table.names)}"
+                f"{table.title}: expected {len(every)} columns, as in the training rows{also}, "
+                f"since columns without names are matched by order; got {len(table.names)}"
             )
         names = every if len(table.names) == len(every) else used
         given = dict(zip(names, table.names, strict=True))

@@ -61,8 +61,8 @@ class UnseenValues:
                 f"column {name!r} ({plural(count, 'row')})" for name, count in self.missing.items()
             )
             warnings.warn(
-                f"{table.title}: values are missing in columns that had none missing in training; "
-                f"the median (code 0 for a category) is used: {listed}",
+                f"{table.title}: missing values in columns that had none in training become the "
+                f"median (code 0 for a category): {listed}",
                 GpunnWarning,
                 stacklevel=3,
             )

@@ -132,7 +132,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(gpunn):
         (["table.csv", "--column", "city=number"], "line 2, column 'city': expected a number"),
         (["table.csv", "--target", "city", "--drop", "city"], "drop: column 'city' is the target"),
         (["table.csv", "--target", "zip", "--column", "zip=number"], "columns.zip: column 'zip'"),
-        (["table.csv", "--target", "since"], "the target 'since' holds dates"),
+        (["table.csv", "--target", "since"], "the target 'since' contains dates"),
         (["table.csv", "--decimal", ";"], "--decimal"),
         (["infinite.csv"], "line 3, column 'a': expected a finite number; got inf"),
         (["twice.csv"], "are both called 'a'"),

@@ -120,7 +120,7 @@ WIDTH = "expected 2 cells, as in the first row; got "
             b"PK\x03\x04\x14\0\xad",
             "expected text; got a ZIP archive, such as an XLSX file; save it as",
         ),
-        (ZIPPED[:-9], "the gzip stream is damaged: it ends too early; get it again"),
+        (ZIPPED[:-9], "the gzip stream is incomplete; get it again"),
         (
             ZIPPED + b"junk",
             "the gzip stream is damaged (Error -3 while decompressing data:",

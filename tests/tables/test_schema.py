@@ -101,7 +101,7 @@ def test_columns_without_names_are_matched_by_order(columns):
     named = pd.DataFrame(chosen, columns=[f"c{name}" for name in columns])
     assert np.array_equal(schema.encode(named), expected)
     assert np.array_equal(Schema.fit(named.astype(object)).encode(chosen), expected)
-    with pytest.raises(DataError, match=r"expected 3 \(or 2 without the dropped"):
+    with pytest.raises(DataError, match=r"expected 3 columns, .*, or 2 without"):
         schema.encode(np.ones((1, 4)))
 
 
@@ -157,8 +157,8 @@ def test_unknown_categories_are_counted():
         ),
         (
             GpunnWarning,
-            "X: values are missing in columns that had none missing in training; the median (code "
-            "0 for a category) is used: column 'member' (1 row)",
+            "X: missing values in columns that had none in training become the median (code 0 for "
+            "a category): column 'member' (1 row)",
         ),
     ]
     assert matrix[:, -2:].T.tolist() == [[0, 2, 0, 0], [0, 0, 2, 1]]
@@ -175,7 +175,7 @@ def test_categories_that_no_row_has_are_not_unknown():
 
 def test_values_that_are_missing_for_the_first_time():
     schema = Schema.fit({"n": [1, 2, 4], "d": pd.to_datetime(["2026-01-01", "2026-02-01", None])})
-    with pytest.warns(GpunnWarning, match=r"had none missing.*column 'n' \(2 rows\)$"):
+    with pytest.warns(GpunnWarning, match=r"become the median.*column 'n' \(2 rows\)$"):
         matrix = schema.encode({"n": [None, 1, "NA"], "d": [None] * 3})
     assert matrix[:, 0].tolist() == [0, schema.encode({"n": [1], "d": [None]})[0, 0], 0]
 
@@ -183,7 +183,7 @@ def test_values_that_are_missing_for_the_first_time():
 @pytest.mark.parametrize("cells", [["a", None, "?"], np.array([True, None, None])], ids=str)
 def test_categories_that_are_missing_for_the_first_time(cells):
     schema = Schema.fit({"x": [False, True] if cells[0] is True else ["a", "b"]})
-    with pytest.warns(GpunnWarning, match=r"for a category. is used: column 'x' \(2 rows\)$"):
+    with pytest.warns(GpunnWarning, match=r"for a category.: column 'x' \(2 rows\)$"):
         matrix = schema.encode({"x": cells})
     assert matrix[1:, 0].tolist() == [0, 0]
     with warnings.catch_warnings():
@@ -197,7 +197,7 @@ def test_categories_that_are_missing_for_the_first_time(cells):
         ({"a": [1], "city": [1]}, r"the column 'age' is missing; there are 'a', 'city'$"),
         ({"Age": [1], "ctiy": ["a"]}, r"the columns 'age' \(the nearest is 'Age'\), 'city' \(the"),
         ({"age": ["old"], "city": ["a"]}, "row 0, column 'age': expected a number; got 'old'"),
-        ({"age": [1, "x", "y"], "city": list("aaa")}, "row 1, .* got 'x', and so is 1 more"),
+        ({"age": [1, "x", "y"], "city": list("aaa")}, "row 1, .* got 'x' .and 1 more wrong cell"),
         ({"age": [1, np.inf], "city": list("ab")}, "row 1, column 'age': .* finite .* got inf"),
         ({"age": ["1", "-inf"], "city": list("ab")}, "row 1, column 'age': .* finite .* got -inf"),
         ({"age": [10**400], "city": ["a"]}, "row 0, column 'age': .* finite .* got inf"),
@@ -582,7 +582,7 @@ def test_a_chosen_kind_keeps_an_identifier():
             {"a": ["yes", "perhaps", "perhaps"]},
             {"columns": {"a": "boolean"}},
             DataError,
-            "row 1, column 'a': expected true or false; got 'perhaps', and so is 1 more",
+            "row 1, column 'a': expected true or false; got 'perhaps' .and 1 more wrong cell",
         ),
         (
             {"a": np.array([1, 10**12], "M8[Y]")},

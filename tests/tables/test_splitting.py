@@ -53,7 +53,7 @@ def test_times_are_in_order(cells):
         (["2026-01-01", "soon", "2026-01-02"], "row 1, .*: expected .*; got 'soon'. To split"),
         (
             ["spring", "autumn"],
-            "row 0, .*: expected a date .*; got 'spring', and so is 1 more. To split",
+            "row 0, .*: expected a date .*; got 'spring' .and 1 more wrong cell.. To split",
         ),
         ([True, False], "row 0, .*: expected a date"),
     ],

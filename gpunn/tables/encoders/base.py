@@ -160,7 +160,7 @@ def wrong_cell(
     rows = np.isin(cells.codes, others)
     row = int(rows.argmax())
     more = int(rows.sum()) - 1
-    further = f", and so {'is' if more == 1 else 'are'} {more:,} more" if more else ""
+    further = f" (and {plural(more, 'more wrong cell')})" if more else ""
     value = cells.values[cells.codes[row]]
     advice = advice or "Correct it, leave the cell empty, or make the column a category"
     return DataError(f"{table.place(name, row)}: {expected}; got {value!r:.80}{further}. {advice}")

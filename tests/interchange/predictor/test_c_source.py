@@ -158,7 +158,7 @@ def test_what_c_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match=r"prefix: expected letters"):
         save_c(model, tmp_path / "a.h", prefix="a-b")
     model.parameters["dense_1.biases"] = np.array([np.nan])
-    with pytest.raises(ExportError, match=r"dense_1.biases: holds numbers that are not finite"):
+    with pytest.raises(ExportError, match=r"dense_1.biases: expected finite numbers"):
         save_c(model, tmp_path / "a.h")
     assert not list(tmp_path.iterdir())
 
