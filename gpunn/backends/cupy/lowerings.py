@@ -161,7 +161,7 @@ class CupyLowerings:
     Parameters
     ----------
     product : callable
-        Sets out = a @ b, with either operand transposed first.
+        Sets out = a @ b, with a or b transposed first if requested.
     fused_product : callable
         The same with an epilogue; returns False if it refuses.
     scratch : Scratch

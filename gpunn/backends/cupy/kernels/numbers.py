@@ -18,7 +18,7 @@ __all__ = ["periodic", "periodic_gradient", "piecewise_linear", "piecewise_linea
 
 # cospi and sinpi reduce large angles without local memory.
 TURNS = r"""
-#define TURN ((T)6.28318530717958648)
+# define TURN ((T)6.28318530717958648)
 __device__ float cos_of_turns(float t) { return cospif(2 * (t - rintf(t))); }
 __device__ float sin_of_turns(float t) { return sinpif(2 * (t - rintf(t))); }
 __device__ double cos_of_turns(double t) { return cospi(2 * (t - rint(t))); }
