@@ -84,7 +84,7 @@ def predictions_text(
 
 
 def shortened(value: Any, digits: int) -> Any:
-    """Return a number rounded to so many digits; None if it is not finite, as JSON requires."""
+    """Return a number with `digits` significant digits; None if it is not finite, for JSON."""
     if not isinstance(value, float):
         return value
     return None if value - value != 0 else float(f"{value:.{digits}g}")

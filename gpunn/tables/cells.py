@@ -113,7 +113,7 @@ def other_spelling(text: str) -> str | None:
 
 
 def spellings(categories: Sequence[str]) -> dict[str, int]:
-    """Return the code of each category's name, and of its other spelling unless that is a name."""
+    """Map the names of categories to codes, and their other spellings unless these are names."""
     known = {text: code for code, text in enumerate(categories, 1)}
     for text, code in list(known.items()):
         other = other_spelling(text)

@@ -51,7 +51,7 @@ class Schema:
     * categories and Booleans: codes 1, 2, ... in the order of `Column.categories`; 0 for a
       missing or unknown category
 
-    `Schema.fit` makes a schema. It is immutable.
+    Use `Schema.fit` to create a schema. Schemas are immutable.
 
     Parameters
     ----------

@@ -133,7 +133,7 @@ def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.nda
 
 
 def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: Markers) -> int:
-    """Return how many rows of `others` contradict a split from the table's rows.
+    """Return how many rows of `others` a split would have kept with the table's rows.
 
     By time, these are the rows that are not later than all rows of the table; by group, the rows
     whose group is also in the table.

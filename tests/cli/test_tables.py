@@ -312,7 +312,10 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
             "--target=left --set=data.columns.city=text",
             "data.columns.city: there is no value 'text'; did you mean 'datetime'? (valid: 'boo",
         ),
-        ("--target=left --set=data.standardize=true", "data.standardize: cannot be used for a table"),
+        (
+            "--target=left --set=data.standardize=true",
+            "data.standardize: cannot be used for a table",
+        ),
         ("--target=left --set=data.decimal=;", "data.decimal: expected"),
         ("--target=left --set=model.parameters.dropuot=1", "did you mean 'dropout'?"),
         ("--target=left --set=model.parameters.epochs=0", "model.parameters.epochs: expected"),

@@ -1,4 +1,4 @@
-"""Reading cells as numbers in a predictor; exports copy the source."""
+"""Reading cells as numbers in a predictor; exports copy this source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoding a table's cells as numbers in a predictor; exports copy the source."""
+"""Encoding a table's cells as numbers in a predictor; exports copy this source."""
 
 from __future__ import annotations
 

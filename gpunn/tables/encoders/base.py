@@ -123,7 +123,7 @@ class ColumnEncoder(ABC):
     ) -> None:
         """Set the numbers of a cell in an encoded row, in plain Python, for exported files.
 
-        Exports copy the source. The column is described in JSON types: "places" in the row and
+        Exports copy the source. The column's description has "places" (positions in the row) and
         "scales" by aspect, and "codes". A missing cell is empty.
         """
 

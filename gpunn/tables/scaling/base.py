@@ -78,7 +78,7 @@ class Scaling(ABC):
     def number(number: float, scale: dict[str, Any]) -> float:
         """Return a scaled number; `scale` has the column's entries by the names of their arrays.
 
-        This is plain Python, whose source exports copy. In C, `c_rows.h` has a function of the same
+        It is plain Python: exports copy the source. In C, `c_rows.h` has a function of the same
         name, with the number and then the entries as arguments.
         """
 

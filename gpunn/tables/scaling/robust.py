@@ -25,7 +25,7 @@ def robust_scaled(number: float, scale: dict[str, Any]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class RobustScaling(Scaling):
-    r"""z / sqrt(1 + (z / 3)^2) with z = (x - median) f, which is between -3 and 3.
+    r"""z / sqrt(1 + (z / 3)^2) with z = (x - median) f. The result is between -3 and 3.
 
     f = 1 / (q75 - q25), where q25 and q75 are the quartiles; if they are equal,
     f = 2 / (max - min).
