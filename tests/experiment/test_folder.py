@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from digits import configuration
 from kills import Killed
 from run_folders import checkpoints, edited, everything, history, same_weights, without_times
 
@@ -20,19 +21,7 @@ from gpunn.storage.files import Replacement
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoints.checkpoint import read_checkpoint
 
-CONFIG = """\
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-
-[model]
-layers = [{ name = "rescaling", scale = 0.0625 }, { name = "dense", units = 10 }]
-
-[training]
-loss = "softmax_cross_entropy"
-epochs = 9
-batch_size = 64
-"""
+CONFIG = configuration(metrics=[], epochs=9, batch_size=64)
 
 
 class Clock:

@@ -13,6 +13,7 @@ from ctypes import CDLL
 from pathlib import Path
 
 import pytest
+from digits import configuration
 from processes import run_python
 
 import gpunn
@@ -68,18 +69,6 @@ print(json.dumps({{
 }}))
 """
 
-CONFIG = """\
-[data]
-dataset = "digits"
-
-[model]
-layers = [{ name = "dense", units = 10 }]
-
-[training]
-loss = "softmax_cross_entropy"
-epochs = 1
-"""
-
 
 def has_driver() -> bool:
     try:
@@ -110,7 +99,7 @@ def machine(tmp_path):
             (packages / name).parent.mkdir(exist_ok=True)
             (packages / name).write_text(source)
         config = tmp_path / "digits.toml"
-        config.write_text(CONFIG)
+        config.write_text(configuration(epochs=1))
         path = [str(SOURCE), str(packages), *([str(TESTS)] if emulated else [])]
         before = "import emulated_cuda; emulated_cuda.install(devices=2)" if emulated else ""
         program = PROGRAM.format(path=path, before=before, config=str(config))

@@ -13,6 +13,7 @@ import cupy
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from digits import configuration
 from run_folders import history, same_weights
 
 import gpunn
@@ -136,23 +137,9 @@ def test_a_failed_device_is_not_a_step_that_cannot_be_recorded(emulator, caplog)
     assert not caplog.records
 
 
-CONFIGURATION = """\
-[data]
-dataset = "digits"
-
-[model]
-layers = [{ name = "dense", units = 10 }]
-
-[training]
-loss = "softmax_cross_entropy"
-epochs = 4
-batch_size = 500
-"""
-
-
 def test_a_run_goes_on_from_its_last_checkpoint(emulator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("digits.toml").write_text(CONFIGURATION)
+    Path("digits.toml").write_text(configuration(epochs=4, batch_size=500))
 
     def train(run, *more):
         command = ["train", "digits.toml", "--backend", "cupy:0", "--output", run, "--quiet", *more]

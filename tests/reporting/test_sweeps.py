@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from digits import configuration
 from reporting.pages import Page, numbers
 from run_folders import edited
 
@@ -20,24 +21,15 @@ from gpunn.sweep import TRIALS, Source, read_trials, run_worker
 
 pytest.importorskip("optuna")
 
-CONFIG = """\
+CONFIG = f"""\
 backend = "numpy"
-[data]
-dataset = "digits"
-validation_fraction = 0.2
-[model]
-layers = [{ name = "dense", units = 4 }, { name = "dense", units = 10 }]
-[training]
-loss = "softmax_cross_entropy"
-epochs = 2
-batch_size = 256
-metrics = ["accuracy"]
+{configuration('{ name = "dense", units = 4 }', epochs=2, batch_size=256)}
 [sweep]
 trials = 4
 pruner = "none"
 [sweep.parameters]
-training.optimizer.learning_rate = { low = 1e-4, high = 0.1, log = true }
-"model.layers.0.activation" = { choices = ["relu", { name = "elu", alpha = 0.5 }] }
+training.optimizer.learning_rate = {{ low = 1e-4, high = 0.1, log = true }}
+"model.layers.1.activation" = {{ choices = ["relu", {{ name = "elu", alpha = 0.5 }}] }}
 """
 
 
@@ -70,7 +62,7 @@ def test_the_page_of_a_sweep(trained):
         "trial",
         "state",
         "training.optimizer.learning_rate",
-        "model.layers.0.activation",
+        "model.layers.1.activation",
         "Accuracy (validation)",
         "best epoch",
         "epochs",
@@ -97,14 +89,14 @@ def test_the_metric_beside_each_parameter(trained):
     charts = {key: chart for key, chart in document.charts().items() if re.match(r"sweep-\d", key)}
     assert list(charts) == [
         "sweep-1-training-optimizer-learning-rate",
-        "sweep-2-model-layers-0-activation",
+        "sweep-2-model-layers-1-activation",
     ]
     for chart in charts.values():
         assert [row[0] for row in numbers(chart)] == [trial.folder for trial in found.ranked]
         assert f"The ring is the best trial, {found.best.folder}" in chart.text
         marks = [one for one in chart.all("g") if "-mark-0" in one.attributes.get("id", "")]
         assert len(marks) == 1
-    assert "elu (alpha 0.5)" in charts["sweep-2-model-layers-0-activation"].all("svg")[0].text
+    assert "elu (alpha 0.5)" in charts["sweep-2-model-layers-1-activation"].all("svg")[0].text
     assert "mathdefault" not in charts["sweep-1-training-optimizer-learning-rate"].text
 
 
