@@ -37,8 +37,7 @@ def test_a_runtime_gives_the_same(gpunn, digits, flowers, data):
         assert json.loads(described["features"]) == ["width", "length"]
 
 
-def test_probabilities_of_pixels(gpunn, digits):
-    gpunn("train", digits, "--output", "run")
+def test_probabilities_of_pixels(gpunn, run):
     options = ["--probabilities", "--input-dtype", "uint8", "--best"]
     gpunn("export", "run", "--onnx", "a.onnx", *options)
     session = session_of("a.onnx")
@@ -79,9 +78,7 @@ def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
         (["numbers", "--onnx", "a.onnx", "--probabilities"], "predicts no probabilities"),
     ],
 )
-def test_what_cannot_be_exported(gpunn, digits, flowers, arguments, problem):
-    if "run" in arguments:
-        gpunn("train", digits, "--output", "run", "--set", "training.epochs=1")
+def test_what_cannot_be_exported(gpunn, digits, run, arguments, problem):
     if "numbers" in arguments:
         np.savez("a.npz", X=np.ones((9, 2)), y=np.ones(9))
         settings = ["data={dataset='npz', path='a.npz'}", "model.layers=[{name='dense',units=1}]"]

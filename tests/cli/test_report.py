@@ -5,8 +5,8 @@ import pytest
 pytestmark = pytest.mark.usefixtures("no_drawings")
 
 
-def test_a_report(gpunn, digits, tmp_path):
-    gpunn("train", digits, "--output", "one")
+def test_a_report(gpunn, digits, run_before, tmp_path):
+    run_before("one")
     gpunn("train", digits, "--output", "two", "--set", "seed=1")
     assert gpunn("report", "one").stdout == "report.html: 1 run\n"
     (tmp_path / "pages").mkdir()
@@ -26,8 +26,6 @@ def test_a_report(gpunn, digits, tmp_path):
         (["run", "--backend", "nmupy"], "did you mean 'numpy'"),
     ],
 )
-def test_what_cannot_be_reported(gpunn, digits, arguments, problem):
-    if "run" in arguments:
-        gpunn("train", digits, "--output", "run", "--set", "training.epochs=1")
+def test_what_cannot_be_reported(gpunn, run, arguments, problem):
     assert problem in gpunn("report", *arguments, status=2).stderr
     assert not Path("report.html").exists()

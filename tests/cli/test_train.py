@@ -63,6 +63,15 @@ def test_a_run(gpunn, digits, tmp_path):
     assert environment["backend"]["backend"] == "numpy"
     assert environment["packages"]["numpy"] == np.__version__
     assert environment["blas"]["name"]
+    # The table at the end:
+    lines = result.stdout.splitlines()
+    (top,) = (number for number, line in enumerate(lines) if line.split() == ["loss", "accuracy"])
+    end = next(number for number in range(top, len(lines)) if lines[number].startswith("test "))
+    titles = [line.rsplit(maxsplit=2)[0] for line in lines[top + 1 : end]]
+    assert [title.partition(", ")[0] for title in titles[:2]] == ["training", "validation"]
+    assert titles[-1].startswith("validation, epoch 4")
+    assert sum("(best)" in title for title in titles) == 2
+    assert any("4 epochs in " in line and "samples/s" in line for line in lines)
 
 
 def test_the_recorded_configuration_trains_the_same_again(gpunn, digits, tmp_path):
@@ -93,16 +102,10 @@ def test_the_best_epoch_is_found_without_looking_back(gpunn, digits, monkeypatch
     """Each epoch is looked at once, or long runs would slow down."""
     from gpunn.experiment import folder
 
-    seen = []
-    original = folder.monitored
-
-    def counted(row, monitor):
-        seen.append(row["epoch"])
-        return original(row, monitor)
-
-    monkeypatch.setattr(folder, "monitored", counted)
+    watched = Mock(wraps=folder.monitored)
+    monkeypatch.setattr(folder, "monitored", watched)
     gpunn("train", digits, "--output", "run")
-    assert seen == [1, 2, 3, 4]
+    assert [call.args[0]["epoch"] for call in watched.call_args_list] == [1, 2, 3, 4]
 
 
 def kept_epoch(run: Path) -> int:
@@ -741,17 +744,6 @@ def test_a_signal_keeps_what_was_trained(gpunn, digits, tmp_path, number, status
     result = gpunn("train", "run", "--resume", "--set", f"training.epochs={done + 2}")
     assert f"resuming after epoch {done}" in result.stdout
     assert len(history(run)) == done + 2
-
-
-def test_the_table_at_the_end(gpunn, digits):
-    lines = gpunn("train", digits).stdout.splitlines()
-    (top,) = (number for number, line in enumerate(lines) if line.split() == ["loss", "accuracy"])
-    end = next(number for number in range(top, len(lines)) if lines[number].startswith("test "))
-    titles = [line.rsplit(maxsplit=2)[0] for line in lines[top + 1 : end]]
-    assert [title.partition(", ")[0] for title in titles[:2]] == ["training", "validation"]
-    assert titles[-1].startswith("validation, epoch 4")
-    assert sum("(best)" in title for title in titles) == 2
-    assert any("4 epochs in " in line and "samples/s" in line for line in lines)
 
 
 # --------------------------------------------------------------------------- your own classes
