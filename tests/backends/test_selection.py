@@ -120,7 +120,9 @@ def test_options_reach_the_cuda_backend(monkeypatch):
         ({"matmul_precision": "float8"}, ArgumentError, "'float8' is not supported; .*'float16'"),
         ({"matmul_precision": "tf23"}, ArgumentError, "did you mean 'tf32'"),
         ({"matmul_precision": 32}, ArgumentError, "32 is not supported"),
+        ({"matmul_algorithms": "mesured"}, ArgumentError, "did you mean 'measured'"),
         ({"graph": "yes"}, ArgumentTypeError, "graph: expected True or False; got 'yes'"),
+        ({"fused_products": 1}, ArgumentTypeError, "fused_products: expected True or False"),
     ],
 )
 def test_impossible_options(devices, name, options, error, message):

@@ -30,12 +30,9 @@ from gpunn.layers import (
 from gpunn.workspace import Workspace
 
 
-def output(backend, layer, x, drawn=False):
-    """Return a layer's outputs in float32, with its initial values or with random numbers."""
+def output(backend, layer, x):
+    """Return a layer's outputs in float32, with its initial values."""
     x = np.asarray(x, dtype="float32")
-    if drawn:
-        attached(layer, x.shape[1:], backend, "float32")
-        return run(layer, backend.from_host(x), Workspace(backend, "float32", len(x)))
     model = gpunn.Sequential([layer], x.shape[1:], backend)
     return model.predict(x)
 

@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,15 +15,11 @@ def interrupt():
 
 
 def test_a_handler_of_somebody_else_is_kept():
-    seen = []
-
-    def mine(number, frame):
-        seen.append(number)
-
+    mine = Mock()
     signal.signal(signal.SIGINT, mine)
     with Interruption() as interruption:
         interrupt()
-    assert seen == [signal.SIGINT]
+    assert [call.args[0] for call in mine.call_args_list] == [signal.SIGINT]
     assert not interruption.requested
     assert signal.getsignal(signal.SIGINT) is mine
 

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +44,6 @@ def test_a_subclass_of_a_builtin_is_not_taken_for_it():
 
 
 def test_two_backends_and_two_threads_do_not_disturb_each_other():
-    import threading
-
     backend = NumpyBackend()
     z = np.random.default_rng(0).standard_normal((64, 1024))
     expected = z.copy()
@@ -56,10 +55,7 @@ def test_two_backends_and_two_threads_do_not_disturb_each_other():
         for _ in range(5):
             backend.activate(activations.GELU(), zs[index], None, outs[index])
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     for out in outs:
         np.testing.assert_array_equal(out, expected)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -63,19 +64,12 @@ def test_numbers_change_from_epoch_to_epoch_as_the_schedule_says(setting):
 
 def test_a_step_is_recorded_once_while_settings_move():
     this = trainer(FlatCosine(0.3), Cosine(0.1), CosineLog(0.2))
-    recorded = []
-    make = this.model.backend.recorded
-
-    def counted(operations):
-        recorded.append(operations)
-        return make(operations)
-
-    this.model.backend.recorded = counted
+    this.model.backend.recorded = recorded = Mock(wraps=this.model.backend.recorded)
     try:
         fit(this, epochs=4)
     finally:
         del this.model.backend.recorded
-    assert len(recorded) == 1
+    assert recorded.call_count == 1
     assert this.updates == 20
 
 

@@ -68,8 +68,8 @@ def builds(monkeypatch, small, target):
     """Replace building by copying the small library."""
     made = []
 
-    def copied(target, folder=None):
-        folder = folder or files.writable_folder()
+    def copied(target):
+        folder = files.writable_folder()
         made.append(folder)
         shutil.copytree(small, folder, dirs_exist_ok=True)
         return files.read(folder, target)[0]

@@ -1,7 +1,7 @@
 """Test teams of threads, of which some start late or never."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -64,18 +64,14 @@ def test_threads_that_come_late_change_nothing(arrays, monkeypatch):
 
 
 def test_teams_of_several_threads_take_turns():
-    team, results = Team(2), []
+    team = Team(2)
 
-    def work():
+    def work(_):
         arrays = np.zeros(SIZE), np.zeros(1), np.zeros(2)
         table = program(*arrays)
         for _ in range(20):
             team.run(table, TIMES)
-        results.append(float(arrays[1][0]))
+        return float(arrays[1][0])
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == [20 * TIMES * 4.0 * SIZE] * 3
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(work, range(3))) == [20 * TIMES * 4.0 * SIZE] * 3
