@@ -195,7 +195,7 @@ def test_a_rank_that_waits_for_too_long_ends_all(scenario, waits, tmp_path, monk
 def test_an_asynchronous_error_ends_all_before_the_timeout(tmp_path):
     status, output = run(2, "-c", PROGRAM, "lost", tmp_path)  # with a timeout of 100 s
     assert status != 0
-    assert "rank 0 waits for the other ranks (an update), and NCCL has failed" in output, output
+    assert "rank 0 waits for the other ranks (an update), but NCCL has failed" in output, output
 
 
 def test_devices_of_one_machine_are_told_apart(tmp_path):

@@ -11,7 +11,7 @@ from gpunn.distributed.watchdog import Watchdog
     ("timeout", "trouble", "says"),
     [
         (0.1, "", "rank 3 has waited 0.1 s for the other ranks (a sum)"),
-        (1, "it has failed", "rank 3 waits for the other ranks (a sum), and it has failed; one"),
+        (1, "it has failed", "rank 3 waits for the other ranks (a sum), but it has failed. A rank"),
     ],
 )
 def test_a_wait_in_vain_ends_all(timeout, trouble, says, capfd):
