@@ -1,6 +1,6 @@
-"""Pictures of runs: a report as one HTML file.
+"""Reports: charts of runs in one HTML file.
 
-The packages for it come with the extra `report`, and are imported when a picture is asked for.
+The extra `report` installs the required packages; they are imported when a report is written.
 """
 
 from gpunn.reporting.page import write_report

@@ -1,4 +1,4 @@
-"""What a network without inputs would achieve: the least that a trained one has to beat."""
+"""The baseline: loss and metrics of a network without inputs, which a trained one should beat."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from gpunn.training.trainer import Trainer
 __all__ = ["baseline"]
 
 TINY = 1e-6
-"""The least probability, so that the loss of a class that no training row has is finite."""
+"""Minimum probability, so that the loss is finite for a class without training rows."""
 
 
 def baseline(
     model: Sequential, objects: Objects, training: Part, part: Part
 ) -> tuple[str, dict[str, float]]:
-    """Return what is always predicted, and its loss and metrics over a part of the data.
+    """Return the name of a constant prediction, and its loss and metrics on a split of the data.
 
-    It is the mean of the training targets; of classes and labels, their shares, by which the most
-    frequent one is predicted. A network of one layer predicts that, without weights, so that the
-    figures are taken as those of trained networks.
+    The prediction is the mean of the training targets. For classes and labels, it is their
+    frequencies, so the most frequent class is predicted. A network with one layer and zero weights
+    predicts the constant, so that its metrics are computed like those of trained networks.
     """
     outputs = model.output_shape[0]
-    what, constant = prediction(objects.loss, training.targets(), outputs)
+    name, constant = prediction(objects.loss, training.targets(), outputs)
     network = Sequential([Dense(outputs)], 1, model.backend, dtype=model.dtype)
     network.parameters["dense_1.weights"] = np.zeros((1, outputs))
     network.parameters["dense_1.biases"] = constant
     metrics = {each.name: each for each in (*objects.validation_metrics, *objects.metrics)}
     trainer = Trainer(network, objects.loss, metrics=list(metrics.values()))
-    found = trainer.evaluate(np.zeros((part.rows, 1), model.dtype), part.targets())
+    logs = trainer.evaluate(np.zeros((part.rows, 1), model.dtype), part.targets())
     if model.trained_layers < len(model.layers):
-        del found["loss"]  # the network's own is taken before its last layers, in another unit
-    return what, found
+        del logs["loss"]  # the network's loss comes before its last layers, in another unit
+    return name, logs
 
 
 def prediction(loss: Loss, targets: np.ndarray, outputs: int) -> tuple[str, np.ndarray]:
-    """Return what is always predicted, in words, and the outputs that mean that."""
+    """Return the name of the constant prediction, and the outputs that express it."""
     checked = loss.check_targets(targets, outputs)
     classes = loss.class_indices(checked)
     if loss.output_activation == "softmax" and classes is not None:

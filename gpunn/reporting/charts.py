@@ -1,8 +1,7 @@
 """Charts as SVG inside the page, each with a text alternative and its numbers as a table.
 
-Matplotlib draws them. The colours it is given are placeholders, which become variables of the
-page's style sheet afterwards, so that one drawing serves the light and the dark theme. Text stays
-text.
+Matplotlib draws them with placeholder colors. These are then replaced by variables of the page's
+style sheet, so that one drawing serves the light and the dark theme. Text stays text.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from gpunn.errors import ArgumentError
 from gpunn.optional import install_command, require
 
 __all__ = ["Axis", "Chart", "Line", "bars", "heat_map", "lines", "points", "ranking", "scatter"]
-__all__ += ["COLOURS", "unit_square"]
+__all__ += ["COLORS", "unit_square"]
 
 Row = tuple[Any, ...]
 
@@ -32,23 +31,23 @@ PLACEHOLDERS = {
     "#0a0b05": "var(--bad)",
     **{f"#0a0c{number:02d}": f"var(--series-{number})" for number in range(8)},
 }
-INK, MUTED, RULE, GOOD, BAD, *COLOURS = PLACEHOLDERS
+INK, MUTED, RULE, GOOD, BAD, *COLORS = PLACEHOLDERS
 
 DASHES = {"solid": "", "dashed": "5 2.5", "dotted": "1.2 2"}
 
 WIDTH, HEIGHT = 5.2, 2.9
-"""Inches, of 72 units of the drawing each: about the width of a phone."""
+"""Size in inches of 72 units each: about the width of a phone."""
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 LARGEST_DRAWN = 1e150
-"""Larger numbers are left out of drawings, whose scale they would flatten; tables have them."""
+"""Larger numbers are in tables but not in drawings, because they would flatten the scale."""
 
 POINTS = 2000
-"""Most points of a line or a scatter plot, and rows of a table, in the page."""
+"""Maximum number of points of a line or scatter plot, and of rows of a table."""
 
 LABELS = 24
-"""Most categories along an axis that are named."""
+"""Maximum number of labeled categories on an axis."""
 
 STYLE = {
     "axes.axisbelow": True,
@@ -85,12 +84,12 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Line:
-    """A series of a chart, in a numbered colour and a dash of `DASHES`; NaN is no value."""
+    """A series of a chart, with a color number and a style of `DASHES`; NaN means missing."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    colour: int = 0
+    color: int = 0
     dash: str = "solid"
 
     @property
@@ -101,10 +100,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with everything that goes with it.
+    """A drawing with its description and numbers.
 
-    Its key identifies it within the page, the description is its text alternative, `columns` and
-    `rows` are its numbers as a table, and the note is a word on how to read it.
+    `key` identifies it within the page, and `description` is its text alternative. `columns` and
+    `rows` are its numbers as a table, and `note` explains how to read it.
     """
 
     key: str
@@ -119,10 +118,10 @@ class Chart:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of x.
+    """The x axis.
 
-    Its categories are what x = 0, 1, ... stand for, empty if x is numbers; on a logarithmic one
-    distances are ratios, and on a whole one x is integers. Infinite limits are those of the points.
+    `categories` are the labels of x = 0, 1, ...; they are empty if x is numeric. `whole` means that
+    x is an integer. Infinite `limits` stand for the limits of the points.
     """
 
     categories: Sequence[str] = ()
@@ -146,8 +145,8 @@ def lines(
 ) -> Chart:
     """Return a chart of series over a common x.
 
-    What is not positive is left out of a logarithmic y. Marks are (x, y, text, colour) of points to
-    point out.
+    On a logarithmic y axis, values that are not positive are skipped. `marks` are points to
+    highlight, as (x, y, text, color).
     """
     kept = [thinned(line, [mark[0] for mark in marks]) for line in series]
 
@@ -156,7 +155,7 @@ def lines(
             heights = drawable(line.y)
             if logarithmic:
                 heights = np.where(heights > 1 / LARGEST_DRAWN, heights, np.nan)
-            (artist,) = axes.plot(line.x, heights, color=COLOURS[line.colour % len(COLOURS)])
+            (artist,) = axes.plot(line.x, heights, color=COLORS[line.color % len(COLORS)])
             if DASHES[line.dash]:
                 artist.set_dashes([float(length) for length in DASHES[line.dash].split()])
             if len(line.x) == 1:
@@ -165,10 +164,10 @@ def lines(
         ticks(axes, logarithmic)
         axes.set_xlabel(x_label)
         axes.margins(x=0.02)
-        for number, (x, y, text, colour) in enumerate(marks):
+        for number, (x, y, text, color) in enumerate(marks):
             if np.isnan(drawable([y])[0]):
                 continue
-            mark(axes, x, y, text, COLOURS[colour % len(COLOURS)], f"mark-{number}")
+            mark(axes, x, y, text, COLORS[color % len(COLORS)], f"mark-{number}")
 
     description = f"Line chart. {' '.join(sentence(line, x_label) for line in series)}"
     if marks:
@@ -190,10 +189,10 @@ def unit_square(
     counts: Sequence[np.ndarray] | None,
     listed: int,
 ) -> Chart:
-    """Return curves whose x and y are from 0 to 1, and at most `listed` points of each as a table.
+    """Return curves with x and y from 0 to 1, and at most `listed` points of each as a table.
 
-    The labels are those of both axes, and the diagonal is a line from (0, 0) to (1, 1). With
-    counts, the rows that each point stands for, points are few and drawn as such.
+    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). With
+    `counts`, the number of rows of each point, the points are drawn as dots.
     """
     kept = [thinned(line, ()) for line in series]
 
@@ -203,7 +202,7 @@ def unit_square(
         for number, line in enumerate(kept):
             style = "-" if counts is None else "o-"
             axes.plot(
-                line.x, line.y, style, color=COLOURS[line.colour], markersize=4.5,
+                line.x, line.y, style, color=COLORS[line.color], markersize=4.5,
                 gid=f"series-{number}",
             )  # fmt: skip
         axes.set_xlim(-0.02, 1.02)
@@ -230,15 +229,15 @@ def unit_square(
 
 
 def drawable(values: Sequence[float]) -> np.ndarray:
-    """Return numbers with NaN for those that are too large for a drawing."""
+    """Return numbers with NaN in place of numbers that are too large for a drawing."""
     numbers = np.asarray(values, dtype=float)
     return np.where(np.abs(numbers) <= LARGEST_DRAWN, numbers, np.nan)
 
 
-def mark(axes: Any, x: float, y: float, text: str, colour: str, gid: str) -> None:
-    """Mark a point by a ring, a thin line to the axes' edge, and a text above it."""
+def mark(axes: Any, x: float, y: float, text: str, color: str, gid: str) -> None:
+    """Mark a point with a dot, a thin vertical line, and a text above it."""
     axes.axvline(x, color=MUTED, linewidth=0.7, dashes=(2, 2), zorder=0.5)
-    axes.plot([x], [y], "o", color=colour, markersize=5.5, gid=gid, zorder=5)
+    axes.plot([x], [y], "o", color=color, markersize=5.5, gid=gid, zorder=5)
     left, right = axes.get_xlim()
     part = (x - left) / (right - left)
     axes.annotate(
@@ -280,9 +279,9 @@ def scatter(
     description: str,
     note: str = "",
 ) -> Chart:
-    """Return a scatter plot of x and y, shape (rows,), with labels of both axes.
+    """Return a scatter plot of x and y, shape (rows,), with labels for both axes.
 
-    A perfect network's points lie on the reference: the "diagonal", or the line of "zero".
+    `reference` is the line of perfect predictions: the "diagonal", or the horizontal line "zero".
     """
     chosen = evenly(len(x), POINTS)
 
@@ -292,7 +291,7 @@ def scatter(
         else:
             axes.axhline(0, color=MUTED, linewidth=0.9)
         axes.plot(
-            x[chosen], y[chosen], "o", color=COLOURS[0], markersize=3, alpha=0.45,
+            x[chosen], y[chosen], "o", color=COLORS[0], markersize=3, alpha=0.45,
             markeredgewidth=0, gid="series-0",
         )  # fmt: skip
         axes.set_xlabel(labels[0])
@@ -320,30 +319,30 @@ def points(
     hollow: Sequence[bool] = (),
     line: Sequence[float] = (),
 ) -> Chart:
-    """Return points, one of which, `marked`, may be pointed out by a ring.
+    """Return a chart of points; a ring highlights the point with the index `marked`.
 
-    Those that are hollow are drawn as circles. The line gives the height at each x of steps from
-    left to right. Columns and rows are the numbers, as a table.
+    Points with True in `hollow` are drawn as circles. `line` has the heights of a step line at each
+    x. `columns` and `rows` are the numbers as a table.
     """
     across, up = drawable(x), drawable(y)
     full = ~np.asarray(hollow, bool) if len(hollow) else np.ones(len(across), bool)
 
     def draw(axes: Any) -> None:
         if len(line):
-            axes.step(across, drawable(line), where="post", color=COLOURS[1], gid="line-0")
+            axes.step(across, drawable(line), where="post", color=COLORS[1], gid="line-0")
         axes.plot(
-            across[full], up[full], "o", color=COLOURS[0], markersize=4.5, alpha=0.6,
+            across[full], up[full], "o", color=COLORS[0], markersize=4.5, alpha=0.6,
             markeredgewidth=0, gid="series-0",
         )  # fmt: skip
         if not full.all():
             axes.plot(
-                across[~full], up[~full], "o", color=COLOURS[0], markersize=4.5, alpha=0.8,
+                across[~full], up[~full], "o", color=COLORS[0], markersize=4.5, alpha=0.8,
                 markerfacecolor="none", markeredgewidth=0.9, gid="hollow-0",
             )  # fmt: skip
         if marked is not None:
             axes.plot(
                 across[marked : marked + 1], up[marked : marked + 1], "o", markersize=9,
-                markerfacecolor="none", color=COLOURS[1], gid="mark-0",
+                markerfacecolor="none", color=COLORS[1], gid="mark-0",
             )  # fmt: skip
         apply_axis(axes, axis)
         axes.set_xlabel(labels[0])
@@ -353,7 +352,7 @@ def points(
 
 
 def apply_axis(axes: Any, axis: Axis) -> None:
-    """Make the axis of x what it is to be."""
+    """Apply the settings of an x axis."""
     ticker = require("matplotlib.ticker", "a report", install_command("report"))
     if axis.categories:
         every = -(-len(axis.categories) // LABELS)
@@ -376,12 +375,12 @@ def apply_axis(axes: Any, axis: Axis) -> None:
 def bars(
     key: str, title: str, edges: np.ndarray, counts: np.ndarray, *, label: str, description: str
 ) -> Chart:
-    """Return a histogram: how many values lie between neighbouring edges."""
+    """Return a histogram: the number of values between adjacent edges."""
 
     def draw(axes: Any) -> None:
-        axes.stairs(counts, edges, fill=True, color=COLOURS[0], alpha=0.75, gid="series-0")
+        axes.stairs(counts, edges, fill=True, color=COLORS[0], alpha=0.75, gid="series-0")
         axes.axvline(0, color=MUTED, linewidth=0.9)
-        turned = len(counts) > 12  # there is no room for numbers side by side
+        turned = len(counts) > 12  # too narrow for horizontal numbers
         for low, high, count in zip(edges, edges[1:], counts, strict=False):
             if count:
                 above = ((low + high) / 2, count)
@@ -406,7 +405,7 @@ def ranking(
     names: Sequence[str],
     values: Sequence[float],
     *,
-    most: int,
+    maximum: int,
     label: str,
     columns: Sequence[str],
     rows: Sequence[Row],
@@ -417,18 +416,18 @@ def ranking(
 ) -> Chart:
     """Return horizontal bars, the first one on top, with a text at the end of each.
 
-    At most `most` are drawn, and a line across them at the reference. The label is that of the
-    values; columns and rows are the numbers, as a table.
+    At most `maximum` bars are drawn, with a line at `reference`. `label` is the label of the
+    values; `columns` and `rows` are the numbers as a table.
     """
-    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:most]]
-    lengths = drawable(values[:most])
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:maximum]]
+    lengths = drawable(values[:maximum])
 
     def draw(axes: Any) -> None:
-        for place, length in enumerate(lengths):
-            axes.barh(place, length, 0.7, color=COLOURS[0], alpha=0.75, gid=f"bar-{place}")
+        for index, length in enumerate(lengths):
+            axes.barh(index, length, 0.7, color=COLORS[0], alpha=0.75, gid=f"bar-{index}")
             if np.isfinite(length):
                 axes.annotate(
-                    texts[place], (max(length, 0), place), xytext=(3, 0),
+                    texts[index], (max(length, 0), index), xytext=(3, 0),
                     textcoords="offset points", va="center", color=MUTED, fontsize=8,
                 )  # fmt: skip
         axes.margins(x=0.15)
@@ -449,9 +448,9 @@ def ranking(
 def heat_map(
     key: str, title: str, counts: np.ndarray, names: Sequence[str], *, description: str, note: str
 ) -> Chart:
-    """Return a confusion matrix: true classes down, predicted ones across.
+    """Return a confusion matrix: true classes as rows, predicted classes as columns.
 
-    A cell's colour is as strong as its fraction of the row, for errors on a scale of their own.
+    The intensity of a cell is its fraction of the row; errors have a separate scale.
     """
     size = len(names)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -502,9 +501,9 @@ def heat_map(
 
 
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
-    """Return what `draw` puts on a pair of axes, as SVG for the inside of a page.
+    """Return the drawing that `draw` makes on a pair of axes, as SVG for the inside of a page.
 
-    The key goes into the SVG as it is, so it must be a plain word.
+    The key is inserted into the SVG without escaping, so it must be a plain word.
     """
     if KEY.fullmatch(key) is None:
         raise ArgumentError(f"key: expected letters, digits, '_' and '-'; got {key!r}")
@@ -512,7 +511,7 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
     figures = require("matplotlib.figure", "a report", install_command("report"))
     content = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": key}), warnings.catch_warnings():
-        # Of characters that Matplotlib's own font lacks; the browser has others.
+        # Matplotlib's font lacks some characters; the browser has other fonts.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = figures.Figure((WIDTH, height), layout="constrained")
         draw(figure.add_subplot())
@@ -522,9 +521,9 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
 
 
 def page_ready(svg: str, key: str) -> str:
-    """Return Matplotlib's SVG for the inside of a page, in the page's colours.
+    """Return Matplotlib's SVG for the inside of a page, in the page's colors.
 
-    Ids get the chart's key as a prefix, since those of all charts share one page.
+    Ids get the chart's key as a prefix, because all charts share one page.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -540,7 +539,7 @@ def page_ready(svg: str, key: str) -> str:
 
 
 def ticks(axes: Any, logarithmic: bool) -> None:
-    """Put x ticks at whole numbers, and write y ticks without powers of ten."""
+    """Put x ticks at integers, and write y ticks without powers of ten."""
     ticker = require("matplotlib.ticker", "a report", install_command("report"))
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
@@ -559,12 +558,12 @@ def ticks(axes: Any, logarithmic: bool) -> None:
 
 
 def evenly(count: int, limit: int) -> np.ndarray:
-    """Return at most `limit` numbers from 0 to count - 1, evenly spread, both ends included."""
+    """Return at most `limit` evenly spaced numbers from 0 to count - 1, with both ends."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int))
 
 
 def thinned(line: Line, keep: Sequence[float]) -> Line:
-    """Return a line with at most `POINTS` points, those at `keep` included."""
+    """Return a line with at most `POINTS` points, and the points at `keep`."""
     if len(line.x) <= POINTS:
         return line
     chosen = set(evenly(len(line.x), POINTS).tolist())
@@ -574,13 +573,13 @@ def thinned(line: Line, keep: Sequence[float]) -> Line:
         line.name,
         [line.x[index] for index in order],
         [line.y[index] for index in order],
-        line.colour,
+        line.color,
         line.dash,
     )
 
 
 def joined(series: Sequence[Line]) -> list[Row]:
-    """Return one row for each x of any series; None where a series has none."""
+    """Return one row for each x of any series, with None for missing values."""
     tables = [dict(zip(line.x, line.y, strict=True)) for line in series]
-    places = sorted({x for line in series for x in line.x})
-    return [(place, *(table.get(place) for table in tables)) for place in places]
+    every_x = sorted({x for line in series for x in line.x})
+    return [(x, *(table.get(x) for table in tables)) for x in every_x]

@@ -1,4 +1,4 @@
-"""Which columns of a table matter to a network, and in which categories it errs most."""
+"""The importance of a table's columns to a network, and its errors by category."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from gpunn.thresholds import decide
 
 __all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns", "means"]
 
-MOST_ROWS = 4096
-"""Rows that are permuted."""
+MAX_ROWS = 4096
+"""Maximum number of rows to shuffle."""
 
 PERMUTATIONS = 3
 
-MOST_BARS = 20
-"""Columns, or categories of one, that are drawn."""
+MAX_BARS = 20
+"""Maximum number of columns, or of categories of a column, to draw."""
 
-MOST_SPREADS = 8
-"""Columns of categories that are drawn, those that matter most."""
+MAX_SPREADS = 8
+"""Maximum number of columns of categories to draw, the most important ones."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Errors by the categories of one column: those with the most rows, and last the rest."""
+    """Errors by the categories of one column: the largest categories, and last all others."""
 
     column: str
     categories: list[str]
@@ -46,11 +46,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class ColumnFindings:
-    """What was found of a table's columns.
+    """The importance of a table's columns, and errors by category.
 
-    Part and measure are which rows the importances are of, and what rises. An importance is by how
-    much the error rises if a column's cells are shuffled among the rows; the largest comes first.
-    `overall` is the error over all rows of the spreads.
+    The importance of a column is the rise of the error if its cells are shuffled among the rows;
+    the largest comes first. `part` names the split for it, and `measure` the error. `spreads` has
+    the errors by category, and `overall` the error over all rows.
     """
 
     part: str
@@ -64,16 +64,16 @@ class ColumnFindings:
 
 
 def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindings:
-    """Return what the columns of a table are to a network that has a schema.
+    """Return the importance of a table's columns to a network, and its errors by category.
 
-    Importances are those of the validation rows, spreads those of the test rows; where there are
-    none, those of the last part that there is.
+    Importances use the validation rows, and errors by category the test rows. Without these rows,
+    they use the last existing split.
     """
     last, rows = list(parts.by_name.items())[-1]
     name, validated = ("validation", parts.validation) if parts.validation else (last, rows)
     assert validated is not None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GpunnWarning)  # of unknown categories, which were said
+        warnings.simplefilter("ignore", GpunnWarning)  # unknown categories were reported before
         importance, count = importances(model, loss, validated)
         errors, overall, spread_measure = errors_of_rows(model, loss, rows)
         spreads = spreads_of(model, rows, errors, spread_measure == "RMSE", list(importance))
@@ -85,9 +85,9 @@ def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindin
 
 
 def importances(model: Sequential, loss: Loss, part: Part) -> tuple[dict[str, float], int]:
-    """Return by how much the error rises for each column that is shuffled, and of how many rows."""
+    """Return the rise of the error if each column is shuffled, and the number of rows used."""
     assert model.schema is not None
-    chosen = np.unique(np.linspace(0, part.rows - 1, min(part.rows, MOST_ROWS)).astype(np.int64))
+    chosen = np.unique(np.linspace(0, part.rows - 1, min(part.rows, MAX_ROWS)).astype(np.int64))
     part = part.take(chosen)
     table = part.inputs()
     assert isinstance(table, Table)
@@ -98,13 +98,13 @@ def importances(model: Sequential, loss: Loss, part: Part) -> tuple[dict[str, fl
         return common_error(model.predict(rows), part, loss)
 
     before = error(table)
-    found = {
+    rises = {
         column.name: float(np.mean([error(shuffled(table, column.name, each)) for each in orders]))
         - before
         for column in model.schema.columns
         if not column.dropped
     }
-    return dict(sorted(found.items(), key=lambda item: -item[1])), part.rows
+    return dict(sorted(rises.items(), key=lambda item: -item[1])), part.rows
 
 
 def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
@@ -113,16 +113,16 @@ def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
     return Table(
         table.names,
         len(table),
-        lambda place: (other if table.names[place] == name else table).column(table.names[place]),
+        lambda index: (other if table.names[index] == name else table).column(table.names[index]),
         named=table.named,
         title=table.title,
     )
 
 
 def common_error(raw: np.ndarray, part: Part, loss: Loss) -> float:
-    """Return one error of predictions: the log loss of classes and labels, the RMSE of numbers.
+    """Return an overall error: the log loss for classes and labels, the RMSE for numbers.
 
-    Of several numbers it is the mean of RMSE / standard deviation of the truth.
+    For several numbers, it is the mean of RMSE / standard deviation of the truth.
     """
     targets = loss.check_targets(part.targets(), raw.shape[1])
     probabilities = interpret(raw, loss.output_activation, None).probabilities
@@ -139,27 +139,27 @@ def common_error(raw: np.ndarray, part: Part, loss: Loss) -> float:
 
 
 def errors_of_rows(model: Sequential, loss: Loss, part: Part) -> tuple[np.ndarray, float, str]:
-    """Return an error of each row, that of all of them, and what it is.
+    """Return the error of each row, the overall error, and its name.
 
-    Of classes and labels it is 1 where the prediction is wrong, of numbers the square of what is
-    wrong; the whole is the part that is wrong, or the RMSE.
+    For classes and labels, a row's error is 1 if its prediction is wrong, and the overall error is
+    the error rate. For numbers, they are the squared error and the RMSE.
     """
     raw = model.predict(part.inputs())
     targets = loss.check_targets(part.targets(), raw.shape[1])
-    found = interpret(raw, loss.output_activation, None)
-    if found.probabilities is None:
+    predictions = interpret(raw, loss.output_activation, None)
+    if predictions.probabilities is None:
         squares = np.mean((means(raw, loss) - targets) ** 2, axis=1)
         return squares, float(np.sqrt(squares.mean())), "RMSE"
     truth = loss.class_indices(targets)
     if truth is None:
-        wrong = np.mean(found.values != (targets > 0.5), axis=1)
+        wrong = np.mean(predictions.values != (targets > 0.5), axis=1)
     else:
         wrong = decide(raw, loss.output_activation, model.threshold) != truth
-    return wrong.astype(np.float64), float(wrong.mean()), "part that is wrong"
+    return wrong.astype(np.float64), float(wrong.mean()), "error rate"
 
 
 def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
-    """Return the numbers that outputs stand for; a rate is at most exp(300), which can be drawn."""
+    """Return the predicted numbers; rates are limited to exp(300), so that charts can show them."""
     numbers = raw.astype(np.float64)
     return np.exp(np.minimum(numbers, 300)) if loss.output_activation == "exponential" else numbers
 
@@ -167,63 +167,63 @@ def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
 def spreads_of(
     model: Sequential, part: Part, errors: np.ndarray, are_squares: bool, order: Sequence[str]
 ) -> list[Spread]:
-    """Return the errors by category, of the columns that matter most."""
+    """Return the errors by category for the most important columns."""
     schema = model.schema
     assert schema is not None
     codes = schema.encode(part.inputs(), model.dtype)[:, len(schema.numbers) :].astype(np.int64)
     columns = [column for column in schema.columns if column.is_category]
-    found = {}
+    spreads = {}
     for column, code in zip(columns, codes.T, strict=True):
         names = ["missing or unknown", *column.categories]
         counts = np.bincount(code, minlength=len(names))
         sums = np.bincount(code, errors, minlength=len(names))
-        ranked = [place for place in np.argsort(-counts, kind="stable").tolist() if counts[place]]
-        kept, rest = ranked[:MOST_BARS], ranked[MOST_BARS:]
-        groups = [(names[place], [place]) for place in kept]
+        ranked = [index for index in np.argsort(-counts, kind="stable").tolist() if counts[index]]
+        kept, rest = ranked[:MAX_BARS], ranked[MAX_BARS:]
+        groups = [(names[index], [index]) for index in kept]
         if rest:
             groups.append((f"{plural(len(rest), 'other category')}", rest))
-        rows = [int(counts[places].sum()) for _, places in groups]
+        rows = [int(counts[members].sum()) for _, members in groups]
         each = [
-            float(sums[places].sum()) / count
-            for (_, places), count in zip(groups, rows, strict=True)
+            float(sums[members].sum()) / count
+            for (_, members), count in zip(groups, rows, strict=True)
         ]
         if are_squares:
             each = [error**0.5 for error in each]
-        found[column.name] = Spread(column.name, [name for name, _ in groups], rows, each)
-    return [found[name] for name in order if name in found][:MOST_SPREADS]
+        spreads[column.name] = Spread(column.name, [name for name, _ in groups], rows, each)
+    return [spreads[name] for name in order if name in spreads][:MAX_SPREADS]
 
 
 # ------------------------------------------------------------------------------------- charts
 
 
-def column_charts(found: ColumnFindings, key: str) -> list[Chart]:
-    """Return a chart of the columns' importance, and one of errors by each column's categories."""
-    names, values = list(found.importance), list(found.importance.values())
-    rise = f"rise of the {found.measure}"
+def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
+    """Return a chart of the columns' importance, and one of errors by category per column."""
+    names, values = list(findings.importance), list(findings.importance.values())
+    rise = f"rise of the {findings.measure}"
     note = (
-        f"By how much the {found.measure} rises if a column's cells are shuffled among "
-        f"{found.rows:,} {found.part} rows; mean of {PERMUTATIONS} shuffles. Columns that say the "
-        "same stand in for each other, and each of them seems to matter less."
+        f"The rise of the {findings.measure} if a column's cells are shuffled among "
+        f"{findings.rows:,} {findings.part} rows; mean of {PERMUTATIONS} shuffles. Columns with "
+        "the same information replace each other, so each of them seems less important."
     )
-    if len(names) > MOST_BARS:
-        note += f" The {MOST_BARS} that matter most of {len(names):,} are drawn."
+    if len(names) > MAX_BARS:
+        note += f" The chart shows the {MAX_BARS} most important of {len(names):,} columns."
     charts = [
         ranking(
             f"{key}-importance",
             "Which columns matter",
             names,
             values,
-            most=MOST_BARS,
+            maximum=MAX_BARS,
             label=rise,
             columns=("column", rise),
             rows=list(zip(names, values, strict=True)),
             texts=list(map(number_text, values)),
             description=f"Bar chart of {plural(len(names), 'column')}. The most important is "
-            f"{names[0]}, whose shuffling makes the {found.measure} rise by {values[0]:.4g}.",
+            f"{names[0]}: shuffling it raises the {findings.measure} by {values[0]:.4g}.",
             note=note,
         )
     ]
-    for number, spread in enumerate(found.spreads):
+    for number, spread in enumerate(findings.spreads):
         worst = int(np.argmax(spread.errors))
         charts.append(
             ranking(
@@ -231,17 +231,17 @@ def column_charts(found: ColumnFindings, key: str) -> list[Chart]:
                 f"Errors by {spread.column}",
                 spread.categories,
                 spread.errors,
-                most=MOST_BARS + 1,
-                label=found.spread_measure,
-                columns=("category", "rows", found.spread_measure),
+                maximum=MAX_BARS + 1,
+                label=findings.spread_measure,
+                columns=("category", "rows", findings.spread_measure),
                 rows=list(zip(spread.categories, spread.rows, spread.errors, strict=True)),
                 texts=[plural(count, "row") for count in spread.rows],
-                reference=found.overall,
+                reference=findings.overall,
                 description=f"Bar chart of {plural(len(spread.categories), 'category')}. The error "
                 f"is largest for {spread.categories[worst]}: {spread.errors[worst]:.4g}, on "
                 f"{plural(spread.rows[worst], 'row')}.",
-                note=f"On the {found.spread_part} part; the line is the error of all its rows, "
-                f"{number_text(found.overall)}. Categories with the most rows come first.",
+                note=f"On the {findings.spread_part} split; the line is the error of all its rows, "
+                f"{number_text(findings.overall)}. Categories with the most rows come first.",
             )
         )
     return charts

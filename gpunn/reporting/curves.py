@@ -1,4 +1,4 @@
-"""Charts of how training went, epoch by epoch."""
+"""Charts of training by epoch: metrics, learning rate, speed and norms."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gpunn.reporting.records import NormRow, Record
 __all__ = ["comparison", "learning_curves", "norm_charts", "speed_charts"]
 
 RESERVED = ("calibration", "confusion", "importance", "roc", *TIMINGS)
-"""What other charts of a run are called."""
+"""Names of other charts of a run."""
 
 LAYERS = 48
-"""Layers whose norms are drawn: twice as many as colours and dashes tell apart."""
+"""Maximum number of layers whose norms are drawn, twice the number of distinct line styles."""
 
 DASH = ("solid", "dashed", "dotted")
-"""What tells series apart when there are more than colours."""
+"""Line styles that distinguish series when the colors repeat."""
 
 
 def measured(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
-    """Return the names of loss and metrics in rows of a history, once for both kinds of rows."""
+    """Return the names of loss and metrics in a history, without the prefix "val_"."""
     names = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows for name in row)
     return [name for name in names if name not in NOT_METRICS]
 
 
 def column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
-    """Return one column of a history, NaN where an epoch has none."""
+    """Return one column of a history, with NaN for missing values."""
     return [math.nan if (value := row.get(name)) is None else value for row in rows]
 
 
@@ -52,11 +52,12 @@ def learning_curves(record: Record, key: str) -> list[Chart]:
         marks = []
         shown = f"val_{name}" if series[-1].name == "validation" else name
         if best is not None and (height := best.get(shown)) is not None:
-            place = best["epoch"] or 0.0
-            marks.append((place, height, f"best epoch: {place:.0f}", series[-1].colour))
-        note = f"The best epoch is told by {record.monitor}." if marks else ""
-        place_in_page = chart_key(key, name, number)
-        charts.append(lines(place_in_page, title_of(name), series, marks=marks, note=note))
+            epoch = best["epoch"] or 0.0
+            marks.append((epoch, height, f"best epoch: {epoch:.0f}", series[-1].color))
+        note = f"The best epoch is selected by {record.monitor}." if marks else ""
+        charts.append(
+            lines(chart_key(key, name, number), title_of(name), series, marks=marks, note=note)
+        )
     return charts
 
 
@@ -74,7 +75,7 @@ def speed_charts(record: Record, key: str) -> list[Chart]:
             f"{key}-{name}",
             title,
             [Line(title.lower(), epochs(record), column(record.history, name), number + 2)],
-            note="Of the last update of each epoch." if name == "learning_rate" else "",
+            note="At the last update of each epoch." if name == "learning_rate" else "",
         )
         for number, (name, title) in enumerate(pairs)
         if any(row.get(name) is not None for row in record.history)
@@ -88,10 +89,10 @@ def norm_charts(record: Record, key: str) -> list[Chart]:
     charts = []
     for kind, title, note in (
         ("parameters", "Norms of the weights", "At the end of each epoch, by layer."),
-        ("gradients", "Norms of the gradients", "Of each epoch's last update, by layer."),
+        ("gradients", "Norms of the gradients", "At each epoch's last update, by layer."),
     ):
         series = by_layer(record.norms, kind)
-        shown = [series[place] for place in evenly(len(series), LAYERS)]
+        shown = [series[index] for index in evenly(len(series), LAYERS)]
         if len(shown) < len(series):
             note += f" {len(shown)} of {len(series):,} layers are shown."
         charts.append(lines(f"{key}-{kind}-norms", title, shown, logarithmic=True, note=note))
@@ -99,15 +100,15 @@ def norm_charts(record: Record, key: str) -> list[Chart]:
 
 
 def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
-    """Return one line a layer: the root of the sum of its arrays' squared norms."""
+    """Return one line per layer: the root of the sum of its arrays' squared norms."""
     x = [float(row.epoch) for row in rows]
     heights: dict[str, list[float]] = {}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         norms: dict[str, list[float]] = {}
         for name, norm in getattr(row, kind).items():
             norms.setdefault(name.rpartition(".")[0], []).append(math.nan if norm is None else norm)
-        for layer, own in norms.items():
-            heights.setdefault(layer, [math.nan] * len(rows))[place] = math.hypot(*own)
+        for layer, values in norms.items():
+            heights.setdefault(layer, [math.nan] * len(rows))[index] = math.hypot(*values)
     return [
         Line(layer, x, y, number % 8, DASH[number // 8 % 3])
         for number, (layer, y) in enumerate(heights.items())
@@ -115,10 +116,10 @@ def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
 
 
 def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
-    """Return a chart of each metric with a line for each run, of validation if the run has it."""
+    """Return a chart of each metric with a line for each run, if possible of validation rows."""
     charts = []
     metrics = dict.fromkeys(name for record in records for name in measured(record.history))
-    for place, metric in enumerate(metrics, start=1):
+    for index, metric in enumerate(metrics, start=1):
         series = []
         for number, (record, run) in enumerate(zip(records, names, strict=True)):
             validated = any(f"val_{metric}" in row for row in record.history)
@@ -126,5 +127,5 @@ def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
             if any(map(math.isfinite, y)):
                 label = f"{run}, {'validation' if validated else 'training'}"
                 series.append(Line(label, epochs(record), y, number % 8, DASH[number // 8 % 3]))
-        charts.append(lines(chart_key("compare", metric, place), title_of(metric), series))
+        charts.append(lines(chart_key("compare", metric, index), title_of(metric), series))
     return charts

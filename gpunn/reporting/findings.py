@@ -1,4 +1,4 @@
-"""A trained network's predictions on its data, beside the truth."""
+"""A trained network's predictions on its data, together with the truth."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from gpunn.thresholds import decide
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
 CHUNK_ROWS = 4096
-"""Rows that are read and predicted at a time."""
+"""Number of rows to read and predict at a time."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """One class a row: names, and arrays of shape (rows,) or, of probabilities, (rows, classes).
+    """One class per row: class names, and arrays of shape (rows,).
 
-    The confidence is the probability that the network gave to the class it predicted.
+    `confidence` is the probability of the predicted class, and `probabilities` has shape
+    (rows, classes).
     """
 
     names: list[str]
@@ -43,8 +44,8 @@ class Classes:
         if self.probabilities is None:
             return []
         every = [
-            Scores(name, self.truth == place, self.probabilities[:, place])
-            for place, name in enumerate(self.names)
+            Scores(name, self.truth == index, self.probabilities[:, index])
+            for index, name in enumerate(self.names)
         ]
         return every[1:] if len(every) == 2 else every
 
@@ -64,9 +65,9 @@ class Classes:
 
 @dataclass(frozen=True)
 class Labels:
-    """Several yes-or-no labels a row: truth and prediction of shape (rows, labels), as booleans.
+    """Several yes-or-no labels per row: Boolean arrays of shape (rows, labels).
 
-    And probabilities of yes, if they are known, and the labels' names, if they have some.
+    `probabilities` are probabilities of yes, if known; `names` are the labels' names, if any.
     """
 
     truth: np.ndarray
@@ -79,7 +80,7 @@ class Labels:
         """Probabilities of yes for each label."""
         if self.probabilities is None:
             return []
-        names = self.names or [f"output {place}" for place in range(self.truth.shape[1])]
+        names = self.names or [f"output {index}" for index in range(self.truth.shape[1])]
         return list(map(Scores, names, self.truth.T, self.probabilities.T))
 
 
@@ -94,12 +95,12 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Findings:
-    """A network on one part of its data: "test", "validation" or "training".
+    """The predictions of a network on one split of its data: "test", "validation" or "training".
 
-    `rows` counts those of each part. If rows are images, X has them, and pixels is their shape
-    (height, width) or (height, width, colours). The baseline is what a network without inputs would
-    predict, and its loss and metrics on these rows. Of a table there are columns, what each is to
-    the network, and the rows, which say which line of the file each one is.
+    `rows` has the number of rows of each split. If rows are images, `X` has the images and `pixels`
+    their shape, (height, width) or (height, width, colors). `baseline` is the name of a constant
+    prediction, with its loss and metrics on these rows. For a table, `columns` has the importance
+    of its columns, and `table` its rows with their line numbers.
     """
 
     part: str
@@ -113,23 +114,23 @@ class Findings:
 
 
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
-    """Let a network predict the test rows; if there are none, the validation or training rows.
+    """Predict the test rows, or the validation or training rows if there are no test rows.
 
-    Raise a DataError if the data is damaged or does not fit the network any more, and an OSError if
-    a file can't be opened.
+    Raise a DataError if the data is damaged or no longer fits the network, and an OSError if a file
+    cannot be opened.
     """
     outputs = model.output_shape[0]
     parts = load(config, objects.loss).split(config.data, objects.loss, outputs)
     name, part = list(parts.by_name.items())[-1]
     rows = {name: part.rows for name, part in parts.by_name.items()}
-    least = baseline(model, objects, parts.training, part)
+    constant = baseline(model, objects, parts.training, part)
     if isinstance(part.source_inputs, Table):
         table = part.inputs()
         assert isinstance(table, Table)
-        found = outcome(model.predict(table), part, objects, model)
+        result = outcome(model.predict(table), part, objects, model)
         columns = examine_columns(model, objects.loss, parts)
-        return Findings(name, rows, None, None, found, least, columns, table)
-    # In chunks, since the file may be larger than memory.
+        return Findings(name, rows, None, None, result, constant, columns, table)
+    # In chunks, because the file may be larger than memory.
     raw = np.concatenate(
         [
             model.predict(part.inputs(start, start + CHUNK_ROWS))
@@ -138,13 +139,13 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     )
     pixels = image_shape(config, part.source_inputs)
     X = None if pixels is None else np.asarray(part.inputs())
-    return Findings(name, rows, X, pixels, outcome(raw, part, objects, model), least)
+    return Findings(name, rows, X, pixels, outcome(raw, part, objects, model), constant)
 
 
 def outcome(
     raw: np.ndarray, part: Part, objects: Objects, model: Sequential
 ) -> Classes | Labels | Numbers:
-    """Return what outputs mean under the loss, beside the truth."""
+    """Return the predictions that outputs express under the loss, together with the truth."""
     loss, outputs = objects.loss, raw.shape[1]
     targets = loss.check_targets(part.targets(), outputs)
     truth = loss.class_indices(targets)
@@ -160,10 +161,10 @@ def outcome(
 
 
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
-    """Return the shape of the image that a row is, or None if it is none.
+    """Return the shape of a row as an image, or None if it is not an image.
 
-    Rows of height and width, with or without 3 or 4 colours at the end, are images; so are vectors
-    of a square number of small integers, as in MNIST.
+    Rows with a height and a width, and optionally 3 or 4 colors, are images. Vectors of uint8, or
+    from MNIST or digits, are images if their length is a square number.
     """
     shape = X.shape[1:]
     if len(shape) == 2 and min(shape) > 1:

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else."""
+"""Writes the report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gpunn.reporting.records import Record, read_run
 from gpunn.reporting.results import Results, Table, results
 from gpunn.reporting.sweeps import SweepView, is_sweep, view_sweep
 from gpunn.reporting.text import duration, number_text, setting_text
-from gpunn.reporting.weights import WeightPictures, first_layer
+from gpunn.reporting.weights import WeightImages, first_layer
 from gpunn.storage.files import write_output
 from gpunn.version import __version__
 
@@ -37,11 +37,12 @@ __all__ = ["report_html", "write_report"]
 
 @dataclass
 class Run:
-    """A run as the page shows it.
+    """The content of the page for one run.
 
-    The key identifies it within the page, and it is `best` of several by validation. Tiles are the
-    most important numbers: a label, the number, a remark. `setup` is what was run, `place` where,
-    `columns` are the charts of a table, and problems say why something is missing.
+    `key` identifies the run within the page. `best` marks the best of several runs by validation.
+    `tiles` are the most important numbers, each with a label and a remark. `setup` describes what
+    was run, and `machine` where. `columns` are the charts of a table's columns, and `problems`
+    explain missing content.
     """
 
     key: str
@@ -50,7 +51,7 @@ class Run:
     best: bool = False
     tiles: list[tuple[str, str, str]] = field(default_factory=list)
     setup: list[tuple[str, str]] = field(default_factory=list)
-    place: list[tuple[str, str]] = field(default_factory=list)
+    machine: list[tuple[str, str]] = field(default_factory=list)
     network: Table | None = None
     final: Table | None = None
     curves: list[Chart] = field(default_factory=list)
@@ -58,12 +59,12 @@ class Run:
     norms: list[Chart] = field(default_factory=list)
     results: Results | None = None
     columns: list[Chart] = field(default_factory=list)
-    weights: WeightPictures | None = None
+    weights: WeightImages | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
     def configuration(self) -> str:
-        """The whole configuration as JSON text."""
+        """The complete configuration as JSON text."""
         return json.dumps(self.record.description, indent=2, ensure_ascii=False)
 
 
@@ -74,32 +75,32 @@ def write_report(
     *,
     allow_imports: bool = False,
 ) -> None:
-    """Write a report on runs to an HTML file, whole or not at all.
+    """Write a report on runs to an HTML file, completely or not at all.
 
     Parameters
     ----------
     runs : sequence of str or Path
-        Folders that `gpunn train` wrote; several are compared. Or the folder of a sweep: its trials
-        are compared, and the best one is shown.
+        Folders that `gpunn train` wrote; the report compares them. Or one sweep folder: the report
+        compares its trials, and shows the best one in detail.
     path : str or Path
-        File to write.
+        The file to write.
     backend : str, Backend or None
-        What computes the predictions; see `gpunn.get_backend`.
+        The backend that computes the predictions; see `gpunn.get_backend`.
     allow_imports : bool
-        Whether configurations may import classes, which runs their modules' code.
+        Whether configurations may import custom classes. Importing runs their modules' code.
 
     Raises
     ------
     ArgumentError
-        If there are no runs, or the folder of a sweep is not the only one.
+        If there are no runs, or a sweep folder is combined with other folders.
     ConfigError
-        If a folder is not a run's, or its configuration imports a class and that is not allowed.
+        If a folder is not a run folder, or its configuration imports a class without permission.
     InvalidFileError
-        If a file in it is damaged.
+        If a file in a folder is damaged.
     MissingPackageError
         If the packages of the extra `report` are not installed.
     OSError
-        If the file can't be written. A file that was there is as before then.
+        If the file cannot be written. An existing file is then unchanged.
 
     Examples
     --------
@@ -110,7 +111,7 @@ def write_report(
     gpunn.errors.ArgumentError: runs: expected the folder of at least one run; got none
     """
     page = report_html(runs, backend, allow_imports=allow_imports)
-    # A folder's name may be no Unicode.
+    # The name of a folder may not be valid Unicode.
     write_output(path, page.encode(errors="replace"))
 
 
@@ -119,10 +120,10 @@ def report_html(
 ) -> str:
     """Return a report on runs as the text of an HTML file.
 
-    Parameters and errors are those of `write_report`.
+    Parameters and errors are the same as for `write_report`.
 
-    The data are read again to see what the network makes of them. Where they are gone, the report
-    says so and shows the rest.
+    The data is read again to compute predictions. If it is missing, the report contains a notice
+    and the rest.
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
@@ -139,8 +140,8 @@ def report_html(
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
     ]
     ranking = rank(records) if sweep is None and len(records) > 1 else None
-    for place, run in enumerate(views):
-        run.best = sweep is not None or (ranking is not None and place == ranking.best)
+    for index, run in enumerate(views):
+        run.best = sweep is not None or (ranking is not None and index == ranking.best)
     template, style = template_and_style()
     return str(
         template.render(
@@ -155,13 +156,13 @@ def report_html(
 
 
 def sweep_among(folders: Sequence[Path]) -> SweepView | None:
-    """Return the sweep to report on, if that is what a folder is."""
+    """Return the sweep to report on, if a folder is a sweep folder."""
     for folder in folders:
         if is_sweep(folder):
             if len(folders) > 1:
                 raise ArgumentError(
-                    f"runs: {folder} is the folder of a sweep, which is reported on alone; give "
-                    "folders of its trials to compare them with others"
+                    f"runs: {folder} is a sweep folder, which needs a separate report; to compare "
+                    "its trials with other runs, give the folders of the trials"
                 )
             return view_sweep(folder)
     return None
@@ -170,7 +171,7 @@ def sweep_among(folders: Sequence[Path]) -> SweepView | None:
 def comparative(
     views: Sequence[Run], sweep: SweepView | None, ranking: Ranking | None
 ) -> dict[str, Any]:
-    """Return what the page shows of several runs together."""
+    """Return the page's content for several runs together."""
     if sweep is not None:
         return {"overview": sweep.overview, "differences": None, "comparison": sweep.charts}
     if len(views) < 2:
@@ -186,7 +187,7 @@ def comparative(
 
 @cache
 def template_and_style() -> tuple[Any, str]:
-    """Return the page's template, which escapes all that is put into it, and its style sheet."""
+    """Return the page's template, which escapes all inserted text, and its style sheet."""
     jinja2 = require("jinja2", "a report", install_command("report"))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -198,7 +199,7 @@ def template_and_style() -> tuple[Any, str]:
 
 
 def distinct_names(records: Sequence[Record]) -> list[str]:
-    """Return the folders' names, or their paths where two have the same."""
+    """Return the names of the folders, or their paths if two names are equal."""
     names = [record.name for record in records]
     paths = [str(record.path) for record in records]
     return names if len(set(names)) == len(names) else paths
@@ -210,7 +211,7 @@ def distinct_names(records: Sequence[Record]) -> list[str]:
 def view(
     record: Record, name: str, key: str, backend: str | Backend | None, allow_imports: bool
 ) -> Run:
-    """Return everything that the page shows of a run."""
+    """Return the page's content for one run."""
     run = Run(key, name, record)
     run.curves = learning_curves(record, key)
     run.speed = speed_charts(record, key)
@@ -221,8 +222,8 @@ def view(
         run.problems.append("The run has not ended: it is still running, or was interrupted.")
     elif record.ending.epochs < len(record.history):
         run.problems.append(
-            f"The trained network and its test metrics are those of epoch {record.ending.epochs}: "
-            "training has continued since, and has not ended."
+            f"The trained network and its test metrics are from epoch {record.ending.epochs}. "
+            "Training has continued since then, and has not ended."
         )
     elif record.ending.stopped:
         run.problems.append(f"Training ended early: {record.ending.stopped}")
@@ -236,7 +237,7 @@ def view(
             run.columns = column_charts(findings.columns, key)
     run.final = final_metrics(record, findings)
     run.setup = setup(record, findings)
-    run.place = place(record)
+    run.machine = machine(record)
     run.tiles = tiles(record, model)
     return run
 
@@ -244,49 +245,49 @@ def view(
 def examined(
     run: Run, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential | None, Findings | None]:
-    """Return the network and what it does on its data, as far as they are still there."""
+    """Return the network and its predictions; None for a missing network or missing data."""
     record = run.record
     if record.model_file is None:
-        run.problems.append("The folder holds no network.")
+        run.problems.append("The folder contains no network.")
         return None, None
     model, objects = trained_network(record.config, record.model_file, backend, allow_imports)
     try:
         return model, examine(model, objects, record.config)
     except (ConfigError, DataError, OSError) as error:
-        run.problems.append(f"Predictions are missing, since the data can't be read: {error}")
+        run.problems.append(f"Predictions are missing, because the data cannot be read: {error}")
         return model, None
 
 
 def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]]:
     """Return the most important numbers."""
-    found = []
+    shown = []
     test = dict(record.ending.test or {}) if record.ending else {}
     rows = test.pop("rows", None)
     for name in sorted(test, key=lambda name: name == "loss"):  # metrics first
         remark = f"on {number_text(int(rows))} rows" if rows else ""
-        found.append((f"Test {lower(title_of(name))}", number_text(test[name], name), remark))
+        shown.append((f"Test {lower(title_of(name))}", number_text(test[name], name), remark))
     best, monitor = record.best, record.monitor
     if best is not None and monitor is not None:
         remark = f"{monitor} {number_text(best[monitor], monitor)}"
-        found.append(("Best epoch", number_text(int(best["epoch"] or 0)), remark))
+        shown.append(("Best epoch", number_text(int(best["epoch"] or 0)), remark))
     done, planned = len(record.history), record.config.training.epochs
-    found.append(("Epochs", number_text(done), "" if done == planned else f"of {planned} planned"))
+    shown.append(("Epochs", number_text(done), "" if done == planned else f"of {planned} planned"))
     speeds = [speed for row in record.history if (speed := row.get("samples_per_second"))]
     if speeds:
-        fastest = number_text(round(sorted(speeds)[len(speeds) // 2]))
-        found.append(("Time in training", duration(record.seconds), f"{fastest} samples a second"))
+        median = number_text(round(sorted(speeds)[len(speeds) // 2]))
+        shown.append(("Time in training", duration(record.seconds), f"{median} samples a second"))
     if model is not None:
-        found.append(("Parameters", number_text(model.parameters.count), f"in {model.dtype}"))
-    return found
+        shown.append(("Parameters", number_text(model.parameters.count), f"in {model.dtype}"))
+    return shown
 
 
 def lower(title: str) -> str:
-    """Return a title within a sentence."""
+    """Return a title in lower case for use within a sentence."""
     return title if title in SYMBOLS.values() else title[:1].lower() + title[1:]
 
 
 def final_metrics(record: Record, findings: Findings | None) -> Table | None:
-    """Return loss and metrics at the end, at the best epoch, on the test part, and a baseline's."""
+    """Return the metrics of the last and best epochs, of the test split, and of a baseline."""
     if not record.history:
         return None
     names = measured(record.history[-1:])
@@ -300,11 +301,13 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
             sources.append((f"validation, best epoch {best['epoch']:.0f}", best, "val_"))
     if record.ending is not None and record.ending.test is not None:
         sources.append(("test, trained network", record.ending.test, ""))
-    note = "Metrics of the training rows are taken while the network changes, dropout included."
+    note = "Training metrics are measured while the network changes, with dropout."
     if findings is not None:
         what, metrics = findings.baseline
         sources.append((f"{findings.part}, baseline: {what}", metrics, ""))
-        note += " The baseline predicts the same for every row, as the training rows suggest."
+        note += (
+            " The baseline predicts the same value for every row, learned from the training rows."
+        )
     rows = [
         (label, *(number_text(row.get(prefix + name), name) for name in names))
         for label, row, prefix in sources
@@ -315,11 +318,11 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
 def network_table(model: Sequential) -> Table:
     """Return the layers with their shapes and numbers of parameters."""
     header, *rows = model.summary_rows()
-    return Table("Network", header, rows, f"Rows of shape {model.input_shape} go in.")
+    return Table("Network", header, rows, f"The input is rows of shape {model.input_shape}.")
 
 
 def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
-    """Return what was run."""
+    """Return the data, the network and the training settings of a run."""
     description, training = record.description, record.description["training"]
     rows = findings.rows if findings else {}
     split = ", ".join(f"{count:,} {part}" for part, count in rows.items())
@@ -357,20 +360,20 @@ def described(value: Any, only: Sequence[str] = ()) -> str:
     return f"{name} ({rest})" if rest else str(name)
 
 
-def place(record: Record) -> list[tuple[str, str]]:
-    """Return where it was run."""
-    found = record.environment
-    packages = found.packages.items()
+def machine(record: Record) -> list[tuple[str, str]]:
+    """Return the machine and the software of a run."""
+    environment = record.environment
+    packages = environment.packages.items()
     facts = [
-        ("Started", found.started),
-        ("Backend", ", ".join(found.backend.values())),
-        ("Processor", found.processor),
-        ("Cores", found.cores),
-        ("System", found.platform),
-        ("Python", found.python),
-        ("gpunn", found.gpunn),
+        ("Started", environment.started),
+        ("Backend", ", ".join(environment.backend.values())),
+        ("Processor", environment.processor),
+        ("Cores", environment.cores),
+        ("System", environment.platform),
+        ("Python", environment.python),
+        ("gpunn", environment.gpunn),
         ("Packages", ", ".join(f"{name} {version}" for name, version in packages)),
-        ("BLAS", f"{found.blas.name} {found.blas.version}".strip()),
+        ("BLAS", f"{environment.blas.name} {environment.blas.version}".strip()),
         ("Folder", record.path.resolve()),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
@@ -380,39 +383,39 @@ def place(record: Record) -> list[tuple[str, str]]:
 
 
 def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:
-    """Return a table of all runs with their most important numbers, the best first."""
+    """Return a table of all runs with their most important numbers, best first."""
     labels = dict.fromkeys(label for run in runs for label, _, _ in run.tiles)
     columns, order, note = ["run", "state"], list(range(len(runs))), ""
     if ranking is not None:
         name = ranking.metric.removeprefix(VALIDATION)
         columns.append(f"{title_of(name)} (validation)")
-        order, note = ranking.order, told_apart(ranking)
+        order, note = ranking.order, ranking_note(ranking)
     rows = []
-    for run in (runs[place] for place in order):
+    for run in (runs[index] for index in order):
         cells = [f"{run.name}, best" if run.best else run.name, run.record.state]
         if ranking is not None:
             cells.append(number_text(ranking.value(run.record), ranking.metric))
-        own = {label: number for label, number, _ in run.tiles}
-        rows.append((*cells, *(own.get(label, "–") for label in labels)))
+        numbers = {label: number for label, number, _ in run.tiles}
+        rows.append((*cells, *(numbers.get(label, "–") for label in labels)))
     return Table("Runs", (*columns, *labels), rows, note)
 
 
-def told_apart(ranking: Ranking) -> str:
+def ranking_note(ranking: Ranking) -> str:
     """Return a note on how runs were ranked."""
     note = (
-        f"Ranked by {ranking.metric}, of validation rows, at each run's best epoch. The test part "
-        "has no say in it."
+        f"Ranked by the validation metric {ranking.metric} at each run's best epoch. The test "
+        "split does not affect the order."
     )
     if ranking.unlike:
         note += (
-            f" The runs differ in {', '.join(ranking.unlike)}, so their validation rows may be "
-            "others."
+            f" The runs differ in {', '.join(ranking.unlike)}, so they may have different "
+            "validation rows."
         )
     return note
 
 
 def differences(records: Sequence[Record], names: Sequence[str]) -> Table:
-    """Return the settings in which the runs' configurations differ."""
+    """Return the settings that differ between the runs."""
     rows = [
         (path, *map(setting_text, values))
         for path, values in varying([record.description for record in records])

@@ -1,4 +1,4 @@
-"""How good probabilities are: whom they rank first, and whether they come true."""
+"""The quality of probabilities: ROC, precision-recall and calibration curves."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.reporting.charts import COLOURS, Chart, Line, unit_square
+from gpunn.reporting.charts import COLORS, Chart, Line, unit_square
 from gpunn.reporting.text import number_text
 
 __all__ = ["Scores", "calibration", "precision_recall", "probability_charts", "roc"]
 
 BINS = 10
-"""Of equal width, in a calibration curve."""
+"""Number of bins of equal width in a calibration curve."""
 
 LISTED = 100
-"""Most points of a curve in its table."""
+"""Maximum number of points of a curve in its table."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Probabilities of yes beside the truth, shape (rows,): of a class or a label, by its name."""
+    """Probabilities of a class or label, and the truth, both of shape (rows,)."""
 
     name: str
     truth: np.ndarray
@@ -32,9 +32,9 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def hits(scores: Scores) -> Curve:
-    """Return rows that are wrongly and rightly taken for yes, at each threshold from the highest.
+    """Return the numbers of false and true positives at each threshold, from the highest.
 
-    Equal probabilities are on the same side of each threshold.
+    Rows with equal probabilities are on the same side of each threshold.
     """
     order = np.argsort(-scores.probability, kind="stable")
     probability, truth = scores.probability[order], scores.truth[order]
@@ -53,7 +53,7 @@ def roc(scores: Scores) -> tuple[Curve, float]:
 def precision_recall(scores: Scores) -> tuple[Curve, float]:
     """Return recalls and precisions at each threshold, and the average precision.
 
-    That is the sum of precisions, each times the rise of the recall.
+    The average precision is the sum of precision times the rise of the recall.
     """
     wrong, right = hits(scores)
     recall, precision = right / right[-1], right / (right + wrong)
@@ -61,38 +61,39 @@ def precision_recall(scores: Scores) -> tuple[Curve, float]:
 
 
 def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
-    """Return mean probabilities and shares of yes, by bins of probability, and their rows."""
-    places = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], scores.probability)
-    rows = np.bincount(places, minlength=BINS)
+    """Return mean probabilities and fractions of yes by bin of probability, and rows per bin."""
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], scores.probability)
+    rows = np.bincount(bins, minlength=BINS)
     filled = rows > 0
     mean, share = (
-        np.bincount(places, values, BINS)[filled] / rows[filled]
+        np.bincount(bins, values, BINS)[filled] / rows[filled]
         for values in (scores.probability, scores.truth)
     )
     return (mean, share), rows[filled]
 
 
 def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Chart]:
-    """Return ROC, precision-recall and calibration curves; none of what is always yes or no.
+    """Return ROC, precision-recall and calibration curves.
 
-    There are none if there are more classes or labels than colours.
+    Classes or labels that are the same in every row are skipped. There are no charts if there are
+    more classes or labels than colors.
     """
     shown = [each for each in every if 0 < each.truth.sum() < len(each.truth)]
-    if not shown or len(every) > len(COLOURS):
+    if not shown or len(every) > len(COLORS):
         return []
     rates, areas = zip(*map(roc, shown), strict=True)
     precisions, averages = zip(*map(precision_recall, shown), strict=True)
     bins, rows = zip(*map(calibration, shown), strict=True)
     shares = ", ".join(number_text(float(each.truth.mean())) for each in shown)
-    of = f"On the {part} part"
+    split = f"On the {part} split"
     return [
         chart(
             (f"{key}-roc", "ROC curve"),
             shown,
             rates,
             ("false positive rate", "true positive rate"),
-            figures=("area", areas),
-            note=f"{of}. At random the area is 0.5.",
+            scores=("area", areas),
+            note=f"{split}. Random scores have the area 0.5.",
             diagonal=True,
         ),
         chart(
@@ -100,8 +101,8 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             shown,
             precisions,
             ("recall", "precision"),
-            figures=("average precision", averages),
-            note=f"{of}. At random the precision is the share of yes: {shares}.",
+            scores=("average precision", averages),
+            note=f"{split}. Precision of random scores, which is the share of yes: {shares}.",
         ),
         chart(
             (f"{key}-calibration", "Calibration"),
@@ -109,7 +110,8 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             bins,
             ("mean probability", "share of yes"),
             counts=rows,
-            note=f"{of}, in {BINS} bins of probability. Above the line, probabilities are too low.",
+            note=f"{split}, in {BINS} bins of probability. Above the line, probabilities are too "
+            "low.",
             diagonal=True,
         ),
     ]
@@ -122,19 +124,19 @@ def chart(
     labels: tuple[str, str],
     *,
     note: str,
-    figures: tuple[str, Sequence[float]] | None = None,
+    scores: tuple[str, Sequence[float]] | None = None,
     counts: Sequence[np.ndarray] | None = None,
     diagonal: bool = False,
 ) -> Chart:
     """Return a chart with a curve for each class or label."""
     names = [each.name for each in shown]
-    if figures is not None:
-        names = [f"{name}, {value:.4f}" for name, value in zip(names, figures[1], strict=True)]
+    if scores is not None:
+        names = [f"{name}, {value:.4f}" for name, value in zip(names, scores[1], strict=True)]
         summary = "; ".join(names)
-        note = f"{figures[0].capitalize()}: {summary}. {note}"
+        note = f"{scores[0].capitalize()}: {summary}. {note}"
     series = [
-        Line(name, x.tolist(), y.tolist(), colour)
-        for colour, (name, (x, y)) in enumerate(zip(names, curves, strict=True))
+        Line(name, x.tolist(), y.tolist(), color)
+        for color, (name, (x, y)) in enumerate(zip(names, curves, strict=True))
     ]
     return unit_square(
         *named, series, labels=labels, diagonal=diagonal, note=note, counts=counts, listed=LISTED

@@ -1,4 +1,4 @@
-"""Which of several runs is the best by validation."""
+"""Ranks several runs by validation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Ranking", "rank"]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Runs in the order of a metric of validation rows, each at its own best epoch.
+    """The order of runs by a validation metric, each at its own best epoch.
 
-    The test part has no say in it. The metric is the one by which most of the runs tell their best
-    epoch, such as "val_accuracy". `order` has the runs' places, the best first, and last those
-    without a finite value. The runs differ in the `unlike` settings of `[data]`, so that the
-    validation rows may be others.
+    The test split does not affect it. `metric` is the one that selects the best epoch in most runs,
+    such as "val_accuracy". `order` has the indices of the runs, best first; runs without a finite
+    value come last. `unlike` lists the settings of `[data]` that differ, so that the runs may have
+    different validation rows.
     """
 
     metric: str
@@ -31,12 +31,12 @@ class Ranking:
     unlike: list[str]
 
     def value(self, record: Record) -> float | None:
-        """Return the metric at a run's best epoch; None if it has none that is finite."""
+        """Return the metric at a run's best epoch; None if it is missing or not finite."""
         return (record.best or {}).get(self.metric)
 
 
 def rank(records: Sequence[Record]) -> Ranking | None:
-    """Rank runs; None if none has a metric of validation rows that tells its best epoch."""
+    """Rank runs; return None if no run has a validation metric that selects its best epoch."""
     rules = [
         record.rule
         for record in records
@@ -47,10 +47,10 @@ def rank(records: Sequence[Record]) -> Ranking | None:
     if not rules:
         return None
     ((metric, direction), _), *_ = Counter((r.monitor, r.direction) for r in rules).most_common()
-    sign, worths = (1 if direction == "min" else -1), []
+    sign, costs = (1 if direction == "min" else -1), []
     for record in records:
         value = (record.best or {}).get(metric)
-        worths.append(math.inf if value is None else sign * value)
-    order = sorted(range(len(records)), key=worths.__getitem__)
+        costs.append(math.inf if value is None else sign * value)
+    order = sorted(range(len(records)), key=costs.__getitem__)
     unlike = [path for path, _ in varying([record.description["data"] for record in records])]
     return Ranking(metric, direction, order, order[0], [f"data.{path}" for path in unlike])

@@ -1,4 +1,4 @@
-"""What a run's folder says of the run, read for a report."""
+"""Reads a run folder for a report."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ __all__ = ["NormRow", "Record", "read_run"]
 
 
 LARGEST = 2**20
-"""Bytes of a file that says how a run went, or where."""
+"""Maximum size in bytes of the files with a run's environment and ending."""
 
 
-MOST_METRICS = 100
-"""Names in a history, each of which is a chart. Drawing one takes about a tenth of a second."""
+MAX_METRICS = 100
+"""Maximum number of metrics in a history. Drawing a chart for each takes about 0.1 seconds."""
 
 RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1e15)}
-"""The range of these columns of a history."""
+"""The valid ranges of these columns of a history."""
 
 
-Figures = dict[str, Annotated[float, check_number] | None]
-"""Finite numbers by name; None where one was not finite, which JSON can't hold."""
+Values = dict[str, Annotated[float, check_number] | None]
+"""Finite numbers by name; None for NaN and infinity, which JSON lacks."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class NormRow:
     """Norms of each array and its gradient after an epoch; None if not finite."""
 
     epoch: int
-    parameters: Figures
-    gradients: Figures
+    parameters: Values
+    gradients: Values
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Blas:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where a run was trained, as `environment.json` says; empty where it does not."""
+    """The machine and software of a run, from `environment.json`; missing values are empty."""
 
     started: str = ""
     processor: str = ""
@@ -83,20 +83,20 @@ class Environment:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, as `evaluation.json` says."""
+    """How a run ended, from `evaluation.json`."""
 
     epochs: int
     stopped: str
-    test: Figures | None
+    test: Values | None
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run: what its folder says of it.
+    """The content of a run folder.
 
-    The description is the configuration in JSON types, every default written out; the history has
-    the metrics of each epoch, None if not finite. Without an ending, the run did not end; it is
-    running if a process was training in the folder when it was read.
+    `description` is the configuration with all defaults, in JSON types. `history` has the metrics
+    of each epoch; None means not finite. A run without `ending` has not ended. It is `running` if a
+    process was training in the folder when the folder was read.
     """
 
     path: Path
@@ -116,16 +116,18 @@ class Record:
 
     @cached_property
     def model_file(self) -> Path | None:
-        """The trained network, or the newest there is of it."""
+        """The trained network, or else the newest checkpoint."""
         return newest_model(self.path)
 
     @cached_property
     def state(self) -> str:
-        """How the run is.
+        """The state of the run, one of five strings.
 
-        "running"; "finished", after its last epoch or by early stopping; "pruned", by a sweep;
-        "failed", without a network, such as by a loss that is not finite; or "interrupted", by a
-        signal, a kill or an error.
+        - "running";
+        - "finished": after its last epoch or by early stopping;
+        - "pruned": by a sweep;
+        - "failed": without a network, for example because it diverged;
+        - "interrupted": by a signal, a kill or an error.
         """
         ending = self.ending
         if self.running:
@@ -136,39 +138,39 @@ class Record:
             return "pruned"
         if not (self.path / FINAL).exists():
             return "failed"
-        # Gone on with for more epochs, none of which was done.
+        # Resumed for more epochs, of which none is complete.
         more = not ending.stopped and ending.epochs < self.config.training.epochs
         return "interrupted" if more or "Ctrl-C" in ending.stopped else "finished"
 
     @property
     def monitor(self) -> str | None:
-        """The metric that tells the best epoch, if there is one."""
+        """The metric that selects the best epoch, if there is one."""
         last = self.history[-1] if self.history else {}
         named = self._named
         return named.monitor if named and named.monitor in last else default_monitor(last)
 
     @cached_property
     def rule(self) -> Best | None:
-        """How the best epoch is found, if there is something to go by."""
+        """The rule that selects the best epoch, if a metric is monitored."""
         monitor, named = self.monitor, self._named
         if monitor is None:
             return None
         default = Best(monitor, "auto")
         rule = named if named is not None and named.monitor == monitor else default
         try:
-            found = direction(rule.direction, monitor, self.larger_is_better)
-        except ArgumentError:  # the metric's class is not here, and the run is an old one
+            settled = direction(rule.direction, monitor, self.larger_is_better)
+        except ArgumentError:  # the run is old, and the metric's class is not defined here
             return None
-        return replace(rule, direction=found)
+        return replace(rule, direction=settled)
 
     @cached_property
     def best(self) -> dict[str, float | None] | None:
-        """The row of the best epoch, as the training itself found it."""
+        """The row of the best epoch, selected like in training."""
         return None if self.rule is None else self.rule.find(self.history)
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """Whether larger is better, by the name of a log; None, or no entry, is unknown."""
+        """Whether larger is better, by the name of a log; None, or no entry, means unknown."""
         return directions(self._metrics)
 
     @property
@@ -181,16 +183,16 @@ class Record:
 
     @property
     def _metrics(self) -> list[Metric]:
-        """The metrics whose classes are known here."""
-        found, training = [], self.config.training
+        """The metrics whose classes are defined here."""
+        metrics, training = [], self.config.training
         for index, value in enumerate([*training.metrics, *training.validation_metrics]):
             with suppress(ArgumentError, ArgumentTypeError):
-                found.append(resolve(Metric, value, f"training.metrics[{index}]"))
-        return found
+                metrics.append(resolve(Metric, value, f"training.metrics[{index}]"))
+        return metrics
 
     @property
     def _stopping(self) -> EarlyStopping | None:
-        """The callback that stopped the training early, or would have, if there was one."""
+        """The early stopping callback, if there is one."""
         for index, value in enumerate(self.config.training.callbacks):
             name = value if isinstance(value, str) else value.get("name")
             if name == EarlyStopping.name:
@@ -201,15 +203,15 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Time that was spent in the epochs."""
+        """Time spent in the epochs."""
         return sum(row.get("seconds") or 0.0 for row in self.history)
 
 
 def read_run(path: Path) -> Record:
-    """Read a run's folder.
+    """Read a run folder.
 
-    Raise a ConfigError if it is no such folder, and a DataFileError that names one of its files if
-    that is damaged. Norms and networks are looked at when they are asked for.
+    Raise a ConfigError if it is not a run folder, and a DataFileError that names the file if a file
+    is damaged. Norms and networks are read only on access.
     """
     require_run(path)
     ending = path / EVALUATION
@@ -231,7 +233,7 @@ def read_run(path: Path) -> Record:
 
 
 def newest_model(path: Path) -> Path | None:
-    """Return the trained network of a run's folder, or the newest undamaged one there is of it."""
+    """Return the trained network of a run folder, or else its newest undamaged checkpoint."""
     if (path / FINAL).exists():
         return path / FINAL
     best = path / BEST if (path / BEST).exists() else None
@@ -247,8 +249,8 @@ def newest_model(path: Path) -> Path | None:
 
 
 def history(path: Path) -> list[dict[str, float | None]]:
-    """Return the metrics of each epoch; those that are not finite are None."""
-    rows = lines(path, Figures)
+    """Return the metrics of each epoch; None for NaN and infinity."""
+    rows = lines(path, Values)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
         if row.get("epoch") is None:
@@ -260,16 +262,16 @@ def history(path: Path) -> list[dict[str, float | None]]:
                     f"{high:g}"
                 )
         names.update(row)
-        if len(names) > MOST_METRICS:
+        if len(names) > MAX_METRICS:
             raise DataFileError(
-                f"{path}, line {number}: expected at most {MOST_METRICS} different metrics, each "
-                f"of which is a chart; got {len(names):,}"
+                f"{path}, line {number}: expected at most {MAX_METRICS} metrics, since each has a "
+                f"chart; got {len(names):,}"
             )
     return rows
 
 
 def lines(path: Path, kind: Any) -> list[Any]:
-    """Return the objects of a file of JSON lines; an incomplete last line is left out."""
+    """Return the objects in a file of JSON lines; an incomplete last line is skipped."""
     if not path.exists():
         return []
     return [
@@ -280,13 +282,13 @@ def lines(path: Path, kind: Any) -> list[Any]:
 
 
 def whole(path: Path, kind: Any) -> Any:
-    """Return the object that a small file of JSON holds."""
+    """Return the object in a small JSON file."""
     return decode(path, read_whole(path, DataFileError, LARGEST, "a file of a run"), kind)
 
 
-def decode(place: object, text: bytes, kind: Any) -> Any:
-    """Return what JSON text holds, or raise a DataFileError that names the place."""
+def decode(location: object, text: bytes, kind: Any) -> Any:
+    """Return the object in JSON text, or raise a DataFileError that names the location."""
     try:
         return typed(kind, parsed_json(text.decode()), ignore_unknown=True)
     except ValueError as error:
-        raise DataFileError(f"{place}: damaged: {error}") from error
+        raise DataFileError(f"{location}: damaged: {error}") from error

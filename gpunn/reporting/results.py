@@ -1,4 +1,4 @@
-"""What the trained network gets right and wrong, as charts, tables and images."""
+"""Charts, tables and images of a trained network's predictions and errors."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 
 from gpunn.reporting.charts import LARGEST_DRAWN, Chart, bars, heat_map, scatter
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers
-from gpunn.reporting.images import picture
+from gpunn.reporting.images import sample_image
 from gpunn.reporting.probabilities import probability_charts
 from gpunn.reporting.text import SPACE, number_text
 
-__all__ = ["Picture", "Results", "Table", "results"]
+__all__ = ["Image", "Results", "Table", "results"]
 
 LARGEST_MATRIX = 40
-"""Classes up to which the confusion matrix is drawn cell by cell."""
+"""Maximum number of classes for which the confusion matrix is drawn."""
 
 WORST = 24
-"""Wrong samples that are shown."""
+"""Maximum number of wrong samples to show."""
 
 OUTPUTS = 4
-"""Outputs of a regression that are shown."""
+"""Maximum number of regression outputs to show."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: a title, the columns' names, rows of cells, and a note on how to read it."""
+    """A table: a title, column names, rows of cells, and a note on how to read it."""
 
     title: str
     columns: Sequence[str]
@@ -38,7 +38,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """An image with its text alternative and caption."""
 
     source: str
@@ -48,16 +48,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report shows of a network's predictions."""
+    """The report's content about a network's predictions."""
 
     charts: list[Chart] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    worst: list[Picture] = field(default_factory=list)
+    worst: list[Image] = field(default_factory=list)
     wrong: int = 0
 
 
 def results(findings: Findings, key: str) -> Results:
-    """Return what there is to show of a network's predictions."""
+    """Return the report's content about a network's predictions."""
     outcome = findings.outcome
     if isinstance(outcome, Classes):
         return classes(findings, outcome, key)
@@ -71,24 +71,25 @@ def results(findings: Findings, key: str) -> Results:
 
 
 def classes(findings: Findings, outcome: Classes, key: str) -> Results:
-    """Return confusion matrix, metrics by class, and the samples that are confidently wrong."""
+    """Return the confusion matrix, metrics by class, and the most confidently wrong samples."""
     wrong = outcome.confidently_wrong
     shown = wrong[:WORST]
-    found = Results(wrong=len(wrong))
+    content = Results(wrong=len(wrong))
     if len(outcome.names) <= LARGEST_MATRIX:
-        found.charts.append(confusion_matrix(outcome, findings.part, key))
-    found.charts.extend(probability_charts(outcome.scores, findings.part, key))
-    found.tables.append(by_class(outcome))
+        content.charts.append(confusion_matrix(outcome, findings.part, key))
+    content.charts.extend(probability_charts(outcome.scores, findings.part, key))
+    content.tables.append(by_class(outcome))
     if len(outcome.names) > LARGEST_MATRIX and len(wrong):
-        found.tables.append(confused_pairs(outcome))
+        content.tables.append(confused_pairs(outcome))
     if findings.pixels is not None:
-        found.worst.extend(pictures(findings, outcome, shown))
+        content.worst.extend(images(findings, outcome, shown))
     elif len(wrong):
-        unit, numbers, source = "row", shown, f"rows of the {findings.part} part from 0"
+        unit, numbers = "row", shown
+        source = f"rows of the {findings.part} split, counted from 0"
         if (table := findings.table) is not None:
             unit, source = table.unit, f"{table.unit}s of {Path(table.title).name}"
             numbers = shown if table.numbers is None else table.numbers[shown]
-        found.tables.append(
+        content.tables.append(
             Table(
                 "Most confidently wrong",
                 (unit, "true", "predicted", "probability"),
@@ -96,14 +97,14 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
                     (int(number), *verdict(outcome, row))
                     for number, row in zip(numbers, shown, strict=True)
                 ],
-                f"Of {len(wrong):,} wrong predictions; {source}.",
+                f"The first of {len(wrong):,} wrong predictions; {source}.",
             )
         )
-    return found
+    return content
 
 
 def verdict(outcome: Classes, row: int) -> tuple[str, str, str]:
-    """Return the true class, the predicted one and its probability, as text."""
+    """Return the true class, the predicted class and its probability, as text."""
     return (
         outcome.names[outcome.truth[row]],
         outcome.names[outcome.predicted[row]],
@@ -112,7 +113,7 @@ def verdict(outcome: Classes, row: int) -> tuple[str, str, str]:
 
 
 def confusion_matrix(outcome: Classes, part: str, key: str) -> Chart:
-    """Return the chart of how often each class was taken for each."""
+    """Return the chart of the confusion matrix."""
     counts = outcome.confusion
     right, rows = int(np.trace(counts)), len(outcome.truth)
     description = (
@@ -121,7 +122,8 @@ def confusion_matrix(outcome: Classes, part: str, key: str) -> Chart:
     )
     if pairs := worst_pairs(outcome, 3):
         description += " Most often " + ", ".join(
-            f"{true} was taken for {predicted} ({count} times)" for true, predicted, count in pairs
+            f"{true} was predicted as {predicted} ({count} times)"
+            for true, predicted, count in pairs
         )
         description += "."
     return heat_map(
@@ -130,78 +132,78 @@ def confusion_matrix(outcome: Classes, part: str, key: str) -> Chart:
         counts,
         outcome.names,
         description=description,
-        note=f"Rows of the {part} part. Errors have a colour scale of their own.",
+        note=f"Rows of the {part} split. Errors have a separate color scale.",
     )
 
 
 def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
-    """Return the commonest errors as (true class, predicted class, rows)."""
+    """Return the most common errors as (true class, predicted class, rows)."""
     wrong = outcome.truth != outcome.predicted
     pairs = outcome.truth[wrong] * len(outcome.names) + outcome.predicted[wrong]
-    found, counts = np.unique(pairs, return_counts=True)
+    codes, counts = np.unique(pairs, return_counts=True)
     worst = np.argsort(-counts, kind="stable")[:limit]
     return [
         (outcome.names[true], outcome.names[predicted], count)
-        for place, count in zip(found[worst].tolist(), counts[worst].tolist(), strict=True)
-        for true, predicted in [divmod(place, len(outcome.names))]
+        for code, count in zip(codes[worst].tolist(), counts[worst].tolist(), strict=True)
+        for true, predicted in [divmod(code, len(outcome.names))]
     ]
 
 
 def confused_pairs(outcome: Classes) -> Table:
-    """Return the commonest errors, where there are too many classes for a matrix."""
+    """Return the most common errors, for more classes than a matrix can show."""
     return Table("Most confused classes", ("true", "predicted", "rows"), worst_pairs(outcome, 20))
 
 
 def by_class(outcome: Classes) -> Table:
     """Return precision, recall and their harmonic mean for each class."""
     right = outcome.truth[outcome.truth == outcome.predicted]
-    hits, truth, predicted = (  # without a matrix, which many classes have no memory for
-        np.bincount(found, minlength=len(outcome.names))
-        for found in (right, outcome.truth, outcome.predicted)
+    hits, truth, predicted = (  # without a matrix, which is too large for many classes
+        np.bincount(codes, minlength=len(outcome.names))
+        for codes in (right, outcome.truth, outcome.predicted)
     )
     with np.errstate(invalid="ignore"):
-        figures = hits / predicted, hits / truth, 2 * hits / (truth + predicted)
-    rows = counted(outcome.names, truth, figures)
+        metrics = hits / predicted, hits / truth, 2 * hits / (truth + predicted)
+    rows = counted(outcome.names, truth, metrics)
     return Table(
         "By class",
         ("class", "rows", "precision", "recall", "F1"),
         rows,
-        "Precision: how many of those predicted as the class belong to it. Recall: how many of "
-        "the class were found.",
+        "Precision: fraction of the rows predicted as the class that belong to it. Recall: "
+        "fraction of the rows of the class that are predicted as it.",
     )
 
 
 def counted(names: Sequence[Any], rows: np.ndarray, fractions: Sequence[np.ndarray]) -> list[Any]:
-    """Return a row for each class or label: its name, how many rows it has, and fractions."""
+    """Return a row for each class or label: its name, its number of rows, and fractions."""
     return [
-        (name, number_text(int(rows[place])), *(percent(each[place]) for each in fractions))
-        for place, name in enumerate(names)
+        (name, number_text(int(rows[index])), *(percent(each[index]) for each in fractions))
+        for index, name in enumerate(names)
     ]
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction in per cent."""
+    """Return a fraction in percent."""
     return "–" if np.isnan(fraction) else f"{100 * fraction:.1f}{SPACE}%"
 
 
-def pictures(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Picture]:
-    """Return the images of some rows, with what they are and were taken for."""
+def images(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Image]:
+    """Return the images of some rows, with their true and predicted classes."""
     assert findings.pixels is not None
     assert findings.X is not None
     if not len(rows):
         return []
     low, high = float(findings.X.min()), float(findings.X.max())
-    found = []
+    shown = []
     for row in rows:
         true, predicted, probability = verdict(outcome, row)
-        found.append(
-            Picture(
-                picture(np.reshape(findings.X[row], findings.pixels), low, high),
-                f"Row {row}: {true}, taken for {predicted} with a probability of {probability}",
+        shown.append(
+            Image(
+                sample_image(np.reshape(findings.X[row], findings.pixels), low, high),
+                f"Row {row}: {true}, predicted as {predicted} with probability {probability}",
                 f"{true} → {predicted}, {probability}",
             )
         )
-    return found
+    return shown
 
 
 # ------------------------------------------------------------------------------------- labels
@@ -210,13 +212,13 @@ def pictures(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Pic
 def labels(outcome: Labels, part: str) -> Table:
     """Return accuracy, precision and recall of each yes-or-no output."""
     right = np.mean(outcome.truth == outcome.predicted, axis=0)
-    found = (outcome.truth & outcome.predicted, outcome.truth, outcome.predicted)
-    hits, truth, predicted = (np.sum(each, axis=0) for each in found)
+    cases = (outcome.truth & outcome.predicted, outcome.truth, outcome.predicted)
+    hits, truth, predicted = (np.sum(each, axis=0) for each in cases)
     with np.errstate(invalid="ignore"):
-        figures = right, hits / predicted, hits / truth
-    rows = counted(outcome.names or range(len(right)), truth, figures)
+        metrics = right, hits / predicted, hits / truth
+    rows = counted(outcome.names or range(len(right)), truth, metrics)
     columns = ("output", "rows with yes", "accuracy", "precision", "recall")
-    return Table("By output", columns, rows, f"Of {len(outcome.truth):,} rows of the {part} part.")
+    return Table("By output", columns, rows, f"On {len(outcome.truth):,} rows of the {part} split.")
 
 
 # ------------------------------------------------------------------------------------ numbers
@@ -224,7 +226,7 @@ def labels(outcome: Labels, part: str) -> Table:
 
 def numbers(outcome: Numbers, part: str, key: str) -> Results:
     """Return predictions against the truth, and the residuals, of each output."""
-    found, rows = Results(), []
+    content, rows = Results(), []
     outputs = outcome.truth.shape[1]
     drawn = True
     names = outcome.names or [f"output {index}" for index in range(outputs)]
@@ -241,16 +243,16 @@ def numbers(outcome: Numbers, part: str, key: str) -> Results:
             drawn = False
         elif index < OUTPUTS:
             name = f", {names[index]}" if outputs > 1 else ""
-            place = f"{key}-output-{index}"
-            found.charts.extend(number_charts(place, name, truth, predicted, metrics, part))
-    note = f"Of {len(outcome.truth):,} rows of the {part} part."
+            chart_key = f"{key}-output-{index}"
+            content.charts.extend(number_charts(chart_key, name, truth, predicted, metrics, part))
+    note = f"On {len(outcome.truth):,} rows of the {part} split."
     if outputs > OUTPUTS:
         note += f" Charts show the first {OUTPUTS} outputs."
     if not drawn:
-        note += f" There are no charts of outputs with numbers beyond {LARGEST_DRAWN:g}."
+        note += f" Outputs with numbers above {LARGEST_DRAWN:g} have no charts."
     columns = ("output", "RMSE", "mean absolute error", "mean residual", "R²")
-    found.tables.append(Table("By output", columns, rows, note))
-    return found
+    content.tables.append(Table("By output", columns, rows, note))
+    return content
 
 
 def error_metrics(truth: np.ndarray, residual: np.ndarray) -> dict[str, float]:
@@ -285,9 +287,9 @@ def number_charts(
             predicted,
             labels=("true", "predicted"),
             reference="diagonal",
-            description=f"Scatter plot of {len(truth):,} rows of the {part} part: {summary}. A "
-            "perfect network's points lie on the diagonal.",
-            note=f"On the {part} part. A perfect network's points lie on the line.",
+            description=f"Scatter plot of {len(truth):,} rows of the {part} split: {summary}. For "
+            "perfect predictions, all points are on the diagonal.",
+            note=f"On the {part} split. For perfect predictions, all points are on the line.",
         ),
         scatter(
             f"{key}-residuals",
@@ -298,7 +300,7 @@ def number_charts(
             reference="zero",
             description="Scatter plot of residuals against predictions: residuals from "
             f"{residual.min():.4g} to {residual.max():.4g}, mean {metrics['mean residual']:.4g}.",
-            note="A pattern here is something that the network has not learned.",
+            note="A visible pattern shows structure that the network has not learned.",
         ),
         bars(
             f"{key}-histogram",
@@ -306,19 +308,19 @@ def number_charts(
             edges,
             counts,
             label="predicted − true",
-            description=f"Histogram of {len(residual):,} residuals; most, {counts[peak]:,}, lie "
-            f"between {edges[peak]:.4g} and {edges[peak + 1]:.4g}.",
+            description=f"Histogram of {len(residual):,} residuals; the largest bin has "
+            f"{counts[peak]:,}, from {edges[peak]:.4g} to {edges[peak + 1]:.4g}.",
         ),
     ]
 
 
 def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and edges of a histogram with about sqrt(n) bins, for equal values too.
+    """Return counts and edges of a histogram with about sqrt(n) bins.
 
-    Bins are wider than the rounding of the values.
+    Bins are wider than the rounding of the values, even if all values are equal.
     """
     low, high = float(values.min()), float(values.max())
-    least = 1e-6 * max(abs(low), abs(high)) or 1.0
-    pad = max(0.0, least - (high - low)) / 2
+    minimum = 1e-6 * max(abs(low), abs(high)) or 1.0
+    pad = max(0.0, minimum - (high - low)) / 2
     bins = min(40, max(8, round(len(values) ** 0.5)))
     return np.histogram(values, bins=bins, range=(low - pad, high + pad))

@@ -1,4 +1,4 @@
-"""The runs in a folder: how good each is by validation, how it is, and in what they differ."""
+"""The runs in a folder: their metrics, states and settings, for `gpunn runs`."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from gpunn.reporting.records import Record, read_run
 __all__ = ["Condition", "Run", "find_runs", "ordered", "rank_runs", "settings_that_differ"]
 
 DEPTH = 4
-"""Folders within folders down to which runs are looked for."""
+"""Maximum depth of subfolders that are searched for runs."""
 
 COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
-"""What a run can be told by beside its metrics and settings."""
+"""Columns of a run besides its metrics and settings."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run in a folder of runs; its name is the path of its folder, from that of all."""
+    """A run in a folder of runs; its name is its path relative to this folder."""
 
     name: str
     record: Record
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Finite metrics of validation rows at the best epoch; without a best, at the last one.
+        """Finite validation metrics at the best epoch, or at the last one if none is selected.
 
-        Those of the training rows, where there are no validation rows.
+        Without validation rows, they are training metrics.
         """
         rows = self.record.history
         row = self.record.best or (rows[-1] if rows else {})
@@ -70,11 +70,11 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The leaves of its configuration by their paths, such as "training.epochs"."""
+        """The values of the configuration by their paths, such as "training.epochs"."""
         return dict(leaves(self.record.description))
 
     def get(self, key: str) -> Any:
-        """Return a column, a metric or a setting, of a table its name; None if there is none."""
+        """Return a column, a metric or a setting (for a table its name); None if missing."""
         for values in (self.columns, self.metrics, self.settings):
             if key in values:
                 return values[key]
@@ -82,14 +82,16 @@ class Run:
 
 
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """Read the runs in a folder and in folders of it, such as sweeps; return them by their names.
+    """Read the runs in a folder and its subfolders, such as sweeps; return them sorted by name.
 
-    Hidden folders in it are left out, and what is more than four levels down. Links are followed,
-    and what is reached twice is there once. Also return what could not be read, folders and runs
-    with a damaged file, each with its path. Raise a ConfigError if there is no such folder.
+    Hidden folders and folders more than four levels down are skipped. Links are followed, but each
+    folder is read once. Also return a message for each unreadable folder and damaged run. Raise a
+    ConfigError if there is no such folder.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: expected a folder with runs; there is no such folder")
+        raise ConfigError(
+            f"{folder}: expected a folder with runs; there is no such folder. Check the path"
+        )
     runs: list[Run] = []
     problems: list[str] = []
 
@@ -97,9 +99,9 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
         problems.append(f"{error.filename}: {error.strerror or error}")
 
     seen: set[Path] = set()
-    for place, inner, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        here = Path(place)
-        if (real := here.resolve()) in seen:  # by a link, too
+    for path, inner, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        here = Path(path)
+        if (real := here.resolve()) in seen:  # reached before, by a link
             inner.clear()
             continue
         seen.add(real)
@@ -111,14 +113,14 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
             try:
                 record = read_run(here)
                 run = Run(str(here.relative_to(folder)) if depth else record.name, record)
-                _ = run.columns  # by a callback, say, that may be described wrongly
+                _ = run.columns  # raises an error if a callback's description is invalid
             except (GpunnError, OSError) as error:
                 where = "" if str(here) in str(error) else f"{here}: "
                 problems.append(f"{where}{error}")
             else:
                 runs.append(run)
         elif HISTORY in files:
-            problems.append(f"{here}: a run without its {CONFIG}, which tells what was trained")
+            problems.append(f"{here}: this run has no {CONFIG}; restore it, or remove the folder")
     return sorted(runs, key=lambda run: run.name), problems
 
 
@@ -128,12 +130,12 @@ def rank_runs(runs: Sequence[Run]) -> Ranking | None:
 
 
 def settings_that_differ(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Return (path, the value of each run) of the settings in which runs differ."""
+    """Return (path, value for each run) of the settings that differ between runs."""
     return list(varying([constants_as_numbers(run.record.description) for run in runs]))
 
 
 def constants_as_numbers(value: Any) -> Any:
-    """Return a configuration with each constant schedule as its number."""
+    """Return a configuration with each constant schedule replaced by its number."""
     if isinstance(value, list):
         return [constants_as_numbers(item) for item in value]
     if isinstance(value, dict):
@@ -147,10 +149,10 @@ def constants_as_numbers(value: Any) -> Any:
 
 
 def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
-    """Return what a key stands for: a column, a metric, or the path of a setting that ends so.
+    """Return the full key: a column, a metric, or the path of a setting that ends in `key`.
 
-    Of several settings it is the one in which the runs differ. Raise an ArgumentError if no run has
-    it, or it can mean several settings.
+    If several settings end in it, choose the only one that differs between the runs. Raise an
+    ArgumentError if no run has the key, or it is ambiguous.
     """
     path = re.sub(r"\[(\d+)\]", r".\1", key)
     if path == "time":
@@ -159,17 +161,17 @@ def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
         return path
     known = list(dict.fromkeys(name for run in runs for name in run.settings))
     for end in (path, f"{path}.name"):
-        found = [name for name in known if f".{name}".endswith(f".{end}")]
-        if len(found) > 1 and end not in found:
+        matches = [name for name in known if f".{name}".endswith(f".{end}")]
+        if len(matches) > 1 and end not in matches:
             differing = [
-                name for name in found if len({repr(run.settings.get(name)) for run in runs}) > 1
+                name for name in matches if len({repr(run.settings.get(name)) for run in runs}) > 1
             ]
-            found = differing if len(differing) == 1 else found
-        if end in found or len(found) == 1:
-            return end if end in found else found[0]
-        if found:
+            matches = differing if len(differing) == 1 else matches
+        if end in matches or len(matches) == 1:
+            return end if end in matches else matches[0]
+        if matches:
             raise ArgumentError(
-                f"{argument}: {key!r} can mean {', '.join(found[:6])}; write more of the path"
+                f"{argument}: {key!r} is ambiguous: {', '.join(matches[:6])}; give more of the path"
             )
     columns = dict.fromkeys([*COLUMNS, *(name for run in runs for name in run.metrics)])
     ends = {name.rpartition(".")[2]: name for name in known}
@@ -193,27 +195,27 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Condition:
-    """A key, an operator and a value, such as "optimizer.name=adam", by which runs are chosen.
+    """A key, an operator and a value that select runs, such as "optimizer.name=adam".
 
-    Any other text raises an ArgumentError.
+    Raises an ArgumentError for any other text.
     """
 
     def __init__(self, text: str) -> None:
-        found = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|==?|<|>)\s*(.*?)\s*", text)
-        if found is None:
+        match = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|==?|<|>)\s*(.*?)\s*", text)
+        if match is None:
             raise ArgumentError(
                 f"where: expected a key, one of {' '.join(OPERATORS)}, and a value, such as "
                 f"optimizer.name=adam; got {text!r}"
             )
         self.text = text
-        self._key, sign, self._written = found.groups()
+        self._key, sign, self._written = match.groups()
         self._compare, self._value = OPERATORS[sign], plain_value(self._written)
 
     def chosen(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs of which it is true; a run without such a value is only chosen by "!=".
+        """Return the runs that match; only "!=" matches a run without such a value.
 
-        Raise an ArgumentError if no run has such a value, or more or less is asked of what is no
-        number.
+        Raise an ArgumentError if no run has such a value, or if "<" or ">" compares different
+        types.
         """
         if not runs:
             return []
@@ -228,18 +230,18 @@ class Condition:
             return False
         # A date or a run's name may look like a number, such as 2026.
         text = of_column and isinstance(value, str) and not isinstance(self._value, str)
-        wanted = self._written if text else self._value
+        expected = self._written if text else self._value
         try:
-            return bool(self._compare(value, wanted))
+            return bool(self._compare(value, expected))
         except TypeError:
             raise ArgumentError(
-                f"where: {self.text!r} compares {value!r} with {self._value!r}; more and less is "
-                "for two numbers or two texts"
+                f"where: {self.text!r} compares {value!r} with {self._value!r}; use < and > only "
+                "for two numbers or two strings"
             ) from None
 
 
 def plain_value(text: str) -> Any:
-    """Return a number, truth value or quoted text in TOML; else the text as it is.
+    """Return the number, Boolean or string that the text is in TOML; else the text unchanged.
 
     Examples
     --------
@@ -249,27 +251,27 @@ def plain_value(text: str) -> Any:
     if text == "none":
         return None
     try:
-        found = tomllib.loads(f"value = {text}")
+        document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    value = found["value"]  # a date, say, is text here
-    return value if len(found) == 1 and isinstance(value, (bool, int, float, str)) else text
+    value = document["value"]  # dates stay text
+    return value if len(document) == 1 and isinstance(value, (bool, int, float, str)) else text
 
 
 def ordered(
     runs: Sequence[Run], ranking: Ranking | None, key: str | None, reverse: bool
 ) -> list[Run]:
-    """Return runs sorted by a column, metric or setting, by default the best first.
+    """Return runs sorted by a column, metric or setting, by default best first.
 
-    A metric of which larger is better is sorted with the largest first. Runs without a value come
-    last, in either direction. Raise an ArgumentError if no run has such a key.
+    If larger is better for a metric, the largest value comes first. Runs without a value come last
+    in either direction. Raise an ArgumentError if no run has such a key.
     """
     if key is None:
         if ranking is None:
             return list(runs)[::-1] if reverse else list(runs)
-        found = [runs[place] for place in ranking.order]
-        ranked = [run for run in found if ranking.value(run.record) is not None]
-        return (ranked[::-1] if reverse else ranked) + found[len(ranked) :]
+        every = [runs[index] for index in ranking.order]
+        ranked = [run for run in every if ranking.value(run.record) is not None]
+        return (ranked[::-1] if reverse else ranked) + every[len(ranked) :]
     if not runs:
         return []
     key = full_key(key, runs, "sort")

@@ -1,4 +1,4 @@
-"""A sweep as a report shows it: its trials beside each other, told apart by validation alone."""
+"""The report's content about a sweep: its trials, compared by validation."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from gpunn.sweep.trials import COMPLETE
 __all__ = ["SweepView", "is_sweep", "view_sweep"]
 
 CURVES = 12
-"""Trials whose curves are drawn, the best ones."""
+"""Maximum number of trials whose curves are drawn, the best ones."""
 
 PARAMETERS = 24
-"""Parameters beside which the metric is drawn."""
+"""Maximum number of parameters with a chart of the metric."""
 
 WIDE = 30.0
-"""Positive values of an unknown range with such a quotient are drawn on a logarithmic axis."""
+"""Ratio of the largest to the smallest value from which an unknown range has a logarithmic axis."""
 
 HOLLOW = "Hollow points are trials that did not complete, at their best epoch."
 
 
 @dataclass(frozen=True)
 class SweepView:
-    """What a page shows of a sweep: all trials, charts, and the folder of the best trial."""
+    """The page's content about a sweep: all trials, charts, and the folder of the best trial."""
 
     name: str
     overview: Table
@@ -51,31 +51,31 @@ class SweepView:
 
 
 def is_sweep(folder: Path) -> bool:
-    """Return whether a folder is that of a sweep."""
+    """Return whether a folder is a sweep folder."""
     return (folder / TRIALS).is_file()
 
 
 def view_sweep(folder: Path) -> SweepView:
-    """Return what a page shows of a sweep: the metric beside each parameter, then the best trials.
+    """Return the page's content about a sweep: charts by parameter, then the best trials.
 
-    Raise an InvalidFileError if a file of it, or of a trial, is damaged.
+    Raise an InvalidFileError if a file of the sweep or of a trial is damaged.
     """
-    found = read_trials(folder)
-    begun = [trial for trial in found.ranked if (folder / trial.folder / CONFIG).is_file()]
+    trials = read_trials(folder)
+    begun = [trial for trial in trials.ranked if (folder / trial.folder / CONFIG).is_file()]
     shown = begun[:CURVES]
     records = [read_run(folder / trial.folder) for trial in shown]
     curves = comparison(records, [trial.folder for trial in shown])
-    best = found.best
+    best = trials.best
     return SweepView(
         folder.resolve().name,
-        overview(found),
-        [*summary_charts(found), *parameter_charts(found), *curves],
+        overview(trials),
+        [*summary_charts(trials), *parameter_charts(trials), *curves],
         folder / best.folder if best is not None and best in begun else None,
     )
 
 
 def overview(found: Trials) -> Table:
-    """Return a table of all trials, the best first."""
+    """Return a table of all trials, best first."""
     best, paths = found.best, parameters(found)
     rows = [
         (
@@ -91,15 +91,15 @@ def overview(found: Trials) -> Table:
     counts = Counter(trial.state for trial in found.trials).most_common()
     states = ", ".join(f"{count:,} {state}" for state, count in counts)
     note = (
-        f"{states}. Told apart by {found.metric}, of validation rows, at each trial's best epoch. "
-        "The test part has no say in which one is the best."
+        f"{states}. Compared by the validation metric {found.metric} at each trial's best epoch. "
+        "The test split does not affect the comparison."
     )
     columns = ("trial", "state", *paths, metric_title(found), "best epoch", "epochs")
     return Table("Trials", columns, rows, note)
 
 
 def state_text(trial: Trial) -> str:
-    """Return how far a trial has come, and why it ended before its last epoch, if it did."""
+    """Return a trial's state or progress, and why it ended before its last epoch, if it did."""
     if trial.state == COMPLETE:
         return trial.state
     if trial.state == "pruned":
@@ -111,7 +111,7 @@ def state_text(trial: Trial) -> str:
 
 
 def metric_title(found: Trials) -> str:
-    """Return what the trials' metric is called on the page."""
+    """Return the title of the trials' metric on the page."""
     return f"{title_of(found.metric.removeprefix(VALIDATION))} (validation)"
 
 
@@ -129,7 +129,7 @@ def text(value: Any) -> str:
 
 
 def parameter_charts(found: Trials) -> list[Chart]:
-    """Return a chart of the metric beside each parameter."""
+    """Return a chart of the metric by each parameter."""
     return [
         parameter_chart(found, path, number)
         for number, path in enumerate(parameters(found)[:PARAMETERS], start=1)
@@ -137,14 +137,14 @@ def parameter_charts(found: Trials) -> list[Chart]:
 
 
 def summary_charts(found: Trials) -> list[Chart]:
-    """Return the metric of each trial in their order, and how much each parameter matters."""
+    """Return charts of the metric by trial, and of the importance of each parameter."""
     shares = importances(found) if find_spec("optuna") else {}
     charts = [history(found)] if any(each.value is not None for each in found.trials) else []
     return [*charts, importance(found, shares)] if shares else charts
 
 
 def history(found: Trials) -> Chart:
-    """Return a chart of the trials in their order, with the best so far."""
+    """Return a chart of the metric by trial, with the best so far."""
     trials = [each for each in found.trials if each.value is not None]
     values = [math.nan if each.value is None else each.value for each in trials]
     is_complete = [each.state == COMPLETE for each in trials]
@@ -158,7 +158,7 @@ def history(found: Trials) -> Chart:
         values,
         labels=("trial", metric),
         axis=Axis(whole=True),
-        marked=next((place for place, each in enumerate(trials) if each is best), None),
+        marked=next((index for index, each in enumerate(trials) if each is best), None),
         hollow=[not complete for complete in is_complete],
         line=so_far.tolist(),
         columns=("trial", metric, "best so far", "state"),
@@ -166,7 +166,7 @@ def history(found: Trials) -> Chart:
             (each.folder, each.value, float(best_so_far), state_text(each))
             for each, best_so_far in zip(trials, so_far, strict=True)
         ],
-        description=f"{metric} of {len(trials)} trials in their order. {described(best)}",
+        description=f"{metric} of {len(trials)} trials, by trial number. {described(best)}",
         note=f"The line is the best so far. {HOLLOW}",
     )
 
@@ -174,26 +174,27 @@ def history(found: Trials) -> Chart:
 def importance(found: Trials, shares: dict[str, float]) -> Chart:
     """Return a chart of the parameters' importance."""
     values = list(shares.values())
-    names = [path if len(path) <= 24 else f"…{path[-23:]}" for path in shares]  # the end tells most
+    # The end of a path is the most specific part.
+    names = [path if len(path) <= 24 else f"…{path[-23:]}" for path in shares]
     return ranking(
         "sweep-importance",
         "Which parameters matter",
         names,
         values,
-        most=PARAMETERS,
+        maximum=PARAMETERS,
         label="share",
         columns=("parameter", "share"),
         rows=list(shares.items()),
         texts=list(map(number_text, values)),
         description=f"Bar chart of {len(names)} parameters. {next(iter(shares))} matters most: "
         f"{values[0]:.4g} of 1.",
-        note="By Optuna's PED-ANOVA: how much a parameter's values in the best tenth of the "
-        "complete trials differ from those in all. With few trials it is rough.",
+        note="Computed by Optuna's PED-ANOVA: the difference between a parameter's values in the "
+        "best tenth of the complete trials and in all of them. A rough estimate for few trials.",
     )
 
 
 def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
-    """Return the axis for a parameter: as its range says or, if that is unknown, for its values."""
+    """Return the axis for a parameter, from its range or, if that is unknown, from its values."""
     if space is not None and space.choices is None:
         low, high = (float(each) for each in space.extremes)
         return Axis(logarithmic=space.log, whole=space.whole, limits=(low, high))
@@ -203,15 +204,15 @@ def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
 
 
 def parameter_chart(found: Trials, path: str, number: int) -> Chart:
-    """Return a chart of the metric beside one parameter."""
+    """Return a chart of the metric by one parameter."""
     space = found.space.get(path)
     trials = [each for each in found.ranked if each.value is not None and path in each.parameters]
     if space is not None and space.choices is None:
         trials = [each for each in trials if is_number(each.parameters[path])]
     values = [trial.parameters[path] for trial in trials]
     axis = axis_of(values, space)
-    places = {name: place for place, name in enumerate(axis.categories)}
-    x = [places[text(value)] for value in values] if places else values
+    positions = {name: index for index, name in enumerate(axis.categories)}
+    x = [positions[text(value)] for value in values] if positions else values
     y = [math.nan if trial.value is None else trial.value for trial in trials]
     metric, best = metric_title(found), found.best
     return points(
@@ -221,20 +222,20 @@ def parameter_chart(found: Trials, path: str, number: int) -> Chart:
         y,
         labels=(path, metric),
         axis=axis,
-        marked=next((place for place, trial in enumerate(trials) if trial is best), None),
+        marked=next((index for index, trial in enumerate(trials) if trial is best), None),
         hollow=[trial.state != COMPLETE for trial in trials],
         columns=("trial", path, metric, "state"),
         rows=[
             (trial.folder, text(trial.parameters[path]), trial.value, state_text(trial))
             for trial in trials
         ],
-        description=f"{metric} of {len(trials)} trials beside {path}. {described(best, path)}",
+        description=f"{metric} of {len(trials)} trials by {path}. {described(best, path)}",
         note=f"{described(best, path)} {HOLLOW}",
     )
 
 
 def described(best: Trial | None, path: str | None = None) -> str:
-    """Return which point is that of the best trial."""
+    """Return a sentence on the point of the best trial."""
     if best is None:
         return "No trial is complete."
     value = "" if path is None else f", with {text(best.parameters.get(path))}"
@@ -242,10 +243,10 @@ def described(best: Trial | None, path: str | None = None) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value can be drawn on an axis of numbers."""
+    """Return whether a value fits on a numeric axis."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_wide(values: Sequence[float]) -> bool:
-    """Return whether numbers are drawn on a logarithmic axis."""
+    """Return whether numbers need a logarithmic axis."""
     return bool(values) and min(values) > 0 and max(values) >= WIDE * min(values)

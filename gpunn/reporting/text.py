@@ -1,4 +1,4 @@
-"""How numbers are written in a report."""
+"""Formats numbers and settings for a report."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gpunn.differences import ABSENT
 __all__ = ["SPACE", "duration", "number_text", "setting_text"]
 
 SPACE = "\N{NO-BREAK SPACE}"
-"""Between a number and its unit."""
+"""The space between a number and its unit."""
 
 
 def number_text(value: Any, name: str = "") -> str:
-    r"""Return a number as text: accuracies in per cent, others with four digits.
+    r"""Return a number as text: accuracies in percent, others with four digits.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def number_text(value: Any, name: str = "") -> str:
 
 
 def setting_text(value: Any, number: Callable[[float], str] = str) -> str:
-    """Return a value of a configuration in one line; floats as they are, or as `number` says.
+    """Return a value of a configuration in one line; `number` formats floats.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pictures of what the units of the first layer look for."""
+"""Images of the weights of the first layer."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import numpy as np
 
 from gpunn.layers import Dense
 from gpunn.network import Sequential
-from gpunn.reporting.images import weight_picture
+from gpunn.reporting.images import weight_image
 
-__all__ = ["WeightPictures", "first_layer"]
+__all__ = ["WeightImages", "first_layer"]
 
 UNITS = 48
-"""Units that are shown."""
+"""Maximum number of units to show."""
 
 
 @dataclass(frozen=True)
-class WeightPictures:
-    """One image a unit, and a text alternative for all of them together."""
+class WeightImages:
+    """One image per unit, and one text alternative for all images."""
 
     sources: list[str]
     alternative: str
     note: str
 
 
-def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightPictures | None:
-    """Return pictures of the first dense layer's weights; None if there is nothing to see.
+def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightImages | None:
+    """Return images of the first dense layer's weights; None if there is none or it is too large.
 
-    Where rows are images, each unit's weights are an image too, of the same shape. Otherwise all of
-    them are one image, a row of it for each input and a column for each unit.
+    If rows are images, each unit's weights are an image of the same shape. Otherwise all weights
+    are one image, with a row for each input and a column for each unit.
     """
     first = next((index for index, one in enumerate(model.layers) if isinstance(one, Dense)), None)
     if first is None:
@@ -43,22 +43,22 @@ def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightPict
     strongest = np.sort(np.argsort(-norms, kind="stable")[:UNITS])
     units, shape = weights.shape[1], pixels[:2]
     which = f"{len(strongest)} of {units} units" if units > UNITS else f"all {units} units"
-    return WeightPictures(
-        [weight_picture(weights[:, unit].reshape(shape), limit) for unit in strongest],
+    return WeightImages(
+        [weight_image(weights[:, unit].reshape(shape), limit) for unit in strongest],
         f"Weights of {which} of layer {label}, each as an image of {shape[0]} by {shape[1]} pixels",
         f"{which.capitalize()} of {label}"
-        + (", those with the largest weights" if units > UNITS else "")
-        + f". Orange is above zero, blue below; full colour is {limit:.3g}.",
+        + (", the units with the largest weights" if units > UNITS else "")
+        + f". Orange is above zero, blue below; full color is {limit:.3g}.",
     )
 
 
-def whole(label: str, weights: np.ndarray, limit: float) -> WeightPictures:
+def whole(label: str, weights: np.ndarray, limit: float) -> WeightImages:
     """Return a weight matrix as one image."""
     inputs, units = weights.shape
-    return WeightPictures(
-        [weight_picture(weights, limit)],
+    return WeightImages(
+        [weight_image(weights, limit)],
         f"Weights of layer {label} as an image of {inputs} inputs, top to bottom, by {units} "
         "units, left to right",
         f"Layer {label}: {inputs} inputs from top to bottom, {units} units from left to right. "
-        f"Orange is above zero, blue below; full colour is {limit:.3g}.",
+        f"Orange is above zero, blue below; full color is {limit:.3g}.",
     )

@@ -7,7 +7,7 @@ import gpunn
 from gpunn.experiment.parts import Part, Parts
 from gpunn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.reporting.charts import ranking
-from gpunn.reporting.columns import MOST_BARS, column_charts, examine_columns
+from gpunn.reporting.columns import MAX_BARS, column_charts, examine_columns
 from gpunn.tables import Schema, table_of
 
 CITIES = ["Bern", "Oslo", "Rome"]
@@ -69,7 +69,7 @@ def test_classes(people):
     assert (found.measure, found.part, found.rows) == ("log loss", "validation", 100)
     assert found.importance["x"] > 1
     assert found.importance["noise"] == pytest.approx(0, abs=1e-12)
-    assert (found.spread_part, found.spread_measure) == ("test", "part that is wrong")
+    assert (found.spread_part, found.spread_measure) == ("test", "error rate")
     assert found.overall == pytest.approx(30 / 50)
 
 
@@ -90,7 +90,7 @@ def test_many_categories_and_missing_ones(people):
     part = Part(table, people.column("x"))
     (spread,) = examine_columns(model, MeanSquaredError(), Parts(part, None, None, {})).spreads
     assert spread.categories[0] == "missing or unknown"
-    assert spread.categories[-1] == f"{61 - MOST_BARS} other categories"
+    assert spread.categories[-1] == f"{61 - MAX_BARS} other categories"
     assert sum(spread.rows) == 300
 
 
@@ -100,7 +100,7 @@ def test_a_ranking_names_its_bars():
         "Title",
         ["one", "a name that is far too long for a chart", "three"],
         [3.0, 1.0, -0.5],
-        most=2,
+        maximum=2,
         label="rise",
         columns=("column", "rise"),
         rows=[("one", 3.0), ("two", 1.0), ("three", -0.5)],

@@ -184,7 +184,7 @@ def test_results_of_classes(digits_page, digits_run):
     assert (
         pictures[0]
         .attributes["alt"]
-        .startswith(f"Row {worst}: {y[worst]}, taken for {predicted[worst]} with a probability of ")
+        .startswith(f"Row {worst}: {y[worst]}, predicted as {predicted[worst]} with probability ")
     )
     ended = evaluation(digits_run)["test"]
     *_, final, least = numbers(digits_page.cards()["Final metrics"])
@@ -248,8 +248,8 @@ def test_several_runs(digits_run, wider_run):
         [f"{best}, best", "finished", f"{100 * accuracies[best]:.2f}\xa0%"],
         [other, "finished", f"{100 * accuracies[other]:.2f}\xa0%"],
     ]
-    assert "Ranked by val_accuracy, of validation rows" in card.text
-    assert "may be others" not in card.text
+    assert "Ranked by the validation metric val_accuracy" in card.text
+    assert "may have different" not in card.text
     headings = [one.text for one in document.root.all("h2")]
     assert sorted(headings) == sorted(["Comparison", f"Best by validation: {best}", other])
     chart = document.charts()["compare-accuracy"]
@@ -304,8 +304,8 @@ def test_a_run_before_its_first_epoch(copy):
         elif path.name != "config.json":
             path.unlink()
     text = page(copy).root.text
-    assert "No epoch has been finished" in text
-    assert "The folder holds no network." in text
+    assert "No epoch is complete yet" in text
+    assert "The folder contains no network." in text
 
 
 @pytest.mark.usefixtures("no_drawings")
@@ -314,7 +314,7 @@ def test_data_that_is_gone(numbers_run, tmp_path):
     with edited(copied / "config.json") as config:
         config["data"]["path"] = str(tmp_path / "gone.csv")
     document = page(copied)
-    assert "Predictions are missing, since the data can't be read" in document.root.text
+    assert "Predictions are missing, because the data cannot be read" in document.root.text
     assert "run-1-loss" in document.charts()
     assert "Network" in document.cards()
 
@@ -395,7 +395,7 @@ def test_the_best_epoch_is_that_of_the_training(copy, callback, best):
 
 
 def test_what_is_no_run(tmp_path):
-    with pytest.raises(ConfigError, match="expected the folder of a run"):
+    with pytest.raises(ConfigError, match="expected a folder that gpunn train wrote"):
         report_html([tmp_path])
     with pytest.raises(ArgumentError, match="at least one run"):
         report_html([])
@@ -404,7 +404,7 @@ def test_what_is_no_run(tmp_path):
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
 def test_without_the_packages(digits_run, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'gpunn\[report\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install '\.\[report\]'"):
         report_html([digits_run])
 
 

@@ -14,7 +14,7 @@ from gpunn.config import parse_config
 from gpunn.experiment.parts import Part
 from gpunn.layers import Dense, Flatten, Rescaling
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers, image_shape, outcome
-from gpunn.reporting.images import picture, weight_picture
+from gpunn.reporting.images import sample_image, weight_image
 from gpunn.reporting.results import histogram, results
 from gpunn.reporting.weights import first_layer
 
@@ -123,11 +123,11 @@ def test_what_is_an_image(dataset, shape, dtype, expected):
 
 def test_pictures():
     grey = RANDOM.integers(0, 17, (8, 6))
-    assert np.array_equal(pixels_of(picture(grey, 0, 16)), np.round(255 * grey / 16))
+    assert np.array_equal(pixels_of(sample_image(grey, 0, 16)), np.round(255 * grey / 16))
     colours = RANDOM.integers(0, 256, (8, 6, 3))
-    assert np.array_equal(pixels_of(picture(colours, 0, 255)), colours)
-    assert not pixels_of(picture(np.zeros((2, 2)), 0, 0)).any()
-    found = pixels_of(weight_picture(np.array([[1.0, -0.5], [0.0, -3.0]]), 1.0))
+    assert np.array_equal(pixels_of(sample_image(colours, 0, 255)), colours)
+    assert not pixels_of(sample_image(np.zeros((2, 2)), 0, 0)).any()
+    found = pixels_of(weight_image(np.array([[1.0, -0.5], [0.0, -3.0]]), 1.0))
     assert found[..., 3].tolist() == [[255, 128], [0, 255]]
     assert found[0, 0, 0] > found[0, 0, 2]  # more red than blue
     assert found[0, 1, 0] < found[0, 1, 2]

@@ -71,7 +71,7 @@ def test_the_page_of_a_sweep(trained):
     assert [row[0] for row in rows] == [trial.folder for trial in found.ranked]
     assert [row[1] for row in rows] == ["complete, best", "complete", "complete", "complete"]
     assert {row[3] for row in rows} == {"relu", "elu (alpha 0.5)"}
-    assert "no say in which one is the best" in card.text
+    assert "does not affect the comparison" in card.text
     assert f"Best by validation: {found.best.folder}" in text
     assert "What differs" not in text
     (runs,) = document.root.all("section", class_="run")
@@ -80,7 +80,7 @@ def test_the_page_of_a_sweep(trained):
 
 def test_the_comparison_has_no_test_figures(trained, no_drawings):
     (compared,) = Page(report_html([trained], "numpy")).root.all("section", id="compare")
-    assert "test part has no say" in compared.text
+    assert "test split does not affect" in compared.text
     assert "Test" not in compared.text
 
 
@@ -277,6 +277,6 @@ def test_text_stays_text(sweep):
 
 def test_a_sweep_is_reported_on_alone(trained, tmp_path):
     run = trained / "trial-0000"
-    with pytest.raises(ArgumentError, match="is the folder of a sweep, which is reported on alone"):
+    with pytest.raises(ArgumentError, match="is a sweep folder, which needs a separate report"):
         write_report([run, trained], tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
