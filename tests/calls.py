@@ -4,7 +4,7 @@ from gpunn.callbacks import Callback
 
 
 class Calls(Callback):
-    """Has functions in place of methods: `Calls(on_epoch_end=lambda trainer, logs: ...)`."""
+    """A callback whose methods are given: `Calls(on_epoch_end=lambda trainer, logs: ...)`."""
 
     def __init__(self, **functions_and_settings):
         vars(self).update(functions_and_settings)
