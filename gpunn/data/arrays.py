@@ -149,9 +149,7 @@ def _read_member(path: str, archive: zipfile.ZipFile, size: int, name: str) -> n
     location = f"{path}, array {name!r}"
     member = archive.getinfo(members[name])
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataFileError(
-            f"{location}: unsupported compression; save it with numpy.savez_compressed"
-        )
+        raise DataFileError(f"{location}: unsupported compression; use numpy.savez_compressed")
     with archive.open(member) as stream:
         shape, order, dtype = _read_header(location, stream)
         # The compressed size in a forged archive may be wrong, but the file's size limits it.

@@ -46,9 +46,8 @@ class CSVData:
     X : float array of shape (rows, features)
         The features, in the order of `feature_names`.
     y : array of shape (rows,) or None
-        The target. Text becomes class indices (int64), where `classes[index]` is the text. If
-        every cell is an integer, the dtype is int64, otherwise floating-point. None without a
-        target.
+        The target. Text becomes class indices (int64), where `classes[index]` is the text. If every
+        cell is an integer, the dtype is int64, otherwise a float. None without a target.
     feature_names : tuple of str
         Column names, or without a header the column numbers, counted from 0.
     target_name : str or None
@@ -114,8 +113,7 @@ def load_csv(
     dtype : "float32" or "float64"
         Dtype of the features and of a floating-point target.
     missing : collection of str
-        Strings that mean a missing value, in any case; numbers, such as -999, in any spelling. NaN
-        always does.
+        Strings that mean a missing value, besides NaN: in any case, and numbers in any spelling.
 
     Returns
     -------
@@ -211,16 +209,16 @@ class _Reader:
         self._rows = chain(first, self._rows)
 
         self._target = None if target is None else self._position_of("target", target)
-        positions = [position for position in range(len(names)) if position != self._target]
+        indices = [index for index in range(len(names)) if index != self._target]
         if features is not None:
-            positions = [self._position_of("features", column) for column in features]
-            if repeated := _repeated([names[position] for position in positions]):
+            indices = [self._position_of("features", column) for column in features]
+            if repeated := _repeated([names[index] for index in indices]):
                 raise ArgumentError(f"features: column {repeated[0]!r} is listed more than once")
-            if self._target in positions:
+            if self._target in indices:
                 raise ArgumentError(f"features: column {names[self._target]!r} is the target")
-        if not positions:
+        if not indices:
             raise RowsError(f"no column is left for the features; columns: {names}{_doubt(names)}")
-        self._features = positions
+        self._features = indices
 
     def _position_of(self, argument: str, column: str | int) -> int:
         """Return the position of a column that an argument gives by name or number."""
@@ -256,9 +254,7 @@ class _Reader:
         X = bytearray()
         y: list[np.ndarray] = []
         while block := list(islice(self._rows, max(1, _BLOCK_CELLS // len(self._names)))):
-            values = self._floats(
-                [row[position] for _, row in block for position in self._features]
-            )
+            values = self._floats([row[index] for _, row in block for index in self._features])
             if values is not None:
                 X += values.data
             elif text := self._first_text(block, self._features):
@@ -288,7 +284,7 @@ class _Reader:
         return CSVData(
             X=np.frombuffer(X, self._dtype).reshape(-1, len(self._features)),
             y=targets,
-            feature_names=tuple(self._names[position] for position in self._features),
+            feature_names=tuple(self._names[index] for index in self._features),
             target_name=None if self._target is None else self._names[self._target],
             classes=tuple(classes) if target_is_text else None,
             has_header=self._has_header,
@@ -303,15 +299,13 @@ class _Reader:
             values = numbers.astype(self._dtype)
         return values if np.isfinite(values).all() else None
 
-    def _first_text(
-        self, block: list[Row], positions: Sequence[int]
-    ) -> tuple[int, str, str] | None:
+    def _first_text(self, block: list[Row], indices: Sequence[int]) -> tuple[int, str, str] | None:
         """Return line, column and first cell that is text, or None, and count missing values.
 
         A number that is not finite raises a RowsError.
         """
         for line, row in block:
-            for name, cell in ((self._names[position], row[position]) for position in positions):
+            for name, cell in ((self._names[index], row[index]) for index in indices):
                 if self._is_missing(line, name, cell):
                     continue
                 if number_of(cell) is None:
@@ -321,11 +315,11 @@ class _Reader:
                     refused(line, f"column {name!r} must hold {wanted}, got {cell!r}")
         return None
 
-    def _codes(self, block: list[Row], position: int) -> np.ndarray:
+    def _codes(self, block: list[Row], index: int) -> np.ndarray:
         """Return class codes, numbered in the order in which classes appear in the file."""
-        name, codes = self._names[position], array("q")
+        name, codes = self._names[index], array("q")
         for line, row in block:
-            text = text_of_cell(row[position].strip())
+            text = text_of_cell(row[index].strip())
             code = self._classes.get(text)
             if code is None:
                 if len(text) > MAX_NAME:

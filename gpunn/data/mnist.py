@@ -30,8 +30,7 @@ def load_mnist(
 
     Nothing is downloaded. `folder` must hold `train-images-idx3-ubyte`,
     `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each
-    uncompressed, or compressed with gzip and named `.gz`. If both exist, the uncompressed file is
-    read.
+    uncompressed, or compressed with gzip and named `.gz`. The uncompressed file takes precedence.
 
     Parameters
     ----------
@@ -50,8 +49,7 @@ def load_mnist(
     Raises
     ------
     DataFileError
-        If a file is missing or damaged, does not hold images or labels, or the files do not belong
-        together.
+        If a file is missing, damaged or of another kind, or the files do not belong together.
 
     Examples
     --------

@@ -23,8 +23,7 @@ class Prefetch(Generic[T]):
 
     The thread calls `make` for the iterator; if `ahead` is 0, there is no thread. An exception in
     the iterator is raised instead of the item, with its traceback. `close`, which a `with` block
-    calls at its end, ends the thread. The thread then closes a generator, so that its `finally`
-    clauses run.
+    calls at its end, ends the thread. The thread then closes a generator: `finally` clauses run.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:

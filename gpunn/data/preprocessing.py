@@ -120,8 +120,7 @@ def chunks_of(
 ) -> Iterator[np.ndarray]:
     """Yield the rows of an array, which may be a memory map, `chunk_rows` at a time.
 
-    By default a chunk has about a million numbers, and at least one row. `indices` selects the
-    rows.
+    By default a chunk has about a million numbers, at least one row. `indices` selects the rows.
     """
     rows = len(X) if indices is None else len(indices)
     step = chunk_rows or max(1, _CHUNK_ITEMS // max(1, math.prod(X.shape[1:])))

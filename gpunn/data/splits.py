@@ -24,8 +24,7 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
 
     Rows with the same time stay together, so the number of held-out rows is as close to
     `ceil(fraction * rows)` as possible. Times are numbers or dates, none of them missing. Raises
-    the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if all rows have the same
-    time.
+    the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if all times are equal.
 
     Examples
     --------

@@ -17,8 +17,7 @@ from gpunn.tables import Schema
 from gpunn.tables.columns import Column
 from gpunn.tables.encoders import KINDS, Encoded, GraphRows, features_of
 from gpunn.tables.encoders.category import ML
-from gpunn.tables.imputation import filled_in_onnx
-from gpunn.tables.onnx_nodes import Value, concatenate
+from gpunn.tables.onnx_nodes import Value, concatenate, where
 from gpunn.tables.scaling import SCALINGS
 from gpunn.typing import Shape
 
@@ -72,7 +71,7 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
     if scaled := [block for block in every if block.missing is not None]:  # as in the schema
         missing = concatenate([block.missing for block in scaled])
         numbers = concatenate([block.numbers for block in scaled])
-        filled = filled_in_onnx(numbers, missing, schema.scaling.median)
+        filled = where(missing, schema.scaling.median, numbers)
         features = [feature for block in scaled for feature in block.features]
         blocks.insert(0, Encoded(features, schema.scaling.nodes(filled)))
     matrix = concatenate([block.numbers for block in blocks])

@@ -63,8 +63,7 @@ def from_sklearn(
     Returns
     -------
     Sequential
-        It has the estimator's `classes` and `feature_names`. `predict_proba` works if the estimator
-        is a classifier.
+        It has the estimator's `classes` and `feature_names`. `predict_proba` works for classifiers.
 
     Raises
     ------

@@ -168,8 +168,7 @@ def load_state_dict(
     state : mapping of str to array, or path
         Names such as "0.weight" to arrays or tensors, or a safetensors file of them.
     prefix : str
-        Prefix of the names before the module's index, such as "net.". Names without it are
-        ignored.
+        Prefix of names before the module's index, such as "net."; other names are ignored.
 
     Raises
     ------

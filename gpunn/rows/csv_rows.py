@@ -148,10 +148,7 @@ def detect_delimiter(
 
 
 def is_header(top: Sequence[str], commas: bool) -> bool:
-    """Return whether a first row has names: not if all cells are numbers.
-
-    With `commas`, numbers may have decimal commas.
-    """
+    """Return whether a first row has names: not if all cells are numbers, or 1,5 with `commas`."""
     cells = map(with_point, top) if commas else top
     return not all(number_of(cell) is not None for cell in cells)
 

@@ -101,10 +101,8 @@ def cells_of_csv(
                 continue  # it has no decimal mark
             mark = "." if cells[position] == cell else ","
             if marks.setdefault(position, mark) != mark:
-                refuse(
-                    number,
-                    f"column {present[positions[position]]!r}: {OTHER_MARK}; got {cell!r:.80}",
-                )
+                name = present[positions[position]]
+                refuse(number, f"column {name!r}: {OTHER_MARK}; got {cell!r:.80}")
                 break
         else:
             yield number, cells

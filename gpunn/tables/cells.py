@@ -162,9 +162,8 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     """Return the dates and times in cells, which may be text, and the codes of other values.
 
-    The dates are `datetime64[us]`, NaT if a cell is missing or not a date; `date_of` decides which
-    strings are dates. The list has the codes (in `coded(cells)`) of values that are neither dates
-    nor missing.
+    The dates are `datetime64[us]`, NaT if a cell is missing or not a date; `date_of` reads strings.
+    The list has the codes (in `coded(cells)`) of values that are neither dates nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []

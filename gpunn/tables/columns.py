@@ -22,8 +22,7 @@ class Column:
     kind : {"number", "category", "boolean", "datetime"}
         How its values are interpreted.
     categories : tuple of str
-        In ascending order; the code of `categories[i]` is i + 1. Empty for numbers, dates and
-        dropped columns.
+        Ascending; the code of `categories[i]` is i + 1. Empty for numbers, dates, dropped columns.
     parts : tuple of str
         For a date: the parts that differ between rows, such as "month".
     missing : int

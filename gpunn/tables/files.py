@@ -342,8 +342,7 @@ class CellReader:
             return False
         if self.ambiguous or not self.mark:
             marked = [cell.strip() for cell in cells if mark in cell]
-            self.ambiguous = (
-                (self.ambiguous or marked[0]) if all(map(AMBIGUOUS.fullmatch, marked)) else ""
-            )
+            ambiguous = all(map(AMBIGUOUS.fullmatch, marked))
+            self.ambiguous = (self.ambiguous or marked[0]) if ambiguous else ""
         self.mark = mark
         return True

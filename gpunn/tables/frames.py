@@ -38,8 +38,7 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Raises
     ------
     DataError
-        If `frame` has another type, a column name is empty or repeated, or columns have unequal
-        lengths.
+        If `frame` has another type, a name is empty or repeated, or columns differ in length.
 
     Examples
     --------

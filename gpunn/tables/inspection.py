@@ -183,10 +183,7 @@ def described_target(
     cells = table.column(name)
     kind = kind_of(cells, markers)
     if kind == "datetime":
-        raise DataError(
-            f"{table.title}: the target {name!r} contains dates; choose a column of numbers or "
-            "classes"
-        )
+        raise DataError(f"{table.title}: the target {name!r} contains dates; choose another column")
     problems = []
     # Codes such as 007 count as numbers if there are too many of them for classes.
     are_codes = kind == "category" and not numbers_of(cells, markers)[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["AMBIGUOUS", "decimal_commas", "number_with_sign", "number_with_thousands"]
+__all__ = ["AMBIGUOUS", "decimal_commas", "with_sign", "with_thousands"]
 
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
@@ -32,7 +32,7 @@ def decimal_commas(texts: Sequence[str]) -> bool:
     return bool(texts) and all(map(COMMA_LIKE.fullmatch, texts))
 
 
-def number_with_thousands(texts: Sequence[str]) -> str | None:
+def with_thousands(texts: Sequence[str]) -> str | None:
     """Return the first number with thousands separators; None unless all strings are numbers.
 
     Telephone numbers do not count. They also consist of groups of digits, but all have the same
@@ -49,6 +49,6 @@ def number_with_thousands(texts: Sequence[str]) -> str | None:
     return match if len(groups) > 1 or set(match) & {",", *APOSTROPHES} else None
 
 
-def number_with_sign(texts: Sequence[str]) -> str | None:
+def with_sign(texts: Sequence[str]) -> str | None:
     """Return the first string if all are numbers with a currency or percent sign; else None."""
     return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None

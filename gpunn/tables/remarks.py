@@ -7,12 +7,7 @@ from collections.abc import Sequence
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.cells import dates_of, numbers_of
-from gpunn.tables.number_formats import (
-    AMBIGUOUS,
-    decimal_commas,
-    number_with_sign,
-    number_with_thousands,
-)
+from gpunn.tables.number_formats import AMBIGUOUS, decimal_commas, with_sign, with_thousands
 from gpunn.tables.table import Coded, Table, row_name
 
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
@@ -71,7 +66,7 @@ def remarks_on_categories(
 
 def remark_on_marks(texts: Sequence[str]) -> str:
     """Return why strings are not read as numbers; an empty string unless all may be numbers."""
-    grouped = number_with_thousands(texts)
+    grouped = with_thousands(texts)
     if decimal_commas(texts):
         read = "read them with decimal=',' (--decimal ,)"
         if grouped and all(map(AMBIGUOUS.fullmatch, texts)):
@@ -82,7 +77,7 @@ def remark_on_marks(texts: Sequence[str]) -> str:
         return f"numbers with decimal commas, such as {texts[0]!r}: {read}"
     if grouped:
         return f"numbers with thousands separators, such as {grouped!r}: remove the separators"
-    if signed := number_with_sign(texts):
+    if signed := with_sign(texts):
         return f"numbers with a currency or percent sign, such as {signed!r}: remove the sign"
     return ""
 

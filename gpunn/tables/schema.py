@@ -141,8 +141,7 @@ class Schema:
             Columns to leave out, such as the target.
         missing_values : sequence of str
             Further strings that mean a missing value, in any case; numbers, such as "-999", in any
-            spelling. The empty string, "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?"
-            always do.
+            spelling. Always: "", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?".
         scaling : {"robust", "quantile", "standard", "none"}
             How numbers are scaled; see `gpunn.tables.scaling`.
         seed : int
@@ -236,8 +235,7 @@ class Schema:
         Parameters
         ----------
         frame : data frame, array, dict or list
-            The rows, as for `fit`. Types may differ from the training rows: for example, numbers
-            may be text.
+            The rows, as for `fit`. Types may differ: for example, numbers may be text.
         dtype : {"float32", "float64"}
             Dtype of the matrix. Codes and numbers are computed in float64.
         title : str

@@ -18,8 +18,7 @@ class Coded:
     """A column in dictionary encoding: each distinct value once, and its code in each row.
 
     `values[code]` is a cell; the code is -1 if it is missing. Values are distinct, and each occurs
-    in some row. `categorical` says whether the column's type declares categories, as pandas'
-    `category` does.
+    in some row. `categorical` is True for types of categories, such as pandas' `category`.
     """
 
     codes: np.ndarray

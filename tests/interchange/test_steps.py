@@ -62,7 +62,7 @@ class Twice(Dense):
         ),
         (
             lambda: [Members(2)],
-            "model: expected a vector as a row of outputs, for an export to C",
+            "model: C and Python exports need vectors as outputs; got shape (2, 5)",
         ),
     ],
     ids=["layer", "activation", "activation layer", "outputs"],

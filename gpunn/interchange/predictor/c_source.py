@@ -47,8 +47,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
-            "prefix: expected letters, digits and underscores, beginning with a letter; got "
-            f"{prefix!r}"
+            f"prefix: expected letters, digits and underscores, a letter first; got {prefix!r}"
         )
     check_outputs(model)
     steps = steps_of(model)

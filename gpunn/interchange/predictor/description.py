@@ -22,8 +22,7 @@ def check_outputs(model: Sequential) -> None:
     """Raise an ExportError if a row of outputs is not a vector."""
     if len(model.output_shape) != 1:
         raise ExportError(
-            "model: expected a vector as a row of outputs, for an export to C or Python; got shape "
-            f"{model.output_shape}"
+            f"model: C and Python exports need vectors as outputs; got shape {model.output_shape}"
         )
 
 
@@ -65,11 +64,9 @@ def layout_of(model: Sequential) -> dict[str, Any]:
         used = [column for column in every if not column.dropped]
         return layout | {
             "names": [column.name for column in used] if model.schema.named else None,
-            "positions": [position for position, column in enumerate(every) if not column.dropped],
+            "positions": [index for index, column in enumerate(every) if not column.dropped],
             "width": len(every),
-            "numeric": [
-                position for position, column in enumerate(used) if column.kind == "number"
-            ],
+            "numeric": [index for index, column in enumerate(used) if column.kind == "number"],
         }
     count = math.prod(model.input_shape)
     layout |= {"decimal": reading.decimal or ".", "numeric": list(range(count)), "width": None}

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.encoders.base import ColumnEncoder, Encoded, GraphRows, Rows
+from gpunn.tables.encoders.base import Encoded, Encoder, GraphRows, Rows
 from gpunn.tables.encoders.boolean import Boolean
 from gpunn.tables.encoders.category import Category
 from gpunn.tables.encoders.datetime import Datetime
@@ -21,7 +21,7 @@ from gpunn.tables.table import Cells, Coded
 
 __all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "kind_of", "places_of", "scaled_places"]
 
-KINDS: dict[Kind, ColumnEncoder] = {
+KINDS: dict[Kind, Encoder] = {
     each.name: each for each in (Boolean(), Number(), Datetime(), Category())
 }
 """A column's kind is the first one that accepts all its cells."""

@@ -19,15 +19,7 @@ from gpunn.tables.onnx_nodes import Value
 from gpunn.tables.table import Cells, Table
 from gpunn.tables.unseen_values import UnseenValues
 
-__all__ = [
-    "CSource",
-    "ColumnEncoder",
-    "Encoded",
-    "GraphRows",
-    "Rows",
-    "check_complete",
-    "wrong_cell",
-]
+__all__ = ["CSource", "Encoded", "Encoder", "GraphRows", "Rows", "check_complete", "wrong_cell"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +76,7 @@ class CSource(Protocol):
         """Return constants, and the expression that scales `number`."""
 
 
-class ColumnEncoder(ABC):
+class Encoder(ABC):
     """A kind of column. All its encoders compute the same numbers from a cell."""
 
     name: ClassVar[Kind]

@@ -11,7 +11,7 @@ from gpunn.meaning import plural
 from gpunn.rows.cells import Markers, is_code, number_of
 from gpunn.tables.cells import category_names, coded, other_spelling, spellings
 from gpunn.tables.columns import Column, Kind
-from gpunn.tables.encoders.base import ColumnEncoder, CSource, Encoded, GraphRows, Rows
+from gpunn.tables.encoders.base import CSource, Encoded, Encoder, GraphRows, Rows
 from gpunn.tables.features import Feature, Group
 from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.remarks import FEW, Remarks, remarks_on_categories
@@ -38,7 +38,7 @@ def encode_category(
     row[column["places"][""]] = column["codes"].get(cell, 0)
 
 
-class Category(ColumnEncoder):
+class Category(Encoder):
     """Text: the codes 1, 2, ... of the categories in the training rows."""
 
     name: ClassVar[Kind] = "category"
@@ -122,31 +122,28 @@ class Category(ColumnEncoder):
         known = {text: code for code, text in enumerate(column.categories, 1)}
         codes = np.array([known.get(text, 0) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
         others = {
-            position: text
-            for position, text in enumerate(texts)
-            if text is not None and not codes[position]
+            index: text for index, text in enumerate(texts) if text is not None and not codes[index]
         }
         if others:
             # A number that is not text matches the category that spells it in any way.
             ordered = reversed(known.items())
             spelt = {number_of(text): code for text, code in ordered if not is_code(text)}
             spelt.pop(None, None)
-            for position, text in list(others.items()):
-                if isinstance(cells.values[position], str):
+            for index, text in list(others.items()):
+                if isinstance(cells.values[index], str):
                     code = known.get(other_spelling(text) or "")
                 else:
                     code = spelt.get(number_of(text))
                 if code is not None:
-                    codes[position] = code
-                    del others[position]
+                    codes[index] = code
+                    del others[index]
             unseen.note_unknown(column.name, cells, others)
         return codes
 
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
         codes = [self.code_nodes(column, rows.inputs[column.name]) for column in columns]
-        yield Encoded(
-            [Feature(each.name) for each in columns], concatenate(codes).astype("float64")
-        )
+        features = [Feature(column.name) for column in columns]
+        yield Encoded(features, concatenate(codes).astype("float64"))
 
     def code_nodes(self, column: Column, cells: Value) -> Any:
         """Return the codes of a column in an ONNX graph."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.rows.cells import Markers
 from gpunn.tables.columns import Column
-from gpunn.tables.encoders.base import ColumnEncoder, CSource, Encoded, GraphRows, Rows
+from gpunn.tables.encoders.base import CSource, Encoded, Encoder, GraphRows, Rows
 from gpunn.tables.features import MISSING, Feature, Group
 from gpunn.tables.onnx_nodes import Value, concatenate, where
 from gpunn.tables.remarks import Remarks
@@ -46,7 +46,7 @@ def encode_parts(
             row[positions[f"{part}, cosine"]] = math.cos(angle)
 
 
-class Numeric(ColumnEncoder):
+class Numeric(Encoder):
     """A kind whose cells have parts that are numbers: the single part "", or a date's parts."""
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]

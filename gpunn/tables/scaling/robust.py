@@ -27,8 +27,7 @@ def robust_scaled(number: float, scale: dict[str, Any]) -> float:
 class RobustScaling(Scaling):
     r"""z / sqrt(1 + (z / 3)^2) with z = (x - median) f. The result is between -3 and 3.
 
-    f = 1 / (q75 - q25), where q25 and q75 are the quartiles; if they are equal,
-    f = 2 / (max - min).
+    f = 1 / (q75 - q25), with the quartiles q25 and q75; if these are equal, f = 2 / (max - min).
     """
 
     name = "robust"
