@@ -223,6 +223,9 @@ SEARCHES = {
     "multilabel": "how_to/tables",
     "transfer learning": "how_to/fine_tuning",
     "ROC curve": "how_to/report",
+    "Keras": "start/migrating",
+    "NaN": "how_to/faq",
+    "GitHub Actions": "how_to/ci",
 }
 """What new users search for, and the page that must come first."""
 
