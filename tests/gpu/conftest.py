@@ -1,4 +1,4 @@
-"""What tests on a CUDA device share."""
+"""Fixtures of tests on a CUDA device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _first_device() -> None:
-    """Each test begins on device 0, which isn't the backend's where there are two."""
+    """Each test starts on device 0; if there are two devices, the backend uses the other one."""
     if devices.DEVICE:
         import cupy
 

@@ -1,4 +1,4 @@
-"""Many updates at a time whatever a clock says, and how many of them each launch of a graph did."""
+"""Request many updates at a time, independent of the clock, and count updates in each launch."""
 
 from __future__ import annotations
 

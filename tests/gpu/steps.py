@@ -206,11 +206,11 @@ TABULAR = [
 
 @dataclass
 class Counted:
-    """What one step did, in the steady state, of as many at a time as a launch may have.
+    """Counts of one step in the steady state, with the maximum number of steps in a launch.
 
-    `kernels` and `products` are those that the device ran, `launches` what the host submitted:
-    kernels and products one by one, and graphs. `bytes` are what kernels read and wrote, if
-    `traffic` watches; `names` are the kernels'.
+    The device ran `kernels` and `products`. The host submitted `launches`: kernels and products one
+    by one, and graphs. Kernels read and wrote `bytes`, which only `traffic` counts; `names` are the
+    names of kernels.
     """
 
     kernels: float
@@ -226,7 +226,7 @@ class Counted:
 
 
 def totals(counts: Any) -> Counter[str]:
-    """Return what a `Counts` of the emulator has counted so far, by our names."""
+    """Return the current counts of the emulator's `Counts`, by the names of `Counted`."""
     kernels = counts.kernels + counts.replayed
     products = counts.matmuls + counts.replayed_matmuls
     return Counter(
@@ -246,7 +246,7 @@ def totals(counts: Any) -> Counter[str]:
 
 
 def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[str]:
-    """Return what the last of four epochs with so many updates did."""
+    """Return the counts of the last of four epochs, each with this number of updates."""
     import emulated_cuda
     from gpu.launches import unhurried
 
@@ -281,10 +281,10 @@ def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[s
 
 
 def count(steps: Steps, dtype: str = "float32", graph: bool = True) -> Counted:
-    """Return what a step costs: the difference of two epochs, divided by that of their lengths.
+    """Return the counts of a step: the difference of two epochs over that of their lengths.
 
-    So what an epoch costs once, its permutation going to the device and its statistics coming back,
-    is not a step's.
+    So costs that an epoch has only once do not count, such as copying its permutation and
+    statistics.
     """
     difference = last_epoch(steps, MANY, dtype, graph)
     difference.subtract(last_epoch(steps, FEW, dtype, graph))

@@ -21,7 +21,7 @@ BYTES = 4  # of a float32
 
 
 def row(rows: int, columns: int) -> str:
-    """Return a row of the table: what ReLU's gradient, with its sums, asks of a device."""
+    """Return a row of the table, for ReLU's gradient with its sums."""
     from gpunn.backends.cupy.kernels.columns import EACH, LANES, STACK, column_grid
 
     groups, shares, share = column_grid(rows, columns)
@@ -72,7 +72,7 @@ def compiled():
 
 
 def test_all_rows_are_loaded_before_one_is_stored(compiled):
-    """In the compiler's own output, for the order of loads and stores is left to it."""
+    """The compiler chooses the order of loads and stores, so this test reads its output."""
     from gpunn.backends.cupy.kernels.columns import EACH
 
     order = re.findall(r"\b(ld|st)\.global", compiled)

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 def gpunn(folder):
     """`gpunn("train", ...)` runs the command, which trains on a device, in a separate process.
 
-    An emulated device is there from Python's start.
+    An emulated device is installed when Python starts.
     """
     environment = {n: v for n, v in os.environ.items() if not n.startswith("GPUNN_BACKEND")}
     if devices.DEVICE == "emulated":

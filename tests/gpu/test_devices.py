@@ -1,4 +1,4 @@
-"""Several devices: nothing strays, and what is mixed is refused."""
+"""Several devices: arrays stay on their device, and mixing devices raises an error."""
 
 import gc
 import re
@@ -57,7 +57,7 @@ def used():
     return look
 
 
-def test_everything_is_on_the_device_asked_for(used, proved):
+def test_everything_is_on_the_requested_device(used, proved):
     before = used()[0]
     trainer = RUN.make("cupy:1", "float32")
     RUN.fit(trainer)
@@ -67,7 +67,7 @@ def test_everything_is_on_the_device_asked_for(used, proved):
     assert len(found) > 30
     assert {array.device.id for array in found} == {1}
     assert used()[0] == before
-    proved("arrays of a trained network on the device asked for", len(found))
+    proved("arrays of a trained network on the requested device", len(found))
 
 
 def test_each_device_gives_the_same_bits():
@@ -86,7 +86,7 @@ def test_networks_on_two_devices_take_turns():
 
 
 def operations(here, there):
-    """Return calls on the device `here`, each with one array that lies `there`, and its name."""
+    """Return calls on the device `here`, each with one array on `there`, and its name."""
 
     def numbers(device, *shape):
         return device.from_host(np.ones(shape), "float32")
@@ -141,7 +141,7 @@ CASES = list(operations(NumpyBackend(), NumpyBackend()))
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("case", CASES)
 def test_arrays_of_another_device_are_refused(proved, case, number):
-    """CUDA refuses nothing where devices reach each other's memory, as they do here."""
+    """CUDA itself accepts them here, because the devices can access each other's memory."""
     here, there = get_backend(f"cupy:{number}"), get_backend(f"cupy:{1 - number}")
     argument, call = operations(here, there)[case]
     with pytest.raises(ArgumentError) as caught:
@@ -152,7 +152,7 @@ def test_arrays_of_another_device_are_refused(proved, case, number):
 
 
 class Astray(layers.Layer):
-    """A layer whose outputs lie on device 0, wherever its inputs are."""
+    """A layer whose outputs are always on device 0."""
 
     name = "astray_of_test_devices"
 
@@ -163,7 +163,7 @@ class Astray(layers.Layer):
             return cupy.zeros(x.shape, x.dtype)
 
 
-def test_arrays_that_a_layer_of_ones_own_puts_elsewhere_are_refused():
+def test_arrays_that_a_custom_layer_puts_elsewhere_are_refused():
     model = Sequential([Astray(), layers.Dense(3)], INPUTS.shape[1:], backend="cupy:1")
     with pytest.raises(ArgumentError, match=r"array: the array is on cupy:0, .* on cupy:1\."):
         model.predict(INPUTS)

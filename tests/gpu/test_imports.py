@@ -1,7 +1,7 @@
-"""Real Python processes on machines without a usable CUDA: CuPy absent, broken, without a driver.
+"""Real Python processes without usable CUDA: CuPy is missing or broken, or there is no driver.
 
-Each process has a folder of links to this environment's packages, less those that its machine
-lacks, in the place of the environment's own. So what is missing is missing, however one looks.
+Each process sees a folder of links to this environment's packages, without those that its machine
+lacks, instead of the environment itself. So a missing package cannot be found in any way.
 """
 
 import importlib.util
@@ -87,7 +87,7 @@ needs_no_driver = pytest.mark.skipif(has_driver(), reason="this machine has an N
 
 @pytest.fixture
 def machine(tmp_path):
-    """`machine(lacks=["cupy*"])` tells what a process finds that lacks these packages."""
+    """`machine(lacks=["cupy*"])` returns the results of a process without these packages."""
 
     def look(lacks=(), brings=None, emulated=False):
         packages = tmp_path / "packages"
@@ -111,7 +111,7 @@ def machine(tmp_path):
 
 
 def assert_falls_back(found, *parts):
-    """Assert what holds wherever CUDA can't be used, and that the reason is named everywhere."""
+    """Assert that the process trains on NumPy, and that all messages name the reason."""
     assert not found["imported"], "import gpunn imports CuPy"
     assert found["auto"] == ["numpy", "numpy"]
     assert found["available"] == ["numpy"]
@@ -130,7 +130,7 @@ def assert_falls_back(found, *parts):
     assert found["train"].startswith("Error: ")
 
 
-TOLD = "kinds of machines without usable CUDA get an error that names the missing piece"
+PROVED = "kinds of machines without usable CUDA get an error that names the missing piece"
 CANNOT = "CuPy is installed but can't be imported"
 
 
@@ -182,7 +182,7 @@ def test_machines_without_a_usable_cuda(machine, proved, described, parts, fix):
     if not described:
         installed = importlib.import_module("cupy").__version__
         assert installed in [finding["value"] for finding in found["report"]["cuda"]]
-    proved(TOLD)
+    proved(PROVED)
 
 
 def test_two_packages_of_cupy(machine, proved):
@@ -196,4 +196,4 @@ def test_two_packages_of_cupy(machine, proved):
     assert "cupy-cuda12x 13.6.0, cupy-cuda13x 13.6.0" in found["cupy"]
     assert "undefined symbol" in found["cupy"]
     assert found["auto"] == ["numpy", "numpy"]
-    proved(TOLD)
+    proved(PROVED)

@@ -39,7 +39,7 @@ def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, gra
     ("frozen", "kernels", "products"), [((), 5, 8), ((0,), 4, 6), ((0, 1), 3, 4), ((1,), 5, 7)]
 )
 def test_a_step_with_frozen_layers_is_shorter(frozen, kernels, products):
-    """Three dense layers: what is not wanted of the chain rule is not computed."""
+    """Three dense layers: gradients that frozen layers do not need are not computed."""
 
     def network():
         made = perceptron()
@@ -62,7 +62,7 @@ def test_the_documented_tables_are_current(proved):
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_the_host_waits_once_a_report_point(precision):
+def test_the_host_waits_once_a_logging_step(precision):
     import emulated_cuda
 
     from gpunn.backends.cupy import CupyBackend

@@ -20,7 +20,7 @@ for each launch that reads it, and once for each that writes it."""
 
 
 def watch() -> None:
-    """Have all kernels that are built from now on counted."""
+    """Count the traffic of all kernels that are built from now on."""
     from emulated_cuda import kernels, toolchain
 
     path, _ = toolchain.build(SOURCE.read_text(), ("-std=c++20", "-O2"))

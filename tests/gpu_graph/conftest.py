@@ -14,7 +14,7 @@ if not devices.DEVICE:
 
 @pytest.fixture(autouse=True)
 def _first_device() -> None:
-    """Each test begins on device 0, with the default stream."""
+    """Each test starts on device 0, with the default stream."""
     if devices.DEVICE:
         import cupy
 
@@ -24,7 +24,7 @@ def _first_device() -> None:
 
 @pytest.fixture
 def emulator():
-    """The emulator's counters; a real device has none."""
+    """The emulator, for its counters; a real device has none."""
     if devices.DEVICE != "emulated":
         pytest.skip("counts what only the emulated device counts")
     import emulated_cuda

@@ -1,4 +1,4 @@
-"""Operands of products on the device, what becomes of them, and stand-ins of libraries."""
+"""Operands of products on the device, and replacements of libraries."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ def close(actual, expected, tolerance=1e-5):
 
 
 class Amended:
-    """A library with other functions in the place of some, and counts of what was called."""
+    """A library with some functions replaced, and counts of calls."""
 
     def __init__(self, library=None, **functions):
         self._library, self._functions = library or cublaslt.load_cublaslt(), functions
@@ -41,7 +41,7 @@ class Amended:
         return call
 
     def unbalanced(self):
-        """Return what was created more often than it was destroyed, by how much."""
+        """Return the number of objects that were created but not destroyed, by kind."""
         made = {name: n for name, n in self.calls.items() if "Create" in name}
         assert made
         gone = {name: self.calls[name.replace("Create", "Destroy")] for name in made}

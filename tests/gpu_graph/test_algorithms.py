@@ -1,4 +1,4 @@
-"""cuBLASLt's algorithms, chosen by measuring: which, when, and again after a resumption."""
+"""Measured algorithms of cuBLASLt: which are chosen, when, and after resuming."""
 
 import gc
 import itertools
@@ -36,7 +36,7 @@ def measuring(**options):
 def device(monkeypatch, emulator):
     """An emulated device whose clock advances by set costs when cuBLASLt's algorithms run.
 
-    `costs` has the seconds of each algorithm, 1 where it has none, and `counts` what has run.
+    `costs` has the seconds of each algorithm, 1 by default, and `counts` has the counters.
     """
     from emulated_cuda import graphs
 
@@ -52,13 +52,13 @@ def device(monkeypatch, emulator):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Time everything once, where the times say nothing."""
+    """Time everything once, for tests that do not depend on times."""
     monkeypatch.setattr(selection, "IN_A_ROW", 1)
     monkeypatch.setattr(selection, "LAUNCHES", 1)
 
 
 def multiply(backend, **transposed):
-    """Do one product; return its bytes."""
+    """Compute one product, and return its bytes."""
     a, b, out, expected = operands(*SHAPE, **transposed)
     backend.matmul(a, b, out, **transposed)
     close(out, expected)
@@ -66,7 +66,7 @@ def multiply(backend, **transposed):
 
 
 def used(device, backend):
-    """Return the algorithm that does a product from now on."""
+    """Return the algorithm that computes a product from now on."""
     before = Counter(device.counts.algorithms)
     multiply(backend)
     ((name, times),) = (device.counts.algorithms - before).items()
@@ -100,12 +100,14 @@ def test_the_fastest_is_chosen_once(device, transposed):
         assert device.counts.algorithms - before == {"5": 1}
     assert device.counts.graph_launches == launched
     assert len(bits) == 1
-    assert bits != {multiply(CupyBackend(0), **transposed)}  # else no test could tell them apart
+    assert bits != {
+        multiply(CupyBackend(0), **transposed)
+    }  # otherwise no test could distinguish them
 
 
 @pytest.mark.emulated
 def test_times_are_medians(device, monkeypatch):
-    """Two launches of five that were held up say nothing."""
+    """Two delayed launches of five do not change the choice."""
     device.costs["3"], launches = 1e-3, itertools.count()
     timed = selection.milliseconds
     monkeypatch.setattr(
@@ -134,7 +136,7 @@ def test_no_algorithm_whose_bits_change_is_chosen(device):
 
 
 def test_no_garbage_is_collected_while_products_are_recorded(monkeypatch):
-    """It may hold a handle, and to destroy one would spoil the recording."""
+    """Garbage may hold a handle, and destroying a handle would break the recording."""
     collecting, do = [], cublaslt.Plan.multiply
 
     def watched(*arguments):
@@ -149,7 +151,7 @@ def test_no_garbage_is_collected_while_products_are_recorded(monkeypatch):
 
 
 @pytest.mark.emulated
-def test_what_is_first_met_in_a_capture_is_the_heuristics_from_then_on(device):
+def test_a_product_that_first_occurs_in_a_capture_stays_with_the_heuristic(device):
     device.costs["5"] = 1e-3
     backend, (a, b, out, expected) = measuring(), operands(*SHAPE)
     stream = cupy.cuda.Stream(non_blocking=True)
@@ -164,14 +166,14 @@ def test_what_is_first_met_in_a_capture_is_the_heuristics_from_then_on(device):
 
 
 @pytest.mark.emulated
-def test_what_was_chosen_is_chosen_again(device, caplog):
+def test_a_stored_algorithm_is_chosen_again(device, caplog):
     device.costs["4"] = 1e-3
     first, second = measuring(), measuring()
     bits = multiply(first)
     stored = first.algorithms()
     assert {type(item) for pair in stored.items() for item in pair} == {str}
     device.costs["4"] = 1e3
-    multiply(second)  # before, with what is the fastest now
+    multiply(second)  # before restoring, with the algorithm that is now fastest
     assert used(device, second) != "4"
     launched = device.counts.graph_launches
     second.restore_algorithms(stored)
@@ -213,7 +215,7 @@ PLACES = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Have functions of cuBLASLt return a status for the algorithms whose numbers are returned."""
+    """Make functions of cuBLASLt return a status for a set of algorithm numbers."""
     library, numbers = cublaslt.load_cublaslt(), {0, 1, 3}
 
     def fail(status, *names):
@@ -233,7 +235,7 @@ def failing(monkeypatch):
 
 @pytest.mark.emulated
 @pytest.mark.parametrize("status", ["8, not on this device", "15, not supported"])
-def test_what_the_library_refuses_is_left_out(device, status, failing):
+def test_refused_algorithms_are_left_out(device, status, failing):
     device.costs["0"] = 1e-3
     first = measuring()
     multiply(first)
@@ -265,7 +267,7 @@ def test_a_candidate_that_fails_is_left_out(device, failing):
         multiply(measuring())
 
 
-def test_without_the_library_it_is_an_error(monkeypatch):
+def test_without_the_library_measuring_raises_an_error(monkeypatch):
     monkeypatch.setattr(choice, "load_cublaslt", Mock(side_effect=OSError("no such library")))
     with pytest.raises(BackendUnavailableError, match=r"matmul_algorithms='measured'.*no such"):
         get_backend("cupy", matmul_algorithms="measured")
@@ -298,7 +300,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(device, graph, tmp_p
     whole = trainer_on(measuring(graph=graph))
     path = tmp_path / "{epoch}.safetensors"
     fit(whole, callbacks=[ModelCheckpoint(path, resumable=True)])
-    device.costs["5"] = 1e3  # from now on another one is the fastest
+    device.costs["5"] = 1e3  # another algorithm is now fastest
     resumed = trainer_on(measuring(graph=graph))
     fit(resumed, resume_from=tmp_path / "1.safetensors")
     assert bits(resumed) == bits(whole)

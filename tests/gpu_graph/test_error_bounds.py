@@ -1,7 +1,7 @@
 """Errors of matrix products, plain and fused, in each precision, against float64.
 
-The bound holds on any device, whichever algorithm is chosen: it allows for the rounding of inputs
-and for sums in any order.
+The bound holds on any device and for any algorithm: it allows for rounded inputs and for sums in
+any order.
 """
 
 import numpy as np
@@ -67,7 +67,7 @@ def test_products(operands, precision, shape):
 @pytest.mark.parametrize("epilogue", cublaslt.NAMES, ids=cublaslt.NAMES.values())
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_fused_products(operands, precision, epilogue, shape):
-    """A bias is one term more; its gradient is a sum of the second matrix's rounded rows."""
+    """A bias adds one term; its gradient is a sum of the second matrix's rounded rows."""
     backend, multiply = get_backend("cupy"), choose_fused_product(True, precision, Scratch())
     a, b, exact, scale = operands(shape)
     terms, bias = shape[1], np.random.default_rng(1).standard_normal(shape[2], np.float32)

@@ -27,7 +27,7 @@ from gpunn.errors import DeviceError
 pytestmark = [
     pytest.mark.emulated,
     pytest.mark.tier(5),
-    # What CUDA answers when CuPy destroys a stream or an event of a device that has failed.
+    # CUDA's answer when CuPy destroys a stream or an event of a failed device.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -63,7 +63,7 @@ def fit(trainer, **options):
 
 
 def fit_and_restore(trainer):
-    """What comes at the end of training asks the failed device for more."""
+    """The end of training makes more calls to the failed device."""
     fit(trainer, callbacks=[EarlyStopping(monitor="loss", patience=9, restore_best=True)])
 
 
@@ -78,7 +78,7 @@ USES = {
 
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("use", USES)
-def test_a_device_that_fails_says_what_to_do(use, recorded, emulator, caplog):
+def test_the_error_of_a_failed_device_names_the_remedy(use, recorded, emulator, caplog):
     passes, call = USES[use]
     model = gpunn.Sequential(
         [Failing(passes), layers.Dense(3)], 4, backend=CupyBackend(0, graph=recorded)
@@ -99,7 +99,7 @@ def test_a_device_that_fails_says_what_to_do(use, recorded, emulator, caplog):
     assert not caplog.records
 
 
-def test_a_library_that_says_it_otherwise_hides_nothing(emulator):
+def test_another_status_of_a_library_does_not_hide_the_failure(emulator):
     """cuBLAS has a separate status for a failed device."""
     works, a = CupyBackend(0), cupy.ones((2, 2), "float64")
     with emulator.late_errors():
@@ -110,7 +110,7 @@ def test_a_library_that_says_it_otherwise_hides_nothing(emulator):
             works._product(a, a, a, False, False)
 
 
-def test_an_error_of_a_device_that_works_stays_as_it_is():
+def test_other_errors_stay_unchanged_on_a_working_device():
     with pytest.raises(RuntimeError, match="of the user's own"), CupyBackend(0).device_errors():
         raise RuntimeError("of the user's own")
 
@@ -122,7 +122,9 @@ def test_a_failed_device_is_not_a_step_that_cannot_be_recorded(emulator, caplog)
     def operations():
         FAILING((1,), (1,), (left,))
         if cupy.cuda.get_current_stream().is_capturing():
-            cupy.cuda.Device(0).synchronize()  # an error, as CUDA may tell of the failure here
+            cupy.cuda.Device(
+                0
+            ).synchronize()  # raises an error, because CUDA may report the failure here
         x.__iadd__(1)
 
     device = CupyBackend(0)
@@ -137,7 +139,7 @@ def test_a_failed_device_is_not_a_step_that_cannot_be_recorded(emulator, caplog)
     assert not caplog.records
 
 
-def test_a_run_goes_on_from_its_last_checkpoint(emulator, tmp_path, monkeypatch):
+def test_a_run_resumes_from_its_last_checkpoint(emulator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("digits.toml").write_text(configuration(epochs=4, batch_size=500))
 
@@ -154,7 +156,7 @@ def test_a_run_goes_on_from_its_last_checkpoint(emulator, tmp_path, monkeypatch)
         patched.setattr(CupyLowerings, "next_batch", failing)
         failed = train("parts")
     assert failed.exit_code == 2, failed.output
-    # CuPy's own words of each graph that it can't destroy may come before.
+    # Earlier lines may be CuPy's messages about graphs that it can't destroy.
     said = failed.output.splitlines()[-1]
     assert said.startswith("Error: cupy:0: the device has failed: cudaErrorAssert")
     assert [row["epoch"] for row in history(Path("parts"))] == [1, 2]

@@ -1,4 +1,4 @@
-"""Products with a bias, ReLU or a bias's gradient in them, through cuBLASLt."""
+"""Products that also compute a bias, ReLU or a bias's gradient, through cuBLASLt."""
 
 import ctypes
 import gc
@@ -40,7 +40,7 @@ def product(precision="float32"):
 
 
 def placed(array, offset=0):
-    """Return an array on the device that begins so many elements into an allocation."""
+    """Return an array on the device that starts `offset` elements into an allocation."""
     memory = cupy.full(array.size + offset, np.nan, array.dtype)
     view = memory[offset:].reshape(array.shape)
     view.set(array)
@@ -48,7 +48,7 @@ def placed(array, offset=0):
 
 
 def operands(m, n, k, transpose_a=False, offset=0):
-    """Return a, b, an array for their product, and a vector, so many elements into allocations."""
+    """Return a, b, an array for their product, and a vector, at offsets into allocations."""
     a, b, _, expected = products.operands(m, n, k, transpose_a)
     vector = np.random.default_rng(n).standard_normal(n).astype("f4")
     out = cupy.full(m * n + offset, np.nan, "f4")[offset:].reshape(m, n)
@@ -56,7 +56,7 @@ def operands(m, n, k, transpose_a=False, offset=0):
 
 
 def multiplied(multiply, *arguments, **options):
-    """Do a product; where a real cuBLASLt refuses it, which it may, there is nothing to compare."""
+    """Compute a product; skip the test if a real cuBLASLt refuses it."""
     if not multiply(*arguments, **options):
         assert devices.DEVICE == "cuda", multiply.reason
         pytest.skip(multiply.reason)
@@ -86,7 +86,7 @@ def test_an_algorithm_is_not_used_where_matrices_are_less_aligned():
         close(out, expected + before)
 
 
-def test_networks_of_one_shape_keep_their_biases_apart():
+def test_networks_of_one_shape_have_separate_biases():
     multiply = product()
     for value in (1.0, 2.0, 1.0):
         a, b, out, _, expected = operands(4, 5, 6)
@@ -94,7 +94,7 @@ def test_networks_of_one_shape_keep_their_biases_apart():
         close(out, expected + value)
 
 
-def test_empty_matrices_are_left_to_others():
+def test_empty_matrices_are_not_fused():
     backend = CupyBackend(0)
     for rows, inputs in ((0, 3), (2, 0)):
         z = cupy.full((rows, 4), np.nan, "f4")
@@ -104,7 +104,7 @@ def test_empty_matrices_are_left_to_others():
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_products_are_in_the_precision_asked_for(precision, emulator):
+def test_products_have_the_requested_precision(precision, emulator):
     a, b, out, vector, expected = operands(20, 30, 40)
     with emulator.counters() as counts:
         product(precision)(a, b, out, cublaslt.BIAS, vector)
@@ -187,7 +187,7 @@ def find_none(*arguments):
     ],
     ids=["no heuristic", "a wrong question", "no algorithm", "a refusal", "an invalid value"],
 )
-def test_what_cublaslt_refuses_is_done_without_it(
+def test_refused_products_are_computed_without_cublaslt(
     functions, why, level, monkeypatch, emulator, caplog
 ):
     caplog.set_level("INFO", "gpunn")
@@ -212,7 +212,7 @@ def test_what_cublaslt_refuses_is_done_without_it(
 @pytest.mark.parametrize(
     "function", ["cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic", "cublasLtMatrixLayoutCreate"]
 )
-def test_a_failure_is_an_error_that_names_the_way_out(function):
+def test_the_error_of_a_failure_names_the_remedy(function):
     amended = Amended(**{function: lambda *_: 14})
     a, b, out, vector, _ = operands(4, 5, 6)
     multiply = lt_product.LtProduct(amended, "float32", Scratch(), Heuristic())
@@ -220,7 +220,7 @@ def test_a_failure_is_an_error_that_names_the_way_out(function):
         multiplied(multiply, a, b, out, cublaslt.BIAS, vector)
 
 
-def test_without_the_library_layers_work_and_say_so(monkeypatch):
+def test_without_the_library_layers_work_and_describe_names_the_reason(monkeypatch):
     monkeypatch.setattr(choice, "load_cublaslt", Mock(side_effect=OSError("no such library")))
     backend = CupyBackend(0)
     described = backend.describe()["fused_products"]
@@ -312,8 +312,8 @@ def test_a_cublas_handle_is_destroyed_on_its_device():
 
 
 @pytest.mark.parametrize("graph", [True, False])
-def test_parameters_that_are_not_numbers_are_noticed_behind_relu(graph):
-    """cuBLASLt's max(x, 0) may be 0 where x isn't a number; the emulated one's is."""
+def test_nan_parameters_are_detected_behind_relu(graph):
+    """cuBLASLt's max(x, 0) may be 0 for NaN; the emulated cuBLASLt returns 0."""
     model = gpunn.Sequential(
         [layers.Dense(4, "relu"), layers.Dense(1)], 3, CupyBackend(0, graph=graph), seed=0
     )
@@ -328,7 +328,7 @@ def test_parameters_that_are_not_numbers_are_noticed_behind_relu(graph):
 
 
 def header():
-    """Return the text of cublasLt.h, where the package of cuBLAS is installed, or an empty one."""
+    """Return the text of cublasLt.h, or "" if the package of cuBLAS is not installed."""
     spec = importlib.util.find_spec("nvidia")
     folders = spec.submodule_search_locations if spec is not None else []
     for folder in folders or []:

@@ -1,4 +1,4 @@
-"""A step replayed from a CUDA graph is bitwise the step whose kernels are launched one by one."""
+"""A step that a CUDA graph replays is bitwise identical to kernels launched one by one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WEIGHTS = _random.random(ROWS)
 
 
 def repeated_call(function: Callable[[], object]) -> Callable[[int], None]:
-    """Return what calls a function a number of times, recorded on the first device."""
+    """Return a recorded function on the first device that repeats a call."""
     backend = CupyBackend(0)
     return backend.recorded(lambda: backend.call(function))
 
@@ -54,7 +54,7 @@ def plain() -> list[layers.Layer]:
 
 @dataclass(frozen=True)
 class Run(runs.Run):
-    """A training; the last of several calls of `fit` is with batches of another size."""
+    """A training run; the last of several calls of `fit` uses another batch size."""
 
     network: Callable[[], list[layers.Layer]] = plain
     optimizer: Callable[[], Any] = lambda: optimizers.Adam(
@@ -139,7 +139,7 @@ RUNS = {run.name: run for run in TABLE}
 
 @functools.cache
 def one_by_one(name: str) -> dict[str, np.ndarray]:
-    """Return what a run leaves whose kernels are launched one by one."""
+    """Return the results of a run whose kernels are launched one by one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "STREAM_BYTES", 600)  # several chunks
         return RUNS[name](CupyBackend(0, graph=False))
@@ -147,7 +147,7 @@ def one_by_one(name: str) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def several_a_launch() -> Iterator[int]:
-    """Have three updates a launch wherever three or more are asked for."""
+    """Launch three updates in one graph if three or more are requested."""
     with unhurried(3):
         yield 3
 
@@ -188,7 +188,7 @@ def test_several_updates_a_launch_have_the_same_bits(name, monkeypatch, several_
 
 
 @pytest.mark.parametrize("times", [1, 2, 3, 7, 64])
-def test_operations_are_done_as_often_as_asked(times, several_a_launch):
+def test_operations_run_as_often_as_requested(times, several_a_launch):
     x = cupy.zeros(1, "int64")
     repeated = repeated_call(lambda: x.__iadd__(1))
     with launches_of_graphs() as launched:
@@ -202,7 +202,7 @@ def test_operations_are_done_as_often_as_asked(times, several_a_launch):
     ("times", "several", "single"),
     [(7, 0, 12 * 7 - 1), (8, 5, 7 * 8 - 1), (20, 9 * 2, 3 * 20 - 1 + 9 * 4)],
 )
-def test_the_larger_graph_is_recorded_when_enough_was_asked_for(times, several, single):
+def test_the_larger_graph_is_recorded_after_enough_requests(times, several, single):
     """After 64 repetitions in total, and never for fewer than 8 in one call."""
     x = cupy.zeros(1, "int64")
     repeated = repeated_call(lambda: x.__iadd__(1))
@@ -217,7 +217,7 @@ def test_the_larger_graph_is_recorded_when_enough_was_asked_for(times, several, 
 @pytest.mark.parametrize(
     ("updates", "launches"),
     [
-        (5, [5 - 1, 5, 5, 5, 5, 5]),  # fewer than there are in a launch
+        (5, [5 - 1, 5, 5, 5, 5, 5]),  # fewer than in one launch
         (20, [20 - 1, 20, 20, 2 + 4, 2 + 4, 2 + 4]),
         (100, [63 - 1 + 4 + 5, 12 + 4, 12 + 4, 12 + 4, 12 + 4, 12 + 4]),
     ],
@@ -240,10 +240,10 @@ def test_launches_of_a_default_trainer(updates, launches, precision, emulator, m
         calls = Calls(on_epoch_end=count)
         options = {"epochs": 6, "batch_size": 8, "progress": False, "callbacks": [calls]}
         trainer.fit(INPUTS[rows], LABELS[rows], **options)
-        assert counts.copies["device_to_host"] == 6  # each epoch's statistics, and nothing more
+        assert counts.copies["device_to_host"] == 6  # only each epoch's statistics
     launched, waits = np.diff(sums, axis=0).T.tolist()
     assert launched == launches
-    # While the pace is being found, the host waits; from then on only for statistics.
+    # The host waits while it measures the speed of updates, and then only for statistics.
     assert waits[0] > 0
     assert waits[3:] == [0, 0, 0]
 
@@ -306,7 +306,7 @@ def test_a_replayed_step_is_one_launch_without_waits_copies_or_allocations(emula
     assert not counts.float64
 
 
-def test_a_longer_table_of_learning_rates_is_recorded_anew():
+def test_a_longer_table_of_learning_rates_is_recorded_again():
     results = []
     for graph_or_not in (True, False):
         step = steady_step(CupyBackend(0, graph=graph_or_not))
@@ -368,7 +368,7 @@ class Descent(optimizers.SGD):
 
 
 @pytest.mark.emulated
-def test_classes_of_ones_own_are_recorded_with_their_temporary_arrays(emulator, caplog):
+def test_custom_classes_are_recorded_with_their_temporary_arrays(emulator, caplog):
     run = Run(
         "own",
         lambda: [layers.Dense(8, Square()), layers.Dense(CLASSES)],
@@ -386,7 +386,7 @@ def test_classes_of_ones_own_are_recorded_with_their_temporary_arrays(emulator, 
 
 @dataclass(eq=False)
 class Curious(layers.Layer):
-    """A layer that looks at its input on the host, which no graph can."""
+    """A layer that reads its input on the host, which no graph can contain."""
 
     name = "curious_of_test_graph"
 
@@ -399,19 +399,19 @@ class Curious(layers.Layer):
         return gradient
 
 
-def test_what_cant_be_recorded_runs_plainly_and_says_so_once(caplog):
+def test_steps_that_cannot_be_recorded_run_plainly_and_warn_once(caplog):
     capture.say_once.cache_clear()
     run = Run("curious", lambda: [layers.Dense(6, "relu"), Curious(), *plain()], sizes=(8, 8))
     with caplog.at_level(logging.WARNING, "gpunn"), launches_of_graphs() as launched:
         replayed = run(CupyBackend(0))
-    assert launched[1]  # of what comes before and after the layer
+    assert launched[1]  # for operations before and after the layer
     (record,) = caplog.records
     assert "can't be recorded as a CUDA graph" in record.getMessage()
     assert "captur" in record.getMessage()
     assert_same_bits(replayed, run(CupyBackend(0, graph=False)))
 
 
-def test_without_a_capturable_product_steps_run_plainly_and_say_so(caplog):
+def test_without_a_capturable_product_steps_run_plainly_and_warn(caplog):
     capture.say_once.cache_clear()
     backend = CupyBackend(0)
     backend._product = CupyProduct("as a test wants it")
@@ -427,7 +427,7 @@ def test_an_error_of_the_operations_stays_that_error():
         repeated_call(operations)(1)
 
 
-def test_capturing_ends_where_an_operation_fails(monkeypatch):
+def test_capturing_ends_if_an_operation_fails(monkeypatch):
     calls, streams = [], []
     x = cupy.zeros(1, "float32")
     make = cupy.cuda.Stream
@@ -455,7 +455,7 @@ def test_capturing_ends_where_an_operation_fails(monkeypatch):
 
 
 class Waiting:
-    """Part of a cycle; waits for the device when it goes, as a handle of cuBLAS does."""
+    """Part of a cycle; waits for the device when deleted, like a cuBLAS handle."""
 
     def __init__(self):
         self.cycle = self
@@ -467,7 +467,7 @@ class Waiting:
 
 @pytest.fixture(params=[True, False])
 def collecting(request):
-    """Whether garbage is collected."""
+    """Whether garbage collection is on."""
     before = gc.isenabled()
     (gc.enable if request.param else gc.disable)()
     yield request.param
@@ -476,7 +476,7 @@ def collecting(request):
 
 @pytest.mark.emulated
 def test_no_garbage_is_collected_while_capturing(collecting, caplog):
-    """The emulated device has it collected at the first operation of each capture."""
+    """The emulated device collects garbage at the first operation of each capture."""
     x = cupy.zeros(1, "float32")
 
     def operations():
@@ -490,7 +490,7 @@ def test_no_garbage_is_collected_while_capturing(collecting, caplog):
     assert not caplog.records
 
 
-def test_ctrl_c_leaves_collection_as_it_was(collecting, monkeypatch):
+def test_ctrl_c_restores_garbage_collection(collecting, monkeypatch):
     def interrupted():
         gc.disable()
         raise KeyboardInterrupt
@@ -514,7 +514,7 @@ WAITS = {
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplog):
-    """CUDA ends both in an error, which is none of a device that has failed."""
+    """CUDA would end both with an error, although the device works."""
     capture.say_once.cache_clear()
     backend, x, threads, failed = CupyBackend(0), cupy.zeros(1, "float32"), [], []
 
@@ -529,7 +529,7 @@ def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplo
         if cupy.cuda.get_current_stream().is_capturing():
             threads.append(threading.Thread(target=other))
             threads[-1].start()
-            threads[-1].join(0.2)  # as long as it takes it to fail, if it does not wait
+            threads[-1].join(0.2)  # enough time to fail, if it does not wait
         x.__iadd__(1)
 
     with launches_of_graphs() as launched:
@@ -543,25 +543,25 @@ def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplo
 
 
 def halve_the_dropout(trainer, logs):
-    """Change what a graph would not notice by itself."""
+    """Change a number that a graph would not notice."""
     for layer in trainer.model.layers:
         if isinstance(layer, layers.Dropout):
             layer.rate /= 2
 
 
-def test_numbers_that_a_callback_changes_are_recorded_anew():
+def test_numbers_that_a_callback_changes_are_recorded_again():
     run = Run("weaker", callbacks=(lambda: Calls(on_epoch_end=halve_the_dropout),))
     changed = run(CupyBackend(0))
     assert_same_bits(changed, run(CupyBackend(0, graph=False)))
     assert changed["loss"].tobytes() != RUNS["plain"](CupyBackend(0))["loss"].tobytes()
 
 
-def test_graphs_and_their_memory_are_let_go_after_training():
+def test_graphs_and_their_memory_are_freed_after_training():
     backend = CupyBackend(0)
     model = gpunn.Sequential(plain(), (FEATURES,), backend=backend, seed=3)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy")
     used = []
-    gc.collect()  # of what other tests left, which would go at any time
+    gc.collect()  # objects of other tests could be deleted at any time
     for _ in range(3):
         trainer.fit(INPUTS, LABELS, epochs=3, batch_size=8, progress=False)
         used.append(cupy.get_default_memory_pool().used_bytes())

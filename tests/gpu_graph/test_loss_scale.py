@@ -1,4 +1,4 @@
-"""Loss scaling on the device: replayed as launched one by one, without waits or allocations."""
+"""Loss scaling on the device: equal in graphs and single launches, without waits or allocations."""
 
 import cupy
 import devices
@@ -27,7 +27,7 @@ where it does not, no update need be left out."""
 
 
 class OwnDescent(optimizers.SGD):
-    """Not the class that there is a kernel for."""
+    """A subclass, which has no kernel."""
 
     name = "own_descent_of_test_loss_scale"
 
@@ -95,7 +95,7 @@ def ready_step(backend, copies=1):
     return step_of(trainer(backend), *(np.tile(array, (copies, 1)) for array in (INPUTS, LARGE)))
 
 
-def test_many_steps_at_once_have_the_same_bits(monkeypatch):
+def test_several_steps_a_launch_have_the_same_bits(monkeypatch):
     monkeypatch.setattr(DynamicLossScale, "INTERVAL", 6)
     found = []
     for graph in (True, False):
@@ -141,7 +141,7 @@ def test_only_float16_products_need_a_scale():
 
 
 @pytest.mark.parametrize("wrong", [slice(0, 0), slice(None), slice(3, 900), slice(4999, 5000)])
-def test_any_number_of_infinities_is_noticed(wrong):
+def test_any_number_of_infinities_is_detected(wrong):
     gradients = cupy.full(5000, 8.0, "float32")
     gradients[wrong] = np.inf
     scale, finite = cupy.full(1, 4.0, "float32"), cupy.ones(1, "int64")
@@ -153,7 +153,7 @@ def test_any_number_of_infinities_is_noticed(wrong):
 
 
 @pytest.mark.emulated
-def test_gradients_that_vanish_in_float16_are_learned_from_with_a_scale(monkeypatch):
+def test_a_scale_keeps_gradients_that_vanish_in_float16(monkeypatch):
     """Rows with nearly no weight, and rows of zeros with all the weight."""
     light = np.arange(ROWS) % 2 == 0
     labels = INPUTS[:, :CLASSES].argmax(axis=1)
@@ -175,7 +175,7 @@ def test_gradients_that_vanish_in_float16_are_learned_from_with_a_scale(monkeypa
     assert found[True][1] > 0.9 > found[False][1]
 
 
-def test_a_resumed_run_has_the_same_bits_and_goes_on_elsewhere(tmp_path, monkeypatch):
+def test_a_resumed_run_has_the_same_bits_and_continues_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(DynamicLossScale, "INTERVAL", 5)
     whole = fit(trainer(half()))
     whole.save_checkpoint(tmp_path / "half.safetensors")

@@ -44,7 +44,7 @@ def test_empty_operands(shape):
     assert out.get().tolist() == expected.tolist()
 
 
-def test_slices_and_mixed_types_are_computed_all_the_same():
+def test_slices_and_mixed_types_are_also_computed():
     a, b, _, expected = operands(6, 4, 5)
     out = cupy.zeros((3, 4), "float32")
     CupyBackend(0).matmul(a[::2], b, out)
@@ -54,7 +54,7 @@ def test_slices_and_mixed_types_are_computed_all_the_same():
     close(out, expected)
 
 
-def test_our_handle_is_chosen_and_says_so():
+def test_the_separate_handle_is_chosen_and_described():
     product = choose_product("float32", Scratch())
     assert product.capturable
     assert product.reason == "cuBLAS, float32 products of float32 matrices"
@@ -64,7 +64,7 @@ def test_our_handle_is_chosen_and_says_so():
 
 
 def test_a_captured_product_has_its_own_workspace(emulator):
-    """And one after it goes to the current stream again."""
+    """The next product uses the current stream again."""
     product = choose_product("float32", Scratch())
     a, b, out, expected = operands(4, 5, 6)
     product(a, b, out, False, False)
@@ -85,7 +85,7 @@ def test_a_captured_product_has_its_own_workspace(emulator):
     close(out, expected)
 
 
-def test_lower_precision_is_used_only_where_asked_for(emulator):
+def test_lower_precision_is_used_only_on_request(emulator):
     a, b, out, expected = operands(20, 30, 40, transpose_b=True)
     errors = {}
     for precision in PRECISIONS:
@@ -159,7 +159,7 @@ def test_float64_stays_float64_at_any_precision(emulator):
     close(out, expected, 1e-13)
 
 
-def test_impossible_options():
+def test_invalid_options():
     with pytest.raises(ArgumentError, match="did you mean 'tf32'"):
         CupyBackend(0, matmul_precision="tf23")
 
@@ -194,7 +194,7 @@ def test_the_library_that_is_loaded_comes_before_others_on_the_machine(module, m
 
 @pytest.fixture
 def handleless(monkeypatch):
-    """Have cuBLAS refuse a handle with the status given."""
+    """Make cuBLAS refuse a handle with this status."""
 
     def refuse(status):
         monkeypatch.setattr(cublas, "handles", cublas.Handles(cublas.Handle))
@@ -221,6 +221,6 @@ def test_no_memory_for_a_handle_is_a_lack_of_device_memory(name, handleless):
         get_backend(name)
 
 
-def test_a_refusal_of_cublas_is_an_error():
+def test_a_refusal_of_cublas_raises_an_error():
     with pytest.raises(cublas.CublasError, match="cublasGemmEx: cuBLAS returned status 15"):
         cublas.check("cublasGemmEx", 15)

@@ -1,4 +1,4 @@
-"""A device whose memory runs out, and memory that is given back."""
+"""Errors for too little device memory, and memory that is freed."""
 
 import gc
 import re
@@ -17,18 +17,18 @@ from gpunn.errors import DeviceMemoryError, DivergenceError, GpunnError
 ROWS = 3 << 14
 X = np.random.default_rng(0).random((ROWS, 256), "float32")
 Y = np.arange(ROWS) % 3
-# 48 MiB: more than can be left over in what CuPy's pool got from CUDA at a time and uses in part.
+# 48 MiB: more than CuPy's pool may have left in a partly used allocation.
 assert X.nbytes == 3 << 24
 
 
 @pytest.fixture
 def limit():
-    """Let CuPy's pool take only so many bytes more than now."""
+    """Limit CuPy's pool to this many bytes more than now."""
     pool = cupy.get_default_memory_pool()
     before = pool.get_limit()
 
     def set_limit(more):
-        gc.collect()  # errors keep what they passed through
+        gc.collect()  # errors keep references to their frames
         pool.free_all_blocks()
         pool.set_limit(pool.total_bytes() + more)
         return pool.get_limit()
@@ -39,7 +39,7 @@ def limit():
 
 def network():
     backend = CupyBackend(0, graph=False)
-    backend.matmul(*(cupy.zeros((2, 2), "float32") for _ in range(3)))  # takes its workspace
+    backend.matmul(*(cupy.zeros((2, 2), "float32") for _ in range(3)))  # allocates its workspace
     return gpunn.Sequential([layers.Dense(4), layers.Dense(3)], 256, backend=backend)
 
 
@@ -47,7 +47,7 @@ def fit(trainer, **options):
     trainer.fit(X, Y, batch_size=ROWS, progress=False, **options)
 
 
-def test_training_without_enough_memory_says_what_takes_less(limit):
+def test_the_error_for_too_little_memory_names_settings(limit):
     trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
     limited = limit(1 << 20)
     with pytest.raises(DeviceMemoryError) as caught:
@@ -64,7 +64,7 @@ def test_training_without_enough_memory_says_what_takes_less(limit):
     assert trainer.stop_reason == trainer.history.stopped == f"DeviceMemoryError: {message}"
 
 
-def test_training_goes_on_where_memory_comes_back(limit):
+def test_training_continues_once_memory_is_free(limit):
     trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
     limit(0)
     with pytest.raises(DeviceMemoryError):
@@ -95,9 +95,9 @@ def test_other_uses_raise_the_same_error(use, limit):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_memory_of_a_data_set_is_given_back(limit, stream):
+def test_the_memory_of_a_data_set_is_freed(limit, stream):
     pool, backend = cupy.get_default_memory_pool(), CupyBackend(0)
-    limit(1 << 27)  # collects what other tests left
+    limit(1 << 27)  # collects objects of other tests
     before = pool.total_bytes()
     source = Dataset(backend, X, Y, None, ("float32", "float32"), stream)
     (chunk,) = source.chunks(None, 64)
@@ -110,7 +110,7 @@ def test_the_memory_of_a_data_set_is_given_back(limit, stream):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_training_ends_with_giving_memory_back(monkeypatch, fails):
+def test_the_end_of_training_frees_memory(monkeypatch, fails):
     sources, ended = [], []
     made = Dataset.__init__
 

@@ -1,4 +1,4 @@
-"""Rows that are gathered, whatever type numbers their elements."""
+"""Gathered rows, with 32-bit and 64-bit indices of elements."""
 
 import cupy
 import numpy as np
@@ -21,7 +21,7 @@ def test_elements_may_need_more_than_31_bits(monkeypatch):
         np.testing.assert_array_equal(large[array], value, array)
 
 
-def test_the_type_that_numbers_elements_holds_those_of_the_last_block():
+def test_the_type_of_indices_fits_those_of_the_last_block():
     class Sized:
         def __init__(self, size):
             self.size = size
@@ -41,7 +41,7 @@ def test_an_assignment_of_any_layout_is_one_kernel_and_allocates_nothing(given, 
     backend = gpunn.get_backend("cupy")
     numbers = (np.arange(24).reshape(6, 4) / (3 if given[0] == "f" else 1)).astype(given)
     values, out = backend.from_host(numbers).T, backend.zeros((4, 6), made)
-    backend.assign(values, out)  # which compiles it
+    backend.assign(values, out)  # compiles the kernel
     with emulated_cuda.counters() as counts:
         backend.assign(values, out)
     assert (counts.launches, counts.pool_mallocs) == (1, 0)

@@ -1,4 +1,4 @@
-"""Scratch memory that grows while a graph is alive, which keeps the addresses it recorded."""
+"""Scratch memory that grows while a graph exists, which keeps its recorded addresses."""
 
 import numpy as np
 from calls import Calls
@@ -13,7 +13,7 @@ INPUTS = np.random.default_rng(0).standard_normal((ROWS, FEATURES)).astype("f4")
 
 
 def evaluate_in_large_batches(trainer, logs):
-    """Need more scratch memory than a step, between two epochs of replayed steps."""
+    """Use more scratch memory than a step, between two epochs of replayed steps."""
     trainer.evaluate(INPUTS, LABELS, batch_size=ROWS)
 
 

@@ -1,4 +1,4 @@
-"""Streamed chunks: pinned memory, two places in turn, and what waits for what."""
+"""Streamed chunks: pinned memory, two buffers in turn, and the order of waits."""
 
 import gc
 from functools import partial
@@ -28,7 +28,7 @@ def put(stager, values, capacity, dtype="float32"):
     return array
 
 
-def test_pieces_go_to_two_places_in_turn(backend):
+def test_chunks_use_two_buffers_in_turn(backend):
     stager = backend.stager()
     assert type(stager) is PinnedStager
     first = put(stager, [1, 2, 3], 4)
@@ -68,7 +68,7 @@ def test_random_numbers_for_a_batch_come_from_pinned_memory(emulator):
     assert (many - few, many_pageable - few_pageable) == (8, 0)
 
 
-def test_a_place_grows(backend):
+def test_a_buffer_grows(backend):
     stager = backend.stager()
     small = put(stager, [1], 1)
     put(stager, [2], 1)
@@ -78,7 +78,7 @@ def test_a_place_grows(backend):
 
 
 @pytest.mark.emulated
-def test_transfers_are_asynchronous_and_the_host_waits_for_copies_only(backend, emulator):
+def test_transfers_are_asynchronous_and_the_host_waits_only_for_copies(backend, emulator):
     stager = backend.stager()
     for _ in range(2):
         put(stager, [0.0] * 8, 8)
@@ -91,7 +91,7 @@ def test_transfers_are_asynchronous_and_the_host_waits_for_copies_only(backend, 
 
 
 class Recorder:
-    """Stands for a stream or an event, and takes down in which order it is used."""
+    """Replaces a stream or an event, and records the order of its uses."""
 
     def __init__(self, log, name):
         self.log, self.name = log, name
@@ -135,15 +135,15 @@ def test_the_order_of_waits(backend, monkeypatch):
     assert log == [("wait", "compute", f"copied {then}")]
 
 
-def test_a_copy_is_waited_for_even_if_its_piece_was_given_up(backend, monkeypatch):
-    """Where an error, or Ctrl-C, comes while the copy is asked for, too."""
+def test_the_host_waits_for_a_copy_of_an_interrupted_chunk(backend, monkeypatch):
+    """Also if an error or Ctrl-C comes while the copy is submitted."""
     stager = backend.stager()
     log = []
     stager.begin()
     buffer = stager._buffers[stager._current]
     buffer.copied = Recorder(log, "copied")
     monkeypatch.setattr(stager, "_stream", Recorder(log, "side"))
-    with pytest.raises(AttributeError):  # the array asks for a real stream
+    with pytest.raises(AttributeError):  # the array needs a real stream
         stager.put("X", np.zeros((1, 1)), 1, "float32")
     assert log[-1] == ("record", "side", "copied")
     log.clear()
@@ -165,7 +165,7 @@ def test_a_transfer_waits_for_what_used_the_memory_before(backend):
 @pytest.mark.emulated
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("use", ["fit", "evaluate"])
-def test_memory_is_not_taken_by_others_while_a_given_up_piece_is_copied(
+def test_memory_is_not_reused_while_an_interrupted_chunk_is_copied(
     use, error, backend, monkeypatch
 ):
     monkeypatch.setattr(batches, "STREAM_BYTES", 1000)

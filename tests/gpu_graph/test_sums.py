@@ -27,13 +27,13 @@ def test_the_order_of_blocks_does_not_change_a_bit(name, emulator):
         np.testing.assert_array_equal(backwards[array], value, array)
 
 
-def test_a_recorded_sum_finds_its_ticket_as_it_was_at_each_launch():
+def test_a_recorded_sum_finds_its_ticket_unchanged_at_each_launch():
     backend, numbers = gpunn.get_backend("cupy"), np.random.default_rng(0).random(5000, "f4")
     weights = backend.from_host(numbers)
     plain, recorded = (backend.zeros((1,), "float32") for _ in range(2))
     backend.sum(weights, plain)
     run = backend.recorded(lambda: backend.sum(weights, recorded))
-    for times in (1, 1, 1, 70, 1):  # plainly, recorded, and several times in a graph
+    for times in (1, 1, 1, 70, 1):  # without a graph, recorded, and several times in a graph
         backend.fill(recorded, 0.0)
         run(times)
         np.testing.assert_array_equal(backend.to_host(recorded), backend.to_host(plain))

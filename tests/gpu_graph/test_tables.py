@@ -31,7 +31,7 @@ def test_all_operations_are_kernels_in_one_graph(monkeypatch):
     defined = {
         call._function.func.__name__ for call in step._calls if isinstance(call, capture.Definition)
     }
-    assert defined == {"accumulate"}  # which is one kernel of CuPy's own
+    assert defined == {"accumulate"}  # one of CuPy's kernels
     assert step._graph is not None
 
 
@@ -58,7 +58,7 @@ def test_an_embeddings_gradient_takes_no_more_threads_with_a_larger_table(monkey
         expected = np.zeros((sum(sizes), dimension), "float32")
         known = np.where((codes >= 0) & (codes < sizes), codes, 0).astype(int)
         known[:, 1] += size
-        for row, column in np.ndindex(codes.shape):  # in the order of the batch: the same bits
+        for row, column in np.ndindex(codes.shape):  # in the order of the batch, for identical bits
             own = gradient[row, column * dimension : (column + 1) * dimension]
             expected[known[row, column]] += own
         np.testing.assert_array_equal(cupy.asnumpy(out), expected)

@@ -1,4 +1,4 @@
-"""A cuBLAS handle is set to stream and workspace each time, and not used where that fails."""
+"""A cuBLAS handle is set to stream and workspace each time, and not used if that fails."""
 
 import cupy
 import pytest
@@ -15,7 +15,7 @@ def place():
 
 
 @pytest.mark.parametrize("function", SETTINGS)
-def test_a_refusal_is_an_error_each_time(function):
+def test_a_refusal_raises_an_error_each_time(function):
     failing = {f"{function}_v2": lambda *_: INTERNAL_ERROR}
     handle = cublas.Handle(Amended(cublas.load_cublas(), **failing))
     for _ in range(2):
@@ -23,7 +23,7 @@ def test_a_refusal_is_an_error_each_time(function):
             handle.use(*place())
 
 
-def test_a_stream_at_the_address_of_one_that_is_gone_is_set_too():
+def test_a_stream_with_the_address_of_a_destroyed_one_is_also_set():
     library, there = Amended(cublas.load_cublas()), place()
     handle = cublas.Handle(library)
     for _ in range(2):

@@ -183,7 +183,7 @@ BUGS = (
     Bug("too many steps: the rest of a launch is all of them", 5, f"{CUPY}/capture.py", (GRAPH,),
         "            times %= UNROLLED\n", ""),
     Bug("one step a launch: the larger graph waits for a request for 64 updates", 5,
-        f"{CUPY}/capture.py", (GRAPH, "-k", "default_trainer or enough_was_asked_for"),
+        f"{CUPY}/capture.py", (GRAPH, "-k", "default_trainer or enough_requests"),
         "times >= UNROLLED and self._requested >= UNROLL_AFTER", "times >= UNROLL_AFTER"),
     Bug("loss scaling: a skipped update is counted", 5,
         f"{KERNELS}/loss_scale.py", (PARITY, "-k", "adjust_loss_scale"),

@@ -1,4 +1,4 @@
-"""What tests of the GPU check share: its modules, and machines that lack something."""
+"""Fixtures for tests of the GPU check: its modules, and machines that lack packages."""
 
 import importlib
 import os
@@ -28,7 +28,7 @@ def emulator():
 
 @pytest.fixture
 def load(monkeypatch):
-    """Import a module of the script, which is no package."""
+    """Import a module of the script, which is not a package."""
     monkeypatch.syspath_prepend(str(CHECK))
     monkeypatch.delenv("GPUNN_DATA", raising=False)
     known = set(sys.modules)
@@ -79,7 +79,7 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the script where these modules and packages are absent."""
+    """Run the script without these modules and packages."""
 
     def ended(*arguments, absent=(), **variables):
         (tmp_path / "site").mkdir()

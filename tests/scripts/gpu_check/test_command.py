@@ -64,7 +64,7 @@ def test_wrong_usage(load, arguments, said):
     ("python", "said"),
     [("no-such-python", "no such command"), ("false", "not Python 3.11 or newer")],
 )
-def test_an_interpreter_that_can_not_be_used(run, python, said):
+def test_an_unusable_interpreter(run, python, said):
     done = run(PYTHON=python)
     assert done.returncode == 2
     assert f"{python}: {said}" in done.stderr
@@ -88,7 +88,7 @@ def write_step(folder, name, code):
 
 @pytest.fixture
 def run_code(load, tmp_path, monkeypatch):
-    """Run a step that is a few lines of code: `run_code(code, limit)`."""
+    """Run a step of a few lines of code: `run_code(code, limit)`."""
     process = load("process")
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -138,7 +138,7 @@ os._exit(1)
 
 
 def test_a_step_with_rows_whose_time_is_up_was_stopped(run_code, load, monkeypatch):
-    """Its time is up as soon as its row is there."""
+    """Its time is up as soon as it has sent a row."""
     readings = iter([0.0, 0.0])
     clock = SimpleNamespace(monotonic=lambda: next(readings, 1e9))
     monkeypatch.setattr(load("process"), "time", clock)
@@ -148,7 +148,7 @@ def test_a_step_with_rows_whose_time_is_up_was_stopped(run_code, load, monkeypat
 
 @pytest.fixture
 def start(tmp_path, check_folder):
-    """Start a check, `start([code, ...], ...)`, each of whose steps is a few lines of code."""
+    """Start a check whose steps are a few lines of code: `start([code, ...], ...)`."""
 
     def started(codes, *options):
         for number, code in enumerate(codes):
@@ -173,7 +173,7 @@ def start(tmp_path, check_folder):
 
 
 def wait_for(path, step, number):
-    """Wait until the report has so many rows of a step, and return it."""
+    """Wait until the report has this number of rows of a step, and return it."""
     while True:
         if path.exists():
             report = json.loads(path.read_text())
@@ -221,7 +221,7 @@ def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     assert steps[2]["rows"] == [{"a": process}, {"known": [{"a": process}]}]
 
 
-def test_a_check_that_is_told_to_end_says_what_it_has(start, tmp_path):
+def test_a_terminated_check_reports_its_rows(start, tmp_path):
     check = start([LOOK, f"step.add({{'a': 1}})\n{HANG}", ""])
     wait_for(tmp_path / "report.json", 1, 1)
     check.send_signal(signal.SIGTERM)
@@ -234,7 +234,7 @@ def test_a_check_that_is_told_to_end_says_what_it_has(start, tmp_path):
 
 
 def test_the_budget_is_shared_out_among_what_is_left(start, tmp_path):
-    """Each step has its own share and what earlier ones have left; what passed needs none."""
+    """Each step gets its share and the time that earlier steps left; passed steps need none."""
     left = "step.add({'left': step.seconds_left()}); end('passed')"
     failing = left.replace("passed", "failed")
     start([LOOK, left, failing], "--budget", "9000").communicate()

@@ -1,4 +1,4 @@
-"""Libraries that the GPU check times side by side: their adapters, and their processes."""
+"""Libraries that the GPU check compares: their adapters and processes."""
 
 import shutil
 import sys
@@ -21,7 +21,7 @@ import pytest
 def test_other_libraries_do_the_same_work(
     load, module, mode, place, optimizer, precision, monkeypatch
 ):
-    """On a CPU, where they are installed: the same losses as gpunn's, epoch for epoch."""
+    """On a CPU, if they are installed, losses of each epoch equal gpunn's."""
     pytest.importorskip(module)
     training, adapter = load("training"), load(f"adapters.with_{module}")
     monkeypatch.setattr(training, "ROWS", 1280)
@@ -60,7 +60,7 @@ def test_other_libraries_do_the_same_work(
     ],
 )
 def test_what_is_missing_is_skipped_with_its_reason(load, monkeypatch, module, mode, plant, said):
-    """Planted: a library that is not there, None, or that sees a device or doesn't."""
+    """`plant` has fake libraries: None is missing, otherwise whether it sees a device."""
 
     def fake(name, sees_device):
         made = ModuleType(name)
@@ -114,7 +114,7 @@ def train(mode, cell, ask):
 
 @pytest.fixture
 def time_libraries(load, run_step, tmp_path, monkeypatch):
-    """Time libraries, each of which does as its mode says; return the outcome, rows and output."""
+    """Time libraries that behave as their modes say; return the outcome, rows and output."""
     speed, training, process = load("steps.speed"), load("training"), load("process")
     (tmp_path / "adapters").mkdir()
     (tmp_path / "adapters" / "fake.py").write_text(ADAPTER)
@@ -167,7 +167,7 @@ def test_stretches_are_calibrated_and_the_first_ones_left_out(time_libraries, ca
 def test_another_library_that_fails_is_one_column(
     time_libraries, capsys, mode, status, failed, said
 ):
-    """gpunn's rows are there all the same; only a wrong loss is a failure."""
+    """gpunn's rows are complete; only a wrong loss is a failure."""
     found, detail, rows, printed = time_libraries(capsys, gpunn="well", other=mode)
     assert found == status
     assert said in f"{printed}\n{detail}"
@@ -201,7 +201,7 @@ def test_gpunn_that_fails_is_a_failure(time_libraries, load, monkeypatch, capsys
 
 
 def test_cells_without_time_are_left_for_later(time_libraries, load, capsys):
-    """There is time for the first cell, and then for none that has to be compiled."""
+    """Time is left for the first cell, and then for no compiled cell."""
     speed = load("steps.speed")
     (first, _), (second, _) = speed.in_turn(True)
     turns = [(first, ["gpunn"]), (first, ["compiled"]), (second, ["gpunn"])]
@@ -236,7 +236,7 @@ def test_the_cells_worth_most_come_first(load):
     ("accuracies", "reached"), [([0.9, 0.97, 0.981], 3), ([0.99], 1), (15 * [0.97], None)]
 )
 def test_epochs_to_the_target(load, monkeypatch, accuracies, reached):
-    """With MNIST, the first cell is trained until it is there, or for 15 epochs."""
+    """With MNIST, the first cell trains until it reaches the target, or for 15 epochs."""
     speed, training = load("steps.speed"), load("training")
     stretch = {"seconds": 2.0, "device_seconds": None, "losses": [1.0]}
     given = iter(accuracies)

@@ -1,4 +1,4 @@
-"""The least that a step's operations need, against what the emulated device counts."""
+"""The minimum cost of a step's operations, compared with counts of the emulated device."""
 
 import json
 
@@ -49,7 +49,7 @@ for optimizer in ("adam", "sgd"):
 
 
 def test_costs_are_those_of_a_real_step(run_emulated):
-    """The operations are all that a step launches, and what kernels move is in the ledger."""
+    """The operations cover all launches of a step, and the ledger has the bytes of kernels."""
     done = run_emulated("-c", COUNT)
     assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines():
@@ -72,7 +72,7 @@ def test_costs_are_those_of_a_real_step(run_emulated):
 
 @pytest.fixture
 def calls(step_cost):
-    """Those of an update of 6-5-3, 8 rows, with Adam."""
+    """The calls of an update of 6-5-3 with 8 rows and Adam."""
     backend = gpunn.backends.Backend(np)
     layers = [gpunn.layers.Dense(5, "relu"), gpunn.layers.Dense(3)]
     model = gpunn.Sequential(layers, 6, backend, seed=0)
@@ -93,7 +93,7 @@ def test_bytes_and_arithmetic(calls):
 
 
 def test_least_times(step_cost):
-    """The longer of what bytes and what arithmetic take an H100."""
+    """The longer time of bytes and arithmetic on an H100."""
     assert step_cost.Cost(3300, 0).minimum_seconds() == pytest.approx(1e-9)
     product = step_cost.Cost(3300, 60 * 10**6)
     assert product.minimum_seconds() == pytest.approx(1e-6)

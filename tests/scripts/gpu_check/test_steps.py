@@ -1,4 +1,4 @@
-"""The steps of the GPU check, on the emulated device and by themselves."""
+"""The steps of the GPU check, on the emulated device and separately."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ BROKEN = Finding("NVRTC", "missing", "NVRTC can't be loaded", "install")
 def test_what_is_here_and_does_not_work_has_failed(
     load, run_step, tmp_path, monkeypatch, finding, files, visible, status
 ):
-    """Only a machine without CuPy, or without a trace of a GPU, is skipped."""
+    """The check is skipped only without CuPy or without any sign of a GPU."""
     doctor, device = load("steps.doctor"), load("device")
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True)
@@ -73,7 +73,7 @@ TABULAR_KERNELS = (
     ],
 )
 def test_rehearsal(emulator, run, tmp_path, only):
-    """On a bare machine every step that can be done is done, the others say why not."""
+    """On a machine without optional packages, possible steps run, and the others have a reason."""
     done = run("--only", only, absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
     (path,) = tmp_path.glob("gpu_check_*.json")
     report = json.loads(path.read_text())
@@ -152,7 +152,7 @@ class Amended:
 
 @pytest.fixture
 def planted(run_emulated):
-    """Run code in a process on the emulated device; return the lines that it has printed."""
+    """Run code in a process on the emulated device; return the printed lines."""
 
     def ran(code):
         done = run_emulated("-c", PLANTED + code)
@@ -230,7 +230,7 @@ BROKEN = [
 
 
 def test_what_is_here_and_broken_is_found(planted):
-    """Each step is run with a fault planted; the doctor tells a device wherever there is one."""
+    """Each step runs with a planted fault; the doctor describes the device if there is one."""
     lines = planted(
         "import tour\nfrom adapters import with_gpunn\n"
         + "".join(f"with {plant}:\n    show({step!r})\n" for step, plant, *_ in BROKEN)
@@ -276,7 +276,7 @@ print(_core.get_routine_accelerators(), _core.get_reduction_accelerators())
 
 
 def test_the_planted_kernels_build(run_emulated):
-    """The emulated device finds the access out of bounds; races it doesn't look for."""
+    """The emulated device finds the access out of bounds, but does not look for races."""
     done = run_emulated("tour_alone.py", "memcheck")
     assert done.returncode != 0
     assert "wrote past the end of 256 bytes" in done.stderr
@@ -316,7 +316,7 @@ RUNS = [
 
 
 def test_each_test_is_a_row(tmp_path, check_folder):
-    """Each run of pytest is given what passed before, and so many seconds."""
+    """Each run of pytest gets the earlier rows and a time limit."""
     for name, text in (("a", SUITE), ("b", "import no_such_module")):
         (tmp_path / f"test_{name}.py").write_text(text)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = device")
@@ -403,7 +403,7 @@ CLEAN = "echo 'kernels of gpunn: 38'; echo '========= RACECHECK SUMMARY: 0 error
     ],
 )
 def test_the_sanitizer(load, run_step, tmp_path, monkeypatch, planted, clean, status, said):
-    """A program that prints what the sanitizer would; none is passed that has checked nothing."""
+    """A fake program prints the sanitizer's output; a check without kernels does not pass."""
     log, program = tmp_path / "log", tmp_path / "compute-sanitizer"
     if planted is not None:
         program.write_text(SANITIZER.format(log=log, planted=planted, clean=clean))
