@@ -74,7 +74,9 @@ def _converter(kind: Any, ignore_unknown: bool) -> Converter:
 
     def convert(path: str, value: Any) -> Any:
         if (chosen := converters.get(type(value))) is None:
-            raise ArgumentError(f"{path}: expected {names}; got {value!r:.200}")
+            hint = f"; for one item, write [{value!r}]" if [*converters] == [list] else ""
+            hint = hint if isinstance(value, str) and len(value) < 80 else ""
+            raise ArgumentError(f"{path}: expected {names}; got {value!r:.200}{hint}")
         return chosen(path, value)
 
     return convert
@@ -104,9 +106,9 @@ def _converter_of_one(kind: Any, ignore_unknown: bool) -> Converter:
         )
     if origin is dict:
         item = _converter(arguments[1], ignore_unknown)
-        if get_origin(arguments[1]) is Literal:  # messages call its values "value", not by the key
+        if get_origin(arguments[1]) is Literal:  # its keys do not name the values in messages
             choices = get_args(arguments[1])
-            item = functools.partial(check_choice, choices=choices, noun="value")
+            item = functools.partial(check_choice, choices=choices, noun="kind")
         return lambda path, value: {
             _text(path, key): item(key_path(path, key), each) for key, each in value.items()
         }

@@ -45,9 +45,10 @@ FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, W
 def require_run(folder: Path) -> None:
     """Raise a ConfigError unless this is a run folder."""
     if not (folder / CONFIG).is_file():
+        problem = f"it contains no {CONFIG}" if folder.is_dir() else "there is no such folder"
         raise ConfigError(
-            f"{folder}: expected a folder that gpunn train wrote; it contains no {CONFIG}. Check "
-            "the path, or list the runs with gpunn runs"
+            f"{folder}: expected a folder that gpunn train wrote; {problem}. Check the path, or "
+            "list the runs with gpunn runs"
         )
 
 

@@ -33,11 +33,10 @@ def settle_monitors(
         if (monitor := table.get("monitor")) is None:
             continue
         if monitor not in logs:
-            remedy = " without validation rows (data.validation_fraction)"
-            raise ConfigError(
-                f"{path}.monitor: {missing_metric(monitor, logs, remedy)}; to measure it, add it "
-                "to training.metrics"
-            )
+            hint = " without validation rows (set data.validation_fraction)"
+            problem = missing_metric(monitor, logs, hint)
+            remedy = "" if hint in problem else "; to measure it, add it to training.metrics"
+            raise ConfigError(f"{path}.monitor: {problem}{remedy}")
         if mode in table:
             try:
                 table[mode] = direction(table[mode], monitor, larger_is_better)

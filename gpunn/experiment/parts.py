@@ -109,10 +109,10 @@ class Parts:
     def with_classes(self, loss: Loss, outputs: int) -> Parts:
         """Return the splits with each class replaced by its index, if the targets are classes.
 
-        If the loss treats the numbers of a CSV file as classes, they are replaced by the indices of
-        the classes, and the classes are added to the metadata; see `gpunn.experiment.targets`.
-        Raise a ConfigError if the loss or the number of outputs does not fit the classes, and a
-        DataError if a split has classes that the training rows do not have.
+        If the loss treats the numbers of a CSV file as classes, they are replaced by class indices,
+        and the classes are added to the metadata; see `gpunn.experiment.targets`. Raise a
+        ConfigError if the loss or the number of outputs does not fit the classes. Raise a DataError
+        if a split has classes that the training rows do not have.
         """
         if "classes" in self.metadata:
             check_classes(self.metadata["classes"], loss, outputs)
@@ -147,8 +147,8 @@ class Parts:
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Parts:
         """Replace the classes by their indices and hold out rows: `with_classes`, then `divided`.
 
-        A table needs no outputs, and no loss if the model chooses it: its rows are divided before
-        the network exists, because the schema is learned only from the training rows.
+        A table needs no outputs, and no loss if the model chooses it. The schema is learned only
+        from the training rows, so the rows are divided before the network exists.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))

@@ -52,7 +52,7 @@ def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, A
             if not path.endswith("path"):  # the files may have moved
                 raise ConfigError(
                     f"{path}: the run in {folder} has {old!r} and cannot resume with {new!r}; "
-                    "set it back, or start a new run in another folder with --output"
+                    "restore the old value, or start a new run in another folder with --output"
                 )
     return earlier
 

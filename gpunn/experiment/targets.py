@@ -84,6 +84,11 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
             f"{len(classes)}; choose 'softmax_cross_entropy' and a last layer of {len(classes)} "
             "units"
         )
+    if isinstance(loss, SoftmaxCrossEntropy) and 1 < outputs < len(classes):
+        raise ConfigError(
+            f"model.layers: the target has {len(classes)} classes, but the network has {outputs} "
+            f"outputs; give the last layer {len(classes)} units"
+        )
     codes = np.arange(len(classes)) % 2
     if outputs == 1 and loss.class_indices(loss.check_targets(codes, outputs)) is None:
         raise ConfigError(

@@ -101,7 +101,7 @@ def test_classes_that_are_text(train, gpunn, tmp_path, dataset, as_saved):
         (np.arange(3), NAMES[:2], "array 'y_t': expected numbers, as in the training data"),
         (np.array([*NAMES[:2], ""]), NAMES[:2], "row 2 (counted from 0): the class is missing"),
         (NAMES.astype(object), NAMES[:2], "holds Python objects"),
-        (np.array([*NAMES, "tulip"]), NAMES[:2], "labels must be from 0 to 2"),
+        (np.array([*NAMES, "tulip"]), NAMES[:2], "the target has 4 classes, but the network has 3"),
     ],
 )
 def test_classes_that_are_text_in_one_part_only(train, tmp_path, y, y_t, problem):

@@ -310,7 +310,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=left --set=data.columns.town=number", "data.columns: there is no column"),
         (
             "--target=left --set=data.columns.city=text",
-            "data.columns.city: there is no value 'text'; did you mean 'datetime'? (valid: 'boo",
+            "data.columns.city: there is no kind 'text'; did you mean 'datetime'? (valid: 'boo",
         ),
         (
             "--target=left --set=data.standardize=true",

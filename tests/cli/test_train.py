@@ -185,7 +185,7 @@ def test_a_warning_is_one_line(gpunn, digits):
         ),
         (
             "data.validation_fraction=0 training.callbacks=['early_stopping']",
-            "no metric 'val_loss' without validation rows (data.validation_fraction)",
+            "no metric 'val_loss' without validation rows (set data.validation_fraction)",
         ),
         (
             "training.monitor=loss training.callbacks=['early_stopping']",
@@ -517,7 +517,7 @@ def test_a_finished_run_that_is_killed_when_it_goes_on(gpunn, run, killed_after,
     assert all(np.array_equal(before[name], after[name]) for name in before)
     gpunn("report", "run")
     page = (tmp_path / "report.html").read_text()
-    assert "The trained network and its test metrics are those of epoch 4: training has" in page
+    assert "The trained network and its test metrics are from epoch 4. Training has" in page
     gpunn("train", "run", "--resume")
     assert evaluation(tmp_path / "run")["epochs"] == 6
 
