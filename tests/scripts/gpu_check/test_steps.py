@@ -55,6 +55,7 @@ def test_what_is_here_and_does_not_work_has_failed(
     assert ("no CUDA device" in detail) == (status == "skipped")
 
 
+TABLES = ("RealMLP", "TabM")
 TABULAR_OPERATIONS = {
     *("embed", "embed_gradient", "mean_over_members", "one_hot", "periodic_gradient"),
     *("parametric_activation_gradient", "piecewise_linear", "scale_gradient"),
@@ -87,7 +88,7 @@ def test_rehearsal(emulator, run, tmp_path, only):
     steps = {step["name"]: step for step in report["steps"]}
     rows = {name: step["rows"] for name, step in steps.items()}
     assert len(rows["warm-up"]) > 20
-    assert [row["data"] for row in rows["training on both backends"]] == ["digits"]
+    assert [row["data"] for row in rows["training on both backends"]] == ["digits", *TABLES]
     assert sum(row["outcome"] == "passed" for row in rows["tests on this device"]) >= 3
     reasons = {row["detail"] for row in rows["tests on this device"] if row["outcome"] == "skipped"}
     assert {"hypothesis is not installed", "needs scikit-learn, the extra 'sklearn'"} <= reasons
@@ -372,6 +373,7 @@ def test_curves_are_compared(load, run_step, monkeypatch, change, status):
     curves = load("steps.curves")
     logs = {"numpy": LOGS, "cupy": LOGS | change}
     monkeypatch.setattr(curves, "trained", lambda data, backend: logs[backend])
+    monkeypatch.setattr(curves, "TABLES", {})
     found, _, rows = run_step("curves", quick=True)
     assert found == status
     assert [row["logs"] for row in rows] == [logs]
