@@ -83,8 +83,8 @@ class Configurable:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; raise an error for an unknown name on gpunn's own dataclasses."""
-        own = type(self).__module__.startswith("gpunn.")
-        fields = vars(type(self)).get("__dataclass_fields__") if own else None
+        is_gpunn = type(self).__module__.startswith("gpunn.")
+        fields = vars(type(self)).get("__dataclass_fields__") if is_gpunn else None
         known = fields is None or name in fields or name in self.extra_attributes
         if not (known or name[0] == "_" or hasattr(type(self), name)):
             raise unknown_attribute(self, name, fields or ())
@@ -93,9 +93,9 @@ class Configurable:
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         """Raise an ArgumentTypeError for an unknown parameter; it suggests the nearest name."""
         if parameters.keys() - {field.name for field in _fields(cls)}:
-            taken = inspect.signature(cls.__init__).parameters
-            if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
-                valid = [name for name in taken if name != "self"]
+            accepted = inspect.signature(cls.__init__).parameters
+            if not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
+                valid = [name for name in accepted if name != "self"]
                 for parameter in parameters:
                     if parameter not in valid:
                         raise ArgumentTypeError(

@@ -78,13 +78,13 @@ def export(
         raise click.UsageError("give a file to write with --onnx, --python or --c")
     if pure and python_path is None:
         raise click.UsageError("--pure: only for --python; add --python PATH")
-    for option, given in (
+    for option, value in (
         ("--input-dtype", input_dtype),
         ("--probabilities", probabilities),
         ("--labels", labels),
         ("--encoded", encoded),
     ):
-        if given and onnx is None:
+        if value and onnx is None:
             raise click.UsageError(f"{option}: only for --onnx; add --onnx PATH")
     model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
     if model.output_activation is None:  # in a file of an earlier release

@@ -35,17 +35,17 @@ def inspect(path: Path, targets: tuple[str, ...], reading: Mapping[str, Any]) ->
     split, missing = ways.pop("split", None), ways.get("missing_values", [])
     text = [name for name, kind in kinds.items() if kind == "category"]
     table = read_table(path, text=text, **ways)
-    found = inspection_of(table, targets, drop, kinds, missing, split)
-    schema = found.schema
+    result = inspection_of(table, targets, drop, kinds, missing, split)
+    schema = result.schema
     title = f"{path}: {plural(table.rows, 'row')}, {plural(len(table.names), 'column')}"
-    rows = [[*(shortened(cell, WIDEST) for cell in row[:-1]), row[-1]] for row in found.columns]
+    rows = [[*(shortened(cell, WIDEST) for cell in row[:-1]), row[-1]] for row in result.columns]
     lines = [title, "", *aligned(rows, range(len(rows[0]))), ""]
     lines.append(
         f"A row becomes {plural(len(schema.numbers), 'number')} and "
         f"{plural(len(schema.categories), 'category')}."
     )
-    lines += [f"Target {name!r}: {described}" for name, described in found.targets.items()]
+    lines += [f"Target {name!r}: {described}" for name, described in result.targets.items()]
     lines.append("")
-    lines.append("What looks wrong:" if found.problems else "Nothing looks wrong.")
-    lines += [f"  {problem}" for problem in found.problems]
+    lines.append("What looks wrong:" if result.problems else "Nothing looks wrong.")
+    lines += [f"  {problem}" for problem in result.problems]
     say("\n".join(lines))

@@ -125,12 +125,12 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def reading_as_one(**arguments: Any) -> None:
-        given = {
+        chosen = {
             key: value for key in TABLE_KEYS if (value := arguments.pop(key)) not in (None, ())
         }
-        if "columns" in given:
-            given["columns"] = column_kinds(given["columns"])
-        plain = {key: list(it) if isinstance(it, tuple) else it for key, it in given.items()}
+        if "columns" in chosen:
+            chosen["columns"] = column_kinds(chosen["columns"])
+        plain = {key: list(it) if isinstance(it, tuple) else it for key, it in chosen.items()}
         command(**arguments, reading=plain)
 
     decorated: Callable[..., None] = reading_as_one

@@ -61,25 +61,25 @@ def runs(
     from gpunn.storage.files import json_bytes
 
     conditions = [Condition(text) for text in where]
-    found, problems = find_runs(folder)
+    matching, problems = find_runs(folder)
     for text in problems[:PROBLEMS]:
         say(f"Skipped: {text}", err=True)
     if len(problems) > PROBLEMS:
         say(f"Skipped: {len(problems) - PROBLEMS} more that cannot be read", err=True)
-    total = len(found)
+    total = len(matching)
     for condition in conditions:
-        found = condition.chosen(found)
-    ranking = rank_runs(found)
-    best = None if ranking is None else found[ranking.best]
-    found = ordered(found, ranking, sort, reverse)
+        matching = condition.chosen(matching)
+    ranking = rank_runs(matching)
+    best = None if ranking is None else matching[ranking.best]
+    matching = ordered(matching, ranking, sort, reverse)
     if as_json:
-        content = description(folder, found, ranking, best, problems)
+        content = description(folder, matching, ranking, best, problems)
         click.echo(json_bytes(content), nl=False)
         return
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     shown = [
-        *lines(found, best, ranking, width),
-        *conclusion(folder, found, total, ranking, best),
+        *lines(matching, best, ranking, width),
+        *conclusion(folder, matching, total, ranking, best),
     ]
     say("\n".join(shown))
 

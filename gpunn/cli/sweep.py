@@ -75,5 +75,5 @@ def sweep(
     source = Source(config, settings, backend, allow_imports)
     bars = not quiet and is_terminal(sys.stderr)
     events = None if quiet else SweepOutput(output)
-    found = run_worker(source, output, trials, reclaim=reclaim, events=events, progress=bars)
-    say(f"\n{table(found)}\n\n{conclusion(found, output)}")
+    result = run_worker(source, output, trials, reclaim=reclaim, events=events, progress=bars)
+    say(f"\n{table(result)}\n\n{conclusion(result, output)}")

@@ -122,7 +122,7 @@ def train(
     try:
         described = _configuration(config, targets, model, reading, settings)
     except GpunnError as error:
-        Agreement.over(communicator()).fail(error)  # so that only one of several processes says it
+        Agreement.over(communicator()).fail(error)  # only one of several processes reports it
         raise
     ranks = described.get_communicator()
 
@@ -163,8 +163,8 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     shown: list[Callback] = [] if quiet else [output]
     if live and surface() is None:
-        said = "--live: standard error is not a terminal that can show curves, so none are shown"
-        say(said, err=True)
+        notice = "--live: standard error is not a terminal that can show curves, so none are shown"
+        say(notice, err=True)
     elif live and not any(isinstance(each, LivePlot) for each in experiment.callbacks):
         shown.append(LivePlot())
     try:
@@ -252,5 +252,5 @@ def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
     return ""
 
 
-def _ending(found: Evaluation | None) -> str:
-    return "The data has no test split." if found is None else f"Test: {evaluation_text(found)}"
+def _ending(result: Evaluation | None) -> str:
+    return "The data has no test split." if result is None else f"Test: {evaluation_text(result)}"

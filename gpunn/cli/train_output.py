@@ -41,8 +41,8 @@ class TrainOutput(Callback):
         parts = self.experiment.parts.by_name
         counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
         say(f"rows: {', '.join(counts)}")
-        if said := described_split(self.experiment.parts, trainer.model.schema):
-            say(said)
+        if described := described_split(self.experiment.parts, trainer.model.schema):
+            say(described)
         if self.experiment.start is not None:
             say(f"initial weights from {self.experiment.config.model.start_from}:")
             for line in str(self.experiment.start).splitlines():

@@ -362,7 +362,7 @@ class RunFolder(Callback):
         self._write(held if held is not None and just_now else take_checkpoint(trainer))
         self._note_written(began)
 
-    def _write(self, taken: CheckpointContent) -> None:
+    def _write(self, content: CheckpointContent) -> None:
         """Write the best epoch, if it is new, and then a checkpoint.
 
         The order matters: after a crash between the two, a resumed run selects the same epoch.
@@ -370,8 +370,8 @@ class RunFolder(Callback):
         held, self._held = self._held, None
         if held is not None:
             held.write(self.path / BEST)
-        self._checkpoints.write(taken)
-        self.kept_epoch = taken.epoch
+        self._checkpoints.write(content)
+        self.kept_epoch = content.epoch
 
     def _note_written(self, began: float) -> None:
         self._written_at, self._due = time.monotonic(), False

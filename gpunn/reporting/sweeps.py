@@ -74,27 +74,27 @@ def view_sweep(folder: Path) -> SweepView:
     )
 
 
-def overview(found: Trials) -> Table:
+def overview(sweep: Trials) -> Table:
     """Return a table of all trials, best first."""
-    best, paths = found.best, parameters(found)
+    best, paths = sweep.best, parameters(sweep)
     rows = [
         (
             trial.folder,
             f"{trial.state}, best" if trial is best else state_text(trial),
             *(text(trial.parameters.get(path)) for path in paths),
-            number_text(trial.value, found.metric),
+            number_text(trial.value, sweep.metric),
             number_text(trial.epoch),
             number_text(trial.epochs),
         )
-        for trial in found.ranked
+        for trial in sweep.ranked
     ]
-    counts = Counter(trial.state for trial in found.trials).most_common()
+    counts = Counter(trial.state for trial in sweep.trials).most_common()
     states = ", ".join(f"{count:,} {state}" for state, count in counts)
     note = (
-        f"{states}. Compared by the validation metric {found.metric} at each trial's best epoch. "
+        f"{states}. Compared by the validation metric {sweep.metric} at each trial's best epoch. "
         "The test split does not affect the comparison."
     )
-    columns = ("trial", "state", *paths, metric_title(found), "best epoch", "epochs")
+    columns = ("trial", "state", *paths, metric_title(sweep), "best epoch", "epochs")
     return Table("Trials", columns, rows, note)
 
 
@@ -110,14 +110,14 @@ def state_text(trial: Trial) -> str:
     return f"{trial.state}: {reason}" if reason else trial.state
 
 
-def metric_title(found: Trials) -> str:
+def metric_title(sweep: Trials) -> str:
     """Return the title of the trials' metric on the page."""
-    return f"{title_of(found.metric.removeprefix(VALIDATION))} (validation)"
+    return f"{title_of(sweep.metric.removeprefix(VALIDATION))} (validation)"
 
 
-def parameters(found: Trials) -> list[str]:
+def parameters(sweep: Trials) -> list[str]:
     """Return the paths of all parameters."""
-    return list(dict.fromkeys(path for trial in found.trials for path in trial.parameters))
+    return list(dict.fromkeys(path for trial in sweep.trials for path in trial.parameters))
 
 
 def text(value: Any) -> str:
@@ -128,29 +128,29 @@ def text(value: Any) -> str:
     return number_text(value)
 
 
-def parameter_charts(found: Trials) -> list[Chart]:
+def parameter_charts(sweep: Trials) -> list[Chart]:
     """Return a chart of the metric by each parameter."""
     return [
-        parameter_chart(found, path, number)
-        for number, path in enumerate(parameters(found)[:PARAMETERS], start=1)
+        parameter_chart(sweep, path, number)
+        for number, path in enumerate(parameters(sweep)[:PARAMETERS], start=1)
     ]
 
 
-def summary_charts(found: Trials) -> list[Chart]:
+def summary_charts(sweep: Trials) -> list[Chart]:
     """Return charts of the metric by trial, and of the importance of each parameter."""
-    shares = importances(found) if find_spec("optuna") else {}
-    charts = [history(found)] if any(each.value is not None for each in found.trials) else []
-    return [*charts, importance(found, shares)] if shares else charts
+    shares = importances(sweep) if find_spec("optuna") else {}
+    charts = [history(sweep)] if any(each.value is not None for each in sweep.trials) else []
+    return [*charts, importance(sweep, shares)] if shares else charts
 
 
-def history(found: Trials) -> Chart:
+def history(sweep: Trials) -> Chart:
     """Return a chart of the metric by trial, with the best so far."""
-    trials = [each for each in found.trials if each.value is not None]
+    trials = [each for each in sweep.trials if each.value is not None]
     values = [math.nan if each.value is None else each.value for each in trials]
     is_complete = [each.state == COMPLETE for each in trials]
-    better = np.fmin if found.direction == "min" else np.fmax
+    better = np.fmin if sweep.direction == "min" else np.fmax
     so_far = better.accumulate(np.where(is_complete, values, np.nan))
-    metric, best = metric_title(found), found.best
+    metric, best = metric_title(sweep), sweep.best
     return points(
         "sweep-history",
         f"{metric} of each trial",
@@ -171,7 +171,7 @@ def history(found: Trials) -> Chart:
     )
 
 
-def importance(found: Trials, shares: dict[str, float]) -> Chart:
+def importance(sweep: Trials, shares: dict[str, float]) -> Chart:
     """Return a chart of the parameters' importance."""
     values = list(shares.values())
     # The end of a path is the most specific part.
@@ -203,10 +203,10 @@ def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
     return Axis(list(dict.fromkeys(map(text, [*(space.extremes if space else ()), *values]))))
 
 
-def parameter_chart(found: Trials, path: str, number: int) -> Chart:
+def parameter_chart(sweep: Trials, path: str, number: int) -> Chart:
     """Return a chart of the metric by one parameter."""
-    space = found.space.get(path)
-    trials = [each for each in found.ranked if each.value is not None and path in each.parameters]
+    space = sweep.space.get(path)
+    trials = [each for each in sweep.ranked if each.value is not None and path in each.parameters]
     if space is not None and space.choices is None:
         trials = [each for each in trials if is_number(each.parameters[path])]
     values = [trial.parameters[path] for trial in trials]
@@ -214,7 +214,7 @@ def parameter_chart(found: Trials, path: str, number: int) -> Chart:
     positions = {name: index for index, name in enumerate(axis.categories)}
     x = [positions[text(value)] for value in values] if positions else values
     y = [math.nan if trial.value is None else trial.value for trial in trials]
-    metric, best = metric_title(found), found.best
+    metric, best = metric_title(sweep), sweep.best
     return points(
         f"sweep-{number}-{re.sub(r'[^A-Za-z0-9]+', '-', path)}",
         f"{metric} by {path}",
