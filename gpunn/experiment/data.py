@@ -13,9 +13,9 @@ import numpy as np
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
-from gpunn.experiment.keys import SplitKeys, split_keys
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts, Rows
+from gpunn.experiment.split_keys import SplitKeys, split_keys
 from gpunn.experiment.tables import labelled_rows, load_table, read_rows
 from gpunn.experiment.targets import codes_of_numbers, is_text, positions, text_classes
 from gpunn.losses import Loss

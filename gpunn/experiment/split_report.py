@@ -82,7 +82,10 @@ def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) ->
 
 
 def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
-    """Return how many rows of separate files a split by time or group would not have held out."""
+    """Return remarks on validation and test files that overlap the training rows.
+
+    Such rows are not later than all training rows, or belong to groups with training rows.
+    """
     source, keys, remarks = parts.training.source_inputs, parts.keys, []
     for name, part in parts.sources.items():
         rows = part.source_inputs

@@ -9,9 +9,9 @@ from typing import Any
 
 from gpunn.config import Config, TableFile
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
-from gpunn.experiment.keys import split_keys
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts
+from gpunn.experiment.split_keys import split_keys
 from gpunn.experiment.targets import TableTargets
 from gpunn.losses import Loss
 from gpunn.network import schema_of
