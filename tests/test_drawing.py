@@ -1,4 +1,4 @@
-"""The picture of a network, read as XML."""
+"""The drawing of a network, read as XML."""
 
 import re
 from pathlib import Path

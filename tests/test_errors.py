@@ -1,4 +1,4 @@
-"""An error says what it is about: a key, and a problem with it."""
+"""An error has a key and a problem."""
 
 import pytest
 

@@ -36,7 +36,7 @@ SPECIES = ["iris", "lily", "rose"]
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test runs in a folder of its own, on NumPy."""
+    """Each test runs in a separate folder, on NumPy."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
 
@@ -91,7 +91,7 @@ def run_before(trained: Path, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def run(run_before: Callable[..., Path], digits: Path) -> Path:
-    """The folder of a run of DIGITS, beside its configuration."""
+    """The folder of a run of DIGITS, next to its configuration."""
     return run_before()
 
 

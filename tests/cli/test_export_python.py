@@ -22,7 +22,7 @@ def predicted(path: str, *options: str, status: int = 0, given: bytes | None = N
 
 
 def assert_same_table(found: str, expected: str, tolerance: float = 1e-5) -> None:
-    """Check that two CSV texts have the same words, and numbers that are nearly the same."""
+    """Check that two CSV files have the same words and nearly the same numbers."""
     for ours, theirs in zip(
         csv.reader(found.splitlines()), csv.reader(expected.splitlines()), strict=True
     ):
@@ -96,7 +96,7 @@ rent;since;member;city;code;age
 )
 @pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
 def test_tables(gpunn, flavour, scaling):
-    """Text, dates and gaps, as they are, become what the network's schema makes of them."""
+    """Raw text, dates and missing values are encoded by the network's schema."""
     lines = TABLE.replace("2020/12-31", "2020/12/31").splitlines()
     rows = [line for count in range(8) for line in lines[1:]]
     Path("people.csv").write_text("\n".join([lines[0], *rows]) + "\n")

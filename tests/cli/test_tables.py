@@ -63,7 +63,7 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that predicts whether somebody left."""
+    """The folder of a run that predicts whether a person left."""
     folder = tmp_path_factory.mktemp("people")
     write(folder / "people.csv", people())
     with pytest.MonkeyPatch.context() as patch:

@@ -99,7 +99,7 @@ def test_the_best_epoch_is_kept(gpunn, digits, tmp_path):
 
 
 def test_the_best_epoch_is_found_without_looking_back(gpunn, digits, monkeypatch):
-    """Each epoch is looked at once, or long runs would slow down."""
+    """Each epoch is read only once, or long runs would slow down."""
     from gpunn.experiment import folder
 
     watched = Mock(wraps=folder.monitored)
@@ -465,7 +465,7 @@ main(prog_name="gpunn")
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 @pytest.mark.parametrize("limit", [10, pytest.param(1000, marks=pytest.mark.full), 10_000])
 def test_files_that_must_not_grow_so_large(gpunn, run, digits, tmp_path, limit):
-    """The limits let none of the files be written, some of them, and all but checkpoints."""
+    """The limits allow writing no file, some files, or all except checkpoints."""
     before = everything(tmp_path / "run")
     assert "File too large" in run_python("-c", LIMITED, limit, *LONGER, status=2).stderr
     assert everything(tmp_path / "run") == before
@@ -888,7 +888,7 @@ def test_live_without_a_terminal(gpunn, digits):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_live_on_a_terminal(digits):
-    """The whole command, on a terminal of 40 lines and 100 columns, beside its progress bars.
+    """The whole command, on a terminal of 40 lines and 100 columns, with its progress bars.
 
     The configuration asks for curves, too, which are shown once.
     """

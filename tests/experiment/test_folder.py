@@ -1,4 +1,4 @@
-"""When a run writes its checkpoints, by a clock of our own, and who may go on with it."""
+"""When a run writes its checkpoints, by a simulated clock, and when it may resume."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ CONFIG = configuration(metrics=[], epochs=9, batch_size=64)
 
 
 class Clock:
-    """Time goes by when it is told to."""
+    """A clock that the test moves."""
 
     now = 0.0
 
@@ -102,7 +102,7 @@ def test_when_checkpoints_are_written(tmp_path, clock, seconds, setting, epochs)
 
 
 def test_the_best_epoch_is_written_with_a_checkpoint(tmp_path, clock, monkeypatch):
-    """Until then a kill loses it, and who goes on finds it again."""
+    """Until then a kill loses it, and the resumed run selects it again."""
     train(tmp_path, clock)
     (tmp_path / "run").rename(tmp_path / "whole")
     best = epoch_of(tmp_path / "whole" / "best.safetensors")
@@ -120,7 +120,7 @@ def test_the_best_epoch_is_written_with_a_checkpoint(tmp_path, clock, monkeypatc
 
 
 def test_the_best_epoch_is_written_when_training_fails(tmp_path, clock):
-    """As is its checkpoint, so that the run does not go on from before its best epoch."""
+    """As is its checkpoint, so that the run does not resume from before its best epoch."""
     with pytest.raises(DivergenceError):
         train(tmp_path, clock, last=7, error=DivergenceError("loss: not a finite number"))
     assert epoch_of(tmp_path / "run" / "best.safetensors") == 6
@@ -242,7 +242,7 @@ def test_other_data_under_the_same_name(tmp_path, changed):
 
 @pytest.mark.parametrize("place", ["add", "commit"])
 def test_a_kill_while_a_run_is_overwritten(tmp_path, clock, monkeypatch, place):
-    """Of the earlier run everything is left, or nothing that a resumed one could go on with."""
+    """The earlier run is complete, or nothing of it can be resumed."""
     train(tmp_path, clock, "training.epochs=2")
     before = everything(tmp_path / "run")
     with monkeypatch.context() as patch:
@@ -374,7 +374,7 @@ def test_a_damaged_best_epoch_is_restored(tmp_path, clock, caplog, damage):
 
 
 def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
-    """Its checkpoint has made room for others, in which the network got worse."""
+    """Later checkpoints, with a worse network, have replaced its checkpoint."""
     train(tmp_path, clock)
     worse = [
         "training.epochs=11",

@@ -88,7 +88,7 @@ def by_group(folder, rows, targets):
 
 
 def parts_in_files(folder, rows, targets, **data):
-    """Write three files, of which the last rows are the validation and test part."""
+    """Write three files whose last rows are the validation and test splits."""
     for name, part in (("validation", rows[60:90]), ("test", rows[90:])):
         write_csv(folder / f"{name}.csv", part, rows[0].keys())
     paths = {f"{name}_path": f"{name}.csv" for name in ("validation", "test")}

@@ -100,7 +100,7 @@ def numbers_run(train: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def long_named_run(train: Callable[..., Path]) -> Path:
-    """The name of the metric that tells the best epoch is longer than its box is wide."""
+    """The name of the metric that selects the best epoch is wider than its box."""
     metric = "root_mean_squared_error"
     settings = [f"training.metrics=['{metric}']", f"training.monitor=val_{metric}"]
     return train(NUMBERS, "long", "data.validation_fraction=0.2", *settings)

@@ -1,4 +1,4 @@
-"""The baseline of a report, beside scikit-learn's dummies and the formulas."""
+"""The baseline of a report, compared with scikit-learn's dummies and the formulas."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What a run's files may ask a report for, and figures that no drawing has room for."""
+"""The limits of a report on a run's files, and numbers that are too large to draw."""
 
 import json
 import shutil

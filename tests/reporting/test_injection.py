@@ -1,4 +1,4 @@
-"""Texts that would be markup, scripts or addresses, in every place that a report or notebook shows.
+"""Strings that look like markup, scripts or addresses, wherever a report or notebook shows them.
 
 Names of classes, columns, figures, layers, folders and files come from whoever made the data or the
 run. In the page they are text, and nothing else.
@@ -78,7 +78,7 @@ def test_a_report_shows_text_as_text(hostile, digits_run):
 
 @pytest.mark.usefixtures("no_drawings")
 def test_what_cannot_be_shown_is_told_with_text_as_text(hostile):
-    """Where the data are gone, the report says so with their path; the settings are shown too."""
+    """If the data is missing, the report shows its path and the settings."""
     every = "".join(PAYLOADS)
     path = f"/nowhere/{PAYLOADS[1]}"
     with edited(hostile / "config.json") as config:
@@ -114,7 +114,7 @@ def test_notebooks_show_text_as_text(payload):
 
 
 def plain(payload: str) -> str:
-    """Labels of layers are part of arrays' names, so some texts are none."""
+    """Labels of layers are part of array names, so some strings are not valid."""
     try:
         layers.Dense(1, label=payload)
         gpunn.Sequential([layers.Dense(1, label=payload)], 1, "numpy")
@@ -124,7 +124,7 @@ def plain(payload: str) -> str:
 
 
 def test_a_key_is_a_plain_word():
-    """Keys go into the drawing as they are."""
+    """Keys go into the drawing without escaping."""
     with pytest.raises(ArgumentError, match="key: expected letters"):
         lines('a"b', "title", [Line("x", [1.0], [1.0])])
 

@@ -1,4 +1,4 @@
-"""ROC, precision-recall and calibration curves, beside those of scikit-learn."""
+"""ROC, precision-recall and calibration curves, compared with scikit-learn's."""
 
 import numpy as np
 import pytest

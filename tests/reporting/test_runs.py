@@ -1,4 +1,4 @@
-"""The runs in a folder: which are found, what they are told by, and which one is the best."""
+"""The runs in a folder: which are listed, how they are selected, and which one is the best."""
 
 import os
 import shutil

@@ -152,7 +152,7 @@ def test_clearing(tmp_path):
 
 
 def test_one_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
-    """Whoever looks into the folder of a training that goes on, such as `gpunn report`."""
+    """A reader of the folder of a running training, such as `gpunn report`."""
     this, folder = begun(tmp_path, keep=9)
     oldest = tmp_path / "0000000000.safetensors"
     newest = written_after_an_epoch(this, folder)

@@ -189,7 +189,7 @@ print(path.read_bytes(), [file.name for file in path.parent.iterdir()])
 
 
 def test_a_disk_that_is_really_full(tmp_path):
-    """A file system of 400 kB, in a namespace of its own that ends with the process."""
+    """A file system of 400 kB, in a separate namespace that ends with the process."""
     mount = f"mount -t tmpfs -o size=400k none '{tmp_path}'"
     if shutil.which("unshare") is None:
         pytest.skip("no unshare")

@@ -50,14 +50,14 @@ READERS = {
 
 
 OPTIONAL = {"a CSV log's header", "history.jsonl", "norms.jsonl"}
-"""Of these there may be no file, and then there is nothing to say."""
+"""These files may be missing, without any error."""
 
 
 @pytest.fixture
 def bounded():
     """A minute, and 2 GiB more than there are, for what would otherwise take everything.
 
-    Of memory that is written to: a map of a large file takes none.
+    Memory that is written to: a map of a large file needs none.
     """
 
     def too_late(*_):
@@ -186,7 +186,7 @@ def test_a_size_and_a_line_within_the_bounds(tmp_path):
 
 
 def test_a_row_of_a_table_over_many_lines(tmp_path, monkeypatch):
-    """Cells that go on over lines are no way around the bound; rows within it are many."""
+    """Cells that span lines do not bypass the bound; many rows may be within it."""
     for module in ("lines", "csv_rows"):
         monkeypatch.setattr(f"gpunn.rows.{module}.MAX_LINE", 3000)
     path = tmp_path / "a.csv"

@@ -223,7 +223,7 @@ def test_a_damaged_study(opened, tmp_path, content):
 @pytest.mark.skipif(os.name != "posix", reason="devices and pipes of POSIX")
 @pytest.mark.parametrize("kind", ["device", "pipe", "long line"])
 def test_a_study_that_is_no_file(opened, tmp_path, kind):
-    """Each is refused at once, and none is read or waited for."""
+    """Each is refused immediately, without reading or waiting."""
     folder, other = tmp_path / "sweep", tmp_path / "other"
     folder.mkdir()
     if kind == "device":

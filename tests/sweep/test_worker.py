@@ -1,4 +1,4 @@
-"""Workers in this process, and several in processes of their own."""
+"""Workers in this process, and several in separate processes."""
 
 import json
 import os
