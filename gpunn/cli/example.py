@@ -20,7 +20,16 @@ def example(path: Path) -> None:
     PATH is the CSV file to write, by default credit_risk.csv. An existing file is not replaced.
     """
     from gpunn.data import credit_risk_file
+    from gpunn.errors import FileAccessError
 
-    with path.open("xb") as file:
-        file.write(credit_risk_file().read_bytes())
+    try:
+        with path.open("xb") as file:
+            file.write(credit_risk_file().read_bytes())
+    except FileExistsError as error:
+        raise FileAccessError(
+            error.errno,
+            "the file exists already and was not changed. To write the table to another file, "
+            "name it: gpunn example PATH",
+            path,
+        ) from error
     say(f"{path}: 988 rows, 12 columns; loan_status is the one to predict")

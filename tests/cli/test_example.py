@@ -11,5 +11,5 @@ def test_a_copy_in_the_current_folder(gpunn):
 
 def test_a_file_that_is_there_is_left_alone(gpunn):
     Path("credit_risk.csv").write_text("mine")
-    assert "credit_risk.csv: File exists" in gpunn("example", status=2).stderr
+    assert "credit_risk.csv: the file exists already" in gpunn("example", status=2).stderr
     assert Path("credit_risk.csv").read_text() == "mine"
