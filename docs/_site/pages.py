@@ -59,7 +59,7 @@ SECTIONS = {
     "Reference": {
         "Python": "reference/python",
         "Command line": "reference/command_line",
-        "Configuration": "reference/configuration",
+        "Configuration and commands": "reference/configuration",
         "Table columns": "reference/table_columns",
         "scikit-learn compatibility": "reference/sklearn_compatibility",
         "Cheat sheet": "reference/cheat_sheet",
