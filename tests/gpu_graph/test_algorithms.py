@@ -86,6 +86,19 @@ def test_gives_the_results_of_the_base(fused, quick):
 
 
 @pytest.mark.emulated
+def test_a_candidate_that_is_marked_as_invalid_is_never_tried(device, monkeypatch):
+    tried, compute = set(), cublaslt.Plan.multiply
+
+    def watched(plan, algorithm, *operands):
+        tried.add(bytes(algorithm))
+        compute(plan, algorithm, *operands)
+
+    monkeypatch.setattr(cublaslt.Plan, "multiply", watched)
+    multiply(measuring())
+    assert len(tried) == selection.CANDIDATES - 1  # the emulated heuristic marks one of them
+
+
+@pytest.mark.emulated
 @pytest.mark.parametrize("transposed", list(itertools.product([False, True], repeat=2)))
 def test_the_fastest_is_chosen_once(device, transposed):
     device.costs["5"] = 1e-3
@@ -100,9 +113,7 @@ def test_the_fastest_is_chosen_once(device, transposed):
         assert device.counts.algorithms - before == {"5": 1}
     assert device.counts.graph_launches == launched
     assert len(bits) == 1
-    assert bits != {
-        multiply(CupyBackend(0), **transposed)
-    }  # otherwise no test could distinguish them
+    assert bits != {multiply(CupyBackend(0), **transposed)}  # so tests can distinguish them
 
 
 @pytest.mark.emulated

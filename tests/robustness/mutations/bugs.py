@@ -171,7 +171,7 @@ BUGS = (
         "REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE",
         "REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE | 1"),
     Bug("a candidate that cuBLASLt marks as invalid", 5,
-        f"{CUPY}/matmul/cublaslt.py", (ALGORITHMS, "-k", "results_of_the_base"),
+        f"{CUPY}/matmul/cublaslt.py", (ALGORITHMS, "-k", "marked_as_invalid"),
         " for result in results[: count.value] if not result.state]",
         " for result in results[: count.value]]"),
     Bug("measured algorithms are not part of a checkpoint", 5,
