@@ -230,7 +230,7 @@ class Operations:
         """
         function()
 
-    # --------------------------------------------------------------------------- bookkeeping
+    # ------------------------------------------------------------ copies, sums and counters
 
     @operation
     def fill(self, out: Array, value: float) -> None:

@@ -1,11 +1,11 @@
-// Runs recorded launches: driver JOBS MEMORY RESULTS, built with AddressSanitizer as the kernels are,
-// or, where races are looked for, with -DRACES.
+// Runs recorded launches: driver JOBS MEMORY RESULTS. It is built with AddressSanitizer, like the kernels,
+// or with -DRACES to find races.
 //
 // Each buffer of a job is a heap block of exactly the recorded size. Lines of the JOBS file:
-//   case NAME                         a new case; the buffers of the one before are freed
+//   case NAME                         a new case; buffers of the previous case are freed
 //   buffer SIZE CONTENT               filled from MEMORY at offset CONTENT
 //   launch LIBRARY NUMBER IN_TURN GX GY GZ BX BY BZ
-//                                     of the arguments given before, the library's kernel of this number
+//                                     the library's kernel of this number, with the arguments before
 //   argument HEX BUFFER OFFSET        BUFFER is -1 for none; else the first 8 bytes are its address
 //   keep BUFFER                       append its content to RESULTS
 #include <dlfcn.h>
@@ -48,7 +48,7 @@ struct Buffer {
 }
 
 static void* symbol(const std::string& library, const std::string& name) {
-  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);  // once, however often it is asked for
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);  // loaded only once
   void* found = handle ? dlsym(handle, name.c_str()) : nullptr;
   if (!found) fail(dlerror());
   return found;

@@ -1,15 +1,15 @@
-// Finds data races exactly: two accesses to a byte, at least one of which writes, that nothing orders.
+// Finds all data races: two unordered accesses to a byte, at least one of which writes.
 //
-// g++ -fsanitize=thread has a kernel call the functions at the end of this file at each access. Nothing
-// of ThreadSanitizer's own library is used: it remembers four accesses to a word, and so finds a race
-// only under some schedules. What is remembered here is enough for every later access. Within a block
-// barriers alone order accesses: whichever thread comes first, the same pairs race.
+// With g++ -fsanitize=thread, a kernel calls the functions at the end of this file at each access. They
+// replace ThreadSanitizer's library, which stores four accesses to a word, and so finds a race only under
+// some schedules. This file stores enough for every later access. Within a block, only barriers order
+// accesses, so the same pairs race for any order of threads.
 //
-// Blocks run one after the other, and are ordered by the patterns of CUDA's memory model alone: a
-// __threadfence() before an atomic operation releases what came before the fence; a __threadfence() after
-// an atomic operation on the same word, by a thread of a later block, lets what follows the fence see it.
-// Atomic operations here change the word, and each sees all those before it. What goes through a third
-// block by way of two words is taken for a race.
+// Blocks run one after the other. Only the patterns of CUDA's memory model order them: a __threadfence()
+// before an atomic operation releases the accesses before the fence. A __threadfence() after an atomic
+// operation on the same word, by a thread of a later block, acquires them for the accesses after the fence.
+// Atomic operations here change the word, and each one sees all earlier ones. An order through a third
+// block and two words is not recognized and reported as a race.
 #pragma once
 #include <dlfcn.h>
 #include <stdint.h>
@@ -26,18 +26,18 @@ constexpr int lanes = 32;
 enum Kind { reading, writing, atomic, kinds };
 constexpr const char* names[] = {"read", "write", "atomic operation"};
 
-// A place in the course of one thread of one block.
+// A point in the execution of one thread of one block.
 struct Access {
   long block;
   int thread;
-  int block_barriers, barriers;  // that the thread has passed: of its block; of its block or warp
+  int block_barriers, barriers;  // barriers that the thread has passed: of its block; of its block or warp
   int fences;
   const char* code;
   bool same_warp(const Access& other) const {
     return block == other.block && thread / lanes == other.thread / lanes;
   }
-  // Of one block, by barriers. The later one may be a fence, or this one, which its own thread's
-  // accesses lie before or after.
+  // Whether barriers order two points of one block. Either point may be a fence, which has accesses of its
+  // thread before and after it.
   bool before_by_barriers(const Access& later) const {
     return block == later.block && (block_barriers < later.block_barriers ||
                                     (same_warp(later) && barriers < later.barriers));
@@ -54,11 +54,11 @@ struct Access {
   bool before(const Access& later, bool shared) const;
 };
 
-// The fences before the atomic operations on one word, in the order of the operations.
+// Fences before the atomic operations on a word, in the order of the operations.
 using Released = std::vector<Access>;
 static std::map<const void*, Released> released;
 
-// A fence after an atomic operation that saw the first `count` of them.
+// A fence after an atomic operation that saw the first `count` operations.
 struct Acquired {
   Access fence;
   const Released* from;
@@ -68,7 +68,7 @@ static std::vector<Acquired> acquired;
 
 bool Access::before(const Access& later, bool shared) const {
   if (block == later.block) return thread == later.thread || before_by_barriers(later);
-  if (shared) return true;  // another block's is other memory
+  if (shared) return true;  // another block has other shared memory
   for (const Acquired& seen : acquired)
     if (later.after_fence(seen.fence))
       for (size_t n = 0; n < seen.count; ++n)
@@ -76,12 +76,12 @@ bool Access::before(const Access& later, bool shared) const {
   return false;
 }
 
-// The accesses of one kind that are not ordered among themselves. Of each block two are enough, if they
-// are of two warps wherever there are two: whatever is ordered after both is ordered after all the rest.
+// Accesses of one kind that are not ordered with each other. Two per block are enough, from two warps if
+// possible: an access that is ordered after both is ordered after all others.
 struct Unordered {
-  Access kept[2];  // of the latest block
+  Access kept[2];  // accesses of the latest block
   int count = 0;
-  std::unique_ptr<std::vector<Access>> earlier;  // of the blocks before, if there are any
+  std::unique_ptr<std::vector<Access>> earlier;  // accesses of earlier blocks, if any
 
   const Access* race_with(const Access& access, bool shared) const {
     for (int n = 0; n < count; ++n)
@@ -113,17 +113,17 @@ struct Unordered {
 struct Region {
   const char *begin, *end;
   bool shared;
-  std::vector<Unordered> seen;  // kinds of each byte
+  std::vector<Unordered> seen;  // accesses to each byte, by kind
 };
 
 static std::vector<Region> regions;
 
-// Where a thread is.
+// The state of a thread.
 struct Thread {
   Access self;
-  Access fence;  // the last one that it has passed, if `fenced`
+  Access fence;  // the last fence that it passed, if `fenced`
   bool fenced = false;
-  std::vector<Acquired> waiting;  // for a fence, since an atomic operation
+  std::vector<Acquired> waiting;  // atomic operations that wait for a fence
 
   void enter_block(long block, int thread) { self = {block, thread}; }
   void pass_barrier(bool of_block) {
@@ -147,7 +147,7 @@ static void watch(const void* begin, size_t size, bool shared) {
   regions.push_back({start, start + size, shared, std::vector<Unordered>(size * kinds)});
 }
 
-// What a launch does is ordered after all that those before it did.
+// A launch is ordered after all earlier launches.
 static void forget(bool regions_too) {
   if (regions_too) regions.clear();
   for (Region& region : regions) region.seen = std::vector<Unordered>(region.seen.size());
@@ -163,7 +163,7 @@ static void print(const Access& access, Kind kind) {
           place.dli_fname ? place.dli_fname : "?", access.code - (const char*)place.dli_fbase);
 }
 
-// To be called after an atomic operation that changes the word.
+// Call this after an atomic operation that changes the word.
 static void synchronize(const void* word) {
   Released& fences = released[word];
   running->waiting.push_back({{}, &fences, fences.size()});
@@ -196,7 +196,7 @@ static void see(const void* address, size_t size, Kind kind, void* code) {
 
 }  // namespace races
 
-// ---- what g++ -fsanitize=thread calls -------------------------------------------------------------
+// ---- functions that g++ -fsanitize=thread calls ---------------------------------------------------
 #define SEE(name, size, kind)                                              \
   extern "C" void __tsan_##name(void* address) {                           \
     races::see(address, size, races::kind, __builtin_return_address(0));   \

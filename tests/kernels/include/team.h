@@ -1,10 +1,10 @@
-// A grid of CUDA threads: where each one is, and how they wait for each other.
+// A grid of CUDA threads: their state, and how they wait for each other.
 //
-// Blocks run one after the other. Each thread of a block is a fiber with a stack of its own: it runs until
-// it waits, then the next one does, in a fixed order. What orders memory in CUDA, __syncthreads(),
-// __syncwarp() and __threadfence(), is told to the race checker (races.h), which needs no other order to
-// find a race. Shuffles and votes exchange values but order nothing, as CUDA has it. Kernels know what is
-// defined here by threads.h.
+// Blocks run one after the other. Each thread of a block is a fiber with its own stack. It runs until it
+// waits, and then the next thread runs, in a fixed order. The functions that order memory in CUDA,
+// __syncthreads(), __syncwarp() and __threadfence(), notify the race checker (races.h), which finds races
+// for any order of threads. As in CUDA, shuffles and votes exchange values without ordering memory.
+// Kernels use these definitions through threads.h.
 #pragma once
 #include <stdint.h>
 #include <sys/mman.h>
@@ -41,7 +41,7 @@ static uint3 place(unsigned long long n, dim3 size) {
   return {(unsigned)(n % size.x), (unsigned)(n / size.x % size.y), (unsigned)(n / size.x / size.y)};
 }
 
-// Keeps what a function must keep, and where the stack ends, in *from; goes on where `to` was kept.
+// Saves the callee-saved registers and the end of the stack in *from, and resumes at `to`.
 extern "C" void replay_switch(void** from, void* to);
 asm(R"(
 .text
@@ -67,10 +67,10 @@ replay_switch:
 
 // A stack that can be switched to.
 struct Stack {
-  void* end = nullptr;  // of what is on it, while another one is in use
+  void* end = nullptr;  // the end of its content, while another stack is in use
   const void* bottom = nullptr;
   size_t size = 0;
-  void* fake = nullptr;  // AddressSanitizer's own
+  void* fake = nullptr;  // AddressSanitizer's fake stack
 
   void switch_to(Stack& other) {
     __sanitizer_start_switch_fiber(&fake, other.bottom, other.size);
@@ -94,7 +94,7 @@ struct Group {  // threads that wait for each other
   void meet();
 };
 
-// Lanes show values in two turns: one may be overwritten only when all have read the one after it.
+// Lanes exchange values in two buffers: one is overwritten only after all lanes have read the other.
 struct Warp : Group {
   uint64_t shown[2][lanes];
 };
@@ -104,7 +104,7 @@ struct Thread {
   unsigned turn = 0;
   bool finished = false;
   const Group* awaited = nullptr;
-  int seen = 0;  // the generation of that
+  int seen = 0;  // the group's generation
   Stack stack;
   races::Thread accesses;
 
@@ -127,7 +127,7 @@ void Group::meet() {
   self->seen = generation;
   ++waiting;
   release_if_complete();
-  if (generation != self->seen) return;  // the last to come need not wait
+  if (generation != self->seen) return;  // the last thread does not wait
   self->awaited = this;
   self->stack.switch_to(scheduler);
 }
@@ -141,13 +141,13 @@ __attribute__((no_sanitize("address"))) static void run_thread() {
   current->stack.switch_to(scheduler);
 }
 
-// Have a thread begin with `run_thread` when its stack is switched to.
+// Let a thread begin with `run_thread` when its stack is first used.
 static void prepare(Thread& thread, char* memory) {
   thread.stack.bottom = memory;
   thread.stack.size = stack_bytes;
-  void** end = (void**)(memory + stack_bytes) - 2;  // a function finds it so, its return address pushed
+  void** end = (void**)(memory + stack_bytes) - 2;  // the alignment at a function's entry, after the return address
   *end = (void*)run_thread;
-  thread.stack.end = end - 6;  // the registers that `replay_switch` takes off, whatever they hold
+  thread.stack.end = end - 6;  // the registers that `replay_switch` pops, with any values
 }
 
 static int run_block(int count, int number) {
@@ -178,7 +178,7 @@ static int run_block(int count, int number) {
   return outcome;
 }
 
-// Runs a grid, a block's threads as they wait for each other.
+// Runs a grid whose threads wait for each other within blocks.
 static int run_together(Body kernel, void** arguments) {
   body = kernel;
   body_arguments = arguments;
@@ -190,7 +190,7 @@ static int run_together(Body kernel, void** arguments) {
   return 0;
 }
 
-// Runs a grid whose threads neither share memory nor wait, one after the other.
+// Runs a grid whose threads neither share memory nor wait: one thread after the other.
 static int run_in_turn(Body body, void** arguments) {
   for (unsigned long long b = 0; b < volume(gridDim); ++b) {
     blockIdx = place(b, gridDim);
@@ -204,7 +204,7 @@ static int run_in_turn(Body body, void** arguments) {
 
 }  // namespace replay
 
-// ---- what kernels call ----------------------------------------------------------------------------
+// ---- functions that kernels call ------------------------------------------------------------------
 extern "C" int replay_lane() { return replay::current->number % replay::lanes; }
 
 extern "C" void replay_meet(bool whole_block) {

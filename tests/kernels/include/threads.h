@@ -1,15 +1,15 @@
-// What a kernel calls when the driver runs its threads (team.h).
+// Functions that a kernel calls when the driver runs its threads (team.h).
 //
-// Atomic operations order nothing of themselves, as CUDA has it. The race checker (races.h) sees them where they
-// are compiled, which is here.
+// As in CUDA, atomic operations alone order nothing. They are compiled here, so that the race checker (races.h)
+// observes them.
 #pragma once
 #include <atomic>
 
-#define threadIdx emulated_thread  // the shim has one of each for the process; here they are the driver's
+#define threadIdx emulated_thread  // the shim has one per process; the driver has its own
 #define blockIdx emulated_block
 #define blockDim emulated_block_size
 #define gridDim emulated_grid_size
-#define atomicAdd emulated_add  // the shim's are ordinary accesses, which would be taken for races
+#define atomicAdd emulated_add  // the shim's are ordinary accesses, which would be reported as races
 #define atomicExch emulated_exchange
 #define atomicInc emulated_increment
 #include "shim.h"
@@ -24,7 +24,7 @@
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
-// Of the one block that runs. All lie in one section, so that the race checker knows where.
+// Shared memory of the running block. It is all in one section, which the race checker recognizes.
 #define __shared__ static __attribute__((section("replay_shared")))
 
 extern "C" {
@@ -41,7 +41,7 @@ unsigned replay_vote(unsigned mask, bool yes);
 
 namespace replay {
 
-// Shows the other lanes a value, and returns that of one of them.
+// Passes a value to the other lanes, and returns the value of one lane.
 template <class T>
 static T exchange(T value, int from) {
   static_assert(sizeof(T) <= sizeof(uint64_t), "a lane shows 8 bytes");
@@ -56,8 +56,8 @@ constexpr auto relaxed = std::memory_order_relaxed;
 
 }  // namespace replay
 
-// The other atomics are still the shim's: a race, where they are used. A thread may do them until another one
-// has changed the word, so the others come first.
+// The other atomic functions are the shim's, whose use is reported as a race. A thread may repeat them until
+// another thread has changed the word, so other threads run first.
 template <class T>
 static T atomicExch(T* address, T value) {
   replay_let_others();
@@ -103,8 +103,8 @@ static inline unsigned __ballot_sync(unsigned mask, bool yes) { return replay_vo
 static inline int __any_sync(unsigned mask, bool yes) { return replay_vote(mask, yes) != 0; }
 static inline int __all_sync(unsigned mask, bool yes) { return replay_vote(mask, yes) == mask; }
 
-// After the sources and the emulator's entry.h: REPLAY(number, kernel) exports what one of a kernel's
-// threads does, and returns an Outcome; SHARED where the shared memory of all kernels begins and ends.
+// After the sources and the emulator's entry.h: REPLAY(number, kernel) exports a function that runs one thread
+// of a kernel and returns an Outcome. SHARED exports the limits of all kernels' shared memory.
 #define REPLAY(number, ...)                             \
   extern "C" int replay_body_##number(void** arguments) { \
     try {                                               \
