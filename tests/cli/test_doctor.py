@@ -112,7 +112,11 @@ KERNELS_OFF = {"GPUNN_KERNELS": "off"}
     ("variables", "first", "advice"),
     [
         (KERNELS_OFF, "Training on this CPU: slow: no compiled", "  Unset GPUNN_KERNELS"),
-        ({"GPUNN_KERNELS": "no"}, "Training is impossible: GPUNN_KERNELS: 'no': valid", ""),
+        (
+            {"GPUNN_KERNELS": "no"},
+            "Training is impossible: GPUNN_KERNELS: there is no target 'no'",
+            "",
+        ),
         ({"GPUNN_THREADS": "0"}, "Training is impossible: GPUNN_THREADS: expected", ""),
         ({"GPUNN_BACKEND": "cupy"}, "Training is impossible: backend 'cupy': cuBLAS", ""),
     ],

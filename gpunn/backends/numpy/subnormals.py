@@ -109,7 +109,7 @@ def environment() -> Environment | None:
 
 
 def works(access: Environment) -> bool:
-    """Return whether setting the flags works, and restoring them."""
+    """Return whether the flags can be set and restored."""
     smallest, half = np.full(64, np.finfo(np.float32).smallest_normal), np.float32(0.5)
     before = (ctypes.c_uint32 * WORDS)()
     access.get(before)

@@ -27,7 +27,7 @@ FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, 
 * GENERATION: the number of the newest program.
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.
-* CLAIMS: for each share, from here on, a line with the number of stretches that claimed it.
+* CLAIMS: from here on, for each share, a line with the number of stretches that it was claimed for.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)

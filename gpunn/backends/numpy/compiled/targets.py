@@ -89,5 +89,6 @@ def requested_target() -> Target | None:
         return next(iter(runnable_targets()), None)
     valid = {target.name: target for target in this_machines_targets()}
     if name not in valid:
-        raise ArgumentError(f"{VARIABLE}: {name!r}: {suggest(name, [*valid, OFF])}")
+        hint = suggest(name, [*valid, OFF])
+        raise ArgumentError(f"{VARIABLE}: there is no target {name!r}; {hint}")
     return valid[name]

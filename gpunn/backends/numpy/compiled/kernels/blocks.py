@@ -1,9 +1,9 @@
 """Blocks: values of a few vector registers, which kernels compute with.
 
-numba vectorizes a loop only if no operation depends on the previous one. A sum does, since another
-order would round differently. A block has the same number of lanes for all vector sizes, and a
-fixed order of its sum. So results are bitwise identical on all processors. The end of a row needs
-no separate loop: lanes without a number are neither read nor written.
+numba vectorizes a loop only if no operation depends on the previous one. In a sum, each addition
+does, since another order would round differently. A block has the same number of lanes for all
+vector sizes, and a fixed order of its sum. So results are bitwise identical on all processors. The
+end of a row needs no separate loop: lanes without a number are neither read nor written.
 """
 
 from __future__ import annotations

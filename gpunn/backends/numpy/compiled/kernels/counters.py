@@ -11,7 +11,7 @@ LINE = 64
 """Bytes in a cache line."""
 
 AHEAD = 4
-"""Rows to prefetch, since the next rows are at random addresses of a large data set."""
+"""Number of rows to prefetch, since rows are at random addresses of a large data set."""
 
 
 @kernel

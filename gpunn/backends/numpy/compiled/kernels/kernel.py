@@ -5,8 +5,8 @@ instruction, with 64 bits each. `thread` is the thread's number among the `threa
 program. Each thread computes a slice, which depends only on sizes and these two numbers. So all
 runs are bitwise identical.
 
-The same Python function is compiled for float32 and for float64. `dtype` is a pointer that only
-provides this type. For arrays of integers, `args`, a pointer to int64, takes its place.
+The same Python function is compiled for float32 and for float64. `dtype` is a pointer to this type;
+only its type is used. For arrays of integers, `args`, a pointer to int64, takes its place.
 
 Conventions of the kernels' docstrings: "Arguments" are in order. `x_ptr (rows, columns)` is the
 address of a contiguous, row-major array of the network's type, unless stated otherwise. Address 0
@@ -78,8 +78,8 @@ def scalar(dtype: Any, address: int) -> Any:
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements `begin` to `end - 1` of the 1-D array at an address.
 
-    LLVM vectorizes loops over a slice. Their indices count from 0, so they can't be negative, which
-    in Python would count from the end.
+    LLVM vectorizes loops over a slice, because their indices count from 0. With indices that may be
+    negative, it would have to count from the end, as Python does.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 

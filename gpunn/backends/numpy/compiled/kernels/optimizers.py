@@ -1,4 +1,4 @@
-"""The built-in optimizers, each in one pass over memory, gradient clipping and penalties.
+"""The built-in optimizers, which pass over memory only once, gradient clipping and penalties.
 
 Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr
 (size,), which are the optimizer's slots or 0, size. Then learning_rate_ptr (1,), step_ptr (1,) of

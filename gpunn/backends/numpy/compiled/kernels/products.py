@@ -1,7 +1,7 @@
 """Matrix products C = A B by tiles.
 
 A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
-is worth its time if each element is used often. But in a training step, an operand is often a batch
+pays off if each element is used often. But in a training step, an operand is often a batch
 of a few dozen rows. Then tiles that read the operands directly are faster. They also add a bias and
 apply ReLU while the result is in registers.
 """

@@ -22,7 +22,7 @@ def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
     The summary's weight is unchanged, since all threads read it.
 
     Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
-    weight_ptr (1,) of the sum of weights, rows, outputs, summary_weight_ptr (1,), means_ptr
+    weight_ptr (1,), the sum of weights, rows, outputs, summary_weight_ptr (1,), means_ptr
     (outputs,), ssts_ptr (outputs,), sses_ptr (outputs,).
     """
     p, t, weights_ptr, weight_ptr = integers(args, 0, 4)
