@@ -13,7 +13,7 @@ def test_to_the_device_and_back(backend, shape, dtype):
 
 
 @pytest.mark.parametrize("layout", [lambda a: a.T, lambda a: a[:, ::2], lambda a: a[::-1]])
-def test_from_host_takes_any_layout(backend, layout):
+def test_from_host_accepts_any_layout(backend, layout):
     host = layout(np.arange(12, dtype=np.float32).reshape(3, 4))
     np.testing.assert_array_equal(backend.to_host(backend.from_host(host)), host)
 
@@ -48,7 +48,7 @@ def test_copy_from_host_converts_and_keeps_the_memory(backend):
     assert backend.to_host(vector).tolist() == [0, 0, 1, 2, 3, 4]
 
 
-def test_copy_is_on_the_device_and_apart(backend):
+def test_copy_is_on_the_device_and_shares_no_memory(backend):
     a = backend.from_host(np.ones(3), "float32")
     b = backend.copy(a)
     backend.fill(a, 0.0)

@@ -245,7 +245,7 @@ def test_hidden_devices_are_explained(monkeypatch):
     assert "CUDA_VISIBLE_DEVICES is ''" in refusal()
 
 
-def test_an_old_device_beside_a_new_one(monkeypatch):
+def test_an_old_device_and_a_new_one(monkeypatch):
     have_cupy(monkeypatch, imitation(devices=((6, 1), (9, 0)), current=1))
     require_device(None)
     assert "capability 6.1" in refusal(0)
@@ -269,7 +269,7 @@ def raising(status):
         (raising(UNKNOWN), "", "if a header file is missing"),
     ],
 )
-def test_a_first_kernel_that_fails_is_found(monkeypatch, kernel, problem, fix):
+def test_a_failing_first_kernel_is_detected(monkeypatch, kernel, problem, fix):
     have_cupy(monkeypatch, imitation(kernel))
     last = findings()[-1]
     assert last.name == "first kernel"

@@ -90,7 +90,7 @@ def test_runs_of_neighbours_are_uniform(width):
     check_uniform(np.bincount(patterns.astype(int), minlength=2**width))
 
 
-def test_an_element_is_tossed_anew_in_every_pass():
+def test_an_element_is_tossed_again_in_every_pass():
     tosses = np.array([kept(0.5, 8, number, size=16) for number in range(4096)])
     for element in range(16):
         series = tosses[:, element]

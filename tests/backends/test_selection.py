@@ -74,13 +74,13 @@ def test_a_wrong_name_and_where_it_comes_from(monkeypatch, argument, variable, c
         settle_backend(argument, configured) if configured else get_backend(argument)
 
 
-def test_the_backend_that_takes_precedence(monkeypatch, devices):
+def test_the_backend_with_the_highest_priority(monkeypatch, devices):
     monkeypatch.setenv("GPUNN_BACKEND", "cupy:1")
     assert settle_backend(None, "numpy").device == 1
     assert isinstance(settle_backend("numpy", "cupy"), NumpyBackend)
 
 
-def test_a_backend_is_returned_as_it_is():
+def test_a_backend_is_returned_unchanged():
     backend = NumpyBackend()
     assert get_backend(backend) is backend
 
@@ -125,7 +125,7 @@ def test_options_reach_the_cuda_backend(monkeypatch):
         ({"fused_products": 1}, ArgumentTypeError, "fused_products: expected True or False"),
     ],
 )
-def test_impossible_options(devices, name, options, error, message):
+def test_invalid_options(devices, name, options, error, message):
     with pytest.raises(error, match=message):
         get_backend(name, **options)
     assert devices == []
@@ -153,7 +153,7 @@ if __name__ == "__main__":
 """
 
 
-def test_auto_says_so_once_among_worker_processes(tmp_path):
+def test_auto_warns_once_among_worker_processes(tmp_path):
     script = tmp_path / "search.py"
     script.write_text(SEARCH)
     environment = {
@@ -166,7 +166,7 @@ def test_auto_says_so_once_among_worker_processes(tmp_path):
     assert done.stderr.count("backend 'auto' chose 'numpy'") == 1, done.stderr
 
 
-def test_auto_falls_back_and_says_so_once(no_device, caplog):
+def test_auto_falls_back_and_warns_once(no_device, caplog):
     with caplog.at_level(logging.WARNING, "gpunn"):
         assert isinstance(get_backend("auto"), NumpyBackend)
         assert isinstance(get_backend(), NumpyBackend)

@@ -42,7 +42,7 @@ def test_precedence(monkeypatch, caplog, argument, variable, openmp, expected):
 
 
 @pytest.mark.parametrize("value", ["zero", "0", "-1", "1.5", ",2", "9" * 5000])
-def test_what_openmp_does_not_understand_is_ignored_and_said_once(monkeypatch, caplog, value):
+def test_an_invalid_openmp_variable_is_ignored_with_one_warning(monkeypatch, caplog, value):
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert requested_threads(None) is None
     assert requested_threads(None) is None
@@ -52,7 +52,7 @@ def test_what_openmp_does_not_understand_is_ignored_and_said_once(monkeypatch, c
 
 
 @pytest.mark.parametrize("value", ["zero", "0", "-1", "1.5", "2,1", "20000", "9" * 5000])
-def test_an_impossible_value_of_the_variable_is_an_error(monkeypatch, value):
+def test_an_invalid_value_of_the_variable_raises_an_error(monkeypatch, value):
     monkeypatch.setenv("GPUNN_THREADS", value)
     with pytest.raises((ArgumentError, ArgumentTypeError), match=r"^GPUNN_THREADS: expected a"):
         gpunn.get_backend("numpy")
@@ -60,7 +60,7 @@ def test_an_impossible_value_of_the_variable_is_an_error(monkeypatch, value):
 
 
 @pytest.mark.parametrize("make", [NumpyBackend, lambda n: gpunn.get_backend("numpy", threads=n)])
-def test_more_threads_than_any_machine_has_are_an_error(make):
+def test_more_threads_than_any_machine_has_raise_an_error(make):
     maximum = max_threads()
     assert make(maximum).threads == maximum
     for threads in (maximum + 1, 20_000, 10**30):

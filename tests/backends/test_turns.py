@@ -9,7 +9,7 @@ from gpunn.backends import turns
 from gpunn.backends.turns import TURNS, Turns
 
 
-def test_a_thread_has_its_turn_before_the_other_has_the_next(monkeypatch):
+def test_threads_take_turns_alternately(monkeypatch):
     lock, order, began = Turns(), [], threading.Event()
 
     def other():
@@ -37,14 +37,14 @@ def test_a_thread_has_its_turn_before_the_other_has_the_next(monkeypatch):
     assert pauses == [turns.HANDOVER]
 
 
-def test_nobody_waits_so_there_is_no_pause(monkeypatch):
+def test_there_is_no_pause_without_a_waiting_thread(monkeypatch):
     monkeypatch.setattr(turns.time, "sleep", lambda seconds: pytest.fail("a pause"))
     with TURNS, TURNS:
         pass
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_process_has_turns_though_a_thread_of_its_parent_had_its_own():
+def test_a_forked_process_takes_turns_even_if_it_forks_during_one():
     script = (
         "import os, threading\n"
         "from gpunn.backends.turns import TURNS\n"

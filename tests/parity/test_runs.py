@@ -112,13 +112,13 @@ def test_the_table_leaves_nothing_out(kind, used):
     assert set(builtin(kind)) <= used
 
 
-def test_a_run_repeated_gives_the_same_bits(target, proved):
+def test_a_repeated_run_is_bitwise_identical(target, proved):
     once, again = (EVERYTHING.results(EVERYTHING.fit(EVERYTHING.make(*target))) for _ in range(2))
     assert_same_bits(again, once)
     proved(REPEATED)
 
 
-def test_a_resumed_run_gives_the_same_bits(target, proved, tmp_path):
+def test_a_resumed_run_is_bitwise_identical(target, proved, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     whole = EVERYTHING.fit(EVERYTHING.make(*target), epochs=4)
     EVERYTHING.fit(EVERYTHING.make(*target), epochs=2).save_checkpoint(path)
@@ -132,7 +132,7 @@ def test_a_resumed_run_gives_the_same_bits(target, proved, tmp_path):
 @pytest.mark.parametrize(
     ("accumulation", "weights"), [(1, None), (2, np.linspace(0, 1, len(LABELS)))]
 )
-def test_streaming_gives_the_same_bits(backend, proved, monkeypatch, accumulation, weights):
+def test_a_streamed_run_is_bitwise_identical(backend, proved, monkeypatch, accumulation, weights):
     run = Run("streamed", every_layer, metrics=["accuracy"], accumulation=accumulation)
     options = {"sample_weight": weights}
     resident = run.results(run.fit(run.make(backend, "float32"), stream=False, **options))
@@ -175,7 +175,7 @@ def test_saved_here_and_loaded_on_the_host(target, proved, tmp_path):
 
 
 @pytest.mark.parametrize("first", ["here", "host"])
-def test_a_run_goes_on_elsewhere(target, expected, proved, tmp_path, first):
+def test_a_run_resumes_on_another_backend(target, expected, proved, tmp_path, first):
     backend, dtype = target
     path = tmp_path / "checkpoint.safetensors"
     backends = [backend, "numpy"] if first == "here" else ["numpy", backend]
@@ -195,7 +195,7 @@ def test_predictions_do_not_depend_on_the_size_of_batches(backend):
     np.testing.assert_allclose(model.predict(INPUTS, batch_size=7), whole, 1e-6, 1e-6)
 
 
-def test_evaluation_takes_weights_and_streams(target, monkeypatch):
+def test_evaluation_uses_weights_and_streams(target, monkeypatch):
     backend, dtype = target
     trainer = EVERYTHING.fit(EVERYTHING.make(backend, dtype))
     oracle = EVERYTHING.fit(EVERYTHING.make(ORACLE, "float64"))
@@ -226,12 +226,12 @@ def test_the_tutorials_network(target, capsys):
     np.testing.assert_allclose(got, want, TOLERANCES[dtype], TOLERANCES[dtype])
 
 
-def test_initial_weights_are_the_same_bits(backend):
+def test_initial_weights_are_bitwise_identical(backend):
     expected, actual = (EVERYTHING.make(each, "float32").model for each in (ORACLE, backend))
     assert_same_bits(actual.parameters.to_host(), expected.parameters.to_host())
 
 
-def test_dropout_masks_are_the_same_bits(backend):
+def test_dropout_masks_are_bitwise_identical(backend):
     masks = []
     for each in (ORACLE, backend):
         model = gpunn.Sequential([layers.Dropout(0.4)], 500, each)
@@ -244,7 +244,7 @@ def test_dropout_masks_are_the_same_bits(backend):
     assert not np.array_equal(masks[0], masks[1])
 
 
-def test_a_diverging_run_is_told(backend):
+def test_a_diverging_run_is_detected(backend):
     model = gpunn.Sequential([layers.Dense(CLASSES)], FEATURES, backend)
     trainer = gpunn.Trainer(model, "mean_squared_error", optimizers.SGD(1e25))
     with pytest.raises(gpunn.errors.DivergenceError, match="at step 2 of epoch 1"):

@@ -214,7 +214,7 @@ def test_predictions_and_evaluations_go_on_with_the_parameters_that_there_are():
     assert given.evaluate(X, Y) != scores
 
 
-def test_a_resumed_run_gives_the_same_bits(path):
+def test_a_resumed_run_is_bitwise_identical(path):
     whole, first = (trainer(network(trainable=False)) for _ in range(2))
     whole.fit(X, Y, epochs=4, **OPTIONS)
     first.fit(X, Y, epochs=2, **OPTIONS)

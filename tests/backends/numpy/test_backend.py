@@ -17,7 +17,7 @@ def test_describes_itself():
     assert described["library"] == f"numpy {np.__version__}"
 
 
-def test_a_subclass_of_a_builtin_is_not_taken_for_it():
+def test_a_subclass_does_not_use_the_kernel_of_its_base():
     @dataclass(frozen=True)
     class Capped(ReLU):
         name = "test_capped"

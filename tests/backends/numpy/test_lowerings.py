@@ -43,7 +43,7 @@ def test_training_is_that_of_single_operations(numpy_alone, monkeypatch, optimiz
         np.testing.assert_allclose(actual[name], expected[name], 0, 2e-4, err_msg=name)
 
 
-def test_training_repeated_gives_the_same_bits(numpy_alone):
+def test_repeated_training_is_bitwise_identical(numpy_alone):
     for threads in (1, 2):
         first, second = (trained(gpunn.optimizers.Adam(1e-3), threads)[0] for _ in range(2))
         for name in first:

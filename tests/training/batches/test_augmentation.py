@@ -133,7 +133,7 @@ def test_it_is_the_same_however_rows_come(monkeypatch):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_resumed_run_gives_the_same_bits(tmp_path, stream):
+def test_a_resumed_run_is_bitwise_identical(tmp_path, stream):
     def train(this, **options):
         this.fit(X, Y, augment=noisy, stream=stream, **GIVEN, **options)
 

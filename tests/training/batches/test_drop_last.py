@@ -64,7 +64,7 @@ def test_with_accumulated_gradients():
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_resumed_run_gives_the_same_bits(tmp_path, shuffle):
+def test_a_resumed_run_is_bitwise_identical(tmp_path, shuffle):
     options = {"epochs": 3, "shuffle": shuffle}
     _, path = assert_resumes(trainer, fit, tmp_path, 7, **options)
     with pytest.raises(ArgumentError, match="without the last partial batch"):

@@ -131,7 +131,7 @@ def test_class_weights_leave_metrics_alone():
 
 
 @pytest.mark.parametrize("at", [3, 7])
-def test_a_resumed_run_gives_the_same_bits(tmp_path, at):
+def test_a_resumed_run_is_bitwise_identical(tmp_path, at):
     def make():
         return trainer(shared(), dtype="float32")
 

@@ -192,7 +192,7 @@ class Doubling(Dense):
         return super().backward(x, y, gradient, workspace, wants_input_gradient)
 
 
-def test_layers_of_the_users_own_run_as_they_are_written():
+def test_custom_layers_run_unchanged():
     backend = CompiledBackend(2)
     trainer, X = trained(backend, [Doubling(8)])
     plain, _ = trained(gpunn.backends.numpy.NumpyBackend(), [Doubling(8)])
@@ -214,7 +214,7 @@ def normalized():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_same_number_of_threads_gives_the_same_bits(threads):
+def test_equal_numbers_of_threads_are_bitwise_identical(threads):
     first, X = trained(Shared(threads), normalized(), rows=100)
     second, _ = trained(Shared(threads), normalized(), rows=100)
     np.testing.assert_array_equal(first.model.parameters.values, second.model.parameters.values)
@@ -254,7 +254,7 @@ def test_predictions_follow_the_layers_settings():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_process_predicts_by_threads_of_its_own():
+def test_a_forked_process_predicts_with_its_own_threads():
     pytest.importorskip("numba")
     script = (
         "import os, numpy as np, gpunn\n"
@@ -290,7 +290,7 @@ class Counting(gpunn.layers.Layer):
 
 @pytest.mark.skipif(not controller().lib_controllers, reason="NumPy's BLAS is unknown")
 @pytest.mark.parametrize("threads", [1, 2])
-def test_products_of_ones_own_get_all_threads(threads):
+def test_products_of_custom_code_get_all_threads(threads):
     counting = Counting()
     layers = [gpunn.layers.Dense(1024), counting, gpunn.layers.Dense(1024)]
     model = gpunn.Sequential(layers, 512, CompiledBackend(threads))

@@ -124,7 +124,7 @@ def test_a_linker_that_fails_is_as_none(tmp_path, monkeypatch):
 
 
 @posix_only
-def test_a_kernel_that_calls_what_is_not_there_is_an_error(tmp_path, monkeypatch):
+def test_a_kernel_that_calls_a_missing_function_raises_an_error(tmp_path, monkeypatch):
     linker = tmp_path / "ld"
     linker.write_text(
         "#!/bin/sh\necho 'fill.o: in fill:\nundefined reference to malloc' >&2; exit 1\n"
@@ -184,7 +184,7 @@ def test_a_library_whose_file_is_gone(packaged, target, builds):
     assert builds == [packaged]
 
 
-def test_changed_sources_are_built_anew(packaged, target, builds, monkeypatch):
+def test_changed_sources_are_built_again(packaged, target, builds, monkeypatch):
     monkeypatch.setattr(files, "sources", lambda: "others")
     with pytest.raises(InvalidFileError, match="was built from other sources"):
         files.read(packaged, target)
@@ -222,7 +222,7 @@ def test_kernels_import_nothing_whose_changes_go_unnoticed():
             assert imported.with_suffix(".py") in noticed or imported in packages, (path, imported)
 
 
-def test_without_numba_numpy_computes_and_says_so_once(packaged, no_numba, caplog):
+def test_without_numba_numpy_computes_and_warns_once(packaged, no_numba, caplog):
     shutil.rmtree(packaged)
     assert library.library() is None
     backend = CompiledBackend()
@@ -234,7 +234,7 @@ def test_without_numba_numpy_computes_and_says_so_once(packaged, no_numba, caplo
     assert "(they have not been built). Without kernels," in record.getMessage()
 
 
-def test_a_build_that_fails_is_said_and_numpy_computes(packaged, monkeypatch, caplog):
+def test_a_failed_build_is_reported_and_numpy_computes(packaged, monkeypatch, caplog):
     failing = Mock(side_effect=BuildError("no such instruction"))
     monkeypatch.setattr("gpunn.backends.numpy.compiled.building.build", failing)
     shutil.rmtree(packaged)
@@ -406,7 +406,7 @@ def test_what_a_library_replaces_is_removed(packaged, target):
     assert left == {path.name, f"{target.name}.json", "other.so"}
 
 
-def test_a_worker_that_fails_is_told(tmp_path, target, monkeypatch):
+def test_a_failing_worker_is_reported(tmp_path, target, monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(BuildError, match="No module named"):
         builder.make_objects(target, tmp_path, lambda *counts: None, KERNELS)
@@ -415,13 +415,13 @@ def test_a_worker_that_fails_is_told(tmp_path, target, monkeypatch):
 # ----------------------------------------------------------------------------- the variable
 
 
-def test_off_is_numpy_alone(packaged, monkeypatch, caplog):
+def test_off_uses_plain_numpy(packaged, monkeypatch, caplog):
     monkeypatch.setenv(targets.VARIABLE, "off")
     assert library.library() is None
     assert not caplog.text
 
 
-def test_a_wrong_name_is_told(packaged, monkeypatch):
+def test_an_unknown_target_is_reported(packaged, monkeypatch):
     monkeypatch.setenv(targets.VARIABLE, "x86-64-v5")
     with pytest.raises(
         ArgumentError, match="GPUNN_KERNELS: there is no target 'x86-64-v5'; did you mean"
@@ -429,7 +429,7 @@ def test_a_wrong_name_is_told(packaged, monkeypatch):
         gpunn.get_backend("numpy").describe()
 
 
-def test_a_target_that_this_processor_can_not_run_is_told(packaged, monkeypatch):
+def test_a_target_that_this_processor_can_not_run_is_reported(packaged, monkeypatch):
     best = targets.runnable_targets()[0]
     monkeypatch.setenv(targets.VARIABLE, best.name)
     monkeypatch.setattr(library, "runnable_targets", list)

@@ -130,7 +130,7 @@ def test_operations_without_a_kernel_take_their_turn():
     np.testing.assert_array_equal(after, 2 * z * z)
 
 
-def test_a_recorded_function_takes_other_arguments():
+def test_a_recorded_function_accepts_other_arguments():
     backend = CompiledBackend(2)
     w, z = np.full((3, 2), 2.0, np.float32), np.zeros((4, 2), np.float32)
 
@@ -148,7 +148,7 @@ def test_a_recorded_function_takes_other_arguments():
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_recorded_function_takes_others_where_their_address_is_no_argument(first):
+def test_a_recorded_function_copies_arguments_if_a_kernel_has_only_parts(first):
     """A product of groups has addresses in a separate table."""
     backend = CompiledBackend(2)
     w, z = np.full((2, 3, 2), 2.0, np.float32), np.zeros((4, 2, 2), np.float32)

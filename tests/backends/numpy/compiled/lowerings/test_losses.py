@@ -44,7 +44,7 @@ def test_no_built_in_loss_leaves_the_program(encode, loss, gradient):
     assert kernels(encode, loss, NUMBERS, gradient) == [first, "sum_up"]
 
 
-def test_labels_are_for_the_softmax_alone(encode):
+def test_only_the_softmax_accepts_labels(encode):
     for loss in BUILT_IN:
         actual = kernels(encode, loss, LABELS)
         assert actual == (["softmax_cross_entropy", "sum_up"] if loss == SOFTMAX else None)
@@ -105,7 +105,7 @@ def test_losses_of_estimators_are_as_defined(loss):
     np.testing.assert_allclose(gradient, loss.gradients(xp, p, t), 1e-14, 1e-15)
 
 
-def test_a_loss_has_the_same_bits_on_any_number_of_threads():
+def test_a_loss_is_bitwise_identical_on_any_number_of_threads():
     g = np.random.default_rng(0)
     p, labels, weights = g.normal(size=(77, 5)), g.integers(0, 5, 77), g.random(77)
     sums = []
