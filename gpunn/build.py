@@ -32,9 +32,7 @@ def main(names: tuple[str, ...], force: bool) -> None:
     if not targets:
         raise click.ClickException("this processor or system is not supported")
     if importlib.util.find_spec("numba") is None:
-        raise click.ClickException(
-            "building kernels requires numba; run: pip install 'numba>=0.68'"
-        )
+        raise click.ClickException("building requires numba; run: pip install 'numba>=0.68'")
     for target in targets:
         try:
             click.echo(build(target, force=force))

@@ -23,6 +23,4 @@ def work(folder: str, only: Collection[str]) -> None:
         except FileExistsError:
             continue
         path.write_bytes(make())
-        os.write(
-            1, f"{len(functions)}\n".encode()
-        )  # in one call, since other workers also write there
+        os.write(1, f"{len(functions)}\n".encode())  # in one call, since others also write there

@@ -44,10 +44,7 @@ def normalize(dtype: Any, args: Any, thread: int, threads: int) -> None:
         for i in range(0, columns, lanes):
             left = columns - i
             centered = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
-            factor, term = (
-                load(dtype, factors, offset + i, left),
-                load(dtype, shift, i, left),
-            )
+            factor, term = load(dtype, factors, offset + i, left), load(dtype, shift, i, left)
             store(multiply_add(centered, factor, term), out, start + i, left)
 
 

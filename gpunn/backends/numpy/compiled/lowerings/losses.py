@@ -77,14 +77,7 @@ class Losses(Lowerings):
         loss, predictions, targets, weights = op.loss, op.predictions, op.targets, op.weights
         smoothing: Any = getattr(loss, "label_smoothing", 0.0)
         moving = [] if isinstance(smoothing, float) else [smoothing]
-        arrays = [
-            predictions,
-            weights,
-            op.normalizer,
-            op.loss_sum,
-            *present(op.gradient),
-            *moving,
-        ]
+        arrays = [predictions, weights, op.normalizer, op.loss_sum, *present(op.gradient), *moving]
         if not same_kind(*arrays):
             return None
         values = np.empty(weights.size, predictions.dtype)
