@@ -66,7 +66,7 @@ def test_numbers_have_no_probabilities(gpunn, digits):
     np.save("rows.npy", np.array([[1, 0], [0.5, 0.25]]))
     expected = gpunn("predict", "run", "rows.npy").stdout
     assert_same_table(predicted("rows.csv"), expected, 1e-12)
-    assert "gives no probabilities" in predicted("rows.csv", "--probabilities", status=2)
+    assert "does not predict probabilities" in predicted("rows.csv", "--probabilities", status=2)
 
 
 FAST = ["model.parameters.hidden_layer_sizes=[8]", "training.epochs=2", "dtype='float64'"]
