@@ -22,7 +22,7 @@ SECTIONS = {
         "Watch a network learn": "start/watch",
         "Tutorial": "start/tutorial",
         "教程": "start/tutorial.zh",
-        "Come from PyTorch, Keras or scikit-learn": "start/migrating",
+        "Coming from PyTorch, Keras or scikit-learn": "start/migrating",
     },
     "How to": {
         "Train on a table": "how_to/tables",
