@@ -303,7 +303,7 @@ def refuse_rows(
     rows = np.flatnonzero(wrong.reshape(len(targets), -1).any(axis=1))
     if rows.size:
         raise DataError(
-            f"{needs}; row {rows[0]}{of} is {targets[rows[0]].tolist()} ({rows.size} in total)"
+            f"{needs}; row {rows[0]}{of} is {targets[rows[0]].tolist()} (wrong rows: {rows.size})"
             f"{advice}"
         )
 
@@ -563,7 +563,7 @@ class SoftmaxCrossEntropy(Loss):
         if wrong.size:
             raise DataError(
                 f"y: labels must be from 0 to {outputs - 1}, since the network has {outputs} "
-                f"outputs; y[{wrong[0]}] is {labels[wrong[0]]} ({wrong.size} in total)"
+                f"outputs; y[{wrong[0]}] is {labels[wrong[0]]} (wrong labels: {wrong.size})"
             )
         return labels.astype(np.int64, copy=False)
 

@@ -194,7 +194,7 @@ def test_softmax_does_not_depend_on_a_shift(classes, rows, seed):
         (losses.MeanSquaredError(), np.array([1.0, np.nan]), 1, r"row 1 holds \[nan\]"),
         (losses.SoftmaxCrossEntropy(), np.array([0, 1]), 1, "at least 2 outputs"),
         (losses.SoftmaxCrossEntropy(), np.array(["a", "b"]), 2, "Number the classes first"),
-        (losses.SoftmaxCrossEntropy(), np.array([0, 3, -1]), 3, r"y\[1\] is 3 \(2 in total\)"),
+        (losses.SoftmaxCrossEntropy(), np.array([0, 3, -1]), 3, r"y\[1\] is 3 \(wrong labels: 2\)"),
         (losses.SoftmaxCrossEntropy(), np.array([0.0, 1.0]), 3, "expected integer labels"),
         (losses.SoftmaxCrossEntropy(), np.zeros((2, 5), int), 3, r"got shape \(2, 5\)"),
         (losses.SoftmaxCrossEntropy(), np.array([[0.5, 0.4]]), 2, "sum to 1; row 0"),

@@ -74,5 +74,5 @@ def test_shapes_that_do_not_fit_are_shown_in_a_picture():
         assert lines[0].startswith(first)
         assert lines[1] == f"    a row of X {X_shape} goes into"
         assert lines[2:] == [*picture[:3], f"{picture[3]}{y_shape}"]
-    with pytest.raises(DataError, match=r"y\[4\] is 3 \(1 in total\)$"):
+    with pytest.raises(DataError, match=r"y\[4\] is 3 \(wrong labels: 1\)$"):
         trainer.fit(np.zeros((9, 4)), np.arange(9) // 4 + (np.arange(9) == 4) * 2, progress=False)
