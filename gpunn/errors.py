@@ -278,8 +278,13 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     >>> from gpunn.errors import suggest
     >>> suggest("rleu", ["relu", "tanh"])
     "did you mean 'relu'? (valid: 'relu', 'tanh')"
+    >>> suggest("RELU", ["relu", "tanh"])
+    "did you mean 'relu'? (valid: 'relu', 'tanh')"
     """
     names = sorted(valid)
     listed = ", ".join(repr(known) for known in names)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    folded = {known.casefold(): known for known in names}
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [
+        folded[key] for key in difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    ]
     return f"did you mean {nearest[0]!r}? (valid: {listed})" if nearest else f"valid: {listed}"
