@@ -50,8 +50,10 @@ def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, A
     for key in ("data", "model", "seed", "dtype"):
         for path, old, new in network_differences(earlier.get(key), description[key], key):
             if not path.endswith("path"):  # the files may have moved
+                before = "does not set it" if old is None else f"has {old!r}"
+                after = "without it" if new is None else f"with {new!r}"
                 raise ConfigError(
-                    f"{path}: the run in {folder} has {old!r} and cannot resume with {new!r}; "
+                    f"{path}: the run in {folder} {before} and cannot resume {after}; "
                     "restore the old value, or start a new run in another folder with --output"
                 )
     return earlier
@@ -62,9 +64,14 @@ def check_same_data(
 ) -> None:
     """Raise a ConfigError if the fingerprints of the data differ; see `Part.fingerprint`."""
     if earlier != current:
+        old, new = (
+            ", ".join(f"{checked[0]:,} {split}" for split, checked in splits.items())
+            for splits in (earlier, current)
+        )
+        changed = "the same number, but other values or another order" if old == new else new
         raise ConfigError(
-            f"data: the run in {folder} was trained on other data; its rows and checksums were "
-            f"{earlier}, and are now {current}. Restore the data, or start a new run in another "
+            f"data: the run in {folder} was trained on other data: its rows were {old}; now they "
+            f"are {changed}. Restore the data and the loss, or start a new run in another "
             "folder with --output"
         )
 
