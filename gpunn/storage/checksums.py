@@ -108,8 +108,8 @@ def read_safetensors(
         with open_file(path, ModelFileError) as file:
             fault = checksum_fault(file, os.fstat(file.fileno()).st_size) if verify else ""
     except (FileNotFoundError, IsADirectoryError) as error:
-        kind = "; this is a folder" if Path(path).is_dir() else ""
-        raise ModelFileError(f"{path}: there is no such file{kind}") from error
+        hint = "this is a folder" if Path(path).is_dir() else "check the path"
+        raise ModelFileError(f"{path}: there is no such file; {hint}") from error
     try:
         with safe_open(path, framework="numpy") as opened:
             if fault:
@@ -122,7 +122,10 @@ def read_safetensors(
             held = deserialize(Path(path).read_bytes())  # type: ignore[no-untyped-call]
             arrays |= {name: lengthened(array) for name, array in held if name in short}
     except SafetensorError as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
+        raise ModelFileError(
+            f"{path}: not a readable safetensors file: {error}. Check the path; if the file is "
+            "damaged, copy or save it again"
+        ) from error
     except (AttributeError, KeyError, TypeError) as error:  # such as float8
         raise ModelFileError(f"{path}: contains a type that NumPy lacks: {error}") from error
     except ValueError as error:
@@ -148,7 +151,10 @@ def checksum_fault(file: BinaryIO, size: int) -> str:
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
     if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):
-        return f"not a readable safetensors file: its {size} bytes contain no header"
+        return (
+            f"not a readable safetensors file: its {size} bytes contain no header. Check the path; "
+            "if the file is damaged, copy or save it again"
+        )
     header = file.read(header_bytes)
     match = CHECKSUM.search(header)
     if match is None:

@@ -208,7 +208,7 @@ VALUES, REBUILT = "can't rebuild the network: values: ", "can't rebuild the netw
             rf"{REBUILT}layers\[0\].size",
         ),
         ({}, {"input_shape": [0]}, f"{REBUILT}input_shape: expected an integer"),
-        ({}, {"dtype": "float16"}, f"{REBUILT}dtype: there is no 'float16'"),
+        ({}, {"dtype": "float16"}, f"{REBUILT}dtype: expected 'float32' or 'float64'"),
         ({}, {"seed": -1}, f"{REBUILT}seed"),
         *(({}, changes, f"the description is damaged: .*{said}") for changes, said in DAMAGED),
     ],
