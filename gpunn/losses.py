@@ -270,7 +270,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     (2, 1)
     """
     if y.dtype.kind not in "buif":
-        raise DataError(f"y: expected real numbers; got dtype {y.dtype}")
+        raise DataError(f"y: expected real numbers; got dtype {y.dtype}; convert them first")
     targets = y.reshape(-1, 1) if y.ndim == 1 and outputs == 1 else y
     if targets.ndim != 2 or targets.shape[1] != outputs:
         expected = "(rows,) or (rows, 1)" if outputs == 1 else f"(rows, {outputs})"
@@ -555,9 +555,11 @@ class SoftmaxCrossEntropy(Loss):
             return targets
         labels = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if labels.ndim != 1 or labels.dtype.kind not in "bui":
+            floats = labels.ndim == 1 and labels.dtype.kind == "f"
+            hint = ". If these are labels, convert them with y.astype(int)" if floats else ""
             raise ShapeError(
                 f"y: expected integer labels of shape (rows,) or probabilities of shape "
-                f"(rows, {outputs}); got shape {y.shape}, dtype {y.dtype}"
+                f"(rows, {outputs}); got shape {y.shape}, dtype {y.dtype}{hint}"
             )
         wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
         if wrong.size:

@@ -195,7 +195,7 @@ class Sequential(Described):
         if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
             raise ArgumentError(f"layers: expected a list of at least one layer; got {layers!r}")
         if dtype not in DTYPES:
-            raise ArgumentError(f"dtype: there is no {dtype!r}; {suggest(str(dtype), DTYPES)}")
+            raise ArgumentError(f"dtype: expected 'float32' or 'float64'; got {dtype!r}")
         sizes = input_shape if isinstance(input_shape, Sequence) else (input_shape,)
         self.input_shape = tuple(check_integer("input_shape", size) for size in sizes)
         if not self.input_shape:

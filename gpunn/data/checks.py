@@ -67,7 +67,8 @@ def check_inputs(
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
         where = f" in the columns {', '.join(odd[:5])}" if (odd := non_numeric_columns(X)) else ""
-        raise DataError(f"{argument}: expected real numbers; got dtype {host.dtype}{where}")
+        hint = "; convert numbers with .astype(float)" if host.dtype.kind in "SUT" else ""
+        raise DataError(f"{argument}: expected real numbers; got dtype {host.dtype}{where}{hint}")
     if order is not None:
         host = host[:, order]
     if host.ndim == 0 or host.shape[1:] != input_shape:

@@ -188,6 +188,9 @@ class Trainer:
         batch_norm: str = "synchronized",
         validation_metrics: Sequence[Metric | str | Mapping[str, Any]] = (),
     ) -> None:
+        if not isinstance(model, Sequential):
+            kind = type(model).__name__
+            raise ArgumentTypeError(f"model: expected a gpunn.Sequential; got {kind}")
         if len(model.output_shape) != 1:
             members = any(isinstance(layer, Members) for layer in model.layers)
             add = "MeanOverMembers()" if members else "Flatten() and a Dense layer"

@@ -108,6 +108,11 @@ def test_construction_rejects(arguments, error, message):
         gpunn.Trainer(network(), **options)
 
 
+def test_the_model_must_be_a_network():
+    with pytest.raises(ArgumentTypeError, match="model: expected a gpunn"):
+        gpunn.Trainer("model", "mean_squared_error")
+
+
 def test_outputs_must_be_a_vector():
     model = network(layers.Rescaling(), input_shape=(2, 3))
     with pytest.raises(
@@ -144,7 +149,11 @@ def test_outputs_must_be_a_vector():
             "validation_split: can't be combined with validation_data",
         ),
         ({"validation_data": X}, ArgumentError, r"validation_data: expected a tuple \(X, y\)"),
-        ({"validation_data": (X,)}, ArgumentError, r"expected a tuple \(X, y\).*got 'tuple of 1'"),
+        (
+            {"validation_data": (X,)},
+            ArgumentError,
+            r"expected a tuple \(X, y\).*got a tuple of length 1",
+        ),
         ({"validation_data": (X, Y, ONES, ONES)}, ArgumentError, "validation_data: expected"),
         (
             {"validation_data": (X[:, :2], Y)},

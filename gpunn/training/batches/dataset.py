@@ -319,9 +319,10 @@ def unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
     """Return X, y and sample weights; raise an ArgumentError unless the data is such a tuple."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         is_tuple = isinstance(data, (tuple, list))
-        actual = f"{type(data).__name__} of {len(data)}" if is_tuple else data
+        kind = type(data).__name__
+        actual = f"a {kind} of length {len(data)}" if is_tuple else f"{kind}: {data!r:.40}"
         raise ArgumentError(
-            f"validation_data: expected a tuple (X, y) or (X, y, sample_weight); got {actual!r}"
+            f"validation_data: expected a tuple (X, y) or (X, y, sample_weight); got {actual}"
         )
     X, y, *weights = data
     return X, y, weights[0] if weights else None
