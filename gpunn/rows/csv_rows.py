@@ -187,9 +187,9 @@ def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
     named = [*missing]
     for position, name in enumerate(missing[:MAX_SHOWN]):
         near = difflib.get_close_matches(name.casefold(), folded, n=1)
-        named[position] = f"{name!r}" + (f" (the nearest is {folded[near[0]]!r})" if near else "")
+        named[position] = f"{name!r}" + (f" (did you mean {folded[near[0]]!r}?)" if near else "")
     columns, are = ("the column", "is") if len(missing) == 1 else ("the columns", "are")
-    existing = first_few([f"{name!r:.60}" for name in present])
+    existing = first_few([repr(name if len(name) <= 60 else f"{name[:57]}...") for name in present])
     return f"{columns} {first_few(named)} {are} missing; there are {existing}"
 
 

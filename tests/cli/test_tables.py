@@ -419,7 +419,7 @@ NOT_EVALUATED = ("evaluate",)
         ({"age": "inf"}, "line 2, column 'age': expected a finite number", NOT_PREDICTED),
         (
             {"city": None, "City": "Rome"},
-            "the column 'city' (the nearest is 'City') is missing",
+            "the column 'city' (did you mean 'City'?) is missing",
             NOT_PREDICTED,
         ),
         (

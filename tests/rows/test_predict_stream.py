@@ -218,7 +218,7 @@ COUNTS = "2 columns (those that the network uses) or 3 (all of the training data
 @pytest.mark.parametrize(
     ("text", "given", "problem"),
     [
-        ("x,Y,z\n1,2,3\n", {}, "line 1: the column 'y' (the nearest is 'Y') is missing; there are"),
+        ("x,Y,z\n1,2,3\n", {}, "line 1: the column 'y' (did you mean 'Y'?) is missing; there are"),
         ("x,y,x\n1,2,3\n", {}, "line 1: two columns are called 'x'; rename one of them"),
         ("1,2,3,4\n", {"names": None}, f"line 1: expected {COUNTS}; got 4"),
         ("1,2\n", {}, "line 1: the columns 'x', 'y' are missing; there are '0', '1'"),
@@ -324,7 +324,7 @@ def test_rows_of_images_may_be_nested(line, shape, problem):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"x": 1, "Y": 2}', "line 2: the column 'y' (the nearest is 'Y') is missing; there are"),
+        ('{"x": 1, "Y": 2}', "line 2: the column 'y' (did you mean 'Y'?) is missing; there are"),
         ('{"x": [1], "y": 2}', "line 2, column 'x': expected a number, text, true, false or null"),
         ("[1]", f"line 2: expected {COUNTS}; got 1"),
         ("3", "line 2: expected an object or an array; got 3"),

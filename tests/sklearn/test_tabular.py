@@ -541,7 +541,7 @@ def test_validation_data_must_fit():
 @pytest.mark.parametrize("kind", [dict, pd.DataFrame])
 def test_a_missing_column(kind):
     fitted = RealMLPRegressor(**BRIEF).fit(kind(X), RENT)
-    with pytest.raises(DataError, match=r"X: the column 'city' \(the nearest is 'City_'\) is"):
+    with pytest.raises(DataError, match=r"X: the column 'city' \(did you mean 'City_'\?\) is"):
         fitted.predict(kind(X.rename(columns={"city": "City_"})))
     with pytest.raises(DataError, match="X: the column 'city' is missing"):
         fitted.predict(kind(X.drop(columns="city")))

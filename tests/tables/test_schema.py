@@ -195,7 +195,7 @@ def test_categories_that_are_missing_for_the_first_time(cells):
     ("frame", "problem"),
     [
         ({"a": [1], "city": [1]}, r"the column 'age' is missing; there are 'a', 'city'$"),
-        ({"Age": [1], "ctiy": ["a"]}, r"the columns 'age' \(the nearest is 'Age'\), 'city' \(the"),
+        ({"Age": [1], "ctiy": ["a"]}, r"the columns 'age' \(did you mean 'Age'\?\), 'city' \(did"),
         ({"age": ["old"], "city": ["a"]}, "row 0, column 'age': expected a number; got 'old'"),
         ({"age": [1, "x", "y"], "city": list("aaa")}, "row 1, .* got 'x' .and 1 more wrong cell"),
         ({"age": [1, np.inf], "city": list("ab")}, "row 1, column 'age': .* finite .* got inf"),

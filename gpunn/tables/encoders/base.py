@@ -154,5 +154,7 @@ def wrong_cell(
     more = int(rows.sum()) - 1
     further = f" (and {plural(more, 'more wrong cell')})" if more else ""
     value = cells.values[cells.codes[row]]
-    advice = advice or "Correct it, leave the cell empty, or make the column a category"
+    advice = advice or (
+        "Correct it, or leave the cell empty. To train with such cells, make the column a category"
+    )
     return DataError(f"{table.place(name, row)}: {expected}; got {value!r:.80}{further}. {advice}")
