@@ -74,8 +74,10 @@ def _converter(kind: Any, ignore_unknown: bool) -> Converter:
 
     def convert(path: str, value: Any) -> Any:
         if (chosen := converters.get(type(value))) is None:
-            hint = f"; for one item, write [{value!r}]" if [*converters] == [list] else ""
-            hint = hint if isinstance(value, str) and len(value) < 80 else ""
+            hint = ""
+            if isinstance(value, str) and len(value) < 80 and [*converters] == [list]:
+                item = value.strip("[]").partition(",")[0]  # a list without quotes is a string
+                hint = f'; write strings in quotes and brackets, such as ["{item}"]'
             raise ArgumentError(f"{path}: expected {names}; got {value!r:.200}{hint}")
         return chosen(path, value)
 

@@ -78,7 +78,8 @@ class Commands(click.Group):
                 warnings.simplefilter("always", UnknownCategoryWarning)
                 return super().invoke(ctx)
         except click.ClickException as error:
-            vars(error).update(message=lines_escaped(error.message))
+            hint = settings_hint(error) if isinstance(error, click.NoSuchOption) else ""
+            vars(error).update(message=lines_escaped(error.message + hint))
             raise
         except BrokenPipeError:  # from `gpunn ... | head`; click ends silently
             raise
@@ -93,6 +94,14 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             say("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def settings_hint(error: click.NoSuchOption) -> str:
+    """Return how to change the configuration if the command has `--set`, for an unknown option."""
+    options = [] if error.ctx is None else error.ctx.command.params
+    if error.possibilities or not any(option.name == "settings" for option in options):
+        return ""
+    return " To change the configuration, use --set KEY=VALUE, such as --set training.epochs=3."
 
 
 def message_of(error: GpunnError | OSError) -> str:

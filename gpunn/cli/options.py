@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from gpunn.network import Sequential
 
 __all__ = [
+    "TABLE_SUFFIXES",
     "backend_option",
     "best_option",
+    "check_settings",
     "column_kinds",
     "imports_option",
     "load_run",
@@ -27,6 +29,21 @@ __all__ = [
     "targets_option",
     "threshold_option",
 ]
+
+TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
+
+
+def check_settings(
+    context: click.Context, parameter: click.Parameter, settings: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the values of `--set`; raise an error if one is not "key=value"."""
+    for setting in settings:
+        if "=" not in setting:
+            raise click.UsageError(
+                f"--set {setting}: expected key=value without spaces, such as training.epochs=3"
+            )
+    return settings
+
 
 backend_option = click.option(
     "--backend",
@@ -170,7 +187,8 @@ def load_run(
         hint = (
             "the run had no validation rows to select a best epoch; remove --best"
             if best
-            else f"the run did not finish; continue it with gpunn train {run_dir} --resume"
+            else f"the run did not finish; continue it with gpunn train {run_dir} --resume, or use "
+            "the network of its best epoch with --best"
         )
         raise ModelFileError(
             f"{path}: there is no such file: {hint} (the folder has: {', '.join(others)})"

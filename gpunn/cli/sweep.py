@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gpunn.cli.closed_output import FileCommand
-from gpunn.cli.options import backend_option, imports_option
+from gpunn.cli.options import TABLE_SUFFIXES, backend_option, check_settings, imports_option
 from gpunn.cli.text import say
 from gpunn.terminal import is_terminal
 
@@ -28,6 +28,7 @@ __all__ = ["sweep"]
 @click.option(
     "--set",
     "settings",
+    callback=check_settings,
     metavar="KEY=VALUE",
     multiple=True,
     help="Override a configuration value for all trials. Can be repeated.",
@@ -71,6 +72,8 @@ def sweep(
     from gpunn.sweep.process import neighbors
 
     share_of_cores(neighbors().local_size)
+    if TABLE_SUFFIXES.intersection(config.suffixes):
+        raise click.UsageError(f"{config} is a table; a sweep needs a configuration (a TOML file)")
     output = output or Path("runs", f"{config.stem}-sweep")
     source = Source(config, settings, backend, allow_imports)
     bars = not quiet and is_terminal(sys.stderr)

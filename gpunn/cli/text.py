@@ -40,7 +40,7 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
 
 def evaluation_text(result: Evaluation) -> str:
     """Return the metrics; for classes also the base rate, for two classes the threshold metrics."""
-    lines = [f"{metrics_text(result)} ({result.rows:,} rows)"]
+    lines = [f"{metrics_text(result)} ({result.rows:,} row{'s' * (result.rows != 1)})"]
     if result.rates is not None:
         present = [float(rate) for rate in result.rates if rate > 0]
         entropy = -sum(rate * math.log(rate) for rate in present)

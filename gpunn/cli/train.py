@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpunn.cli.closed_output import FileCommand
-from gpunn.cli.options import backend_option, imports_option, table_options, targets_option
+from gpunn.cli.options import (
+    TABLE_SUFFIXES,
+    backend_option,
+    check_settings,
+    imports_option,
+    table_options,
+    targets_option,
+)
 from gpunn.cli.text import INTERRUPTED, evaluation_text, say, summary_table
 from gpunn.errors import GpunnError
 from gpunn.terminal import is_terminal
@@ -33,8 +40,6 @@ HELD_OUT = 0.2
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
 """Names of options that differ from their keys in `[data]`."""
-
-TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 
 
 @click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")
@@ -62,6 +67,7 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 @click.option(
     "--set",
     "settings",
+    callback=check_settings,
     metavar="KEY=VALUE",
     multiple=True,
     help="Override a configuration value, such as training.epochs=3 or model.layers.1.rate=0.3. "
@@ -108,6 +114,7 @@ def train(
     from gpunn.distributed import communicator
     from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
+    from gpunn.experiment.files import CONFIG, require_run
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume cannot be combined; remove one of them")
@@ -115,11 +122,17 @@ def train(
         raise click.UsageError("--live and --quiet cannot be combined; remove one of them")
     if targets and (config.is_dir() or config.suffix in (".toml", ".json")):
         raise click.UsageError(f"--target: {config} is not a table; remove --target")
+    if config.suffix == ".safetensors":
+        raise click.UsageError(
+            f"{config} is a model; give a table, a configuration or a run folder"
+        )
     config, output = _paths(config, output)
     for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
         if text is not None:
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
     try:
+        if config.name == CONFIG:
+            require_run(config.parent)
         described = _configuration(config, targets, model, reading, settings)
     except GpunnError as error:
         Agreement.over(communicator()).fail(error)  # only one of several processes reports it

@@ -33,6 +33,9 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
     keys = [key.strip() for key in re.sub(r"\[(\d+)\]", r".\1", path).split(".")]
     if not equals or not all(keys):
         raise ConfigError(f"--set {setting}: expected key=value, such as training.epochs=3")
+    if len(keys) == 1 and keys[0] in DECIDED:
+        meant = f"training.{DECIDED[keys[0]]}"
+        raise ConfigError(f"--set {setting}: there is no key {keys[0]!r}; did you mean {meant!r}?")
     try:
         value = _toml_value(text)
     except RecursionError as error:

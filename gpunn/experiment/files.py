@@ -46,6 +46,7 @@ def require_run(folder: Path) -> None:
     """Raise a ConfigError unless this is a run folder."""
     if not (folder / CONFIG).is_file():
         problem = f"it contains no {CONFIG}" if folder.is_dir() else "there is no such folder"
+        problem = "this is a file" if folder.is_file() else problem
         raise ConfigError(
             f"{folder}: expected a folder that gpunn train wrote; {problem}. Check the path, or "
             "list the runs with gpunn runs"

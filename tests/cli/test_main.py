@@ -33,6 +33,29 @@ def test_an_error_of_the_system_is_said_in_words(gpunn, digits, tmp_path):
     assert "Errno" not in said + inside
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "CONFIG", "--epochs", "3"], "No such option '--epochs'. To change the config"),
+        (["train", "CONFIG", "--outptu", "x"], "No such option '--outptu'. Did you mean"),
+        (["train", "CONFIG", "--set", "training.epochs", "3"], "expected key=value without spaces"),
+        (["train", "CONFIG", "--set", "epochs=3"], "did you mean 'training.epochs'?"),
+        (["train", "CONFIG", "--set", "learning_rate=3"], "'training.optimizer.learning_rate'?"),
+        (
+            ["train", "CONFIG", "--set", "training.metrics=[f1]"],
+            'write strings in quotes and brackets, such as ["f1"]',
+        ),
+        (["train", "."], ".: expected a folder that gpunn train wrote; it contains no config.json"),
+        (["train", "final.safetensors"], "is a model; give a table, a configuration or a run"),
+        (["sweep", "a.csv"], "a.csv is a table; a sweep needs a configuration"),
+        (["evaluate", "CONFIG"], "expected a folder that gpunn train wrote; this is a file"),
+    ],
+)
+def test_an_error_says_what_to_do(gpunn, digits, arguments, message):
+    arguments = [digits if argument == "CONFIG" else argument for argument in arguments]
+    assert message in gpunn(*arguments, status=2).stderr
+
+
 def test_a_lack_of_memory_is_one_line(gpunn, digits, monkeypatch):
     error = MemoryError("Unable to allocate 3 TiB")
     monkeypatch.setattr("gpunn.experiment.data.load_digits", Mock(side_effect=error))

@@ -47,7 +47,8 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     """Return the source of a predictor; see `gpunn.interchange.save_c`."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
-            f"prefix: expected letters, digits and underscores, a letter first; got {prefix!r}"
+            "prefix: expected letters, digits and underscores, a letter first, because C functions "
+            f"are named after it; got {prefix!r}. On the command line, rename the file"
         )
     check_outputs(model)
     steps = steps_of(model)
