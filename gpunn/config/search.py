@@ -179,6 +179,12 @@ def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
             raise ArgumentError(f"{key_path(path, key)}: this key is repeated; remove one")
         if key.partition(".")[0] in ("sweep", "backend"):
             raise ArgumentError(f"{key_path(path, key)}: trials cannot vary this key; remove it")
+        if not isinstance(table, dict):
+            values = toml_text(table if isinstance(table, list) else [table])
+            raise ArgumentError(
+                f"{key_path(path, key)}: expected a table, such as {{ choices = {values} }} or "
+                f"{{ low = 1, high = 9 }}; got {table!r:.80}"
+            )
         space[key] = typed(SearchRange, table, key_path(path, key))
     if not space:
         raise ArgumentError(

@@ -48,7 +48,8 @@ def test_what_is_given_is_described():
     ("table", "problem"),
     [
         ({}, "expected at least one key with its values"),
-        ({"seed": 3}, "sweep.parameters.seed: expected a table; got 3"),
+        ({"seed": 3}, "sweep.parameters.seed: expected a table, such as { choices"),
+        ({"seed": [1, "a"]}, r'such as { choices = \[1, "a"\] } or { low = 1, high = 9 }; got'),
         ({"seed": {}}, "sweep.parameters.seed.low: this key is needed, or 'choices'"),
         ({"seed": {"low": 1}}, "sweep.parameters.seed.high: this key is needed"),
         ({"seed": {"low": 2, "high": 2}}, "seed.high: expected a number > low = 2; got 2"),
