@@ -121,6 +121,10 @@ def cells_of_json(
             if problem := wrong_text(line):
                 raise ValueError(problem)
             cells = json_cells(json.loads(line), layout)
+        except json.JSONDecodeError as error:
+            problem = f"{error.msg} at character {error.colno}"
+            refuse(number, f"expected JSON, with one whole row on each line; {problem}")
+            continue
         except (ValueError, RecursionError) as error:
             refuse(number, str(error))
             continue

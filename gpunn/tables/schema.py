@@ -200,7 +200,7 @@ class Schema:
             scaled.update({Feature(name, aspect): each for aspect, each in numbers.items()})
         if all(column.dropped for column in fitted):
             reasons = [
-                f"{column.name!r:.40}: {column.reported}"
+                f"{column.name!r:.40} is {column.reported}"
                 for column in fitted
                 if column.reported != ON_REQUEST
             ]

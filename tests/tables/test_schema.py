@@ -557,7 +557,7 @@ def test_a_chosen_kind_keeps_an_identifier():
             {"a": [1, 1], "b": [1, 2]},
             {"drop": ["b"]},
             DataError,
-            "no column is left to predict from. 'a': dropped: the same in every row$",
+            "no column is left to predict from. 'a' is dropped: the same in every row$",
         ),
         (
             {"a": [1, 2]},
