@@ -32,4 +32,8 @@ def example(path: Path) -> None:
             "name it: gpunn example PATH",
             path,
         ) from error
+    except FileNotFoundError as error:
+        raise FileAccessError(
+            error.errno, "there is no such folder; create it first", path.parent
+        ) from error
     say(f"{path}: 988 rows, 12 columns; loan_status is the one to predict")

@@ -114,7 +114,7 @@ def train(
     from gpunn.distributed import communicator
     from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
-    from gpunn.experiment.files import CONFIG, require_run
+    from gpunn.experiment.files import require_run
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume cannot be combined; remove one of them")
@@ -126,13 +126,14 @@ def train(
         raise click.UsageError(
             f"{config} is a model; give a table, a configuration or a run folder"
         )
+    run_dir = config if config.is_dir() else None
     config, output = _paths(config, output)
     for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
         if text is not None:
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
     try:
-        if config.name == CONFIG:
-            require_run(config.parent)
+        if run_dir is not None:
+            require_run(run_dir)
         described = _configuration(config, targets, model, reading, settings)
     except GpunnError as error:
         Agreement.over(communicator()).fail(error)  # only one of several processes reports it
