@@ -142,13 +142,14 @@ def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
     Names of options, such as --set, get a class so that lines don't break at their hyphens.
     """
     entries = app.env.domains.python_domain.objects
+    linked = {id(part) for link in tree.findall(nodes.reference) for part in link.findall()}
     for literal in list(tree.findall(nodes.literal)):
         if literal.astext().startswith("-"):
             literal["classes"].append("option")
         name = re.sub(r"\(.*\)$", "", literal.astext())
         if name == "gpunn" and page != "reference/python":
             continue  # the command, not the package
-        if name in entries and not isinstance(literal.parent, nodes.reference):
+        if name in entries and id(literal) not in linked:
             entry = entries[name]
             link = make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy())
             literal.replace_self(link)
