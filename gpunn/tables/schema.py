@@ -37,6 +37,10 @@ WORTH_THREADS = 100_000
 """From this many cells on, threads share the columns of a matrix."""
 
 
+DEFINING = ("columns", "scaling", "missing_values", "named")
+"""The attributes that pickles keep; the others follow from them."""
+
+
 class Schema:
     """The columns of a table, and what was learned from its training rows.
 
@@ -113,6 +117,12 @@ class Schema:
             for name, column in zip(names[count:], coded_columns, strict=True)
         ]
         self._feature_indices = {feature: number for number, feature in enumerate(every)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in DEFINING}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**{name: state[name] for name in DEFINING})  # type: ignore[misc]
 
     @classmethod
     def fit(
