@@ -65,6 +65,7 @@ linters() {
   local status=0
   "$environment_python" -m ruff check . || status=1
   "$environment_python" -m ruff format --check . || status=1
+  git ls-files -z | xargs -0 "$environment/bin/codespell" || status=1
   "$environment_python" -m mypy --strict gpunn || status=1
   "$environment/bin/lint-imports" --no-logo --no-cache || status=1
   return $status
@@ -76,7 +77,7 @@ shopt -s extglob
   set -- tests/test_!(custom_classes|forks|other_systems|tiers).py tests/{layers,training}
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
-linters="ruff, mypy and imports" host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
+linters="ruff, codespell, mypy and imports" host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
 log=$(mktemp)
 if [[ $run == quick || -n $obstacle ]]; then
   trap 'rm -f -- "$log"' EXIT

@@ -73,7 +73,7 @@ BASES = {
     [
         ("nothing", "seed=0", "data: this key is needed"),
         ("digits", "sed=1", "sed: unknown key; did you mean 'seed'?"),
-        ("digits", "data.standardise=true", "data.standardise: ... 'standardize'?"),
+        ("digits", "data.standardze=true", "data.standardze: ... 'standardize'?"),
         ("digits", "data.target=y", "data.target: unknown key"),
         ("digits", "data={}", "data.dataset: this key is needed ... 'digits', 'mnist'"),
         ("digits", "data={dataset='csv'}", "data.path: this key is needed"),

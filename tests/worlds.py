@@ -41,7 +41,7 @@ def decaying():
 
 
 def grouped():
-    """Normalisations of different sizes, which ranks without rows have to pass in one order."""
+    """Normalizations of different sizes, which ranks without rows have to pass in one order."""
     groups = [
         {"columns": [start, stop], "layers": [Dense(units), BatchNorm()]}
         for start, stop, units in ((0, 3, 4), (3, 7, 6))

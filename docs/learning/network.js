@@ -120,7 +120,7 @@ class Network {
         "stroke-width": (0.6 + this.thickness * strength).toFixed(2),
       });
       set(edge.flow, { class: mine ? "mine" : "", "stroke-width": (1 + 2 * strength).toFixed(2) });
-      if (mine && this.labelled) labels.push(this._label(edge, values[i], chosen));
+      if (mine && this.labeled) labels.push(this._label(edge, values[i], chosen));
     });
     this.labels.replaceChildren(...labels);
   }

@@ -3,7 +3,7 @@
 
 class DigitsNetwork extends Network {
   thickness = 3;
-  labelled = false;
+  labeled = false;
 
   constructor(...given) {
     super(...given);

@@ -3,7 +3,7 @@
 
 class PointsNetwork extends Network {
   thickness = 5.4;
-  labelled = true;
+  labeled = true;
 
   columns() {
     const foot = 14; // for the text under the last neuron

@@ -16,7 +16,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataErro
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts, Rows
 from gpunn.experiment.split_keys import SplitKeys, split_keys
-from gpunn.experiment.tables import labelled_rows, load_table, read_rows
+from gpunn.experiment.tables import labeled_rows, load_table, read_rows
 from gpunn.experiment.targets import codes_of_numbers, is_text, positions, text_classes
 from gpunn.losses import Loss
 from gpunn.tables import Table, read_table, table_of
@@ -81,7 +81,7 @@ def read_part(
             raise DataError(
                 f"{target_path}: the targets of a table are among its columns; remove --target-path"
             )
-        return labelled_rows(str(path), data, metadata.get("classes"), loss)
+        return labeled_rows(str(path), data, metadata.get("classes"), loss)
     if path.suffix == ".npy" or target_path is not None:
         if path.suffix != ".npy" or target_path is None:
             raise DataError(

@@ -19,7 +19,7 @@ from gpunn.storage.models import final_model, read_model
 from gpunn.tables import Schema, Table
 from gpunn.tables.files import table_in_file
 
-__all__ = ["labelled_rows", "learned_schema", "load_table", "read_rows"]
+__all__ = ["labeled_rows", "learned_schema", "load_table", "read_rows"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -36,7 +36,7 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
         metadata["targets"] = data.targets
 
     def further(path: str | None) -> Part | None:
-        return None if path is None else labelled_rows(path, data, classes, loss)
+        return None if path is None else labeled_rows(path, data, classes, loss)
 
     training = Part(table, targets.encoded(classes, loss))
     if classes is None:
@@ -46,7 +46,7 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
     return Parts(training, validation, test, metadata, keys)
 
 
-def labelled_rows(
+def labeled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
 ) -> Part:
     """Return the rows of another file, whose targets must be classes of the training rows."""

@@ -93,8 +93,8 @@ class R2(ValueMetric):
         first = targets[0, :]
         shifted, error = targets - first, targets - predictions
         shift = xp.sum(w * shifted, axis=0) / positive(xp, weight)
-        centred = shifted - shift
-        sst = xp.sum(w * centred * centred, axis=0)
+        centered = shifted - shift
+        sst = xp.sum(w * centered * centered, axis=0)
         sse = xp.sum(w * error * error, axis=0)
         return xp.concat((weight, first + shift, sst, sse))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.config import SearchRange
 from gpunn.sweep.journal import optuna
-from gpunn.sweep.space import distribution, labelled
+from gpunn.sweep.space import distribution, labeled
 from gpunn.sweep.trials import COMPLETE, Trial, Trials
 
 __all__ = ["MAX_TRIALS", "MIN_TRIALS", "importances"]
@@ -60,7 +60,7 @@ def known_trial(
     if trial.value is None:
         return None
     try:
-        values = labelled({path: trial.parameters[path] for path in space}, space)
+        values = labeled({path: trial.parameters[path] for path in space}, space)
         make = optuna().trial.create_trial
         return make(params=values, distributions=dict(distributions), value=trial.value)
     except (KeyError, TypeError, ValueError):

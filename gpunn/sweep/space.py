@@ -9,7 +9,7 @@ from typing import Any
 from gpunn.config import SearchRange, toml_text
 from gpunn.sweep.journal import optuna
 
-__all__ = ["distribution", "extreme_values", "labelled", "next_of_grid", "settings_of"]
+__all__ = ["distribution", "extreme_values", "labeled", "next_of_grid", "settings_of"]
 __all__ += ["suggested"]
 
 
@@ -66,7 +66,7 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-def labelled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict[str, Any]:
+def labeled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict[str, Any]:
     """Return values with choices replaced by their labels in Optuna."""
     return {
         path: value

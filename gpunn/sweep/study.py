@@ -20,7 +20,7 @@ from gpunn.schema import typed
 from gpunn.storage.files import make_folder
 from gpunn.sweep.journal import JOURNAL, TURN, open_journal, optuna, turn
 from gpunn.sweep.process import is_gone, this_process
-from gpunn.sweep.space import labelled, next_of_grid, suggested
+from gpunn.sweep.space import labeled, next_of_grid, suggested
 from gpunn.sweep.trials import (
     COMPLETE,
     COUNTED,
@@ -159,7 +159,7 @@ class Study:
         used = [each.parameters for each in trials.trials if each.state in COUNTED]
         values = next_of_grid(self.sweep.space, used)
         if values is not None:
-            self._study.enqueue_trial(labelled(values, self.sweep.space))
+            self._study.enqueue_trial(labeled(values, self.sweep.space))
         return values is not None
 
     def _sampler(self, number: int) -> Any:

@@ -73,14 +73,14 @@ def stream(
         path = Path(temporary) / "X.npy"
         generator = np.random.default_rng(0)
         y = generator.integers(0, 10, rows)
-        centres = generator.standard_normal((10, features), dtype=np.float32)
+        centers = generator.standard_normal((10, features), dtype=np.float32)
         with open(path, "wb") as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": (rows, features)}
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, rows, block):
                 labels = y[start : start + block]
                 noise = generator.standard_normal((len(labels), features), dtype=np.float32)
-                file.write((0.3 * centres[labels] + noise).tobytes())
+                file.write((0.3 * centers[labels] + noise).tobytes())
         click.echo(f"{path.stat().st_size / 1e9:.2f} GB: {rows:,} rows of {features} numbers")
         X = gpunn.data.load_npy(path)
         first = [gpunn.layers.Standardization()] if standardize else []

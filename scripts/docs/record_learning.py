@@ -82,7 +82,7 @@ class Recorder(Callback):
     lesson: Lesson
     weights: list[np.ndarray] = field(default_factory=list)
     gradients: list[np.ndarray] = field(default_factory=list)
-    judgements: list[tuple[float, float]] = field(default_factory=list)
+    judgments: list[tuple[float, float]] = field(default_factory=list)
 
     every_updates = 1
     name = "recorder"
@@ -102,7 +102,7 @@ class Recorder(Callback):
         X, y = self.lesson.judged
         predictions = trainer.model.predict(X)
         loss = self.lesson.loss.values(np, predictions, y).mean()
-        self.judgements.append((float(loss), float(self.lesson.right(predictions, y).mean())))
+        self.judgments.append((float(loss), float(self.lesson.right(predictions, y).mean())))
         self.weights.append(flat(trainer.model.parameters.to_host()))
 
 
@@ -134,7 +134,7 @@ def record(lesson: Lesson) -> dict[str, np.ndarray]:
         gradients = flat({name: again.parameters.gradient(name) for name in again.parameters})
         np.testing.assert_allclose(gradients, recorder.gradients[step], rtol=1e-9, atol=1e-12)
     losses, sums, derivatives = map(np.array, zip(*passes, strict=True))
-    judged = np.array(recorder.judgements)
+    judged = np.array(recorder.judgments)
     return {
         "start": recorder.weights[0],
         "weights": np.array(recorder.weights),

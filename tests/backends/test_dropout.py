@@ -77,14 +77,14 @@ def test_passes_and_layers_are_independent(rate, of):
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_neighbours_are_independent(rate):
+def test_neighbors_are_independent(rate):
     mask = kept(rate, 5, 9)
     for lag in (*range(1, 33), 64, 100, 128, 512, 784, 1024, 16384):
         check_uncorrelated(mask[:-lag], mask[lag:], rate, f"elements {lag} apart")
 
 
 @pytest.mark.parametrize("width", [2, 3, 4])
-def test_runs_of_neighbours_are_uniform(width):
+def test_runs_of_neighbors_are_uniform(width):
     bits = kept(0.5, 21, 4)[: SIZE - SIZE % width].reshape(-1, width)
     patterns = bits @ 2 ** np.arange(width)
     check_uniform(np.bincount(patterns.astype(int), minlength=2**width))

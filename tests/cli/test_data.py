@@ -285,11 +285,11 @@ def test_bad_data_is_one_line_and_leaves_no_folder(train, tmp_path, data, proble
 def test_a_constant_column_is_named_in_training_alone(gpunn, flowers, tmp_path, caplog):
     table = tmp_path / "flowers.csv"
     lines = table.read_text().splitlines()
-    table.write_text("\n".join([f"{lines[0]},colour", *(f"{line},7" for line in lines[1:])]) + "\n")
+    table.write_text("\n".join([f"{lines[0]},color", *(f"{line},7" for line in lines[1:])]) + "\n")
     gpunn("train", flowers, "--set", "training.epochs=1")
     messages = [record.getMessage() for record in caplog.records]
     assert (
-        f"{table}: column 'colour' has the same value in every row, so it carries no information"
+        f"{table}: column 'color' has the same value in every row, so it carries no information"
         in messages
     )
     caplog.clear()
@@ -298,7 +298,7 @@ def test_a_constant_column_is_named_in_training_alone(gpunn, flowers, tmp_path, 
     assert not caplog.records
 
 
-LABELLED = """\
+LABELED = """\
 data = {{dataset = "csv", path = "a.csv", target = "y"{data}}}
 model.layers = [{{name = "dense", units = {units}}}]
 [training]
@@ -309,7 +309,7 @@ optimizer = {{name = "adam", learning_rate = 0.05}}
 """
 
 
-def labelled(tmp_path, labels, units=None, loss="softmax_cross_entropy", data=""):
+def labeled(tmp_path, labels, units=None, loss="softmax_cross_entropy", data=""):
     """Write a CSV file in which each label's rows lie elsewhere on a line, and a configuration."""
     random = np.random.default_rng(0)
     lines = ["a,b,y"]
@@ -319,7 +319,7 @@ def labelled(tmp_path, labels, units=None, loss="softmax_cross_entropy", data=""
         lines.append(f"{a:.4f},{b:.4f},{labels[place]}")
     (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
     units = len(labels) if units is None else units
-    (tmp_path / "a.toml").write_text(LABELLED.format(data=data, units=units, loss=loss))
+    (tmp_path / "a.toml").write_text(LABELED.format(data=data, units=units, loss=loss))
     return [line.rpartition(",")[2] for line in lines[1:]]
 
 
@@ -339,7 +339,7 @@ def labelled(tmp_path, labels, units=None, loss="softmax_cross_entropy", data=""
 )
 def test_numbers_that_name_classes(gpunn, tmp_path, labels, loss):
     units = 1 if loss == "binary_cross_entropy" else None
-    truth = labelled(tmp_path, labels, units, loss, ", test_fraction = 0.2")
+    truth = labeled(tmp_path, labels, units, loss, ", test_fraction = 0.2")
     gpunn("train", "a.toml", "--output", "run")
     predicted = gpunn("predict", "run", "--input", "a.csv").stdout.splitlines()
     assert predicted == ["prediction", *truth]
@@ -361,7 +361,7 @@ def test_numbers_that_name_classes(gpunn, tmp_path, labels, loss):
 
 
 def test_numbers_that_name_classes_in_parts(gpunn, tmp_path):
-    labelled(tmp_path, ["1", "2", "3"])
+    labeled(tmp_path, ["1", "2", "3"])
     (tmp_path / "b.csv").write_text("a,b,y\n1,0,3\n0,1,1\n")
     settings = ["--set", "data.validation_path=b.csv", "--set", "data.test_path=b.csv"]
     gpunn("train", "a.toml", "--output", "run", *settings)
@@ -380,14 +380,14 @@ def test_numbers_that_name_classes_in_parts(gpunn, tmp_path):
     ],
 )
 def test_targets_that_the_loss_can_not_take(gpunn, tmp_path, labels, units, loss, problem):
-    labelled(tmp_path, labels, units, loss)
+    labeled(tmp_path, labels, units, loss)
     said = gpunn("train", "a.toml", status=2).stderr
     assert problem in said
     assert len(said.splitlines()) == 1
 
 
 def test_a_class_too_rare_to_be_split_is_named(gpunn, tmp_path):
-    labelled(tmp_path, ["u", "v"], data=", validation_fraction = 0.5")
+    labeled(tmp_path, ["u", "v"], data=", validation_fraction = 0.5")
     with open(tmp_path / "a.csv", "a") as file:
         file.write("1,1,w\n")
     said = gpunn("train", "a.toml", "--set", "model.layers.0.units=3", status=2).stderr
@@ -396,7 +396,7 @@ def test_a_class_too_rare_to_be_split_is_named(gpunn, tmp_path):
 
 @pytest.mark.parametrize("target", ["y", -1])
 def test_another_delimiter_is_suspected(gpunn, tmp_path, target):
-    labelled(tmp_path, ["u", "v"])
+    labeled(tmp_path, ["u", "v"])
     table = tmp_path / "a.csv"
     table.write_text(table.read_text().replace(",", ";"))
     said = gpunn("train", "a.toml", "--set", f"data.target={target}", status=2).stderr

@@ -36,7 +36,7 @@ def test_other_arrays(gpunn, run, tmp_path):
 def test_another_csv_file(gpunn, flowers, tmp_path):
     gpunn("train", flowers, "--output", "run")
     # Columns in another order, one more, and only one class.
-    rows = ["species,length,colour,width", "rose,0.001,2,201", "rose,0.0011,3,195"]
+    rows = ["species,length,color,width", "rose,0.001,2,201", "rose,0.0011,3,195"]
     (tmp_path / "other.csv").write_text("\n".join(rows))
     told = json.loads(gpunn("evaluate", "run", "--data-path", "other.csv", "--json").stdout)
     assert (told["rows"], told["accuracy"]) == (2, 1.0)

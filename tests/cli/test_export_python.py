@@ -9,7 +9,7 @@ from processes import run_python
 
 from gpunn.data import load_digits
 
-FLAVOURS = [["--python", "a.py"], ["--python", "a.py", "--pure"]]
+FLAVORS = [["--python", "a.py"], ["--python", "a.py", "--pure"]]
 SCALINGS = ["robust", "quantile", "standard", "none"]
 
 
@@ -31,10 +31,10 @@ def assert_same_table(found: str, expected: str, tolerance: float = 1e-5) -> Non
                 assert float(a) == pytest.approx(float(b), rel=tolerance, abs=tolerance)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS, ids=len)
-def test_classes_with_names(gpunn, flowers, flavour):
+@pytest.mark.parametrize("flavor", FLAVORS, ids=len)
+def test_classes_with_names(gpunn, flowers, flavor):
     gpunn("train", flowers, "--output", "run")
-    result = gpunn("export", "run", *flavour)
+    result = gpunn("export", "run", *flavor)
     assert result.stdout.startswith("a.py: ")
     expected = gpunn("predict", "run", "flowers.csv", "--probabilities").stdout
     assert "rose" in expected
@@ -47,9 +47,9 @@ def test_classes_with_names(gpunn, flowers, flavour):
     assert Path("y.csv").read_text() == predicted("flowers.csv")
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS, ids=len)
-def test_digits_without_a_header(gpunn, run, flavour):
-    gpunn("export", "run", *flavour)
+@pytest.mark.parametrize("flavor", FLAVORS, ids=len)
+def test_digits_without_a_header(gpunn, run, flavor):
+    gpunn("export", "run", *flavor)
     X = load_digits()[2][:20]
     np.savetxt("rows.csv", X, delimiter=",", fmt="%g")
     np.save("rows.npy", X)
@@ -91,11 +91,11 @@ rent;since;member;city;code;age
 
 
 @pytest.mark.parametrize(
-    ("scaling", "flavour"),
-    [*((scaling, FLAVOURS[0]) for scaling in SCALINGS), ("quantile", FLAVOURS[1])],
+    ("scaling", "flavor"),
+    [*((scaling, FLAVORS[0]) for scaling in SCALINGS), ("quantile", FLAVORS[1])],
 )
 @pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
-def test_tables(gpunn, flavour, scaling):
+def test_tables(gpunn, flavor, scaling):
     """Raw text, dates and missing values are encoded by the network's schema."""
     lines = TABLE.replace("2020/12-31", "2020/12/31").splitlines()
     rows = [line for count in range(8) for line in lines[1:]]
@@ -107,7 +107,7 @@ def test_tables(gpunn, flavour, scaling):
         fast += ["model.name='tabm'", "model.parameters.members=2"]
     options = [f"--set={setting}" for setting in fast]
     gpunn("train", "people.csv", "--target=left", *given, *options, "--output", "run")
-    gpunn("export", "run", *flavour)
+    gpunn("export", "run", *flavor)
     for path in ("people.csv", "new.csv"):
         expected = gpunn("predict", "run", path, "--probabilities").stdout
         assert_same_table(predicted(path, "--probabilities"), expected, 1e-9)

@@ -44,7 +44,7 @@ CASES = [
     pytest.param(run, id=name, marks=[] if MOST.fullmatch(name) else pytest.mark.full)
     for name, run in RUNS.items()
 ]
-REPEATED = "pairs of runs agree bitwise: repeated, resumed, streamed, reported, seen by neighbours"
+REPEATED = "pairs of runs agree bitwise: repeated, resumed, streamed, reported, seen by neighbors"
 MOVED = "models and checkpoints go from NumPy's backend and back"
 
 

@@ -99,7 +99,7 @@ def test_every_chart_has_its_data_and_a_text_alternative(all_pages):
     assert seen > 30
 
 
-def test_colours_are_those_of_the_theme(all_pages):
+def test_colors_are_those_of_the_theme(all_pages):
     for text in all_pages:
         for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
             assert not re.search(r"#[0-9a-f]{6}\b", svg)

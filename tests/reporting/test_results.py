@@ -122,10 +122,10 @@ def test_what_is_an_image(dataset, shape, dtype, expected):
 
 
 def test_pictures():
-    grey = RANDOM.integers(0, 17, (8, 6))
-    assert np.array_equal(pixels_of(sample_image(grey, 0, 16)), np.round(255 * grey / 16))
-    colours = RANDOM.integers(0, 256, (8, 6, 3))
-    assert np.array_equal(pixels_of(sample_image(colours, 0, 255)), colours)
+    gray = RANDOM.integers(0, 17, (8, 6))
+    assert np.array_equal(pixels_of(sample_image(gray, 0, 16)), np.round(255 * gray / 16))
+    colors = RANDOM.integers(0, 256, (8, 6, 3))
+    assert np.array_equal(pixels_of(sample_image(colors, 0, 255)), colors)
     assert not pixels_of(sample_image(np.zeros((2, 2)), 0, 0)).any()
     found = pixels_of(weight_image(np.array([[1.0, -0.5], [0.0, -3.0]]), 1.0))
     assert found[..., 3].tolist() == [[255, 128], [0, 255]]

@@ -48,7 +48,7 @@ PLATEAU = '{ name = "reduce_on_plateau", rate = 0.1, patience = 1, factor = 0.5 
 SGD = f'{{ name = "sgd", momentum = 0.9, max_norm = 1.0, learning_rate = {PLATEAU} }}'
 
 CONFIGS = {
-    "adam, dropout, batch normalisation, early stopping": configuration(
+    "adam, dropout, batch normalization, early stopping": configuration(
         '{ name = "dense", units = 64, activation = "relu" }',
         dropout(0.2),
         BATCH_NORM,
@@ -69,7 +69,7 @@ resumable = true
 every_updates = 3
 keep = 4
 """,
-    "momentum, accumulation, standardisation, plateau": configuration(
+    "momentum, accumulation, standardization, plateau": configuration(
         '{ name = "dense", units = 32, activation = "tanh" }',
         optimizer=SGD,
         batch_size=8,
@@ -77,7 +77,7 @@ keep = 4
         class_weight="balanced",
         metrics=["accuracy", "top_k_accuracy"],
     ).replace("validation_fraction", "standardize = true\nvalidation_fraction"),
-    "lion, layer normalisation, one cycle, no shuffling": configuration(
+    "lion, layer normalization, one cycle, no shuffling": configuration(
         '{ name = "dense", units = 48, activation = "gelu" }',
         '{ name = "layer_norm" }',
         optimizer='{ name = "lion", learning_rate = { name = "one_cycle", rate = 0.001 } }',

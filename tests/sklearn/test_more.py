@@ -86,7 +86,7 @@ def test_classes_are_learned(options, minimum):
 
 @pytest.mark.parametrize("norm", ["batch_norm", "layer_norm"])
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_normalisation(kind, norm):
+def test_normalization(kind, norm):
     estimator = kind(**{norm: True}, **{**FAST, "max_iter": 100}).fit(X, y)
     assert estimator.score(X, y) > 0.9
     arrays = estimator.normalization_

@@ -9,7 +9,7 @@ RANDOM = np.random.default_rng(0)
 FRAME = {
     "size": RANDOM.normal(size=ROWS),
     "age": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.normal(size=ROWS)),
-    "colour": RANDOM.choice(["red", "green", "blue"], ROWS, p=[0.7, 0.2, 0.1]).tolist(),
+    "color": RANDOM.choice(["red", "green", "blue"], ROWS, p=[0.7, 0.2, 0.1]).tolist(),
     "town": [f"town {number % 12}" for number in range(ROWS)],
     "member": RANDOM.choice(["never", "once"], ROWS).tolist(),
 }

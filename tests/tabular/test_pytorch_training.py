@@ -20,11 +20,11 @@ RANDOM = np.random.default_rng(0)
 FRAME = {
     "size": RANDOM.normal(size=ROWS),
     "age": RANDOM.exponential(size=ROWS),
-    "colour": RANDOM.choice(["red", "green", "blue"], ROWS).tolist(),
+    "color": RANDOM.choice(["red", "green", "blue"], ROWS).tolist(),
     "town": [f"town {number % 15}" for number in RANDOM.integers(0, 15, ROWS)],
     "member": RANDOM.choice(["never", "once"], ROWS).tolist(),
 }
-NUMBER = 2 * FRAME["size"] + FRAME["age"] ** 2 + (np.array(FRAME["colour"]) == "red")
+NUMBER = 2 * FRAME["size"] + FRAME["age"] ** 2 + (np.array(FRAME["color"]) == "red")
 SCHEMA = Schema.fit(FRAME)
 X = SCHEMA.encode(FRAME, "float64")
 
@@ -37,17 +37,17 @@ def ending(arrays, end):
 
 def first_layer(p, x):
     """Return [embedded numbers | one-hot colors | embedded towns | sign of the members]."""
-    numbers, colour, town, member = x[:, :2], x[:, 2], x[:, 3], x[:, 4]
+    numbers, color, town, member = x[:, :2], x[:, 2], x[:, 3], x[:, 4]
     frequencies, phases = ending(p, "frequencies"), ending(p, "phases")
     waves = torch.cos(2 * math.pi * numbers[:, :, None] * frequencies + phases)
     linear = torch.einsum("ncf,cfs->ncs", waves, ending(p, "periodic_embedding_1.weights"))
     linear = linear + ending(p, "periodic_embedding_1.biases")
     embedded = torch.cat([linear, numbers[:, :, None]], 2).flatten(1)
     off, on, _ = ending(p, "group_2.one_hot_1.levels")
-    colours = torch.where(colour[:, None] == torch.arange(1, 4), on, off)
+    colors = torch.where(color[:, None] == torch.arange(1, 4), on, off)
     _, first, second = ending(p, "group_4.one_hot_1.levels")
     sign = torch.where(member == 1, first[0], second[0])
-    return torch.cat([embedded, colours, ending(p, "table")[town.long()], sign[:, None]], 1)
+    return torch.cat([embedded, colors, ending(p, "table")[town.long()], sign[:, None]], 1)
 
 
 def forward(p, x, f):

@@ -92,7 +92,7 @@ def test_one_hot_outputs_are_scaled_as_numbers_are():
     (levels,) = [
         value for name, value in values.items() if name.endswith("levels") and value.shape == (3, 3)
     ]
-    codes = X[:, SCHEMA.names.index("colour")]
+    codes = X[:, SCHEMA.names.index("color")]
     for category in (1, 2, 3):
         column = (codes == category).astype(float)
         q25, median, q75 = np.quantile(column, [0.25, 0.5, 0.75])

@@ -232,9 +232,9 @@ def warn_of_scale(
     mean, std, _ = mean_and_std(targets, indices)
     scale, offset = trailing_rescaling(model)
     with np.errstate(invalid="ignore", divide="ignore"):
-        centre, spread = np.abs((mean - offset) / scale), std / abs(scale)
-        far = (centre > LARGEST_MEAN) | (spread > LARGEST_STD)
-        far |= (spread > 0) & ((spread < MIN_STD) | (centre > LARGEST_RATIO * spread))
+        center, spread = np.abs((mean - offset) / scale), std / abs(scale)
+        far = (center > LARGEST_MEAN) | (spread > LARGEST_STD)
+        far |= (spread > 0) & ((spread < MIN_STD) | (center > LARGEST_RATIO * spread))
     for chunk in chunks_of(targets, indices) if far.any() else ():
         far &= ~((chunk == 0) | (chunk == 1)).all(axis=0)
     if not far.any():

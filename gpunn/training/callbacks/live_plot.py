@@ -163,7 +163,7 @@ class Terminal:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._colours = "NO_COLOR" not in os.environ
+        self._colors = "NO_COLOR" not in os.environ
         self._size: os.terminal_size | None = None
         self._lines = 0
 
@@ -190,7 +190,7 @@ class Terminal:
         self, rows: Sequence[Mapping[str, float]], names: Sequence[str], size: os.terminal_size
     ) -> list[str]:
         height = min(MAX_LINES, max(MIN_LINES, size.lines // 3))
-        return text_curves(rows, size.columns - 1, height, names, colors=self._colours)
+        return text_curves(rows, size.columns - 1, height, names, colors=self._colors)
 
     def _placed(self, lines: Sequence[str]) -> list[str]:
         """Return the lines with control codes that place them at the bottom of the window."""

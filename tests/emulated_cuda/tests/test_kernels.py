@@ -157,7 +157,7 @@ def test_raw_kernel_with_shared_memory_shows_a_missing_barrier(barrier, rng):
 
 
 def test_reversed_threads_show_a_race_that_the_usual_order_hides():
-    source = r"""extern "C" __global__ void neighbour(float* out) {
+    source = r"""extern "C" __global__ void neighbor(float* out) {
       __shared__ float kept[64];
       kept[threadIdx.x] = threadIdx.x;
       BARRIER
@@ -165,7 +165,7 @@ def test_reversed_threads_show_a_race_that_the_usual_order_hides():
     }"""
     expected = np.maximum(np.arange(64) - 1, 0)
     for barrier in ("", "__syncthreads();"):
-        kernel = cupy.RawKernel(source.replace("BARRIER", barrier), "neighbour")
+        kernel = cupy.RawKernel(source.replace("BARRIER", barrier), "neighbor")
         out = cupy.empty(64, "float32")
         kernel((1,), (64,), (out,))
         np.testing.assert_array_equal(out.get(), expected)

@@ -52,7 +52,7 @@ def test_memory_given_back_is_poisoned_before_reuse(pool):
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_kernel_on_memory_given_back_raises(pooled):
-    # A pool of its own, where no other array is a neighbour.
+    # A pool of its own, where no other array is a neighbor.
     with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc if pooled else None):
         x = cupy.zeros(4, "float32")
         address = x.data.ptr

@@ -109,7 +109,7 @@ def test_another_size_of_the_window(terminal, monkeypatch):
     assert regions == ["1;20", "", "1;32", ""]  # no room in twelve lines
 
 
-def test_without_colours(terminal, monkeypatch):
+def test_without_colors(terminal, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     fit(LivePlot())
     assert not re.search(r"\x1b\[[0-9]*m", terminal.getvalue())
