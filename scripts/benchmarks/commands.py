@@ -28,7 +28,7 @@ def command() -> None:
 
 
 for each in (
-    *(step_times.grid, step_times.realistic, step_times.additions),
+    *(step_times.grid, step_times.realistic),
     *(comparisons.mnist, comparisons.predict),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
     *(estimators.command, tables.command),

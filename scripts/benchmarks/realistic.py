@@ -1,4 +1,4 @@
-"""Typical networks, and additions to a plain network."""
+"""Typical networks."""
 
 from __future__ import annotations
 
@@ -36,19 +36,3 @@ REALISTIC = [
          loss="half_squared_error", l2_penalty=1e-4, dtype="float64"),
 ]
 # fmt: on
-
-PLAIN = Task((100, 256, 256, 256, 1), 256, "adam", 1e-3, "plain", loss="mean_squared_error")
-"""The network without additions."""
-
-ADDITIONS = [
-    PLAIN,
-    PLAIN._replace(name="GELU", activation="gelu"),
-    PLAIN._replace(name="SiLU", activation="silu"),
-    PLAIN._replace(name="tanh", activation="tanh"),
-    PLAIN._replace(name="Mish", activation="mish"),
-    PLAIN._replace(name="layer norm", normalization="layer_norm"),
-    PLAIN._replace(name="batch norm", normalization="batch_norm"),
-    PLAIN._replace(name="dropout", dropout=0.1),
-    PLAIN._replace(name="clipping", max_norm=1.0),
-    PLAIN._replace(name="two metrics", metrics=("mean_absolute_error", "root_mean_squared_error")),
-]

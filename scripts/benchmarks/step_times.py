@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.competitors import EVERYBODY, FLOOR
-from benchmarks.figures import Figure, by_cell, figures, number, table
+from benchmarks.figures import Figure, figures, number
 from benchmarks.options import (
     BATCHES,
     OPTIMIZERS,
@@ -23,7 +23,7 @@ from benchmarks.options import (
     subcommand,
     trainers,
 )
-from benchmarks.realistic import ADDITIONS, PLAIN, REALISTIC
+from benchmarks.realistic import REALISTIC
 from benchmarks.session import Answer, Session
 from benchmarks.work import GRID_RATES, Task
 
@@ -58,36 +58,9 @@ def realistic(session: Session, names: Names, tasks: Names | None, seconds: floa
     return step_times(session, of_any_network(names), chosen, seconds)
 
 
-@subcommand("additions", named(ADDITIONS[1:]), SECONDS)
-def additions(session: Session, names: Names, tasks: Names | None, seconds: float) -> list[Figure]:
-    """How much activations, normalizations, dropout and so on lengthen a step."""
-    chosen = [task for task in ADDITIONS if task is PLAIN or tasks is None or task.name in tasks]
-    results = step_times(session, of_any_network(names), chosen, seconds)
-    click.echo(f"\nPercent by which a step is longer:\n\n{percent_more(results, PLAIN.name)}")
-    return results
-
-
 def of_any_network(names: Names) -> list[str]:
     """Return the competitors that train networks other than those of the grid."""
     return [name for name in trainers(names) if not EVERYBODY[name].plain_only]
-
-
-def percent_more(results: Sequence[Figure], base: str) -> str:
-    """Return a table of how much longer each competitor takes in each cell than in the base's."""
-    cells = by_cell(results)
-    bases = cells.pop(base)
-    rows = []
-    for cell, present in cells.items():
-        row = [cell]
-        for name, plain in bases.items():
-            figure = present.get(name)
-            if figure is None:
-                row.append("-")
-            else:
-                mark = "" if figure.quiet and plain.quiet else "~"
-                row.append(f"{mark}{100 * (figure.median / plain.median - 1):+.0f} %")
-        rows.append(row)
-    return table(["", *bases], rows)
 
 
 def step_times(

@@ -82,16 +82,6 @@ def test_a_realistic_network(in_this_process):
     assert "| gemm / gpunn-numpy | " in said  # geometric means
 
 
-def test_an_addition_is_in_percent_of_the_plain_network(load, monkeypatch, in_this_process):
-    module = load("step_times")
-    plain = module.PLAIN._replace(sizes=(6, 5, 1), batch_size=8)
-    monkeypatch.setattr(module, "PLAIN", plain)
-    monkeypatch.setattr(module, "ADDITIONS", [plain, plain._replace(name="clipping", max_norm=1)])
-    said, cells = in_this_process("additions", "--tasks", "clipping")
-    plain, clipping = (cells[name, "gpunn-numpy"]["median"] for name in ("plain", "clipping"))
-    assert f"{100 * (clipping / plain - 1):+.0f} % |" in said
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
