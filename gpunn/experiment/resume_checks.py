@@ -68,7 +68,7 @@ def check_same_data(
             ", ".join(f"{checked[0]:,} {split}" for split, checked in splits.items())
             for splits in (earlier, current)
         )
-        changed = "the same number, but other values or another order" if old == new else new
+        changed = "as many, but with other values or in another order" if old == new else new
         raise ConfigError(
             f"data: the run in {folder} was trained on other data: its rows were {old}; now they "
             f"are {changed}. Restore the data and the loss, or start a new run in another "
