@@ -22,6 +22,7 @@ SOFTMAX = (
 AS_ACTIVATION = "set it as the activation of a dense layer, or use the layer 'activation'"
 
 ELSEWHERE = {
+    "Backend": {"numpy": "cpu", "cupy": "gpu cuda"},
     "Loss": {
         "softmax_cross_entropy": "categoricalcrossentropy sparsecategoricalcrossentropy nll",
         "use 'softmax_cross_entropy' for classes, 'binary_cross_entropy' for yes and no": (

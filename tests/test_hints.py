@@ -3,6 +3,7 @@
 import pytest
 
 import gpunn
+from gpunn import callbacks, initializers, layers, losses, metrics, optimizers  # noqa: F401
 from gpunn.configurable import Configurable, is_built_in, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.hints import NAMES, plain
@@ -121,7 +122,7 @@ def test_classes_of_ones_own_take_what_they_take():
 
 
 def test_the_table_leads_to_what_there_is():
-    assert set(NAMES) == {*BASES, "parameter"}
+    assert set(NAMES) == {*BASES, "Backend", "parameter"}
     for kind, base in BASES.items():
         names = known(base)
         for foreign, ours in NAMES[kind].items():

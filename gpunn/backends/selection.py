@@ -14,8 +14,9 @@ from gpunn.backends.base import Backend
 from gpunn.backends.claims import claim
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.thread_count import check_threads
-from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
 from gpunn.forks import IMPORTING
+from gpunn.hints import advice
 
 __all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend", "settle_backend"]
 
@@ -204,7 +205,9 @@ def _create(name: str, origin: str, options: CudaOptions, threads: int | None) -
 
 def _check_name(name: str, origin: str) -> None:
     if not re.fullmatch(r"auto|numpy|cupy(:\d+)?", name):
-        raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
+        raise ArgumentError(
+            f"{origin}: there is no backend {name!r}; {advice('Backend', name, NAMES)}"
+        )
 
 
 def _numpy(threads: int | None) -> Backend:

@@ -181,10 +181,12 @@ def test_auto_falls_back_and_warns_once(no_device, caplog):
     [
         ("numpi", "did you mean 'numpy'?"),
         ("cupi", "did you mean 'cupy'?"),
-        ("cupy:", "did you mean 'cupy:0'?"),
+        ("cupy:", "use 'cupy'"),
         ("cupy:-1", "did you mean 'cupy"),
         ("cupy:one", "valid: 'auto', 'cupy', 'cupy:0', 'numpy'"),
-        ("NumPy", "valid: 'auto', 'cupy', 'cupy:0', 'numpy'"),
+        ("NumPy", "use 'numpy' (valid: 'auto', 'cupy', 'cupy:0', 'numpy')"),
+        ("cpu", "use 'numpy'"),
+        ("cuda", "use 'cupy'"),
         ("torch", "valid: 'auto', 'cupy', 'cupy:0', 'numpy'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_files_of_callbacks_are_in_the_folder(gpunn, digits, tmp_path):
     [
         ("numpy", "nonsense", "cupy", None),
         (None, "numpy", "cupy", None),
-        ("numpy", "numpy", "cuda", "backend: there is no backend 'cuda'; did you mean 'cupy'"),
+        ("numpy", "numpy", "cuda", "backend: there is no backend 'cuda'; use 'cupy'"),
         (None, "numpy", "cuda", "backend: there is no backend 'cuda'"),
         (None, None, "numpy", None),
         ("nonsens", "numpy", "numpy", "backend: there is no backend 'nonsens'"),
