@@ -78,8 +78,8 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
     for name, kind in ({} if data.columns == "auto" else data.columns).items():
         if kinds.get(name, kind) != kind:
             raise ConfigError(
-                f"data.columns.{name}: got {kind!r}, but this column is a {kinds[name]} in the "
-                f"network that model.start_from names, {path}; remove the key"
+                f"data.columns.{name}: got {kind!r}, but the network {path} (model.start_from) "
+                f"has this column as a {kinds[name]}; remove the key"
             )
     if data.scaling not in ("auto", schema.scaling.name):
         raise ConfigError(

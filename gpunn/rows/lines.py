@@ -61,8 +61,8 @@ def chunks_of(file: Any) -> Iterator[bytes]:
         expanded += len(chunk)
         if expanded > max(FREE_BYTES, EXPANSION * max(compressed, size)):
             raise RowsError(
-                f"the gzip stream expands to more than {EXPANSION} times its size (and "
-                f"{FREE_BYTES:,} bytes); if you trust it, decompress it first"
+                f"the gzip stream expands to more than {EXPANSION} times its size and to more "
+                f"than {FREE_BYTES:,} bytes; if you trust it, decompress it first"
             )
         if chunk:
             yield chunk

@@ -75,7 +75,7 @@ MAX_PROBLEMS = 10
 MAPPING = Constraint("a mapping", lambda value: isinstance(value, Mapping))
 
 CRITERION = Constraint(
-    "a criterion: 'f1', 'balanced_accuracy', 'precision=0.9' or 'recall=0.9' with any number",
+    "a criterion: 'f1', 'balanced_accuracy', or a bound such as 'precision=0.9' or 'recall=0.8'",
     lambda value: isinstance(value, str) and is_criterion(value),
 )
 

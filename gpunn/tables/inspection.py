@@ -217,7 +217,7 @@ def described_target(
     )
     if is_one_of_several and all(text.casefold() in LABELS for text, _ in counts):
         yes = sum(count for text, count in counts if LABELS[text.casefold()])
-        return f"label, yes in {yes:,} of {plural(int(present.sum()), 'row')}", problems
+        return f"label; yes in {yes:,} of {plural(int(present.sum()), 'row')}", problems
     if not is_classes and numbers is not None:
         return f"numbers, {extremes(numbers)}", problems
     rare = [text for text, count in counts if count < 2]

@@ -60,7 +60,7 @@ def test_nothing_looks_wrong(gpunn):
         (["07", "12", "07"], (), "Target 't': 2 classes: '07' (2 rows), '12' (1 row)"),
         (["'=a", "=a", "b"], (), "Target 't': 2 classes: '=a' (2 rows), 'b' (1 row)"),
         (["07", "12"], ("--target", "n"), "Target 't': numbers, 7 to 12, median 7"),
-        (["00", "01", "01"], ("--target", "n"), "Target 't': label, yes in 2 of 3 rows"),
+        (["00", "01", "01"], ("--target", "n"), "Target 't': label; yes in 2 of 3 rows"),
         (["1", "1"], (), "t: the target is the same in every row, so there is nothing to learn"),
     ],
 )

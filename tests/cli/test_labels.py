@@ -158,7 +158,7 @@ def test_inspect_tells_labels(gpunn, table):
     result = gpunn("inspect", table, *TARGETS, "--target", "rent")
     counts = TRUTH.sum(axis=0).astype(int)
     for name, count in zip(("old", "roman", "member"), counts, strict=True):
-        assert f"Target {name!r}: label, yes in {count} of 160 rows" in result.stdout
+        assert f"Target {name!r}: label; yes in {count} of 160 rows" in result.stdout
     assert "Target 'rent': numbers, " in result.stdout
 
 

@@ -125,7 +125,10 @@ WIDTH = "expected 2 cells, as in the first row; got "
             ZIPPED + b"junk",
             "the gzip stream is damaged (Error -3 while decompressing data:",
         ),
-        (gzip.compress(b"\n" * 2**25), "the gzip stream expands to more than 200 times its size"),
+        (
+            gzip.compress(b"\n" * 2**25),
+            "the gzip stream expands to more than 200 times its size and",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -76,7 +76,7 @@ class Recovery:
         except MemoryError:
             if choice != "stop":
                 raise
-            LOG.info("Too little memory for a copy of the parameters to explain a divergence")
+            LOG.info("Cannot explain divergences: too little memory to copy the parameters")
             return None
         return cls(step, progress, good, choice)
 

@@ -38,8 +38,8 @@ def outputs_until_loss(model: Sequential, outputs: list[Array]) -> list[Array]:
         return outputs
     if len(outputs) <= depth:
         raise ArgumentError(
-            f"layer {model.labels[depth]!r}: comes after the loss, so a custom forward of the "
-            "network must be marked operations_only and return the outputs of all layers"
+            f"layer {model.labels[depth]!r}: comes after the loss. Mark the network's custom "
+            "forward as operations_only, and let it return the outputs of all layers"
         )
     return outputs[: depth + 1]
 

@@ -307,7 +307,7 @@ def test_a_network_with_a_forward_of_its_own_is_refused():
 
     this = trainer([Dense(2), TargetScaling()])
     this.model = Own([Dense(2), TargetScaling()], FEATURES, "numpy")
-    with pytest.raises(ArgumentError, match="'target_scaling_1': comes after the loss, so a cus"):
+    with pytest.raises(ArgumentError, match=r"'target_scaling_1': comes after the loss\. Mark"):
         fit(this)
 
 
