@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, ExportError, suggest
 from gpunn.interchange.onnx_functions import add_network
-from gpunn.interchange.onnx_graph import Graph
+from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.interchange.onnx_outputs import PROBABILITIES, add_outputs
 from gpunn.interchange.onnx_rows import ML, column_inputs, encoded_rows, kinds_of_columns
 from gpunn.interchange.steps import steps_of

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpunn.activations import ExactGELU
-from gpunn.interchange.onnx_graph import Graph
+from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.predictor.numpy_functions import log_of_mean
 from gpunn.interchange.steps import ArrayName, Step, Steps

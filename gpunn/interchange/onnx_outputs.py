@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gpunn.errors import ArgumentError
-from gpunn.interchange.onnx_graph import Graph
+from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.network import Sequential
 from gpunn.tables.onnx_nodes import Value, where
 from gpunn.thresholds import TWO_CLASSES, limit_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.errors import ExportError
-from gpunn.interchange.onnx_graph import Graph
+from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.columns import Column
