@@ -275,7 +275,7 @@ class TrainingState:
                 actual = f"{value.dtype} of shape {value.shape}"
                 raise ArgumentError(f"{name}: expected numbers of shape {shape}; got {actual}")
             if not np.isfinite(value).all():
-                raise ArgumentError(f"{name}: holds numbers that are not finite")
+                raise ArgumentError(f"{name}: contains NaN or infinity")
         self.fill_snapshot(snapshot.number, dict(arrays))
         return snapshot
 

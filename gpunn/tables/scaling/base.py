@@ -102,7 +102,7 @@ class Scaling(ABC):
                     f"{array.dtype} of shape {array.shape}"
                 )
             if not np.isfinite(array).all():
-                raise ArgumentError(f"arrays: {name!r} holds numbers that are not finite")
+                raise ArgumentError(f"arrays: {name!r} contains NaN or infinity")
         scaling = cls(**arrays)
         scaling.check()
         return scaling

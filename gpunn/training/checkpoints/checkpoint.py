@@ -210,6 +210,6 @@ def check_finite(state: Mapping[str, np.ndarray]) -> None:
             continue
         if not np.isfinite(array).all():
             raise ArgumentError(
-                f"training state: {name!r} holds numbers that are not finite, so training can't "
+                f"training state: {name!r} contains NaN or infinity, so training can't "
                 "resume from it; use an earlier checkpoint"
             )
