@@ -125,7 +125,7 @@ ONE = np.ones(1)
         ("none", {"median": np.ones(2)}, r"'median': expected float64 with 1 entries.*\(2,\)"),
         ("none", {"median": np.ones(1, "float32")}, "expected float64"),
         ("none", {"median": np.ones((1, 1))}, "expected float64"),
-        ("none", {"median": np.array([np.nan])}, "not finite"),
+        ("none", {"median": np.array([np.nan])}, "contains NaN or infinity"),
         ("robust", {"median": ONE, "factor": -ONE}, "'factor' holds numbers below 0"),
         ("standard", {"median": ONE, "mean": ONE, "deviation": 0 * ONE}, "not above 0"),
         ("quantile", {"median": ONE, "quantiles": np.ones((1, 1))}, "fewer than two"),
