@@ -185,14 +185,16 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
     if g.m == 0 or g.n == 0 or batch == 0:
         return SUCCESS
     operands = tuple(
-        Operand(m.address, m.bytes + (batch - 1) * stride * m.dtype.itemsize, f"matrix {m.what}")
+        Operand(
+            m.address, m.bytes + (batch - 1) * stride * m.dtype.itemsize, f"matrix {m.what}", m is c
+        )
         for m, stride in zip((a, b, c), strides, strict=True)
         if m.bytes
     )
     if working.name == "float64":
         count("float64", "cublas")
     if handle.workspace:
-        operands = *operands, Operand(handle.workspace, handle.workspace_bytes, "workspace")
+        operands = *operands, Operand(handle.workspace, handle.workspace_bytes, "workspace", True)
     elif runtime.scheduler.capturing(stream):
         count("captured_mallocs")
     work = Work(precision, handle.device, operands, run, "matmuls")

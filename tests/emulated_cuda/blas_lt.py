@@ -81,8 +81,8 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
     algorithm, in_place = g.algorithm, bool(g.in_place)
     parts = algorithm + 3 if in_place else algorithm + 1  # two parts are added in either order
     matrices = [a, b, d] if beta == 0 else [a, b, c, d]
-    operands = [Operand(m.address, m.bytes, f"matrix {m.what}") for m in matrices]
-    operands.append(Operand(g.workspace, g.workspace_bytes, "workspace"))
+    operands = [Operand(m.address, m.bytes, f"matrix {m.what}", m is d) for m in matrices]
+    operands.append(Operand(g.workspace, g.workspace_bytes, "workspace", True))
     with_vector = epilogue & (BIAS | SUMS_OF_A | SUMS_OF_B)
     vector = None
     if with_vector:
@@ -90,7 +90,7 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
         if not g.vector:
             return INVALID_VALUE
         vector = Matrix("bias", g.vector, FLOAT32, (length, 1), length)
-        operands.append(Operand(vector.address, vector.bytes, "bias"))
+        operands.append(Operand(vector.address, vector.bytes, "bias", not epilogue & BIAS))
 
     @np.errstate(over="ignore", invalid="ignore")  # a device says nothing of infinities and NaN
     def run() -> None:

@@ -6,20 +6,23 @@ a graph with its current argument values, and runs at each launch of the graph.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import itertools
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from .counters import count
 from .cupy_private import cuda_error
 from .errors import InvalidAccessError, KernelFault
 from .memory import Memory, Region
-from .order import Clock, merge
+from .order import Access, Clock, GraphOrder, merge
 
 INVALID_VALUE = 1
 INVALID_HANDLE = 400
@@ -46,6 +49,8 @@ class Operand:
     address: int
     size: int
     what: str
+    written: bool | None = None  # None: unknown before the work runs
+    bare: bool = False  # a pointer, which may reach to the end of its region
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,24 @@ FAMILIES = {
 }
 
 
+@dataclass(frozen=True)
+class Node:
+    """Work in a graph; its clock names the work of each stream that comes before."""
+
+    work: Work
+    regions: list[Region]
+    stream: int
+    clock: Clock
+
+
 @dataclass(eq=False)
 class Capture:
     """The work submitted between begin and end of a capture."""
 
     origin: int
     mode: int
-    nodes: list[tuple[Work, list[Region]]] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    clocks: dict[int, Clock] = field(default_factory=lambda: defaultdict(dict))
     submitted: Counter[int] = field(default_factory=Counter)  # stream -> nodes
     unjoined: set[int] = field(default_factory=set)
     invalid: bool = False
@@ -124,7 +140,8 @@ class Scheduler:
         self._left_behind: dict[int, Clock] = {}  # device -> work of destroyed streams
         self._built_in: dict[tuple[int, int], Stream] = {}
         self._events: dict[int, Event] = {}
-        self._graphs: dict[int, list[tuple[Work, list[Region]]]] = {}
+        self._graphs: dict[int, list[Node]] = {}
+        self._checked: set[int] = set()  # graphs whose branches have been checked
         self._thread = threading.local()  # ranks may be threads
 
     # ---- work --------------------------------------------------------------------------------
@@ -150,8 +167,10 @@ class Scheduler:
             gc.collect()
         if captured:
             count(captured, work.name)
-        capture.nodes.append((work, regions))
         capture.submitted[handle] += 1
+        clock = capture.clocks[handle]
+        clock[handle] = capture.submitted[handle]
+        capture.nodes.append(Node(work, regions, handle, dict(clock)))
         if handle != capture.origin:
             capture.unjoined.add(handle)
 
@@ -341,6 +360,7 @@ class Scheduler:
         event.recorded_at = time.perf_counter()
         if event.capture is not None:
             event.position = event.capture.submitted[stream_handle]
+            event.clock = dict(event.capture.clocks[stream_handle])
 
     def wait_event(self, stream_handle: int, handle: int) -> None:
         event, stream = self.event(handle), self.stream(stream_handle)
@@ -359,6 +379,7 @@ class Scheduler:
                 raise cuda_error(CAPTURE_IMPLICIT)
             stream.capture = capture
             capture.unjoined.add(stream_handle)
+        merge(capture.clocks[stream_handle], event.clock)
         if event.stream != stream_handle and event.position == capture.submitted[event.stream]:
             capture.unjoined.discard(event.stream)
 
@@ -434,8 +455,9 @@ class Scheduler:
         self.memory.raise_found()
         self.refuse_in_capture(stream_handle)  # child graphs are not emulated
         nodes = self._graphs[graph]
-        for work, regions in nodes:
-            for operand, region in zip(work.operands, regions, strict=True):
+        for node in nodes:
+            work = node.work
+            for operand, region in zip(work.operands, node.regions, strict=True):
                 if not region.live:
                     raise InvalidAccessError(
                         f"graph: {work.name}, {operand.what}: the memory at "
@@ -445,13 +467,21 @@ class Scheduler:
         count("graph_launches")
         stream = self.stream(stream_handle)
         self._begin_work(stream)
-        self._thread.collectives = sum(work.family == "collectives" for work, _ in nodes)
+        self._thread.collectives = sum(node.work.family == "collectives" for node in nodes)
+        order = None
+        if graph not in self._checked and len({node.stream for node in nodes}) > 1:
+            order = GraphOrder()
+        self._checked.add(graph)
         try:
-            for work, regions in nodes:
-                _, _, replayed = FAMILIES.get(work.family or "", (None, None, None))
+            for node in nodes:
+                _, _, replayed = FAMILIES.get(node.work.family or "", (None, None, None))
                 if replayed:
-                    count(replayed, work.name)
-                self._run(stream, work, regions)
+                    count(replayed, node.work.name)
+                if order is None:
+                    self._run(stream, node.work, node.regions)
+                else:
+                    with watched(node, order):
+                        self._run(stream, node.work, node.regions)
         finally:
             self._thread.collectives = 0
 
@@ -464,4 +494,51 @@ class Scheduler:
     def in_graphs(self, owner: int) -> bool:
         """Whether existing graphs have work of this owner."""
         graphs = list(self._graphs.values())  # other threads may change the dictionary
-        return any(work.owner == owner for nodes in graphs for work, _ in nodes)
+        return any(node.work.owner == owner for nodes in graphs for node in nodes)
+
+
+@contextmanager
+def watched(node: Node, order: GraphOrder) -> Iterator[None]:
+    """Check a node's accesses against the other branches of its graph.
+
+    What a kernel writes through its arrays and pointers shows by the bytes that change. A pointer
+    that is not const counts as written at its first element in any case, and one that is const as
+    read up to the end of its region.
+    """
+    spans = []
+    for operand, region in zip(node.work.operands, node.regions, strict=True):
+        end = region.address + region.size if operand.bare else operand.address + operand.size
+        before = b"" if operand.written is not None else bytes_at(operand.address, end)
+        spans.append((operand, end, before))
+    yield
+    accesses = []
+    for operand, end, before in spans:
+        what = f"{node.work.name}, {operand.what}"
+        start, written = operand.address, operand.written
+        if written is None:
+            for first, last in changes(before, bytes_at(start, end)):
+                accesses.append(Access(start + first, start + last, True, what))
+            end, written = start + operand.size, operand.bare
+        accesses.append(Access(start, end, written, what))
+    order.add(node.stream, node.clock, accesses)
+
+
+def bytes_at(start: int, end: int) -> bytes:
+    """A copy of memory."""
+    return ctypes.string_at(start, end - start)
+
+
+PARTS = 64
+
+
+def changes(before: bytes, after: bytes) -> list[tuple[int, int]]:
+    """The parts of memory that have changed, at most `PARTS`, without gaps of less than 8 bytes."""
+    places = np.flatnonzero(np.frombuffer(before, "u1") != np.frombuffer(after, "u1"))
+    if not len(places):
+        return []
+    gap, gaps = 8, np.diff(places)
+    while np.count_nonzero(gaps > gap) >= PARTS:
+        gap *= 2
+    cuts = np.flatnonzero(gaps > gap)
+    starts, stops = places[[0, *(cuts + 1)]], places[[*cuts, -1]] + 1
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))

@@ -74,7 +74,7 @@ def reversed_threads() -> Iterator[None]:
 class Parameter:
     """One parameter of a kernel, described by its C++ type."""
 
-    kind: str  # "p" pointer, "a" CuPy array, "v" value
+    kind: str  # "p" pointer, "c" pointer to const, "a" CuPy array, "v" value
     type: str  # of an element: "f" floating point, "i" integer, "o" other
     item: int  # bytes of an element
     ndim: int  # dimensions of a CuPy array
@@ -88,7 +88,7 @@ class Parameter:
         if self.kind == "v":
             return None
         address = int.from_bytes(raw[:8], "little")
-        if self.kind == "p":
+        if self.kind in "pc":
             return (address, self.item) if address else None
         words = memoryview(raw).cast("q")  # data, size, shape[ndim], strides[ndim]
         shape, strides = words[2 : 2 + self.ndim], words[2 + self.ndim : 2 + 2 * self.ndim]

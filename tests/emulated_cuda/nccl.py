@@ -46,10 +46,11 @@ def _operands(library: Any, communicator: int, one: _Operation) -> list[Operand]
         return []
     found = []
     if one.kind != RECEIVE:
-        found.append(Operand(one.source, size, f"{NAMES[one.kind]}, source"))
+        found.append(Operand(one.source, size, f"{NAMES[one.kind]}, source", False))
     if one.kind != SEND:
         ranks = library.emulated_nccl_size(communicator) if one.kind == ALL_GATHER else 1
-        found.append(Operand(one.target, size * ranks, f"{NAMES[one.kind]}, target"))
+        what = f"{NAMES[one.kind]}, target"
+        found.append(Operand(one.target, size * ranks, what, True))
     return found
 
 

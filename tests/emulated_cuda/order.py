@@ -8,9 +8,12 @@ host's next call (Mattern 1989, "Virtual Time and Global States of Distributed S
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["Clock", "Order", "merge"]
+from .errors import RaceError
+
+__all__ = ["Access", "Clock", "GraphOrder", "Order", "merge"]
 
 Clock: TypeAlias = dict[int, int]
 """Serial number of a stream -> number of the last work."""
@@ -46,3 +49,41 @@ class Order:
             if self._host.get(stream, 0) < number
             and (clock is None or clock.get(stream, 0) < number)
         }
+
+
+@dataclass(frozen=True)
+class Access:
+    """Bytes that a node of a graph reads or writes."""
+
+    start: int
+    stop: int
+    written: bool
+    what: str
+
+
+class GraphOrder:
+    """The accesses of a graph's nodes: no branch may write what another uses at the same time."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, list[tuple[int, list[Access]]]] = {}  # stream -> number, accesses
+
+    def add(self, stream: int, clock: Clock, accesses: list[Access]) -> None:
+        """Add a node, after all nodes in its clock; raise a RaceError if it conflicts with one."""
+        for other, nodes in self._nodes.items():
+            for number, earlier in reversed(nodes):
+                if number <= clock.get(other, 0):
+                    break
+                for first in earlier:
+                    for second in accesses:
+                        self._check(first, second)
+        self._nodes.setdefault(stream, []).append((clock[stream], accesses))
+
+    def _check(self, first: Access, second: Access) -> None:
+        overlap = first.start < second.stop and second.start < first.stop
+        if overlap and (first.written or second.written):
+            verbs = ["writes" if each.written else "reads" for each in (first, second)]
+            raise RaceError(
+                f"{second.what}: a node of a graph {verbs[1]} memory at {second.start:#x}, while "
+                f"{first.what} {verbs[0]} it in another branch. Make one branch wait for an event "
+                "of the other"
+            )

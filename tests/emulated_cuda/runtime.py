@@ -178,7 +178,9 @@ class Runtime:
             )
         ends = ((origin, "source"), (target, "target"))
         operands = tuple(
-            Operand(address, size, what) for address, what in ends if self.memory.find(address)
+            Operand(address, size, what, what == "target")
+            for address, what in ends
+            if self.memory.find(address)
         )
         direction = DIRECTIONS[found]
         work = Work(
@@ -211,7 +213,7 @@ class Runtime:
         def run() -> None:
             ctypes.memset(address, value, size)
 
-        operands = (Operand(address, size, "target"),)
+        operands = (Operand(address, size, "target", True),)
         self.scheduler.submit(stream, Work("memset", self.get_device(), operands, run))
 
     # ---- modules and kernels -----------------------------------------------------------------
@@ -247,7 +249,9 @@ class Runtime:
         for number, (parameter, raw) in enumerate(zip(kernel.parameters, arguments, strict=True)):
             region = parameter.region(raw)
             if region is not None:
-                operands.append(Operand(*region, f"argument {number}"))
+                access = {"c": False}.get(parameter.kind)
+                bare = parameter.kind in "pc"
+                operands.append(Operand(*region, f"argument {number}", access, bare))
         if kernel.float64:
             count("float64", kernel.name)
         self.scheduler.submit(

@@ -27,6 +27,7 @@ from gpunn.backends.cupy.matmul import (
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.staging import PinnedStager
+from gpunn.backends.cupy.weight_gradients import with_branch
 from gpunn.backends.recording import Operation, Trace, definition, lower_operations
 from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray
@@ -191,11 +192,15 @@ class CupyBackend(Backend):
             call()
 
     def lower(self, trace: Trace) -> Callable[[int], None]:
-        calls = self._calls(trace)
         if self._graph and not self._product.capturable:
             say_once(self._product.reason)
         in_graph = self._graph and self._product.capturable
-        repeat = GraphExecutor(calls, self._scratch) if in_graph else one_by_one(calls)
+        repeat: Callable[[int], None]
+        if in_graph:
+            calls = with_branch(trace, self, lambda one: self._calls([one]), self._scratch)
+            repeat = GraphExecutor(calls, self._scratch)
+        else:
+            repeat = one_by_one(self._calls(trace))
 
         def run(times: int) -> None:
             self.use()
@@ -213,7 +218,7 @@ class CupyBackend(Backend):
         """Return calls for an operation without a custom kernel."""
         function = one.args[0] if one.name == "call" else None
         if isinstance(function, Concurrent):
-            return [Branch(function.lane, self._calls(function.trace))]
+            return [Branch(function.lane, self._calls(function.trace), self._scratch)]
         if isinstance(function, Join):
             return [JoinedBranch(function.lane)]
         return [Definition(definition(self, one))]

@@ -8,23 +8,27 @@ from typing import Any
 import cupy
 
 from gpunn.backends.collective import Lane
+from gpunn.backends.cupy.scratch import Scratch
 
-__all__ = ["Branch", "JoinedBranch"]
+__all__ = ["Branch", "JoinedBranch", "in_sequence"]
 
 
 class Branch:
-    """Makes calls on the lane's stream, after all earlier work of the current stream."""
+    """Makes calls on the lane's stream, after all earlier work of the current stream.
 
-    def __init__(self, lane: Lane, calls: Sequence[Callable[[], object]]) -> None:
+    A lane has separate scratch memory, since its calls run concurrently with others.
+    """
+
+    def __init__(self, lane: Lane, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
         self.calls = list(calls)
-        self._lane = lane
+        self._lane, self._scratch = lane, scratch
         self._event = cupy.cuda.Event(disable_timing=True)
 
     def __call__(self) -> None:
         """Submit the calls."""
         stream = stream_of(self._lane)
         wait_for_current(stream, self._event)
-        with stream:
+        with self._scratch.of_lane(self._lane), stream:
             for call in self.calls:
                 call()
 
@@ -39,6 +43,17 @@ class JoinedBranch:
     def __call__(self) -> None:
         """Submit the wait."""
         let_current_wait(stream_of(self._lane), self._event)
+
+
+def in_sequence(calls: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
+    """Return the calls without branches, in the order in which branches would start."""
+    sequence: list[Callable[[], object]] = []
+    for call in calls:
+        if isinstance(call, Branch):
+            sequence += in_sequence(call.calls)
+        elif not isinstance(call, JoinedBranch):
+            sequence.append(call)
+    return sequence
 
 
 def wait_for_current(stream: Any, event: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import cupy
 
 from gpunn.backends.collective import Collective
-from gpunn.backends.cupy.branches import Branch, JoinedBranch
+from gpunn.backends.cupy.branches import in_sequence
 from gpunn.backends.cupy.scratch import Buffers, Scratch
 from gpunn.errors import DistributedError
 
@@ -83,7 +83,7 @@ class GraphExecutor:
         self._warm = self._refused = self._tried_unrolled = False
         self._stretches: list[Callable[[int], None]] = []
         self._requested = 0
-        self._collectives = collectives_among(calls)
+        self._collectives = [each for each in in_sequence(calls) if isinstance(each, Collective)]
 
     def _operations(self) -> None:
         for call in self._calls:
@@ -149,7 +149,9 @@ class GraphExecutor:
 
     def _split_into_stretches(self) -> list[Callable[[int], None]]:
         """Return stretches of calls that can be captured, and the calls between them."""
-        groups = [(kind, list(group)) for kind, group in groupby(self._calls, uncertain)]
+        groups = [
+            (kind, list(group)) for kind, group in groupby(in_sequence(self._calls), uncertain)
+        ]
         if len(groups) == 1:
             return []
         return [
@@ -203,18 +205,7 @@ class Graph:
 
 def uncertain(call: Callable[[], object]) -> bool:
     """Return whether a call is not captured after a capture of all calls has failed."""
-    return isinstance(call, Definition | Collective | Branch | JoinedBranch)
-
-
-def collectives_among(calls: Sequence[Callable[[], object]]) -> list[Collective]:
-    """Return the calls that need other processes."""
-    collectives: list[Collective] = []
-    for call in calls:
-        if isinstance(call, Branch):
-            collectives += collectives_among(call.calls)
-        elif isinstance(call, Collective):
-            collectives.append(call)
-    return collectives
+    return isinstance(call, Definition | Collective)
 
 
 def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:

@@ -38,6 +38,7 @@ from gpunn.backends.cupy.kernels import (
 from gpunn.backends.cupy.kernels.raw import C_TYPES, Calls
 from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.cupy.weight_gradients import WeightGradient
 from gpunn.backends.recording import Arguments
 from gpunn.metrics import ClassMetric
 from gpunn.typing import Array
@@ -252,10 +253,10 @@ class CupyLowerings:
     def matmul(self, op: Arguments) -> Calls | None:
         if not contiguous(op.out) or not of_one_type(op.a, op.b, op.out):
             return None
-        return [partial(self.product, *of_product(op))]
+        return product_of(self.product, op)
 
     def group_matmul(self, op: Arguments) -> Calls | None:
-        return [partial(self.product.by_groups, *of_product(op))] if packed(op) else None
+        return product_of(self.product.by_groups, op) if packed(op) else None
 
     def dense(self, op: Arguments) -> Calls | None:
         kind = type(op.activation), op.bias is not None
@@ -279,15 +280,17 @@ class CupyLowerings:
         product = partial(self.product, x, gradient, made[0], True, False)
         operands = x, gradient, made[0], BIAS_GRADIENT, made[1]
         fused = partial(self.fused_product, *operands, transpose_a=True)
-        calls: Calls = [partial(fused_or_separate, fused, [sums, product])]
+        weights = partial(fused_or_separate, fused, [sums, product])
+        calls: Calls = [WeightGradient(weights, [x, op.z, op.output, gradient], made)]
         if result is not None:
             calls.append(partial(self.product, gradient, op.weights, result, False, True))
         return calls
 
 
-def of_product(op: Arguments) -> tuple[Any, ...]:
-    """Return the arguments of a product."""
-    return op.a, op.b, op.out, op.transpose_a, op.transpose_b
+def product_of(function: Callable[..., None], op: Arguments) -> Calls:
+    """Return the call of a product. Only gradients of weights are products of a transposed `a`."""
+    call = partial(function, op.a, op.b, op.out, op.transpose_a, op.transpose_b)
+    return [WeightGradient(call, [op.a, op.b], [op.out])] if op.transpose_a else [call]
 
 
 def fused_or_separate(fused: Callable[[], bool], separate: Calls) -> None:

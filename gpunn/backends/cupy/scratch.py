@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import cupy
 import numpy as np
 
+from gpunn.backends.collective import Lane
 from gpunn.typing import Array
 
 __all__ = ["Buffers", "Scratch"]
 
-Buffers: TypeAlias = dict[tuple[str, Any], Array]
+Buffers: TypeAlias = dict[tuple[Lane | None, str, Any], Array]
 
 
 class Scratch(threading.local):
@@ -22,10 +23,12 @@ class Scratch(threading.local):
 
     def __init__(self) -> None:
         self._buffers: Buffers = {}
+        self._lane: Lane | None = None
+        self._outer: Any = nullcontext()
 
     def __call__(self, name: str, size: int, dtype: Any) -> Array:
         """Return a vector of at least `size` elements, valid until the next request for `name`."""
-        return self._at_least(size, name, dtype, cupy.empty)
+        return self._at_least(size, name, dtype)
 
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
@@ -33,12 +36,16 @@ class Scratch(threading.local):
         If the blocks of a kernel store partial sums in scratch memory, each group of blocks needs a
         ticket to find its last block (`last_block` in `kernels.raw`). The kernel resets it to 0.
         """
-        return self._at_least(count, "tickets", np.dtype(np.uint32), cupy.zeros)
+        return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)
 
-    def _at_least(self, size: int, name: str, dtype: Any, make: Callable[..., Array]) -> Array:
-        buffer = self._buffers.get((name, dtype))
+    def _at_least(self, size: int, name: str, dtype: Any, zeros: bool = False) -> Array:
+        key = self._lane, name, dtype
+        buffer = self._buffers.get(key)
         if buffer is None or buffer.size < size:
-            buffer = self._buffers[name, dtype] = make(size, dtype)
+            with self._outer:
+                buffer = self._buffers[key] = cupy.empty(size, dtype)
+            if zeros:
+                buffer.data.memset_async(0, buffer.nbytes)
         return buffer
 
     @contextmanager
@@ -49,3 +56,16 @@ class Scratch(threading.local):
             yield
         finally:
             self._buffers = own
+
+    @contextmanager
+    def of_lane(self, lane: Lane) -> Iterator[None]:
+        """Make this thread use the lane's buffers within the context.
+
+        They belong to the memory of the stream that is current now, which outlives the lane's.
+        """
+        outside = self._lane, self._outer
+        self._lane, self._outer = lane, cupy.cuda.get_current_stream()
+        try:
+            yield
+        finally:
+            self._lane, self._outer = outside

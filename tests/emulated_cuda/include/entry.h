@@ -5,7 +5,7 @@
 namespace emulated {
 
 struct Parameter {
-  int kind;   // 'p' pointer, 'a' CuPy array, 'v' value
+  int kind;   // 'p' pointer, 'c' pointer to const, 'a' CuPy array, 'v' value
   int type;   // of the element or value: 'f' floating point, 'i' integer, 'o' other
   int item;   // bytes of one element
   int ndim;   // dimensions of a CuPy array
@@ -29,7 +29,8 @@ struct Describe {
 };
 template <class T>
 struct Describe<T*> {
-  static constexpr Parameter value = {'p', type_code<std::remove_cv_t<T>>(), item_bytes<T>(), 0,
+  static constexpr Parameter value = {std::is_const_v<T> ? 'c' : 'p',
+                                      type_code<std::remove_cv_t<T>>(), item_bytes<T>(), 0,
                                       (int)sizeof(T*)};
 };
 

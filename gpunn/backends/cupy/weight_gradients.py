@@ -1,0 +1,103 @@
+"""Products for gradients of weights, on a second branch of a training step's graph.
+
+In a backward pass, the products dL/dW and dL/dx of a layer are independent, and only the update
+needs dL/dW. So `with_branch` moves the products dL/dW into a lane. The rest of the pass waits for
+the lane only before an operation that may use what these products write, or change what they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gpunn.backends.base import Backend
+from gpunn.backends.collective import Lane
+from gpunn.backends.cupy.branches import Branch, JoinedBranch
+from gpunn.backends.cupy.kernels.raw import Calls
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.recording import Operation, Trace, arguments_of, arrays_in
+from gpunn.typing import Array
+
+__all__ = ["WeightGradient", "with_branch"]
+
+NORMALIZED = ("normalized", "inverse_std", "scale")
+LAYER = ("x", "weights", "z", "output")
+
+READ_ONLY = {
+    "activation_gradient": ("z", "output"),
+    "batch_norm_gradient": NORMALIZED,
+    "dense_gradient": LAYER,
+    "dropout": ("x",),
+    "group_dense_gradient": LAYER,
+    "group_matmul": ("a", "b"),
+    "layer_norm_gradient": NORMALIZED,
+    "matmul": ("a", "b"),
+    "parametric_activation_gradient": ("x", "alpha"),
+    "scale_gradient": ("x", "factors", "gradient"),
+}
+"""The operations that may run concurrently with the lane, and the arguments that they only read.
+Any other operation waits for the lane."""
+
+
+class WeightGradient:
+    """A call that computes dL/dW, and perhaps the bias's gradient."""
+
+    def __init__(
+        self, call: Callable[[], object], reads: Sequence[Array], writes: Sequence[Array]
+    ) -> None:
+        self._call, self.reads, self.writes = call, [*reads], [*writes]
+
+    def __call__(self) -> None:
+        """Compute the gradient."""
+        self._call()
+
+
+def with_branch(
+    trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
+) -> Calls:
+    """Return the calls of a trace, with weight gradients in a lane.
+
+    A weight gradient stays outside if nothing can run concurrently with it. `lowered` returns the
+    calls of one operation.
+    """
+    lane, calls = Lane(), list[Callable[[], object]]()
+    pending: list[WeightGradient] = []
+    for one, following in zip(trace, [*trace[1:], None], strict=True):
+        own = lowered(one)
+        if rescales(one, backend, pending):
+            calls.append(Branch(lane, own, scratch))
+            continue
+        if pending and not independent(one, backend, pending):
+            calls.append(JoinedBranch(lane))
+            pending.clear()
+        for call in own:
+            if (
+                isinstance(call, WeightGradient)
+                and one.name in READ_ONLY
+                and (call is not own[-1] or independent(following, backend, [call]))
+            ):
+                pending.append(call)
+                calls.append(Branch(lane, [call], scratch))
+            else:
+                calls.append(call)
+    if pending:
+        calls.append(JoinedBranch(lane))
+    return calls
+
+
+def rescales(one: Operation, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
+    """Return whether an operation only rescales a pending weight gradient in place."""
+    written = {id(array) for product in pending for array in product.writes}
+    used = {id(array) for array in arrays_in((one.args, one.kwargs))}
+    return one.name == "rescale" and backend.is_builtin(one) and used <= written
+
+
+def independent(one: Operation | None, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
+    """Return whether there is an operation that may run concurrently with weight gradients."""
+    if one is None or one.name not in READ_ONLY or not backend.is_builtin(one):
+        return False
+    for name, value in vars(arguments_of(backend, one)).items():
+        for product in pending:
+            used = product.writes if name in READ_ONLY[one.name] else product.reads + product.writes
+            if any(backend.overlap(own, other) for own in arrays_in(value) for other in used):
+                return False
+    return True
