@@ -73,7 +73,11 @@ def with_branch(
             if (
                 isinstance(call, WeightGradient)
                 and one.name in READ_ONLY
-                and (call is not own[-1] or independent(following, backend, [call]))
+                and (
+                    independent(following, backend, [call])
+                    if call is own[-1]
+                    else keeps_operands(one, backend, call)
+                )
             ):
                 pending.append(call)
                 calls.append(Branch(lane, [call], scratch))
@@ -82,6 +86,12 @@ def with_branch(
     if pending:
         calls.append(JoinedBranch(lane))
     return calls
+
+
+def keeps_operands(one: Operation, backend: Backend, call: WeightGradient) -> bool:
+    """Return whether an operation's dL/dx is written elsewhere than the operands of its dL/dW."""
+    input_gradient = arguments_of(backend, one).input_gradient
+    return not any(backend.overlap(input_gradient, operand) for operand in call.reads)
 
 
 def rescales(one: Operation, backend: Backend, pending: Sequence[WeightGradient]) -> bool:

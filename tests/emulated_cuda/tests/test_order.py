@@ -149,3 +149,57 @@ def test_a_stream_gets_the_address_of_the_last_that_was_destroyed(pool):
     assert again.ptr == address
     with again, pytest.raises(emulated_cuda.RaceError):
         cupy.zeros(SIZE, "float32")
+
+
+POINTERS = cupy.RawKernel(
+    'extern "C" __global__ void pointers(const float* x, float* out) { out[0] = x[100]; }',
+    "pointers",
+)
+TICKET = cupy.RawKernel('extern "C" __global__ void ticket(float* x) { x[0] += 0; }', "ticket")
+
+
+def plus_one(x, out):
+    cupy.add(x, 1, out=out)
+
+
+def through_pointers(x, out):
+    POINTERS((1,), (1,), (x, out))
+
+
+def leaves_a_ticket(x, out):
+    TICKET((1,), (1,), (x,))
+
+
+BRANCHES = {
+    "both read": (plus_one, "xy", plus_one, "xz", False),
+    "one writes what the other reads": (plus_one, "xy", plus_one, "zx", True),
+    "one reads what the other writes": (plus_one, "yx", plus_one, "xz", True),
+    "both write": (plus_one, "xz", plus_one, "yz", True),
+    "both read through pointers": (through_pointers, "xy", through_pointers, "xz", False),
+    "one reads through a pointer": (through_pointers, "xy", plus_one, "zx", True),
+    "one writes through a pointer": (through_pointers, "yx", plus_one, "xz", True),
+    "both use a ticket": (leaves_a_ticket, "xy", leaves_a_ticket, "xz", True),
+}
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("name", BRANCHES)
+def test_branches_of_a_graph_do_not_use_what_another_writes(name, ordered, side):
+    first, in_side, second, in_main, conflict = BRANCHES[name]
+    arrays = {each: cupy.arange(SIZE, dtype="float32") for each in "xyz"}
+    main, branch = cupy.cuda.Stream(non_blocking=True), side
+    cupy.cuda.get_current_stream().synchronize()
+    with main:
+        main.begin_capture()
+        branch.wait_event(main.record())
+        with branch:
+            first(*(arrays[each] for each in in_side))
+        if ordered:
+            main.wait_event(branch.record())
+        second(*(arrays[each] for each in in_main))
+        main.wait_event(branch.record())
+        graph = main.end_capture()
+        refused = pytest.raises(emulated_cuda.RaceError, match="in another branch")
+        with refused if conflict and not ordered else nullcontext():
+            graph.launch()
+        main.synchronize()
