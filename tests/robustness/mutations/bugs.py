@@ -16,6 +16,7 @@ SCALE = "tests/gpu_graph/test_loss_scale.py"
 FAILURE = "tests/gpu_graph/test_failure.py"
 STAGING = "tests/gpu_graph/test_staging.py"
 PRODUCTS = "tests/gpu_graph/test_matmul.py"
+WEIGHTS = "tests/gpu_graph/test_weight_gradients.py"
 BOUNDS = "tests/gpu_graph/test_error_bounds.py"
 FUSED = "tests/gpu_graph/test_fused_products.py"
 ALGORITHMS = "tests/gpu_graph/test_algorithms.py"
@@ -108,7 +109,7 @@ BUGS = (
         f"{KERNELS}/normalization.py", (PARITY, "-k", "batch_norm"),
         " + count * difference * difference", ""),
     Bug("tickets that start with the memory's old content", 5, f"{CUPY}/scratch.py", (SUMS,),
-        "np.dtype(np.uint32), cupy.zeros)", "np.dtype(np.uint32), cupy.empty)"),
+        "np.dtype(np.uint32), zeros=True)", "np.dtype(np.uint32))"),
     Bug("a ticket that is not 0 for the next launch", 5, f"{KERNELS}/raw.py", (SUMS,),
         "atomicInc(ticket, blocks - 1) == blocks - 1", "atomicAdd(ticket, 1u) == blocks - 1"),
     Bug("a race: rows are counted before all blocks have read their start", 4,
@@ -241,6 +242,17 @@ BUGS = (
     Bug("a stale temporary: a graph uses scratch memory that others replace", 5,
         f"{CUPY}/capture.py", (SCRATCH,),
         "with self._scratch.using(self._buffers):", "if True:"),
+    Bug("a race: clipping does not wait for the gradients of another branch", 5,
+        f"{CUPY}/weight_gradients.py", (GRAPH, "-k", "replayed_training and plain"),
+        "            calls.append(JoinedBranch(lane))\n            pending.clear()\n",
+        "            pass\n"),
+    Bug("a race: the branches of a graph share scratch memory", 5,
+        f"{CUPY}/scratch.py", (GRAPH, "-k", "replayed_training and plain"),
+        "key = self._lane, name, dtype", "key = None, name, dtype"),
+    Bug("a race: an operand changes while another branch reads it", 5,
+        f"{CUPY}/weight_gradients.py", (WEIGHTS, "-k", "operands"),
+        "product.writes if name in READ_ONLY[one.name] else product.reads + product.writes",
+        "product.writes"),
     Bug("a baked-in scalar: a changed number is not recorded again", 5,
         "gpunn/backends/recording.py", (GRAPH,),
         "if self._made and self._changed():\n", "if not self._made:\n"),
