@@ -1,10 +1,13 @@
 """Scratch memory that grows while a graph exists, which keeps its recorded addresses."""
 
+import cupy
 import numpy as np
 from calls import Calls
 from equality import assert_same_bits
 
 import gpunn
+from gpunn.backends.collective import Lane
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.layers import Dense
 
 ROWS, FEATURES, CLASSES = 64, 6, 3
@@ -29,3 +32,23 @@ def trained(graph):
 
 def test_a_graph_keeps_its_scratch_memory_when_others_need_more():
     assert_same_bits(trained(True), trained(False))
+
+
+def test_a_lane_has_its_own_memory_which_is_never_given_back_while_it_is_used():
+    scratch, lane, stream = Scratch(), Lane(), cupy.cuda.Stream(non_blocking=True)
+    other = scratch("partials", 1000, "float32")
+    with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
+        stream.wait_event(cupy.cuda.get_current_stream().record())
+        with scratch.of_lane(lane), stream:
+            first = scratch("partials", 1000, "float32")
+            first.fill(1)
+            address = first.data.ptr
+            del first
+            larger = scratch("partials", 2000, "float32")
+        taken = cupy.zeros(1000, "float32")  # by another stream, which waits for nothing
+        assert taken.data.ptr == address
+        stream.synchronize()
+    assert not taken.get().any()
+    assert len({other.data.ptr, address, larger.data.ptr}) == 3
+    assert scratch("partials", 1000, "float32") is other
+    assert not scratch.tickets(5).get().any()

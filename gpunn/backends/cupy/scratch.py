@@ -42,6 +42,8 @@ class Scratch(threading.local):
         key = self._lane, name, dtype
         buffer = self._buffers.get(key)
         if buffer is None or buffer.size < size:
+            if buffer is not None and self._lane is not None:
+                cupy.cuda.get_current_stream().synchronize()  # it may still use the smaller buffer
             with self._outer:
                 buffer = self._buffers[key] = cupy.empty(size, dtype)
             if zeros:
