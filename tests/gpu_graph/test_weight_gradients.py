@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import cupy
 import numpy as np
 import pytest
+from equality import assert_same_bits
 from gpu.launches import step_of
 
 import gpunn
@@ -96,6 +97,41 @@ def test_a_missing_order_is_found(name, monkeypatch, emulator):
     PLANTED[name](monkeypatch)
     with pytest.raises(emulator.RaceError, match=FOUND[name]):
         step().update(8, 3)
+
+
+def planted_shared_sums(patch):
+    own = Scratch._at_least
+
+    def shared(self, size, name, *rest, **options):
+        lane = self._lane
+        self._lane = lane if name == "cublas" else None
+        try:
+            return own(self, size, name, *rest, **options)
+        finally:
+            self._lane = lane
+
+    patch.setattr(Scratch, "_at_least", shared)
+
+
+@pytest.mark.emulated
+def test_each_branch_has_partial_sums_and_tickets(emulator, monkeypatch):
+    """If cuBLASLt refuses to sum a bias's gradient, a kernel sums it in several blocks."""
+
+    def trained(graph):
+        network = [Dense(8), layers.LayerNorm(), Dense(7), layers.LayerNorm(), Dense(CLASSES)]
+        model = gpunn.Sequential(network, (FEATURES,), CupyBackend(0, graph=graph), seed=0)
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+        this = step_of(trainer, np.tile(INPUTS, (60, 1)), np.tile(LABELS, 60), 20 * ROWS)
+        for _ in range(3):
+            this.update(20 * ROWS)
+        return model.parameters.to_host()
+
+    with emulator.refusals(1), emulator.counters() as counts:
+        assert_same_bits(trained(True), trained(False))
+        assert counts.replayed["gpunn_identity_gradient_and_sums"]
+        planted_shared_sums(monkeypatch)
+        with pytest.raises(emulator.RaceError, match=r"_and_sums|scale_and_shift"):
+            trained(True)
 
 
 @pytest.mark.parametrize("changed", ["x", "gradient", "input_gradient"])

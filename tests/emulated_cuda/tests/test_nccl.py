@@ -250,7 +250,7 @@ def test_streams_that_share_an_array_have_to_wait(exchange_first, waits, part, c
         assert all(isinstance(error, emulated_cuda.RaceError) for error in found)
     else:  # also where it is another part: what kernels use is known of whole arrays alone
         assert all("UNHANDLED_CUDA_ERROR" in str(error) for error in found)
-        assert "may do so at the same time" in capfd.readouterr().err
+        assert "may use the same memory" in capfd.readouterr().err
 
 
 def test_an_abort_waits_for_graphs_whose_launch_is_an_error():

@@ -143,9 +143,10 @@ def compiled(inputs: str, outputs: str, statements: str, name: str) -> Any:
 def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
     """Return a raw kernel's name and source."""
     chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
+    gradient = "T* gradient" if formula.derivative else "const T* gradient"
     return gradient_source(
         f"gpunn_{name}_gradient_and_sums",
-        f"const T* values_z, const T* values_a, T* gradient, T* sums{formula.parameters}",
+        f"const T* values_z, const T* values_a, {gradient}, T* sums{formula.parameters}",
         {"z": "values_z", "a": "values_a", "g": "gradient"},
         f"""const T z = own_z[n], a = own_a[n];
       T g = own_g[n];
