@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
-"""An integer in a column without missing values, such as 7, or with some, such as 7.0."""
+"""An integer such as 7, or as 7.0, which is its spelling in columns with missing values."""
 
 EXACT_INTEGERS = 2.0**53
 """From this number on, float64 does not represent every integer."""
@@ -39,7 +39,7 @@ MAX_DIGITS = 300
 
 
 def coded(cells: Cells) -> Coded:
-    """Return cells in dictionary encoding; an array's values are in ascending order."""
+    """Return cells in dictionary encoding; the distinct values of an array are ascending."""
     if isinstance(cells, Coded):
         return cells
     values, codes = np.unique(cells, return_inverse=True)
@@ -51,11 +51,11 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the numbers in cells, which may be text, and the codes of other values.
+    """Return the numbers that cells hold or spell, and the codes of all other values.
 
-    The numbers are a new float64 array, with durations in seconds, and NaN if a cell is missing or
-    not a number; they may be infinite. The list has the codes (in `coded(cells)`) of values that
-    are neither numbers nor missing.
+    The numbers are a new float64 array, and may be infinite. Durations are in seconds. A cell that
+    is missing or not a number becomes NaN. The list has the codes (in `coded(cells)`) of values
+    that are neither numbers nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -96,16 +96,16 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
 
 
 def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
-    """Return the category name of each value; None if it means a missing value.
+    """Return the category name of each value, or None for a value that means a missing value.
 
-    Names are stripped. An integer is written without a point, whatever its type, so that 2.0 in a
-    column with missing values is the same category as 2 in one without.
+    Names are stripped. Integers of any type are written without a point. So 2.0, from a column with
+    missing values, is the same category as 2.
     """
     return [None if (text := text_of(value)) in markers else text for value in values]
 
 
 def other_spelling(text: str) -> str | None:
-    """Return "7.0" for "7", since columns with missing values hold floats, and "7" for "7.0"."""
+    """Return "7.0" for "7", and "7" for "7.0", since missing values turn integers into floats."""
     integer = INTEGER.fullmatch(text)
     if integer is None:
         return None
@@ -113,7 +113,7 @@ def other_spelling(text: str) -> str | None:
 
 
 def spellings(categories: Sequence[str]) -> dict[str, int]:
-    """Map the names of categories to codes, and their other spellings unless these are names."""
+    """Map the names of categories to codes, and also other spellings that are not names."""
     known = {text: code for code, text in enumerate(categories, 1)}
     for text, code in list(known.items()):
         other = other_spelling(text)
@@ -138,12 +138,12 @@ def text_of(value: Any) -> str:
 
 
 def is_exact_integer(value: float) -> bool:
-    """Return whether a number is an integer, and no other integer is the same float64."""
+    """Return whether a number is an integer that float64 distinguishes from all other integers."""
     return abs(value) < EXACT_INTEGERS and value == int(value)
 
 
 def remark_on_rounding(values: Iterable[Any]) -> str:
-    """Return a remark on the first integer that float64 rounds; an empty string if there is none.
+    """Return a remark on the first integer that float64 rounds, or an empty string.
 
     Values are numbers, or strings that spell numbers.
     """
@@ -160,10 +160,11 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 
 
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the dates and times in cells, which may be text, and the codes of other values.
+    """Return the dates and times that cells hold or spell, and the codes of all other values.
 
-    The dates are `datetime64[us]`, NaT if a cell is missing or not a date; `date_of` reads strings.
-    The list has the codes (in `coded(cells)`) of values that are neither dates nor missing.
+    The dates are `datetime64[us]`; a cell that is missing or not a date becomes NaT. `date_of`
+    reads strings. The list has the codes (in `coded(cells)`) of values that are neither dates nor
+    missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
@@ -184,14 +185,15 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def is_date_like(text: str) -> bool:
-    """Return whether a string has a date's separator after four characters."""
+    """Return whether the fifth character of a string is a separator in dates."""
     return text[4:5] in ("-", "/")
 
 
 def is_plain_date(value: Any) -> bool:
-    """Return whether a value looks like 2026-05-31, possibly with 14:30 or 14:30:59 after it.
+    """Return whether a value looks like 2026-05-31, possibly followed by 14:30 or 14:30:59.
 
-    NumPy reads such a value as Python does, in a tenth of the time, or refuses it.
+    NumPy reads these values with the same results as Python, in a tenth of the time, or refuses
+    them.
     """
     return (
         isinstance(value, str)
@@ -205,7 +207,7 @@ def is_plain_date(value: Any) -> bool:
 
 
 def moment_of(value: Any) -> np.datetime64 | datetime | None:
-    """Return the date and time in a value, which may be text; None if it is not a date."""
+    """Return the date and time that a value holds or spells, or None if it is not a date."""
     if isinstance(value, str):
         return date_of(value)
     if isinstance(value, np.datetime64):

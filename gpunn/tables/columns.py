@@ -1,4 +1,4 @@
-"""What is learned about each column of a table, and the columns of codes in the matrix."""
+"""The learned properties of a table's columns, and the code columns of the matrix."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ class Column:
     kind : {"number", "category", "boolean", "datetime"}
         How its values are interpreted.
     categories : tuple of str
-        Ascending; the code of `categories[i]` is i + 1. Empty for numbers, dates, dropped columns.
+        In ascending order; the code of `categories[i]` is i + 1. Numbers, dates and dropped columns
+        have no categories.
     parts : tuple of str
-        For a date: the parts that differ between rows, such as "month".
+        The parts of a date that differ between rows, such as "month".
     missing : int
-        Number of training rows without a value. Numbers and dates with missing values get an
-        additional column in the matrix, which marks them.
+        Number of training rows without a value. If a number or date column has missing values, an
+        additional column of the matrix marks them.
     constant : bool
         Whether all rows that have a value have the same value.
     dropped : bool
         Whether the matrix leaves the column out.
     doubtful : bool
-        Whether it was detected as a category, although most of its values are numbers or dates.
+        Whether the column was detected as a category, although most of its values are numbers or
+        dates.
     reported : str
-        A problem with the column, or why it was dropped; otherwise empty.
+        A problem with the column, or the reason why it was dropped; otherwise empty.
 
     See Also
     --------
@@ -61,12 +63,12 @@ class Column:
 
     @property
     def is_category(self) -> bool:
-        """Whether it becomes a code in the matrix."""
+        """Whether the column becomes a code in the matrix."""
         return not self.dropped and self.kind in ("category", "boolean")
 
     @property
     def is_number(self) -> bool:
-        """Whether it becomes a number in the matrix."""
+        """Whether the column becomes a number in the matrix."""
         return not self.dropped and not self.constant and self.kind == "number"
 
     @property
@@ -82,9 +84,9 @@ class EncodedCategory:
     Parameters
     ----------
     name : str
-        Name of the table's column, with apostrophes added if it would occur twice.
+        Name of the table's column, with apostrophes added if the name would occur twice.
     size : int
-        Number of codes: 0 for a missing or unknown category, and one for each known category.
+        Number of codes: one for each known category, and the code 0 for all other cells.
 
     Examples
     --------

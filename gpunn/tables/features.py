@@ -25,8 +25,8 @@ class Group(IntEnum):
 class Feature:
     """A column of the matrix, computed from a column of the table.
 
-    `aspect` is "" for the number or code; a part of a date, such as "month", "month, sine" or
-    "month, cosine"; or "missing". Equality ignores the group.
+    `aspect` is "" for a number or a code. It is a part for a date, such as "month", "month, sine"
+    or "month, cosine". It is "missing" for a marker of missing values. Equality ignores the group.
     """
 
     column: str
@@ -43,7 +43,7 @@ Place = Feature  # in pickles of earlier releases
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Return names with apostrophes added to repeated ones."""
+    """Return names, with apostrophes added to repeated names."""
     taken: dict[str, None] = {}
     for name in names:
         while name in taken:

@@ -28,8 +28,8 @@ from gpunn.tables.table import Cells, Coded, Table, check_column_names
 __all__ = ["read_table", "table_in_file"]
 
 BLOCK_CELLS = 2**11
-"""Cells that are Python objects at a time: few enough to stay in the processor's cache, and to be
-freed before Python's garbage collector counts them as old. 2^16 took twice as long."""
+"""Number of cells that are Python objects at the same time. They stay in the processor's cache, and
+are freed before Python's garbage collector counts them as old. 2^16 took twice as long."""
 
 
 def read_table(
@@ -46,21 +46,21 @@ def read_table(
     Parameters
     ----------
     path : path-like
-        UTF-8 text with a delimiter between cells, such as CSV and TSV, plain or compressed with
-        gzip, and quoted as in `gpunn.data.load_csv`. If the name ends in ".parquet", the file is
-        Parquet: this requires the package pyarrow, and no other argument has an effect.
+        UTF-8 text with a delimiter between cells, such as CSV or TSV. It may be compressed with
+        gzip, and is quoted as in `gpunn.data.load_csv`. A name that ends in ".parquet" means a
+        Parquet file, which requires the package pyarrow; the other arguments then have no effect.
     delimiter : str or None
         The character between cells. None detects a comma, semicolon, tab or "|".
     decimal : {".", ","} or None
         The decimal mark. None also accepts decimal commas in columns without points, unless the
         comma is the delimiter.
     header : bool or "auto"
-        Whether the first row has the column names. "auto" is True unless that row is all numbers. A
-        column without a name is named by its number, counted from 0, such as "Unnamed: 0". Without
-        a header, the names are these numbers.
+        Whether the first row has the column names. "auto" means True unless all cells of that row
+        are numbers. A column without a name is called by its number, counted from 0, such as
+        "Unnamed: 0". Without a header, the names are the column numbers.
     text : sequence of str
-        Columns whose cells stay text even if they spell numbers, so that "+7" is not "7". Columns
-        with a code such as "007" always stay text.
+        Columns whose cells stay text even if they spell numbers; "+7" then differs from "7".
+        Columns with a code such as "007" always stay text.
     missing_values : sequence of str
         Further strings that mean a missing value; see `Schema.fit`.
 
@@ -75,7 +75,7 @@ def read_table(
         If a row has too few or too many cells, two columns have the same name, or there are more
         than 100,000 columns. Also if the file is empty, damaged or of another kind.
     ArgumentError
-        If another argument is invalid, or names a column that does not exist.
+        If an argument is invalid, or names a column that does not exist.
     MissingPackageError
         If the file is Parquet and pyarrow is not installed.
     OSError
@@ -111,7 +111,7 @@ def table_in_file(
     text: Sequence[str],
     missing_values: Sequence[str],
 ) -> Table:
-    """Return a table as `read_table` does, but ignore names in `text` that do not exist."""
+    """Read a table like `read_table`, but ignore names in `text` that are not columns."""
     path = checked_path(path)
     if Path(path).suffix == ".parquet":
         return read_parquet(path)
@@ -140,14 +140,14 @@ NO_NAMES = "if the first row has no names, set header=False (--no-header)"
 MARKS = {",": "comma", ".": "point"}
 
 CODE_LIKE = re.compile(r"\n[ \t]*0[0-9]")
-"""The start of a cell that may be a code, with a line end before the cell."""
+"""Matches the end of a line, then the start of a cell that may be a code."""
 
 NO_CODES: dict[str, int] = {}
-"""The codes of a column without text so far."""
+"""The codes of a column in which no text has been read yet."""
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first name that is a number; None if several ascend and are integers (years)."""
+    """Return the first name that is a number; None if several are ascending integers (years)."""
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1
@@ -190,10 +190,10 @@ class Reader:
         )
 
     def _doubts(self, columns: dict[str, CellReader]) -> dict[str, str]:
-        """Return, by column, what may be wrong with how it was read.
+        """Return doubts about how cells were read, by column.
 
         If three digits follow every mark in a column, the mark may be a decimal mark or a thousands
-        separator. Other columns may decide which.
+        separator. Marks in other columns may settle this.
         """
         sure = self.decimal == "," or any(
             column.mark == "," and not column.ambiguous for column in columns.values()
@@ -243,7 +243,7 @@ class Reader:
         return np.array(lines, dtype=np.int64), columns
 
     def _names(self, first: Sequence[str], commas: bool) -> tuple[list[str], bool]:
-        """Return the column names, and whether the first row has them."""
+        """Return the column names, and whether the first row is a header."""
         top = [cell.strip() for cell in first]
         self.header_detected = self.header == "auto" and is_header(top, commas)
         has_header = self.header_detected or self.header is True
@@ -261,9 +261,9 @@ class CellReader:
 
     With `commas`, a comma may be a decimal mark if the column has no points. `is_late` is True if
     the column turned out to be text after some cells were read as numbers. Three strings describe
-    numbers, or are empty. `mark` is the detected decimal mark. `ambiguous` is the first cell with a
-    mark if every mark may separate thousands, since three digits follow it. `rounding` is a remark
-    on an integer that was rounded.
+    numbers, or are empty. `mark` is the detected decimal mark. If three digits follow every mark,
+    the marks may separate thousands; `ambiguous` is then the first cell with a mark. `rounding` is
+    a remark on a rounded integer.
     """
 
     __slots__ = (
@@ -312,7 +312,7 @@ class CellReader:
             return np.fromiter(map(new.__getitem__, cells), np.int32, len(cells))
 
     def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
-        """Return cells as numbers, NaN if they are missing; None if one is text or a code."""
+        """Return cells as numbers (NaN if missing), or None if a cell is text or a code."""
         joined = "\n".join(("", *cells))
         if CODE_LIKE.search(joined) and any(is_code(cell.strip()) for cell in cells):
             return None

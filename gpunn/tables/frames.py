@@ -1,4 +1,4 @@
-"""Tables from data frames and arrays of any library; no such library has to be installed.
+"""Tables from data frames and arrays of any library; gpunn requires none of the libraries.
 
 All frames have column names, and columns `frame[name]` that NumPy can convert.
 """
@@ -24,8 +24,8 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Parameters
     ----------
     frame : object
-        A data frame of pandas, Polars or another library, or a pyarrow table; a NumPy array with
-        two axes, of numbers, text or objects; a structured array with one axis. Also a dict of
+        A data frame of pandas, Polars or another library, or a pyarrow table. A NumPy array of
+        numbers, text or objects with two axes, or a structured array with one axis. A dict of
         columns, a list of rows, or a list of dicts, one for each row.
     title : str
         Name of the table in messages.
@@ -33,7 +33,8 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Returns
     -------
     Table
-        Its columns are converted when they are first used. A `Table` is returned unchanged.
+        The table's columns are converted at their first use. A `frame` that is a `Table` is
+        returned unchanged.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def table_of(frame: Any, title: str = "X") -> Table:
 
 
 def names_of(columns: Any, title: str) -> list[str]:
-    """Return column names as strings, or raise a DataError if UTF-8 can't encode one."""
+    """Return column names as strings, or raise a DataError if UTF-8 can't encode a name."""
     names = [name if isinstance(name, str) else str(name) for name in columns]
     for position, name in enumerate(names):
         try:
@@ -121,7 +122,7 @@ def of_columns(
 def of_frame(
     names: list[str], column: Callable[[int], Any], rows: int, title: str, named: bool
 ) -> Table:
-    """Return a table whose columns `column` returns by position."""
+    """Return a table; the function `column` returns the column at a position."""
     table: Table
 
     def read(position: int) -> Cells:
@@ -149,7 +150,7 @@ def of_records(records: Sequence[Mapping[Any, Any]], title: str) -> Table:
 
 
 def of_rows(rows: Sequence[Any], title: str) -> Any:
-    """Return rows as an array of objects, so that numbers stay numbers in rows with text."""
+    """Return rows as an array of objects; numbers stay numbers, even in rows with text."""
     if not rows or isinstance(rows[0], str) or not isinstance(rows[0], (Sequence, np.ndarray)):
         return rows
     width = len(rows[0])
@@ -190,10 +191,10 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
 
 
 def local_times(column: Any, location: str) -> Any:
-    """Return dates with a time zone as local times; other columns unchanged.
+    """Return dates with a time zone as local times, and other columns unchanged.
 
-    Otherwise the same dates would differ between libraries: as arrays, pyarrow and Polars give
-    UTC, pandas gives objects with a time zone, and text has the local time.
+    Otherwise the same dates would differ between libraries. As arrays, pyarrow and Polars return
+    UTC, and pandas returns objects with a time zone. Text has the local time.
     """
     if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
         compute = require(
@@ -230,7 +231,7 @@ def is_plain_number(value: Any) -> bool:
 
 
 def categories_of(column: Any) -> Coded | None:
-    """Return a column that its library stores in dictionary encoding; None for other columns."""
+    """Return a column in dictionary encoding if its library stores it like this, else None."""
     if hasattr(column, "dictionary_encode"):  # pyarrow's
         kind = str(column.type)
         if not kind.startswith(("string", "large_string", "dictionary")):

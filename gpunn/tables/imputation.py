@@ -1,7 +1,8 @@
 """Filling in missing values: a number becomes the median of the training rows.
 
-`gpunn.tables.encoders.numeric` does so in exported Python and C, `gpunn.interchange.onnx_rows` in
-ONNX. A missing category has the code 0: see `gpunn.tables.encoders.category`.
+`gpunn.tables.encoders.numeric` inserts the median in exported Python and C, and
+`gpunn.interchange.onnx_rows` inserts it in ONNX. `gpunn.tables.encoders.category` gives a missing
+category the code 0.
 """
 
 from __future__ import annotations
@@ -17,5 +18,5 @@ def median_of(x: np.ndarray) -> float:
 
 
 def fill_in(numbers: np.ndarray, missing: np.ndarray, median: float) -> None:
-    """Replace the missing numbers of a column by its median, in place."""
+    """Replace the missing numbers of a column with the median, in place."""
     numbers[missing] = median

@@ -30,15 +30,15 @@ from gpunn.tables.table import Coded, Table, row_name
 __all__ = ["MAX_CLASSES", "Inspection", "class_names", "inspect"]
 
 MAX_CLASSES = 20
-"""Integers with more distinct values than this are treated as numbers, not classes."""
+"""A target of integers with more distinct values than this is numbers, not classes."""
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-"""Values of a label, which is one of several targets."""
+"""The values of a label; labels are several targets that are true or false."""
 
 SHOWN = 3
 
 MAX_SPELLED = 1e12
-"""Larger numbers are shown with an exponent."""
+"""Numbers larger than this are shown with an exponent."""
 
 FAR = 15
 """A number is reported if it is more than this many interquartile ranges from the median."""
@@ -49,9 +49,9 @@ class Inspection:
     """The report on a table."""
 
     schema: Schema
-    """Learned from all columns except targets and dropped columns."""
+    """The schema, which is learned from all columns except targets and dropped columns."""
     columns: list[tuple[str, ...]]
-    """A header, then for each column its name, kind, encoding, number of missing rows, values."""
+    """A header, and a row for each column: name, kind, encoding, missing rows, and values."""
     targets: dict[str, str]
     problems: list[str]
 
@@ -66,8 +66,8 @@ def inspect(
 ) -> Inspection:
     """Choose a schema for a table, and report problems; `Schema.fit` describes the arguments.
 
-    The split is "time=COLUMN", "group=COLUMN" or "random". None is also random, but adds reasons
-    for another split to the problems.
+    The split is "time=COLUMN", "group=COLUMN" or "random". None also means a random split, but adds
+    reasons for another split to the problems.
     """
     markers = Markers.of(missing_values)
     described, problems = dict[str, str](), list[str]()
@@ -120,7 +120,7 @@ def percentage(part: int, whole: int) -> str:
 
 
 def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
-    """Return the problems of numbers that are far from all others."""
+    """Return problems with numbers that are far from all other numbers."""
     if not column.is_number:
         return []
     numbers = finite_numbers(table, column.name, markers) / 2  # so that no difference overflows
@@ -139,7 +139,7 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
 
 
 def ratio_of(distance: float, unit: float) -> float:
-    """Return a distance in units, rounded; at most the largest float."""
+    """Return a rounded distance in units; the result is at most the largest float."""
     return float(round(min(float(distance) / float(unit), sys.float_info.max)))
 
 
@@ -153,12 +153,12 @@ def extremes(numbers: np.ndarray) -> str:
 
 
 def spelled(number: float) -> str:
-    """Return a number with six digits, or an integer with all digits."""
+    """Return a number with six digits, or an integer with all its digits."""
     return f"{number:.0f}" if number % 1 == 0 and abs(number) < MAX_SPELLED else f"{number:g}"
 
 
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
-    """Return the class name of each value of a target; None if it is missing.
+    """Return the class name of each value of a target, or None if the value is missing.
 
     A name does not include the apostrophe that keeps a spreadsheet from running it as a formula.
     """

@@ -17,10 +17,10 @@ GROUPED = re.compile(rf"[-+]?\d{{1,3}}(?:(?:[,{BETWEEN}]\d{{3}})+\.|(?:[.{BETWEE
 GROUPED_OR_NOT = re.compile(rf"[-+]?\d{{1,3}}(?:[,.{BETWEEN}]?\d{{3}})*(?:[.,]\d+)?")
 
 GROUPS_ONLY = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:([,.{BETWEEN}])\d{{3}})(?:\1\d{{3}})*")
-"""Groups of three digits, without a decimal mark."""
+"""Matches groups of three digits without a decimal mark."""
 
 AMBIGUOUS = re.compile(r"[-+]?[1-9]\d{0,2}[,.]\d{3}")
-"""The mark is a decimal mark before three digits, or a thousands separator."""
+"""Matches a number whose mark may be a decimal mark or a thousands separator."""
 
 SIGNS = "$\u20ac\xa3\xa5\u20b9%"  # dollar, euro, pound, yen, rupee, per cent
 SPELLED = rf"[-+]?\d[\d.,{BETWEEN}]*"
@@ -28,15 +28,15 @@ SIGNED = re.compile(rf"[-+]?[{SIGNS}] ?{SPELLED}|{SPELLED}[{SIGNS}]")
 
 
 def decimal_commas(texts: Sequence[str]) -> bool:
-    """Return whether all strings are, or may be, numbers with a decimal comma."""
+    """Return whether all strings may be numbers with a decimal comma."""
     return bool(texts) and all(map(COMMA_LIKE.fullmatch, texts))
 
 
 def with_thousands(texts: Sequence[str]) -> str | None:
-    """Return the first number with thousands separators; None unless all strings are numbers.
+    """Return the first number with thousands separators, or None if a string is not a number.
 
-    Telephone numbers do not count. They also consist of groups of digits, but all have the same
-    number of groups, and no commas or apostrophes.
+    Telephone numbers are excluded. They also consist of groups of digits, but they all have the
+    same number of groups, without commas or apostrophes.
     """
     if not all(map(GROUPED_OR_NOT.fullmatch, texts)):
         return None
@@ -50,5 +50,5 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def with_sign(texts: Sequence[str]) -> str | None:
-    """Return the first string if all are numbers with a currency or percent sign; else None."""
+    """Return the first string if all are numbers with a currency or percent sign, or None."""
     return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None

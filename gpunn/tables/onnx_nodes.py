@@ -47,7 +47,7 @@ COMPOSED: dict[np.ufunc, Callable[[Any], Any]] = {
     np.expm1: lambda x: np.exp(x) - 1,
     np.log1p: lambda x: np.log(x + 1),
 }
-"""Functions that are composed of several operators."""
+"""NumPy functions that are composed of several operators."""
 
 TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np.less_equal))
 """Functions that return Booleans."""
@@ -60,14 +60,14 @@ class Graph(Protocol):
         """Add a node with one output."""
 
     def constant(self, array: np.ndarray) -> str:
-        """Add an array, whose dtype is kept."""
+        """Add an array as a constant of the same dtype."""
 
     def element_type(self, dtype: str) -> int:
         """Return ONNX's code for a dtype."""
 
 
 class Value(NDArrayOperatorsMixin):
-    """An array that a graph computes; NumPy's operators and functions on it add nodes.
+    """An array that a graph computes; NumPy's operators and functions add nodes to the graph.
 
     `name` is the name of an input or a node. Numbers in a formula with the value become constants
     of the value's dtype.
@@ -77,7 +77,7 @@ class Value(NDArrayOperatorsMixin):
         self.graph, self.name, self.dtype = graph, name, dtype
 
     def node(self, operator: str, *inputs: Any, dtype: str | None = None, **attributes: Any) -> Any:
-        """Return the output of a new node; inputs that are not values become constants."""
+        """Return the output of a new node; inputs that are not a `Value` become constants."""
         names = [
             each.name
             if isinstance(each, Value)
@@ -101,7 +101,7 @@ class Value(NDArrayOperatorsMixin):
         return FUNCTIONS[function](*arguments, **options)
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """Return some columns, or if the last entry of the key is None, add an axis at the end."""
+        """Return some columns; if the key ends with None, add an axis at the end instead."""
         *others, last = key
         if last is None:
             return self.node("Unsqueeze", self, self.constant([len(others)], "int64"))
@@ -122,7 +122,7 @@ class Value(NDArrayOperatorsMixin):
         return converted
 
     def clip(self, minimum: float, maximum: float, out: Any = None) -> Any:
-        """Return the value within bounds, for `np.clip`."""
+        """Return the value clipped to bounds, for `np.clip`."""
         return self.node("Clip", self, minimum, maximum)
 
     def take(self, positions: Any, axis: int = 1) -> Any:
@@ -131,7 +131,7 @@ class Value(NDArrayOperatorsMixin):
         return self.node("Gather", self, positions, axis=axis)
 
     def squeezed(self, axis: int = 1) -> Any:
-        """Return the value without an axis of length 1: a single column as a vector."""
+        """Return the value without an axis of length 1; a single column becomes a vector."""
         return self.node("Squeeze", self, self.constant([axis], "int64"))
 
     def reduced(self, operator: str, axis: int, keepdims: bool) -> Any:
@@ -157,7 +157,7 @@ class Value(NDArrayOperatorsMixin):
 
 
 def where(condition: Value, yes: Any, no: Any) -> Any:
-    """Return `yes` if the condition holds, else `no`, by element; arrays have one dtype."""
+    """Return, for each element, `yes` if the condition holds, else `no`, in one dtype."""
     if not isinstance(yes, Value) and not isinstance(no, Value):
         yes = condition.constant(yes, np.asarray(yes).dtype.name)
     value = yes if isinstance(yes, Value) else no

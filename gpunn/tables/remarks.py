@@ -13,7 +13,7 @@ from gpunn.tables.table import Coded, Table, row_name
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
 
 FEW = 20
-"""With fewer rows, no column is reported as an identifier."""
+"""With fewer rows than this, no column is reported as an identifier."""
 
 ROUNDED = "numbers too large to tell apart; if they are codes, make the column a category"
 
@@ -23,7 +23,7 @@ ADVICE = (
 )
 
 NAMELESS = re.compile(r"Unnamed: \d+")
-"""The name that gpunn and pandas give to a file's column without a name."""
+"""Matches the name that gpunn and pandas give to an unnamed column of a file."""
 
 DATE_LIKE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 
@@ -36,9 +36,9 @@ def is_marker(value: object, markers: Markers) -> bool:
 def remarks_on_categories(
     table: Table, name: str, cells: Coded, texts: Sequence[str | None], markers: Markers
 ) -> tuple[list[str], bool]:
-    """Return remarks on a column of text, and whether most of its values are of another kind.
+    """Return remarks on a column of text, and whether most of its values have another kind.
 
-    `texts` has the category name of each value; None if it means a missing value.
+    `texts` has the category name of each value, or None for a value that means a missing value.
     """
     named = [position for position, text in enumerate(texts) if text is not None]
     remarks, is_other = [], False
@@ -65,7 +65,7 @@ def remarks_on_categories(
 
 
 def remark_on_marks(texts: Sequence[str]) -> str:
-    """Return why strings are not read as numbers; an empty string unless all may be numbers."""
+    """Return why strings are not read as numbers, or an empty string if one can't be a number."""
     grouped = with_thousands(texts)
     if decimal_commas(texts):
         read = "read them with decimal=',' (--decimal ,)"
@@ -105,9 +105,9 @@ class Remarks:
         self._remarks.insert(0, f"dropped: {reason}")
 
     def drop(self, constant: bool, rounded: bool = False) -> bool:
-        """Return whether the column is dropped; drop it if all rows have the same value.
+        """Drop the column if all rows have the same value; return whether it is dropped.
 
-        `rounded` says whether these may be different numbers that are the same float64.
+        `rounded` says whether the values may be different numbers that float64 makes equal.
         """
         if self._missing == self._rows:
             self.drop_because("no row has a value")
@@ -119,5 +119,5 @@ class Remarks:
 
     @property
     def text(self) -> str:
-        """All remarks."""
+        """All remarks on the column, in one string."""
         return "; ".join(self._remarks)

@@ -31,14 +31,14 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["Schema"]
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
-"""Integers up to these are exact."""
+"""All integers up to this one are exact, by dtype."""
 
 WORTH_THREADS = 100_000
-"""From this many cells on, threads share the columns of a matrix."""
+"""Threads share the columns of a matrix that has at least this many cells."""
 
 
 DEFINING = ("columns", "scaling", "missing_values", "named")
-"""The attributes that pickles keep; the others follow from them."""
+"""The attributes that pickles keep; all other attributes are computed from these."""
 
 
 class Schema:
@@ -51,7 +51,7 @@ class Schema:
     * year, month, day, day of the week and hour of dates, if they vary, scaled like numbers
     * sine and cosine of 2 pi part / period, where the period is a year, a week or a day, so that
       December is near January
-    * for each number and date with missing values in training: 1 if it is missing, else 0
+    * for each number and date with missing values in training: 1 if missing, else 0
     * categories and Booleans: codes 1, 2, ... in the order of `Column.categories`; 0 for a
       missing or unknown category
 
@@ -62,7 +62,7 @@ class Schema:
     columns : sequence of Column
         All columns of the training rows, in their order, including dropped columns.
     scaling : Scaling
-        Its arrays are in the order of the scaled columns of the matrix, which come first.
+        The arrays have the order of the scaled columns, which come first in the matrix.
     missing_values : sequence of str
         Further strings that mean a missing value, besides those that always do.
     named : bool
@@ -144,23 +144,24 @@ class Schema:
             The training rows, of any type that `gpunn.tables.table_of` accepts.
         columns : mapping of str to str or None
             Kinds of columns: "number", "category", "boolean" or "datetime". The kinds of other
-            columns are detected. Text is numbers or dates if every value is one. Other text is a
-            category, and dropped if it differs in every row. Digits after a zero, such as "007",
-            are a code, and a column with a code is a category.
+            columns are detected. Text columns are numbers or dates if every value spells one. Other
+            text is a category; it is dropped if all values differ. Digits after a leading zero,
+            such as "007", are a code, and a column that contains a code is a category.
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str
-            Further strings that mean a missing value, in any case; numbers, such as "-999", in any
-            spelling. Always: "", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?".
+            Further strings that mean a missing value, in upper or lower case. Numbers such as
+            "-999" match in any spelling. These always mean a missing value: "", "NA", "N/A",
+            "#N/A", "<NA>", "NaN", "NaT", "null" and "?".
         scaling : {"robust", "quantile", "standard", "none"}
             How numbers are scaled; see `gpunn.tables.scaling`.
         seed : int
             Seed of the noise that "quantile" adds before it computes quantiles.
         every : data frame, array, dict, list or None
-            The training rows and all rows that are held out for validation or tests. They decide
-            whether a column holds numbers, dates, categories or an identifier, so that this does
-            not depend on which rows are held out. Nothing else is learned from held-out rows. None
-            means that no rows are held out.
+            The training rows and all rows that are held out for validation or tests. All of them
+            decide whether a column holds numbers, dates, categories or an identifier, whichever
+            rows are held out. Nothing else is learned from held-out rows. None means that no rows
+            are held out.
 
         Returns
         -------
@@ -170,10 +171,11 @@ class Schema:
         Raises
         ------
         DataError
-            If there are no rows, a column name is empty or repeated, a number is infinite, a column
-            is not of the given kind, or every column is dropped. The message has the location.
+            If there are no rows, or a column name is empty or repeated. Also if a number is
+            infinite, a column is not of the given kind, or every column is dropped. The message has
+            the location.
         ArgumentError, ArgumentTypeError
-            If another argument is invalid, or names a column that does not exist.
+            If an argument is invalid, or names a column that does not exist.
 
         Examples
         --------
@@ -245,7 +247,7 @@ class Schema:
         Parameters
         ----------
         frame : data frame, array, dict or list
-            The rows, as for `fit`. Types may differ: for example, numbers may be text.
+            The rows, of any type that `fit` accepts. For example, numbers may be text here.
         dtype : {"float32", "float64"}
             Dtype of the matrix. Codes and numbers are computed in float64.
         title : str
@@ -254,20 +256,20 @@ class Schema:
         Returns
         -------
         ndarray, shape (rows, width)
-            Numbers, then codes.
+            The number columns, then the code columns.
 
         Raises
         ------
         DataError
-            If a column is missing, a number or date is something else, or a number is infinite. The
-            message has the location, or the most similar column name.
+            If a column is missing, a cell is not the expected number or date, or a number is
+            infinite. The message has the cell's location, or the most similar column name.
 
         Warns
         -----
         UnknownCategoryWarning
             If categories are unseen in training; the message counts their rows.
         GpunnWarning
-            If values are missing in columns that had none missing in training.
+            If values are missing in columns that had no missing values in training.
         """
         table = table_of(frame, title)
         matrix, unseen = self.encode_and_find(table, dtype)
@@ -291,7 +293,8 @@ class Schema:
         matrix : ndarray of shape (rows, width)
             Finite numbers.
         unseen : UnseenValues
-            Unknown categories, and missing values in columns that had none in training.
+            Unknown categories, and missing values in columns that had no missing values in
+            training.
 
         Raises
         ------
@@ -348,7 +351,7 @@ class Schema:
         Returns
         -------
         dict of str to dict of str to int
-            By column, each unknown category and the number of rows that have it.
+            For each column, its unknown categories, and the number of rows with each of them.
 
         Raises
         ------
@@ -408,10 +411,10 @@ class Schema:
         ]
 
     def describe(self) -> list[tuple[str, str, str, str, str]]:
-        """Return the cells of a table: a header, and a row for each column.
+        """Return the summary of the columns as a table: a header, and a row for each column.
 
-        The cells are the column's name, its kind, what it becomes in the matrix, its number of
-        missing values, and remarks.
+        The cells are the column's name, its kind, its encoding in the matrix, its number of missing
+        values, and remarks.
 
         Returns
         -------
@@ -459,12 +462,12 @@ class Schema:
     # ----------------------------------------------------------------------------------- saving
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema without its arrays, in JSON types; `from_json` restores it from both.
+        """Return the schema in JSON types, without its arrays, which `from_json` also needs.
 
         Returns
         -------
         dict
-            "named", "scaling", "missing_values" and "columns".
+            With the keys "named", "scaling", "missing_values" and "columns".
         """
         return {
             "named": self.named,
@@ -479,7 +482,7 @@ class Schema:
         Returns
         -------
         dict of str to ndarray
-            One entry for each scaled column.
+            Each array has one entry for each scaled column.
         """
         return self.scaling.arrays()
 
@@ -497,12 +500,12 @@ class Schema:
         Returns
         -------
         Schema
-            Equal to the original.
+            The schema, which equals the original.
 
         Raises
         ------
         ArgumentError
-            If they do not describe a schema; the message explains the problem.
+            If the arguments do not describe a schema; the message explains the problem.
         """
         record: SchemaRecord = typed(SchemaRecord, description, "schema", ignore_unknown=True)
         columns = record.columns
@@ -519,7 +522,7 @@ class Schema:
 
 
 ON_REQUEST = "left out, as was asked for"
-"""Stored in model files, as `Column.reported`, so it must not change."""
+"""This text is stored in model files, as `Column.reported`, so it must not change."""
 
 
 def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ __all__ = ["schema_difference"]
 
 
 def schema_difference(schema: Schema, other: Schema) -> str:
-    """Return how another schema encodes rows differently, or an empty string if it does not.
+    """Return a difference between two schemas' encodings, or an empty string if there is none.
 
     An example is "column 'age' is a category there, and a number here".
     """
@@ -42,7 +42,7 @@ def used(schema: Schema) -> dict[str, Column]:
 
 
 def column_difference(column: Column, other: Column) -> str:
-    """Return how a column differs, except for its scaling; an empty string if it does not."""
+    """Return a difference between two columns, or an empty string; their scaling is ignored."""
     if column.kind != other.kind:
         return f"is a {other.kind} there, and a {column.kind} here"
     if column.categories != other.categories:

@@ -1,4 +1,4 @@
-"""A schema in JSON types, checked when it is read, since a file's source may not be trusted."""
+"""A schema in JSON types; reading checks it, since a file may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def record_of(column: Column) -> dict[str, Any]:
 
 
 def check_column(column: Column, path: str) -> None:
-    """Raise an ArgumentError that begins with the path if a column is impossible."""
+    """Raise an ArgumentError if a column is impossible; the message begins with the path."""
     categories, parts = column.categories, column.parts
     if not column.name.strip():
         raise ArgumentError(f"{path}.name: expected a name; got {column.name!r}")

@@ -1,4 +1,4 @@
-"""Columns by which rows are split: times and groups, and advice if a random split may leak."""
+"""Splits by a column of times or groups, and advice if a random split may leak."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 MIN_GROUPS, MIN_NAMES = 3, 10
-"""Columns with fewer distinct values are not reported as identifiers. The first limit is for
-values with digits, the second for values that may be names of kinds, such as "phone"."""
+"""Columns with fewer distinct values than these limits are not reported as identifiers. The first
+limit is for values with digits. The second is for values that may be names of kinds, such as
+"phone"."""
 
 SHARED = 0.1
 """An identifier is reported if at least this fraction of rows share it with another row."""
@@ -49,7 +50,7 @@ OWNERS = re.compile(
     "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
     "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
 )
-"""Names of columns that identify whose row it is, without the characters between words."""
+"""Names of columns that identify the person or thing of a row, without separators of words."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
 """Last words in the names of columns whose numbers are times, such as 20260531."""
@@ -74,16 +75,17 @@ def split_by(value: str | None) -> tuple[str, str] | None:
 
 
 def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
-    """Return the group column, in a list that is empty if `columns` gives its kind.
+    """Return a list with the group column, which is left out if `columns` has its kind.
 
-    By default the column is not an input, since rows to predict are of groups unseen in training.
+    By default the column is not an input, since the rows to predict belong to groups that are
+    unseen in training.
     """
     kind, column = split_by(value) or ("", "")
     return [column] if kind == "group" and column not in columns else []
 
 
 def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return numbers in the order of a column's times, or raise a DataError if one is missing.
+    """Return numbers with the order of a column's times; raise a DataError if a time is missing.
 
     Dates with an offset from UTC are compared as instants.
     """
@@ -117,7 +119,7 @@ def offsets_of(cells: Any) -> np.ndarray | int:
 
 
 def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return the number of each row's group, or raise a DataError if one is missing."""
+    """Return the number of each row's group; raise a DataError if a group is missing."""
     cells = coded(table.column(name))
     texts = category_names(cells.values, markers)
     numbers = {text: number for number, text in enumerate(sorted(filter(None, {*texts})))}
@@ -133,10 +135,10 @@ def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.nda
 
 
 def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: Markers) -> int:
-    """Return how many rows of `others` a split would have kept with the table's rows.
+    """Return how many rows of `others` would be on the table's side of a split.
 
-    By time, these are the rows that are not later than all rows of the table; by group, the rows
-    whose group is also in the table.
+    In a split by time, these rows are not later than all rows of the table. In a split by group,
+    the group of these rows is also in the table.
     """
     if kind == "time":
         latest = times_of(table, name, markers).max()
@@ -150,9 +152,9 @@ def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: M
 def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:
     """Return advice for a table whose rows are split at random.
 
-    There is a line for each column with dates, or with an identifier that several rows share. A
-    table with fewer than `FEW` rows gets no advice. The columns are those of a schema, possibly
-    learned from another table; columns dropped on request are ignored.
+    The advice has a line for each column with dates, or with an identifier that several rows share.
+    A table with fewer than `FEW` rows gets no advice. The columns belong to a schema, which may be
+    learned from another table; columns that the user dropped are ignored.
     """
     advice = []
     for column in columns:
@@ -175,21 +177,21 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
 
 
 def has_times(table: Table, column: Column) -> bool:
-    """Return whether a column has different dates, or integers under a name that means dates."""
+    """Return whether a column has different dates, or has integers and a name that means dates."""
     if column.kind == "datetime":
         return len(coded(table.column(column.name)).values) > 1
     return words_of(column.name)[-1] in TIMES and has_integers(table, column.name)
 
 
 def is_named_as_identifier(name: str) -> bool:
-    """Return whether a column's name suggests that it identifies whose row it is."""
+    """Return whether a column's name suggests that it identifies the person or thing of a row."""
     words = words_of(name)
     named = not IDENTIFIERS.isdisjoint((words[0], words[-1]))
     return named or OWNERS.fullmatch("".join(words)) is not None
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words of a name such as "patient_id" or "patientID"; "" if it has none."""
+    """Return the words of a name such as "patient_id" or "patientID"; [""] if it has no words."""
     return [word.lower() for word in WORDS.findall(name)] or [""]
 
 
@@ -208,7 +210,7 @@ def has_integers(table: Table, name: str) -> bool:
 
 
 def shared_values(table: Table, name: str, markers: Markers) -> int:
-    """Return the number of distinct identifiers, if many rows share one; else 0."""
+    """Return the number of distinct identifiers if many rows share identifiers, else 0."""
     cells = coded(table.column(name))
     if isinstance(table.column(name), np.ndarray) and not has_integers(table, name):
         return 0

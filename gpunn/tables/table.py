@@ -15,10 +15,10 @@ __all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coded:
-    """A column in dictionary encoding: each distinct value once, and its code in each row.
+    """A column in dictionary encoding: its distinct values, and the code of the value in each row.
 
-    `values[code]` is a cell; the code is -1 if it is missing. Values are distinct, and each occurs
-    in some row. `categorical` is True for types of categories, such as pandas' `category`.
+    `values[code]` is a cell; the code of a missing cell is -1. Values are distinct, and each value
+    occurs in a row. `categorical` is True for types of categories, such as pandas' `category`.
     """
 
     codes: np.ndarray
@@ -30,7 +30,7 @@ class Coded:
         return len(self.codes)
 
     def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
-        """Return an entry for each row, from one for each value, and one for missing cells."""
+        """Return an entry for each row, given an entry for each value and one for missing cells."""
         table = np.append(entries, np.array([missing], entries.dtype))
         taken: np.ndarray = table[self.codes]
         return taken
@@ -57,7 +57,7 @@ Cells: TypeAlias = "np.ndarray | Coded"
 
 
 class Table:
-    """Named columns of equal length, each read when it is first used.
+    """Named columns of equal length, each read at its first use.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ class Table:
     numbers : ndarray of int or None
         Number of each row in messages; None counts from 0.
     unit : {"row", "line"}
-        Unit of these numbers: for a file, the line in which a row ends.
+        Unit of these numbers; "line" means the line of a file in which a row ends.
     title : str
         Name of the table in messages: "X", or a file's path.
     doubts : mapping of str to str or None
-        By column, what may be wrong with how its cells were read.
+        Doubts about how a column's cells were read, by column.
 
     Raises
     ------
@@ -184,7 +184,7 @@ class Table:
         Returns
         -------
         Table
-            Reads its columns from this table.
+            It reads its columns from this table.
 
         Examples
         --------
@@ -214,7 +214,7 @@ class Table:
         )
 
     def content(self) -> bytes:
-        """Return bytes for a checksum; tables with other names or cells have other bytes.
+        """Return bytes for a checksum; tables with different names or cells have different bytes.
 
         Returns
         -------
@@ -254,7 +254,7 @@ def check_column_names(names: Sequence[str], title: str) -> None:
 def dictionary_encoded(cells: Sequence[Any], location: Callable[[int], str]) -> Coded:
     """Return Python objects in dictionary encoding; equal objects are one value.
 
-    A cell that is not hashable, such as a list, raises a DataError, with its `location`.
+    A cell that is not hashable, such as a list, raises a DataError with the cell's `location`.
     """
     try:
         codes: dict[Any, int] = dict.fromkeys(cells, -1)

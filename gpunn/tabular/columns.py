@@ -65,10 +65,11 @@ def column_groups(
 ) -> list[Group]:
     """Return the groups of all columns: embedded numbers, other numbers, and codes.
 
-    `embed` returns the layer for the numbers of the training rows, without the indicators of
-    missing values, which come last; None embeds no numbers. `make` returns the layer for adjacent
-    code columns. Its arguments are whether each has at most `max_one_hot` categories, their numbers
-    of codes, and the codes of the training rows.
+    `embed` returns the layer for the numbers of the training rows; None embeds no numbers. The
+    indicators of missing values, which come last, are not embedded. `make` returns the layer for
+    adjacent code columns. Its first argument is whether each column has at most `max_one_hot`
+    categories. Its other arguments are the columns' numbers of codes, and the codes of the training
+    rows.
     """
     start = len(schema.numbers)
     embedded = 0
@@ -100,8 +101,8 @@ def embedding_of_numbers(
     """Return the layer that maps each number to `size` numbers; "pbld" includes the number itself.
 
     `sigma` is the standard deviation of the initial frequencies of periodic embeddings. `bins` is
-    the maximum number of bins of piecewise linear embeddings, whose edges are quantiles of X, the
-    numbers of the training rows.
+    the maximum number of bins of piecewise linear embeddings. The edges of these bins are quantiles
+    of X, the numbers of the training rows.
     """
     if kind == "piecewise":
         return PiecewiseLinearEmbedding([quantile_edges(column, bins) for column in X.T], size)

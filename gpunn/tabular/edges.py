@@ -14,7 +14,7 @@ __all__ = ["quantile_edges", "tree_edges"]
 
 
 def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
-    """Return the distinct quantiles of a column at 0, 1/bins, ..., 1; at least two numbers.
+    """Return at least two distinct numbers: the quantiles of a column at 0, 1/bins, ..., 1.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
     Raises
     ------
     ArgumentError
-        If x is not such a column.
+        If x is not a column of finite floating-point numbers.
 
     Examples
     --------
@@ -75,15 +75,16 @@ def tree_edges(
     bins : int
         Maximum number of bins, at least two.
     min_samples_leaf : int
-        Minimum number of training rows in each bin. With more, edges depend less on single rows.
+        Minimum number of training rows in each bin. With a larger minimum, edges depend less on
+        single rows.
     min_impurity_decrease : float
-        How much an edge must lower the variance of the targets, or the Gini impurity of the
-        classes, weighted by the fraction of rows that it divides.
+        Minimum by which an edge must lower the variance of the targets or the Gini impurity of the
+        classes. The decrease is weighted by the fraction of rows that the edge divides.
 
     Returns
     -------
     list of float
-        Ascending, at least two, and distinct in the dtype of x.
+        At least two edges, ascending, and distinct in the dtype of x.
 
     Raises
     ------
@@ -133,6 +134,6 @@ def check_column(x: HostArray) -> None:
 
 
 def at_least_two(edges: HostArray) -> list[float]:
-    """Return edges as a list, and add an edge to a single one, so that there is a bin."""
+    """Return edges as a list; a single edge gets a second one, to make a bin."""
     numbers = [float(edge) for edge in edges]
     return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]

@@ -36,7 +36,7 @@ from gpunn.training.callbacks import EarlyStopping
 __all__ = ["realmlp"]
 
 NUMBERS_OF_EMBEDDING = {"pbld": 4, "pl": 8, "plr": 8, "piecewise": 8}
-"""How many numbers each number becomes."""
+"""Size of the embedding of each number."""
 
 BATCHES = ((0, 64), (1024, 128), (8192, 256), (30_000, 512), (100_000, 1024))
 """Pairs of a number of training rows, and the batch size from that number on."""
@@ -75,7 +75,7 @@ def realmlp(
     computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate has four bumps
     (`CosineLog`). It is 6 times as high for s, and a tenth as high for biases, alpha and embeddings
     of numbers. Dropout and weight decay decrease to 0 in the second half (`FlatCosine`). The
-    parameters of the best epoch are restored; if several epochs are equal, those of the last one.
+    parameters of the best epoch are restored; the last of several equal epochs counts as the best.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def realmlp(
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     max_one_hot : int
-        Columns with more categories get an `Embedding`.
+        Columns with more categories than this get an `Embedding`.
     category_size : int
         Size of this embedding.
     learning_rate : float or None
@@ -110,15 +110,16 @@ def realmlp(
     weight_decay : float
         Maximum decay of the weights; see `gpunn.optimizers.Optimizer`.
     label_smoothing : float or None
-        For classification. None means 0.1 if the metric is the accuracy, otherwise 0.
+        Label smoothing for classification. None means 0.1 if the metric is the accuracy, otherwise
+        0.
     epochs : int
         Number of epochs.
     batch_size : int or None
-        None means 64. It grows with the number of training rows: 128 from 1,024 rows on, 256 from
-        8,192, 512 from 30,000, and 1,024 from 100,000.
+        None means 64 for fewer than 1,024 training rows, 128 from 1,024 rows on, 256 from 8,192,
+        512 from 30,000, and 1,024 from 100,000.
     metric : str or None
-        Selects the best epoch. None means accuracy for classes, and binary accuracy for labels. For
-        regression it means the root mean squared error, or R2 with several outputs.
+        The metric that selects the best epoch. None means accuracy for classes, and binary accuracy
+        for labels. For regression it means the root mean squared error, or R2 with several outputs.
 
     Returns
     -------
@@ -210,10 +211,10 @@ def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Den
 
 
 def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
-    """Return a layer with this factor for learning rate and decay of all parameters.
+    """Return a layer with this factor for the learning rate and the decay of all its parameters.
 
-    The factor of the learning rate also applies to the decay, so the decay has the factor twice.
-    The authors' program, which produced their published results, does the same.
+    The factor of the learning rate also applies to the decay, so the decay is multiplied by it
+    twice. The authors' program, which produced their published results, does the same.
     """
     names = [spec.name for spec in layer.parameters((inputs,)) if spec.trainable]
     return replace(

@@ -34,7 +34,7 @@ class Recipe:
     optimizer : Optimizer
         The optimizer, including the schedule of the learning rate.
     metric : str
-        Selects the best epoch, so training needs validation data.
+        The metric that selects the best epoch; training therefore needs validation data.
     options : dict
         Arguments of `Trainer.fit`, as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.

@@ -38,7 +38,7 @@ KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
 """Pairs of a number of training rows, and the batch size from that number on. The authors use 512
-from 15,000 rows on, which was no better on the tables of docs/explanation/benchmarks.md."""
+from 15,000 rows on; this was no better on the tables of docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
@@ -47,7 +47,7 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
 """Number of members, and sizes of the hidden layers; None selects the default of `tabm`."""
 
 PATIENCE, MIN_UPDATES = 32, 256
-"""Training ends after both this many epochs and this many updates without an improvement. The
+"""Training ends after this many epochs, and at least this many updates, without an improvement. The
 authors use 16 epochs. With 16, one of three fits on the diamonds of docs/explanation/benchmarks.md
 stopped too early."""
 
@@ -80,9 +80,9 @@ def tabm(
 ) -> Recipe:
     """Return a TabM for a table, with the settings that its authors recommend without tuning.
 
-    Each of k members m predicts from the same row, and the model's prediction is their mean. The
-    network is h_0 = r_m * x, blocks h_l = dropout(relu(...)) with weights W_l, and a last layer.
-    Each member has separate parameters in::
+    Each of the k members predicts from the same row, and the mean of their predictions is the
+    model's prediction. The network is h_0 = r_m * x, blocks h_l = dropout(relu(...)) with weights
+    W_l, and a last layer. Each member m has separate parameters in::
 
         "mini":    r_m, and the last layer
         "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all
@@ -121,7 +121,7 @@ def tabm(
     bins : int
         Maximum number of bins for each number; their edges are quantiles of the training rows.
     max_one_hot : int
-        Columns with more categories get an `Embedding` of size `embedding_size`.
+        Columns with more categories than this get an `Embedding` of size `embedding_size`.
     learning_rate : float
         Constant learning rate of AdamW.
     dropout : float
@@ -131,12 +131,12 @@ def tabm(
     max_norm : float or None
         Maximum norm of the gradient; larger gradients are clipped.
     label_smoothing : float
-        For classification.
+        Label smoothing for classification.
     epochs : int
         Maximum number of epochs.
     patience : int or None
         Number of epochs without an improvement after which training ends. None means 32. For a
-        small table it means more, so that these epochs have at least 256 updates.
+        small table it means more: enough epochs for 256 updates.
     batch_size : int or None
         None means 256, or 1,024 from 100,000 training rows on.
     shuffle_members : bool

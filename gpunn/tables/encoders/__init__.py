@@ -1,7 +1,7 @@
 """How each kind of column is learned, and how its cells are encoded as numbers.
 
-Each kind has a module with its encoders for NumPy, plain Python, ONNX and C. These compute the same
-numbers; tests compare them.
+Each kind of column has a module with encoders for NumPy, plain Python, ONNX and C. All four compute
+the same numbers, and tests compare them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["KINDS", "Encoded", "GraphRows", "Rows", "kind_of", "places_of", "sca
 KINDS: dict[Kind, Encoder] = {
     each.name: each for each in (Boolean(), Number(), Datetime(), Category())
 }
-"""A column's kind is the first one that accepts all its cells."""
+"""The kinds in order; a column has the first kind that accepts all its cells."""
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column. Text that spells only numbers, or only dates, is of that kind.
+    """Return the kind of a column; text that spells only numbers or only dates has that kind.
 
-    Digits after a zero are a code, and a column with a code is a category.
+    Digits after a leading zero are a code, and a column that contains a code is a category.
     """
     if isinstance(cells, Coded) and cells.categorical:
         return "category"

@@ -26,9 +26,9 @@ __all__ = ["CSource", "Encoded", "Encoder", "GraphRows", "Rows", "check_complete
 class Rows:
     """A column to learn from a table of training rows.
 
-    `every` is a table of all rows, including held-out ones. It decides whether a column holds
-    numbers or is an identifier, so that this does not depend on the split. `chosen` says whether
-    the user chose the column's kind.
+    `every` is a table of all rows, including held-out rows. Whether a column holds numbers or is an
+    identifier is decided from all rows, so the split has no influence. `chosen` says whether the
+    user chose the column's kind.
     """
 
     table: Table
@@ -52,7 +52,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    Encoders add to `fits` whether cells are missing, or not too large.
+    Encoders add Booleans to `fits`: whether each cell is missing, or not too large.
     """
 
     inputs: Mapping[str, Value]
@@ -67,10 +67,10 @@ class CSource(Protocol):
     """Numbers that mean a missing value."""
 
     def name(self, function: str) -> str:
-        """Add a function to the source, and return its name there."""
+        """Add a function to the source, and return the function's name in the source."""
 
     def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
-        """Return the definition of an array of numbers or strings; errors name the label."""
+        """Return the definition of an array of numbers or strings; errors mention the label."""
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
         """Return constants, and the expression that scales `number`."""
@@ -89,9 +89,9 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return a column, and by aspect its numbers to be scaled, without missing ones.
+        """Return a column, and its numbers to be scaled, by aspect and without missing values.
 
-        A cell that is not of this kind, or infinite, raises a DataError with its location.
+        A cell that is infinite or of another kind raises a DataError with the cell's location.
         """
 
     @abstractmethod
@@ -115,8 +115,8 @@ class Encoder(ABC):
     ) -> None:
         """Set the numbers of a cell in an encoded row, in plain Python, for exported files.
 
-        Exports copy the source. The column's description has "places" (positions in the row) and
-        "scales" by aspect, and "codes". A missing cell is empty.
+        Exports copy the source of this function. The column's description has "codes", and by
+        aspect "places" (positions in the row) and "scales". A missing cell is an empty string.
         """
 
     @abstractmethod
@@ -125,7 +125,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        """Return the lines of C that encode a cell of a column, described as for `cell`."""
+        """Return the lines of C that encode a cell; `cell` explains the column's description."""
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:

@@ -85,7 +85,7 @@ class Category(Encoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return remarks, whether most values are of another kind, and if it is an identifier."""
+        """Return remarks, whether most values have another kind, and whether they identify rows."""
         if cells.categorical:
             return [], False, False
         if rows.every is not rows.table:
@@ -113,7 +113,7 @@ class Category(Encoder):
     def codes(
         self, column: Column, cells: Coded, markers: Markers, unseen: UnseenValues
     ) -> np.ndarray:
-        """Return the code of each value of cells; 0 if it is missing or unknown."""
+        """Return the code of each distinct value; 0 if the value is missing or unknown."""
         texts = self.named(cells, markers)
         if not column.missing:
             gaps = cells.take(~are_named(texts), True)
@@ -174,6 +174,6 @@ def are_named(texts: Sequence[str | None]) -> np.ndarray:
 
 
 def all_different(cells: Coded, texts: Sequence[str | None]) -> bool:
-    """Return whether all cells with a value differ, and are not few; `texts` names the values."""
+    """Return whether a column has many values, all different; `texts` has their category names."""
     rows = int(cells.take(are_named(texts), False).sum())
     return rows >= FEW and len(set(texts) - {None}) == rows

@@ -1,4 +1,4 @@
-"""Columns of dates and times, encoded as year, month, days and hour, and as cycles."""
+"""Columns of dates and times, encoded as their parts, and as sine and cosine of periodic parts."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def part_of(moment: dt.datetime, part: str) -> float:
 
 
 def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> np.ndarray:
-    """Return the dates of a column, NaT if missing, or raise a DataError for other cells."""
+    """Return the dates of a column (NaT if missing), or raise a DataError for other cells."""
     cells = table.column(name)
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         years = cells.astype("datetime64[Y]").astype(np.int64)
@@ -118,7 +118,7 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
 
 
 class Datetime(Numeric):
-    """Dates and times: their parts that vary, scaled, and sine and cosine of periodic parts."""
+    """Dates and times: the scaled parts that vary, and the sine and cosine of periodic parts."""
 
     name = "datetime"
     field = "{prefix}_date "
@@ -155,8 +155,8 @@ class Datetime(Numeric):
 def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
     """Return parts of dates in an ONNX graph, in float64, each in the shape of `seconds`.
 
-    Years, months and their days are computed by counting days from 1 March, so that a leap day is
-    the last day of its year (H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
+    Years, months and days are counted from 1 March. A leap day is then the last day of its year (H.
+    Hinnant, "chrono-compatible low-level date algorithms", 2013:
     https://howardhinnant.github.io/date_algorithms.html).
     """
     moment = np.rint(seconds * 1e6).astype("int64")
@@ -174,7 +174,7 @@ def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
 
 
 def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
-    """Return the year, the month and the day of the month of days since 1970."""
+    """Return the year, the month and the day of the month, given numbers of days since 1970."""
     since_march: Any = days + FROM_MARCH
     day = since_march % ERA
     era = (since_march - day) // ERA

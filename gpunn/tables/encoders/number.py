@@ -35,7 +35,7 @@ def encode_number(
 
 
 def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return a column's numbers, NaN if missing, or raise a DataError for other cells."""
+    """Return a column's numbers (NaN if missing), or raise a DataError for other cells."""
     cells = table.column(name)
     numbers, others = numbers_of(cells, markers)
     if others:
@@ -95,7 +95,7 @@ class Number(Numeric):
 
 
 def remark_on_size(cells: Cells) -> str:
-    """Return a remark on an integer that was rounded; none if the cells are floats."""
+    """Return a remark on a rounded integer; an empty string if the cells are floats."""
     if isinstance(cells, Coded):
         return remark_on_rounding(cells.values)
     if cells.dtype.kind not in "iu":
@@ -107,7 +107,7 @@ def remark_on_size(cells: Cells) -> str:
 def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
     """Return whether equal numbers may have been different integers before they became floats.
 
-    A file's numbers are read as floats, so large ones always may have been.
+    A file's numbers are read as floats, so equal large numbers may always have been different.
     """
     if not len(present) or abs(present[0]) < EXACT_INTEGERS:
         return False

@@ -1,4 +1,4 @@
-"""The common encoder of columns whose cells are numbers, or dates with parts that are numbers."""
+"""The common encoder of number columns, and of date columns, whose parts are numbers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Numeric(Encoder):
     @staticmethod
     @abstractmethod
     def values(table: Table, name: str, markers: Markers) -> np.ndarray:
-        """Return the cells of a column in a new array, NaN or NaT if missing."""
+        """Return the cells of a column in a new array, with NaN or NaT for missing cells."""
 
     def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
         """Add remarks, and return whether the column may be constant only because of rounding."""
@@ -76,7 +76,7 @@ class Numeric(Encoder):
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
-        """Return the C conditions that a cell is missing, and that another cell is refused."""
+        """Return the C conditions under which a cell is missing, or its value is refused."""
 
     @abstractmethod
     def c_part(self, cell: str, part: str, source: CSource) -> str:
@@ -190,18 +190,18 @@ def cycle_of(part: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Return part, curve and aspect for each curve of the periodic parts."""
+    """Return the part, the curve and the aspect of each curve of the periodic parts."""
     return [
         (part, curve, f"{part}, {curve}") for part in parts if part in CYCLES for curve in CURVES
     ]
 
 
 def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
-    """Return a sine or cosine of 2 pi number / period for each column of an ONNX graph.
+    """Return the sine or cosine of 2 pi number / period, for each column of an ONNX graph.
 
-    For integers, the results are bitwise identical to `cycle_of`. This matters because the edge of
-    a bin may separate two values that differ only by rounding, such as the cosines of one quarter
-    and three quarters of a year.
+    For integers, the results are bitwise identical to `cycle_of`. Otherwise the edge of a bin might
+    separate values that differ only by rounding. An example is the cosines of one quarter and three
+    quarters of a year.
     """
     tables = [
         cycle_of(np.arange(CYCLES[part] + 1.0), CYCLES[part])[CURVES.index(curve)]

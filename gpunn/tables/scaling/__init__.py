@@ -1,6 +1,7 @@
 """Scalings of number columns: the statistics of a column, and its scaled numbers.
 
-Each scaling is a module with its formula for NumPy, plain Python and ONNX; C is in `c_rows.h`.
+Each scaling has a module with its formula for NumPy, plain Python and ONNX; `c_rows.h` has the C
+functions.
 """
 
 from __future__ import annotations

@@ -36,15 +36,15 @@ Numbers: TypeAlias = Any
 
 @dataclass(frozen=True, eq=False)
 class Scaling(ABC):
-    """A scale for each number column; the fields are float64 arrays with an entry for each."""
+    """A scale for each number column; fields are float64 arrays with an entry for each column."""
 
     name: ClassVar[str]
     median: np.ndarray
-    """It replaces missing numbers."""
+    """The median of each column, which replaces missing numbers."""
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
-        """Learn a scale from the numbers of each column: finite float64, at least one.
+        """Learn a scale from the numbers of each column: at least one number, in finite float64.
 
         `rows` is the number of training rows, including rows with missing numbers.
         """
@@ -60,26 +60,27 @@ class Scaling(ABC):
     @staticmethod
     @abstractmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
-        """Return an entry for each field from the numbers of a column."""
+        """Return the entries of a column, one for each field, from the column's numbers."""
 
     @abstractmethod
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
-        """Return the finite numbers of a column, shape (rows,), scaled.
+        """Return the scaled numbers of a column; x has shape (rows,) and is finite.
 
-        With `slice(None)`, x is a value (rows, columns) of an ONNX graph, for the default `nodes`.
+        The default `nodes` passes `slice(None)`, and as x a `Value` (rows, columns) of an ONNX
+        graph.
         """
 
     def nodes(self, x: Numbers) -> Numbers:
-        """Return numbers of an ONNX graph, shape (rows, columns), scaled by column."""
+        """Return the numbers of an ONNX graph, shape (rows, columns), scaled by column."""
         return self.transform(x, slice(None))
 
     @staticmethod
     @abstractmethod
     def number(number: float, scale: dict[str, Any]) -> float:
-        """Return a scaled number; `scale` has the column's entries by the names of their arrays.
+        """Return a scaled number; `scale` maps the name of each array to the column's entry.
 
-        It is plain Python: exports copy the source. In C, `c_rows.h` has a function of the same
-        name, with the number and then the entries as arguments.
+        This function is plain Python, because exports copy its source. In C, `c_rows.h` has a
+        function of the same name. Its arguments are the number, then the entries.
         """
 
     def arrays(self) -> dict[str, np.ndarray]:

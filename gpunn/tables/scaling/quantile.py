@@ -1,4 +1,4 @@
-"""Numbers mapped by the quantiles of the training rows to a normal distribution."""
+"""Numbers mapped to a normal distribution by the quantiles of the training rows."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
 def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
     """Return quantiles with their probabilities from 0 to 1, as points of a piecewise line.
 
-    If some quantiles are equal, a second line has both in reverse. The mean of the two lines is the
-    middle of the equal quantiles' probabilities.
+    If some quantiles are equal, a second line has the same points in reverse. At equal quantiles,
+    the mean of the two lines is the middle of their probabilities.
     """
     last = len(quantiles) - 1
     positions = [position * (1 / last) for position in range(last)] + [1.0]
@@ -74,14 +74,15 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 class QuantileScaling(Scaling):
     """z = Phi^-1(p), where p is the rank of x in [0, 1], and Phi the normal distribution function.
 
-    The column with noise added has m quantiles, at 0, 1/(m-1), ..., 1, where m is rows / 30, but at
-    least 10 and at most 1,000. Between two quantiles, p is linear. |z| is at most 5.199.
+    Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. Their number m is
+    rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. |z| is at most
+    5.199.
     """
 
     name = "quantile"
     number = staticmethod(quantile_scaled)
     quantiles: np.ndarray
-    """Ascending, of shape (columns, m)."""
+    """The ascending quantiles of each column, shape (columns, m)."""
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
@@ -158,10 +159,10 @@ class Search:
 
 
 def deviation_without_outliers(x: np.ndarray) -> float:
-    """Return the standard deviation, or less if a few outliers make it large.
+    """Return the standard deviation, or a smaller number if a few outliers make it large.
 
-    An example is 999999999 for an unknown value. Noise in proportion to it would be larger than all
-    differences between the other numbers.
+    An example of an outlier is 999999999 for an unknown value. Noise in proportion to this
+    deviation would be larger than all differences between the other numbers.
     """
     _, deviation = mean_and_deviation(x)
     q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])
