@@ -33,7 +33,7 @@ THREAD_VARIABLES = (
 
 
 def environment(backend: Backend) -> dict[str, Any]:
-    """Return all facts besides the configuration that may change a run's results, in JSON types."""
+    """Return what may change a run's results, except the configuration, as JSON types."""
     return {"backend": backend.describe(), **machine()}
 
 
@@ -54,7 +54,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the version of each package that gpunn uses; optional packages only if installed."""
+    """Return the versions of gpunn's requirements, and of installed optional packages."""
     listed = {package: version(package) for package in (*PACKAGES, *OPTIONAL_PACKAGES)}
     return {name: number for name, number in listed.items() if number or name in PACKAGES}
 
@@ -79,7 +79,7 @@ def processor() -> str:
 
 
 def blas() -> dict[str, Any]:
-    """Return NumPy's BLAS: name, version, build options, and threads if threadpoolctl is there."""
+    """Return NumPy's BLAS: name, version, build options, and (with threadpoolctl) threads."""
     built: Any = np.show_config(mode="dicts")
     library = built["Build Dependencies"]["blas"]
     described = {
@@ -106,7 +106,7 @@ def blas() -> dict[str, Any]:
 
 
 def cpu_engine() -> dict[str, Any]:
-    """Return the number of CPU threads, and the compiled kernels, if there are any."""
+    """Return the number of CPU threads, and information about compiled kernels."""
     from gpunn.backends.numpy.compiled import CompiledBackend
     from gpunn.backends.numpy.compiled.library import find_library
 
@@ -157,7 +157,7 @@ def requested_backend() -> dict[str, str]:
 
 
 def verdict(cpu: dict[str, Any], auto: dict[str, str], requested: dict[str, str]) -> dict[str, Any]:
-    """Return whether training will be fast, one sentence about it, and advice if it is slow."""
+    """Return whether training will be fast, a sentence that explains it, and advice."""
     from gpunn.backends.numpy.compiled.library import ONE_THREAD, SLOWER
 
     chosen = auto["backend"] if requested["backend"] == "auto" else requested["backend"]
@@ -177,7 +177,7 @@ def verdict(cpu: dict[str, Any], auto: dict[str, str], requested: dict[str, str]
 
 
 def diagnose() -> dict[str, Any]:
-    """Return all information that `gpunn doctor` shows, in JSON types."""
+    """Return all information that `gpunn doctor` shows, as JSON types."""
     from gpunn.backends.cupy.diagnosis import findings
 
     cpu, auto, requested = cpu_engine(), automatic_backend(), requested_backend()

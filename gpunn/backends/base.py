@@ -1,4 +1,4 @@
-"""The base class of backends: a device, its arrays, and how recorded operations run."""
+"""The base class of backends, which store arrays on a device and run operations on them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Backend(Operations):
     """A device that stores arrays and runs operations on them.
 
     This class works with any array-API namespace whose arrays are mutable. A faster backend
-    overrides `lower` and `perform`, and uses lowerings of the operations. An operation changes in
-    place the arrays that its formulas set, such as `out`.
+    overrides `lower` and `perform`, and uses lowerings of the operations. An operation changes the
+    arrays that its formulas set, such as `out`, in place.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ class Backend(Operations):
     xp : namespace
         The array-API namespace. Its plain functions may be used anywhere.
     options : dict
-        Arguments of `gpunn.get_backend`, besides the name, that give an equal backend.
+        Arguments with which `gpunn.get_backend` returns an equal backend, given the same name.
 
     See Also
     --------
-    gpunn.get_backend : Returns NumPy's or CuPy's backend, which have faster lowerings.
+    gpunn.get_backend : Returns the backend of NumPy or CuPy, with faster lowerings.
 
     Examples
     --------
-    The definitions on any namespace of the array-API standard:
+    Run an operation's definition on an array-API namespace:
 
     >>> import array_api_compat.numpy as xp
     >>> from gpunn.backends import Backend
@@ -59,7 +59,7 @@ class Backend(Operations):
     """
 
     maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
-    """Returns a backend for a name and options; `gpunn.backends.selection` sets it."""
+    """Returns a backend for a name and options; `gpunn.backends.selection` sets this function."""
 
     def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
         self.xp = xp
@@ -68,15 +68,15 @@ class Backend(Operations):
         self.options: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return how to recreate the backend when unpickled: from its name and options."""
+        """Return how unpickling recreates the backend from its name and options."""
         return Backend.maker, (self.name, self.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the backend itself: it represents a device and stores no results."""
+        """Return the backend itself, since it represents a device and stores no results."""
         return self
 
     def __repr__(self) -> str:
-        """Return a text with the backend's name."""
+        """Return a string with the backend's name."""
         return f"<gpunn backend {self.name!r}>"
 
     # ------------------------------------------------------------------ placement and transfer
@@ -87,28 +87,28 @@ class Backend(Operations):
         Returns
         -------
         dict of str to str
-            "backend", "device" and "library", and further entries of the backend.
+            The keys are "backend", "device" and "library", and others that the backend adds.
         """
         version = getattr(self.xp, "__version__", "unknown")
         return {"backend": self.name, "device": str(self.device), "library": str(version)}
 
     def algorithms(self) -> dict[str, str]:
-        """Return the algorithms that this backend selected by timing them, in JSON types.
+        """Return the algorithms that this backend selected by timing, as JSON types.
 
-        They affect rounding, so they are part of the training state.
+        The algorithms affect rounding, so they are part of the training state.
 
         Returns
         -------
         dict of str to str
-            Here empty.
+            Empty in the base class.
         """
         return {}
 
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
         """Restore the algorithms that `algorithms` returned, possibly in another process.
 
-        Logs a warning and ignores them if they are from another device or library version. A
-        backend that times no algorithms does nothing.
+        Algorithms of another device or library version are ignored with a warning. A backend that
+        times no algorithms does nothing.
 
         Parameters
         ----------
@@ -164,7 +164,8 @@ class Backend(Operations):
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
         """Return a host array on the device, converted to `dtype` if given.
 
-        If the device is the host and no conversion is needed, the result may share the memory.
+        If the device is the host and no conversion is needed, the result may share the memory of
+        `array`.
 
         Parameters
         ----------
@@ -246,7 +247,7 @@ class Backend(Operations):
         Returns
         -------
         bool
-            Here True.
+            True in the base class.
         """
         return True
 
@@ -259,20 +260,20 @@ class Backend(Operations):
         Returns
         -------
         int or None
-            Free memory in bytes; here None.
+            Free memory in bytes; None in the base class.
         """
         return None
 
     def device_errors(self) -> AbstractContextManager[None]:
         """Return a context in which errors of the device become errors of gpunn.
 
-        A lack of memory raises a `DeviceMemoryError`, any other failure of the device a
+        A lack of memory raises a `DeviceMemoryError`. Any other failure of the device raises a
         `DeviceError`.
 
         Returns
         -------
         context manager
-            Here a context that does nothing.
+            In the base class, this context does nothing.
         """
         return nullcontext()
 
@@ -302,7 +303,7 @@ class Backend(Operations):
         arrays : sequence of array, shapes (n,)
             Vectors on the device, of one floating-point type.
         out : array, shape (1,)
-            The sum. It is not finite if a number is infinite or NaN, or if a sum overflows.
+            The sum, which is not finite if a number is infinite or NaN, or if a sum overflows.
         """
         sums = self.zeros((len(arrays),), self.dtype_name(arrays[0]))
         for index, array in enumerate(arrays):
@@ -314,9 +315,9 @@ class Backend(Operations):
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Record operations, and return a function that runs them a given number of times.
 
-        `operations` is called once, immediately. Its operations are recorded, not run. It must call
-        only operations of this backend; the operation `call` runs any function. Other computations
-        run once and are not repeated.
+        `operations` is called once, immediately; the operations in it are recorded, not run. It
+        must call only operations of this backend; the operation `call` accepts any function. Other
+        computations run once, during the recording, and are not repeated.
 
         Parameters
         ----------
@@ -326,7 +327,7 @@ class Backend(Operations):
         Returns
         -------
         function
-            Its argument is the number of times to run the operations.
+            A function whose argument is the number of times to run the operations.
 
         Raises
         ------
@@ -338,7 +339,7 @@ class Backend(Operations):
     def lower(self, trace: Trace) -> Callable[[int], None]:
         """Return a function that runs the operations of a trace a given number of times.
 
-        Except for rounding, the results equal those of running the operations one by one.
+        Except for rounding, the results are as if the operations ran one by one.
 
         Parameters
         ----------
@@ -348,7 +349,7 @@ class Backend(Operations):
         Returns
         -------
         function
-            Its argument is the number of times to run the operations.
+            A function whose argument is the number of times to run the operations.
         """
 
         def repeat(times: int) -> None:
@@ -364,7 +365,7 @@ class Backend(Operations):
         """Record a function for arguments with the shape and type of `x`.
 
         As in `recorded`, the function must run the same operations on the same arrays each time.
-        The next call overwrites the returned array.
+        Each call of the returned function overwrites the array that the previous call returned.
 
         Parameters
         ----------
@@ -389,9 +390,10 @@ class Backend(Operations):
         return call
 
     def computing(self) -> AbstractContextManager[None]:
-        """Return a context for running operations outside of recorded ones.
+        """Return a context for running operations that are not recorded.
 
-        In it, threads take turns. As in recorded operations, subnormal numbers may count as zero.
+        In this context, threads take turns. Subnormal numbers may count as zero, as they may in
+        recorded operations.
 
         Returns
         -------
@@ -414,6 +416,6 @@ class Backend(Operations):
         Returns
         -------
         bool
-            Here False.
+            False in the base class.
         """
         return False

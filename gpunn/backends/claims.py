@@ -10,7 +10,7 @@ import socket
 __all__ = ["claim"]
 
 HELD: dict[str, int] = {}
-"""File descriptors of this process's claims, by name; the system closes them when it ends."""
+"""File descriptors of claims, by name; the system closes them when the process ends."""
 
 
 def claim(subject: str) -> bool:
@@ -22,8 +22,8 @@ def claim(subject: str) -> bool:
     Notes
     -----
     A claim is the name of an abstract Unix socket, which only one process can bind. The kernel
-    frees it when the process ends, so no file remains. On systems without such sockets (all except
-    Linux), each process gets True.
+    frees it when the process ends, so no file remains. Only Linux has abstract sockets. On other
+    systems, each process gets True.
     """
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid

@@ -1,4 +1,4 @@
-"""Calls of a step that involve other processes, and operations that run concurrently."""
+"""Calls within a training step: exchanges with other processes, and concurrent operations."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ __all__ = ["Collective", "Concurrent", "Join", "Lane"]
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """A function that a step calls, and that all ranks must call in the same way.
+    """An exchange within a step, which all ranks must call in the same way.
 
-    It can be part of a CUDA graph. All ranks must capture it in the same graphs, or none.
+    Either all ranks capture the call in the same CUDA graphs, or no rank captures it.
     """
 
     function: Callable[[], None]
-    """Starts the exchange on the device."""
+    """The function that starts the exchange on the device."""
     gather: Callable[[Any, str], list[Any]]
-    """Returns the values of all ranks, in the order of ranks. Its arguments are this rank's value,
-    and a word that describes it. All ranks must call it."""
+    """Returns the values of all ranks, in the order of ranks. All ranks must call this function,
+    each with its value and a word that describes the value."""
     graphs: WeakSet[Any]
-    """Graphs with such calls. They must be destroyed before the connection of the exchange."""
+    """Graphs with calls of the exchange. They must be destroyed before the exchange's
+    connection."""
 
     def __call__(self) -> None:
         """Start the exchange."""
@@ -41,9 +42,10 @@ class Lane:
 
 @dataclass(frozen=True, eq=False)
 class Concurrent:
-    """A function that a step calls: operations that may run concurrently with later ones.
+    """A call within a step: operations that may run concurrently with later operations.
 
-    They start after all earlier operations, and end before the operations after the lane's `Join`.
+    The lane's operations start after all earlier operations. They end before the operations that
+    follow the lane's `Join`.
     """
 
     lane: Lane
@@ -51,16 +53,16 @@ class Concurrent:
     trace: Trace
 
     def __call__(self) -> None:
-        """Run the operations immediately, on an engine without lanes."""
+        """Run the operations immediately; engines without lanes call this."""
         for one in self.trace:
             self.backend.perform(one)
 
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """A function that a step calls: later operations wait for all operations in the lane."""
+    """A call within a step that makes later operations wait for all operations in the lane."""
 
     lane: Lane
 
     def __call__(self) -> None:
-        """Do nothing, on an engine without lanes."""
+        """Do nothing; engines without lanes call this."""

@@ -1,12 +1,12 @@
-"""All operations of a backend, defined by plain array-API calls.
+"""All operations of a backend, defined by array-API calls.
 
-Each method is the interface, the fallback for an engine without a lowering, and the reference that
-tests compare each lowering with (on NumPy in float64).
+Each method defines an operation. Engines without a lowering run this definition, and tests compare
+each lowering with it (on NumPy in float64).
 
 Conventions: operations write into arrays that they receive (`out`, `gradient`, ...) and return
 nothing. Values that change from step to step are one-element arrays on the device, not Python
-numbers, so that a step can be recorded once and replayed. These are the learning rate, the numbers
-of step and pass, and the position in the epoch. No operation waits for the device.
+numbers. So a step can be recorded once and replayed. These values are the learning rate, the
+numbers of step and pass, and the position in the epoch. No operation waits for the device.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ A_VECTOR = (
 def require_shape(
     returned: Any, expected: tuple[int, ...], kind: str, name: str, method: str, meaning: str
 ) -> None:
-    """Raise an ArgumentError if a definition's method returned an array of the wrong shape.
+    """Raise an ArgumentError if a custom class's method returned an array of the wrong shape.
 
     Otherwise broadcasting would accept a number, and the results would be silently wrong.
     """
@@ -122,7 +122,7 @@ class Trained(NamedTuple):
         return Trained(self.values[part], self.gradients[part], slots, [])
 
     def runs(self) -> list[Segment]:
-        """Return the segments, with adjacent ones of equal learning-rate factor joined."""
+        """Return the segments; adjacent ones with equal learning-rate factors are joined."""
         joined: list[Segment] = []
         for one in self.segments:
             if joined and joined[-1].rate == one.rate:
@@ -138,14 +138,14 @@ def scaled(learning_rate: Array, factor: float) -> Array:
 
 
 def is_zero(setting: float | Array) -> bool:
-    """Return whether a setting is the number 0. An array may change between updates."""
+    """Return whether a setting is the number 0. An array never counts, since it may change."""
     return isinstance(setting, float) and setting == 0
 
 
 class Operations:
     """The operations of a backend, for layers, losses, metrics and optimizers.
 
-    An operation changes in place the arrays that its formulas set, such as `out`.
+    An operation changes the arrays that its formulas set, such as `out`, in place.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ class Operations:
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation's definition is gpunn's, which the lowerings implement.
+        """Return whether an operation has gpunn's definition, which the lowerings implement.
 
         For a composite operation, the definitions of all its parts must also be gpunn's.
 
@@ -296,7 +296,7 @@ class Operations:
         ----------
         source, order, start, out : array
             Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` has row indices of
-            `source`, and `start` the position in `order` to begin at; both are of type int64.
+            `source`; `start` is the position in `order` of the first one. Both are of type int64.
         """
         xp = self.xp
         positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
@@ -332,8 +332,8 @@ class Operations:
         Parameters
         ----------
         start, rows, passes : array, int, array
-            Position in the epoch, rows of the batch, and number of the pass. The arrays are of type
-            int64 and shape (1,).
+            The position in the epoch, the batch's number of rows, and the number of the pass. The
+            arrays are of type int64 and shape (1,).
         """
         self.increment(start, rows)
         self.increment(passes, 1)
@@ -358,7 +358,7 @@ class Operations:
         Parameters
         ----------
         sources, order, start, outs, passes : sequence of array, or array
-            As in `gather_rows`, with an output for each source, and as in `count_pass`.
+            Arguments of `gather_rows`, with an output for each source, and of `count_pass`.
         """
         for source, out in zip(sources, outs, strict=True):
             self.gather_rows(source, order, start, out)
@@ -408,7 +408,7 @@ class Operations:
             If `transpose_a`, a has shape (k, m). If `transpose_b`, b has shape (n, k). `out` must
             not be a or b.
         transpose_a, transpose_b : bool
-            Whether to transpose a, and b.
+            Whether to transpose a, and whether to transpose b.
         """
         left = a.T if transpose_a else a
         right = b.T if transpose_b else b
@@ -423,7 +423,7 @@ class Operations:
         activation : Activation
             The function f.
         z, bias, out : array
-            z and out have shape (rows, ...), and bias the shape of a row. If bias is None, z is
+            z and out have shape (rows, ...); bias has the shape of a row. If bias is None, z is
             unchanged. `out` is z itself if the activation allows that.
         """
         if bias is not None:
@@ -448,7 +448,7 @@ class Operations:
         z, output, gradient : array, shape (rows, ...)
             The argument of f, its value, and dL/d(output), which becomes dL/dz.
         bias_gradient : array, shape of a row, or None
-            The bias's gradient. It is not computed if None.
+            The bias's gradient; None if it is not needed.
         """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
@@ -507,7 +507,8 @@ class Operations:
         gradient : array, shape (rows, units)
             dL/d(output), which becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Gradients of weights, bias and x, each of the same shape as these. None is not computed.
+            Gradients of weights, bias and x, with their shapes. A gradient that is not needed may
+            be None.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -534,8 +535,8 @@ class Operations:
         passes : array of int64, shape (1,)
             The number of this forward pass, modulo 2^32.
         out, first : array of x's shape, int
-            The result, and the number of x's first element in the batch. It is 0 if x is the whole
-            batch.
+            The result, and the position of x's first element in the batch. The position is 0 if x
+            is the whole batch.
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
@@ -568,8 +569,8 @@ class Operations:
         Parameters
         ----------
         x, mean, std, out : array
-            x and out have shape (rows, features), the others (features,). `out` may be x. No std
-            may be 0.
+            x and out have shape (rows, features); mean and std have shape (features,). `out` may be
+            x. No element of std may be 0.
         """
         out[...] = x
         out -= mean
@@ -590,7 +591,8 @@ class Operations:
         Parameters
         ----------
         x, mean, std, least, largest, out : array
-            x and out have shape (rows, features), the others (features,). Both bounds may be None.
+            x and out have shape (rows, features); the others have shape (features,). Both bounds
+            may be None.
         """
         xp = self.xp
         y = x * std + mean
@@ -606,8 +608,8 @@ class Operations:
         ----------
         x, of, out : array of shape (rows, members, outputs), str, array of shape (rows, outputs)
             The members' outputs, the kind of mean, and the result. With "identity", out is the mean
-            of x over the members. With "softmax" and "sigmoid", x and out are logits, and the mean
-            is that of the probabilities.
+            of x over the members. With "softmax" and "sigmoid", x and out are logits, and their
+            probabilities are averaged.
         """
         xp = self.xp
         if of == "identity":
@@ -636,8 +638,8 @@ class Operations:
         Parameters
         ----------
         x, mean, variance, epsilon, scale, shift, out : array, float
-            x and out have shape (rows, features), other arrays (features,). If scale and shift are
-            None, out = (x - mean) / sqrt(variance + epsilon).
+            x and out have shape (rows, features); other arrays have shape (features,). If scale and
+            shift are None, out = (x - mean) / sqrt(variance + epsilon).
         """
         y = (x - mean) / self.xp.sqrt(variance + epsilon)
         out[...] = y if scale is None or shift is None else scale * y + shift
@@ -668,7 +670,7 @@ class Operations:
         Parameters
         ----------
         x, scale, shift, running_mean, running_variance : array
-            x has shape (rows, features), and the others (features,).
+            x has shape (rows, features); the others have shape (features,).
         momentum : float
             The weight of the old averages, in [0, 1].
         epsilon : float
@@ -707,8 +709,8 @@ class Operations:
         Parameters
         ----------
         gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            The gradient dL/dy, which becomes dL/dx, of shape (rows, features); two results and the
-            scale of `batch_norm`; and results of shape (features,).
+            `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. The next two are
+            results of `batch_norm` with this scale. The last two are results of shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -734,7 +736,7 @@ class Operations:
 
     @operation
     def combine_moments(self, parts: Array, mean: Array, variance: Array) -> None:
-        """Compute mean and variance of all rows from the `column_moments` of each part.
+        """Compute the mean and variance of all rows from the `column_moments` of each part.
 
         With counts n_i and sums of squared deviations M2_i::
 
@@ -761,7 +763,7 @@ class Operations:
         Parameters
         ----------
         current, momentum, out : array, float, array of the shape of current
-            The new value, the weight of the old average, in [0, 1], and the average.
+            The new value, the weight of the old average (in [0, 1]), and the average.
         """
         out[...] = momentum * out + (1 - momentum) * current
 
@@ -903,10 +905,10 @@ class Operations:
     def one_hot(
         self, codes: Array, sizes: Sequence[int], binary_as_sign: bool, levels: Array, out: Array
     ) -> None:
-        """Set one output per category: its "on" level if the row's code matches, else "off".
+        """Set one output per category: to its "on" level if the row's code matches, else to "off".
 
-        A column of codes 0, 1, ..., size - 1 has an output for each code except 0. Code 0, and any
-        number out of range, stands for a missing or unknown category.
+        A column of codes 0, 1, ..., size - 1 has an output for each code except 0. Code 0 and
+        numbers out of range stand for a missing or unknown category.
 
         Parameters
         ----------
@@ -915,8 +917,8 @@ class Operations:
         binary_as_sign : bool
             Whether a column of size 3, which has two categories, has one output for both.
         levels, out : array, shapes (3, outputs) and (rows, outputs)
-            The values of each output for another category, for its category, and for the second
-            category if two share the output; and the outputs.
+            `levels` has each output's values for other categories, for its category, and for the
+            second category if two share the output.
         """
         xp, stop = self.xp, 0
         for column, size in enumerate(sizes):
@@ -961,7 +963,7 @@ class Operations:
         Parameters
         ----------
         codes, sizes, gradient, table_gradient : array, sequence of int, array, array
-            As in `embed`, with the gradients of its output and of its table.
+            Arguments of `embed`, and the gradients of its output and its table.
         """
         xp, dimension, stop = self.xp, table_gradient.shape[1], 0
         for column, size in enumerate(sizes):
@@ -980,8 +982,9 @@ class Operations:
         Parameters
         ----------
         x, factors, out : array
-            x and `out` have shape (rows, members, features), and factors (members, features). x may
-            have shape (rows, 1, features), so that all members share its rows. `out` may be x.
+            x and `out` have shape (rows, members, features); factors have shape (members,
+            features). If x has shape (rows, 1, features), all members share its rows. `out` may be
+            x.
         """
         out[...] = x * factors
 
@@ -1004,9 +1007,10 @@ class Operations:
         Parameters
         ----------
         x, factors, gradient, factors_gradient : array
-            As in `scale`, with the gradients of its output and of its factors.
+            Arguments of `scale`, and the gradients of its output and its factors.
         input_gradient : array, shape of x, or None
-            If x has a row for each member, this may be `gradient`. None is not computed.
+            If x has a row for each member, this may be `gradient`. None means that x's gradient is
+            not needed.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -1064,7 +1068,7 @@ class Operations:
         ----------
         x, frequencies, phases : array
             Arrays of shapes (rows, columns), (columns, waves) and (columns, waves). Frequencies are
-            in turns per unit of x, phases in radians. The phases may be None.
+            in turns per unit of x; phases are in radians. The phases may be None.
         out : array
             Shape (rows, columns, waves) with phases, else (rows, columns, 2 * waves).
         """
@@ -1098,10 +1102,10 @@ class Operations:
         Parameters
         ----------
         x, frequencies, phases, gradient : array
-            As in `periodic`, with the gradient of its output.
+            Arguments of `periodic`, and the gradient of its output.
         frequencies_gradient, phases_gradient, input_gradient : array
-            Gradients, with the shapes of frequencies, phases and x. The last two may be None, and
-            are not computed then.
+            Gradients, with the shapes of frequencies, phases and x. The last two may be None if
+            they are not needed.
         """
         xp, waves = self.xp, frequencies.shape[1]
         turns = 2 * math.pi
@@ -1126,7 +1130,8 @@ class Operations:
         Parameters
         ----------
         x, starts, slopes, lowest, highest, out : array
-            x has shape (rows, columns), out (rows, columns, bins), and the others (columns, bins).
+            The shape of x is (rows, columns), that of out is (rows, columns, bins), and that of the
+            others is (columns, bins).
         """
         line = slopes * (x[:, :, None] - starts)
         out[...] = self.xp.minimum(self.xp.maximum(line, lowest), highest)
@@ -1149,7 +1154,7 @@ class Operations:
         Parameters
         ----------
         x, starts, slopes, lowest, highest, gradient, input_gradient : array
-            As in `piecewise_linear`, with the gradients of its output and of x.
+            Arguments of `piecewise_linear`, and the gradients of its output and of x.
         """
         xp = self.xp
         line = slopes * (x[:, :, None] - starts)
@@ -1168,17 +1173,17 @@ class Operations:
     ) -> None:
         """Set out = a @ b for each group, where either operand may be transposed first.
 
-        The groups are the middle axis of a batch, (rows, groups, ...), and the first axis of
-        weights. So there are three products: of a batch and weights, of a batch and transposed
-        weights, and, with `transpose_a`, of two batches, summed over their rows.
+        Groups are the middle axis of a batch, of shape (rows, groups, ...), and the first axis of
+        weights. There are three kinds of products: a batch and weights; a batch and transposed
+        weights; and, with `transpose_a`, two batches, summed over their rows.
 
         Parameters
         ----------
         a, b, out : array, shapes (rows, groups, k), (groups, k, n) and (rows, groups, n)
-            With `transpose_b`, b has shape (groups, n, k). With `transpose_a`, a has shape (rows,
-            groups, m), b (rows, groups, n) and out (groups, m, n).
+            With `transpose_b`, b has shape (groups, n, k). With `transpose_a`, the shapes are
+            (rows, groups, m), (rows, groups, n) and (groups, m, n).
         transpose_a, transpose_b : bool
-            Whether to transpose a, or b; not both.
+            Whether to transpose a, and whether to transpose b. Only one may be True.
         """
         xp = self.xp
         if transpose_a:
@@ -1230,7 +1235,8 @@ class Operations:
         x, weights, activation, z, output, gradient : array, Activation
             As in `group_dense`. The gradient has the shape of the output and becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
-            Gradients of weights, bias and x, each of the same shape as these. None is not computed.
+            Gradients of weights, bias and x, with their shapes. A gradient that is not needed may
+            be None.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -1268,7 +1274,7 @@ class Operations:
         weights, normalizer : array, shapes (rows,) and (1,)
             Sample weights, and the sum of weights that the update divides by.
         gradient : array, shape (rows, outputs), or None
-            The gradient. It is not computed if None.
+            The gradient; None if it is not needed.
         loss_sum : array, shape (1,)
             The running sum.
 
@@ -1307,7 +1313,7 @@ class Operations:
         Raises
         ------
         ArgumentError
-            If the metric's `measure` or `combine` returns another shape than its `size` states.
+            If the metric's `measure` or `combine` returns a shape that differs from its `size`.
         """
         batch = metric.measure(self.xp, predictions, targets, weights)
         require_shape(batch, summary.shape, "metric", metric.name, "measure", A_VECTOR)
@@ -1361,7 +1367,7 @@ class Operations:
     def l2_penalty(
         self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
     ) -> None:
-        """Add an L2 penalty to a sum of losses, and its gradient to the gradients.
+        """Add an L2 penalty to a sum of losses, and the penalty's gradient to the gradients.
 
         The gradients are unchanged if the weight is 0::
 
@@ -1386,16 +1392,16 @@ class Operations:
     ) -> None:
         """Decay the values, then apply one update of the optimizer.
 
-        Each segment has factors r of the learning rate and d of the decay. Its values are
-        multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer updates them with
-        the learning rate r * learning_rate.
+        Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
+        values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
+        updates them with the learning rate r * learning_rate.
 
         Parameters
         ----------
         optimizer : Optimizer
             The optimizer. Its `weight_decay` may be an array of shape (1,), which a schedule sets.
         trained : Trained
-            Values and slots, changed in place, and gradients.
+            Values and slots, which are changed in place, and gradients.
         learning_rate, step : array, array of int64, shape (1,)
             The learning rate without factors, and the number of the update, from 1.
         """
@@ -1413,7 +1419,7 @@ class Operations:
     def counted_update(
         self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> None:
-        """Run `count_update`, then `update` with its learning rate and number of updates.
+        """Run `count_update`, then `update` with the resulting learning rate and number of updates.
 
         Parameters
         ----------
@@ -1442,7 +1448,7 @@ class Operations:
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Set gradients = gradients / scale. Set non-finite elements to 0, and then finite = 0.
+        """Divide the gradients by the scale; if elements are not finite, set them and finite to 0.
 
         The zeros keep the gradients' norm finite. Otherwise clipping would write NaN into the
         padding between parameters, which no other operation overwrites.
@@ -1450,7 +1456,8 @@ class Operations:
         Parameters
         ----------
         gradients, scale, finite : array, shapes (parameters,), (1,) and (1,)
-            All gradients, the loss scale, and whether all gradients were finite, of type int64.
+            All gradients, the loss scale, and a flag of type int64: whether all gradients were
+            finite.
         """
         xp = self.xp
         gradients /= scale

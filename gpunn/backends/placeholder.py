@@ -1,9 +1,9 @@
 """Placeholders, which replace arrays while a method marked `operations_only` is recorded.
 
-Such a method is called once, before the arrays have values, and each step repeats only the
-operations that it calls. A `Placeholder` has the shape and type of an array, can be indexed and
+A marked method is called once, before the arrays have values. Each step repeats only the operations
+that the method calls. A `Placeholder` has the shape and type of an array, can be indexed and
 reshaped, and can be passed to operations. Any other use would run only once, so it raises an error
-that names the method and the line. This works with any array library, even if it allows no
+that names the method and the line. Placeholders work with any array library, even if it allows no
 subclasses.
 """
 
@@ -33,7 +33,7 @@ __all__ += ["suspended"]
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-"""Packages whose lines an error does not name."""
+"""Packages that are skipped when an error names a line of code."""
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
 """Attributes of an array that a method may read."""
@@ -47,7 +47,7 @@ VIEWS = frozenset(
         *("matrix_transpose", "ravel", "broadcast_to"),
     )
 )
-"""NumPy functions and methods that return a view, or a copy, which is refused."""
+"""NumPy functions and methods that return a view or a copy. A copy is refused."""
 
 PLAIN = (int, float, str, np.generic)
 """Types of arguments that can be compared by their `repr`."""
@@ -85,14 +85,14 @@ class Note(NamedTuple):
 
 
 class Guard(threading.local):
-    """State of the marked method that this thread calls."""
+    """State of the marked method that this thread is calling."""
 
     known: dict[int, Placeholder] | None = None
-    """Placeholders by the id of their array, one for each array; None outside a method."""
+    """One placeholder for each array, by the array's id; None outside of a marked method."""
     what = ""
-    """The method."""
+    """The description of the marked method."""
     refusal: ArgumentError | None = None
-    """The error that was raised. It counts even if the method caught it."""
+    """The error that was raised, which counts even if the method caught it."""
     notes: list[Note] | None = None
     """The operations that a method called, if gpunn calls the method twice."""
     custom = ""
@@ -144,11 +144,11 @@ class Placeholder:
         return int(self.shape[0])
 
     def __repr__(self) -> str:
-        """Return a text with the shape."""
+        """Return a string with the shape."""
         return f"<Placeholder of an array of shape {tuple(self.shape)}>"
 
     def __getattr__(self, name: str) -> Any:
-        """Return metadata, the transpose or a view of the array; refuse its other attributes."""
+        """Return metadata, the transpose or a view of the array; refuse all other attributes."""
         if name in METADATA:
             return getattr(self._gpunn_array, name)
         if name in ("T", "mT"):
@@ -262,8 +262,8 @@ def suspended() -> Iterator[None]:
 def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], object]) -> Any:
     """Call a marked method twice, and return what the second call returns.
 
-    Each step repeats the recorded operations. So a method whose two calls differ, because it draws
-    random numbers or counts its calls, raises an ArgumentError. `rehearsal` calls a function and
+    Each step repeats the recorded operations. So an ArgumentError is raised if the two calls
+    differ, for example because the method draws random numbers. `rehearsal` calls a function and
     discards its operations.
     """
     outer, GUARD.custom = (GUARD.notes, GUARD.custom), GUARD.what
@@ -321,7 +321,8 @@ def operands(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return an operation's arguments, with placeholders replaced by their arrays.
 
-    Raises an ArgumentError if a marked method created an array itself: no step would compute it.
+    Raises an ArgumentError if a marked method created an array itself, since no step would compute
+    that array.
     """
     if GUARD.known is None:
         return args, kwargs
@@ -335,7 +336,7 @@ def operands(
 
 
 def described(name: str, value: Any) -> Any:
-    """Return an operation's argument in a form that can be compared with another call's."""
+    """Return an operation's argument in a form that is comparable with that of another call."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):
@@ -362,7 +363,7 @@ def described_use(value: Any) -> Any:
 
 
 def used_by(function: Any) -> list[Any]:
-    """Return the values that a function called in each step holds: defaults and closures."""
+    """Return the values in the defaults and closure of a function that each step calls."""
     if isinstance(function, partial):
         return [function.func, *function.args, *function.keywords.items()]
     cells = [contents(cell) for cell in function.__closure__ or ()]
@@ -370,7 +371,7 @@ def used_by(function: Any) -> list[Any]:
 
 
 def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
-    """Replace placeholders that a function uses by their arrays, since each step calls it."""
+    """In a function that each step calls, replace placeholders by their arrays."""
     done = {} if done is None else done
     if isinstance(function, partial):
         inner = function.func

@@ -85,9 +85,10 @@ RECORDER = Recorder()
 
 
 def operation(method: F) -> F:
-    """Declare a backend's method an operation. Its body is the definition.
+    """Declare a backend's method an operation, defined by the method's body.
 
-    While this thread records a trace, a call is added to it; otherwise `Backend.perform` runs it.
+    While this thread records a trace, each call is added to the trace. Otherwise `Backend.perform`
+    runs the operation.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def operation(method: F) -> F:
     Returns
     -------
     function
-        The method that replaces it in the class.
+        The method that replaces the definition in the class.
 
     Examples
     --------
@@ -145,7 +146,7 @@ def composite(method: F) -> F:
 
 
 def is_operation(member: Any) -> bool:
-    """Return whether a member of a backend's class was declared an operation."""
+    """Return whether an attribute of a backend's class was declared an operation."""
     return member is not None and getattr(member, "operation", None) is member
 
 
@@ -222,8 +223,8 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> list[Operation]:
     """Return a trace whose composite operations without a lowering are replaced by their parts.
 
-    For an engine that inspects all operations before it lowers the first. `lower_operations` also
-    expands such operations, and those whose lowering returns None.
+    This is for an engine that inspects all operations before it lowers the first.
+    `lower_operations` expands the same operations, and also those whose lowering returns None.
     """
     result: list[Operation] = []
     for one in trace:
@@ -241,8 +242,8 @@ def lower_operations(
 ) -> list[T]:
     """Return the steps that run the operations of a trace, in order.
 
-    `lowerings` has methods with the names of operations. They take `Arguments` and return steps, or
-    None if there is nothing faster for these arguments. `otherwise` returns the steps of an
+    `lowerings` has methods with the names of operations. Each takes `Arguments` and returns steps,
+    or None if it has no faster steps for these arguments. `otherwise` returns the steps of an
     operation without a lowering.
     """
     steps: list[T] = []
@@ -263,10 +264,10 @@ class RecordingCache:
     """A cache of recorded and lowered traces.
 
     A trace contains settings, such as a dropout rate. So a change in a part, such as a layer or the
-    loss, clears the cache. A part has changed if a field is another object, or an unequal number or
-    string. The cache compares the fields of dataclasses, recursively, the elements of lists and
-    dicts, and the attributes that a method `recorded_attributes` names. It also clears itself
-    before it would exceed `size` entries.
+    loss, clears the cache. A part has changed if a field has become another object, or an unequal
+    number or string. Recursively, the cache compares the fields of dataclasses, the elements of
+    lists and dicts, and the attributes that a method `recorded_attributes` names. It also clears
+    itself before it would exceed `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -306,7 +307,7 @@ class RecordingCache:
 
 
 def fields_of(part: object) -> list[tuple[object, str]]:
-    """Return a dataclass's fields, and recursively theirs, as pairs of owner and name."""
+    """Return a dataclass's fields, and recursively their fields, as pairs of owner and name."""
     result: list[tuple[object, str]] = []
     if is_dataclass(part):
         names = [field.name for field in fields(part)]

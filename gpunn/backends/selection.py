@@ -62,8 +62,8 @@ def settle_backend(
 ) -> Backend:
     """Return the backend whose name has the highest priority, as in `choose_backend`.
 
-    Options and errors are those of `get_backend`. The message about an invalid name states its
-    source. A configuration's name is checked even if another source has priority.
+    Options and errors are those of `get_backend`. The message about an invalid name says where the
+    name was given. A configuration's name is checked even if another source has priority.
     """
     if configured:
         _check_name(configured, "backend")
@@ -89,8 +89,8 @@ def get_backend(
         logs a warning, once for a process and its workers. None uses the environment variable
         GPUNN_BACKEND, or "auto". A backend is returned unchanged.
     graph : bool
-        On a CUDA device: whether to record a training step as a CUDA graph and replay it, so that
-        the host need not launch each kernel. Results are the same.
+        On a CUDA device: whether to record a training step as a CUDA graph and replay it. The host
+        then launches one graph instead of many kernels. Results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         On a CUDA device: the precision in which products of float32 matrices may be computed. Lower
         precision is faster on tensor cores. Matrices, sums and parameters stay float32.
@@ -183,7 +183,7 @@ def available_backends() -> list[str]:
 
 
 def _choose(argument: str | None, configured: str | None = None) -> tuple[str, str]:
-    """Return the name with the highest priority, and its source as a message calls it."""
+    """Return the name with the highest priority, and a description of its source for messages."""
     variable = os.environ.get(VARIABLE)
     sources = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
     return next(((name, origin) for name, origin in sources if name), ("auto", "backend"))

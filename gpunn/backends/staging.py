@@ -34,7 +34,7 @@ class Stager:
         self._arrays: dict[str, Array] = {}
 
     def begin(self) -> None:
-        """Begin a chunk. Operations that were started before use earlier chunks."""
+        """Begin a chunk. Operations that have already started use earlier chunks."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
         """Copy host values to the first rows of the array `name`, which has `capacity` rows."""

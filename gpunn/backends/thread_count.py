@@ -26,12 +26,12 @@ def usable_cores() -> int:
 
 
 def max_threads() -> int:
-    """Return the maximum number of threads: with even more, most of them would only wait."""
+    """Return the maximum number of threads; with more, most threads would only wait."""
     return max(256, os.cpu_count() or 1)
 
 
 def check_threads(name: str, threads: Any) -> int:
-    """Return a number of threads; raise an error that names the argument if it is invalid."""
+    """Return a number of threads; if it is invalid, raise an error that names the argument."""
     number = check_integer(name, threads)
     if number > max_threads():
         raise ArgumentError(
@@ -44,8 +44,8 @@ def check_threads(name: str, threads: Any) -> int:
 def requested_threads(threads: int | None) -> int | None:
     """Return the number of threads from an argument or variable, or None if neither is set.
 
-    The argument has priority over GPUNN_THREADS, and that over OMP_NUM_THREADS, which libraries set
-    in their workers. OMP_NUM_THREADS counts up to the number of cores. If it is a list for nested
+    The order of priority is: the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which libraries set
+    in their workers. OMP_NUM_THREADS is limited to the number of cores. If it is a list for nested
     levels, its first number counts. As in OpenMP, an invalid OMP_NUM_THREADS is ignored with a
     warning. Other invalid numbers raise an error.
     """

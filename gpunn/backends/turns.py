@@ -16,11 +16,11 @@ HANDOVER = 2e-4
 
 
 class Turns:
-    """A fair, reentrant lock: other threads get it between two uses by one thread.
+    """A fair, reentrant lock: other threads can acquire it between two uses by one thread.
 
-    A thread holds it for a short time: for some updates, or one batch. The BLAS's thread count and
-    an engine's buffers belong to the whole process. Without the lock, threads would change each
-    other's results.
+    A thread holds the lock for a short time: for some updates, or one batch. The BLAS's thread
+    count and an engine's buffers belong to the whole process. Without the lock, threads would
+    change each other's results.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Turns:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock, and pause if a thread waits, so that it can wake up."""
+        """Release the lock; if another thread waits for it, pause to let it wake up."""
         self._depth -= 1
         self._lock.release()
         if self._waiting:
@@ -47,9 +47,10 @@ class Turns:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """Let other threads take turns in this context, which waits for one of them.
+        """Let other threads take turns while this context waits for one of them.
 
-        The thread releases the lock when it enters, and acquires it as often again when it leaves.
+        The thread releases the lock when it enters the context, and acquires it again when it
+        leaves.
         """
         owned = self._lock._is_owned()  # type: ignore[attr-defined]
         depth = self._depth if owned else 0

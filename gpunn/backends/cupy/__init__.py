@@ -1,6 +1,6 @@
 """The CUDA backend: CuPy with a custom kernel for each operation.
 
-CuPy is imported only with `CupyBackend`, so `gpunn.backends.cupy.diagnosis` works without CuPy.
+Only `CupyBackend` imports CuPy, so `gpunn.backends.cupy.diagnosis` works without CuPy.
 """
 
 from __future__ import annotations

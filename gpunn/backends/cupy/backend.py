@@ -1,4 +1,4 @@
-"""The CUDA backend: transfers, and operations as kernel launches or CUDA graphs."""
+"""The CUDA backend: it transfers arrays, and runs operations as kernels or CUDA graphs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from gpunn.typing import Array, HostArray
 __all__ = ["CupyBackend"]
 
 PINNED_BYTES = 4 << 20
-"""Size up to which arrays are copied to the device through page-locked memory, of which CuPy keeps
-as much until the end of `fit`. Copies of larger arrays wait for the device."""
+"""Maximum bytes of an array that is copied to the device through page-locked memory. CuPy keeps
+that memory until the end of `fit`. Copies of larger arrays wait for the device."""
 
 
 class CupyBackend(Backend):
@@ -55,24 +55,24 @@ class CupyBackend(Backend):
         Whether products of float32 matrices may add biases, apply ReLU and compute gradients of
         biases, if cuBLASLt can be opened.
     matmul_algorithms : {"heuristic", "measured"}
-        How algorithms for products of float32 matrices are chosen. With "heuristic", cuBLAS expects
-        the chosen one to be fastest. With "measured", gpunn times several of cuBLASLt's when a kind
-        of product first occurs. Results differ in rounding.
+        How algorithms for products of float32 matrices are chosen. With "heuristic", cuBLAS
+        predicts the fastest algorithm. With "measured", gpunn times several algorithms of cuBLASLt
+        when a kind of product first occurs. The choice affects rounding.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If an option is invalid.
     BackendUnavailableError
-        If this precision is not available, or algorithms cannot be measured.
+        If the requested precision is not available, or algorithms cannot be measured.
 
     Notes
     -----
     Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
     On a machine with several devices, every operation first makes this backend's device current for
     the calling thread, and leaves it current. So networks on different devices may take turns, and
-    custom layers may call functions of `xp`. There, an array of another device raises an
-    `ArgumentError`. Work is submitted to the thread's current CuPy stream.
+    custom layers may call functions of `xp`. On such a machine, an operation with an array of
+    another device raises an `ArgumentError`. Work is submitted to the thread's current CuPy stream.
     """
 
     def __init__(

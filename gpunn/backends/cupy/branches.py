@@ -1,4 +1,4 @@
-"""Operations on a second stream, parallel to the first; in a capture, a branch of the graph."""
+"""Run operations on a second stream; a captured graph contains them as a parallel branch."""
 
 from __future__ import annotations
 

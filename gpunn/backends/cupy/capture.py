@@ -1,8 +1,8 @@
 """Capture a sequence of launches as a CUDA graph, and launch the graph instead.
 
-One launch of a graph replaces a launch of each kernel, which takes the host some microseconds. A
-graph stores the kernels' arguments: addresses of arrays, and numbers. Both must stay the same, so
-values that change must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs").
+One launch of a graph replaces the launches of its kernels. Each launch takes the host some
+microseconds. A graph stores the kernels' arguments: addresses of arrays, and numbers. Neither may
+change, so changing values must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs").
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ __all__ = [
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""Repetitions of the operations in the unrolled graph. Each then costs an eighth of a launch, and
-more repetitions would gain little; a node takes about 10 KB (cccl pull request 3768)."""
+"""Number of repetitions in the unrolled graph. Each repetition then costs an eighth of a launch.
+More repetitions would gain little and use memory: about 10 KB per node (cccl pull request 3768)."""
 
 UNROLL_AFTER = 64
-"""Requested repetitions after which the unrolled graph is captured. The capture keeps the host busy
-for about as long as `UNROLLED` repetitions that are launched one by one."""
+"""Number of requested repetitions after which the unrolled graph is captured. The capture takes the
+host about as long as launching `UNROLLED` repetitions one by one."""
 
 
 class Definition:
@@ -56,19 +56,20 @@ class Definition:
 
 
 class GraphExecutor:
-    """A sequence of launches: first one by one, then captured as a graph and replayed.
+    """A sequence of launches, which run one by one at first, and later as a captured graph.
 
-    The first run compiles kernels and lets scratch memory grow, which a capture does not allow. If
-    a capture fails, only the stretches between definitions are captured, because a definition may
-    be the user's code and may wait for the device. All other calls are then launched one by one,
-    and a warning is logged once, with the reason.
+    The first run compiles kernels and lets scratch memory grow; a capture allows neither. If a
+    capture fails, only the stretches between definitions are captured, because a definition may be
+    the user's code and may wait for the device. All other calls are then launched one by one, and a
+    warning is logged once, with the reason.
 
-    If a call needs other processes (`Collective`), either all processes have a graph or none has:
-    they exchange the outcome of each attempt. Such calls are never part of a stretch.
+    If a call needs other processes (`Collective`), either all processes have a graph or none has
+    one. So the processes exchange the outcome of each attempt. A stretch never contains a call that
+    needs other processes.
 
-    After many requests for several repetitions, a second, unrolled graph is captured. It holds
-    several repetitions in a row, and uses the same memory, since all changing values are on the
-    device.
+    After many requests for several repetitions, a second, unrolled graph is captured. The unrolled
+    graph contains several repetitions in a row. It uses the same memory as the first graph, since
+    all changing values are on the device.
 
     Each call must submit the same work on the same arrays every time. The executor has separate
     buffers in `scratch`, to which nothing else writes between two launches.
@@ -141,7 +142,7 @@ class GraphExecutor:
         self._stretches = self._split_into_stretches()
 
     def _first_refusal(self, refusal: str, what: str) -> str:
-        """Return why the first rank without this graph has none, or "" if all ranks have it."""
+        """Return why the first rank without this graph failed, or "" if all ranks have it."""
         if not self._collectives:
             return refusal
         refusals = self._collectives[0].gather(refusal, what)
@@ -184,7 +185,7 @@ class GraphExecutor:
 
 
 class Graph:
-    """A CUDA graph, which can be destroyed before the resources that its nodes use."""
+    """A CUDA graph that can be destroyed before the resources that its nodes use."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -204,7 +205,7 @@ class Graph:
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether a call is not captured after a capture of all calls has failed."""
+    """Return whether to leave out a call, once a capture of all calls has failed."""
     return isinstance(call, Definition | Collective)
 
 
@@ -237,16 +238,16 @@ def captured(operations: Callable[[], None], times: int) -> Any:
 
 
 CAPTURING = threading.RLock()
-"""Held while a thread captures, and while a thread waits for a whole device. Such a wait includes
-the captured stream, so CUDA would end both in an error."""
+"""A lock that a thread holds while it captures or waits for a whole device. A wait for the device
+includes the captured stream, so CUDA would end the wait and the capture in errors."""
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Turn off garbage collection, which may destroy cuBLAS handles.
 
-    Destroying a handle waits for the device, which ends a capture in an error. Only one thread
-    captures at a time, so no thread turns collection on during another thread's capture.
+    Destroying a handle waits for the device, and this wait ends a capture in an error. Only one
+    thread captures at a time, so no thread turns collection on during another thread's capture.
     """
     with CAPTURING:
         enabled = gc.isenabled()

@@ -40,10 +40,11 @@ def placed(method: F) -> F:
 def refuse_strays(
     device: Any, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    """Raise an ArgumentError if an argument is, or holds, an array of another device.
+    """Raise an ArgumentError if an argument is or contains an array of another device.
 
     On most machines devices can access each other's memory, and neither CuPy nor CUDA refuses such
-    an array. A kernel would read it slowly, and without waiting for computations on its device.
+    an array. A kernel would read the array slowly, and would not wait for the other device's
+    computations.
     """
     for value in (*args, *kwargs.values()):
         if (array := stray(value, device.id)) is not None:
@@ -59,7 +60,7 @@ def refuse_strays(
 
 
 def stray(value: Any, device: int) -> Array | None:
-    """Return an array of another device in a value or its elements, or None."""
+    """Return an array of another device that a value is or contains, or None if there is none."""
     if isinstance(value, cupy.ndarray):
         return value if value.data.device_id != device else None
     if isinstance(value, Mapping):

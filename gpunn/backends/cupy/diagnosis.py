@@ -19,20 +19,22 @@ from gpunn.optional import install_command
 __all__ = ["Finding", "cuda_version", "findings", "require_device", "usable_devices"]
 
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
-"""Names under which CuPy is distributed; all of them install the package `cupy`."""
+"""Names of CuPy's distributions, each of which installs the package `cupy`."""
 
 LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 """Required CUDA libraries, and the modules of `cupy.cuda` that load them."""
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
-"""cudaErrorInsufficientDriver, also reported without any driver; cudaErrorNoDevice; and
-cudaErrorSystemNotReady, reported if the fabric manager of GPUs with NVSwitch does not run."""
+"""The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
+reports the first also if there is no driver. It reports the last if GPUs with NVSwitch need a
+fabric manager and it does not run."""
 
 EXTRAS = (12, 13)
 """CUDA versions for which gpunn has extras."""
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
-"""cudaErrorMemoryAllocation; cudaErrorDevicesUnavailable, reported for a GPU in exclusive mode."""
+"""The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports the second
+for a GPU in exclusive mode."""
 
 INSTALL = (
     f"{install_command('cuda13', 'cuda12')}, depending on the CUDA version of the driver; "
@@ -46,7 +48,7 @@ TOOLKIT = (
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: the value, the problem, if any, and how to fix it.
+    """The result of one check: the value, any problem, and how to fix the problem.
 
     `blocking` means that the problem makes the CUDA backend unusable. `absent` means that something
     is missing, rather than present but not working.
@@ -93,12 +95,12 @@ def usable_devices() -> list[int]:
 
 
 def require_device(index: int | None) -> None:
-    """Raise an error unless a CUDA device is usable; None means the current device.
+    """Raise an error if a CUDA device is not usable; None means the current device.
 
     Raises
     ------
     BackendUnavailableError
-        If it is not; the message names the missing piece and how to fix it.
+        If the device is not usable. The message names what is missing and a remedy.
     """
     name = "cupy" if index is None else f"cupy:{index}"
     checked = []
@@ -120,7 +122,7 @@ def require_device(index: int | None) -> None:
 
 
 def _unavailable(name: str, checked: list[Finding]) -> BackendUnavailableError:
-    """Return the error for the last finding; it also names earlier problems as possible causes."""
+    """Return the last finding's error, which lists earlier problems as possible causes."""
     last = checked[-1]
     suspects = "".join(f" ({finding.problem})" for finding in checked[:-1] if not finding.ok)
     problem = f"{last.problem}{suspects}"
@@ -133,12 +135,12 @@ def _cupy() -> Any:
 
 
 def cuda_version(number: int) -> str:
-    """Return CUDA's version number 12040 as "12.4"."""
+    """Return a version number of CUDA, such as 12040, as a string such as "12.4"."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _environment() -> Iterator[Finding]:
-    """Check the requirements that all devices share, up to the first that later checks need."""
+    """Check what all devices require, until a failure makes later checks impossible."""
     packages = _packages()
     yield packages
     imported = _import(packages)

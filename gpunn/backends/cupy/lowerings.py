@@ -1,10 +1,11 @@
-"""Operations as kernel launches: one, or very few, for each.
+"""Lower each operation to one kernel launch, or very few.
 
-`CupyLowerings` has a lowering for each operation with a kernel: the arrays that it requires, and
-the function of `kernels` that runs it. If a lowering returns None, the definition runs instead,
-also on the device. That happens for custom activations, losses, metrics and optimizers, for arrays
-of mixed types, and for strided arrays of raw kernels. Matrix products go to cuBLAS. No call waits
-for the device. Once scratch memory has its final size, no call allocates memory.
+`CupyLowerings` has a lowering for each operation with a kernel: the arrays that the kernel
+requires, and the function in `kernels` that launches it. If a lowering returns None, the
+operation's definition runs on the device. A lowering returns None for custom activations, losses,
+metrics and optimizers, for arrays of mixed types, and if a raw kernel would receive strided arrays.
+Matrix products go to cuBLAS. No call waits for the device. Once scratch memory has its final size,
+no call allocates memory.
 """
 
 from __future__ import annotations
@@ -52,13 +53,13 @@ INT64 = np.dtype(np.int64)
 FUSIBLE_TYPES = {np.dtype(np.float32)}
 
 EPILOGUES = {(Identity, True): BIAS, (ReLU, True): RELU_BIAS, (ReLU, False): RELU}
-"""The epilogue for an activation, with (True) or without (False) a bias."""
+"""The epilogue of a product with an activation, with (True) or without (False) a bias."""
 
 # ------------------------------------------------------------------- conditions on arrays
 
 
 def of_one_type(*arrays: Array) -> bool:
-    """Return whether all arrays are float32, or all float64."""
+    """Return whether all arrays are float32, or all arrays are float64."""
     dtype = arrays[0].dtype
     return dtype.kind == "f" and dtype in C_TYPES and all(a.dtype == dtype for a in arrays)
 
@@ -85,7 +86,7 @@ def anything(op: Arguments) -> bool:
 
 
 def strided(*but: str) -> Condition:
-    """Return a condition: the arrays, except the named ones, are of one type, in any layout."""
+    """Return the condition that the arrays, except the named ones, have one type and any layout."""
     return lambda op: of_one_type(*arrays_of(op, *but))
 
 
@@ -95,7 +96,7 @@ def packed(op: Arguments) -> bool:
 
 
 def with_formula(condition: Condition) -> Condition:
-    """Return a condition that also requires a built-in activation."""
+    """Return the condition with the additional requirement of a built-in activation."""
     return lambda op: type(op.activation) in activations.FORMULAS and condition(op)
 
 
@@ -124,12 +125,12 @@ def updatable(op: Arguments, *numbers: Array) -> bool:
 
 
 def moving(setting: object) -> list[Array]:
-    """Return the array of a scheduled setting in a list; for a number, an empty list."""
+    """Return a list with the array of a scheduled setting, or an empty list for a number."""
     return [] if isinstance(setting, float) else [setting]
 
 
 def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
-    """Return whether a raw kernel accepts targets (integer labels only if `labels`) and arrays."""
+    """Return whether a raw kernel accepts arrays and targets (integer labels only if `labels`)."""
     if targets.ndim == 2:
         return contiguous(targets, *arrays)
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)
@@ -164,7 +165,7 @@ class CupyLowerings:
     product : callable
         Sets out = a @ b, with a or b transposed first if requested.
     fused_product : callable
-        The same with an epilogue; returns False if it refuses.
+        Sets the same product with an epilogue; returns False if it refuses the arguments.
     scratch : Scratch
     """
 

@@ -1,4 +1,4 @@
-"""Errors of the device, such as too little memory, and the release of unused memory."""
+"""Translate errors of the device, such as too little memory, and release unused memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ REMEDY = (
 def free_bytes() -> int:
     """Return the free bytes on the current device.
 
-    They include bytes that CuPy keeps for reuse, but none above a limit of CuPy's pool.
+    The free bytes include those that CuPy keeps for reuse. They are within the limit of CuPy's
+    pool, if it has one.
     """
     pool = cupy.get_default_memory_pool()
     free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
@@ -39,10 +40,10 @@ def free_bytes() -> int:
 
 @contextmanager
 def device_errors(device: str) -> Iterator[None]:
-    """Turn errors of CuPy and CUDA's libraries into errors that name a remedy.
+    """Turn errors of CuPy and CUDA's libraries into errors of gpunn that name a remedy.
 
-    Errors about memory also state the free memory. A failed kernel is reported by some later call
-    and then by every call, with that call's own error, such as a status of cuBLAS.
+    Errors about memory also state the free memory. After a kernel has failed, a later call and all
+    calls after it raise their usual errors, such as a status of cuBLAS.
     """
     try:
         yield

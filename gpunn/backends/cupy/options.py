@@ -18,7 +18,7 @@ ALGORITHMS = ("heuristic", "measured")
 
 @dataclass(frozen=True)
 class CudaOptions:
-    """The options of `CupyBackend`, checked."""
+    """The validated options of `CupyBackend`."""
 
     graph: bool = True
     matmul_precision: str = "float32"

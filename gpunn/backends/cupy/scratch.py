@@ -34,7 +34,8 @@ class Scratch(threading.local):
         """Return a vector of at least `count` zeros of type uint32.
 
         If the blocks of a kernel store partial sums in scratch memory, each group of blocks needs a
-        ticket to find its last block (`last_block` in `kernels.raw`). The kernel resets it to 0.
+        ticket to find its last block (`last_block` in `kernels.raw`). The kernel resets the ticket
+        to 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)
 

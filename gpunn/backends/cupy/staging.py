@@ -33,8 +33,8 @@ class PinnedStager(Stager):
     C++ Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are first
     converted into pinned memory. Events keep the order: a transfer waits for the kernels that read
     its buffer, and kernels wait for the transfer. The host waits before it overwrites pinned memory
-    that a transfer still reads, and before it frees memory, because CuPy's pools ignore this stream
-    and would reuse the memory immediately.
+    that a transfer still reads. It also waits before it frees memory: CuPy's pools ignore this
+    stream and would reuse the memory immediately.
     """
 
     def __init__(self, backend: Memory) -> None:
@@ -76,7 +76,7 @@ class PinnedStager(Stager):
 
 
 def wait(stream: Any) -> None:
-    """Wait for a stream; a failed device is ignored."""
+    """Wait for a stream; ignore the error of a failed device."""
     with suppress(cupy.cuda.runtime.CUDARuntimeError):
         stream.synchronize()
 

@@ -106,5 +106,5 @@ def flushed_turn() -> Iterator[None]:
 
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
-    """Return a data type's name. NumPy needs as long for it as for a small operation."""
+    """Return a data type's name, cached because NumPy needs as long for it as for an operation."""
     return dtype.name

@@ -1,9 +1,9 @@
 """Lower operations to NumPy calls, which are prepared once and repeated in each step.
 
-NumPy runs an operation's definition (`gpunn.backends.operations`), except for the operations here.
-These have a faster NumPy call, or process a chunk of their arrays at a time, so that intermediate
-results stay in the processor's cache. Each method receives its operation's arguments and returns
-the functions to call, in order, or None to run the definition.
+NumPy runs an operation's definition (`gpunn.backends.operations`) if this module has no lowering.
+The lowerings use a faster NumPy call, or process one chunk of the arrays at a time. Intermediate
+results of a chunk stay in the processor's cache. Each method receives its operation's arguments and
+returns the functions to call, in order, or None to run the definition.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CHUNK = 16384
 ELEMENTWISE: frozenset[type[Optimizer]] = frozenset(
     (optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW, optimizers.Lion)
 )
-"""Optimizers that update each parameter independently, so that chunks can be updated separately."""
+"""Optimizers that update each parameter independently. Chunks can thus be updated separately."""
 
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 """j * GOLDEN, modulo 2^32, for each position j in a chunk."""

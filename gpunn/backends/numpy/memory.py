@@ -1,6 +1,6 @@
 """Allocate arrays in memory.
 
-Large arrays use large pages, so that the processor has to translate fewer addresses (TLB).
+Large arrays use large pages. The processor then has to translate fewer addresses (TLB).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
 
 LINE = 64
-"""Bytes in a cache line, and in the widest vectors. NumPy does not align arrays to it."""
+"""Bytes in a cache line, and in the widest vectors. NumPy does not align arrays to this size."""
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array of zeros. A large one begins at a large page, if the system supports them.
+    """Return an array of zeros. A large array begins at a large page, if there are any.
 
     A matrix product reads columns of matrices. With pages of 4 KiB, each element of a column can be
-    on a separate page, which is more pages than the processor's cache of addresses can hold.
+    on a separate page. The processor's cache of addresses can't hold that many pages.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if sys.platform == "win32" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):

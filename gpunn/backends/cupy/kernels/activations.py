@@ -1,4 +1,4 @@
-"""Activations of z plus bias, and their gradients, with the sum for the bias's gradient.
+"""Activations of z + bias, and their gradients, including the gradient of the bias.
 
 Each activation has two statements: `value` sets a from z, and `derivative` sets d from z and a. The
 mathematics is in `gpunn.activations`.
@@ -26,9 +26,9 @@ __all__ += ["gradient_source"]
 
 @dataclass(frozen=True)
 class Formula:
-    """An activation in CUDA C++; `constants` are attributes of the activation, as numbers T.
+    """An activation in CUDA C++; `constants` names attributes, passed as numbers of type T.
 
-    An empty `derivative` means 1.
+    An empty `derivative` means that the derivative is 1.
     """
 
     value: str
@@ -37,7 +37,7 @@ class Formula:
 
     @property
     def parameters(self) -> str:
-        """The constants as trailing parameters of a kernel."""
+        """The constants, as the last parameters of a kernel."""
         return "".join(f", T {name}" for name in self.constants)
 
 
@@ -80,12 +80,12 @@ FORMULAS: dict[type[activations.Activation], Formula] = {
 
 
 def constants_of(f: activations.Activation, T: Any = float) -> list[Any]:
-    """Return the values of the constants of an activation's kernels."""
+    """Return the constants that an activation's kernels receive."""
     return [T(getattr(f, name)) for name in FORMULAS[type(f)].constants]
 
 
 def forward(op: Arguments) -> Calls:
-    """Add the bias to z and compute the output; arrays of one type, in any layout."""
+    """Add the bias to z and compute the output; arrays have one type and any layout."""
     f, z, bias, out = op.activation, op.z, op.bias, op.out
     if bias is None:
         if out is z and type(f) is activations.Identity:
@@ -101,7 +101,7 @@ def forward(op: Arguments) -> Calls:
 
 
 def backward(op: Arguments) -> Calls:
-    """Multiply the gradient by f'(z); arrays of one type, in any layout."""
+    """Multiply the gradient by f'(z); arrays have one type and any layout."""
     f = op.activation
     if not FORMULAS[type(f)].derivative:
         return []
@@ -158,11 +158,11 @@ def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
 def gradient_source(
     name: str, parameters: str, loaded: dict[str, str], statements: str, first: str = ""
 ) -> tuple[str, str]:
-    """Return a raw kernel's name and source: it changes a gradient and writes `sums` of columns.
+    """Return the name and source of a kernel that changes a gradient and writes `sums` of columns.
 
-    `statements` process element k of the matrices in `loaded`, such as own_z[n] of z, and add to
-    `sum[0]`. `__launch_bounds__` limits the registers. Without it some formulas would use more
-    registers than a multiprocessor has for a block, and the kernel could not be launched.
+    `statements` process element k of each matrix in `loaded`, such as own_z[n] for z, and add to
+    `sum[0]`. `__launch_bounds__` limits the registers. Without this limit some formulas would use
+    more registers than a multiprocessor has for a block, and the kernel could not be launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

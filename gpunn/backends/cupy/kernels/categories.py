@@ -152,9 +152,9 @@ def embed(op: Arguments) -> Calls:
 
 
 def embed_gradient(op: Arguments) -> Calls:
-    """Sum the gradients of each table row over its uses, in the order of the batch.
+    """Set the gradient of each table row to the sum over its uses, in the order of the batch.
 
-    The cost grows with the square of the batch's rows, times the columns. The size of the table
+    The cost grows with the columns, and with the square of the batch's rows. The size of the table
     matters only for filling it with zeros.
     """
     table = op.table_gradient

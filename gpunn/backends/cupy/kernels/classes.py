@@ -1,7 +1,7 @@
-"""Device functions for a row's classes: a preamble of raw kernels.
+"""Device functions that find a row's classes, as a preamble of raw kernels.
 
-All threads of a warp must call them. Target is the type of integer labels, shape (rows,), or of
-floating-point targets, shape (rows, columns).
+All threads of a warp must call these functions. The type Target is that of integer labels of shape
+(rows,), or of floating-point targets of shape (rows, columns).
 """
 
 __all__ = ["CLASSES"]

@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix: how blocks divide it, and the code that their kernels share."""
+"""Sums over the rows of a matrix: how blocks divide it, and the code that kernels share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
 
 ONE_BLOCK = 2
-"""Loads of STACK * EACH rows by one block that are faster than a second block. By estimates, a load
-takes about 0.6 us; writing a partial sum, taking a ticket and reading all sums about 2 us."""
+"""Maximum loads, of STACK * EACH rows each, for which one block is faster than two. By estimates, a
+load takes about 0.6 us. With two blocks, writing a partial sum, taking a ticket and reading all
+sums take about 2 us."""
 
 BLOCKS = 1024
-"""Enough blocks for any device: about 8 for each multiprocessor of the largest."""
+"""Number of blocks that suffices for any device: about 8 per multiprocessor of the largest GPU."""
 
 # A preamble of kernels. All threads of a block must call the last two functions.
 COLUMNS = (
@@ -85,9 +86,9 @@ PARAMETERS = """
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
     """Return how blocks divide a matrix that a kernel sums over its rows.
 
-    The result has the number of groups of 32 columns, the blocks in each group, and the rows of a
-    block; the last group and block may be smaller. Another division would round differently, so it
-    depends only on the shape, not on the device.
+    The result has three numbers: groups of 32 columns, blocks per group, and rows per block. The
+    last group and block may be smaller. The division affects rounding, so it depends only on the
+    shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))
@@ -100,8 +101,9 @@ def over_columns(
 ) -> None:
     """Launch a kernel that computes `sums` sums over the rows of each column of a matrix.
 
-    Its last parameters are PARAMETERS. A block has 32 columns, with STACK threads for each; the
-    grid is (groups of columns, blocks of rows). Each group has a ticket, and the grid has one.
+    The kernel's last parameters are PARAMETERS. A block has 32 columns, with STACK threads for
+    each; the grid is (groups of columns, blocks of rows). Each group has a ticket, and the whole
+    grid has another one.
     """
     rows, columns = shape
     if columns:

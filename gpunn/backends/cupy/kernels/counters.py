@@ -1,4 +1,4 @@
-"""The counters of a training step, if no update kernel counts: a kernel with one thread."""
+"""A kernel with one thread for the counters of a step, unless an update kernel counts."""
 
 from __future__ import annotations
 

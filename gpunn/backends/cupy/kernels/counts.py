@@ -1,8 +1,8 @@
 """Metrics that add row weights by class, or by class and bin of the score.
 
-One kernel finds the index in the summary for each row, one warp a row. Another adds the weights,
-one warp for each number of the summary, in row order. It uses no atomics, so every run is bitwise
-identical. The mathematics is in `gpunn.metrics`.
+One kernel finds the index in the summary for each row, with one warp per row. Another kernel adds
+the weights in row order, with one warp for each number of the summary. It uses no atomics, so every
+run is bitwise identical. The mathematics is in `gpunn.metrics`.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def count_bins(op: Arguments, scratch: Scratch) -> None:
 def add_at_indices(
     op: Arguments, name: str, source: str, parts: int, numbers: list[Any], scratch: Scratch
 ) -> None:
-    """Find each row's index (or -1) in each part of the summary, and add its weight there."""
+    """Find each row's index (or -1) in each part of the summary, and add the row's weight there."""
     (rows, columns), dtype, size = op.predictions.shape, op.predictions.dtype, op.summary.size
     indices = scratch("indices", parts * rows, np.dtype(np.int64))
     find = raw_kernel(name, source, T=dtype, Target=op.targets.dtype)

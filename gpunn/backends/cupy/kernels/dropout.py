@@ -1,4 +1,4 @@
-"""Dropout, with a mask that a hash function computes whenever it is needed."""
+"""Dropout, with a mask that a hash function computes each time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MOVING_DROPOUT = cupy.ElementwiseKernel(
 
 
 def dropout(op: Arguments) -> Calls:
-    """Drop elements of an array in any layout, with a fixed or scheduled rate."""
+    """Drop elements of an array of any layout, with a fixed or scheduled rate."""
     rate = op.rate
     inputs = op.x, op.passes, op.key, op.first & MASK_32
     if isinstance(rate, float):

@@ -1,4 +1,4 @@
-"""Device functions that several kernels use: a preamble of their sources."""
+"""Device functions that several kernels use, as a preamble of their sources."""
 
 __all__ = ["FUNCTIONS"]
 

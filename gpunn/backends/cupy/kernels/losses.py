@@ -1,4 +1,4 @@
-"""Losses: one kernel computes their weighted sum and the gradient.
+"""Losses: one kernel computes a loss's weighted sum and its gradient.
 
 Each warp handles a row. Softmax cross-entropy has a separate kernel. The other losses are sums over
 the outputs; `TERMS` has their terms and slopes. The mathematics is in `gpunn.losses`.
@@ -26,8 +26,8 @@ __all__ = ["LOSSES", "OF_LABELS", "add_loss"]
 class Term:
     """The term that a loss sums over the outputs, and its slope.
 
-    Both are expressions of the prediction p, the target t and d = p - t.
-    `constants` are attributes of the loss, as numbers T.
+    Both are expressions of the prediction p, the target t and d = p - t. `constants` names
+    attributes of the loss, which kernels receive as numbers of type T.
     """
 
     term: str
@@ -105,7 +105,7 @@ def add_loss(op: Arguments, scratch: Scratch) -> None:
 def loss_source(
     name: str, target: str, value: str, constants: Sequence[str], preamble: str, extra: str = ""
 ) -> tuple[str, str]:
-    """Return a raw kernel's name and source; `extra` has parameters of only this loss."""
+    """Return a raw kernel's name and source; `extra` has parameters that only this loss needs."""
     name = f"gpunn_{name}"
     arrays = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,"
     return name, row_sum_source(name, arrays + extra, value, constants, preamble)

@@ -1,4 +1,4 @@
-"""Factors of features, shared or for each member, and parametric activations."""
+"""Parametric activations, and factors of features, which members share or have separately."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ extern "C" __global__ void gpunn_factors_gradient(
 
 
 def scale_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of a scale; all arrays are contiguous, and one may replace the other."""
+    """Set the gradients of `scale`; that of x may replace the output's. Arrays are contiguous."""
     x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
@@ -68,14 +68,14 @@ def scale_gradient(op: Arguments, scratch: Scratch) -> None:
 
 
 def parametric(op: Arguments) -> Calls:
-    """Compute x + alpha * (f(x) - x); arrays in any layout."""
+    """Compute x + alpha * (f(x) - x); arrays have any layout."""
     f, statements = op.activation, "T a; VALUE y = z + share * (a - z);"
     kernel = elementwise(f, "gpunn_parametric_{}", "T z, T share", "T y", statements)
     return [partial(kernel, op.x, op.alpha, *constants_of(f), op.out)]
 
 
 def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `parametric`; x's replaces the output's; all arrays are contiguous."""
+    """Set the gradients of `parametric`; that of x replaces the output's. Arrays are contiguous."""
     f, dtype = op.activation, op.gradient.dtype
     kernel = raw_kernel(*parametric_gradient_source(f.name, FORMULAS[type(f)]), T=dtype)
     arrays = op.x, op.alpha, op.gradient, op.alpha_gradient

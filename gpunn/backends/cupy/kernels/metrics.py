@@ -1,4 +1,4 @@
-"""Metrics. Most are weighted sums of the rows' scores: one kernel, one warp a row.
+"""Metrics. One kernel, with one warp per row, computes most as weighted sums of scores.
 
 The mathematics is in `gpunn.metrics`.
 """
@@ -27,9 +27,9 @@ Launch: TypeAlias = Callable[[Arguments, Scratch], None]
 
 @dataclass(frozen=True)
 class Score:
-    """Statements that set `value` from a row's predictions p and its targets.
+    """Statements that set `value` from a row's predictions p and targets t.
 
-    `constants` are attributes of the metric, as numbers T.
+    `constants` names attributes of the metric, which kernels receive as numbers of type T.
     """
 
     statements: str
@@ -37,7 +37,7 @@ class Score:
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
-    """Return the score that is the mean of a term of predictions p[j] and targets t[j]."""
+    """Return the score that is the mean over j of a term of p[j] and t[j]."""
     return Score(
         f"""const T* t = targets + row * columns;
     T terms = 0;
@@ -93,7 +93,7 @@ SCORES: dict[type[metrics.Metric], Score] = {
 
 
 def add_scores(op: Arguments, scratch: Scratch) -> None:
-    """Add the weighted scores of rows, one warp a row; all arrays are contiguous."""
+    """Add the weighted scores of rows, with one warp per row; all arrays are contiguous."""
     metric, predictions, targets = op.metric, op.predictions, op.targets
     score = SCORES[type(metric)]
     source = score_source(metric.name, score)

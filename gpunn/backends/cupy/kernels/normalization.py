@@ -1,8 +1,8 @@
 """Batch and layer normalization, with their gradients.
 
-A warp sums a row over its columns. For sums over rows each column has a stack of threads. These
-sums have separate kernels, because several blocks may share a column. `gpunn.backends.operations`
-defines formulas and shapes.
+A warp sums a row over its columns. For sums over rows, each column has a stack of threads. Sums
+over rows have separate kernels, because several blocks may share a column.
+`gpunn.backends.operations` defines formulas and shapes.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ SCALED_NORMALIZE = cupy.ElementwiseKernel(
 
 
 def normalize(op: Arguments) -> Calls:
-    """Normalize with given moments, and scale and shift if given; arrays in any layout."""
+    """Normalize with given moments; scale and shift if given; arrays have any layout."""
     moments = op.x, op.mean, op.variance, op.epsilon
     if op.scale is None or op.shift is None:
         return [partial(NORMALIZE, *moments, op.out)]
@@ -184,7 +184,7 @@ def normalize(op: Arguments) -> Calls:
 
 
 def unstandardize(op: Arguments) -> Calls:
-    """Undo `standardize`, and clip to the bounds if given; arrays in any layout."""
+    """Undo `standardize`, and clip to the bounds if given; arrays have any layout."""
     inputs = op.x, op.mean, op.std
     if op.least is None or op.largest is None:
         return [partial(UNSTANDARDIZE, *inputs, op.out)]
@@ -218,7 +218,7 @@ def sum_gradients(op: Arguments, scratch: Scratch) -> None:
 
 
 def layer_norm(op: Arguments) -> Calls:
-    """Normalize each row, one warp a row; all arrays are contiguous."""
+    """Normalize each row, with one warp per row; all arrays are contiguous."""
     rows, columns = op.x.shape
     kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=op.x.dtype)
     arrays = op.x, op.scale, op.shift, op.normalized, op.inverse_std, op.out

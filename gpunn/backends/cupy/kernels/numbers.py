@@ -144,7 +144,7 @@ def periodic_gradient(op: Arguments, scratch: Scratch) -> None:
 
 
 def piecewise_linear(op: Arguments) -> Calls:
-    """Compute a line of x for each bin, within limits; arrays in any layout."""
+    """Compute a linear function of x for each bin, clipped to limits; arrays have any layout."""
     lines = op.starts, op.slopes, op.lowest, op.highest
     return [partial(PIECEWISE, op.x[:, :, None], *lines, op.out)]
 

@@ -1,12 +1,12 @@
 """Optimizers: one kernel over the flat vectors does the whole update, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each rule has two kernels. One also counts the update. The
-other runs after the update is counted, and first reads a flag on the device.
+The mathematics is in `gpunn.optimizers`. Each rule has two kernels. One kernel also counts the
+update. The other one runs after the update is counted, and first reads a flag on the device.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and
-Adam's corrections of its moments. Meanwhile the block's parameters arrive from memory, so this
-delays nothing. A separate kernel could compute them once for all blocks, but its launch would take
-longer.
+Adam's corrections of its moments. Meanwhile the block's parameters arrive from memory, so the
+computation delays nothing. A separate kernel could compute them once for all blocks, but its launch
+would take longer.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
 
 @dataclass(frozen=True)
 class Rule:
-    """One update, in numbers of type T; the host passes the constants.
+    """One update rule, in numbers of type T; the host passes the constants.
 
-    `statements` update `value` and the slots of one parameter. They use its gradient `g`, the
-    learning rate `rate`, the constants and the numbers of `once`. All parameters share `once`:
-    names, and expressions of the constants, `rate`, and the number `t` of the update, from 1.
+    `statements` update `value` and the slots of one parameter. The statements use the parameter's
+    gradient `g`, the learning rate `rate`, the constants, and the numbers in `once`. These numbers
+    are the same for all parameters. Each has a name, and an expression of the constants, `rate`,
+    and the number `t` of the update (from 1).
     """
 
     name: str
@@ -113,7 +114,7 @@ def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
 
 
 def logarithm(beta: float) -> float:
-    """Return log(beta), or -infinity for 0, so that 1 - beta^t = -expm1(t log(beta)) is 1."""
+    """Return log(beta); -infinity for 0 makes 1 - beta^t = -expm1(t log(beta)) equal to 1."""
     return math.log(beta) if beta else -math.inf
 
 
@@ -148,15 +149,15 @@ def updates(op: Arguments) -> Calls:
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch does the whole update, so that it can also count it."""
+    """Return whether one launch does the whole update, and can therefore count it too."""
     segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 
 
 class MergedSegment(NamedTuple):
-    """Neighboring parameters that one launch updates, with factors of their rate and decay.
+    """Adjacent parameters that one launch updates, with factors of learning rate and decay.
 
-    Only the first `decayed` of them are decayed.
+    Weight decay applies only to the first `decayed` of these parameters.
     """
 
     start: int
@@ -167,7 +168,7 @@ class MergedSegment(NamedTuple):
 
 
 def merged_segments(trained: Trained) -> list[MergedSegment]:
-    """Return the parameters of each launch: segments of one rate, with a decayed one only first."""
+    """Return the parameters of each launch: segments of one rate; only the first may have decay."""
     merged: list[MergedSegment] = []
     for start, stop, rate, decay in trained.segments or [Segment(0, 0)]:
         last = merged[-1] if merged else None
@@ -187,9 +188,9 @@ def launch(
 ) -> None:
     """Launch a variant of the kernel for an optimizer's rule; a thread updates PER_THREAD values.
 
-    `arguments` belong to the variant's parameters. Then follow the vectors values, gradients and
-    slots, all (size,); the scheduled weight decay, or NULL; the size; the number of decayed
-    parameters; and constants.
+    The kernel first receives `arguments`, for the variant's parameters. Then follow the vectors
+    values, gradients and slots, all of shape (size,); the scheduled weight decay, or NULL; the
+    size; the number of decayed parameters; and constants.
     """
     start, stop, factor, decayed, decay_factor = segment
     values, gradients, slots, _ = trained.part(start, stop)
@@ -206,7 +207,7 @@ def launch(
 
 @dataclass(frozen=True)
 class Variant:
-    """How a kernel gets the rate and number of an update, and its additional statements.
+    """The source of an update's rate and number in a kernel, and the kernel's extra statements.
 
     `rate` and `t` are expressions of the parameters. All threads run `first` before the update and
     `last` after it.

@@ -1,4 +1,4 @@
-"""Raw kernels: how they are built, the functions that they share, and their grids."""
+"""Raw kernels: their compilation, their grids, and the functions that they share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ C_TYPES = {
 }
 
 NULL = 0
-"""Passed as 64 bits of zero, which a kernel reads as a null pointer."""
+"""An argument that kernels read as a null pointer: 64 bits of zero."""
 
 LANES = 32  # threads of a warp
 ROWS = 4  # rows of a block, one for each warp
@@ -77,7 +77,7 @@ __device__ bool grid_sum(T& v, T* partials, unsigned int* ticket) {
 
 @functools.cache
 def raw_kernel(name: str, source: str, **types: Any) -> Any:
-    """Return the kernel `name` of a CUDA source that uses `types` such as T for number types."""
+    """Return the kernel `name` of a CUDA source; `types` defines names of types, such as T."""
     constants = f"enum {{ LANES = {LANES} }};\n"
     typedefs = "".join(f"typedef {C_TYPES[dtype]} {alias};\n" for alias, dtype in types.items())
     return cupy.RawKernel(constants + typedefs + PRELUDE + source, name)

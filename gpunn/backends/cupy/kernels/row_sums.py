@@ -26,10 +26,10 @@ def row_sum_source(
 ) -> str:
     """Return the source of a kernel that adds the weighted values of all rows to `total[0]`.
 
-    `parameters`, each followed by a comma, come before `weights`; `constants`, numbers of type T,
-    come last. `value` has statements that all threads of a warp run. They set the variable `value`
-    for `row` from `columns`, the thread's `lane`, the parameters and the constants. Only lane 0
-    needs the correct value.
+    The kernel's parameters begin with `parameters`, each followed by a comma. They end with
+    `constants`, numbers of type T. `value` has statements that all threads of a warp run. These
+    statements set the variable `value` for `row` from `columns`, the thread's `lane`, the
+    parameters and the constants. Only lane 0 needs the correct value.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}
@@ -60,7 +60,8 @@ def add_over_rows(
 ) -> None:
     """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
 
-    `arguments` match the source's parameters; `columns` is the number of the predictions' columns.
+    `arguments` match the source's parameters; `columns` is the number of columns of the
+    predictions.
     """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)

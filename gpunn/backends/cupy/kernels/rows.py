@@ -46,7 +46,7 @@ THREADS = 256
 PER_THREAD = 4  # elements of a thread, all loaded before the first is stored
 
 LARGE = 2**31 - THREADS * PER_THREAD
-"""Number of elements from which an index, also in the last block, needs more than 31 bits."""
+"""Number of elements from which an index in the last block may need more than 31 bits."""
 
 # Each block belongs to one of the arrays. Every block reads `start`, so only the last block may
 # advance it.
@@ -94,11 +94,11 @@ def gather_rows(op: Arguments) -> Calls:
 
 
 def next_batch(op: Arguments, scratch: Scratch) -> None:
-    """Gather the next rows of several arrays, and count rows and pass; arrays are contiguous.
+    """Gather the next rows of several contiguous arrays, and count the rows and the pass.
 
-    Each block copies up to THREADS * PER_THREAD elements of one array. The kernel's arguments for
-    an array start with the addresses of source and output, and the elements of a row and of the
-    output. Then follow the first block of this array and the first block of the next.
+    Each block copies up to THREADS * PER_THREAD elements of one array. For each array, the kernel
+    receives the addresses of source and output, and the numbers of elements in a row and in the
+    output. Then follow the first blocks of this array and of the next one.
     """
     rows, end, arrays = op.outs[0].shape[0], 0, list[Any]()
     for source, out in zip(op.sources, op.outs, strict=True):
@@ -113,7 +113,7 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
 def index_type(outs: Sequence[Array]) -> str:
     """Return the C type for indices of the outputs' elements.
 
-    Each element needs a division, for which devices have no 64-bit instruction.
+    Each element needs a division, which is slow in 64 bits: devices have no instruction for it.
     """
     return "int" if max(out.size for out in outs) < LARGE else "long long"
 

@@ -106,7 +106,7 @@ def l2_penalty(op: Arguments, scratch: Scratch) -> None:
 def over_vector(
     name: str, source: str, arguments: tuple[Any, ...], size: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that sums `size` elements, unless there are none."""
+    """Launch a kernel that sums `size` elements, unless `size` is 0."""
     dtype, blocks = arguments[0].dtype, blocks_for(size)
     if blocks:
         partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)

@@ -1,4 +1,4 @@
-"""Choose the implementation of matrix products, and record why."""
+"""Choose the implementation of matrix products, and record the reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Product: TypeAlias = CublasProduct | CupyProduct
 
 
 class NoFusedProduct:
-    """Stands for missing fused products: it never computes a product."""
+    """Replaces unavailable fused products; it never computes a product."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -50,7 +50,7 @@ FusedProduct: TypeAlias = LtProduct | NoFusedProduct
 
 
 class SelectedProduct:
-    """Computes float32 products with cuBLASLt if it accepts them, and others with `otherwise`."""
+    """Computes float32 products with cuBLASLt if possible, and all others with `otherwise`."""
 
     def __init__(self, product: FusedProduct, otherwise: Product) -> None:
         self._product, self._otherwise = product, otherwise
@@ -75,7 +75,7 @@ class SelectedProduct:
 def choose_fused_product(
     wanted: bool, precision: str, scratch: Scratch, algorithms: str = "heuristic"
 ) -> FusedProduct:
-    """Return cuBLASLt's products, or `NoFusedProduct` if unwanted or if it can't be opened.
+    """Return cuBLASLt's products, or `NoFusedProduct` if they are unwanted or unavailable.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def choose_product(precision: str, scratch: Scratch) -> Product:
     BackendUnavailableError
         If only CuPy's products are available, and `precision` is not "float32".
     DeviceMemoryError
-        If the device has too little memory for a handle, which CuPy would need too.
+        If the device has too little memory for a handle. CuPy would also need one.
     """
     try:
         return CublasProduct(load_cublas(), precision, scratch)

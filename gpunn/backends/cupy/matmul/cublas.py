@@ -66,7 +66,7 @@ SCALARS: dict[int, tuple[Any, Any]] = {
     REAL_32F: (ctypes.c_float(1), ctypes.c_float(0)),
     REAL_64F: (ctypes.c_double(1), ctypes.c_double(0)),
 }
-"""1 and 0: alpha and beta of out = alpha a b + beta out."""
+"""The factors alpha = 1 and beta = 0 of out = alpha a b + beta out."""
 
 HOPPER = 9  # compute capability from which NVIDIA recommends a larger workspace
 MEBIBYTE = 1 << 20
@@ -173,8 +173,9 @@ class Handle:
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
         """Return the handle, set to this stream and workspace.
 
-        Both are set each time, because a new stream may have the address of a destroyed one. That
-        takes two calls of about 1 us for each product that is launched without a graph.
+        Stream and workspace are set each time, because a new stream may have the address of a
+        destroyed one. This takes two calls of about 1 us for each product that is launched without
+        a graph.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
@@ -220,7 +221,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """Products by cublasGemmEx, which a CUDA graph may contain; `reason` describes the choice."""
+    """Matrix products by cublasGemmEx, which a CUDA graph may contain; `reason` says why."""
 
     capturable = True
 
@@ -296,7 +297,7 @@ class CublasProduct:
 
 
 def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
-    """Return the operand as a row-major matrix, if that needs no copy."""
+    """Return a row-major matrix, by a transpose if necessary, and whether to transpose it."""
     if matrix.flags.c_contiguous:
         return matrix, transposed
     return matrix.T, not transposed
@@ -310,7 +311,7 @@ def check(function: str, status: int) -> None:
     DeviceMemoryError
         If cuBLAS could not allocate memory on the device.
     CublasError
-        If cuBLAS failed for another reason, or cuBLASLt for any reason.
+        If cuBLAS failed for another reason, or if cuBLASLt failed.
     """
     if status and function.startswith("cublasLt"):
         raise CublasError(

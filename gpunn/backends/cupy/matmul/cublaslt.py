@@ -1,10 +1,11 @@
 """cuBLASLt through ctypes: products that also add a bias, apply ReLU or sum a gradient.
 
-Such an addition, an "epilogue", runs while the result of a product is still in registers. It saves
-a kernel and that kernel's pass over the result.
+An additional operation on a product, an "epilogue", runs while the result is still in registers. It
+saves a separate kernel that reads the result.
 
 cuBLAS needs cuBLASLt and so always includes it. Source: the cuBLAS library's documentation, section
-"Using the cuBLASLt API". The numbers below come from `cublasLt.h`, without the prefix `CUBLASLT_`.
+"Using the cuBLASLt API". The constants below come from `cublasLt.h`; their names omit the prefix
+`CUBLASLT_`.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ MIN_ALIGNMENTS = (
 REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
 """Ways to add the partial sums of a product that was split along k (split-K). These ways add them
-from the workspace, in a separate step. A third way adds each partial sum to the result when it is
-ready. NVIDIA promises that no two additions coincide, but promises no order."""
+from the workspace, in a separate step. A third way, which is not used, adds each partial sum to the
+result when it is ready. NVIDIA promises that no two additions coincide, but promises no order."""
 INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {
@@ -167,7 +168,7 @@ def check_for_refusal(function: str, status: int) -> None:
 
 
 class Plan:
-    """How cuBLASLt computes products of one kind: their description, and an algorithm.
+    """A description of one kind of product for cuBLASLt, and the algorithm that computes it.
 
     Parameters
     ----------
@@ -179,9 +180,9 @@ class Plan:
     transposed : tuple of bool
         Whether A and B are transposed.
     matrices : tuple of arrays
-        A, B, C and D, row-major; other matrices may follow with equal shapes and alignments.
+        A, B, C and D, row-major. Later products may use matrices with equal shapes and alignments.
     vector : int
-        Address of the epilogue's vector, or 0; other vectors need the same alignment.
+        Address of the epilogue's vector, or 0. The vectors of later products need its alignment.
     workspace : int
         Bytes that an algorithm may use.
     """
@@ -232,12 +233,12 @@ class Plan:
         self._layouts.append(layout)
 
     def candidates(self, wanted: int) -> list[Algorithm]:
-        """Return at most `wanted` algorithms, the best according to the heuristic first.
+        """Return at most `wanted` algorithms, in the heuristic's order from the best.
 
         Raises
         ------
         RefusalError
-            If there is none.
+            If there is no algorithm.
         """
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))

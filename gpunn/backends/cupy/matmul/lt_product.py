@@ -33,10 +33,10 @@ logger = logging.getLogger("gpunn")
 
 
 class Plans(threading.local):
-    """The plans of a thread, or the reasons why a product has none.
+    """The plans of a thread; if cuBLASLt refuses a kind of product, the reason replaces its plan.
 
-    There are few: one for each layer and number of rows. Each thread has its own plans, because a
-    product writes its vector's address into the plan.
+    A network needs few plans: one for each layer and number of rows. Each thread has its own plans,
+    because a product writes its vector's address into the plan.
     """
 
     def __init__(self) -> None:

@@ -26,13 +26,13 @@ CANDIDATES = 8
 """Number of algorithms that are compared."""
 
 IN_A_ROW, LAUNCHES = 10, 5
-"""Products in a timed graph, and timed launches of it."""
+"""The number of products in a timed graph, and the number of timed launches of this graph."""
 
 LONG = 0.5
-"""Milliseconds above which the launch of a graph takes negligible time compared with a product."""
+"""Duration of a product in milliseconds above which the time of a graph's launch is negligible."""
 
 MADE_BY = "made_by"
-"""Key, among the stored algorithms, of the library and device that they belong to."""
+"""Key of the library and device in the dictionary of stored algorithms."""
 
 DIFFERS = "so the results may differ from an uninterrupted run in rounding"
 
@@ -57,7 +57,8 @@ class Heuristic:
 class Measured:
     """Times the heuristic's first candidates on the real operands, and chooses the fastest.
 
-    While the stream is being recorded, nothing can be timed, so it chooses the heuristic's first.
+    While the stream is being recorded, no algorithm can be timed, so the heuristic's first is
+    chosen.
     """
 
     def __init__(self, library: Any) -> None:
@@ -103,11 +104,11 @@ class Measured:
         )
 
     def stored(self) -> dict[str, str]:
-        """Return the algorithms in hexadecimal digits, and their library and device."""
+        """Return the algorithms as hexadecimal digits, with their library and device."""
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
-        """Restore stored algorithms, which NVIDIA allows with the same version of the library."""
+        """Restore stored algorithms; NVIDIA allows this with the same version of the library."""
         if not stored:
             return
         algorithms = dict(stored)
@@ -160,8 +161,8 @@ def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) ->
 def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> Algorithm:
     """Return the candidate with the smallest median time on the device.
 
-    Candidates are timed within graphs, as a training step runs them. Launched one by one, a small
-    product would take the host longer than the device.
+    Candidates are timed within graphs, as a training step runs them. If launched one by one, small
+    products would take the host longer than the device.
     """
     if len(candidates) == 1:
         return candidates[0]

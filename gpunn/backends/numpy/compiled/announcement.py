@@ -15,7 +15,7 @@ from gpunn.terminal import is_terminal
 __all__ = ["LOGGER_NAME", "announced", "say"]
 
 LOGGER_NAME = "gpunn.compilation"
-"""A separate logger, so that the command can show these lines without other information."""
+"""A separate logger, with which the command can show these lines without other information."""
 
 logger = logging.getLogger(LOGGER_NAME)
 
@@ -44,9 +44,9 @@ def say(line: str) -> None:
 
 @contextmanager
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show that something is being built, and how long it took; yield a function for progress.
+    """Show that a build runs, and how long it took; yield a function that shows progress.
 
-    The function's arguments are the number of finished parts, and of all parts.
+    The function's arguments are the number of finished parts and the number of all parts.
     """
     with IMPORTING:
         from tqdm import tqdm

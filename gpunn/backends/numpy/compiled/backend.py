@@ -54,7 +54,7 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _team_size(self, trace: Trace) -> int:
-        """Return 1 if threads would spend more time waiting than working, else all threads."""
+        """Return the number of threads to use: 1 if several would wait longer than they work."""
         return self.threads if microseconds(trace) > WORTHWHILE * len(trace) else 1
 
     def _program(self, trace: Trace) -> Program:
@@ -95,9 +95,9 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return the maximum size in bytes of the panels of any product's operand.
+    """Return the largest size in bytes that the panels of one operand have.
 
-    A panel's rows have `panel` bytes.
+    Each row of a panel has `panel` bytes.
     """
     operands = [
         one

@@ -28,13 +28,13 @@ from gpunn.storage.reading import parsed_json, read_whole
 __all__ = ["VARIABLE", "folders", "read", "sources", "write"]
 
 VARIABLE = "GPUNN_CACHE_DIR"
-"""The variable with a folder for libraries that can't be stored in the package."""
+"""The environment variable with the folder for libraries, if the package is not writable."""
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[2]
 
 PACKAGED = HERE / "built"
-"""The package's folder for libraries; wheels include built ones."""
+"""The package's folder for libraries; wheels include built libraries."""
 
 LARGEST_MANIFEST = 2**16
 """Maximum bytes of a manifest; typical ones have a few hundred."""
@@ -80,8 +80,8 @@ def user_cache() -> Path:
 def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
     """Return the library for a target in a folder, and its manifest.
 
-    Raises a FileNotFoundError if there is none, and an InvalidFileError with the reason if it must
-    not be loaded.
+    Raises a FileNotFoundError if there is no library, and an InvalidFileError with the reason if
+    the library must not be loaded.
     """
     path = folder / f"{target.name}.json"
     content = read_whole(path, InvalidFileError, LARGEST_MANIFEST, "a library's manifest")
@@ -103,7 +103,7 @@ def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
 
 
 def faults(folder: Path, *within: Path) -> str:
-    """Return why a folder, or files in it, must not be trusted, or "" if they may."""
+    """Return why a folder or files in it must not be trusted, or "" if all may be trusted."""
     if not hasattr(os, "geteuid"):
         return ""
     owners = {os.geteuid()}
@@ -124,7 +124,7 @@ def faults(folder: Path, *within: Path) -> str:
 
 
 def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
-    """Return why a file or folder must not be trusted, or ""."""
+    """Return why a file or folder must not be trusted, or "" if it may be trusted."""
     if status.st_uid not in owners:
         return f"{path} belongs to another user"
     # Others may add files to a sticky folder, such as /tmp, but not replace another user's files.
@@ -136,7 +136,7 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Return whether only a file's owner is in its group, as on systems with umask 002.
+    """Return whether a file's group has no member except its owner, as on systems with umask 002.
 
     root's group does not count as private, since some containers add all their users to it.
     """
@@ -155,7 +155,7 @@ def is_private(status: os.stat_result) -> bool:
 def writable_folder() -> Path:
     """Return the first folder that a library can be written to; create it if needed.
 
-    Raises an InvalidFileError or OSError if there is none.
+    Raises an InvalidFileError or OSError if no folder can be used.
     """
     *first, last = folders()
     for folder in first:

@@ -32,17 +32,17 @@ ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader
 """The functions that Python calls, and the number of their parameters."""
 
 SLOWER = "Without kernels, training takes 1.6 to 13 times as long, most in small networks"
-"""Measured in docs/explanation/benchmarks.md, "Without compiled kernels"."""
+"""The numbers are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "
     "don't wait for one another"
 )
-"""Advice for products of NumPy's BLAS, which use several threads, on busy cores."""
+"""Advice for busy cores, since products of NumPy's BLAS use several threads."""
 
 
 class Library:
-    """A loaded library: kernels by name, and the functions that run a team's threads.
+    """A loaded library, with kernels by name, and the functions that run a team's threads.
 
     The functions take and return integers, and release Python's lock. Raises an OSError if the
     system can't load the library.
@@ -76,7 +76,7 @@ def linked(path: Path) -> Callable[[str], int]:
 
 
 def archived(path: Path) -> Callable[[str], int]:
-    """Return such a function for an archive of object files, which LLVM links in memory."""
+    """Return a function from symbols to addresses in an archive, which LLVM links in memory."""
     try:
         with IMPORTING:
             import llvmlite.binding as llvm

@@ -34,7 +34,7 @@ CACHED = 1 << 18
 """Bytes of a matrix that stay in a core's cache while other data passes through it."""
 
 SKINNY = 160
-"""Maximum rows of a batch for which copying an operand first takes longer than it saves."""
+"""Maximum rows of a batch for which copying an operand takes more time than it saves."""
 
 NARROW = 512
 """Maximum columns of B for which tiles need no panels, even with some more rows. Also the maximum
@@ -44,31 +44,32 @@ FEW_COLUMNS = 4
 """Maximum columns of C for which the vectors of a tile would be mostly empty."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
-"""Maximum terms, and numbers in a gradient of weights, for which copying B into panels takes longer
-than it saves."""
+"""Maximum terms, and maximum size of a gradient of weights, for which copying B into panels takes
+more time than it saves."""
 
 LARGE_RESULT = 1 << 19
 """Minimum elements of C for which it is written row by row, which requires panels."""
 
 TERMS_SPAN = 1 << 19
-"""Maximum bytes of a matrix that the terms processed together may span. Otherwise its rows, at
-distances of a power of two, would evict each other from the cache."""
+"""Maximum bytes of a matrix that the terms processed together may span. With more bytes, rows at
+distances of a power of two would evict each other from the cache."""
 
 SHARED = 1 << 19
-"""Maximum bytes of a matrix that each thread may read completely, as it does if the threads divide
-the rows of the other matrix."""
+"""Maximum bytes of a matrix that each thread may read completely. Threads do so if they divide the
+rows of the other matrix."""
 
 MIN_ROWS = 28
-"""Minimum rows per thread for dividing rows if columns could be divided: at least two tiles. It is
-the same for all processors, since it affects the order of sums in gradients of biases."""
+"""Minimum rows per thread for dividing rows if columns could be divided: at least two tiles. This
+number affects the order of sums in gradients of biases, so it is the same for all processors."""
 
 MAX_TILES = 8
-"""Maximum rows processed together, in heights of a tile: more of A would not stay in the cache."""
+"""Maximum rows to process together, in tile heights. A larger part of A would not stay in the
+cache."""
 
 
 @dataclass
 class Operand:
-    """A matrix in memory, or a transposed one: its address, and strides in bytes.
+    """A matrix or a transposed matrix in memory: the address, and strides in bytes.
 
     `panel` is the stride between panels. A panel has the columns that a tile reads.
     """
@@ -80,7 +81,7 @@ class Operand:
 
     @property
     def transposed(self) -> Operand:
-        """Its transpose."""
+        """The transposed matrix."""
         return Operand(self.start, self.column, self.row, self.panel)
 
 
@@ -95,7 +96,7 @@ class ProductPlans:
     gradients: list[Array] = field(default_factory=list)
     """Results of products with a transposed A: gradients of weights."""
     by_columns: set[int] = field(default_factory=set)
-    """Addresses of results whose columns the threads divide, instead of the rows."""
+    """Addresses of the results that the threads divide by columns instead of rows."""
     _panels: Array | None = None
 
     def encode(
@@ -108,10 +109,10 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return instructions for out = max(bias + a b, floor); a or b may be transposed, not both.
+        """Return instructions for out = max(bias + a b, floor); a or b may be transposed.
 
-        Operands are those of `matmul`. Only products without a transposed operand may have a bias
-        of shape (n,), and a floor, which is 0 for ReLU.
+        The operands are those of `matmul`, but only one may be transposed. Only products without a
+        transposed operand may have a bias of shape (n,), and a floor, which is 0 for ReLU.
         """
         size = out.itemsize
         m, n = out.shape
@@ -205,7 +206,7 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return the instruction of a product for each group, with operands of `group_matmul`.
+        """Return the instruction of a product for each group; operands are those of `group_matmul`.
 
         The bias has shape (groups, n). Bias and floor are as in `encode`.
         """
@@ -267,7 +268,8 @@ class ProductPlans:
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
         """Return whether threads divide the terms of a gradient of weights: the rows of a batch.
 
-        If so, no thread needs rows of others, but the results of all threads have to be summed.
+        If so, no thread needs rows of other threads, but the results of all threads have to be
+        summed.
         """
         if self.is_by_columns(a) or self.is_by_columns(b):
             return False
@@ -287,7 +289,8 @@ class ProductPlans:
     def _divides_columns(self, rows: int, columns: int, terms: int, size: int) -> bool:
         """Return whether threads divide the columns of a product, instead of the rows.
 
-        With rows, each thread keeps its part of a batch from layer to layer, but reads all of B.
+        If threads divide rows, each one keeps its part of a batch from layer to layer, but reads
+        all of B.
         """
         if rows > columns or columns < self.threads * BLOCK_BYTES // size:
             return False
@@ -320,12 +323,12 @@ class ProductPlans:
         return Operand(address(array), *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
-        """Return the number of rows to process together: whole tiles that fit, if possible."""
+        """Return the number of rows to process together: whole tiles that fit, but at least one."""
         height = self.vectors.tile_rows
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
-        """Return an instruction that copies an operand into panels, in memory of all products."""
+        """Return an instruction that copies an operand into panels, which products share."""
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.panel_capacity,), "uint8")
@@ -339,9 +342,9 @@ class ProductPlans:
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
-        """Return a product and the update that reads its result, combined row by row.
+        """Combine a product with the update that reads its result, row by row.
 
-        So the update reads the gradients from the cache. Only the last repetition of a program
+        The update then reads the gradients from the cache. Only the last repetition of a program
         writes them to memory.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))

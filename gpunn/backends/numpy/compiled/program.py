@@ -58,37 +58,38 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """The arrays that it reads and writes. They must live as long as the program."""
+    """Arrays that the kernel reads, and arrays that it writes. They must live as long as the
+    program."""
     by_rows: Sequence[np.ndarray] = ()
-    """Those arrays whose rows the threads divide, in the same way (`partition`). Between two
+    """The arrays whose rows the threads divide, all in the same way (`partition`). Between two
     instructions that divide an array by rows, threads need not wait for each other."""
     early: bool = False
-    """Whether to run it as soon as its inputs are ready, rather than at its position."""
+    """Whether to run the instruction as soon as its inputs are ready, not at its position."""
     fuse: Callable[[Instruction], Instruction] | None = None
-    """Combines this instruction with the update that reads its gradient, and returns the result.
-    An update is `early`, has the gradients first in `reads`, and the arguments of `optimizers`."""
+    """Returns this instruction combined with the update that reads its gradient. The update is
+    `early`, lists the gradients first in `reads`, and has the arguments of `optimizers`."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """Arguments in all repetitions of a program except the last, if they differ: only the last one
-    has to write results that are read after the program."""
+    """Arguments in all repetitions of a program except the last, if they differ. Only the last
+    repetition has to write results that are read after the program."""
 
     @property
     def dtype(self) -> str:
-        """The name of the data type that it computes with."""
+        """The name of the data type that the kernel computes with."""
         used = (array.dtype.char for array in (*self.reads, *self.writes))
         return next((DTYPES[char] for char in used if char in DTYPES), "float32")
 
     @cached_property
     def read_extents(self) -> list[Extent]:
-        """The memory that it reads."""
+        """The memory that the instruction reads."""
         return [extent(each, self.by_rows) for each in self.reads]
 
     @cached_property
     def written_extents(self) -> list[Extent]:
-        """The memory that it writes."""
+        """The memory that the instruction writes."""
         return [extent(each, self.by_rows) for each in self.writes]
 
     def waits_for(self, other: Instruction) -> bool:
-        """Return whether this must run after the other, because one writes memory of the other."""
+        """Return whether this must run after the other: one writes memory that both use."""
         return (
             conflict(self.read_extents, other.written_extents)
             or conflict(self.written_extents, other.written_extents)
@@ -97,19 +98,19 @@ class Instruction:
 
 
 class Extent(NamedTuple):
-    """The memory of a contiguous array, and its rows if the threads divide them, else 0."""
+    """The memory of a contiguous array; and its number of rows if threads divide them, else 0."""
 
     begin: int
     end: int
     rows: int
 
     def meets(self, other: Extent) -> bool:
-        """Return whether the two share memory."""
+        """Return whether the two extents share memory."""
         return self.begin < other.end and other.begin < self.end
 
 
 def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
-    """Return the memory of a contiguous array, with its rows if it is in `by_rows`."""
+    """Return the memory of a contiguous array, and its number of rows if it is in `by_rows`."""
     begin = address(array)
     divided = any(array is each for each in by_rows)
     return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
@@ -180,7 +181,7 @@ class Program:
                         step()
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` instead of `buffer`, which it was created with.
+        """Let the program read `argument` instead of `buffer`, for which it was created.
 
         This replaces the address of `buffer` in the tables, or copies the values to `buffer`.
         """
@@ -205,7 +206,7 @@ class Program:
 def has_address(array: np.ndarray, instruction: Instruction) -> bool:
     """Return whether an instruction that reads an array has the array's address as an argument.
 
-    Otherwise the argument may be the address of a part, or of a table with the address.
+    If not, the argument may be the address of a part of the array, or of a table of addresses.
     """
     memory = extent(array, ())
     reads = any(memory.meets(each) for each in instruction.read_extents)
@@ -213,7 +214,7 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions with `early` ones directly after the last one they wait for.
+    """Return the instructions, each `early` one directly after the last one that it waits for.
 
     So the update of a layer's weights runs while their gradient is in the cache.
     """
@@ -250,8 +251,8 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
 def table_of(order: Sequence[Instruction]) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
-    A row has the kernel's address, 1 if a barrier follows, and the arguments. A barrier follows if
-    the next instruction must wait for this one or an earlier one since the last barrier.
+    A row has the kernel's address, 1 if a barrier follows (else 0), and the arguments. A barrier
+    follows if the next instruction must wait for any instruction since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     since_barrier: list[Instruction] = []
@@ -267,7 +268,7 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
 
 
 def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarray:
-    """Return the table of all repetitions except the last, from the last one's table."""
+    """Return the table of all repetitions except the last, given the table of the last one."""
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:

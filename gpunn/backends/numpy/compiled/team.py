@@ -38,7 +38,7 @@ class Table:
 
 
 class Team:
-    """A leader, the thread that runs programs, and worker threads, which wait for programs."""
+    """A leader (the thread that runs programs) and worker threads, which wait for programs."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads

@@ -30,7 +30,7 @@ NAMES = {
     activations.Tanh: "tanh",
     activations.Softplus: "softplus",
 }
-"""Each class's name in `ACTIVATIONS`. The identity is a leaky ReLU of slope 1."""
+"""The name in `ACTIVATIONS` of each activation class. The identity is a leaky ReLU of slope 1."""
 
 
 class Activations(Lowerings):
@@ -76,12 +76,12 @@ class Activations(Lowerings):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return rows, columns, and the number that a thread's columns are a multiple of."""
+    """Return rows, columns, and the unit: a thread's columns are a multiple of it."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 
 def kernel_arguments(f: Any) -> tuple[float, ...] | None:
-    """Return a built-in activation's index in `ACTIVATIONS` and two parameters, else None."""
+    """Return a built-in activation's index in `ACTIVATIONS` and two parameters; None for others."""
     if type(f) not in NAMES:
         return None
     number = ACTIVATIONS.index(NAMES[type(f)])

@@ -1,4 +1,4 @@
-"""What all lowerings to compiled kernels share: their result, settings and helpers."""
+"""Code that all lowerings to compiled kernels share: result types, settings and helpers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gpunn.typing import Array
 __all__ = ["Lowerings", "Steps", "present", "same_kind"]
 
 Steps: TypeAlias = list[Instruction] | None
-"""What a lowering returns: instructions in order, or None if no kernel fits the arguments, such as
-an array that isn't contiguous or a custom loss."""
+"""The result of a lowering: instructions in order, or None if no kernel fits the arguments. For
+example, no kernel fits a custom loss, or an array that isn't contiguous."""
 
 
 def same_kind(*arrays: Array) -> bool:
-    """Return whether all arrays are contiguous, and all have type float32 or all float64."""
+    """Return whether all arrays are contiguous, and either all float32 or all float64."""
     return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
 
 
@@ -38,9 +38,9 @@ class Lowerings:
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
         """Return how threads divide x and out in an elementwise operation.
 
-        They divide x like the product that computed it, so that each thread's part is in its cache.
-        The first result has rows, columns, and the number that a thread's columns are a multiple
-        of. If x is divided by rows, it counts as one long row. The second result lists the arrays
+        Threads divide x like the product that computed x, since each thread's part is then in its
+        cache. The first result has rows, columns, and the unit: a thread's columns are a multiple
+        of it. If x is divided by rows, x counts as one long row. The second result lists the arrays
         that are divided by rows.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
@@ -51,6 +51,6 @@ class Lowerings:
         return (1, x.size, max(columns, 1)), [x, out]
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
-        """Return an instruction for out = out + sum_i weights_i values_i; None weights are 1."""
+        """Return an instruction for out = out + sum_i weights_i values_i; weights are 1 if None."""
         read = [values, out] if weights is None else [values, weights, out]
         return Instruction("sum_up", [values, weights, values.size, out, 1], read, [out])

@@ -18,13 +18,15 @@ from gpunn.typing import Array
 __all__ = ["Function", "Losses", "are_labels", "are_numbers"]
 
 TOGETHER = 2048
-"""Numbers of several rows to process together, so that intermediate results stay in the cache."""
+"""How many numbers, of several rows, to process together. Intermediate results then stay in the
+cache."""
 
 
 class Function(NamedTuple):
-    """A function f of ROW_FUNCTIONS, summed over a row's outputs.
+    """A function f of ROW_FUNCTIONS, which is summed over a row's outputs.
 
-    It has factors of the sum and of its gradient. The constant is the parameter of f, if any.
+    `scale` is the sum's factor, and `slope` is the gradient's factor. `constant` is the parameter
+    of f, if f has one.
     """
 
     name: str
@@ -45,9 +47,10 @@ NAMES: Mapping[type[losses.ElementwiseLoss], tuple[str, str]] = {
 
 
 def function_of(loss: Any, predictions: Array) -> Function | None:
-    """Return the function that a loss sums over the outputs, or None without a kernel for it.
+    """Return the function that a loss sums over the outputs, or None if it has no kernel.
 
-    A subclass with the same formulas as a built-in loss, but other factors, uses its kernel.
+    A subclass with the formulas of a built-in loss, but other factors, uses the kernel of that
+    loss.
     """
     kind, outputs = type(loss), predictions.shape[1]
     for built_in, (name, parameter) in NAMES.items():
@@ -110,9 +113,9 @@ class Losses(Lowerings):
         weights: Array | None = None,
         normalizer: Array | None = None,
     ) -> Instruction:
-        """Return an instruction that sums a function over the outputs, to values (rows,).
+        """Return an instruction that sets `values` of shape (rows,) to sums over outputs.
 
-        If a gradient is given, it is computed from weights and a normalizer.
+        If a gradient is given, the instruction also computes it, from weights and a normalizer.
         """
         rows, outputs = predictions.shape
         together = max(1, TOGETHER // outputs)
@@ -157,5 +160,5 @@ class Losses(Lowerings):
 
 
 def lanes(array: Array) -> int:
-    """Return the number of an array's elements in a block."""
+    """Return how many elements of an array fit in a block."""
     return BLOCK_BYTES // int(array.itemsize)

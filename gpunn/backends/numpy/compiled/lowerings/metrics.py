@@ -54,7 +54,7 @@ class Metrics(Losses):
         return [self.softmax_cross_entropy(p, t, values)]
 
     def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        """Return squares of softmax(p) - t, which the gradient of the cross-entropy gives."""
+        """Return squares of softmax(p) - t, computed from the gradient of the cross-entropy."""
         distance, ones = np.empty_like(p), np.ones_like(values)
         squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
         return [
@@ -93,7 +93,7 @@ class Metrics(Losses):
     def _where_right(
         self, predicted: Array, actual: Array, weights: Array
     ) -> tuple[Array, Instructions]:
-        """Return an array for the weights of correctly classified rows, and its instruction."""
+        """Return an array for the weights of correctly classified rows, and how to compute it."""
         right, read = np.empty_like(predicted), [predicted, actual, weights]
         args = [*read, weights.size, right]
         by_rows = [*read, right]
@@ -133,9 +133,10 @@ class Metrics(Losses):
     # --------------------------------------- classes
 
     def _classes(self, x: Array, threshold: float | None = None) -> tuple[Array, Instructions]:
-        """Return an array for the class of each row, and its instruction.
+        """Return an array for the class of each row, and the instruction that computes it.
 
-        The class is the column of the largest number, or 1 for numbers above a threshold.
+        Without a threshold, the class is the column of the largest number. With a threshold, the
+        class is 1 for numbers above the threshold, else 0.
         """
         classes = np.empty(x.shape[0], x.dtype)
         rule = interface.BY_LARGEST if threshold is None else interface.BY_THRESHOLD
@@ -155,7 +156,7 @@ class Metrics(Losses):
 
 
 def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
-    """Return an instruction that adds weights at positions of `out`, or of its equal parts."""
+    """Return an instruction that adds weights at positions of `out`, or of equal parts of `out`."""
     columns = positions.size // weights.size
     args = [positions, weights, columns, weights.size, out, out.size // columns]
     return Instruction("add_at", args, [positions, weights, out], [out])
@@ -170,8 +171,8 @@ FUNCTIONS: dict[type[Metric], str] = {
     metrics.MeanAbsoluteError: "absolute_error",
     metrics.RootMeanSquaredError: "squared_error",
 }
-"""Metrics that are the mean over rows and outputs of a function in ROW_FUNCTIONS. Those that are
-also in `VALUES` use it only with one output."""
+"""Metrics that are the mean over rows and outputs of a function in ROW_FUNCTIONS. Metrics that are
+also in `VALUES` use the function only with one output."""
 
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.BrierScore: Metrics._brier_score,

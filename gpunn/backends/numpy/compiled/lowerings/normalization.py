@@ -66,7 +66,7 @@ class Normalization(Lowerings):
         ]
 
     def multiple(self, x: Array) -> int:
-        """Return 0 if threads divide the rows of x, else the multiple for dividing its columns."""
+        """Return 0 if threads divide the rows of x, else the unit in which they divide columns."""
         by_rows = 1 < self.threads <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
 

@@ -81,10 +81,10 @@ class Optimizers(Lowerings):
         return instructions
 
     def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:
-        """Return the segments, cut where the gradient of a layer's weights begins or ends.
+        """Return the segments, split where the gradient of a layer's weights begins or ends.
 
-        So the update of a layer's weights can follow its gradient, while that is in the cache.
-        Without weight decay, adjacent segments are joined if only their decay factors differ.
+        So the update of a layer's weights can run while their gradient is in the cache. Without
+        weight decay, adjacent segments are joined if only their decay factors differ.
         """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
@@ -104,7 +104,7 @@ class Optimizers(Lowerings):
 
 
 def kernel_of(o: Any) -> tuple[str, list[float]] | None:
-    """Return the kernel of a built-in optimizer and its hyperparameters, else None."""
+    """Return a built-in optimizer's kernel and hyperparameters, or None for another optimizer."""
     if type(o) is optimizers.SGD:
         if not o.momentum:
             return "sgd", []

@@ -137,8 +137,8 @@ class Tables(Dense):
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
     """Return rows, members and features for the kernels of members' factors.
 
-    The kernels require that all members share the rows of x. If each member has its own row, this
-    treats all features of all members as one member.
+    The kernels require that all members share the rows of x. If each member has separate rows, this
+    function treats the features of all members as those of one member.
     """
     rows, members = x.shape[:2]
     if members == 1:
