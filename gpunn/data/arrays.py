@@ -30,13 +30,13 @@ _HEADER_FORMATS = {
 
 
 class ByteStream(Protocol):
-    """Anything that bytes can be read from."""
+    """An object from which bytes can be read."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> np.ndarray:
-    """Load an NPY file, a large one as a read-only memory map.
+    """Load an NPY file; a large array becomes a read-only memory map.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
     Returns
     -------
     array
-        In the machine's byte order, unless it is memory-mapped.
+        The array, in the machine's byte order unless it is memory-mapped.
 
     Raises
     ------
@@ -96,14 +96,14 @@ def load_npz(
     X : str
         Name of the array of inputs in the file.
     y : str or None
-        Name of the array of targets, or None if there are none.
+        Name of the array of targets, or None if there are no targets.
 
     Returns
     -------
     X : array
         In the machine's byte order.
     y : array or None
-        In the machine's byte order; None if the argument `y` is None.
+        The targets, in the machine's byte order; None if the argument `y` is None.
 
     Raises
     ------

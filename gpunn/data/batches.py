@@ -1,8 +1,8 @@
 """Copying host arrays to the device: all rows once, or streamed in chunks.
 
-Both give the same batches, so results are identical; only the memory use differs. The arrays on the
-device are allocated once and overwritten, so that a recorded step finds its rows at the same
-addresses, or at a few that alternate.
+Both ways produce the same batches, and therefore identical results; only the memory use differs.
+The arrays on the device are allocated once and then overwritten. A recorded step thus finds its
+rows at the same addresses, or at a few alternating addresses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gpunn.typing import Array
 __all__ = ["Dataset", "DeviceRows"]
 
 STREAM_BYTES = 1 << 26
-"""Bytes of a streamed chunk: enough to hide the cost of a transfer, little of the memory."""
+"""Bytes of a streamed chunk, which takes little memory but hides the cost of a transfer."""
 
 DEVICE_FRACTION = 0.5
 """Data that would take more than this fraction of the device's free memory is streamed."""
@@ -30,9 +30,9 @@ DEVICE_FRACTION = 0.5
 class DeviceRows:
     """Rows on the device, of which `order[:rows]` are used, in this order.
 
-    `metric_weights` are the metrics' weights if they differ from the loss's. `batches` has the
-    number of rows of each update's batch if the user supplies batches. None means that all batches
-    have the requested size, except the last.
+    `metric_weights` are the weights for metrics, if the loss has different weights. If the user
+    supplies batches, `batches` has the number of rows of each batch. None means that all batches
+    have the requested size, except the last batch.
     """
 
     X: Array
@@ -47,9 +47,9 @@ class DeviceRows:
 class Dataset:
     """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` has the device's dtypes: of inputs, and of real targets and weights. With `stream`
-    None, memory maps and data too large for the device are streamed. `metric_weights` are the
-    metrics' weights if they differ from the loss's.
+    `dtypes` has two dtypes on the device: for inputs, and for real targets and weights. If `stream`
+    is None, memory maps and data that are too large for the device are streamed. `metric_weights`
+    are the weights for metrics, if the loss has different weights.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class Dataset:
     def chunks(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         """Yield the rows with these indices, in this order, in chunks of whole batches.
 
-        None means all rows. Only the last batch of the last chunk may have fewer than `batch_size`
-        rows. Each chunk overwrites the previous one.
+        If `order` is None, all rows are used. Only the last batch of the last chunk may have fewer
+        than `batch_size` rows. Each chunk overwrites the previous one.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)

@@ -15,14 +15,14 @@ __all__ = ["check_finite", "check_inputs", "check_largest_weight", "check_rows",
 __all__ += ["to_numpy"]
 
 CHECK_BYTES = 1 << 20
-"""Bytes that are checked at a time, so that checking a memory map takes little memory."""
+"""Bytes that are checked at a time, which limits the memory for a check of a memory map."""
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     """Return `array` as a NumPy array, without a copy if possible; a memory map stays one.
 
-    Raises a DataError if the array is on a GPU, sparse, masked, ragged or of Python objects, or a
-    memory map whose file was truncated.
+    Raises a DataError if the array is on a GPU, sparse, masked or ragged, or holds Python objects.
+    Also if it is a memory map whose file was truncated.
     """
     if isinstance(array, np.memmap):
         check_whole(array)
@@ -62,7 +62,7 @@ def check_inputs(
     """Return network inputs, shape (rows, *input_shape), as a host array; errors name `argument`.
 
     `order` has the indices that put columns into the network's order. Raises a DataError if the
-    shape is wrong, the numbers are not real, or one of them is not finite in `dtype`.
+    shape is wrong, the numbers are not real, or a number is not finite in `dtype`.
     """
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
@@ -107,7 +107,7 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
 
 
 def check_rows(rows: int, others: Mapping[str, np.ndarray], argument: str = "X") -> None:
-    """Raise a DataError unless every other array has as many rows."""
+    """Raise a DataError unless every other array has this number of rows."""
     for name, array in others.items():
         if array.ndim == 0 or array.shape[0] != rows:
             actual = array.shape[0] if array.ndim else "a single number"
@@ -122,10 +122,11 @@ def check_weights(
     *,
     part: bool = False,
 ) -> np.ndarray:
-    """Return sample weights as float64, shape (rows,): finite, >= 0, not all zero, also in `dtype`.
+    """Return sample weights in float64, shape (rows,), after checking them.
 
-    With `part`, all may be zero, as in a batch; `check_largest_weight` then checks all rows. Raises
-    a DataError with the index of the first invalid weight.
+    Weights must be finite, >= 0, and not all zero, also in `dtype`. With `part`, the rows are a
+    batch and all weights may be zero; `check_largest_weight` then checks all rows. Raises a
+    DataError with the index of the first invalid weight.
     """
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):

@@ -47,9 +47,10 @@ class CSVData:
         The features, in the order of `feature_names`.
     y : array of shape (rows,) or None
         The target. Text becomes class indices (int64), where `classes[index]` is the text. If every
-        cell is an integer, the dtype is int64, otherwise a float. None without a target.
+        cell is an integer, the dtype is int64; other numbers are floats. None if there is no
+        target.
     feature_names : tuple of str
-        Column names, or without a header the column numbers, counted from 0.
+        Column names; without a header, the column numbers, counted from 0.
     target_name : str or None
         Name of the target column.
     classes : tuple of str or None
@@ -104,16 +105,18 @@ def load_csv(
         -1 is the last column. None if there is no target.
     header : bool or "auto"
         Whether the first row has the column names. "auto" is True if `target` or one of `features`
-        is a name. It is also True if the first row has text above a number in the second row. A
-        header that is all numbers needs True.
+        is a name. It is also True if the first row has text above a number in the second row. If
+        all names in the header are numbers, set True.
     delimiter : str
         The character between cells.
     features : sequence of str and int, optional
-        Names or numbers of the feature columns, in this order. By default all except the target.
+        Names or numbers of the feature columns, in this order. By default, all columns except the
+        target.
     dtype : "float32" or "float64"
         Dtype of the features and of a floating-point target.
     missing : collection of str
-        Strings that mean a missing value, besides NaN: in any case, and numbers in any spelling.
+        Strings that mean a missing value, besides NaN, in upper or lower case. Numbers match in any
+        spelling.
 
     Returns
     -------
@@ -124,11 +127,11 @@ def load_csv(
     ------
     DataFileError
         If a value is missing, or a feature is not a finite number of the given dtype. If a row has
-        too few or too many cells, or more than 16 MiB, or a class name more than 256 characters. If
-        a column occurs twice in the header, or does not exist. If the file is empty, not in UTF-8,
-        wrongly quoted or not a regular file. The message names lines and columns.
+        too few or too many cells or more than 16 MiB, or a class name has more than 256 characters.
+        If a column occurs twice in the header, or does not exist. If the file is empty, not in
+        UTF-8, wrongly quoted or not a regular file. The message names lines and columns.
     ArgumentError
-        If another argument is invalid.
+        If an argument is invalid.
     ArgumentTypeError
         If a column is neither a name nor a number.
     OSError
@@ -249,7 +252,7 @@ class _Reader:
         return number % width
 
     def read(self, target_is_text: bool) -> CSVData | None:
-        """Return the content of the file; None if the target is text but was read as numbers."""
+        """Return the content of the file, or None if the target is text but was read as numbers."""
         # Grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []
@@ -291,7 +294,7 @@ class _Reader:
         )
 
     def _floats(self, cells: Sequence[str]) -> np.ndarray | None:
-        """Convert all cells, or return None if one is not a finite number."""
+        """Convert all cells to finite numbers, or return None if a cell is something else."""
         numbers = numbers_of(cells)
         if numbers is None or np.isin(numbers, self._markers.numbers).any():
             return None
@@ -300,7 +303,7 @@ class _Reader:
         return values if np.isfinite(values).all() else None
 
     def _first_text(self, block: list[Row], indices: Sequence[int]) -> tuple[int, str, str] | None:
-        """Return line, column and first cell that is text, or None, and count missing values.
+        """Count missing values; return the first cell of text with its line and column, or None.
 
         A number that is not finite raises a RowsError.
         """
@@ -335,7 +338,7 @@ class _Reader:
         return np.frombuffer(codes, np.int64)
 
     def _is_missing(self, line: int, name: str, cell: str) -> bool:
-        """Return whether a cell is a missing value, and count it if so."""
+        """Return whether a cell is a missing value, and count missing values."""
         missing = self._markers.is_missing_number(cell.strip())
         if missing:
             self._missing += 1
@@ -344,7 +347,7 @@ class _Reader:
         return missing
 
     def _refuse_missing(self) -> None:
-        """Raise a RowsError that lists the missing values, if there are any."""
+        """Raise a RowsError that lists the missing values, if values are missing."""
         if self._missing:
             more = ", ..." if self._missing > len(self._locations) else ""
             raise RowsError(
@@ -364,7 +367,7 @@ def _doubt(names: Sequence[str]) -> str:
 
 
 def _integers(cells: Sequence[str]) -> np.ndarray | None:
-    """Convert all cells, or return None if one is not an integer of 64 bits."""
+    """Convert all cells to 64-bit integers, or return None if a cell is something else."""
     try:
         return np.fromiter(map(int, cells), np.int64, len(cells))
     except (ValueError, OverflowError):

@@ -15,7 +15,7 @@ __all__ = ["CsvFormat", "csv_format_in"]
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFormat:
-    """The format of rows; None, or an empty list, detects a setting.
+    """The format of rows; a setting that is None or an empty list is detected.
 
     A network stores the format of its training rows in its metadata, under "reading". `missing` has
     further strings that mean a missing value.
@@ -37,7 +37,7 @@ class CsvFormat:
 
 
 def csv_format_in(metadata: Mapping[str, Any]) -> CsvFormat:
-    """Return the format of training rows from a network's metadata; a DataError if damaged."""
+    """Return the format of training rows in a network's metadata, or raise a DataError."""
     try:
         csv_format: CsvFormat = typed(CsvFormat, metadata.get("reading", {}), ignore_unknown=True)
     except ArgumentError as error:

@@ -18,7 +18,7 @@ __all__ = ["column_names", "difference", "non_numeric_columns", "numbers_of", "o
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the names of a data frame's columns; None for other objects, or without names.
+    """Return the names of a data frame's columns; None for other objects and nameless columns.
 
     Columns numbered by default, as in pandas, count as columns without names.
     """
@@ -39,7 +39,7 @@ def order_of(names: list[str] | None, known: list[str] | None, argument: str) ->
     """Return the indices that put columns into a known order, or None if they are in that order.
 
     Data without names keeps its order. If the names differ, a DataError lists the missing and
-    unknown names; it calls the data `argument`.
+    unknown names. Its message calls the data `argument`.
     """
     if names is None or known is None or names == known:
         return None
@@ -49,7 +49,7 @@ def order_of(names: list[str] | None, known: list[str] | None, argument: str) ->
 
 
 def difference(names: Sequence[str], known: Sequence[str]) -> str:
-    """Return why columns can't be put into a known order; an empty string if they can."""
+    """Return why columns can't be put into a known order, or an empty string if they can."""
     present, wanted = Counter(names), Counter(known)
     twice = [name for name, count in (present | wanted).items() if count > 1]
     missing, unknown = list(wanted - present), list(present - wanted)
@@ -64,7 +64,7 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
 
 
 def numbers_of(table: Any) -> np.ndarray | None:
-    """Return a data frame's columns as a matrix if each holds real numbers, else None.
+    """Return a data frame's columns as a matrix if every column holds real numbers, else None.
 
     Converting the frame itself does not work: pandas makes Python objects of columns without a
     common dtype, such as numbers with Boolean (one-hot) columns.
@@ -83,7 +83,7 @@ def arrays_of(table: Any) -> dict[str, np.ndarray]:
 
 
 def non_numeric_columns(table: Any) -> list[str]:
-    """Return the names of a data frame's columns that don't hold numbers, with an example each."""
+    """Return the names of a data frame's columns without numbers, with an example for each."""
     descriptions = []
     for name, column in arrays_of(table).items():
         if column.ndim != 1 or column.dtype.kind in "buif":

@@ -27,9 +27,9 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     then the items in row-major order, big-endian. Compression is recognized from the first bytes of
     the file, not from its name.
 
-    Memory is allocated only for bytes that exist, so a forged header can't exhaust it. An array of
-    more than 16 MiB may take at most 200 times its compressed size; larger arrays are refused
-    before they are read.
+    Memory is allocated only for bytes that exist, so a forged header can't exhaust the memory. An
+    array of more than 16 MiB may take at most 200 times its compressed size; larger arrays are
+    refused before they are read.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Returns
     -------
     array of the header's shape
-        In the machine's byte order: uint8, int8, int16, int32, float32 or float64.
+        The array, in the machine's byte order. Its dtype is uint8, int8, int16, int32, float32 or
+        float64.
 
     Raises
     ------

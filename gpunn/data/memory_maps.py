@@ -1,7 +1,7 @@
 """Rows of memory-mapped files, read without making the whole file resident in memory.
 
-Reading scattered rows through a map makes far more than these rows resident, since the system loads
-a block of the file around each page. Reading the rows from the file does not.
+Reading scattered rows through a map makes many other rows resident, since the system loads a block
+of the file around each page. Reading the rows from the file avoids this.
 """
 
 from __future__ import annotations

@@ -21,9 +21,10 @@ PATIENCE = 5.0
 class Prefetch(Generic[T]):
     """An iterator whose items a thread makes, at most `ahead` items in advance.
 
-    The thread calls `make` for the iterator; if `ahead` is 0, there is no thread. An exception in
-    the iterator is raised instead of the item, with its traceback. `close`, which a `with` block
-    calls at its end, ends the thread. The thread then closes a generator: `finally` clauses run.
+    The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread. An
+    exception in the iterator is raised in place of the item, with its traceback. `close`, which a
+    `with` block calls at its end, ends the thread. If the iterator is a generator, the thread then
+    closes it, and its `finally` clauses run.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:

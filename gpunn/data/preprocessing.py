@@ -30,11 +30,12 @@ def column_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation, for standardization `(X - mean) / std`.
 
-    These are the results of `mean_and_std`, except that the deviation of a constant column is
-    **1**, so that standardization makes it 0. The logger "gpunn" warns about such columns. X is a
+    The results are those of `mean_and_std`, but the deviation of a constant column is **1**:
+    standardization then makes the column 0. The logger "gpunn" warns about such columns. X is a
     matrix of Booleans, integers or floats, with at least one row; only the rows `indices` are used.
-    Messages call it `name`. Raises a DataError if X is not such a matrix, or if a column holds NaN
-    or infinity. Also if its values are too large, or differ too little, to be squared in float64.
+    Messages call X `name`. Raises a DataError for any other X, or if a column holds NaN or
+    infinity. Also if a column's values are too large, or differ too little, to be squared in
+    float64.
     """
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
@@ -76,19 +77,19 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    This is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. Numbers that are
-    not finite or too large to be squared make it infinite or NaN.
+    This is the population standard deviation, `sqrt(sum_i (x_i - mean)^2 / rows)`. If numbers are
+    not finite, or are too large to be squared, the deviation is infinite or NaN.
 
     The rows are visited in chunks, by default of 8 MiB in float64, so a memory-mapped array is
-    never loaded whole. Each chunk's count, mean and sum of squared deviations `M` are merged into
-    the running ones by [1]_ ::
+    never loaded completely. Each chunk's count, mean and sum of squared deviations `M` are merged
+    into the running values by [1]_ ::
 
         delta = mean_b - mean_a
         mean = mean_a + delta * n_b / (n_a + n_b)
         M = M_a + M_b + delta ^ 2 * n_a * n_b / (n_a + n_b)
 
-    Before this, the first row is subtracted from all values, so that `M` of a constant column is
-    exactly zero, whatever its value.
+    Before this, the first row is subtracted from all values, so `M` of a constant column is exactly
+    zero, whatever the column's value.
 
     References
     ----------
@@ -120,7 +121,8 @@ def chunks_of(
 ) -> Iterator[np.ndarray]:
     """Yield the rows of an array, which may be a memory map, `chunk_rows` at a time.
 
-    By default a chunk has about a million numbers, at least one row. `indices` selects the rows.
+    By default, a chunk has about a million numbers, but at least one row. `indices` selects the
+    rows.
     """
     rows = len(X) if indices is None else len(indices)
     step = chunk_rows or max(1, _CHUNK_ITEMS // max(1, math.prod(X.shape[1:])))
@@ -136,10 +138,10 @@ def split_rows(
     """Split the indices `0 .. rows-1` at random into kept and held-out rows, both ascending.
 
     `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one for each
-    row), the split is stratified: `fraction` of each class is held out, rounded down or up so that
-    the total is met; the largest remainders are rounded up. Raises an ArgumentError if no row would
-    be kept or held out, or an argument is invalid. Raises a DataError if a class has only one row,
-    which can't be both kept and held out.
+    row), the split is stratified: `fraction` of each class is held out. The numbers by class are
+    rounded so that they add up to the total; the largest remainders are rounded up. Raises an
+    ArgumentError if no row would be kept or held out, or if an argument is invalid. Raises a
+    DataError if a class has only one row, which can't be both kept and held out.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Row splits that keep the future, or all rows of a group, out of the training rows."""
+"""Splits that keep future rows, or all rows of a group, out of the training rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_ORDERS = 20
 """Maximum number of orders in which groups are tried."""
 
 MAX_GROUPS = 20_000
-"""Maximum number of groups tried in all orders together, unless one order has more."""
+"""Maximum number of groups tried in all orders together, unless a single order has more groups."""
 
 
 def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -45,14 +45,15 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
 def split_groups(
     groups: HostArray, fraction: float, seed: int, labels: HostArray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows at random into kept and held-out rows, so that no group has rows in both.
+    """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
     Groups are held out in random order while they fit into `ceil(fraction * rows)` rows. One more
-    group is held out if the number comes closer. With `labels`, groups that bring each class closer
-    to its `fraction` come first, and the last group with rows of a class is kept. Up to 20 orders
-    are tried. The best one has the closest number of rows, and among equals the closest classes.
-    Groups and labels are integers or strings. Raises the errors of
-    `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one group.
+    group is held out if this brings the number of rows closer. With `labels`, groups that bring
+    each class closer to its `fraction` come first, and the last group with rows of a class is kept.
+    Up to 20 orders are tried. The best order has the closest number of rows; among equal orders, it
+    has the closest numbers of each class. Groups and labels are integers or strings. Raises the
+    errors of `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one
+    group.
 
     Examples
     --------
@@ -82,14 +83,14 @@ def split_groups(
 class _Counts:
     """The number of rows of each class in each group.
 
-    `codes` has the group of each row, `sizes` the number of rows of each group. Without labels, no
-    classes are counted.
+    `codes` has the group of each row, and `sizes` has the number of rows of each group. Without
+    labels, no classes are counted.
     """
 
     def __init__(self, codes: np.ndarray, sizes: np.ndarray, labels: HostArray | None) -> None:
         self.sizes: list[int] = sizes.tolist()
         self.classes: list[list[tuple[int, int]]] = [[] for _ in self.sizes]
-        """For each group, the classes of its rows and the number of rows of each."""
+        """For each group, the classes of its rows, and the number of rows of each class."""
         self.totals: list[int] = []
         if labels is None:
             return
@@ -102,7 +103,7 @@ class _Counts:
 
 
 class _Choice:
-    """A choice of groups, made in an order, with about `wanted` rows."""
+    """A choice of groups with about `wanted` rows; groups are tried in an order."""
 
     def __init__(self, counts: _Counts, wanted: int, order: list[int]) -> None:
         self.counts, self.wanted = counts, wanted
@@ -123,14 +124,14 @@ class _Choice:
                 self._add(best)
 
     def distance(self) -> tuple[int, float]:
-        """Return how far the numbers of rows, in total and by class, are from the wanted ones."""
+        """Return how far the numbers of rows, in total and by class, are from those wanted."""
         pairs = zip(self.of_class, self.wanted_of_class, self.counts.totals, strict=True)
         return abs(self.rows - self.wanted), sum(
             (rows - wanted) ** 2 / total for rows, wanted, total in pairs
         )
 
     def _added(self, group: int, *, stratified: bool) -> bool:
-        """Add a group if it fits, and return whether it does."""
+        """Add a group if it fits, and return whether it fits."""
         fits = self.rows + self.counts.sizes[group] <= self.wanted
         if not fits or self._empties_class(group) or (stratified and self._gain(group) < 0):
             return False

@@ -19,7 +19,7 @@ __all__ = ["numbers_of", "open_rows"]
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
     """Open a text file, and yield its delimiter (detected if None) and its nonempty rows.
 
-    A problem with the file, including while rows are read, raises a DataFileError.
+    A problem with the file raises a DataFileError, even while rows are read.
     """
     with open_file(path, DataFileError) as file:
         try:
@@ -31,7 +31,7 @@ def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[
 
 
 def numbers_of(cells: Sequence[str]) -> np.ndarray | None:
-    """Return the numbers in cells, in float64; None if a cell is not a number."""
+    """Return the numbers in cells, in float64, or None if a cell is not a number."""
     if "_" in "".join(cells):  # Python accepts 1_000 as a number; tables do not
         return None
     try:

@@ -1,4 +1,4 @@
-"""Export to ONNX, source code, scikit-learn and PyTorch, and import from the latter two.
+"""Export to ONNX and source code; export to, and import from, scikit-learn and PyTorch.
 
 Other packages are imported at first use, and PyTorch is never imported.
 """

@@ -1,4 +1,4 @@
-"""Folding layers that scale and shift into a dense layer, for programs without such layers.
+"""Merges layers that scale and shift with a dense layer, for programs without these layers.
 
 In inference, `Rescaling`, `Standardization` and `BatchNorm` are y = s * x + t, feature by feature.
 Before a dense layer: (s * x + t) W + b = x (diag(s) W) + (t W + b).
@@ -28,26 +28,26 @@ class Affine:
 
     @property
     def is_identity(self) -> bool:
-        """Whether y is x."""
+        """Whether y equals x."""
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
     def then(self, other: Affine) -> Affine:
-        """Return the composition: this first, then the other one."""
+        """Return the composition, which applies this function first, then the other one."""
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer with this folded in before it."""
+        """Return W and b of a dense layer, changed to apply this function to the inputs."""
         scale = np.broadcast_to(self.scale, W.shape[0])
         shift = np.broadcast_to(self.shift, W.shape[0])
         return scale[:, None] * W, shift @ W + b
 
     def after(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer with this folded in after it."""
+        """Return W and b of a dense layer, changed to apply this function to the outputs."""
         return W * self.scale, b * self.scale + self.shift
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return the scale and shift of a layer in inference, from its float64 arrays, or None."""
+    """Return a layer's scale and shift in inference; None for layers that do something else."""
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:
@@ -60,7 +60,7 @@ def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
 
 
 def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield each layer's label and the layer, and for a chain the chain's layers."""
+    """Yield each layer with its label; a chain is replaced with the chain's layers."""
     for name, layer in layers.items():
         if type(layer) is Chain:
             yield from flat_layers(layer.children(), f"{prefix}{name}.")
@@ -69,7 +69,7 @@ def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple
 
 
 def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
-    """Yield the label and the layer of each layer of a network, and for a chain its layers."""
+    """Yield each layer of a network with its label; a chain is replaced with the chain's layers."""
     return flat_layers(dict(zip(model.labels, model.layers, strict=True)))
 
 

@@ -28,7 +28,7 @@ from gpunn.version import __version__
 __all__ = ["save_onnx", "to_onnx"]
 
 OPSETS = {"": 18, ML: 3}
-"""Versions of the operators, from 2022, so that older runtimes support them."""
+"""Versions of the operators, from 2022, which older runtimes support."""
 
 MAX_BYTES = 2**31 - 2**20
 """Maximum bytes of parameters in a file: a protobuf message has less than 2 GiB."""
@@ -52,8 +52,8 @@ def to_onnx(
     A network with a schema has an input for each column that the schema uses, with the column's
     name and shape (batch, 1). A category is text, spelled as in the training rows. Other inputs are
     float64: a number, a Boolean (1 or 0), or a date and time (seconds since 1970, local time). NaN,
-    or text that is not a category, is a missing value. If `Schema.encode` would raise an error,
-    since a number is infinite or too large, the row's outputs are NaN, and its label is empty or
+    or text that is not a category, is a missing value. If a number is infinite or too large, for
+    which `Schema.encode` would raise an error, the row's outputs are NaN, and its label is empty or
     -1.
 
     Parameters
@@ -70,14 +70,14 @@ def to_onnx(
         Adds the output "probabilities": softmax(output) for networks trained with softmax
         cross-entropy, sigmoid(output) for binary cross-entropy.
     labels : bool
-        Adds the output "label", of shape (batch,): the name of the predicted class, as text, or its
-        number, as int64, if classes have no names. The network's `output_activation` must be
+        Adds the output "label", of shape (batch,), with the predicted classes. Classes are names
+        (text), or numbers (int64) if they have no names. The network's `output_activation` must be
         "softmax", or "sigmoid" with one output.
 
     Returns
     -------
     onnx.ModelProto
-        Checked by onnx.checker, shapes included.
+        The model, checked by onnx.checker, including shapes.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The steps of a network as nodes of an ONNX graph.
 
-By default, a step's NumPy function adds the nodes when it is called with a `Value`. The tables here
-replace functions that ONNX has an operator for, or that `Value` does not support.
+By default, a step's NumPy function adds the nodes when it is called with a `Value`. The tables in
+this module replace functions for which ONNX has an operator, or which `Value` does not support.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Function: TypeAlias = Callable[..., Any]
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
-    """Add steps, whose arrays are the graph's, and return the name of their output for `x`."""
+    """Add steps to a graph that has their arrays; return the name of their output for `x`."""
     variables = {"x": Value(graph, x, graph.dtype)}
     for step in steps.steps:
         graph.label = f"{step.label}.{step.function}"
@@ -67,7 +67,7 @@ def group_matmul(x: Value, W: np.ndarray) -> Any:
 
 
 def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
-    """Return each code's row of the table, which has the rows of one column after the other."""
+    """Return each code's row of the table, in which the rows of each column follow one another."""
     codes = where((x >= 0) & (x < sizes), x, 0).astype("int64")
     rows = x.constant(table, x.dtype).take(codes + (np.cumsum(sizes) - sizes), axis=0)
     return flatten(rows)
@@ -94,7 +94,7 @@ def mean_of_sigmoid(x: Value) -> Any:
 
 
 def shifted_waves(x: Value, turns: np.ndarray, phases: np.ndarray) -> Any:
-    """Return the cosines of turns x + phases, as sines, whose phases are pi / 2 larger."""
+    """Return the cosines of turns x + phases, as sines with phases that are pi / 2 larger."""
     return np.sin(x[:, :, None] * turns + (phases + math.pi / 2))
 
 
@@ -129,8 +129,8 @@ FLOAT32: dict[str, Function] = {
     "selu": lambda z, alpha, scale: z.node("Selu", z, alpha=alpha, gamma=scale),
     "softplus": softplus,
 }
-"""Only for float32. In float64, runtimes lack some of these, and attributes are float32.
+"""Operators only for float32. In float64, runtimes lack some of them, and attributes are float32.
 
-In float64, a layer normalization multiplies by 1 / deviation, since runtimes would replace a
-quotient of x by a LayerNormalization.
+In float64, a layer normalization multiplies x by 1 / deviation. Instead of a quotient, runtimes
+would insert a LayerNormalization.
 """

@@ -74,7 +74,8 @@ class Graph:
         """Return the graph as a model; the number of rows is a free dimension, called "batch".
 
         `opsets` has the versions of the operators by domain, where "" is ONNX's default domain.
-        Others are declared only if used. Inputs and outputs have a dtype and the shape of a row.
+        Other domains are declared only if they are used. Each input and output has a dtype and the
+        shape of a row.
         """
         helper = self.onnx.helper
 

@@ -25,10 +25,10 @@ def add_outputs(
     probabilities: str | None,
     labels: bool,
 ) -> dict[str, tuple[str, Shape]]:
-    """Add the graph's outputs, and return the dtype and the shape of a row of each.
+    """Add the graph's outputs, and return the dtype and the row shape of each output.
 
-    `y` is the name of the last layer's output. `accepted` is the name of Booleans (rows, 1): the
-    outputs of a row are NaN if it is False.
+    `y` is the name of the last layer's output. `accepted` is the name of an array of Booleans,
+    shape (rows, 1): rows with False have outputs NaN.
     """
     values = Value(graph, y, model.dtype)
     condition = None if accepted is None else Value(graph, accepted, "bool")

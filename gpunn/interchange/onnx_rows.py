@@ -1,7 +1,7 @@
 """A table's columns as inputs of an ONNX graph, and their encoding by the schema.
 
-Each column that the schema uses is an input (rows, 1). Everything is computed in float64, with a
-few operators for all columns of a kind, by `gpunn.tables.encoders`.
+Each column that the schema uses is an input of shape (rows, 1). `gpunn.tables.encoders` computes
+everything in float64, with a few operators for all columns of a kind.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class EncodedRows:
     matrix: str
     """The result of `Schema.encode`, in the network's dtype."""
     accepted: str | None
-    """Booleans, shape (rows, 1): False if a number is infinite or too large, for which
-    `Schema.encode` would raise an error. None if the table has neither numbers nor dates."""
+    """Booleans, shape (rows, 1): False if `Schema.encode` would raise an error, because a number is
+    infinite or too large. None if the table has neither numbers nor dates."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:

@@ -1,7 +1,7 @@
 """Import from, and export to, scikit-learn's `MLPClassifier` and `MLPRegressor`.
 
-Their W has the shape (inputs, units), as in `gpunn.layers.Dense`. Their output activation (softmax
-or logistic) is not part of a gpunn network, which outputs logits.
+In these estimators, W has the shape (inputs, units), as in `gpunn.layers.Dense`. Their output
+activation (softmax or logistic) is not part of a gpunn network, which outputs logits.
 """
 
 from __future__ import annotations
@@ -53,24 +53,25 @@ def from_sklearn(
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Fitted. Only its attributes are read (`activation`, `coefs_`, `intercepts_`, `classes_`),
-        so scikit-learn need not be installed.
+        A fitted estimator. Only its attributes are read (`activation`, `coefs_`, `intercepts_`,
+        `classes_`), so scikit-learn need not be installed.
     backend : str, Backend or None
         Where to put the network; see `gpunn.get_backend`.
     dtype : {"float32", "float64"} or None
-        By default the dtype of the weights.
+        Dtype of the network; by default, the dtype of the weights.
 
     Returns
     -------
     Sequential
-        It has the estimator's `classes` and `feature_names`. `predict_proba` works for classifiers.
+        The network has the estimator's `classes` and `feature_names`. `predict_proba` works for
+        classifiers.
 
     Raises
     ------
     ArgumentTypeError
         If `estimator` is another kind of object.
     ArgumentError
-        If it is not fitted, or its activation is unknown.
+        If the estimator is not fitted, or its activation is unknown.
 
     See Also
     --------
@@ -134,8 +135,9 @@ def to_sklearn(
         Dense layers that all have the same activation (identity, relu, sigmoid or tanh), except the
         last layer, which has none.
     task : {"classes", "labels", "numbers"}
-        "classes" returns an `MLPClassifier` with one class per row (two classes for one output),
-        "labels" one with several labels per row, and "numbers" an `MLPRegressor`.
+        "classes" returns an `MLPClassifier` with one class per row (two classes for one output).
+        "labels" returns an `MLPClassifier` with several labels per row. "numbers" returns an
+        `MLPRegressor`.
     classes : sequence or None
         The classes in the order of the outputs. scikit-learn requires ascending order. By default
         `model.classes`, or 0, 1, 2, ....
@@ -143,8 +145,8 @@ def to_sklearn(
     Returns
     -------
     MLPClassifier or MLPRegressor
-        `predict` works. scikit-learn has not trained it, so it has no results of training such as
-        `loss_curve_`, and `fit` starts from scratch.
+        The estimator can predict. It has no results of training, such as `loss_curve_`, since
+        scikit-learn has not trained it; `fit` starts from scratch.
 
     Raises
     ------

@@ -32,7 +32,7 @@ class Step:
 
     The function has this name in the templates of each language, and in `onnx_functions`. Inputs
     are variables that hold rows; arguments are numbers, and arrays by name. If the output variable
-    exists, the step overwrites it. `input_shape` is the shape of a row of the first input.
+    exists already, the step overwrites it. `input_shape` is the shape of a row of the first input.
     """
 
     label: str
@@ -57,11 +57,11 @@ class Kind:
     """Properties of a kind of step that source code needs, besides its function in each language.
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. Otherwise the arguments are `c_sizes`: counts of vectors, columns or
-    members, and sizes. `c_name` is the name in C, if it differs. `arrays` is the layout of arrays
-    with several axes without NumPy: "flat", "nested" lists of lists, or "transposed". In
+    the number of elements. For other steps, `c_sizes` has the arguments: counts of vectors, columns
+    or members, and sizes. `c_name` is the name in C, if it differs. `arrays` is the layout, without
+    NumPy, of arrays with several axes: "flat", "nested" lists of lists, or "transposed". In
     "transposed", the first array has a list for each unit, and the others are flat. With
-    `needs_members`, functions without NumPy have the number of members as an argument.
+    `needs_members`, functions without NumPy accept the number of members as an argument.
     """
 
     c_sizes: Sizes | None = None
@@ -278,7 +278,7 @@ def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) 
 
 
 def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
-    """f(s ((r x) W) + b) for each member, without the factors that the layer lacks."""
+    """f(s ((r x) W) + b) for each member; factors that the layer lacks are left out."""
     names = layer.values
     W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)
@@ -296,7 +296,7 @@ def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
 
 
 def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
-    """Compare each output's column with its category, and with a second one that shares it."""
+    """Compare the column of each output with its category, and with its second category if any."""
     columns, codes, second_codes = [], [], []
     for column, size in enumerate(layer.sizes):
         shared = layer.binary_as_sign and size == 3
@@ -316,7 +316,7 @@ def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
 
 
 def embedding(steps: Steps, layer: layers.Embedding, x: str) -> str:
-    """Look up each code's row of the table; a code out of range counts as 0."""
+    """Look up each code's row of the table; a code that is out of range counts as 0."""
     sizes = steps.array("sizes", layer.sizes, "int32")
     table = steps.parameter("table")
     return steps.add("embedding", x, sizes, table, shape=(len(layer.sizes) * layer.dimension,))

@@ -2,7 +2,8 @@
 
 A state dict maps names such as "0.weight" to arrays, where the number is the index of the module in
 the `Sequential`. The matrix of `torch.nn.Linear` has the shape (units, inputs): it is the transpose
-of `gpunn.layers.Dense`'s. Files are safetensors, which `safetensors.torch.load_file` reads.
+of the matrix of `gpunn.layers.Dense`. Files have the safetensors format, which
+`safetensors.torch.load_file` reads.
 """
 
 from __future__ import annotations
@@ -163,10 +164,10 @@ def load_state_dict(
     Parameters
     ----------
     model : Sequential
-        Changed in place. A state dict does not contain activations, so they can't be checked:
-        PyTorch's ``GELU()`` is "exact_gelu", and its ``GELU("tanh")`` is "gelu".
+        The network, which is changed in place. A state dict does not contain activations, so they
+        can't be checked: PyTorch's ``GELU()`` is "exact_gelu", and its ``GELU("tanh")`` is "gelu".
     state : mapping of str to array, or path
-        Names such as "0.weight" to arrays or tensors, or a safetensors file of them.
+        Maps names such as "0.weight" to arrays or tensors; or the path of a safetensors file.
     prefix : str
         Prefix of names before the module's index, such as "net."; other names are ignored.
 
@@ -176,7 +177,7 @@ def load_state_dict(
         If modules and layers don't match, or numbers are not finite in the network's dtype; the
         message names them. The network is then unchanged.
     ModelFileError
-        If the file can't be read, or its content has such a problem.
+        If the file can't be read, or its arrays don't match the network.
 
     See Also
     --------
@@ -280,7 +281,7 @@ def dense_modules(
 
 
 def activation_modules(label: str, f: activations.Activation) -> list[Module]:
-    """Return the module of an activation; no module for the identity."""
+    """Return a list with the module of an activation; the identity has no module."""
     if type(f) is activations.Identity:
         return []
     if not is_built_in(type(f)):

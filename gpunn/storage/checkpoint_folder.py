@@ -45,10 +45,10 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     """Read the newest undamaged checkpoint, and log a warning for each newer damaged one.
 
     `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
-    largest numbers in its name, or with equal names the latest time. If a run has written
+    largest numbers in its name; if numbers are equal, it has the latest time. If a run has written
     checkpoints, files with other names are ignored. `read` reads one checkpoint, or raises a
-    ModelFileError if it is damaged. Raise a ModelFileError with all problems if no checkpoint is
-    left.
+    ModelFileError if it is damaged. Raise a ModelFileError with all problems if every checkpoint is
+    damaged.
     """
     path = Path(checked_path(path))
     if not path.is_dir():
@@ -73,7 +73,7 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, newest first, by the numbers in their names and time."""
+    """Return the checkpoints of a folder, newest first: by the numbers in names, then by time."""
 
     def age(file: Path) -> tuple[list[int], int]:
         try:
@@ -119,7 +119,7 @@ class CheckpointFolder:
     def drop_ahead_of(self, first: Path) -> None:
         """Remove the checkpoints with more updates than the first checkpoint of a training run.
 
-        They are damaged, or training resumed from an earlier checkpoint.
+        These checkpoints are damaged, or training resumed from an earlier checkpoint.
         """
         for file in self.newest_first():
             if file.name > first.name:

@@ -1,8 +1,8 @@
 """Safetensors files with a checksum over every byte.
 
 Before it allocates memory, safetensors checks that the header is valid JSON and that the declared
-arrays fill the file exactly. It does not notice a changed number, or zeros that a crash left in
-place of data; the checksum does.
+arrays fill the file exactly. Only the checksum detects a changed number, or zeros that a crash left
+in place of data.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ TYPES = {
     "i8": "I64",
     "u8": "U64",
 }
-"""Safetensors' names of NumPy's types. A file has its arrays by type, in reverse order."""
+"""Safetensors' names of NumPy's types. The arrays in a file have the reverse order of these
+types."""
 
 ORDER = {kind: index for index, kind in enumerate(TYPES)}
 
@@ -57,9 +58,9 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    The checksum is the SHA-256 of the whole file with 64 zeros in place of the checksum. The bytes
-    are the same that safetensors itself would write. Safetensors copies each array three times,
-    which took as long as the writing. This function hashes and writes the arrays without copies.
+    The checksum is the SHA-256 of the whole file with 64 zeros in place of the checksum.
+    Safetensors itself would write the same bytes, but it copies each array three times, which took
+    as long as writing. This function hashes and writes the arrays without copies.
 
     The format begins with the length of the header in 8 bytes, little-endian. The header follows,
     as JSON padded with spaces to a multiple of 8. The last part is the arrays in row-major order,
@@ -96,10 +97,10 @@ def read_safetensors(
     """Return the metadata and the arrays of a safetensors file.
 
     Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
-    of the file, not for the declared size. Raise a ModelFileError if there is no such file, it is
-    not a safetensors file, or its checksum is wrong (with `verify`, also if it is missing). Raise a
-    ModelFileError if NumPy does not support an array: another type, or more than 64 dimensions.
-    Raise an OSError if the file cannot be read.
+    of the file, not for the declared size. Raise a ModelFileError if the file does not exist, is
+    not a safetensors file, or has a wrong checksum. With `verify`, also raise it if the file has no
+    checksum. Raise a ModelFileError if NumPy does not support an array: another type, or more than
+    64 dimensions. Raise an OSError if the file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open
@@ -147,7 +148,7 @@ def lengthened(array: Mapping[str, Any]) -> np.ndarray:
 
 
 def checksum_fault(file: BinaryIO, size: int) -> str:
-    """Return the problem of a file's checksum; "" if it is correct."""
+    """Return the problem with a file's checksum, or "" if the checksum is correct."""
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
     if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):

@@ -38,13 +38,13 @@ __all__ = [
 ]
 
 POSIX = os.name == "posix"
-"""Whether folders can be opened and open files renamed; Windows allows neither."""
+"""Whether folders can be opened, and open files can be renamed; Windows allows neither."""
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
 """Pattern for the temporary files of killed writers; {} is a pattern for the file's name."""
 
 TRIES = 5
-"""Number of attempts to lock; `is_locked` in another process holds a lock for a moment."""
+"""Number of attempts to lock, since `is_locked` in another process holds a lock for a moment."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
@@ -52,8 +52,8 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
     The new file is on the disk (fsync) before it is renamed, and the new name is on the disk before
     this function returns. After a crash, even of the machine, either the old file or the new one
-    exists. Raise a FileAccessError, with nothing changed, if the folder is missing, full or not
-    writable, or if the path is a folder.
+    exists. If the folder is missing, full or not writable, or the path is a folder, raise a
+    FileAccessError and change nothing.
     """
     with Replacement() as new:
         new.add(path, *content)
@@ -83,10 +83,10 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 class Replacement:
-    """Several files that are written together: all to temporary files, then all renamed.
+    """Several files that are written together: all as temporary files, which are then renamed.
 
     Nothing changes before `commit`; leaving the context without it removes the temporary files.
-    After a crash during `commit`, the first files are new and the others unchanged.
+    After a crash during `commit`, the first files are new, and the other files are unchanged.
 
         with Replacement() as new:
             new.add(path, content)
@@ -138,7 +138,7 @@ class Replacement:
             raise FileAccessError(error.errno, reason(error, path, size), path) from error
 
     def commit(self) -> None:
-        """Rename all files, in the order of `add`; the same errors as for `write_atomically`."""
+        """Rename all files in the order of `add`; raise the errors of `write_atomically`."""
         while self._added:
             temporary, path, size, file = self._added[0]
             try:
@@ -156,7 +156,7 @@ class Replacement:
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
     """Create a folder with these permissions, and missing parents with default permissions.
 
-    Raise a FileAccessError if that fails.
+    Raise a FileAccessError if a folder can't be created.
     """
     try:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def holds(path: Path, *content: bytes | memoryview) -> bool:
 
 
 def append(path: str | Path, text: str) -> None:
-    """Append text to a file; if that raises a FileAccessError, the file is unchanged."""
+    """Append text to a file; raise a FileAccessError and change nothing if this fails."""
     path, content = Path(checked_path(path)), text.encode()
     size: int | None = None
     try:
@@ -200,8 +200,9 @@ class FolderLock:
     """An exclusive lock on a folder, held until it is released or the process ends.
 
     The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. On
-    Windows, or a file system without locks, it has no effect. A forked process does not hold it.
-    Raise a BlockingIOError if another process, or another lock in this process, holds it.
+    Windows, or a file system without locks, it has no effect. A forked process does not hold the
+    lock. Raise a BlockingIOError if another process, or another `FolderLock` in this process, has
+    locked the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -292,7 +293,7 @@ def keep_permissions(path: Path, new: Path) -> None:
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
     """Remove the temporary files that killed writers have left, for file names of a pattern.
 
-    Temporary files that another process is writing are locked, and stay.
+    Temporary files that another process is writing are locked, so they are not removed.
     """
     pattern = re.compile(LEFTOVER.format(names))
     with os.scandir(folder) as entries:
@@ -326,7 +327,7 @@ def reason(error: OSError, path: Path, size: int) -> str:
 
 
 def confined(folder: Path, name: str | Path) -> Path | None:
-    """Return the path of a file in a folder, or None if its name leads out of the folder.
+    """Return the path of a file in a folder, or None if the name leads out of the folder.
 
     Symbolic links are followed; `folder` need not exist.
     """

@@ -86,7 +86,7 @@ class ModelContent:
 
 
 def model_content(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelContent:
-    """Return the content of a model file; raise an ArgumentError if JSON lacks a type in it."""
+    """Return the content of a model file; raise an ArgumentError for a type that JSON lacks."""
     return ModelContent(arrays, description_text(description))
 
 
@@ -106,8 +106,8 @@ def read_model(
 ) -> tuple[Description, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return a model file's description, the network's arrays, and arrays that only training needs.
 
-    The last arrays exist in a checkpoint. Raise a ModelFileError if the file is damaged, is not a
-    model file, or has another format, and an OSError if it cannot be read.
+    Only a checkpoint has arrays that only training needs. Raise a ModelFileError if the file is
+    damaged, is not a model file, or has another format, and an OSError if it cannot be read.
     """
     metadata, arrays = read_safetensors(path, verify=True)
     try:
@@ -132,7 +132,7 @@ def read_model(
 
 
 def pop_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Remove the arrays whose names begin with a prefix; return them by names without it."""
+    """Remove the arrays whose names begin with a prefix; return them by name without the prefix."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 

@@ -26,7 +26,7 @@ class NumberedFiles:
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
-        """Remove the files in the folder of `newest`, except it and the `keep` largest numbers."""
+        """Remove files in the folder of `newest`, except it and the `keep` largest numbers."""
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
         numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
         for _, file in sorted(numbered)[:-keep]:
@@ -34,7 +34,7 @@ class NumberedFiles:
                 remove(file)
 
     def remove_leftovers(self) -> None:
-        """Remove the temporary files that killed writers of such files have left."""
+        """Remove the temporary files that killed writers of these files have left."""
         folders = filled(glob.escape(str(Path(self.template).parent)), dict.fromkeys(NUMBERS, "*"))
         for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
             if Path(folder).is_dir():

@@ -1,7 +1,7 @@
 """Opens files from untrusted sources: only regular files, and lines of bounded length.
 
 A path may lead to an endless device, a pipe without a writer, or a sparse file of 20 GB. Every
-reader in gpunn opens its file here.
+reader in gpunn opens its file with this module.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def checked_path(path: Any, argument: str = "path") -> str:
 def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> BinaryIO:
     """Open a regular file for reading; links are followed.
 
-    Raise an error of the class `invalid` for a device, a pipe or a socket, a FileAccessError if the
-    file cannot be opened, and the errors of `checked_path`.
+    Raise an error of the class `invalid` for a device, a pipe or a socket. Raise a FileAccessError
+    if the file cannot be opened, and the errors of `checked_path`.
     """
     path = checked_path(path)
     try:
@@ -102,7 +102,7 @@ def read_whole(
 
 
 def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
-    r"""Yield the lines of a file, each with its "\n"; the last line may lack it.
+    r"""Yield the lines of a file, each with its "\n", which only the last line may lack.
 
     Raise the errors of `open_file`, and an error of the class `invalid` if a line has more than
     `MAX_LINE` bytes.

@@ -122,7 +122,7 @@ def of_probabilities(functions: Functions, *lines: str) -> str:
 
 
 def of_classes(functions: Functions, decision: str, margin: str, threshold: float | None) -> str:
-    """Return the function that returns the class: by a decision, or by a threshold if there is one.
+    """Return the function that returns the class, by a threshold or else by `decision`.
 
     `margin` is the margin between two classes; see `gpunn.thresholds`.
     """

@@ -37,13 +37,13 @@ MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(
 """Functions of math.h, which have another name for float."""
 
 MAX_LITERAL = 4095
-"""Bytes of a string literal that every C99 compiler accepts."""
+"""Maximum bytes of a string literal that every C99 compiler accepts."""
 
 MAX_NAME = 120
-"""Characters of a user's name that an identifier keeps; a column's name may be a sentence."""
+"""Maximum characters of a name in an identifier, since a column's name may be a sentence."""
 
 WIDTH = 100
-"""Characters of a line."""
+"""Maximum characters of a line."""
 
 
 class Functions:
@@ -61,7 +61,7 @@ class Functions:
         self._used: set[str] = set()
 
     def name(self, function: str) -> str:
-        """Add a function of the template, and those that it calls, and return its name in C."""
+        """Add a function of the template and the functions that it calls; return its name in C."""
         waiting = {function}
         while waiting - self._used:
             self._used |= waiting
@@ -150,7 +150,8 @@ def strings_source(name: str, texts: Sequence[str], label: str) -> str:
 def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
     """Return an identifier for each name: the prefix, and then letters and digits of the name.
 
-    All are different. The prefix prevents conflicts with keywords, and with macros of any header.
+    All identifiers are different. The prefix prevents conflicts with keywords, and with macros of
+    any header.
     """
     identifiers: dict[str, str] = {}
     taken: set[str] = set()

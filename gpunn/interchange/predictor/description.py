@@ -45,7 +45,7 @@ def described(model: Sequential) -> dict[str, Any]:
 def layout_of(model: Sequential) -> dict[str, Any]:
     """Return the layout of rows for a network; see `gpunn.rows.predict_stream`.
 
-    The metadata has the format of the training rows, as "reading", if the user chose it.
+    If the user chose the format of the training rows, the metadata have it under "reading".
 
     Raises
     ------

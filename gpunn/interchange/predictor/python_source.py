@@ -55,7 +55,7 @@ READING = (cells, lines, csv_rows, predict_stream, predictions)
 """Modules that read rows and write predictions, each after the modules whose constants it uses."""
 
 WIDTH = 100
-"""Characters of a line."""
+"""Maximum characters of a line."""
 
 HEAD = '''\
 #!/usr/bin/env python3

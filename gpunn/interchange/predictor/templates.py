@@ -43,7 +43,7 @@ class Template:
         return name in self._definitions
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
-        """Return the source of definitions and those that they use, in the modules' order."""
+        """Return the source of definitions and of all that they use, in the modules' order."""
         used: set[str] = set()
         waiting = list(wanted)
         while waiting:
@@ -79,7 +79,7 @@ def definitions_of(module: ModuleType) -> list[Definition]:
 
 
 def constant_of(node: ast.stmt) -> str:
-    """Return the name of the constant that a statement defines; empty if it defines none."""
+    """Return the name of the constant that a statement defines, or an empty string."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return targets[0].id if isinstance(targets[0], ast.Name) else ""
 
