@@ -72,7 +72,7 @@ _MODULES = {
 
 # Not in `__all__`, since `from gpunn import *` must work without scikit-learn.
 _OPTIONAL = {"sklearn": "sklearn"}
-"""Subpackages that need an optional package, and the name of that package."""
+"""Maps each subpackage that needs an optional package to that package's name."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Errors for setting an attribute without effect, with a hint what to do instead."""
+"""Errors for setting an attribute that has no effect, with a hint at what to do instead."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def fixed_attribute(owner: object, name: str) -> SettingError:
 
 
 class Fixed(tuple[Any, ...]):
-    """A tuple that explains, if it is used like a list, why it can't be changed."""
+    """A tuple that raises an explanatory error if code tries to change it like a list."""
 
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        """Raise a SettingError for the methods that change a list."""
+        """Raise a SettingError if `name` is a method that changes a list."""
         if name in CHANGES:
             raise SettingError(f"layers.{name}: {NEW}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

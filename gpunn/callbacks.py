@@ -1,4 +1,4 @@
-"""Callbacks under a short name; they are defined in `gpunn.training.callbacks`."""
+"""A short name for `gpunn.training.callbacks`, which defines the callbacks."""
 
 from gpunn.training.callbacks import (
     Callback,

@@ -1,4 +1,4 @@
-"""The custom classes of a network: record their modules in model files, and import them on request.
+"""Record the modules of a network's custom classes in model files; import them on request.
 
 A model file contains the names of all layers, activations and initializers. For a custom class it
 also records the module, such as "mylayers:Residual".
@@ -19,9 +19,9 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["CustomClasses", "custom_classes", "require_classes"]
 
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
-"""By kind, such as "layer", and name: the class, as "package.module:Class".
+"""Maps a kind, such as "layer", and a class's name to the class, as "package.module:Class".
 
-A class that inherits its name is recorded under `NAMELESS`, since the name means its base class.
+A class that inherits its `name` is recorded under `NAMELESS`, since that name means the base class.
 """
 
 NAMELESS = ""
@@ -30,7 +30,7 @@ CLASS_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.<>]*)")
 
 
 def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
-    """Return the custom classes of objects, including objects in their fields."""
+    """Return the custom classes among these objects and the objects in their fields."""
     classes: CustomClasses = {}
     for each in _named(objects):
         cls = type(each)
@@ -62,9 +62,9 @@ def _kinds() -> dict[str, type[Configurable]]:
 def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports: bool) -> None:
     """Raise an ArgumentError unless all recorded classes are defined; import modules if allowed.
 
-    `recorded` is a result of `custom_classes`. It may come from an untrusted file, and an import
-    runs the module's code. A custom class with the recorded name is accepted from any module, since
-    it may have moved. A damaged record also raises an ArgumentError.
+    `recorded` is a result of `custom_classes`. It may come from an untrusted file. Importing a
+    module runs the module's code. A custom class with the recorded name is accepted from any
+    module, since the class may have moved. A damaged record also raises an ArgumentError.
     """
     kinds = _kinds()
     for kind, classes in recorded.items():
@@ -83,7 +83,7 @@ def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports:
 
 
 def _find(base: type[Configurable], name: str, path: str, title: str, allow_imports: bool) -> None:
-    """Import the module of a class unless it is imported, and check the class."""
+    """Import the module of a class unless it is already imported, and check the class."""
     match = CLASS_PATH.fullmatch(path)
     if match is None:
         raise ArgumentError(f'custom: expected "package.module:Class"; got {path!r:.80}')

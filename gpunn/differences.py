@@ -34,9 +34,9 @@ def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 
 
 def network_differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, old, new) for each difference between two networks, except initializers.
+    """Yield (path, old, new) for each difference between two networks, ignoring initializers.
 
-    Initializers have no effect on a network whose parameters come from a file, and a default may
+    Initializers have no effect on a network whose parameters come from a file. Their defaults may
     have changed since the file was written.
     """
     for where, before, after in differences(old, new, path):
@@ -45,10 +45,10 @@ def network_differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, An
 
 
 def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[Any]]]:
-    """Yield (path, list of the values) for each path where several values differ.
+    """Yield (path, list of values) for each path at which the given values differ.
 
-    For objects with different names, the names and the parameters that all of them have are
-    compared. Lists of different lengths differ as a whole. `ABSENT` replaces missing values.
+    If objects have different names, only their names and their common parameters are compared.
+    Lists of different lengths differ as a whole. `ABSENT` replaces missing values.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[A
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) for all values that are neither dicts nor lists.
 
-    A constant schedule is yielded as its number.
+    For a constant schedule, the value is its number.
 
     Examples
     --------

@@ -15,8 +15,8 @@ __all__ = ["Exclusion"]
 class Exclusion:
     """Lets one thread at a time train or evaluate a network.
 
-    While one thread evaluates, others wait. While one trains, others get an error: training may
-    take hours, and metrics computed in between would mix the parameters of several updates. The
+    While one thread evaluates, others wait. While one trains, others get an error, since training
+    may take hours. Metrics computed in between would mix the parameters of several updates. The
     lock is reentrant, since a callback may evaluate while its thread trains.
     """
 
@@ -28,7 +28,7 @@ class Exclusion:
         renewed_in_children(self)
 
     def renew(self) -> None:
-        """Release the lock in a forked process, unless the process's thread holds it."""
+        """Release the lock in a forked process, unless the thread that forked holds it."""
         self._changed = threading.Condition()
         if self._thread != threading.get_ident():
             self._thread, self._depth, self._training = None, 0, False
@@ -42,7 +42,7 @@ class Exclusion:
     def held(self, what: str, *, training: bool) -> Iterator[None]:
         """Hold the lock for the operation `what`.
 
-        If it is for training, other threads get an error; otherwise they wait. Raise a
+        If the operation is training, other threads get an error; otherwise they wait. Raise a
         ConcurrentUseError if another thread trains the network.
         """
         thread = threading.get_ident()

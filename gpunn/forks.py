@@ -1,7 +1,7 @@
 """Keep locks and imports usable in forked processes.
 
-A forked process has only the thread that forked. A lock held by another thread would stay locked
-forever in the child, including the lock of a module that the thread was importing.
+A forked process has only the thread that forked. In the child, a lock that another thread held
+would stay locked forever. This includes the lock of a module that the other thread was importing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ForkableLock:
         self.release()
 
     def acquire(self, seconds: float = -1) -> bool:
-        """Acquire the lock, and return whether this succeeded within so many seconds."""
+        """Wait for the lock for up to `seconds`, and return whether it was acquired."""
         return self._lock.acquire(timeout=seconds)
 
     def release(self) -> None:
@@ -64,16 +64,16 @@ class ForkableLock:
 
 
 IMPORTING = ForkableLock()
-"""Imports in functions hold this lock, so that no thread forks during an import."""
+"""Imports in functions hold this lock to keep other threads from forking during an import."""
 
 
 class Pause(threading.local):
-    """Hold `IMPORTING` while this thread forks."""
+    """Holds `IMPORTING` while this thread forks."""
 
     held = False
 
     def begin(self) -> None:
-        """Wait until no thread imports, up to `PATIENCE`: the import may wait for this thread."""
+        """Wait at most `PATIENCE` seconds for imports, since they may wait for this thread."""
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:
@@ -82,7 +82,7 @@ class Pause(threading.local):
             IMPORTING.release()
 
     def end_in_child(self) -> None:
-        """Release `IMPORTING`, and renew the locks of the parent's other threads."""
+        """Release `IMPORTING`, and renew the locks that the parent's other threads held."""
         self.end()
         for owner in list(_OWNERS):
             owner.renew()

@@ -23,15 +23,16 @@ def load_model(
     """Load a network from a file that `Sequential.save` wrote, or from a checkpoint.
 
     Define or import custom layers, activations and initializers first. By default nothing is
-    imported, since importing a module that the file names runs its code. If a class is missing, the
-    error names its module.
+    imported, since importing a module runs its code. If a custom class is missing, the error names
+    the class's module.
 
     Parameters
     ----------
     path : str or Path
-        A file, or the folder of a run, whose final network is loaded.
+        A file, or the folder of a run. From a folder, the run's final network is loaded.
     backend : str, Backend or None
-        Where to compute; it need not be the backend of the training. See `gpunn.get_backend`.
+        The backend that computes; the network may have been trained on another backend. See
+        `gpunn.get_backend`.
     allow_imports : bool
         Whether to import the modules of custom classes that the file names. This runs their code:
         set it only if you trust the file and the modules.

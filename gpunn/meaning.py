@@ -1,4 +1,4 @@
-"""The meaning of inputs and outputs: their names, class names, probabilities from outputs.
+"""Describe inputs and outputs: store their names and class names, compute probabilities.
 
 `Sequential.metadata` stores the names in JSON types, so they are saved with the network.
 """
@@ -36,7 +36,7 @@ class Described:
     Attributes
     ----------
     metadata : dict
-        Stores all of this in JSON types.
+        Stores all these values in JSON types.
     """
 
     metadata: dict[str, Any]
@@ -47,9 +47,9 @@ class Described:
     def classes(self) -> list[str] | None:
         """Names of the classes in the order of their indices, or None.
 
-        A network with one output has two names, otherwise there is one for each output.
-        `gpunn train` takes them from text in the data, `Trainer.fit` from the columns of one-hot
-        targets in a data frame. In other cases, set them yourself.
+        A network with one output has two class names; other networks have one per output. `gpunn
+        train` sets them from text in the data. `Trainer.fit` sets them from the columns of a data
+        frame with one-hot targets. In other cases, set them yourself.
         """
         names = self.metadata.get("classes")
         if names is None:
@@ -69,8 +69,8 @@ class Described:
     def feature_names(self) -> list[str] | None:
         """Names of the inputs, or None.
 
-        They are the columns of the data frame or CSV file of the first training. Later data frames'
-        columns are reordered to match them by name.
+        They are the column names of the data frame or CSV file of the first training. Columns of
+        later data frames are reordered to match these names.
         """
         return feature_names_in(self.metadata, self.input_shape)
 
@@ -89,13 +89,14 @@ class Described:
     def target_names(self) -> list[str] | None:
         """Names of the outputs, or None.
 
-        They are the columns of the targets, if these were a data frame with several columns.
+        They are the column names of the targets, if the targets were a data frame with several
+        columns.
         """
         return target_names_in(self.metadata, self.output_shape)
 
     @property
     def output_activation(self) -> str | None:
-        """The function from outputs to the scale of the targets; see `gpunn.losses.Loss`.
+        """The function that maps outputs to the scale of the targets; see `gpunn.losses.Loss`.
 
         The value is "softmax", "sigmoid", "exponential" or "identity", or None if unknown.
         `Trainer.fit` copies it from the loss.
@@ -216,7 +217,7 @@ def shown(names: Sequence[str]) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return "1 category", "2 categories"."""
+    """Return a count with its noun, such as "1 category" or "2 categories"."""
     if count == 1:
         return f"1 {noun}"
     ending = {"y": "ies", "s": "ses"}.get(noun[-1])
@@ -224,10 +225,10 @@ def plural(count: int, noun: str) -> str:
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
-    """Return probabilities from logits of shape (rows, outputs), shape (rows, classes).
+    """Return probabilities of shape (rows, classes) for logits of shape (rows, outputs).
 
-    They are softmax(outputs), or p = sigmoid(outputs) for each label. For a single output, they are
-    1 - p and p.
+    For the activation "softmax", they are softmax(outputs); otherwise, they are p =
+    sigmoid(outputs) for each label. For a single output, they are 1 - p and p.
     """
     if activation == "softmax":
         exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))

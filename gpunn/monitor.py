@@ -1,6 +1,6 @@
 """Select the best epoch by a metric, and decide whether larger or smaller is better.
 
-Callbacks, schedules, histories, run folders and reports use this, so that they agree.
+Callbacks, schedules, histories, run folders and reports all use this module, so they agree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Logs of an epoch that are not computed from predictions."""
 
 NOT_METRICS = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
-"""Logs of an epoch that are not metrics, and whether larger is better."""
+"""Maps each log of an epoch that is not a metric to whether larger is better."""
 
 Row = TypeVar("Row", bound=Mapping[str, float | None])
 
@@ -49,10 +49,10 @@ class Measure(Protocol):
 
 
 def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
-    """Return whether larger is better, by the name of each possible log; None means unknown.
+    """Return a dict from each possible log's name to whether larger is better (None: unknown).
 
-    A loss is always minimized; a metric has `Metric.larger_is_better`. Raise an ArgumentTypeError
-    if that is not True, False or None.
+    A loss is always minimized; for a metric, `Metric.larger_is_better` decides. Raise an
+    ArgumentTypeError if a metric's value is not True, False or None.
     """
     metrics = list(metrics)
     for metric in metrics:
@@ -76,7 +76,7 @@ def check_mode(mode: str) -> None:
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
     """Return "min" or "max" for a log; "auto" uses `larger_is_better`, the result of `directions`.
 
-    Raise an ArgumentError if "auto" can't decide, or there is no such mode.
+    Raise an ArgumentError if "auto" can't decide, or if the mode does not exist.
     """
     check_mode(mode)
     if mode != "auto":
@@ -97,11 +97,11 @@ def default_monitor(names: Collection[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Best:
-    """The rule for the best epoch: compare `monitor`, in the direction "min" or "max".
+    """Selects the best epoch by the metric `monitor`, in the direction "min" or "max".
 
     An epoch is better if it improves by more than `min_delta`. `ties` selects the "first" or the
-    "last" of equally good epochs. With "last", an improvement by exactly `min_delta` also counts;
-    if `min_delta` is 0, an equal finite value does.
+    "last" of equally good epochs. With "last", an improvement by exactly `min_delta` also counts,
+    and so does an equal finite value if `min_delta` is 0.
     """
 
     monitor: str
@@ -111,7 +111,7 @@ class Best:
 
     @property
     def start(self) -> float:
-        """The best value before the first epoch; every finite value is better."""
+        """The initial best value; every finite value is better."""
         return math.inf if self.direction == "min" else -math.inf
 
     def improved(self, value: float, best: float) -> bool:
@@ -156,7 +156,7 @@ class BestSoFar:
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
     """Return the message for an epoch that logs `names`, but no metric `monitor`.
 
-    The hint says how to get metrics of validation data; it is added if there are none.
+    The hint explains how to get validation metrics. It is added if `names` contains none.
     """
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""
@@ -164,7 +164,7 @@ def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
 
 
 def monitored(logs: Mapping[str, float], monitor: str) -> float:
-    """Return the monitored metric of an epoch; an ArgumentError suggests the nearest name."""
+    """Return an epoch's monitored metric; otherwise an ArgumentError suggests a similar name."""
     if monitor not in logs:
         hint = " without validation data"
         raise ArgumentError(f"monitor: {missing_metric(monitor, logs, hint)}")

@@ -1,4 +1,4 @@
-"""Networks: layers in sequence, their parameters, and forward and backward passes."""
+"""Networks of layers in sequence, with parameters, forward passes and backward passes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ LAYERS_SHOWN = 12
 """Maximum number of layers in a list of shapes."""
 
 OUTERMOST = {"after_loss": "comes after the loss", "adapts": "learns from the network's inputs"}
-"""Attributes of layers that can't be inside another layer."""
+"""Attributes that mark layers which can't be inside another layer, with the reasons."""
 
 OUTPUT_NAMES = ("classes", "targets")
 """Keys of a network's metadata that name its outputs."""
@@ -90,14 +90,14 @@ REBUILT = frozenset(
         "exclusion",
     )
 )
-"""Attributes that a copy builds again."""
+"""Attributes that are built again for a copy."""
 
 FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
     "input_shape",
     "dtype",
     "seed",
 }
-"""Attributes that can't be changed once the network is made."""
+"""Attributes that can't be changed after the network is made."""
 
 
 class Sequential(Described):
@@ -116,24 +116,24 @@ class Sequential(Described):
     dtype : {"float32", "float64"}
         Dtype of parameters and activations.
     values : mapping of str to array or None
-        Initial values of all parameters and buffers, by names such as "dense_1.weights". None draws
-        them at random.
+        Initial values of all parameters and buffers, by names such as "dense_1.weights". With None,
+        they are drawn at random.
 
     Attributes
     ----------
     layers : tuple of Layer
-        The layers. They can't be changed, nor can anything else that determines parameters and
-        shapes.
+        The layers. They can't be changed. Nothing else that determines parameters and shapes can be
+        changed either.
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
         All parameters and buffers, by names such as "dense_1.weights".
     adapted : bool
-        Whether layers that learn from the training inputs or targets (`Standardization`,
-        `TargetScaling`) have done so.
+        Whether the layers that learn from training inputs or targets (`Standardization`,
+        `TargetScaling`) have learned.
     started : bool
-        Whether all parameters have initial values. False only until `Trainer.fit` computes values
-        that depend on training data (`gpunn.initializers.UnitVariance`).
+        Whether all parameters have initial values. It is False only until `Trainer.fit` computes
+        values that depend on training data (`gpunn.initializers.UnitVariance`).
     exclusion : Exclusion
         The lock of threads that train or evaluate the network.
     classes : list of str or None
@@ -146,8 +146,8 @@ class Sequential(Described):
     target_names : list of str or None
         Names of the outputs, if the targets were a data frame with several columns.
     output_activation : {"softmax", "sigmoid", "exponential", "identity"} or None
-        The function from outputs to the scale of the targets; training sets it from the loss, see
-        `gpunn.losses.Loss`. None before training.
+        The function that maps outputs to the scale of the targets; see `gpunn.losses.Loss`.
+        Training sets it from the loss; before training, it is None.
     schema : gpunn.tables.Schema or None
         The encoding of a table's columns. With a schema, `predict`, `Trainer.fit` and other methods
         accept raw rows with text, dates and missing values. Set it after making the network with
@@ -160,7 +160,7 @@ class Sequential(Described):
     Raises
     ------
     ArgumentError
-        If the layers don't fit each other, or the values don't fit the layers; the message names
+        If the layers don't fit each other, or if the values don't fit the layers. The message names
         the layer or the array.
 
     Examples
@@ -244,7 +244,7 @@ class Sequential(Described):
             vars(layer)["_network"] = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, unless parameters or shapes depend on it."""
+        """Set an attribute; refuse attributes on which parameters or shapes depend."""
         if name in FIXED and name in vars(self):
             raise fixed_attribute(self, name)
         if name in ("trainable", "requires_grad"):
@@ -319,18 +319,18 @@ class Sequential(Described):
     # ---------------------------------------------------------------------- freezing, transfer
 
     def set_trainable(self, flags: Mapping[Layer | str, bool]) -> None:
-        """Set `trainable` of several layers together, which lays out the parameters only once.
+        """Set `trainable` of several layers together, and lay out the parameters only once.
 
         Parameters
         ----------
         flags : mapping of Layer or str to bool
-            The value for each layer, given as an object or by its name. The name of a layer inside
-            another one follows that layer's name and a dot, as in "column_groups_1.group_2".
+            The value for each layer, given as an object or by its name. For a layer inside another
+            layer, join both names with a dot, as in "column_groups_1.group_2".
 
         Raises
         ------
         ArgumentError
-            If there is no such layer.
+            If a layer does not exist.
         ArgumentTypeError
             If a value is not a Boolean.
         SettingError
@@ -386,32 +386,32 @@ class Sequential(Described):
     def load_weights(self, source: str | Path | Sequential) -> WeightsReport:
         """Copy parameters and buffers of another network into layers with the same labels.
 
-        Shapes must be equal, except for the last layer. If it has another shape, other classes or
-        other targets, it keeps its present values, and so do the layers after the loss. Layers that
-        the other network does not have also keep their values; to exclude a layer, give it another
-        label. Values that layers such as `Standardization` learned from the old data are also
-        copied, and the first `Trainer.fit` keeps them. The names of the inputs are copied, so that
-        later data frames are reordered by them.
+        Shapes must be equal, except for the last layer. If the last layer has another shape, other
+        classes or other targets, it keeps its present values. The layers after the loss then also
+        keep their values. Layers that the other network does not have also keep their values; to
+        exclude a layer, give it another label. Values that layers such as `Standardization` learned
+        from the old data are also copied, and the first `Trainer.fit` keeps them. The names of the
+        inputs are also copied; columns of later data frames are reordered by these names.
 
         Parameters
         ----------
         source : str, Path or Sequential
-            A network, a model file or checkpoint, or the folder of a run, whose final network is
-            used.
+            A network, a model file, a checkpoint, or the folder of a run. From a folder, the run's
+            final network is used.
 
         Returns
         -------
         WeightsReport
-            The layers that were copied, those that keep their values and why, and those that were
-            not used. `str` formats it as lines.
+            The layers that were copied, the layers that keep their values (with reasons), and the
+            layers that were not used. `str` formats it as lines.
 
         Raises
         ------
         ArgumentError
-            If a layer has another shape, no labels are equal, or the inputs are other columns; the
-            message names the layer or the column. Nothing is changed.
+            If a layer has another shape, if no labels are equal, or if the inputs are other
+            columns. The message names the layer or the column. Nothing is changed.
         ModelFileError
-            If there is no such file, or it is damaged.
+            If the file does not exist or is damaged.
         SettingError
             If the network is being trained.
 
@@ -461,7 +461,7 @@ class Sequential(Described):
     def _check_same_inputs(
         self, title: str, metadata: Mapping[str, Any], schema: Schema | None
     ) -> None:
-        """Raise an ArgumentError unless another network has the same columns as inputs."""
+        """Raise an ArgumentError unless the inputs of another network are the same columns."""
         names = feature_names_in(metadata, self.input_shape)
         if self._schema is None and schema is None:
             if names is not None and self.feature_names not in (None, names):
@@ -486,7 +486,7 @@ class Sequential(Described):
 
     @property
     def trained_layers(self) -> int:
-        """The number of layers before the loss; layers such as `TargetScaling` come after it."""
+        """The number of layers before the loss; `TargetScaling`, for example, follows the loss."""
         return sum(not layer.after_loss for layer in self.layers)
 
     @property
@@ -503,7 +503,7 @@ class Sequential(Described):
         x : array, shape (rows, *input_shape)
             The batch.
         workspace : Workspace
-            The buffers, and whether this is training.
+            The buffers and the settings of the pass.
 
         Returns
         -------
@@ -531,7 +531,7 @@ class Sequential(Described):
     # ---------------------------------------------------------------------------------- use
 
     def predict(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
-        """Return the network's outputs for rows on the host, computed in batches.
+        """Return the network's outputs for rows on the host; compute them in batches.
 
         Several threads can call it at the same time, even while another thread trains the network.
         Then each batch is computed between two updates, with the parameters of that moment.
@@ -540,20 +540,20 @@ class Sequential(Described):
         ----------
         X : array, shape (rows, *input_shape)
             Finite real numbers. If the network has `feature_names`, columns of a data frame are
-            selected by name. With a `schema`, any table that `Schema.encode` accepts.
+            selected by name. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
-            Rows per pass. It changes results only by rounding.
+            Rows per pass. This number changes results only by rounding.
 
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            The outputs of the last layer, on the host. If it is a `Dense` without activation and
-            the network was trained with a cross-entropy, they are logits.
+            The outputs of the last layer, on the host. They are logits if the last layer is a
+            `Dense` without activation and the network was trained with a cross-entropy.
 
         Raises
         ------
         DataError
-            If the shape, type or names of columns do not fit the network, or a number is not
+            If the shape, type or names of columns do not fit the network, or if a number is not
             finite.
         DeviceMemoryError
             If the device has too little memory.
@@ -570,7 +570,7 @@ class Sequential(Described):
         return self.predict_encoded(self.encoded(X), batch_size)
 
     def predict_encoded(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
-        """Return the outputs for rows that are already encoded by `encoded`; see `predict`.
+        """Return the outputs for rows that `encoded` returned; see `predict`.
 
         Parameters
         ----------
@@ -609,8 +609,8 @@ class Sequential(Described):
     def predict_proba(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
         """Return the probability of each class or label.
 
-        They are computed from the outputs by `output_activation`, which training sets from the
-        loss: "softmax" for softmax cross-entropy, and "sigmoid" for binary cross-entropy.
+        `output_activation` computes them from the outputs. Training sets it from the loss:
+        "softmax" for softmax cross-entropy, and "sigmoid" for binary cross-entropy.
 
         Parameters
         ----------
@@ -623,8 +623,8 @@ class Sequential(Described):
         -------
         ndarray, shape (rows, classes)
             Probabilities in the order of `classes`, in the network's dtype: softmax(outputs) for
-            "softmax". For "sigmoid", with p = 1 / (1 + exp(-output)): 1 - p and p for a network
-            with one output, and p of each output for a network with several.
+            "softmax". For "sigmoid", p = 1 / (1 + exp(-output)). A network with one output gives 1
+            - p and p; other networks give p for each output.
 
         Raises
         ------
@@ -675,7 +675,7 @@ class Sequential(Described):
         Returns
         -------
         array, shape (rows, schema.width)
-            The inputs in the network's dtype. Without a schema, `X` unchecked.
+            The inputs in the network's dtype. Without a schema, the result is `X`, unchecked.
 
         Raises
         ------
@@ -706,10 +706,10 @@ class Sequential(Described):
         return self._inference
 
     def input_dtype(self, dtype: np.dtype) -> str:
-        """Return the dtype in which rows of this dtype are copied to the device.
+        """Return the dtype in which rows with the given dtype are copied to the device.
 
         Integers of up to 16 bits stay integers if the first layer after any `Flatten` accepts them,
-        as `Rescaling` does. So fewer bytes are copied.
+        as `Rescaling` does. This copies fewer bytes.
 
         Parameters
         ----------
@@ -719,7 +719,7 @@ class Sequential(Described):
         Returns
         -------
         str
-            The name of that dtype, or the network's dtype.
+            The name of the rows' dtype or of the network's dtype.
         """
         first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
         small = dtype.kind in "ui" and dtype.itemsize <= 2
@@ -728,7 +728,7 @@ class Sequential(Described):
     def adapt(self, X: HostArray, y: HostArray | None = None) -> None:
         """Set the values that layers learn from data (`Standardization`, `TargetScaling`).
 
-        The first `Trainer.fit` does this with its training rows.
+        The first call of `Trainer.fit` does this with its training rows.
 
         Parameters
         ----------
@@ -770,7 +770,7 @@ class Sequential(Described):
         indices : ndarray of int64 or None
             The rows to learn from; None means all rows.
         y : array or None
-            Targets, if needed.
+            The targets, if a layer learns from them.
 
         Returns
         -------
@@ -817,8 +817,8 @@ class Sequential(Described):
     def summary(self) -> str:
         """Return a table of layers, output shapes and numbers of parameters.
 
-        If layers are frozen (`Layer.trainable`), it marks them, and adds the number of trained
-        parameters.
+        The table marks frozen layers (`Layer.trainable`). If there are any, it also shows the
+        number of trained parameters.
 
         Returns
         -------
@@ -866,7 +866,7 @@ class Sequential(Described):
         return [*rows, ("trained", "", "", f"{count - frozen:,}", "")]
 
     def shapes_picture(self) -> str:
-        """Return a list of the shapes of a row, from the input to the output of each layer.
+        """Return a list of a row's shapes: at the input and after each layer.
 
         Returns
         -------
@@ -889,8 +889,8 @@ class Sequential(Described):
         """Return a diagram of the layers, with shapes and numbers of parameters.
 
         A notebook shows it, `save` writes it to an SVG file, and `str` returns the `summary` as a
-        text alternative. Groups of columns are drawn side by side, and members one behind the
-        other. It needs no further package.
+        text alternative. Groups of columns are drawn side by side; members are drawn one behind the
+        other. The diagram needs no further package.
 
         Returns
         -------
@@ -915,7 +915,7 @@ class Sequential(Described):
         return network_drawing(str(self.input_shape), blocks, count, self.summary())
 
     def config(self) -> dict[str, Any]:
-        """Return the architecture in plain, JSON-ready types.
+        """Return the architecture in JSON types.
 
         Returns
         -------
@@ -940,8 +940,8 @@ class Sequential(Described):
         Returns
         -------
         dict
-            The result of `config`, and kind, metadata, schema and versions. "custom" lists the
-            modules of custom classes.
+            The result of `config`, the kind, the metadata, the schema and the versions. "custom"
+            lists the modules of custom classes.
         """
         custom = custom_classes(self.layers)
         return {
@@ -986,12 +986,12 @@ class Sequential(Described):
         Parameters
         ----------
         path : str or Path
-            Usually ending in ".safetensors". An existing file is replaced.
+            The file; its name usually ends in ".safetensors". An existing file is replaced.
 
         Raises
         ------
         ArgumentError
-            If a parameter or buffer is not finite, or `metadata` has values of other than JSON
+            If a parameter or buffer is not finite, or `metadata` has values that are not of JSON
             types. An existing file stays unchanged.
         OSError
             If the file can't be written. An existing file stays unchanged.
@@ -1052,7 +1052,7 @@ class Sequential(Described):
         vars(self).update(rest)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Copy onto the same backend."""
+        """Return a copy on the same backend."""
         return self.to(self.backend)
 
 
@@ -1105,9 +1105,9 @@ def source_of(
 
 
 def schema_of(description: Description) -> Schema | None:
-    """Return the schema in a file's description, or None if it has none.
+    """Return the schema in a file's description; None if there is no schema.
 
-    Raise an ArgumentError if it is damaged.
+    Raise an ArgumentError if the schema is damaged.
     """
     if description.schema is not None:
         with IMPORTING:
@@ -1120,7 +1120,7 @@ def schema_of(description: Description) -> Schema | None:
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """Return a list of the shapes of a row, for the last layers only.
+    """Return a list of a row's shapes, for the last layers only.
 
     If `shapes` is shorter than `labels`, the next layer is listed with the shape "?".
     """

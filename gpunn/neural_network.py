@@ -40,7 +40,7 @@ class NeuralNetwork(Sequential):
     Raises
     ------
     ArgumentError
-        If there are fewer than two sizes, or one is not a positive integer.
+        If there are fewer than two sizes, or if a size is not a positive integer.
 
     See Also
     --------
@@ -93,8 +93,8 @@ class NeuralNetwork(Sequential):
             C = 1/m sum_i sum_j (prediction_ij - y_ij)^2
 
         At the outputs, this gradient is 2 (prediction - y) / m. After each epoch, `train` prints a
-        line such as "Epoch 1/5, Loss: 0.123456". That loss is the mean over all rows and the k
-        outputs, which is C / k.
+        line such as "Epoch 1/5, Loss: 0.123456". The printed loss is C / k, the mean over all rows
+        and the k outputs.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class NeuralNetwork(Sequential):
         epochs : int
             Passes over the rows.
         learning_rate : float
-            At least 0.
+            The learning rate, at least 0.
         batch_size : int
             Rows per batch; the last batch of an epoch may be smaller.
         verbose : bool

@@ -36,7 +36,7 @@ def require(module: str, purpose: str, install: str) -> Any:
 
 
 def install_command(*extras: str) -> str:
-    """Return the command that installs gpunn with an extra, or with one of several.
+    """Return the command that installs gpunn with an extra, or with one of several extras.
 
     gpunn is not on PyPI yet, so pip can install it only from a clone.
 

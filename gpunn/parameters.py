@@ -1,4 +1,4 @@
-"""Parameters in flat vectors, and named views into these.
+"""Parameters in flat vectors, and named views into these vectors.
 
 With one vector for all layers, an update is one pass over memory, and clipping is one dot product.
 The views have the layers' shapes and share the vectors' memory.
@@ -28,12 +28,15 @@ __all__ = ["LiveViews", "ParameterSpec", "Parameters", "within"]
 T = TypeVar("T")
 
 ALIGNMENT = 16
-"""Every view begins at a multiple of this many elements. In float32 that is 64 bytes, a cache line,
-which the fastest matrix products of CPU and GPU libraries need."""
+"""Every view begins at a multiple of this many elements. In float32, that is 64 bytes: a cache
+line. The fastest matrix products of CPU and GPU libraries need this alignment.
+"""
 
 
 SPARE = 1024
-"""Zeros after the vectors, so that they can be divided into equal blocks without a copy."""
+"""The number of zeros after each vector. They allow dividing the vector into equal blocks without a
+copy.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,16 @@ class ParameterSpec:
     shape : tuple of int
         The shape of the array.
     initializer : Initializer
-        The initializer of its values.
+        The initializer of the array's values.
     decay : bool or float
-        Whether weight decay applies to it by default. A number is a factor of the decay, which
-        `Optimizer.decay_all` does not change.
+        Whether weight decay applies to the array by default. A number is a factor of the decay;
+        `Optimizer.decay_all` does not change it.
     trainable : bool
         False for a buffer, such as a running mean, which is saved but has no gradient.
     rate : float
         Factor of the learning rate.
     frozen : bool
-        Whether it is only not trainable because its layer is frozen (`Layer.trainable`).
+        Whether the array is not trainable only because its layer is frozen (`Layer.trainable`).
     """
 
     name: str
@@ -87,8 +90,8 @@ class Parameters:
         Trainable parameters and their gradients. Parameters with weight decay come first;
         parameters with the same factors are adjacent.
     buffers : array, shape (buffer size,)
-        Arrays that are saved but not trained, with the same layout: first arrays that are never
-        trained, such as running means, and then frozen parameters.
+        Arrays that are saved but not trained, with the same layout. Arrays that are never trained,
+        such as running means, come before frozen parameters.
     running : array
         The first part of `buffers`, without the frozen parameters.
     decayed : int
@@ -109,11 +112,11 @@ class Parameters:
         seed: int,
         values: Mapping[str, HostArray] | None = None,
     ) -> None:
-        """Lay out and initialize the arrays of `specs`, by full name in the network's order.
+        """Lay out and initialize arrays; `specs` has their full names in the network's order.
 
-        Each parameter is drawn from (seed, "weights", its position) in float64 and then rounded, so
-        that float32 and float64 networks start from the same values. `values` replaces the drawn
-        values of all arrays.
+        Each parameter is drawn in float64 from the stream (seed, "weights", the parameter's
+        position), and then rounded. So float32 and float64 networks start from the same values.
+        `values` replaces the drawn values of all arrays.
         """
         self._backend = backend
         self.specs = dict(specs)
@@ -150,7 +153,7 @@ class Parameters:
                 self[name] = spec.initializer.sample(random, spec.shape)
 
     def segments(self, decay_all: bool = False) -> list[Segment]:
-        """Return the segments of the flat vectors, each with parameters of the same factors."""
+        """Return the segments of the flat vectors; each segment's parameters share factors."""
         segments: list[Segment] = []
         for spec, start, stop in self._groups:
             rate, decay = spec.factors(decay_all)
@@ -163,7 +166,7 @@ class Parameters:
     def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
         """Return the spans (start, stop) of the gradients that belong only to these last layers.
 
-        The spans are in ascending order, one for each group of parameters with the same factors.
+        There is one span for each group of parameters with the same factors, in ascending order.
         """
         prefixes = tuple(f"{label}." for label in labels)
         spans = []
@@ -177,12 +180,12 @@ class Parameters:
         return spans
 
     def decayed_by(self, decay_all: bool) -> int:
-        """Return the number of parameters, from the first, to which weight decay applies."""
+        """Return the number n for which weight decay applies to the first n parameters."""
         decaying = [segment.stop for segment in self.segments(decay_all) if segment.decay]
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return the vector "values" or "gradients" with zeros after it; None if too short."""
+        """Return "values" or "gradients", extended by zeros; None if there are too few zeros."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -228,11 +231,11 @@ class Parameters:
         return stand_in(self._gradient_views[name])
 
     def views_into(self, vector: Array) -> dict[str, Array]:
-        """Return named views into another vector with the layout of `values`, such as a moment."""
+        """Return named views into another vector (such as a moment) in the layout of `values`."""
         return {name: self._view(name, vector) for name in self._gradient_views}
 
     def views(self, layer: str) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        """Return (values, gradients) of the layer with the label `layer`, by name within it."""
+        """Return (values, gradients) of the layer with this label, by name within the layer."""
         gradients = Gradients(self._gradient_views, self._unread_gradient)
         return within(self._views, layer), gradients.within(layer)
 
@@ -246,7 +249,7 @@ class Parameters:
         return self._unread[name]
 
     def to_host(self) -> dict[str, np.ndarray]:
-        """Return a copy of every array as NumPy arrays."""
+        """Return copies of all arrays as NumPy arrays, by name."""
         return {name: self._backend.to_host(view) for name, view in self._views.items()}
 
     def snapshot(self) -> tuple[Array, Array]:
@@ -259,7 +262,7 @@ class Parameters:
 
 
 class NamedArrays(Mapping[str, Any]):
-    """Arrays by name as a layer sees them; `arrays` has the arrays themselves."""
+    """Arrays by name, as a layer sees them; `arrays` holds the underlying arrays."""
 
     arrays: Mapping[str, Array]
 
@@ -277,11 +280,11 @@ class NamedArrays(Mapping[str, Any]):
 
 
 class Gradients(NamedArrays):
-    """The gradients of a layer by name, without those of frozen parameters.
+    """The gradients of a layer's trained parameters, by name.
 
-    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. Indexing
-    by its name returns an array that is never read, for layers that do not support freezing;
-    `unread` makes it at the first access. `prefix` turns names into full names.
+    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. For
+    layers that do not support freezing, indexing by the parameter's name returns an array that is
+    never read. `unread` makes that array at the first access. `prefix` turns names into full names.
     """
 
     def __init__(
@@ -290,7 +293,7 @@ class Gradients(NamedArrays):
         self.arrays, self._unread, self._prefix = arrays, unread, prefix
 
     def within(self, label: str) -> Gradients:
-        """Return the gradients of the inner layer with this label, by their names within it."""
+        """Return the gradients of the inner layer with this label, by names within that layer."""
         return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
@@ -304,7 +307,7 @@ class Gradients(NamedArrays):
 
 
 class LiveViews(NamedArrays):
-    """A layer's arrays by name; while a method is recorded, their placeholders."""
+    """A layer's arrays by name, or their placeholders while a method is recorded."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays
@@ -318,12 +321,12 @@ class LiveViews(NamedArrays):
         return stand_in(self.arrays.get(name, default))
 
     def __repr__(self) -> str:
-        """Return the same as a dict of the arrays."""
+        """Return the representation of a dict of the arrays."""
         return repr(self.arrays)
 
 
 def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
-    """Return the arrays of the layer with this label, by their names within it."""
+    """Return the arrays of the layer with this label, by their names within that layer."""
     if isinstance(arrays, LiveViews):
         arrays = arrays.arrays
     if isinstance(arrays, Gradients):
@@ -337,7 +340,7 @@ def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
 
 
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:
-    """Return names in groups with the same factors.
+    """Return the names in groups; the parameters of a group have the same factors.
 
     Groups with weight decay come first, then groups that only `Optimizer.decay_all` decays, then
     groups that never decay.

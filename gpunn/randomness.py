@@ -1,10 +1,10 @@
 """Random numbers that depend only on a seed, a purpose and counters.
 
-This module does not use the generators of the backends' libraries, since their numbers differ. It
-draws initial weights and permutations on the host, and gpunn copies them to the device. So a CPU
-and a GPU start from the same weights and visit the rows in the same order. Only dropout masks are
-too large to copy: `gpunn.backends.hashing` computes them with an integer hash that is the same on
-every device.
+This module does not use the generators of the backends' libraries, since these generators return
+different numbers. Initial weights and permutations are drawn on the host and copied to the device.
+So a CPU and a GPU start from the same weights and visit the rows in the same order. Only dropout
+masks are too large to copy: `gpunn.backends.hashing` computes them with an integer hash that is the
+same on every device.
 """
 
 from __future__ import annotations

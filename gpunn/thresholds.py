@@ -1,8 +1,9 @@
-"""The threshold between two classes: decide by it, and select it by a criterion.
+"""Decide between two classes by a threshold, and select the threshold by a criterion.
 
 The second class is predicted if its probability is at least the threshold. The comparison uses the
-margin, the logit of that probability: z_1 - z_0 for two outputs with softmax, z for one output with
-sigmoid. So all engines and exports decide identically, without rounding probabilities.
+margin, which is the logit of that probability: z_1 - z_0 for two outputs with softmax, and z for
+one output with sigmoid. So all engines and exports decide identically, without rounding
+probabilities.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ MAXIMIZED = ("f1", "balanced_accuracy")
 """Criteria that are maximized."""
 
 LIMITED = {"precision": "recall", "recall": "precision"}
-"""Criteria that must reach a number, and the metric that is then maximized."""
+"""Maps each criterion that must reach a number to the metric that is then maximized."""
 
 
 @dataclass(frozen=True)
 class Choice:
     """A threshold on the probability of the second class, selected by a criterion.
 
-    If no threshold reaches the criterion's number, `reached` is False and the threshold is the
-    closest.
+    If no threshold reaches the criterion's number, `reached` is False, and the criterion comes as
+    close as possible to the number.
     """
 
     threshold: float
@@ -116,18 +117,19 @@ def best_threshold(
     """Return the best threshold by a criterion.
 
     For each k between two different margins, the k rows with the largest margins are predicted as
-    the second class. TP of these rows are of that class, which has P rows; the other class has N.
-    The threshold is in the middle between the two margins, if a float64 probability separates them:
-    probabilities are 1 above a margin of 37. The criteria are::
+    the second class. TP of these k rows belong to the second class. The second class has P rows in
+    all; the other class has N rows. The threshold is in the middle between the two margins. A
+    float64 probability must separate them; above a margin of 37, all probabilities are 1. The
+    criteria are::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2
         precision=p        the largest recall TP / P with TP / k >= p
         recall=r           the largest precision TP / k with TP / P >= r
 
-    `margin` is a result of `margins`. `truth`, Booleans of the same shape (rows,), is true for rows
-    of the second class. A row with weight k counts as k rows. The result is None if all rows are of
-    one class.
+    `margin` is a result of `margins`. `truth` holds Booleans of the same shape (rows,), which are
+    True for rows of the second class. A row with weight k counts as k rows. The result is None if
+    all rows belong to one class.
     """
     chosen = np.flatnonzero(np.ones(len(truth)) if weights is None else weights)
     order = chosen[np.argsort(-margin[chosen], kind="stable")]
@@ -160,11 +162,11 @@ def best_threshold(
 
 
 def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return metrics of decisions for the second class by name.
+    """Return metrics of decisions for the second class, by the metrics' names.
 
-    `second` and `truth` are Booleans of shape (rows,): whether a row is predicted to be of the
-    second class, and whether it is. As in scikit-learn, the balanced accuracy is the mean recall of
-    the classes that occur.
+    `second` and `truth` are Booleans of shape (rows,). `second` is True if the second class is
+    predicted; `truth` is True if the row belongs to the second class. As in scikit-learn, the
+    balanced accuracy is the mean recall of the classes that occur.
     """
     hits, predicted, positive = int((second & truth).sum()), int(second.sum()), int(truth.sum())
     negative = len(truth) - positive

@@ -22,8 +22,8 @@ RENAMED = {"taken": "copied", "anew": "reinitialized"}
 class Source:
     """Arrays of another network, by names such as "dense_1.weights".
 
-    `title` is its name in messages, and `outputs` are the names of its classes and its targets.
-    `adapted` is True if layers that learn from training data have done so.
+    `title` is the other network's name in messages. `outputs` holds the names of its classes and of
+    its targets. `adapted` is True if the layers that learn from training data have learned.
     """
 
     title: str
@@ -61,7 +61,7 @@ class WeightsReport:
     if not TYPE_CHECKING:  # otherwise mypy would accept any attribute
 
         def __getattr__(self, name: str) -> Any:
-            """Return the field of an old name."""
+            """Return the field that has this deprecated name."""
             current = RENAMED.get(name)
             if current is None:
                 raise AttributeError(f"'WeightsReport' object has no attribute {name!r}")
@@ -89,9 +89,10 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may have other shapes. It is reinitialized then, and also if
-    the names of classes or targets, the `outputs`, differ. The layers after the loss are
-    reinitialized with it. `specs` are the arrays of the network to fill, in its order.
+    Only the last layer with parameters may have other shapes. It is reinitialized if its shapes
+    differ, or if the names of classes or targets (`outputs`) differ. The layers after the loss are
+    then also reinitialized. `specs` describes the arrays of the receiving network, in the network's
+    order.
 
     Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
     """
@@ -129,7 +130,7 @@ def matched(
 
 
 def by_layer(names: Collection[str]) -> dict[str, list[str]]:
-    """Return the names within each layer, by its label."""
+    """Return the names within each layer, by the layer's label."""
     layers: dict[str, list[str]] = {}
     for name in names:
         label, _, rest = name.partition(".")
@@ -149,7 +150,7 @@ def difference(
     specs: Mapping[str, ParameterSpec],
     source: Source,
 ) -> str:
-    """Describe how the arrays of a layer differ from the source's; empty if they don't."""
+    """Describe how a layer's arrays differ from the source's arrays; empty if they agree."""
     if set(names) != set(other_names):
         return f"it has {', '.join(other_names)} in {source.title}, but {', '.join(names)} here"
     for name in names:

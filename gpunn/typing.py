@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 
 Array: TypeAlias = Any
-"""An array of a backend: of NumPy, CuPy or another library of the array-API standard."""
+"""A backend's array, from NumPy, CuPy or another library with the array-API standard."""
 
 HostArray: TypeAlias = Any
 """A NumPy array, or anything that `numpy.asarray` converts to one."""

@@ -20,8 +20,8 @@ class Workspace:
     """Buffers for batches of up to `capacity` rows, and the settings of a pass.
 
     Buffers are allocated at the first request, by owner and name. Later steps, smaller batches and
-    the backward pass of the same layer get the same memory, so a step allocates nothing once each
-    buffer has been used. A recorded step may therefore store references to the arrays.
+    the backward pass of the same layer get the same memory. Once each buffer has been used, a step
+    allocates nothing. A recorded step may therefore store references to the arrays.
 
     Attributes
     ----------
@@ -30,19 +30,20 @@ class Workspace:
     dtype : str
         The network's dtype.
     training : bool
-        True in training, False in inference; dropout and batch normalization differ.
+        True in training, False in inference; dropout and batch normalization depend on it.
     independent_members : bool
         Whether each member has separate rows. Layers before `Members` then process members times as
         many rows.
     until_loss : bool
-        Whether a pass ends at the input of the loss, since predictions are not needed.
+        Whether a pass ends at the input of the loss because predictions are not needed.
     passes : array, shape (1,), integer
-        The number of this forward pass in the training, on the device; part of the seed of dropout
-        masks.
+        The number of this forward pass in the training, on the device. It is part of the seed of
+        dropout masks.
     settings : mapping of (int, str) to array of shape (1,)
-        Values of scheduled settings in this pass, on the device, by the owner's `id` and the name.
+        Values of scheduled settings in this pass, on the device, by the owner's `id` and the
+        setting's name.
     collectives : Collectives or None
-        Collective operations by which batch normalization uses the rows of all ranks together.
+        Collective operations for batch normalization over the rows of all ranks together.
     passed : callable
         Called with each layer after its backward pass.
     position : tuple of int
@@ -51,7 +52,8 @@ class Workspace:
         Whether batch normalization updates its running averages. If shards are normalized one by
         one, only the first shard of a batch updates them.
     outputs : dict of object to list of array
-        The outputs of inner layers in this forward pass, by the layer that contains them.
+        The outputs of inner layers in this forward pass, by the layer that contains the inner
+        layers.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Workspace:
     def rows(
         self, owner: object, name: str, rows: int, shape: Shape, dtype: str | None = None
     ) -> Array:
-        """Return the first `rows` rows of the buffer `name` of `owner`; each has this shape.
+        """Return the first `rows` rows of the buffer `name` of `owner`; each row has this shape.
 
         If each member has separate rows, there may be more than `capacity` rows.
         """
@@ -107,7 +109,7 @@ class Workspace:
         return stand_in(view)
 
     def set_position(self, first: int, rows: int, shard: int) -> None:
-        """Set the rows of the batch that the next pass has: `rows` rows from row `first`."""
+        """Select the batch's rows for the next pass: `rows` rows from row `first`."""
         self.position = (first, max(1, rows), shard)
 
     @property
