@@ -1,7 +1,7 @@
 """Processes that train one network together.
 
-`communicator` connects the processes that a launcher started together. Pass it to a
-`gpunn.Trainer`, which then trains on all of them as one process would.
+`communicator` connects the processes that a launcher started together. Pass the result to a
+`gpunn.Trainer`, which then trains on all processes as it would on one process.
 """
 
 from gpunn.distributed.communicator import Communicator

@@ -18,7 +18,7 @@ class AgreedExit(SystemExit):
 
 
 class Agreement:
-    """Messages between all ranks, any of which can report that a rank has failed.
+    """Messages between all ranks; each message can report that a rank has failed.
 
     A rank that fails outside of a step reports the failure instead of its next message. So no rank
     waits for a failed rank. Within a step, other ranks wait for numbers instead of messages, so a
@@ -56,7 +56,7 @@ class Agreement:
     def gather(self, value: Any, what: str) -> list[Any]:
         """Return the values of all ranks, by rank.
 
-        `what` describes the values in messages. Raise a DistributedError if a rank has failed; it
+        `what` describes the values in messages. If a rank has failed, raise a DistributedError that
         names the rank and the reason.
         """
         if self.alone:
@@ -102,7 +102,8 @@ class Agreement:
     def failing_together(self) -> Iterator[None]:
         """Return a context in which an error on this rank makes all ranks fail.
 
-        After all ranks have left the outermost of such contexts, they can work together again.
+        These contexts can be nested. After all ranks have left the outermost context, they can work
+        together again.
         """
         outermost, self._inside = not self._inside, True
         try:

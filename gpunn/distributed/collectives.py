@@ -18,11 +18,13 @@ from gpunn.typing import Array
 __all__ = ["Collectives"]
 
 MAX_SINGLE_SUMS = 8
-"""Up to this number, pairs of rows are added one by one; more would make a step long."""
+"""The maximum number of pairs of rows that are added one by one; more pairs would make a step too
+long.
+"""
 
 
 class Collectives:
-    """Makes the communicator's collective calls operations of a backend.
+    """Turns the communicator's collective calls into operations of a backend.
 
     If the communicator does not accept the backend's arrays, each call copies them to the host and
     back. All ranks must make the calls at the same time.
@@ -36,7 +38,7 @@ class Collectives:
             self._direct = self.communicator.takes(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to the block that rank r has for this rank: its blocks[this rank]."""
+        """Set out[r] to blocks[this rank] of rank r, the block that rank r has for this rank."""
         self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
@@ -67,7 +69,8 @@ class Collectives:
         """Return the sum of the rows, added in a tree that depends only on their number.
 
         Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. If the number of
-        rows is a power of two, the sum of each half is also such a tree. The rows are overwritten.
+        rows is a power of two, each half of the rows is also added in such a tree. The rows are
+        overwritten.
         """
         step, rows = 1, int(parts.shape[0])
         while step < rows:

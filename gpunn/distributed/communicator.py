@@ -16,7 +16,7 @@ TIMEOUT = 300.0
 """Default number of seconds to wait for the other ranks."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
-"""Returns the values of all ranks; the arguments are this rank's value and a description of it."""
+"""A function that returns the values of all ranks, given this rank's value and its description."""
 
 Parcel: TypeAlias = tuple[Any, int]
 """An array, and the rank that receives or sends it."""
@@ -25,7 +25,7 @@ Parcel: TypeAlias = tuple[Any, int]
 class Communicator:
     """Collective calls of `size` processes; all must make the same calls in the same order.
 
-    This class connects a single process; its subclasses connect several.
+    This class is for a single process; its subclasses connect several processes.
 
     Parameters
     ----------
@@ -34,26 +34,26 @@ class Communicator:
     size : int
         Number of processes.
     local_rank, local_size : int
-        The same among the processes on this machine.
+        The number of this process and the number of processes, among the processes on this machine.
 
     Attributes
     ----------
     name : str
-        The kind of communicator, in messages.
+        The name of this kind of communicator in messages.
     rank : int
         Number of this process, from 0.
     size : int
         Number of processes.
     local_rank, local_size : int
-        The same among the processes on this machine.
+        The number of this process and the number of processes, among the processes on this machine.
     timeout : float
-        Seconds to wait for the other processes before all end.
+        Seconds to wait for the other processes before all processes end.
     agreement : Agreement or None
-        The messages over this communicator, once `Agreement.over` has made them.
+        The agreement over this communicator, once `Agreement.over` has made it.
     overlaps : bool
         Whether `exchange` is available, and can run during computations.
     graphs : WeakSet
-        CUDA graphs that contain its calls; they must be destroyed before it ends.
+        CUDA graphs that contain calls of this communicator; they must be destroyed before it ends.
 
     See Also
     --------
@@ -90,8 +90,8 @@ class Communicator:
     def takes(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
-        If not, the caller copies the arrays to the host and back. All ranks call this at the same
-        time, so it may also connect to a library; `gather` lets the ranks agree.
+        If not, the caller copies the arrays to the host and back. All ranks call this method at the
+        same time, so it may also connect to a library; `gather` lets the ranks agree.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Communicator:
         Returns
         -------
         bool
-            Whether it does; always True in this class.
+            Whether the calls accept them; always True in this class.
         """
         return True
 
@@ -135,7 +135,7 @@ class Communicator:
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
         """Send arrays to ranks and receive arrays from ranks, all at the same time.
 
-        A rank receives arrays in the order and with the sizes in which another rank sends them.
+        A rank receives arrays in the same order and sizes as another rank sends them.
 
         Parameters
         ----------
@@ -179,5 +179,5 @@ class Communicator:
 
 
 def on_host(backend: Backend) -> bool:
-    """Return whether a backend's arrays are NumPy's."""
+    """Return whether a backend's arrays are NumPy arrays."""
     return isinstance(backend.zeros((0,), "float32"), np.ndarray)

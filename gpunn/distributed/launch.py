@@ -30,7 +30,7 @@ LAUNCHERS = {
 """Environment variables that launchers set to the number of processes that they started."""
 
 GRACE = 3.0
-"""Seconds in which a failed rank prints its error before another rank ends all processes."""
+"""Seconds for a failed rank to print its error before another rank ends all processes."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
@@ -49,11 +49,12 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     ----------
     name : {"auto", "none", "mpi", "nccl"}
         With "auto", MPI is used if a launcher such as `mpiexec` or `srun` has started several
-        processes, and a single process otherwise. With "none", it is always a single process.
-        With "nccl", MPI is used, and NCCL exchanges arrays of CUDA devices; "auto" includes NCCL if
-        it is available. With "mpi", such arrays are copied to the host.
+        processes; otherwise this process trains alone. With "none", this process always trains
+        alone. With "nccl", MPI is used, and NCCL exchanges the arrays of CUDA devices. "auto" also
+        uses NCCL if it is available. With "mpi", arrays of CUDA devices are copied to the host.
     timeout : float
-        Seconds to wait for the other processes before all end. This includes the start of MPI.
+        Seconds to wait for the other processes before all processes end. This limit includes the
+        start of MPI.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     MissingPackageError
         If mpi4py is needed but not installed.
     DistributedError
-        If MPI has another number of processes than the launcher started, since mpi4py was built for
+        If MPI and the launcher have different numbers of processes because mpi4py was built for
         another MPI.
 
     Examples
@@ -115,7 +116,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the communicator of MPI's world, always the same object, so messages keep an order."""
+    """Return the only communicator of MPI's world; with a single object, messages keep an order."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator
@@ -153,11 +154,11 @@ def share_of_cores(processes: int) -> None:
 
 
 def local_device(backend: str, communicator: Communicator) -> str:
-    """Return the name of the backend of one of several processes on a machine.
+    """Return the name of the backend for this process, one of several on a machine.
 
-    "cupy" and "auto" become the device with the local number of the process, or the only device
-    that the launcher shows it. Without a device the name stays; `get_backend` then reports what is
-    missing.
+    "cupy" and "auto" become the device whose number is the process's local rank, or the only device
+    that the launcher makes visible. Without a device, the name stays unchanged; `get_backend` then
+    reports what is missing.
     """
     if backend not in ("cupy", "auto"):
         return backend

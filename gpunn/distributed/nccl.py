@@ -26,8 +26,9 @@ PATIENCE = 3.0
 """Seconds to wait for NCCL to abort; then all processes end without it."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
-"""An environment variable of NCCL. With "0", a rank captures its calls without the other ranks, so
-none waits if a capture fails on one rank. Otherwise ranks exchange addresses during a capture."""
+"""An environment variable of NCCL. With "0", ranks capture their calls independently, so no rank
+waits if a capture fails on another rank. Otherwise ranks exchange addresses during a capture.
+"""
 
 
 class NCCLCommunicator(Communicator):
@@ -118,10 +119,10 @@ class NCCLCommunicator(Communicator):
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Destroy the graphs with calls of NCCL, and then NCCL's communicator.
+        """Destroy the graphs that contain calls of NCCL, and then NCCL's communicator.
 
         All ranks must call this. Ranks on one machine wait for each other without a time limit,
-        since one may still evaluate. It is called when the process ends.
+        since one of them may still evaluate. This method is called when the process ends.
         """
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None
@@ -130,7 +131,7 @@ class NCCLCommunicator(Communicator):
             calls.communicator.destroy()
 
     def trouble(self) -> str:
-        """Return an error that NCCL had after a call returned; empty if there is none."""
+        """Return an error that NCCL had after a call returned; empty if NCCL had no error."""
         calls = self._calls
         error = "" if calls is None else calls.trouble()
         return error if self._calls is calls else ""  # ignore a communicator that was closed

@@ -33,7 +33,7 @@ class Move(NamedTuple):
 
 
 def cut(span: Span, ranks: int) -> list[Span]:
-    """Return the pieces of a part, one for each rank; the last ones may be empty."""
+    """Return the pieces of a part, one for each rank; the last pieces may be empty."""
     start, stop = span
     length = -(-(stop - start) // (ranks * ALIGNMENT)) * ALIGNMENT
     bounds = [min(start + rank * length, stop) for rank in range(ranks + 1)]

@@ -1,4 +1,4 @@
-"""The processes of a training: rank 0 leads callbacks, and the other ranks serve its requests.
+"""The processes of a training: rank 0 calls the callbacks, and the other ranks serve its requests.
 
 Only rank 0 calls callbacks, so files are written once, and callbacks need not handle other ranks.
 If a callback needs data that is divided among ranks, such as the optimizer's state, rank 0 asks the
@@ -36,7 +36,7 @@ class Ranks:
         self._leads = False
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
-        """Return the parts of a copy or a pickle: a single process with the same shards."""
+        """Return the parts of a copy or a pickle, which has one process with the same shards."""
         return Ranks, (None, self.shares.shards if self.fixed_shards else 0)
 
     @property
@@ -67,8 +67,8 @@ class Ranks:
     ) -> Any:
         """Call a function on rank 0, while the other ranks serve its calls of `join`.
 
-        `services` are the functions that can be requested, by name. After the function, return the
-        `result` of rank 0 on all ranks.
+        `services` are the functions that can be requested, by name. Then return the `result` of
+        rank 0 on all ranks.
         """
         if self.first:
             self._leads = True
@@ -88,7 +88,7 @@ class Ranks:
     def join(self, name: str, *arguments: Any) -> None:
         """Start the service with this name on the other ranks, if rank 0 leads.
 
-        A collective call follows. If rank 0 does not lead, all ranks already make it.
+        A collective call follows. If rank 0 does not lead, all ranks make this call anyway.
         """
         if self._leads:
             self.agreement.of_first((name, arguments), CALLBACKS)

@@ -1,9 +1,9 @@
 """Divide the rows of a batch and the parameters among processes, by arithmetic only.
 
 A batch of `rows` rows is cut into `shards` shards. Shard s has the rows from rows * s // shards to
-rows * (s + 1) // shards. No row is padded, dropped or repeated, and sizes differ by at most one; a
-shard of a small batch may be empty. A process has adjacent shards. By default there is one shard
-per process.
+rows * (s + 1) // shards. No row is padded, dropped or repeated. Sizes differ by at most one; a
+shard of a small batch may be empty. The shards of a process are adjacent. By default there is one
+shard per process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gpunn.errors import ArgumentError
 __all__ = ["Block", "Shares", "batches", "block_of", "check_shards", "share"]
 
 ALIGNMENT = 16
-"""Blocks of parameters start at multiples of this many numbers, like each parameter."""
+"""Blocks of parameters, like single parameters, start at multiples of this many numbers."""
 
 
 def share(rows: int, index: int, count: int) -> tuple[int, int]:
@@ -35,7 +35,7 @@ def batches(rows: int, batch_size: int) -> Iterator[int]:
 def check_shards(shards: int, size: int) -> int:
     """Return the number of shards for `size` processes; 0 means one shard per process.
 
-    Raise an ArgumentError unless it is a power of two and a multiple of the number of processes.
+    Raise an ArgumentError unless `shards` is a power of two and a multiple of `size`.
     """
     if shards == 0:
         return size
@@ -90,7 +90,7 @@ class Shares:
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
         """Return the ascending positions, in an epoch's order, of the rows of this process.
 
-        `rows` is the number of rows that the epoch visits, or of its remaining rows.
+        `rows` is the number of rows that the epoch visits, or the number of its remaining rows.
         """
         whole, rest = divmod(rows, rows_per_update)
         full = self._within(rows_per_update, batch_size)
@@ -112,7 +112,8 @@ class Shares:
 class Block:
     """The part of a flat vector that one process updates.
 
-    The last blocks of this `length` may extend beyond the vector; `start` and `stop` don't.
+    The last blocks of this `length` may extend beyond the vector, but `start` and `stop` stay
+    within it.
     """
 
     length: int

@@ -30,7 +30,7 @@ class World:
 class ThreadCommunicator(Communicator):
     """The communicator of one of several threads; `run_threads` makes it.
 
-    Threads compute in turns, so this checks results, but saves no time.
+    The threads compute in turns, so this class helps to check results, but saves no time.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
     Raises
     ------
     Exception
-        The error of the lowest rank that does not only report another rank's failure.
+        The first error by rank, except errors that only report another rank's failure.
 
     Examples
     --------

@@ -13,16 +13,18 @@ from gpunn.terminal import write_last_words
 __all__ = ["Watchdog"]
 
 CHECKS = 20
-"""The number of times that the thread checks the clock within the timeout; it sleeps otherwise."""
+"""The number of times that the thread checks the clock within the timeout; between these checks it
+sleeps.
+"""
 
 
 class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
-    The process waits in a call of a library, which no Python exception can interrupt. So instead of
-    an error, the thread prints what the process waited for, and ends all processes. Lower ranks
-    check earlier, so that only one of them prints. At each check, `trouble` returns a reason why
-    waiting is useless, or an empty string.
+    The process waits in a library call that no Python exception can interrupt. So, instead of
+    raising an error, the thread prints what the process waited for, and ends all processes. Lower
+    ranks check earlier, so that only one of them prints. At each check, `trouble` returns a reason
+    why waiting is useless, or an empty string.
     """
 
     def __init__(

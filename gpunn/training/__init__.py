@@ -1,4 +1,4 @@
-"""Training: one step, epochs of steps, and everything around them."""
+"""Train networks: single steps, epochs of steps, callbacks, checkpoints and recovery."""
 
 import sys
 

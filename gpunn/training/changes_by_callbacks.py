@@ -16,7 +16,7 @@ __all__ = ["Changed", "Changes"]
 
 
 class Changed(NamedTuple):
-    """The changed fields by their number; all parameters and buffers, if any of them changed."""
+    """The changed fields by number, and all parameters and buffers if one of these changed."""
 
     fields: dict[int, Any]
     vectors: list[np.ndarray] | None
@@ -26,8 +26,8 @@ class Changes:
     """Compares settings and arrays before and after a callback.
 
     The settings are the fields of layers, loss, metrics and optimizer, such as a dropout rate. With
-    `vectors`, parameters and buffers are also compared. The optimizer's state is not, since the
-    trainer's methods change it on all ranks.
+    `vectors`, parameters and buffers are also compared. The optimizer's state is not compared,
+    since the trainer's methods change it on all ranks.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:

@@ -19,7 +19,9 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 __all__ = ["Evaluator"]
 
 BATCHES_PER_REQUEST = 16
-"""Batches of an evaluation per request to the backend. Ctrl-C takes effect between requests."""
+"""The number of batches that an evaluation requests from the backend at a time. Ctrl-C takes effect
+between requests.
+"""
 
 
 class Settings(Protocol):
@@ -41,7 +43,7 @@ class Evaluator:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffers."""
+        """The size of the buffers in bytes."""
         return 0 if self._pass is None else self._pass.workspace.nbytes
 
     def evaluate(
@@ -78,7 +80,7 @@ class Evaluator:
         return statistics.result()
 
     def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:
-        """Return the pass of a batch; make a new one if its recipe has changed."""
+        """Return the pass of a batch; make a new pass if the recipe has changed."""
         recipe = PassRecipe(
             model=settings.model,
             loss=settings.loss,
@@ -103,7 +105,7 @@ def run(
     report_every: int,
     outputs: list[np.ndarray] | None = None,
 ) -> None:
-    """Compute loss and metrics over some rows in the statistics of a pass."""
+    """Compute loss and metrics over some rows, and store them in the statistics of a pass."""
     statistics = batch_pass.statistics
     statistics.reset()
     done, maximum = 0, BATCHES_PER_REQUEST if outputs is None else 1

@@ -26,23 +26,24 @@ SHOWN = 30
 class History(dict[str, list[float]]):
     """Loss, metrics and other logs of each epoch, as columns by name and as rows.
 
-    A dictionary from a log's name to its values in every epoch that has it.
+    This dictionary maps a log's name to its values in all epochs that have the log.
     `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack a log, use
     `pandas.DataFrame(history.rows)`.
 
     Attributes
     ----------
     rows : list of dict
-        One per epoch: "epoch" (from 1), "loss", metrics, "val_loss", ..., "learning_rate" (of the
-        epoch's last update), "seconds" and "samples_per_second". Only change it by `append` and
-        `replace`.
+        One row per epoch: "epoch" (from 1), "loss", metrics, "val_loss", ..., "learning_rate" (of
+        the epoch's last update), "seconds" and "samples_per_second". Change the rows only by
+        `append` and `replace`.
     stopped : str
-        Why training ended before its last epoch; empty if it did not.
+        Why training ended before the last requested epoch; otherwise empty.
     rule : Best or None
-        The default rule that selects the best epoch: the rule of an `EarlyStopping` in the last
-        call of `fit`. None means "val_accuracy" if there is one, else "val_loss".
+        The default rule that selects the best epoch. It is the rule of the `EarlyStopping` in the
+        last call of `fit`, if there was one. None means "val_accuracy" if it is logged, else
+        "val_loss".
     larger_is_better : dict of str to bool or None
-        Whether larger is better, by the name of each possible log; None means unknown.
+        Maps the name of each possible log to whether larger is better; None means unknown.
 
     Examples
     --------
@@ -90,12 +91,12 @@ class History(dict[str, list[float]]):
             self.append(row)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return one log of every epoch that has it, as a new list.
+        """Return a log's values in all epochs that have it, as a new list.
 
         Raises
         ------
         MissingMetricError
-            If no epoch has it. The error is also a KeyError.
+            If no epoch has the log. The error is also a KeyError.
         """
         return list(super().__getitem__(name))
 
@@ -112,7 +113,7 @@ class History(dict[str, list[float]]):
         raise MissingMetricError(f"history: there is no {name!r}{needs}; {suggest(name, self)}")
 
     def __repr__(self) -> str:
-        """Summarize."""
+        """Return a summary."""
         return f"<History of {len(self.rows)} epochs: {', '.join(self)}>"
 
     @property
@@ -128,19 +129,20 @@ class History(dict[str, list[float]]):
         monitor : str or None
             The metric that selects the epoch; None uses `rule`.
         mode : {"auto", "min", "max"}
-            Whether smaller or larger is better. "auto" uses `Metric.larger_is_better`, and "min"
-            for losses.
+            Whether smaller or larger values are better. "auto" uses `Metric.larger_is_better` for
+            metrics, and "min" for losses.
 
         Returns
         -------
         int
-            The epoch. If several are equally good, the first of them, unless `rule.ties` is "last".
+            The epoch. If several epochs are equally good, it is the first, unless `rule.ties` is
+            "last".
 
         Raises
         ------
         ArgumentError
-            If there is no such metric, or `monitor` is None and there is no validation data. If
-            "auto" can't decide which values are better, or no epoch has a finite value.
+            If the metric does not exist, or if `monitor` is None and there is no validation data.
+            If "auto" can't decide which values are better, or no epoch has a finite value.
         """
         rule = self._rule(monitor, mode)
         best = rule.find(self.rows)
@@ -166,7 +168,7 @@ class History(dict[str, list[float]]):
         return Best(name, direction(mode, name, self.larger_is_better))
 
     def plot(self, *names: str) -> Any:
-        """Plot logs by epoch, each on separate axes, with training and validation together.
+        """Plot each log by epoch on separate axes, with training and validation together.
 
         Parameters
         ----------
@@ -183,7 +185,7 @@ class History(dict[str, list[float]]):
         Raises
         ------
         ArgumentError
-            If there is no such log, or no epoch has been trained.
+            If a log does not exist, or if no epoch has been trained.
         MissingPackageError
             If Matplotlib is not installed; the extra `report` installs it.
         """

@@ -13,11 +13,11 @@ REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIG
 
 
 class Interruption:
-    """A context that only records the first Ctrl-C or SIGTERM; a second one acts immediately.
+    """A context that only records the first Ctrl-C or SIGTERM; a second signal acts immediately.
 
-    So a signal never interrupts a step, which could leave only some parameters updated. Outside the
-    main thread, Python allows no signal handlers, and this context does nothing. It keeps custom
-    signal handlers.
+    So a signal never interrupts a step. An interrupted step could leave only some parameters
+    updated. Outside the main thread, Python allows no signal handlers, and this context does
+    nothing. Custom signal handlers stay in place.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The loop over epochs and updates.
+"""The training loop: epochs, and updates within each epoch.
 
 In outline::
 
@@ -41,7 +41,7 @@ LOG = logging.getLogger("gpunn")
 
 
 class TrainingLoop:
-    """The epochs of one call of `Trainer.fit`, whose arguments have been checked."""
+    """Runs the epochs of one call of `Trainer.fit`; its arguments are already checked."""
 
     def __init__(self, session: TrainingSession) -> None:
         self.session = session
@@ -55,7 +55,7 @@ class TrainingLoop:
     def run(self) -> History:
         """Train for the requested epochs, or until something ends training.
 
-        Raise a DistributedError if another rank has failed; it names the rank and the reason.
+        If another rank has failed, raise a DistributedError that names the rank and the reason.
         """
         with self.ranks.agreement.failing_together():
             return self._run()
@@ -75,7 +75,7 @@ class TrainingLoop:
         return self.trainer.history
 
     def _train_epoch(self) -> dict[str, float]:
-        """Train for an epoch or the rest of one; return its logs, empty if interrupted."""
+        """Train for an epoch or the rest of it; return the logs, or no logs if interrupted."""
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds
@@ -120,13 +120,13 @@ class TrainingLoop:
 
     @property
     def _interrupted(self) -> bool:
-        """Whether a rank has received Ctrl-C or SIGTERM, and all ranks know of it."""
+        """Whether all ranks know that a rank has received Ctrl-C or SIGTERM."""
         return bool(self._agreed_signal) or (
             self.ranks.alone and self.session.interruption.requested
         )
 
     def _agreed(self, updates: int) -> int:
-        """Return the smallest number of updates of all ranks, and share a signal with them."""
+        """Return the minimum of `updates` over all ranks; share a received signal with them."""
         if self.ranks.alone:
             return updates
         interruption = self.session.interruption
@@ -162,7 +162,7 @@ class TrainingLoop:
         return cursor
 
     def _begin_epoch(self) -> tuple[Feed, Any]:
-        """Return the feed of the step and a progress bar, for an epoch or the rest of one."""
+        """Return the feed of the step and a progress bar, for an epoch or the rest of it."""
         session, trainer, progress = self.session, self.trainer, self.progress
         plan = session.plan
         with session.memory:
@@ -217,9 +217,9 @@ class TrainingLoop:
         bar.set_postfix(step.statistics.result(), refresh=False)
 
     def _may_stop_here(self) -> bool:
-        """Return whether a checkpoint can be written between these updates.
+        """Return whether a checkpoint can be written now, between two updates.
 
-        Rolling back needs the state at the last logging step, which a checkpoint does not contain.
+        Rolling back needs the state at the last logging step. A checkpoint does not contain it.
         """
         return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
 
@@ -235,7 +235,7 @@ class TrainingLoop:
         )
 
     def _call_between_updates(self) -> None:
-        """Call the callbacks, unless the epoch ends now and calls them itself."""
+        """Call the callbacks, unless the epoch ends now, since its end also calls them."""
         if self.cursor.finished:
             return
 

@@ -33,7 +33,7 @@ class BufferMemory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Explain a lack of memory, unless the error already does."""
+        """Explain a lack of memory, unless the error already explains it."""
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
         try:
@@ -45,7 +45,7 @@ class BufferMemory:
             raise ArgumentError(self._explanation(error)) from error
 
     def _explanation(self, error: MemoryError) -> str:
-        """Return the sizes of the buffers, and ways to reduce them."""
+        """Return a message with the sizes of the buffers and ways to reduce them."""
         model, batch_size = self._model, self._batch_size
         itemsize = np.dtype(model.dtype).itemsize
         parameters = (model.parameters.count - model.parameters.frozen) * itemsize

@@ -42,7 +42,7 @@ def has_widgets() -> bool:
 
 
 def in_notebook() -> bool:
-    """Return whether a Jupyter kernel runs this process; its standard error is a pipe."""
+    """Return whether a Jupyter kernel runs this process; standard error is then a pipe."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and "IPKernelApp" in getattr(shell, "config", ())
 
@@ -50,7 +50,7 @@ def in_notebook() -> bool:
 class Display:
     """One display in the output of a notebook's cell; it needs only IPython.
 
-    It can be used as a file; each written line then replaces the line before.
+    It can be used as a file in which each written line replaces the previous line.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Display:
 
 
 class NoBar:
-    """Stands for a progress bar that isn't shown."""
+    """Replaces a progress bar that is not shown."""
 
     def update(self, rows: int) -> None:
         """Do nothing."""

@@ -41,7 +41,7 @@ SAMPLED = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Checked options of `Trainer.fit`; see there."""
+    """Checked options of `Trainer.fit`, which describes them."""
 
     epochs: int
     batch_size: int
@@ -148,8 +148,8 @@ class TrainingSession:
     def running(self) -> Iterator[None]:
         """Prepare training and begin the callbacks; at the end, release everything.
 
-        Raise an ArgumentError or a ModelFileError, and change nothing, if the options don't fit the
-        trainer or the checkpoint.
+        If the options don't fit the trainer or the checkpoint, raise an ArgumentError or a
+        ModelFileError, and change nothing.
         """
         trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
         self._check_same()
@@ -241,7 +241,7 @@ class TrainingSession:
                     )
 
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
-        """Call a function for each callback on rank 0, while the other ranks serve its requests.
+        """Call a function for each callback on rank 0; other ranks serve the requests of rank 0.
 
         If `between_updates`, the callbacks must not change the network.
         """
@@ -282,7 +282,7 @@ class TrainingSession:
             changes.apply(changed)
 
     def _share_initial_parameters(self) -> None:
-        """Copy the parameters of rank 0 to all ranks; values from data may differ by rounding."""
+        """Copy rank 0's parameters to all ranks, since values from data may differ by rounding."""
         parameters, ops = self.trainer.model.parameters, self.trainer.model.backend
         if self.ranks.alone:
             return
@@ -292,7 +292,7 @@ class TrainingSession:
         ops.copy_from_host(buffers, parameters.buffers)
 
     def _resume(self) -> CallbackStates | None:
-        """Check the schedule and the checkpoint; continue from the checkpoint or the trainer."""
+        """Check schedule and checkpoint; continue from the checkpoint or the trainer's state."""
         trainer, progress = self.trainer, self.trainer.progress
         names = trainer.log_names_of(self.validation is not None)
         trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})
@@ -314,7 +314,7 @@ class TrainingSession:
         return states
 
     def _checkpoint(self) -> Checkpoint | None:
-        """Return the checkpoint to resume from, on rank 0; other ranks need not read its file."""
+        """On rank 0, return the checkpoint to resume from; other ranks need not read the file."""
         source = self.options.resume_from
         if source is None or not self.ranks.first:
             return None

@@ -1,4 +1,4 @@
-"""The state of training: counters on the host; the step, optimizer and sums on the device."""
+"""The state of training: counters on the host, and the step, optimizer and sums on the device."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Progress:
     """The progress of training; see `Trainer` for attributes not described here.
 
     `interrupted` is True if `stop_reason` is a signal or an error. Only then does a resumed
-    training continue; after early stopping it does not.
+    training continue; it does not continue after early stopping.
     """
 
     epoch: int = 0
@@ -55,7 +55,7 @@ class Progress:
 
 
 class ProgressAttribute(Generic[T]):
-    """An attribute of a trainer that its `progress` stores."""
+    """A trainer's attribute whose value is stored in the trainer's `progress`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -74,8 +74,8 @@ class ProgressAttribute(Generic[T]):
 class Snapshot:
     """A copy, on the device, of the parameters and this rank's part of the optimizer's state.
 
-    All ranks use the same `number` for it. The arrays have the same names as in checkpoints.
-    `trained` lists the network's trained arrays.
+    All ranks use the same `number` for the snapshot. The arrays have the same names as in
+    checkpoints. `trained` lists the network's trained arrays.
     """
 
     number: int
@@ -179,7 +179,8 @@ class TrainingState:
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore the arrays that `arrays` returned, now or when training begins.
 
-        Missing arrays stay unchanged; arrays that the optimizer does not have are ignored.
+        Arrays that `state` lacks stay unchanged; arrays that the optimizer does not have are
+        ignored.
         """
         self._ranks.join("load", dict(state))
         step = self.step
@@ -197,7 +198,7 @@ class TrainingState:
             step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
-        """Start the next training with this state of these trained arrays."""
+        """Let the next training start with this state, which belongs to these trained arrays."""
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
 
@@ -227,7 +228,7 @@ class TrainingState:
     def restore(self, snapshot: Snapshot | int) -> None:
         """Restore a snapshot of this trainer or, with one process, of an equal trainer.
 
-        Raise an ArgumentError if other layers were trained when it was taken.
+        Raise an ArgumentError if other layers were trained when the snapshot was taken.
         """
         snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
@@ -241,9 +242,9 @@ class TrainingState:
             arrays[name][...] = saved
 
     def _numbered(self, snapshot: Snapshot | int) -> Snapshot:
-        """Return a snapshot, or the snapshot with this number.
+        """Return the given snapshot, or the snapshot with the given number.
 
-        Raise an ArgumentError if other ranks don't have it.
+        Raise an ArgumentError if other ranks don't have this snapshot.
         """
         if isinstance(snapshot, int):
             return self._snapshots[snapshot]

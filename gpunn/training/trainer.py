@@ -50,7 +50,9 @@ from gpunn.typing import Array, HostArray
 __all__ = ["Trainer"]
 
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
-"""The loss, and the settings that depend on it: whether metrics are of labels or of classes."""
+"""The loss, and the settings that depend on it: the loss decides whether metrics use labels or
+classes.
+"""
 
 
 class Trainer:
@@ -61,35 +63,35 @@ class Trainer:
     model : Sequential
         The network, trained in place.
     loss : Loss, str or mapping
-        Such as "softmax_cross_entropy", "binary_cross_entropy" (both from logits) or
-        "mean_squared_error".
+        The loss, such as "softmax_cross_entropy", "binary_cross_entropy" (both computed from
+        logits) or "mean_squared_error".
     optimizer : Optimizer, str or mapping
-        Such as `gpunn.optimizers.Adam(1e-3)` or "adam".
+        The optimizer, such as `gpunn.optimizers.Adam(1e-3)` or "adam".
     metrics : sequence of Metric, str or mapping
         Metrics to log next to the loss, such as "accuracy".
     gradient_accumulation : int
-        At least 1. Number of batches whose gradients are summed for one update. An update then uses
-        gradient_accumulation * batch_size rows with the memory of batch_size.
+        The number of batches whose gradients are summed for one update, at least 1. An update then
+        uses gradient_accumulation * batch_size rows with the memory of batch_size.
     report_every : int
-        Updates between two logging steps. At a logging step, the host reads the statistics from the
-        device, and checks that loss, parameters, running averages and optimizer state are finite.
-        It does not change the results of training.
+        The number of updates between two logging steps. At a logging step, the host reads the
+        statistics from the device, and checks that loss, parameters, running averages and optimizer
+        state are finite. This does not change the results of training.
     on_divergence : {"stop", "skip", "roll_back"}
         What to do if something is not finite. The trainer repeats the updates since the last
         logging step to find the first one that diverged, and runs its batch through the network
         layer by layer. With "stop", training ends with a `DivergenceError` that names the first
-        layer with numbers that are not finite. With "skip", that update is left out. With
-        "roll_back", the trainer restores the last logging step and leaves out all updates since
-        then. The last two log a warning, and end training after ten recoveries in a row without a
-        good logging step.
+        layer with numbers that are not finite. With "skip", the trainer leaves out that update.
+        With "roll_back", the trainer restores the last logging step and leaves out all updates
+        since then. "skip" and "roll_back" log a warning. They end training after ten recoveries in
+        a row without a good logging step.
     communicator : Communicator or None
         The processes that train this network together (`gpunn.distributed.communicator`).
         `batch_size` is the global batch size. All processes make the same calls; only rank 0 calls
         callbacks.
     shards : int
         The number of parts into which each batch is divided, a power of two. Results are bitwise
-        identical for all numbers of processes that divide it, if each has the same number of
-        threads. 0 means one part per process.
+        identical for all numbers of processes that divide this number, if each process has the same
+        number of threads. 0 means one part per process.
     batch_norm : {"synchronized", "local"}
         Whether batch normalization uses the rows of all processes together, or only the rows of
         each shard.
@@ -102,7 +104,7 @@ class Trainer:
     history : History
         The logs of all epochs of all calls of `fit`.
     epoch, updates : int
-        Epochs and updates done so far, including those that were left out.
+        Epochs and updates done so far, including updates that were left out.
     first_epoch : int
         Epochs done when this call of `fit` began; after resuming, when the interrupted call began.
     cursor : EpochCursor or None
@@ -114,11 +116,12 @@ class Trainer:
     log_names : list of str
         The names in each epoch's row of the history, once `fit` has begun.
     stop_reason : str
-        A callback sets it to end training after this epoch.
+        To end training after the current epoch, a callback sets this to a reason.
     resumed : bool
         Whether this call of `fit`, or the last one, resumes from a checkpoint (`resume_from`).
     policy : TrainingPolicy
-        Decides on the order of rows, learning rates, when to stop, and what a divergence means.
+        Decides on the order of rows, the learning rates, when to stop, and how to handle
+        divergence.
 
     Raises
     ------
@@ -127,15 +130,15 @@ class Trainer:
 
     See Also
     --------
-    Sequential : The network that is trained.
-    gpunn.sklearn.MLPClassifier : The same with scikit-learn's interface.
+    Sequential : The network that is trained. gpunn.sklearn.MLPClassifier : A network and a trainer
+    with scikit-learn's interface.
 
     Notes
     -----
-    You can set any attribute except `model` between two calls of `fit`; it is then checked. A new
-    optimizer starts with a fresh state.
+    You can set any attribute except `model` between two calls of `fit`; the new value is then
+    checked. A new optimizer starts with a fresh state.
 
-    A copied or pickled trainer continues exactly where the original is.
+    A copied or pickled trainer continues exactly from the state of the original.
 
     To find out where training diverged, the trainer stores a copy of the parameters and the
     optimizer's state. If memory is too small for it, "stop" works without the copy, but can't name
@@ -164,7 +167,7 @@ class Trainer:
     """
 
     _made = False
-    """Whether all attributes are set, so that setting a new one is a mistake."""
+    """Whether all attributes exist; setting a new attribute is then a mistake."""
 
     epoch = ProgressAttribute[int]("epoch")
     updates = ProgressAttribute[int]("updates")
@@ -244,7 +247,7 @@ class Trainer:
         return f"{self.epoch} epoch{'s' if self.epoch != 1 else ''}"
 
     def _repr_html_(self) -> str:
-        """Return the same for a notebook, with settings and the last epoch's logs."""
+        """Return the representation for a notebook, with settings and the last epoch's logs."""
         last = self.history.rows[-1] if self.history.rows else {}
         measured = {name: x for name, x in last.items() if name not in NOT_METRICS}
         schedule, count = self.optimizer.schedule, self.model.parameters.count
@@ -286,67 +289,72 @@ class Trainer:
         prefetch: int = 2,
         augment: Augment | None = None,
     ) -> History:
-        """Train for a number of epochs; a further call continues from there.
+        """Train for a number of epochs; a further call continues training.
 
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
             Inputs on the host; a memory map is read chunk by chunk. The network stores the column
             names of a data frame, and selects columns of later data frames by name. Instead of X
-            and y, pass batches: an iterable of tuples (X, y) or (X, y, sample_weight) that starts
-            again in each epoch, such as a list. Or pass a function that returns such an iterable
-            for the epoch's number, from 0. Batches keep their order, even with `shuffle`.
+            and y, you can pass batches: an iterable of tuples (X, y) or (X, y, sample_weight) that
+            starts again in each epoch, such as a list. You can also pass a function that takes the
+            epoch's number, from 0, and returns an iterable of batches. Batches keep their order,
+            even with `shuffle`.
         y : array
             Targets in a format that the loss accepts. Columns of a data frame are selected as for
             X.
         epochs : int
-            Passes over the data; 0 only checks the arguments and prepares. With `resume_from`, this
-            includes the epochs before the interruption.
+            The number of passes over the data. With 0, `fit` only checks the arguments and prepares
+            training. With `resume_from`, the number includes the epochs before the interruption.
         batch_size : int
             Rows per batch; the last batch of an epoch may be smaller, unless `drop_last`. If X are
-            batches, their maximum number of rows.
+            batches, this is their maximum number of rows.
         validation_data : tuple of (X, y) or (X, y, sample_weight), or batches
-            Evaluated after each epoch; its metrics have the prefix "val_". Batches, as for X, may
-            have any number of rows, and must be finite in number.
+            Data to evaluate after each epoch; its metrics have the prefix "val_". Batches, as for
+            X, may have any number of rows. The number of batches must be finite.
         validation_split : float
-            In [0, 1): the fraction of the rows that is held out as validation data, at random and,
-            if the targets are classes, in the classes' proportions.
+            The fraction of the rows, in [0, 1), that is held out at random as validation data. If
+            the targets are classes, the held-out rows keep the classes' proportions.
         sample_weight : array, shape (rows,)
             A weight of k counts a row k times.
         class_weight : mapping of int to float, or "balanced"
-            Factors of the weights of each class's rows in the training loss; 1 if missing.
-            "balanced" means rows / (classes * rows of the class). Metrics and validation data have
-            no class weights, so "loss" and "val_loss" then have different scales. Class weights
-            distort the predicted probabilities.
+            The factor by which the training loss multiplies the weights of a class's rows. A
+            missing class has the factor 1. "balanced" means rows / (classes * rows of the class).
+            Metrics and validation data have no class weights, so "loss" and "val_loss" then have
+            different scales. Class weights distort the predicted probabilities.
         shuffle : bool
-            Whether to visit the rows in a new order in each epoch; it depends on seed and epoch.
+            Whether to visit the rows in a new order in each epoch; the order depends on seed and
+            epoch.
         callbacks : sequence of Callback, str or mapping
-            Such as `["early_stopping"]`. They are called in this order at the beginning and end of
-            training and after each epoch; callbacks that write checkpoints come last.
+            The callbacks, such as `["early_stopping"]`. They are called in this order at the
+            beginning and end of training and after each epoch. Callbacks that write checkpoints
+            come last.
         progress : bool
             Whether to show a progress bar: on standard error if that is a terminal, or in the
             output of a notebook's cell.
         stream : bool or None
-            Whether to copy the rows to the device chunk by chunk; None decides by their size. It
+            Whether to copy the rows to the device chunk by chunk; None decides by their size. This
             does not change results.
         resume_from : str or Path
-            A checkpoint, or a folder of checkpoints (such as a run's), of which the newest
-            undamaged one is used. Repeat the interrupted call and add this argument: weights and
-            history end bitwise identical to an uninterrupted call. Callbacks continue with their
-            state, and the epoch with its next update.
+            A checkpoint, or a folder of checkpoints, such as a run's. From a folder, the newest
+            undamaged checkpoint is used. Repeat the interrupted call and add this argument. The
+            final weights and history are then bitwise identical to those of an uninterrupted call.
+            Callbacks continue with their saved state; the epoch continues with its next update.
         drop_last : bool
             Whether an epoch leaves out the last rows of its order if they are too few for a whole
             update. With `shuffle`, these rows differ in each epoch.
         shuffle_members : bool
             Whether each member of a network with `gpunn.layers.Members` visits the rows in a
-            separate order, so that a batch has other rows for each member. Layers before `Members`
-            then process that many more rows. Training metrics are averages over single members.
+            separate order. A batch then has different rows for each member, and layers before
+            `Members` process members times as many rows. Training metrics are averages over single
+            members.
         steps_per_epoch : int or None
-            The number of batches per epoch, if X are batches; None means all, if X has a length.
+            The number of batches per epoch, if X are batches. If X has a length, None means all
+            batches.
         prefetch : int
             The number of updates whose batches a thread prepares ahead; 0 uses no thread.
         augment : callable or None
-            A function of (X, y, random) that changes the rows before each update, on the device. X
+            A function of (X, y, random) that changes the rows on the device before each update. X
             has the network's dtype. `random` gives random numbers that depend only on seed, epoch
             and update (`gpunn.training.BatchRandom`). The function returns X or (X, y) in the same
             shapes. It does not change validation data.
@@ -361,15 +369,16 @@ class Trainer:
         DataError
             If the data does not fit the network, the loss or a metric. Nothing is changed.
         ArgumentError
-            If an option is invalid, or a callback or schedule monitors a metric that does not
+            If an option is invalid, or if a callback or schedule monitors a metric that does not
             exist. Nothing is changed.
         ModelFileError
-            If there is no undamaged checkpoint to resume from, or it does not fit. Nothing is
-            changed.
+            If there is no undamaged checkpoint to resume from, or if the checkpoint does not fit.
+            Nothing is changed.
         DivergenceError
-            If the loss, a parameter, a running average or the optimizer's state is not finite, or
-            the validation loss after an epoch. The message names epoch, step and the first layer
-            with such numbers. The network then has its state from before that step.
+            If the loss, the validation loss after an epoch, a parameter, a running average or the
+            optimizer's state is not finite. The message names the epoch, the step, and the first
+            layer with numbers that are not finite. The network then has the state from before that
+            step.
         DeviceMemoryError
             If the device has too little memory; the message says how much is needed, and how to
             reduce it.
@@ -379,18 +388,18 @@ class Trainer:
         Warns
         -----
         GpunnWarning
-            If the last layer's activation does not suit the loss, a metric or the targets, or if
-            the targets have another scale than an untrained network's outputs. The message names
-            the remedy.
+            If the last layer's activation does not suit the loss, a metric or the targets. If the
+            scale of the targets differs from the scale of an untrained network's outputs. The
+            message names the remedy.
 
         Notes
         -----
-        Ctrl-C ends training after the running updates, at most one or two tenths of a second or one
-        update later. If they end an epoch, the validation is also done. Callbacks that write
-        checkpoints write one. Then `fit` logs a warning (logger "gpunn"), sets `history.stopped`
-        and returns as usual. A further call with the same number of rows and batch size first
-        finishes the interrupted epoch. SIGTERM does the same, and then ends the program with exit
-        status 143 (`SystemExit`).
+        Ctrl-C ends training after the running updates: at most one or two tenths of a second or one
+        update later. If these updates complete an epoch, validation also runs. Callbacks that write
+        checkpoints then write a checkpoint. Then `fit` logs a warning (logger "gpunn"), sets
+        `history.stopped` and returns as usual. A further call with the same number of rows and
+        batch size first finishes the interrupted epoch. SIGTERM does the same, and then ends the
+        program with exit status 143 (`SystemExit`).
 
         A `Standardization` layer learns its means and standard deviations from the training rows of
         the first call.
@@ -471,7 +480,7 @@ class Trainer:
         Returns
         -------
         list of str
-            Such as ["epoch", "loss", "accuracy", "learning_rate", ...].
+            The names, such as ["epoch", "loss", "accuracy", "learning_rate", ...].
         """
         measured = self.metric_names
         evaluated = ["loss", *(metric.name for metric in self.every_metric)]
@@ -480,7 +489,7 @@ class Trainer:
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """Whether larger is better, by the name of each possible log; None means unknown."""
+        """Maps the name of each possible log to whether larger is better; None means unknown."""
         more = {f"val_{name}": larger for name, larger in self.policy.validation_metrics.items()}
         return {**directions(self.every_metric), **more}
 
@@ -506,7 +515,7 @@ class Trainer:
         y : array
             Targets, as for `fit`.
         batch_size : int
-            Rows per pass. It changes results only by rounding.
+            Rows per pass. This number changes results only by rounding.
         sample_weight : array, shape (rows,)
             A weight of k counts a row k times.
         stream : bool or None
@@ -515,7 +524,7 @@ class Trainer:
         Returns
         -------
         dict of str to float
-            "loss", without the optimizer's L2 penalty, and the metrics.
+            The metrics, and "loss" without the optimizer's L2 penalty.
 
         Raises
         ------
@@ -620,7 +629,7 @@ class Trainer:
         Raises
         ------
         ArgumentError
-            If training has not begun, or other layers were trained when it was taken.
+            If training has not begun, or if other layers were trained when the snapshot was taken.
         """
         self.device_state.restore(snapshot)
         self._reset_cursor()
@@ -650,13 +659,13 @@ class Trainer:
         """Return whether all losses since the last logging step and the training state are finite.
 
         Callbacks should only write checkpoints if this is True. With `on_divergence="roll_back"` it
-        is True only at logging steps, since only these can be resumed from. This waits for the
-        device.
+        is True only at logging steps, since training can only resume from these. This method waits
+        for the device.
 
         Returns
         -------
         bool
-            Whether they are finite; always True between epochs.
+            Whether all of them are finite; always True between epochs.
         """
         cursor = self.cursor
         if cursor is None or not cursor.unreported:
@@ -687,7 +696,8 @@ class Trainer:
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore the state that `state` returned, now or when training begins.
 
-        Missing arrays stay unchanged; arrays that the optimizer does not have are ignored.
+        Arrays that `state` lacks stay unchanged; arrays that the optimizer does not have are
+        ignored.
 
         Parameters
         ----------
@@ -708,7 +718,7 @@ class Trainer:
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes of a copy: the device's state as host arrays, without buffers."""
+        """Return the attributes for a copy; device state becomes host arrays, without buffers."""
         ranks = copy(self.ranks)
         state = TrainingState(ranks)
         state.load(self.state())
@@ -724,8 +734,8 @@ class Trainer:
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to continue exactly from this point.
 
-        With several processes, all must call this, and rank 0 writes the file. In a callback, only
-        rank 0 calls it.
+        With several processes, all must call this method; rank 0 writes the file. In a callback,
+        only rank 0 calls it.
 
         Parameters
         ----------
@@ -747,8 +757,8 @@ class Trainer:
     def load_checkpoint(self, path: Any) -> None:
         """Restore parameters, optimizer, counters, schedule and history from a checkpoint.
 
-        The next call of `fit` is then a new call after the one that wrote the checkpoint, and its
-        callbacks start without state. To resume that call itself, use `fit(resume_from=path)`.
+        The next call of `fit` then trains further epochs, and its callbacks start without state. To
+        resume the call that wrote the checkpoint, use `fit(resume_from=path)`.
 
         Parameters
         ----------

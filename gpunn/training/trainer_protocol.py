@@ -1,4 +1,4 @@
-"""The attributes of the trainer that parts of a training use without importing it."""
+"""The trainer's attributes that other modules use without importing the trainer."""
 
 from __future__ import annotations
 

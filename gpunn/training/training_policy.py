@@ -1,4 +1,4 @@
-"""Decisions of training that can be changed: order, learning rates, when to stop, divergence."""
+"""Decisions of training that a subclass can change, such as learning rates and when to stop."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["TrainingPolicy"]
 
 
 class TrainingPolicy:
-    """The decisions of `Trainer`; set `Trainer.policy` to a subclass to change them.
+    """The decisions of `Trainer`; set `Trainer.policy` to a subclass's instance to change them.
 
     Attributes
     ----------
     validation_metrics : mapping of str to bool or None
-        Names of the metrics that `score` returns, and whether larger is better.
+        Maps each metric that `score` returns to whether larger is better.
     finds_causes : bool
         Whether training looks for the cause of a divergence; this needs a copy of the training
         state.

@@ -16,8 +16,8 @@ class UpdatesPerRequest:
     `seconds`.
 
     A device queues work faster than it does the work, so the host calls `wait` at the end of a
-    request. It does not wait after a shorter request, which ends at a logging step or the end of
-    the data.
+    request. The host does not wait after a shorter request, which ends at a logging step or at the
+    end of the data.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:
@@ -27,11 +27,11 @@ class UpdatesPerRequest:
         self._began = 0.0
 
     def begin(self) -> None:
-        """Start the time of a request."""
+        """Start to time a request."""
         self._began = time.perf_counter()
 
     def end(self, updates: int) -> None:
-        """End a request of `updates` updates, if more of the data remains."""
+        """End a request of `updates` updates; after a full request, adapt the number of updates."""
         if updates < self.updates:
             return
         self._wait()

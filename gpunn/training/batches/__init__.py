@@ -1,1 +1,1 @@
-"""Rows of each update: checked data, weights, shuffling, augmentation, streams of batches."""
+"""Prepare the rows of each update: checks, weights, shuffling, augmentation, streams of batches."""

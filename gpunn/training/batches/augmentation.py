@@ -28,9 +28,9 @@ class BatchRandom:
     host : numpy.random.Generator
         Draws all the numbers.
     ops : Backend
-        Where the arrays are stored.
+        The backend that stores the arrays.
     dtype : str
-        The type of real numbers.
+        The dtype of real numbers.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class BatchRandom:
         return self._ops.from_host(self.host.integers(low, high, shape), "int64")
 
     def permutation(self, count: int) -> Array:
-        """Return 0 to `count` - 1 in random order.
+        """Return the integers from 0 to `count` - 1 in random order.
 
         Parameters
         ----------
@@ -150,8 +150,8 @@ class Augmentation:
     def changed(self, X: Array, y: Array, update: int) -> tuple[Array, Array]:
         """Return an update's rows after the function has changed them.
 
-        Raise an ArgumentError if it does not return arrays of real numbers in the same shapes.
-        Labels must stay integers.
+        Raise an ArgumentError if the function does not return arrays of real numbers in the same
+        shapes. Labels must stay integers.
         """
         host = generator(self._seed, "augmentation", self.epoch, update)
         result = self._function(X, y, BatchRandom(host, self._ops, self._dtype))

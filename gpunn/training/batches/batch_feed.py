@@ -43,7 +43,7 @@ class Feed:
         self._totals_from = 0
 
     def restart(self) -> None:
-        """Start from the cursor at the next `load`, because something else has moved it."""
+        """At the next `load`, start from the cursor, since other code has moved it."""
         self.rows_left, self._chunks = 0, None
 
     def close(self) -> None:

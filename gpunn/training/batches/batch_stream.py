@@ -1,4 +1,4 @@
-"""Training data as batches from a function or an iterable, instead of arrays."""
+"""Training data in batches from a function or an iterable, instead of in arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
 """A function of the epoch's number that returns batches, or an iterable that can be restarted."""
 
 UNBOUNDED = 2**62
-"""Stands for an unknown number of rows."""
+"""Represents an unknown number of rows."""
 
 
 def is_batches(data: Any) -> bool:
@@ -59,8 +59,9 @@ class BatchStream:
 
     The source is a function of the epoch's number that returns an iterable of batches, or an
     iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight), with at
-    most `batch_size` rows. An epoch has `steps` batches; None takes all. The batches of `ahead`
-    updates are prepared ahead. Messages call the source `argument`.
+    most `batch_size` rows. An epoch has `steps` batches; with None, it has all batches of the
+    source. The batches of `ahead` updates are prepared in advance. Messages call the source
+    `argument`.
 
     Raise an ArgumentTypeError if the source is of another kind, and an ArgumentError if it can be
     iterated only once.
@@ -70,7 +71,7 @@ class BatchStream:
     names : Names
         Names of the columns, once they are known.
     validation_names : Names
-        Column names of the validation data; the first batch must have the same, in this order.
+        Column names of the validation data; the first batch must have the same names in this order.
     """
 
     indices = None
@@ -114,7 +115,7 @@ class BatchStream:
     # ----------------------------------------------------------------------------- on the host
 
     def _unchecked(self, epoch: int) -> Generator[tuple[str, Any]]:
-        """Yield the batches of an epoch unchecked, each with its name in messages."""
+        """Yield the unchecked batches of an epoch, each with its name in messages."""
         source = self._source
         if callable(self._source):
             try:
@@ -173,7 +174,7 @@ class BatchStream:
             self._check_epoch(epoch, largest)
 
     def _check_epoch(self, epoch: int, largest: float | None) -> None:
-        """Raise a DataError if all weights of an epoch are zero; in one batch they may be."""
+        """Raise a DataError if all weights of an epoch are zero; those of one batch may be zero."""
         if largest is not None:
             argument = f"{self._argument}: epoch {epoch + 1}: sample_weight"
             check_largest_weight(largest, argument, self._builder.model.dtype)
@@ -204,7 +205,7 @@ class BatchStream:
         return checked
 
     def _check_validation_names(self, title: str, names: Names) -> None:
-        """Raise a DataError if the validation data has other columns, or another order."""
+        """Raise a DataError if the validation data has other columns or another column order."""
         for argument, training, validation in names.differences(self.validation_names):
             raise DataError(
                 f"{title}: {argument}: validation_data has other columns: "
@@ -312,7 +313,7 @@ class BatchStream:
         )
 
     def start(self, model: Sequential) -> None:
-        """Raise an ArgumentError for the same reason."""
+        """Raise an ArgumentError, since a stream never has all rows together."""
         raise ArgumentError(
             "initializer: initial values that depend on training data can't be computed from "
             "batches. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
@@ -330,7 +331,7 @@ def copied(data: CheckedData) -> CheckedData:
 
 
 def joined(parts: list[CheckedData]) -> CheckedData:
-    """Concatenate the batches of an update, and note the number of rows of each batch."""
+    """Concatenate the batches of an update, and record the number of rows of each batch."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]

@@ -22,11 +22,11 @@ def combined_weights(
     outputs: int,
     kept: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """Return sample weights times class weights, or None without either.
+    """Return sample weights times class weights, or None if there are neither.
 
-    Pass class weights as `check_class_weight` returns them. "balanced" is rows / (classes * rows of
-    the class) (King & Zeng 2001), where rows are counted with their sample weights. Only the
-    training rows `kept` are counted and weighted; None means all rows.
+    Pass class weights as `check_class_weight` returns them. "balanced" means the factors rows /
+    (classes * rows of the class) (King & Zeng 2001); rows are counted with their sample weights.
+    Only the training rows `kept` are counted and weighted; None means all rows.
 
     Raise a DataError if the targets are not classes, or all training rows have a weight of zero.
     """
@@ -52,10 +52,10 @@ def combined_weights(
 
 
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
-    """Return the class weights, after checking them for the number of outputs of a network.
+    """Check class weights for a network with this number of outputs, and return them.
 
     Raise an ArgumentTypeError unless they are a mapping, "balanced" or None. Raise an ArgumentError
-    if there is no such class, or a weight is negative or not finite.
+    if a class does not exist, or if a weight is negative or not finite.
     """
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight

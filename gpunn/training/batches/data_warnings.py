@@ -93,8 +93,8 @@ def check_classes(model: Sequential, loss: Loss) -> None:
 def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) -> None:
     """Raise an ArgumentError if a layer normalizes over batches or shards of a single row.
 
-    Its output would then be the same for all rows, and pass on no gradient. Warn if only the last
-    batch of an epoch has a single row.
+    The layer's output would then be the same for all rows, and no gradient would pass through it.
+    Warn if only the last batch of an epoch has a single row.
     """
     label = normalizing(model)
     if label is None or plan.members > 1:
@@ -128,7 +128,7 @@ def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
 
 
 def normalizing(model: Sequential) -> str | None:
-    """Return the label of the first layer that normalizes over a batch, itself or in a child."""
+    """Return the label of the first layer that normalizes over a batch or contains such a layer."""
     labels = zip(model.labels, model.layers, strict=True)
     return next((label for label, layer in labels if synchronizing([layer])), None)
 
@@ -196,7 +196,7 @@ def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
 
 
 def range_of(f: Activation) -> tuple[float, float]:
-    """Return the bounds of an activation's values; infinite ones if the class is not listed."""
+    """Return the bounds of an activation's values; infinite bounds if its class is not listed."""
     if type(f) is Sigmoid:
         return 0.0, 1.0
     if type(f) is Tanh:
@@ -223,7 +223,7 @@ def warn_of_scale(
 ) -> None:
     """Warn if the training targets are far from the scale of an untrained network's outputs.
 
-    Call it only for untrained networks: trained ones may have learned any scale.
+    Call this only for untrained networks: trained ones may have learned any scale.
     """
     if not isinstance(loss, REGRESSION):
         return

@@ -36,12 +36,12 @@ class Names:
 
     @classmethod
     def of(cls, model: Sequential, X: Any, y: Any) -> Names:
-        """Return the column names of a network; if it has none yet, those of the data."""
+        """Return the column names of a network or, if it has none yet, of the data."""
         targets = column_names(y) if model.output_shape[0] > 1 else None
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
     def differences(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Yield "X" or "y" with both lists of names, if both are known and differ."""
+        """For "X" and "y", yield both lists of names if both lists are known and differ."""
         for argument, names, other_names in (
             ("X", self.features, others.features),
             ("y", self.targets, others.targets),
@@ -51,9 +51,9 @@ class Names:
 
 
 class HostRows(NamedTuple):
-    """Rows of one update on the host, and their types on the device.
+    """Rows of one update on the host, and their dtypes on the device.
 
-    `dtype` is the type of weights; `batches` is as in `DeviceRows`.
+    `dtype` is the dtype of the weights; `batches` is as in `DeviceRows`.
     """
 
     X: np.ndarray
@@ -67,7 +67,7 @@ class HostRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Subset:
-    """The rows of a data set with these indices, or all rows. `names` are its column names."""
+    """The rows of a data set with these indices, or all rows; `names` are the column names."""
 
     dataset: Dataset
     indices: np.ndarray | None = None
@@ -114,7 +114,7 @@ class Subset:
         return self.dataset.chunks(order, batch_size)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return the loss weights in this order, rounded as on the device, in float64."""
+        """Return the loss weights in this order, as float64 numbers rounded as on the device."""
         weights = self.dataset.weights
         if weights is None:
             return None
@@ -153,8 +153,8 @@ class CheckedData:
 class HeldOut:
     """The validation rows: separate data, some rows of the training data, or none.
 
-    `data` is separate data. Otherwise `indices` selects the validation rows from the training data,
-    and `kept` selects the rows to train on (None: all).
+    `data` holds separate validation data. Without it, `indices` selects the validation rows from
+    the training data, and `kept` selects the rows to train on (None: all).
     """
 
     data: CheckedData | None = None
@@ -164,7 +164,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class DatasetBuilder:
-    """Checks data against a network, its loss and metrics, and builds data sets from it."""
+    """Checks that data fits a network, its loss and its metrics, and builds data sets from it."""
 
     model: Sequential
     loss: Loss
@@ -185,8 +185,8 @@ class DatasetBuilder:
 
         Pass the data as to `Trainer.fit`; a network with a schema also accepts rows of a table.
         `names` replaces the column names of the network and the data. Messages put `prefix`, such
-        as "validation ", before "X" and "y". If the rows are only a `part`, all their weights may
-        be 0.
+        as "validation ", before "X" and "y". If the rows are only a `part` of the data, all their
+        weights may be 0.
 
         Raise a DataError if the data does not fit the network, the loss or a metric.
         """
@@ -316,7 +316,7 @@ class DatasetBuilder:
 
 
 def unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
-    """Return X, y and sample weights; raise an ArgumentError unless the data is such a tuple."""
+    """Return the tuple (X, y, sample weights); raise an ArgumentError for other data."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         is_tuple = isinstance(data, (tuple, list))
         kind = type(data).__name__

@@ -14,7 +14,7 @@ __all__ = ["EpochCursor", "EpochPlan"]
 class EpochPlan:
     """The contents of an epoch. A position is only valid for an epoch with the same plan.
 
-    If `shuffle`, seed and epoch determine the order of the rows. `metric_names` are the metrics
+    With `shuffle`, seed and epoch determine the order of the rows. `metric_names` are the metrics
     that are summed. With `drop_last`, the epoch leaves out final rows that are too few for an
     update. `members` is the number of members with separate orders; 1 if all share one order.
     """
@@ -29,7 +29,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update: at most as many as the rows fill, but at least 2 if accumulated."""
+        """Batches per update: no more than the rows fill, but at least 2 with accumulation."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 
@@ -55,11 +55,11 @@ class EpochPlan:
 
 @dataclass
 class EpochCursor:
-    """The position within an epoch. The step's statistics hold the sums up to it.
+    """The position within an epoch. The step's statistics hold the sums up to this position.
 
     `done` counts all updates so far, including those that were left out. `reported` is the value of
-    `done` at the last logging step; since then, `left_out` updates diverged. `seconds` includes the
-    time before an interruption.
+    `done` at the last logging step; since then, `left_out` updates have diverged. `seconds`
+    includes the time before an interruption.
     """
 
     plan: EpochPlan

@@ -21,7 +21,7 @@ __all__ = ["FitArguments"]
 
 @dataclass(frozen=True)
 class FitArguments:
-    """Makes data sets from arrays, and streams from batches, prepared `prefetch` updates ahead."""
+    """Makes data sets from arrays, and streams (prepared `prefetch` updates ahead) from batches."""
 
     builder: DatasetBuilder
     epoch: Callable[[], int]

@@ -28,10 +28,10 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
     """Set the parameters whose initializers depend on training data (`initializers.FromData`).
 
     Each layer gets the outputs of the layers before it, which already have their initial values.
-    Its weights are set first, then its biases from the outputs of these weights. Everything except
-    the passes through layers is computed on the host in float64, so engines differ only by
-    rounding. A memory map is read only at the needed rows. Raise a DataError that names the layer
-    if a value is not finite.
+    The weights are set first; the biases are then computed from the outputs of these weights.
+    Everything except the passes through layers is computed on the host in float64, so engines
+    differ only by rounding. Only the needed rows of a memory map are read. Raise a DataError that
+    names the layer if a value is not finite.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]
@@ -44,7 +44,7 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
 
 
 def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
-    """Yield the layers with such parameters in order, each with the prefix of its names."""
+    """Yield the layers with initializers `FromData` in order, each with its names' prefix."""
 
     def within(layer: Layer, prefix: str) -> Iterator[tuple[Layer, str]]:
         names = [prefix + name for name in layer.values if "." not in name]
@@ -60,7 +60,7 @@ def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
 
 
 def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> None:
-    """Set such parameters of one layer from its inputs, the weights first."""
+    """Set a layer's parameters with initializers `FromData` from its inputs, weights first."""
     parameters, names = model.parameters, list(model.parameters)
     to_host = model.backend.to_host
     values = {

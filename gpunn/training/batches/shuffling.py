@@ -12,7 +12,7 @@ __all__ = ["shuffled_order"]
 def shuffled_order(seed: int, epoch: int, rows: int, members: int = 1) -> np.ndarray:
     """Return the order of an epoch's rows, which depends only on seed and epoch.
 
-    For several members with separate orders, it has rows * members entries, row by row.
+    For several members with separate orders, the result has rows * members entries, row by row.
     """
     if members > 1:
         return permutations(seed, epoch, rows, members).reshape(-1)

@@ -16,7 +16,7 @@ __all__ = ["Callback", "check_path", "monitored_direction"]
 
 
 class Callback(Configurable):
-    """Base class of callbacks. Its methods do nothing; a subclass overrides any of them.
+    """Base class of callbacks. Its methods do nothing; a subclass overrides those that it needs.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Callback(Configurable):
         checkpoints contain the latest state of the others.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
-        training. None: the trainer calls it about every tenth of a second.
+        training. With None, the trainer calls it about every tenth of a second.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Callback(Configurable):
     def on_updates_end(self, trainer: Any) -> None:
         """Run within an epoch, between two updates.
 
-        It must not change the network or the data.
+        This method must not change the network or the data.
 
         Parameters
         ----------
@@ -133,13 +133,13 @@ class Callback(Configurable):
 
 
 def check_path(path: Any) -> None:
-    """Raise an ArgumentTypeError unless this is the name of a file."""
+    """Raise an ArgumentTypeError unless `path` is the name of a file."""
     if not isinstance(path, (str, Path)) or not str(path):
         raise ArgumentTypeError(f"path: expected the name of a file; got {path!r}")
     checked_path(path)
 
 
 def monitored_direction(trainer: TrainerProtocol, mode: str, monitor: str) -> str:
-    """Return "min" or "max" for a log; raise an ArgumentError if there is no such log."""
+    """Return "min" or "max" for a log; raise an ArgumentError if the log does not exist."""
     monitored(dict.fromkeys(trainer.log_names, 0.0), monitor)
     return direction(mode, monitor, trainer.larger_is_better)

@@ -20,16 +20,16 @@ class EarlyStopping(Callback):
     """End training when a metric stops improving, and restore the best epoch.
 
     Each call of `fit` ignores the best epochs of earlier calls; a resumed call
-    (`fit(resume_from=...)`) continues with them. Parameters and optimizer are restored, but the
-    history keeps all epochs.
+    (`fit(resume_from=...)`) also considers the epochs before the interruption. Parameters and
+    optimizer are restored, but the history keeps all epochs.
 
     Parameters
     ----------
     monitor : str
         Name of a log, such as "val_loss" or "val_accuracy".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better. "auto" uses `Metric.larger_is_better`, and "min" for
-        losses.
+        Whether smaller or larger values are better. "auto" uses `Metric.larger_is_better` for
+        metrics, and "min" for losses.
     patience : int
         Epochs without improvement before training ends, at least 1.
     min_delta : float
@@ -39,19 +39,19 @@ class EarlyStopping(Callback):
         for any reason.
     ties : {"first", "last"}
         Which of several equally good epochs is the best. With "last", an improvement by exactly
-        `min_delta` also counts; if `min_delta` is 0, an equally good epoch does.
+        `min_delta` also counts, and so does an equally good epoch if `min_delta` is 0.
 
     Attributes
     ----------
     best : float
         The best value; NaN before training.
     best_epoch : int
-        Its epoch, from 1.
+        The epoch with the best value, from 1.
 
     Raises
     ------
     ArgumentError
-        When training begins, if there is no such log, or if `mode` is "auto" and the metric's
+        When training begins, if the log does not exist, or if `mode` is "auto" and the metric's
         `larger_is_better` is None.
 
     Examples

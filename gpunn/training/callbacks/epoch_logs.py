@@ -207,7 +207,7 @@ class TensorBoard(Callback):
 
 
 def tag(name: str, measured: Sequence[str]) -> str:
-    """Return the tag of a log, by which TensorBoard groups it."""
+    """Return the tag by which TensorBoard groups a log."""
     if name in measured:
         return f"{name}/training"
     validation = name.removeprefix("val_")
@@ -225,7 +225,7 @@ def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
 
 
 def csv_header(path: Path) -> list[str]:
-    """Return the first row of a CSV file; empty if there is no such file or row."""
+    """Return the first row of a CSV file; empty if the file or the row does not exist."""
     if not path.exists():
         return []
     with open_rows(str(path), ",") as (_, rows):

@@ -26,7 +26,7 @@ FAILED = re.compile(r"\w*(Error|Exception): ")
 """The beginning of a trainer's `stop_reason` if training failed."""
 
 MAX_LENGTH, MAX_NAME_LENGTH = 500, 250
-"""Maximum characters of a setting and of its name that MLflow accepts with every store."""
+"""The maximum lengths of a setting and of its name that MLflow accepts with every store."""
 
 REFUSED = re.compile(r"[^\w.\- ]")
 """Characters that some stores of MLflow refuse in the name of a parameter."""
@@ -43,8 +43,8 @@ class Tracker(Callback):
     Attributes
     ----------
     settings : mapping
-        The settings logged with the run. `gpunn train` sets it to the configuration; by default it
-        describes the network, the loss and the optimizer.
+        The settings logged with the run. `gpunn train` sets this to the configuration; by default
+        it describes the network, the loss and the optimizer.
 
     Raises
     ------
@@ -104,7 +104,7 @@ class Tracker(Callback):
             ) from error
 
     def _try(self, function: Any, *arguments: Any) -> None:
-        """Call the tracker; log one warning if that fails, so that training continues."""
+        """Call the tracker; if that fails, log one warning and let training continue."""
         if self._lost:
             return
         try:
@@ -167,7 +167,7 @@ class Tracker(Callback):
 
 
 def package(tracker: str, module: str = "") -> Any:
-    """Return a tracker's package or, if `module` is such as ".entities", that module of it."""
+    """Return a tracker's package, or a module of the package, such as ".entities"."""
     return require(f"{tracker}{module}", f"the callback {tracker}", install_command(tracker))
 
 
@@ -182,13 +182,13 @@ class MLflow(Tracker):
     """Log each epoch to MLflow; needs the extra `mlflow`.
 
     Loss, metrics, learning rate and times become metrics by epoch, and the settings become
-    parameters. In their names, "_" replaces characters that MLflow refuses. Each training starts a
-    new run, even if another run is active.
+    parameters. In the names of parameters, "_" replaces characters that MLflow refuses. Each
+    training starts a new run, even if another run is active.
 
     Parameters
     ----------
     experiment : str
-        Name of the experiment; a new one is created if there is none with this name.
+        Name of the experiment; if no experiment has this name, a new one is created.
     run_name : str
         Name of the run; if empty, MLflow chooses one.
     tracking_uri : str
@@ -250,7 +250,7 @@ class MLflow(Tracker):
 
 
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by names that MLflow accepts; a table's columns may have any name.
+    """Return settings by names that MLflow accepts, since a table's columns may have any name.
 
     Examples
     --------
@@ -281,7 +281,7 @@ class WandB(Tracker):
     Parameters
     ----------
     project : str
-        Name of the project; a new one is created if there is none with this name.
+        Name of the project; if no project has this name, a new one is created.
     run_name : str
         Name of the run; if empty, Weights & Biases chooses one.
     mode : {"", "online", "offline", "disabled"}

@@ -28,10 +28,14 @@ MIN_PAUSE = 0.1
 """Minimum number of seconds between two drawings."""
 
 MIN_LINES, MAX_LINES = 6, 16
-"""Bounds of the number of lines for curves, which is a third of the terminal's lines."""
+"""Bounds of the number of lines for curves; between them, curves use a third of the terminal's
+lines.
+"""
 
 MIN_COLUMNS = 20
-"""The columns that curves need. Some emulated terminals report that they have 0 columns."""
+"""The minimum number of columns for curves. Some emulated terminals report that they have 0
+columns.
+"""
 
 
 @dataclass(eq=False)
@@ -42,7 +46,7 @@ class LivePlot(Callback):
     ssh, they use the lowest lines of the window, and all other output scrolls above them. In a
     job's log or on a terminal without Unicode, the callback shows nothing.
 
-    Drawing takes at most 2 % of the time. If it fails, gpunn logs one warning, and training
+    Drawing takes at most 2 % of the time. If drawing fails, gpunn logs one warning, and training
     continues without curves.
 
     Parameters
@@ -54,7 +58,7 @@ class LivePlot(Callback):
     Raises
     ------
     ArgumentError
-        When training begins, if there is no such metric.
+        When training begins, if a metric does not exist.
 
     Examples
     --------
@@ -96,7 +100,7 @@ class LivePlot(Callback):
         self._surface = None
 
     def _try(self, function: Callable[[Surface], None]) -> None:
-        """Draw; log a warning if that fails, so that training continues."""
+        """Draw; if that fails, log a warning and let training continue."""
         shown = self._surface
         if shown is None:
             return
@@ -125,7 +129,7 @@ class Surface(Protocol):
 
 
 def surface() -> Surface | None:
-    """Return where curves can be drawn; None if they can't."""
+    """Return the surface for curves; None if curves can't be drawn."""
     if in_notebook():
         return Notebook()
     stream = sys.stderr

@@ -28,21 +28,22 @@ class ModelCheckpoint(Callback):
         File to write. "{epoch}" stands for the number of epochs done, and "{updates}" for the
         number of updates.
     monitor : str or None
-        If set, only write epochs that improve this metric. A resumed run compares with the best
-        epoch in its history, if the file still exists.
+        If set, write the file only after epochs that improve this metric. A resumed run compares
+        with the best epoch in its history if the file still exists.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool
         Whether to write a checkpoint for `Trainer.fit(resume_from=...)`. Without a `monitor`, it is
         also written when Ctrl-C or SIGTERM ends training.
     keep : int or None
-        How many of the newest files to keep; None keeps all. Needs "{epoch}" or "{updates}" in the
-        path.
+        How many of the newest files to keep; None keeps all files. This needs "{epoch}" or
+        "{updates}" in the path.
     every_updates : int or None
-        Also write after every this many updates. Needs `resumable`, and no `monitor`.
+        If set, also write each time this many updates are done. This needs `resumable`, and no
+        `monitor`.
     every_seconds : float or None
-        Also write within an epoch when the last file is this many seconds old. Needs `resumable`,
-        and no `monitor`.
+        If set, also write within an epoch when the last file is this many seconds old. This needs
+        `resumable`, and no `monitor`.
 
     Raises
     ------

@@ -40,9 +40,10 @@ def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
 class NormLog(EpochLog):
     """Append the norms of every trained array and of its gradient to a file, after each epoch.
 
-    Each line is a JSON object with "epoch", "parameters" and "gradients". The last two map names of
-    arrays, such as "dense_1.weights", to norms; null if not finite. Gradients are those of the
-    epoch's last update: clipped, and summed over accumulated batches.
+    Each line is a JSON object with "epoch", "parameters" and "gradients". The last two keys
+    map names of arrays, such as "dense_1.weights", to norms. A norm that is not finite is null. The
+    gradients come from the epoch's last update; they are clipped, and summed over accumulated
+    batches.
 
     The callback makes one pass over the parameters per epoch, directly after the host has read the
     epoch's metrics from the device.
@@ -83,7 +84,7 @@ class NormLog(EpochLog):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return the file's content from which training continues, and store its rows.
+        """Return the file's content from which training continues; store its lines as rows.
 
         Parameters
         ----------
@@ -149,7 +150,7 @@ def trained(trainer: TrainerProtocol) -> list[str]:
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
     """Return the rows of a state that `NormLog.state` returned.
 
-    Raise an ArgumentError if arrays are missing, or their shapes don't fit the network.
+    Raise an ArgumentError if arrays are missing, or if their shapes don't fit the network.
     """
     epochs = state.get("epochs")
     if not isinstance(epochs, np.ndarray) or epochs.ndim != 1 or epochs.dtype != np.int64:

@@ -1,7 +1,7 @@
 """Make a checkpoint of a trainer, and read one from a file.
 
-A checkpoint is a description of JSON types and host arrays by name. `gpunn.storage` writes and
-reads both; this module defines their meaning.
+A checkpoint consists of a description in JSON types, and of host arrays by name. `gpunn.storage`
+writes and reads both; this module defines their meaning.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Count = Annotated[int, check_count]
 
 
 RECORDED_AS = {"cursor": "position", "plan": "course", "metric_names": "figures"}
-"""Attributes whose keys in files have other names."""
+"""Maps attributes to their keys in files, if these have other names."""
 
 
 @dataclass

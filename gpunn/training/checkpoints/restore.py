@@ -28,10 +28,10 @@ __all__ = ["CallbackStates", "restore_checkpoint", "resume"]
 def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
     """Restore a trainer to the state of a checkpoint.
 
-    The file does not contain the loss, the metrics, the optimizer's parameters and the data; the
-    trainer keeps its own. `resume` restores the states of callbacks. Raise a ModelFileError, and
-    change nothing, if the checkpoint does not fit the trainer's optimizer or its network's layers,
-    input shape, seed and dtype.
+    The file does not contain the loss, the metrics, the optimizer's parameters or the data; the
+    trainer keeps its own. `resume` restores the states of callbacks. If the checkpoint does not fit
+    the trainer's optimizer or its network's layers, input shape, seed and dtype, raise a
+    ModelFileError and change nothing.
     """
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values
@@ -81,7 +81,7 @@ class CallbackStates:
     _remaining: list[tuple[str, dict[str, Any]]]
 
     def restore(self, callback: Callback, trainer: TrainerProtocol) -> None:
-        """Restore a callback from the first unused state with its name."""
+        """Restore a callback from the first unused state with the callback's name."""
         try:
             callback.restore(self._next(callback.name), trainer)
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
@@ -106,8 +106,8 @@ def resume(
 ) -> CallbackStates:
     """Restore a trainer from a checkpoint, and return the states of its callbacks.
 
-    Raise an ArgumentError or a ModelFileError, and change nothing, if the checkpoint does not fit
-    the trainer or this call of `fit`.
+    If the checkpoint does not fit the trainer or this call of `fit`, raise an ArgumentError or a
+    ModelFileError, and change nothing.
     """
     check_same_epoch(checkpoint, plan, recipe)
     check_same_names(checkpoint, names)

@@ -33,11 +33,11 @@ STATE_TYPES = {
     "good_updates": "int64",
     "statistics.totals": "float64",
 }
-"""The types of state arrays that do not have the network's dtype."""
+"""The dtypes of the state arrays that do not have the network's dtype."""
 
 
 def check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
-    """Raise a ModelFileError that names the first setting in which a file's network differs."""
+    """If a file's network differs, raise a ModelFileError that names the first difference."""
     config = json.loads(json.dumps(model.config()))
     for key in ("layers", "input_shape", "dtype", "seed"):
         for setting, actual, expected in network_differences(
@@ -67,7 +67,7 @@ def check_state(
     cursor: EpochCursor | None,
     path: str | Path,
 ) -> None:
-    """Raise a ModelFileError unless the optimizer's state fits; before training it is empty."""
+    """Raise a ModelFileError unless the optimizer's state fits or, before training, is empty."""
     if not state and cursor is None:
         return
     size = trainer.model.parameters.values.shape

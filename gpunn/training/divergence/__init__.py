@@ -1,1 +1,1 @@
-"""Losses and states that are not finite: detection, recovery, and the first layer affected."""
+"""Detect losses and states that are not finite, find the first affected layer, and recover."""

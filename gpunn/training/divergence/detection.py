@@ -1,4 +1,4 @@
-"""Notice a loss, parameters or other state that are not finite (NaN or infinite)."""
+"""Detect a loss, parameter or other state that is not finite (NaN or infinite)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ HINTS = (
 
 
 def hints(step: TrainStep) -> str:
-    """Return what to do when training diverges."""
+    """Return advice on what to do when training diverges."""
     return HINTS + step.loss_scale.hint
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Describe what is not finite since the last logging step, and return whether it can repeat.
+    """Describe what is not finite since the last logging step; return whether it can repeat.
 
     The description is empty if all losses and the whole state are finite. Call this directly after
-    the step's statistics have been collected; `finite` of the updates had a finite loss. The second
-    value is False if repeating the updates can't show where the fault began.
+    the step's statistics have been collected; `finite` is the number of updates with a finite loss.
+    The second value is False if repeating the updates can't show where the fault began.
     """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
@@ -58,8 +58,8 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
 def state_fault(step: TrainStep) -> str:
     """Name the first array of the training state that is not finite; "" if all are finite.
 
-    Such as "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". If the
-    arrays are finite, the sum of the parameters is also checked. All ranks call this.
+    An example is "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". If
+    the arrays are finite, the sum of the parameters is also checked. All ranks call this.
     """
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():
@@ -78,6 +78,6 @@ def state_fault(step: TrainStep) -> str:
 
 
 def not_finite(values: np.ndarray) -> str:
-    """Return the count of numbers that are not finite as "3 of 10 numbers"; empty without any."""
+    """Return how many numbers are not finite, such as "3 of 10 numbers"; empty if all are."""
     count = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
     return f"{count:,} of {np.size(values):,} numbers" if count else ""

@@ -132,7 +132,7 @@ def largest_input(model: Sequential, x: np.ndarray) -> str:
 def batches(
     step: TrainStep, feed: Feed, cursor: EpochCursor
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
+    """For each batch of an update, yield inputs, targets, weights and the update's weight."""
     ops, members = step.ops, step.members
     host_X, host_y, host_weights, input_dtype, target_dtype, dtype, sizes = feed.host_rows(cursor)
     weights = (np.ones(len(host_X)) if host_weights is None else host_weights) / members
@@ -152,7 +152,7 @@ def batches(
 def gradients(
     step: TrainStep, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield layer, name and values of all gradients in backward order; outputs have no layer."""
+    """Yield layer (none for outputs), name and values of all gradients in backward order."""
     model, ops = step.model, step.ops
     yield "", "the gradients at the network's outputs", ops.to_host(gradient)
     first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))

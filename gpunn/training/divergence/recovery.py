@@ -25,7 +25,7 @@ PATIENCE = 10
 
 
 class GoodState:
-    """A copy, on the device, of everything that updates change, taken when it was finite.
+    """A copy, on the device, of everything that updates change, taken when all of it was finite.
 
     Its buffers are allocated once; refreshing the copy does not wait for the device.
     """
@@ -84,7 +84,7 @@ class Recovery:
         """Restore a state from which training can continue.
 
         Training is deterministic, so repeating the updates finds the first one that diverges.
-        Repeating the updates before it then restores the state from which it started. `symptom` is
+        Repeating the updates before that one restores the state from which it started. `symptom` is
         the message if the fault does not occur again. Raise a DivergenceError if the choice is
         "stop", or after too many recoveries in a row.
         """
@@ -122,7 +122,7 @@ class Recovery:
         self.good.keep()
 
     def _first_diverged(self, feed: Feed, until: int) -> tuple[int, str]:
-        """Return the number of finite updates after the good state, and the next one's fault."""
+        """Return the number of finite updates after the good state, and the next update's fault."""
         cursor = self.good.roll_back()
         feed.restart()
         count, fault = 0, ""

@@ -96,7 +96,7 @@ class DistributedStep(TrainStep):
     # ----------------------------------------------------------------------- state of all ranks
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return the whole array of which this rank has a part; all ranks must call it."""
+        """Return the whole array of which this rank has a part; all ranks must call this method."""
         host = self.ops.to_host(array)
         if name.startswith("optimizer."):
             return self.ranks.gather_rows(host, name)
@@ -105,7 +105,7 @@ class DistributedStep(TrainStep):
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Restore this rank's part of an array of `to_host`, from any number of ranks."""
+        """Restore this rank's part of an array that `to_host` made on any number of ranks."""
         if name.startswith("optimizer."):
             host = host[self.block.slice]
         elif name == "statistics.vector":
@@ -139,7 +139,7 @@ class DistributedStep(TrainStep):
     # ------------------------------------------------------------------------------ the update
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Load the sum of the sample weights of each update after `load_settings`.
+        """After `load_settings`, load the sum of the sample weights of each update.
 
         None means that all rows have weight 1.
         """

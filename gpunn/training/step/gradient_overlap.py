@@ -16,7 +16,7 @@ exchange starts with a delay of some microseconds. PyTorch exchanges parts of 25
 
 
 class OverlappedGradients:
-    """Starts the exchange of each part of the gradients as soon as a backward pass has it."""
+    """Starts the exchange of each part of the gradients as soon as it has been computed."""
 
     def __init__(self, model: Sequential, collectives: Collectives, length: int) -> None:
         self._parts = parts_by_layer(model)
@@ -51,7 +51,7 @@ class OverlappedGradients:
 
 
 def parts_by_layer(model: Sequential) -> dict[int, list[Span]]:
-    """Return the gradients to exchange after the backward pass of a layer, by the layer's index.
+    """Return, by layer index, the gradients to exchange after the layer's backward pass.
 
     The layers are in backward order. Together the parts are the whole vector; the last part is
     exchanged at the end of the pass.

@@ -1,11 +1,11 @@
 """Dynamic loss scaling for float16 products, whose range is too narrow for small gradients.
 
 A float16 can't represent numbers between 0 and 6e-8 or above 65504. So the gradient is computed
-from the loss times a scale, and divided by the scale before use. The scale is as large as possible
-without overflow. If a gradient is not finite, its update is left out and the scale is halved. After
-2000 good updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed Precision
-Training", sections 3.2 and 4.2). Scales are powers of two, so scaling only rounds numbers that
-become subnormal.
+from the loss times a scale. It is divided by the scale before use. The scale is as large as
+possible without overflow. If a gradient is not finite, its update is left out and the scale is
+halved. After 2000 good updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed
+Precision Training", sections 3.2 and 4.2). Scales are powers of two, so scaling only rounds numbers
+that become subnormal.
 
 All this happens on the device; the host never waits for the result of an update.
 """
@@ -57,10 +57,10 @@ class NoLossScale:
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add the number that `exhausted` needs to `out`, of shape (1,)."""
+        """Add to `out`, of shape (1,), the number that `exhausted` needs."""
 
     def exhausted(self, shown: float) -> bool:
-        """Return whether gradients are not finite with any scale, from the number of `show`."""
+        """Return, from the number of `show`, whether no scale gives finite gradients."""
         return False
 
 
@@ -68,12 +68,16 @@ class DynamicLossScale(NoLossScale):
     """A scale that adapts during training, for gradients of the type `dtype`."""
 
     INITIAL = 2.0**16
-    """The same as in PyTorch's `GradScaler`. If it is too large, the first updates are left out."""
+    """The initial scale, as in PyTorch's `GradScaler`. If it is too large, the first updates are
+    left out.
+    """
     INTERVAL = 2000
     """Good updates in a row before the scale is doubled."""
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
-    """The smallest scale can represent gradients of the predictions up to 1e9. The largest is the
-    same as in NVIDIA's Apex; without a limit, zero gradients would double the scale to infinity."""
+    """The smallest scale can represent gradients of the predictions up to 1e9. The largest scale is
+    the same as in NVIDIA's Apex; without a limit, zero gradients would double the scale to
+    infinity.
+    """
     FAILED = SMALLEST / 2
     """The scale after the smallest scale was also too large; it is not halved further."""
 

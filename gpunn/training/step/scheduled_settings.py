@@ -1,4 +1,4 @@
-"""Settings with a schedule, such as a dropout rate: their value in each update, on the device.
+"""The values of scheduled settings, such as a dropout rate, in each update, on the device.
 
 A recorded step looks up the values in tables, so it stays valid when a learning rate, dropout rate,
 weight decay or label smoothing changes. The learning rates have a separate table, since a step
@@ -36,7 +36,7 @@ class ScheduledSetting:
     schedule: Schedule
 
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
-        """Return its value in each update of an epoch; see `Schedule.over_epoch`.
+        """Return the setting's value in each update of an epoch; see `Schedule.over_epoch`.
 
         Raise an ArgumentError if a value of the schedule is not valid for the setting.
         """
@@ -74,7 +74,8 @@ class ScheduledSettings:
     rate : array, shape (1,)
         The learning rate of the last update.
     now : dict of (int, str) to array, shape (1,)
-        The other settings' values in the current update, by the owner's `id` and name.
+        The other settings' values in the current update, by the owner's `id` and the setting's
+        name.
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:

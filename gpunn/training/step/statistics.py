@@ -29,13 +29,13 @@ def state_shapes(
 def has_metric_weight(
     state: Mapping[str, np.ndarray], metrics: Sequence[Metric], outputs: int
 ) -> bool:
-    """Return whether an epoch's sums include separate weights of the metrics."""
+    """Return whether an epoch's sums include separate weights for the metrics."""
     shape = state_shapes(metrics, outputs, True)["statistics.totals"]
     return "statistics.totals" in state and state["statistics.totals"].shape == shape
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return an epoch's sums with a separate weight of the metrics, copied from the loss."""
+    """Return an epoch's sums with a separate weight for the metrics, copied from the loss."""
     totals = state["statistics.totals"]
     length = len(totals) - 2 + FIXED_ENTRIES
     vectors = state["statistics.vector"].reshape(-1, length)
@@ -54,9 +54,9 @@ class Statistics:
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
     * the summaries of the metrics, and their weight sum if they have separate weights.
 
-    `collect` adds the vector to float64 totals on the host and resets it to zero, so that float32
-    sums stay short. This happens at fixed steps, independent of time, so two runs are bitwise
-    identical.
+    `collect` adds the vector to float64 totals on the host and resets the vector to zero. So
+    float32 sums stay short. This happens at fixed steps, independent of time, so two runs are
+    bitwise identical.
 
     If batches are divided into shards, each shard of this process has such a vector. The weight
     sum, the sum of the parameters and the loss scale are stored only in the first vector of each
@@ -70,8 +70,8 @@ class Statistics:
     parameter_sum : array, shape (1,)
         The sum of the parameters, with several processes only.
     state_sum : array, shape (1,)
-        A number next to the vector; not finite if this process's state is not finite or the sum
-        overflows (`TrainStep.check_state`).
+        A number next to the vector. It is not finite if this process's state is not finite or the
+        sum overflows (`TrainStep.check_state`).
     state_finite : bool
         Whether `state_sum` of every process was finite at the last `collect`.
     shown_loss_scale : float
@@ -176,7 +176,7 @@ class Statistics:
     def part_of(self, vector: np.ndarray, first: int, shards: int) -> np.ndarray:
         """Return the vectors of this process's shards, which start at `first`.
 
-        If `vector` has another number of shards, the first shard gets the sums over all.
+        If `vector` has another number of shards, the first shard gets the sums over all shards.
         """
         rows = vector.reshape(-1, self._length)
         if len(rows) != shards:

@@ -42,9 +42,9 @@ __all__ = ["BatchPass", "PassRecipe", "StepRecipe", "TrainStep"]
 class PassRecipe:
     """The settings of a `BatchPass`.
 
-    An update consists of `accumulation` batches. With `separate_metric_weights`, rows have other
-    weights for the metrics than for the loss. If `members` > 1, each member has separate rows, and
-    a row counts once for all of them.
+    An update consists of `accumulation` batches. With `separate_metric_weights`, rows have
+    different weights for the metrics and the loss. If `members` > 1, each member has separate rows,
+    and a set of one row per member counts as one row.
     """
 
     model: Sequential
@@ -130,7 +130,7 @@ class BatchPass:
         return time.perf_counter() - self.recording_seconds
 
     def load(self, data: DeviceRows) -> None:
-        """Load rows; the next batch starts with the first of them."""
+        """Load rows; the next batch starts with the first of these rows."""
         self.data = data
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.ops.fill(self._start, 0)
@@ -146,7 +146,7 @@ class BatchPass:
         self._predictions.clear()
 
     def _more_parts(self) -> list[object]:
-        """Return further objects whose fields the recording depends on."""
+        """Return further objects on whose fields the recording depends."""
         return []
 
     def _repeat(self, operations: Callable[[int], None], rows: int, times: int) -> None:
@@ -205,7 +205,7 @@ class BatchPass:
     ) -> list[Array]:
         """Run the next `rows` rows through the network, and return the outputs of all layers.
 
-        Loss and metrics are added to the statistics. Unless it is None, `gradient` receives dL/dz,
+        Loss and metrics are added to the statistics. If `gradient` is not None, it receives dL/dz,
         where L is the sum of the weighted losses divided by `normalizer`, and z is the input of the
         loss.
         """
@@ -268,8 +268,8 @@ class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
     `slots` are the optimizer's state on the device; each slot is as long as the parameters.
-    `updates` counts the updates so far, without those that the loss scale left out. `gradients` are
-    the gradients that the optimizer received last.
+    `updates` counts the updates so far, without the updates that the loss scale left out.
+    `gradients` are the gradients that the optimizer received last.
     """
 
     training = True
@@ -378,10 +378,10 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Store the sum of the whole state in the statistics, to show whether it is finite.
+        """Store the sum of the whole state in the statistics, to show whether the state is finite.
 
-        The state consists of the parameters, the layers' buffers, and the optimizer's state. The
-        last two can overflow although loss and parameters stay finite.
+        The state consists of the parameters, the layers' buffers, and the optimizer's state.
+        Buffers and the optimizer's state can overflow although loss and parameters stay finite.
         """
         self.ops.total(self._state, self.statistics.state_sum)
 
