@@ -78,6 +78,6 @@ def state_fault(step: TrainStep) -> str:
 
 
 def not_finite(values: np.ndarray) -> str:
-    """Return how many numbers are not finite, such as "3 of 10 numbers"; empty if all are."""
+    """Return how many numbers are not finite, as "3 of 10 numbers"; empty if all are finite."""
     count = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
     return f"{count:,} of {np.size(values):,} numbers" if count else ""
