@@ -28,7 +28,7 @@ DEVICE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Rows on the device, of which `order[:rows]` are used, in this order.
+    """Rows on the device; `order[:rows]` has the indices of the rows that are used, in order.
 
     `metric_weights` are the weights for metrics, if the loss has different weights. If the user
     supplies batches, `batches` has the number of rows of each batch. None means that all batches

@@ -1,4 +1,4 @@
-"""Checks of data on the host, done once, so that invalid data never reach a device."""
+"""Checks of data on the host, which run once and keep invalid data away from the device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECK_BYTES = 1 << 20
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
-    """Return `array` as a NumPy array, without a copy if possible; a memory map stays one.
+    """Return `array` as a NumPy array, without a copy if possible; memory maps stay memory maps.
 
     Raises a DataError if the array is on a GPU, sparse, masked or ragged, or holds Python objects.
     Also if it is a memory map whose file was truncated.
@@ -59,7 +59,7 @@ def check_inputs(
     dtype: str = "float32",
     order: list[int] | None = None,
 ) -> np.ndarray:
-    """Return network inputs, shape (rows, *input_shape), as a host array; errors name `argument`.
+    """Return network inputs as a host array, shape (rows, *input_shape); messages say `argument`.
 
     `order` has the indices that put columns into the network's order. Raises a DataError if the
     shape is wrong, the numbers are not real, or a number is not finite in `dtype`.

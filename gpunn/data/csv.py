@@ -1,4 +1,4 @@
-"""Loader for CSV files with numeric features, and class labels or numbers as the target."""
+"""Loader for CSV files: the features are numbers, and the target is classes or numbers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def load_csv(
     header : bool or "auto"
         Whether the first row has the column names. "auto" is True if `target` or one of `features`
         is a name. It is also True if the first row has text above a number in the second row. If
-        all names in the header are numbers, set True.
+        the names are all numbers, set `header` to True.
     delimiter : str
         The character between cells.
     features : sequence of str and int, optional
@@ -338,7 +338,7 @@ class _Reader:
         return np.frombuffer(codes, np.int64)
 
     def _is_missing(self, line: int, name: str, cell: str) -> bool:
-        """Return whether a cell is a missing value, and count missing values."""
+        """Return whether a cell means a missing value; if it does, count the value."""
         missing = self._markers.is_missing_number(cell.strip())
         if missing:
             self._missing += 1

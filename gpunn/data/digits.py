@@ -16,11 +16,11 @@ _FILE = Path(__file__).with_name("digits.npz")
 def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load the handwritten digits that come with gpunn.
 
-    They are the test split of the data set by E. Alpaydin and C. Kaynak, "Optical Recognition of
-    Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, which
-    scikit-learn also bundles. Images have 8 by 8 pixels; each pixel counts the inked points in a
-    4 by 4 block of the scan. The data set is licensed under the Creative Commons Attribution 4.0
-    International license (CC BY 4.0); only its storage format and the split were changed.
+    The digits are the test split of the data set by E. Alpaydin and C. Kaynak, "Optical Recognition
+    of Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, which
+    scikit-learn also bundles. Images have 8 by 8 pixels; each pixel counts the inked points in a 4
+    by 4 block of the scan. The data set is licensed under the Creative Commons Attribution 4.0
+    International license (CC BY 4.0). Only the storage format and the split were changed.
 
     The split is fixed and stored in the file. It equals `split_rows(1797, 0.2, seed=0, labels=y)`:
     it is stratified by digit, keeps the order of the rows, and was not chosen for a good score.

@@ -75,7 +75,7 @@ def numbers_of(table: Any) -> np.ndarray | None:
 
 
 def arrays_of(table: Any) -> dict[str, np.ndarray]:
-    """Return a data frame's columns by name; an empty dict if it can't be indexed by name."""
+    """Return a data frame's columns by name, or an empty dict if names can't index the frame."""
     try:
         return {name: np.asarray(table[name]) for name in column_names(table) or []}
     except Exception:  # a library whose frames can't be indexed by column name

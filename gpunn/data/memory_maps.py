@@ -24,7 +24,8 @@ __all__ = ["check_whole", "release", "rows_of"]
 def mapping_of(array: Array) -> mmap.mmap | None:
     """Return the memory map of an array, or None for ordinary memory.
 
-    A copy-on-write map ("c") counts as ordinary: it may hold changes that exist nowhere else.
+    A copy-on-write map ("c") counts as ordinary memory, since it may hold changes that exist
+    nowhere else.
     """
     if not isinstance(array, np.memmap) or array.mode not in ("r", "r+", "w+"):
         return None

@@ -15,7 +15,7 @@ POLL_INTERVAL = 0.2
 """Seconds between wake-ups of a waiting thread, since on Windows Ctrl-C does not wake it."""
 
 PATIENCE = 5.0
-"""Seconds that `close` waits for the current item."""
+"""Maximum seconds that `close` waits for the current item."""
 
 
 class Prefetch(Generic[T]):

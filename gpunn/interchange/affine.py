@@ -74,7 +74,7 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 
 
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
-    """Yield each layer's label, the layer, and its arrays on the host, in float64.
+    """Yield the label of each layer, the layer, and its arrays on the host, in float64.
 
     The weights of a dense layer are the factors of x, with the factor of its parametrization.
     """

@@ -52,9 +52,8 @@ def to_onnx(
     A network with a schema has an input for each column that the schema uses, with the column's
     name and shape (batch, 1). A category is text, spelled as in the training rows. Other inputs are
     float64: a number, a Boolean (1 or 0), or a date and time (seconds since 1970, local time). NaN,
-    or text that is not a category, is a missing value. If a number is infinite or too large, for
-    which `Schema.encode` would raise an error, the row's outputs are NaN, and its label is empty or
-    -1.
+    or text that is not a category, is a missing value. If `Schema.encode` would raise an error for
+    an infinite or too large number, the row's outputs are NaN, and its label is empty or -1.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from gpunn.tables.onnx_nodes import Value, where
 __all__ = ["add_network"]
 
 Function: TypeAlias = Callable[..., Any]
-"""Accepts values, then arrays and numbers; returns a value."""
+"""A function that accepts values, then arrays and numbers, and returns a value."""
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
@@ -79,12 +79,12 @@ def append_input(z: Value, x: Value) -> Any:
 
 
 def elu(z: Any, alpha: float) -> Any:
-    """Return ELU as a sum, which takes less time in runtimes than Where."""
+    """Return ELU as a sum, which runtimes compute faster than the operator Where."""
     return relu(z) + alpha * np.expm1(np.minimum(z, 0))
 
 
 def exact_gelu(z: Value, root: float) -> Any:
-    """Return z Phi(z) without Erf, which runtimes lack in float64."""
+    """Return z Phi(z) without the operator Erf, which runtimes lack in float64."""
     return ExactGELU().value(np, z)
 
 

@@ -60,7 +60,7 @@ class Kind:
     the number of elements. For other steps, `c_sizes` has the arguments: counts of vectors, columns
     or members, and sizes. `c_name` is the name in C, if it differs. `arrays` is the layout, without
     NumPy, of arrays with several axes: "flat", "nested" lists of lists, or "transposed". In
-    "transposed", the first array has a list for each unit, and the others are flat. With
+    "transposed", the first array has a list for each unit, and the other arrays are flat. With
     `needs_members`, functions without NumPy accept the number of members as an argument.
     """
 
@@ -71,7 +71,7 @@ class Kind:
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
-    """Return the number of code columns, and how many numbers each becomes."""
+    """Return the number of code columns, and the number of numbers for each code."""
     columns, numbers = step.input_shape[0], step.output_shape[0]
     return columns, numbers // columns
 
@@ -126,7 +126,7 @@ class Steps:
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
-        """Add a step and return its output variable: `to`, or by default the first input.
+        """Add a step and return its output variable, which is `to`, by default the first input.
 
         The output has the shape of the first input, unless `shape` is given.
         """
@@ -202,7 +202,7 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
 
 
 ACTIVATIONS = [each for each in known(activations.Activation).values() if is_built_in(each)]
-"""Exact classes. A step has the activation's name; its arguments are the fields and constants."""
+"""Exact classes. A step has the activation's name; its arguments are fields and constants."""
 
 CONSTANTS: dict[type[activations.Activation], tuple[str, ...]] = {
     activations.ExactGELU: ("root",),

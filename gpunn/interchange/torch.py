@@ -355,7 +355,7 @@ def layer_specs(model: Sequential, label: str) -> list[Any]:
 def layer_values(
     model: Sequential, module: str, group: Mapping[str, np.ndarray], label: str, layer: Layer
 ) -> dict[str, np.ndarray]:
-    """Return one module's arrays by their names in the network."""
+    """Return the arrays of one module, by their names in the network."""
     names = PARAMETERS.get(type(layer))
     if names is None:
         raise ArgumentError(f"layer {label!r}: PyTorch has no module for {type(layer).__name__}")

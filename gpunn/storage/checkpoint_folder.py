@@ -33,7 +33,7 @@ OF_RUN = rf"\d{{10}}{re.escape(SUFFIX)}"
 class CheckpointContent(ModelContent):
     """The content of a checkpoint, on the host, with the numbers of epochs and updates so far.
 
-    It is a model file that also contains the state of training; see
+    A checkpoint is a model file that also contains the state of training; see
     `gpunn.training.checkpoints.checkpoint`.
     """
 
@@ -42,13 +42,13 @@ class CheckpointContent(ModelContent):
 
 
 def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
-    """Read the newest undamaged checkpoint, and log a warning for each newer damaged one.
+    """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint.
 
     `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
     largest numbers in its name; if numbers are equal, it has the latest time. If a run has written
-    checkpoints, files with other names are ignored. `read` reads one checkpoint, or raises a
-    ModelFileError if it is damaged. Raise a ModelFileError with all problems if every checkpoint is
-    damaged.
+    checkpoints, files with other names are ignored. The function `read` reads one checkpoint, or
+    raises a ModelFileError if the checkpoint is damaged. Raise a ModelFileError with all problems
+    if every checkpoint is damaged.
     """
     path = Path(checked_path(path))
     if not path.is_dir():

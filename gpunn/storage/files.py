@@ -85,8 +85,9 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 class Replacement:
     """Several files that are written together: all as temporary files, which are then renamed.
 
-    Nothing changes before `commit`; leaving the context without it removes the temporary files.
-    After a crash during `commit`, the first files are new, and the other files are unchanged.
+    Nothing changes before `commit`. Leaving the context without `commit` removes the temporary
+    files. After a crash during `commit`, the first files are new, and the other files are
+    unchanged.
 
         with Replacement() as new:
             new.add(path, content)
@@ -221,7 +222,7 @@ class FolderLock:
         raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(folder))
 
     def renew(self) -> None:
-        """Close the copied descriptor in a forked process; the parent keeps the lock."""
+        """Close the inherited descriptor in a forked process; the parent keeps the lock."""
         self.release()
 
 
@@ -347,7 +348,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return a value of JSON types with NaN and infinity, which JSON lacks, replaced by None."""
+    """Return a value of JSON types; None replaces NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -70,7 +70,7 @@ class Description:
 
 @dataclass(frozen=True)
 class ModelContent:
-    """The content of a model file, copied to the host; it can be written more than once."""
+    """The content of a model file, copied to the host; `write` can be called more than once."""
 
     arrays: Mapping[str, np.ndarray]
     text: str

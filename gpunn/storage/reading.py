@@ -30,8 +30,8 @@ KINDS = {
 def checked_path(path: Any, argument: str = "path") -> str:
     r"""Return a path as a string.
 
-    Raise an ArgumentTypeError if it is neither a string nor a path, and an ArgumentError if it has
-    a character that no file name can have ("\0").
+    Raise an ArgumentTypeError if the path is neither a string nor a path object. Raise an
+    ArgumentError if it has a character that no file name can have ("\0").
     """
     try:
         text = os.fspath(path)
@@ -75,7 +75,7 @@ def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> 
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file without waiting for a writer if it is a pipe."""
+    """Open a file; if it is a pipe, do not wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -117,7 +117,7 @@ def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) ->
 
 
 def parsed_json(text: str | bytes) -> Any:
-    """Return parsed JSON; raise a ValueError if it is damaged or nested too deeply."""
+    """Return parsed JSON, or raise a ValueError if the text is damaged or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
-"""An integer such as 7, or as 7.0, which is its spelling in columns with missing values."""
+"""Matches integers such as 7, and 7.0, the spelling in columns with missing values."""
 
 EXACT_INTEGERS = 2.0**53
 """From this number on, float64 does not represent every integer."""
 
 MAX_DIGITS = 300
-"""A number with more digits may be infinite in float64."""
+"""Maximum number of digits; a number with more digits may be infinite in float64."""
 
 
 def coded(cells: Cells) -> Coded:
@@ -70,7 +70,7 @@ def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return a number for each value, and the positions of values that are not numbers."""
+    """Return a number for each value, and the positions of the values that are not numbers."""
     numbers = np.full(len(values), np.nan)
     others = []
     for position, value in enumerate(values):

@@ -20,7 +20,7 @@ class Column:
     name : str
         Name of the column.
     kind : {"number", "category", "boolean", "datetime"}
-        How its values are interpreted.
+        How the column's values are interpreted.
     categories : tuple of str
         In ascending order; the code of `categories[i]` is i + 1. Numbers, dates and dropped columns
         have no categories.

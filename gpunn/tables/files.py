@@ -28,8 +28,9 @@ from gpunn.tables.table import Cells, Coded, Table, check_column_names
 __all__ = ["read_table", "table_in_file"]
 
 BLOCK_CELLS = 2**11
-"""Number of cells that are Python objects at the same time. They stay in the processor's cache, and
-are freed before Python's garbage collector counts them as old. 2^16 took twice as long."""
+"""Number of cells that are Python objects at the same time. These cells stay in the processor's
+cache, and are freed before Python's garbage collector counts them as old. 2^16 took twice as
+long."""
 
 
 def read_table(
@@ -173,7 +174,7 @@ class Reader:
         self.header_detected = False
 
     def read(self, text: Sequence[str]) -> Table:
-        """Read all columns; read the columns in `text` as text."""
+        """Read all columns, and those in `text` as text."""
         lines, columns = self._pass(text)
         late = [name for name, column in columns.items() if column.is_late]
         if late:

@@ -1,4 +1,4 @@
-"""The report of `gpunn inspect` on a table: its columns, their encoding, and problems."""
+"""The report of `gpunn inspect` on a table: the columns, their encoding, and problems."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAX_SPELLED = 1e12
 """Numbers larger than this are shown with an exponent."""
 
 FAR = 15
-"""A number is reported if it is more than this many interquartile ranges from the median."""
+"""Numbers are reported if their distance from the median exceeds this many interquartile ranges."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Inspection:
     schema: Schema
     """The schema, which is learned from all columns except targets and dropped columns."""
     columns: list[tuple[str, ...]]
-    """A header, and a row for each column: name, kind, encoding, missing rows, and values."""
+    """A header, and a row for each column: name, kind, encoding, missing count, and values."""
     targets: dict[str, str]
     problems: list[str]
 

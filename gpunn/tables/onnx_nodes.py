@@ -157,7 +157,7 @@ class Value(NDArrayOperatorsMixin):
 
 
 def where(condition: Value, yes: Any, no: Any) -> Any:
-    """Return, for each element, `yes` if the condition holds, else `no`, in one dtype."""
+    """Return `yes` where the condition holds, else `no`; both must have the same dtype."""
     if not isinstance(yes, Value) and not isinstance(no, Value):
         yes = condition.constant(yes, np.asarray(yes).dtype.name)
     value = yes if isinstance(yes, Value) else no

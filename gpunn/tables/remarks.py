@@ -36,7 +36,7 @@ def is_marker(value: object, markers: Markers) -> bool:
 def remarks_on_categories(
     table: Table, name: str, cells: Coded, texts: Sequence[str | None], markers: Markers
 ) -> tuple[list[str], bool]:
-    """Return remarks on a column of text, and whether most of its values have another kind.
+    """Return remarks on a text column, and whether most values are numbers or dates.
 
     `texts` has the category name of each value, or None for a value that means a missing value.
     """
@@ -65,7 +65,7 @@ def remarks_on_categories(
 
 
 def remark_on_marks(texts: Sequence[str]) -> str:
-    """Return why strings are not read as numbers, or an empty string if one can't be a number."""
+    """Return why strings that may be numbers are not read as numbers, or an empty string."""
     grouped = with_thousands(texts)
     if decimal_commas(texts):
         read = "read them with decimal=',' (--decimal ,)"

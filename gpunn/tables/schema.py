@@ -31,7 +31,7 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["Schema"]
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
-"""All integers up to this one are exact, by dtype."""
+"""The integer up to which all integers are exact, by dtype."""
 
 WORTH_THREADS = 100_000
 """Threads share the columns of a matrix that has at least this many cells."""
@@ -42,7 +42,7 @@ DEFINING = ("columns", "scaling", "missing_values", "named")
 
 
 class Schema:
-    """The columns of a table, and what was learned from its training rows.
+    """The columns of a table, and what gpunn learned from the table's training rows.
 
     It encodes rows with text, dates and missing values as a matrix of finite numbers. The matrix
     has these columns, in this order:
@@ -247,7 +247,7 @@ class Schema:
         Parameters
         ----------
         frame : data frame, array, dict or list
-            The rows, of any type that `fit` accepts. For example, numbers may be text here.
+            The rows, of any type that `fit` accepts. Numbers may also be given as text.
         dtype : {"float32", "float64"}
             Dtype of the matrix. Codes and numbers are computed in float64.
         title : str
@@ -267,7 +267,7 @@ class Schema:
         Warns
         -----
         UnknownCategoryWarning
-            If categories are unseen in training; the message counts their rows.
+            If categories are unseen in training; the message counts the rows with these categories.
         GpunnWarning
             If values are missing in columns that had no missing values in training.
         """
@@ -403,7 +403,7 @@ class Schema:
 
     @property
     def problems(self) -> list[str]:
-        """Problems with the columns of the training rows, one line for each."""
+        """Problems with the columns of the training rows, with one line for each problem."""
         return [
             f"{column.name}: {column.reported}"
             for column in self.columns

@@ -38,7 +38,7 @@ limit is for values with digits. The second is for values that may be names of k
 "phone"."""
 
 SHARED = 0.1
-"""An identifier is reported if at least this fraction of rows share it with another row."""
+"""Identifiers are reported if at least this fraction of rows share one with another row."""
 
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -69,7 +69,7 @@ def check_split(argument: str, value: str) -> str:
 
 
 def split_by(value: str | None) -> tuple[str, str] | None:
-    """Return "time" or "group", and the column; None if rows are split at random."""
+    """Return "time" or "group", and the column, or None if rows are split at random."""
     kind, _, column = (value or "random").partition("=")
     return (kind, column) if column else None
 
@@ -85,7 +85,7 @@ def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
 
 
 def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return numbers with the order of a column's times; raise a DataError if a time is missing.
+    """Return numbers that sort rows by a column's times; raise a DataError if a time is missing.
 
     Dates with an offset from UTC are compared as instants.
     """

@@ -66,7 +66,7 @@ class Table:
     rows : int
         Number of rows.
     read : function
-        Accepts a column's position, and returns its cells.
+        A function that accepts a column's position, and returns the column's cells.
     named : bool
         Whether the data has column names; if not, the names are numbers, counted from 0.
     numbers : ndarray of int or None
@@ -184,7 +184,7 @@ class Table:
         Returns
         -------
         Table
-            It reads its columns from this table.
+            The new table, which reads its columns from this table.
 
         Examples
         --------

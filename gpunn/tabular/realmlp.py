@@ -39,7 +39,7 @@ NUMBERS_OF_EMBEDDING = {"pbld": 4, "pl": 8, "plr": 8, "piecewise": 8}
 """Size of the embedding of each number."""
 
 BATCHES = ((0, 64), (1024, 128), (8192, 256), (30_000, 512), (100_000, 1024))
-"""Pairs of a number of training rows, and the batch size from that number on."""
+"""Pairs of a number of training rows, and the batch size for at least that many rows."""
 
 
 def realmlp(
@@ -65,7 +65,7 @@ def realmlp(
 ) -> Recipe:
     """Return a RealMLP for a table, with the settings that its authors tuned on many tables.
 
-    With x from the layers of the columns, d_l inputs of layer l, and h_0 = s * x::
+    The output of the columns' layers is x, layer l has d_l inputs, and h_0 = s * x::
 
         z_l = W_l^T h_{l-1} / sqrt(d_l) + b_l
         h_l = dropout(z_l + alpha_l (f(z_l) - z_l))
@@ -73,9 +73,10 @@ def realmlp(
     Numbers get a `PeriodicEmbedding` of the kind "pbld". Columns with few categories are one-hot
     encoded, columns with many categories get an `Embedding`. Initial weights and biases are
     computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate has four bumps
-    (`CosineLog`). It is 6 times as high for s, and a tenth as high for biases, alpha and embeddings
-    of numbers. Dropout and weight decay decrease to 0 in the second half (`FlatCosine`). The
-    parameters of the best epoch are restored; the last of several equal epochs counts as the best.
+    (`CosineLog`). The rate is 6 times as high for s, and a tenth as high for biases, alpha and
+    embeddings of numbers. Dropout and weight decay decrease to 0 in the second half (`FlatCosine`).
+    The parameters of the best epoch are restored; the last of several equal epochs counts as the
+    best.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def realmlp(
     hidden_layer_sizes : sequence of int
         Units of each hidden layer.
     activation : str, Activation or None
-        The function f. None means "mish" for regression, otherwise "selu".
+        The function f. None means "mish" for regression, and "selu" for other tasks.
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}
         How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_sigma : float

@@ -21,7 +21,7 @@ TASKS = ("classification", "multilabel", "regression")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A tabular model, and how to train it.
+    """A tabular model and its settings for training.
 
     The layers accept rows as `schema.encode` returns them.
 
@@ -65,7 +65,7 @@ class Recipe:
 
 
 def check_outputs(task: str, outputs: Any) -> int:
-    """Return the number of outputs, or raise an error; classes need at least two."""
+    """Return the number of outputs, or raise an error; classes require at least two outputs."""
     check_choice("task", task, TASKS)
     return check_integer("outputs", outputs, at_least=2 if task == "classification" else 1)
 

@@ -37,8 +37,8 @@ __all__ = ["PRESETS", "tabm"]
 KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
-"""Pairs of a number of training rows, and the batch size from that number on. The authors use 512
-from 15,000 rows on; this was no better on the tables of docs/explanation/benchmarks.md."""
+"""Pairs of a number of training rows, and the batch size for at least that many rows. The authors
+use 512 from 15,000 rows on; this was no better on the tables of docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),

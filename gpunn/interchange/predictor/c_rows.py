@@ -53,7 +53,7 @@ class RowFunctions(Functions):
         self._scale = SCALINGS[schema.scaling.name].number.__name__
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return constants, and the expression that scales `number`."""
+        """Return the constants and the expression that scale `number`."""
         constants, arguments = "", ["number"]
         for name, value in scale.items():
             if isinstance(value, list):

@@ -34,7 +34,7 @@ FUNCTION = re.compile(
 NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
 
 MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
-"""Functions of math.h, which have another name for float."""
+"""Functions of math.h, whose variants for float have other names."""
 
 MAX_LITERAL = 4095
 """Maximum bytes of a string literal that every C99 compiler accepts."""
@@ -49,8 +49,8 @@ WIDTH = 100
 class Functions:
     """The functions of a template file, copied with a prefix, and with the network's type.
 
-    Only the template's text is changed. Generated code asks for the names that it calls, so a
-    user's text is never searched.
+    Only the template's text is changed. Generated code requests the functions that it calls, so a
+    user's text is never searched for names.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
@@ -148,7 +148,7 @@ def strings_source(name: str, texts: Sequence[str], label: str) -> str:
 
 
 def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Return an identifier for each name: the prefix, and then letters and digits of the name.
+    """Return an identifier for each name: the prefix, then letters and digits of the name.
 
     All identifiers are different. The prefix prevents conflicts with keywords, and with macros of
     any header.

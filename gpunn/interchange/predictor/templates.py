@@ -17,7 +17,7 @@ STAND_IN = "Stand in for"
 
 @dataclass(frozen=True)
 class Definition:
-    """The name of a function, class or constant, its text, and the names that it reads."""
+    """The name and the text of a function, class or constant, and the names that it reads."""
 
     name: str
     text: str
@@ -85,7 +85,7 @@ def constant_of(node: ast.stmt) -> str:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Return the names that code reads, without its local names."""
+    """Return the names that code reads, without the code's local names."""
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     local = {each.id for each in names if isinstance(each.ctx, ast.Store)}
     for each in ast.walk(node):

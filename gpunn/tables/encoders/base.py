@@ -52,7 +52,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    Encoders add Booleans to `fits`: whether each cell is missing, or not too large.
+    `fits` collects Booleans from encoders: whether each cell is missing, or is not too large.
     """
 
     inputs: Mapping[str, Value]
@@ -61,7 +61,7 @@ class GraphRows(NamedTuple):
 
 
 class CSource(Protocol):
-    """C source: the functions that a schema can use, and the text of constants."""
+    """C source: functions for the encoders of a schema, and the text of constants."""
 
     markers: list[str]
     """Numbers that mean a missing value."""
@@ -73,7 +73,7 @@ class CSource(Protocol):
         """Return the definition of an array of numbers or strings; errors mention the label."""
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return constants, and the expression that scales `number`."""
+        """Return the constants and the expression that scale `number`."""
 
 
 class Encoder(ABC):
@@ -81,7 +81,7 @@ class Encoder(ABC):
 
     name: ClassVar[Kind]
     field: ClassVar[str]
-    """The C type of a column in a row; "{prefix}" stands for the prefix of all names."""
+    """The C type of a cell; "{prefix}" stands for the prefix of all names in C."""
 
     @abstractmethod
     def accepts(self, cells: Cells, markers: Markers) -> bool:

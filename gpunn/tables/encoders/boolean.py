@@ -69,7 +69,7 @@ class Boolean(Category):
 
 
 def is_boolean(value: object) -> bool:
-    """Return whether a value is True or False, or the word for it."""
+    """Return whether a value is a Boolean, or spells "true" or "false"."""
     if isinstance(value, str):
         return value.strip().casefold() in ("true", "false")
     return isinstance(value, (bool, np.bool_))

@@ -40,11 +40,11 @@ class Scaling(ABC):
 
     name: ClassVar[str]
     median: np.ndarray
-    """The median of each column, which replaces missing numbers."""
+    """The median of each column; it replaces the column's missing numbers."""
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
-        """Learn a scale from the numbers of each column: at least one number, in finite float64.
+        """Learn a scale from the numbers of each column; columns have at least one finite number.
 
         `rows` is the number of training rows, including rows with missing numbers.
         """
