@@ -47,9 +47,9 @@ class Described:
     def classes(self) -> list[str] | None:
         """Names of the classes in the order of their indices, or None.
 
-        A network with one output has two class names; other networks have one per output. `gpunn
-        train` sets them from text in the data. `Trainer.fit` sets them from the columns of a data
-        frame with one-hot targets. In other cases, set them yourself.
+        A network with one output has two class names; other networks have one for each output.
+        `gpunn train` sets them from text in the data. `Trainer.fit` sets them from the columns of a
+        data frame with one-hot targets. In other cases, set them yourself.
         """
         names = self.metadata.get("classes")
         if names is None:

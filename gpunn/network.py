@@ -110,7 +110,7 @@ class Sequential(Described):
     input_shape : tuple of int or int
         Shape of one row of the input, without the batch axis.
     backend : str, Backend or None
-        Where to compute; see `gpunn.get_backend`.
+        The backend that computes; see `gpunn.get_backend`.
     seed : int
         Seed of the initial weights, the shuffles and the dropout masks.
     dtype : {"float32", "float64"}
@@ -623,8 +623,8 @@ class Sequential(Described):
         -------
         ndarray, shape (rows, classes)
             Probabilities in the order of `classes`, in the network's dtype: softmax(outputs) for
-            "softmax". For "sigmoid", p = 1 / (1 + exp(-output)). A network with one output gives 1
-            - p and p; other networks give p for each output.
+            "softmax". For "sigmoid", p = 1 / (1 + exp(-output)). The result is p of each output or,
+            for a network with a single output, 1 - p and p.
 
         Raises
         ------

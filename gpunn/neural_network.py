@@ -31,7 +31,7 @@ class NeuralNetwork(Sequential):
     sizes : sequence of int
         Number of inputs, then the number of neurons of each layer, such as [784, 128, 10].
     backend : str, Backend or None
-        Where to compute; see `gpunn.get_backend`.
+        The backend that computes; see `gpunn.get_backend`.
     seed : int
         Seed of the initial weights.
     dtype : {"float32", "float64"}

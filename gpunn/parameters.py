@@ -59,7 +59,7 @@ class ParameterSpec:
     rate : float
         Factor of the learning rate.
     frozen : bool
-        Whether the array is not trainable only because its layer is frozen (`Layer.trainable`).
+        Whether the array is a parameter whose layer is frozen (`Layer.trainable`).
     """
 
     name: str

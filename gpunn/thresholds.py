@@ -46,8 +46,8 @@ LIMITED = {"precision": "recall", "recall": "precision"}
 class Choice:
     """A threshold on the probability of the second class, selected by a criterion.
 
-    If no threshold reaches the criterion's number, `reached` is False, and the criterion comes as
-    close as possible to the number.
+    If no threshold reaches the criterion's number, `reached` is False, and `threshold` is the
+    threshold that comes closest to reaching it.
     """
 
     threshold: float

@@ -381,7 +381,7 @@ class Trainer:
             step.
         DeviceMemoryError
             If the device has too little memory; the message says how much is needed, and how to
-            reduce it.
+            reduce this amount.
         DeviceError
             If the device has failed; the message says how to continue.
 

@@ -34,7 +34,7 @@ class OverlappedGradients:
         self._remaining, self._sum.out = list(self._parts), out
 
     def passed(self, layer: object) -> None:
-        """Exchange the part that is complete once this layer and all later ones have gradients."""
+        """Exchange the part that is complete once this and all later layers have gradients."""
         index = self._layers.get(id(layer))
         # A layer within a user's operation is called later, when nothing is recorded.
         if current_trace() is not None and self._remaining[:1] == [index]:
