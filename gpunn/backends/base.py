@@ -37,7 +37,7 @@ class Backend(Operations):
     Attributes
     ----------
     xp : namespace
-        The array-API namespace. Its plain functions may be used anywhere.
+        The array-API namespace. Any code may use its functions.
     options : dict
         Arguments with which `gpunn.get_backend` returns an equal backend, given the same name.
 
@@ -105,7 +105,7 @@ class Backend(Operations):
         return {}
 
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
-        """Restore the algorithms that `algorithms` returned, possibly in another process.
+        """Restore algorithms that `algorithms` returned in this process or another one.
 
         Algorithms of another device or library version are ignored with a warning. A backend that
         times no algorithms does nothing.
@@ -117,12 +117,12 @@ class Backend(Operations):
         """
 
     def dtype(self, name: str) -> Any:
-        """Return the namespace's data type with a name such as "float32".
+        """Return the namespace's data type with a given name.
 
         Parameters
         ----------
         name : str
-            Such as "float32".
+            The name, such as "float32".
 
         Returns
         -------
@@ -142,7 +142,7 @@ class Backend(Operations):
         Returns
         -------
         str
-            Such as "float32".
+            The name, such as "float32".
         """
         return str(array.dtype).rpartition(".")[2]
 
@@ -186,7 +186,7 @@ class Backend(Operations):
         Parameters
         ----------
         array, out : array
-            The host array, and a device array of the same shape, which is changed in place.
+            The host array, and the device array to change in place, of equal shapes.
         """
         host = np.asarray(array, dtype=self.dtype_name(out))
         out[...] = self.xp.asarray(host, device=self.device)
@@ -222,7 +222,7 @@ class Backend(Operations):
         Parameters
         ----------
         array, out : array, ndarray
-            The device array, and a host array of the same shape, which is changed in place.
+            The device array, and the host array to change in place, of equal shapes.
         """
         out[...] = self.to_host(array)
 
@@ -398,15 +398,15 @@ class Backend(Operations):
         Returns
         -------
         context manager
-            A context that each thread enters.
+            A context, which each computing thread enters.
         """
         return TURNS
 
     def needs_loss_scale(self, dtype: str) -> bool:
         """Return whether small gradients can underflow in products of this data type.
 
-        If so, gradients are computed from a scaled loss (Micikevicius et al. 2018, "Mixed Precision
-        Training", section 3.2).
+        If they can, gradients are computed from a scaled loss (Micikevicius et al. 2018, "Mixed
+        Precision Training", section 3.2).
 
         Parameters
         ----------

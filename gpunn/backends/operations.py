@@ -78,9 +78,9 @@ class UpdateCounters(NamedTuple):
 
     `rates` are the learning rates of several updates, `position` is the index of the next one, and
     `rate` is the learning rate of this update. `updates` counts updates. `weight` is the sum of
-    this update's sample weights, and `weight_sum` the sum of all weights. `loss_sum` is the sum of
-    all weighted losses, and `finite_steps` counts updates with a finite `loss_sum`. `position` and
-    `updates` have type int64.
+    this update's sample weights, and `weight_sum` is the sum of all weights. `loss_sum` is the sum
+    of all weighted losses, and `finite_steps` counts updates with a finite `loss_sum`. `position`
+    and `updates` have type int64.
     """
 
     rates: Array
@@ -138,7 +138,7 @@ def scaled(learning_rate: Array, factor: float) -> Array:
 
 
 def is_zero(setting: float | Array) -> bool:
-    """Return whether a setting is the number 0. An array never counts, since it may change."""
+    """Return whether a setting is the number 0. An array is never counted as 0."""
     return isinstance(setting, float) and setting == 0
 
 
@@ -221,7 +221,7 @@ class Operations:
     def call(self, function: Callable[[], None]) -> None:
         """Call a function, which must use the same arrays each time.
 
-        This runs a custom class between recorded operations.
+        With this operation, custom classes can run between recorded operations.
 
         Parameters
         ----------
@@ -272,8 +272,8 @@ class Operations:
         Parameters
         ----------
         table, index, out : array
-            For a vector, shapes (n,), (1,) and (1,). For a matrix, (n, columns), (1,) and
-            (1, columns). The index is of type int64, from 0 to n - 1.
+            For a vector, the shapes are (n,), (1,) and (1,). For a matrix, they are (n, columns),
+            (1,) and (1, columns). The index is of type int64, from 0 to n - 1.
         """
         out[...] = self.xp.take(table, index, axis=0)
 
@@ -446,7 +446,7 @@ class Operations:
         activation : Activation
             The function f.
         z, output, gradient : array, shape (rows, ...)
-            The argument of f, its value, and dL/d(output), which becomes dL/dz.
+            The argument of f, the value of f, and dL/d(output), which becomes dL/dz.
         bias_gradient : array, shape of a row, or None
             The bias's gradient; None if it is not needed.
         """
@@ -503,7 +503,7 @@ class Operations:
         Parameters
         ----------
         x, weights, activation, z, output : array, Activation
-            As in `dense`, which computed z and the output.
+            Arguments of `dense`, and the z and output that it computed.
         gradient : array, shape (rows, units)
             dL/d(output), which becomes dL/dz.
         weight_gradient, bias_gradient, input_gradient : array or None
@@ -709,8 +709,9 @@ class Operations:
         Parameters
         ----------
         gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. The next two are
-            results of `batch_norm` with this scale. The last two are results of shape (features,).
+            `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. `normalized` and
+            `inverse_std` are results of `batch_norm` with this scale. The last two are results of
+            shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -876,7 +877,7 @@ class Operations:
         Parameters
         ----------
         gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
-            As in `batch_norm_gradient`, with results of `layer_norm`.
+            Arguments of `batch_norm_gradient`, with results of `layer_norm`.
         """
         xp = self.xp
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -956,9 +957,9 @@ class Operations:
     def embed_gradient(
         self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
     ) -> None:
-        """Set each row of the table's gradient to the sum of the gradients of its uses.
+        """Set each row of the table's gradient to the sum of gradients over the row's uses.
 
-        The order of the sum is always the same.
+        The order of summation is always the same.
 
         Parameters
         ----------
@@ -1030,8 +1031,8 @@ class Operations:
         activation : Activation
             The function f.
         x, alpha, out : array
-            x and out have shape (rows, ...). Alpha, each feature's weight of f, has the shape of a
-            row.
+            x and out have shape (rows, ...). Alpha has the shape of a row; it is the weight of f
+            for each feature.
         """
         out[...] = x + alpha * (activation.value(self.xp, x) - x)
 
@@ -1049,7 +1050,8 @@ class Operations:
         Parameters
         ----------
         activation, x, alpha, gradient, alpha_gradient : Activation, array
-            As in `parametric_activate`. The gradient dL/dout becomes dL/dx.
+            Arguments of `parametric_activate`, and two gradients. `gradient` is dL/dout and becomes
+            dL/dx.
         """
         xp = self.xp
         value = activation.value(xp, x)
@@ -1257,7 +1259,7 @@ class Operations:
         gradient: Array | None,
         loss_sum: Array,
     ) -> None:
-        """Add the weighted loss of a batch to `loss_sum`, and compute its gradient.
+        """Add the weighted loss of a batch to `loss_sum`, and compute the loss's gradient.
 
         The gradient is 0 if the normalizer is 0::
 
@@ -1479,7 +1481,7 @@ class Operations:
         Parameters
         ----------
         finite, optimizer, trained, learning_rate, step : array, Optimizer, Trained, array, array
-            The result of `unscale`, and arguments as in `update`.
+            The result of `unscale`, and arguments of `update`.
         """
         xp, done = self.xp, finite > 0
         changed = [trained.values, *trained.slots.values()]
@@ -1501,9 +1503,9 @@ class Operations:
     ) -> None:
         """Adjust the loss scale after `update_if_finite`.
 
-        If finite = 1, good_updates increases by 1. When it reaches `interval`, the scale is doubled
-        and good_updates set to 0. If finite = 0, the scale is halved, good_updates set to 0, and
-        updates decreased by 1. The scale stays within `smallest` and `largest`.
+        If finite = 1, good_updates increases by 1. When good_updates reaches `interval`, the scale
+        is doubled and good_updates is set to 0. If finite = 0, the scale is halved, good_updates is
+        set to 0, and updates decreases by 1. The scale stays within `smallest` and `largest`.
 
         Parameters
         ----------

@@ -76,7 +76,7 @@ REFUSED = {
 
 
 class Note(NamedTuple):
-    """A call of an operation, with comparable arguments, its line, and the calling method."""
+    """A call of an operation: comparable arguments, the line of code, and the calling method."""
 
     name: str
     arguments: Any
@@ -125,7 +125,7 @@ class Placeholder:
         return self._view(view, "reshape", tuple(sizes))
 
     def __getitem__(self, index: Any) -> Placeholder:
-        """Return a view by slices, None, an ellipsis and some integers."""
+        """Return a view; indices may be slices, None, an ellipsis and some integers."""
         parts = index if isinstance(index, tuple) else (index,)
         for each in parts:
             simple = each is None or each is Ellipsis or isinstance(each, int | np.integer | slice)
@@ -212,7 +212,7 @@ def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
 
 
 def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | None:
-    """Return the innermost line of the user's code, from frames that start at the innermost."""
+    """Return the innermost line of the user's code; `frames` start at the innermost one."""
     for frame, number in frames:
         if str(frame.f_globals.get("__name__")).partition(".")[0] not in LIBRARIES:
             file = frame.f_code.co_filename
@@ -251,7 +251,7 @@ def guarded(what: str) -> Iterator[None]:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Use arrays instead of placeholders, for gpunn's code within a marked method."""
+    """Use arrays instead of placeholders while a marked method calls gpunn's code."""
     known, GUARD.known = GUARD.known, None
     try:
         yield
@@ -354,7 +354,7 @@ def described(name: str, value: Any) -> Any:
 
 
 def described_use(value: Any) -> Any:
-    """Return a number or array that a function uses in each step, in comparable form."""
+    """Return a comparable form of a number or array that a function uses in each step."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, tuple):

@@ -1,9 +1,9 @@
 """Record operations as a trace instead of running them, so that an engine can run them faster.
 
-A training step, a batch of an evaluation and a prediction are sequences of a backend's operations,
-on the same arrays each time. `record` returns such a sequence, a *trace*, without running it. A
-backend's `lower` turns a trace into a function that runs it a given number of times. That function
-calls the operations' definitions, NumPy, a compiled program, or a CUDA graph.
+A training step, a batch of an evaluation and a prediction are sequences of a backend's operations.
+Each time, they use the same arrays. `record` returns such a sequence, a *trace*, without running
+it. A backend's `lower` turns a trace into a function that runs it a given number of times. That
+function calls the operations' definitions, NumPy, a compiled program, or a CUDA graph.
 
 A *lowering* turns one operation into an engine's steps. An engine's lowerings are methods of one
 class, named after the operations; `lower_operations` calls them. A lowering gets the operation's
@@ -36,7 +36,7 @@ class Operation(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = {}
     definition: Callable[..., None] | None = None
-    """The method's definition; None stands for the definition in the backend's class."""
+    """The operation's definition; None stands for the definition in the backend's class."""
 
 
 Trace: TypeAlias = Sequence[Operation]
@@ -57,13 +57,13 @@ class Arguments(SimpleNamespace):
 
 
 class Performer(Protocol):
-    """An object with operations that it can run: a backend."""
+    """An object that can run its operations: a backend."""
 
     def perform(self, one: Operation) -> None:
         """Run an operation immediately."""
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation's definition is gpunn's, so that its lowerings apply."""
+        """Return whether an operation has gpunn's definition, to which the lowerings apply."""
 
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -209,7 +209,7 @@ def arrays_in(value: object) -> Iterator[Any]:
 def record(operations: Callable[[], object], backend: Performer | None = None) -> list[Operation]:
     """Return the operations that a function calls, without running them.
 
-    Raises an ArgumentError if a backend is given and an operation belongs to another one.
+    Raises an ArgumentError if `backend` is given and an operation belongs to another backend.
     """
     outer, trace = (RECORDER.trace, RECORDER.backend), list[Operation]()
     RECORDER.trace, RECORDER.backend = trace, backend
@@ -266,8 +266,8 @@ class RecordingCache:
     A trace contains settings, such as a dropout rate. So a change in a part, such as a layer or the
     loss, clears the cache. A part has changed if a field has become another object, or an unequal
     number or string. Recursively, the cache compares the fields of dataclasses, the elements of
-    lists and dicts, and the attributes that a method `recorded_attributes` names. It also clears
-    itself before it would exceed `size` entries.
+    lists and dicts, and the attributes that a method `recorded_attributes` names. The cache also
+    clears itself before it would exceed `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

@@ -42,7 +42,7 @@ def choose_backend(argument: str | None = None, configured: str | None = None) -
     Returns
     -------
     str
-        A name such as "cupy:1"; it is not checked.
+        A name such as "cupy:1", which is not checked.
 
     Examples
     --------
@@ -99,8 +99,9 @@ def get_backend(
         gradients of biases, which saves separate kernels. Results may differ in rounding.
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how to choose the algorithm for products of float32 matrices. With
-        "heuristic", cuBLAS predicts the fastest one. With "measured", gpunn times several in the
-        first step. Results differ in rounding. Checkpoints store the chosen algorithms.
+        "heuristic", cuBLAS predicts the fastest one. With "measured", gpunn times several
+        algorithms in the first step. Results differ in rounding. Checkpoints store the chosen
+        algorithms.
     threads : int or None
         On the CPU: the number of threads. None uses the environment variable GPUNN_THREADS, or
         OMP_NUM_THREADS, or one thread for each core that this process may use. Runs with the same

@@ -49,8 +49,9 @@ class CupyBackend(Backend):
     graph : bool
         Whether to record a training step as a CUDA graph and replay it; results do not change.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        Precision inside products of float32 matrices. Matrices, sums and parameters stay float32.
-        "float16" has a narrow range, from 6e-8 to 65504, so training scales the loss.
+        Precision of the multiplications in products of float32 matrices. Matrices, sums and
+        parameters stay float32. "float16" has a narrow range, from 6e-8 to 65504, so training
+        scales the loss.
     fused_products : bool
         Whether products of float32 matrices may add biases, apply ReLU and compute gradients of
         biases, if cuBLASLt can be opened.

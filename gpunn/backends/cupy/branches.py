@@ -16,7 +16,7 @@ __all__ = ["Branch", "JoinedBranch", "in_sequence"]
 class Branch:
     """Makes calls on the lane's stream, after all earlier work of the current stream.
 
-    A lane has separate scratch memory, since its calls run concurrently with others.
+    Each lane has separate scratch memory, since its calls run concurrently with other calls.
     """
 
     def __init__(self, lane: Lane, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:

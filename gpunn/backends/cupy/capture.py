@@ -72,7 +72,7 @@ class GraphExecutor:
     all changing values are on the device.
 
     Each call must submit the same work on the same arrays every time. The executor has separate
-    buffers in `scratch`, to which nothing else writes between two launches.
+    buffers in `scratch`, so no other code writes to them between launches.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -124,7 +124,7 @@ class GraphExecutor:
             self._warm = True
 
     def _record(self) -> None:
-        """Capture the operations, on all ranks or on none."""
+        """Capture the operations on all ranks, or on no rank."""
         graph, refusal = None, ""
         try:
             graph = self._captured(1)

@@ -1,4 +1,4 @@
-"""Run methods on one of several devices, and refuse arrays of other devices."""
+"""Run a backend's methods on its device, and refuse arrays of other devices."""
 
 from __future__ import annotations
 

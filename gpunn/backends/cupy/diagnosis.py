@@ -26,8 +26,8 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
-reports the first also if there is no driver. It reports the last if GPUs with NVSwitch need a
-fabric manager and it does not run."""
+reports the first also if there is no driver. It reports the last if the fabric manager of GPUs with
+NVSwitch does not run."""
 
 EXTRAS = (12, 13)
 """CUDA versions for which gpunn has extras."""
@@ -51,7 +51,7 @@ class Finding:
     """The result of one check: the value, any problem, and how to fix the problem.
 
     `blocking` means that the problem makes the CUDA backend unusable. `absent` means that something
-    is missing, rather than present but not working.
+    is missing, not that it fails to work.
     """
 
     name: str
@@ -225,7 +225,7 @@ def _is_available(cuda: Any) -> bool:
 
 
 def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
-    """Return why CUDA does not work, how to fix it, and whether something is absent."""
+    """Return why CUDA does not work, the remedy, and whether something is missing."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above
@@ -321,7 +321,7 @@ def _device(properties: dict[str, Any], index: int, oldest: int) -> Finding:
 
 
 def _first_kernel() -> Finding:
-    """Compile and run a kernel, which also needs CUDA's header files."""
+    """Compile and run a kernel; compiling also requires CUDA's header files."""
     cupy = _cupy()
     try:
         kernel = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1", "gpunn_first_kernel")

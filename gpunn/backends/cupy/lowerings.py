@@ -289,7 +289,7 @@ class CupyLowerings:
 
 
 def product_of(function: Callable[..., None], op: Arguments) -> Calls:
-    """Return the call of a product. Only gradients of weights are products of a transposed `a`."""
+    """Return the call of a product. In gradients of weights, and only there, `a` is transposed."""
     call = partial(function, op.a, op.b, op.out, op.transpose_a, op.transpose_b)
     return [WeightGradient(call, [op.a, op.b], [op.out])] if op.transpose_a else [call]
 

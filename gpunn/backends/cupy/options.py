@@ -1,4 +1,4 @@
-"""The options of the CUDA backend. Nothing here imports CuPy."""
+"""The options of the CUDA backend. This module does not import CuPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["ALGORITHMS", "PRECISIONS", "CudaOptions"]
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-"""Precisions inside products of float32 matrices."""
+"""Precisions of the multiplications in products of float32 matrices."""
 
 ALGORITHMS = ("heuristic", "measured")
 """Ways to choose the algorithm of a product of float32 matrices."""

@@ -19,7 +19,7 @@ Buffers: TypeAlias = dict[tuple[Lane | None, str, Any], Array]
 
 
 class Scratch(threading.local):
-    """Named buffers that grow to the largest requested size; each thread has its own."""
+    """Named buffers that grow to the largest requested size; each thread has separate buffers."""
 
     def __init__(self) -> None:
         self._buffers: Buffers = {}
@@ -64,7 +64,8 @@ class Scratch(threading.local):
     def of_lane(self, lane: Lane) -> Iterator[None]:
         """Make this thread use the lane's buffers within the context.
 
-        They belong to the memory of the stream that is current now, which outlives the lane's.
+        The lane's buffers are allocated on the stream that is current now, which outlives the
+        lane's.
         """
         outside = self._lane, self._outer
         self._lane, self._outer = lane, cupy.cuda.get_current_stream()

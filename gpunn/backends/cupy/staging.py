@@ -1,4 +1,4 @@
-"""Transfers from page-locked memory on a separate stream, while kernels run."""
+"""Transfer data from page-locked memory on a separate stream, while kernels run."""
 
 from __future__ import annotations
 

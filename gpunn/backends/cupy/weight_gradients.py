@@ -1,8 +1,9 @@
-"""Products for gradients of weights, on a second branch of a training step's graph.
+"""Compute gradients of weights on a second branch of a training step's graph.
 
 In a backward pass, the products dL/dW and dL/dx of a layer are independent, and only the update
 needs dL/dW. So `with_branch` moves the products dL/dW into a lane. The rest of the pass waits for
-the lane only before an operation that may use what these products write, or change what they read.
+the lane only before an operation that may conflict with the lane. Such an operation may use arrays
+that the lane writes, or change arrays that it reads.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ READ_ONLY = {
     "parametric_activation_gradient": ("x", "alpha"),
     "scale_gradient": ("x", "factors", "gradient"),
 }
-"""The operations that may run concurrently with the lane, and the arguments that they only read.
-Any other operation waits for the lane."""
+"""Operations that may run concurrently with the lane, and those of their arguments that they only
+read. Any other operation waits for the lane."""
 
 
 class WeightGradient:
-    """A call that computes dL/dW, and perhaps the bias's gradient."""
+    """A call that computes dL/dW, and possibly the bias's gradient."""
 
     def __init__(
         self, call: Callable[[], object], reads: Sequence[Array], writes: Sequence[Array]
@@ -54,10 +55,10 @@ class WeightGradient:
 def with_branch(
     trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
 ) -> Calls:
-    """Return the calls of a trace, with weight gradients in a lane.
+    """Return the calls of a trace, with gradients of weights in a lane.
 
-    A weight gradient stays outside if nothing can run concurrently with it. `lowered` returns the
-    calls of one operation.
+    A gradient stays outside of the lane if no operation can run concurrently with it. `lowered`
+    returns the calls of one operation.
     """
     lane, calls = Lane(), list[Callable[[], object]]()
     pending: list[WeightGradient] = []
@@ -89,7 +90,7 @@ def with_branch(
 
 
 def keeps_operands(one: Operation, backend: Backend, call: WeightGradient) -> bool:
-    """Return whether an operation's dL/dx is written elsewhere than the operands of its dL/dW."""
+    """Return whether an operation writes dL/dx to other memory than the operands of dL/dW."""
     input_gradient = arguments_of(backend, one).input_gradient
     return not any(backend.overlap(input_gradient, operand) for operand in call.reads)
 

@@ -186,7 +186,7 @@ def parts(begin: int, end: int) -> Iterator[slice]:
 
 
 def row_blocks(z: Array) -> Iterator[slice]:
-    """Yield slices of rows with about CHUNK elements together, for all rows of an array."""
+    """Yield slices of rows, each with about CHUNK elements, for all rows of an array."""
     rows = z.shape[0]
     many = max(1, CHUNK * rows // max(1, z.size))
     for start in range(0, rows, many):

@@ -23,7 +23,7 @@ LINE = 64
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array of zeros. A large array begins at a large page, if there are any.
+    """Return an array of zeros. If there are large pages, a large array begins at one.
 
     A matrix product reads columns of matrices. With pages of 4 KiB, each element of a column can be
     on a separate page. The processor's cache of addresses can't hold that many pages.

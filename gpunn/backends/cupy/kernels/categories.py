@@ -1,6 +1,6 @@
 """Category codes: one-hot outputs and embeddings.
 
-Arrays of int64 on the device map each output, or each row of a table, to its column.
+Arrays of int64 on the device contain the column of each output, or of each row of a table.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def on_device(*lists: list[int]) -> list[Array]:
 
 
 def sizes_and_starts(op: Arguments) -> list[Array]:
-    """Return the sizes of the columns' tables, and their first rows in the common table."""
+    """Return the sizes of the columns' tables, and each table's first row in the common table."""
     return on_device(op.sizes, [0, *accumulate(op.sizes)][:-1])
 
 
@@ -154,8 +154,8 @@ def embed(op: Arguments) -> Calls:
 def embed_gradient(op: Arguments) -> Calls:
     """Set the gradient of each table row to the sum over its uses, in the order of the batch.
 
-    The cost grows with the columns, and with the square of the batch's rows. The size of the table
-    matters only for filling it with zeros.
+    The cost grows with the columns, and with the square of the batch's rows. The table's size only
+    affects the time to fill it with zeros.
     """
     table = op.table_gradient
     kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=table.dtype)

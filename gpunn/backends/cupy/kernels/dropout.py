@@ -1,4 +1,4 @@
-"""Dropout, with a mask that a hash function computes each time."""
+"""Dropout, with a mask from a hash function, which is computed in each pass."""
 
 from __future__ import annotations
 

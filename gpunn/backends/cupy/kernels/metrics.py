@@ -1,4 +1,4 @@
-"""Metrics. One kernel, with one warp per row, computes most as weighted sums of scores.
+"""Metrics. One kernel, with one warp per row, computes most metrics as weighted sums.
 
 The mathematics is in `gpunn.metrics`.
 """

@@ -5,8 +5,8 @@ update. The other one runs after the update is counted, and first reads a flag o
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and
 Adam's corrections of its moments. Meanwhile the block's parameters arrive from memory, so the
-computation delays nothing. A separate kernel could compute them once for all blocks, but its launch
-would take longer.
+computation delays nothing. A separate kernel could compute these numbers once for all blocks, but
+its launch would take longer.
 """
 
 from __future__ import annotations
@@ -209,8 +209,8 @@ def launch(
 class Variant:
     """The source of an update's rate and number in a kernel, and the kernel's extra statements.
 
-    `rate` and `t` are expressions of the parameters. All threads run `first` before the update and
-    `last` after it.
+    `rate` and `t` are expressions in the kernel's parameters. All threads run `first` before the
+    update and `last` after it.
     """
 
     suffix: str

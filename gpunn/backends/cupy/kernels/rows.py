@@ -88,7 +88,7 @@ def take(op: Arguments) -> Calls:
 
 
 def gather_rows(op: Arguments) -> Calls:
-    """Gather rows in the type of the output; each thread copies one element."""
+    """Gather rows, converted to the type of the output; each thread copies one element."""
     width = math.prod(op.source.shape[1:])
     return [partial(GATHER_ROWS, op.source, op.order, op.start, width, op.out)]
 

@@ -27,7 +27,7 @@ __all__ = [
 
 
 Product: TypeAlias = CublasProduct | CupyProduct
-"""A matrix product; `capturable` is whether a CUDA graph may contain it."""
+"""A matrix product; `capturable` states whether a CUDA graph may contain it."""
 
 
 class NoFusedProduct:
@@ -46,7 +46,7 @@ class NoFusedProduct:
 
 
 FusedProduct: TypeAlias = LtProduct | NoFusedProduct
-"""A matrix product with an epilogue, one of the numbers in `cublaslt`."""
+"""A matrix product with an epilogue, which is one of the numbers in `cublaslt`."""
 
 
 class SelectedProduct:
@@ -100,7 +100,7 @@ def choose_fused_product(
 
 
 def choose_product(precision: str, scratch: Scratch) -> Product:
-    """Return products through a separate cuBLAS handle, or CuPy's if cuBLAS can't be opened.
+    """Return products by a separate cuBLAS handle, or CuPy's if cuBLAS can't be opened.
 
     Raises
     ------

@@ -111,7 +111,7 @@ def load_cublas() -> Any:
 
 
 def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
-    """Return one of cuBLAS's libraries, with argument types set for its functions.
+    """Return a library of cuBLAS, and set the argument types of its functions.
 
     Raises
     ------
@@ -221,7 +221,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """Matrix products by cublasGemmEx, which a CUDA graph may contain; `reason` says why."""
+    """Matrix products by cublasGemmEx, also in CUDA graphs; `reason` describes the choice."""
 
     capturable = True
 

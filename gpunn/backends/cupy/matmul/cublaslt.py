@@ -3,9 +3,9 @@
 An additional operation on a product, an "epilogue", runs while the result is still in registers. It
 saves a separate kernel that reads the result.
 
-cuBLAS needs cuBLASLt and so always includes it. Source: the cuBLAS library's documentation, section
-"Using the cuBLASLt API". The constants below come from `cublasLt.h`; their names omit the prefix
-`CUBLASLT_`.
+Each cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS library's
+documentation, section "Using the cuBLASLt API". The constants below come from `cublasLt.h`; their
+names omit the prefix `CUBLASLT_`.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ REFUSALS = {
     ARCH_MISMATCH: "status 8, not on this device",
     NOT_SUPPORTED: "status 15, not supported",
 }
-"""Statuses with which cuBLASLt refuses a product before it submits work. The first may also mean
-that gpunn passed a wrong argument."""
+"""Statuses with which cuBLASLt refuses a product before it submits work. The first status may also
+mean that gpunn passed a wrong argument."""
 NO_ALGORITHM = "no algorithm"
 
 PLAIN = EPILOGUE_DEFAULT
@@ -291,7 +291,7 @@ class Plan:
         Raises
         ------
         RefusalError
-            If cuBLASLt refuses it.
+            If cuBLASLt refuses the product.
         """
         self._describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector))
         one, zero = SCALARS[REAL_32F]

@@ -10,7 +10,7 @@ __all__ = ["CupyProduct"]
 
 
 class CupyProduct:
-    """`cupy.matmul`."""
+    """Matrix products by `cupy.matmul`."""
 
     capturable = False
 

@@ -61,7 +61,7 @@ class LtProduct:
 
     @property
     def reason(self) -> str:
-        """The library for fused products, and the products that it has refused."""
+        """The library for fused products, and the products that the library has refused."""
         refused = "; ".join(sorted(self._refused))
         return f"cuBLASLt{f', which refused: {refused}' if refused else ''}"
 
@@ -83,7 +83,8 @@ class LtProduct:
     ) -> bool:
         """Set out = a @ b, with a or b transposed first if requested, and apply the epilogue.
 
-        Return False, without computing, if cuBLASLt has no algorithm or a matrix is empty.
+        Return False, without computing a product, if cuBLASLt has no algorithm or a matrix is
+        empty.
         """
         if not (a.size and b.size):
             return False
@@ -128,7 +129,7 @@ class LtProduct:
 
 @functools.cache
 def say_once(epilogue: str, why: str) -> None:
-    """Log once that cuBLASLt refused a product: a warning if gpunn may have a bug."""
+    """Log once that cuBLASLt refused a product; log a warning if gpunn may have a bug."""
     if why == INVALID:
         logger.warning(
             "gpunn: cuBLASLt reported an invalid argument of a product with %s (%s). Training "

@@ -1,7 +1,7 @@
-"""Choose cuBLASLt's algorithm for a product: the heuristic's first, or the fastest.
+"""Choose cuBLASLt's algorithm for a product: the heuristic's first one, or the fastest.
 
-Algorithms sum in different orders, and so round differently. Measured choices are therefore part of
-a training's state: checkpoints store and restore them.
+Algorithms sum in different orders, so they round differently. Measured choices are therefore part
+of the training state, which checkpoints store and restore.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Heuristic:
 class Measured:
     """Times the heuristic's first candidates on the real operands, and chooses the fastest.
 
-    While the stream is being recorded, no algorithm can be timed, so the heuristic's first is
+    While the stream is being recorded, no algorithm can be timed, so the heuristic's first one is
     chosen.
     """
 

@@ -1,4 +1,4 @@
-"""Show that kernels are being built, which takes long and happens once."""
+"""Show that kernels are being built. A build takes long, but happens only once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(LOGGER_NAME)
 
 
 def stream() -> Any:
-    """Return the stream to show lines on: a notebook cell, a terminal's stderr, or None."""
+    """Return where to show lines: a notebook cell or a terminal's stderr; or None."""
     if "ipykernel" in sys.modules:  # a notebook shows standard error as errors
         return sys.stdout
     return sys.stderr if is_terminal(sys.stderr) else None

@@ -1,7 +1,7 @@
 """Files of built libraries: their folders, and checks before a library is loaded.
 
-Next to a library is a manifest with its target, the checksum of its sources, and the library's
-checksum. A library that is incomplete, damaged or built from other sources is never loaded.
+Each library has a manifest in the same folder, with the target, and the checksums of the library
+and its sources. A library that is incomplete, damaged or built from other sources is never loaded.
 
 A library is code. So gpunn loads no library if another user can write to the file or its folder. A
 library in the package's folder may also belong to root, or to the owner of the package's modules.
@@ -37,7 +37,7 @@ PACKAGED = HERE / "built"
 """The package's folder for libraries; wheels include built libraries."""
 
 LARGEST_MANIFEST = 2**16
-"""Maximum bytes of a manifest; typical ones have a few hundred."""
+"""Maximum bytes of a manifest; a typical manifest has a few hundred bytes."""
 
 ELSEWHERE = ("activations.py", "backends/hashing.py", "backends/numpy/subnormals.py")
 """Files of the package that kernels import, besides other kernels."""
@@ -173,8 +173,8 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older ones, and return the library's path.
 
-    The file name contains the checksum. So concurrent processes never combine their manifest with
-    another process's library, and a file that a process has loaded is never changed.
+    The file name contains the checksum. So concurrent processes never combine one's manifest with
+    another's library. A file that a process has loaded is never changed.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"

@@ -102,7 +102,7 @@ class Search(NamedTuple):
 
 
 def find_library() -> Search:
-    """Search for the library of this processor, or of the target in GPUNN_KERNELS.
+    """Search for the library of the target in GPUNN_KERNELS, or else of this processor.
 
     Raises an ArgumentError if this processor can't run the target in GPUNN_KERNELS.
     """
@@ -131,7 +131,7 @@ def find_library() -> Search:
 def library() -> Library | None:
     """Return this process's library, and build it first if it is missing and numba is installed.
 
-    Without a library, log a warning and return None. Raises the errors of `find_library`.
+    If there is no library, log a warning and return None. Raises the errors of `find_library`.
     """
     search = find_library()
     if search.library is None and search.target and has_numba():
@@ -143,7 +143,7 @@ def library() -> Library | None:
 
 
 def remedy(search: Search) -> str:
-    """Return how to get kernels after a failed search, or "" if there is no way."""
+    """Return advice on how to get kernels after a failed search, or "" if there is none."""
     if os.environ.get(VARIABLE) == OFF:
         return f"Unset {VARIABLE}"
     if search.target is None or has_numba():

@@ -31,7 +31,7 @@ from gpunn.typing import Array
 __all__ = ["ProductPlans"]
 
 CACHED = 1 << 18
-"""Bytes of a matrix that stay in a core's cache while other data passes through it."""
+"""Bytes of a matrix that stays in a core's cache while other data passes through the cache."""
 
 SKINNY = 160
 """Maximum rows of a batch for which copying an operand takes more time than it saves."""
@@ -48,7 +48,7 @@ FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 more time than it saves."""
 
 LARGE_RESULT = 1 << 19
-"""Minimum elements of C for which it is written row by row, which requires panels."""
+"""Minimum elements of C for which C is written row by row; this requires panels."""
 
 TERMS_SPAN = 1 << 19
 """Maximum bytes of a matrix that the terms processed together may span. With more bytes, rows at

@@ -1,4 +1,4 @@
-"""Programs: tables of instructions, which threads run without returning to Python."""
+"""Programs: tables of instructions that threads run without returning to Python."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """Arrays that the kernel reads, and arrays that it writes. They must live as long as the
+    """Arrays that the kernel reads, and arrays that it writes. They must exist as long as the
     program."""
     by_rows: Sequence[np.ndarray] = ()
     """The arrays whose rows the threads divide, all in the same way (`partition`). Between two
@@ -122,7 +122,7 @@ def conflict(some: list[Extent], others: list[Extent]) -> bool:
 
 
 class Program:
-    """Operations in order: instructions, and plain calls for operations without a kernel.
+    """Operations in order: instructions, and Python calls for operations without a kernel.
 
     `limited` returns a context in which the BLAS uses at most the requested threads.
     """
@@ -181,9 +181,9 @@ class Program:
                         step()
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` instead of `buffer`, for which it was created.
+        """Let the program read `argument` instead of `buffer`, the array that it was created for.
 
-        This replaces the address of `buffer` in the tables, or copies the values to `buffer`.
+        This replaces the address of `buffer` in the tables, or copies `argument` to `buffer`.
         """
         if self._input_cells is None:
             self._input_cells = [

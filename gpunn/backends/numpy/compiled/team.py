@@ -1,8 +1,8 @@
 """Teams of threads, which run a program together and synchronize at its barriers.
 
-A step of a small network takes some ten microseconds, about as long as waking a thread. So the
-threads stay in compiled code from one operation to the next, and spin on a counter in memory at a
-barrier. Before they sleep, they spin for a while on the mailbox, which receives the next program.
+A step of a small network takes about ten microseconds, as does waking a thread. So the threads stay
+in compiled code from one operation to the next, and spin on a counter in memory at a barrier.
+Before threads sleep, they spin for a while on the mailbox, which receives the next program.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Lower a backend's operations to instructions of a program of compiled kernels.
 
-Each operation with a kernel has a method of its name in one of these files.
+Each operation with a kernel has a method of the same name in one of these files.
 """
 
 from __future__ import annotations

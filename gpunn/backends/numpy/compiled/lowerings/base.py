@@ -30,7 +30,7 @@ def present(*arrays: Array | None) -> list[Array]:
 
 
 class Lowerings:
-    """Base of classes whose methods lower the operations of the same names."""
+    """Base class of lowerings, whose methods have the names of the operations that they lower."""
 
     def __init__(self, threads: int, products: ProductPlans) -> None:
         self.threads, self.products = threads, products

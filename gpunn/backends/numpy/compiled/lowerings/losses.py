@@ -18,8 +18,7 @@ from gpunn.typing import Array
 __all__ = ["Function", "Losses", "are_labels", "are_numbers"]
 
 TOGETHER = 2048
-"""How many numbers, of several rows, to process together. Intermediate results then stay in the
-cache."""
+"""Numbers, from several rows, to process together. Their intermediate results stay in the cache."""
 
 
 class Function(NamedTuple):
@@ -113,7 +112,7 @@ class Losses(Lowerings):
         weights: Array | None = None,
         normalizer: Array | None = None,
     ) -> Instruction:
-        """Return an instruction that sets `values` of shape (rows,) to sums over outputs.
+        """Return an instruction that sets `values`, of shape (rows,), to sums over the outputs.
 
         If a gradient is given, the instruction also computes it, from weights and a normalizer.
         """

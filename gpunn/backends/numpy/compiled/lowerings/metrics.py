@@ -179,7 +179,7 @@ VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.LogLoss: Metrics._log_loss,
     metrics.TopKAccuracy: Metrics._top_k_accuracy,
 }
-"""Metrics that are the mean over rows of a value from other instructions."""
+"""Metrics that are the mean over rows of values that several instructions compute."""
 
 SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.Accuracy: Metrics._accuracy,

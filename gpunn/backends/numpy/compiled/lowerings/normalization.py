@@ -73,7 +73,7 @@ class Normalization(Lowerings):
     def column_sums(
         self, x: Array, total: Array | None, out: Array, multiple: int
     ) -> list[Instruction]:
-        """Return instructions that sum x over the rows, or the squares of x - total / rows."""
+        """Return instructions that sum x, or the squares of x - total / rows, over the rows."""
         read = [x] if total is None else [x, total]
         sums = out if multiple else self.parts(out)
         args = [x, total, sums, *x.shape, multiple]
