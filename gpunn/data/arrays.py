@@ -103,7 +103,7 @@ def load_npz(
     X : array
         In the machine's byte order.
     y : array or None
-        The targets, in the machine's byte order; None if the argument `y` is None.
+        The targets, in the machine's byte order, or None if the argument `y` is None.
 
     Raises
     ------

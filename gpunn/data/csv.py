@@ -54,7 +54,7 @@ class CSVData:
     target_name : str or None
         Name of the target column.
     classes : tuple of str or None
-        The sorted class names of a text target; None for other targets.
+        The sorted class names of a text target, or None for other targets.
     has_header : bool
         Whether the names come from the file's first row.
 
@@ -101,8 +101,8 @@ def load_csv(
     path : path-like
         File to read.
     target : str, int or None
-        Name or number of the column to predict. Numbers count from 0, or from the end if negative:
-        -1 is the last column. None if there is no target.
+        Name or number of the column to predict. Numbers count from 0, and negative numbers count
+        from the end: -1 is the last column. None if there is no target.
     header : bool or "auto"
         Whether the first row has the column names. "auto" is True if `target` or one of `features`
         is a name. It is also True if the first row has text above a number in the second row. If

@@ -18,7 +18,7 @@ __all__ = ["column_names", "difference", "non_numeric_columns", "numbers_of", "o
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the names of a data frame's columns; None for other objects and nameless columns.
+    """Return the names of a data frame's columns, or None for other objects or nameless columns.
 
     Columns numbered by default, as in pandas, count as columns without names.
     """

@@ -1,4 +1,4 @@
-"""Merges layers that scale and shift with a dense layer, for programs without these layers.
+"""Merges layers that scale and shift numbers into a dense layer, for programs without these layers.
 
 In inference, `Rescaling`, `Standardization` and `BatchNorm` are y = s * x + t, feature by feature.
 Before a dense layer: (s * x + t) W + b = x (diag(s) W) + (t W + b).
@@ -47,7 +47,7 @@ class Affine:
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return a layer's scale and shift in inference; None for layers that do something else."""
+    """Return a layer's scale and shift in inference, or None if the layer does something else."""
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:

@@ -63,7 +63,7 @@ def to_onnx(
         Whether a network with a schema has one input of numbers, as `Schema.encode` returns them,
         instead of the table's columns.
     input_dtype : str or None
-        Dtype of the input of numbers, by default the network's. "uint8", "int8", "uint16" and
+        Dtype of the input of numbers, by default the network's dtype. "uint8", "int8", "uint16" and
         "int16" accept pixels without conversion, for networks that begin with a `Rescaling`.
     probabilities : {"softmax", "sigmoid"} or None
         Adds the output "probabilities": softmax(output) for networks trained with softmax

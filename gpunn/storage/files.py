@@ -112,8 +112,9 @@ class Replacement:
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
         """Write a file's content, in chunks, to a temporary file on the disk.
 
-        The temporary file gets the permissions of the file that it will replace. Temporary files of
-        killed writers are removed first. The errors are the same as for `write_atomically`.
+        The temporary file gets the permissions of the file that it will replace. Before this, the
+        temporary files of killed writers are removed. The errors are the same as for
+        `write_atomically`.
         """
         path = Path(checked_path(path))
         if path.is_dir():
@@ -292,7 +293,7 @@ def keep_permissions(path: Path, new: Path) -> None:
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove the temporary files that killed writers have left, for file names of a pattern.
+    """Remove the temporary files that killed writers have left, if names match a pattern.
 
     Temporary files that another process is writing are locked, so they are not removed.
     """

@@ -148,7 +148,7 @@ NO_CODES: dict[str, int] = {}
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first name that is a number; None if several are ascending integers (years)."""
+    """Return the first name that is a number, or None if several are ascending integers (years)."""
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1
@@ -174,7 +174,7 @@ class Reader:
         self.header_detected = False
 
     def read(self, text: Sequence[str]) -> Table:
-        """Read all columns, and those in `text` as text."""
+        """Read all columns; keep the columns in `text` as text."""
         lines, columns = self._pass(text)
         late = [name for name, column in columns.items() if column.is_late]
         if late:

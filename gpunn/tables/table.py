@@ -70,7 +70,7 @@ class Table:
     named : bool
         Whether the data has column names; if not, the names are numbers, counted from 0.
     numbers : ndarray of int or None
-        Number of each row in messages; None counts from 0.
+        Number of each row in messages. None means that rows are counted from 0.
     unit : {"row", "line"}
         Unit of these numbers; "line" means the line of a file in which a row ends.
     title : str

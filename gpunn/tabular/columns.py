@@ -65,11 +65,11 @@ def column_groups(
 ) -> list[Group]:
     """Return the groups of all columns: embedded numbers, other numbers, and codes.
 
-    `embed` returns the layer for the numbers of the training rows; None embeds no numbers. The
-    indicators of missing values, which come last, are not embedded. `make` returns the layer for
-    adjacent code columns. Its first argument is whether each column has at most `max_one_hot`
-    categories. Its other arguments are the columns' numbers of codes, and the codes of the training
-    rows.
+    `embed` returns the layer for the numbers of the training rows; if it is None, no numbers are
+    embedded. The indicators of missing values, which come last, are not embedded. `make` returns
+    the layer for adjacent code columns. Its first argument is whether each column has at most
+    `max_one_hot` categories. Its other arguments are the columns' numbers of codes, and the codes
+    of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0

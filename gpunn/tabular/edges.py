@@ -61,8 +61,8 @@ def tree_edges(
 
     The tree is fitted on this column only, and has at most `bins` leaves. Its thresholds are the
     inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
-    Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). So bins are narrow
-    where the targets change fast, regardless of how the rows are distributed.
+    Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). Bins are thus
+    narrow where the targets change fast, regardless of how the rows are distributed.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ def realmlp(
         Whether targets are classes, several binary labels, or numbers.
     simplified : bool
         Whether to build TD-S, which has no embeddings, parametric activations, dropout or decay.
-        Its initial weights are N(0, 1), except for the last layer, where they are 0.
+        The initial weights of TD-S are N(0, 1), except for the last layer, whose weights are 0.
     hidden_layer_sizes : sequence of int
         Units of each hidden layer.
     activation : str, Activation or None

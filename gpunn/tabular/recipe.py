@@ -28,7 +28,7 @@ class Recipe:
     Parameters
     ----------
     layers : list of Layer
-        Layers of one network; make another recipe for another network.
+        Layers of one network. Another network needs another recipe.
     loss : Loss
         The loss to minimize.
     optimizer : Optimizer
@@ -120,7 +120,7 @@ def loss_of(task: str, label_smoothing: float) -> Loss:
 
 
 def batch_rows(batch_size: int | None, rows: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return the batch size; None looks it up in `table` by the number of training rows."""
+    """Return the batch size. For None, `table` has it by the number of training rows."""
     if batch_size is None:
         batch_size = min(rows, max(batch for start, batch in table if rows >= start))
     return check_integer("batch_size", batch_size)

@@ -44,7 +44,7 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
     "paper": (32, None),
 }
-"""Number of members, and sizes of the hidden layers; None selects the default of `tabm`."""
+"""Number of members, and sizes of the hidden layers. None means the default of `tabm`."""
 
 PATIENCE, MIN_UPDATES = 32, 256
 """Training ends after this many epochs, and at least this many updates, without an improvement. The
@@ -104,7 +104,7 @@ def tabm(
     task : {"classification", "multilabel", "regression"}
         Whether targets are classes, several binary labels, or numbers.
     kind : {"mini", "full", "packed"}
-        Which parameters members do not share.
+        The parameters that members do not share.
     members : int
         Number k of members.
     hidden_layer_sizes : sequence of int or None

@@ -98,7 +98,7 @@ def array_source(name: str, array: np.ndarray, label: str) -> str:
 
 
 def constant(value: float, size: int) -> str:
-    """Return a number of 4 or 8 bytes, with as many digits as needed to restore it."""
+    """Return a number of 4 or 8 bytes as text, with as many digits as are needed to restore it."""
     if math.isinf(value):
         return "INFINITY" if value > 0 else "-INFINITY"
     text = f"{value:.9g}" if size == 4 else repr(value)

@@ -1,4 +1,4 @@
-"""Copying definitions from the source of modules, with the definitions that they use."""
+"""Copies definitions from the source of modules, together with the definitions that they use."""
 
 from __future__ import annotations
 

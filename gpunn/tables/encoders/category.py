@@ -49,7 +49,7 @@ class Category(Encoder):
         return True
 
     def named(self, cells: Coded, markers: Markers) -> list[str | None]:
-        """Return the category of each value; None if it means a missing value."""
+        """Return the category of each value, or None for a value that means a missing value."""
         return category_names(cells.values, markers)
 
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
@@ -113,7 +113,7 @@ class Category(Encoder):
     def codes(
         self, column: Column, cells: Coded, markers: Markers, unseen: UnseenValues
     ) -> np.ndarray:
-        """Return the code of each distinct value; 0 if the value is missing or unknown."""
+        """Return the code of each distinct value, which is 0 for missing or unknown values."""
         texts = self.named(cells, markers)
         if not column.missing:
             gaps = cells.take(~are_named(texts), True)
