@@ -6,8 +6,8 @@ files and run folders. `resolve` builds an object from a user's value: an object
 or a name with parameters. A subclass needs no registration: its `name` is valid as soon as the
 class is defined.
 
-Built-in classes declare fields with limits: `number`, `integer`, `flag`. Custom classes may check
-their fields in `__post_init__`, with `Configurable.require_number` and similar methods.
+Built-in classes declare fields with limits by `number`, `integer` and `flag`. Custom classes may
+check their fields in `__post_init__`, with `Configurable.require_number` and similar methods.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ __all__ = [
 class ConstructorSignature:
     """The signature of a class's `__init__`.
 
-    Without it, documentation and editors would show the signature of `__new__`, which only checks.
+    Without this attribute, documentation and editors would show the signature of `__new__`, which
+    only checks names.
     """
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
@@ -74,7 +75,7 @@ class Configurable:
         The name in configurations and model files. A class without a name is abstract.
     extra_attributes : frozenset of str
         Attributes that can be set although they are not fields. Setting any other name on gpunn's
-        own dataclasses raises an error, so that typing mistakes are noticed.
+        own dataclasses raises an error, which reveals typing mistakes.
     """
 
     name: ClassVar[str] = ""
@@ -228,12 +229,12 @@ def _subclasses(base: type[Kind]) -> Iterator[type[Kind]]:
 
 
 def known(base: type[Kind]) -> dict[str, type[Kind]]:
-    """Return all subclasses of `base` that have a name, by name."""
+    """Return all named subclasses of `base`, by name."""
     return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
 
 
 def is_built_in(cls: type) -> bool:
-    """Return whether a class belongs to gpunn, so that it is not a custom class."""
+    """Return whether a class is part of gpunn, not a custom class."""
     return cls.__module__.partition(".")[0] == "gpunn"
 
 
@@ -253,9 +254,9 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
     """Return the subclass of `base` called `name`; errors begin with `argument`.
 
-    With `allow_import`, the name may be `"package.module:Class"`, which imports code; never use it
-    for names from a model file. Raise an ArgumentError if the name is unknown, or if a custom class
-    has the name of a built-in one.
+    With `allow_import`, the name may be `"package.module:Class"`, which imports code; never allow
+    this for names from a model file. Raise an ArgumentError if the name is unknown, or if a custom
+    class has the name of a built-in one.
     """
     if allow_import and ":" in name:
         module_name, _, class_name = name.partition(":")

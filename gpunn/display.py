@@ -13,7 +13,7 @@ __all__ = ["SYMBOLS", "html_table", "plot_columns", "title_of"]
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return an HTML table with escaped text; the first column is left-aligned, others right.
+    """Return an HTML table with escaped text; only the first column is left-aligned.
 
     Examples
     --------

@@ -85,7 +85,7 @@ class DeprecatedNameWarning(GpunnWarning, FutureWarning):
 
 
 class UnknownCategoryWarning(GpunnWarning):
-    """Rows have categories unseen in training; the message counts them by column."""
+    """Rows have categories that training rows lack; the message counts such rows by column."""
 
 
 class ArgumentError(KeyedError, ValueError):
@@ -205,16 +205,16 @@ class DeviceMemoryError(GpunnError, MemoryError):
 
 
 class DistributedError(GpunnError, RuntimeError):
-    """Processes that train together cannot start, do not agree, or one of them has failed.
+    """Processes that train together cannot start or do not agree, or a process has failed.
 
     Parameters
     ----------
     message : str
         The problem.
     rank : int or None
-        The rank that has failed, if one has.
+        The failed rank, or None.
     elsewhere : bool or None
-        Whether another rank reports the reason; None means True if there is a `rank`.
+        Whether another rank reports the reason; None means True if `rank` is given.
 
     Attributes
     ----------
@@ -241,7 +241,7 @@ class ExportError(GpunnError, ValueError):
 
 
 class MissingMetricError(GpunnError, KeyError):
-    """A history has no metric of that name; the message suggests the nearest name."""
+    """A history has no metric with the requested name; the message suggests the nearest name."""
 
     __str__ = Exception.__str__  # KeyError shows its message in quotes
 

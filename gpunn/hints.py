@@ -1,6 +1,6 @@
-"""Hints for users of other libraries: the names there, and the names here.
+"""Hints for users of other libraries: gpunn's names for the names in those libraries.
 
-Error messages show these hints. The other names themselves are not accepted.
+Error messages show these hints. gpunn does not accept the other libraries' names.
 """
 
 from __future__ import annotations
@@ -108,16 +108,16 @@ ELSEWHERE = {
         "remove it; predictions are always logits": "fromlogits",
     },
 }
-"""Names in other libraries, by kind and name in gpunn, or by a sentence if gpunn has no such name.
+"""Names in other libraries, by kind and by gpunn's name, or by a sentence if gpunn has none.
 
-The names elsewhere are in lower case, with letters and digits only.
+The other libraries' names are in lower case, with letters and digits only.
 """
 
 NAMES = {
     kind: {name: hint for hint, names in table.items() for name in names.split()}
     for kind, table in ELSEWHERE.items()
 }
-"""The name or sentence to show, by kind and name elsewhere."""
+"""The name or sentence to show, by kind and by the name in another library."""
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:

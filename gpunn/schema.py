@@ -36,21 +36,21 @@ NAMES = {
 
 
 def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False) -> Any:
-    """Convert plain data, as from `json.loads` or `tomllib.loads`, to an object of a type.
+    """Convert plain data, such as the result of `json.loads`, to an object of a type.
 
     `kind` is `bool`, `int`, `float` (which accepts integers), `str`, `None`, `Any`,
-    `Literal["a", "b"]`, `list[T]`, `tuple[T, ...]`, `dict[str, T]`, a dataclass with fields of such
-    types, or `T | U`. It may also be `Annotated[T, check]`, where `check(path, value)` returns the
-    value or raises an `ArgumentError`. In a union of dataclasses, the first field, a `Literal`,
-    selects one. With `ignore_unknown`, unknown keys of a dataclass are ignored, since a later
-    release may have written them. Raise an ArgumentError that begins with the path, such as
-    "training.epochs", if a value does not fit.
+    `Literal["a", "b"]`, `list[T]`, `tuple[T, ...]`, `dict[str, T]`, a dataclass with fields of
+    these types, or `T | U`. It may also be `Annotated[T, check]`, where `check(path, value)`
+    returns the value or raises an `ArgumentError`. In a union of dataclasses, the first field must
+    be a `Literal`, which selects the class. With `ignore_unknown`, unknown keys of a dataclass are
+    ignored, because a later release may have written them. If a value does not fit, raise an
+    ArgumentError that begins with the path, such as "training.epochs".
     """
     return _converter(kind, ignore_unknown)(path, value)
 
 
 Converter: TypeAlias = Callable[[str, Any], Any]
-"""A function of a path and its plain data that returns the object or raises an ArgumentError."""
+"""A function that converts plain data at a path to an object, or raises an ArgumentError."""
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """The `gpunn` command.
 
-Each command imports the modules it needs only when it runs, so that `gpunn --help` is fast.
+A command imports its modules only when it runs, because `gpunn --help` must be fast.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Commands(click.Group):
 
 
 def settings_hint(error: click.NoSuchOption) -> str:
-    """Return how to change the configuration if the command has `--set`, for an unknown option."""
+    """For an unknown option, return a hint to use `--set` instead, if the command has it."""
     options = [] if error.ctx is None else error.ctx.command.params
     if error.possibilities or not any(option.name == "settings" for option in options):
         return ""
@@ -105,7 +105,7 @@ def settings_hint(error: click.NoSuchOption) -> str:
 
 
 def message_of(error: GpunnError | OSError) -> str:
-    """Return an error's message; an `OSError`'s begins with the file name."""
+    """Return an error's message; the message of an `OSError` begins with the file name."""
     if isinstance(error, GpunnError) or error.filename is None:
         return str(error)
     return f"{error.filename}: {error.strerror or error}"

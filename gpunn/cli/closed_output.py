@@ -38,7 +38,7 @@ class StandardStream(io.FileIO):
 
 
 class FileCommand(click.Command):
-    """A command that writes files: it continues if standard output cannot be written."""
+    """A command that writes files, and continues if standard output cannot be written."""
 
     def invoke(self, ctx: click.Context) -> Any:
         raw = raw_of(sys.stdout)
@@ -49,10 +49,10 @@ class FileCommand(click.Command):
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Ignore failed writes to standard error; raise an error for those to standard output.
+    """Ignore failed writes to standard error, but raise an error if standard output fails.
 
-    The descriptor of a missing stream is occupied first. Otherwise a file that is opened later
-    would get it, and with it everything that is written to the stream.
+    First occupy the descriptor of a missing stream. Otherwise a file that is opened later would get
+    this descriptor, and all text that is written to the stream.
     """
     for number in range(3):
         try:

@@ -130,13 +130,13 @@ TABLE_OPTIONS = (
 
 
 TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
-"""The keys of these options in `[data]`."""
+"""Keys, in `[data]`, of the options that `table_options` adds."""
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options for reading a table to a command.
 
-    The command gets the options that were given as one argument, `reading`, by their keys in
+    The command gets one argument, `reading`: the options that the user gave, by their keys in
     `[data]`.
     """
 

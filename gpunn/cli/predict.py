@@ -179,7 +179,7 @@ def load_trained(
 def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
     """Yield the name of a stream of rows, its format (None if unknown), and the stream.
 
-    The file of a table may have any suffix.
+    With `is_table`, the file may have any suffix.
     """
     from gpunn.errors import DataError, DataFileError
     from gpunn.storage.reading import open_file
@@ -235,8 +235,8 @@ def stream(
 class Sink:
     """Writes predictions to a file, or to standard output if the path is None.
 
-    The format `form` is "csv" or "jsonl". None stands for the format that the path's suffix names,
-    or else for the format of the rows.
+    The format `form` is "csv" or "jsonl". None means the format that the path's suffix names, or
+    else the format of the rows.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:

@@ -165,7 +165,7 @@ def description(
     best: Run | None,
     problems: Sequence[str],
 ) -> dict[str, Any]:
-    """Return everything as JSON types."""
+    """Return the runs, their ranking and the problems in JSON types."""
     from gpunn.differences import ABSENT
     from gpunn.reporting.runs import settings_that_differ
 

@@ -34,12 +34,12 @@ INTERRUPTED = 130
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:
-    """Return "loss 0.0123, accuracy 0.9876"."""
+    """Return metrics as text, such as "loss 0.0123, accuracy 0.9876"."""
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 def evaluation_text(result: Evaluation) -> str:
-    """Return the metrics; for classes also the base rate, for two classes the threshold metrics."""
+    """Return the metrics as text; classes add the base rate, and two classes threshold metrics."""
     lines = [f"{metrics_text(result)} ({result.rows:,} row{'s' * (result.rows != 1)})"]
     if result.rates is not None:
         present = [float(rate) for rate in result.rates if rate > 0]
@@ -166,7 +166,7 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return the shortest end of each path that is unique and does not begin with a list index.
+    """Return for each path its shortest unique end that does not begin with a list index.
 
     Examples
     --------

@@ -36,7 +36,7 @@ DEFAULT = "realmlp"
 """The model for a table unless `--model` names another one."""
 
 HELD_OUT = 0.2
-"""Fraction of a table's rows held out for testing, and of the rest for validation."""
+"""Fraction of a table's rows that is held out for testing, then of the rest for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
 """Names of options that differ from their keys in `[data]`."""
@@ -157,7 +157,7 @@ def train(
 
 
 def _train_along(experiment: Callable[[], Experiment]) -> str:
-    """Train as a rank other than the first; only the first saves the run and prints."""
+    """Train as a rank other than the first; only the first rank saves the run and prints."""
     local = experiment()
     history = local.run(progress=False)
     local.evaluate()

@@ -24,7 +24,7 @@ INSTEAD = "; to detect more rows of a rare class with unchanged probabilities, u
 
 
 class TrainOutput(Callback):
-    """Prints a summary and a note when training begins; with `epochs`, one line per epoch."""
+    """Prints a summary and a note when training begins, and with `epochs` one line per epoch."""
 
     def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
         self.experiment = experiment

@@ -25,20 +25,20 @@ optional keys at the top, and three tables::
     batch_size = 32
     metrics = ["accuracy"]
 
-Three more tables are optional. `[backend_options]` sets how a CUDA device or the CPU computes,
-`[distributed]` how several processes train together, and `[sweep]` which keys the trials of
-`gpunn sweep` vary.
+Three more tables are optional. `[backend_options]` sets how a CUDA device or the CPU computes.
+`[distributed]` sets how several processes train together. `[sweep]` lists the keys that the trials
+of `gpunn sweep` vary.
 
 Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
 (`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`, `Distributed` and `Sweep`. Each
-key is an attribute; docs/reference/configuration.md explains it. A configuration with a tabular
-model is a `Draft` until `gpunn.experiment.build` has made the model.
+key is an attribute of its class; docs/reference/configuration.md explains all keys. A configuration
+with a tabular model is a `Draft` until `gpunn.experiment.build` has made the model.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table with the name and parameters, such as
-`{ name = "adam", learning_rate = 0.01 }`. The parameters are those of the class, for example
-`gpunn.optimizers.Adam`. A name such as `"package.module:Class"` imports a custom class. Importing
-runs its module's code, so the caller must allow it.
+`{ name = "adam", learning_rate = 0.01 }`. The class, for example `gpunn.optimizers.Adam`, describes
+its parameters. A name such as `"package.module:Class"` imports a custom class. Importing runs the
+module's code, so the caller must allow it.
 
 An unknown key, a wrong type or an impossible value raises a `ConfigError` with the key's full path.
 """
@@ -129,7 +129,7 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     ------
     ConfigError
         If the file or a setting has an unknown key, a wrong type or an impossible value. Without
-        settings, it is a `ConfigFileError`.
+        settings, the error is a `ConfigFileError`.
     ConfigFileError
         If the file is not valid TOML or JSON.
     OSError
@@ -171,13 +171,13 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
     raw : dict
         The configuration; it is changed in place.
     setting : str
-        "key.key=value". The value is TOML, or else a string, so `training.optimizer=sgd` needs no
-        quotes. A number is an index into a list: "model.layers.1.rate=0.3". If the path goes into a
-        name, the name becomes a table: "training.optimizer.learning_rate=0.1" also works with
-        `optimizer = "adam"`. Without an optimizer, it changes the default one, or the tabular
-        model's. If the path goes into a number that stands for a schedule, the number becomes a
-        constant schedule. A number that replaces a schedule changes only its rate. Paths in
-        `[data]` are relative to the current folder.
+        "key.key=value". A value that is not valid TOML is a string, so `training.optimizer=sgd`
+        needs no quotes. A number is an index into a list: "model.layers.1.rate=0.3". If the path
+        goes into a name, the name becomes a table: "training.optimizer.learning_rate=0.1" also
+        works with `optimizer = "adam"`. Without an optimizer, this setting changes the default
+        optimizer, or the tabular model's optimizer. If the path goes into a number that stands for
+        a schedule, the number becomes a constant schedule. A number that replaces a schedule
+        changes only its rate. Paths in `[data]` are relative to the current folder.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
     Raises
     ------
     ConfigError
-        If a key is unknown, has the wrong type or an impossible value.
+        If a key is unknown, or its value has a wrong type or is impossible.
 
     Examples
     --------
@@ -252,12 +252,12 @@ def with_current_names(raw: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     raw : dict
-        Plain data, not changed.
+        Plain data; it is not changed.
 
     Returns
     -------
     dict
-        The same object if it has no such key.
+        The configuration; `raw` itself if it has no key to rename.
 
     Examples
     --------

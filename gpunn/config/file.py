@@ -1,4 +1,4 @@
-"""Reads a configuration file, TOML or JSON, as plain data: within size limits, unchecked."""
+"""Reads a TOML or JSON configuration file as unchecked plain data, within size limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ LARGEST = 2**18
 """Maximum size of a configuration in bytes. Parsed TOML can need about 100 times its size."""
 
 DEEPEST = 32
-"""Maximum number of parts of a TOML key. The parser's memory grows with its square."""
+"""Maximum number of parts of a TOML key. The parser's memory grows with the square of this
+number."""
 
 TOML_TOKEN = re.compile(
     r"""
@@ -31,9 +32,9 @@ TOML_TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""Matches a part of a key, quoted or not; blanks between parts; a dot; or anything else.
+"""Matches one part of a key (quoted or not), blanks between parts, a dot, or anything else.
 
-An unclosed quote extends to the end of the text, so that the time stays linear in its length.
+An unclosed quote extends to the end of the text. This keeps the time linear in the text's length.
 """
 
 

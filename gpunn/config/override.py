@@ -24,7 +24,7 @@ DECIDED = {
     "patience": "callbacks.0.patience",
     "metric": "callbacks.0.monitor",
 }
-"""Parameters of tabular models that set defaults of `[training]`, and the paths of these keys."""
+"""Parameters of tabular models that set defaults of `[training]`, with these defaults' paths."""
 
 
 def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> None:
@@ -120,7 +120,7 @@ def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
 
 
 def _opened(value: Any, key: str) -> Any:
-    """Return the table for a name, or for the number of a schedule; else the value."""
+    """Return a table for a name, or for a number in place of a schedule; else the value itself."""
     if value is None or (key == "columns" and value == "auto"):
         return {}
     if isinstance(value, str) and key not in ("columns", "class_weight"):

@@ -11,22 +11,23 @@ from gpunn.errors import ConfigError
 __all__ = ["is_part", "refined", "refined_part", "replaced", "reset_mode"]
 
 OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
-"""Keys of `[training]` with objects, for which a tabular model has defaults."""
+"""Keys of `[training]` whose values are objects with defaults from a tabular model."""
 
 MODES = frozenset(("mode", "monitor_mode"))
 """Keys for the direction of a monitored metric."""
 
 
 def is_part(key: str, value: object) -> bool:
-    """Return whether a value of `[training]` has only some parameters of an object, not a name."""
+    """Return whether a value of `[training]` has only parameters of an object, not its name."""
     return key in OBJECTS and isinstance(value, Mapping) and "name" not in value
 
 
 def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return `[training]` of a recipe (plain data), changed by a user's keys.
 
-    A value, or an object with a name, replaces the recipe's. A table without a name replaces only
-    the parameters in it. Raise a ConfigError if the recipe has no such entry.
+    A plain value, or an object with a name, replaces the recipe's value. A table without a name
+    replaces only the parameters that it contains. Raise a ConfigError for an index that is not in
+    the recipe's list.
     """
     changed = {
         key: refined_part(recipe.get(key), value, f"training.{key}")
@@ -72,7 +73,7 @@ def reset_mode(table: dict[str, Any], earlier: object) -> None:
 
 
 def replaced(old: Any, new: Any, path: str) -> Any:
-    """Return the new value; if the old one is a schedule, a number changes only its rate.
+    """Return the new value; if the old value is a schedule, a new number changes only its rate.
 
     `path` is the path of the key. Raise a ConfigError if the schedule has no rate.
     """
@@ -95,7 +96,7 @@ def is_schedule(value: object) -> bool:
 
 
 def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
-    """Return a schedule with another rate; for a warm-up, change its inner schedule."""
+    """Return a schedule with another rate; in a warm-up, the inner schedule gets the rate."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "rate" in defaults:
@@ -109,7 +110,7 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
 
 
 def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
-    """Return a schedule with the rate of an old one, or around the old one, unless it sets them."""
+    """Return a schedule whose missing rate, or inner schedule, comes from an old schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "schedule" in defaults:

@@ -23,8 +23,8 @@ MOST_IN_GRID = 10_000
 class SearchRange:
     """The values that a sweep may choose for a key.
 
-    They are either `choices`, or numbers from `low` to `high`, both included. The numbers are
-    integers if both `low` and `high` are.
+    The values are either `choices`, or numbers from `low` to `high`, including both. The numbers
+    are integers if both `low` and `high` are integers.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class SearchRange:
     Raises
     ------
     ArgumentError
-        If low is not below high, `log` or `step` does not fit low and high, or choices are equal.
+        If `low` is not below `high`, `log` or `step` does not fit them, or two choices are equal.
 
     Examples
     --------
@@ -136,7 +136,7 @@ class SearchRange:
 
     @property
     def labels(self) -> dict[Any, Any]:
-        """The choices by their labels in a study, which does not support lists and tables."""
+        """The choices by label: a study stores labels, because it supports no lists or tables."""
         return {label(choice): choice for choice in self.choices or ()}
 
     def plain(self) -> dict[str, Any]:
@@ -170,8 +170,8 @@ def label(choice: Any) -> Any:
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
     """Return the ranges in the table at `path`, by the paths of their keys.
 
-    The table has paths such as "training.batch_size", or nested tables, which TOML makes of such
-    paths without quotes. Raise an ArgumentError if there is no range, or one is invalid.
+    The keys of the table are paths such as "training.batch_size". From paths without quotes, TOML
+    makes nested tables. Raise an ArgumentError if there is no range, or a range is invalid.
     """
     space: dict[str, SearchRange] = {}
     for key, table in leaves(value):
@@ -213,7 +213,7 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
 
 
 def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the ranges in nested tables, with their paths; also any values that are not tables."""
+    """Yield each range in nested tables, and any value that is not a table, with its path."""
     for key, value in table.items():
         here = key_path(outer, key)
         if isinstance(value, dict) and value and not KEYS.intersection(value):

@@ -125,8 +125,8 @@ class DataSet(Table):
         Whether the model's first layer centers and scales each feature by the training rows' mean
         and standard deviation.
     validation_fraction : float
-        In [0, 1): the fraction of the training rows that is held out, drawn at random, in
-        proportion to the classes.
+        In [0, 1): the fraction of the training rows that is held out for validation, drawn at
+        random, in proportion to the classes.
     split_seed : int
         At least 0: the seed of the random choice of validation and test rows.
 
@@ -175,7 +175,8 @@ class MNIST(DataSet):
     Parameters
     ----------
     path : str or None
-        The folder; None means `mnist` in the folder that the environment variable GPUNN_DATA names.
+        The folder; None means the subfolder `mnist` of the folder that the environment variable
+        GPUNN_DATA names.
 
     Examples
     --------
@@ -217,11 +218,11 @@ class SplitDataSet(FileDataSet):
     split : str or None
         How rows are held out. The value "time=COLUMN" holds out the latest rows by this column; the
         test split is later than the validation split. The value "group=COLUMN" holds out whole
-        groups, rows with equal values in this column. "random" and None draw rows at random.
+        groups: the rows with the same value in this column. "random" and None draw rows at random.
 
     See Also
     --------
-    CSV, NPZ, TableFile : Have these keys.
+    CSV, NPZ, TableFile : Data sets with these keys.
 
     Examples
     --------
@@ -239,7 +240,7 @@ class SplitDataSet(FileDataSet):
         return split_by(self.split)
 
     def check_split(self, targets: Sequence[str]) -> None:
-        """Raise an ArgumentError if `split` names a target or has no fraction to hold out.
+        """Raise an ArgumentError if `split` names a target, or is set without any fraction.
 
         Parameters
         ----------
@@ -269,8 +270,8 @@ class CSV(SplitDataSet):
     Parameters
     ----------
     split : str or None
-        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column is not an
-        input unless `features` names it.
+        "time=COLUMN" holds out the latest rows, and "group=COLUMN" holds out whole groups. The
+        column is not an input unless `features` names it.
     target : int or str
         Name or index of the column to predict; indices count from 0, negative ones from the end.
     header : bool or "auto"
@@ -280,16 +281,16 @@ class CSV(SplitDataSet):
     features : list of str and int, or None
         Columns to use as inputs; None means all columns except the target.
     missing : list of str or None
-        Text that marks a missing value; rows with one are refused. None means the defaults of
-        `gpunn.data.load_csv`.
+        Strings that mark missing values; rows with missing values are refused. None means the
+        defaults of `gpunn.data.load_csv`.
     validation_path, test_path : str or None
-        Files with the same columns, as validation and test splits, instead of the fractions.
+        Files with the same columns, used as validation and test splits instead of the fractions.
 
     Raises
     ------
     ArgumentError
-        If a split has both a path and a fraction, or if `split` names the target or there is no
-        fraction to hold out.
+        If a split has both a path and a fraction. Also if `split` names the target, or is set
+        without a fraction to hold out.
 
     Examples
     --------
@@ -320,7 +321,8 @@ class NPZ(SplitDataSet):
     Parameters
     ----------
     split : str or None
-        "time=ARRAY" holds out the latest rows by an array of the file, "group=ARRAY" whole groups.
+        "time=ARRAY" holds out the latest rows by an array of the file, and "group=ARRAY" holds out
+        whole groups.
     X, y : str
         Names of the arrays of training inputs and targets.
     X_validation, y_validation : str or None
@@ -331,8 +333,8 @@ class NPZ(SplitDataSet):
     Raises
     ------
     ArgumentError
-        If a split has inputs but no targets, or arrays and a fraction, or if `split` names the
-        targets or there is no fraction to hold out.
+        If a split has inputs but no targets, or both arrays and a fraction. Also if `split` names
+        the targets, or is set without a fraction to hold out.
 
     Examples
     --------
@@ -359,7 +361,7 @@ class NPZ(SplitDataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class NPY(FileDataSet):
-    """Arrays from NPY files, large ones as memory maps: `dataset = "npy"`.
+    """Arrays from NPY files, as memory maps if they are large: `dataset = "npy"`.
 
     Training reads memory maps in chunks. Rows that are held out are not copied.
 
@@ -377,7 +379,7 @@ class NPY(FileDataSet):
     Raises
     ------
     ArgumentError
-        If a split has inputs but no targets, or a path and a fraction.
+        If a split has inputs but no targets, or both a path and a fraction.
 
     Examples
     --------
@@ -404,29 +406,29 @@ class NPY(FileDataSet):
 class TableFile(SplitDataSet):
     """Numbers, text, dates and missing values from a CSV, TSV or Parquet file: `dataset = "table"`.
 
-    `gpunn.tables.Schema.fit` learns the encoding of the columns from the training rows; it is part
-    of the model. For the format of files, see `gpunn.tables.read_table`; for targets, see
-    `gpunn.experiment.targets`.
+    `gpunn.tables.Schema.fit` learns the encoding of the columns from the training rows; the
+    encoding is part of the model. For the format of files, see `gpunn.tables.read_table`; for
+    targets, see `gpunn.experiment.targets`.
 
     Parameters
     ----------
     standardize : bool
         Must be False; use `scaling` instead.
     split : str or None
-        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column of groups
-        is not an input unless `columns` names it.
+        "time=COLUMN" holds out the latest rows, and "group=COLUMN" holds out whole groups. The
+        column of groups is not an input unless `columns` names it.
     target : str or list of str
         Name of the column to predict, or names of several columns of numbers or labels.
     positive : str or None
-        The positive class of two, which precision, recall and the threshold refer to; None means
-        the second class in sorted order.
+        The positive one of two classes, for precision, recall and the threshold. None means the
+        second class in sorted order.
     drop : list of str
         Columns to leave out.
     columns : mapping of str to str, or "auto"
         Kinds of columns: "number", "category", "boolean" or "datetime". The kinds of other columns
         are detected.
     missing_values : list of str
-        Further text that marks a missing value; see `gpunn.tables.Schema.fit`.
+        Further strings that mark missing values; see `gpunn.tables.Schema.fit`.
     scaling : {"auto", "robust", "quantile", "standard", "none"}
         Scaling of numbers; "auto" is the scaling that the tabular model prefers, or "robust" with
         `model.layers`.
@@ -437,13 +439,13 @@ class TableFile(SplitDataSet):
     decimal : {".", ","} or None
         The decimal separator; None to detect it.
     validation_path, test_path : str or None
-        Files with the same columns, as validation and test splits, instead of the fractions.
+        Files with the same columns, used as validation and test splits instead of the fractions.
 
     Raises
     ------
     ArgumentError
-        If a split has both a path and a fraction, targets are repeated or dropped, or
-        `standardize` is set. Also if `split` names a target or there is no fraction to hold out.
+        If a split has both a path and a fraction, targets are repeated or dropped, or `standardize`
+        is set. Also if `split` names a target, or is set without a fraction to hold out.
 
     Examples
     --------
@@ -510,7 +512,7 @@ class Model(Table):
     Parameters
     ----------
     layers : list of str and mapping, or None
-        The layers in order, at least one; needed unless there is a name.
+        The layers in order, at least one; required unless `name` is set.
     name : {"realmlp", "realmlp_s", "tabm"} or None
         A tabular model.
     parameters : mapping of str to value
@@ -524,7 +526,7 @@ class Model(Table):
     Raises
     ------
     ArgumentError
-        If there are neither layers nor a name, both, or parameters without a name.
+        If neither or both of `layers` and `name` are set, or `parameters` is set without `name`.
 
     Examples
     --------
@@ -556,29 +558,29 @@ class Training(Table):
     loss : str or mapping
         The loss, such as "softmax_cross_entropy".
     epochs : int
-        At least 1: passes over the training rows, including those before a resume.
+        At least 1: the number of passes over the training rows, including passes before a resume.
     optimizer : str or mapping
         The optimizer; its learning rate is a number or a schedule.
     batch_size : int
-        At least 1: rows in a batch.
+        At least 1: the number of rows in a batch.
     metrics : list of str and mapping
         Metrics to log in addition to the loss.
     validation_metrics : list of str and mapping
         Further metrics for validation and test rows only.
     threshold_for : str or None
         The criterion that chooses the threshold between two classes on the validation rows: "f1",
-        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1. None
-        means the threshold 0.5.
+        "balanced_accuracy", "precision=P" or "recall=R", where P and R are numbers from 0 to 1.
+        None means the threshold 0.5.
     class_weight : "balanced", mapping of str to float, or None
-        Weights, at least 0, of the rows of each class in the training loss, by class name or index.
+        The weight of each class's rows in the training loss, at least 0, by class name or index.
     gradient_accumulation : int
-        At least 1: batches whose gradients are combined into one update.
+        At least 1: the number of batches whose gradients are combined into one update.
     shuffle : bool
         Whether each epoch visits the rows in a new order.
     drop_last : bool
         Whether an epoch skips its last rows if they are too few for a whole update.
     shuffle_members : bool
-        Whether each member of a network with members visits the rows in its own order.
+        Whether each member visits the rows in a separate order, if the network has members.
     callbacks : list of str and mapping
         Callbacks to run during training.
     monitor : str or None
@@ -587,12 +589,13 @@ class Training(Table):
     monitor_mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto" uses the metric's own direction.
     checkpoint_every : int or None
-        At least 1: epochs between checkpoints. None chooses a number that keeps checkpoints below
-        1 % of the training time.
+        At least 1: the number of epochs between checkpoints. None chooses a number that keeps the
+        time for checkpoints below 1 % of the training time.
     checkpoint_every_updates : int or None
-        At least 1: updates between additional checkpoints within an epoch.
+        At least 1: the number of updates between additional checkpoints within an epoch.
     checkpoint_every_seconds : float
-        Positive: maximum age of the last checkpoint, in seconds, before another one is written.
+        Positive: another checkpoint is written if the last one is older than this number of
+        seconds.
     keep_checkpoints : int
         At least 1: how many of the latest checkpoints to keep.
     on_divergence : {"stop", "skip", "roll_back"}
@@ -629,7 +632,7 @@ class Training(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions(Table):
-    """How a CUDA device or the CPU computes; each ignores the keys of the other.
+    """How a CUDA device or the CPU computes; each ignores the other's keys.
 
     Parameters
     ----------
@@ -638,7 +641,7 @@ class BackendOptions(Table):
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         On a CUDA device: the allowed precision for products of float32 matrices.
     fused_products : bool
-        On a CUDA device: whether products may include biases, ReLU and bias gradients.
+        On a CUDA device: whether matrix products may also compute biases, ReLU and bias gradients.
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how the algorithms of products are chosen.
     threads : int or None
@@ -669,7 +672,7 @@ class Sweep(Table):
     Parameters
     ----------
     parameters : mapping of str to SearchRange
-        The keys to vary, by their paths, and their values; at least one key.
+        The values of each key to vary, by the path of the key; at least one key.
     trials : int
         At least 1: the number of trials in total, over all processes.
     metric : str or None
@@ -681,10 +684,11 @@ class Sweep(Table):
         How values are chosen: "tpe" learns from earlier trials, "random" draws values, and "grid"
         tries each combination once.
     pruner : {"median", "halving", "none"}
-        Which trials are ended early: "median" ends trials behind the median of the complete ones,
-        "halving" all except the best quarter after 1, 4, 16, ... epochs.
+        Which trials end early. The pruner "median" ends trials that are worse than the median of
+        the complete trials. The pruner "halving" ends all trials except the best quarter after 1,
+        4, 16, ... epochs.
     min_epochs : int
-        At least 1: epochs that every trial trains before it can be pruned.
+        At least 1: the number of epochs that every trial trains before it can be pruned.
     seed : int
         At least 0: the seed of the choice of values.
 
@@ -715,7 +719,7 @@ class Sweep(Table):
 
     @property
     def space(self) -> dict[str, SearchRange]:
-        """The values of each key to vary, by its path."""
+        """The values of the keys to vary, by the paths of these keys."""
         return self.parameters
 
     def plain(self) -> dict[str, Any]:
@@ -734,7 +738,7 @@ class Distributed(Table):
     timeout : float
         Positive: seconds that a process waits for the others before all processes end.
     shards : int
-        At least 0: number of parts of each batch, a power of two; 0 means one per process.
+        At least 0: number of parts of each batch, a power of two; 0 means one part per process.
     batch_norm : {"synchronized", "local"}
         Whether batch normalization uses the rows of all processes, or only those of each shard.
 
@@ -843,7 +847,7 @@ class Config(Table):
         Returns
         -------
         Communicator
-            A world of one process unless several were started together.
+            A world of one process, unless a launcher has started several processes together.
         """
         settings = self.distributed or Distributed()
         return communicator(settings.communicator, settings.timeout)
@@ -857,7 +861,7 @@ class Draft(Config):
     ----------
     given : mapping
         The keys that `[training]` contains, as plain data; see `settled`. The attribute `training`
-        has placeholders for missing keys. In a run's configuration, none is missing.
+        has placeholders for missing keys. In a run's configuration, no key is missing.
 
     Examples
     --------

@@ -26,7 +26,7 @@ def toml_text(value: Any) -> str:
     Raises
     ------
     ArgumentError
-        If TOML has no such value, for example null.
+        If TOML cannot express the value, for example null.
 
     Examples
     --------

@@ -13,7 +13,7 @@ FILL = {True: "#e6eefc", False: "#f1f3f6"}
 """Color of a layer with trained parameters, and of other layers."""
 
 MAX_LAYERS = 40
-"""Maximum number of layers in sequence; of longer sequences, only the ends are drawn."""
+"""Maximum number of layers in a sequence; only the ends of longer sequences are drawn."""
 
 BRANCHES = 6
 """Maximum number of branches side by side."""
@@ -29,8 +29,8 @@ LETTER, BOLD, STACK = 7.0, 8.7, 6.0
 class Block:
     """A layer in a drawing: its label, and a detail such as its activation, "relu".
 
-    `shape` is the shape of a row of its output, empty if unknown. `frozen` means that none of its
-    parameters is trained. A layer may have members, and branches of inner layers.
+    `shape` is the output's shape for one row; it is empty if unknown. `frozen` means that no
+    parameter of the layer is trained. A layer may have members, and branches of inner layers.
     """
 
     label: str
@@ -86,7 +86,7 @@ def shortened(blocks: Sequence[Block]) -> list[Block]:
 
 
 def drawn_branches(block: Block) -> list[Branch]:
-    """Return the branches of a layer, or the first ones and the number of the others."""
+    """Return the branches of a layer, or the first branches and how many others there are."""
     if len(block.branches) <= BRANCHES:
         return list(block.branches)
     omitted = len(block.branches) - BRANCHES + 1

@@ -12,7 +12,7 @@ from gpunn.monitor import NOT_METRICS, VALIDATION
 __all__ = ["Panel", "panels"]
 
 POINTS = 400
-"""Maximum number of points of a curve; of more epochs, an even selection is drawn."""
+"""Maximum number of points of a curve; with more epochs, evenly spaced ones are drawn."""
 
 LARGEST = 1e150
 """Larger values are skipped, because they would flatten the rest of the curve."""
@@ -41,7 +41,7 @@ class Panel:
 
     @property
     def y_range(self) -> tuple[float, float]:
-        """The smallest and the largest value, never the same."""
+        """The smallest and the largest value, or a range around them if they are equal."""
         y = [y for _, y in (*self.training, *self.validation)] or [0.0]
         low, high = min(y), max(y)
         if high - low > max(SMALLEST, 1e-9 * max(abs(low), abs(high))):
@@ -66,7 +66,7 @@ class Panel:
 
 
 def labeled(numbers: Sequence[float], step: float) -> dict[float, str]:
-    """Return numbers with labels of at least four digits, or more to keep the labels distinct.
+    """Return numbers with labels of four digits, or more digits if labels would be equal.
 
     Examples
     --------

@@ -1,7 +1,6 @@
 """SVG images as text.
 
-They need no package, and have a white background, so that they are readable in light and dark
-notebooks.
+They need no package. A white background makes them readable in light and dark notebooks.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
 
 @dataclass(frozen=True, repr=False)
 class Drawing:
-    """An SVG image, which notebooks show, with a text alternative.
+    """An SVG image with a text alternative; notebooks show the image.
 
     Attributes
     ----------
@@ -104,7 +103,7 @@ class Canvas:
         size: float = 13,
         weight: int = 400,
     ) -> None:
-        """Write a line."""
+        """Write a line of text."""
         if text:
             self._elements.append(
                 f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" '

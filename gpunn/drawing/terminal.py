@@ -17,7 +17,7 @@ COLORS = {"training": "\x1b[34m", "validation": "\x1b[33m"}
 PLAIN = "\x1b[0m"
 
 LABEL = 9
-"""Minimum width of a tick's label and a blank, in characters."""
+"""Minimum width, in characters, of a tick label and a blank."""
 
 NARROWEST = 36
 """Minimum width of a panel in characters."""
@@ -33,10 +33,10 @@ def text_curves(
 ) -> list[str]:
     """Return curves by epoch as lines of text, with as many panels side by side as fit.
 
-    Training is a solid line and validation a dotted one, with `colors` in ANSI colors. `rows` is a
-    history; values that are not finite are skipped. `width` and `height` are in characters; a panel
-    needs at least 36 by 4. `names` are the metrics to show, by default the loss and all metrics of
-    the last row.
+    Training is a solid line and validation a dotted line; with `colors`, both have ANSI colors.
+    `rows` is a history; values that are not finite are skipped. `width` and `height` are in
+    characters; a panel needs a width of 36 and a height of 4. `names` are the metrics to show, by
+    default the loss and all metrics of the last row.
 
     Examples
     --------

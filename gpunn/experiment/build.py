@@ -54,10 +54,10 @@ class Experiment:
     config : Config
         The configuration that `build` received.
     description : dict
-        The configuration with all defaults, in JSON types; `build` accepts it again. Each monitor
-        mode "auto" is replaced by "min" or "max".
+        The configuration with all defaults, in JSON types. In each monitor mode, "min" or "max"
+        replaces "auto".
     trainer : Trainer
-        Has the network, the loss, the optimizer and the metrics.
+        The trainer, with the network, the loss, the optimizer and the metrics.
     parts : Parts
         The raw rows.
     training : Subset
@@ -69,7 +69,7 @@ class Experiment:
     best : Best or None
         The rule that selects the best epoch, if any metric is monitored.
     start : WeightsReport or None
-        Which weights were copied from the network of `model.start_from`, if it is set.
+        A report on the weights copied from the network in `model.start_from`, if it is set.
 
     See Also
     --------
@@ -106,12 +106,12 @@ class Experiment:
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
     ) -> History:
-        """Train up to the configured number of epochs, including epochs trained before.
+        """Train until the run has the configured number of epochs, including earlier epochs.
 
         Parameters
         ----------
         *extra : Callback
-            Callbacks to call after those of the configuration.
+            Further callbacks, called after the configuration's callbacks.
         progress : bool
             Whether to show a progress bar.
         resume_from : Checkpoint or None
@@ -190,7 +190,7 @@ def build(
     config : Config
         A configuration, for example from `gpunn.config.load_config`.
     backend : str or Backend
-        A name overrides the configuration's backend; see `Config.get_backend`.
+        A backend, or a name that overrides the configuration's backend; see `Config.get_backend`.
     allow_imports : bool
         Whether the configuration may import custom classes. Importing runs their modules' code.
     communicator : Communicator or None
@@ -281,7 +281,7 @@ def make_trainer(
     config: Config,
     communicator: Communicator | None = None,
 ) -> Trainer:
-    """Return the trainer of a network, which can also evaluate it."""
+    """Return a trainer, which can train and evaluate a network."""
     training, distributed = config.training, config.distributed or Distributed()
     try:
         return Trainer(

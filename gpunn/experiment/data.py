@@ -27,7 +27,7 @@ LOG = logging.getLogger("gpunn")
 
 
 def load(config: Config, loss: Loss | None = None) -> Parts:
-    """Load the data set of a configuration, before any fraction of it is held out.
+    """Load the data set of a configuration, without holding out any fraction.
 
     The loss decides whether the targets of a table are classes; see `gpunn.experiment.targets`.
     """
@@ -47,7 +47,7 @@ def load(config: Config, loss: Loss | None = None) -> Parts:
 def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
     """Log a warning for each feature of a CSV file that is constant in the training rows.
 
-    Call it only before training, since evaluating a run would repeat the warnings.
+    Call this function only before training: an evaluation would log the same warnings again.
     """
     X = parts.training.source_inputs
     if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
@@ -68,12 +68,13 @@ def read_part(
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
 ) -> Part:
-    """Return labeled rows from other files than the configuration's, to evaluate a model on.
+    """Return labeled rows to evaluate a model on, from files that the configuration does not name.
 
-    `path` is a CSV, NPZ or NPY file, or a folder of IDX files, of which the test split is read. For
-    a network trained on a table, it is any table. `target_path` is the NPY file with the targets,
-    if `path` is an NPY file. Column and array names come from the configuration, and the classes
-    from the model's metadata. Raise a DataError if a file does not fit the model.
+    `path` is a CSV, NPZ or NPY file, or a folder of IDX files, whose test split is read. For a
+    network trained on a table, `path` is a table in any format. If `path` is an NPY file,
+    `target_path` is the NPY file with the targets. The configuration gives the names of columns and
+    arrays. The model's metadata gives the classes. Raise a DataError if a file does not fit the
+    model.
     """
     data = config.data
     if isinstance(data, TableFile):
@@ -110,9 +111,9 @@ def read_part(
 
 
 def read_inputs(path: Path, data: DataSet | None) -> Rows:
-    """Return the rows of an NPY, NPZ or Parquet file to predict, without targets.
+    """Return the rows of an NPY, NPZ or Parquet file, without targets, to predict them.
 
-    `data` has the data settings of the network's run, if they are known.
+    `data` is the table `[data]` of the network's run, or None if it is unknown.
     """
     if isinstance(data, TableFile):
         return read_rows(str(path), data)
@@ -170,7 +171,7 @@ def _load_arrays(data: NPZ | NPY) -> Parts:
 
 
 def _npz_arrays(path: str, X: str, y: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return inputs, targets, and the name of the targets in messages."""
+    """Return inputs, targets, and the name that messages use for the targets."""
     inputs, targets = load_npz(path, X, y)
     return inputs, np.asarray(targets), f"{path}, array {y!r}"
 
@@ -232,7 +233,7 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
 
 
 def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
-    """Return the keys to split rows by, and the features, by default without that column."""
+    """Return the keys that split rows, and the features, by default without the keys' column."""
     if data.split_by is None:
         return None, data.features
     column = data.split_by[1]

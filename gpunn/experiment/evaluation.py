@@ -1,4 +1,4 @@
-"""Evaluates a trained network on a split; for classes, also its decisions and the base rate."""
+"""Evaluates a trained network on a split, with decisions and the base rate for classes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ LOG = logging.getLogger("gpunn")
 class Evaluation(dict[str, float]):
     """Loss and metrics of a split of the data, by name.
 
-    If each row has one of several classes, `classes` has their names and `rates` (shape (classes,))
-    the fraction of rows in each. For two classes, `decisions` has the threshold on the probability
-    of the second class and the metrics of its decisions, by name.
+    If each row has one of several classes, `classes` has the class names. `rates`, of shape
+    (classes,), has the fraction of rows in each class. For two classes, `decisions` has the
+    threshold on the probability of the second class, and the metrics at this threshold, by name.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Evaluation(dict[str, float]):
 
     @property
     def shown(self) -> int:
-        """The class whose rate is shown: the second of two, or the most common of more."""
+        """The class whose rate is shown: the second of two, or the most common of several."""
         rates = np.zeros(1) if self.rates is None else self.rates
         return 1 if len(rates) == 2 else int(rates.argmax())
 
@@ -71,9 +71,9 @@ def has_exclusive_classes(loss: Loss, outputs: int) -> bool:
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """Evaluate a network on checked rows; for classes of a table, also by log loss and AUC.
+    """Return the loss and metrics on checked rows, with log loss and AUC for classes of a table.
 
-    `data` has the data settings of the network's run.
+    `data` is the table `[data]` of the network's run.
     """
     model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
     truth = classes_of(loss, subset) if has_exclusive_classes(loss, outputs) else None
@@ -108,8 +108,8 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
     """Set the network's threshold to the best one on the validation rows; see `best_threshold`.
 
-    Only this process chooses it, from the network's current weights. With `warn`, log a warning if
-    no threshold meets the criterion.
+    Only this process chooses the threshold, from the network's current weights. With `warn`, log a
+    warning if no threshold meets the criterion.
     """
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)

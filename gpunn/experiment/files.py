@@ -1,4 +1,4 @@
-"""The files of a run folder: those of the run itself, and the paths of callbacks' files."""
+"""The files of a run folder: the run's own files, and the files that callbacks write."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def listing(folder: Path) -> str:
 
 
 def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:
-    """Move the paths of callbacks into a run folder, and return the paths of the logs.
+    """Place the callbacks' files in a run folder, and return the paths of the logs.
 
     Raise a ConfigError if a path leads out of the folder, or to a file of the run itself.
     """
@@ -95,10 +95,10 @@ def _check_path(run: Path, key: str, path: Path) -> None:
 
 
 class Removal(Callback):
-    """Removes the logs of an earlier run: renames them when training begins, deletes in `settle`.
+    """Removes an earlier run's logs: renames them when training begins; `settle` deletes them.
 
-    If training ends without `settle`, the logs get their names back. If the process is killed
-    before, the renamed logs stay.
+    If training ends without a call of `settle`, the logs get their old names again. If the process
+    is killed before that, the renamed logs stay.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -126,7 +126,7 @@ class Removal(Callback):
 
 
 def csv_table(names: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header; `names` are columns even if no row has them."""
+    """Return a history as CSV with a header; each of `names` is a column, even if it is empty."""
     columns = list(dict.fromkeys([*(name for row in rows for name in row), *names]))
     header = dict(zip(columns, columns, strict=True))
     return "".join([csv_line(columns, header), *(csv_line(columns, row) for row in rows)])

@@ -58,10 +58,10 @@ __all__ = ["RunFolder"]
 LOG = logging.getLogger("gpunn")
 
 DATA = "data"
-"""Key, in a checkpoint, of the fingerprints of the data."""
+"""Key of the data's fingerprints in a checkpoint."""
 
 NORM_STATE = "norms."
-"""Prefix, in a checkpoint, of the keys with the norms of each epoch."""
+"""Prefix of the keys that hold each epoch's norms in a checkpoint."""
 
 FRACTION = 0.01
 """Maximum fraction of the training time for checkpoints, unless `checkpoint_every` is set."""
@@ -72,14 +72,14 @@ class RunFolder(Callback):
 
     Each file is written completely or not at all, except the histories, which grow by one line per
     epoch. The files of an earlier run stay unchanged until the first checkpoint of the new training
-    is on the disk. The earlier final network and evaluation stay until new ones replace them. This
-    callback must be the last one.
+    is on the disk. The earlier run's final network and evaluation stay until the new run replaces
+    them. Among the callbacks, a RunFolder must be the last.
 
-    After a new best epoch, the network is immediately copied to the host. It is written with the
-    next checkpoint, or when training ends for any reason. If the process is killed before, the run
-    resumes from an earlier checkpoint and trains that epoch again.
+    After a new best epoch, the network is immediately copied to the host. This copy is written with
+    the next checkpoint, or when training ends for any reason. If the process is killed before the
+    copy is written, the run resumes from an earlier checkpoint and trains that epoch again.
 
-    No other process can train in the folder until this one leaves the context, or ends::
+    Until this process leaves the context or ends, no other process can train in the folder::
 
         with RunFolder(path) as folder:
             ...
@@ -104,7 +104,7 @@ class RunFolder(Callback):
     ------
     ConfigError
         If the folder is not empty and both `overwrite` and `resume` are False, or if its
-        checkpoints are a link to outside the folder.
+        `checkpoints` is a link that leads out of the folder.
 
     Examples
     --------
@@ -198,7 +198,7 @@ class RunFolder(Callback):
         Parameters
         ----------
         experiment : Experiment
-            The experiment. The paths of its callbacks' files are moved into the folder.
+            The experiment. Its callbacks will write their files in the folder.
 
         Returns
         -------
@@ -209,8 +209,8 @@ class RunFolder(Callback):
         Raises
         ------
         ConfigError
-            If the earlier run has other data, another network, seed or dtype, or if another process
-            is training in the folder.
+            If the earlier run had different data, or a different network, seed or dtype. Also if
+            another process is training in the folder.
         ModelFileError
             If all checkpoints are damaged.
         """
@@ -363,9 +363,10 @@ class RunFolder(Callback):
         self._note_written(began)
 
     def _write(self, content: CheckpointContent) -> None:
-        """Write the best epoch, if it is new, and then a checkpoint.
+        """Write the network of the best epoch, if it is new, and then a checkpoint.
 
-        The order matters: after a crash between the two, a resumed run selects the same epoch.
+        The order matters: after a crash between the two writes, a resumed run selects the same
+        epoch.
         """
         held, self._held = self._held, None
         if held is not None:
@@ -392,7 +393,7 @@ class RunFolder(Callback):
     # ------------------------------------------------------------------------------ the end
 
     def save_model(self) -> None:
-        """Write the trained network, and remove the evaluation of a network that it replaces.
+        """Write the trained network, and remove the evaluation of the earlier network.
 
         If `training.threshold_for` is set, choose the threshold first.
         """
@@ -411,12 +412,12 @@ class RunFolder(Callback):
     ) -> None:
         """Write the file `evaluation.json`, which records how the run ended.
 
-        If training failed and the folder has a final network from before, its evaluation stays.
+        If training failed, the evaluation of an earlier final network stays.
 
         Parameters
         ----------
         stopped : str
-            Why training ended before its last epoch; empty if it did not.
+            Why training ended before its last epoch; empty after the last epoch.
         metrics : mapping or None
             Metrics of the test split.
         failed : bool

@@ -1,4 +1,4 @@
-"""Checks the metadata about the training data that a run's model file stores."""
+"""Checks a model file's metadata about the training data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reading_of(data: DataSet) -> CsvFormat:
 
 
 def check_names(path: str, names: list[str]) -> list[str]:
-    """Return names; raise an error if there are none, or one is repeated or too long."""
+    """Return the names; raise an error if there are none, or if a name is repeated or too long."""
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"{path}: expected a list of unique strings; got {names!r:.80}")
     if (longest := max(map(len, names))) > MAX_NAME and path == "classes":
@@ -40,7 +40,7 @@ def check_names(path: str, names: list[str]) -> list[str]:
 
 @dataclass(kw_only=True)
 class DataMetadata:
-    """The metadata of any data: class names and the threshold, if there are any."""
+    """The metadata of every kind of data: the class names and the threshold, if there are any."""
 
     classes: Annotated[list[str], check_names] | None = None
     threshold: Annotated[float, check_threshold] | None = None
@@ -48,7 +48,7 @@ class DataMetadata:
 
 @dataclass(kw_only=True)
 class CSVMetadata(DataMetadata):
-    """The metadata of a CSV file: also its columns, by their indices if it had no header."""
+    """The metadata of a CSV file, with its columns: names, or indices if it had no header."""
 
     header: bool
     features: Annotated[list[str], check_names]
@@ -62,7 +62,7 @@ class CSVMetadata(DataMetadata):
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
     """Raise a ModelFileError unless a model file's metadata has the form `gpunn train` writes.
 
-    The metadata of a CSV file must have its columns. Users may add further keys.
+    For a CSV file, the metadata must have the columns. Users may add further keys.
     """
     kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
     try:

@@ -45,7 +45,7 @@ def settle_monitors(
 
 
 def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield the path and table of each object that may monitor a metric, and its mode's key."""
+    """Yield the path, the table and the mode's key of each object that may monitor a metric."""
     for index, callback in enumerate(training["callbacks"]):
         yield f"training.callbacks[{index}]", callback, "mode"
     schedule = training["optimizer"].get("learning_rate")

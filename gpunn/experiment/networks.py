@@ -1,4 +1,4 @@
-"""Tabular models by name: makes their layers and training settings from a schema."""
+"""Makes the layers and training settings of a named tabular model from a schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FURTHER: Mapping[str, list[str]] = {
     "multilabel": ["auc"],  # their log-loss is the loss
     "regression": [],
 }
-"""Further metrics on validation rows per task, besides the one that selects the best epoch."""
+"""Validation metrics by task, in addition to the metric that selects the best epoch."""
 
 
 class Network(NamedTuple):
@@ -55,7 +55,7 @@ NETWORKS: Mapping[str, Network] = {
 
 
 def network_of(name: str) -> Network:
-    """Return the tabular model with a name, or raise a ConfigError if there is none."""
+    """Return the tabular model called `name`, or raise a ConfigError if there is none."""
     if name not in NETWORKS:
         raise ConfigError(f"model.name: there is no model {name!r}; {suggest(name, NETWORKS)}")
     return NETWORKS[name]
@@ -64,7 +64,7 @@ def network_of(name: str) -> Network:
 def settled(
     config: Draft, schema: Schema | None, parts: Parts, loss: Loss | None, on_cpu: bool
 ) -> tuple[list[Layer], Config]:
-    """Return the layers of the named model, and the configuration with its training settings."""
+    """Return the named model's layers, and the configuration with the model's training settings."""
     model, name = config.model, config.model.name
     assert name is not None
     network = network_of(name)
@@ -94,7 +94,7 @@ def settled(
 def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
     """Return the task of targets without classes: "multilabel" or "regression".
 
-    The loss decides, if there is one; else targets that are all 0 or 1 are labels.
+    If there is a loss, it decides. Otherwise, the targets are labels if all of them are 0 or 1.
     """
     y = parts.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:

@@ -155,10 +155,11 @@ def trained_network(
 
 
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
-    """Return the objects of a run's configuration, including runs that were built in Python.
+    """Return the objects of a run's configuration; the run may have been built in Python.
 
-    The configuration of such a run has only the names of custom layers; the model file has their
-    modules. Raise a ModelFileError if a class is not defined and cannot be imported.
+    For a run built in Python, the configuration has only the names of custom layers. The model file
+    also has the modules of these layers. Raise a ModelFileError if a class is not defined and
+    cannot be imported.
     """
     try:
         return Objects(config, allow_imports)

@@ -26,7 +26,7 @@ Rows: TypeAlias = "np.ndarray | Table"
 
 @dataclass(frozen=True)
 class Part:
-    """The rows `indices` of a source, or all; the rows are not copied.
+    """The rows of a source that `indices` selects, or all rows; they are not copied.
 
     Arrays may be memory maps.
     """
@@ -56,8 +56,8 @@ class Part:
     def fingerprint(self) -> list[int]:
         """Return the number of rows, and a checksum (CRC-32) of evenly spaced rows.
 
-        It uses at most 1000 rows and 16 MiB: enough to notice that a file was replaced, and fast
-        for data larger than memory.
+        The checksum uses at most 1000 rows and 16 MiB. This is enough to detect a replaced file,
+        and fast for data larger than memory.
         """
         checksum = 0
         for source in (self.source_inputs, self.source_targets):
@@ -76,14 +76,14 @@ class Part:
         return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Part:
-        """Return some of the rows, by their indices in this split."""
+        """Return the rows with these indices in this split."""
         indices = rows if self.indices is None else self.indices[rows]
         return Part(self.source_inputs, self.source_targets, indices)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The splits of a data set, and the keys to split the training rows by (None: at random).
+    """The splits of a data set, and the keys that split training rows (None for a random split).
 
     `metadata` is stored in the model, in JSON types:
 
@@ -109,7 +109,7 @@ class Parts:
     def with_classes(self, loss: Loss, outputs: int) -> Parts:
         """Return the splits with each class replaced by its index, if the targets are classes.
 
-        If the loss treats the numbers of a CSV file as classes, they are replaced by class indices,
+        If the loss treats the numbers of a CSV file as classes, class indices replace the numbers,
         and the classes are added to the metadata; see `gpunn.experiment.targets`. Raise a
         ConfigError if the loss or the number of outputs does not fit the classes. Raise a DataError
         if a split has classes that the training rows do not have.
@@ -145,10 +145,11 @@ class Parts:
         }
 
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Parts:
-        """Replace the classes by their indices and hold out rows: `with_classes`, then `divided`.
+        """Replace classes by their indices (`with_classes`), then hold out rows (`divided`).
 
-        A table needs no outputs, and no loss if the model chooses it. The schema is learned only
-        from the training rows, so the rows are divided before the network exists.
+        For a table, `outputs` is not needed, and `loss` only if the model does not choose it. The
+        schema is learned only from the training rows, so the rows are divided before the network
+        exists.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))
@@ -171,10 +172,10 @@ class Parts:
     def divided(self, config: DataSet, classes: np.ndarray | None) -> Parts:
         """Hold out rows by the configuration's fractions, in proportion to the classes.
 
-        Only this method decides which rows are held out, once per command, and before anything is
-        learned from the training rows. `classes` has the class of each row of the training source.
-        Raise a DataError if a class has too few rows for both splits, and a ConfigError if a
-        fraction leaves no rows.
+        Only this method decides which rows are held out. Each command calls it once, before
+        anything is learned from the training rows. `classes` has the class of each row of the
+        training source. Raise a DataError if a class has too few rows for both splits, and a
+        ConfigError if a fraction leaves no rows.
         """
         keys = self.keys
 

@@ -17,8 +17,8 @@ from gpunn.tables.table import Cells
 __all__ = ["Answer", "answers"]
 
 BLOCK = 64
-"""Number of rows per block. It is fixed, so that a row's prediction is bitwise identical whichever
-rows arrive with it, and so that only one pass is recorded."""
+"""Number of rows per block. Because it is fixed, only one pass is recorded, and a row's prediction
+is bitwise identical whichever rows arrive with it."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
@@ -27,8 +27,8 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return a function that returns a network's outputs for rows of cells.
 
-    It also returns the number of rows by column and unknown category. The category None counts
-    missing values in a column that had none in training. For `layout`, see
+    The function also returns the number of rows with each unknown category, by column. The category
+    None counts the missing values of a column that had none in training. For `layout`, see
     `gpunn.rows.predict_stream`.
     """
     schema = model.schema
@@ -51,7 +51,7 @@ def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
 
 
 def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
-    """Return the numbers in the cells, or raise a ValueError that names a column."""
+    """Return the numbers in the cells; raise a ValueError that names the invalid column."""
     names, missing = layout["names"] or layout["positions"], layout["missing"]
     numbers = spelled([cell for row in rows for cell in row])
     if numbers is not None and np.isfinite(numbers).all() and not np.isin(numbers, missing).any():
@@ -65,9 +65,9 @@ def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
 
 
 class RowsOfCells(Table):
-    """Rows of text as a table whose kinds of columns come from the schema, not from the cells.
+    """A table of text cells; the kinds of its columns come from the schema, not from the cells.
 
-    Each row has the cells of the schema's columns that are not dropped, in order.
+    Each row has one cell for each column that the schema does not drop, in order.
     """
 
     def __init__(self, schema: Schema, rows: list[list[str]]) -> None:
@@ -84,5 +84,5 @@ class RowsOfCells(Table):
         super().__init__([column.name for column in columns], len(rows), read)
 
     def place(self, name: str, row: int) -> str:
-        """Return the column alone: who reads the stream knows the line."""
+        """Return only the column; the reader of the stream adds the line."""
         return f"column {name!r}"

@@ -18,11 +18,11 @@ __all__ = ["Predictions", "interpret"]
 class Predictions:
     """The predictions for some rows.
 
-    `values`, of shape (rows,) or (rows, outputs), depends on the loss. For classes it has class
-    names, or indices if the classes have no names; for several labels, 0 or 1 for each output; for
-    any other loss, the outputs. `targets` has the names of its columns, if there are several.
-    `probabilities` has a column for each class or label, named in `labels`; it is None if the loss
-    has no probabilities.
+    The content of `values`, of shape (rows,) or (rows, outputs), depends on the loss. For classes,
+    it is class names, or indices if the classes have no names. For several labels, it is 0 or 1 for
+    each output. For any other loss, it is the outputs. If `values` has several columns, `targets`
+    has their names. `probabilities` has a column for each class or label; `labels` has the names of
+    these columns. `probabilities` is None if the loss has no probabilities.
     """
 
     values: np.ndarray
@@ -58,10 +58,11 @@ def interpret(
     """Return the predictions for outputs of shape (rows, outputs).
 
     `activation` is the `output_activation` of the loss. "softmax" gives class probabilities and the
-    most probable class; "sigmoid" gives probabilities, and 1 if a probability is above 1/2. For
-    any other loss, the outputs are the predictions: for `gpunn.losses.Poisson`, logarithms of
-    rates. With a `threshold`, the second of two classes is predicted if its probability is at least
-    the threshold. Raise a DataError if the number of class names does not match the outputs.
+    most probable class; "sigmoid" gives probabilities, and predicts 1 if a probability is above
+    1/2. For any other loss, the outputs are the predictions. For example, `gpunn.losses.Poisson`
+    predicts logarithms of rates. With a `threshold`, the second of two classes is predicted if its
+    probability is at least the threshold. Raise a DataError if the number of class names does not
+    match the outputs.
     """
     count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):

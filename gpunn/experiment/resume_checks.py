@@ -1,4 +1,4 @@
-"""What refuses `--resume`: other data, network, seed or dtype; warnings if results will differ."""
+"""Refuses `--resume` with other data, network, seed or dtype; warns if results will differ."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ NEUTRAL = {
     "metrics",
     "monitor",
 }
-"""Keys of `[training]` that change no update, except `epochs` through a schedule."""
+"""Keys of `[training]` that change no update; `epochs` changes updates only by a schedule."""
 
 GROWING = {"matmul_algorithms"}
-"""Backend facts that grow during training; the option of the same name is compared instead."""
+"""Backend facts that grow in training; checks compare the options with these names instead."""
 
 ROUNDING = ("processor", "thread_variables")
-"""Recorded facts about the machine, besides backend and BLAS, that change how numbers round."""
+"""Recorded facts about the machine that change rounding, in addition to backend and BLAS."""
 
 
 def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def warn_of_changes(
 ) -> None:
     """Log a warning for each change that gives a resumed run different results.
 
-    `earlier` is the run's earlier configuration, and `recorded` the file that describes its backend
+    `earlier` is the run's earlier configuration. The file `recorded` describes the earlier backend
     and machine.
     """
     changes = [*_settings(experiment, earlier), *_machine(experiment, recorded)]
@@ -105,14 +105,14 @@ def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tu
 
 
 def _options(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all backend options; the file of an earlier release may have fewer."""
+    """Return all backend options, with defaults for options that the description lacks."""
     options = description.get("backend_options")
     defaults = BackendOptions().plain()
     return defaults | options if isinstance(options, dict) else defaults
 
 
 def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the differences between the recorded backend, BLAS and processor and the current."""
+    """Yield how the current backend, BLAS and processor differ from the recorded ones."""
     try:
         old = read_config(recorded)
     except (ConfigError, OSError):  # only this comparison needs the file
@@ -160,6 +160,6 @@ def _warn_of_schedule(
 
 
 def _rates(schedule: Schedule, begin: float, end: float, duration: int) -> np.ndarray:
-    """Return learning rates between two times, given in epochs."""
+    """Return a schedule's learning rates between two times, which are in epochs."""
     times = np.linspace(begin, end, 257)
     return np.broadcast_to(np.asarray(schedule.at(times, duration), dtype=np.float64), times.shape)

@@ -1,4 +1,4 @@
-"""The times or groups of rows, by which `data.split` splits them."""
+"""The times or groups by which `data.split` splits rows."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class SplitKeys:
 def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
     """Return the keys that split the rows of a table; None for a random split.
 
-    `missing` has further text that marks a missing value. Raise a ConfigError if there is no such
-    column, and a DataError if a row has no time or group.
+    `missing` has further text that marks a missing value. Raise a ConfigError if the table lacks
+    the split's column, and a DataError if a row has no time or group.
     """
     if data.split_by is None:
         return None

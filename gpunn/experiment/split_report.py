@@ -15,7 +15,7 @@ from gpunn.tables.splitting import advice_on_splits, rows_in_common
 __all__ = ["described_split", "remarks_on_split"]
 
 FAR = 0.5
-"""Relative deviation from the requested fraction above which a remark is made."""
+"""A remark is made above this relative deviation from the requested fraction."""
 
 SHOWN = 5
 """Maximum number of classes that a remark names."""
@@ -38,7 +38,7 @@ def described_split(parts: Parts, schema: Schema | None) -> str:
 
 
 def as_input(column: str, parts: Parts, schema: Schema | None) -> str:
-    """Return a sentence on whether the column that rows are split by is an input."""
+    """Return a sentence that says whether the split's column is an input."""
     if schema is None:
         return (
             f"{column!r} is {'an' if column in parts.metadata.get('features', ()) else 'not an'} "
@@ -50,7 +50,7 @@ def as_input(column: str, parts: Parts, schema: Schema | None) -> str:
 
 
 def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) -> list[str]:
-    """Return possible problems of how the rows were split, one line each."""
+    """Return one line for each possible problem of the split."""
     source = parts.training.source_inputs
     drawn = data.validation_fraction or data.test_fraction
     if drawn and data.split is None and isinstance(data, TableFile) and schema is not None:
@@ -84,7 +84,7 @@ def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) ->
 def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
     """Return remarks on validation and test files that overlap the training rows.
 
-    Such rows are not later than all training rows, or belong to groups with training rows.
+    Rows overlap if they are not later than all training rows, or if their group has training rows.
     """
     source, keys, remarks = parts.training.source_inputs, parts.keys, []
     for name, part in parts.sources.items():

@@ -49,13 +49,13 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
 def labeled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
 ) -> Part:
-    """Return the rows of another file, whose targets must be classes of the training rows."""
+    """Return the rows of another file; its classes must be classes of the training rows."""
     table = read_rows(path, data)
     return Part(table, TableTargets(table, data).encoded(classes, loss))
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
-    """Return the schema of the network at `path`, whose weights the new network starts from.
+    """Return the schema of the network at `path`, which gives the new network its first weights.
 
     Raise a ConfigError if that network was not trained on a table, or if the configuration
     contradicts its schema. Raise a DataError if the new rows lack a column.
@@ -106,7 +106,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 
 
 def read_rows(path: str, data: TableFile) -> Table:
-    """Return a file's rows; cells of columns declared as categories stay text."""
+    """Return a file's rows; columns that are declared as categories stay text."""
     kinds = {} if data.columns == "auto" else data.columns
     # Numbers that are declared as categories keep their spelling, such as "007".
     text = [name for name, kind in kinds.items() if kind == "category"]
@@ -122,8 +122,8 @@ def learned_schema(config: Config, data: TableFile, training: Part, scaling: str
     """Return the schema of a table, learned from the training rows; log possible problems.
 
     `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of
-    the file, so that `gpunn inspect` detects the same kinds and they do not depend on the split.
-    Raise a ConfigError if `data.columns`, `data.drop` or `data.split` names a missing column, and a
+    the file. They do not depend on the split, and `gpunn inspect` detects the same kinds. Raise a
+    ConfigError if `data.columns`, `data.drop` or `data.split` names a missing column, and a
     DataError if a column does not have its declared kind.
     """
     every = training.source_inputs

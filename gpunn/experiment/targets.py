@@ -1,4 +1,4 @@
-"""Targets of tables, CSV files and arrays: decides whether they are numbers or classes."""
+"""Decides whether the targets of tables, CSV files and arrays are numbers or classes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 def finder(classes: Sequence[str]) -> Callable[[str], int]:
     """Return a function that returns the index of a label in `classes`, or -1.
 
-    A label is the name of a class, or another spelling of the same number: "1" and "1.0".
+    A label is the name of a class, or another spelling of the same number, such as "1.0" for "1".
     """
     indices = {name: index for index, name in enumerate(classes)}
     numbers = {number_of(name): index for name, index in reversed(indices.items())}
@@ -62,7 +62,7 @@ def finder(classes: Sequence[str]) -> Callable[[str], int]:
 
 
 def positions(labels: Sequence[str], classes: Sequence[str], title: str) -> np.ndarray:
-    """Return the index in `classes` of each label, or raise a DataError if there is none.
+    """Return each label's index in `classes`; raise a DataError for a label without a class.
 
     `title` is the name of the labels in messages.
     """
@@ -147,8 +147,8 @@ def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
     """Return the sorted classes in an array of strings, and the index of each row's class.
 
     `y` has shape (rows,) or (rows, 1), with strings or UTF-8 bytes; spaces at both ends are
-    ignored. `title` is its name in messages. Raise a DataError that names the first row without a
-    class.
+    ignored. `title` is the name of `y` in messages. Raise a DataError that names the first row
+    without a class.
     """
     if y.ndim != 1 and y.shape[1:] != (1,):
         raise DataError(
@@ -184,9 +184,9 @@ def name_of_class(value: bytes | str) -> str:
 
 
 class TableTargets:
-    """The columns of a table to predict.
+    """The target columns of a table.
 
-    Raises a DataError if a column is missing, or a row has no value in it.
+    Raises a DataError if a target column is missing, or a row has no value in a target column.
     """
 
     def __init__(self, table: Table, data: TableFile) -> None:
@@ -199,9 +199,10 @@ class TableTargets:
 
         The loss decides: cross-entropy losses need classes, all other losses numbers. Without a
         loss, strings and Booleans are classes, and so are integers with at most `MAX_CLASSES`
-        different values. Several targets are numbers, or labels if all are 0 and 1; see
-        `are_labels`. `data.positive` puts its class second; raise a ConfigError if there is no such
-        class. Raise a DataError if there is only one class, or some values are not numbers.
+        different values. Several targets are labels if all their values are 0 and 1, else numbers;
+        see `are_labels`. The class that `data.positive` names comes second; raise a ConfigError if
+        it does not exist. Raise a DataError if there is only one class, or some values are not
+        numbers.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive
@@ -240,7 +241,7 @@ class TableTargets:
 
 
 class TargetColumn:
-    """A column to predict. Each unique value is parsed once."""
+    """A target column. Each unique value is parsed once."""
 
     def __init__(self, table: Table, name: str, markers: Markers) -> None:
         if name not in table:
@@ -288,7 +289,7 @@ class TargetColumn:
         return in_order(names)
 
     def codes(self, classes: Sequence[str]) -> np.ndarray:
-        """Return the index of each row's class; 1.0 is the class 1."""
+        """Return the index of each row's class; the value 1.0 belongs to the class "1"."""
         find = finder(classes)
         names = self.names(are_booleans(classes))
         indices = [-1 if name is None else find(name) for name in names]
@@ -303,7 +304,7 @@ class TargetColumn:
         return codes
 
     def numbers(self, loss: Loss | None, advice: str) -> np.ndarray:
-        """Return the numbers of the rows; true and false are 1 and 0."""
+        """Return the rows' values as numbers; true is 1 and false is 0."""
         if self.kind == "boolean":
             yes = [name == "True" for name in self.names(True)]
             return self.cells.take(np.array(yes, dtype=np.float64), np.nan)
@@ -337,5 +338,5 @@ def are_booleans(classes: Sequence[str]) -> bool:
 
 
 def are_labels(y: np.ndarray) -> np.ndarray:
-    """Return a Boolean for each target in `y`, shape (rows, targets): 0 or 1 in every row."""
+    """Return whether each target in `y`, shape (rows, targets), is 0 or 1 in every row."""
     return np.asarray(((y == 0) | (y == 1)).all(axis=0))

@@ -1,4 +1,4 @@
-"""The baseline: loss and metrics of a network without inputs, which a trained one should beat."""
+"""The baseline: loss and metrics of a constant prediction; a trained network should beat it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def baseline(
 ) -> tuple[str, dict[str, float]]:
     """Return the name of a constant prediction, and its loss and metrics on a split of the data.
 
-    The prediction is the mean of the training targets. For classes and labels, it is their
-    frequencies, so the most frequent class is predicted. A network with one layer and zero weights
-    predicts the constant, so that its metrics are computed like those of trained networks.
+    The prediction is the mean of the training targets. For classes and labels, the prediction is
+    their frequencies, so the most frequent class is predicted. A network with one layer and zero
+    weights predicts the constant. Its metrics are computed like the metrics of trained networks.
     """
     outputs = model.output_shape[0]
     name, constant = prediction(objects.loss, training.targets(), outputs)

@@ -1,7 +1,8 @@
 """Charts as SVG inside the page, each with a text alternative and its numbers as a table.
 
-Matplotlib draws them with placeholder colors. These are then replaced by variables of the page's
-style sheet, so that one drawing serves the light and the dark theme. Text stays text.
+Matplotlib draws charts with placeholder colors. Variables of the page's style sheet then replace
+these colors, so one drawing serves the light and the dark theme. Text is stored as text, not as
+outlines.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Chart:
     """A drawing with its description and numbers.
 
     `key` identifies it within the page, and `description` is its text alternative. `columns` and
-    `rows` are its numbers as a table, and `note` explains how to read it.
+    `rows` are its numbers as a table, and `note` explains how to read the chart.
     """
 
     key: str
@@ -121,7 +122,7 @@ class Axis:
     """The x axis.
 
     `categories` are the labels of x = 0, 1, ...; they are empty if x is numeric. `whole` means that
-    x is an integer. Infinite `limits` stand for the limits of the points.
+    x is an integer. Infinite `limits` mean that the axis ends at the outermost points.
     """
 
     categories: Sequence[str] = ()
@@ -189,10 +190,10 @@ def unit_square(
     counts: Sequence[np.ndarray] | None,
     listed: int,
 ) -> Chart:
-    """Return curves with x and y from 0 to 1, and at most `listed` points of each as a table.
+    """Return curves with x and y from 0 to 1; the table has at most `listed` points per curve.
 
-    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). With
-    `counts`, the number of rows of each point, the points are drawn as dots.
+    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). `counts`
+    has the number of rows of each point; with it, points are drawn as dots.
     """
     kept = [thinned(line, ()) for line in series]
 
@@ -414,7 +415,7 @@ def ranking(
     texts: Sequence[str],
     reference: float | None = None,
 ) -> Chart:
-    """Return horizontal bars, the first one on top, with a text at the end of each.
+    """Return horizontal bars, the first one at the top, with a text at the end of each bar.
 
     At most `maximum` bars are drawn, with a line at `reference`. `label` is the label of the
     values; `columns` and `rows` are the numbers as a table.
@@ -558,12 +559,12 @@ def ticks(axes: Any, logarithmic: bool) -> None:
 
 
 def evenly(count: int, limit: int) -> np.ndarray:
-    """Return at most `limit` evenly spaced numbers from 0 to count - 1, with both ends."""
+    """Return at most `limit` evenly spaced numbers from 0 to count - 1, including both."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int))
 
 
 def thinned(line: Line, keep: Sequence[float]) -> Line:
-    """Return a line with at most `POINTS` points, and the points at `keep`."""
+    """Return a line with at most `POINTS` points, in addition to the points at `keep`."""
     if len(line.x) <= POINTS:
         return line
     chosen = set(evenly(len(line.x), POINTS).tolist())
@@ -579,7 +580,7 @@ def thinned(line: Line, keep: Sequence[float]) -> Line:
 
 
 def joined(series: Sequence[Line]) -> list[Row]:
-    """Return one row for each x of any series, with None for missing values."""
+    """Return one row for each x that any series has, with None for missing values."""
     tables = [dict(zip(line.x, line.y, strict=True)) for line in series]
     every_x = sorted({x for line in series for x in line.x})
     return [(x, *(table.get(x) for table in tables)) for x in every_x]

@@ -1,4 +1,4 @@
-"""The importance of a table's columns to a network, and its errors by category."""
+"""The importance of a table's columns to a network, and the network's errors by category."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MAX_BARS = 20
 """Maximum number of columns, or of categories of a column, to draw."""
 
 MAX_SPREADS = 8
-"""Maximum number of columns of categories to draw, the most important ones."""
+"""Maximum number of categorical columns to draw; the most important ones are drawn."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Errors by the categories of one column: the largest categories, and last all others."""
+    """A column's errors by category: the largest categories, then all others together."""
 
     column: str
     categories: list[str]
@@ -48,9 +48,10 @@ class Spread:
 class ColumnFindings:
     """The importance of a table's columns, and errors by category.
 
-    The importance of a column is the rise of the error if its cells are shuffled among the rows;
-    the largest comes first. `part` names the split for it, and `measure` the error. `spreads` has
-    the errors by category, and `overall` the error over all rows.
+    The importance of a column is the rise of the error if its cells are shuffled among the rows.
+    The most important column comes first. `part` names the split used for importances, and
+    `measure` names the error. `spreads` has the errors by category, and `overall` the error over
+    all rows.
     """
 
     part: str
@@ -64,10 +65,10 @@ class ColumnFindings:
 
 
 def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindings:
-    """Return the importance of a table's columns to a network, and its errors by category.
+    """Return the importance of a table's columns to a network, and errors by category.
 
-    Importances use the validation rows, and errors by category the test rows. Without these rows,
-    they use the last existing split.
+    Importances are computed on the validation rows, and errors by category on the test rows. If a
+    split is missing, the last existing split is used instead.
     """
     last, rows = list(parts.by_name.items())[-1]
     name, validated = ("validation", parts.validation) if parts.validation else (last, rows)
@@ -85,7 +86,7 @@ def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindin
 
 
 def importances(model: Sequential, loss: Loss, part: Part) -> tuple[dict[str, float], int]:
-    """Return the rise of the error if each column is shuffled, and the number of rows used."""
+    """Return how much the error rises if each column is shuffled, and the number of rows used."""
     assert model.schema is not None
     chosen = np.unique(np.linspace(0, part.rows - 1, min(part.rows, MAX_ROWS)).astype(np.int64))
     part = part.take(chosen)
@@ -122,7 +123,7 @@ def shuffled(table: Table, name: str, order: np.ndarray) -> Table:
 def common_error(raw: np.ndarray, part: Part, loss: Loss) -> float:
     """Return an overall error: the log loss for classes and labels, the RMSE for numbers.
 
-    For several numbers, it is the mean of RMSE / standard deviation of the truth.
+    For several numbers, the error is the mean of (RMSE / standard deviation of the truth).
     """
     targets = loss.check_targets(part.targets(), raw.shape[1])
     probabilities = interpret(raw, loss.output_activation, None).probabilities
@@ -142,7 +143,8 @@ def errors_of_rows(model: Sequential, loss: Loss, part: Part) -> tuple[np.ndarra
     """Return the error of each row, the overall error, and its name.
 
     For classes and labels, a row's error is 1 if its prediction is wrong, and the overall error is
-    the error rate. For numbers, they are the squared error and the RMSE.
+    the error rate. For numbers, a row's error is the squared error, and the overall error is the
+    RMSE.
     """
     raw = model.predict(part.inputs())
     targets = loss.check_targets(part.targets(), raw.shape[1])
@@ -197,7 +199,7 @@ def spreads_of(
 
 
 def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
-    """Return a chart of the columns' importance, and one of errors by category per column."""
+    """Return a chart of the columns' importance, and charts of the errors by category."""
     names, values = list(findings.importance), list(findings.importance.values())
     rise = f"rise of the {findings.measure}"
     note = (

@@ -14,10 +14,10 @@ from gpunn.reporting.records import NormRow, Record
 __all__ = ["comparison", "learning_curves", "norm_charts", "speed_charts"]
 
 RESERVED = ("calibration", "confusion", "importance", "roc", *TIMINGS)
-"""Names of other charts of a run."""
+"""Names that other charts of a run already have."""
 
 LAYERS = 48
-"""Maximum number of layers whose norms are drawn, twice the number of distinct line styles."""
+"""Maximum number of layers whose norms are drawn: twice the number of distinct line styles."""
 
 DASH = ("solid", "dashed", "dotted")
 """Line styles that distinguish series when the colors repeat."""
@@ -62,7 +62,7 @@ def learning_curves(record: Record, key: str) -> list[Chart]:
 
 
 def chart_key(prefix: str, name: str, number: int) -> str:
-    """Return a key for the chart of a metric, whose name may be anything."""
+    """Return a key for a metric's chart; the metric's name may contain any characters."""
     plain = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in RESERVED
     return f"{prefix}-{name if plain else f'metric-{number}'}"
 
@@ -116,7 +116,7 @@ def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
 
 
 def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
-    """Return a chart of each metric with a line for each run, if possible of validation rows."""
+    """Return a chart of each metric, if possible on validation rows, with a line for each run."""
     charts = []
     metrics = dict.fromkeys(name for record in records for name in measured(record.history))
     for index, metric in enumerate(metrics, start=1):

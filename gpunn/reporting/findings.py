@@ -26,7 +26,7 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Classes:
-    """One class per row: class names, and arrays of shape (rows,).
+    """True and predicted classes, one per row: class names, and arrays of shape (rows,).
 
     `confidence` is the probability of the predicted class, and `probabilities` has shape
     (rows, classes).
@@ -51,7 +51,7 @@ class Classes:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Rows of each true class (first axis) that were predicted as each class (second axis)."""
+        """The number of rows by true class (first axis) and predicted class (second axis)."""
         count = len(self.names)
         pairs = self.truth * count + self.predicted
         return np.bincount(pairs, minlength=count * count).reshape(count, count)
@@ -86,7 +86,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers: truth and prediction of shape (rows, outputs), and names of outputs, if any."""
+    """True and predicted numbers, of shape (rows, outputs), and the outputs' names, if any."""
 
     truth: np.ndarray
     predicted: np.ndarray
@@ -100,7 +100,7 @@ class Findings:
     `rows` has the number of rows of each split. If rows are images, `X` has the images and `pixels`
     their shape, (height, width) or (height, width, colors). `baseline` is the name of a constant
     prediction, with its loss and metrics on these rows. For a table, `columns` has the importance
-    of its columns, and `table` its rows with their line numbers.
+    of the columns, and `table` has the rows with line numbers.
     """
 
     part: str
@@ -145,7 +145,7 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
 def outcome(
     raw: np.ndarray, part: Part, objects: Objects, model: Sequential
 ) -> Classes | Labels | Numbers:
-    """Return the predictions that outputs express under the loss, together with the truth."""
+    """Interpret outputs by the loss, and return the predictions together with the truth."""
     loss, outputs = objects.loss, raw.shape[1]
     targets = loss.check_targets(part.targets(), outputs)
     truth = loss.class_indices(targets)
@@ -161,7 +161,7 @@ def outcome(
 
 
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
-    """Return the shape of a row as an image, or None if it is not an image.
+    """Return the shape of a row as an image, or None if rows are not images.
 
     Rows with a height and a width, and optionally 3 or 4 colors, are images. Vectors of uint8, or
     from MNIST or digits, are images if their length is a square number.

@@ -39,10 +39,10 @@ __all__ = ["report_html", "write_report"]
 class Run:
     """The content of the page for one run.
 
-    `key` identifies the run within the page. `best` marks the best of several runs by validation.
-    `tiles` are the most important numbers, each with a label and a remark. `setup` describes what
-    was run, and `machine` where. `columns` are the charts of a table's columns, and `problems`
-    explain missing content.
+    `key` identifies the run within the page. `best` is True for the best of several runs by
+    validation. `tiles` are the most important numbers, each with a label and a remark. `setup`
+    describes the experiment, and `machine` describes the computer. `columns` are the charts of a
+    table's columns, and `problems` explain missing content.
     """
 
     key: str
@@ -80,8 +80,8 @@ def write_report(
     Parameters
     ----------
     runs : sequence of str or Path
-        Folders that `gpunn train` wrote; the report compares them. Or one sweep folder: the report
-        compares its trials, and shows the best one in detail.
+        Folders that `gpunn train` wrote, or one sweep folder. The report compares the runs, or the
+        trials of the sweep. For a sweep, it shows the best trial in detail.
     path : str or Path
         The file to write.
     backend : str, Backend or None
@@ -122,8 +122,8 @@ def report_html(
 
     Parameters and errors are the same as for `write_report`.
 
-    The data is read again to compute predictions. If it is missing, the report contains a notice
-    and the rest.
+    The data is read again to compute predictions. If the data is missing, the report contains a
+    notice instead of the predictions.
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
@@ -171,7 +171,7 @@ def sweep_among(folders: Sequence[Path]) -> SweepView | None:
 def comparative(
     views: Sequence[Run], sweep: SweepView | None, ranking: Ranking | None
 ) -> dict[str, Any]:
-    """Return the page's content for several runs together."""
+    """Return the part of the page that compares several runs."""
     if sweep is not None:
         return {"overview": sweep.overview, "differences": None, "comparison": sweep.charts}
     if len(views) < 2:
@@ -245,7 +245,7 @@ def view(
 def examined(
     run: Run, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential | None, Findings | None]:
-    """Return the network and its predictions; None for a missing network or missing data."""
+    """Return the network and its predictions; None in place of each if its files are missing."""
     record = run.record
     if record.model_file is None:
         run.problems.append("The folder contains no network.")

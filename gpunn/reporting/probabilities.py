@@ -16,7 +16,7 @@ BINS = 10
 """Number of bins of equal width in a calibration curve."""
 
 LISTED = 100
-"""Maximum number of points of a curve in its table."""
+"""Maximum number of points per curve in the chart's table."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def hits(scores: Scores) -> Curve:
-    """Return the numbers of false and true positives at each threshold, from the highest.
+    """Return the numbers of false and true positives at each threshold, highest threshold first.
 
     Rows with equal probabilities are on the same side of each threshold.
     """
@@ -44,7 +44,7 @@ def hits(scores: Scores) -> Curve:
 
 
 def roc(scores: Scores) -> tuple[Curve, float]:
-    """Return false and true positive rates from (0, 0) to (1, 1), and the area below."""
+    """Return false and true positive rates from (0, 0) to (1, 1), and the area under the curve."""
     wrong, right = (np.append(0, counts) for counts in hits(scores))
     across, up = wrong / wrong[-1], right / right[-1]
     return (across, up), float(np.trapezoid(up, across))
@@ -53,7 +53,8 @@ def roc(scores: Scores) -> tuple[Curve, float]:
 def precision_recall(scores: Scores) -> tuple[Curve, float]:
     """Return recalls and precisions at each threshold, and the average precision.
 
-    The average precision is the sum of precision times the rise of the recall.
+    The average precision is the sum, over all thresholds, of the precision times the rise of the
+    recall.
     """
     wrong, right = hits(scores)
     recall, precision = right / right[-1], right / (right + wrong)
@@ -61,7 +62,7 @@ def precision_recall(scores: Scores) -> tuple[Curve, float]:
 
 
 def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
-    """Return mean probabilities and fractions of yes by bin of probability, and rows per bin."""
+    """Return the mean probability, the fraction of yes and the number of rows of each bin."""
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], scores.probability)
     rows = np.bincount(bins, minlength=BINS)
     filled = rows > 0

@@ -16,12 +16,12 @@ __all__ = ["Ranking", "rank"]
 
 @dataclass(frozen=True)
 class Ranking:
-    """The order of runs by a validation metric, each at its own best epoch.
+    """The order of runs by a validation metric at each run's best epoch.
 
-    The test split does not affect it. `metric` is the one that selects the best epoch in most runs,
-    such as "val_accuracy". `order` has the indices of the runs, best first; runs without a finite
-    value come last. `unlike` lists the settings of `[data]` that differ, so that the runs may have
-    different validation rows.
+    The test split does not affect the order. `metric`, such as "val_accuracy", is the metric that
+    selects the best epoch in most runs. `order` has the indices of the runs, best first; runs
+    without a finite value come last. `unlike` lists the settings of `[data]` that differ between
+    the runs. If there are any, the runs may have different validation rows.
     """
 
     metric: str

@@ -35,14 +35,14 @@ __all__ = ["NormRow", "Record", "read_run"]
 
 
 LARGEST = 2**20
-"""Maximum size in bytes of the files with a run's environment and ending."""
+"""Maximum size in bytes of a file with a run's environment or ending."""
 
 
 MAX_METRICS = 100
-"""Maximum number of metrics in a history. Drawing a chart for each takes about 0.1 seconds."""
+"""Maximum number of metrics in a history. Drawing a chart of a metric takes about 0.1 seconds."""
 
 RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1e15)}
-"""The valid ranges of these columns of a history."""
+"""The valid ranges of some columns of a history."""
 
 
 Values = dict[str, Annotated[float, check_number] | None]
@@ -51,7 +51,7 @@ Values = dict[str, Annotated[float, check_number] | None]
 
 @dataclass(frozen=True)
 class NormRow:
-    """Norms of each array and its gradient after an epoch; None if not finite."""
+    """The norms of each array and of its gradient after an epoch; None means not finite."""
 
     epoch: int
     parameters: Values
@@ -60,7 +60,7 @@ class NormRow:
 
 @dataclass(frozen=True)
 class Blas:
-    """The library of matrix products."""
+    """The library that computes matrix products."""
 
     name: str = ""
     version: str = ""
@@ -95,8 +95,8 @@ class Record:
     """The content of a run folder.
 
     `description` is the configuration with all defaults, in JSON types. `history` has the metrics
-    of each epoch; None means not finite. A run without `ending` has not ended. It is `running` if a
-    process was training in the folder when the folder was read.
+    of each epoch; None means not finite. A run without `ending` has not ended. `running` is True if
+    a process was training in the folder when the folder was read.
     """
 
     path: Path
@@ -165,12 +165,12 @@ class Record:
 
     @cached_property
     def best(self) -> dict[str, float | None] | None:
-        """The row of the best epoch, selected like in training."""
+        """The row of the best epoch, selected as in training."""
         return None if self.rule is None else self.rule.find(self.history)
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """Whether larger is better, by the name of a log; None, or no entry, means unknown."""
+        """Whether larger is better, by the name of a log; None or a missing name means unknown."""
         return directions(self._metrics)
 
     @property
@@ -183,7 +183,7 @@ class Record:
 
     @property
     def _metrics(self) -> list[Metric]:
-        """The metrics whose classes are defined here."""
+        """The configured metrics whose classes are defined in this process."""
         metrics, training = [], self.config.training
         for index, value in enumerate([*training.metrics, *training.validation_metrics]):
             with suppress(ArgumentError, ArgumentTypeError):
@@ -203,15 +203,15 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Time spent in the epochs."""
+        """Total time of all epochs in seconds."""
         return sum(row.get("seconds") or 0.0 for row in self.history)
 
 
 def read_run(path: Path) -> Record:
     """Read a run folder.
 
-    Raise a ConfigError if it is not a run folder, and a DataFileError that names the file if a file
-    is damaged. Norms and networks are read only on access.
+    Raise a ConfigError if the path is not a run folder, and a DataFileError that names a damaged
+    file. Norms and networks are read only on access.
     """
     require_run(path)
     ending = path / EVALUATION

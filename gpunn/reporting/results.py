@@ -150,7 +150,7 @@ def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
 
 
 def confused_pairs(outcome: Classes) -> Table:
-    """Return the most common errors, for more classes than a matrix can show."""
+    """Return the most common errors, if there are more classes than a matrix can show."""
     return Table("Most confused classes", ("true", "predicted", "rows"), worst_pairs(outcome, 20))
 
 
@@ -225,7 +225,7 @@ def labels(outcome: Labels, part: str) -> Table:
 
 
 def numbers(outcome: Numbers, part: str, key: str) -> Results:
-    """Return predictions against the truth, and the residuals, of each output."""
+    """Return each output's predictions against the truth, and its residuals."""
     content, rows = Results(), []
     outputs = outcome.truth.shape[1]
     drawn = True
@@ -317,7 +317,7 @@ def number_charts(
 def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return counts and edges of a histogram with about sqrt(n) bins.
 
-    Bins are wider than the rounding of the values, even if all values are equal.
+    Bins are always wider than the rounding errors of the values, even if all values are equal.
     """
     low, high = float(values.min()), float(values.max())
     minimum = 1e-6 * max(abs(low), abs(high)) or 1.0

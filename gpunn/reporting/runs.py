@@ -38,9 +38,9 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Finite validation metrics at the best epoch, or at the last one if none is selected.
+        """Finite validation metrics at the best epoch, or at the last epoch if none is selected.
 
-        Without validation rows, they are training metrics.
+        Without validation rows, the values are training metrics.
         """
         rows = self.record.history
         row = self.record.best or (rows[-1] if rows else {})
@@ -74,7 +74,7 @@ class Run:
         return dict(leaves(self.record.description))
 
     def get(self, key: str) -> Any:
-        """Return a column, a metric or a setting (for a table its name); None if missing."""
+        """Return a column, metric or setting (for a table, the table's name); None if missing."""
         for values in (self.columns, self.metrics, self.settings):
             if key in values:
                 return values[key]
@@ -130,7 +130,7 @@ def rank_runs(runs: Sequence[Run]) -> Ranking | None:
 
 
 def settings_that_differ(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Return (path, value for each run) of the settings that differ between runs."""
+    """Return the path and each run's value of the settings that differ between runs."""
     return list(varying([constants_as_numbers(run.record.description) for run in runs]))
 
 
@@ -151,8 +151,8 @@ def constants_as_numbers(value: Any) -> Any:
 def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
     """Return the full key: a column, a metric, or the path of a setting that ends in `key`.
 
-    If several settings end in it, choose the only one that differs between the runs. Raise an
-    ArgumentError if no run has the key, or it is ambiguous.
+    If several settings end in `key`, choose the only one that differs between the runs. Raise an
+    ArgumentError if no run has the key, or the key is ambiguous.
     """
     path = re.sub(r"\[(\d+)\]", r".\1", key)
     if path == "time":
@@ -212,10 +212,10 @@ class Condition:
         self._compare, self._value = OPERATORS[sign], plain_value(self._written)
 
     def chosen(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs that match; only "!=" matches a run without such a value.
+        """Return the runs that match; only "!=" matches a run without a value for the key.
 
-        Raise an ArgumentError if no run has such a value, or if "<" or ">" compares different
-        types.
+        Raise an ArgumentError if no run has a value for the key, or if "<" or ">" compares
+        different types.
         """
         if not runs:
             return []
@@ -241,7 +241,7 @@ class Condition:
 
 
 def plain_value(text: str) -> Any:
-    """Return the number, Boolean or string that the text is in TOML; else the text unchanged.
+    """Return the value of a text in TOML (number, Boolean or string), else the text unchanged.
 
     Examples
     --------
@@ -264,7 +264,7 @@ def ordered(
     """Return runs sorted by a column, metric or setting, by default best first.
 
     If larger is better for a metric, the largest value comes first. Runs without a value come last
-    in either direction. Raise an ArgumentError if no run has such a key.
+    in either direction. Raise an ArgumentError if no run has the key.
     """
     if key is None:
         if ranking is None:

@@ -29,13 +29,13 @@ from gpunn.sweep.trials import COMPLETE
 __all__ = ["SweepView", "is_sweep", "view_sweep"]
 
 CURVES = 12
-"""Maximum number of trials whose curves are drawn, the best ones."""
+"""Maximum number of trials whose curves are drawn; the best trials are drawn."""
 
 PARAMETERS = 24
 """Maximum number of parameters with a chart of the metric."""
 
 WIDE = 30.0
-"""Ratio of the largest to the smallest value from which an unknown range has a logarithmic axis."""
+"""An unknown range has a logarithmic axis if its largest / smallest value reaches this ratio."""
 
 HOLLOW = "Hollow points are trials that did not complete, at their best epoch."
 
@@ -144,7 +144,7 @@ def summary_charts(sweep: Trials) -> list[Chart]:
 
 
 def history(sweep: Trials) -> Chart:
-    """Return a chart of the metric by trial, with the best so far."""
+    """Return a chart of the metric by trial, with the best value so far."""
     trials = [each for each in sweep.trials if each.value is not None]
     values = [math.nan if each.value is None else each.value for each in trials]
     is_complete = [each.state == COMPLETE for each in trials]
@@ -235,7 +235,7 @@ def parameter_chart(sweep: Trials, path: str, number: int) -> Chart:
 
 
 def described(best: Trial | None, path: str | None = None) -> str:
-    """Return a sentence on the point of the best trial."""
+    """Return a sentence about the best trial's point."""
     if best is None:
         return "No trial is complete."
     value = "" if path is None else f", with {text(best.parameters.get(path))}"

@@ -1,4 +1,4 @@
-"""Checks before the first trial that all values are valid, and which metric compares trials."""
+"""Checks all values before the first trial, and finds the metric that compares trials."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["check_sweep"]
 def check_sweep(source: Source, sweep: Sweep) -> Best:
     """Check the values that trials may have, and return the metric that compares trials.
 
-    Each extreme value is checked together with the first values of the other keys. All first
-    values, and all last values, must make a valid experiment. Raise a ConfigError that names the
-    invalid values, or if there are no validation rows.
+    Each extreme value is checked together with the first values of the other keys. All first values
+    together, and all last values together, must also make a valid experiment. Raise a ConfigError
+    that names invalid values. Raise one also if there are no validation rows.
     """
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():

@@ -20,7 +20,7 @@ MIN_TRIALS = 20
 """Minimum number of complete trials for an estimate."""
 
 MAX_TRIALS = 1000
-"""Maximum number of complete trials to use, the newest ones: the time grows with their number."""
+"""Maximum number of complete trials to use, newest first; the time grows with this number."""
 
 
 def importances(sweep: Trials) -> dict[str, float]:
@@ -28,9 +28,9 @@ def importances(sweep: Trials) -> dict[str, float]:
 
     Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
     Importance in Arbitrary Subspaces") measures how much the values of the best tenth of the trials
-    differ from the values of all trials. The sum is 1, or 0 if no parameter matters. The result is
-    empty if there are fewer than two parameters or `MIN_TRIALS` complete trials, or the space is
-    unknown.
+    differ from the values of all trials. The sum of all importances is 1, or 0 if no parameter
+    matters. The result is empty with fewer than two parameters, with fewer than `MIN_TRIALS`
+    complete trials, or if the space is unknown.
     """
     complete = [each for each in sweep.trials if each.state == COMPLETE]
     if len(sweep.space) < 2 or len(complete) < MIN_TRIALS:
@@ -56,7 +56,7 @@ def importances(sweep: Trials) -> dict[str, float]:
 def known_trial(
     trial: Trial, space: Mapping[str, SearchRange], distributions: Mapping[str, Any]
 ) -> Any:
-    """Return a trial as an Optuna trial; None if it has no value or is outside this space."""
+    """Return a trial as an Optuna trial; None without a value or with values outside `space`."""
     if trial.value is None:
         return None
     try:

@@ -21,7 +21,7 @@ __all__ = ["JOURNAL", "TURN", "open_journal", "optuna", "turn"]
 JOURNAL = "study.jsonl"
 
 TURN = ".turn"
-"""Name, without ".lock", of the file that the process with the lock has created."""
+"""Name of the lock file, without ".lock"; the process that gets the lock creates this file."""
 
 
 def optuna() -> Any:
@@ -34,7 +34,7 @@ def optuna() -> Any:
 def open_journal(path: Path) -> Any:
     """Return Optuna's storage of a study in a file, which is created if needed.
 
-    Raise a DataFileError if the path is not a regular file, or it has a line over 16 MiB.
+    Raise a DataFileError if the file is not a regular file, or has a line over 16 MiB.
     """
     storages = optuna().storages
     if os.path.lexists(path):
@@ -58,9 +58,10 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A lock of a journal that removes an incomplete last line, which a killed process has left.
+    """A journal's lock that also removes an incomplete last line, left by a killed process.
 
-    Otherwise the next line would be appended to it, and no process could read the journal.
+    Otherwise the next line would be appended to the incomplete line, and no process could read the
+    journal.
     """
 
     def __init__(self, lock: Any, path: Path) -> None:

@@ -20,13 +20,14 @@ LAUNCHERS = (
 """Environment variables of Open MPI, MPICH and Slurm with the local rank and the local size."""
 
 COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
-"""A number; Slurm may append the number of machines."""
+"""Matches a number, to which Slurm may append the number of machines."""
 
 
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
     """Return a communicator with this process's local rank and local size from the launcher.
 
-    Otherwise it is a world of one process, because the processes do not communicate.
+    Apart from these numbers, the communicator is a world of one process, because the processes do
+    not communicate.
     """
     for rank, size in LAUNCHERS:
         matches = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]
@@ -43,8 +44,8 @@ def this_process() -> list[str | int]:
 def is_gone(process: object) -> bool:
     """Return whether a process has certainly ended.
 
-    Return False for processes on other machines. A new process with the same number as an ended one
-    is mistaken for it.
+    Return False for processes on other machines. A new process with the number of an ended process
+    is mistaken for the ended process.
     """
     if not (isinstance(process, list) and len(process) == 2 and process[0] == _machine()):
         return False

@@ -16,8 +16,8 @@ __all__ = ["Pruning"]
 class Pruning(Callback):
     """Reports a metric after each epoch, and ends training if Optuna prunes the trial.
 
-    `epochs` is the planned number; the last epoch is never pruned. `pruned` is True once the trial
-    has been pruned.
+    `epochs` is the planned number of epochs; a trial is never pruned after its last epoch. `pruned`
+    is True once the trial has been pruned.
     """
 
     def __init__(self, trial: Any, metric: str, epochs: int) -> None:

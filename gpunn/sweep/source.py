@@ -28,7 +28,7 @@ class Source:
     settings : tuple of str
         Changes for all trials, in the form of `--set`.
     backend : str or None
-        The backend; it overrides the configuration's.
+        The backend; if given, it overrides the configuration's backend.
     allow_imports : bool
         Whether the configuration may import custom classes. Importing runs their modules' code.
 
@@ -79,7 +79,7 @@ class Source:
         return config, config.sweep
 
     def config(self, settings: Sequence[str]) -> Config:
-        """Return the configuration of a trial, which is the configuration of an ordinary run.
+        """Return the configuration of a trial, as for an ordinary run.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class Source:
         Objects(self.config(settings), self.allow_imports)
 
     def build(self, settings: Sequence[str]) -> Experiment:
-        """Return the experiment of a trial, which only this process trains.
+        """Return the experiment of a trial, for training in this process only.
 
         If a launcher has started several processes on a machine, each gets a different CUDA device.
 

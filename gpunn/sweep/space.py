@@ -47,7 +47,7 @@ def _numbers(values: SearchRange) -> dict[str, Any]:
 def next_of_grid(
     space: Mapping[str, SearchRange], used: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """Return the first combination of values that is not in `used`; None if all are.
+    """Return the first combination of values that is not in `used`; None if all are used.
 
     The last key's values change fastest.
     """
@@ -60,7 +60,7 @@ def next_of_grid(
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable value; it is equal for equal values."""
+    """Return a hashable form of a value; equal values have equal forms."""
     if isinstance(value, Mapping):
         return frozenset((key, _hashable(each)) for key, each in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
@@ -84,7 +84,7 @@ def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, An
 def settings_of(values: Mapping[str, Any]) -> list[str]:
     """Return values by their paths as settings, in the form of `--set`.
 
-    A table comes before its parts: `training.optimizer`, then its learning rate.
+    A table comes before its parts; for example, `training.optimizer` before its learning rate.
     """
     paths: Iterable[str] = sorted(values, key=lambda path: path.count(".") + path.count("["))
     return [f"{path}={toml_text(values[path])}" for path in paths]

@@ -37,10 +37,10 @@ NAME = "sweep"
 """Name of the study in the file."""
 
 CONFIGURATION = "configuration"
-"""Attribute of a study: the configuration of the sweep."""
+"""Name of the study's attribute with the configuration of the sweep."""
 
 BEGUN, ENDED = "begun", "ended"
-"""Attributes of a trial: its process and values, and how it ended."""
+"""Names of a trial's attributes: its process and values, and how it ended."""
 
 COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 """Tables and keys of a configuration that must be the same in all processes of a sweep."""
@@ -49,7 +49,7 @@ COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 class Claim:
     """An Optuna trial that this process trains, with the values of keys by their paths.
 
-    `ended` is True once its end has been recorded.
+    `ended` is True once the end of the trial has been recorded.
     """
 
     def __init__(self, trial: Any, values: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ def folder_of(number: int) -> str:
 
 
 class Study:
-    """The study in a sweep folder, which any number of processes may have open.
+    """The study in a sweep folder; any number of processes may have it open.
 
     `rule` is the metric that compares trials. Raises a ConfigError if the folder is not a sweep
     folder or its sweep has another configuration, and a DataFileError if the study's file is
@@ -181,9 +181,9 @@ class Study:
     def claim(self, maximum: int, *, reclaim: bool = False) -> Claim | None:
         """Return the next trial; None if there are `maximum` trials or the grid is complete.
 
-        Trials that other processes are training count; trials of killed processes do not. With
-        `reclaim`, all unfinished trials of other processes are marked as lost; if one is still
-        training, it ends after its epoch.
+        The maximum includes trials that other processes are training, but not trials of killed
+        processes. With `reclaim`, all unfinished trials of other processes are marked as lost. A
+        lost trial that is still training ends after its current epoch.
         """
         with self._turn():
             self._end_lost(reclaim)
@@ -210,8 +210,8 @@ class Study:
         """Record how a trial ended, unless this or another process has recorded it before.
 
         For `state`, see `Trial`. `row` has the logs of the best epoch. `epochs` is the number of
-        trained epochs (None: as many as were reported). `reason` says why the trial ended before
-        its last epoch.
+        trained epochs; None means the number of reported epochs. `reason` says why the trial ended
+        before its last epoch.
         """
         if claim.ended:
             return
@@ -266,7 +266,7 @@ class Study:
         )
 
     def _described(self, trial: Any) -> Trial:
-        """Return an Optuna trial as a `Trial`; an unfinished one has its progress so far."""
+        """Return an Optuna trial as a `Trial`; an unfinished trial has its progress so far."""
         if trial.number in self._finished:
             return self._finished[trial.number]
         state = "running" if trial.state == optuna().trial.TrialState.RUNNING else "lost"
@@ -294,7 +294,7 @@ class Study:
 
 
 def _check_empty(folder: Path) -> None:
-    """Raise a ConfigError if a folder has other files than those of another starting process."""
+    """Raise a ConfigError if a folder has files that no other starting process has created."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
     if names and not (folder / JOURNAL).exists():  # another process may just have created it
         what = "is a run" if CONFIG in names else "are files"

@@ -1,4 +1,4 @@
-"""The results of a sweep so far, as the file `trials.json`."""
+"""The results of a sweep so far, in the file `trials.json`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIALS = "trials.json"
 """Name of the file with the results in a sweep folder."""
 
 LARGEST = 2**26
-"""Maximum size of the file in bytes. A trial needs a few hundred."""
+"""Maximum size of the file in bytes. A trial needs a few hundred bytes."""
 
 FOLDER = re.compile(r"trial-[0-9]{4,9}")
 """Names of trials' folders."""
@@ -29,7 +29,7 @@ FOLDER = re.compile(r"trial-[0-9]{4,9}")
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
-"""States of trials that count. Trials that are "interrupted" or "lost" are replaced by new ones."""
+"""States of trials that count. New trials replace trials that are "interrupted" or "lost"."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
 """Limits of a parameter's value: depth of nested tables, and size of numbers."""
@@ -73,7 +73,7 @@ class Trial:
     Parameters
     ----------
     number : int
-        Number of the trial, counted from 0 in the order of begin.
+        Number of the trial, counted from 0 in the order in which trials begin.
     folder : str
         Name of its run folder within the sweep folder.
     state : str
@@ -150,7 +150,7 @@ class Trials:
 
     @property
     def ranked(self) -> list[Trial]:
-        """All trials: first the complete ones, best first, then the others by value."""
+        """All trials: first the complete trials, best first, then the others by value."""
         sign = 1 if self.direction == "min" else -1
 
         def key(trial: Trial) -> tuple[bool, bool, float, int]:
@@ -168,7 +168,7 @@ class Trials:
 
     @property
     def counted(self) -> int:
-        """The number of trials that count."""
+        """The number of trials that count; see `COUNTED`."""
         return sum(trial.state in COUNTED for trial in self.trials)
 
 

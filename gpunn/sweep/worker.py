@@ -1,4 +1,4 @@
-"""A process of a sweep: it trains trials until their number is reached."""
+"""Trains trials of a sweep in one process, until the total number of trials is reached."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Events:
     """
 
     def began(self, trial: Trial, experiment: Experiment) -> None:
-        """Handle the begin of a trial's training.
+        """Handle the beginning of a trial's training.
 
         Parameters
         ----------
@@ -72,20 +72,20 @@ def run_worker(
     events: Events | None = None,
     progress: bool = False,
 ) -> Trials:
-    """Train trials of a sweep until their total number, over all processes, is reached.
+    """Train trials of a sweep until all processes together reach the total number of trials.
 
     Parameters
     ----------
     source : Source
         The configuration of the sweep.
     folder : Path
-        The sweep folder; it is created if needed, or has the results so far of all processes.
+        The sweep folder with the results of all processes so far; it is created if needed.
     trials : int or None
         Total number of trials; None means the number in the configuration.
     reclaim : bool
         Whether to first mark unfinished trials of other processes as lost.
     events : Events or None
-        Its methods are called when trials begin and end.
+        An object whose methods are called when trials begin and end.
     progress : bool
         Whether to show progress bars.
 
