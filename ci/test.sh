@@ -65,7 +65,7 @@ linters() {
   local status=0
   "$environment_python" -m ruff check . || status=1
   "$environment_python" -m ruff format --check . || status=1
-  git ls-files -z | xargs -0 "$environment/bin/codespell" || status=1
+  "$environment/bin/codespell" . || status=1
   "$environment_python" -m mypy --strict gpunn || status=1
   "$environment/bin/lint-imports" --no-logo --no-cache || status=1
   return $status

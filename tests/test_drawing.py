@@ -154,7 +154,7 @@ def test_saving(tmp_path):
 
 def test_the_documents_show_the_present_picture():
     page = Path(__file__).parents[1] / "docs" / "how_to" / "report.md"
-    (code,) = re.findall(r"```python\n(groups = .*?)picture.save", page.read_text("utf-8"), re.S)
+    (code,) = re.findall(r"```python\n(groups = .*?)diagram.save", page.read_text("utf-8"), re.S)
     names = {"gpunn": gpunn}
     exec(code, names)
-    assert page.with_name("network.svg").read_text("utf-8") == names["picture"].svg
+    assert page.with_name("network.svg").read_text("utf-8") == names["diagram"].svg

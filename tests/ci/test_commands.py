@@ -92,6 +92,7 @@ def test_problems_of_python_are_reported(start, command, look, variables, said):
 
 CHECKOUT = {
     ".venv/bin/python": WORKS,
+    ".venv/bin/codespell": "#!/usr/bin/env bash",
     ".venv/bin/lint-imports": "#!/usr/bin/env bash",
     "g++": "#!/usr/bin/env bash\necho 12",
 }

@@ -279,7 +279,7 @@ def test_a_checkpoint_of_another_precision_is_gone_on_from(path, first, second):
 def test_a_damaged_scale_is_refused(path):
     half_way(path)
     rewritten(path, {"training.loss_scale": np.full(1, np.nan, np.float32)})
-    with pytest.raises(gpunn.errors.ModelFileError, match="'loss_scale' holds numbers that are"):
+    with pytest.raises(gpunn.errors.ModelFileError, match="'loss_scale' contains NaN or infinity"):
         trainer(Half(), "mean_squared_error").load_checkpoint(path)
 
 
