@@ -21,9 +21,9 @@ def claim(subject: str) -> bool:
 
     Notes
     -----
-    A claim is the name of an abstract Unix socket, which only one process can bind. The kernel
-    frees it when the process ends, so no file remains. Only Linux has abstract sockets. On other
-    systems, each process gets True.
+    A claim is the name of an abstract Unix socket, which only one process can bind. The operating
+    system frees the claim when its process ends, so no file remains. Only Linux has abstract
+    sockets. On other systems, each process gets True.
     """
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid

@@ -76,7 +76,7 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 class UpdateCounters(NamedTuple):
     """Counters and the learning rate of each update: arrays of shape (1,), except `rates`.
 
-    `rates` are the learning rates of several updates, `position` is the index of the next one, and
+    `rates` are the learning rates of several updates, `position` is the index of the next rate, and
     `rate` is the learning rate of this update. `updates` counts updates. `weight` is the sum of
     this update's sample weights, and `weight_sum` is the sum of all weights. `loss_sum` is the sum
     of all weighted losses, and `finite_steps` counts updates with a finite `loss_sum`. `position`
@@ -522,9 +522,9 @@ class Operations:
     ) -> None:
         """Set out = x / (1 - rate) for kept elements and 0 for the others; `out` may be x.
 
-        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32.
-        The right side is rounded to an integer (half to even). All arithmetic is in 32 bits, so the
-        mask is bitwise identical on every backend.
+        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32. The
+        right side of the comparison is rounded to an integer (half to even). All arithmetic is in
+        32 bits, so the mask is bitwise identical on every backend.
 
         Parameters
         ----------
@@ -1010,8 +1010,8 @@ class Operations:
         x, factors, gradient, factors_gradient : array
             Arguments of `scale`, and the gradients of its output and its factors.
         input_gradient : array, shape of x, or None
-            If x has a row for each member, this may be `gradient`. None means that x's gradient is
-            not needed.
+            If x has a row for each member, this may be the array `gradient`. None means that x's
+            gradient is not needed.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -1511,7 +1511,7 @@ class Operations:
         ----------
         finite, scale, good_updates, updates : array, shape (1,)
             The result of `unscale`, the loss scale, the number of applied updates in a row, and the
-            number of updates including this one. All except the scale are of type int64.
+            number of updates including this one. All arrays except the scale are of type int64.
         interval, smallest, largest : int, float, float
             The number of applied updates before the scale doubles, and limits of the scale.
         """

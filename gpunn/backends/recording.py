@@ -71,7 +71,7 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """The trace that this thread records, and its backend.
+    """The trace that this thread records, and the trace's backend.
 
     Without a trace, operations run immediately. Without a backend, operations of any backend are
     recorded.

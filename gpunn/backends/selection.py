@@ -84,9 +84,9 @@ def get_backend(
     Parameters
     ----------
     backend : str, Backend or None
-        "numpy" computes on the CPU, "cupy" on the current CUDA device, and "cupy:1" on device
-        number 1. "auto" selects a CUDA device if one is usable. Otherwise it selects the CPU and
-        logs a warning, once for a process and its workers. None uses the environment variable
+        "numpy" computes on the CPU. "cupy" computes on the current CUDA device, and "cupy:1" on
+        device number 1. "auto" selects a CUDA device if one is usable. Otherwise it selects the CPU
+        and logs a warning, once for a process and its workers. None uses the environment variable
         GPUNN_BACKEND, or "auto". A backend is returned unchanged.
     graph : bool
         On a CUDA device: whether to record a training step as a CUDA graph and replay it. The host
@@ -100,8 +100,8 @@ def get_backend(
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how to choose the algorithm for products of float32 matrices. With
         "heuristic", cuBLAS predicts the fastest one. With "measured", gpunn times several
-        algorithms in the first step. Results differ in rounding. Checkpoints store the chosen
-        algorithms.
+        algorithms in the first step. The two settings differ in rounding. Checkpoints store the
+        chosen algorithms.
     threads : int or None
         On the CPU: the number of threads. None uses the environment variable GPUNN_THREADS, or
         OMP_NUM_THREADS, or one thread for each core that this process may use. Runs with the same

@@ -25,8 +25,8 @@ class Memory(Protocol):
 class Stager:
     """Device arrays for chunks of host data, allocated once and reused for each chunk.
 
-    For each chunk, call `begin`, then `put` once for each of its arrays, then `ready`. After
-    `ready`, operations can read the chunk from the arrays, until the next `begin`.
+    For each chunk, call `begin`, then `put` once for each of the chunk's arrays, then `ready`.
+    After `ready`, operations can read the chunk from the arrays, until the next `begin`.
     """
 
     def __init__(self, backend: Memory) -> None:

@@ -76,7 +76,7 @@ def failure() -> str:
 def release() -> None:
     """Free the blocks that CuPy's pools keep for reuse.
 
-    A failed device cannot free them; CuPy would print an error for each block.
+    A failed device cannot free blocks, and CuPy would print an error for each block.
     """
     if failure():
         return

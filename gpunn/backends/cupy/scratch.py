@@ -33,9 +33,8 @@ class Scratch(threading.local):
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
 
-        If the blocks of a kernel store partial sums in scratch memory, each group of blocks needs a
-        ticket to find its last block (`last_block` in `kernels.raw`). The kernel resets the ticket
-        to 0.
+        If blocks store partial sums in scratch memory, each group of blocks needs a ticket, with
+        which `last_block` in `kernels.raw` finds its last block. The kernel resets the ticket to 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)
 

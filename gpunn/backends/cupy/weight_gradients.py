@@ -103,7 +103,7 @@ def rescales(one: Operation, backend: Backend, pending: Sequence[WeightGradient]
 
 
 def independent(one: Operation | None, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
-    """Return whether there is an operation that may run concurrently with weight gradients."""
+    """Return whether `one` is an operation that may run concurrently with pending gradients."""
     if one is None or one.name not in READ_ONLY or not backend.is_builtin(one):
         return False
     for name, value in vars(arguments_of(backend, one)).items():

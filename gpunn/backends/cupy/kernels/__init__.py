@@ -3,10 +3,10 @@
 There are two kinds of kernels. A `cupy.ElementwiseKernel` is an expression for one element. CuPy
 adds loops, broadcasting and strides, so such a kernel accepts arrays of any layout. In a raw kernel
 (see `raw`) threads cooperate, for example on a sum over rows. A raw kernel accepts contiguous
-row-major arrays. Unless a function says otherwise, `gpunn.backends.operations` defines the shapes;
-sizes count elements. Each function in these files receives an operation's arguments. It returns
-launches if it needs no scratch memory; otherwise it launches on the current stream. No function
-waits for the device.
+row-major arrays. Unless a function says otherwise, `gpunn.backends.operations` defines the shapes.
+Sizes are numbers of elements. Each function in these files receives an operation's arguments. It
+returns launches if it needs no scratch memory; otherwise it launches on the current stream. No
+function waits for the device.
 
 CuPy compiles a kernel when it is first launched with a data type, and stores it on disk.
 

@@ -14,9 +14,9 @@ STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
 
 ONE_BLOCK = 2
-"""Maximum loads, of STACK * EACH rows each, for which one block is faster than two. By estimates, a
-load takes about 0.6 us. With two blocks, writing a partial sum, taking a ticket and reading all
-sums take about 2 us."""
+"""Maximum number of loads, of STACK * EACH rows each, for which one block is faster than two. By
+estimates, a load takes about 0.6 us. With two blocks, writing a partial sum, taking a ticket and
+reading all sums take about 2 us."""
 
 BLOCKS = 1024
 """Number of blocks that suffices for any device: about 8 per multiprocessor of the largest GPU."""

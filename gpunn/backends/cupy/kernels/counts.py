@@ -1,8 +1,8 @@
 """Metrics that add row weights by class, or by class and bin of the score.
 
 One kernel finds the index in the summary for each row, with one warp per row. Another kernel adds
-the weights in row order, with one warp for each number of the summary. It uses no atomics, so every
-run is bitwise identical. The mathematics is in `gpunn.metrics`.
+the weights in row order, with one warp for each number of the summary. The second kernel uses no
+atomics, so every run is bitwise identical. The mathematics is in `gpunn.metrics`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dropout, with a mask from a hash function, which is computed in each pass."""
+"""Dropout, with a mask that kernels compute by a hash function in each pass."""
 
 from __future__ import annotations
 

@@ -189,8 +189,8 @@ def launch(
     """Launch a variant of the kernel for an optimizer's rule; a thread updates PER_THREAD values.
 
     The kernel first receives `arguments`, for the variant's parameters. Then follow the vectors
-    values, gradients and slots, all of shape (size,); the scheduled weight decay, or NULL; the
-    size; the number of decayed parameters; and constants.
+    values, gradients and slots, all of shape (size,), and the scheduled weight decay or NULL. The
+    last arguments are the size, the number of decayed parameters, and constants.
     """
     start, stop, factor, decayed, decay_factor = segment
     values, gradients, slots, _ = trained.part(start, stop)

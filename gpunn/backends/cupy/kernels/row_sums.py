@@ -1,7 +1,7 @@
 """Sums over the rows of a batch: each warp handles a row, and the last block adds partial sums.
 
-Only shapes decide which rows a block handles and the order in which partial sums are added, so a
-sum is bitwise identical in every run.
+Only shapes decide which rows a block handles, and in which order partial sums are added. So a sum
+is bitwise identical in every run.
 """
 
 from __future__ import annotations

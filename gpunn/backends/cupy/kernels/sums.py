@@ -1,4 +1,4 @@
-"""Sums over a whole vector, which stay on the device.
+"""Sums over a whole vector; the results stay on the device.
 
 A kernel is a grid-stride loop: thread k handles elements k, k + threads, k + 2 threads, ... Each
 block writes one partial sum.

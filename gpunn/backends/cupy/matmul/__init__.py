@@ -1,8 +1,8 @@
 """Matrix products through cuBLAS and cuBLASLt, with `cupy.matmul` as the fallback.
 
-`cupy.matmul` works everywhere but can't be recorded in a CUDA graph, because CuPy refuses to use
-its cuBLAS handle on a capturing stream (cupy issue 6290). Products by a separate handle with a
-separate workspace can be recorded (cuBLAS library documentation, "CUDA Graphs Support").
+`cupy.matmul` works everywhere, but can't be recorded in a CUDA graph: CuPy refuses to use its
+cuBLAS handle on a capturing stream (cupy issue 6290). Products by a separate handle with a separate
+workspace can be recorded (cuBLAS library documentation, "CUDA Graphs Support").
 
 If cuBLASLt is available, it computes products with a bias, ReLU or a bias's gradient. With measured
 algorithms it computes all products of float32 matrices.

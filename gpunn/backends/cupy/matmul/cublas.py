@@ -297,7 +297,7 @@ class CublasProduct:
 
 
 def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
-    """Return a row-major matrix, by a transpose if necessary, and whether to transpose it."""
+    """Return an operand as a row-major matrix, and whether a product must transpose it."""
     if matrix.flags.c_contiguous:
         return matrix, transposed
     return matrix.T, not transposed

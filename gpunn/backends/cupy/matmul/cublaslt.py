@@ -3,9 +3,9 @@
 An additional operation on a product, an "epilogue", runs while the result is still in registers. It
 saves a separate kernel that reads the result.
 
-Each cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS library's
-documentation, section "Using the cuBLASLt API". The constants below come from `cublasLt.h`; their
-names omit the prefix `CUBLASLT_`.
+Every installation of cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS
+library's documentation, section "Using the cuBLASLt API". The constants below come from
+`cublasLt.h`; their names omit the prefix `CUBLASLT_`.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Plans(threading.local):
 
 
 class LtProduct:
-    """cublasLtMatmul of contiguous float32 matrices, with algorithms that `selection` chooses."""
+    """Products of contiguous float32 matrices by cublasLtMatmul; `selection` chooses algorithms."""
 
     def __init__(
         self, library: Any, precision: str, scratch: Scratch, selection: Selection

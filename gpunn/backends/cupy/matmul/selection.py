@@ -130,7 +130,7 @@ Selection: TypeAlias = Heuristic | Measured
 
 
 def decoded(text: str) -> Algorithm | None:
-    """Return the algorithm from hexadecimal digits, or None if they are invalid."""
+    """Return the algorithm from hexadecimal digits, or None if the digits are invalid."""
     try:
         return Algorithm.from_buffer_copy(bytes.fromhex(text))
     except ValueError:
@@ -138,7 +138,7 @@ def decoded(text: str) -> Algorithm | None:
 
 
 def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> list[Algorithm]:
-    """Return the candidates that compute the product; this also loads their kernels.
+    """Return the candidates that can compute the product, and load their kernels.
 
     Raises
     ------

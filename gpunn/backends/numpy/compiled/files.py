@@ -28,7 +28,7 @@ from gpunn.storage.reading import parsed_json, read_whole
 __all__ = ["VARIABLE", "folders", "read", "sources", "write"]
 
 VARIABLE = "GPUNN_CACHE_DIR"
-"""The environment variable with the folder for libraries, if the package is not writable."""
+"""The environment variable that names a folder for libraries if the package is not writable."""
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[2]

@@ -345,7 +345,7 @@ class ProductPlans:
         """Combine a product with the update that reads its result, row by row.
 
         The update then reads the gradients from the cache. Only the last repetition of a program
-        writes them to memory.
+        writes the gradients to memory.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)

@@ -64,7 +64,7 @@ class Team:
                 ) from error
 
     def run(self, table: Table, times: int) -> None:
-        """Run the program in `table` `times` times. Only one caller runs at a time."""
+        """Run the program in `table` `times` times. Only one caller at a time runs a program."""
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:

@@ -190,4 +190,4 @@ SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.R2: Metrics._r2,
     metrics.Recall: Metrics._confusion,
 }
-"""Metrics with another kind of summary, or with their own kernel."""
+"""Metrics with another kind of summary, or with a separate kernel."""
