@@ -1,4 +1,4 @@
-"""Layers: the functions that a network is composed of, and the chain rule of each."""
+"""Layers: the functions that a network consists of, with their chain rules."""
 
 from typing import TYPE_CHECKING
 

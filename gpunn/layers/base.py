@@ -1,11 +1,11 @@
 """The base class of all layers.
 
-A layer is a function y = f(x) of a batch, whose first axis is the rows (samples), and the chain
-rule of that function. `forward` computes y. `backward` gets dL/dy, returns dL/dx and writes
-dL/d(parameter) into `self.gradients`, where L is the loss of the batch. Both use the operations of
-`workspace.backend` or plain array-API functions (`workspace.backend.xp`). A layer owns no arrays:
-its parameters are views of the network's vectors, and all other arrays are buffers of the
-workspace.
+A layer is a function y = f(x) of a batch, together with the function's chain rule. The first axis
+of a batch is the rows (samples). `forward` computes y. `backward` gets dL/dy, returns dL/dx and
+writes dL/d(parameter) into `self.gradients`, where L is the loss of the batch. Both methods use
+operations of `workspace.backend` or plain array-API functions (`workspace.backend.xp`). A layer
+owns no arrays: its parameters are views of the network's vectors, and all other arrays are buffers
+of the workspace.
 
 To define a new layer, write a dataclass; see the example of `Layer`.
 """
@@ -36,7 +36,7 @@ FACTORS = ("learning_rate_factor", "weight_decay_factor")
 """Fields of a layer from which the network built its parameters."""
 
 LEFT_OUT = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
-"""Fields that a layer's configuration leaves out if they have these values."""
+"""Default values: a layer's configuration leaves out fields that have them."""
 
 
 OF_EVERY_LAYER = """\
@@ -54,10 +54,10 @@ NEXT_SECTION = re.compile(r"\n( *)(?:Raises|Warns|See Also|Notes|Examples)\n *-"
 def operations_only(method: F) -> F:
     """Mark a `forward` or `backward` that computes only with operations of the backend.
 
-    gpunn calls such a method only to record a step, with placeholders instead of arrays, and
-    replays the recorded operations in all steps. Any other access to arrays (functions of `xp`,
-    arithmetic) raises an `ArgumentError` that names the method and the line. Without the mark on
-    both methods, gpunn calls the layer in every training step.
+    gpunn calls a marked method only to record a step, with placeholders instead of arrays. All
+    steps replay the recorded operations. Any other access to arrays (functions of `xp`, arithmetic)
+    raises an `ArgumentError` that names the method and the line. Unless both methods are marked,
+    gpunn calls the layer in every training step.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ class Layer(Configurable):
     label : str
         Name within the network. By default the network chooses one, such as "dense_1".
     learning_rate_factor : float or mapping of str to float
-        Multiplies the learning rate of this layer's parameters: one number for all of them, or one
-        by name, such as {"biases": 0.1}. A layer that contains layers also multiplies their
-        factors.
+        Multiplies the learning rate of this layer's parameters: one number for all parameters, or a
+        number for each name, such as {"biases": 0.1}. In a layer with inner layers, it also
+        multiplies the factors of these.
     weight_decay_factor : float, mapping of str to float, or None
         Multiplies the weight decay. A number applies to the parameters that decay by default; a
         mapping sets the factor of each parameter that it names, including biases. None does not
@@ -104,23 +104,24 @@ class Layer(Configurable):
     trainable : bool
         Whether training changes this layer's parameters. If not, the layer is frozen, including all
         layers within it. Frozen parameters have no gradient, update, decay, penalty or optimizer
-        state, and don't count in the norm for gradient clipping. You can change it between two
-        calls of `Trainer.fit`. This resets the optimizer's state, and views of parameters from
-        before no longer belong to the network.
+        state, and don't count in the norm for gradient clipping. You can change `trainable` between
+        two calls of `Trainer.fit`. The change resets the optimizer's state, and earlier views of
+        parameters no longer belong to the network.
 
     Attributes
     ----------
     values, gradients : mapping of str to array
         Live views of this layer's parameters and their gradients, set by the network.
     key : int
-        A 32-bit number from which this layer's dropout masks are hashed, set by the network.
+        A 32-bit number, set by the network: this layer's dropout masks are hashed from it.
     takes_integers : bool
         Whether x may have an integer dtype, such as the uint8 pixels of `Rescaling`.
     adapts, adapts_to_targets : bool
         Whether `adapt` computes buffers from the training inputs, and `adapt_to_targets` from the
         training targets.
     after_loss : bool
-        Whether the layer comes after the loss (`gpunn.layers.outputs`), so that training skips it.
+        Whether the layer comes after the loss (`gpunn.layers.outputs`). Training skips such a
+        layer.
 
     See Also
     --------
@@ -187,8 +188,8 @@ class Layer(Configurable):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, unless it would have no effect or contradict the built network.
 
-        In a network, only floats, such as a dropout rate, and `trainable` can change: not the
-        attributes that determined shapes, parameters and activations.
+        In a network, only `trainable` and floats, such as a dropout rate, can change. Attributes
+        that determine shapes, parameters and activations cannot.
         """
         built_in, attributes = type(self).__module__.startswith("gpunn."), vars(self)
         if name == "trainable":
@@ -243,8 +244,8 @@ class Layer(Configurable):
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         """Declare this layer's parameters and buffers.
 
-        By default, it declares the parameters of its children, with names such as
-        "dense_1.weights", as if each child got this layer's input.
+        By default, these are the parameters of the layer's children, with names such as
+        "dense_1.weights". Each child is assumed to get this layer's input.
 
         Parameters
         ----------
@@ -278,7 +279,7 @@ class Layer(Configurable):
             child.attach(within(values, label), within(gradients, label), child_key)
 
     def recorded_attributes(self) -> list[str]:
-        """Return attributes other than fields that a marked method of a custom class may read.
+        """Return attributes, other than fields, that a custom class's marked method may read.
 
         Returns
         -------
@@ -292,7 +293,7 @@ class Layer(Configurable):
         return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a copy, which belongs to no network yet."""
+        """Return the state for a copy; the copy belongs to no network yet."""
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
@@ -357,7 +358,7 @@ class Layer(Configurable):
         Raises
         ------
         ArgumentError
-            By default: the layer does not define it.
+            By default, since the layer does not define this output.
         """
         raise ArgumentError(
             f"{self.name}: this layer does not support initial values that depend on data; to "
@@ -370,9 +371,9 @@ class Layer(Configurable):
         Parameters
         ----------
         x : array, shape (rows, *input shape)
-            A batch in the network's dtype; also of integers if `takes_integers`.
+            A batch in the network's dtype, or of integers if `takes_integers`.
         workspace : Workspace
-            The pass's buffers and backend, and whether it is training.
+            The pass's buffers and backend, and whether the pass is for training.
 
         Returns
         -------
@@ -395,7 +396,7 @@ class Layer(Configurable):
         workspace : Workspace
             The workspace of the forward pass.
         wants_input_gradient : bool
-            Whether dL/dx is needed. It is not if no layer below has trainable parameters.
+            Whether dL/dx is needed: False if no layer before this one has trainable parameters.
 
         Returns
         -------
@@ -471,7 +472,7 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, changed accordingly.
+            The result of `parameters`, with these changes.
 
         Raises
         ------
@@ -517,7 +518,7 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return the layers, at any depth, whose passes exchange numbers between ranks."""
+    """Return all layers, at any depth, whose passes exchange numbers between ranks."""
     every = (layer for layer in family(*layers) if isinstance(layer, Synchronizing))
     return [layer for layer in every if not getattr(layer, "frozen", False)]
 
@@ -536,7 +537,7 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
 class Synchronizing(Protocol):
     """A layer whose passes exchange numbers if several ranks share the rows of a batch.
 
-    If it has an attribute `frozen` that is true, it exchanges nothing.
+    It exchanges nothing if it has an attribute `frozen` with the value True.
     """
 
     def forward_without_rows(self, workspace: Workspace) -> None:

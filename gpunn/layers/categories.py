@@ -38,7 +38,7 @@ class Coded(Layer):
             raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
 
     def check_columns(self, input_shape: Shape) -> None:
-        """Raise an ArgumentError unless a row has one code for each of the sizes.
+        """Raise an ArgumentError unless a row has as many codes as there are sizes.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Coded(Layer):
 
 @dataclass(eq=False)
 class OneHot(Coded):
-    """One-hot encoding: an output for each category, which is on if the row has that category.
+    """One-hot encoding: each category has an output, which is on if the row has the category.
 
     y_j = on_j if the row's code is the code of category j, otherwise off_j. For a missing or
     unknown category, all outputs are off. A column with two categories becomes one output, as in
@@ -178,15 +178,14 @@ class Levels(Initializer):
 class Embedding(Coded):
     """Learned vectors for categories: y = [T_1[c_1] | T_2[c_2] | ...].
 
-    Each column of codes has a table T with a row of `dimension` numbers for each code, including 0
-    (Guo & Berkhahn 2016, "Entity Embeddings of Categorical Variables"). The rows for the codes of
-    x, concatenated, are y. All tables, stacked vertically, are one parameter. A code out of range
-    counts as 0. The chain rule is::
+    Each column of codes has a table T. A table has a row of `dimension` numbers for each code,
+    including 0 (Guo & Berkhahn 2016, "Entity Embeddings of Categorical Variables"). The output y
+    concatenates the tables' rows for the codes in x. All tables, stacked vertically, are one
+    parameter. A code out of range counts as 0. The chain rule is::
 
         dL/dT_k[c] = sum over the rows of code c of dL/dy, its part for column k
 
-    The order of that sum is always the same, so repeated runs are bitwise identical on every
-    engine.
+    The order of this sum is fixed, so repeated runs are bitwise identical on every engine.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ __all__ = ["Chain", "unique_labels"]
 class Chain(Layer):
     """A sequence of layers as one layer: y = f_n(... f_2(f_1(x))).
 
-    Use it in custom layers that have a branch: in y = x + f(x), f can be a chain. By the chain
+    Use a chain in custom layers that have a branch: for example, f in y = x + f(x). By the chain
     rule, each layer's dL/dx is the dL/dy of the layer before it.
 
     Parameters
@@ -107,7 +107,7 @@ class Chain(Layer):
 
 
 def unique_labels(layers: Sequence[Layer]) -> list[str]:
-    """Return each layer's label, by default its name and a number, such as "dense_2"."""
+    """Return each layer's label: by default, the layer's name and a number, such as "dense_2"."""
     labels, counts = [], dict[str, int]()
     for layer in layers:
         counts[layer.name] = counts.get(layer.name, 0) + 1

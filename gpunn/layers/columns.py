@@ -62,9 +62,9 @@ class ColumnGroups(Layer):
     groups : sequence of mapping
         Each mapping has these keys:
 
-        - "columns": a pair [start, stop], without `stop`, as in slices.
-        - "layers": the layers of f. Without them, y contains the columns unchanged.
-        - "label": the prefix of its parameters' names, "group_1" by default.
+        - "columns": a pair [start, stop]; column `stop` is excluded, as in slices.
+        - "layers": the layers of f. Without this key, y contains the columns unchanged.
+        - "label": the prefix of the parameters' names, "group_1" by default.
         - "trainable": false to freeze the group's layers.
 
     Raises
@@ -193,7 +193,7 @@ class ColumnGroups(Layer):
 
 
 def make_group(group: Any, index: int) -> Group:
-    """Make a group from the user's mapping, or raise an error that names its key."""
+    """Make a group from the user's mapping; errors name the mapping's key."""
     if isinstance(group, Group):
         if group.chain is None:
             return group

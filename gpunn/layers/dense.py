@@ -35,10 +35,10 @@ PARAMETRIZATIONS = ("standard", "ntp")
 class Dense(Layer):
     """Fully connected layer: y = f(x W + b).
 
-    W has shape (inputs, units) and b has shape (units,). They are the parameters "weights" and
-    "biases". The parametrization "ntp" divides x W by the square root of the number of inputs
-    (Jacot et al. 2018, "Neural Tangent Kernel"), so that one learning rate suits layers of all
-    widths. With z = x W + b, of shape (rows, units), the chain rule is::
+    W has shape (inputs, units) and is the parameter "weights". b has shape (units,) and is the
+    parameter "biases". The parametrization "ntp" divides x W by the square root of the number of
+    inputs (Jacot et al. 2018, "Neural Tangent Kernel"). With it, one learning rate suits layers of
+    all widths. With z = x W + b, of shape (rows, units), the chain rule is::
 
         dL/dz = dL/dy * f'(z)
         dL/dW = x^T dL/dz
@@ -57,9 +57,9 @@ class Dense(Layer):
     bias : bool
         Whether the layer adds b.
     initializer : str, Initializer or mapping
-        Initial values of W. "auto" is `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU
-        (Klambauer et al. 2017), `FanIn` without an activation, as in most last layers, and
-        `GlorotOrFanIn` otherwise; N(0, 1) with "ntp".
+        Initial values of W. "auto" is N(0, 1) with "ntp". Otherwise it is `GlorotFanInMean` for
+        ReLU and leaky ReLU, `LeCun` for SELU (Klambauer et al. 2017), and `FanIn` without an
+        activation, as in most last layers. For other activations it is `GlorotOrFanIn`.
     bias_initializer : str, Initializer or mapping
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`; zeros for SELU; N(0, 1) with "ntp".
@@ -74,7 +74,7 @@ class Dense(Layer):
     See Also
     --------
     Neuron : A view of one unit of the layer.
-    MemberDense : The same for the members of an ensemble.
+    MemberDense : A fully connected layer for the members of an ensemble.
 
     Notes
     -----

@@ -20,8 +20,8 @@ __all__ = ["Activation", "Dropout", "Flatten", "Rescaling"]
 class Activation(Layer):
     """Activation as a separate layer: y = f(x), elementwise.
 
-    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` does the same in one
-    pass with the bias.
+    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` applies f in the same
+    pass as the bias.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ class Dropout(Layer):
 
         dL/dx = mask * dL/dy / (1 - rate)
 
-    The mask is a hash of (seed, layer, pass, position). So it is the same on every backend, the
-    backward pass computes it again instead of storing it, and a resumed run needs no state of a
-    random generator.
+    The mask is a hash of (seed, layer, pass, position). So it is the same on every backend. The
+    backward pass computes it again instead of storing it. A resumed run needs no state of a random
+    generator.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ class Dropout(Layer):
 class Rescaling(Layer):
     """Multiply by a factor and add a number: y = scale * x + offset.
 
-    x may have any real dtype; dL/dx = scale * dL/dy. Pixels are copied to the device as uint8, a
-    quarter of the bytes of float32, and become floats there.
+    x may have any real dtype; dL/dx = scale * dL/dy. Pixels are copied to the device as uint8,
+    which takes a quarter of float32's bytes, and become floats there.
 
     Parameters
     ----------

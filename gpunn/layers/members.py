@@ -1,6 +1,6 @@
 """Members of an ensemble: networks that are trained together and share most parameters.
 
-One row of their outputs has the shape (members, features).
+One row of the members' outputs has the shape (members, features).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Members(Layer):
     start : {"signs", "normal", "ones", "fixed"}
         Initial factors: -1 or 1, N(0, 1), or 1. With "fixed", factors are always 1.
     chunks : sequence of int
-        Lengths of consecutive chunks of features whose initial factor is the same, such as the
-        numbers of one embedding. By default each feature is a chunk.
+        Lengths of consecutive chunks of features. All features of a chunk, such as the numbers of
+        one embedding, have the same initial factor. By default each feature is a chunk.
 
     Raises
     ------
@@ -147,16 +147,16 @@ class Members(Layer):
 class MemberDense(Layer):
     """Fully connected layer of members, for rows of shape (members, inputs).
 
-    For each member m, where W is shared by all members unless it has an index::
+    There are three forms; a W without the index m is shared by all members::
 
         adapters:  y_m = f(s_m * ((r_m * x_m) W) + b_m)
         neither:   y_m = f(x_m W + b)
         separate:  y_m = f(x_m W_m + b_m)
 
     "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025): r and s
-    start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. "separate" is
-    for the output layer of both, and for members that share nothing (TabM-packed). The chain rule
-    is the same as in `Dense` and, for factors, in `Members`.
+    start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. Both variants
+    use "separate" for the output layer, and so do members that share nothing (TabM-packed). The
+    chain rule is the same as in `Dense` and, for factors, in `Members`.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class MemberDense(Layer):
     adapters : bool
         Whether each member has its own r, s and b.
     separate : bool
-        Whether each member has its own W and b; there are then no adapters.
+        Whether each member has its own W and b, and no adapters.
     input_adapter : bool
         Whether the adapters include r. Leave it out in the first layer after `Members`, which
         already multiplies by factors.
@@ -183,7 +183,7 @@ class MemberDense(Layer):
     See Also
     --------
     Members : The layer before, which gives each member its row.
-    gpunn.tabular.tabm : Complete networks of such layers.
+    gpunn.tabular.tabm : Complete networks of these layers.
 
     Examples
     --------
@@ -327,7 +327,7 @@ class MemberDense(Layer):
     def _input_gradient_if_frozen(
         self, gradient: Array, buffer: Array, dx: Array, workspace: Workspace
     ) -> Array:
-        """Return only dL/dx, from dL/dz; `buffer` has the shape of dL/dz."""
+        """Return dL/dx from dL/dz, without other gradients; `buffer` has the shape of dL/dz."""
         ops, values = workspace.backend, self.values
         rows, members, inputs = dx.shape
         ops.scale(gradient, values["output_adapter"], buffer)

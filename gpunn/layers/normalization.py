@@ -26,11 +26,11 @@ class BatchNorm(Layer):
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    Training uses the batch's mean and biased variance, which also update running averages: running
-    <- momentum * running + (1 - momentum) * batch. Inference uses the running averages (Ioffe &
-    Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do not affect the averages.
-    The running variance averages biased variances, as in Keras; PyTorch's variances are rows /
-    (rows - 1) times as large.
+    Training uses the batch's mean and biased variance. It also updates running averages of both:
+    running <- momentum * running + (1 - momentum) * batch. Inference uses the running averages
+    (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do not affect the
+    averages. The running variance averages biased variances, as in Keras; PyTorch's variances are
+    rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -38,23 +38,25 @@ class BatchNorm(Layer):
         dL/dshift = sum over rows of dL/dy
         dL/dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
 
-    Here mean() is over the rows. Its terms arise because mean and variance depend on x.
+    Here mean() is the mean over the rows. The terms with mean() arise because the mean and variance
+    depend on x.
 
     Training needs at least two rows in a batch: with one row, y = shift for any x, and dL/dx = 0.
-    So `Trainer.fit` raises an error if each batch has one row, as PyTorch does, and warns if the
-    last batch of an epoch has one row.
+    So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. It warns if only
+    the last batch of an epoch has one row.
 
     A frozen layer (`trainable=False`) behaves in training as in inference, as in Keras. It uses the
-    running averages without updating them, and dL/dx = scale * dL/dy / sqrt(running variance +
-    epsilon). Otherwise, later layers would train on different features than in inference, and
-    averages of a few new rows would replace the averages of the old data. PyTorch continues to
-    update the averages of a frozen layer unless its module is in evaluation mode.
+    running averages without updating them; dL/dx = scale * dL/dy / sqrt(running variance +
+    epsilon). If it used the batch's statistics, later layers would train on other features than in
+    inference. If it updated the averages, a few new rows would replace the averages of the old
+    data. PyTorch continues to update the averages of a frozen layer unless its module is in
+    evaluation mode.
 
     Parameters
     ----------
     momentum : float
-        In [0, 1), 0.9 by default: the weight of the old average, as in Keras. PyTorch's momentum is
-        1 minus this.
+        In [0, 1), 0.9 by default: the weight of the old average, as in Keras. PyTorch's `momentum`
+        is 1 minus this value.
     epsilon : float
         Positive. Keeps the division finite for a constant feature.
 
@@ -306,8 +308,8 @@ class Standardization(Layer):
 
     Each feature has its mean and its std = sqrt(mean((x - mean)^2)). The first `Trainer.fit`
     computes both from its training rows (`Sequential.adapt`). The model stores them as the buffers
-    "mean" and "deviation", so a saved model accepts raw data. A constant feature gets std = 1, so
-    that it becomes 0 instead of NaN.
+    "mean" and "deviation", so a saved model accepts raw data. A constant feature gets std = 1 and
+    becomes 0 instead of NaN.
 
     The chain rule is dL/dx = dL/dy / std.
 

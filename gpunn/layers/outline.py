@@ -22,7 +22,7 @@ def outline(
 ) -> list[Block]:
     """Return the blocks to draw for layers in sequence.
 
-    `frozen` is whether the layers are within a frozen layer.
+    `frozen` is True if the layers are within a frozen layer.
     """
     blocks, shape, members = [], input_shape, 0
     for label, layer in zip(labels, layers, strict=True):

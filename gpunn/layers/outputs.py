@@ -1,7 +1,7 @@
-"""Layers after the loss, which turn the outputs that the loss sees into predictions.
+"""Layers after the loss, which turn the inputs of the loss into predictions.
 
-They are the last layers. The loss is computed from their input, so training passes no gradient
-through them. Predictions, metrics, files and exports use their output.
+They are a network's last layers. The loss is computed from the input of these layers, so no
+gradient passes through them. Predictions, metrics, files and exports use their output.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from gpunn.workspace import Workspace
 __all__ = ["MeanOverMembers", "OutputLayer", "TargetScaling"]
 
 COMBINATIONS = ("identity", "softmax", "sigmoid")
-"""Output activations of losses that members support."""
+"""The output activations of the losses that members support."""
 
 COARSE = 0.01
-"""The largest distance of neighboring float32 numbers, in standard deviations of the targets."""
+"""Maximum distance of neighboring float32 numbers, in standard deviations of the targets."""
 
 FAR = 1e38
 """A bound beyond all sensible float32 numbers."""
@@ -55,7 +55,7 @@ class OutputLayer(Layer):
         return True
 
     def advice(self, output_activation: str) -> str:
-        """Return the remedy if the layer does not support a loss.
+        """Return the remedy for a loss that the layer does not support.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class TargetScaling(OutputLayer):
     Raises
     ------
     ArgumentError
-        If rows are not vectors, or the output activation of the loss is not "identity".
+        If rows are not vectors, or the loss's output activation is not "identity".
     DataError
         From `adapt_to_targets`, if a mean or deviation overflows or underflows the dtype.
 
@@ -197,8 +197,8 @@ def warn_of_coarse_targets(mean: np.ndarray, std: np.ndarray, varies: np.ndarray
 class MeanOverMembers(OutputLayer):
     """Average the members' predictions, as the last layer: (members, outputs) becomes (outputs,).
 
-    The loss of a row is the mean of the members' losses for the row's target, so members learn
-    independently of each other. The combined prediction is::
+    The loss of a row is the mean of the members' losses for this row, so members learn
+    independently. The combined prediction is::
 
         "identity"  the mean of x, for regression
         "softmax"   log of the mean of softmax(x): the logits of the mean of the probabilities

@@ -2,10 +2,10 @@
 
 A step is recorded once, as a trace of operations, and replayed. Methods marked `operations_only`
 are called while recording, and add their operations to the trace. Any other method becomes one
-operation of the trace, `call`. It runs the method in every step and copies its result into the
-buffer that the next operations read. In training, if one method of a layer is not marked, neither
-is treated as marked: `forward` may keep something for `backward`, as a `Chain` keeps its layers'
-outputs.
+operation of the trace, `call`. `call` runs the method in every step and copies its result into the
+buffer that the next operations read. In training, if one method of a layer is not marked, both are
+treated as unmarked. The reason is that `forward` may keep arrays for `backward`, as a `Chain` keeps
+its layers' outputs.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def first_trained(layers: Sequence[Layer]) -> int:
 
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return y = f(x) of one layer, whether or not its `forward` is marked."""
+    """Return y = f(x) of one layer, whose `forward` may be marked or not."""
     trace = current_trace()
     if trace is None:
         return layer.forward(x, workspace)
@@ -147,8 +147,7 @@ class Called:
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
     """Call a marked method with placeholders, and return its result.
 
-    A method of a custom class is called twice, to check that both calls request the same
-    operations.
+    A custom class's method is called twice, to check that both calls request the same operations.
     """
 
     def rehearsal(call: Callable[[], Any]) -> None:
@@ -165,7 +164,7 @@ def watched(owner: object, what: str, call: Callable[[], Any], workspace: Worksp
 
 
 def put(workspace: Workspace, source: Array, result: Array, what: str) -> None:
-    """Copy `source` into `result`, unless it is the same array; check the shape."""
+    """Check the shape, and copy `source` into `result` unless both are the same array."""
     if source is result:
         return
     shape = getattr(source, "shape", None)
@@ -186,9 +185,9 @@ def require_operations(
 ) -> None:
     """Raise an ArgumentError if a marked method has computed a result without an operation.
 
-    A result must share memory with an argument of an operation, with an array that an inner layer
-    sets when it is called, or with an argument of the method. This check is not complete: a method
-    may compute part of an array by an operation, and another part without.
+    A result must share memory with an argument of an operation or of the method, or with an array
+    that an inner layer sets. The check is incomplete: a method may compute one part of an array by
+    an operation, and another part without.
     """
     arrays = [actual(array) for array in arguments]
     arrays += [array for one in trace for array in arrays_in((one.args, one.kwargs))]
@@ -214,8 +213,7 @@ def by_operations(owner: object, *names: str) -> bool:
     """Return whether these methods compute only by operations.
 
     They do if they are marked `operations_only` and no subclass defines properties or
-    `__getattr__`. Such attributes could have another value in the next step, but are read only
-    once.
+    `__getattr__`. The values of properties could change in the next step, but are read only once.
     """
     return all(marked(owner, name) for name in names)
 
@@ -250,8 +248,8 @@ class Network(Protocol):
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
     """Return the outputs of the network's `forward`, whether or not it is marked.
 
-    If it is not marked, only the last output has a fixed buffer, and each step fills the list with
-    the other outputs.
+    If `forward` is not marked, only the last output has a fixed buffer. Each step fills the list
+    with the other outputs.
     """
     if current_trace() is None:
         return network.forward(x, workspace)

@@ -24,7 +24,7 @@ KINDS = ("pbld", "pl", "plr")
 class PeriodicEmbedding(Layer):
     """Periodic embedding: each number x of a row becomes a linear function of waves of x.
 
-    Each column c has its frequencies w_c, weights V_c and biases b_c::
+    Each column c has frequencies w_c, weights V_c and biases b_c::
 
         pl:    y_c = V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c
         plr:   y_c = max(V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c, 0)
@@ -32,8 +32,8 @@ class PeriodicEmbedding(Layer):
 
     "pl" and "plr" are from Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular
     Deep Learning". "pbld", with phases p_c and the number itself, is from RealMLP (Holzmüller et
-    al. 2024). The chain rule is the chain rule of a dense layer, followed by the waves. For v =
-    cos(a)::
+    al. 2024). The chain rule consists of a dense layer's chain rule and the derivative of the
+    waves. For v = cos(a)::
 
         dL/da = -sin(a) dL/dv
         dL/dw_c = 2 pi sum over rows of x_c dL/da
@@ -46,14 +46,14 @@ class PeriodicEmbedding(Layer):
     size : int
         Number of outputs for each column; "pbld" adds the number itself.
     sigma : float
-        Standard deviation of the initial frequencies. It is important: with far higher frequencies
-        than the data needs, the network learns noise. Except for "pbld", frequencies beyond 3 sigma
-        are drawn again.
+        Standard deviation of the initial frequencies. This value is important: if frequencies are
+        far higher than the data needs, the network learns noise. Except for "pbld", frequencies
+        beyond 3 sigma are drawn again.
     kind : {"pbld", "pl", "plr"}
         The formula.
     lite : bool
-        Whether all columns share the weights and biases; only for "plr" (Gorishniy et al. 2023,
-        TabR).
+        Whether all columns share the weights and biases. Only "plr" supports this (Gorishniy et al.
+        2023, TabR).
 
     Raises
     ------

@@ -37,9 +37,9 @@ class PiecewiseLinearEmbedding(Layer):
 
         p_t(x) = (x - e_{t-1}) / (e_t - e_{t-1}), limited to [0, 1],
 
-    except that the first component has no lower limit, and the last no upper limit. So a component
-    is 1 for bins below x and 0 for bins above x. Each column c has its weights and biases, and its
-    embedding is::
+    except that the first component has no lower limit, and the last has no upper limit. So a
+    component is 1 for bins below x and 0 for bins above x. Each column c has separate weights and
+    biases. The embedding of a column is::
 
         A:  y_c = f(V_c^T p(x_c) + b_c)
         B:  y_c = w_c x_c + b_c + f(V_c^T p(x_c)), where V starts at 0
@@ -49,8 +49,8 @@ class PiecewiseLinearEmbedding(Layer):
     Parameters
     ----------
     edges : sequence of sequence of float
-        At least two ascending edges for each column. Use quantiles of the training rows, or the
-        minimum and maximum with the thresholds of a decision tree between them.
+        At least two ascending edges for each column. Use quantiles of the training rows, or use the
+        minimum, the thresholds of a decision tree, and the maximum.
     size : int
         Number of outputs for each column.
     version : {"A", "B"}

@@ -1,4 +1,4 @@
-"""Layers with one learned number per feature: its scale, or the strength of its activation."""
+"""Layers that learn one number per feature: a scale, or the strength of an activation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["ParametricActivation", "Scale"]
 class Scale(Layer):
     """Learned factors of the features: y = s * x, where s has the shape of a row and starts at 1.
 
-    RealMLP (Holzmüller et al. 2024, "Better by Default") uses it before its first dense layer, with
-    a higher learning rate, as a soft selection of features. The chain rule is::
+    RealMLP (Holzmüller et al. 2024, "Better by Default") uses this layer before the first dense
+    layer, with a higher learning rate, to softly select features. The chain rule is::
 
         dL/ds = sum over rows of dL/dy * x
         dL/dx = s * dL/dy
@@ -70,8 +70,9 @@ class Scale(Layer):
 class ParametricActivation(Layer):
     """Activation with a learned strength for each feature: y = x + alpha * (f(x) - x).
 
-    Each feature learns its alpha, which starts at 1: alpha = 0 gives the identity, alpha = 1 the
-    activation f (RealMLP, Holzmüller et al. 2024, "Better by Default"). The chain rule is::
+    Each feature learns a separate alpha, which starts at 1. alpha = 0 gives the identity, and alpha
+    = 1 gives the activation f (RealMLP, Holzmüller et al. 2024, "Better by Default"). The chain
+    rule is::
 
         dL/dalpha = sum over rows of dL/dy * (f(x) - x)
         dL/dx = dL/dy * (1 + alpha * (f'(x) - 1))

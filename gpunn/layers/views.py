@@ -11,7 +11,7 @@ __all__ = ["reshaped", "view"]
 
 
 def view(buffer: Array, shape: Shape, workspace: Workspace) -> Array:
-    """Return a buffer of the workspace with another shape and the same memory."""
+    """Return a view of a workspace's buffer with another shape."""
     if isinstance(buffer, Placeholder):
         return buffer.reshape(shape)
     return workspace.backend.xp.reshape(buffer, shape, copy=False)

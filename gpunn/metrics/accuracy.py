@@ -15,7 +15,7 @@ __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
 
 
 class OneClassMetric(ClassMetric):
-    """Base of metrics that refuse multilabel targets: rows of 0 and 1 without exactly one 1."""
+    """Base of metrics that refuse multilabel targets: a row of 0 and 1 must have exactly one 1."""
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         super().check_targets(targets, outputs)
@@ -27,7 +27,7 @@ class OneClassMetric(ClassMetric):
 
 @dataclass(frozen=True)
 class Accuracy(OneClassMetric):
-    """Fraction of rows whose largest prediction is the true class.
+    """Fraction of rows whose largest prediction is for the true class.
 
     If several predictions are equally large, the first one counts.
 
@@ -89,7 +89,7 @@ class BinaryAccuracy(ValueMetric):
     Parameters
     ----------
     threshold : float
-        Class 1 ("yes") is predicted above it. For logits, 0 is the probability 1/2.
+        Above the threshold, class 1 ("yes") is predicted. For logits, 0 means the probability 1/2.
 
     Examples
     --------

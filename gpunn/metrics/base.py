@@ -20,8 +20,8 @@ class Metric(Configurable):
     Attributes
     ----------
     larger_is_better : bool or None
-        Which direction is better. Early stopping, checkpoints and schedules select the best epoch
-        by it. If it is None, they need mode="min" or mode="max".
+        Whether larger values are better. Early stopping, checkpoints and schedules use this to
+        select the best epoch. If it is None, they need mode="min" or mode="max".
 
     Examples
     --------
@@ -71,7 +71,7 @@ class Metric(Configurable):
         Raises
         ------
         DataError
-            If the metric needs real numbers and gets class labels, or the reverse.
+            For example, if the metric needs real numbers and gets class labels.
         """
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
@@ -108,7 +108,7 @@ class Metric(Configurable):
         Returns
         -------
         array, shape (size(outputs),)
-            The summary of both: their sum by default.
+            The summary of both batches: the sum by default.
         """
         return first + second
 
@@ -152,7 +152,7 @@ class ClassMetric(Metric):
 
 
 class LabelMetric(ClassMetric):
-    """Base of metrics from logits for rows with one class each.
+    """Base of metrics that use logits, for rows with one class each.
 
     A single output is the logit of class 1 ("yes"); several outputs are the logits of the classes.
     If targets are probabilities, the largest one is the class, unless a metric says otherwise.

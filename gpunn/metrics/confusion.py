@@ -20,13 +20,13 @@ AVERAGES = ("binary", "macro", "micro")
 
 @dataclass(frozen=True)
 class CountMetric(LabelMetric):
-    """Base of ratios of TP, FP and FN, weighted counts of rows by class; `F1` has the parameters.
+    """Base of ratios of TP, FP and FN, which are weighted counts; `F1` describes the parameters.
 
     Names and results are the same as in scikit-learn. "macro" leaves out a class that occurs
     neither in the targets nor in the predictions. The summary holds three sums of weights for each
     class: TP, the rows predicted to be of the class (TP + FP), and the rows of the class (TP + FN).
 
-    With binary cross-entropy, several outputs are labels, each predicted by its own logit. "macro"
+    With binary cross-entropy, several outputs are labels, and each label has its own logit. "macro"
     leaves out no label.
     """
 
@@ -36,7 +36,7 @@ class CountMetric(LabelMetric):
 
     larger_is_better = True
     leaves_out: ClassVar[bool] = True
-    """Whether "macro" leaves out classes that never occur; labels stay, as in scikit-learn."""
+    """Whether "macro" leaves out classes that never occur; never for labels, as in scikit-learn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,7 +116,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return which rows are of class 1 of two, shape (rows,), for any kind of targets."""
+    """Return which rows are of class 1, for two classes and any targets; shape (rows,)."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1
@@ -124,7 +124,7 @@ def is_yes(xp: Namespace, targets: Array) -> Array:
 
 @dataclass(frozen=True)
 class Precision(CountMetric):
-    """Fraction of the rows predicted to be of a class that are of it: TP / (TP + FP).
+    """Fraction of correct rows among those predicted to be of a class: TP / (TP + FP).
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class Precision(CountMetric):
 
 @dataclass(frozen=True)
 class Recall(CountMetric):
-    """Fraction of the rows of a class that are predicted to be of it: TP / (TP + FN).
+    """Fraction of a class's rows that are predicted correctly: TP / (TP + FN).
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class Recall(CountMetric):
 class F1(CountMetric):
     """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
-    It is `zero_division` if no row is of the class or predicted to be of it.
+    The result is `zero_division` if no row is of the class, and none is predicted to be.
 
     See van Rijsbergen 1979, "Information Retrieval", chapter 7.
 
@@ -197,8 +197,9 @@ class F1(CountMetric):
         it is the mean of the classes' metrics. With "micro", TP, FP and FN are first summed over
         the classes.
     threshold : float
-        With one or two outputs, class 1 is predicted if its logit is larger than this; with two
-        outputs the logit is their difference. With more outputs, the largest is predicted.
+        With one or two outputs, class 1 is predicted if its logit is larger than this. With two
+        outputs, the logit is the outputs' difference. With more outputs, the class of the largest
+        output is predicted.
     zero_division : float
         In [0, 1]: the result if the ratio's denominator is 0.
 

@@ -1,4 +1,4 @@
-"""Metrics for several labels, each yes or no, which replace the metrics for one class per row."""
+"""Metrics for several labels (yes or no), which replace metrics for one class per row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OfLabels(LabelMetric):
 
 @dataclass(frozen=True)
 class LabelsAUC(OfLabels, AUC):
-    """Mean of the labels' areas under the ROC curve, each scored by its own logit."""
+    """Mean of the labels' areas under the ROC curve; the scores are the labels' logits."""
 
     def parts(self, outputs: int) -> int:
         return outputs
@@ -111,7 +111,7 @@ OF_CLASSES = {labels: classes for classes, labels in OF_LABELS.items()}
 def for_loss(metric: Metric, loss: Loss, outputs: int) -> Metric:
     """Return the version of a metric that fits a loss: for labels, or for one class per row.
 
-    Several outputs are labels if the loss turns them into probabilities by the sigmoid.
+    Several outputs are labels if the loss applies the sigmoid to them.
     """
     are_labels = outputs > 1 and loss.output_activation == "sigmoid"
     kind = (OF_LABELS if are_labels else OF_CLASSES).get(type(metric))

@@ -1,4 +1,4 @@
-"""Metrics of predicted probabilities, from logits."""
+"""Metrics of predicted probabilities, computed from logits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["BrierScore", "LogLoss"]
 class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
-    With probabilities t as targets, it is the mean of -sum_j t_ij log p_ij. It equals the
-    cross-entropy loss without label smoothing and class weights, even if the training loss has
-    them. With binary cross-entropy, several outputs are labels, and it is the mean of their losses.
+    With probabilities t as targets, it is the mean of -sum_j t_ij log p_ij. It is the cross-entropy
+    loss without label smoothing and class weights, even if the training loss has these. With binary
+    cross-entropy, several outputs are labels, and the metric is the mean of the labels' losses.
 
     Notes
     -----
@@ -45,11 +45,11 @@ class LogLoss(LabelMetric):
 class BrierScore(LabelMetric):
     """Mean squared error of the probabilities, from logits.
 
-    From Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With one or two
+    See Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With one or two
     outputs, a row's error is (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1
     ("yes"). With more outputs, it is sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2. With
-    binary cross-entropy, several outputs are labels, and it is the mean of (p_ij - t_ij)^2 over the
-    labels.
+    binary cross-entropy, several outputs are labels, and the score is the mean of (p_ij - t_ij)^2
+    over the labels.
 
     Examples
     --------

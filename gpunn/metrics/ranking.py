@@ -17,7 +17,7 @@ from gpunn.typing import Array, Namespace
 __all__ = ["AUC"]
 
 SMALLEST_SCALE = 0.01
-"""The grid of scores is linear below this, and logarithmic above."""
+"""The grid of scores is linear below this value, and logarithmic above it."""
 
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
 """End of the grid: a score of 10,000."""
@@ -26,20 +26,21 @@ LARGEST_PRODUCT = 1 << 22
 """Maximum number of elements of a temporary array while scores are counted."""
 
 MIN_SUM = 1e-37
-"""Replaces a sum of exponentials that is 0, so that its logarithm is finite."""
+"""Replaces a sum of exponentials that is 0, to make its logarithm finite."""
 
 
 @dataclass(frozen=True)
 class AUC(LabelMetric):
     """Area under the ROC curve, from logits.
 
-    It is the probability that a row of the class has a higher score than another row; ties count
-    one half (Hanley & McNeil 1982). With one output the score is the logit, with two the difference
-    of the logits p. With more outputs, the result is the mean of one area per class against the
-    rest. The score of class j is then its log odds, p_j - log sum_(k != j) exp(p_k).
+    It is the probability that a row of the class has a higher score than a row of another class;
+    ties count one half (Hanley & McNeil 1982). With one output, the score is the logit; with two,
+    it is the difference of the logits p. With more outputs, the result is the mean of the areas of
+    each class against the rest. The score of class j is then its log odds, p_j - log sum_(k != j)
+    exp(p_k).
 
     With binary cross-entropy, several outputs are labels. The result is then the mean of the
-    labels' areas, each scored by its own logit, as in scikit-learn's
+    labels' areas, whose scores are the labels' logits, as in scikit-learn's
     `roc_auc_score(average="macro")`.
 
     Parameters
@@ -58,7 +59,8 @@ class AUC(LabelMetric):
     An exact area needs the scores of all rows together. This class counts scores in bins instead
     and adds the counts of the batches. The bin of a score s is round(asinh(100 s) bins / 2 L) +
     bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond +-10,000
-    are in the first or last bin. The default bins are 0.7 % of the score wide, and 0.00007 near 0.
+    are in the first or last bin. A default bin is as wide as 0.7 % of its score, and 0.00007 wide
+    near 0.
 
     Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
     error is at most half the fraction of pairs that share a bin::
@@ -67,11 +69,11 @@ class AUC(LabelMetric):
 
     P_b and N_b are the weights of the class's rows and of the other rows in bin b; P and N are
     their sums. `error_bound` returns this bound. With the default bins and overlapping scores of
-    ordinary size, the bound is about 0.001, and the actual error a hundredth of it.
+    ordinary size, the bound is about 0.001, and the actual error is a hundredth of the bound.
 
-    The mean leaves out a class or label that has no rows or all rows, since it has no area. If no
-    class is left, the result is NaN, which never counts as an improvement. Rows with a NaN score
-    are not counted.
+    The mean leaves out a class or label with no rows or with all rows, since its area is undefined.
+    If no class is left, the result is NaN, which never counts as an improvement. Rows with a NaN
+    score are not counted.
 
     Examples
     --------
@@ -201,7 +203,7 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b and N_b, shape (classes, bins), and P N, for the classes that have an area."""
+        """Return P_b and N_b, shape (classes, bins), and P N, for classes with a defined area."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

@@ -60,7 +60,7 @@ class RootMeanSquaredError(ValueMetric):
 class R2(ValueMetric):
     """Coefficient of determination, 1 - SSE / SST, averaged over the outputs.
 
-    An output whose targets are all equal counts as 1 if it is predicted exactly, otherwise as 0.
+    If all targets of an output are equal, its R2 is 1 for exact predictions, otherwise 0.
 
     Notes
     -----
@@ -116,5 +116,5 @@ class R2(ValueMetric):
 
 
 def positive(xp: Namespace, weight: Array) -> Array:
-    """Return `weight`, or 1 where it is 0, so that an empty sum can be divided by it."""
+    """Return `weight`, or 1 if it is 0, as the divisor of a sum that may be empty."""
     return xp.where(weight > 0, weight, xp.ones_like(weight))

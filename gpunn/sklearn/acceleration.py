@@ -1,9 +1,10 @@
-"""Let gpunn train scikit-learn's perceptrons, and undo that completely.
+"""Let gpunn train scikit-learn's perceptrons; `uninstall` undoes this completely.
 
 Only one method of scikit-learn's classes is replaced: `_fit`, which `fit` and `partial_fit` call.
-The replacement trains gpunn's estimator with the same parameters, the twin, and copies its fitted
-attributes. So all estimators remain scikit-learn's: `isinstance`, `clone`, `get_params`, subclasses
-and earlier imports work as before. A pickle can be opened wherever scikit-learn is installed.
+The replacement trains an estimator of gpunn with the same parameters, the twin, and copies the
+twin's fitted attributes. So all estimators remain objects of scikit-learn: `isinstance`, `clone`,
+`get_params`, subclasses and earlier imports work as before. A pickle can be opened wherever
+scikit-learn is installed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ UNUSED = (
 
 
 class Acceleration:
-    """An active `install`; as a context manager, it calls `uninstall` at the end.
+    """The result of `install`: a context manager that calls `uninstall` at its end.
 
     `fits` counts calls of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
     """
@@ -79,7 +80,7 @@ class Acceleration:
         uninstall()
 
     def twin_of(self, estimator: Any) -> Any:
-        """Return gpunn's estimator for one of scikit-learn's.
+        """Return the twin of one of scikit-learn's estimators.
 
         The twin lives as long as scikit-learn's estimator, and keeps the optimizer's moments
         between calls of `partial_fit`. If gpunn can't train the estimator, an ArgumentError gives
@@ -104,7 +105,7 @@ class Acceleration:
 
 
 def move(source: Any, target: Any) -> None:
-    """Copy the fitted attributes of one estimator to another, and delete those that it lacks."""
+    """Copy fitted attributes from `source` to `target`; delete those that `source` lacks."""
     for name in LEARNED:
         if name in vars(source):
             setattr(target, name, vars(source)[name])
@@ -118,7 +119,7 @@ def kind_of(estimator: Any) -> type:
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
-    """Return the parameters of scikit-learn's class, without those that a subclass adds."""
+    """Return the parameters of scikit-learn's class, without parameters that a subclass adds."""
     names = inspect.signature(kind_of(estimator)).parameters
     known = inspect.signature(TWINS[kind_of(estimator)]).parameters
     return {name: getattr(estimator, name) for name in names if name in known}
@@ -145,9 +146,9 @@ INSTALLED: list[Acceleration] = []
 def install(backend: str | None = None) -> Acceleration:
     """Let gpunn train all `MLPClassifier` and `MLPRegressor` objects of scikit-learn.
 
-    This also affects other processes, as soon as one of these estimators is sent there. If gpunn
-    does not support an estimator, scikit-learn trains it, and a warning gives each reason once.
-    Further calls only change the backend.
+    This also affects every other process to which one of these estimators is sent. If gpunn does
+    not support an estimator, scikit-learn trains it; a warning gives each reason once. Further
+    calls of `install` only change the backend.
 
     Parameters
     ----------
@@ -240,9 +241,9 @@ def uninstall() -> None:
 
 
 def reduced(estimator: Any) -> tuple[Any, ...]:
-    """Reduce an estimator for another process, which then also calls `install`.
+    """Pickle an estimator for another process, which then also calls `install`.
 
-    Pickles in files don't use this; they are the same as scikit-learn's.
+    Pickles in files don't use this function; they are the same as scikit-learn's.
     """
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None
@@ -252,8 +253,8 @@ def reduced(estimator: Any) -> tuple[Any, ...]:
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Rebuild an estimator from a process in which gpunn trains.
 
-    The main process does not call `install` here: a child process may send an estimator back after
-    `uninstall`.
+    The main process does not call `install` here, because a child process may send an estimator
+    back after `uninstall`.
     """
     if not INSTALLED and parent_process() is not None:
         install(backend)

@@ -138,7 +138,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _validated(
         self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
     ) -> tuple[Any, np.ndarray]:
-        """Return checked inputs and targets; `first` is False if an earlier fit is continued."""
+        """Return checked inputs and targets; `first` is False in a continued fit."""
 
     @abstractmethod
     def _encoded(self, y: np.ndarray) -> np.ndarray:
@@ -158,14 +158,14 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
-        """Return the score of the network's outputs."""
+        """Return the score for the network's outputs."""
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         """Return the labels by which validation rows are stratified, or None."""
         return None
 
     def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
-        """Return the sample weights, times class weights for these rows (None: all rows)."""
+        """Return the sample weights times these rows' class weights (None: all rows)."""
         return data.weights
 
     # ---------------------------------------------------------------------------------- fitting
@@ -194,11 +194,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         sample_weight : array-like, shape (rows,), or None
             Sample weights: a row with weight k counts as k rows.
         X_val, y_val, sample_weight_val : array-like or None
-            Validation rows, whose loss and score are computed after each epoch. With
+            Validation rows; each epoch ends by computing their loss and score. With
             `early_stopping`, they replace the held-out `validation_fraction` of the training rows.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. With `early_stopping`, whole groups are held
-            out, so that no group is in both training and validation.
+            out: no group is in both training and validation.
         times : array-like, shape (rows,), or None
             The time of each row, as dates or numbers. With `early_stopping`, the latest rows are
             held out.
@@ -223,7 +223,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
-        """Return dense or sparse inputs, and targets, with shape (rows,) if there is one a row."""
+        """Return dense or sparse inputs, and targets: shape (rows,) for one target per row."""
         for array in (X, y):
             check_whole(array)
         X, y = validate_data(
@@ -395,7 +395,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return network
 
     def _runtime(self) -> Engine:
-        """Return the engine; a new one if `fit` did not set the fitted attributes."""
+        """Return the engine; make a new one if `fit` did not set the fitted attributes."""
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None:
             engine = self._engine = Engine()
@@ -404,7 +404,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _trainer(
         self, engine: Engine, network: Sequential, incremental: bool
     ) -> tuple[Trainer, EstimatorPolicy]:
-        """Return a new trainer, or in `partial_fit` the trainer of the previous calls."""
+        """Return a new trainer or, in `partial_fit`, the trainer of the previous calls."""
         trainer = engine.trainer
         if incremental and trainer is not None and trainer.model is network:
             if not getattr(self.optimizer, "l2_penalty", 0.0):
@@ -491,7 +491,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------------------- predicting
 
     def _outputs(self, X: Any, method: str) -> np.ndarray:
-        """Return the network's outputs for the user's inputs of `method`."""
+        """Return the network's outputs for the user's inputs; errors name `method`."""
         check_is_fitted(self)
         check_same_library(self, X, method)
         check_whole(X)
@@ -499,7 +499,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 
     def _returned(self, result: np.ndarray, X: Any) -> Any:
-        """Return a result as an array of the inputs' library."""
+        """Convert a result to an array of the inputs' library."""
         return to_library_of(X)(result)
 
     def _has_partial_fit(self) -> bool:

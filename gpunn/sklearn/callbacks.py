@@ -1,4 +1,4 @@
-"""Callbacks of the tabular estimators: raw rows, a defined metric, remaining time."""
+"""Callbacks of the tabular estimators: describe the data, check the metric, show progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DefinedMetric", "Describing", "TrainingProgress"]
 
 
 class Describing(Callback):
-    """Call `describe` when training begins, so that saved networks accept raw rows.
+    """When training begins, call `describe`, which makes saved networks accept raw rows.
 
     `describe` sets the network's schema and the names of its classes.
     """
@@ -49,7 +49,7 @@ class TrainingProgress(Callback):
     """Show a progress bar over all epochs, with the remaining time.
 
     `rows` is the number of rows per epoch. The remaining time assumes that no later epoch is
-    better, so that `stopping` ends training early.
+    better, in which case `stopping` ends training early.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

@@ -38,10 +38,10 @@ __all__ = ["MLPClassifier"]
 class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     """Multi-layer perceptron classifier with scikit-learn's interface, on a CPU or a GPU.
 
-    A drop-in replacement for `sklearn.neural_network.MLPClassifier`. The parameters up to
+    This is a drop-in replacement for `sklearn.neural_network.MLPClassifier`. The parameters up to
     `max_fun`, and the attributes, have the same names, defaults and meaning. With the same
-    `random_state`, it starts from the same weights, visits the rows in the same order and holds out
-    the same rows.
+    `random_state`, both start from the same weights, visit rows in the same order and hold out the
+    same rows.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Activation of the hidden layers: "identity", "logistic", "tanh" or "relu" as in
         scikit-learn, or any other of `gpunn.activations`, such as "gelu".
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
-        Method that minimizes the loss. "lbfgs" uses all rows in each step, and is for small data.
+        Method that minimizes the loss. "lbfgs" is for small data, since each step uses all rows.
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha / 2 * ||W||^2 is added to the sum of a batch's losses.
     batch_size : int or "auto", default="auto"
@@ -65,14 +65,14 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     power_t : float, default=0.5
         Power of "invscaling", for "sgd".
     max_iter : int, default=200
-        Maximum number of epochs; for "lbfgs", of iterations.
+        Maximum number of epochs or, for "lbfgs", of iterations.
     shuffle : bool, default=True
         Whether to shuffle the rows in each epoch.
     random_state : int, RandomState or None, default=None
         Seed of the initial weights, the order of rows, the validation rows and dropout.
     tol : float, default=1e-4
         Minimum change of the loss or score that counts as an improvement. "lbfgs" ends when no
-        entry of the gradient is larger than this.
+        entry of the gradient is larger than `tol`.
     verbose : bool or int, default=False
         Whether to print each epoch's loss.
     warm_start : bool, default=False
@@ -104,7 +104,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Probability that training drops an output of a hidden layer.
     batch_norm, layer_norm : bool, default=False
         Whether to normalize each hidden layer before its activation. With batch normalization, the
-        intercepts of hidden layers are 0, since its shifts replace them.
+        intercepts of hidden layers are 0, since the normalization's shifts replace them.
     optimizer : str, Optimizer, mapping or None, default=None
         Replaces `solver`: for example, "adamw" (with `learning_rate_init`) or
         `gpunn.optimizers.Lion(3e-4)`.
@@ -113,7 +113,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     max_norm : float or None, default=None
         Clip the gradient to this global norm.
     callbacks : list of str, Callback or mapping, default=()
-        Called after each epoch with its logs, as in `history_`.
+        Callbacks, which get each epoch's logs (see `history_`).
     progress : bool, default=False
         Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
         cell.
@@ -135,8 +135,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     normalization_ : dict of str to ndarray
         Parameters and buffers of normalization layers; empty if there are none.
     loss_, best_loss_ : float
-        Loss of the last epoch and lowest loss, including the penalty. `best_loss_` is None with
-        `early_stopping`.
+        Loss of the last epoch, and lowest loss, both including the penalty. `best_loss_` is None
+        with `early_stopping`.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_ : list of float or None
@@ -148,14 +148,14 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     out_activation_ : {"softmax", "logistic"}
         Function from outputs to probabilities.
     history_ : gpunn.History
-        Logs of each epoch, such as "loss", "learning_rate" and "seconds"; with validation rows also
-        "val_loss" and "val_score".
+        Logs of each epoch, such as "loss", "learning_rate" and "seconds". With validation rows,
+        they include "val_loss" and "val_score".
     backend_, device_ : str
         Backend and device of the last training.
     n_features_in_ : int
         Number of columns of `X`.
     feature_names_in_ : ndarray of str
-        Names of the columns of `X`, if it was a data frame whose column names are all strings.
+        Names of the columns of `X`, if `X` was a data frame whose column names are all strings.
 
     See Also
     --------

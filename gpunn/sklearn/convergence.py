@@ -12,7 +12,7 @@ from gpunn.schedules import Schedule
 __all__ = ["Convergence", "LearningRate"]
 
 SMALLEST_RATE = 1e-6
-"""If an adaptive learning rate is at most this, training ends instead of dividing it again."""
+"""If an adaptive learning rate is at most this, training ends instead of reducing the rate."""
 
 
 class LearningRate(Schedule):
@@ -29,11 +29,11 @@ class Convergence:
     """The progress of training, and the decision whether to continue.
 
     The criterion is the training loss or, with early stopping, the validation score. An epoch that
-    does not improve it by `tol` is a bad epoch. After more than `patience` bad epochs in a row,
-    training stops, or an adaptive learning rate is divided by 5.
+    does not improve the criterion by `tol` is a bad epoch. After more than `patience` bad epochs in
+    a row, training stops, or an adaptive learning rate is divided by 5.
 
-    The progress of earlier calls continues, read from the estimator's attributes: rows seen,
-    losses, scores, the best of each, and bad epochs. `rate` is None if a custom optimizer or
+    The progress of earlier calls is read from the estimator's attributes: rows seen, losses,
+    scores, the best loss and score, and bad epochs. `rate` is None if a custom optimizer or
     schedule determines the learning rate.
     """
 

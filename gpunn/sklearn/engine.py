@@ -1,4 +1,4 @@
-"""The network and trainer of an estimator, built from its fitted attributes when needed."""
+"""Build an estimator's network and trainer from its fitted attributes when needed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PREDICT_ROWS = 1024
 
 
 class Engine:
-    """The objects with which an estimator computes; it does not store the fitted arrays.
+    """The objects with which an estimator computes, but not the fitted arrays.
 
-    The estimator stores them as `coefs_`, `intercepts_` and `normalization_`: host arrays that
-    users may change, so they are copied to the device before each use. A pickle contains no device
-    arrays. `partial_fit` continues `trainer`. `rate` is its learning rate if scikit-learn's rules
-    set it. `seed` is the seed of the dropout masks.
+    The estimator stores the fitted arrays on the host, as `coefs_`, `intercepts_` and
+    `normalization_`. Users may change them, so they are copied to the device before each use. A
+    pickle contains no device arrays. `partial_fit` continues `trainer`. `rate` is the trainer's
+    learning rate if scikit-learn's rules set it. `seed` is the seed of the dropout masks.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -84,7 +84,7 @@ class Engine:
         self.trainer, self.rate, self._saved = trainer, rate, {}
 
     def continue_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Replace the trainer, and continue from the state of the previous one or of a pickle."""
+        """Replace the trainer; continue from the state of the previous trainer or of a pickle."""
         saved = self._saved
         self.set_trainer(trainer, rate)
         if saved:

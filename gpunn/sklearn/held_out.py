@@ -15,7 +15,7 @@ from gpunn.sklearn.inputs import to_host
 __all__ = ["SplitBy", "checked_split_by", "split_rows_by"]
 
 SplitBy = tuple[str, np.ndarray] | None
-"""How to hold out rows: by "group" or "time", with the group or time of each row; or None."""
+"""How to hold out rows: "group" or "time" with each row's group or time; or None."""
 
 
 def checked_split_by(groups: Any, times: Any, has_validation: bool) -> SplitBy:

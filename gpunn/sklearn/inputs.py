@@ -29,7 +29,7 @@ __all__ = [
 
 
 def is_foreign(array: Any) -> bool:
-    """Return whether scikit-learn accepts this as an array of another library than NumPy."""
+    """Return whether scikit-learn accepts this as an array of a library other than NumPy."""
     return bool(
         get_config()["array_api_dispatch"]
         and array_api_compat.is_array_api_obj(array)
@@ -38,7 +38,7 @@ def is_foreign(array: Any) -> bool:
 
 
 def to_host(array: Any) -> Any:
-    """Convert an array of another library to a NumPy array; return anything else unchanged.
+    """Convert an array of another library to a NumPy array; return other objects unchanged.
 
     Arrays are converted only if scikit-learn's option `array_api_dispatch` is on.
     """
@@ -68,7 +68,7 @@ def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
 
 
 def library_of(array: Any) -> tuple[str, str]:
-    """Return the names of an input's library and device, as scikit-learn sees them."""
+    """Return the names of an input's library and device, as scikit-learn determines them."""
     if not is_foreign(array):
         return "numpy", "cpu"
     xp = array_api_compat.array_namespace(array)
@@ -78,8 +78,9 @@ def library_of(array: Any) -> tuple[str, str]:
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
     """Raise a ValueError if `X` has another library or device than the `X` of `fit`.
 
-    This applies only if scikit-learn's option `array_api_dispatch` is on. The option requires it of
-    estimators, to avoid unnoticed copies between devices. The fitted arrays are always host arrays.
+    This check applies only if scikit-learn's option `array_api_dispatch` is on. With this option,
+    estimators must make it, to avoid unnoticed copies between devices. The fitted arrays are always
+    host arrays.
     """
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
@@ -112,8 +113,8 @@ def dataset_of(
 ) -> Dataset:
     """Make a data set for a backend from dense or sparse `X`.
 
-    A sparse `X` becomes dense as a whole if that takes at most 64 MiB. Otherwise it becomes dense
-    in chunks of that size, in each epoch.
+    A sparse `X` is converted to a dense array if that takes at most 64 MiB. Otherwise each epoch
+    converts it in chunks of that size.
     """
     stream = None
     if hasattr(X, "toarray"):

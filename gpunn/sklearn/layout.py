@@ -35,8 +35,9 @@ def activation_of(activation: Any) -> Activation:
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
     """Return the layers of a network; `units` includes the numbers of inputs and outputs.
 
-    Before batch normalization, a dense layer has no bias. Subtracting the mean would cancel it, so
-    its gradient would consist of rounding errors, which Adam would scale up to full steps.
+    Before batch normalization, a dense layer has no bias. Subtracting the mean would cancel the
+    bias. The bias's gradient would consist of rounding errors, which Adam would scale up to full
+    steps.
     """
     f = activation_of(estimator.activation)
     layers: list[Layer] = []
@@ -106,7 +107,7 @@ def named_values(estimator: Any) -> dict[str, np.ndarray]:
 
 
 def set_fitted_arrays(estimator: Any, values: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
-    """Copy the network's arrays to the estimator's fitted attributes; a missing bias becomes 0."""
+    """Copy the network's arrays to the estimator's fitted attributes; missing biases are 0."""
     coefs, intercepts = [], []
     for number in range(1, len(estimator.coefs_) + 1):
         coef = values[f"dense_{number}.weights"].astype(dtype, copy=False)

@@ -22,7 +22,7 @@ CHUNK_ROWS = 4096
 
 
 class Objective:
-    """The loss of all rows with L2 penalty, and its gradient, for a given parameter vector.
+    """The loss of all rows with the L2 penalty, and its gradient, at a parameter vector.
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. Each evaluation sets the model's
     parameters. The rows are on the device, or streamed to it in each evaluation.
@@ -86,8 +86,8 @@ def minimize(
 ) -> tuple[np.ndarray, float, int]:
     """Minimize by SciPy's L-BFGS-B; return the vector, its loss and the number of iterations.
 
-    See Byrd, Lu, Nocedal & Zhu 1995. It has converged if no entry of the gradient is larger than
-    `tol`. Otherwise a ConvergenceWarning gives the reason for the end.
+    See Byrd, Lu, Nocedal & Zhu 1995. The minimization has converged if no entry of the gradient is
+    larger than `tol`. Otherwise a ConvergenceWarning gives the reason why it ended.
     """
     with IMPORTING:
         from scipy.optimize import OptimizeResult

@@ -1,6 +1,6 @@
-"""Losses of scikit-learn that `gpunn.losses` does not have.
+"""Losses of scikit-learn that `gpunn.losses` lacks.
 
-They have no `name`, so only the estimators can use them, not configurations or files.
+These losses have no `name`, so only the estimators can use them, not configurations or files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class HalfMeanSquaredError(MeanSquaredError):
     """l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
 
     scikit-learn reports the mean over outputs but computes the gradient of the sum. This loss does
-    the same, so that updates and losses agree with scikit-learn's for several outputs.
+    the same. So with several outputs, updates and losses agree with scikit-learn's.
     """
 
     def scale(self, outputs: int) -> float:
@@ -31,8 +31,8 @@ class HalfMeanSquaredError(MeanSquaredError):
 class HalfPoissonDeviance(Poisson):
     """l_i = sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij, with 0 log(0) = 0.
 
-    This is the Poisson loss summed over the outputs. It includes the terms that do not depend on p,
-    so that its minimum is 0.
+    This is the Poisson loss summed over the outputs. Terms that do not depend on p are included to
+    make its minimum 0.
     """
 
     from_zero = True

@@ -45,7 +45,7 @@ class InvalidParameterError(ArgumentError, TypeError):
 
 
 class Constraint(NamedTuple):
-    """A condition, and the end of the sentence "The parameter must be ..."."""
+    """A condition, and the words that complete "The parameter must be ..."."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -154,8 +154,8 @@ class Hidden:
 def estimator(cls: E) -> E:
     """Store a dataclass's fields as its parameters, and hide that it is a dataclass.
 
-    Libraries that cache results, such as dask, consider two dataclass objects with equal fields to
-    be the same. But estimators with equal parameters may be fitted to different data.
+    Libraries that cache results, such as dask, treat two dataclass objects with equal fields as the
+    same object. But estimators with equal parameters may be fitted to different data.
     """
     changed: Any = cls
     changed._parameters = fields(cls)

@@ -15,16 +15,16 @@ from gpunn.training.training_policy import TrainingPolicy
 __all__ = ["EstimatorPolicy", "Score"]
 
 Score = Callable[[np.ndarray], float]
-"""Compute the score from the network's outputs for the validation rows."""
+"""A function from the network's outputs for the validation rows to their score."""
 
 
 class EstimatorPolicy(TrainingPolicy):
     """Shuffle, stop and change the learning rate as scikit-learn does.
 
-    An infinite or NaN loss or training state does not end training: `fault` describes the first
-    non-finite value. `fit` checks the parameters afterwards, and warns if these are finite. With
-    early stopping, `best` is the state at the best score. A schedule lasts `duration` epochs, even
-    if each `partial_fit` trains only one epoch.
+    An infinite or NaN loss or training state does not end training; `fault` describes the first
+    non-finite value. Afterwards, `fit` checks the parameters; if they are finite, it only warns.
+    With early stopping, `best` is the state at the best score. A schedule lasts `duration` epochs,
+    even if each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
@@ -77,5 +77,5 @@ class EstimatorPolicy(TrainingPolicy):
         return reason
 
     def diverged(self, message: str) -> None:
-        """Store the message and continue, as scikit-learn does."""
+        """Store the message and continue training, as scikit-learn does."""
         self.fault = self.fault or message

@@ -87,19 +87,20 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     hidden_layer_sizes : array-like of int, default=(256, 256, 256)
         Number of units of each hidden layer.
     activation : str or Activation, default="auto"
-        Activation of the hidden layers. "auto" is "selu", for regression "mish".
+        Activation of the hidden layers. "auto" is "selu" for classes, "mish" for regression.
     simplified : bool, default=False
-        Whether to build RealMLP-TD-S, which is faster: without embeddings, dropout and decay.
+        Whether to build RealMLP-TD-S, which is faster and has no embeddings, dropout or decay.
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}, default="pbld"
         Embedding of numbers; see `gpunn.layers.PeriodicEmbedding`.
     embedding_sigma : float, default=0.1
         Standard deviation of the initial frequencies of periodic embeddings.
     max_one_hot : int, default=8
-        A column with more categories uses an embedding instead of one-hot encoding.
+        If a column has more categories, an embedding replaces one-hot encoding.
     category_size : int, default=8
-        Length of the embedding vector of such a category.
+        Length of a category's embedding vector.
     learning_rate_init : float or "auto", default="auto"
-        The highest learning rate. "auto" is 0.04, for regression 0.2 (simplified 0.07).
+        The highest learning rate. "auto" is 0.04 for classes, 0.2 for regression, and 0.07 with
+        `simplified`.
     dropout : float, default=0.15
         The highest dropout rate, in [0, 1).
     weight_decay : float, default=0.02
@@ -107,12 +108,12 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     epochs : int, default=256
         Number of epochs.
     batch_size : int or "auto", default=256
-        Rows per update. "auto" is 64; with at least 1,024 training rows 128, with 8,192 rows 256,
-        with 30,000 rows 512, and with 100,000 rows 1,024.
+        Rows per update. "auto" depends on the number of training rows: 64, from 1,024 rows 128,
+        from 8,192 rows 256, from 30,000 rows 512, and from 100,000 rows 1,024.
     metric : str, default="auto"
-        The metric of `gpunn.metrics` that selects the best epoch. "auto" is "accuracy", with
-        several labels "binary_accuracy". For regression it is "root_mean_squared_error", with
-        several outputs "r2". If you need good probabilities, use "log_loss".
+        The metric of `gpunn.metrics` that selects the best epoch. "auto" is "accuracy", or
+        "binary_accuracy" with several labels. For regression it is "root_mean_squared_error", or
+        "r2" with several outputs. If you need good probabilities, use "log_loss".
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out for validation, if `fit` gets no `X_val`.
     columns : mapping of str to str or None, default=None
@@ -129,16 +130,16 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     random_state : int, RandomState or None, default=None
         Seed of the validation rows, the initial weights, the order of rows and dropout.
     callbacks : list of str, Callback or mapping, default=()
-        Called after each epoch with its logs.
+        Callbacks, which get each epoch's logs.
     progress : bool, default=False
         Whether to show a progress bar with the remaining time: on standard error if it is a
         terminal, or in a notebook's cell.
     class_weight : dict, "balanced" or None, default=None
-        Factors of the sample weights in the loss by class. Class weights distort the predicted
-        probabilities.
+        Factors by class, which multiply the sample weights in the loss. Class weights distort the
+        predicted probabilities.
     threshold_for : str or None, default=None
         The criterion that selects the threshold between two classes on the validation rows: "f1",
-        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1; see
+        "balanced_accuracy", "precision=P" or "recall=R", where P and R are numbers such as 0.9; see
         `gpunn.thresholds.best_threshold`. With None the threshold is 0.5.
     label_smoothing : float or "auto", default="auto"
         Fraction of each target to spread evenly over all classes. "auto" is 0.1 if the metric is
@@ -150,7 +151,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         Sorted classes; with several labels, the indices of the labels.
     schema_ : gpunn.tables.Schema
         The kinds of the columns and their encoding. `schema_.describe()` lists them, and
-        `schema_.problems` lists what looks wrong.
+        `schema_.problems` lists likely mistakes.
     network_ : gpunn.Sequential
         The trained network, which also accepts raw rows.
     history_ : gpunn.History
@@ -162,7 +163,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     threshold_ : float
         The second of two classes is predicted if its probability is at least this.
     best_epoch_, n_iter_ : int
-        The epoch whose parameters were restored, and the number of epochs.
+        The epoch whose parameters were restored, and the number of trained epochs.
     backend_, device_ : str
         Backend and device of the training.
     n_features_in_ : int
@@ -208,16 +209,16 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     epochs, batch_size : as for `RealMLPClassifier`
         Number of epochs and batch size: 256 and 256 by default.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        Selection of the best epoch, and meaning of the table: "auto", 0.2, None and None by
+        Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
         default.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Device, type, seed and observation of the training: None, "float32", None, () and False by
+        Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
 
     Attributes
     ----------
     schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
-        The fitted model, and the course and result of the training.
+        The fitted model, and the logs and result of the training.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
 

@@ -29,7 +29,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """The parameter `loss`, first as in scikit-learn: fields of the last base come first."""
+    """The parameter `loss`, which comes first because this class is the last base."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 
@@ -39,8 +39,8 @@ class WithRegressionLoss:
 class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type: ignore[misc]
     """Multi-layer perceptron regressor with scikit-learn's interface, on a CPU or a GPU.
 
-    A drop-in replacement for `sklearn.neural_network.MLPRegressor`. The parameters up to `max_fun`,
-    and the attributes, have the same names, defaults and meaning.
+    This is a drop-in replacement for `sklearn.neural_network.MLPRegressor`. The parameters up to
+    `max_fun`, and the attributes, have the same names, defaults and meaning.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
         Learning rate and its schedule: "constant", 0.001 and 0.5 by default.
     max_iter, shuffle, random_state, tol : as for `MLPClassifier`
-        Epochs, order of rows, seed and tolerance: 200, True, None and 1e-4 by default.
+        Number of epochs, shuffling, seed and tolerance: 200, True, None and 1e-4 by default.
     verbose, warm_start : as for `MLPClassifier`
-        Whether to print losses, and to continue from the last `fit`: False by default.
+        Whether to print losses, and whether to continue from the last `fit`: False by default.
     momentum, nesterovs_momentum : as for `MLPClassifier`
         For "sgd": 0.9 and True by default.
     early_stopping, validation_fraction : as for `MLPClassifier`
@@ -66,7 +66,8 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     beta_1, beta_2, epsilon : as for `MLPClassifier`
         For "adam": 0.9, 0.999 and 1e-8 by default.
     n_iter_no_change, max_fun : as for `MLPClassifier`
-        Limits of epochs without improvement and of evaluations by "lbfgs": 10 and 15000 by default.
+        Limits for epochs without improvement and for evaluations by "lbfgs": 10 and 15000 by
+        default.
     backend, dtype : as for `MLPClassifier`
         Device and type of the computation: None by default.
     dropout, batch_norm, layer_norm : as for `MLPClassifier`
@@ -85,7 +86,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     loss_, best_loss_, loss_curve_ : as in `MLPClassifier`
         Last loss, lowest loss and all losses.
     validation_scores_, best_validation_score_ : as in `MLPClassifier`
-        Scores are R2.
+        Validation scores, which are R2.
     n_iter_, t_, n_layers_, n_outputs_ : as in `MLPClassifier`
         Numbers of epochs, rows seen, layers and outputs.
     history_, backend_, device_ : as in `MLPClassifier`

@@ -16,7 +16,7 @@ __all__ = ["optimizer_of"]
 
 
 def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
-    """Return the optimizer, the learning rate for scikit-learn's rules, and the mode of the rules.
+    """Return the optimizer, and the learning rate and mode for scikit-learn's rules.
 
     The learning rate is None if the user passed a schedule, or an optimizer with a learning rate.
     The user's objects are copied, since training changes some of them.
@@ -62,7 +62,7 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
 
 
 def schedule_of(wanted: Any, rate: float) -> Schedule:
-    """Return the user's schedule; if it is a name without a rate, it starts at `rate`."""
+    """Return the user's schedule; a schedule given by name starts at `rate` by default."""
     if isinstance(wanted, Schedule):
         return copy.deepcopy(wanted)
     named = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}

@@ -101,9 +101,9 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         The parameters that members do not share. "mini": factors of the inputs, and the last layer.
         "full": factors and biases in all layers. "packed": all parameters.
     preset : {"auto", "cpu", "paper"}, default="auto"
-        Values of `members` and `hidden_layer_sizes` if they are "auto". With "paper" there are 32
-        members and layers of 512 units, for GPUs. With "cpu" there are 8 members and three layers
-        of 192 units. The value "auto" chooses by the backend.
+        Values of `members` and `hidden_layer_sizes` if they are "auto". The preset "paper", for
+        GPUs, has 32 members and layers of 512 units. The preset "cpu" has 8 members and three
+        layers of 192 units. By default, the backend determines the preset.
     members : int or "auto", default="auto"
         Number of members; see `preset`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -115,9 +115,9 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     embedding_size : int, default=16
         Length of the embedding vector of a number.
     bins : int, default=48
-        Maximum number of bins of a number.
+        Maximum number of bins for a numeric column.
     max_one_hot : int, default=64
-        A column with more categories uses an embedding instead of one-hot encoding.
+        If a column has more categories, an embedding replaces one-hot encoding.
     learning_rate_init : float, default=0.002
         Constant learning rate of AdamW.
     dropout : float, default=0.1
@@ -129,8 +129,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     epochs : int, default=1000
         Maximum number of epochs.
     patience : int or "auto", default="auto"
-        Number of epochs without improvement after which training ends. "auto" is 32, or more for a
-        small table: enough epochs for 256 updates.
+        Number of epochs without improvement after which training ends. "auto" is 32, or the number
+        of epochs with 256 updates if that is larger.
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is 256, or 1,024 with at least 100,000 training rows.
     shuffle_members : bool, default=False
@@ -143,7 +143,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         Device, type, seed and observation of the training: None, "float32", None, () and False by
         default.
     class_weight, threshold_for : as for `RealMLPClassifier`
-        Weights of the classes, and selection of the threshold: None by default.
+        Class weights, and the criterion for the threshold: None by default.
     label_smoothing : float, default=0.0
         Fraction of each target to spread evenly over all classes.
 

@@ -81,7 +81,7 @@ CRITERION = Constraint(
 
 
 def problems_of(schema: Schema, chosen: Container[str]) -> str:
-    """Describe dropped columns, and columns that look wrong unless the user chose their kind."""
+    """Describe dropped columns, and suspicious columns whose kind the user did not choose."""
     problems = []
     for column in schema.columns:
         if column.doubtful:
@@ -137,7 +137,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     _scaling: ClassVar[str]
     """The schema's scaling of numbers."""
     _multilabel = False
-    """Whether the classifier is fitted to several labels."""
+    """Whether the classifier predicts several labels."""
 
     @property
     @abstractmethod
@@ -148,7 +148,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
-        """Return the network for encoded training rows, with its loss, optimizer and options."""
+        """Return the network for encoded training rows, and its loss, optimizer and options."""
 
     def _settings(self, parameters: type) -> dict[str, Any]:
         """Return the values of a class's parameters by name; None for "auto"."""
@@ -156,7 +156,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _learn_targets(self, y: Any) -> np.ndarray:
-        """Check the training targets, return them for the loss, and set the fitted attributes.
+        """Check the training targets, set the fitted attributes, and return targets for the loss.
 
         `_outputs` is the number of targets or classes.
         """
@@ -177,7 +177,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Set the names of the network's classes, if it has classes."""
 
     def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
-        """Choose the network's threshold from encoded validation rows by `threshold_for`."""
+        """Choose the network's threshold by `threshold_for`, from encoded validation rows."""
 
     # ---------------------------------------------------------------------------------- fitting
 
@@ -195,7 +195,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Train on a raw table and its targets.
 
-        If this raises an error, the estimator is unchanged.
+        If `fit` raises an error, the estimator is unchanged.
 
         Parameters
         ----------
@@ -212,9 +212,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             Validation rows, which select the best epoch. Without them, `validation_fraction` of the
             rows are held out.
         groups : array-like, shape (rows,), or None
-            The group of each row, such as a patient. Whole groups are held out, so that no group is
-            in both training and validation. For a classifier, classes keep their proportions as far
-            as groups allow.
+            The group of each row, such as a patient. Whole groups are held out: no group is in both
+            training and validation. For a classifier, the proportions of the classes are kept as
+            far as the groups allow.
         times : array-like, shape (rows,), or None
             The time of each row, as dates or numbers. The latest rows are held out.
 
@@ -226,15 +226,15 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a parameter or the data is invalid; the message names it and the cell.
+            If a parameter or the data is invalid; the message names the parameter or the cell.
         KeyboardInterrupt
             If Ctrl-C is pressed during the first epoch.
 
         Warns
         -----
         GpunnWarning
-            If columns are dropped, such as identifiers, or look wrong, and if `X_val` has
-            categories or missing values that `X` does not have.
+            If columns are dropped (for example, identifiers) or look wrong. Also if `X_val` has
+            categories or missing values that do not occur in `X`.
         """
         check_parameters(self)
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
@@ -290,7 +290,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _markers(self) -> Markers:
-        """Return the strings that mark a missing target, as in `X`; no number marks one."""
+        """Return the strings that mark missing targets, as in `X`; no number marks them."""
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
@@ -369,7 +369,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self._placed_network().predict(table)
 
     def _placed_network(self) -> Sequential:
-        """Return the network on the backend of the parameter `backend`."""
+        """Return the network on the backend that the parameter `backend` names."""
         backend, current = get_backend(self.backend), self.network_.backend
         if (backend.name, backend.options) != (current.name, current.options):
             self.network_ = self.network_.to(backend)
@@ -391,7 +391,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         OSError
-            If the file can't be written; an existing file is then unchanged.
+            If the file can't be written. An existing file is then unchanged.
         """
         check_is_fitted(self)
         classes = getattr(self, "classes_", None)
@@ -416,7 +416,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:
         """Load a fitted estimator from a file that `save` wrote.
 
-        The estimator has no `history_`, `backend_` and `device_`, which describe a training.
+        The estimator lacks `history_`, `backend_` and `device_`, since these describe a training.
 
         Parameters
         ----------
@@ -588,7 +588,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     def predict(self, X: Any) -> np.ndarray:
         """Predict the class of each row, or its labels.
 
-        With two classes, `threshold_` decides; with more, the class with the highest probability is
+        With two classes, `threshold_` decides; with more classes, the most probable class is
         predicted.
 
         Parameters
@@ -609,7 +609,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict the probability of each class, in the order of `classes_`, or of each label.
+        """Predict the probability of each class or label, in the order of `classes_`.
 
         Parameters
         ----------

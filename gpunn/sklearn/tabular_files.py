@@ -25,7 +25,7 @@ KEY = "estimator"
 
 @dataclass(frozen=True)
 class EstimatorRecord:
-    """The record of an estimator that a file contains besides the network, in JSON types."""
+    """The description of an estimator in a model file, in JSON types."""
 
     kind: str
     parameters: dict[str, Any]
@@ -62,7 +62,7 @@ class EstimatorRecord:
 
 
 def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that describe the model in JSON types; leave out all others."""
+    """Return the parameters that describe the model, in JSON types, without other parameters."""
     plain = {}
     for name, value in parameters.items():
         if name == "class_weight" and isinstance(value, Mapping):
@@ -97,7 +97,7 @@ def plain_classes(classes: np.ndarray) -> list[Any]:
 def read_estimator(
     path: str | Path, kind: str, backend: str | Backend | None
 ) -> tuple[Sequential, EstimatorRecord]:
-    """Read the network and the record from the file of an estimator of this class."""
+    """Read the network and the record from a file of an estimator of class `kind`."""
     network = load_model(path, backend)
     if KEY not in network.metadata or network.schema is None:
         raise ModelFileError(

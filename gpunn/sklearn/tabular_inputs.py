@@ -37,7 +37,7 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
     """Convert rows to a table, and check their columns by scikit-learn's rules.
 
     With `first`, set the estimator's `n_features_in_` and, if columns have names,
-    `feature_names_in_`. Otherwise the columns must be the same, in the same order.
+    `feature_names_in_`. Otherwise the columns must be the same as in `fit`, in the same order.
     """
     X = to_host(X)
     if is_array(X):
@@ -69,7 +69,7 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
 
 
 def is_array(X: Any) -> bool:
-    """Return whether this is an array, or a list of rows, without column names."""
+    """Return whether this is an array or a list of rows, which have no column names."""
     if isinstance(X, (list, tuple)):
         return not (X and all(isinstance(row, Mapping) for row in X))
     if isinstance(X, (Table, Mapping)) or hasattr(X, "columns") or hasattr(X, "column_names"):
@@ -162,7 +162,7 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
 def checked_row_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str
 ) -> np.ndarray | None:
-    """Check sample weights as `checked_weights` does; messages name the row of NaN."""
+    """Check sample weights as `checked_weights` does; errors name a row with NaN."""
     weights = np.asarray(to_host(sample_weight))
     if weights.ndim == 1:
         check_finite(weights, argument, dtype)
@@ -176,7 +176,7 @@ def coded_targets(y: np.ndarray, argument: str) -> Coded:
 
 
 def missing_cells(cells: Coded, markers: Markers) -> np.ndarray:
-    """Return which cells have no value."""
+    """Return which cells are missing values."""
     are_missing = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
     return np.asarray(cells.take(are_missing, True))
 
@@ -241,7 +241,7 @@ def check_no_objects(classes: Sequence[Any], argument: str) -> None:
 
 
 TOO_FEW = 2
-"""This number of rows can't be divided in any case."""
+"""No method can split this number of rows."""
 
 
 def split(
@@ -253,7 +253,7 @@ def split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training rows and of the validation rows.
 
-    The split is stratified by class; the row of a class with a single row is for training. Rows
+    The split is stratified by class. If a class has a single row, this row is for training. Rows
     with a weight of 0 would not affect the metric, so they are not held out.
     """
     others = np.arange(rows) if weights is None else np.flatnonzero(weights)
