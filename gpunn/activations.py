@@ -1,8 +1,8 @@
 """Activation functions and their derivatives, written as their formulas.
 
-These definitions are the reference. A backend may compute a built-in activation in a faster way,
-and tests compare it with them. To define a new activation, write a subclass with `value` and
-`derivative`; see the example of `Activation`.
+These definitions are the reference. A backend may compute a built-in activation in a faster way;
+tests compare the results with these definitions. To define a new activation, write a subclass with
+`value` and `derivative`; see the example of `Activation`.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ TAILS: dict[str, tuple[float, ...]] = {
         0.7552851304157515,
     ),
 }
-"""By dtype: coefficients of P in `normal_tail`, from the highest power to the lowest.
+"""Coefficients of P in `normal_tail` by dtype, from the highest power to the lowest.
 
-They are the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t, truncated where the remainder is
-below rounding. The variable t follows M. M. Shepherd & J. G. Laframboise 1981, "Chebyshev
-Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf".
+They are the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t. The series is truncated where the
+remainder is smaller than rounding errors. The variable t follows M. M. Shepherd & J. G. Laframboise
+1981, "Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf".
 """
 
 
@@ -107,7 +107,7 @@ class Activation(Configurable):
     Attributes
     ----------
     from_output : bool
-        Whether `derivative` uses only `a`, not `z`. The backend then overwrites z with a, which
+        Whether `derivative` uses only `a`, not `z`. If so, the backend overwrites z with a, which
         saves a buffer, and passes the same array for both.
 
     See Also
@@ -310,7 +310,7 @@ class SELU(Activation):
     """Scaled exponential linear unit: scale * z for z > 0, scale * alpha * (exp(z) - 1) otherwise.
 
     The constants scale = 1.0507 and alpha = 1.6733 keep mean 0 and variance 1 across layers
-    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). With this activation `Dense` draws
+    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). With this activation, `Dense` draws
     its initial weights by `LeCun`.
 
     Examples
@@ -338,8 +338,8 @@ class GELU(Activation):
     """Gaussian error linear unit: z/2 * (1 + tanh(sqrt(2/pi) * (z + 0.044715 z^3))).
 
     This is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
-    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. The default of both
-    libraries is `ExactGELU`, from which it differs by less than 0.0005.
+    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. Both libraries use
+    `ExactGELU` by default. GELU differs from it by less than 0.0005.
 
     See Also
     --------
@@ -371,7 +371,7 @@ class ExactGELU(Activation):
     """Gaussian error linear unit: z * Phi(z) = z/2 * (1 + erf(z / sqrt(2))).
 
     Phi is the standard normal distribution function (Hendrycks & Gimpel 2016, "Gaussian Error
-    Linear Units"). It is ``GELU()`` in PyTorch and ``gelu`` in Keras.
+    Linear Units"). The function is ``GELU()`` in PyTorch and ``gelu`` in Keras.
 
     See Also
     --------
@@ -451,8 +451,8 @@ class Mish(Activation):
 class Sigmoid(Activation):
     """Logistic function: f(z) = 1 / (1 + exp(-z)).
 
-    f'(z) = f(z) * (1 - f(z)). Do not use it on the outputs with "binary_cross_entropy": that loss
-    expects logits.
+    f'(z) = f(z) * (1 - f(z)). Do not use it for the outputs with "binary_cross_entropy", because
+    this loss expects logits.
 
     Examples
     --------

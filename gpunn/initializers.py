@@ -1,4 +1,4 @@
-"""Initial values of parameters, drawn on the host so that they are the same on every backend.
+"""Initial values of parameters: drawn on the host, and therefore equal on all backends.
 
 Weights have shape (inputs, outputs), so fan_in is `shape[0]` and fan_out is `shape[-1]`.
 """
@@ -88,8 +88,8 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values; `from_data` replaces them just before the first update. It
-    runs layer by layer, each with the output of the earlier layers for the training rows.
+    `sample` draws preliminary values; `from_data` replaces them just before the first update. gpunn
+    calls `from_data` layer by layer, with the output of the earlier layers for the training rows.
 
     Examples
     --------
@@ -123,15 +123,15 @@ class FromData(Initializer):
 
 
 ROUNDING = 1e-7
-"""float32 numbers whose relative difference is smaller are equal except for rounding."""
+"""Relative difference below which float32 numbers are equal except for rounding."""
 
 
 @dataclass(frozen=True)
 class UnitVariance(FromData):
     """N(0, 1), scaled so that x W has variance 1 over the training rows for each unit.
 
-    Each unit's weights are divided by the standard deviation of its x W over the training rows
-    (RealMLP, Holzmueller et al. 2024). If x W is constant, the unit keeps its weights.
+    Each unit's weights are divided by the standard deviation of the unit's x W over the training
+    rows (RealMLP, Holzmueller et al. 2024). If x W is constant, the unit keeps its weights.
 
     Examples
     --------
@@ -158,16 +158,16 @@ class UnitVariance(FromData):
 
 @dataclass(frozen=True)
 class Hull(FromData):
-    """For biases: x W + b of each unit is 0 at a random point in the training rows' convex hull.
+    """Biases for which each unit's x W + b is 0 at a random point among the training rows.
 
-    For each unit, b = -sum_m lambda_m z_m, where z_m is x W of `points` random rows. The weights
-    lambda_m are drawn from an exponential distribution and divided by their sum. This is "he+5" of
-    RealMLP (Holzmueller et al. 2024; Steinwart 2019).
+    The point is in the convex hull of the rows. For each unit, b = -sum_m lambda_m z_m, where z_m
+    is x W of `points` random rows. The weights lambda_m are drawn from an exponential distribution
+    and divided by their sum. This is "he+5" of RealMLP (Holzmueller et al. 2024; Steinwart 2019).
 
     Parameters
     ----------
     points : int
-        Number of rows whose convex combination gives a point, at least 1; 5 by default.
+        Number of rows whose convex combination is the point: at least 1, 5 by default.
 
     Examples
     --------
@@ -268,10 +268,10 @@ class TruncatedNormal(Initializer):
     Parameters
     ----------
     standard_deviation : float
-        At least 0, 0.01 by default: before truncation. The standard deviation of the drawn values
-        is smaller.
+        Standard deviation before truncation: at least 0, 0.01 by default. The drawn values have a
+        smaller one.
     limit : float
-        In standard deviations, at least 0.1; 3 by default. Values beyond it are drawn again.
+        In standard deviations: at least 0.1, 3 by default. Values beyond the limit are drawn again.
 
     Examples
     --------
@@ -316,15 +316,15 @@ class Signs(Initializer):
 
 @dataclass(frozen=True)
 class Repeated(Initializer):
-    """Repeat the numbers of another initializer along the last axis, or along the first.
+    """Repeat the numbers of another initializer along the last axis or along the first axis.
 
     Parameters
     ----------
     initializer : str, Initializer or mapping
         The initializer that draws the numbers.
     lengths : sequence of int
-        How often each number of a row is repeated; the sum must be the length of a row. If empty,
-        all rows are the same.
+        How often each number of a row is repeated. The sum must be the length of a row. With an
+        empty sequence, all rows are the same.
 
     Examples
     --------
@@ -381,7 +381,7 @@ class Uniform(Initializer):
 
 @dataclass(frozen=True)
 class VarianceScaling(Initializer):
-    """Base of initializers with mean 0 and a variance from fan_in and fan_out."""
+    """Base of initializers with mean 0 and a variance that depends on fan_in and fan_out."""
 
     uniform: bool = flag(False)
 
@@ -413,7 +413,7 @@ class Glorot(VarianceScaling):
     """Variance 2 / (fan_in + fan_out), for sigmoid, tanh and linear layers.
 
     From Glorot & Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward Neural
-    Networks", equation 16. Uniform by default, as in the paper.
+    Networks", equation 16. The distribution is uniform by default, as in the paper.
 
     Parameters
     ----------
@@ -542,9 +542,9 @@ class GlorotFanInMean(VarianceScaling):
 class GlorotOrFanIn(VarianceScaling):
     """Variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)); uniform by default.
 
-    It equals the variance of `FanIn` if a layer has more than five times as many outputs as inputs,
-    otherwise the variance of `Glorot`. The first layer of a tabular model has few inputs; with
-    `Glorot` its outputs would start close to zero.
+    If a layer has more than five times as many outputs as inputs, this is the variance of `FanIn`,
+    otherwise that of `Glorot`. The first layer of a tabular model has few inputs; with `Glorot`,
+    its outputs would start close to zero.
 
     Parameters
     ----------
@@ -568,11 +568,11 @@ class GlorotOrFanIn(VarianceScaling):
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """Orthonormal rows or columns, whichever are fewer, times `gain`.
+    """A matrix with orthonormal rows or columns (whichever are fewer), times `gain`.
 
     From Saxe et al. 2014, "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear
-    Neural Networks". The matrices are uniform over the orthogonal group (Mezzadri 2007, "How to
-    Generate Random Matrices from the Classical Compact Groups").
+    Neural Networks". The matrices are distributed uniformly over the orthogonal group (Mezzadri
+    2007, "How to Generate Random Matrices from the Classical Compact Groups").
 
     Parameters
     ----------

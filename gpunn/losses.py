@@ -1,12 +1,13 @@
 """Loss functions and their gradients, written as their formulas.
 
-A loss computes one number l_i for each row (sample), and its gradient with respect to the row's
-predictions. The backend does weighting and averaging, which are the same for every loss. The loss
-of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
+A loss computes one number l_i for each row (sample), and the gradient of l_i with respect to the
+row's predictions. Weighting and averaging are the same for every loss, so the backend does them.
+The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
 
-In the formulas, p are the predictions and t the targets; i is the index of a row, j of an output.
-These definitions are the reference. A backend may compute a built-in loss in a faster way, and
-tests compare it with them. To define a new loss, write a subclass with `values` and `gradients`.
+In the formulas, p are the predictions and t the targets. Rows have the index i, outputs the index
+j. These definitions are the reference. A backend may compute a built-in loss in a faster way; tests
+compare the results with these definitions. To define a new loss, write a subclass with `values` and
+`gradients`.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ class Loss(Configurable):
     Attributes
     ----------
     output_activation : {"identity", "softmax", "sigmoid", "exponential"}
-        The function that maps the network's outputs to the scale of the targets. It is part of the
-        loss, not of the network. With "softmax" and "sigmoid" the outputs are logits, and
-        `Sequential.predict_proba` returns probabilities.
+        The function that maps the network's outputs to the scale of the targets. This function is
+        part of the loss, not of the network. With "softmax" and "sigmoid" the outputs are logits,
+        and `Sequential.predict_proba` returns probabilities.
 
     See Also
     --------
@@ -89,7 +90,7 @@ class Loss(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define values")
 
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return d values[i] / d predictions[i, j], shape (rows, outputs).
+        """Return the gradient d values[i] / d predictions[i, j], shape (rows, outputs).
 
         Parameters
         ----------
@@ -104,7 +105,7 @@ class Loss(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define gradients")
 
     def evaluated(self) -> Loss:
-        """Return the loss for evaluation, without settings that apply only to training.
+        """Return the loss for evaluation, without settings that are only for training.
 
         Returns
         -------
@@ -114,7 +115,7 @@ class Loss(Configurable):
         return self
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Check targets and return them as `values` expects them; called once per data set.
+        """Check targets and return them as `values` expects them. Called once per data set.
 
         Parameters
         ----------
@@ -152,9 +153,9 @@ class Loss(Configurable):
 
 
 class ElementwiseLoss(Loss):
-    """Base of losses that sum a function f over outputs: l_i = scale sum_j f(p_ij, t_ij).
+    """Base of losses that sum a function f over the outputs: l_i = scale sum_j f(p_ij, t_ij).
 
-    Backends use the same faster code for a subclass that changes only the factors, not f.
+    If a subclass changes only the factors, not f, backends use the same faster code for it.
 
     Examples
     --------
@@ -248,7 +249,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     Parameters
     ----------
     y : ndarray
-        The user's targets. With one output, (rows,) is accepted as well as (rows, 1).
+        The user's targets. With one output, their shape may be (rows,) or (rows, 1).
     outputs : int
         Number of the network's outputs.
 
@@ -291,7 +292,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
 
 
 def distributions(targets: np.ndarray) -> np.ndarray:
-    """Return which rows are probability distributions: no entry below 0, and a sum of 1."""
+    """Return which rows are probability distributions: their entries are >= 0 and sum to 1."""
     sums_to_one = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) <= 1e-3
     return np.asarray((targets >= 0).all(axis=1) & sums_to_one)
 
@@ -299,7 +300,7 @@ def distributions(targets: np.ndarray) -> np.ndarray:
 def refuse_rows(
     wrong: np.ndarray, targets: np.ndarray, needs: str, *, of: str = "", advice: str = ""
 ) -> None:
-    """Raise a DataError that names the first wrong row, if there are wrong entries or rows."""
+    """If there are wrong entries or rows, raise a DataError that names the first wrong row."""
     rows = np.flatnonzero(wrong.reshape(len(targets), -1).any(axis=1))
     if rows.size:
         raise DataError(
@@ -315,9 +316,9 @@ class MeanSquaredError(ElementwiseLoss):
     Parameters
     ----------
     over_outputs : {"mean", "sum", "half_sum"}
-        "mean" makes the batch's loss the mean over all elements. With "sum" it is the tutorial's
-        cost, C = 1/m sum_i sum_j (p_ij - t_ij)^2: the mean times the number of outputs. With
-        "half_sum" it is half of that, with the gradient p_ij - t_ij.
+        "mean" makes the batch's loss the mean over all elements. With "sum", the batch's loss is
+        the tutorial's cost, C = 1/m sum_i sum_j (p_ij - t_ij)^2, which is the mean times the number
+        of outputs. With "half_sum", the loss is half of the sum, and its gradient is p_ij - t_ij.
 
     Raises
     ------
@@ -386,7 +387,7 @@ class MeanAbsoluteError(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Huber(ElementwiseLoss):
-    """Huber loss: squared for errors up to `delta`, absolute for larger ones.
+    """Huber loss: squared for errors up to `delta`, absolute for larger errors.
 
     l_i = mean_j h(p_ij - t_ij), where h(d) = d^2 / 2 for |d| <= delta, and delta * (|d| - delta /
     2) otherwise. See Huber 1964, "Robust Estimation of a Location Parameter". The gradient is h' /
@@ -441,9 +442,9 @@ class SoftmaxCrossEntropy(Loss):
     ----------
     label_smoothing : float or Schedule
         In [0, 1): targets become (1 - label_smoothing) * t + label_smoothing / classes (Szegedy et
-        al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7). A
-        schedule applies to training only: evaluation then uses no smoothing, so that losses of
-        different epochs can be compared.
+        al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7). With a
+        schedule, evaluation uses no smoothing, which makes the losses of different epochs
+        comparable.
 
     Raises
     ------
@@ -577,10 +578,10 @@ class SoftmaxCrossEntropy(Loss):
 class BinaryCrossEntropy(ElementwiseLoss):
     """Cross-entropy of yes or no, from logits p: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij.
 
-    Each term equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)), but can't overflow.
-    See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90. Targets t are in [0,
-    1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are independent labels (multilabel
-    classification).
+    Each term equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)), but this form can't
+    overflow. See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90. Targets t
+    are in [0, 1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are independent labels
+    (multilabel classification).
 
     See Also
     --------
@@ -625,7 +626,7 @@ class Poisson(ElementwiseLoss):
     Attributes
     ----------
     from_zero : bool
-        Whether each term includes t log(t) - t, with 0 log(0) = 0, so that its minimum is 0.
+        Whether each term includes t log(t) - t, with 0 log(0) = 0, which makes its minimum 0.
 
     Examples
     --------

@@ -1,18 +1,19 @@
-"""Optimizers: update the flat vector of all parameters with the flat gradient g.
+"""Optimizers, which update the flat vector of all parameters by the flat gradient g.
 
-An optimizer gets vectors in each update, never layers, and keeps no reference to them. So it does
-not depend on the network's architecture, and a copied model continues to train correctly. These
-definitions are the reference. A backend may compute a built-in optimizer in one fused pass, and
-tests compare it with them. To define a new optimizer, write a subclass with `slots` and `update`.
+In each update, an optimizer gets vectors, never layers, and keeps no reference to these vectors. So
+it does not depend on the network's architecture, and a copied model continues to train correctly.
+These definitions are the reference. A backend may compute a built-in optimizer in one fused pass;
+tests compare the results with these definitions. To define a new optimizer, write a subclass with
+`slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
     values <- values * (1 - learning_rate * weight_decay), then the update,
 
-Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply
-both numbers by a factor (`Layer.learning_rate_factor`, `weight_decay_factor`). An L2 penalty
-applies to the same parameters W, regardless of their factor. It is part of the loss, and so of the
-gradient::
+Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply the
+learning rate and the weight decay by factors (`Layer.learning_rate_factor`, `weight_decay_factor`).
+An L2 penalty applies to the same parameters W, regardless of these factors. The penalty is part of
+the loss, and therefore of the gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
@@ -38,22 +39,22 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        At least 0: a constant, or a function of the epoch. 0.01 by default, but subclasses have
+        At least 0: a constant, or a function of the epoch. The default is 0.01; subclasses have
         other defaults.
     weight_decay : float or Schedule
         At least 0, 0 by default. Decoupled decay: each update multiplies the parameters by 1 -
         learning_rate * weight_decay.
     decay_all : bool
-        Whether biases, scales and shifts also decay. A layer with a `weight_decay_factor` keeps
-        that factor.
+        Whether biases, scales and shifts also decay. If a layer has a `weight_decay_factor`, that
+        factor still applies.
     max_norm : float or None
         If set, gradients are clipped to this global norm: g <- g * min(1, max_norm / ||g||). See
         Pascanu et al. 2013, "On the Difficulty of Training Recurrent Neural Networks", algorithm 1.
     l2_penalty : float
         Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses. This adds
         l2_penalty * W / sum_i w_i to the gradient, with the sample weights w_i of the update's
-        rows. scikit-learn's networks call it `alpha`. The log "loss" includes it; "val_loss" and
-        `Trainer.evaluate` do not.
+        rows. scikit-learn's networks call it `alpha`. The log "loss" includes the penalty;
+        "val_loss" and `Trainer.evaluate` do not.
 
     Attributes
     ----------
@@ -126,7 +127,7 @@ class Optimizer(Configurable):
         learning_rate : array, shape (1,)
             The learning rate of this update, in the dtype of `values`.
         step : array of int, shape (1,)
-            Number of this update, starting at 1.
+            The number of this update, from 1.
         """
         raise NotImplementedError(f"{type(self).__name__} must define update")
 
@@ -142,7 +143,7 @@ class SGD(Optimizer):
         values   ← values + velocity
 
     With `nesterov`, the second line is values <- values + momentum * velocity - learning_rate * g,
-    with the new velocity.
+    where velocity is the new velocity.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ class SGD(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
-        """("velocity",), or () without momentum."""
+        """The state vectors: ("velocity",), or () without momentum."""
         return ("velocity",) if self.momentum else ()
 
     def update(
@@ -202,7 +203,7 @@ class SGD(Optimizer):
 
 @dataclass(eq=False)
 class RMSprop(Optimizer):
-    """RMSprop: the gradient divided by its running root mean square.
+    """RMSprop: divide the gradient by its running root mean square.
 
     From Tieleman & Hinton 2012, "Neural Networks for Machine Learning", lecture 6e. Each update
     computes::
@@ -268,7 +269,7 @@ class Adam(Optimizer):
     with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t).
 
     With `epsilon_hat`, epsilon is added to sqrt(square) instead of sqrt(s). The paper (end of
-    section 2) and scikit-learn compute it in this more efficient order::
+    section 2) and scikit-learn compute the update in this more efficient order::
 
         values ← values - learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t))
 
@@ -428,7 +429,7 @@ class Lion(Optimizer):
 
 
 def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:
-    """Return 1 - beta^t without cancellation, which would cost float32 four digits at t = 1."""
+    """Return 1 - beta^t without cancellation, which costs four digits in float32 at t = 1."""
     return -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t)
 
 

@@ -1,8 +1,8 @@
 """Schedules: the learning rate, or another setting, as a function of time in epochs.
 
-Time includes fractions of epochs, so a schedule means the same at every batch size. The time of
-update u, counted from 0, is its middle, (u + 1/2) / updates_per_epoch. So no update falls on the
-boundary of two epochs, a warm-up does not start with a rate of 0, and a cosine does not end with 0.
+Time includes fractions of epochs, so a schedule has the same meaning for every batch size. The time
+of update u, counted from 0, is its middle, (u + 1/2) / updates_per_epoch. So no update falls on the
+boundary of two epochs. A warm-up does not start with a rate of 0, and a cosine does not end with 0.
 `Schedule.time_of_update` can change this. To define a new schedule, write a subclass with `at`.
 
 A schedule can also control an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`, and
@@ -45,7 +45,7 @@ class Schedule(Configurable):
     Attributes
     ----------
     time_of_update : float
-        The point of an update that counts as its time: 1/2 is its middle, 0 its beginning.
+        Which moment of an update is its time: 1/2 is the middle, 0 the beginning.
 
     Examples
     --------
@@ -68,9 +68,9 @@ class Schedule(Configurable):
         Parameters
         ----------
         epoch : int
-            Number of epochs before it.
+            Number of epochs before this epoch.
         updates : int
-            Number of updates in it.
+            Number of updates in this epoch.
         duration : float
             Planned length of the training, in epochs.
 
@@ -101,7 +101,7 @@ class Schedule(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
     def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
-        """Raise an ArgumentError, before training, if `observe` needs a log that will be missing.
+        """Before training, raise an ArgumentError if `observe` needs a log that will be missing.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class Schedule(Configurable):
         """
 
     def state(self) -> dict[str, float]:
-        """Return the state that `observe` changes, for a checkpoint.
+        """Return the state that `observe` changes; checkpoints store it.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class Schedule(Configurable):
 
 
 def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
-    """Make a schedule from a number, a name, a configuration or a schedule.
+    """Make a schedule from a number, a name or a configuration; return a schedule unchanged.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
 def as_setting(
     value: Any, argument: str, check: Callable[..., float] = check_number, **limits: float
 ) -> float | Schedule:
-    """Check a setting other than the learning rate: return its number or its schedule.
+    """Check a setting other than the learning rate, and return its number or schedule.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def as_setting(
     argument : str
         The argument's name in error messages.
     check : function
-        Checks a number: called with `argument`, `value` and the limits.
+        The function that checks a number; it gets `argument`, `value` and the limits.
     **limits : float
         Passed to `check`.
 
@@ -246,7 +246,7 @@ class Step(Schedule):
     rate : float
         The initial rate, at least 0; 0.01 by default.
     every : float
-        Positive. Epochs from one step to the next, 10 by default.
+        Positive. Number of epochs from one step to the next, 10 by default.
     factor : float
         Positive, 0.1 by default.
 
@@ -270,7 +270,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """Exponential decay: rate * factor^time, multiplied by `factor` over each epoch.
+    """Exponential decay: rate * factor^time. Each epoch multiplies the rate by `factor`.
 
     Parameters
     ----------
@@ -359,7 +359,7 @@ class Cosine(Schedule):
 
 
 def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
-    """Return half a cosine from `start` at progress 0 to `end` at progress 1, constant outside."""
+    """Return half a cosine, from `start` at progress 0 to `end` at 1; constant outside."""
     remaining: np.ndarray = (1 + np.cos(math.pi * np.clip(progress, 0, 1))) / 2
     return end + (start - end) * remaining
 
@@ -377,10 +377,10 @@ class CosineLog(Schedule):
     rate : float
         The highest rate.
     cycles : int
-        Number of cycles; 4, the default, gives the paper's coslog_4.
+        Number of cycles. The default, 4, is the paper's coslog_4.
     time_of_update : float
-        In [0, 1]. With 0 the time of an update is its beginning, as in RealMLP: t is then the
-        fraction of all updates before it.
+        In [0, 1]. With 0, the time of an update is its beginning, as in RealMLP. Then t is the
+        fraction of all updates that precede it.
 
     Examples
     --------
@@ -409,8 +409,8 @@ class CosineLog(Schedule):
 class FlatCosine(Schedule):
     """Constant rate, then cosine decay to 0 (flat_cos in RealMLP, Holzmueller et al. 2024).
 
-    With t = time / duration, the rate is `rate` for t <= flat, then rate * (1 + cos(pi * (t - flat)
-    / (1 - flat))) / 2.
+    With t = time / duration, the schedule returns `rate` for t <= flat, and then rate * (1 + cos(pi
+    * (t - flat) / (1 - flat))) / 2.
 
     Parameters
     ----------
@@ -441,7 +441,7 @@ class FlatCosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """Linear warm-up from 0 over `epochs`, followed by another schedule from its beginning.
+    """Linear warm-up from 0 during `epochs`; then another schedule starts.
 
     See Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
 
@@ -492,12 +492,12 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """One-cycle schedule: up to `rate` and down again over the whole training.
+    """One-cycle schedule: the rate increases to `rate`, then decreases until training ends.
 
-    The rate follows two half cosines: from rate / start_factor to `rate` in the first fraction
-    `rise` of the training, then down to rate / final_factor.
+    The rate follows two half cosines. In the first fraction `rise` of the training, it increases
+    from rate / start_factor to `rate`. Then it decreases to rate / final_factor.
 
-    After Smith & Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large
+    See Smith & Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large
     Learning Rates".
 
     Parameters
@@ -538,8 +538,8 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """Multiply the rate by `factor` when the monitored metric has stopped improving.
 
-    The rate falls after `patience` epochs in a row without improvement, as in Keras. PyTorch's
-    `ReduceLROnPlateau` waits for one more epoch, and its threshold is relative.
+    The rate is reduced after `patience` epochs in a row without improvement, as in Keras. PyTorch's
+    `ReduceLROnPlateau` waits for one more epoch, and has a relative threshold.
 
     Parameters
     ----------
@@ -548,22 +548,22 @@ class ReduceOnPlateau(Schedule):
     monitor : str
         A key of the epoch's logs, such as "val_loss".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better. "auto" uses `Metric.larger_is_better`, and "min" for
-        losses.
+        Whether smaller or larger is better. "auto" uses `Metric.larger_is_better` for metrics, and
+        "min" for losses.
     factor : float
         Between 0 and 1.
     patience : int
         Number of epochs without improvement after which the rate is reduced.
     min_delta : float
-        A change counts as an improvement only if it is larger than this.
+        Only a change that is larger than this counts as an improvement.
     min_rate : float
-        The rate never falls below this.
+        The minimum rate.
 
     Raises
     ------
     ArgumentError
-        From `check`, before training: if the logs do not include `monitor`, or `mode` is "auto" and
-        the metric does not define which direction is better.
+        From `check`, before training, if the logs do not include `monitor`. Also if `mode` is
+        "auto" and the metric does not define whether larger is better.
 
     Examples
     --------
