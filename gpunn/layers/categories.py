@@ -163,7 +163,7 @@ class OneHot(Coded):
 
 @dataclass(frozen=True)
 class Levels(Initializer):
-    """Rows of the values `off`, `on` and `second`, each one number or one for each column."""
+    """One row for each of `off`, `on` and `second`: one number, or one number per column."""
 
     off: float | Sequence[float]
     on: float | Sequence[float]

@@ -55,7 +55,8 @@ class ColumnGroups(Layer):
     """Separate layers for ranges of columns: y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...].
 
     y concatenates the groups' outputs, each flattened to a vector, in the order of the groups.
-    Columns in no group are not used. Each group's layers compute the gradients of its columns.
+    Columns in no group are not used. Each group's layers compute the gradients of the group's
+    columns.
 
     Parameters
     ----------

@@ -78,8 +78,8 @@ class Dense(Layer):
 
     Notes
     -----
-    docs/project/benchmarking.md compares "auto" with the initial values of PyTorch, Keras and
-    scikit-learn on real data.
+    docs/explanation/architecture.md explains how "auto" was chosen on real data, in comparison with
+    other libraries' initial values.
 
     Examples
     --------

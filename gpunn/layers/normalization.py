@@ -22,7 +22,7 @@ __all__ = ["BatchNorm", "LayerNorm", "Standardization", "standardization_of"]
 class BatchNorm(Layer):
     """Batch normalization: center and scale each feature by statistics of the batch.
 
-    It computes, for each feature::
+    For each feature, it computes::
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
@@ -233,12 +233,13 @@ class BatchNorm(Layer):
 class LayerNorm(Layer):
     """Layer normalization: center and scale each row by statistics of its features.
 
-    It computes, for each row::
+    For each row, it computes::
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    It is the same in training and in inference (Ba, Kiros & Hinton 2016, "Layer Normalization").
-    The chain rule is the same as for `BatchNorm`, with mean() over the features of each row.
+    The formula is the same in training and in inference (Ba, Kiros & Hinton 2016, "Layer
+    Normalization"). The chain rule is the same as for `BatchNorm`, with mean() over the features of
+    each row.
 
     Parameters
     ----------

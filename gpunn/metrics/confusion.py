@@ -186,7 +186,7 @@ class Recall(CountMetric):
 class F1(CountMetric):
     """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
-    The result is `zero_division` if no row is of the class, and none is predicted to be.
+    The result is `zero_division` if no row is of the class and no row is predicted to be.
 
     See van Rijsbergen 1979, "Information Retrieval", chapter 7.
 

@@ -134,8 +134,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is 256, or 1,024 with at least 100,000 training rows.
     shuffle_members : bool, default=False
-        Whether each member visits the rows in a different order, as in the paper. This is slightly
-        better on some tables, but slower.
+        Whether each member visits the rows in a different order, as in the paper. Different orders
+        are slightly better on some tables, but slower.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
         Selection of the best epoch, and meaning of the table: "auto", 0.2, None and None by
         default.

@@ -209,8 +209,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight : array-like, shape (rows,), or None
             Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
-            Validation rows, which select the best epoch. Without them, `validation_fraction` of the
-            rows are held out.
+            Validation rows, which select the best epoch. Without `X_val`, the fraction
+            `validation_fraction` of the rows is held out.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. Whole groups are held out: no group is in both
             training and validation. For a classifier, the proportions of the classes are kept as
