@@ -117,7 +117,7 @@ class Workspace:
         return self.position[2] == 0
 
     def first_element(self, x: Array) -> int:
-        """Return the index of the first element of x in the array of the whole batch."""
+        """Return the index at which x begins in the whole batch's array."""
         first, rows, _ = self.position
         return first * (math.prod(x.shape) // rows) if first else 0
 

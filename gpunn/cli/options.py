@@ -94,7 +94,7 @@ TABLE_OPTIONS = (
         "--drop",
         metavar="NAME",
         multiple=True,
-        help="Column of a table to leave out. Can be repeated.",
+        help="Table column to leave out. Can be repeated.",
     ),
     click.option(
         "--column",

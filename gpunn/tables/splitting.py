@@ -75,7 +75,7 @@ def split_by(value: str | None) -> tuple[str, str] | None:
 
 
 def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
-    """Return a list with the group column, which is left out if `columns` has its kind.
+    """Return the group column in a list, or an empty list if `columns` has its kind.
 
     By default the column is not an input, since the rows to predict belong to groups that are
     unseen in training.

@@ -180,7 +180,7 @@ class NumpyLowerings:
 
 
 def parts(begin: int, end: int) -> Iterator[slice]:
-    """Yield slices of at most CHUNK of the elements from `begin` to `end`, in order."""
+    """Yield, in order, slices of at most CHUNK elements that cover `begin` to `end`."""
     for start in range(begin, end, CHUNK):
         yield slice(start, min(start + CHUNK, end))
 

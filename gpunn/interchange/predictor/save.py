@@ -70,7 +70,7 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     path : path-like
         File to write.
     prefix : str
-        The beginning of all names in the header.
+        The prefix of every name in the header.
 
     Raises
     ------

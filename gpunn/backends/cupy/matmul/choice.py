@@ -46,7 +46,7 @@ class NoFusedProduct:
 
 
 FusedProduct: TypeAlias = LtProduct | NoFusedProduct
-"""A matrix product with an epilogue, which is one of the numbers in `cublaslt`."""
+"""A matrix product with an epilogue; the epilogue is one of the numbers in `cublaslt`."""
 
 
 class SelectedProduct:

@@ -29,7 +29,7 @@ OPTIONS = (
 
 
 def linkers() -> list[str]:
-    """Return the C compilers of this machine, which can also link."""
+    """Return this machine's C compilers. Each of them can also link."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return [path for name in names if (path := shutil.which(name))]
 
