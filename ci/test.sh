@@ -71,10 +71,11 @@ linters() {
   return $status
 }
 
-# Tests that start other processes are left to the whole run.
+# The slowest tests, and those that start other processes, are left to the whole run.
 shopt -s extglob
 [[ $run != quick || $given != 0 ]] ||
-  set -- tests/test_!(custom_classes|forks|other_systems|tiers).py tests/{layers,training}
+  set -- tests/test_!(custom_classes|forks|metrics_of_classes|other_systems|thresholds|tiers).py tests/{layers,training} \
+    --ignore=tests/{layers/test_operations_only,training/batches/test_batch_stream}.py --ignore=tests/training/checkpoints
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
 linters="ruff, codespell, mypy and imports" host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
