@@ -479,7 +479,10 @@ def test_the_old_name_of_a_key(tmp_path):
     )
     assert issubclass(DeprecatedNameWarning, FutureWarning)
     with pytest.warns(DeprecatedNameWarning, match=r"sweep\.least_epochs: .* sweep\.min_epochs"):
-        assert parse_config(old, HERE).sweep.min_epochs == 2
+        config = parse_config(old, HERE)
+    assert config.sweep.min_epochs == 2
+    with pytest.warns(DeprecationWarning, match=r"Sweep\.least_epochs: .* min_epochs"):
+        assert config.sweep.least_epochs == 2
     assert "least_epochs" in old["sweep"]
     with pytest.raises(ConfigError, match="least_epochs: unknown key; did you mean 'min_epochs'"):
         parse_config(both, HERE)

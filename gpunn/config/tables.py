@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -721,6 +722,13 @@ class Sweep(Table):
     def space(self) -> dict[str, SearchRange]:
         """The values of the keys to vary, by the paths of these keys."""
         return self.parameters
+
+    @property
+    def least_epochs(self) -> int:
+        """The deprecated name of `min_epochs`."""
+        text = "Sweep.least_epochs: this attribute is now called min_epochs"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.min_epochs
 
     def plain(self) -> dict[str, Any]:
         space = {path: each.plain() for path, each in self.space.items()}
