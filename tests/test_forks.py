@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import safetensors
+
+import gpunn
+from gpunn.forks import IMPORTING
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -49,7 +53,7 @@ def check_child(thread, work):
     assert status == 7, status
 """
 
-IMPORTING = """\
+SLOW_IMPORT = """\
 class Slow:
     def find_spec(self, name, path, target=None):
         if name == MODULE and not begun.is_set():
@@ -137,7 +141,7 @@ def run(script, *arguments):
     ],
 )
 def test_a_child_of_a_process_whose_other_thread_imports(module, call, tmp_path):
-    run(IMPORTING, module, call, tmp_path / "model.safetensors")
+    run(SLOW_IMPORT, module, call, tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("call", ["predict", "evaluate", "fit"])
@@ -171,3 +175,19 @@ thread.join()
 os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
+
+
+def test_a_fork_waits_for_the_first_use_of_safetensors(monkeypatch, tmp_path):
+    """It imports NumPy behind a lock of its own; the time is too short to fork in it on purpose."""
+    held, open_file = [], safetensors.safe_open
+
+    def opened(*arguments, **options):
+        held.append(IMPORTING._lock._is_owned())
+        return open_file(*arguments, **options)
+
+    monkeypatch.setattr(safetensors, "safe_open", opened)
+    model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, "numpy")
+    model.save(tmp_path / "model.safetensors")
+    gpunn.load_model(tmp_path / "model.safetensors", backend="numpy")
+    assert held
+    assert all(held)

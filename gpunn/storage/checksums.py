@@ -112,7 +112,8 @@ def read_safetensors(
         hint = "this is a folder" if Path(path).is_dir() else "check the path"
         raise ModelFileError(f"{path}: there is no such file; {hint}") from error
     try:
-        with safe_open(path, framework="numpy") as opened:
+        # safetensors imports NumPy on its first use, behind a lock that a fork would leave locked.
+        with IMPORTING, safe_open(path, framework="numpy") as opened:
             if fault:
                 raise ModelFileError(f"{path}: {fault}")
             metadata = opened.metadata() or {}
