@@ -1,4 +1,4 @@
-"""Devices, their arrays and operations. Only this package distinguishes NumPy from CuPy."""
+"""Devices, their arrays and operations. NumPy and CuPy differ only inside this package."""
 
 from gpunn.backends.base import Backend
 from gpunn.backends.recording import operation

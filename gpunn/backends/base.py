@@ -39,7 +39,7 @@ class Backend(Operations):
     xp : namespace
         The array-API namespace. Any code may use its functions.
     options : dict
-        Arguments with which `gpunn.get_backend` returns an equal backend, given the same name.
+        Arguments of `gpunn.get_backend` that, with the backend's name, return an equal backend.
 
     See Also
     --------
@@ -87,7 +87,7 @@ class Backend(Operations):
         Returns
         -------
         dict of str to str
-            The keys are "backend", "device" and "library", and others that the backend adds.
+            The keys are "backend", "device", "library", and any keys that the backend adds.
         """
         version = getattr(self.xp, "__version__", "unknown")
         return {"backend": self.name, "device": str(self.device), "library": str(version)}
@@ -100,20 +100,20 @@ class Backend(Operations):
         Returns
         -------
         dict of str to str
-            Empty in the base class.
+            An empty dictionary in the base class, which times no algorithms.
         """
         return {}
 
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
-        """Restore algorithms that `algorithms` returned in this process or another one.
+        """Use the algorithms that `algorithms` returned in this process or another one.
 
-        Algorithms of another device or library version are ignored with a warning. A backend that
-        times no algorithms does nothing.
+        Algorithms of another device or library version are ignored with a warning. If a backend
+        times no algorithms, this method does nothing.
 
         Parameters
         ----------
         algorithms : mapping of str to str
-            The value that `algorithms` returned.
+            The dictionary that `algorithms` returned.
         """
 
     def dtype(self, name: str) -> Any:
@@ -170,7 +170,8 @@ class Backend(Operations):
         Parameters
         ----------
         array, dtype : array, str or None
-            The host array, and the name of the result's data type; None keeps the array's type.
+            The host array, and the name of the result's data type; None keeps the host array's
+            type.
 
         Returns
         -------
@@ -315,8 +316,8 @@ class Backend(Operations):
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Record operations, and return a function that runs them a given number of times.
 
-        `operations` is called once, immediately; the operations in it are recorded, not run. It
-        must call only operations of this backend; the operation `call` accepts any function. Other
+        `operations` is called once, immediately; the operations in it are recorded, not run. `run`
+        may call only operations of this backend; the operation `call` accepts any function. Other
         computations run once, during the recording, and are not repeated.
 
         Parameters
@@ -392,7 +393,7 @@ class Backend(Operations):
     def computing(self) -> AbstractContextManager[None]:
         """Return a context for running operations that are not recorded.
 
-        In this context, threads take turns. Subnormal numbers may count as zero, as they may in
+        In this context, threads take turns. The device may treat subnormal numbers as zero, as in
         recorded operations.
 
         Returns

@@ -17,7 +17,7 @@ def claim(subject: str) -> bool:
     """Return whether this process is the one in its process tree that should show a message.
 
     A process and its workers (of multiprocessing or joblib) form a tree. The first process that
-    calls this function gets True, and the others get False as long as the first one runs.
+    calls this function gets True. All other processes get False until the first process ends.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Calls within a training step: exchanges with other processes, and concurrent operations."""
+"""Calls in a recorded training step that exchange arrays between processes or run concurrently."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["Collective", "Concurrent", "Join", "Lane"]
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """An exchange within a step, which all ranks must call in the same way.
+    """A call in a training step that exchanges arrays; all ranks must make the same calls.
 
-    Either all ranks capture the call in the same CUDA graphs, or no rank captures it.
+    Either all ranks capture the exchange in the same CUDA graphs, or no rank captures it.
     """
 
     function: Callable[[], None]
     """The function that starts the exchange on the device."""
     gather: Callable[[Any, str], list[Any]]
-    """Returns the values of all ranks, in the order of ranks. All ranks must call this function,
-    each with its value and a word that describes the value."""
+    """Returns a list of all ranks' values, from rank 0. Every rank must call this function with its
+    value and a word that describes the value."""
     graphs: WeakSet[Any]
-    """Graphs with calls of the exchange. They must be destroyed before the exchange's
-    connection."""
+    """The CUDA graphs that contain the exchange. They must be destroyed before the connection
+    between the ranks."""
 
     def __call__(self) -> None:
         """Start the exchange."""
@@ -34,7 +34,7 @@ class Collective:
 
 
 class Lane:
-    """Operations that run in order, concurrently with a step's other operations."""
+    """A sequence of operations that runs concurrently with a training step's other operations."""
 
     def __init__(self) -> None:
         self.stream: Any = None  # set by an engine with concurrent streams
@@ -42,10 +42,10 @@ class Lane:
 
 @dataclass(frozen=True, eq=False)
 class Concurrent:
-    """A call within a step: operations that may run concurrently with later operations.
+    """A call in a training step that starts a lane: operations concurrent with later ones.
 
-    The lane's operations start after all earlier operations. They end before the operations that
-    follow the lane's `Join`.
+    The lane's operations start after the step's earlier operations have finished. They finish
+    before the step's operations after the lane's `Join` start.
     """
 
     lane: Lane
@@ -53,16 +53,16 @@ class Concurrent:
     trace: Trace
 
     def __call__(self) -> None:
-        """Run the operations immediately; engines without lanes call this."""
+        """Run the lane's operations immediately; backends without concurrency do this."""
         for one in self.trace:
             self.backend.perform(one)
 
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """A call within a step that makes later operations wait for all operations in the lane."""
+    """A call in a training step that makes later operations wait for the lane's operations."""
 
     lane: Lane
 
     def __call__(self) -> None:
-        """Do nothing; engines without lanes call this."""
+        """Do nothing; backends without concurrency call this."""

@@ -1,8 +1,8 @@
 """The 32-bit hash function of dropout masks.
 
 `mix` is "lowbias32", which was found by a search for hash functions of low bias (Wellons 2018,
-"Prospecting for Hash Functions"). GOLDEN is 2^32 divided by the golden ratio, made odd: its
-multiples spread over the whole range (Knuth, TAOCP vol. 3, section 6.4).
+"Prospecting for Hash Functions"). GOLDEN is 2^32 divided by the golden ratio, made odd: the
+multiples of GOLDEN spread over all 32-bit numbers (Knuth, TAOCP vol. 3, section 6.4).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ MASK_32 = 0xFFFFFFFF
 def mix(bits: Any) -> Any:
     """Return the hash of 32 bits, for a Python integer or an array of int64.
 
-    It does not use unsigned types, since not every library has all functions for them. A product of
-    int64 may wrap around, but its low 32 bits are correct.
+    The function does not use unsigned types, for which some array libraries lack functions. A
+    product of int64 may wrap around, but its low 32 bits are correct.
     """
     bits = bits ^ (bits >> 16)
     bits = (bits * MIX_1) & MASK_32
@@ -29,5 +29,5 @@ def mix(bits: Any) -> Any:
 
 
 def pass_key(passes: Any, key: int) -> Any:
-    """Return a key that differs between layers and between forward passes of a layer."""
+    """Return a key that is different for each layer and for each forward pass of a layer."""
     return mix((passes * GOLDEN & MASK_32) ^ key)

@@ -40,18 +40,18 @@ that memory until the end of `fit`. Copies of larger arrays wait for the device.
 
 
 class CupyBackend(Backend):
-    """Computes on a CUDA device with CuPy.
+    """The backend that computes on a CUDA device with CuPy.
 
     Parameters
     ----------
     device : int or None
-        Number of the device; None means the current device.
+        Number of the device; Number of the CUDA device; None selects the current device.
     graph : bool
         Whether to record a training step as a CUDA graph and replay it; results do not change.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
-        Precision of the multiplications in products of float32 matrices. Matrices, sums and
-        parameters stay float32. "float16" has a narrow range, from 6e-8 to 65504, so training
-        scales the loss.
+        Precision of the multiplications in products of float32 matrices. Only the factors are
+        rounded; matrices, sums and parameters stay float32. "float16" has a narrow range, from 6e-8
+        to 65504, so training scales the loss.
     fused_products : bool
         Whether products of float32 matrices may add biases, apply ReLU and compute gradients of
         biases, if cuBLASLt can be opened.
@@ -70,10 +70,11 @@ class CupyBackend(Backend):
     Notes
     -----
     Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
-    On a machine with several devices, every operation first makes this backend's device current for
-    the calling thread, and leaves it current. So networks on different devices may take turns, and
-    custom layers may call functions of `xp`. On such a machine, an operation with an array of
-    another device raises an `ArgumentError`. Work is submitted to the thread's current CuPy stream.
+    On a machine with several devices, every operation makes this backend's device the calling
+    thread's current device, also after the operation. So a thread may use networks on different
+    devices in turn, and custom layers may call functions of `xp`. On such a machine, an operation
+    with an array of another device raises an `ArgumentError`. Work is submitted to the thread's
+    current CuPy stream.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class CupyBackend(Backend):
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
 
     def use(self) -> None:
-        """Make the device current for this thread, if the machine has several."""
+        """Make the backend's device current for this thread, if the machine has several devices."""
         if self._several_devices:
             self.device.use()
 
@@ -216,7 +217,7 @@ class CupyBackend(Backend):
         return lower_operations(trace, self, self._lowerings, self._as_defined)
 
     def _as_defined(self, one: Operation) -> Calls:
-        """Return calls for an operation without a custom kernel."""
+        """Return calls that run an operation's definition, because there is no kernel for it."""
         function = one.args[0] if one.name == "call" else None
         if isinstance(function, Concurrent):
             return [Branch(function.lane, self._calls(function.trace), self._scratch)]

@@ -1,4 +1,4 @@
-"""Run operations on a second stream; a captured graph contains them as a parallel branch."""
+"""Run operations on a second stream, which becomes a parallel branch of a captured graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Branch", "JoinedBranch", "in_sequence"]
 
 
 class Branch:
-    """Makes calls on the lane's stream, after all earlier work of the current stream.
+    """Makes calls on the lane's stream, after all work submitted earlier to the current stream.
 
     Each lane has separate scratch memory, since its calls run concurrently with other calls.
     """
@@ -34,7 +34,7 @@ class Branch:
 
 
 class JoinedBranch:
-    """Makes the current stream wait for the lane's stream."""
+    """Makes the current stream wait for all work submitted earlier to the lane's stream."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
@@ -46,7 +46,7 @@ class JoinedBranch:
 
 
 def in_sequence(calls: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
-    """Return the calls without branches, in the order in which branches would start."""
+    """Return all calls as one sequence, with each branch's calls in place of the branch."""
     sequence: list[Callable[[], object]] = []
     for call in calls:
         if isinstance(call, Branch):

@@ -1,8 +1,9 @@
 """Capture a sequence of launches as a CUDA graph, and launch the graph instead.
 
-One launch of a graph replaces the launches of its kernels. Each launch takes the host some
-microseconds. A graph stores the kernels' arguments: addresses of arrays, and numbers. Neither may
-change, so changing values must be in arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs").
+Each launch takes the host some microseconds. One launch of a graph replaces the launches of all its
+kernels. A graph stores the kernels' arguments: addresses of arrays, and numbers. Addresses and
+numbers are fixed at the capture, so changing values must be in arrays (NVIDIA, CUDA C++ Programming
+Guide, "CUDA Graphs").
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ __all__ = [
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""Number of repetitions in the unrolled graph. Each repetition then costs an eighth of a launch.
-More repetitions would gain little and use memory: about 10 KB per node (cccl pull request 3768)."""
+"""Number of repetitions of a training step in the unrolled graph. A repetition then takes an eighth
+of a launch. More repetitions would gain little and use memory: about 10 KB per node (cccl pull
+request 3768)."""
 
 UNROLL_AFTER = 64
-"""Number of requested repetitions after which the unrolled graph is captured. The capture takes the
-host about as long as launching `UNROLLED` repetitions one by one."""
+"""Number of requested repetitions after which the unrolled graph is captured. Capturing the
+unrolled graph takes the host about as long as launching `UNROLLED` repetitions one by one."""
 
 
 class Definition:
@@ -56,7 +58,7 @@ class Definition:
 
 
 class GraphExecutor:
-    """A sequence of launches, which run one by one at first, and later as a captured graph.
+    """A sequence of launches, which runs launch by launch at first, later as a captured graph.
 
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. If a
     capture fails, only the stretches between definitions are captured, because a definition may be
@@ -64,15 +66,15 @@ class GraphExecutor:
     warning is logged once, with the reason.
 
     If a call needs other processes (`Collective`), either all processes have a graph or none has
-    one. So the processes exchange the outcome of each attempt. A stretch never contains a call that
-    needs other processes.
+    one. So the processes exchange the outcome of each attempt. A captured stretch never contains a
+    call that needs other processes.
 
-    After many requests for several repetitions, a second, unrolled graph is captured. The unrolled
-    graph contains several repetitions in a row. It uses the same memory as the first graph, since
-    all changing values are on the device.
+    If several repetitions are requested often, a second, unrolled graph is captured, which contains
+    several repetitions in a row. It uses the same memory as the first graph, since all changing
+    values are on the device.
 
-    Each call must submit the same work on the same arrays every time. The executor has separate
-    buffers in `scratch`, so no other code writes to them between launches.
+    Each call must submit the same work on the same arrays every time. The executor has private
+    buffers in `scratch`, to which no other code writes between launches.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -91,7 +93,7 @@ class GraphExecutor:
             call()
 
     def __call__(self, times: int) -> None:
-        """Run the operations `times` times."""
+        """Run the sequence of operations `times` times."""
         with self._scratch.using(self._buffers):
             self._repeat(times)
 
@@ -142,14 +144,14 @@ class GraphExecutor:
         self._stretches = self._split_into_stretches()
 
     def _first_refusal(self, refusal: str, what: str) -> str:
-        """Return why the first rank without this graph failed, or "" if all ranks have it."""
+        """Return why the first rank without a graph has none, or "" if all ranks have one."""
         if not self._collectives:
             return refusal
         refusals = self._collectives[0].gather(refusal, what)
         return next((f"rank {rank}: {why}" for rank, why in enumerate(refusals) if why), "")
 
     def _split_into_stretches(self) -> list[Callable[[int], None]]:
-        """Return stretches of calls that can be captured, and the calls between them."""
+        """Return functions that run stretches as graphs, and the calls between them one by one."""
         groups = [
             (kind, list(group)) for kind, group in groupby(in_sequence(self._calls), uncertain)
         ]
@@ -176,7 +178,7 @@ class GraphExecutor:
             self._unrolled = graph
 
     def _captured(self, times: int) -> Any:
-        """Return a graph of `times` repetitions, with private memory."""
+        """Return a CUDA graph of `times` repetitions of the operations, with private memory."""
         with cupy.cuda.using_allocator(self._memory):
             graph = Graph(captured(self._operations, times))
         for call in self._collectives:
@@ -205,12 +207,12 @@ class Graph:
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether to leave out a call, once a capture of all calls has failed."""
+    """Return whether to capture without this call after a capture of all calls has failed."""
     return isinstance(call, Definition | Collective)
 
 
 def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
-    """Return a function that makes these calls a number of times."""
+    """Return a function that makes these calls in order, a given number of times."""
 
     def repeat(times: int) -> None:
         for _ in range(times):
@@ -238,8 +240,9 @@ def captured(operations: Callable[[], None], times: int) -> Any:
 
 
 CAPTURING = threading.RLock()
-"""A lock that a thread holds while it captures or waits for a whole device. A wait for the device
-includes the captured stream, so CUDA would end the wait and the capture in errors."""
+"""A lock that a thread holds while it captures or waits for a whole device. Waiting for a device
+includes waiting for a stream that is being captured, so CUDA would fail the wait and the
+capture."""
 
 
 @contextmanager
@@ -273,8 +276,8 @@ def synchronize() -> None:
 class PrivateMemory:
     """An allocator that keeps all its memory for one graph.
 
-    A graph writes to the memory of its temporary arrays at each launch, even after Python has
-    deleted the arrays.
+    Each launch of a graph writes to its temporary arrays' memory, even after Python has deleted
+    these arrays.
     """
 
     def __init__(self) -> None:
@@ -283,7 +286,7 @@ class PrivateMemory:
 
     @property
     def used(self) -> bool:
-        """Whether any memory was allocated."""
+        """Whether the allocator has allocated any memory."""
         return bool(self._kept)
 
     def __call__(self, size: int) -> Any:
@@ -301,7 +304,7 @@ def reason(error: Exception) -> str:
 
 @functools.cache
 def say_once(why: str) -> None:
-    """Warn, once for each reason, that a step or evaluation runs without one whole graph."""
+    """Warn, once for each reason, that a training step or evaluation is not one CUDA graph."""
     logger.warning(
         "gpunn: a training step or evaluation can't be recorded as a CUDA graph. Some or all of "
         "its operations are launched one by one, which is slower, with the same results. Reason: "

@@ -18,14 +18,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class OnDevice(Protocol):
-    """A backend for one device."""
+    """The attributes of a backend that this module uses: its device."""
 
     device: Any
     _several_devices: bool
 
 
 def placed(method: F) -> F:
-    """Make a backend's method switch to its device, and refuse arrays of other devices."""
+    """Make a method switch to its backend's device, and refuse arrays of other devices."""
 
     @functools.wraps(method)
     def run(self: OnDevice, *args: Any, **kwargs: Any) -> Any:
@@ -40,7 +40,7 @@ def placed(method: F) -> F:
 def refuse_strays(
     device: Any, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    """Raise an ArgumentError if an argument is or contains an array of another device.
+    """Raise an ArgumentError if an argument is, or contains, an array on another device.
 
     On most machines devices can access each other's memory, and neither CuPy nor CUDA refuses such
     an array. A kernel would read the array slowly, and would not wait for the other device's
@@ -60,7 +60,7 @@ def refuse_strays(
 
 
 def stray(value: Any, device: int) -> Array | None:
-    """Return an array of another device that a value is or contains, or None if there is none."""
+    """Return the array on another device that a value is or contains, or None."""
     if isinstance(value, cupy.ndarray):
         return value if value.data.device_id != device else None
     if isinstance(value, Mapping):

@@ -26,15 +26,15 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
-reports the first also if there is no driver. It reports the last if the fabric manager of GPUs with
-NVSwitch does not run."""
+also reports cudaErrorInsufficientDriver if there is no driver. It reports cudaErrorSystemNotReady
+if the fabric manager of GPUs with NVSwitch does not run."""
 
 EXTRAS = (12, 13)
 """CUDA versions for which gpunn has extras."""
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
-"""The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports the second
-for a GPU in exclusive mode."""
+"""The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports
+cudaErrorDevicesUnavailable for a GPU in exclusive mode."""
 
 INSTALL = (
     f"{install_command('cuda13', 'cuda12')}, depending on the CUDA version of the driver; "
@@ -50,8 +50,8 @@ TOOLKIT = (
 class Finding:
     """The result of one check: the value, any problem, and how to fix the problem.
 
-    `blocking` means that the problem makes the CUDA backend unusable. `absent` means that something
-    is missing, not that it fails to work.
+    `blocking` means that the problem makes the CUDA backend unusable. `absent` means that the cause
+    is something missing, not something that fails.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Finding:
 def findings() -> list[Finding]:
     """Check all requirements of the CUDA backend, and run a first kernel.
 
-    The list ends early if later checks depend on something that is missing.
+    If a requirement is missing, the list omits the checks that depend on it.
     """
     checked = list(_environment())
     if any(finding.blocks for finding in checked):
@@ -100,7 +100,7 @@ def require_device(index: int | None) -> None:
     Raises
     ------
     BackendUnavailableError
-        If the device is not usable. The message names what is missing and a remedy.
+        If the device is not usable. The message names the missing requirement and a remedy.
     """
     name = "cupy" if index is None else f"cupy:{index}"
     checked = []
@@ -122,7 +122,7 @@ def require_device(index: int | None) -> None:
 
 
 def _unavailable(name: str, checked: list[Finding]) -> BackendUnavailableError:
-    """Return the last finding's error, which lists earlier problems as possible causes."""
+    """Return an error with the last check's problem; earlier problems are possible causes."""
     last = checked[-1]
     suspects = "".join(f" ({finding.problem})" for finding in checked[:-1] if not finding.ok)
     problem = f"{last.problem}{suspects}"
@@ -140,7 +140,7 @@ def cuda_version(number: int) -> str:
 
 
 def _environment() -> Iterator[Finding]:
-    """Check what all devices require, until a failure makes later checks impossible."""
+    """Check what all devices require; stop if a failure makes later checks impossible."""
     packages = _packages()
     yield packages
     imported = _import(packages)
@@ -225,7 +225,7 @@ def _is_available(cuda: Any) -> bool:
 
 
 def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
-    """Return why CUDA does not work, the remedy, and whether something is missing."""
+    """Return why CUDA fails, the remedy, and whether the cause is something missing."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above

@@ -1,11 +1,11 @@
-"""Lower each operation to one kernel launch, or very few.
+"""Translate (lower) each operation to one or a few kernel launches.
 
-`CupyLowerings` has a lowering for each operation with a kernel: the arrays that the kernel
-requires, and the function in `kernels` that launches it. If a lowering returns None, the
-operation's definition runs on the device. A lowering returns None for custom activations, losses,
-metrics and optimizers, for arrays of mixed types, and if a raw kernel would receive strided arrays.
-Matrix products go to cuBLAS. No call waits for the device. Once scratch memory has its final size,
-no call allocates memory.
+`CupyLowerings` has a lowering for each operation with a kernel. The lowering consists of the
+conditions on the arrays, and the function in `kernels` that launches the kernel. If a lowering
+returns None, the operation's definition runs on the device. A lowering returns None for custom
+activations, losses, metrics and optimizers, for arrays of mixed types, and if a raw kernel would
+receive strided arrays. Matrix products go to cuBLAS. No call waits for the device. Once scratch
+memory has its final size, no call allocates memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ INT64 = np.dtype(np.int64)
 FUSIBLE_TYPES = {np.dtype(np.float32)}
 
 EPILOGUES = {(Identity, True): BIAS, (ReLU, True): RELU_BIAS, (ReLU, False): RELU}
-"""The epilogue of a product with an activation, with (True) or without (False) a bias."""
+"""The epilogue (the work after a matrix product) by activation and whether there is a bias."""
 
 # ------------------------------------------------------------------- conditions on arrays
 
@@ -70,7 +70,7 @@ def contiguous(*arrays: Array) -> bool:
 
 
 def fusible(*arrays: Array) -> bool:
-    """Return whether a fused product accepts all arrays."""
+    """Return whether a product fused with a bias or activation accepts all arrays."""
     return contiguous(*arrays) and arrays[0].dtype in FUSIBLE_TYPES
 
 
@@ -81,22 +81,22 @@ def arrays_of(op: Arguments, *but: str) -> list[Array]:
 
 
 def anything(op: Arguments) -> bool:
-    """Return True: the kernel accepts all arguments."""
+    """Return True, for a kernel that accepts all arguments."""
     return True
 
 
 def strided(*but: str) -> Condition:
-    """Return the condition that the arrays, except the named ones, have one type and any layout."""
+    """Return a condition: all arrays except the named ones have one type and any layout."""
     return lambda op: of_one_type(*arrays_of(op, *but))
 
 
 def packed(op: Arguments) -> bool:
-    """Return whether a raw kernel accepts the arrays."""
+    """Return whether all arrays are contiguous and of one type, as raw kernels require."""
     return contiguous(*arrays_of(op))
 
 
 def with_formula(condition: Condition) -> Condition:
-    """Return the condition with the additional requirement of a built-in activation."""
+    """Return a condition that also requires a built-in activation."""
     return lambda op: type(op.activation) in activations.FORMULAS and condition(op)
 
 
@@ -113,7 +113,7 @@ def counted(op: Arguments) -> bool:
 
 
 def floating(op: Arguments) -> list[Array]:
-    """Return the counters of the network's type; the others are int64."""
+    """Return the floating-point counters, which have the network's type; the others are int64."""
     return [each for each in op.counters if each.dtype.kind == "f"]
 
 
@@ -125,12 +125,12 @@ def updatable(op: Arguments, *numbers: Array) -> bool:
 
 
 def moving(setting: object) -> list[Array]:
-    """Return a list with the array of a scheduled setting, or an empty list for a number."""
+    """Return a list with a scheduled setting's array, or an empty list for a fixed number."""
     return [] if isinstance(setting, float) else [setting]
 
 
 def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
-    """Return whether a raw kernel accepts arrays and targets (integer labels only if `labels`)."""
+    """Return whether a raw kernel accepts these arrays and targets."""
     if targets.ndim == 2:
         return contiguous(targets, *arrays)
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)
@@ -140,12 +140,12 @@ def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
 
 
 def prepared(function: Callable[[Arguments], Calls], condition: Condition = anything) -> Lowering:
-    """Return a lowering without scratch memory: `function` returns its launches."""
+    """Return a lowering that needs no scratch memory: `function` returns its launches."""
     return lambda launches, op: function(op) if condition(op) else None
 
 
 def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering:
-    """Return a lowering that launches a kernel with the named arguments of the operation."""
+    """Return a lowering that launches a kernel with the operation's arguments of these names."""
     arguments = attrgetter(*names.split())
     return prepared(lambda op: [partial(kernel, *arguments(op))], condition)
 
@@ -153,7 +153,7 @@ def direct(kernel: Any, names: str, condition: Condition = anything) -> Lowering
 def launched(
     function: Callable[[Arguments, Scratch], None], condition: Condition = packed
 ) -> Lowering:
-    """Return a lowering whose function uses scratch memory and launches a kernel in each call."""
+    """Return a lowering whose function uses scratch memory; each call launches a kernel."""
     return lambda launches, op: [partial(function, op, launches.scratch)] if condition(op) else None
 
 
@@ -165,7 +165,8 @@ class CupyLowerings:
     product : callable
         Sets out = a @ b, with a or b transposed first if requested.
     fused_product : callable
-        Sets the same product with an epilogue; returns False if it refuses the arguments.
+        Sets out to the same product, followed by an epilogue such as a bias; returns False if it
+        refuses the arguments.
     scratch : Scratch
     """
 
@@ -289,7 +290,7 @@ class CupyLowerings:
 
 
 def product_of(function: Callable[..., None], op: Arguments) -> Calls:
-    """Return the call of a product. In gradients of weights, and only there, `a` is transposed."""
+    """Return the call of a product, which is a gradient of weights exactly if `a` is transposed."""
     call = partial(function, op.a, op.b, op.out, op.transpose_a, op.transpose_b)
     return [WeightGradient(call, [op.a, op.b], [op.out])] if op.transpose_a else [call]
 

@@ -29,8 +29,8 @@ REMEDY = (
 def free_bytes() -> int:
     """Return the free bytes on the current device.
 
-    The free bytes include those that CuPy keeps for reuse. They are within the limit of CuPy's
-    pool, if it has one.
+    This number includes memory that CuPy keeps for reuse. It never exceeds the limit of CuPy's
+    memory pool, if a limit is set.
     """
     pool = cupy.get_default_memory_pool()
     free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
@@ -42,8 +42,8 @@ def free_bytes() -> int:
 def device_errors(device: str) -> Iterator[None]:
     """Turn errors of CuPy and CUDA's libraries into errors of gpunn that name a remedy.
 
-    Errors about memory also state the free memory. After a kernel has failed, a later call and all
-    calls after it raise their usual errors, such as a status of cuBLAS.
+    Errors about too little memory also state the free memory. The failure of a kernel is reported
+    only by later calls, each with its usual error, such as a status of cuBLAS.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def device_errors(device: str) -> Iterator[None]:
 
 
 def failure() -> str:
-    """Return CUDA's message if the device has failed, or "" if it works."""
+    """Return CUDA's error message if the device has failed, or "" if the device works."""
     try:
         synchronize()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -76,7 +76,7 @@ def failure() -> str:
 def release() -> None:
     """Free the blocks that CuPy's pools keep for reuse.
 
-    A failed device cannot free blocks, and CuPy would print an error for each block.
+    If the device has failed, nothing is freed, because CuPy would print an error for each block.
     """
     if failure():
         return

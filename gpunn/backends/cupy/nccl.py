@@ -15,7 +15,7 @@ __all__ = ["Calls", "library", "place_of", "stream_now"]
 
 
 class Calls:
-    """The collective calls of an NCCL communicator, on the current stream."""
+    """The collective calls of connected ranks (an NCCL communicator), on the current stream."""
 
     def __init__(self, nccl: Any, communicator: Any, size: int, device: Any) -> None:
         self._nccl, self.communicator, self._size = nccl, communicator, size
@@ -31,7 +31,7 @@ class Calls:
         self._device.use()
 
     def trouble(self) -> str:
-        """Return an error that NCCL detected after a call had returned, or ""."""
+        """Return the message of an error that NCCL detected after a call had returned, or ""."""
         try:
             self.communicator.check_async_error()
         except Exception as error:  # CuPy 13 raises KeyError for NCCL errors without a name
@@ -53,7 +53,7 @@ class Calls:
     def exchange(
         self, sends: Sequence[tuple[Array, int]], receives: Sequence[tuple[Array, int]]
     ) -> None:
-        """Send arrays to ranks and receive arrays from ranks, as one NCCL call."""
+        """Send arrays to other ranks and receive arrays from other ranks, in one NCCL call."""
         send, receive, stream = self.communicator.send, self.communicator.recv, stream_now()
         moves = [(send, *each) for each in sends] + [(receive, *each) for each in receives]
         packed = [(self._pointer(x), x.size, self._type(x, x), rank) for _, x, rank in moves]

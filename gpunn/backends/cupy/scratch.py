@@ -19,7 +19,7 @@ Buffers: TypeAlias = dict[tuple[Lane | None, str, Any], Array]
 
 
 class Scratch(threading.local):
-    """Named buffers that grow to the largest requested size; each thread has separate buffers."""
+    """Named buffers, each as large as its largest request; every thread has separate ones."""
 
     def __init__(self) -> None:
         self._buffers: Buffers = {}
@@ -27,14 +27,15 @@ class Scratch(threading.local):
         self._outer: Any = nullcontext()
 
     def __call__(self, name: str, size: int, dtype: Any) -> Array:
-        """Return a vector of at least `size` elements, valid until the next request for `name`."""
+        """Return a vector of `size` elements or more, for use until the next request for `name`."""
         return self._at_least(size, name, dtype)
 
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
 
-        If blocks store partial sums in scratch memory, each group of blocks needs a ticket, with
-        which `last_block` in `kernels.raw` finds its last block. The kernel resets the ticket to 0.
+        A ticket counts the finished thread blocks of a group. With it, `last_block` in
+        `kernels.raw` recognizes the last block, which adds the partial sums of all. The kernel
+        resets the ticket to 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)
 
@@ -52,7 +53,7 @@ class Scratch(threading.local):
 
     @contextmanager
     def using(self, buffers: Buffers) -> Iterator[None]:
-        """Make this thread use these private buffers within the context."""
+        """Make this thread use the given buffers within the context."""
         own, self._buffers = self._buffers, buffers
         try:
             yield
@@ -61,10 +62,10 @@ class Scratch(threading.local):
 
     @contextmanager
     def of_lane(self, lane: Lane) -> Iterator[None]:
-        """Make this thread use the lane's buffers within the context.
+        """Make this thread use the lane's separate buffers within the context.
 
-        The lane's buffers are allocated on the stream that is current now, which outlives the
-        lane's.
+        New buffers are allocated on the stream that is current now, which outlives the lane's
+        stream.
         """
         outside = self._lane, self._outer
         self._lane, self._outer = lane, cupy.cuda.get_current_stream()

@@ -31,10 +31,11 @@ class PinnedStager(Stager):
 
     A transfer runs in parallel with kernels only from page-locked ("pinned") memory (NVIDIA, CUDA
     C++ Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are first
-    converted into pinned memory. Events keep the order: a transfer waits for the kernels that read
-    its buffer, and kernels wait for the transfer. The host waits before it overwrites pinned memory
-    that a transfer still reads. It also waits before it frees memory: CuPy's pools ignore this
-    stream and would reuse the memory immediately.
+    converted into pinned memory. CUDA events keep the order: a transfer waits for the kernels that
+    still read its buffer, and kernels wait for the transfer of their data. Before the host
+    overwrites pinned memory, it waits for transfers that still read the memory. The host also waits
+    before it frees memory, because CuPy's pools ignore this stream and would reuse the memory
+    immediately.
     """
 
     def __init__(self, backend: Memory) -> None:
@@ -76,7 +77,7 @@ class PinnedStager(Stager):
 
 
 def wait(stream: Any) -> None:
-    """Wait for a stream; ignore the error of a failed device."""
+    """Wait for a stream, and ignore the error that a failed device raises."""
     with suppress(cupy.cuda.runtime.CUDARuntimeError):
         stream.synchronize()
 

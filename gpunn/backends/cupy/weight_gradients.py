@@ -1,9 +1,9 @@
 """Compute gradients of weights on a second branch of a training step's graph.
 
 In a backward pass, the products dL/dW and dL/dx of a layer are independent, and only the update
-needs dL/dW. So `with_branch` moves the products dL/dW into a lane. The rest of the pass waits for
-the lane only before an operation that may conflict with the lane. Such an operation may use arrays
-that the lane writes, or change arrays that it reads.
+needs dL/dW. So `with_branch` moves the products dL/dW into a lane, a concurrent branch. The rest of
+the pass waits for the lane only before an operation that may conflict with it. Such an operation
+uses arrays that the lane writes, or changes arrays that the lane reads.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ READ_ONLY = {
     "parametric_activation_gradient": ("x", "alpha"),
     "scale_gradient": ("x", "factors", "gradient"),
 }
-"""Operations that may run concurrently with the lane, and those of their arguments that they only
-read. Any other operation waits for the lane."""
+"""The operations that may run concurrently with the lane, with the names of arguments that they
+read but do not change. Any other operation waits for the lane."""
 
 
 class WeightGradient:
@@ -55,9 +55,9 @@ class WeightGradient:
 def with_branch(
     trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
 ) -> Calls:
-    """Return the calls of a trace, with gradients of weights in a lane.
+    """Return the calls of a trace, with the gradients of weights in a lane (a concurrent branch).
 
-    A gradient stays outside of the lane if no operation can run concurrently with it. `lowered`
+    A gradient with which no operation can run concurrently stays outside the lane. `lowered`
     returns the calls of one operation.
     """
     lane, calls = Lane(), list[Callable[[], object]]()
@@ -90,20 +90,20 @@ def with_branch(
 
 
 def keeps_operands(one: Operation, backend: Backend, call: WeightGradient) -> bool:
-    """Return whether an operation writes dL/dx to other memory than the operands of dL/dW."""
+    """Return whether an operation writes dL/dx without overwriting the operands of dL/dW."""
     input_gradient = arguments_of(backend, one).input_gradient
     return not any(backend.overlap(input_gradient, operand) for operand in call.reads)
 
 
 def rescales(one: Operation, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
-    """Return whether an operation only rescales a pending weight gradient in place."""
+    """Return whether an operation is a `rescale` of gradients that the lane computes."""
     written = {id(array) for product in pending for array in product.writes}
     used = {id(array) for array in arrays_in((one.args, one.kwargs))}
     return one.name == "rescale" and backend.is_builtin(one) and used <= written
 
 
 def independent(one: Operation | None, backend: Backend, pending: Sequence[WeightGradient]) -> bool:
-    """Return whether `one` is an operation that may run concurrently with pending gradients."""
+    """Return whether an operation may run concurrently with the pending gradients of weights."""
     if one is None or one.name not in READ_ONLY or not backend.is_builtin(one):
         return False
     for name, value in vars(arguments_of(backend, one)).items():

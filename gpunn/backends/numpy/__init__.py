@@ -1,4 +1,4 @@
-"""The CPU backend: NumPy, with operations in place and without temporary arrays."""
+"""The CPU backend, which calls NumPy in place, without temporary arrays."""
 
 from gpunn.backends.numpy.backend import NumpyBackend
 

@@ -1,7 +1,7 @@
 """The backend for the CPU, which calls NumPy.
 
-NumPy's BLAS computes matrix products. Operations without a method in `NumpyLowerings` run their
-definitions.
+NumPy's BLAS computes matrix products. An operation without a method in `NumpyLowerings` runs the
+definition in `operations`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOWERINGS = NumpyLowerings()
 
 
 class NumpyBackend(Backend):
-    """Computes on the CPU with NumPy; `get_backend` describes the number of threads."""
+    """The NumPy backend for the CPU; `get_backend` describes the number of threads."""
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
@@ -99,12 +99,12 @@ class NumpyBackend(Backend):
 
 @contextmanager
 def flushed_turn() -> Iterator[None]:
-    """Wait for this thread's turn, and treat subnormal numbers as zero."""
+    """Wait until no other thread computes, and treat subnormal numbers as zero."""
     with TURNS, FLUSHED:
         yield
 
 
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
-    """Return a data type's name, cached because NumPy needs as long for it as for an operation."""
+    """Return a data type's name from a cache; NumPy takes as long for it as for an operation."""
     return dtype.name

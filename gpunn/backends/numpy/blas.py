@@ -13,13 +13,13 @@ __all__ = ["limit_threads"]
 
 @functools.cache
 def controller() -> ThreadpoolController:
-    """Return a controller of the BLAS in use. The first call takes some milliseconds."""
+    """Return a controller of the BLAS that NumPy uses. The first call takes some milliseconds."""
     return ThreadpoolController().select(user_api="blas")
 
 
 @contextmanager
 def limit_threads(threads: int) -> Iterator[None]:
-    """Limit products to a number of threads."""
+    """Limit matrix products to a number of threads."""
     larger = [
         (library, before)
         for library in controller().lib_controllers

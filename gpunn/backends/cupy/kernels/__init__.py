@@ -1,14 +1,14 @@
 """CUDA sources of the operations, one file for each subject.
 
 There are two kinds of kernels. A `cupy.ElementwiseKernel` is an expression for one element. CuPy
-adds loops, broadcasting and strides, so such a kernel accepts arrays of any layout. In a raw kernel
-(see `raw`) threads cooperate, for example on a sum over rows. A raw kernel accepts contiguous
-row-major arrays. Unless a function says otherwise, `gpunn.backends.operations` defines the shapes.
-Sizes are numbers of elements. Each function in these files receives an operation's arguments. It
-returns launches if it needs no scratch memory; otherwise it launches on the current stream. No
-function waits for the device.
+adds loops, broadcasting and strides, so an elementwise kernel accepts arrays of any layout. In a
+raw kernel (see `raw`) threads cooperate, for example on a sum over rows. A raw kernel accepts
+contiguous row-major arrays. `gpunn.backends.operations` defines the arrays' shapes, except for
+those in a function's docstring. Sizes count elements, not bytes. Each function in these files
+receives an operation's arguments. A function that needs no scratch memory returns its launches; any
+other function launches kernels on the current stream. No function waits for the device.
 
-CuPy compiles a kernel when it is first launched with a data type, and stores it on disk.
+CuPy compiles a kernel at its first launch with each data type, and stores the result on disk.
 
 The order of a sum depends only on shapes, and sums use no atomics, so all runs are bitwise
 identical. Literals never make a float32 kernel compute in double precision: integers have no

@@ -26,7 +26,7 @@ __all__ += ["gradient_source"]
 
 @dataclass(frozen=True)
 class Formula:
-    """An activation in CUDA C++; `constants` names attributes, passed as numbers of type T.
+    """An activation in CUDA C++; `constants` names attributes that kernels receive as type T.
 
     An empty `derivative` means that the derivative is 1.
     """
@@ -80,7 +80,7 @@ FORMULAS: dict[type[activations.Activation], Formula] = {
 
 
 def constants_of(f: activations.Activation, T: Any = float) -> list[Any]:
-    """Return the constants that an activation's kernels receive."""
+    """Return an activation's attributes, such as a slope, that its kernels receive as constants."""
     return [T(getattr(f, name)) for name in FORMULAS[type(f)].constants]
 
 
@@ -110,7 +110,7 @@ def backward(op: Arguments) -> Calls:
 
 
 def backward_with_bias(op: Arguments, scratch: Scratch) -> None:
-    """Multiply the gradient by f'(z) and sum it over the rows; all arrays are contiguous.
+    """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
     `columns` describes how threads and blocks divide the matrix.
     """
@@ -126,8 +126,8 @@ def elementwise(
 ) -> Any:
     """Return a kernel whose last inputs are an activation's constants.
 
-    In `name`, {} stands for the activation's name. In `statements`, VALUE and DERIVATIVE stand for
-    the activation's statements.
+    In `name`, {} is replaced by the activation's name. In `statements`, VALUE and DERIVATIVE are
+    replaced by the activation's formulas.
     """
     formula = FORMULAS[type(f)]
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
@@ -141,7 +141,7 @@ def compiled(inputs: str, outputs: str, statements: str, name: str) -> Any:
 
 @functools.cache
 def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
-    """Return a raw kernel's name and source."""
+    """Return the name and source of the kernel that computes an activation's gradients."""
     chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
     gradient = "T* gradient" if formula.derivative else "const T* gradient"
     return gradient_source(
@@ -158,11 +158,12 @@ def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
 def gradient_source(
     name: str, parameters: str, loaded: dict[str, str], statements: str, first: str = ""
 ) -> tuple[str, str]:
-    """Return the name and source of a kernel that changes a gradient and writes `sums` of columns.
+    """Return the name and source of a kernel that changes a gradient and sums over its rows.
 
     `statements` process element k of each matrix in `loaded`, such as own_z[n] for z, and add to
-    `sum[0]`. `__launch_bounds__` limits the registers. Without this limit some formulas would use
-    more registers than a multiprocessor has for a block, and the kernel could not be launched.
+    `sum[0]`. `__launch_bounds__` limits a thread's registers. Without this limit, some formulas
+    would use more registers than a multiprocessor has for a block, and the kernel could not be
+    launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

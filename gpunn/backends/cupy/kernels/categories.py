@@ -1,6 +1,6 @@
 """Category codes: one-hot outputs and embeddings.
 
-Arrays of int64 on the device contain the column of each output, or of each row of a table.
+For each output, or each row of an embedding table, an int64 array on the device stores its column.
 """
 
 from __future__ import annotations
@@ -115,12 +115,12 @@ EMBED = cupy.ElementwiseKernel(
 
 
 def on_device(*lists: list[int]) -> list[Array]:
-    """Return lists of integers as arrays of int64."""
+    """Return one int64 array on the device for each list of integers."""
     return [cupy.asarray(each, cupy.int64) for each in lists]
 
 
 def sizes_and_starts(op: Arguments) -> list[Array]:
-    """Return the sizes of the columns' tables, and each table's first row in the common table."""
+    """Return each column's number of categories, and its first row in the embedding table."""
     return on_device(op.sizes, [0, *accumulate(op.sizes)][:-1])
 
 
@@ -146,16 +146,16 @@ def one_hot(op: Arguments) -> Calls:
 
 
 def embed(op: Arguments) -> Calls:
-    """Look up rows of a table; each thread copies one element."""
+    """Look up rows of an embedding table; each thread copies one element."""
     inputs = op.codes, *sizes_and_starts(op), op.table, len(op.sizes), op.table.shape[1]
     return [partial(EMBED, *inputs, op.out)]
 
 
 def embed_gradient(op: Arguments) -> Calls:
-    """Set the gradient of each table row to the sum over its uses, in the order of the batch.
+    """Set each embedding's gradient to the sum over its uses, in the order of the batch's rows.
 
-    The cost grows with the columns, and with the square of the batch's rows. The table's size only
-    affects the time to fill it with zeros.
+    The time is proportional to the number of columns and to the square of the number of rows. The
+    embedding table's size affects only the time to fill its gradient with zeros.
     """
     table = op.table_gradient
     kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=table.dtype)

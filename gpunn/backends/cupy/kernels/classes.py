@@ -1,7 +1,7 @@
-"""Device functions that find a row's classes, as a preamble of raw kernels.
+"""CUDA functions that find a row's predicted and true class, for use in raw kernels.
 
-All threads of a warp must call these functions. The type Target is that of integer labels of shape
-(rows,), or of floating-point targets of shape (rows, columns).
+All threads of a warp must call these functions. The type Target is int64 for labels of shape
+(rows,), and a floating-point type for targets of shape (rows, columns).
 """
 
 __all__ = ["CLASSES"]

@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix: how blocks divide it, and the code that kernels share."""
+"""Sums over the rows of a matrix: how thread blocks divide the matrix, and shared CUDA code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
 
 ONE_BLOCK = 2
-"""Maximum number of loads, of STACK * EACH rows each, for which one block is faster than two. By
-estimates, a load takes about 0.6 us. With two blocks, writing a partial sum, taking a ticket and
-reading all sums take about 2 us."""
+"""Maximum number of loads for which one block is faster than two; a load reads STACK * EACH rows.
+By estimates, a load takes about 0.6 us. With two blocks, combining their partial sums takes another
+2 us."""
 
 BLOCKS = 1024
-"""Number of blocks that suffices for any device: about 8 per multiprocessor of the largest GPU."""
+"""Number of blocks that keeps any device busy: about 8 per multiprocessor of the largest GPU."""
 
 # A preamble of kernels. All threads of a block must call the last two functions.
 COLUMNS = (
@@ -80,15 +80,15 @@ COLUMN = r"""
 
 PARAMETERS = """
     long long rows, long long columns, long long block_rows, T* partials, unsigned int* tickets"""
-"""The last parameters of a kernel over columns."""
+"""The last parameters of a kernel that sums columns."""
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return how blocks divide a matrix that a kernel sums over its rows.
+    """Return how thread blocks divide a matrix, for a kernel that sums each column.
 
     The result has three numbers: groups of 32 columns, blocks per group, and rows per block. The
-    last group and block may be smaller. The division affects rounding, so it depends only on the
-    shape, not on the device.
+    last group may have fewer columns, and the last block fewer rows. How the matrix is divided
+    affects rounding, so it depends only on the shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))
@@ -99,11 +99,11 @@ def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
 def over_columns(
     kernel: Any, shape: tuple[int, int], arguments: Sequence[Any], sums: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that computes `sums` sums over the rows of each column of a matrix.
+    """Launch a kernel that computes, for each column of a matrix, `sums` sums over its rows.
 
     The kernel's last parameters are PARAMETERS. A block has 32 columns, with STACK threads for
-    each; the grid is (groups of columns, blocks of rows). Each group has a ticket, and the whole
-    grid has another one.
+    each; the grid is (groups of columns, blocks of rows). Each group of columns has a ticket (a
+    counter of finished blocks), and so has the whole grid.
     """
     rows, columns = shape
     if columns:

@@ -1,4 +1,4 @@
-"""A kernel with one thread for the counters of a step, unless an update kernel counts."""
+"""A kernel with one thread, which counts updates if the update's kernel does not."""
 
 from __future__ import annotations
 

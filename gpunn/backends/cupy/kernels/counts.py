@@ -1,8 +1,9 @@
-"""Metrics that add row weights by class, or by class and bin of the score.
+"""Metrics that sum the rows' weights for each class, or for each class and bin of the score.
 
-One kernel finds the index in the summary for each row, with one warp per row. Another kernel adds
-the weights in row order, with one warp for each number of the summary. The second kernel uses no
-atomics, so every run is bitwise identical. The mathematics is in `gpunn.metrics`.
+The first kernel finds each row's index in the metric's summary array, with one warp per row. The
+second kernel adds the rows' weights in row order, with one warp for each number of the summary. The
+second kernel uses no atomics, so every run is bitwise identical. The mathematics is in
+`gpunn.metrics`.
 """
 
 from __future__ import annotations
@@ -103,13 +104,13 @@ extern "C" __global__ void gpunn_add_at(
 
 
 def count_classes(op: Arguments, scratch: Scratch) -> None:
-    """Add TP, TP + FP and TP + FN of a batch to the summary; all arrays are contiguous."""
+    """Add each class's TP, TP + FP and TP + FN to the summary; all arrays are contiguous."""
     threshold = op.predictions.dtype.type(op.metric.threshold)
     add_at_indices(op, "gpunn_classify", CLASSIFY, 3, [threshold], scratch)
 
 
 def count_bins(op: Arguments, scratch: Scratch) -> None:
-    """Add the weights in each bin of a batch to the summary; all arrays are contiguous."""
+    """Add the sum of weights in each bin of scores to the summary; all arrays are contiguous."""
     bins = op.metric.side**2
     parts = op.summary.size // (2 * bins)  # one for each class, or one for 1 or 2 outputs
     constants = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, MIN_SUM

@@ -1,4 +1,4 @@
-"""Dropout, with a mask that kernels compute by a hash function in each pass."""
+"""Dropout: the kernels of both passes compute the mask with a hash function, and never store it."""
 
 from __future__ import annotations
 

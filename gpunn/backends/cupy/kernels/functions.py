@@ -1,4 +1,4 @@
-"""Device functions that several kernels use, as a preamble of their sources."""
+"""CUDA functions that the sources of several kernels include."""
 
 __all__ = ["FUNCTIONS"]
 

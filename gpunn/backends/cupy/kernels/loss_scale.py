@@ -1,4 +1,4 @@
-"""Loss scaling: a scale on the device, and a flag for a finite gradient."""
+"""Loss scaling: the device stores the scale, and a flag for whether the gradient is finite."""
 
 from __future__ import annotations
 

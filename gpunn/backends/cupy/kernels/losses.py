@@ -1,7 +1,7 @@
 """Losses: one kernel computes a loss's weighted sum and its gradient.
 
 Each warp handles a row. Softmax cross-entropy has a separate kernel. The other losses are sums over
-the outputs; `TERMS` has their terms and slopes. The mathematics is in `gpunn.losses`.
+the outputs; `TERMS` has each loss's term and its derivative. The mathematics is in `gpunn.losses`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = ["LOSSES", "OF_LABELS", "add_loss"]
 
 @dataclass(frozen=True)
 class Term:
-    """The term that a loss sums over the outputs, and its slope.
+    """The term that a loss sums over the outputs, and the term's derivative by p (slope).
 
-    Both are expressions of the prediction p, the target t and d = p - t. `constants` names
-    attributes of the loss, which kernels receive as numbers of type T.
+    Term and slope are expressions of the prediction p, the target t and d = p - t. `constants`
+    names the loss's attributes that kernels receive as numbers of type T.
     """
 
     term: str
@@ -84,7 +84,7 @@ SOFTMAX_CROSS_ENTROPY = f"""{ROW}
 
 
 def add_loss(op: Arguments, scratch: Scratch) -> None:
-    """Add the weighted losses of rows, and set the gradient; all arrays are contiguous."""
+    """Sum the rows' weighted losses, and set the gradient; all arrays are contiguous."""
     loss, predictions, targets = op.loss, op.predictions, op.targets
     columns, term = predictions.shape[1], TERMS.get(type(loss))
     extra: list[Any] = []  # arguments that only softmax cross-entropy has
@@ -105,7 +105,7 @@ def add_loss(op: Arguments, scratch: Scratch) -> None:
 def loss_source(
     name: str, target: str, value: str, constants: Sequence[str], preamble: str, extra: str = ""
 ) -> tuple[str, str]:
-    """Return a raw kernel's name and source; `extra` has parameters that only this loss needs."""
+    """Return the name and source of a loss's kernel, with `extra` parameters for this loss."""
     name = f"gpunn_{name}"
     arrays = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,"
     return name, row_sum_source(name, arrays + extra, value, constants, preamble)

@@ -1,4 +1,4 @@
-"""Parametric activations, and factors of features, which members share or have separately."""
+"""Parametric activations, and factors of features; the factors may differ between members."""
 
 from __future__ import annotations
 

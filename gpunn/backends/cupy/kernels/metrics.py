@@ -27,7 +27,7 @@ Launch: TypeAlias = Callable[[Arguments, Scratch], None]
 
 @dataclass(frozen=True)
 class Score:
-    """Statements that set `value` from a row's predictions p and targets t.
+    """CUDA statements that set `value`, a row's score, from its predictions p and targets t.
 
     `constants` names attributes of the metric, which kernels receive as numbers of type T.
     """
@@ -37,7 +37,7 @@ class Score:
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
-    """Return the score that is the mean over j of a term of p[j] and t[j]."""
+    """Return a score: the mean over j of a term, which is an expression of p[j] and t[j]."""
     return Score(
         f"""const T* t = targets + row * columns;
     T terms = 0;
@@ -93,7 +93,7 @@ SCORES: dict[type[metrics.Metric], Score] = {
 
 
 def add_scores(op: Arguments, scratch: Scratch) -> None:
-    """Add the weighted scores of rows, with one warp per row; all arrays are contiguous."""
+    """Add the rows' weighted scores to the summary, a warp per row; all arrays are contiguous."""
     metric, predictions, targets = op.metric, op.predictions, op.targets
     score = SCORES[type(metric)]
     source = score_source(metric.name, score)
@@ -106,7 +106,7 @@ def add_scores(op: Arguments, scratch: Scratch) -> None:
 
 @functools.cache
 def score_source(name: str, score: Score) -> tuple[str, str]:
-    """Return a raw kernel's name and source."""
+    """Return the name and source of the kernel that adds a metric's scores."""
     name = f"gpunn_{name}_score"
     parameters = "const T* predictions, const Target* targets,"
     value = f"""const T* p = predictions + row * columns;

@@ -1,7 +1,7 @@
 """Batch and layer normalization, with their gradients.
 
-A warp sums a row over its columns. For sums over rows, each column has a stack of threads. Sums
-over rows have separate kernels, because several blocks may share a column.
+A warp sums a row over its columns. In a sum over rows, several threads share a column. Sums over
+rows are separate kernels, because several blocks may have to finish a column first.
 `gpunn.backends.operations` defines formulas and shapes.
 """
 
@@ -176,7 +176,7 @@ SCALED_NORMALIZE = cupy.ElementwiseKernel(
 
 
 def normalize(op: Arguments) -> Calls:
-    """Normalize with given moments; scale and shift if given; arrays have any layout."""
+    """Normalize with given mean and variance; scale and shift if given."""
     moments = op.x, op.mean, op.variance, op.epsilon
     if op.scale is None or op.shift is None:
         return [partial(NORMALIZE, *moments, op.out)]

@@ -1,6 +1,7 @@
 """Embeddings of numbers: periodic (waves) and piecewise linear (bins).
 
-Angles are in turns. Complete turns are subtracted before a cosine or sine is computed.
+Angles are in turns. Whole periods are subtracted from an angle before its cosine and sine are
+computed.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def periodic_gradient(op: Arguments, scratch: Scratch) -> None:
 
 
 def piecewise_linear(op: Arguments) -> Calls:
-    """Compute a linear function of x for each bin, clipped to limits; arrays have any layout."""
+    """Compute each bin's clipped linear function of x; arrays have any layout."""
     lines = op.starts, op.slopes, op.lowest, op.highest
     return [partial(PIECEWISE, op.x[:, :, None], *lines, op.out)]
 

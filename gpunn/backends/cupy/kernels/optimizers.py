@@ -1,12 +1,13 @@
-"""Optimizers: one kernel over the flat vectors does the whole update, including weight decay.
+"""Optimizers: one kernel updates the vector of all parameters, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each rule has two kernels. One kernel also counts the
-update. The other one runs after the update is counted, and first reads a flag on the device.
+The mathematics is in `gpunn.optimizers`. Each update rule has two kernels. The first kernel also
+counts the update. The second kernel runs after another kernel has counted the update, and it first
+reads a flag that tells whether to update.
 
-One thread of each block computes the numbers that all parameters share: the learning rate, and
-Adam's corrections of its moments. Meanwhile the block's parameters arrive from memory, so the
-computation delays nothing. A separate kernel could compute these numbers once for all blocks, but
-its launch would take longer.
+One thread of each block computes the numbers that all parameters share: the learning rate, and the
+bias corrections of Adam. Meanwhile the other threads wait for memory, so this computation delays
+nothing. A separate kernel could compute these numbers once for all blocks, but its launch would
+take longer.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
 
 @dataclass(frozen=True)
 class Rule:
-    """One update rule, in numbers of type T; the host passes the constants.
+    """An optimizer's update rule in CUDA C++; its constants are kernel arguments of type T.
 
     `statements` update `value` and the slots of one parameter. The statements use the parameter's
-    gradient `g`, the learning rate `rate`, the constants, and the numbers in `once`. These numbers
-    are the same for all parameters. Each has a name, and an expression of the constants, `rate`,
-    and the number `t` of the update (from 1).
+    gradient `g`, the learning rate `rate`, the constants, and the numbers in `once`. The numbers in
+    `once` are the same for all parameters. Each has a name, and an expression of the constants,
+    `rate`, and the number `t` of the update (from 1).
     """
 
     name: str
@@ -114,7 +115,7 @@ def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
 
 
 def logarithm(beta: float) -> float:
-    """Return log(beta); -infinity for 0 makes 1 - beta^t = -expm1(t log(beta)) equal to 1."""
+    """Return log(beta), or -infinity for 0, so that -expm1(t log(beta)) is 1 - beta^t = 1."""
     return math.log(beta) if beta else -math.inf
 
 
@@ -132,16 +133,17 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 
 
 def counted_update(op: Arguments, scratch: Scratch) -> None:
-    """Look up the learning rate, count the update and apply it; all arrays are contiguous."""
+    """Look up the learning rate, update the parameters and count the update."""
     (segment,) = merged_segments(op.trained)
     arguments = *op.counters, scratch.tickets(1)
     launch(COUNTED, arguments, op.optimizer, op.trained, segment)
 
 
 def updates(op: Arguments) -> Calls:
-    """Return one launch of the update for each segment; all arrays are contiguous.
+    """Return the launches of an update, one for each segment (adjacent parameters).
 
-    If the arguments have an array `finite` that is 0, nothing is updated.
+    The arrays are contiguous. If the argument `finite` is given and contains 0, no parameter
+    changes.
     """
     arguments = getattr(op, "finite", NULL), op.learning_rate, op.step
     launched = partial(launch, CONDITIONAL, arguments, op.optimizer, op.trained)
@@ -149,13 +151,13 @@ def updates(op: Arguments) -> Calls:
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch does the whole update, and can therefore count it too."""
+    """Return whether one launch does the whole update, so that its kernel can also count it."""
     segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 
 
 class MergedSegment(NamedTuple):
-    """Adjacent parameters that one launch updates, with factors of learning rate and decay.
+    """Adjacent parameters that one launch updates, with factors for learning rate and decay.
 
     Weight decay applies only to the first `decayed` of these parameters.
     """
@@ -168,7 +170,7 @@ class MergedSegment(NamedTuple):
 
 
 def merged_segments(trained: Trained) -> list[MergedSegment]:
-    """Return the parameters of each launch: segments of one rate; only the first may have decay."""
+    """Return a segment per launch: parameters of one rate, those with weight decay first."""
     merged: list[MergedSegment] = []
     for start, stop, rate, decay in trained.segments or [Segment(0, 0)]:
         last = merged[-1] if merged else None
@@ -186,11 +188,11 @@ def launch(
     trained: Trained,
     segment: MergedSegment,
 ) -> None:
-    """Launch a variant of the kernel for an optimizer's rule; a thread updates PER_THREAD values.
+    """Launch an optimizer's kernel for a segment; each thread updates PER_THREAD values.
 
-    The kernel first receives `arguments`, for the variant's parameters. Then follow the vectors
-    values, gradients and slots, all of shape (size,), and the scheduled weight decay or NULL. The
-    last arguments are the size, the number of decayed parameters, and constants.
+    The kernel's first arguments are `arguments`, for the variant's parameters. The next arguments
+    are the vectors values, gradients and slots, all of shape (size,), and the scheduled weight
+    decay or NULL. The last arguments are the size, the number of decayed parameters, and constants.
     """
     start, stop, factor, decayed, decay_factor = segment
     values, gradients, slots, _ = trained.part(start, stop)
@@ -207,7 +209,7 @@ def launch(
 
 @dataclass(frozen=True)
 class Variant:
-    """The source of an update's rate and number in a kernel, and the kernel's extra statements.
+    """Where a kernel finds the learning rate and the update's number, and its extra statements.
 
     `rate` and `t` are expressions in the kernel's parameters. All threads run `first` before the
     update and `last` after it.
@@ -247,7 +249,7 @@ CONDITIONAL = Variant(
 
 @functools.cache
 def source(rule: Rule, variant: Variant) -> tuple[str, str]:
-    """Return a raw kernel's name and source."""
+    """Return the name and source of the kernel for a rule and variant."""
     name = f"gpunn_{rule.name}{variant.suffix}"
     vectors = "".join(f", T* {slot}_slot" for slot in rule.slots)
     constants = "".join(f", T {constant}" for constant in rule.constants)

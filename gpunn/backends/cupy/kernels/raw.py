@@ -21,7 +21,7 @@ C_TYPES = {
 }
 
 NULL = 0
-"""An argument that kernels read as a null pointer: 64 bits of zero."""
+"""A kernel argument that stands for a missing array, as a null pointer: 64 bits of zero."""
 
 LANES = 32  # threads of a warp
 ROWS = 4  # rows of a block, one for each warp
@@ -77,7 +77,7 @@ __device__ bool grid_sum(T& v, T* partials, unsigned int* ticket) {
 
 @functools.cache
 def raw_kernel(name: str, source: str, **types: Any) -> Any:
-    """Return the kernel `name` of a CUDA source; `types` defines names of types, such as T."""
+    """Return the kernel `name` from a CUDA source; `types` defines names such as T."""
     constants = f"enum {{ LANES = {LANES} }};\n"
     typedefs = "".join(f"typedef {C_TYPES[dtype]} {alias};\n" for alias, dtype in types.items())
     return cupy.RawKernel(constants + typedefs + PRELUDE + source, name)

@@ -1,6 +1,6 @@
-"""Sums over the rows of a batch: each warp handles a row, and the last block adds partial sums.
+"""Sums over a batch's rows: each warp handles a row, and the last block adds the partial sums.
 
-Only shapes decide which rows a block handles, and in which order partial sums are added. So a sum
+The rows of a block, and the order in which partial sums are added, depend only on shapes. So a sum
 is bitwise identical in every run.
 """
 
@@ -17,8 +17,9 @@ __all__ = ["add_over_rows", "row_sum_source"]
 
 THREADS = 256
 MAX_BLOCKS = 256
-"""Up to 2048 rows, each row has a separate warp. With more rows, a warp handles several in turn. So
-there are never more partial sums than threads in the last block."""
+"""In batches of up to 2048 rows, each row has a separate warp. In larger batches, each warp handles
+several rows one by one. So the number of partial sums never exceeds the number of threads in the
+last block."""
 
 
 def row_sum_source(
@@ -26,10 +27,11 @@ def row_sum_source(
 ) -> str:
     """Return the source of a kernel that adds the weighted values of all rows to `total[0]`.
 
-    The kernel's parameters begin with `parameters`, each followed by a comma. They end with
-    `constants`, numbers of type T. `value` has statements that all threads of a warp run. These
-    statements set the variable `value` for `row` from `columns`, the thread's `lane`, the
-    parameters and the constants. Only lane 0 needs the correct value.
+    The kernel's parameters begin with `parameters`, each followed by a comma. The last parameters
+    are `constants`, numbers of type T. The argument `value` has statements that all threads of a
+    warp run. The statements compute the value of row `row` into the variable `value`. They may read
+    `columns`, `lane` (the thread's number in the warp), the parameters and the constants. Only lane
+    0 needs the correct value.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}
@@ -60,7 +62,7 @@ def add_over_rows(
 ) -> None:
     """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
 
-    `arguments` match the source's parameters; `columns` is the number of columns of the
+    `arguments` match `parameters` of `row_sum_source`; `columns` is the number of columns of the
     predictions.
     """
     rows, dtype = weights.size, weights.dtype

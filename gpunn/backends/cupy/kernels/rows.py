@@ -1,4 +1,4 @@
-"""Rows of a data set, and the one-element arrays that select the next rows."""
+"""Gather rows of a data set; one-element arrays on the device select the next rows."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ GATHER_ROWS = cupy.ElementwiseKernel(
 )
 
 TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
-"""Types of rows that `next_batch` accepts."""
+"""Data types of rows that `next_batch` accepts, with their names in C."""
 
 THREADS = 256
 PER_THREAD = 4  # elements of a thread, all loaded before the first is stored
 
 LARGE = 2**31 - THREADS * PER_THREAD
-"""Number of elements from which an index in the last block may need more than 31 bits."""
+"""Smallest number of elements for which an index in the last block may need more than 31 bits."""
 
 # Each block belongs to one of the arrays. Every block reads `start`, so only the last block may
 # advance it.
@@ -94,11 +94,11 @@ def gather_rows(op: Arguments) -> Calls:
 
 
 def next_batch(op: Arguments, scratch: Scratch) -> None:
-    """Gather the next rows of several contiguous arrays, and count the rows and the pass.
+    """Gather the next rows of several contiguous arrays, and count the rows and the forward pass.
 
     Each block copies up to THREADS * PER_THREAD elements of one array. For each array, the kernel
     receives the addresses of source and output, and the numbers of elements in a row and in the
-    output. Then follow the first blocks of this array and of the next one.
+    output. The last two numbers are the array's first block and the next array's first block.
     """
     rows, end, arrays = op.outs[0].shape[0], 0, list[Any]()
     for source, out in zip(op.sources, op.outs, strict=True):
@@ -113,7 +113,8 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
 def index_type(outs: Sequence[Array]) -> str:
     """Return the C type for indices of the outputs' elements.
 
-    Each element needs a division, which is slow in 64 bits: devices have no instruction for it.
+    The kernel divides each index by a row's length. A 64-bit division is slow, because devices have
+    no instruction for it.
     """
     return "int" if max(out.size for out in outs) < LARGE else "long long"
 

@@ -1,6 +1,6 @@
 """Sums over a whole vector; the results stay on the device.
 
-A kernel is a grid-stride loop: thread k handles elements k, k + threads, k + 2 threads, ... Each
+Each kernel loops over the vector: thread k handles elements k, k + threads, k + 2 threads, ... Each
 block writes one partial sum.
 """
 

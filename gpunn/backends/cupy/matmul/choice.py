@@ -27,11 +27,12 @@ __all__ = [
 
 
 Product: TypeAlias = CublasProduct | CupyProduct
-"""A matrix product; `capturable` states whether a CUDA graph may contain it."""
+"""A function that computes a matrix product; its `capturable` is whether CUDA graphs may contain
+it."""
 
 
 class NoFusedProduct:
-    """Replaces unavailable fused products; it never computes a product."""
+    """Replaces fused products that are unavailable; it never computes a product."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -46,11 +47,11 @@ class NoFusedProduct:
 
 
 FusedProduct: TypeAlias = LtProduct | NoFusedProduct
-"""A matrix product with an epilogue; the epilogue is one of the numbers in `cublaslt`."""
+"""A matrix product with an epilogue (bias, ReLU or gradient), given by its number in `cublaslt`."""
 
 
 class SelectedProduct:
-    """Computes float32 products with cuBLASLt if possible, and all others with `otherwise`."""
+    """Computes float32 products with cuBLASLt if possible, other products with `otherwise`."""
 
     def __init__(self, product: FusedProduct, otherwise: Product) -> None:
         self._product, self._otherwise = product, otherwise
@@ -107,7 +108,8 @@ def choose_product(precision: str, scratch: Scratch) -> Product:
     BackendUnavailableError
         If only CuPy's products are available, and `precision` is not "float32".
     DeviceMemoryError
-        If the device has too little memory for a handle. CuPy would also need one.
+        If the device has too little memory for a cuBLAS handle, which CuPy's products would also
+        need.
     """
     try:
         return CublasProduct(load_cublas(), precision, scratch)

@@ -58,8 +58,8 @@ COMPUTE_TYPES = {
     "bfloat16": COMPUTE_32F_FAST_16BF,
     "float16": COMPUTE_32F_FAST_16F,
 }
-"""For each precision, the compute type for float32 matrices. cuBLAS converts operands on their way
-into the tensor cores, and sums in float32. Matrices in memory stay float32."""
+"""The compute type of products of float32 matrices, by precision. cuBLAS rounds the numbers that
+enter the tensor cores, and sums in float32. Matrices in memory stay float32."""
 
 REAL = {np.dtype(np.float32): REAL_32F, np.dtype(np.float64): REAL_64F}
 SCALARS: dict[int, tuple[Any, Any]] = {
@@ -111,7 +111,7 @@ def load_cublas() -> Any:
 
 
 def load(name: str, functions: Mapping[str, list[Any]]) -> Any:
-    """Return a library of cuBLAS, and set the argument types of its functions.
+    """Load "cublas" or "cublasLt", set the argument types of its functions, and return it.
 
     Raises
     ------
@@ -171,11 +171,11 @@ class Handle:
         destroy_with(self, destroy, self.pointer)
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
-        """Return the handle, set to this stream and workspace.
+        """Return the handle, after setting its stream and workspace.
 
         Stream and workspace are set each time, because a new stream may have the address of a
-        destroyed one. This takes two calls of about 1 us for each product that is launched without
-        a graph.
+        destroyed one. Setting them takes two calls of about 1 us for each product launched outside
+        a CUDA graph.
         """
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
@@ -186,9 +186,9 @@ class Handle:
 
 
 def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
-    """Have cuBLAS destroy a resource of the current device when its owner is deleted.
+    """Have cuBLAS destroy a resource of the current device when `owner`, its object, is deleted.
 
-    Nothing is destroyed at the end of the process, when CUDA may have ended already.
+    At the end of the process nothing is destroyed, because CUDA may have shut down already.
     """
     device = cupy.cuda.runtime.getDevice()
     weakref.finalize(owner, destroy_on, device, destroy, thing).atexit = False
@@ -201,7 +201,7 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 
 
 class Handles(threading.local):
-    """The handles of a thread, by library and device. They live as long as the thread.
+    """The handles of a thread, by library and device. The handles live as long as the thread.
 
     `make` creates a handle of a library for the current device.
     """
@@ -289,7 +289,7 @@ class CublasProduct:
         check("cublasGemmStridedBatchedEx", status)
 
     def _current_handle(self) -> ctypes.c_void_p:
-        """Return the handle, set to the current stream."""
+        """Return the handle, after setting it to the current stream."""
         workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
         stream = cupy.cuda.get_current_stream().ptr
         handle: ctypes.c_void_p = handles(self._library, self._device).use(stream, workspace)
@@ -297,14 +297,14 @@ class CublasProduct:
 
 
 def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
-    """Return an operand as a row-major matrix, and whether a product must transpose it."""
+    """Return an operand as a row-major matrix, and whether the product must transpose it."""
     if matrix.flags.c_contiguous:
         return matrix, transposed
     return matrix.T, not transposed
 
 
 def check(function: str, status: int) -> None:
-    """Raise an error unless the status means success.
+    """Raise an error if a status of cuBLAS means failure.
 
     Raises
     ------

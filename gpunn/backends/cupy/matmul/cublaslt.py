@@ -1,7 +1,7 @@
 """cuBLASLt through ctypes: products that also add a bias, apply ReLU or sum a gradient.
 
-An additional operation on a product, an "epilogue", runs while the result is still in registers. It
-saves a separate kernel that reads the result.
+An additional operation on a product, an "epilogue", runs while the result is still in registers. An
+epilogue saves a separate kernel, which would read the result from memory.
 
 Every installation of cuBLAS includes cuBLASLt, because cuBLAS requires it. Source: the cuBLAS
 library's documentation, section "Using the cuBLASLt API". The constants below come from
@@ -57,9 +57,10 @@ MIN_ALIGNMENTS = (
 )
 REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
-"""Ways to add the partial sums of a product that was split along k (split-K). These ways add them
-from the workspace, in a separate step. A third way, which is not used, adds each partial sum to the
-result when it is ready. NVIDIA promises that no two additions coincide, but promises no order."""
+"""Ways to add the partial sums of a product that was split along k (split-K). The ways listed here
+add the partial sums in a separate step, from the workspace. cuBLASLt also has a third way, which
+adds each partial sum immediately. NVIDIA promises no order of these additions, so gpunn does not
+use the third way."""
 INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {
@@ -67,7 +68,7 @@ REFUSALS = {
     ARCH_MISMATCH: "status 8, not on this device",
     NOT_SUPPORTED: "status 15, not supported",
 }
-"""Statuses with which cuBLASLt refuses a product before it submits work. The first status may also
+"""Statuses with which cuBLASLt refuses a product before submitting work. INVALID_VALUE may also
 mean that gpunn passed a wrong argument."""
 NO_ALGORITHM = "no algorithm"
 
@@ -91,7 +92,7 @@ NAMES = {
 }
 
 LARGEST_ALIGNMENT = 256
-"""The largest alignment in bytes that the heuristic distinguishes."""
+"""The largest alignment of matrices, in bytes, that cuBLASLt's heuristic distinguishes."""
 
 
 class Algorithm(ctypes.Structure):
@@ -157,11 +158,11 @@ def load_cublaslt() -> Any:
 
 
 class RefusalError(Exception):
-    """cuBLASLt refused a product; the message has the reason."""
+    """Raised if cuBLASLt refuses a product; the message has the reason."""
 
 
 def check_for_refusal(function: str, status: int) -> None:
-    """Raise a RefusalError if cuBLASLt refused the product; otherwise `check` the status."""
+    """Raise a RefusalError if the status means a refused product; otherwise `check` the status."""
     if status in REFUSALS:
         raise RefusalError(REFUSALS[status])
     check(function, status)
@@ -180,11 +181,13 @@ class Plan:
     transposed : tuple of bool
         Whether A and B are transposed.
     matrices : tuple of arrays
-        A, B, C and D, row-major. Later products may use matrices with equal shapes and alignments.
+        A, B, C and D, row-major. Later products may use other matrices with equal shapes and
+        alignments.
     vector : int
-        Address of the epilogue's vector, or 0. The vectors of later products need its alignment.
+        Address of the epilogue's vector, or 0. The vectors of later products need the same
+        alignment.
     workspace : int
-        Bytes that an algorithm may use.
+        Size in bytes of the workspace that an algorithm may use.
     """
 
     def __init__(
@@ -222,7 +225,7 @@ class Plan:
         check("cublasLtMatmulDescSetAttribute", status)
 
     def _add(self, matrix: Array) -> None:
-        """Describe the next matrix as cuBLASLt reads it: column-major, so transposed."""
+        """Describe the next matrix, transposed because cuBLASLt's matrices are column-major."""
         rows, columns = matrix.shape
         layout = ctypes.c_void_p()
         status = self._library.cublasLtMatrixLayoutCreate(
@@ -233,7 +236,7 @@ class Plan:
         self._layouts.append(layout)
 
     def candidates(self, wanted: int) -> list[Algorithm]:
-        """Return at most `wanted` algorithms, in the heuristic's order from the best.
+        """Return at most `wanted` algorithms, by the heuristic's expected speed, fastest first.
 
         Raises
         ------

@@ -33,7 +33,7 @@ logger = logging.getLogger("gpunn")
 
 
 class Plans(threading.local):
-    """The plans of a thread; if cuBLASLt refuses a kind of product, the reason replaces its plan.
+    """A thread's plans (`cublaslt.Plan`), or cuBLASLt's reason for refusing a kind of product.
 
     A network needs few plans: one for each layer and number of rows. Each thread has its own plans,
     because a product writes its vector's address into the plan.
@@ -61,7 +61,7 @@ class LtProduct:
 
     @property
     def reason(self) -> str:
-        """The library for fused products, and the products that the library has refused."""
+        """A text with the library for fused products, and the products that it has refused."""
         refused = "; ".join(sorted(self._refused))
         return f"cuBLASLt{f', which refused: {refused}' if refused else ''}"
 
@@ -83,8 +83,7 @@ class LtProduct:
     ) -> bool:
         """Set out = a @ b, with a or b transposed first if requested, and apply the epilogue.
 
-        Return False, without computing a product, if cuBLASLt has no algorithm or a matrix is
-        empty.
+        If cuBLASLt has no algorithm or a matrix is empty, compute nothing and return False.
         """
         if not (a.size and b.size):
             return False
@@ -129,7 +128,7 @@ class LtProduct:
 
 @functools.cache
 def say_once(epilogue: str, why: str) -> None:
-    """Log once that cuBLASLt refused a product; log a warning if gpunn may have a bug."""
+    """Log once that cuBLASLt refused a product, as a warning if a bug of gpunn may be the cause."""
     if why == INVALID:
         logger.warning(
             "gpunn: cuBLASLt reported an invalid argument of a product with %s (%s). Training "

@@ -23,16 +23,16 @@ __all__ = ["Heuristic", "Measured", "Selection"]
 logger = logging.getLogger("gpunn")
 
 CANDIDATES = 8
-"""Number of algorithms that are compared."""
+"""Number of cuBLASLt's algorithms that are timed and compared for each kind of product."""
 
 IN_A_ROW, LAUNCHES = 10, 5
 """The number of products in a timed graph, and the number of timed launches of this graph."""
 
 LONG = 0.5
-"""Duration of a product in milliseconds above which the time of a graph's launch is negligible."""
+"""Milliseconds of a product above which the time to launch a graph is negligible."""
 
 MADE_BY = "made_by"
-"""Key of the library and device in the dictionary of stored algorithms."""
+"""Key under which the dictionary of stored algorithms has the library's version and the device."""
 
 DIFFERS = "so the results may differ from an uninterrupted run in rounding"
 
@@ -57,8 +57,8 @@ class Heuristic:
 class Measured:
     """Times the heuristic's first candidates on the real operands, and chooses the fastest.
 
-    While the stream is being recorded, no algorithm can be timed, so the heuristic's first one is
-    chosen.
+    No algorithm can be timed during the capture of a CUDA graph, so the heuristic's first algorithm
+    is used then.
     """
 
     def __init__(self, library: Any) -> None:
@@ -73,7 +73,7 @@ class Measured:
         return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
-        """Return the earlier choice for this kind of product, or the fastest algorithm.
+        """Return the algorithm chosen for this kind of product; choose it at the first request.
 
         `run` computes the product on the current stream with an algorithm.
 
@@ -108,7 +108,7 @@ class Measured:
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
-        """Restore stored algorithms; NVIDIA allows this with the same version of the library."""
+        """Restore stored algorithms; NVIDIA allows it with an equal version of cuBLASLt."""
         if not stored:
             return
         algorithms = dict(stored)
@@ -161,8 +161,8 @@ def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) ->
 def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> Algorithm:
     """Return the candidate with the smallest median time on the device.
 
-    Candidates are timed within graphs, as a training step runs them. If launched one by one, small
-    products would take the host longer than the device.
+    Candidates are timed within CUDA graphs, because training steps also run within graphs. If
+    launched one by one, small products would take the host longer than the device.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -180,7 +180,7 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
 
 
 def milliseconds(launch: Callable[[], None]) -> float:
-    """Run `launch`, wait for it, and return how long the device took."""
+    """Call `launch`, wait for the device, and return how long its work took."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record()
     launch()

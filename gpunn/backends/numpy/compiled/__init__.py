@@ -1,4 +1,4 @@
-"""Run a trace as a program of compiled kernels, which threads execute without Python.
+"""Run recorded operations (a trace) as a program of compiled kernels, without Python.
 
 `CompiledBackend` lowers a trace: `CompiledLowerings` turns each operation into instructions of a
 `Program`, which a `Team` of threads runs. An instruction is a `Kernel` with its arguments.

@@ -1,4 +1,4 @@
-"""Show that kernels are being built. A build takes long, but happens only once."""
+"""Show that kernels are being built. Building the kernels takes long, but happens only once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gpunn.terminal import is_terminal
 __all__ = ["LOGGER_NAME", "announced", "say"]
 
 LOGGER_NAME = "gpunn.compilation"
-"""A separate logger, with which the command can show these lines without other information."""
+"""A separate logger, so that the command can show these lines without all other INFO lines."""
 
 logger = logging.getLogger(LOGGER_NAME)
 
 
 def stream() -> Any:
-    """Return where to show lines: a notebook cell or a terminal's stderr; or None."""
+    """Return where to show lines: a notebook's cell, a terminal's stderr, or nowhere (None)."""
     if "ipykernel" in sys.modules:  # a notebook shows standard error as errors
         return sys.stdout
     return sys.stderr if is_terminal(sys.stderr) else None
@@ -44,9 +44,9 @@ def say(line: str) -> None:
 
 @contextmanager
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show that a build runs, and how long it took; yield a function that shows progress.
+    """Show when a build begins, and how long it took; yield a function that shows progress.
 
-    The function's arguments are the number of finished parts and the number of all parts.
+    The function's arguments are the number of finished object files and the number of all.
     """
     with IMPORTING:
         from tqdm import tqdm

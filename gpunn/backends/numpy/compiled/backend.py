@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["CompiledBackend"]
 
 WORTHWHILE = 6.0
-"""Mean microseconds per operation above which several threads share the work."""
+"""If an operation takes more microseconds than this on average, several threads share it."""
 
 
 class CompiledBackend(NumpyBackend):
-    """Computes on the CPU with NumPy, and runs recorded operations as compiled programs."""
+    """The backend that computes with NumPy on a CPU, and runs recorded operations as programs."""
 
     def describe(self) -> dict[str, str]:
         described = super().describe()
@@ -54,7 +54,7 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _team_size(self, trace: Trace) -> int:
-        """Return the number of threads to use: 1 if several would wait longer than they work."""
+        """Return the number of threads to use: 1 if several threads would wait longer than work."""
         return self.threads if microseconds(trace) > WORTHWHILE * len(trace) else 1
 
     def _program(self, trace: Trace) -> Program:
@@ -95,7 +95,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return the largest size in bytes that the panels of one operand have.
+    """Return the bytes of the largest operand's panels (copies of columns for a product).
 
     Each row of a panel has `panel` bytes.
     """

@@ -1,10 +1,11 @@
-"""Files of built libraries: their folders, and checks before a library is loaded.
+"""The files of built libraries: where they are, and how they are checked before loading.
 
 Each library has a manifest in the same folder, with the target, and the checksums of the library
 and its sources. A library that is incomplete, damaged or built from other sources is never loaded.
 
-A library is code. So gpunn loads no library if another user can write to the file or its folder. A
-library in the package's folder may also belong to root, or to the owner of the package's modules.
+Loading a library runs its code, so gpunn loads none whose file or folder another
+user can change. A library in the package's folder may also belong to root, or to the owner of the
+package's modules.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ LARGEST_MANIFEST = 2**16
 """Maximum bytes of a manifest; a typical manifest has a few hundred bytes."""
 
 ELSEWHERE = ("activations.py", "backends/hashing.py", "backends/numpy/subnormals.py")
-"""Files of the package that kernels import, besides other kernels."""
+"""Files in gpunn outside `kernels/` that kernels import."""
 
 
 def source_files() -> list[Path]:
-    """Return the source files of libraries."""
+    """Return the source files from which libraries are built."""
     own = [HERE / "interface.py", HERE / "targets.py"]
     folders = [*HERE.glob("building/*.py"), *HERE.glob("kernels/*.py")]
     return sorted([*folders, *own, *(PACKAGE / name for name in ELSEWHERE)])
@@ -52,7 +53,7 @@ def source_files() -> list[Path]:
 
 @functools.cache
 def sources() -> str:
-    """Return the checksum of the source files of libraries."""
+    """Return a checksum of all source files from which libraries are built."""
     checksum = hashlib.sha256()
     for path in source_files():
         checksum.update(path.name.encode() + path.read_bytes())
@@ -103,7 +104,7 @@ def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
 
 
 def faults(folder: Path, *within: Path) -> str:
-    """Return why a folder or files in it must not be trusted, or "" if all may be trusted."""
+    """Return why a folder or its files must not be trusted, or "" if all may be trusted."""
     if not hasattr(os, "geteuid"):
         return ""
     owners = {os.geteuid()}
@@ -136,7 +137,7 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Return whether a file's group has no member except its owner, as on systems with umask 002.
+    """Return whether a file's group has only the owner as member, as on systems with umask 002.
 
     root's group does not count as private, since some containers add all their users to it.
     """
@@ -153,7 +154,7 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def writable_folder() -> Path:
-    """Return the first folder that a library can be written to; create it if needed.
+    """Return the first folder in which a library can be stored; create the folder if needed.
 
     Raises an InvalidFileError or OSError if no folder can be used.
     """
@@ -173,8 +174,9 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older ones, and return the library's path.
 
-    The file name contains the checksum. So concurrent processes never combine one's manifest with
-    another's library. A file that a process has loaded is never changed.
+    The library's file name contains its checksum. So no process combines a manifest with another
+    build's library, even if several build concurrently. A library that a process has loaded is
+    never changed.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"

@@ -23,10 +23,10 @@ from gpunn.storage.files import FolderLock
 __all__ = ["BuildError", "build"]
 
 MAX_SHOWN = 1000
-"""Maximum characters of a worker's error to show; the last ones have the cause."""
+"""Number of characters to show from the end of a worker's error, which names the cause."""
 
 MAX_WORKERS = 8
-"""Starting more workers would take longer than they save."""
+"""More workers would take longer to start than they save."""
 
 
 def build(
@@ -58,7 +58,7 @@ def build(
 
 
 def wait_for(folder: Path) -> FolderLock:
-    """Return the lock on a folder, and wait while another process builds there."""
+    """Return a lock on a folder, after any other process that builds there has finished."""
     while True:
         try:
             return FolderLock(folder)

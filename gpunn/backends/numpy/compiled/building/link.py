@@ -18,7 +18,7 @@ __all__ = ["BuildError", "link"]
 
 
 class BuildError(GpunnError):
-    """A library could not be built."""
+    """Raised if a library of kernels can't be built."""
 
 
 OPTIONS = (
@@ -29,13 +29,13 @@ OPTIONS = (
 
 
 def linkers() -> list[str]:
-    """Return this machine's C compilers. Each of them can also link."""
+    """Return the commands of this machine's C compilers, which can also link."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return [path for name in names if (path := shutil.which(name))]
 
 
 def link(objects: Sequence[Path]) -> tuple[bytes, str]:
-    """Return a shared library of object files, and its suffix; or an archive without a linker.
+    """Return a library and its suffix: a shared library, or an archive if there is no linker.
 
     Raises a BuildError if a linker exists but the object files call undefined functions.
     """

@@ -1,8 +1,9 @@
 """Compile kernels to object files, with numba and LLVM.
 
-Usually numba compiles for the process that it runs in. Here it only translates Python to LLVM
-instructions. LLVM optimizes them once, when a kernel and all functions that it calls are in one
-module, and emits code for the target's processor. This omits numba's code for calls from Python.
+Usually numba compiles for the process that it runs in. Here numba only translates Python to LLVM
+instructions. LLVM optimizes the instructions once, when a kernel and all functions that it calls
+are in one module, and emits code for the target's processor. The object files have no code for
+calls from Python, which numba would add.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 __all__ = ["parts"]
 
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
-"""The first version of glibc for an architecture. A library that uses this version's functions runs
-on any system with Python, even if its glibc is older than this machine's."""
+"""The first version of glibc that supports an architecture. A library that uses this version's
+functions runs on any system with Python, even if its glibc is older than this machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
-"""Functions that LLVM calls instead of emitting instructions. Kernels call no others, because
-mathematical functions of the C library are not bitwise identical across its versions."""
+"""Functions of the C library that LLVM calls instead of emitting instructions. Kernels call no
+other functions of the library, because mathematical functions of the C library are not bitwise
+identical across its versions."""
 
 
 Symbols = dict[str, tuple[Any, ...]]
@@ -41,24 +43,24 @@ Symbols = dict[str, tuple[Any, ...]]
 
 
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
-    """Functions as LLVM instructions, without machine code.
+    """Compiled functions in the form of LLVM instructions, without machine code.
 
     By default numba links all called functions into each caller's module, up to the kernel. Here
-    each module is linked once, when the object file is emitted.
+    each function's module is linked once, when the object file is written.
     """
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
-        """Mark the library as finalized; `emit` does the work."""
+        """Mark the library of functions as finalized; `emit` does the work."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
         return 0
 
     def called(self) -> Iterator[TranslatedFunctions]:
-        """Yield the libraries of all functions that these call, directly or indirectly."""
+        """Yield the libraries of all functions called by these, directly or indirectly."""
         seen = {self}
         left = [self]
         while left:
@@ -84,7 +86,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
 
 
 class Translator(JITCPUCodegen):  # type: ignore[misc]
-    """numba's code generator, for the target's processor."""
+    """numba's code generator, set to the processor of the target instead of this machine's."""
 
     _library_class = TranslatedFunctions
 
@@ -98,7 +100,7 @@ class Translator(JITCPUCodegen):  # type: ignore[misc]
         """Do nothing, so that numba's engine does not compile the module."""
 
     def set_env(self, name: str, environment: Any) -> None:
-        """Do nothing: only functions that call Python need it."""
+        """Do nothing; numba needs this method only for functions that call Python."""
 
 
 class UncountedReferences(NRTContext):  # type: ignore[misc]
@@ -115,7 +117,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """Set the versions of the C library's functions, if it is glibc."""
+    """If the C library is glibc, request the oldest versions of its functions."""
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return
@@ -129,7 +131,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Return functions that build the object files, by name, the slowest first.
+    """Return a dictionary of functions that each build an object file; the slowest ones come first.
 
     `only` names the kernels to build; empty means all.
     """
@@ -173,9 +175,9 @@ def entry_symbol(function: Any) -> Symbols:
 
 @global_compiler_lock
 def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
-    """Return the object file of a Python function, with a symbol for each argument signature.
+    """Return the object file of a Python function, compiled for each signature under a symbol.
 
-    Exported functions return an integer: 0 if the Python function returns nothing.
+    Exported functions return an integer, which is 0 if the Python function returns None.
     """
     symbols = symbols_of(function)
     context = cpu_target.target_context
@@ -192,7 +194,7 @@ def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
 
 
 def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
-    """Define a C function that calls a function with numba's calling convention."""
+    """Define a C function that calls a compiled function by numba's calling convention."""
     context = cpu_target.target_context
     convention, kinds = context.call_conv, descriptor.argtypes
     arguments = [context.get_value_type(each) for each in kinds]
@@ -207,7 +209,7 @@ def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
 
 @global_compiler_lock
 def tiles_object() -> bytes:
-    """Return the object file with the tile functions of all products."""
+    """Return the object file of the functions that compute tiles of matrix products."""
     from gpunn.backends.numpy.compiled.kernels.tiles import define_tables
 
     context = cpu_target.target_context

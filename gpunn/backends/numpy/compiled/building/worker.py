@@ -13,7 +13,7 @@ __all__ = ["work"]
 
 
 def work(folder: str, only: Collection[str]) -> None:
-    """Build object files that no other worker builds; print a line with the total for each."""
+    """Build object files that no other worker builds; after each, print a line with the total."""
     gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
     for name, make in functions.items():
