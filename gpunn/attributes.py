@@ -24,7 +24,7 @@ HINTS = {
 }
 """Hints for attributes that exist in other libraries or in other classes."""
 
-NEW = "a network's layers are fixed when it is built; build a new gpunn.Sequential"
+NEW = "the layers of a network can't be changed later; build a new gpunn.Sequential"
 
 CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
 """Methods that change a list."""

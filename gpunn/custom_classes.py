@@ -91,14 +91,14 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
     if module == "__main__" or "<locals>" in qualified:
         origin = "a script or notebook" if module == "__main__" else f"a function of {module!r}"
         raise ArgumentError(
-            f"{title} is the class {qualified}, which was defined in {origin}; define it first, or "
-            "move it to a module and import that"
+            f"{title} is the class {qualified}, which was defined in {origin}; define it "
+            "first, or move it to a module and import that module"
         )
     if not allow_imports:  # even an attribute lookup in the module could import another one
         if module in sys.modules:
             raise ArgumentError(
-                f"{title} is not defined in module {module!r}, which is imported; its class "
-                f"{qualified} was removed or has another `name`"
+                f"{title} is not defined in the imported module {module!r}; the class {qualified} "
+                "was removed or has another `name`"
             )
         raise ArgumentError(
             f"{title} is defined in module {module!r}: import it first. If you trust the file and "

@@ -19,7 +19,7 @@ SOFTMAX = (
     "leave the last layer without an activation and use the loss 'softmax_cross_entropy', which "
     "applies softmax to its outputs"
 )
-AS_ACTIVATION = "set it as the activation of a dense layer, or use the layer 'activation'"
+AS_ACTIVATION = "set the activation of a dense layer, or use the layer 'activation'"
 
 ELSEWHERE = {
     "Backend": {"numpy": "cpu", "cupy": "gpu cuda"},
@@ -46,7 +46,7 @@ ELSEWHERE = {
         "f1": "f1score",
         "log_loss": "binarycrossentropy crossentropy nll",
         "brier_score": "brier brierscoreloss",
-        "remove it; the loss is always reported": "loss",
+        "remove 'loss', which is always reported": "loss",
     },
     "Layer": {
         LIMITS: "conv conv1d conv2d conv3d maxpool2d maxpooling2d averagepooling2d lstm gru rnn "
@@ -56,8 +56,8 @@ ELSEWHERE = {
         "layer_norm": "layernormalization",
         "standardization": "normalization normalize",
         "flatten": "reshape",
-        "remove it; in Python, set the input_shape of the network; in a configuration, the shape "
-        "comes from the data": "input inputlayer",
+        "remove the layer; in Python, set the input_shape of the network; in a configuration, the "
+        "shape comes from the data": "input inputlayer",
         SOFTMAX: "softmax",
         AS_ACTIVATION: "relu sigmoid tanh gelu silu leakyrelu",
     },
@@ -103,9 +103,9 @@ ELSEWHERE = {
         "set only the units; the number of inputs comes from the previous layer": (
             "infeatures inputdim"
         ),
-        "set it as a parameter of the network, gpunn.Sequential": "inputshape",
+        "set input_shape of the network, gpunn.Sequential": "inputshape",
         "set l2_penalty or weight_decay of the optimizer": "kernelregularizer",
-        "remove it; predictions are always logits": "fromlogits",
+        "remove the parameter; predictions are always logits": "fromlogits",
     },
 }
 """Names in other libraries, by kind and by gpunn's name, or by a sentence if gpunn has none.

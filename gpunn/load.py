@@ -29,26 +29,26 @@ def load_model(
     Parameters
     ----------
     path : str or Path
-        A file, or the folder of a run. From a folder, the run's final network is loaded.
+        A file, or the folder of a run. For a folder, the final network of the run is loaded.
     backend : str, Backend or None
         The backend that computes; the network may have been trained on another backend. See
         `gpunn.get_backend`.
     allow_imports : bool
-        Whether to import the modules of custom classes that the file names. This runs their code:
-        set it only if you trust the file and the modules.
+        Whether to import the modules of custom classes that the file names. Importing a module runs
+        its code, so set this only if you trust the file and the modules.
 
     Returns
     -------
     Sequential
-        The network; a `NeuralNetwork` if one was saved. A custom subclass is loaded as its base
-        class `Sequential` or `NeuralNetwork`.
+        The network; a `NeuralNetwork` if the file contains one. A custom subclass is loaded as its
+        base class `Sequential` or `NeuralNetwork`.
 
     Raises
     ------
     ModelFileError
-        If the file does not exist, or the folder has no final network. If the file is damaged, of
-        another kind, or from a newer gpunn. If it needs a class that is not defined or can't be
-        imported. If its arrays don't fit its architecture or are not finite.
+        If the file does not exist, or the folder has no final network. If the file is damaged, is
+        not a model file, or is from a newer gpunn. If the file needs a class that is not defined or
+        can't be imported. If the arrays in the file don't fit its architecture or are not finite.
 
     Examples
     --------

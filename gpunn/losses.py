@@ -1,13 +1,13 @@
-"""Loss functions and their gradients, written as their formulas.
+"""Loss functions and their gradients, written as formulas.
 
 A loss computes one number l_i for each row (sample), and the gradient of l_i with respect to the
 row's predictions. Weighting and averaging are the same for every loss, so the backend does them.
 The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
 
 In the formulas, p are the predictions and t the targets. Rows have the index i, outputs the index
-j. These definitions are the reference. A backend may compute a built-in loss in a faster way; tests
-compare the results with these definitions. To define a new loss, write a subclass with `values` and
-`gradients`.
+j. The formulas in this module are the reference. A backend may compute a built-in loss in a faster
+way; tests compare the results with the formulas. To define a new loss, write a subclass with
+`values` and `gradients`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Loss(Configurable):
         Returns
         -------
         array, shape (rows,)
-            l_i, in the predictions' dtype.
+            The loss l_i of each row, in the predictions' dtype.
         """
         raise NotImplementedError(f"{type(self).__name__} must define values")
 
@@ -100,7 +100,7 @@ class Loss(Configurable):
         Returns
         -------
         array, shape (rows, outputs)
-            dl_i / dp_ij, in the predictions' dtype.
+            The derivatives dl_i / dp_ij, in the predictions' dtype.
         """
         raise NotImplementedError(f"{type(self).__name__} must define gradients")
 
@@ -115,7 +115,7 @@ class Loss(Configurable):
         return self
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Check targets and return them as `values` expects them. Called once per data set.
+        """Check targets once per data set, and return them as `values` expects them.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class Loss(Configurable):
 class ElementwiseLoss(Loss):
     """Base of losses that sum a function f over the outputs: l_i = scale sum_j f(p_ij, t_ij).
 
-    If a subclass changes only the factors, not f, backends use the same faster code for it.
+    If a subclass changes only the factors, not f, backends use their faster code for f.
 
     Examples
     --------
@@ -174,7 +174,7 @@ class ElementwiseLoss(Loss):
     """
 
     def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return f, shape (rows, outputs).
+        """Return the values of f, shape (rows, outputs).
 
         Parameters
         ----------
@@ -216,12 +216,12 @@ class ElementwiseLoss(Loss):
         Returns
         -------
         float
-            1 / outputs by default, which makes the sum a mean.
+            The factor: 1 / outputs by default, which makes the sum a mean.
         """
         return 1 / outputs
 
     def slope(self, outputs: int) -> float:
-        """Return the factor by which the gradient multiplies the slopes.
+        """Return the factor by which `slopes` are multiplied to get the gradient.
 
         Parameters
         ----------
@@ -249,14 +249,14 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     Parameters
     ----------
     y : ndarray
-        The user's targets. With one output, their shape may be (rows,) or (rows, 1).
+        The user's targets. The targets. With one output, their shape may be (rows,) or (rows, 1).
     outputs : int
         Number of the network's outputs.
 
     Returns
     -------
     ndarray, shape (rows, outputs)
-        `y`, or a view of it if its shape differs.
+        `y`, or a view of `y` if the shape differs.
 
     Raises
     ------
@@ -364,7 +364,7 @@ class MeanSquaredError(ElementwiseLoss):
 class MeanAbsoluteError(ElementwiseLoss):
     """Mean absolute error: l_i = mean_j |p_ij - t_ij|.
 
-    The median of the targets minimizes it. The gradient is sign(p_ij - t_ij) / outputs, with
+    The median of the targets minimizes this loss. The gradient is sign(p_ij - t_ij) / outputs, with
     sign(0) = 0.
 
     Examples
@@ -396,7 +396,7 @@ class Huber(ElementwiseLoss):
     Parameters
     ----------
     delta : float
-        Positive, 1 by default, in the unit of the targets.
+        The largest error with a squared loss, in the unit of the targets; positive, 1 by default.
 
     Raises
     ------
@@ -501,7 +501,7 @@ class SoftmaxCrossEntropy(Loss):
         Returns
         -------
         array, shape (rows, classes)
-            (1 - label_smoothing) * t + label_smoothing / classes.
+            The smoothed targets, (1 - label_smoothing) * t + label_smoothing / classes.
         """
         classes = predictions.shape[1]
         if targets.ndim == 1:
@@ -578,10 +578,10 @@ class SoftmaxCrossEntropy(Loss):
 class BinaryCrossEntropy(ElementwiseLoss):
     """Cross-entropy of yes or no, from logits p: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij.
 
-    Each term equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)), but this form can't
-    overflow. See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90. Targets t
-    are in [0, 1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are independent labels
-    (multilabel classification).
+    The term for each output equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)). It is
+    computed as softplus(p) - t p, which can't overflow. See Bishop 2006, "Pattern Recognition and
+    Machine Learning", equation 4.90. Targets t are in [0, 1]. The gradient is (s_ij
+    - t_ij) / outputs. Several outputs are independent labels (multilabel classification).
 
     See Also
     --------
@@ -626,7 +626,8 @@ class Poisson(ElementwiseLoss):
     Attributes
     ----------
     from_zero : bool
-        Whether each term includes t log(t) - t, with 0 log(0) = 0, which makes its minimum 0.
+        Whether each term includes t log(t) - t, with 0 log(0) = 0, so that the minimum of a term is
+        0.
 
     Examples
     --------
@@ -662,13 +663,13 @@ class Poisson(ElementwiseLoss):
 class Quantile(ElementwiseLoss):
     """Quantile loss: l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p.
 
-    The q-quantile of the targets minimizes it. This is the pinball loss of Koenker & Bassett 1978,
-    "Regression Quantiles". The gradient at d = 0 is set to 0.
+    The q-quantile of the targets minimizes this loss. This is the pinball loss of Koenker & Bassett
+    1978, "Regression Quantiles". At d = 0, the gradient is defined as 0.
 
     Parameters
     ----------
     quantile : float
-        q, in (0, 1). With 0.5 the loss is half the absolute error.
+        q, in (0, 1). With q = 0.5, the loss is half the absolute error.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Describe inputs and outputs: store their names and class names, compute probabilities.
+"""Describe a network's inputs and outputs: store their names, and compute probabilities.
 
-`Sequential.metadata` stores the names in JSON types, so they are saved with the network.
+`Sequential.metadata` stores the names as JSON types, so that model files contain them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Described:
     Attributes
     ----------
     metadata : dict
-        Stores all these values in JSON types.
+        Stores the names and the output activation in JSON types.
     """
 
     metadata: dict[str, Any]
@@ -47,9 +47,10 @@ class Described:
     def classes(self) -> list[str] | None:
         """Names of the classes in the order of their indices, or None.
 
-        A network with one output has two class names; other networks have one for each output.
-        `gpunn train` sets them from text in the data. `Trainer.fit` sets them from the columns of a
-        data frame with one-hot targets. In other cases, set them yourself.
+        A network with one output has two class names; other networks have one class name for each
+        output. `gpunn train` sets the class names from text in the data. `Trainer.fit` sets the
+        class names from the columns of a data frame with one-hot targets. In other cases, set the
+        class names yourself.
         """
         names = self.metadata.get("classes")
         if names is None:
@@ -69,8 +70,8 @@ class Described:
     def feature_names(self) -> list[str] | None:
         """Names of the inputs, or None.
 
-        They are the column names of the data frame or CSV file of the first training. Columns of
-        later data frames are reordered to match these names.
+        The names are the columns of the data frame or CSV file on which the network was first
+        trained. Columns of later data frames are reordered to match these names.
         """
         return feature_names_in(self.metadata, self.input_shape)
 
@@ -89,7 +90,7 @@ class Described:
     def target_names(self) -> list[str] | None:
         """Names of the outputs, or None.
 
-        They are the column names of the targets, if the targets were a data frame with several
+        The names are the columns of the targets, if the targets were a data frame with several
         columns.
         """
         return target_names_in(self.metadata, self.output_shape)
@@ -227,8 +228,8 @@ def plural(count: int, noun: str) -> str:
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
     """Return probabilities of shape (rows, classes) for logits of shape (rows, outputs).
 
-    For the activation "softmax", they are softmax(outputs); otherwise, they are p =
-    sigmoid(outputs) for each label. For a single output, they are 1 - p and p.
+    For the activation "softmax", probabilities are softmax(outputs); otherwise, they are p =
+    sigmoid(outputs) for each label. For a single output, the two probabilities are 1 - p and p.
     """
     if activation == "softmax":
         exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))

@@ -1,6 +1,7 @@
 """Select the best epoch by a metric, and decide whether larger or smaller is better.
 
-Callbacks, schedules, histories, run folders and reports all use this module, so they agree.
+Callbacks, schedules, histories, run folders and reports all use this module, so that they select
+the same epoch.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Row = TypeVar("Row", bound=Mapping[str, float | None])
 
 
 class Measure(Protocol):
-    """The attributes of a `gpunn.metrics.Metric` that this module uses."""
+    """Describes the attributes of a `gpunn.metrics.Metric` that this module uses."""
 
     @property
     def name(self) -> str: ...
@@ -91,7 +92,7 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
 
 
 def default_monitor(names: Collection[str]) -> str | None:
-    """Return the metric that selects the best epoch by default; None if there is none."""
+    """Return the log that selects the best epoch by default; None if there is no such metric."""
     return next((name for name in ("val_accuracy", "val_loss") if name in names), None)
 
 
@@ -99,9 +100,9 @@ def default_monitor(names: Collection[str]) -> str | None:
 class Best:
     """Selects the best epoch by the metric `monitor`, in the direction "min" or "max".
 
-    An epoch is better if it improves by more than `min_delta`. `ties` selects the "first" or the
-    "last" of equally good epochs. With "last", an improvement by exactly `min_delta` also counts,
-    and so does an equal finite value if `min_delta` is 0.
+    An epoch is better if its metric improves by more than `min_delta`. `ties` selects the "first"
+    or the "last" of equally good epochs. With "last", an improvement by exactly `min_delta` also
+    counts, and so does an equal finite value if `min_delta` is 0.
     """
 
     monitor: str
@@ -115,12 +116,12 @@ class Best:
         return math.inf if self.direction == "min" else -math.inf
 
     def improved(self, value: float, best: float) -> bool:
-        """Return whether an epoch with this value is better than one with the value `best`."""
+        """Return whether an epoch with this value is better than an epoch with the value `best`."""
         gain = best - value if self.direction == "min" else value - best
         return gain > self.min_delta or (self.ties == "last" and gain == self.min_delta)
 
     def find(self, rows: Iterable[Row]) -> Row | None:
-        """Return the best row; None if none has a finite value."""
+        """Return the best row; return None if no row has a finite value."""
         search, best = BestSoFar(), None
         for row in rows:
             value = row.get(self.monitor)
@@ -156,7 +157,8 @@ class BestSoFar:
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
     """Return the message for an epoch that logs `names`, but no metric `monitor`.
 
-    The hint explains how to get validation metrics. It is added if `names` contains none.
+    The hint explains how to get validation metrics. It is added if `names` contains no validation
+    metric.
     """
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""

@@ -90,7 +90,7 @@ REBUILT = frozenset(
         "exclusion",
     )
 )
-"""Attributes that are built again for a copy."""
+"""Attributes that a copy of a network does not copy, but builds again."""
 
 FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
     "input_shape",
@@ -106,7 +106,7 @@ class Sequential(Described):
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each layer gets the output of the one before it. A layer object can be used only once.
+        Each layer gets the output of the layer before it. A layer object can be used only once.
     input_shape : tuple of int or int
         Shape of one row of the input, without the batch axis.
     backend : str, Backend or None
@@ -122,8 +122,8 @@ class Sequential(Described):
     Attributes
     ----------
     layers : tuple of Layer
-        The layers. They can't be changed. Nothing else that determines parameters and shapes can be
-        changed either.
+        The layers. They can't be changed. Other settings that determine parameters and shapes can't
+        be changed either.
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
@@ -132,14 +132,15 @@ class Sequential(Described):
         Whether the layers that learn from training inputs or targets (`Standardization`,
         `TargetScaling`) have learned.
     started : bool
-        Whether all parameters have initial values. It is False only until `Trainer.fit` computes
-        values that depend on training data (`gpunn.initializers.UnitVariance`).
+        Whether all parameters have initial values. The value is False only if `Trainer.fit` has not
+        yet computed initial values that depend on training data
+        (`gpunn.initializers.UnitVariance`).
     exclusion : Exclusion
-        The lock of threads that train or evaluate the network.
+        Lock that a thread holds while it trains or evaluates the network.
     classes : list of str or None
-        Names of the classes in the order of their indices. `gpunn train` sets them from text in the
-        data, and `Trainer.fit` from the columns of one-hot targets in a data frame; otherwise set
-        them yourself.
+        Names of the classes in the order of their indices. `gpunn train` sets the names from text
+        in the data, and `Trainer.fit` from the columns of one-hot targets in a data frame. In other
+        cases, set the names yourself.
     feature_names : list of str or None
         Names of the inputs: the columns of the data frame or CSV file on which the network was
         first trained. Columns of later data frames are reordered by these names.
@@ -147,15 +148,15 @@ class Sequential(Described):
         Names of the outputs, if the targets were a data frame with several columns.
     output_activation : {"softmax", "sigmoid", "exponential", "identity"} or None
         The function that maps outputs to the scale of the targets; see `gpunn.losses.Loss`.
-        Training sets it from the loss; before training, it is None.
+        Training sets this attribute from the loss; before training, it is None.
     schema : gpunn.tables.Schema or None
         The encoding of a table's columns. With a schema, `predict`, `Trainer.fit` and other methods
-        accept raw rows with text, dates and missing values. Set it after making the network with
-        `input_shape=schema.width`; it is saved with the model.
+        accept raw rows with text, dates and missing values. Make the network with
+        `input_shape=schema.width`, then set its schema, which is saved with the model.
     metadata : dict
-        Values of JSON types that are saved with the model. It stores `classes`, `feature_names`,
-        `target_names` and `output_activation` under "classes", "features", "targets" and
-        "output_activation".
+        Values of JSON types that are saved with the model. The metadata contains `classes`,
+        `feature_names`, `target_names` and `output_activation` under "classes", "features",
+        "targets" and "output_activation".
 
     Raises
     ------
@@ -284,8 +285,8 @@ class Sequential(Described):
             before_loss &= not layer.after_loss
             if not (before_loss or layer.after_loss):
                 raise ArgumentError(
-                    f"layer {label!r}: can't come after a layer such as 'target_scaling', which "
-                    "works after the loss; move it before that layer"
+                    f"layer {label!r}: can't come after layers such as 'target_scaling', which "
+                    f"work after the loss; move {label!r} before them"
                 )
             for kind, what in OUTERMOST.items():
                 if any(getattr(each, kind) for each in family(layer) if each is not layer):
@@ -387,17 +388,18 @@ class Sequential(Described):
         """Copy parameters and buffers of another network into layers with the same labels.
 
         Shapes must be equal, except for the last layer. If the last layer has another shape, other
-        classes or other targets, it keeps its present values. The layers after the loss then also
-        keep their values. Layers that the other network does not have also keep their values; to
-        exclude a layer, give it another label. Values that layers such as `Standardization` learned
-        from the old data are also copied, and the first `Trainer.fit` keeps them. The names of the
-        inputs are also copied; columns of later data frames are reordered by these names.
+        classes or other targets, that layer keeps its present values. In this case, the layers
+        after the loss also keep their values. Layers that the other network does not have also keep
+        their values; to exclude a layer, give it another label. Values that layers such as
+        `Standardization` learned from the old data are also copied, and the first `Trainer.fit`
+        does not change them. The names of the inputs are copied too; columns of later data frames
+        are reordered by these names.
 
         Parameters
         ----------
         source : str, Path or Sequential
-            A network, a model file, a checkpoint, or the folder of a run. From a folder, the run's
-            final network is used.
+            A network, a model file, a checkpoint, or the folder of a run. For a folder, the final
+            network of the run is used.
 
         Returns
         -------
@@ -408,8 +410,8 @@ class Sequential(Described):
         Raises
         ------
         ArgumentError
-            If a layer has another shape, if no labels are equal, or if the inputs are other
-            columns. The message names the layer or the column. Nothing is changed.
+            If a layer has another shape, no label of a layer is in both networks, or the inputs are
+            other columns. The message names the layer or the column. Nothing is changed.
         ModelFileError
             If the file does not exist or is damaged.
         SettingError
@@ -471,15 +473,15 @@ class Sequential(Described):
         if schema is None or self._schema is None:
             has, lacks = ("this network", title) if schema is None else (title, "this network")
             raise ArgumentError(
-                f"schema: {has} has a schema, but {lacks} has none; make both for the same table"
+                f"schema: {has} has a schema, but {lacks} has none; make both for one table"
             )
         with IMPORTING:
             from gpunn.tables.schema_difference import schema_difference
 
         if problem := schema_difference(self._schema, schema):
             raise ArgumentError(
-                f"schema: {title} has another schema: {problem}. Make this network for that "
-                "schema, which is gpunn.load_model(...).schema"
+                f"schema: {title} has another schema: {problem}. Make this network "
+                "with the schema of the other: gpunn.load_model(...).schema"
             )
 
     # ------------------------------------------------------------------------------- passes
@@ -522,7 +524,8 @@ class Sequential(Described):
         outputs : sequence of array
             The result of `forward`, up to the input of the loss.
         gradient : array
-            The gradient dL/dy at the last of these outputs; it is overwritten.
+            dL/dy, the gradient with respect to the last array in `outputs`; the array is
+            overwritten.
         workspace : Workspace
             The workspace of the forward pass.
         """
@@ -533,8 +536,9 @@ class Sequential(Described):
     def predict(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
         """Return the network's outputs for rows on the host; compute them in batches.
 
-        Several threads can call it at the same time, even while another thread trains the network.
-        Then each batch is computed between two updates, with the parameters of that moment.
+        Several threads can call `predict` at the same time, even while another thread trains the
+        network. During training, each batch is predicted between two updates, with the parameters
+        of that moment.
 
         Parameters
         ----------
@@ -542,13 +546,13 @@ class Sequential(Described):
             Finite real numbers. If the network has `feature_names`, columns of a data frame are
             selected by name. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
-            Rows per pass. This number changes results only by rounding.
+            Rows per pass. The batch size changes results only by rounding.
 
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            The outputs of the last layer, on the host. They are logits if the last layer is a
-            `Dense` without activation and the network was trained with a cross-entropy.
+            The outputs of the last layer, on the host. The outputs are logits if the last layer is
+            a `Dense` without activation and the network was trained with a cross-entropy.
 
         Raises
         ------
@@ -609,8 +613,9 @@ class Sequential(Described):
     def predict_proba(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
         """Return the probability of each class or label.
 
-        `output_activation` computes them from the outputs. Training sets it from the loss:
-        "softmax" for softmax cross-entropy, and "sigmoid" for binary cross-entropy.
+        The function `output_activation` converts outputs to probabilities. Training sets this
+        function from the loss: "softmax" for softmax cross-entropy, and "sigmoid" for binary
+        cross-entropy.
 
         Parameters
         ----------
@@ -623,8 +628,8 @@ class Sequential(Described):
         -------
         ndarray, shape (rows, classes)
             Probabilities in the order of `classes`, in the network's dtype: softmax(outputs) for
-            "softmax". For "sigmoid", p = 1 / (1 + exp(-output)). The result is p of each output or,
-            for a network with a single output, 1 - p and p.
+            "softmax". For "sigmoid", the probability of yes is p = 1 / (1 + exp(-output)) for each
+            output; a network with a single output returns 1 - p and p.
 
         Raises
         ------
@@ -680,7 +685,7 @@ class Sequential(Described):
         Raises
         ------
         DataError
-            As for `Schema.encode`; the message begins with `argument`.
+            As for `Schema.encode`; messages begin with the text `argument`.
         """
         if self._schema is None:
             return X
@@ -708,8 +713,8 @@ class Sequential(Described):
     def input_dtype(self, dtype: np.dtype) -> str:
         """Return the dtype in which rows with the given dtype are copied to the device.
 
-        Integers of up to 16 bits stay integers if the first layer after any `Flatten` accepts them,
-        as `Rescaling` does. This copies fewer bytes.
+        Integers of up to 16 bits stay integers if the first layer accepts integers, as `Flatten`
+        does. `Rescaling` layers before it are ignored. This copies fewer bytes.
 
         Parameters
         ----------
@@ -817,8 +822,8 @@ class Sequential(Described):
     def summary(self) -> str:
         """Return a table of layers, output shapes and numbers of parameters.
 
-        The table marks frozen layers (`Layer.trainable`). If there are any, it also shows the
-        number of trained parameters.
+        The table marks frozen layers (`Layer.trainable`). If layers are frozen, the table also
+        shows the number of trained parameters.
 
         Returns
         -------
@@ -888,9 +893,9 @@ class Sequential(Described):
     def plot(self) -> Drawing:
         """Return a diagram of the layers, with shapes and numbers of parameters.
 
-        A notebook shows it, `save` writes it to an SVG file, and `str` returns the `summary` as a
-        text alternative. Groups of columns are drawn side by side; members are drawn one behind the
-        other. The diagram needs no further package.
+        A notebook shows the diagram; `save` writes it to an SVG file, and `str` returns the
+        `summary` as a text alternative. Groups of columns are drawn side by side; members are drawn
+        one behind the other. The diagram needs no further package.
 
         Returns
         -------
@@ -975,8 +980,8 @@ class Sequential(Described):
             check_arrays(values, self.dtype)
         except ArgumentError as error:
             raise ArgumentError(
-                f"{error}, so no file is written, since it could not be loaded. Train the network "
-                "again, or load an earlier file"
+                f"{error}, so no file is written: the file could not be loaded later. Train the "
+                "network again, or load an earlier file"
             ) from None
         return {**values, **named}
 
@@ -1147,8 +1152,8 @@ def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str
     label, _, parameter = largest.rpartition(".")
     return (
         f"layer {label!r}: out of memory for the network's {sum(sizes.values()):,} parameters "
-        f"({error}). Its {parameter} of shape {specs[largest].shape} has the most, "
-        f"{sizes[largest]:,}. Choose fewer units"
+        f"({error}). Most of them, {sizes[largest]:,}, are in this layer's {parameter} of shape "
+        f"{specs[largest].shape}. Choose fewer units"
     )
 
 

@@ -92,9 +92,9 @@ class NeuralNetwork(Sequential):
 
             C = 1/m sum_i sum_j (prediction_ij - y_ij)^2
 
-        At the outputs, this gradient is 2 (prediction - y) / m. After each epoch, `train` prints a
-        line such as "Epoch 1/5, Loss: 0.123456". The printed loss is C / k, the mean over all rows
-        and the k outputs.
+        The gradient with respect to the outputs is 2 (prediction - y) / m. After each epoch,
+        `train` prints a line such as "Epoch 1/5, Loss: 0.123456". The printed loss is C / k, the
+        mean over all rows and the k outputs.
 
         Parameters
         ----------

@@ -2,9 +2,9 @@
 
 In each update, an optimizer gets vectors, never layers, and keeps no reference to these vectors. So
 it does not depend on the network's architecture, and a copied model continues to train correctly.
-These definitions are the reference. A backend may compute a built-in optimizer in one fused pass;
-tests compare the results with these definitions. To define a new optimizer, write a subclass with
-`slots` and `update`.
+The formulas in this module are the reference. A backend may compute a built-in optimizer in one
+fused pass; tests compare the results with the formulas. To define a new optimizer, write a subclass
+with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
@@ -12,8 +12,8 @@ Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
 Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply the
 learning rate and the weight decay by factors (`Layer.learning_rate_factor`, `weight_decay_factor`).
-An L2 penalty applies to the same parameters W, regardless of these factors. The penalty is part of
-the loss, and therefore of the gradient::
+An L2 penalty applies to the parameters W that decay, regardless of these factors. The L2 penalty is
+part of the loss, and therefore of the gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
@@ -39,11 +39,11 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        At least 0: a constant, or a function of the epoch. The default is 0.01; subclasses have
-        other defaults.
+        The learning rate, at least 0: a constant, or a function of the epoch. By default 0.01;
+        subclasses have other defaults.
     weight_decay : float or Schedule
-        At least 0, 0 by default. Decoupled decay: each update multiplies the parameters by 1 -
-        learning_rate * weight_decay.
+        At least 0, by default 0. In addition to the step along the gradient, each update multiplies
+        the parameters by 1 - learning_rate * weight_decay.
     decay_all : bool
         Whether biases, scales and shifts also decay. If a layer has a `weight_decay_factor`, that
         factor still applies.
@@ -53,14 +53,14 @@ class Optimizer(Configurable):
     l2_penalty : float
         Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses. This adds
         l2_penalty * W / sum_i w_i to the gradient, with the sample weights w_i of the update's
-        rows. scikit-learn's networks call it `alpha`. The log "loss" includes the penalty;
-        "val_loss" and `Trainer.evaluate` do not.
+        rows. In scikit-learn's networks, this parameter is called `alpha`. The log "loss" includes
+        the penalty; "val_loss" and `Trainer.evaluate` do not.
 
     Attributes
     ----------
     slots : tuple of str
-        Names of the state vectors, such as moments. Each has the parameters' shape and starts at
-        zero.
+        Names of the state vectors, such as moments. Each state vector has the parameters' shape and
+        starts at zero.
 
     Raises
     ------
@@ -148,9 +148,9 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        0.01, 0, False and None by default.
+        In this order, the defaults are 0.01, 0, False and None.
     momentum : float
-        In [0, 1], 0 by default.
+        Weight of the old velocity, in [0, 1]; 0 by default.
     nesterov : bool
         Whether to use Nesterov's momentum, which evaluates the gradient one step ahead.
     l2_penalty : float
@@ -214,9 +214,9 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        0.001, 0, False and None by default.
+        In this order, the defaults are 0.001, 0, False and None.
     rho : float
-        In [0, 1), 0.9 by default: the weight of the old mean square.
+        Weight of the old mean square, in [0, 1); 0.9 by default.
     epsilon : float
         Positive. Keeps the division finite.
     l2_penalty : float
@@ -276,9 +276,9 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        0.001, 0, False and None by default.
+        In this order, the defaults are 0.001, 0, False and None.
     beta1, beta2 : float
-        In [0, 1), 0.9 and 0.999 by default: the weights of the old moments.
+        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
     epsilon : float
         Positive. Keeps the division finite.
     epsilon_hat : bool
@@ -347,7 +347,7 @@ class AdamW(Adam):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        0.001, 0.01, False and None by default.
+        In this order, the defaults are 0.001, 0.01, False and None.
     beta1, beta2, epsilon, epsilon_hat : float, float, float, bool
         As in `Adam`.
     l2_penalty : float
@@ -383,9 +383,10 @@ class Lion(Optimizer):
     Parameters
     ----------
     learning_rate, weight_decay, decay_all, max_norm : as in every `Optimizer`
-        0.0001, 0, False and None by default.
+        In this order, the defaults are 0.0001, 0, False and None.
     beta1, beta2 : float
-        In [0, 1). 0.9 and 0.99 by default.
+        Weights of the old mean, in the step and in the new mean; in [0, 1), 0.9 and 0.99 by
+        default.
     l2_penalty : float
         As in every `Optimizer`.
 
@@ -429,7 +430,7 @@ class Lion(Optimizer):
 
 
 def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:
-    """Return 1 - beta^t without cancellation, which costs four digits in float32 at t = 1."""
+    """Return 1 - beta^t. Subtraction would lose four digits in float32 at t = 1."""
     return -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t)
 
 

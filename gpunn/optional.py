@@ -14,7 +14,7 @@ __all__ = ["install_command", "require"]
 def require(module: str, purpose: str, install: str) -> Any:
     """Import and return a module, or raise a MissingPackageError that says how to install it.
 
-    `purpose` is what needs the module; `install` is the command that installs it.
+    `purpose` names the feature that needs the module; `install` is the command that installs it.
 
     Examples
     --------

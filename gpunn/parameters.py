@@ -28,14 +28,14 @@ __all__ = ["LiveViews", "ParameterSpec", "Parameters", "within"]
 T = TypeVar("T")
 
 ALIGNMENT = 16
-"""Every view begins at a multiple of this many elements. In float32, that is 64 bytes: a cache
+"""Every view begins at a multiple of this many elements. In float32, these are 64 bytes: a cache
 line. The fastest matrix products of CPU and GPU libraries need this alignment.
 """
 
 
 SPARE = 1024
-"""The number of zeros after each vector. They allow dividing the vector into equal blocks without a
-copy.
+"""Number of zeros after each vector. With these zeros, the vector can be divided into equal blocks
+without a copy.
 """
 
 
@@ -52,8 +52,8 @@ class ParameterSpec:
     initializer : Initializer
         The initializer of the array's values.
     decay : bool or float
-        Whether weight decay applies to the array by default. A number is a factor of the decay;
-        `Optimizer.decay_all` does not change it.
+        Whether weight decay applies to the array by default. A number multiplies the decay;
+        `Optimizer.decay_all` does not change this factor.
     trainable : bool
         False for a buffer, such as a running mean, which is saved but has no gradient.
     rate : float
@@ -93,9 +93,10 @@ class Parameters:
         Arrays that are saved but not trained, with the same layout. Arrays that are never trained,
         such as running means, come before frozen parameters.
     running : array
-        The first part of `buffers`, without the frozen parameters.
+        The beginning of `buffers`, which has no frozen parameters.
     decayed : int
-        Weight decay applies to `values[:decayed]`, unless the optimizer decays all parameters.
+        Number of values with weight decay: the optimizer decays `values[:decayed]`, or all values
+        with `decay_all`.
     count : int
         The number of parameters, including frozen ones, without padding.
     frozen : int
@@ -153,7 +154,7 @@ class Parameters:
                 self[name] = spec.initializer.sample(random, spec.shape)
 
     def segments(self, decay_all: bool = False) -> list[Segment]:
-        """Return the segments of the flat vectors; each segment's parameters share factors."""
+        """Return segments of the flat vectors: ranges of parameters with the same factors."""
         segments: list[Segment] = []
         for spec, start, stop in self._groups:
             rate, decay = spec.factors(decay_all)
@@ -164,9 +165,9 @@ class Parameters:
         return segments
 
     def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
-        """Return the spans (start, stop) of the gradients that belong only to these last layers.
+        """Return ranges (start, stop) of gradients that belong only to layers with these labels.
 
-        There is one span for each group of parameters with the same factors, in ascending order.
+        There is one range for each group of parameters with the same factors, in ascending order.
         """
         prefixes = tuple(f"{label}." for label in labels)
         spans = []
@@ -185,7 +186,7 @@ class Parameters:
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return "values" or "gradients", extended by zeros; None if there are too few zeros."""
+        """Return the vector "values" or "gradients" and zeros; None if there are too few zeros."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -213,7 +214,7 @@ class Parameters:
         return len(self.specs)
 
     def __getitem__(self, name: str) -> Array:
-        """Return the live view of one array."""
+        """Return a view of one array, which shares the vector's memory."""
         return stand_in(self._views[name])
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:
@@ -227,7 +228,7 @@ class Parameters:
         self._backend.copy_from_host(value, self._views[name])
 
     def gradient(self, name: str) -> Array:
-        """Return the live view of the gradient of one trainable array."""
+        """Return a view of the gradient of one trainable array."""
         return stand_in(self._gradient_views[name])
 
     def views_into(self, vector: Array) -> dict[str, Array]:
@@ -262,7 +263,7 @@ class Parameters:
 
 
 class NamedArrays(Mapping[str, Any]):
-    """Arrays by name, as a layer sees them; `arrays` holds the underlying arrays."""
+    """A read-only mapping from names to the arrays of a layer, which `arrays` contains."""
 
     arrays: Mapping[str, Array]
 
@@ -282,9 +283,10 @@ class NamedArrays(Mapping[str, Any]):
 class Gradients(NamedArrays):
     """The gradients of a layer's trained parameters, by name.
 
-    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. For
-    layers that do not support freezing, indexing by the parameter's name returns an array that is
-    never read. `unread` makes that array at the first access. `prefix` turns names into full names.
+    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. A layer
+    that does not support freezing uses an index instead, which returns an array that is never read.
+    The function `unread` makes that array at the first access. The string `prefix` turns a name
+    into a full name.
     """
 
     def __init__(
@@ -297,7 +299,7 @@ class Gradients(NamedArrays):
         return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
-        """Return a gradient, or an array that is never read."""
+        """Return a gradient, or an array that is never read if the parameter is frozen."""
         gradient = self.arrays.get(name)
         return self._unread(f"{self._prefix}{name}") if gradient is None else gradient
 
@@ -307,7 +309,7 @@ class Gradients(NamedArrays):
 
 
 class LiveViews(NamedArrays):
-    """A layer's arrays by name, or their placeholders while a method is recorded."""
+    """Maps names to a layer's arrays, or to their placeholders while a method is recorded."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays

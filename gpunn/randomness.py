@@ -1,8 +1,8 @@
 """Random numbers that depend only on a seed, a purpose and counters.
 
-This module does not use the generators of the backends' libraries, since these generators return
-different numbers. Initial weights and permutations are drawn on the host and copied to the device.
-So a CPU and a GPU start from the same weights and visit the rows in the same order. Only dropout
+This module does not use the generators of the backends' libraries, since each library's generators
+return different numbers. Initial weights and permutations are drawn on the host and copied to the
+device. So a CPU and a GPU start from the same weights and visit the rows in the same order. Dropout
 masks are too large to copy: `gpunn.backends.hashing` computes them with an integer hash that is the
 same on every device.
 """
@@ -30,9 +30,9 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     purpose : str
         The purpose, such as "weights" or "shuffle".
     *counters : int
-        Position within the purpose, such as the index of a layer or an epoch. Use the same number
-        of counters for all calls with one purpose: without a counter, the stream is the same as
-        with the counter 0.
+        Position within the purpose, such as the index of a layer or an epoch. All calls with one
+        purpose need the same number of counters, since no counter gives the same stream as the
+        counter 0.
 
     Returns
     -------

@@ -6,7 +6,8 @@ boundary of two epochs. A warm-up does not start with a rate of 0, and a cosine 
 `Schedule.time_of_update` can change this. To define a new schedule, write a subclass with `at`.
 
 A schedule can also control an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`, and
-the `label_smoothing` of a loss. In the descriptions below, read "rate" as that setting.
+the `label_smoothing` of a loss. For such a setting, read "rate" in the descriptions below as the
+setting's value.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Schedule(Configurable):
     Attributes
     ----------
     time_of_update : float
-        Which moment of an update is its time: 1/2 is the middle, 0 the beginning.
+        The moment of an update at which the rate is computed: 1/2 is the middle, 0 the beginning.
 
     Examples
     --------
@@ -110,7 +111,7 @@ class Schedule(Configurable):
         """
 
     def observe(self, logs: Mapping[str, float]) -> None:
-        """Process an epoch's logs; does nothing by default.
+        """Process the logs of an epoch. By default, this method does nothing.
 
         Parameters
         ----------
@@ -181,7 +182,7 @@ def as_setting(
     argument : str
         The argument's name in error messages.
     check : function
-        The function that checks a number; it gets `argument`, `value` and the limits.
+        The function that checks a number; its parameters are `argument`, `value` and the limits.
     **limits : float
         Passed to `check`.
 
@@ -219,7 +220,7 @@ class Constant(Schedule):
     Parameters
     ----------
     rate : float
-        At least 0, 0.01 by default.
+        The constant rate; at least 0, by default 0.01.
 
     Examples
     --------
@@ -305,7 +306,7 @@ class InverseScaling(Schedule):
     rate : float
         The initial rate, at least 0; 0.01 by default.
     power : float
-        At least 0, 0.5 by default.
+        The exponent of the decay; at least 0, by default 0.5.
 
     Examples
     --------
@@ -328,8 +329,8 @@ class InverseScaling(Schedule):
 class Cosine(Schedule):
     """Cosine decay from `rate` to `final` over the whole training.
 
-    The rate is final + (rate - final) * (1 + cos(pi * time / duration)) / 2, and `final`
-    afterwards.
+    The rate is final + (rate - final) * (1 + cos(pi * time / duration)) / 2. After `duration`, the
+    rate is `final`.
 
     From Loshchilov & Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts",
     equation 5.
@@ -359,7 +360,7 @@ class Cosine(Schedule):
 
 
 def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
-    """Return half a cosine, from `start` at progress 0 to `end` at 1; constant outside."""
+    """Return half a cosine, from `start` at progress 0 to `end` at progress 1."""
     remaining: np.ndarray = (1 + np.cos(math.pi * np.clip(progress, 0, 1))) / 2
     return end + (start - end) * remaining
 
@@ -369,18 +370,18 @@ class CosineLog(Schedule):
     """Cosine cycles, each twice as long as the one before (Holzmueller et al. 2024, RealMLP).
 
     The rate is rate * (1 - cos(2 pi log2(1 + (2^cycles - 1) * t))) / 2, with t = time / duration.
-    It is 0 at t = (2^k - 1) / (2^cycles - 1), k = 0, 1, ..., cycles. Between two zeros it reaches
-    `rate` once.
+    The rate is 0 at t = (2^k - 1) / (2^cycles - 1), k = 0, 1, ..., cycles. Between two zeros, the
+    schedule reaches its highest rate, `rate`, once.
 
     Parameters
     ----------
     rate : float
         The highest rate.
     cycles : int
-        Number of cycles. The default, 4, is the paper's coslog_4.
+        Number of cycles. The default, 4, gives the schedule coslog_4 of the paper.
     time_of_update : float
-        In [0, 1]. With 0, the time of an update is its beginning, as in RealMLP. Then t is the
-        fraction of all updates that precede it.
+        Moment of an update at which the rate is computed, in [0, 1]. With 0, as in RealMLP, it is
+        the beginning, and t is the fraction of updates before this update.
 
     Examples
     --------
@@ -450,7 +451,7 @@ class WarmUp(Schedule):
     schedule : float, str, mapping or Schedule
         The schedule after the warm-up: a constant of 0.01 by default.
     epochs : float
-        Positive. Length of the warm-up, 1 by default.
+        Length of the warm-up in epochs; positive, by default 1.
 
     Examples
     --------
@@ -494,8 +495,8 @@ class WarmUp(Schedule):
 class OneCycle(Schedule):
     """One-cycle schedule: the rate increases to `rate`, then decreases until training ends.
 
-    The rate follows two half cosines. In the first fraction `rise` of the training, it increases
-    from rate / start_factor to `rate`. Then it decreases to rate / final_factor.
+    The rate follows two half cosines. In the first fraction `rise` of the training, the rate
+    increases from rate / start_factor to `rate`. Then the rate decreases to rate / final_factor.
 
     See Smith & Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large
     Learning Rates".
@@ -507,9 +508,9 @@ class OneCycle(Schedule):
     rise : float
         In (0, 1): the fraction of the training in which the rate increases.
     start_factor : float
-        At least 1: the initial rate is rate / start_factor.
+        Divisor of the initial rate, which is rate / start_factor; at least 1.
     final_factor : float
-        At least 1: the final rate is rate / final_factor.
+        Divisor of the final rate, which is rate / final_factor; at least 1.
 
     Examples
     --------
@@ -536,7 +537,7 @@ class OneCycle(Schedule):
 
 @dataclass(eq=False)
 class ReduceOnPlateau(Schedule):
-    """Multiply the rate by `factor` when the monitored metric has stopped improving.
+    """Multiply the rate by `factor` each time the monitored metric stops improving.
 
     The rate is reduced after `patience` epochs in a row without improvement, as in Keras. PyTorch's
     `ReduceLROnPlateau` waits for one more epoch, and has a relative threshold.
@@ -548,22 +549,22 @@ class ReduceOnPlateau(Schedule):
     monitor : str
         A key of the epoch's logs, such as "val_loss".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better. "auto" uses `Metric.larger_is_better` for metrics, and
-        "min" for losses.
+        Whether smaller ("min") or larger ("max") values are better. "auto" uses
+        `Metric.larger_is_better` for metrics, and "min" for losses.
     factor : float
         Between 0 and 1.
     patience : int
         Number of epochs without improvement after which the rate is reduced.
     min_delta : float
-        Only a change that is larger than this counts as an improvement.
+        A change counts as an improvement only if it is larger than this number.
     min_rate : float
         The minimum rate.
 
     Raises
     ------
     ArgumentError
-        From `check`, before training, if the logs do not include `monitor`. Also if `mode` is
-        "auto" and the metric does not define whether larger is better.
+        From `check`, before training, if the logs do not include `monitor`. The error is also
+        raised if `mode` is "auto" and the metric does not define whether larger is better.
 
     Examples
     --------

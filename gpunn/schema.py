@@ -1,6 +1,6 @@
 """Converts plain data from TOML or JSON to typed objects, and checks each value.
 
-The annotations of a dataclass are the schema, including limits::
+The annotations of a dataclass define the expected types and limits::
 
     @dataclass(frozen=True, kw_only=True)
     class Training:
@@ -32,7 +32,7 @@ NAMES = {
     dict: "a table",
     list: "a list",
 }
-"""Names of types in messages. Null has no name, because TOML has no null."""
+"""Names of types in messages. None has no name, because TOML has no null."""
 
 
 def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False) -> Any:
@@ -40,11 +40,11 @@ def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False
 
     `kind` is `bool`, `int`, `float` (which accepts integers), `str`, `None`, `Any`,
     `Literal["a", "b"]`, `list[T]`, `tuple[T, ...]`, `dict[str, T]`, a dataclass with fields of
-    these types, or `T | U`. It may also be `Annotated[T, check]`, where `check(path, value)`
-    returns the value or raises an `ArgumentError`. In a union of dataclasses, the first field must
-    be a `Literal`, which selects the class. With `ignore_unknown`, unknown keys of a dataclass are
-    ignored, because a later release may have written them. If a value does not fit, raise an
-    ArgumentError that begins with the path, such as "training.epochs".
+    these types, or `T | U`. `kind` may also be `Annotated[T, check]`, where `check(path, value)`
+    returns the value or raises an `ArgumentError`. In a union of dataclasses, the first field of
+    each must be a `Literal`, which selects the dataclass. With `ignore_unknown`, unknown keys of a
+    dataclass are ignored, because a later release may have written them. If a value does not fit,
+    raise an ArgumentError that begins with the path, such as "training.epochs".
     """
     return _converter(kind, ignore_unknown)(path, value)
 
@@ -55,7 +55,7 @@ Converter: TypeAlias = Callable[[str, Any], Any]
 
 @functools.cache
 def _converter(kind: Any, ignore_unknown: bool) -> Converter:
-    """Return the converter to a type or a union of types."""
+    """Return the function that converts plain data to a type or a union of types."""
     union = get_origin(kind) in (Union, UnionType)
     fitting: dict[Any, list[Any]] = {}
     for alternative in get_args(kind) if union else (kind,):

@@ -112,8 +112,8 @@ def matched(
                 why = f"{source.title} has other {renamed(source.outputs, outputs)}"
         elif why and label in other:
             raise ArgumentError(
-                f"layer {label!r}: {why}. Give it the same shape, or another label to reinitialize "
-                f"it; only the last layer, {last!r}, may have another shape"
+                f"layer {label!r}: {why}. Give this layer the same shape, or another label to "
+                f"reinitialize the layer; only the last layer, {last!r}, may have another shape"
             )
         if why:
             reinitialized[label] = why
@@ -121,9 +121,9 @@ def matched(
             copied.append(label)
     if not copied:
         raise ArgumentError(
-            f"load_weights: no labels of layers are equal: {source.title} has "
+            f"load_weights: no label of a layer is in both networks: {source.title} has "
             f"{', '.join(other) or 'none'}, and this network {', '.join(target) or 'none'}. Give "
-            "the layers to copy the same labels"
+            "layers that should be copied the same label in both networks"
         )
     unused = tuple(label for label in other if label not in target)
     return WeightsReport(tuple(copied), reinitialized, unused)

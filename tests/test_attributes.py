@@ -45,7 +45,7 @@ def test_a_network_has_no_attribute_trainable(name):
 )
 def test_a_networks_layers_are_fixed(change):
     model = network()
-    with pytest.raises(SettingError, match=r"fixed when it is built; build a new gpunn.Sequential"):
+    with pytest.raises(SettingError, match=r"can't be changed later; build a new gpunn.Sequential"):
         change(model)
     assert model.predict(np.ones((1, 3))).shape == (1, 2)
 

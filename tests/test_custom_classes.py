@@ -202,7 +202,7 @@ def test_a_module_that_is_imported_is_not_searched(module, tmp_path, monkeypatch
 
     gpunn.Sequential([Dense(2)], 2, backend="numpy").save("model.safetensors")
     rewritten("model.safetensors", custom={"layer": {"a": "lazy:A"}})
-    said = "layer 'a' is not defined in module 'lazy', which is imported; its class A"
+    said = "layer 'a' is not defined in the imported module 'lazy'; the class A"
     with pytest.raises(ModelFileError, match=said):
         gpunn.load_model("model.safetensors", "numpy")
 

@@ -115,7 +115,8 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
     before = second.parameters.to_host()
     problem = (
         r"layer 'dense_1': weights has shape \(4, 8\) in the other network, but \(4, 6\) here\. "
-        "Give it the same shape, or another label to reinitialize it; only the last layer, "
+        "Give this layer the same shape, or another label to reinitialize the layer; only the "
+        "last layer, "
         "'dense_2', may have another shape"
     )
     with pytest.raises(ArgumentError, match=problem):
@@ -137,8 +138,8 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
         ),
         (
             [Dense(8, label="a"), Dense(3, label="b")],
-            "no labels of layers are equal: the other network has dense_1, dense_2, and this "
-            "network a, b",
+            "no label of a layer is in both networks: the other network has dense_1, dense_2, and "
+            "this network a, b",
         ),
     ],
 )

@@ -206,8 +206,8 @@ def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
         location += f" ({line.line})" if line.line else ""
     return ArgumentError(
         f"{GUARD.what or 'a method'} is marked operations_only, but {doing}{location}. gpunn "
-        "calls it once, before arrays have values, and then repeats only its operations of "
-        f"workspace.backend. {remedy[:1].upper()}{remedy[1:]}, or remove the mark"
+        "calls a marked method once, with arrays without values; later steps repeat only its calls "
+        f"of workspace.backend. {remedy[:1].upper()}{remedy[1:]}, or remove the mark"
     )
 
 

@@ -132,7 +132,8 @@ def get_backend(
         if options != CudaOptions() or threads is not None:
             names = ", ".join([*asdict(options), "threads"])
             raise ArgumentError(
-                f"{names}: require a backend's name; {backend!r} already has its options"
+                f"{names}: only for a backend that is given by name; {backend!r} already has its "
+                "options"
             )
         return backend
     if backend is not None and not isinstance(backend, str):

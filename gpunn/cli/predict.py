@@ -54,12 +54,13 @@ FORMATS = click.Choice(["csv", "jsonl"])
     "--output",
     "output_path",
     type=click.Path(path_type=Path),
-    help="NPY, CSV or JSONL file to write, completely or not at all.  [default: standard output]",
+    help="NPY, CSV or JSONL file to write; after an error, no file is written.  "
+    "[default: standard output]",
 )
 @click.option(
     "--probabilities",
     is_flag=True,
-    help="Add the class probabilities. An NPY file has only the probabilities.",
+    help="Add the class probabilities. An NPY file then contains only probabilities.",
 )
 @threshold_option
 @click.option("--from", "form", type=FORMATS, help="Format of the rows; detected by default.")

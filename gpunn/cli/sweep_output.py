@@ -61,7 +61,7 @@ def conclusion(trials: Trials, folder: Path) -> str:
     return (
         f"{len(trials.trials)} trials ({counts}).\n"
         f"Best by validation: {run}, {trials.metric} {best.value:.6g} in epoch {best.epoch}.\n"
-        f"To evaluate it on the test split, if there is one: gpunn evaluate {run} --best\n"
+        f"To evaluate the best trial on the test split, if any: gpunn evaluate {run} --best\n"
         f"To compare the trials: gpunn report {folder}"
     )
 

@@ -48,14 +48,14 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 @click.option(
     "--positive",
     metavar="CLASS",
-    help="The positive class of two, which precision, recall and the threshold refer to.  "
+    help="Which of two classes is positive; precision, recall and the threshold refer to it.  "
     "[default: the second in sorted order]",
 )
 @click.option(
     "--threshold-for",
     metavar="CRITERION",
-    help="Choose the threshold between two classes on the validation rows by f1, "
-    "balanced_accuracy, precision=0.9 or recall=0.9, and store it in the model.",
+    help="Choose the threshold between two classes by a criterion on the validation rows: f1, "
+    "balanced_accuracy, precision=0.9 or recall=0.9. The model stores the threshold.",
 )
 @click.option(
     "--model",
@@ -259,7 +259,7 @@ def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
         progress = checkpoint.progress
         done = f"epoch {progress.epoch}"
         if progress.cursor is not None:
-            done += f" and {progress.cursor.done} updates of the next one"
+            done += f" and {progress.cursor.done} updates of the next epoch"
         return f"resuming after {done} of the run in {folder.path}"
     if folder.resume:
         return f"no earlier run in {folder.path}; starting a new one"

@@ -17,10 +17,10 @@ __all__ = ["TrainOutput"]
 
 
 CLASS_WEIGHTS = (
-    "class weights: the network predicts probabilities for the weighted rows, so they differ from "
-    "the class frequencies in the data"
+    "class weights: predicted probabilities are for the weighted rows; their means differ from the "
+    "class frequencies in the data"
 )
-INSTEAD = "; to detect more rows of a rare class with unchanged probabilities, use --threshold-for"
+INSTEAD = "; to detect more rows of a rare class and keep the probabilities, use --threshold-for"
 
 
 class TrainOutput(Callback):

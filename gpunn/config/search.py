@@ -203,8 +203,8 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
             )
         if not each.grid:
             raise ArgumentError(
-                f"parameters.{path}.step: this key is needed, or 'choices'; the sampler 'grid' "
-                "tries all values"
+                f"parameters.{path}.step: the sampler 'grid' tries all values, so it needs 'step' "
+                "or 'choices'"
             )
         if len(each.grid) > MOST_IN_GRID:
             raise ArgumentError(

@@ -329,7 +329,7 @@ class _Reader:
                     refused(
                         line,
                         f"column {name!r}: expected a class name of at most {MAX_NAME} characters "
-                        f"in the target; got {len(text)}. Check that it is the right column",
+                        f"in the target; got {len(text)}. Check that this is the target column",
                     )
                 if self._is_missing(line, name, text):
                     continue

@@ -57,7 +57,8 @@ def column_statistics(
     lost = ~constant & (std == 0)
     if lost.any():
         raise DataError(
-            f"{name}: column {int(lost.argmax())} has differences too small to square; rescale it"
+            f"{name}: the numbers of column {int(lost.argmax())} differ by amounts too small to "
+            "square; rescale the column"
         )
     if constant.any() and (len(X) if indices is None else len(indices)) > 1:
         first = np.flatnonzero(constant)[:5]
@@ -172,8 +173,8 @@ def held_rows(rows: int, fraction: float) -> int:
     held = math.ceil(round(fraction * rows, 6))
     if not 0 < held < rows:
         raise ArgumentError(
-            f"fraction: {fraction!r} of {rows} rows leaves {rows - held} and {held} rows; "
-            "both splits need at least one"
+            f"fraction: {fraction!r} of {rows} rows would hold out {held} rows and keep "
+            f"{rows - held}; each of the two splits needs at least one row"
         )
     return held
 
@@ -186,8 +187,8 @@ def _rows_by_class(labels: HostArray, rows: int) -> list[np.ndarray]:
     if counts.min() < 2:
         rare = classes[counts.argmin()].item()
         raise DataError(
-            f"labels: class {rare!r} has only one row, which can't be both kept and held out; "
-            "remove it or split without labels"
+            f"labels: class {rare!r} has only one row, which can't be in both splits; remove "
+            "the row, or split without labels"
         )
     return np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
 

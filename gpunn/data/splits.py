@@ -65,7 +65,7 @@ def split_groups(
     held = held_rows(len(groups), fraction)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
-        raise DataError("all rows belong to one group, which can't be both kept and held out")
+        raise DataError("all rows belong to one group, which can't be in both splits")
     # A choice never has all rows of a class, so with classes the chosen rows are held out.
     wanted = held if labels is not None else min(held, len(groups) - held)
     random = generator(seed, "split")

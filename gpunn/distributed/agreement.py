@@ -127,7 +127,7 @@ class Agreement:
         if self._in_step:
             self.communicator.abort()
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        with self.watchdog.waiting("the others, after an error"):
+        with self.watchdog.waiting("answers after an error"):
             messages = self.communicator.gather((reason, "", None))
         # If several ranks fail at the same time, all report the first one.
         first = next(rank for rank, (reason, *_) in enumerate(messages) if reason is not None)

@@ -93,7 +93,9 @@ class NCCLCommunicator(Communicator):
         if problem:
             self._unavailable = True
             if self.rank == 0:
-                LOG.warning("gpunn: each exchange copies gradients to the host. %s", problem)
+                LOG.warning(
+                    "gpunn: without NCCL, gradients are exchanged through the host. %s", problem
+                )
             return
         self._connect(nccl, backend, gathered[0][2], gather)
 

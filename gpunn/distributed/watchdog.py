@@ -84,8 +84,8 @@ class Watchdog:
                     f"{trouble}. A rank or the connection is lost, so all processes end now\n"
                     if trouble
                     else f"gpunn: rank {self._rank} has waited {self.timeout:g} s for the other "
-                    f"ranks ({what}). One of them is stopped, lost or busy, so all processes end "
-                    "now. To wait longer, increase distributed.timeout\n"
+                    f"ranks ({what}). Another rank is stopped, lost or busy, so all processes "
+                    "end now. To wait longer, increase distributed.timeout\n"
                 )
                 with suppress(DistributedError):
                     self._end()

@@ -182,8 +182,8 @@ class RunFolder(Callback):
             ) from None
         if not (self.overwrite or self.resume) and (self.path / CONFIG).exists():
             raise ConfigError(
-                f"{self.path}: another process has trained in this folder since this one began; "
-                "choose another folder with --output"
+                f"{self.path}: another process has trained in this folder since this process "
+                "began; choose another folder with --output"
             )
 
     @property
@@ -305,7 +305,7 @@ class RunFolder(Callback):
             return
         try:
             epoch = read_checkpoint(path).progress.epoch
-            fault = f"{path}: this file has epoch {epoch}, but epoch {best} is the best"
+            fault = f"{path}: this file is from epoch {epoch}, but the best epoch is {best}"
         except ModelFileError as error:
             fault = str(error)
         else:

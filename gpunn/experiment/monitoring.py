@@ -26,8 +26,8 @@ def settle_monitors(
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(
-            "training.monitor_mode: set training.monitor to the metric's name as well. For a "
-            "callback, set training.callbacks.0.mode, where 0 is its index"
+            "training.monitor_mode: also set training.monitor, to the metric's name. For the first "
+            "callback, set training.callbacks.0.mode"
         )
     for path, table, mode in _monitoring(training):
         if (monitor := table.get("monitor")) is None:

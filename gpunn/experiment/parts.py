@@ -197,8 +197,8 @@ class Parts:
                 names = self.metadata.get("classes")
                 raise DataError(
                     f"data.{key}: the class {rare if names is None else names[rare]!r} has only "
-                    "one row, which cannot be in both splits; remove it, or put the splits into "
-                    "separate files"
+                    "one row, which cannot be in both splits; remove the row, or put the "
+                    "splits into separate files"
                 ) from error
             return part.take(kept), part.take(held)
 

@@ -68,7 +68,7 @@ def check_same_data(
             ", ".join(f"{checked[0]:,} {split}" for split, checked in splits.items())
             for splits in (earlier, current)
         )
-        changed = "as many, but with other values or in another order" if old == new else new
+        changed = "as many rows with other values or in another order" if old == new else new
         raise ConfigError(
             f"data: the run in {folder} was trained on other data: its rows were {old}; now they "
             f"are {changed}. Restore the data and the loss, or start a new run in another "
@@ -148,7 +148,7 @@ def _warn_of_schedule(
     to_come = _rates(schedule, done, planned, planned)
     LOG.warning(
         "training.epochs: the learning rate follows a schedule over all epochs, and the run began "
-        "with %d. With %d, its results will differ from those of a run that began with that many. "
+        "with %d epochs. A run that begins with %d epochs would have other results. "
         "The remaining epochs have rates from %.3g to %.3g; the highest so far was %.3g. For "
         "another rate, use --set training.optimizer.learning_rate=\"{name='constant', rate=...}\"",
         before,

@@ -72,8 +72,8 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
         for name in names:
             if name in kinds:
                 raise ConfigError(
-                    f"data.{key}: column {name!r} is an input of the network that "
-                    f"model.start_from names, {path}; remove it from data.{key}"
+                    f"data.{key}: column {name!r} is an input of the network {path} "
+                    f"(model.start_from); remove the column from data.{key}"
                 )
     for name, kind in ({} if data.columns == "auto" else data.columns).items():
         if kinds.get(name, kind) != kind:
@@ -83,14 +83,14 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
             )
     if data.scaling not in ("auto", schema.scaling.name):
         raise ConfigError(
-            f"data.scaling: the network that model.start_from names, {path}, has "
+            f"data.scaling: the network {path} (model.start_from) has the scaling "
             f"{schema.scaling.name!r}; remove the key"
         )
     missing = [name for name in kinds if name not in table]
     if missing and schema.named:
         raise DataError(
-            f"{table.title}: there is no column {missing[0]!r}, an input of the network that "
-            f"model.start_from names, {path}; {suggest(missing[0], table.names)}"
+            f"{table.title}: there is no column {missing[0]!r}, an input of the network {path} "
+            f"(model.start_from); {suggest(missing[0], table.names)}"
         )
     unknown = [n for n in table.names if n not in {*kinds, *data.left_out}]
     dropped = [column.name for column in schema.columns if column.dropped]

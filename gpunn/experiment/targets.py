@@ -277,14 +277,14 @@ class TargetColumn:
                 raise DataError(
                     f"{self.table.place(self.name, self.cells.first_row(value))}: expected a class "
                     f"name of at most {MAX_NAME} characters in the target; got {len(text)}. "
-                    "Check that it is the right column"
+                    "Check that this is the target column"
                 )
         if len(names) < 2:
             raise self.constant_error(", ".join(names))
         if len(names) == self.table.rows:
             raise DataError(
                 f"{title} has a different class in every row, such as {min(names)!r:.80}; check "
-                "that it is the right column"
+                "that this is the target column"
             )
         return in_order(names)
 

@@ -196,8 +196,8 @@ def check_names(graph: Graph, inputs: Iterable[str]) -> None:
     taken = sorted(graph.names.intersection(inputs))
     if taken:
         raise ExportError(
-            f"schema: the column {taken[0]!r} has the name of something else in the graph; rename "
-            "it, or export the network with encoded=True (--encoded)"
+            f"schema: the ONNX graph already uses the name {taken[0]!r}; rename this column, or "
+            "export the network with encoded=True (--encoded)"
         )
 
 

@@ -182,8 +182,9 @@ def to_sklearn(
     names = None if task == "numbers" else class_names(model, task, outputs, classes)
     if model.threshold is not None:
         warnings.warn(
-            "to_sklearn: the estimator uses the threshold 0.5; to use the network's, wrap it in "
-            f"sklearn.model_selection.FixedThresholdClassifier(threshold={model.threshold!r})",
+            "to_sklearn: the estimator uses the threshold 0.5; for the network's threshold, wrap "
+            "the estimator in sklearn.model_selection.FixedThresholdClassifier("
+            f"threshold={model.threshold!r})",
             GpunnWarning,
             stacklevel=2,
         )
@@ -276,13 +277,13 @@ def dense_blocks(model: Sequential) -> list[Block]:
     *hidden, last = [block.activation for block in blocks]
     if not pending.is_identity or last != "identity":
         raise ExportError(
-            "model: scikit-learn's networks end in a dense layer without an activation; this one "
-            f"ends in {model.layers[-1]!r}"
+            "model: scikit-learn's networks end in a dense layer without an activation; this "
+            f"network ends in {model.layers[-1]!r}"
         )
     if len(set(hidden)) > 1:
         raise ExportError(
             "model: scikit-learn's networks have the same activation after every hidden layer; "
-            f"this one has {', '.join(hidden)}"
+            f"this network has {', '.join(hidden)}"
         )
     return blocks
 

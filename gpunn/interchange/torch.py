@@ -253,12 +253,12 @@ def modules(model: Sequential) -> list[Module]:
         if not pending.is_identity and type(layer) not in (layers.Dropout, layers.Flatten):
             raise ExportError(
                 f"layer {label!r}: PyTorch has no module for the Rescaling or Standardization "
-                "before it, which can be folded into a Dense layer, but not into this one"
+                "before this layer; it can only be folded into a Dense layer"
             )
         converted += other_modules(label, layer, arrays)
     if not pending.is_identity:
         raise ExportError(
-            "model: it ends in a Rescaling or Standardization, for which PyTorch has no module"
+            "model: ends in a Rescaling or Standardization; PyTorch has no module for these layers"
         )
     for module in converted:
         module.arrays = {

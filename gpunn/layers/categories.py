@@ -33,7 +33,7 @@ class Coded(Layer):
         super().__post_init__()
         self.sizes = check_integers("sizes", self.sizes, at_least=2)
         if not self.sizes:
-            raise ArgumentError("sizes: expected the numbers of codes, one per column; got none")
+            raise ArgumentError("sizes: expected the number of codes of each column; got none")
         if max(self.sizes) > 2**24:
             raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
 

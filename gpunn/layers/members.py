@@ -35,8 +35,8 @@ STARTS: dict[str, Initializer] = {
 class Members(Layer):
     """Repeat each row for each member, multiplied by the member's factors: y_m = r_m * x.
 
-    In TabM (Gorishniy et al. 2025), members initially differ only in these factors. In TabM-mini,
-    members share all parameters except these factors and the last layer. The chain rule is::
+    In TabM (Gorishniy et al. 2025), members initially differ only in the factors r_m. In TabM-mini,
+    members share all parameters except the factors r_m and the last layer. The chain rule is::
 
         dL/dr_m = sum over rows of dL/dy_m * x
         dL/dx = sum over members of r_m * dL/dy_m
@@ -46,7 +46,8 @@ class Members(Layer):
     count : int
         Number of members.
     start : {"signs", "normal", "ones", "fixed"}
-        Initial factors: -1 or 1, N(0, 1), or 1. With "fixed", factors are always 1.
+        Initial factors: -1 or 1 ("signs"), N(0, 1) ("normal"), or 1 ("ones"). With "fixed", factors
+        are always 1.
     chunks : sequence of int
         Lengths of consecutive chunks of features. All features of a chunk, such as the numbers of
         one embedding, have the same initial factor. By default each feature is a chunk.
@@ -64,7 +65,7 @@ class Members(Layer):
     Notes
     -----
     Rows may also have the shape (members, features), with separate inputs for each member. In
-    training with `shuffle_members`, the layers before this one get separate rows for each member.
+    training with `shuffle_members`, the layers before `Members` get separate rows for each member.
 
     Examples
     --------
@@ -147,16 +148,17 @@ class Members(Layer):
 class MemberDense(Layer):
     """Fully connected layer of members, for rows of shape (members, inputs).
 
-    There are three forms; a W without the index m is shared by all members::
+    The layer has three forms. All members share a matrix W without the index m::
 
         adapters:  y_m = f(s_m * ((r_m * x_m) W) + b_m)
         neither:   y_m = f(x_m W + b)
         separate:  y_m = f(x_m W_m + b_m)
 
     "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025): r and s
-    start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. Both variants
-    use "separate" for the output layer, and so do members that share nothing (TabM-packed). The
-    chain rule is the same as in `Dense` and, for factors, in `Members`.
+    start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. TabM and
+    TabM-mini use "separate" for the output layer. TabM-packed, whose members share nothing, uses
+    "separate" for all layers. The chain rule is the same as in `Dense`; for the factors r and s,
+    see `Members`.
 
     Parameters
     ----------
@@ -169,7 +171,7 @@ class MemberDense(Layer):
     separate : bool
         Whether each member has its own W and b, and no adapters.
     input_adapter : bool
-        Whether the adapters include r. Leave it out in the first layer after `Members`, which
+        Whether the adapters include r. Set this to False in the first layer after `Members`, which
         already multiplies by factors.
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
@@ -251,7 +253,7 @@ class MemberDense(Layer):
         return _times(product, s)
 
     def _buffers(self, x: Array, workspace: Workspace) -> tuple[Array, Array]:
-        """Return the buffers of z, the input of f, and of f(z)."""
+        """Return the buffer of z (the input of f) and the buffer of f(z)."""
         rows, shape = x.shape[0], (x.shape[1], self.units)
         z = workspace.rows(self, "preactivation", rows, shape)
         return z, z if self.f.from_output else workspace.rows(self, "output", rows, shape)
@@ -327,7 +329,7 @@ class MemberDense(Layer):
     def _input_gradient_if_frozen(
         self, gradient: Array, buffer: Array, dx: Array, workspace: Workspace
     ) -> Array:
-        """Return dL/dx from dL/dz, without other gradients; `buffer` has the shape of dL/dz."""
+        """Return only dL/dx, computed from dL/dz; `buffer` has the shape of dL/dz."""
         ops, values = workspace.backend, self.values
         rows, members, inputs = dx.shape
         ops.scale(gradient, values["output_adapter"], buffer)

@@ -26,11 +26,11 @@ class BatchNorm(Layer):
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    Training uses the batch's mean and biased variance. It also updates running averages of both:
-    running <- momentum * running + (1 - momentum) * batch. Inference uses the running averages
-    (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do not affect the
-    averages. The running variance averages biased variances, as in Keras; PyTorch's variances are
-    rows / (rows - 1) times as large.
+    Training uses the batch's mean and biased variance. It also updates running averages of the mean
+    and the variance: running <- momentum * running + (1 - momentum) * batch. Inference uses the
+    running averages (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do
+    not affect the averages. The running variance averages biased variances, as in Keras; PyTorch's
+    variances are rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -38,19 +38,19 @@ class BatchNorm(Layer):
         dL/dshift = sum over rows of dL/dy
         dL/dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
 
-    Here mean() is the mean over the rows. The terms with mean() arise because the mean and variance
-    depend on x.
+    In these formulas, mean() is the mean over the rows. The terms with mean() arise because the
+    mean and variance depend on x.
 
     Training needs at least two rows in a batch: with one row, y = shift for any x, and dL/dx = 0.
     So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. It warns if only
     the last batch of an epoch has one row.
 
-    A frozen layer (`trainable=False`) behaves in training as in inference, as in Keras. It uses the
-    running averages without updating them; dL/dx = scale * dL/dy / sqrt(running variance +
-    epsilon). If it used the batch's statistics, later layers would train on other features than in
-    inference. If it updated the averages, a few new rows would replace the averages of the old
-    data. PyTorch continues to update the averages of a frozen layer unless its module is in
-    evaluation mode.
+    As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
+    A frozen layer uses the running averages without updating them; dL/dx = scale * dL/dy /
+    sqrt(running variance + epsilon). With the batch's statistics, later layers would train on other
+    features than in inference. If the averages were updated, a few new rows would replace the
+    averages of the old data. PyTorch continues to update the averages of a frozen layer unless its
+    module is in evaluation mode.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ class BatchNorm(Layer):
         In [0, 1), 0.9 by default: the weight of the old average, as in Keras. PyTorch's `momentum`
         is 1 minus this value.
     epsilon : float
-        Positive. Keeps the division finite for a constant feature.
+        Positive. Small number added to the variance, so that the division is finite for a constant
+        feature.
 
     Raises
     ------
@@ -219,7 +220,7 @@ class BatchNorm(Layer):
         self._forward_of_ranks(None, None, workspace)
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Contribute zeros to the sums over all rows.
+        """Contribute zeros to the sums over the rows of all ranks.
 
         Parameters
         ----------
@@ -244,7 +245,8 @@ class LayerNorm(Layer):
     Parameters
     ----------
     epsilon : float
-        Positive. Keeps the division finite for a row of equal numbers.
+        Positive. Small number added to the variance, so that the division is finite for a row of
+        equal numbers.
 
     Raises
     ------
@@ -308,9 +310,9 @@ class Standardization(Layer):
     """Center and scale features by statistics of the training data: y = (x - mean) / std.
 
     Each feature has its mean and its std = sqrt(mean((x - mean)^2)). The first `Trainer.fit`
-    computes both from its training rows (`Sequential.adapt`). The model stores them as the buffers
-    "mean" and "deviation", so a saved model accepts raw data. A constant feature gets std = 1 and
-    becomes 0 instead of NaN.
+    computes mean and std from its training rows (`Sequential.adapt`). The model stores them as the
+    buffers "mean" and "deviation", so a saved model accepts raw data. A constant feature gets std =
+    1, so that its standardized values are 0 instead of NaN.
 
     The chain rule is dL/dx = dL/dy / std.
 
@@ -371,8 +373,8 @@ def standardization_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (1 for a constant column).
 
-    `indices` are the rows to use; None means all rows. If a result overflows or underflows the
-    dtype, the DataError calls the data `name`.
+    `indices` selects the rows that are used; None means all rows. If a result overflows or
+    underflows the dtype, the DataError calls the data `name`.
     """
     mean, std = column_statistics(data, indices=indices, name=name)
     limits = np.finfo(dtype)

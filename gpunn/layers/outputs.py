@@ -1,7 +1,8 @@
 """Layers after the loss, which turn the inputs of the loss into predictions.
 
-They are a network's last layers. The loss is computed from the input of these layers, so no
-gradient passes through them. Predictions, metrics, files and exports use their output.
+Layers after the loss are a network's last layers. The loss is computed from the input of these
+layers, so no gradient passes through them. Predictions, metrics, files and exports use their
+output.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from gpunn.workspace import Workspace
 __all__ = ["MeanOverMembers", "OutputLayer", "TargetScaling"]
 
 COMBINATIONS = ("identity", "softmax", "sigmoid")
-"""The output activations of the losses that members support."""
+"""Output activations of the losses that `MeanOverMembers` supports."""
 
 COARSE = 0.01
 """Maximum distance of neighboring float32 numbers, in standard deviations of the targets."""
 
 FAR = 1e38
-"""A bound beyond all sensible float32 numbers."""
+"""Absolute value of the bounds before training. It is beyond all sensible float32 numbers."""
 
 
 class OutputLayer(Layer):
@@ -65,7 +66,7 @@ class OutputLayer(Layer):
         Returns
         -------
         str
-            The end of an error message.
+            The remedy, which is the end of an error message.
         """
         return "remove the layer"
 
@@ -187,7 +188,7 @@ def warn_of_coarse_targets(mean: np.ndarray, std: np.ndarray, varies: np.ndarray
         warnings.warn(
             f"y: column {column} has a mean of {mean[column]:.8g} and a standard deviation of "
             f"{std[column]:.3g}. Neighboring float32 numbers are {steps[column]:.2g} standard "
-            "deviations apart there; subtract a constant from it, or use dtype='float64'",
+            "deviations apart; subtract a constant from the column, or use dtype='float64'",
             GpunnWarning,
             stacklevel=2,
         )
@@ -207,7 +208,8 @@ class MeanOverMembers(OutputLayer):
     Parameters
     ----------
     of : {"identity", "softmax", "sigmoid"}
-        The output activation of the loss (`Loss.output_activation`).
+        The output activation of the loss (`Loss.output_activation`), which decides how predictions
+        are averaged.
 
     Raises
     ------

@@ -1,11 +1,11 @@
 """Forward and backward passes through layers in sequence, including custom layers.
 
-A step is recorded once, as a trace of operations, and replayed. Methods marked `operations_only`
-are called while recording, and add their operations to the trace. Any other method becomes one
-operation of the trace, `call`. `call` runs the method in every step and copies its result into the
-buffer that the next operations read. In training, if one method of a layer is not marked, both are
-treated as unmarked. The reason is that `forward` may keep arrays for `backward`, as a `Chain` keeps
-its layers' outputs.
+The first call of a step records its operations as a trace; later steps repeat the trace. Methods
+marked `operations_only` are called only during recording, and add their operations to the trace.
+Any other method is recorded as one operation of the trace, `call`. `call` runs the method in every
+step and copies its result into the buffer that the next operations read. In training, if `forward`
+or `backward` of a layer is not marked, both are treated as unmarked. The reason is that `forward`
+may keep arrays for `backward`, as a `Chain` keeps its layers' outputs.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def run_backward(
 
     Layer k gets dL/d(its output), sets dL/d(its parameters), and returns dL/d(its input), which is
     dL/d(output of layer k - 1). The function returns dL/dx if `wants_input_gradient`. Otherwise the
-    pass ends at the first layer with trainable parameters, since no layer before it uses a
-    gradient. `outputs` is the result of `run_forward`. `gradient`, dL/d(last output), is
-    overwritten.
+    pass ends at the first layer with trainable parameters, since earlier layers use no gradient.
+    `outputs` is the result of `run_forward`. The array `gradient` contains dL/d(last output), and
+    is overwritten.
     """
     first = 0 if wants_input_gradient else first_trained(layers)
     for index in range(len(layers) - 1, first - 1, -1):
@@ -147,7 +147,8 @@ class Called:
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
     """Call a marked method with placeholders, and return its result.
 
-    A custom class's method is called twice, to check that both calls request the same operations.
+    A method of a custom class is called twice, to check that both calls request the same
+    operations.
     """
 
     def rehearsal(call: Callable[[], Any]) -> None:
@@ -171,7 +172,7 @@ def put(workspace: Workspace, source: Array, result: Array, what: str) -> None:
     if shape != result.shape:
         raise ArgumentError(
             f"{what} returned {'no array' if shape is None else f'shape {tuple(shape)}'}; expected "
-            f"shape {tuple(result.shape)}: the batch's rows, and output_shape of one row"
+            f"shape {tuple(result.shape)}: the number of rows, then output_shape"
         )
     workspace.backend.copy_to(source, result)
 
@@ -186,8 +187,8 @@ def require_operations(
     """Raise an ArgumentError if a marked method has computed a result without an operation.
 
     A result must share memory with an argument of an operation or of the method, or with an array
-    that an inner layer sets. The check is incomplete: a method may compute one part of an array by
-    an operation, and another part without.
+    that an inner layer sets. The check misses methods that compute only a part of an array by
+    operations.
     """
     arrays = [actual(array) for array in arguments]
     arrays += [array for one in trace for array in arrays_in((one.args, one.kwargs))]
@@ -196,9 +197,9 @@ def require_operations(
     for result in results:
         if not any(workspace.backend.overlap(actual(result), array) for array in arrays):
             raise ArgumentError(
-                f"{what} is marked operations_only, but computes its result, or a gradient, "
-                "without an operation of workspace.backend, so no later step would compute it "
-                "again. Use only operations, or remove the mark"
+                f"{what} is marked operations_only, but computes its result or a gradient without "
+                "an operation of workspace.backend. No later step would repeat this computation. "
+                "Use only operations, or remove the mark"
             )
 
 
@@ -210,10 +211,10 @@ def forward_by_operations(owner: object, workspace: Workspace) -> bool:
 
 
 def by_operations(owner: object, *names: str) -> bool:
-    """Return whether these methods compute only by operations.
+    """Return whether all methods in `names` compute only by operations.
 
-    They do if they are marked `operations_only` and no subclass defines properties or
-    `__getattr__`. The values of properties could change in the next step, but are read only once.
+    This is true if the methods are marked `operations_only`, and no subclass defines properties or
+    `__getattr__`. A recorded step reads properties only once, but their values could change later.
     """
     return all(marked(owner, name) for name in names)
 
@@ -246,10 +247,10 @@ class Network(Protocol):
 
 
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
-    """Return the outputs of the network's `forward`, whether or not it is marked.
+    """Return the outputs of the network's method `forward`, which may be marked or not.
 
-    If `forward` is not marked, only the last output has a fixed buffer. Each step fills the list
-    with the other outputs.
+    If `forward` is not marked, only the last output has a fixed buffer. In each step, the returned
+    list is filled with the other outputs.
     """
     if current_trace() is None:
         return network.forward(x, workspace)
@@ -273,7 +274,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
 def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
-    """Run the network's `backward`, whether or not it is marked."""
+    """Run the network's method `backward`, which may be marked or not."""
     if current_trace() is None:
         network.backward(outputs, gradient, workspace)
     elif by_operations(network, "forward", "backward"):

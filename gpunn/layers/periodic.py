@@ -44,10 +44,10 @@ class PeriodicEmbedding(Layer):
     frequencies : int
         Number of frequencies of each column.
     size : int
-        Number of outputs for each column; "pbld" adds the number itself.
+        Number of outputs for each column; with "pbld", one of them is the number itself.
     sigma : float
         Standard deviation of the initial frequencies. This value is important: if frequencies are
-        far higher than the data needs, the network learns noise. Except for "pbld", frequencies
+        far higher than the data needs, the network learns noise. With "pl" and "plr", frequencies
         beyond 3 sigma are drawn again.
     kind : {"pbld", "pl", "plr"}
         The formula.
@@ -63,7 +63,7 @@ class PeriodicEmbedding(Layer):
 
     See Also
     --------
-    PiecewiseLinearEmbedding : Linear pieces instead of waves.
+    PiecewiseLinearEmbedding : Embeds numbers by linear pieces instead of waves.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class PeriodicEmbedding(Layer):
 
     @property
     def _shifted(self) -> bool:
-        """Whether waves have phases, and the output includes the number itself."""
+        """Whether the waves have phases and the output includes the number x itself."""
         return self.kind == "pbld"
 
     @property

@@ -24,7 +24,7 @@ __all__ = ["PiecewiseLinearEmbedding"]
 VERSIONS = ("A", "B")
 
 UNLIMITED = float(np.finfo(np.float32).max)
-"""Represents infinity, since model files contain only finite numbers."""
+"""Represents infinity, because model files can contain only finite numbers."""
 
 
 @dataclass(eq=False)
@@ -37,14 +37,14 @@ class PiecewiseLinearEmbedding(Layer):
 
         p_t(x) = (x - e_{t-1}) / (e_t - e_{t-1}), limited to [0, 1],
 
-    except that the first component has no lower limit, and the last has no upper limit. So a
-    component is 1 for bins below x and 0 for bins above x. Each column c has separate weights and
-    biases. The embedding of a column is::
+    except that the first component has no lower limit, and the last component no upper limit. So
+    components of bins below x are 1, and components of bins above x are 0. Each column c has
+    separate weights and biases. The embedding of a column is::
 
         A:  y_c = f(V_c^T p(x_c) + b_c)
         B:  y_c = w_c x_c + b_c + f(V_c^T p(x_c)), where V starts at 0
 
-    "B" is from TabM (Gorishniy et al. 2025), and starts as a linear function.
+    "B" is from TabM (Gorishniy et al. 2025). Before training, "B" is a linear function.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class PiecewiseLinearEmbedding(Layer):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a column has fewer than two edges or they don't ascend, or if a row does not have one
-        column for each list of edges.
+        If a column has fewer than two edges, edges don't ascend, or a row does not have one column
+        for each list of edges.
 
     See Also
     --------
@@ -208,9 +208,9 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 
 @dataclass(frozen=True)
 class Line(Initializer):
-    """One of the buffers from which the components of an encoding are computed.
+    """Initial values of one buffer: slopes, starts, lowest or highest values of the components.
 
-    Component t is slope (x - start), clipped to [lowest, highest]. A column with fewer bins than
+    Component t is slope * (x - start), clipped to [lowest, highest]. A column with fewer bins than
     others has components that are always 0.
     """
 

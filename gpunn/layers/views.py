@@ -22,7 +22,7 @@ def reshaped(
 ) -> Array:
     """Return x with another shape: a view, or a copy if x is a view with other strides.
 
-    `shape` includes the axis of rows. A copy is stored in a buffer of the layer with this name.
+    `shape` includes the axis of rows. The layer's buffer called `name` stores the copy.
     """
     try:
         return view(x, shape, workspace)

@@ -1,9 +1,10 @@
 """Metrics, computed on the device together with the loss.
 
-`measure` reduces each batch to a short vector, its summary. `combine` merges the batches' summaries
-into the summary of an epoch: on the device, and on the host in float64 at each logging step.
-`result` computes the metric from the epoch's summary. To define a new metric, write a subclass with
-`measure`, and with `result` if the metric is not sum / weight.
+`measure` reduces each batch to a short vector, the summary of the batch. `combine` merges the
+summaries of batches into the summary of an epoch. The device merges batches between logging steps;
+the host merges the results in float64 at each logging step. `result` computes the metric from the
+epoch's summary. To define a new metric, write a subclass with `measure`, and with `result` if the
+metric is not sum / weight.
 """
 
 from __future__ import annotations

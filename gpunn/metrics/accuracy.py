@@ -29,7 +29,7 @@ class OneClassMetric(ClassMetric):
 class Accuracy(OneClassMetric):
     """Fraction of rows whose largest prediction is for the true class.
 
-    If several predictions are equally large, the first one counts.
+    If several predictions are equally large, the first of them counts as the largest.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class TopKAccuracy(OneClassMetric):
     Parameters
     ----------
     k : int
-        At least 1, 5 by default.
+        Number of the largest predictions; at least 1, by default 5.
 
     Examples
     --------

@@ -20,8 +20,9 @@ class Metric(Configurable):
     Attributes
     ----------
     larger_is_better : bool or None
-        Whether larger values are better. Early stopping, checkpoints and schedules use this to
-        select the best epoch. If it is None, they need mode="min" or mode="max".
+        Whether larger values are better. Early stopping, checkpoints and schedules use this value
+        to select the best epoch. If the value is None, callbacks and schedules need mode="min" or
+        mode="max".
 
     Examples
     --------
@@ -71,7 +72,8 @@ class Metric(Configurable):
         Raises
         ------
         DataError
-            For example, if the metric needs real numbers and gets class labels.
+            If the metric does not support the targets: for example, it needs real numbers and gets
+            class labels.
         """
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
@@ -103,7 +105,8 @@ class Metric(Configurable):
         xp : module
             The namespace of array functions: NumPy, or the device's library.
         first, second : array, shape (size(outputs),)
-            Summaries. Zeros are the summary of no rows.
+            Summaries. The summaries of the two batches. A vector of zeros is the summary of no
+            rows.
 
         Returns
         -------
@@ -125,7 +128,7 @@ class Metric(Configurable):
         Returns
         -------
         float
-            By default summary[0] / weight, a weighted mean.
+            The metric: by default summary[0] / weight, a weighted mean.
         """
         return float(summary[0] / weight)
 
@@ -155,7 +158,8 @@ class LabelMetric(ClassMetric):
     """Base of metrics that use logits, for rows with one class each.
 
     A single output is the logit of class 1 ("yes"); several outputs are the logits of the classes.
-    If targets are probabilities, the largest one is the class, unless a metric says otherwise.
+    If targets are probabilities, the class with the largest probability is the true class, unless a
+    metric documents another rule.
 
     Examples
     --------

@@ -20,7 +20,7 @@ AVERAGES = ("binary", "macro", "micro")
 
 @dataclass(frozen=True)
 class CountMetric(LabelMetric):
-    """Base of ratios of TP, FP and FN, which are weighted counts; `F1` describes the parameters.
+    """Base of ratios of the weighted counts TP, FP and FN; `F1` describes the parameters.
 
     Names and results are the same as in scikit-learn. "macro" leaves out a class that occurs
     neither in the targets nor in the predictions. The summary holds three sums of weights for each
@@ -36,7 +36,8 @@ class CountMetric(LabelMetric):
 
     larger_is_better = True
     leaves_out: ClassVar[bool] = True
-    """Whether "macro" leaves out classes that never occur; never for labels, as in scikit-learn."""
+    """Whether "macro" leaves out classes that never occur. It is False for labels, as in
+    scikit-learn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +59,7 @@ class CountMetric(LabelMetric):
         if outputs > 2 and self.threshold:
             raise DataError(
                 f"metric {self.name!r} supports a threshold for one or two outputs; with {outputs} "
-                "the largest is predicted, so leave threshold at 0"
+                "outputs, the largest is predicted, so leave threshold at 0"
             )
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
@@ -95,7 +96,7 @@ class CountMetric(LabelMetric):
     def fraction(
         self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numerators and denominators of the ratio.
+        """Return the numerator and the denominator of each class's ratio.
 
         Parameters
         ----------
@@ -111,12 +112,12 @@ class CountMetric(LabelMetric):
 
 
 def two_columns(xp: Namespace, yes: Array) -> Array:
-    """Return rows of (1 - yes, yes)."""
+    """Return an array with the columns 1 - yes and yes."""
     return xp.stack((1 - yes, yes), axis=1)
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return which rows are of class 1, for two classes and any targets; shape (rows,)."""
+    """Return which rows are of class 1 of two classes, for any form of targets; shape (rows,)."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1
@@ -124,12 +125,12 @@ def is_yes(xp: Namespace, targets: Array) -> Array:
 
 @dataclass(frozen=True)
 class Precision(CountMetric):
-    """Fraction of correct rows among those predicted to be of a class: TP / (TP + FP).
+    """Fraction of correct rows among the rows that are predicted to be of a class: TP / (TP + FP).
 
     Parameters
     ----------
     average, threshold : as for `F1`
-        "binary" and 0 by default.
+        By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
         In [0, 1]: the result if no row is predicted to be of the class.
 
@@ -159,7 +160,7 @@ class Recall(CountMetric):
     Parameters
     ----------
     average, threshold : as for `F1`
-        "binary" and 0 by default.
+        By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
         In [0, 1]: the result if no row is of the class.
 
@@ -186,7 +187,8 @@ class Recall(CountMetric):
 class F1(CountMetric):
     """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
-    The result is `zero_division` if no row is of the class and no row is predicted to be.
+    The result is `zero_division` if no row is of the class and no row is predicted to be of the
+    class.
 
     See van Rijsbergen 1979, "Information Retrieval", chapter 7.
 
@@ -197,9 +199,9 @@ class F1(CountMetric):
         it is the mean of the classes' metrics. With "micro", TP, FP and FN are first summed over
         the classes.
     threshold : float
-        With one or two outputs, class 1 is predicted if its logit is larger than this. With two
-        outputs, the logit is the outputs' difference. With more outputs, the class of the largest
-        output is predicted.
+        With one or two outputs, class 1 is predicted if its logit is larger than the threshold.
+        With two outputs, the logit is the outputs' difference. With more outputs, the class of the
+        largest output is predicted.
     zero_division : float
         In [0, 1]: the result if the ratio's denominator is 0.
 
@@ -210,7 +212,7 @@ class F1(CountMetric):
 
     Examples
     --------
-    One row is correctly predicted to be of class 1, and one wrongly:
+    Two rows are predicted to be of class 1: one correctly, one wrongly:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X

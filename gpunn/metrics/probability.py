@@ -16,8 +16,8 @@ __all__ = ["BrierScore", "LogLoss"]
 class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
-    With probabilities t as targets, it is the mean of -sum_j t_ij log p_ij. It is the cross-entropy
-    loss without label smoothing and class weights, even if the training loss has these. With binary
+    With probabilities t as targets, the metric is the mean of -sum_j t_ij log p_ij. The metric is
+    the cross-entropy loss, but always without label smoothing and class weights. With binary
     cross-entropy, several outputs are labels, and the metric is the mean of the labels' losses.
 
     Notes
@@ -47,9 +47,9 @@ class BrierScore(LabelMetric):
 
     See Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With one or two
     outputs, a row's error is (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1
-    ("yes"). With more outputs, it is sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2. With
-    binary cross-entropy, several outputs are labels, and the score is the mean of (p_ij - t_ij)^2
-    over the labels.
+    ("yes"). With more outputs, a row's error is sum_j (p_ij - t_ij)^2 over the classes, from 0 to
+    2. With binary cross-entropy, several outputs are labels, and the score is the mean of (p_ij -
+    t_ij)^2 over the labels.
 
     Examples
     --------

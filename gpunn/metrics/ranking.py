@@ -33,11 +33,11 @@ MIN_SUM = 1e-37
 class AUC(LabelMetric):
     """Area under the ROC curve, from logits.
 
-    It is the probability that a row of the class has a higher score than a row of another class;
-    ties count one half (Hanley & McNeil 1982). With one output, the score is the logit; with two,
-    it is the difference of the logits p. With more outputs, the result is the mean of the areas of
-    each class against the rest. The score of class j is then its log odds, p_j - log sum_(k != j)
-    exp(p_k).
+    The area is the probability that a row of the class has a higher score than a row of another
+    class; ties count one half (Hanley & McNeil 1982). With one output, the score is the logit; with
+    two outputs, the score is the difference of the logits. With more outputs, the result is the
+    mean of the areas of each class against the rest. The score of class j is then its log odds, p_j
+    - log sum_(k != j) exp(p_k), with logits p.
 
     With binary cross-entropy, several outputs are labels. The result is then the mean of the
     labels' areas, whose scores are the labels' logits, as in scikit-learn's
@@ -56,11 +56,11 @@ class AUC(LabelMetric):
 
     Notes
     -----
-    An exact area needs the scores of all rows together. This class counts scores in bins instead
+    An exact area needs the scores of all rows together. Instead, this class counts scores in bins,
     and adds the counts of the batches. The bin of a score s is round(asinh(100 s) bins / 2 L) +
     bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond +-10,000
-    are in the first or last bin. A default bin is as wide as 0.7 % of its score, and 0.00007 wide
-    near 0.
+    are in the first or last bin. With the default number of bins, the width of a bin is 0.7 % of
+    its scores, and 0.00007 near 0.
 
     Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
     error is at most half the fraction of pairs that share a bin::
@@ -72,8 +72,8 @@ class AUC(LabelMetric):
     ordinary size, the bound is about 0.001, and the actual error is a hundredth of the bound.
 
     The mean leaves out a class or label with no rows or with all rows, since its area is undefined.
-    If no class is left, the result is NaN, which never counts as an improvement. Rows with a NaN
-    score are not counted.
+    If no class is left, the result is NaN, which never counts as an improvement. Rows whose score
+    is NaN are not counted.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class AUC(LabelMetric):
 
     @property
     def side(self) -> int:
-        """The square root of the number of bins, rounded up."""
+        """Square root of the number of bins, rounded up to an integer."""
         return math.isqrt(self.bins - 1) + 1
 
     def parts(self, outputs: int) -> int:
@@ -115,7 +115,7 @@ class AUC(LabelMetric):
         return self.parts(outputs) * 2 * self.side**2
 
     def scores(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the score of each row for each area, and whether the row is of the class.
+        """Return the score of each row for each area, and whether the row is of that area's class.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class AUC(LabelMetric):
         return float((ordered / pairs).mean()) if pairs.size else math.nan
 
     def error_bound(self, summary: np.ndarray) -> float:
-        """Return the largest possible |AUC - exact| for a summary.
+        """Return the largest possible difference between this AUC and the exact AUC, for a summary.
 
         Parameters
         ----------
@@ -196,14 +196,14 @@ class AUC(LabelMetric):
         Returns
         -------
         float
-            The bound; NaN if the result is NaN.
+            The bound; The bound; NaN if the AUC is NaN.
         """
         of_class, of_others, pairs = self._counts(summary)
         shared = 0.5 * (of_class * of_others).sum(axis=1)
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b and N_b, shape (classes, bins), and P N, for classes with a defined area."""
+        """Return P_b and N_b, shape (classes, bins), and each P N, for classes with an area."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

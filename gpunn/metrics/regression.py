@@ -64,14 +64,15 @@ class R2(ValueMetric):
 
     Notes
     -----
-    For each output, the summary holds the mean of the targets, their total sum of squares SST, and
-    the sum of squared errors SSE. Means and SSTs combine by the formula of Chan, Golub & LeVeque
-    (1983) without cancellation. The layout is (weight, means, SSTs, SSEs), of length 1 + 3 *
-    outputs.
+    For each output, the summary contains the mean of the targets, their total sum of squares SST,
+    and the sum of squared errors SSE. The means and SSTs of two batches are merged by the formula
+    of Chan, Golub & LeVeque (1983) without cancellation. The layout is (weight, means, SSTs, SSEs),
+    of length 1 + 3
+    * outputs.
 
     Examples
     --------
-    The mean of the targets as prediction has an R2 of 0:
+    If every prediction is the mean of the targets, R2 is 0:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X

@@ -22,9 +22,10 @@ def baseline(
 ) -> tuple[str, dict[str, float]]:
     """Return the name of a constant prediction, and its loss and metrics on a split of the data.
 
-    The prediction is the mean of the training targets. For classes and labels, the prediction is
-    their frequencies, so the most frequent class is predicted. A network with one layer and zero
-    weights predicts the constant. Its metrics are computed like the metrics of trained networks.
+    The prediction is the mean of the training targets. For classes and labels, the prediction
+    consists of their frequencies, so the most frequent class is predicted. A network with one layer
+    and zero weights predicts the constant. The metrics of this network are computed like the
+    metrics of trained networks.
     """
     outputs = model.output_shape[0]
     name, constant = prediction(objects.loss, training.targets(), outputs)
@@ -40,7 +41,7 @@ def baseline(
 
 
 def prediction(loss: Loss, targets: np.ndarray, outputs: int) -> tuple[str, np.ndarray]:
-    """Return the name of the constant prediction, and the outputs that express it."""
+    """Return the name of the constant prediction, and the network outputs that give it."""
     checked = loss.check_targets(targets, outputs)
     classes = loss.class_indices(checked)
     if loss.output_activation == "softmax" and classes is not None:

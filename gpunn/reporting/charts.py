@@ -1,7 +1,7 @@
 """Charts as SVG inside the page, each with a text alternative and its numbers as a table.
 
-Matplotlib draws charts with placeholder colors. Variables of the page's style sheet then replace
-these colors, so one drawing serves the light and the dark theme. Text is stored as text, not as
+Matplotlib draws charts with placeholder colors. Variables of the page's style sheet replace these
+colors, so that one drawing works in the light and the dark theme. Text is stored as text, not as
 outlines.
 """
 
@@ -37,7 +37,7 @@ INK, MUTED, RULE, GOOD, BAD, *COLORS = PLACEHOLDERS
 DASHES = {"solid": "", "dashed": "5 2.5", "dotted": "1.2 2"}
 
 WIDTH, HEIGHT = 5.2, 2.9
-"""Size in inches of 72 units each: about the width of a phone."""
+"""Size of a drawing in inches of 72 units; the width is about that of a phone."""
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -85,7 +85,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Line:
-    """A series of a chart, with a color number and a style of `DASHES`; NaN means missing."""
+    """A line of a chart, with a color number and a key of `DASHES`; NaN means missing."""
 
     name: str
     x: Sequence[float]
@@ -103,8 +103,9 @@ class Line:
 class Chart:
     """A drawing with its description and numbers.
 
-    `key` identifies it within the page, and `description` is its text alternative. `columns` and
-    `rows` are its numbers as a table, and `note` explains how to read the chart.
+    `key` identifies the chart within the page, and `description` is the chart's text alternative.
+    `columns` and `rows` contain the chart's numbers as a table, and `note` explains how to read the
+    chart.
     """
 
     key: str
@@ -122,7 +123,7 @@ class Axis:
     """The x axis.
 
     `categories` are the labels of x = 0, 1, ...; they are empty if x is numeric. `whole` means that
-    x is an integer. Infinite `limits` mean that the axis ends at the outermost points.
+    x is an integer. With infinite `limits`, the axis ends at the outermost points.
     """
 
     categories: Sequence[str] = ()
@@ -144,7 +145,7 @@ def lines(
     marks: Sequence[tuple[float, float, str, int]] = (),
     note: str = "",
 ) -> Chart:
-    """Return a chart of series over a common x.
+    """Return a chart of several lines with a common x axis.
 
     On a logarithmic y axis, values that are not positive are skipped. `marks` are points to
     highlight, as (x, y, text, color).
@@ -193,7 +194,7 @@ def unit_square(
     """Return curves with x and y from 0 to 1; the table has at most `listed` points per curve.
 
     `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). `counts`
-    has the number of rows of each point; with it, points are drawn as dots.
+    has the number of rows of each point; if it is set, points are drawn as dots.
     """
     kept = [thinned(line, ()) for line in series]
 
@@ -230,13 +231,13 @@ def unit_square(
 
 
 def drawable(values: Sequence[float]) -> np.ndarray:
-    """Return numbers with NaN in place of numbers that are too large for a drawing."""
+    """Return numbers, but NaN in place of numbers that are too large for a drawing."""
     numbers = np.asarray(values, dtype=float)
     return np.where(np.abs(numbers) <= LARGEST_DRAWN, numbers, np.nan)
 
 
 def mark(axes: Any, x: float, y: float, text: str, color: str, gid: str) -> None:
-    """Mark a point with a dot, a thin vertical line, and a text above it."""
+    """Mark a point with a dot, a thin vertical line, and a text above the line."""
     axes.axvline(x, color=MUTED, linewidth=0.7, dashes=(2, 2), zorder=0.5)
     axes.plot([x], [y], "o", color=color, markersize=5.5, gid=gid, zorder=5)
     left, right = axes.get_xlim()
@@ -322,8 +323,8 @@ def points(
 ) -> Chart:
     """Return a chart of points; a ring highlights the point with the index `marked`.
 
-    Points with True in `hollow` are drawn as circles. `line` has the heights of a step line at each
-    x. `columns` and `rows` are the numbers as a table.
+    Points for which `hollow` is True are drawn as circles. `line` gives the height of a step line
+    at each x. `columns` and `rows` are the numbers as a table.
     """
     across, up = drawable(x), drawable(y)
     full = ~np.asarray(hollow, bool) if len(hollow) else np.ones(len(across), bool)
@@ -415,7 +416,7 @@ def ranking(
     texts: Sequence[str],
     reference: float | None = None,
 ) -> Chart:
-    """Return horizontal bars, the first one at the top, with a text at the end of each bar.
+    """Return horizontal bars, the first bar at the top, with a text at the end of each bar.
 
     At most `maximum` bars are drawn, with a line at `reference`. `label` is the label of the
     values; `columns` and `rows` are the numbers as a table.
@@ -559,12 +560,12 @@ def ticks(axes: Any, logarithmic: bool) -> None:
 
 
 def evenly(count: int, limit: int) -> np.ndarray:
-    """Return at most `limit` evenly spaced numbers from 0 to count - 1, including both."""
+    """Return at most `limit` evenly spaced numbers, the first 0 and the last count - 1."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int))
 
 
 def thinned(line: Line, keep: Sequence[float]) -> Line:
-    """Return a line with at most `POINTS` points, in addition to the points at `keep`."""
+    """Return a line with at most `POINTS` of its points, and its points with an x in `keep`."""
     if len(line.x) <= POINTS:
         return line
     chosen = set(evenly(len(line.x), POINTS).tolist())

@@ -31,12 +31,12 @@ MAX_BARS = 20
 """Maximum number of columns, or of categories of a column, to draw."""
 
 MAX_SPREADS = 8
-"""Maximum number of categorical columns to draw; the most important ones are drawn."""
+"""Maximum number of categorical columns to draw, beginning with the most important columns."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A column's errors by category: the largest categories, then all others together."""
+    """A column's errors: for each of the largest categories, then for all other categories."""
 
     column: str
     categories: list[str]
@@ -46,12 +46,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class ColumnFindings:
-    """The importance of a table's columns, and errors by category.
+    """The importance of each column of a table, and the errors by category.
 
-    The importance of a column is the rise of the error if its cells are shuffled among the rows.
-    The most important column comes first. `part` names the split used for importances, and
-    `measure` names the error. `spreads` has the errors by category, and `overall` the error over
-    all rows.
+    The importance of a column is the rise of the error if the column's cells are shuffled among the
+    rows. The most important column comes first. `part` is the name of the split used for
+    importances, and `measure` is the name of the error. `spreads` has the errors by category, and
+    `overall` the error over all rows.
     """
 
     part: str
@@ -67,8 +67,8 @@ class ColumnFindings:
 def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindings:
     """Return the importance of a table's columns to a network, and errors by category.
 
-    Importances are computed on the validation rows, and errors by category on the test rows. If a
-    split is missing, the last existing split is used instead.
+    Importances are computed on the validation rows, and errors by category on the test rows. If one
+    of these splits is missing, the last existing split is used instead.
     """
     last, rows = list(parts.by_name.items())[-1]
     name, validated = ("validation", parts.validation) if parts.validation else (last, rows)
@@ -86,7 +86,7 @@ def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindin
 
 
 def importances(model: Sequential, loss: Loss, part: Part) -> tuple[dict[str, float], int]:
-    """Return how much the error rises if each column is shuffled, and the number of rows used."""
+    """Return the rise of the error for each shuffled column, and the number of rows used."""
     assert model.schema is not None
     chosen = np.unique(np.linspace(0, part.rows - 1, min(part.rows, MAX_ROWS)).astype(np.int64))
     part = part.take(chosen)
@@ -242,8 +242,9 @@ def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
                 description=f"Bar chart of {plural(len(spread.categories), 'category')}. The error "
                 f"is largest for {spread.categories[worst]}: {spread.errors[worst]:.4g}, on "
                 f"{plural(spread.rows[worst], 'row')}.",
-                note=f"On the {findings.spread_part} split; the line is the error of all its rows, "
-                f"{number_text(findings.overall)}. Categories with the most rows come first.",
+                note=f"Errors on the {findings.spread_part} split. The line shows the error on all "
+                f"rows of this split, {number_text(findings.overall)}. Categories with the most "
+                "rows come first.",
             )
         )
     return charts

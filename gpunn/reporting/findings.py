@@ -26,7 +26,7 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Classes:
-    """True and predicted classes, one per row: class names, and arrays of shape (rows,).
+    """The names of all classes, and the true and predicted class of each row.
 
     `confidence` is the probability of the predicted class, and `probabilities` has shape
     (rows, classes).
@@ -40,7 +40,7 @@ class Classes:
 
     @property
     def scores(self) -> list[Scores]:
-        """Probabilities of the second of two classes, or of each class against the others."""
+        """Probabilities of each class; of two classes, only the second."""
         if self.probabilities is None:
             return []
         every = [
@@ -67,7 +67,8 @@ class Classes:
 class Labels:
     """Several yes-or-no labels per row: Boolean arrays of shape (rows, labels).
 
-    `probabilities` are probabilities of yes, if known; `names` are the labels' names, if any.
+    `probabilities` contains the probabilities of yes, if known; `names` contains the labels' names,
+    if any.
     """
 
     truth: np.ndarray
@@ -98,9 +99,9 @@ class Findings:
     """The predictions of a network on one split of its data: "test", "validation" or "training".
 
     `rows` has the number of rows of each split. If rows are images, `X` has the images and `pixels`
-    their shape, (height, width) or (height, width, colors). `baseline` is the name of a constant
-    prediction, with its loss and metrics on these rows. For a table, `columns` has the importance
-    of the columns, and `table` has the rows with line numbers.
+    their shape, (height, width) or (height, width, colors). `baseline` consists of the name of a
+    constant prediction, and the loss and metrics of this prediction. For a table, `columns` has the
+    importance of the columns, and `table` has the rows with line numbers.
     """
 
     part: str
@@ -163,8 +164,8 @@ def outcome(
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
     """Return the shape of a row as an image, or None if rows are not images.
 
-    Rows with a height and a width, and optionally 3 or 4 colors, are images. Vectors of uint8, or
-    from MNIST or digits, are images if their length is a square number.
+    Rows with a height and a width, and optionally 3 or 4 colors, are images. Vectors are images if
+    their length is a square number, and they are uint8 or from MNIST or digits.
     """
     shape = X.shape[1:]
     if len(shape) == 2 and min(shape) > 1:

@@ -18,7 +18,7 @@ POSITIVE, NEGATIVE = (217, 119, 6), (37, 99, 235)
 def sample_image(values: np.ndarray, low: float, high: float) -> str:
     """Return a sample of shape (height, width) or (height, width, 3 or 4) as an image's data URI.
 
-    The value `low` is black, and the value `high` white.
+    The value `low` becomes black, and the value `high` becomes white.
     """
     span = high - low or 1.0
     return data_uri(np.clip(255 * (values.astype(np.float64) - low) / span, 0, 255))

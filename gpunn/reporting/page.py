@@ -39,10 +39,10 @@ __all__ = ["report_html", "write_report"]
 class Run:
     """The content of the page for one run.
 
-    `key` identifies the run within the page. `best` is True for the best of several runs by
-    validation. `tiles` are the most important numbers, each with a label and a remark. `setup`
-    describes the experiment, and `machine` describes the computer. `columns` are the charts of a
-    table's columns, and `problems` explain missing content.
+    `key` identifies the run within the page. `best` is True if this run is the best of several runs
+    by validation. `tiles` contains the most important numbers, each with a label and a remark.
+    `setup` describes the experiment, and `machine` describes the computer. `columns` contains
+    charts of a table's columns, and `problems` explains missing content.
     """
 
     key: str
@@ -75,19 +75,20 @@ def write_report(
     *,
     allow_imports: bool = False,
 ) -> None:
-    """Write a report on runs to an HTML file, completely or not at all.
+    """Write a report on runs to an HTML file; after an error, no file is written.
 
     Parameters
     ----------
     runs : sequence of str or Path
         Folders that `gpunn train` wrote, or one sweep folder. The report compares the runs, or the
-        trials of the sweep. For a sweep, it shows the best trial in detail.
+        trials of the sweep. For a sweep, the report shows the best trial in detail.
     path : str or Path
         The file to write.
     backend : str, Backend or None
         The backend that computes the predictions; see `gpunn.get_backend`.
     allow_imports : bool
-        Whether configurations may import custom classes. Importing runs their modules' code.
+        Whether configurations may import custom classes. Importing a class runs the code of its
+        module.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def write_report(
     MissingPackageError
         If the packages of the extra `report` are not installed.
     OSError
-        If the file cannot be written. An existing file is then unchanged.
+        If the file cannot be written. In this case, an existing file is unchanged.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def report_html(
 
 
 def sweep_among(folders: Sequence[Path]) -> SweepView | None:
-    """Return the sweep to report on, if a folder is a sweep folder."""
+    """If a folder is a sweep folder, return the content of the report on that sweep."""
     for folder in folders:
         if is_sweep(folder):
             if len(folders) > 1:
@@ -245,7 +246,7 @@ def view(
 def examined(
     run: Run, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential | None, Findings | None]:
-    """Return the network and its predictions; None in place of each if its files are missing."""
+    """Return the network and its predictions; None in place of what is missing."""
     record = run.record
     if record.model_file is None:
         run.problems.append("The folder contains no network.")

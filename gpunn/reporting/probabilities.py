@@ -21,7 +21,7 @@ LISTED = 100
 
 @dataclass(frozen=True)
 class Scores:
-    """Probabilities of a class or label, and the truth, both of shape (rows,)."""
+    """Predicted probabilities of a class or label, and the true values, both of shape (rows,)."""
 
     name: str
     truth: np.ndarray
@@ -76,8 +76,8 @@ def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
 def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Chart]:
     """Return ROC, precision-recall and calibration curves.
 
-    Classes or labels that are the same in every row are skipped. There are no charts if there are
-    more classes or labels than colors.
+    Classes or labels that are the same in every row are skipped. If there are more classes or
+    labels than colors, there are no charts.
     """
     shown = [each for each in every if 0 < each.truth.sum() < len(each.truth)]
     if not shown or len(every) > len(COLORS):
@@ -94,7 +94,7 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             rates,
             ("false positive rate", "true positive rate"),
             scores=("area", areas),
-            note=f"{split}. Random scores have the area 0.5.",
+            note=f"{split}. The area under the curve of random scores is 0.5.",
             diagonal=True,
         ),
         chart(
@@ -103,7 +103,7 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             precisions,
             ("recall", "precision"),
             scores=("average precision", averages),
-            note=f"{split}. Precision of random scores, which is the share of yes: {shares}.",
+            note=f"{split}. Random scores have the share of yes as precision: {shares}.",
         ),
         chart(
             (f"{key}-calibration", "Calibration"),
@@ -111,8 +111,8 @@ def probability_charts(every: Sequence[Scores], part: str, key: str) -> list[Cha
             bins,
             ("mean probability", "share of yes"),
             counts=rows,
-            note=f"{split}, in {BINS} bins of probability. Above the line, probabilities are too "
-            "low.",
+            note=f"{split}, in {BINS} bins of probability. Points above the line show "
+            "probabilities that are too low.",
             diagonal=True,
         ),
     ]

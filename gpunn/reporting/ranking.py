@@ -21,7 +21,7 @@ class Ranking:
     The test split does not affect the order. `metric`, such as "val_accuracy", is the metric that
     selects the best epoch in most runs. `order` has the indices of the runs, best first; runs
     without a finite value come last. `unlike` lists the settings of `[data]` that differ between
-    the runs. If there are any, the runs may have different validation rows.
+    the runs. If there are such settings, the runs may have different validation rows.
     """
 
     metric: str
@@ -31,7 +31,7 @@ class Ranking:
     unlike: list[str]
 
     def value(self, record: Record) -> float | None:
-        """Return the metric at a run's best epoch; None if it is missing or not finite."""
+        """Return the metric at a run's best epoch; None if the metric is missing or not finite."""
         return (record.best or {}).get(self.metric)
 
 

@@ -35,7 +35,7 @@ __all__ = ["NormRow", "Record", "read_run"]
 
 
 LARGEST = 2**20
-"""Maximum size in bytes of a file with a run's environment or ending."""
+"""Maximum size, in bytes, of the file `environment.json` or `evaluation.json` of a run."""
 
 
 MAX_METRICS = 100
@@ -46,12 +46,12 @@ RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1
 
 
 Values = dict[str, Annotated[float, check_number] | None]
-"""Finite numbers by name; None for NaN and infinity, which JSON lacks."""
+"""Finite numbers by name; None in place of NaN and infinity, which JSON lacks."""
 
 
 @dataclass(frozen=True)
 class NormRow:
-    """The norms of each array and of its gradient after an epoch; None means not finite."""
+    """Norms of parameters and gradients after an epoch, by name; None means not finite."""
 
     epoch: int
     parameters: Values
@@ -95,8 +95,8 @@ class Record:
     """The content of a run folder.
 
     `description` is the configuration with all defaults, in JSON types. `history` has the metrics
-    of each epoch; None means not finite. A run without `ending` has not ended. `running` is True if
-    a process was training in the folder when the folder was read.
+    of each epoch; None means not finite. If a run has not ended, `ending` is None. `running` is
+    True if a process was training in the folder when the folder was read.
     """
 
     path: Path
@@ -110,13 +110,13 @@ class Record:
 
     @cached_property
     def norms(self) -> list[NormRow]:
-        """Norms after each epoch; empty if the run has none."""
+        """Norms after each epoch; an empty list if the run has no file of norms."""
         rows: list[NormRow] = lines(self.path / NORMS, NormRow)
         return rows
 
     @cached_property
     def model_file(self) -> Path | None:
-        """The trained network, or else the newest checkpoint."""
+        """File of the trained network, or else the newest checkpoint."""
         return newest_model(self.path)
 
     @cached_property
@@ -124,10 +124,10 @@ class Record:
         """The state of the run, one of five strings.
 
         - "running";
-        - "finished": after its last epoch or by early stopping;
-        - "pruned": by a sweep;
-        - "failed": without a network, for example because it diverged;
-        - "interrupted": by a signal, a kill or an error.
+        - "finished": ended after the last epoch or by early stopping;
+        - "pruned": ended early by a sweep;
+        - "failed": ended without a network, for example because training diverged;
+        - "interrupted": ended by a signal, a kill or an error.
         """
         ending = self.ending
         if self.running:
@@ -165,17 +165,17 @@ class Record:
 
     @cached_property
     def best(self) -> dict[str, float | None] | None:
-        """The row of the best epoch, selected as in training."""
+        """The history's row of the best epoch, which is selected as in training."""
         return None if self.rule is None else self.rule.find(self.history)
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """Whether larger is better, by the name of a log; None or a missing name means unknown."""
+        """Maps names of logs to whether larger is better; None or a missing name means unknown."""
         return directions(self._metrics)
 
     @property
     def _named(self) -> Best | None:
-        """The rule of the configuration, whose direction may be "auto"."""
+        """The rule that the configuration names; its direction may be "auto"."""
         stopping, training = self._stopping, self.config.training
         if stopping is not None:
             return Best(stopping.monitor, stopping.mode, stopping.min_delta, stopping.ties)
@@ -249,7 +249,7 @@ def newest_model(path: Path) -> Path | None:
 
 
 def history(path: Path) -> list[dict[str, float | None]]:
-    """Return the metrics of each epoch; None for NaN and infinity."""
+    """Return the metrics of each epoch; None in place of NaN and infinity."""
     rows = lines(path, Values)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):

@@ -71,7 +71,7 @@ def results(findings: Findings, key: str) -> Results:
 
 
 def classes(findings: Findings, outcome: Classes, key: str) -> Results:
-    """Return the confusion matrix, metrics by class, and the most confidently wrong samples."""
+    """Return the confusion matrix, metrics by class, and the most confident wrong predictions."""
     wrong = outcome.confidently_wrong
     shown = wrong[:WORST]
     content = Results(wrong=len(wrong))
@@ -150,7 +150,7 @@ def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
 
 
 def confused_pairs(outcome: Classes) -> Table:
-    """Return the most common errors, if there are more classes than a matrix can show."""
+    """Return a table of the most common errors, for more classes than a matrix can show."""
     return Table("Most confused classes", ("true", "predicted", "rows"), worst_pairs(outcome, 20))
 
 
@@ -225,7 +225,7 @@ def labels(outcome: Labels, part: str) -> Table:
 
 
 def numbers(outcome: Numbers, part: str, key: str) -> Results:
-    """Return each output's predictions against the truth, and its residuals."""
+    """Return charts of each output's predictions against the true values, and of its residuals."""
     content, rows = Results(), []
     outputs = outcome.truth.shape[1]
     drawn = True

@@ -26,19 +26,19 @@ DEPTH = 4
 """Maximum depth of subfolders that are searched for runs."""
 
 COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
-"""Columns of a run besides its metrics and settings."""
+"""Columns of a list of runs, in addition to metrics and settings."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run in a folder of runs; its name is its path relative to this folder."""
+    """A run in a folder of runs; `name` is the path of the run relative to this folder."""
 
     name: str
     record: Record
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Finite validation metrics at the best epoch, or at the last epoch if none is selected.
+        """Finite validation metrics at the best epoch, or else at the last epoch.
 
         Without validation rows, the values are training metrics.
         """
@@ -70,7 +70,7 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The values of the configuration by their paths, such as "training.epochs"."""
+        """Maps paths of settings, such as "training.epochs", to their values."""
         return dict(leaves(self.record.description))
 
     def get(self, key: str) -> Any:
@@ -151,8 +151,8 @@ def constants_as_numbers(value: Any) -> Any:
 def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
     """Return the full key: a column, a metric, or the path of a setting that ends in `key`.
 
-    If several settings end in `key`, choose the only one that differs between the runs. Raise an
-    ArgumentError if no run has the key, or the key is ambiguous.
+    If several settings end in `key`, and only one of them differs between the runs, return that
+    setting. Raise an ArgumentError if no run has the key, or the key is ambiguous.
     """
     path = re.sub(r"\[(\d+)\]", r".\1", key)
     if path == "time":
@@ -171,7 +171,7 @@ def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
             return end if end in matches else matches[0]
         if matches:
             raise ArgumentError(
-                f"{argument}: {key!r} is ambiguous: {', '.join(matches[:6])}; give more of the path"
+                f"{argument}: {key!r} is ambiguous: {', '.join(matches[:6])}; name a longer part"
             )
     columns = dict.fromkeys([*COLUMNS, *(name for run in runs for name in run.metrics)])
     ends = {name.rpartition(".")[2]: name for name in known}

@@ -29,15 +29,16 @@ from gpunn.sweep.trials import COMPLETE
 __all__ = ["SweepView", "is_sweep", "view_sweep"]
 
 CURVES = 12
-"""Maximum number of trials whose curves are drawn; the best trials are drawn."""
+"""Maximum number of trials whose curves are drawn, beginning with the best trials."""
 
 PARAMETERS = 24
 """Maximum number of parameters with a chart of the metric."""
 
 WIDE = 30.0
-"""An unknown range has a logarithmic axis if its largest / smallest value reaches this ratio."""
+"""If a parameter's range is unknown, its axis is logarithmic if largest / smallest value reaches
+this ratio."""
 
-HOLLOW = "Hollow points are trials that did not complete, at their best epoch."
+HOLLOW = "Hollow points show the best epochs of trials that did not complete."
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def history(sweep: Trials) -> Chart:
             for each, best_so_far in zip(trials, so_far, strict=True)
         ],
         description=f"{metric} of {len(trials)} trials, by trial number. {described(best)}",
-        note=f"The line is the best so far. {HOLLOW}",
+        note=f"The line shows the best value so far. {HOLLOW}",
     )
 
 
@@ -188,8 +189,9 @@ def importance(sweep: Trials, shares: dict[str, float]) -> Chart:
         texts=list(map(number_text, values)),
         description=f"Bar chart of {len(names)} parameters. {next(iter(shares))} matters most: "
         f"{values[0]:.4g} of 1.",
-        note="Computed by Optuna's PED-ANOVA: the difference between a parameter's values in the "
-        "best tenth of the complete trials and in all of them. A rough estimate for few trials.",
+        note="Computed by Optuna's PED-ANOVA: how a parameter's values differ between the best "
+        "tenth of the complete trials and all complete trials. With few trials, the estimate is "
+        "rough.",
     )
 
 
@@ -239,7 +241,7 @@ def described(best: Trial | None, path: str | None = None) -> str:
     if best is None:
         return "No trial is complete."
     value = "" if path is None else f", with {text(best.parameters.get(path))}"
-    return f"The ring is the best trial, {best.folder}{value}."
+    return f"The ring marks the best trial, {best.folder}{value}."
 
 
 def is_number(value: Any) -> bool:

@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a script or a module, as `python` does, after `gpunn.sklearn.install`."""
+    """Call `gpunn.sklearn.install`, then run a script or a module as `python` does."""
     parser = argparse.ArgumentParser(
         prog="python -m gpunn.sklearn",
         usage="%(prog)s [-h] [--backend NAME] [--count] (SCRIPT | -m MODULE) [ARGUMENT ...]",

@@ -2,7 +2,7 @@
 
 Only one method of scikit-learn's classes is replaced: `_fit`, which `fit` and `partial_fit` call.
 The replacement trains an estimator of gpunn with the same parameters, the twin, and copies the
-twin's fitted attributes. So all estimators remain objects of scikit-learn: `isinstance`, `clone`,
+twin's fitted attributes. Since estimators remain objects of scikit-learn, `isinstance`, `clone`,
 `get_params`, subclasses and earlier imports work as before. A pickle can be opened wherever
 scikit-learn is installed.
 """
@@ -44,10 +44,11 @@ LEARNED = (
     *("validation_scores_", "best_validation_score_"),
     *("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_"),
 )
-"""Attributes that both estimators have, with the same meaning."""
+"""Fitted attributes that an estimator of scikit-learn and its twin in gpunn have in common."""
 
 STALE = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts")
-"""State that scikit-learn keeps for the next `partial_fit`; outdated after gpunn has trained."""
+"""State that scikit-learn stores for the next `partial_fit`. After gpunn has trained, this state is
+outdated."""
 
 UNUSED = (
     *("_fit_stochastic", "_fit_lbfgs", "_initialize", "_init_coef", "_validate_input"),
@@ -58,9 +59,10 @@ UNUSED = (
 
 
 class Acceleration:
-    """The result of `install`: a context manager that calls `uninstall` at its end.
+    """The result of `install`, which is a context manager that calls `uninstall` at its end.
 
-    `fits` counts calls of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
+    For "gpunn" and "scikit-learn", `fits` counts the calls of `fit` and `partial_fit` in this
+    process.
     """
 
     def __init__(self, backend: str | None) -> None:
@@ -105,7 +107,7 @@ class Acceleration:
 
 
 def move(source: Any, target: Any) -> None:
-    """Copy fitted attributes from `source` to `target`; delete those that `source` lacks."""
+    """Copy fitted attributes from `source` to `target`; delete attributes that `source` lacks."""
     for name in LEARNED:
         if name in vars(source):
             setattr(target, name, vars(source)[name])
@@ -146,9 +148,9 @@ INSTALLED: list[Acceleration] = []
 def install(backend: str | None = None) -> Acceleration:
     """Let gpunn train all `MLPClassifier` and `MLPRegressor` objects of scikit-learn.
 
-    This also affects every other process to which one of these estimators is sent. If gpunn does
-    not support an estimator, scikit-learn trains it; a warning gives each reason once. Further
-    calls of `install` only change the backend.
+    gpunn then also trains in other processes to which such an estimator is sent. If gpunn does not
+    support an estimator, scikit-learn trains it; a warning gives each reason once. Further calls of
+    `install` only change the backend.
 
     Parameters
     ----------
@@ -158,8 +160,8 @@ def install(backend: str | None = None) -> Acceleration:
     Returns
     -------
     Acceleration
-        A context manager that calls `uninstall` at its end. Its attribute `fits` counts the calls
-        of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
+        A context manager that calls `uninstall` at its end. For "gpunn" and "scikit-learn", its
+        attribute `fits` counts the calls of `fit` and `partial_fit` in this process.
 
     Raises
     ------
@@ -221,7 +223,8 @@ def install(backend: str | None = None) -> Acceleration:
 def uninstall() -> None:
     """Undo `install` completely.
 
-    This ends joblib's idle worker processes, since they would continue to use gpunn.
+    `uninstall` also ends joblib's idle worker processes, which would otherwise continue to use
+    gpunn.
 
     Examples
     --------
@@ -243,7 +246,7 @@ def uninstall() -> None:
 def reduced(estimator: Any) -> tuple[Any, ...]:
     """Pickle an estimator for another process, which then also calls `install`.
 
-    Pickles in files don't use this function; they are the same as scikit-learn's.
+    Pickles in files are the same as scikit-learn's, since files are not pickled with this function.
     """
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None

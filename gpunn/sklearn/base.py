@@ -81,7 +81,7 @@ INCOMPLETE_VALIDATION = (
 
 
 class Data(NamedTuple):
-    """Checked rows on the host: the user's `y`, and `targets` for the loss."""
+    """Checked rows on the host, with targets `y` as passed, and `targets` for the loss."""
 
     X: Any
     y: np.ndarray
@@ -150,7 +150,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _output_activation(self) -> str:
-        """Return scikit-learn's name for the function from outputs to predictions."""
+        """Return scikit-learn's name of the function that converts outputs to predictions."""
 
     @abstractmethod
     def _loss_object(self) -> Loss:
@@ -158,14 +158,14 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
-        """Return the score for the network's outputs."""
+        """Return the score of the network's outputs, compared with `y`."""
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         """Return the labels by which validation rows are stratified, or None."""
         return None
 
     def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
-        """Return the sample weights times these rows' class weights (None: all rows)."""
+        """Return the sample weights times the class weights of `rows` (None: all rows)."""
         return data.weights
 
     # ---------------------------------------------------------------------------------- fitting
@@ -194,8 +194,9 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         sample_weight : array-like, shape (rows,), or None
             Sample weights: a row with weight k counts as k rows.
         X_val, y_val, sample_weight_val : array-like or None
-            Validation rows; each epoch ends by computing their loss and score. With
-            `early_stopping`, they replace the held-out `validation_fraction` of the training rows.
+            Validation rows; their loss and score are computed at the end of each epoch. With
+            `early_stopping`, they are used instead of holding out the fraction
+            `validation_fraction` of the training rows.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. With `early_stopping`, whole groups are held
             out: no group is in both training and validation.
@@ -211,7 +212,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a parameter or the data is invalid; the message names it.
+            If a parameter or the data is invalid; the message names what is invalid.
 
         Warns
         -----
@@ -223,7 +224,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
-        """Return dense or sparse inputs, and targets: shape (rows,) for one target per row."""
+        """Return dense or sparse inputs, and targets, of shape (rows,) if there is one per row."""
         for array in (X, y):
             check_whole(array)
         X, y = validate_data(
@@ -262,7 +263,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if not first and layer_units(self.coefs_) != units:
             raise ValueError(
                 f"warm_start and partial_fit continue with layers of {layer_units(self.coefs_)} "
-                f"units, but hidden_layer_sizes and the data now give {units}; set warm_start="
+                f"units, but hidden_layer_sizes and the data now require {units}; set warm_start="
                 "False and call fit, or restore the sizes"
             )
         dtype = np.dtype(self.dtype or (X.dtype if first else self.coefs_[0].dtype))
@@ -395,7 +396,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return network
 
     def _runtime(self) -> Engine:
-        """Return the engine; make a new one if `fit` did not set the fitted attributes."""
+        """Return the engine, which is new if `fit` did not set the fitted attributes."""
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None:
             engine = self._engine = Engine()

@@ -14,7 +14,7 @@ __all__ = ["DefinedMetric", "Describing", "TrainingProgress"]
 
 
 class Describing(Callback):
-    """When training begins, call `describe`, which makes saved networks accept raw rows.
+    """When training begins, call `describe`, so that saved networks accept raw rows.
 
     `describe` sets the network's schema and the names of its classes.
     """
@@ -48,8 +48,8 @@ class DefinedMetric(Callback):
 class TrainingProgress(Callback):
     """Show a progress bar over all epochs, with the remaining time.
 
-    `rows` is the number of rows per epoch. The remaining time assumes that no later epoch is
-    better, in which case `stopping` ends training early.
+    `rows` is the number of rows per epoch. The remaining time is correct if no later epoch is
+    better, so that the callback `stopping` ends training.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

@@ -38,10 +38,10 @@ __all__ = ["MLPClassifier"]
 class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     """Multi-layer perceptron classifier with scikit-learn's interface, on a CPU or a GPU.
 
-    This is a drop-in replacement for `sklearn.neural_network.MLPClassifier`. The parameters up to
-    `max_fun`, and the attributes, have the same names, defaults and meaning. With the same
-    `random_state`, both start from the same weights, visit rows in the same order and hold out the
-    same rows.
+    This is a drop-in replacement for `sklearn.neural_network.MLPClassifier`. Parameters up to
+    `max_fun` and all attributes have the same names, defaults and meaning. With the same
+    `random_state`, the two classes start from the same weights, visit rows in the same order and
+    hold out the same rows.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Rows per update. "auto" is min(200, rows).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
         Schedule of the solver "sgd". With "invscaling" the rate is learning_rate_init / (t +
-        1)^power_t, where t is the number of rows seen. With "adaptive" it is divided by 5 whenever
-        the loss (with `early_stopping`, the validation score) stops improving.
+        1)^power_t, where t is the number of rows seen. With "adaptive" the rate is divided by 5
+        whenever the loss (with `early_stopping`, the validation score) stops improving.
     learning_rate_init : float, default=0.001
         Initial learning rate of "sgd" and "adam".
     power_t : float, default=0.5
@@ -82,14 +82,14 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     nesterovs_momentum : bool, default=True
         Whether "sgd" uses Nesterov's momentum.
     early_stopping : bool, default=False
-        Whether to hold out rows, stop when their score no longer improves, and restore the weights
-        and optimizer state of the epoch with the best score.
+        Whether to hold out validation rows and stop when their score no longer improves. Weights
+        and optimizer state of the epoch with the best score are then restored.
     validation_fraction : float, default=0.1
         Fraction of the rows that `early_stopping` holds out, in (0, 1).
     beta_1, beta_2 : float, default=0.9, 0.999
         Weights of the old moments in "adam", in [0, 1).
     epsilon : float, default=1e-8
-        Positive. Keeps the division in "adam" finite.
+        Positive. Small number in a denominator of "adam", which keeps the division finite.
     n_iter_no_change : int, default=10
         Number of epochs without an improvement by `tol` after which training stops.
     max_fun : int, default=15000
@@ -130,13 +130,13 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     classes_ : ndarray
         Sorted classes.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer. They are host arrays even after training on a GPU.
-        Changing them changes the predictions.
+        Weights and biases of each layer. These are host arrays even after training on a GPU. If you
+        change the arrays, predictions change.
     normalization_ : dict of str to ndarray
         Parameters and buffers of normalization layers; empty if there are none.
     loss_, best_loss_ : float
-        Loss of the last epoch, and lowest loss, both including the penalty. `best_loss_` is None
-        with `early_stopping`.
+        Loss of the last epoch, and lowest loss of an epoch; each loss includes the penalty.
+        `best_loss_` is None with `early_stopping`.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_ : list of float or None
@@ -148,8 +148,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     out_activation_ : {"softmax", "logistic"}
         Function from outputs to probabilities.
     history_ : gpunn.History
-        Logs of each epoch, such as "loss", "learning_rate" and "seconds". With validation rows,
-        they include "val_loss" and "val_score".
+        Logs of each epoch, such as "loss", "learning_rate" and "seconds". With validation rows, the
+        logs include "val_loss" and "val_score".
     backend_, device_ : str
         Backend and device of the last training.
     n_features_in_ : int
@@ -193,7 +193,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train for one more epoch on these rows.
+        """Train for one more epoch, on the rows `X` with the targets `y`.
 
         Parameters
         ----------
@@ -330,7 +330,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return labels
 
     def predict(self, X: Any) -> Any:
-        """Predict the most probable class of each row, or its labels.
+        """Predict the most probable class, or the labels, of each row.
 
         Parameters
         ----------

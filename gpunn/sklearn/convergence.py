@@ -12,7 +12,8 @@ from gpunn.schedules import Schedule
 __all__ = ["Convergence", "LearningRate"]
 
 SMALLEST_RATE = 1e-6
-"""If an adaptive learning rate is at most this, training ends instead of reducing the rate."""
+"""If an adaptive learning rate is at most this number, training ends instead of reducing the
+rate."""
 
 
 class LearningRate(Schedule):
@@ -32,9 +33,9 @@ class Convergence:
     does not improve the criterion by `tol` is a bad epoch. After more than `patience` bad epochs in
     a row, training stops, or an adaptive learning rate is divided by 5.
 
-    The progress of earlier calls is read from the estimator's attributes: rows seen, losses,
-    scores, the best loss and score, and bad epochs. `rate` is None if a custom optimizer or
-    schedule determines the learning rate.
+    The estimator's attributes contain the progress of earlier calls: rows seen, losses, scores, the
+    best loss and score, and bad epochs. `rate` is None if a custom optimizer or schedule determines
+    the learning rate.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:

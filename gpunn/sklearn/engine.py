@@ -20,12 +20,12 @@ PREDICT_ROWS = 1024
 
 
 class Engine:
-    """The objects with which an estimator computes, but not the fitted arrays.
+    """The network and the trainer of an estimator, but not its fitted arrays.
 
     The estimator stores the fitted arrays on the host, as `coefs_`, `intercepts_` and
-    `normalization_`. Users may change them, so they are copied to the device before each use. A
-    pickle contains no device arrays. `partial_fit` continues `trainer`. `rate` is the trainer's
-    learning rate if scikit-learn's rules set it. `seed` is the seed of the dropout masks.
+    `normalization_`. Users may change these arrays, so they are copied to the device before each
+    use. A pickle contains no device arrays. `partial_fit` continues `trainer`. `rate` is the
+    trainer's learning rate if scikit-learn's rules set it. `seed` is the seed of the dropout masks.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -84,7 +84,7 @@ class Engine:
         self.trainer, self.rate, self._saved = trainer, rate, {}
 
     def continue_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Replace the trainer; continue from the state of the previous trainer or of a pickle."""
+        """Replace the trainer by a new trainer with the state of the old trainer or of a pickle."""
         saved = self._saved
         self.set_trainer(trainer, rate)
         if saved:

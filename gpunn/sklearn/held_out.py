@@ -15,7 +15,7 @@ from gpunn.sklearn.inputs import to_host
 __all__ = ["SplitBy", "checked_split_by", "split_rows_by"]
 
 SplitBy = tuple[str, np.ndarray] | None
-"""How to hold out rows: "group" or "time" with each row's group or time; or None."""
+"""How to hold out rows: ("group", each row's group), ("time", each row's time), or None."""
 
 
 def checked_split_by(groups: Any, times: Any, has_validation: bool) -> SplitBy:
@@ -28,7 +28,7 @@ def checked_split_by(groups: Any, times: Any, has_validation: bool) -> SplitBy:
     (values, kind), argument = passed[0], f"{passed[0][1]}s"
     if has_validation:
         raise ArgumentError(
-            f"{argument}: cannot be combined with X_val, since they select the validation rows; "
+            f"{argument}: cannot be combined with X_val, since both select the validation rows; "
             "pass only one of them"
         )
     values = to_host(values)

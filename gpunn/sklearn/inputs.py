@@ -29,7 +29,7 @@ __all__ = [
 
 
 def is_foreign(array: Any) -> bool:
-    """Return whether scikit-learn accepts this as an array of a library other than NumPy."""
+    """Return whether scikit-learn accepts an object as an array of a library other than NumPy."""
     return bool(
         get_config()["array_api_dispatch"]
         and array_api_compat.is_array_api_obj(array)
@@ -76,11 +76,11 @@ def library_of(array: Any) -> tuple[str, str]:
 
 
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
-    """Raise a ValueError if `X` has another library or device than the `X` of `fit`.
+    """Raise a ValueError if `X` has another library or device than `X` in the call of `fit`.
 
     This check applies only if scikit-learn's option `array_api_dispatch` is on. With this option,
-    estimators must make it, to avoid unnoticed copies between devices. The fitted arrays are always
-    host arrays.
+    scikit-learn requires the check, to avoid unnoticed copies between devices. The fitted arrays
+    are always host arrays.
     """
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
@@ -113,8 +113,8 @@ def dataset_of(
 ) -> Dataset:
     """Make a data set for a backend from dense or sparse `X`.
 
-    A sparse `X` is converted to a dense array if that takes at most 64 MiB. Otherwise each epoch
-    converts it in chunks of that size.
+    A sparse `X` is converted to a dense array if the dense array takes at most 64 MiB. Otherwise
+    each epoch converts `X` in chunks of 64 MiB.
     """
     stream = None
     if hasattr(X, "toarray"):

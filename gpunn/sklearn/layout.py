@@ -1,4 +1,4 @@
-"""Convert an estimator's parameters to layers, and its `coefs_` to a network's arrays and back."""
+"""Convert an estimator's parameters to layers, and its `coefs_` to or from a network's arrays."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def layer_units(coefs: Sequence[np.ndarray]) -> tuple[int, ...]:
 def initial_values(
     estimator: Any, units: Sequence[int], random: np.random.RandomState
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Draw coefficients and intercepts, bitwise identical to scikit-learn's.
+    """Draw coefficients and intercepts that are bitwise identical to scikit-learn's.
 
     The distribution is U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), or
     sqrt(2 / (fan_in + fan_out)) with the logistic activation. Each layer's coefficients are drawn

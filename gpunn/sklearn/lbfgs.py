@@ -63,7 +63,7 @@ class Objective:
         return value, ops.to_host(self._gradients).astype(np.float64, copy=False)
 
     def _add(self, chunk: Any, start: int, stop: int) -> None:
-        """Add the loss and gradient of the rows start to stop - 1 of a chunk on the device."""
+        """Add the loss and the gradient of a chunk's rows from start to stop - 1, on the device."""
         model, workspace, rows = self._model, self._workspace, stop - start
         ops = model.backend
         x, t = chunk.X[start:stop, ...], chunk.y[start:stop, ...]
@@ -87,7 +87,7 @@ def minimize(
     """Minimize by SciPy's L-BFGS-B; return the vector, its loss and the number of iterations.
 
     See Byrd, Lu, Nocedal & Zhu 1995. The minimization has converged if no entry of the gradient is
-    larger than `tol`. Otherwise a ConvergenceWarning gives the reason why it ended.
+    larger than `tol`. Otherwise a ConvergenceWarning gives the reason why the minimization ended.
     """
     with IMPORTING:
         from scipy.optimize import OptimizeResult

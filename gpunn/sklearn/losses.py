@@ -14,10 +14,10 @@ __all__ = ["HalfMeanSquaredError", "HalfPoissonDeviance", "SummedBinaryCrossEntr
 
 @dataclass(frozen=True)
 class HalfMeanSquaredError(MeanSquaredError):
-    """l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
+    """Squared error l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
 
     scikit-learn reports the mean over outputs but computes the gradient of the sum. This loss does
-    the same. So with several outputs, updates and losses agree with scikit-learn's.
+    the same, so that updates and losses agree with scikit-learn's for several outputs.
     """
 
     def scale(self, outputs: int) -> float:
@@ -29,10 +29,10 @@ class HalfMeanSquaredError(MeanSquaredError):
 
 @dataclass(frozen=True)
 class HalfPoissonDeviance(Poisson):
-    """l_i = sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij, with 0 log(0) = 0.
+    """Half the Poisson deviance, sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij.
 
-    This is the Poisson loss summed over the outputs. Terms that do not depend on p are included to
-    make its minimum 0.
+    It is the Poisson loss l_i summed over the outputs, with 0 log(0) = 0. Terms that do not depend
+    on p are included to make its minimum 0.
     """
 
     from_zero = True

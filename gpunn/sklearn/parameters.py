@@ -1,4 +1,4 @@
-"""Check constructor parameters, with scikit-learn's wording."""
+"""Check constructor parameters, with error messages like scikit-learn's."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ E = TypeVar("E", bound=type)
 
 
 class InvalidParameterError(ArgumentError, TypeError):
-    """A constructor parameter has a wrong type or an invalid value."""
+    """Raised if a constructor parameter has a wrong type or an invalid value."""
 
 
 class Constraint(NamedTuple):
-    """A condition, and the words that complete "The parameter must be ..."."""
+    """A condition for a parameter, and the words that complete "The parameter must be ..."."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -152,7 +152,7 @@ class Hidden:
 
 
 def estimator(cls: E) -> E:
-    """Store a dataclass's fields as its parameters, and hide that it is a dataclass.
+    """Store a dataclass's fields as its parameters, and hide that the class is a dataclass.
 
     Libraries that cache results, such as dask, treat two dataclass objects with equal fields as the
     same object. But estimators with equal parameters may be fitted to different data.

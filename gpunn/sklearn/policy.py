@@ -22,9 +22,9 @@ class EstimatorPolicy(TrainingPolicy):
     """Shuffle, stop and change the learning rate as scikit-learn does.
 
     An infinite or NaN loss or training state does not end training; `fault` describes the first
-    non-finite value. Afterwards, `fit` checks the parameters; if they are finite, it only warns.
-    With early stopping, `best` is the state at the best score. A schedule lasts `duration` epochs,
-    even if each `partial_fit` trains only one epoch.
+    non-finite value. Afterwards, `fit` checks the parameters, and only warns if all of them are
+    finite. With early stopping, `best` is the state at the best score. A schedule lasts `duration`
+    epochs, even if each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
@@ -40,7 +40,7 @@ class EstimatorPolicy(TrainingPolicy):
         score: Score | None,
         weighted: bool,
     ) -> None:
-        """Set the objects for this call of `fit`, and whether rows have weights."""
+        """Set the objects that one call of `fit` needs, and whether rows have weights."""
         self.batch_means = weighted
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None
@@ -77,5 +77,5 @@ class EstimatorPolicy(TrainingPolicy):
         return reason
 
     def diverged(self, message: str) -> None:
-        """Store the message and continue training, as scikit-learn does."""
+        """Store the error's message and continue training, as scikit-learn does."""
         self.fault = self.fault or message

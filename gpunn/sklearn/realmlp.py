@@ -79,8 +79,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
 
     RealMLP is a multi-layer perceptron whose default settings its authors tuned on many tables
     (Holzmüller et al. 2024, "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-    Data"). It uses embeddings of numbers and categories, robust scaling, initial weights from data,
-    and a learning rate with four cosine cycles; see `gpunn.tabular.realmlp`.
+    Data"). RealMLP uses embeddings of numbers and categories, robust scaling, initial weights from
+    data, and a learning rate with four cosine cycles; see `gpunn.tabular.realmlp`.
 
     Parameters
     ----------
@@ -108,19 +108,19 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     epochs : int, default=256
         Number of epochs.
     batch_size : int or "auto", default=256
-        Rows per update. "auto" depends on the number of training rows: 64, from 1,024 rows 128,
-        from 8,192 rows 256, from 30,000 rows 512, and from 100,000 rows 1,024.
+        Rows per update. "auto" depends on the number of training rows: 64 below 1,024 rows, 128
+        from 1,024 rows, 256 from 8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
     metric : str, default="auto"
         The metric of `gpunn.metrics` that selects the best epoch. "auto" is "accuracy", or
-        "binary_accuracy" with several labels. For regression it is "root_mean_squared_error", or
-        "r2" with several outputs. If you need good probabilities, use "log_loss".
+        "binary_accuracy" with several labels. For regression, "auto" is "root_mean_squared_error",
+        or "r2" with several outputs. If you need good probabilities, use "log_loss".
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out for validation, if `fit` gets no `X_val`.
     columns : mapping of str to str or None, default=None
         Kinds of columns whose detected kind is wrong: "number", "category", "boolean" or
         "datetime".
     missing_values : list of str or None, default=None
-        Additional strings that mark a missing value, besides "", "NA", "?" and similar ones; see
+        Additional strings that mark a missing value, besides "", "NA", "?" and similar text; see
         `gpunn.tables.Schema.fit`. In `y`, a missing value raises an error.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
@@ -150,7 +150,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     classes_ : ndarray
         Sorted classes; with several labels, the indices of the labels.
     schema_ : gpunn.tables.Schema
-        The kinds of the columns and their encoding. `schema_.describe()` lists them, and
+        The kinds of the columns and their encoding. `schema_.describe()` lists the columns, and
         `schema_.problems` lists likely mistakes.
     network_ : gpunn.Sequential
         The trained network, which also accepts raw rows.
@@ -159,9 +159,9 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     metric_ : str
         The metric that selected the best epoch.
     validation_score_ : float
-        This metric on the validation rows at the best epoch.
+        Value of this metric on the validation rows at the best epoch.
     threshold_ : float
-        The second of two classes is predicted if its probability is at least this.
+        The second of two classes is predicted if its probability is at least this threshold.
     best_epoch_, n_iter_ : int
         The epoch whose parameters were restored, and the number of trained epochs.
     backend_, device_ : str
@@ -199,11 +199,12 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     Parameters
     ----------
     hidden_layer_sizes, activation, simplified : as for `RealMLPClassifier`
-        Hidden layers: (256, 256, 256), "auto" and False by default.
+        Hidden layers: In this order, the defaults are (256, 256, 256), "auto" and False.
     number_embedding, embedding_sigma : as for `RealMLPClassifier`
         Embedding of numbers: "pbld" and 0.1 by default.
     max_one_hot, category_size : as for `RealMLPClassifier`
-        Encoding of categories: 8 and 8 by default.
+        Encoding of categories: Limit of one-hot encoding, and length of embedding vectors: 8 and 8
+        by default.
     learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
         Highest rates: "auto", 0.15 and 0.02 by default.
     epochs, batch_size : as for `RealMLPClassifier`

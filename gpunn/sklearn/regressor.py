@@ -24,12 +24,12 @@ LOSSES: dict[str, type[Loss]] = {
     "poisson": HalfPoissonDeviance,
     "quantile": Quantile,
 }
-"""Losses by name, except "squared_error", which depends on the number of outputs."""
+"""Maps names to losses, except "squared_error", whose loss depends on the number of outputs."""
 
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """The parameter `loss`, which comes first because this class is the last base."""
+    """Declares the parameter `loss`; the fields of the last base class come first."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 
@@ -39,8 +39,8 @@ class WithRegressionLoss:
 class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type: ignore[misc]
     """Multi-layer perceptron regressor with scikit-learn's interface, on a CPU or a GPU.
 
-    This is a drop-in replacement for `sklearn.neural_network.MLPRegressor`. The parameters up to
-    `max_fun`, and the attributes, have the same names, defaults and meaning.
+    This is a drop-in replacement for `sklearn.neural_network.MLPRegressor`. Parameters up to
+    `max_fun` and all attributes have the same names, defaults and meaning.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         Losses of gpunn are also accepted, such as `gpunn.losses.Quantile(0.9)` or
         `{"name": "huber", "delta": 2.0}`.
     hidden_layer_sizes, activation : as for `MLPClassifier`
-        Hidden layers: (100,) and "relu" by default.
+        Hidden layers: Hidden layers: (100,) and "relu" by default.
     solver, alpha, batch_size : as for `MLPClassifier`
         Minimization of the loss: "adam", 0.0001 and "auto" by default.
     learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
@@ -58,13 +58,14 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
     max_iter, shuffle, random_state, tol : as for `MLPClassifier`
         Number of epochs, shuffling, seed and tolerance: 200, True, None and 1e-4 by default.
     verbose, warm_start : as for `MLPClassifier`
-        Whether to print losses, and whether to continue from the last `fit`: False by default.
+        Whether to print losses, and whether to start from the weights of the last `fit`: False by
+        default.
     momentum, nesterovs_momentum : as for `MLPClassifier`
-        For "sgd": 0.9 and True by default.
+        For "sgd": Momentum of "sgd": 0.9 and True by default.
     early_stopping, validation_fraction : as for `MLPClassifier`
         Whether to hold out rows for early stopping, and how many: False and 0.1 by default.
     beta_1, beta_2, epsilon : as for `MLPClassifier`
-        For "adam": 0.9, 0.999 and 1e-8 by default.
+        For "adam": Parameters of "adam": 0.9, 0.999 and 1e-8 by default.
     n_iter_no_change, max_fun : as for `MLPClassifier`
         Limits for epochs without improvement and for evaluations by "lbfgs": 10 and 15000 by
         default.
@@ -115,7 +116,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
 
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one more epoch on these rows.
+        """Train for one more epoch, on the rows `X` with the targets `y`.
 
         Parameters
         ----------

@@ -16,10 +16,10 @@ __all__ = ["optimizer_of"]
 
 
 def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
-    """Return the optimizer, and the learning rate and mode for scikit-learn's rules.
+    """Return the optimizer, the learning rate and the mode that scikit-learn's rules need.
 
     The learning rate is None if the user passed a schedule, or an optimizer with a learning rate.
-    The user's objects are copied, since training changes some of them.
+    The user's optimizer and schedule are copied, since training can change them.
     """
     rate: LearningRate | None = None
     if estimator.schedule is None:
@@ -62,7 +62,7 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
 
 
 def schedule_of(wanted: Any, rate: float) -> Schedule:
-    """Return the user's schedule; a schedule given by name starts at `rate` by default."""
+    """Return the user's schedule; a schedule given by name starts at `rate` if it sets no rate."""
     if isinstance(wanted, Schedule):
         return copy.deepcopy(wanted)
     named = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}

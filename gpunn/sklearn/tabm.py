@@ -92,8 +92,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     """TabM classifier for tables with text, dates and missing values: many networks in one.
 
     TabM is an ensemble whose members share most parameters and are trained together (Gorishniy et
-    al. 2025, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling"). Its
-    prediction is the mean of the members' probabilities; see `gpunn.tabular.tabm`.
+    al. 2025, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling"). The
+    prediction of TabM is the mean of the members' probabilities; see `gpunn.tabular.tabm`.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         The parameters that members do not share. "mini": factors of the inputs, and the last layer.
         "full": factors and biases in all layers. "packed": all parameters.
     preset : {"auto", "cpu", "paper"}, default="auto"
-        Values of `members` and `hidden_layer_sizes` if they are "auto". The preset "paper", for
-        GPUs, has 32 members and layers of 512 units. The preset "cpu" has 8 members and three
-        layers of 192 units. By default, the backend determines the preset.
+        Preset for `members` and `hidden_layer_sizes`, which is used if they are "auto". The preset
+        "paper", for GPUs, has 32 members and layers of 512 units. The preset "cpu" has 8 members
+        and three layers of 192 units. By default, the backend determines the preset.
     members : int or "auto", default="auto"
         Number of members; see `preset`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -129,18 +129,18 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     epochs : int, default=1000
         Maximum number of epochs.
     patience : int or "auto", default="auto"
-        Number of epochs without improvement after which training ends. "auto" is 32, or the number
-        of epochs with 256 updates if that is larger.
+        Number of epochs without improvement after which training ends. "auto" is 32 epochs, or as
+        many epochs as 256 updates take, if these are more.
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is 256, or 1,024 with at least 100,000 training rows.
     shuffle_members : bool, default=False
         Whether each member visits the rows in a different order, as in the paper. Different orders
         are slightly better on some tables, but slower.
     metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        Selection of the best epoch, and meaning of the table: "auto", 0.2, None and None by
+        Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
         default.
     backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Device, type, seed and observation of the training: None, "float32", None, () and False by
+        Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
     class_weight, threshold_for : as for `RealMLPClassifier`
         Class weights, and the criterion for the threshold: None by default.
@@ -152,7 +152,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     classes_ : as in `RealMLPClassifier`
         Sorted classes; with several labels, the indices of the labels.
     schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
-        The fitted model, and the course and result of the training.
+        The fitted model, and the logs and result of the training.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
 
@@ -192,20 +192,20 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     max_one_hot : as for `TabMClassifier`
         Encoding of categories: 64 by default.
     learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
-        Optimizer and regularization: 0.002, 0.1, 0.0003 and 1.0 by default.
+        Optimizer and regularization: In this order, the defaults are 0.002, 0.1, 0.0003 and 1.0.
     epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
         Length of the training, and batches: 1000, "auto", "auto" and False by default.
     metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
-        Selection of the best epoch, and meaning of the table: "auto", 0.2, None and None by
+        Selection of the best epoch, and reading of the table: "auto", 0.2, None and None by
         default.
     backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
-        Device, type, seed and observation of the training: None, "float32", None, () and False by
+        Device, dtype, seed, callbacks and progress bar: None, "float32", None, () and False by
         default.
 
     Attributes
     ----------
     schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
-        The fitted model, and the course and result of the training.
+        The fitted model, and the logs and result of the training.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
 

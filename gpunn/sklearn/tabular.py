@@ -81,7 +81,7 @@ CRITERION = Constraint(
 
 
 def problems_of(schema: Schema, chosen: Container[str]) -> str:
-    """Describe dropped columns, and suspicious columns whose kind the user did not choose."""
+    """Describe dropped columns, and suspicious columns with kinds that the user did not choose."""
     problems = []
     for column in schema.columns:
         if column.doubtful:
@@ -110,7 +110,7 @@ class Rows(NamedTuple):
     weights: np.ndarray | None
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Return some of the rows."""
+        """Return the rows with these indices."""
         weights = None if self.weights is None else self.weights[rows]
         return Rows(self.table.take(rows), self.targets[rows], weights)
 
@@ -135,14 +135,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     # out.
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
     _scaling: ClassVar[str]
-    """The schema's scaling of numbers."""
+    """Name of the schema's scaling of numbers."""
     _multilabel = False
     """Whether the classifier predicts several labels."""
 
     @property
     @abstractmethod
     def _task(self) -> str:
-        """The task: `gpunn.tabular`'s name for the kind of targets."""
+        """The task: the name in `gpunn.tabular` for the kind of targets."""
 
     # -------------------------------------------------------------- methods that subclasses define
 
@@ -151,7 +151,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the network for encoded training rows, and its loss, optimizer and options."""
 
     def _settings(self, parameters: type) -> dict[str, Any]:
-        """Return the values of a class's parameters by name; None for "auto"."""
+        """Return the values of the fields of the class `parameters`, by name; None for "auto"."""
         return {each.name: none_if_auto(getattr(self, each.name)) for each in fields(parameters)}
 
     @abstractmethod
@@ -177,7 +177,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Set the names of the network's classes, if it has classes."""
 
     def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
-        """Choose the network's threshold by `threshold_for`, from encoded validation rows."""
+        """Choose the network's threshold by `threshold_for` on encoded validation rows."""
 
     # ---------------------------------------------------------------------------------- fitting
 
@@ -209,7 +209,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight : array-like, shape (rows,), or None
             Weights in the loss and the metric. Rows with a weight of 0 are not held out.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
-            Validation rows, which select the best epoch. Without `X_val`, the fraction
+            Validation rows, on which the best epoch is selected. Without `X_val`, the fraction
             `validation_fraction` of the rows is held out.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. Whole groups are held out: no group is in both
@@ -233,7 +233,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Warns
         -----
         GpunnWarning
-            If columns are dropped (for example, identifiers) or look wrong. Also if `X_val` has
+            If columns are dropped (for example, identifiers) or look wrong, or if `X_val` has
             categories or missing values that do not occur in `X`.
         """
         check_parameters(self)
@@ -259,7 +259,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         sample_weight_val: Any,
         split_by: SplitBy,
     ) -> Self:
-        """Train as `fit` does; if it raises an error, attributes may already have changed."""
+        """Train as `fit` does. If this method raises an error, attributes may have changed."""
         table = checked_table(self, X, first=True)
         if y is None:
             raise ValueError(
@@ -290,7 +290,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _markers(self) -> Markers:
-        """Return the strings that mark missing targets, as in `X`; no number marks them."""
+        """Return the strings that mark missing targets, as in `X`, but without numbers."""
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
@@ -356,7 +356,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
 
     def _describe(self, network: Sequential, schema: Schema) -> None:
-        """Set the network's schema and class names, so that it accepts raw rows."""
+        """Set the network's schema and class names, so that the network accepts raw rows."""
         network.schema = schema
         self._name_outputs(network)
 
@@ -381,7 +381,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | Path) -> None:
         """Save the fitted estimator to a model file, which contains no code; `load` reads it.
 
-        `gpunn.load_model` also reads it: the file contains `network_`, including the schema.
+        `gpunn.load_model` can also read the file, which contains `network_` with the schema.
 
         Parameters
         ----------
@@ -391,7 +391,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         OSError
-            If the file can't be written. An existing file is then unchanged.
+            If the file can't be written. In this case, an existing file is unchanged.
         """
         check_is_fitted(self)
         classes = getattr(self, "classes_", None)
@@ -416,7 +416,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:
         """Load a fitted estimator from a file that `save` wrote.
 
-        The estimator lacks `history_`, `backend_` and `device_`, since these describe a training.
+        The loaded estimator has no `history_`, `backend_` and `device_`, since these describe a
+        training.
 
         Parameters
         ----------
@@ -586,7 +587,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return DEFAULT if threshold is None else threshold
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the class of each row, or its labels.
+        """Predict the class, or the labels, of each row.
 
         With two classes, `threshold_` decides; with more classes, the most probable class is
         predicted.
@@ -600,7 +601,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Returns
         -------
         ndarray, shape (rows,) or (rows, labels)
-            Classes, as in `classes_`, or an indicator matrix: 1 if the probability is above 1/2.
+            Classes, as in `classes_`, or an indicator matrix, which is 1 for labels with a
+            probability above 1/2.
         """
         outputs = self._network_outputs(X)
         if self._multilabel:

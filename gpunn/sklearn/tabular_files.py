@@ -62,7 +62,7 @@ class EstimatorRecord:
 
 
 def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that describe the model, in JSON types, without other parameters."""
+    """Return, in JSON types, only the parameters that describe the model."""
     plain = {}
     for name, value in parameters.items():
         if name == "class_weight" and isinstance(value, Mapping):

@@ -69,7 +69,7 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
 
 
 def is_array(X: Any) -> bool:
-    """Return whether this is an array or a list of rows, which have no column names."""
+    """Return whether `X` is an array or a list of rows, which have no column names."""
     if isinstance(X, (list, tuple)):
         return not (X and all(isinstance(row, Mapping) for row in X))
     if isinstance(X, (Table, Mapping)) or hasattr(X, "columns") or hasattr(X, "column_names"):
@@ -78,7 +78,7 @@ def is_array(X: Any) -> bool:
 
 
 def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Return the class of each row, shape (rows,), or raise a ValueError that names the row."""
+    """Return the class of each row, shape (rows,), or raise a ValueError that names a wrong row."""
     y = to_host(y)
     check_masked(y, argument)
     labels: np.ndarray = column_or_1d(without_missing(y), warn=True)
@@ -116,9 +116,9 @@ def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
     if not labels.all():
         row, label = np.argwhere(~labels)[0]
         raise DataError(
-            f"{argument}: several columns mean labels, each 0 or 1; row {row} has "
-            f"{y.tolist()[row][label]!r:.40} in column {label}. For one class per row, pass one "
-            "column; for numbers, use a regressor"
+            f"{argument}: if there are several columns, each is a label and must contain only 0 "
+            f"and 1; row {row} has {y.tolist()[row][label]!r:.40} in column {label}. For one class "
+            "per row, pass one column; for numbers, use a regressor"
         )
     return np.asarray(y, dtype=np.int64)
 
@@ -170,7 +170,7 @@ def checked_row_weights(
 
 
 def coded_targets(y: np.ndarray, argument: str) -> Coded:
-    """Encode strings and objects by a dictionary, with the columns of each row in sequence."""
+    """Encode strings and objects by a dictionary, row by row."""
     width = max(1, y.size // max(1, len(y)))
     return dictionary_encoded(y.ravel().tolist(), lambda cell: f"{argument}: row {cell // width}")
 
@@ -223,8 +223,8 @@ def check_one_type(cells: Coded, argument: str) -> None:
 def check_no_objects(classes: Sequence[Any], argument: str) -> None:
     """Raise a DataError for classes that are Python objects other than strings.
 
-    scikit-learn's metrics don't support them, so `score` and searches would fail after training.
-    scikit-learn's checks expect the words "Unknown label type".
+    scikit-learn's metrics don't support such classes, so `score` and searches would fail after
+    training. scikit-learn's checks expect the words "Unknown label type".
     """
     if not classes or isinstance(classes[0], str):
         return
@@ -241,7 +241,7 @@ def check_no_objects(classes: Sequence[Any], argument: str) -> None:
 
 
 TOO_FEW = 2
-"""No method can split this number of rows."""
+"""Largest number of rows that is too small for holding out validation rows."""
 
 
 def split(
@@ -253,8 +253,8 @@ def split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training rows and of the validation rows.
 
-    The split is stratified by class. If a class has a single row, this row is for training. Rows
-    with a weight of 0 would not affect the metric, so they are not held out.
+    The split is stratified by class. A class with a single row is not held out. Rows with a weight
+    of 0 would not affect the metric, so they are not held out.
     """
     others = np.arange(rows) if weights is None else np.flatnonzero(weights)
     counted = len(others)

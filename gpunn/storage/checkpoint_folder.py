@@ -1,4 +1,4 @@
-"""Folders of checkpoints: selects the one to resume from, and removes old ones."""
+"""Folders of checkpoints: selects the checkpoint to resume from, and removes old checkpoints."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def newest_first(folder: Path) -> list[Path]:
 class CheckpointFolder:
     """The last `keep` checkpoints of a training run, each named by its number of updates.
 
-    A new checkpoint is on the disk before an old one is removed. Checkpoints are never modified,
-    and files with other names are not touched.
+    A new checkpoint is on the disk before an old checkpoint is removed. Checkpoints are never
+    modified, and files with other names are not touched.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
@@ -108,7 +108,7 @@ class CheckpointFolder:
     def add_first(self, content: CheckpointContent, new: Replacement) -> Path:
         """Add the first checkpoint of a training run to files that are written together.
 
-        After their `commit`, call `drop_ahead_of` to remove obsolete checkpoints.
+        After committing these files, call `commit` to remove obsolete checkpoints.
         """
         make_folder(self.path)
         remove_leftovers(self.path, OF_RUN)
@@ -126,7 +126,7 @@ class CheckpointFolder:
                 remove(file)
 
     def write(self, content: CheckpointContent) -> Path:
-        """Write a checkpoint, then remove the oldest ones beyond `keep`."""
+        """Write a checkpoint, then remove the oldest checkpoints beyond the number `keep`."""
         path = self._path_of(content)
         content.write(path)
         for file in self.newest_first()[self.keep :]:

@@ -26,7 +26,8 @@ __all__ = ["checksummed", "read_safetensors"]
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""The checksum in a header. A string in the header cannot match, because JSON escapes quotes."""
+"""Pattern for the checksum in a header. It cannot match inside a string, because JSON escapes
+quotes."""
 
 TYPES = {
     "b1": "BOOL",
@@ -42,7 +43,7 @@ TYPES = {
     "i8": "I64",
     "u8": "U64",
 }
-"""Safetensors' names of NumPy's types. The arrays in a file have the reverse order of these
+"""Maps NumPy's types to names in safetensors. Files contain arrays in the reverse order of these
 types."""
 
 ORDER = {kind: index for index, kind in enumerate(TYPES)}
@@ -59,12 +60,12 @@ def checksummed(
     """Return the content of a safetensors file, in chunks.
 
     The checksum is the SHA-256 of the whole file with 64 zeros in place of the checksum.
-    Safetensors itself would write the same bytes, but it copies each array three times, which took
-    as long as writing. This function hashes and writes the arrays without copies.
+    Safetensors itself would write the same bytes, but it copies each array three times, and the
+    copies took as long as writing. This function hashes and writes the arrays without copies.
 
     The format begins with the length of the header in 8 bytes, little-endian. The header follows,
-    as JSON padded with spaces to a multiple of 8. The last part is the arrays in row-major order,
-    little-endian, by type and name.
+    as JSON padded with spaces to a multiple of 8. The arrays follow last, in row-major order,
+    little-endian, sorted by type and name.
     """
     header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}
     chunks: list[bytes | memoryview] = []
@@ -98,9 +99,9 @@ def read_safetensors(
 
     Arrays of bfloat16, which NumPy lacks, become float32. Memory is allocated for the actual size
     of the file, not for the declared size. Raise a ModelFileError if the file does not exist, is
-    not a safetensors file, or has a wrong checksum. With `verify`, also raise it if the file has no
-    checksum. Raise a ModelFileError if NumPy does not support an array: another type, or more than
-    64 dimensions. Raise an OSError if the file cannot be read.
+    not a safetensors file, or has a wrong checksum. With `verify`, also raise a ModelFileError if
+    the file has no checksum. Raise a ModelFileError if NumPy does not support an array, because of
+    its type or more than 64 dimensions. Raise an OSError if the file cannot be read.
     """
     with IMPORTING:
         from safetensors import SafetensorError, deserialize, safe_open

@@ -38,20 +38,21 @@ __all__ = [
 ]
 
 POSIX = os.name == "posix"
-"""Whether folders can be opened, and open files can be renamed; Windows allows neither."""
+"""Whether the system can open folders and rename open files; Windows allows neither."""
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
 """Pattern for the temporary files of killed writers; {} is a pattern for the file's name."""
 
 TRIES = 5
-"""Number of attempts to lock, since `is_locked` in another process holds a lock for a moment."""
+"""Number of attempts to lock a folder, which `is_locked` in another process may lock for a
+moment."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
     """Write chunks to a temporary file in the same folder, then rename it to `path`.
 
     The new file is on the disk (fsync) before it is renamed, and the new name is on the disk before
-    this function returns. After a crash, even of the machine, either the old file or the new one
+    this function returns. After a crash, even of the machine, either the old file or the new file
     exists. If the folder is missing, full or not writable, or the path is a folder, raise a
     FileAccessError and change nothing.
     """
@@ -63,8 +64,8 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 def write_output(path: str | Path, *content: bytes | memoryview) -> None:
     """Write a file that the user has named, like `write_atomically`, with the same errors.
 
-    If the path is a link, its target is written. If it is a pipe or a device, the content is
-    written to it directly. Raise a FileAccessError for circular links.
+    If the path is a link, its target is written. If the path is a pipe or a device, the content is
+    written directly. Raise a FileAccessError for circular links.
     """
     path = Path(checked_path(path))
     try:
@@ -83,11 +84,11 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 class Replacement:
-    """Several files that are written together: all as temporary files, which are then renamed.
+    """Several files that are first written as temporary files, and then renamed together.
 
-    Nothing changes before `commit`. Leaving the context without `commit` removes the temporary
-    files. After a crash during `commit`, the first files are new, and the other files are
-    unchanged.
+    Nothing changes before `commit`. If the `with` block ends without a call of `commit`, the
+    temporary files are removed. After a crash during `commit`, the first files are new, and the
+    other files are unchanged.
 
         with Replacement() as new:
             new.add(path, content)
@@ -112,8 +113,8 @@ class Replacement:
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
         """Write a file's content, in chunks, to a temporary file on the disk.
 
-        The temporary file gets the permissions of the file that it will replace. Before this, the
-        temporary files of killed writers are removed. The errors are the same as for
+        The temporary file gets the permissions of the file that it will replace. First, temporary
+        files that killed writers left are removed. The errors are the same as for
         `write_atomically`.
         """
         path = Path(checked_path(path))
@@ -202,9 +203,9 @@ class FolderLock:
     """An exclusive lock on a folder, held until it is released or the process ends.
 
     The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. On
-    Windows, or a file system without locks, it has no effect. A forked process does not hold the
-    lock. Raise a BlockingIOError if another process, or another `FolderLock` in this process, has
-    locked the folder.
+    Windows, or a file system without locks, the lock has no effect. A forked process does not hold
+    the lock. Raise a BlockingIOError if another process, or another `FolderLock` in this process,
+    has locked the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -285,7 +286,7 @@ def remove(path: Path) -> None:
 
 
 def keep_permissions(path: Path, new: Path) -> None:
-    """Give a new file the permissions of the existing file that it will replace, if any."""
+    """Give a new file the permissions of the existing file that it replaces, if there is one."""
     with contextlib.suppress(OSError):  # some file systems do not support permissions
         mode = path.lstat().st_mode
         if POSIX and stat.S_ISREG(mode):
@@ -293,7 +294,7 @@ def keep_permissions(path: Path, new: Path) -> None:
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove the temporary files that killed writers have left, if names match a pattern.
+    """Remove the temporary files that killed writers of files with matching names have left.
 
     Temporary files that another process is writing are locked, so they are not removed.
     """

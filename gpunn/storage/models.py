@@ -70,7 +70,7 @@ class Description:
 
 @dataclass(frozen=True)
 class ModelContent:
-    """The content of a model file, copied to the host; `write` can be called more than once."""
+    """The content of a model file, copied to the host; `write` can be called repeatedly."""
 
     arrays: Mapping[str, np.ndarray]
     text: str
@@ -132,7 +132,7 @@ def read_model(
 
 
 def pop_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Remove the arrays whose names begin with a prefix; return them by name without the prefix."""
+    """Remove and return the arrays whose names begin with a prefix, by names without prefix."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 

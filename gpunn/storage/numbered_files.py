@@ -26,7 +26,7 @@ class NumberedFiles:
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
-        """Remove files in the folder of `newest`, except it and the `keep` largest numbers."""
+        """Remove files next to `newest`, except `newest` and the `keep` largest numbers."""
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]
         numbered = [([int(n) for n in match.groups()], file) for match, file in files if match]
         for _, file in sorted(numbered)[:-keep]:
@@ -42,7 +42,7 @@ class NumberedFiles:
 
     @property
     def _pattern(self) -> str:
-        """A pattern for the file names, with the numbers as groups."""
+        """A pattern that matches the file names; its groups are the numbers."""
         name = re.escape(Path(self.template).name)
         return filled(name, dict.fromkeys(NUMBERS, r"(\d+)"), placeholder=r"\{{{}\}}")
 

@@ -31,7 +31,7 @@ def checked_path(path: Any, argument: str = "path") -> str:
     r"""Return a path as a string.
 
     Raise an ArgumentTypeError if the path is neither a string nor a path object. Raise an
-    ArgumentError if it has a character that no file name can have ("\0").
+    ArgumentError if the path has a character that no file name can have ("\0").
     """
     try:
         text = os.fspath(path)
@@ -89,7 +89,7 @@ def _kind(path: str) -> str | None:
 def read_whole(
     path: str | os.PathLike[str], invalid: type[InvalidFileError], limit: int, what: str
 ) -> bytes:
-    """Return the content of a file of at most `limit` bytes; `what` is its kind in messages.
+    """Return the content of a file of at most `limit` bytes; `what` names it in messages.
 
     Raise the errors of `open_file`, and an error of the class `invalid` if the file is larger.
     """

@@ -18,9 +18,10 @@ __all__ = ["check_sweep"]
 def check_sweep(source: Source, sweep: Sweep) -> Best:
     """Check the values that trials may have, and return the metric that compares trials.
 
-    Each extreme value is checked together with the first values of the other keys. All first values
-    together, and all last values together, must also make a valid experiment. Raise a ConfigError
-    that names invalid values. Raise one also if there are no validation rows.
+    Each extreme value of a key is checked together with the first values of the other keys. The
+    combination of all first values, and the combination of all last values, must also be valid.
+    Raise a ConfigError that names invalid values. Also raise a ConfigError if there are no
+    validation rows.
     """
     first = extreme_values(sweep.space, last=False)
     for path, values in sweep.space.items():

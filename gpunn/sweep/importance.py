@@ -20,7 +20,8 @@ MIN_TRIALS = 20
 """Minimum number of complete trials for an estimate."""
 
 MAX_TRIALS = 1000
-"""Maximum number of complete trials to use, newest first; the time grows with this number."""
+"""Maximum number of complete trials to use, newest first; the estimate takes longer with more
+trials."""
 
 
 def importances(sweep: Trials) -> dict[str, float]:
@@ -56,7 +57,7 @@ def importances(sweep: Trials) -> dict[str, float]:
 def known_trial(
     trial: Trial, space: Mapping[str, SearchRange], distributions: Mapping[str, Any]
 ) -> Any:
-    """Return a trial as an Optuna trial; None without a value or with values outside `space`."""
+    """Return a trial as an Optuna trial; None if it has no value, or has values outside `space`."""
     if trial.value is None:
         return None
     try:

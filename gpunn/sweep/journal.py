@@ -1,7 +1,7 @@
 """The file of a study, to which several processes append lines.
 
 Optuna saves a study as a journal of JSON lines; each process reads the lines that it has not read
-yet. This needs no server and no file system locks.
+yet. This way, Optuna needs no server and no file system locks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["JOURNAL", "TURN", "open_journal", "optuna", "turn"]
 JOURNAL = "study.jsonl"
 
 TURN = ".turn"
-"""Name of the lock file, without ".lock"; the process that gets the lock creates this file."""
+"""Name of the lock file, without ".lock"; the process that holds the lock has created this file."""
 
 
 def optuna() -> Any:
@@ -48,7 +48,7 @@ def open_journal(path: Path) -> Any:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Let one process at a time read a sweep's trials and begin or end a trial."""
+    """Lock the study, so that one process at a time reads trials and begins or ends a trial."""
     lock = optuna().storages.journal.JournalFileOpenLock(str(folder.absolute() / TURN))
     lock.acquire()
     try:
@@ -58,10 +58,10 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A journal's lock that also removes an incomplete last line, left by a killed process.
+    """A lock of a journal, which also removes an incomplete last line that a killed process left.
 
-    Otherwise the next line would be appended to the incomplete line, and no process could read the
-    journal.
+    If the incomplete line were kept, the next line would be appended to it, and no process could
+    read the journal.
     """
 
     def __init__(self, lock: Any, path: Path) -> None:

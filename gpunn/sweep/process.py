@@ -24,7 +24,7 @@ COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
 
 
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
-    """Return a communicator with this process's local rank and local size from the launcher.
+    """Return a communicator with the local rank and local size that the launcher gave this process.
 
     Apart from these numbers, the communicator is a world of one process, because the processes do
     not communicate.

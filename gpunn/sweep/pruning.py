@@ -17,7 +17,7 @@ class Pruning(Callback):
     """Reports a metric after each epoch, and ends training if Optuna prunes the trial.
 
     `epochs` is the planned number of epochs; a trial is never pruned after its last epoch. `pruned`
-    is True once the trial has been pruned.
+    is True if the trial has been pruned.
     """
 
     def __init__(self, trial: Any, metric: str, epochs: int) -> None:

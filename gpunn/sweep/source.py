@@ -30,7 +30,8 @@ class Source:
     backend : str or None
         The backend; if given, it overrides the configuration's backend.
     allow_imports : bool
-        Whether the configuration may import custom classes. Importing runs their modules' code.
+        Whether the configuration may import custom classes. Importing a class runs the code of its
+        module.
 
     Examples
     --------
@@ -106,7 +107,8 @@ class Source:
     def build(self, settings: Sequence[str]) -> Experiment:
         """Return the experiment of a trial, for training in this process only.
 
-        If a launcher has started several processes on a machine, each gets a different CUDA device.
+        If a launcher has started several processes on a machine, each process gets a different CUDA
+        device.
 
         Parameters
         ----------

@@ -47,7 +47,7 @@ def _numbers(values: SearchRange) -> dict[str, Any]:
 def next_of_grid(
     space: Mapping[str, SearchRange], used: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """Return the first combination of values that is not in `used`; None if all are used.
+    """Return the first combination of values that is not in `used`; None if there is none.
 
     The last key's values change fastest.
     """
@@ -60,7 +60,7 @@ def next_of_grid(
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable form of a value; equal values have equal forms."""
+    """Return a hashable object that represents a value; for equal values, the objects are equal."""
     if isinstance(value, Mapping):
         return frozenset((key, _hashable(each)) for key, each in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
@@ -77,14 +77,15 @@ def labeled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict
 
 
 def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, Any]:
-    """Return the first or the last extreme value for each path."""
+    """Return the first or the last extreme value for each key, by the key's path."""
     return {path: each.extremes[-1 if last else 0] for path, each in space.items()}
 
 
 def settings_of(values: Mapping[str, Any]) -> list[str]:
-    """Return values by their paths as settings, in the form of `--set`.
+    """Return settings such as "training.epochs=3", which `--set` accepts, for values by paths.
 
-    A table comes before its parts; for example, `training.optimizer` before its learning rate.
+    A table comes before keys of the table; for example, `training.optimizer` before its learning
+    rate.
     """
     paths: Iterable[str] = sorted(values, key=lambda path: path.count(".") + path.count("["))
     return [f"{path}={toml_text(values[path])}" for path in paths]

@@ -34,22 +34,22 @@ from gpunn.sweep.trials import (
 __all__ = ["Claim", "Study"]
 
 NAME = "sweep"
-"""Name of the study in the file."""
+"""Name of the study in Optuna's journal file."""
 
 CONFIGURATION = "configuration"
-"""Name of the study's attribute with the configuration of the sweep."""
+"""Name of the study's attribute that contains the configuration of the sweep."""
 
 BEGUN, ENDED = "begun", "ended"
-"""Names of a trial's attributes: its process and values, and how it ended."""
+"""Names of two attributes of a trial: one for its process and values, one for how it ended."""
 
 COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 """Tables and keys of a configuration that must be the same in all processes of a sweep."""
 
 
 class Claim:
-    """An Optuna trial that this process trains, with the values of keys by their paths.
+    """An Optuna trial that this process trains; `values` maps the paths of keys to values.
 
-    `ended` is True once the end of the trial has been recorded.
+    `ended` is True if the end of the trial has been recorded.
     """
 
     def __init__(self, trial: Any, values: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ class Study:
         return package.pruners.NopPruner()
 
     def _prepare(self, trials: Trials) -> bool:
-        """Set the sampler for the next trial; return False if a grid has no values left."""
+        """Set the sampler for the next trial; return False if a grid is complete."""
         self._study.sampler = self._sampler(len(trials.trials))
         if self.sweep.sampler != "grid":
             return True
@@ -179,11 +179,11 @@ class Study:
     # ------------------------------------------------------------------------------ trials
 
     def claim(self, maximum: int, *, reclaim: bool = False) -> Claim | None:
-        """Return the next trial; None if there are `maximum` trials or the grid is complete.
+        """Return the next trial; None after `maximum` trials, or if the grid is complete.
 
-        The maximum includes trials that other processes are training, but not trials of killed
-        processes. With `reclaim`, all unfinished trials of other processes are marked as lost. A
-        lost trial that is still training ends after its current epoch.
+        Trials that other processes are training count toward the maximum, but trials of killed
+        processes do not. With `reclaim`, all unfinished trials of other processes are marked as
+        lost. A lost trial that is still training ends after its current epoch.
         """
         with self._turn():
             self._end_lost(reclaim)
@@ -209,9 +209,9 @@ class Study:
     ) -> None:
         """Record how a trial ended, unless this or another process has recorded it before.
 
-        For `state`, see `Trial`. `row` has the logs of the best epoch. `epochs` is the number of
-        trained epochs; None means the number of reported epochs. `reason` says why the trial ended
-        before its last epoch.
+        For `state`, see `Trial`. `row` contains the logs of the best epoch. `epochs` is the number
+        of trained epochs; None means the number of reported epochs. `reason` says why the trial
+        ended before its last epoch.
         """
         if claim.ended:
             return
@@ -294,7 +294,7 @@ class Study:
 
 
 def _check_empty(folder: Path) -> None:
-    """Raise a ConfigError if a folder has files that no other starting process has created."""
+    """Raise a ConfigError if a folder contains files other than those of a sweep."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
     if names and not (folder / JOURNAL).exists():  # another process may just have created it
         what = "is a run" if CONFIG in names else "are files"
@@ -309,7 +309,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _comparable(config: Config) -> dict[str, Any]:
-    """Return the settings that all processes of a sweep share, without the number of trials."""
+    """Return the settings, except the number of trials, that all processes of a sweep share."""
     plain = config.plain()
     sweep = {key: value for key, value in plain["sweep"].items() if key != "trials"}
     return {**{key: plain[key] for key in COMPARED}, "sweep": sweep}

@@ -29,7 +29,8 @@ FOLDER = re.compile(r"trial-[0-9]{4,9}")
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
-"""States of trials that count. New trials replace trials that are "interrupted" or "lost"."""
+"""States of trials that count toward the number of trials. Trials that are "interrupted" or "lost"
+are replaced by new trials."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
 """Limits of a parameter's value: depth of nested tables, and size of numbers."""
@@ -75,21 +76,20 @@ class Trial:
     number : int
         Number of the trial, counted from 0 in the order in which trials begin.
     folder : str
-        Name of its run folder within the sweep folder.
+        Name of the trial's run folder within the sweep folder.
     state : str
-        "complete", "pruned", "diverged", "failed" (its values are invalid, or need too much
-        memory), "interrupted" (by a signal or an error), "lost" (its process was killed) or
-        "running".
+        "complete", "pruned", "diverged", "failed" (values are invalid, or need too much memory),
+        "interrupted" (by a signal or an error), "lost" (the process was killed) or "running".
     parameters : dict
         Values of the configuration's keys by their paths.
     value : float or None
-        The metric that compares trials, at the best epoch so far.
+        Value, at the best epoch so far, of the metric that compares trials.
     epoch : int or None
         The best epoch so far.
     epochs : int
         Number of trained epochs.
     reason : str
-        Why the trial ended before its last epoch, if it did.
+        If the trial ended before its last epoch, the reason.
 
     Examples
     --------
@@ -128,7 +128,7 @@ class Trials:
     metric : str
         The validation metric that compares trials.
     direction : {"min", "max"}
-        Whether smaller or larger is better.
+        Whether smaller ("min") or larger ("max") values are better.
     trials : list of Trial
         The trials in the order of their numbers.
     space : dict of str to SearchRange
@@ -150,7 +150,7 @@ class Trials:
 
     @property
     def ranked(self) -> list[Trial]:
-        """All trials: first the complete trials, best first, then the others by value."""
+        """All trials: first the complete trials, then all others, each from best to worst."""
         sign = 1 if self.direction == "min" else -1
 
         def key(trial: Trial) -> tuple[bool, bool, float, int]:
@@ -161,7 +161,7 @@ class Trials:
 
     @property
     def best(self) -> Trial | None:
-        """The best complete trial by validation; the first one in case of a tie."""
+        """The complete trial with the best validation metric; the first of several equal trials."""
         ranked = self.ranked
         first = ranked[0] if ranked else None
         return None if first is None or first.state != COMPLETE or first.value is None else first
@@ -173,7 +173,7 @@ class Trials:
 
 
 def write_trials(folder: Path, trials: Trials) -> None:
-    """Write the results of a sweep to its folder, completely or not at all."""
+    """Write the results of a sweep to its folder, by one atomic replacement of the file."""
     best = trials.best
     content: Mapping[str, Any] = {
         "metric": trials.metric,

@@ -30,7 +30,7 @@ __all__ = ["Events", "run_worker"]
 
 
 class Events:
-    """Methods that a worker calls for each trial; override them. By default they do nothing.
+    """Methods that a worker calls for each trial; a subclass overrides them.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def run_worker(
     folder : Path
         The sweep folder with the results of all processes so far; it is created if needed.
     trials : int or None
-        Total number of trials; None means the number in the configuration.
+        Total number of trials; Total number of trials. None means the number in the configuration.
     reclaim : bool
         Whether to first mark unfinished trials of other processes as lost.
     events : Events or None
@@ -104,7 +104,7 @@ def run_worker(
     MissingPackageError
         If Optuna is not installed.
     KeyboardInterrupt, SystemExit
-        On Ctrl-C and SIGTERM, after the trial is recorded as interrupted.
+        On Ctrl-C and SIGTERM, after the trial has been recorded as interrupted.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """Tables with text, dates and missing values, and their encoding as matrices of numbers.
 
-A `Schema` is learned from the training rows. A network stores its schema as `Sequential.schema`.
+A `Schema` describes the columns, and is learned from the training rows. A network stores its schema
+as `Sequential.schema`.
 """
 
 from __future__ import annotations

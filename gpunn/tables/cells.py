@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
-"""Matches integers such as 7, and 7.0, the spelling in columns with missing values."""
+"""Matches integers such as 7, and also 7.0, which is how columns with missing values contain 7."""
 
 EXACT_INTEGERS = 2.0**53
-"""From this number on, float64 does not represent every integer."""
+"""The smallest number above which float64 can't represent every integer."""
 
 MAX_DIGITS = 300
-"""Maximum number of digits; a number with more digits may be infinite in float64."""
+"""Maximum number of digits of a number in text; with more digits, it may be infinite in float64."""
 
 
 def coded(cells: Cells) -> Coded:
@@ -51,11 +51,11 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the numbers that cells hold or spell, and the codes of all other values.
+    """Return the numbers in cells, also numbers in text, and the codes of all other values.
 
     The numbers are a new float64 array, and may be infinite. Durations are in seconds. A cell that
-    is missing or not a number becomes NaN. The list has the codes (in `coded(cells)`) of values
-    that are neither numbers nor missing.
+    is missing or not a number becomes NaN. The returned list contains the codes (in `coded(cells)`)
+    of values that are neither numbers nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -98,14 +98,14 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
 def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
     """Return the category name of each value, or None for a value that means a missing value.
 
-    Names are stripped. Integers of any type are written without a point. So 2.0, from a column with
-    missing values, is the same category as 2.
+    Names are stripped. Integers of any type are written without a point. So 2.0, which occurs in
+    columns with missing values, is the same category as 2.
     """
     return [None if (text := text_of(value)) in markers else text for value in values]
 
 
 def other_spelling(text: str) -> str | None:
-    """Return "7.0" for "7", and "7" for "7.0", since missing values turn integers into floats."""
+    """Return "7.0" for "7", and "7" for "7.0", because missing values make integers floats."""
     integer = INTEGER.fullmatch(text)
     if integer is None:
         return None
@@ -113,7 +113,7 @@ def other_spelling(text: str) -> str | None:
 
 
 def spellings(categories: Sequence[str]) -> dict[str, int]:
-    """Map the names of categories to codes, and also other spellings that are not names."""
+    """Map the names of categories, and other spellings of these names, to codes."""
     known = {text: code for code, text in enumerate(categories, 1)}
     for text, code in list(known.items()):
         other = other_spelling(text)
@@ -160,11 +160,11 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
 
 
 def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the dates and times that cells hold or spell, and the codes of all other values.
+    """Return the dates and times in cells, also dates in text, and the codes of all other values.
 
     The dates are `datetime64[us]`; a cell that is missing or not a date becomes NaT. `date_of`
-    reads strings. The list has the codes (in `coded(cells)`) of values that are neither dates nor
-    missing.
+    reads strings. The returned list contains the codes (in `coded(cells)`) of values that are
+    neither dates nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
@@ -207,7 +207,7 @@ def is_plain_date(value: Any) -> bool:
 
 
 def moment_of(value: Any) -> np.datetime64 | datetime | None:
-    """Return the date and time that a value holds or spells, or None if it is not a date."""
+    """Return the date and time of a value or in its text, or None if it is not a date."""
     if isinstance(value, str):
         return date_of(value)
     if isinstance(value, np.datetime64):

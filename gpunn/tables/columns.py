@@ -22,8 +22,8 @@ class Column:
     kind : {"number", "category", "boolean", "datetime"}
         How the column's values are interpreted.
     categories : tuple of str
-        In ascending order; the code of `categories[i]` is i + 1. Numbers, dates and dropped columns
-        have no categories.
+        Names of the categories, in ascending order; the code of `categories[i]` is i + 1. Numbers,
+        dates and dropped columns have no categories.
     parts : tuple of str
         The parts of a date that differ between rows, such as "month".
     missing : int
@@ -37,7 +37,7 @@ class Column:
         Whether the column was detected as a category, although most of its values are numbers or
         dates.
     reported : str
-        A problem with the column, or the reason why it was dropped; otherwise empty.
+        A problem with the column, or the reason why it was dropped; "" if there is none.
 
     See Also
     --------

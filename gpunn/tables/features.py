@@ -25,8 +25,8 @@ class Group(IntEnum):
 class Feature:
     """A column of the matrix, computed from a column of the table.
 
-    `aspect` is "" for a number or a code. It is a part for a date, such as "month", "month, sine"
-    or "month, cosine". It is "missing" for a marker of missing values. Equality ignores the group.
+    For a number or a code, `aspect` is "". For a date, it is a part, such as "month", "month, sine"
+    or "month, cosine". For a marker of missing values, it is "missing". Equality ignores the group.
     """
 
     column: str

@@ -28,9 +28,9 @@ from gpunn.tables.table import Cells, Coded, Table, check_column_names
 __all__ = ["read_table", "table_in_file"]
 
 BLOCK_CELLS = 2**11
-"""Number of cells that are Python objects at the same time. These cells stay in the processor's
-cache, and are freed before Python's garbage collector counts them as old. 2^16 took twice as
-long."""
+"""Number of cells that are Python objects at the same time. So few cells fit into the processor's
+cache, and are freed before Python's garbage collector counts them as old. With 2^16 cells, reading
+took twice as long."""
 
 
 def read_table(
@@ -47,20 +47,22 @@ def read_table(
     Parameters
     ----------
     path : path-like
-        UTF-8 text with a delimiter between cells, such as CSV or TSV. It may be compressed with
-        gzip, and is quoted as in `gpunn.data.load_csv`. A name that ends in ".parquet" means a
-        Parquet file, which requires the package pyarrow; the other arguments then have no effect.
+        UTF-8 text with a delimiter between cells, such as CSV or TSV. The file may be compressed
+        with gzip, and cells are quoted as in `gpunn.data.load_csv`. A name that ends in ".parquet"
+        means a Parquet file, which requires the package pyarrow; the other arguments then have no
+        effect.
     delimiter : str or None
-        The character between cells. None detects a comma, semicolon, tab or "|".
+        The character between cells. The character between cells. None detects a comma, semicolon,
+        tab or "|".
     decimal : {".", ","} or None
-        The decimal mark. None also accepts decimal commas in columns without points, unless the
-        comma is the delimiter.
+        The decimal mark. If the comma is not the delimiter, None also accepts decimal commas in
+        columns without points.
     header : bool or "auto"
-        Whether the first row has the column names. "auto" means True unless all cells of that row
-        are numbers. A column without a name is called by its number, counted from 0, such as
-        "Unnamed: 0". Without a header, the names are the column numbers.
+        Whether the first row has the column names. "auto" means False if all cells of the first row
+        are numbers, otherwise True. A column without a name is called by its number, counted from
+        0, such as "Unnamed: 0". Without a header, the names are the column numbers.
     text : sequence of str
-        Columns whose cells stay text even if they spell numbers; "+7" then differs from "7".
+        Columns whose cells stay text even if the text is a number; "+7" then differs from "7".
         Columns with a code such as "007" always stay text.
     missing_values : sequence of str
         Further strings that mean a missing value; see `Schema.fit`.
@@ -68,13 +70,14 @@ def read_table(
     Returns
     -------
     Table
-        A column is an array of numbers if every cell that is not missing spells a number.
+        The table. A column is an array of numbers if every cell that is not missing is a number.
 
     Raises
     ------
     DataFileError
         If a row has too few or too many cells, two columns have the same name, or there are more
-        than 100,000 columns. Also if the file is empty, damaged or of another kind.
+        than 100,000 columns. The error is also raised if the file is empty, damaged or of another
+        kind.
     ArgumentError
         If an argument is invalid, or names a column that does not exist.
     MissingPackageError
@@ -144,11 +147,11 @@ CODE_LIKE = re.compile(r"\n[ \t]*0[0-9]")
 """Matches the end of a line, then the start of a cell that may be a code."""
 
 NO_CODES: dict[str, int] = {}
-"""The codes of a column in which no text has been read yet."""
+"""Marks a column in which no text has been read yet."""
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first name that is a number, or None if several are ascending integers (years)."""
+    """Return the first name that is a number, or None if several are ascending, like years."""
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1
@@ -159,7 +162,7 @@ def first_number(names: Sequence[str]) -> str | None:
 
 
 class Reader:
-    """Reads a text file once, or twice if a column turns out late to be text."""
+    """Reads a text file once, or twice if text follows numbers in a column."""
 
     def __init__(
         self,
@@ -194,7 +197,7 @@ class Reader:
         """Return doubts about how cells were read, by column.
 
         If three digits follow every mark in a column, the mark may be a decimal mark or a thousands
-        separator. Marks in other columns may settle this.
+        separator. Marks in other columns may show which one it is.
         """
         sure = self.decimal == "," or any(
             column.mark == "," and not column.ambiguous for column in columns.values()
@@ -217,7 +220,7 @@ class Reader:
     def _pass(
         self, text: Sequence[str], only: Sequence[str] | None = None
     ) -> tuple[np.ndarray, dict[str, CellReader]]:
-        """Read the file; return the line numbers of its rows, and all or some columns by name."""
+        """Read the file; return the line numbers of its rows, and columns by name."""
         lines = array("q")
         with open_rows(self.path, self.delimiter) as (delimiter, rows):
             first = next(rows, None)
@@ -258,13 +261,13 @@ class Reader:
 
 
 class CellReader:
-    """Collects a column, as numbers until a cell is not a number, and then as text.
+    """Collects the cells of a column: as numbers until a cell is not a number, and then as text.
 
     With `commas`, a comma may be a decimal mark if the column has no points. `is_late` is True if
-    the column turned out to be text after some cells were read as numbers. Three strings describe
-    numbers, or are empty. `mark` is the detected decimal mark. If three digits follow every mark,
-    the marks may separate thousands; `ambiguous` is then the first cell with a mark. `rounding` is
-    a remark on a rounded integer.
+    the column turned out to be text after some cells were read as numbers. The strings `mark`,
+    `ambiguous` and `rounding` describe numbers, or are empty. `mark` is the detected decimal mark.
+    If three digits follow every mark, the marks may separate thousands; `ambiguous` is then the
+    first cell with a mark. `rounding` is a remark on a rounded integer.
     """
 
     __slots__ = (

@@ -33,7 +33,7 @@ def table_of(frame: Any, title: str = "X") -> Table:
     Returns
     -------
     Table
-        The table's columns are converted at their first use. A `frame` that is a `Table` is
+        The table, which converts each column at its first use. A `frame` that is a `Table` is
         returned unchanged.
 
     Raises
@@ -191,10 +191,10 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
 
 
 def local_times(column: Any, location: str) -> Any:
-    """Return dates with a time zone as local times, and other columns unchanged.
+    """Return a column of dates with a time zone as local times, and any other column unchanged.
 
-    Otherwise the same dates would differ between libraries. As arrays, pyarrow and Polars return
-    UTC, and pandas returns objects with a time zone. Text has the local time.
+    Without this conversion, the same dates would differ between libraries. As arrays, pyarrow and
+    Polars return UTC, and pandas returns objects with a time zone. Dates in text are local times.
     """
     if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
         compute = require(

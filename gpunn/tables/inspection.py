@@ -30,10 +30,11 @@ from gpunn.tables.table import Coded, Table, row_name
 __all__ = ["MAX_CLASSES", "Inspection", "class_names", "inspect"]
 
 MAX_CLASSES = 20
-"""A target of integers with more distinct values than this is numbers, not classes."""
+"""If a target of integers has more distinct values than this, the integers are numbers, not
+classes."""
 
 LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-"""The values of a label; labels are several targets that are true or false."""
+"""Maps the text of a label to its value; labels are several targets that are true or false."""
 
 SHOWN = 3
 
@@ -41,7 +42,8 @@ MAX_SPELLED = 1e12
 """Numbers larger than this are shown with an exponent."""
 
 FAR = 15
-"""Numbers are reported if their distance from the median exceeds this many interquartile ranges."""
+"""A number is reported if its distance from the median is more than this many interquartile
+ranges."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Inspection:
     schema: Schema
     """The schema, which is learned from all columns except targets and dropped columns."""
     columns: list[tuple[str, ...]]
-    """A header, and a row for each column: name, kind, encoding, missing count, and values."""
+    """A header, and a row for each column: name, kind, encoding, number of missing values, and
+    values."""
     targets: dict[str, str]
     problems: list[str]
 
@@ -66,8 +69,8 @@ def inspect(
 ) -> Inspection:
     """Choose a schema for a table, and report problems; `Schema.fit` describes the arguments.
 
-    The split is "time=COLUMN", "group=COLUMN" or "random". None also means a random split, but adds
-    reasons for another split to the problems.
+    The split is "time=COLUMN", "group=COLUMN" or "random". None also means a random split, but then
+    reasons for another split are added to the problems.
     """
     markers = Markers.of(missing_values)
     described, problems = dict[str, str](), list[str]()

@@ -35,8 +35,8 @@ def decimal_commas(texts: Sequence[str]) -> bool:
 def with_thousands(texts: Sequence[str]) -> str | None:
     """Return the first number with thousands separators, or None if a string is not a number.
 
-    Telephone numbers are excluded. They also consist of groups of digits, but they all have the
-    same number of groups, without commas or apostrophes.
+    Telephone numbers are excluded: all of them have the same number of groups of digits, and no
+    commas or apostrophes.
     """
     if not all(map(GROUPED_OR_NOT.fullmatch, texts)):
         return None
@@ -50,5 +50,5 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def with_sign(texts: Sequence[str]) -> str | None:
-    """Return the first string if all are numbers with a currency or percent sign, or None."""
+    """If all strings are numbers with a currency or percent sign, return the first."""
     return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None

@@ -54,7 +54,7 @@ TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np
 
 
 class Graph(Protocol):
-    """A graph to which nodes and constants are added; the methods return their names."""
+    """A graph to which nodes and constants are added; methods return the names of what they add."""
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output."""
@@ -69,8 +69,8 @@ class Graph(Protocol):
 class Value(NDArrayOperatorsMixin):
     """An array that a graph computes; NumPy's operators and functions add nodes to the graph.
 
-    `name` is the name of an input or a node. Numbers in a formula with the value become constants
-    of the value's dtype.
+    `name` is the name of an input or a node. Plain numbers in a formula that contains the value
+    become constants of the value's dtype.
     """
 
     def __init__(self, graph: Graph, name: str, dtype: str = "float64") -> None:
@@ -101,7 +101,7 @@ class Value(NDArrayOperatorsMixin):
         return FUNCTIONS[function](*arguments, **options)
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """Return some columns; if the key ends with None, add an axis at the end instead."""
+        """Return some columns; if the key ends with None, add a last axis instead."""
         *others, last = key
         if last is None:
             return self.node("Unsqueeze", self, self.constant([len(others)], "int64"))

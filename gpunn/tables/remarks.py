@@ -15,7 +15,7 @@ __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
 FEW = 20
 """With fewer rows than this, no column is reported as an identifier."""
 
-ROUNDED = "numbers too large to tell apart; if they are codes, make the column a category"
+ROUNDED = "numbers so large that they are rounded; if they are codes, make the column a category"
 
 ADVICE = (
     "correct these cells, leave them empty, or declare them missing values (missing_values, "
@@ -83,14 +83,14 @@ def remark_on_marks(texts: Sequence[str]) -> str:
 
 
 class Remarks:
-    """Remarks on a column, and whether it is dropped."""
+    """Collects remarks on a column, and whether the column is dropped."""
 
     def __init__(self, name: str, missing: int, rows: int) -> None:
         self._missing, self._rows = missing, rows
         self._remarks: list[str] = []
         self._dropped = False
         if NAMELESS.fullmatch(name):
-            self.add("it has no name: drop it if it is a saved index, otherwise name it")
+            self.add("has no name: drop the column if it is a saved index, otherwise name it")
         if rows > missing > rows / 2:
             self.add(f"missing in {100 * missing // rows} % of the rows")
 
@@ -107,7 +107,7 @@ class Remarks:
     def drop(self, constant: bool, rounded: bool = False) -> bool:
         """Drop the column if all rows have the same value; return whether it is dropped.
 
-        `rounded` says whether the values may be different numbers that float64 makes equal.
+        `rounded` is True if the values may be different numbers that are equal only in float64.
         """
         if self._missing == self._rows:
             self.drop_because("no row has a value")

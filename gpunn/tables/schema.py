@@ -31,14 +31,14 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["Schema"]
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
-"""The integer up to which all integers are exact, by dtype."""
+"""For each dtype, the integer up to which the dtype represents all integers exactly."""
 
 WORTH_THREADS = 100_000
-"""Threads share the columns of a matrix that has at least this many cells."""
+"""Minimum number of cells of a matrix whose columns are encoded by several threads."""
 
 
 DEFINING = ("columns", "scaling", "missing_values", "named")
-"""The attributes that pickles keep; all other attributes are computed from these."""
+"""The attributes that pickles contain; all other attributes are computed from these attributes."""
 
 
 class Schema:
@@ -62,11 +62,14 @@ class Schema:
     columns : sequence of Column
         All columns of the training rows, in their order, including dropped columns.
     scaling : Scaling
-        The arrays have the order of the scaled columns, which come first in the matrix.
+        The scaling of numbers. Its arrays have the order of the scaled columns, which come first in
+        the matrix.
     missing_values : sequence of str
-        Further strings that mean a missing value, besides those that always do.
+        Further strings that mean a missing value, in addition to "", "NA", "NaN" and similar
+        strings.
     named : bool
-        Whether the training rows had column names. If not, columns are matched by their order.
+        Whether the training rows had column names. Without names, columns are matched by their
+        order.
 
     Attributes
     ----------
@@ -144,24 +147,25 @@ class Schema:
             The training rows, of any type that `gpunn.tables.table_of` accepts.
         columns : mapping of str to str or None
             Kinds of columns: "number", "category", "boolean" or "datetime". The kinds of other
-            columns are detected. Text columns are numbers or dates if every value spells one. Other
-            text is a category; it is dropped if all values differ. Digits after a leading zero,
-            such as "007", are a code, and a column that contains a code is a category.
+            columns are detected. A text column contains numbers (or dates) if every value in it is
+            a number (or a date). Other text columns are categories, but are dropped if all values
+            differ. Digits after a leading zero, such as "007", are a code, and a column that
+            contains a code is a category.
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str
             Further strings that mean a missing value, in upper or lower case. Numbers such as
-            "-999" match in any spelling. These always mean a missing value: "", "NA", "N/A",
-            "#N/A", "<NA>", "NaN", "NaT", "null" and "?".
+            "-999" match in any spelling. The following strings always mean a missing value: "",
+            "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?".
         scaling : {"robust", "quantile", "standard", "none"}
             How numbers are scaled; see `gpunn.tables.scaling`.
         seed : int
             Seed of the noise that "quantile" adds before it computes quantiles.
         every : data frame, array, dict, list or None
-            The training rows and all rows that are held out for validation or tests. All of them
-            decide whether a column holds numbers, dates, categories or an identifier, whichever
-            rows are held out. Nothing else is learned from held-out rows. None means that no rows
-            are held out.
+            The training rows and all rows that are held out for validation or tests. All of these
+            rows decide whether a column contains numbers, dates, categories or an identifier, so
+            that the choice of held-out rows does not matter. Nothing else is learned from held-out
+            rows. None means that no rows are held out.
 
         Returns
         -------
@@ -171,9 +175,9 @@ class Schema:
         Raises
         ------
         DataError
-            If there are no rows, or a column name is empty or repeated. Also if a number is
-            infinite, a column is not of the given kind, or every column is dropped. The message has
-            the location.
+            If there are no rows, or a column name is empty or repeated. The error is also raised if
+            a number is infinite, a column is not of the given kind, or every column is dropped. The
+            message names the location.
         ArgumentError, ArgumentTypeError
             If an argument is invalid, or names a column that does not exist.
 
@@ -247,7 +251,7 @@ class Schema:
         Parameters
         ----------
         frame : data frame, array, dict or list
-            The rows, of any type that `fit` accepts. Numbers may also be given as text.
+            The rows, of any type that `fit` accepts. Numbers may also be text.
         dtype : {"float32", "float64"}
             Dtype of the matrix. Codes and numbers are computed in float64.
         title : str
@@ -262,7 +266,7 @@ class Schema:
         ------
         DataError
             If a column is missing, a cell is not the expected number or date, or a number is
-            infinite. The message has the cell's location, or the most similar column name.
+            infinite. The message names the cell's location, or the most similar column name.
 
         Warns
         -----
@@ -467,7 +471,7 @@ class Schema:
         Returns
         -------
         dict
-            With the keys "named", "scaling", "missing_values" and "columns".
+            A dict with the keys "named", "scaling", "missing_values" and "columns".
         """
         return {
             "named": self.named,

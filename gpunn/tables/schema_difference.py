@@ -37,12 +37,12 @@ def schema_difference(schema: Schema, other: Schema) -> str:
 
 
 def used(schema: Schema) -> dict[str, Column]:
-    """Return the columns that go into the matrix, by their names."""
+    """Return the columns that are encoded in the matrix, by their names."""
     return {column.name: column for column in schema.columns if features_of([column])}
 
 
 def column_difference(column: Column, other: Column) -> str:
-    """Return a difference between two columns, or an empty string; their scaling is ignored."""
+    """Return a difference between two columns except their scaling, or an empty string."""
     if column.kind != other.kind:
         return f"is a {other.kind} there, and a {column.kind} here"
     if column.categories != other.categories:

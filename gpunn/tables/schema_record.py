@@ -1,4 +1,4 @@
-"""A schema in JSON types; reading checks it, since a file may come from an untrusted source."""
+"""A schema in JSON types, which is checked when it is read, since files may be untrusted."""
 
 from __future__ import annotations
 

@@ -34,11 +34,12 @@ __all__ = [
 
 MIN_GROUPS, MIN_NAMES = 3, 10
 """Columns with fewer distinct values than these limits are not reported as identifiers. The first
-limit is for values with digits. The second is for values that may be names of kinds, such as
-"phone"."""
+limit is for values with digits. The second limit is for values without digits, which may be names
+of kinds, such as "phone"."""
 
 SHARED = 0.1
-"""Identifiers are reported if at least this fraction of rows share one with another row."""
+"""Minimum fraction of rows that share an identifier with another row; otherwise the column is not
+reported."""
 
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -50,7 +51,8 @@ OWNERS = re.compile(
     "|participant|patient|person|player|school|session|site|store|student|subject|user)s?"
     "(id|key|code|no|nr|nbr|num|number)?|(case|cust|item|loan|order|product|subj)(id|no|nr|number)"
 )
-"""Names of columns that identify the person or thing of a row, without separators of words."""
+"""Matches names of columns that identify the person or thing of a row, without separators of
+words."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
 """Last words in the names of columns whose numbers are times, such as 20260531."""
@@ -75,9 +77,9 @@ def split_by(value: str | None) -> tuple[str, str] | None:
 
 
 def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
-    """Return the group column in a list, or an empty list if `columns` has its kind.
+    """Return the group column in a list, or an empty list if the user chose its kind in `columns`.
 
-    By default the column is not an input, since the rows to predict belong to groups that are
+    By default the group column is not an input, since the rows to predict belong to groups that are
     unseen in training.
     """
     kind, column = split_by(value) or ("", "")
@@ -135,10 +137,10 @@ def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.nda
 
 
 def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: Markers) -> int:
-    """Return how many rows of `others` would be on the table's side of a split.
+    """Return how many rows of `others` would be on the same side of a split as the table.
 
-    In a split by time, these rows are not later than all rows of the table. In a split by group,
-    the group of these rows is also in the table.
+    In a split by time, these are rows that are not later than all rows of the table. In a split by
+    group, these are rows whose group is also in the table.
     """
     if kind == "time":
         latest = times_of(table, name, markers).max()
@@ -153,8 +155,8 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
     """Return advice for a table whose rows are split at random.
 
     The advice has a line for each column with dates, or with an identifier that several rows share.
-    A table with fewer than `FEW` rows gets no advice. The columns belong to a schema, which may be
-    learned from another table; columns that the user dropped are ignored.
+    A table with fewer than `FEW` rows gets no advice. Columns that the user dropped are ignored.
+    The columns are from a schema, which may be learned from another table.
     """
     advice = []
     for column in columns:
@@ -177,7 +179,7 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
 
 
 def has_times(table: Table, column: Column) -> bool:
-    """Return whether a column has different dates, or has integers and a name that means dates."""
+    """Return whether a column has different dates, or integers under a name that means dates."""
     if column.kind == "datetime":
         return len(coded(table.column(column.name)).values) > 1
     return words_of(column.name)[-1] in TIMES and has_integers(table, column.name)
@@ -210,7 +212,7 @@ def has_integers(table: Table, name: str) -> bool:
 
 
 def shared_values(table: Table, name: str, markers: Markers) -> int:
-    """Return the number of distinct identifiers if many rows share identifiers, else 0."""
+    """If many rows share identifiers, return the number of distinct identifiers, else 0."""
     cells = coded(table.column(name))
     if isinstance(table.column(name), np.ndarray) and not has_integers(table, name):
         return 0

@@ -17,8 +17,9 @@ __all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded"
 class Coded:
     """A column in dictionary encoding: its distinct values, and the code of the value in each row.
 
-    `values[code]` is a cell; the code of a missing cell is -1. Values are distinct, and each value
-    occurs in a row. `categorical` is True for types of categories, such as pandas' `category`.
+    A cell is `values[code]`, where `code` is the row's entry in `codes`; the code of a missing cell
+    is -1. All values are distinct, and each value occurs in at least one row. `categorical` is True
+    if the column had a type for categories, such as pandas' `category`.
     """
 
     codes: np.ndarray
@@ -30,7 +31,7 @@ class Coded:
         return len(self.codes)
 
     def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
-        """Return an entry for each row, given an entry for each value and one for missing cells."""
+        """Return an entry for each row, from the entry of each value and that of missing cells."""
         table = np.append(entries, np.array([missing], entries.dtype))
         taken: np.ndarray = table[self.codes]
         return taken
@@ -40,7 +41,7 @@ class Coded:
         return int((self.codes == value).argmax())
 
     def compact(self) -> Coded:
-        """Return the column without values that no row has."""
+        """Return the column without the values that occur in no row."""
         used = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
         if used.all():
             return self
@@ -68,15 +69,15 @@ class Table:
     read : function
         A function that accepts a column's position, and returns the column's cells.
     named : bool
-        Whether the data has column names; if not, the names are numbers, counted from 0.
+        Whether the data has column names. Without names, the columns are numbered from 0.
     numbers : ndarray of int or None
         Number of each row in messages. None means that rows are counted from 0.
     unit : {"row", "line"}
-        Unit of these numbers; "line" means the line of a file in which a row ends.
+        Unit of `numbers`; "line" means the line of a file in which a row ends.
     title : str
         Name of the table in messages: "X", or a file's path.
     doubts : mapping of str to str or None
-        Doubts about how a column's cells were read, by column.
+        Warnings that cells of a column may have been read wrongly, by column.
 
     Raises
     ------
@@ -135,13 +136,14 @@ class Table:
         Returns
         -------
         ndarray or Coded
-            Booleans, integers, floats (NaN is missing) or `datetime64` (NaT is missing); anything
-            else in dictionary encoding.
+            An array of Booleans, integers, floats (NaN is missing) or `datetime64` (NaT is
+            missing); other cells are in dictionary encoding.
 
         Raises
         ------
         DataError
-            If there is no such column, or it holds something other than numbers, text or dates.
+            If there is no such column, or the column contains cells other than numbers, text and
+            dates.
         """
         if name not in self._columns:
             if name not in self._positions:
@@ -169,12 +171,12 @@ class Table:
         Returns
         -------
         str
-            For example, "people.csv: line 3, column 'age'".
+            The location, such as "people.csv: line 3, column 'age'".
         """
         return f"{self.title}: {row_name(self, row)}, column {name!r}"
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return a table of some rows; messages use the rows' numbers in this table.
+        """Return a table of some rows, which messages call by their numbers in this table.
 
         Parameters
         ----------
@@ -214,7 +216,7 @@ class Table:
         )
 
     def content(self) -> bytes:
-        """Return bytes for a checksum; tables with different names or cells have different bytes.
+        """Return bytes for a checksum, which differ if names or cells of tables differ.
 
         Returns
         -------

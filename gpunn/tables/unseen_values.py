@@ -15,7 +15,7 @@ __all__ = ["UnseenValues"]
 
 
 class UnseenValues:
-    """Unknown categories in an encoded table, and new missing values in columns that had none.
+    """Unknown categories in an encoded table, and missing values in columns that had none before.
 
     `unknown` counts rows by column and category, `missing` counts rows without a value by column.
     """

@@ -2,7 +2,7 @@
 
 >>> from gpunn.tabular import realmlp, tabm
 
-`gpunn.sklearn` has estimators for them, which accept raw tables.
+`gpunn.sklearn` contains estimators of these models, which accept raw tables.
 """
 
 from __future__ import annotations

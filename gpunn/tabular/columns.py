@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
-"""How `realmlp` and `tabm` can embed numbers."""
+"""Ways in which `realmlp` and `tabm` can embed numbers."""
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
 """Number of frequencies for each number."""
 
 
 class Group(NamedTuple):
-    """Adjacent columns of a schema's matrix, and the layers for them, if any."""
+    """Adjacent columns of a schema's matrix, and a list of layers for them, which may be empty."""
 
     columns: slice
     layers: list[Layer]
@@ -65,11 +65,11 @@ def column_groups(
 ) -> list[Group]:
     """Return the groups of all columns: embedded numbers, other numbers, and codes.
 
-    `embed` returns the layer for the numbers of the training rows; if it is None, no numbers are
-    embedded. The indicators of missing values, which come last, are not embedded. `make` returns
-    the layer for adjacent code columns. Its first argument is whether each column has at most
-    `max_one_hot` categories. Its other arguments are the columns' numbers of codes, and the codes
-    of the training rows.
+    The function `embed` returns the layer for the numbers of the training rows; without the
+    function, no numbers are embedded. The indicators of missing values, which come last, are not
+    embedded. The function `make` returns the layer for adjacent code columns. Its arguments are
+    whether each column has at most `max_one_hot` categories, the number of codes of each column,
+    and the codes of the training rows.
     """
     start = len(schema.numbers)
     embedded = 0
@@ -101,8 +101,8 @@ def embedding_of_numbers(
     """Return the layer that maps each number to `size` numbers; "pbld" includes the number itself.
 
     `sigma` is the standard deviation of the initial frequencies of periodic embeddings. `bins` is
-    the maximum number of bins of piecewise linear embeddings. The edges of these bins are quantiles
-    of X, the numbers of the training rows.
+    the maximum number of bins of piecewise linear embeddings. Edges of bins are quantiles of X, the
+    numbers of the training rows.
     """
     if kind == "piecewise":
         return PiecewiseLinearEmbedding([quantile_edges(column, bins) for column in X.T], size)

@@ -19,9 +19,9 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
     Parameters
     ----------
     x : ndarray, shape (rows,)
-        Numbers of the training rows, none of them missing.
+        Numbers of the training rows, without missing values.
     bins : int
-        Maximum number of bins. There are fewer if quantiles are equal.
+        Maximum number of bins. There are fewer bins if quantiles are equal.
 
     Returns
     -------
@@ -59,15 +59,15 @@ def tree_edges(
 ) -> list[float]:
     """Return the bin edges that separate different targets, computed by a decision tree.
 
-    The tree is fitted on this column only, and has at most `bins` leaves. Its thresholds are the
-    inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
-    Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). Bins are thus
-    narrow where the targets change fast, regardless of how the rows are distributed.
+    The tree is fitted only on this column, and has at most `bins` leaves. The tree's thresholds are
+    the inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
+    Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). So bins are narrow
+    in ranges of x where the targets change fast, regardless of how the rows are distributed.
 
     Parameters
     ----------
     x : ndarray, shape (rows,)
-        Numbers of the training rows, none of them missing.
+        Numbers of the training rows, without missing values.
     y : ndarray, shape (rows,) or (rows, outputs)
         Targets of the training rows; classes may be of any type.
     task : {"classification", "regression"}
@@ -78,7 +78,7 @@ def tree_edges(
         Minimum number of training rows in each bin. With a larger minimum, edges depend less on
         single rows.
     min_impurity_decrease : float
-        Minimum by which an edge must lower the variance of the targets or the Gini impurity of the
+        Minimum decrease, by each edge, of the variance of the targets or the Gini impurity of the
         classes. The decrease is weighted by the fraction of rows that the edge divides.
 
     Returns
@@ -134,6 +134,6 @@ def check_column(x: HostArray) -> None:
 
 
 def at_least_two(edges: HostArray) -> list[float]:
-    """Return edges as a list; a single edge gets a second one, to make a bin."""
+    """Return edges as a list; a second edge is added to a single edge, so that there is a bin."""
     numbers = [float(edge) for edge in edges]
     return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]

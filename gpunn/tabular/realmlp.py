@@ -36,7 +36,7 @@ from gpunn.training.callbacks import EarlyStopping
 __all__ = ["realmlp"]
 
 NUMBERS_OF_EMBEDDING = {"pbld": 4, "pl": 8, "plr": 8, "piecewise": 8}
-"""Size of the embedding of each number."""
+"""Number of outputs for each embedded number, by kind of embedding."""
 
 BATCHES = ((0, 64), (1024, 128), (8192, 256), (30_000, 512), (100_000, 1024))
 """Pairs of a number of training rows, and the batch size for at least that many rows."""
@@ -65,23 +65,24 @@ def realmlp(
 ) -> Recipe:
     """Return a RealMLP for a table, with the settings that its authors tuned on many tables.
 
-    The output of the columns' layers is x, layer l has d_l inputs, and h_0 = s * x::
+    In these formulas, x is the output of the layers for columns, layer l has d_l inputs, and h_0 =
+    s * x::
 
         z_l = W_l^T h_{l-1} / sqrt(d_l) + b_l
         h_l = dropout(z_l + alpha_l (f(z_l) - z_l))
 
     Numbers get a `PeriodicEmbedding` of the kind "pbld". Columns with few categories are one-hot
     encoded, columns with many categories get an `Embedding`. Initial weights and biases are
-    computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate has four bumps
-    (`CosineLog`). The rate is 6 times as high for s, and a tenth as high for biases, alpha and
-    embeddings of numbers. Dropout and weight decay decrease to 0 in the second half (`FlatCosine`).
-    The parameters of the best epoch are restored; the last of several equal epochs counts as the
-    best.
+    computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate rises and falls
+    four times (`CosineLog`). The rate is 6 times as high for s, and a tenth as high for biases,
+    alpha and embeddings of numbers. Dropout and weight decay decrease to 0 in the second half of
+    the training (`FlatCosine`). The parameters of the best epoch are restored; the last of several
+    equal epochs counts as the best.
 
     Parameters
     ----------
     schema : Schema
-        Learned from the training rows, with the scaling "robust".
+        The schema, which is learned from the training rows with the scaling "robust".
     X : ndarray, shape (rows, schema.width)
         The training rows, as `schema.encode` returns them.
     outputs : int
@@ -94,7 +95,8 @@ def realmlp(
     hidden_layer_sizes : sequence of int
         Units of each hidden layer.
     activation : str, Activation or None
-        The function f. None means "mish" for regression, and "selu" for other tasks.
+        The function f. Activation of hidden layers. None means "mish" for regression, and "selu"
+        for other tasks.
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}
         How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_sigma : float
@@ -104,23 +106,24 @@ def realmlp(
     category_size : int
         Size of this embedding.
     learning_rate : float or None
-        Maximum learning rate. None means 0.04 for classes and labels. For regression it means 0.2,
-        or 0.07 if `simplified`.
+        Maximum learning rate. The highest learning rate. None means 0.04 for classes and labels.
+        For regression, None means 0.2, or 0.07 if `simplified`.
     dropout : float
         Maximum fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float
         Maximum decay of the weights; see `gpunn.optimizers.Optimizer`.
     label_smoothing : float or None
-        Label smoothing for classification. None means 0.1 if the metric is the accuracy, otherwise
-        0.
+        Label smoothing for classification. Fraction of each target to spread evenly over all
+        classes. None means 0.1 if the metric is the accuracy, otherwise 0.
     epochs : int
         Number of epochs.
     batch_size : int or None
-        None means 64 for fewer than 1,024 training rows, 128 from 1,024 rows on, 256 from 8,192,
-        512 from 30,000, and 1,024 from 100,000.
+        Rows per update. None means 64 below 1,024 training rows, 128 from 1,024 rows, 256 from
+        8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
     metric : str or None
         The metric that selects the best epoch. None means accuracy for classes, and binary accuracy
-        for labels. For regression it means the root mean squared error, or R2 with several outputs.
+        for labels. For regression, None means the root mean squared error, or R2 with several
+        outputs.
 
     Returns
     -------

@@ -96,13 +96,13 @@ def checked_metric(task: str, metric: str | None, outputs: int) -> str:
         purpose = "several labels" if task == "multilabel" else task
         raise ArgumentError(
             f"metric: {metric!r} evaluates {targets}, so it does not fit {purpose}; choose "
-            f"another, such as {example!r}"
+            f"another metric, such as {example!r}"
         )
     limit = 1 if task == "multilabel" else 2
     if outputs > limit and getattr(resolved, "average", "") == "binary":
         raise ArgumentError(
             f"metric: {metric!r} evaluates one of two classes, but there are {outputs} outputs; "
-            "choose another, such as 'auc' or 'log_loss'"
+            "choose another metric, such as 'auc' or 'log_loss'"
         )
     return metric
 

@@ -54,8 +54,8 @@ class BufferMemory:
         reason = f" ({error})" if str(error) else ""
         return (
             f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations "
-            f"of a batch take about {batch_size * row / 2**20:,.1f} MiB, and their gradients the "
-            "same. Parameters, gradients and optimizer take "
+            f"of a batch take about {batch_size * row / 2**20:,.1f} MiB, and their gradients as "
+            "much. Parameters, gradients and optimizer take "
             f"{copies * parameters / 2**20:,.1f} MiB, and a copy of them "
             f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size (in training, "
             "increase gradient_accumulation instead), use fewer units, or use an optimizer with "

@@ -260,7 +260,7 @@ def test_class_weights_by_name(gpunn, flowers, weight):
         ('dataset = "npz", path = "test.npz", X_test = "X_t", y_test = "y_t"', "test X: this netw"),
         (
             'dataset = "npz", path = "a.npz", test_fraction = 0.99',
-            "data.test_fraction: 0.99 of 6 rows leaves 0",
+            "data.test_fraction: 0.99 of 6 rows would hold out 6 rows and keep 0",
         ),
         ('dataset = "npy", path = "a.npz", target_path = "a.npz"', "expected an NPY file, got an"),
         ('dataset = "csv", path = "a.npz", target = "y"', "a.npz"),

@@ -246,7 +246,7 @@ def test_metrics_of_ones_own_tell_the_best_epoch(gpunn, digits):
     gpunn("train", digits, *own, *settings, "--set", "training.monitor_mode=min", "--output", "b")
     assert read_run(Path("b")).best["epoch"] == figures.index(min(figures)) + 1
     result = gpunn("train", digits, "--set", "training.monitor_mode=min", "--output", "c", status=2)
-    assert "training.monitor_mode: set training.monitor" in result.stderr
+    assert "training.monitor_mode: also set training.monitor" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -572,7 +572,7 @@ def test_killed_within_an_epoch(gpunn, killed_after, digits, tmp_path):
     killed_after(24, "train", digits, setting, "--output", "parts", unit="updates")
     (tmp_path / "parts" / "checkpoints" / ".0000000027.safetensors.0123abcd.part").touch()
     result = gpunn("train", "parts", "--resume")
-    assert "resuming after epoch 1 and 6 updates of the next one" in result.stdout
+    assert "resuming after epoch 1 and 6 updates of the next epoch" in result.stdout
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert not list((tmp_path / "parts").rglob("*.part"))
 

@@ -99,7 +99,7 @@ def test_values_one_by_one(table, values):
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"low": 0.1, "high": 1.0}, "parameters.seed.step: this key is needed, or 'choices'"),
+        ({"low": 0.1, "high": 1.0}, "parameters.seed.step: the sampler 'grid' tries all values"),
         ({"low": 1, "high": 8, "log": True}, "parameters.seed.log: the sampler 'grid' needs"),
         ({"low": 0, "high": 10**9}, "parameters.seed: expected at most 10,000 values for 'grid'"),
         ({"low": 0.0, "high": 1.0, "step": 1e-9}, "parameters.seed: expected at most 10,000"),

@@ -175,8 +175,8 @@ def test_string_labels():
         ((10, 0, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got 0"),
         ((10, 1.0, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got "),
         ((10, math.nan, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got "),
-        ((1, 0.5, 0), ArgumentError, "fraction: 0.5 of 1 rows leaves 0 and 1 rows"),
-        ((0, 0.5, 0), ArgumentError, "fraction: 0.5 of 0 rows leaves 0 and 0 rows"),
+        ((1, 0.5, 0), ArgumentError, "0.5 of 1 rows would hold out 1 rows and keep 0;"),
+        ((0, 0.5, 0), ArgumentError, "0.5 of 0 rows would hold out 0 rows and keep 0;"),
         ((10, 0.5, -1), ArgumentError, "seed: expected an integer >= 0; got -1"),
         ((10.0, 0.5, 0), ArgumentTypeError, r"rows: expected an integer; got 10\.0"),
         ((10, 0.5, "0"), ArgumentTypeError, "seed: expected an integer; got '0'"),
@@ -220,7 +220,7 @@ def resident_file_pages():
 
 def test_differences_too_small_to_square():
     X = np.array([[1.0, 1e-170], [2.0, 3e-170]])
-    with pytest.raises(DataError, match="column 1 has differences too small to square; rescale"):
+    with pytest.raises(DataError, match="column 1 differ by amounts too small to square; rescale"):
         column_statistics(X)
 
 

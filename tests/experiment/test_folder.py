@@ -512,7 +512,7 @@ def test_a_schedule_that_has_come_to_its_end_is_said(tmp_path, clock, caplog, sc
         assert messages == []
         return
     (message,) = messages
-    assert "the run began with 3. With 4, its results will differ" in message
+    assert "with 3 epochs. A run that begins with 4 epochs would have other results" in message
     low, high = re.search(
         r"remaining epochs have rates from (\S+) to (\S+); the highest", message
     ).groups()

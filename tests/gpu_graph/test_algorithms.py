@@ -245,7 +245,7 @@ def failing(monkeypatch):
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("status", ["8, not on this device", "15, not supported"])
+@pytest.mark.parametrize("status", ["8, not supported on this device", "15, not supported"])
 def test_refused_algorithms_are_left_out(device, status, failing):
     device.costs["0"] = 1e-3
     first = measuring()

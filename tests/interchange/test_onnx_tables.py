@@ -302,8 +302,13 @@ LABELS = {"labels": True}
 @pytest.mark.parametrize(
     ("change", "options", "error", "problem"),
     [
-        ({"output": [1.0, 2.0]}, {}, ExportError, "the column 'output' has the name of something"),
-        ({"label": [1.0, 2.0]}, LABELS, ExportError, "the column 'label' has the name"),
+        ({"output": [1.0, 2.0]}, {}, ExportError, "the ONNX graph already uses the name 'output'"),
+        (
+            {"label": [1.0, 2.0]},
+            LABELS,
+            ExportError,
+            "the ONNX graph already uses the name 'label'",
+        ),
         ({}, {"input_dtype": "float32"}, ArgumentError, "input_dtype: a network with a schema"),
         (None, {}, ExportError, "can't export the custom scaling OwnScaling to ONNX"),
         (

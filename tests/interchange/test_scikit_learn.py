@@ -160,7 +160,7 @@ def test_round_trip(y):
     [
         ([Dense(4, "gelu"), Dense(2)], "layer 'dense_1': scikit-learn's networks have no activati"),
         ([Dense(4, "relu"), LayerNorm(), Dense(2)], "layer 'layer_norm_1': scikit-learn's netwo"),
-        ([Dense(4, "relu"), Dense(4, "tanh"), Dense(2)], "this one has relu, tanh"),
+        ([Dense(4, "relu"), Dense(4, "tanh"), Dense(2)], "this network has relu, tanh"),
         ([Dense(4, "relu"), Dense(2, "relu")], "end in a dense layer without an activation"),
         ([Dense(4, "relu"), Dense(2), Activation("tanh"), BatchNorm()], "end in a dense layer"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': scikit-learn's networks can't h"),

@@ -269,7 +269,7 @@ class Halve(Dense):
             [Rescaling(2.0), LayerNorm(), Dense(2)],
             "layer 'layer_norm_1': PyTorch has no module",
         ),
-        ([Dense(2), Rescaling(2.0)], "it ends in a Rescaling"),
+        ([Dense(2), Rescaling(2.0)], "model: ends in a Rescaling"),
         ([Halve(2)], "PyTorch has no module for Halve"),
     ],
 )

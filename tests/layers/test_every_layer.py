@@ -124,7 +124,7 @@ IMPOSSIBLE = {
             lambda: layers.Dense(3, learning_rate_factor=-1),
             "learning_rate_factor: expected a number >=",
         ),
-        (lambda: layers.OneHot([]), "sizes: expected the numbers of codes"),
+        (lambda: layers.OneHot([]), "sizes: expected the number of codes"),
         (lambda: layers.OneHot([3, 1]), r"sizes\[1\]: expected an integer >= 2; got 1"),
         (lambda: layers.OneHot([3, 4], on=[1.0]), "on: .* each of the 4 outputs; got 1"),
         (lambda: layers.Embedding([2**24 + 1]), r"expected at most 2\^24"),

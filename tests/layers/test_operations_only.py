@@ -206,9 +206,9 @@ def test_a_message_names_problem_and_remedy():
         gpunn.Sequential([wrong()], 4, next(iter(BACKENDS.values()))()).predict(X)
     assert str(caught.value) == (
         "layer 'test_residual_of_operations': forward is marked operations_only, but adds to an "
-        f"array in line {line} of test_operations_only.py (y += x). gpunn calls it once, before "
-        "arrays have values, and then repeats only its operations of workspace.backend. "
-        "Use accumulate, or remove the mark"
+        f"array in line {line} of test_operations_only.py (y += x). gpunn calls a marked "
+        "method once, with arrays without values; later steps repeat only its calls of "
+        "workspace.backend. Use accumulate, or remove the mark"
     )
 
 

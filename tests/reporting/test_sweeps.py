@@ -93,7 +93,7 @@ def test_the_metric_beside_each_parameter(trained):
     ]
     for chart in charts.values():
         assert [row[0] for row in numbers(chart)] == [trial.folder for trial in found.ranked]
-        assert f"The ring is the best trial, {found.best.folder}" in chart.text
+        assert f"The ring marks the best trial, {found.best.folder}" in chart.text
         marks = [one for one in chart.all("g") if "-mark-0" in one.attributes.get("id", "")]
         assert len(marks) == 1
     assert "elu (alpha 0.5)" in charts["sweep-2-model-layers-1-activation"].all("svg")[0].text

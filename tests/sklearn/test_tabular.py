@@ -172,7 +172,7 @@ def test_several_labels(estimator, tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "factor", "message"),
     [
-        ({}, 2, "several columns mean labels, each 0 or 1; row .* has 2 in column 1. For one"),
+        ({}, 2, "each is a label and must contain only 0 and 1; row .* has 2 in column 1. For one"),
         (
             {"metric": "accuracy"},
             1,
@@ -518,7 +518,10 @@ def test_text_that_means_a_missing_target():
         ({"number_embedding": "waves"}, "'number_embedding' parameter"),
         ({"class_weight": {"none": 1.0}}, "there is no class 'none'"),
         ({"class_weight": {"dear": -1.0}}, r"class_weight\['dear'\]: expected a number >= 0"),
-        ({"validation_fraction": 0.999}, "validation_fraction: 0.999 of 120 rows leaves 0"),
+        (
+            {"validation_fraction": 0.999},
+            "validation_fraction: 0.999 of 120 rows would hold out 120 rows and keep 0",
+        ),
         ({"metric": "acuracy"}, "accuracy"),
         ({"columns": {"agee": "number"}}, "there is no column 'agee'"),
     ],

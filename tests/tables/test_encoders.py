@@ -406,7 +406,7 @@ def test_a_column_with_a_code_is_a_category(tmp_path, cells, kind):
         if kind == "category":
             code = next(cell.strip() for cell in cells if cell.strip()[0] == "0")
             assert code in schema.columns[0].categories
-            remark = f"c: {code!r} begins with 0, so these are treated as codes; if they are"
+            remark = f"c: {code!r} begins with 0, so the values are treated as codes; if they are"
             assert schema.problems[0].startswith(remark)
             chosen = Schema.fit(table, missing_values=missing, columns={"c": "category"})
             assert not chosen.problems

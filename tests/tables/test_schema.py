@@ -311,7 +311,7 @@ def test_missing_values():
 NAMES = [f"user{number}" for number in range(30)]
 SAME = "the same in every row"
 IDENTIFIER = "dropped: every row has a different value, like an identifier"
-TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column a category"
+TOO_LARGE = "numbers so large that they are rounded; if they are codes, make the column a category"
 
 
 MEND = (

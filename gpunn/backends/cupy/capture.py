@@ -306,8 +306,8 @@ def reason(error: Exception) -> str:
 def say_once(why: str) -> None:
     """Warn, once for each reason, that a training step or evaluation is not one CUDA graph."""
     logger.warning(
-        "gpunn: a training step or evaluation can't be recorded as a CUDA graph. Some or all of "
-        "its operations are launched one by one, which is slower, with the same results. Reason: "
+        "gpunn: a training step or evaluation can't be recorded as a CUDA graph. Some or all "
+        "operations are launched one by one; this is slower, but gives the same results. Reason: "
         "%s",
         why,
     )

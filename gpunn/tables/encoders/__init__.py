@@ -1,7 +1,7 @@
 """How each kind of column is learned, and how its cells are encoded as numbers.
 
-Each kind of column has a module with encoders for NumPy, plain Python, ONNX and C. All four compute
-the same numbers, and tests compare them.
+Each kind of column has a module with encoders for NumPy, plain Python, ONNX and C. All four
+encoders compute the same numbers, and tests compare these numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS: dict[Kind, Encoder] = {
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column; text that spells only numbers or only dates has that kind.
+    """Return the kind of a column; text of which every cell is a number (or a date) has that kind.
 
     Digits after a leading zero are a code, and a column that contains a code is a category.
     """

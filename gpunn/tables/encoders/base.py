@@ -26,9 +26,9 @@ __all__ = ["CSource", "Encoded", "Encoder", "GraphRows", "Rows", "check_complete
 class Rows:
     """A column to learn from a table of training rows.
 
-    `every` is a table of all rows, including held-out rows. Whether a column holds numbers or is an
-    identifier is decided from all rows, so the split has no influence. `chosen` says whether the
-    user chose the column's kind.
+    `every` is a table of all rows, including held-out rows. All rows decide whether a column
+    contains numbers or is an identifier, so that the split has no influence. `chosen` is True if
+    the user chose the column's kind.
     """
 
     table: Table
@@ -39,7 +39,7 @@ class Rows:
 
 
 class Encoded(NamedTuple):
-    """Encoded cells: an array for one feature, or a `Value` with a column for each feature.
+    """Encoded cells: either an array for one feature, or a `Value` with a column for each feature.
 
     For numbers that are scaled, `missing` marks the numbers that the median replaces.
     """
@@ -52,7 +52,8 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    `fits` collects Booleans from encoders: whether each cell is missing, or is not too large.
+    Encoders add a Boolean for each cell to `fits`: whether it is missing, or small enough to
+    encode.
     """
 
     inputs: Mapping[str, Value]
@@ -64,24 +65,24 @@ class CSource(Protocol):
     """C source: functions for the encoders of a schema, and the text of constants."""
 
     markers: list[str]
-    """Numbers that mean a missing value."""
+    """Numbers, as C source, that mean a missing value."""
 
     def name(self, function: str) -> str:
         """Add a function to the source, and return the function's name in the source."""
 
     def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
-        """Return the definition of an array of numbers or strings; errors mention the label."""
+        """Return the C definition of an array of numbers or strings; errors mention the label."""
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the constants and the expression that scale `number`."""
+        """Return C constants and the C expression that scale the variable `number`."""
 
 
 class Encoder(ABC):
-    """A kind of column. All its encoders compute the same numbers from a cell."""
+    """A kind of column. All encoders of a kind compute the same numbers from a cell."""
 
     name: ClassVar[Kind]
     field: ClassVar[str]
-    """The C type of a cell; "{prefix}" stands for the prefix of all names in C."""
+    """The C type of a cell; it may contain "{prefix}", the prefix of all names in C."""
 
     @abstractmethod
     def accepts(self, cells: Cells, markers: Markers) -> bool:
@@ -89,7 +90,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return a column, and its numbers to be scaled, by aspect and without missing values.
+        """Return the column, and its numbers to scale, without missing values, by aspect.
 
         A cell that is infinite or of another kind raises a DataError with the cell's location.
         """
@@ -115,8 +116,9 @@ class Encoder(ABC):
     ) -> None:
         """Set the numbers of a cell in an encoded row, in plain Python, for exported files.
 
-        Exports copy the source of this function. The column's description has "codes", and by
-        aspect "places" (positions in the row) and "scales". A missing cell is an empty string.
+        Exports copy the source of this function. The dictionary `column` contains "codes", "places"
+        (positions in the row, by aspect) and "scales" (by aspect). A missing cell is an empty
+        string.
         """
 
     @abstractmethod
@@ -125,7 +127,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        """Return the lines of C that encode a cell; `cell` explains the column's description."""
+        """Return the lines of C that encode a cell; `described` is as in `cell`."""
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:

@@ -29,7 +29,7 @@ def encode_boolean(
 
 
 class Boolean(Category):
-    """Booleans: the codes 2 for true and 1 for false."""
+    """Columns of Booleans, encoded as the codes 2 for true and 1 for false."""
 
     name = "boolean"
     cell = staticmethod(encode_boolean)

@@ -26,8 +26,8 @@ ML = "ai.onnx.ml"
 MANY_CATEGORIES = 1000
 
 CODES = (
-    "{!r:.40} begins with 0, so these are treated as codes; if they are numbers, make the column a "
-    "number (--column NAME=number)"
+    "{!r:.40} begins with 0, so the values are treated as codes; if they are numbers, make the "
+    "column a number (--column NAME=number)"
 )
 
 
@@ -39,7 +39,7 @@ def encode_category(
 
 
 class Category(Encoder):
-    """Text: the codes 1, 2, ... of the categories in the training rows."""
+    """Columns of text, encoded as the codes 1, 2, ... of the categories in the training rows."""
 
     name: ClassVar[Kind] = "category"
     cell = staticmethod(encode_category)
@@ -174,6 +174,6 @@ def are_named(texts: Sequence[str | None]) -> np.ndarray:
 
 
 def all_different(cells: Coded, texts: Sequence[str | None]) -> bool:
-    """Return whether a column has many values, all different; `texts` has their category names."""
+    """Return whether a column has many values, all different; `texts` are the category names."""
     rows = int(cells.take(are_named(texts), False).sum())
     return rows >= FEW and len(set(texts) - {None}) == rows

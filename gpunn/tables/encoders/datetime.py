@@ -21,7 +21,8 @@ from gpunn.tables.table import Cells, Table
 __all__ = ["PARTS", "Datetime", "valid_dates"]
 
 MAX_YEARS = 200_000
-"""Largest distance of a date from 1970. Microseconds of later dates don't fit into 64 bits."""
+"""Largest distance of a date from 1970, because microseconds of later dates don't fit into 64
+bits."""
 
 YEAR = 31_556_952
 """Seconds in a year, averaged over 400 years."""
@@ -118,7 +119,7 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
 
 
 class Datetime(Numeric):
-    """Dates and times: the scaled parts that vary, and the sine and cosine of periodic parts."""
+    """Dates and times, encoded as the parts that vary, and sine and cosine of periodic parts."""
 
     name = "datetime"
     field = "{prefix}_date "
@@ -153,10 +154,10 @@ class Datetime(Numeric):
 
 
 def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
-    """Return parts of dates in an ONNX graph, in float64, each in the shape of `seconds`.
+    """Return parts of dates in an ONNX graph, in float64; each part has the shape of `seconds`.
 
-    Years, months and days are counted from 1 March. A leap day is then the last day of its year (H.
-    Hinnant, "chrono-compatible low-level date algorithms", 2013:
+    Years, months and days are counted from 1 March. This way, a leap day is the last day of its
+    year (H. Hinnant, "chrono-compatible low-level date algorithms", 2013:
     https://howardhinnant.github.io/date_algorithms.html).
     """
     moment = np.rint(seconds * 1e6).astype("int64")

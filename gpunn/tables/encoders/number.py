@@ -51,7 +51,7 @@ def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
 
 
 class Number(Numeric):
-    """Numbers: one scaled feature for each column."""
+    """Columns of numbers, encoded as one scaled number for each cell."""
 
     name = "number"
     field = "double "

@@ -22,7 +22,7 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["Numeric", "encode_parts"]
 
 CYCLES = {"month": 12, "day of week": 7, "hour": 24}
-"""Periods of the parts that repeat."""
+"""Maps each periodic part of a date to its period."""
 
 CURVES = ("sine", "cosine")
 
@@ -47,15 +47,15 @@ def encode_parts(
 
 
 class Numeric(Encoder):
-    """A kind whose cells have parts that are numbers: the single part "", or a date's parts."""
+    """Kinds whose cells have parts that are numbers: parts of a date, or the single part ""."""
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
-    """For each part, the function that computes it from an array."""
+    """Maps each part to the function that computes the part from an array."""
     group: ClassVar[Group]
     largest: ClassVar[float]
-    """The largest absolute value that the ONNX input accepts."""
+    """The largest absolute value of a cell that an ONNX graph accepts."""
     marked: ClassVar[bool]
-    """Whether numbers can mean that a value is missing."""
+    """Whether some numbers can mean a missing value."""
 
     @staticmethod
     @abstractmethod
@@ -190,7 +190,7 @@ def cycle_of(part: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Return the part, the curve and the aspect of each curve of the periodic parts."""
+    """Return (part, curve, aspect) for the sine and the cosine of each periodic part."""
     return [
         (part, curve, f"{part}, {curve}") for part in parts if part in CYCLES for curve in CURVES
     ]
@@ -199,8 +199,8 @@ def curves_of(parts: Iterable[str]) -> list[tuple[str, str, str]]:
 def waves_of(numbers: Value, curves: Sequence[tuple[str, str, str]]) -> Value:
     """Return the sine or cosine of 2 pi number / period, for each column of an ONNX graph.
 
-    For integers, the results are bitwise identical to `cycle_of`. Otherwise the edge of a bin might
-    separate values that differ only by rounding. An example is the cosines of one quarter and three
+    For integers, the results are bitwise identical to `cycle_of`. Without this, the edge of a bin
+    might separate values that differ only by rounding, such as the cosines of one quarter and three
     quarters of a year.
     """
     tables = [

@@ -1,7 +1,7 @@
 """Scalings of number columns: the statistics of a column, and its scaled numbers.
 
-Each scaling has a module with its formula for NumPy, plain Python and ONNX; `c_rows.h` has the C
-functions.
+Each scaling has a module with its formula for NumPy, plain Python and ONNX; `c_rows.h` contains the
+C functions.
 """
 
 from __future__ import annotations

@@ -22,25 +22,25 @@ __all__ = [
 ]
 
 LARGEST = 1e150
-"""Scaled numbers are clipped here before they are squared."""
+"""Absolute value to which scaled numbers are clipped before they are squared."""
 
 SMALLEST = sys.float_info.min
-"""Smaller widths are replaced by this one, since their reciprocals overflow."""
+"""Minimum width of a range of numbers, since the reciprocals of smaller widths overflow."""
 
 Entries: TypeAlias = tuple[float | np.ndarray, ...]
-"""The statistics of a column: one entry for each array of its scaling."""
+"""The statistics of a column: one entry for each array field of the scaling."""
 
 Numbers: TypeAlias = Any
-"""An array, or a `gpunn.tables.onnx_nodes.Value`: the same formula computes both."""
+"""An array, or a `gpunn.tables.onnx_nodes.Value`, which the same formulas accept."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling(ABC):
-    """A scale for each number column; fields are float64 arrays with an entry for each column."""
+    """Scales of number columns; fields are float64 arrays with an entry for each column."""
 
     name: ClassVar[str]
     median: np.ndarray
-    """The median of each column; it replaces the column's missing numbers."""
+    """The median of each column, which replaces the column's missing numbers."""
 
     @classmethod
     def fit(cls, columns: Sequence[np.ndarray], rows: int, random: np.random.Generator) -> Self:
@@ -60,14 +60,14 @@ class Scaling(ABC):
     @staticmethod
     @abstractmethod
     def statistics(x: np.ndarray, rows: int, random: np.random.Generator) -> Entries:
-        """Return the entries of a column, one for each field, from the column's numbers."""
+        """Return the statistics of a column's numbers, one for each field."""
 
     @abstractmethod
     def transform(self, x: Numbers, column: int | slice) -> Numbers:
         """Return the scaled numbers of a column; x has shape (rows,) and is finite.
 
-        The default `nodes` passes `slice(None)`, and as x a `Value` (rows, columns) of an ONNX
-        graph.
+        The default `nodes` passes `slice(None)` as column, and a `Value` of shape (rows, columns)
+        as x.
         """
 
     def nodes(self, x: Numbers) -> Numbers:
@@ -80,7 +80,7 @@ class Scaling(ABC):
         """Return a scaled number; `scale` maps the name of each array to the column's entry.
 
         This function is plain Python, because exports copy its source. In C, `c_rows.h` has a
-        function of the same name. Its arguments are the number, then the entries.
+        function of the same name. The arguments of the C function are the number, then the entries.
         """
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -19,18 +19,20 @@ from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 __all__ = ["QuantileScaling"]
 
 INTERPOLATED = 8e307
-"""Numbers are clipped here before interpolation, so that no difference overflows."""
+"""Absolute value to which numbers are clipped before interpolation, so that no difference
+overflows."""
 
 NOISE = 1e-5
-"""Standard deviation of the noise that separates equal numbers, relative to the column's."""
+"""Standard deviation of the noise that separates equal numbers, as a fraction of the column's
+standard deviation."""
 
 MAX_DEVIATIONS = 100
-"""Upper limit of the standard deviation that scales the noise, in interquartile ranges."""
+"""Upper limit, in interquartile ranges, of the standard deviation by which the noise is scaled."""
 
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
 OUTERMOST = 1e-7
-"""Probabilities are clipped to [this, 1 - this], so that quantiles are at most 5.199."""
+"""Distance from 0 and 1 to which probabilities are clipped, so that quantiles are at most 5.199."""
 
 
 def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
@@ -123,8 +125,8 @@ class Search:
     """The positions of an ONNX graph's numbers among ascending points of their columns.
 
     The points are divided into blocks of about sqrt(count) points. A number is compared with the
-    first point of each block, then with the points of one block: about 2 sqrt(count) comparisons.
-    The shape of x is (rows, columns), the shape of points is (columns, count).
+    first point of each block, then with the points of one block, which takes about 2 sqrt(count)
+    comparisons. The shape of x is (rows, columns), the shape of points is (columns, count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:
@@ -144,10 +146,10 @@ class Search:
         self._first_knots = np.arange(columns) * (self._count + 2)
 
     def position(self, comparison: np.ufunc) -> Any:
-        """Return the positions of x, linear from 0 at the first point to 1 at the last.
+        """Return the positions of x, which are linear from 0 at the first point to 1 at the last.
 
-        They are below 0 before the first point, and above 1 after the last. `np.less_equal` selects
-        the last of equal points, `np.less` the first.
+        Positions are below 0 before the first point, and above 1 after the last point.
+        `np.less_equal` selects the last of equal points, `np.less` the first.
         """
         block = np.maximum(comparison(self._heads, self._column).counted() - 1, 0)
         points = self._blocks.take(block + self._first_blocks, axis=0)
@@ -161,8 +163,9 @@ class Search:
 def deviation_without_outliers(x: np.ndarray) -> float:
     """Return the standard deviation, or a smaller number if a few outliers make it large.
 
-    An example of an outlier is 999999999 for an unknown value. Noise in proportion to this
-    deviation would be larger than all differences between the other numbers.
+    An example of an outlier is 999999999 for an unknown value. With such an outlier, noise in
+    proportion to the standard deviation would be larger than all differences between the other
+    numbers.
     """
     _, deviation = mean_and_deviation(x)
     q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])

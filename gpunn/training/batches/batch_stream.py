@@ -209,8 +209,8 @@ class BatchStream:
         for argument, training, validation in names.differences(self.validation_names):
             raise DataError(
                 f"{title}: {argument}: validation_data has other columns: "
-                f"{difference(validation, training) or 'in another order'}. Give both the same "
-                "columns in the same order"
+                f"{difference(validation, training) or 'in another order'}. Give the training "
+                "and the validation data the same columns in the same order"
             )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:

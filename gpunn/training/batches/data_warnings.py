@@ -123,7 +123,7 @@ def warn_of_single_row(model: Sequential, reason: str, remedy: str) -> None:
     if (label := normalizing(model)) is not None:
         warn(
             f"layer {label!r}: normalizes over the rows of a batch, but {reason}. Earlier layers "
-            "learn nothing from that batch, and it shrinks the running variance. " + remedy
+            "learn nothing from a single row, and the row shrinks the running variance. " + remedy
         )
 
 
@@ -172,7 +172,7 @@ def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
     # A ReLU does reach its minimum.
     if not (low < threshold < high or (threshold == low and math.isinf(high))):
         return (
-            f"has a threshold for logits, {threshold:g}, which puts all of them into one class. "
+            f"has a threshold, {threshold:g}, that puts all of these outputs into one class. "
             "Set another threshold"
         )
     return ""

@@ -100,7 +100,7 @@ class Tracker(Callback):
         except Exception as error:
             raise TrackerError(
                 f"{self.name}: cannot start or resume a run ({type(error).__name__}: {error}). "
-                "Correct this, or leave the callback out"
+                "Correct the cause, or leave the callback out"
             ) from error
 
     def _try(self, function: Any, *arguments: Any) -> None:

@@ -127,8 +127,8 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
     if recipe.separate_metric_weights and not weighted:
         LOG.warning(
             "Until update %d, metrics of the interrupted epoch include class_weight, as in an "
-            "earlier version of gpunn. From there on, class_weight only affects the loss. Nothing "
-            "else changes",
+            "earlier version of gpunn. From this update on, class_weight only affects the loss. "
+            "Nothing else changes",
             checkpoint.progress.updates,
         )
 

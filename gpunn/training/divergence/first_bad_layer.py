@@ -64,7 +64,8 @@ def first_non_finite(
             if bad := not_finite(values):
                 return (
                     f"loss: not a finite number at {title}. The activations of layer {label!r} are "
-                    f"the first that are not finite ({bad}); earlier ones are up to {size:.3g}."
+                    f"the first that are not finite ({bad}); earlier activations are up to "
+                    f"{size:.3g}."
                 )
             size = float(np.abs(values).max(initial=0))
         for name, values in buffers(model):
@@ -90,8 +91,8 @@ def first_non_finite(
             if bad := not_finite(values):
                 where = f" in layer {label!r}" if label else ""
                 return (
-                    f"gradients: not finite at {title}, although the loss is finite. The first are "
-                    f"{name}{where} ({bad})."
+                    f"gradients: not finite at {title}, although the loss is finite. The first "
+                    f"such gradients are {name}{where} ({bad})."
                 )
             if label:
                 largest = max(largest, (float(np.abs(values).max(initial=0)), label))
@@ -103,12 +104,12 @@ def first_non_finite(
     size, label = largest
     if fault and not fault.startswith("parameters"):
         return (
-            f"{fault} after {title}, although its activations and gradients are finite; the "
+            f"{fault} after {title}, although activations and gradients are finite; the "
             f"largest gradient is {size:.3g}, in layer {label!r}."
         )
     rate = feed.settings[cursor.done, 0]
     return (
-        f"parameters: not finite after {title}. Its activations and gradients are finite, so the "
+        f"parameters: not finite after {title}. Activations and gradients are finite, so the "
         f"update itself was too large: the learning rate is {rate:.3g} and the largest gradient "
         f"{size:.3g}, in layer {label!r}."
     )

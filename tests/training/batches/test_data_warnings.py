@@ -60,9 +60,9 @@ def test_targets_that_the_last_layer_cannot_give(activation, y):
 @pytest.mark.parametrize(
     ("metric", "problem"),
     [
-        ("binary_accuracy", "has a threshold for logits, 0, which puts all"),
-        ("f1", "has a threshold for logits, 0, which puts all"),
-        (gpunn.metrics.Recall(threshold=1.0), "has a threshold for logits, 1, which"),
+        ("binary_accuracy", "has a threshold, 0, that puts all"),
+        ("f1", "has a threshold, 0, that puts all"),
+        (gpunn.metrics.Recall(threshold=1.0), "has a threshold, 1, that"),
         ("log_loss", "expects logits"),
         ("brier_score", "expects logits"),
     ],

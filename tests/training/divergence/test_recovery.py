@@ -51,7 +51,7 @@ def test_the_first_layer_that_goes_bad(backend):
     this = trainer(*parts, backend=backend, optimizer=SGD(0.0))
     message = (
         r"loss: not a finite number at step 4 of epoch 1\. The activations of layer "
-        r"'rescaling_1' are the first that are not finite \(3 of 12 numbers\); earlier ones are up "
+        r"'rescaling_1' are the first that are not finite \(3 of 12 numbers\); earlier activations "
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this, poisoned(13))
@@ -75,8 +75,8 @@ def test_gradients():
     this = trainer()
     this.loss = Steep()
     message = (
-        "gradients: not finite at step 1 of epoch 1, although the loss is finite. The first are "
-        "the gradients at the network's outputs"
+        "gradients: not finite at step 1 of epoch 1, although the loss is finite. The first "
+        "such gradients are the gradients at the network's outputs"
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this)
@@ -85,9 +85,7 @@ def test_gradients():
 def test_gradients_of_a_layer():
     """The gradients of the outputs are finite, but not those of the weights."""
     this = trainer(layers.Dense(1, initializer="zeros", label="only"))
-    message = (
-        r"although the loss is finite\. The first are the gradients of 'weights' in layer 'only'"
-    )
+    message = r"The first such gradients are the gradients of 'weights' in layer 'only'"
     with pytest.raises(DivergenceError, match=message):
         fit(this, poisoned(2, size=3e38), 10 * Y)
 
@@ -109,7 +107,7 @@ def test_the_penalty(backend):
 def test_an_update_that_is_too_large():
     this = trainer(optimizer=SGD(3e38))
     message = (
-        r"parameters: not finite after step \d+ of epoch 1\. Its activations and gradients are "
+        r"parameters: not finite after step \d+ of epoch 1\. Activations and gradients are "
         r"finite, so the update itself was too large: the learning rate is 3e\+38 and the largest "
         r"gradient [\d.]+e?.*, in layer '(first|last)'\. A smaller learning_rate usually helps"
     )
@@ -335,7 +333,7 @@ def test_the_state_of_an_optimizer(backend, optimizer):
     this = with_squares(optimizer(0.01), backend)
     message = (
         r"optimizer: its 'square' of '(first|last)\.\w+' is not finite \(.*\) after step 4 of "
-        r"epoch 1, although its activations and gradients are finite; the largest gradient is .*e\+"
+        r"epoch 1, although activations and gradients are finite; the largest gradient is .*e\+"
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this, X, targets(13))

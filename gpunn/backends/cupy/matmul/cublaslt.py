@@ -65,7 +65,7 @@ INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {
     INVALID_VALUE: INVALID,
-    ARCH_MISMATCH: "status 8, not on this device",
+    ARCH_MISMATCH: "status 8, not supported on this device",
     NOT_SUPPORTED: "status 15, not supported",
 }
 """Statuses with which cuBLASLt refuses a product before submitting work. INVALID_VALUE may also

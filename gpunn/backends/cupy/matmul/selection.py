@@ -87,8 +87,8 @@ class Measured:
             if algorithm is not None and plan.accepts(algorithm):
                 return algorithm
             logger.warning(
-                "gpunn: cuBLASLt can't use the stored algorithm of a product. Another one is "
-                "chosen, %s. Product: %s",
+                "gpunn: cuBLASLt can't use the stored algorithm of a product. gpunn chooses "
+                "another algorithm, %s. Product: %s",
                 DIFFERS,
                 problem,
             )
@@ -117,8 +117,8 @@ class Measured:
             self._chosen |= algorithms
             return
         logger.warning(
-            "gpunn: the stored algorithms of products were measured for %s, but this is %s. They "
-            "are measured again, %s",
+            "gpunn: the stored algorithms of products were measured for %s, but this is %s. gpunn "
+            "measures the algorithms again, %s",
             made_by,
             self._made_by,
             DIFFERS,

@@ -31,7 +31,7 @@ logger = logging.getLogger("gpunn")
 ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
 """The functions that Python calls, and the number of their parameters."""
 
-SLOWER = "Without kernels, training takes 1.6 to 13 times as long, most in small networks"
+SLOWER = "Without kernels, training takes 1.6 to 13 times as long, longest for small networks"
 """The numbers are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
@@ -116,7 +116,7 @@ def find_library() -> Search:
         raise ArgumentError(
             f"{VARIABLE}: this processor can't run kernels for {target.name!r}; it can run: {able}"
         )
-    problem = "they have not been built"
+    problem = "the kernels have not been built"
     for folder in files.folders():
         try:
             return Search(Library(files.read(folder, target)[0], target))

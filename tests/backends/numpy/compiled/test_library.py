@@ -231,7 +231,7 @@ def test_without_numba_numpy_computes_and_warns_once(packaged, no_numba, caplog)
     for part in ("training is slow: no compiled kernels", "times as long", "pip install 'numba"):
         assert part in record.getMessage()
     assert "GPUNN_THREADS=1" in record.getMessage()  # for busy cores
-    assert "(they have not been built). Without kernels," in record.getMessage()
+    assert "(the kernels have not been built). Without kernels," in record.getMessage()
 
 
 def test_a_failed_build_is_reported_and_numpy_computes(packaged, monkeypatch, caplog):
