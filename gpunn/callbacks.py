@@ -1,4 +1,4 @@
-"""A short name for `gpunn.training.callbacks`, which defines the callbacks."""
+"""Gives `gpunn.training.callbacks`, which defines the callbacks, a shorter name."""
 
 from gpunn.training.callbacks import (
     Callback,

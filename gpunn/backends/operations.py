@@ -1,12 +1,12 @@
 """All operations of a backend, defined by array-API calls.
 
-Each method defines an operation. Engines without a lowering run this definition, and tests compare
-each lowering with it (on NumPy in float64).
+Each method defines an operation. A backend without a faster version (lowering) of an operation runs
+the definition. Tests compare each lowering with the definition on NumPy in float64.
 
-Conventions: operations write into arrays that they receive (`out`, `gradient`, ...) and return
-nothing. Values that change from step to step are one-element arrays on the device, not Python
-numbers. So a step can be recorded once and replayed. These values are the learning rate, the
-numbers of step and pass, and the position in the epoch. No operation waits for the device.
+Operations write into arrays that they receive (`out`, `gradient`, ...) and return nothing. Values
+that change from step to step are one-element arrays on the device, not Python numbers, so that a
+step can be recorded once and replayed. Such values are the learning rate, the number of the step
+and of the forward pass, and the position in the epoch. No operation waits for the device.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def require_shape(
 ) -> None:
     """Raise an ArgumentError if a custom class's method returned an array of the wrong shape.
 
-    Otherwise broadcasting would accept a number, and the results would be silently wrong.
+    Without this check, broadcasting would accept a number, and the results would be silently wrong.
     """
     shape = getattr(returned, "shape", ())
     if shape != expected:
@@ -74,7 +74,7 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 class UpdateCounters(NamedTuple):
-    """Counters and the learning rate of each update: arrays of shape (1,), except `rates`.
+    """One-element arrays (except `rates`) that count updates and have the learning rate of each.
 
     `rates` are the learning rates of several updates, `position` is the index of the next rate, and
     `rate` is the learning rate of this update. `updates` counts updates. `weight` is the sum of
@@ -101,13 +101,13 @@ class Segment(NamedTuple):
     rate: float = 1.0
     """Factor of the learning rate."""
     decay: float = 0.0
-    """Factor of the weight decay, in addition to the learning rate's factor; 0 means no decay."""
+    """Factor of the weight decay, which the factor `rate` multiplies too; 0 means no decay."""
 
 
 class Trained(NamedTuple):
     """Arrays of an update: flat vectors of values, gradients and optimizer state (slots).
 
-    The segments cover the vectors in order.
+    The segments follow one another and together cover the vectors.
     """
 
     values: Array
@@ -116,7 +116,7 @@ class Trained(NamedTuple):
     segments: Sequence[Segment]
 
     def part(self, start: int, stop: int) -> Trained:
-        """Return a part of the vectors, without segments."""
+        """Return the elements `start` to `stop` - 1 of all vectors, without segments."""
         part = slice(start, stop)
         slots = {name: slot[part] for name, slot in self.slots.items()}
         return Trained(self.values[part], self.gradients[part], slots, [])
@@ -160,7 +160,7 @@ class Operations:
     _overridden: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Raise an ArgumentTypeError if an override of an operation lacks the decorator."""
+        """Raise an ArgumentTypeError if a subclass overrides an operation without `@operation`."""
         for name, member in vars(Operations).items():
             override = getattr(cls, name)
             if not is_operation(member) or override is member:
@@ -187,7 +187,7 @@ class Operations:
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation has gpunn's definition, which the lowerings implement.
 
-        For a composite operation, the definitions of all its parts must also be gpunn's.
+        For an operation that consists of other operations, their definitions must also be gpunn's.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class Operations:
         Returns
         -------
         bool
-            False if a subclass overrides it.
+            False if a subclass overrides the operation, or an operation that it consists of.
         """
         builtin = method_of(self, one) is vars(Operations)[one.name].definition
         return builtin and not (self._overridden and is_composite(self, one))
@@ -219,7 +219,7 @@ class Operations:
 
     @operation
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function, which must use the same arrays each time.
+        """Call a function, which must use the same arrays in each call.
 
         With this operation, custom classes can run between recorded operations.
 
@@ -295,8 +295,9 @@ class Operations:
         Parameters
         ----------
         source, order, start, out : array
-            Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` has row indices of
-            `source`; `start` is the position in `order` of the first one. Both are of type int64.
+            Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` has indices of rows of
+            `source`; `start` is the position in `order` of the first index to use. `order` and
+            `start` are of type int64.
         """
         xp = self.xp
         positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
@@ -321,7 +322,7 @@ class Operations:
         Parameters
         ----------
         loss_sum, out : array, shape (1,)
-            The running sum of losses, and the counter.
+            The running sum of losses, and the counter of updates with a finite sum.
         """
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
 
@@ -347,9 +348,9 @@ class Operations:
         outs: Sequence[Array],
         passes: Array,
     ) -> None:
-        """Gather the next rows of several arrays, and count the rows and the pass.
+        """Gather the next rows of several arrays, and count the rows and the forward pass.
 
-        Rows are converted to the type of their output. In this order::
+        Each array's rows are converted to the type of its output. In this order::
 
             outs[k][i] ← sources[k][order[start + i]]
             start ← start + rows
@@ -358,7 +359,7 @@ class Operations:
         Parameters
         ----------
         sources, order, start, outs, passes : sequence of array, or array
-            Arguments of `gather_rows`, with an output for each source, and of `count_pass`.
+            The arguments of `gather_rows` and `count_pass`, with an output for each source.
         """
         for source, out in zip(sources, outs, strict=True):
             self.gather_rows(source, order, start, out)
@@ -446,9 +447,9 @@ class Operations:
         activation : Activation
             The function f.
         z, output, gradient : array, shape (rows, ...)
-            The argument of f, the value of f, and dL/d(output), which becomes dL/dz.
+            The argument z of f, the value f(z), and dL/d(output), which becomes dL/dz.
         bias_gradient : array, shape of a row, or None
-            The bias's gradient; None if it is not needed.
+            The bias's gradient, or None to not compute it.
         """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
@@ -531,12 +532,12 @@ class Operations:
         x, rate : array, float or array of x's type and shape (1,)
             The batch or a part of it, and a rate in [0, 1).
         key : int
-            32 bits that differ between layers and between seeds.
+            An integer of 32 bits that is different for each layer and each seed.
         passes : array of int64, shape (1,)
             The number of this forward pass, modulo 2^32.
         out, first : array of x's shape, int
-            The result, and the position of x's first element in the batch. The position is 0 if x
-            is the whole batch.
+            The result, and the position of x's first element in the batch (0 if x is the whole
+            batch).
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
@@ -591,8 +592,8 @@ class Operations:
         Parameters
         ----------
         x, mean, std, least, largest, out : array
-            x and out have shape (rows, features); the others have shape (features,). Both bounds
-            may be None.
+            x and out have shape (rows, features); the other arrays have shape (features,). The
+            bounds `least` and `largest` may be None.
         """
         xp = self.xp
         y = x * std + mean
@@ -607,9 +608,9 @@ class Operations:
         Parameters
         ----------
         x, of, out : array of shape (rows, members, outputs), str, array of shape (rows, outputs)
-            The members' outputs, the kind of mean, and the result. With "identity", out is the mean
-            of x over the members. With "softmax" and "sigmoid", x and out are logits, and their
-            probabilities are averaged.
+            The members' outputs, the function whose values are averaged, and the mean prediction.
+            With "identity", out is the mean of x over the members. With "softmax" and "sigmoid", x
+            and out are logits, and their probabilities are averaged.
         """
         xp = self.xp
         if of == "identity":
@@ -670,9 +671,9 @@ class Operations:
         Parameters
         ----------
         x, scale, shift, running_mean, running_variance : array
-            x has shape (rows, features); the others have shape (features,).
+            x has shape (rows, features); the other arrays have shape (features,).
         momentum : float
-            The weight of the old averages, in [0, 1].
+            The weight of the previous running averages, in [0, 1].
         epsilon : float
             A positive number.
         normalized, inverse_std, out : array
@@ -710,8 +711,8 @@ class Operations:
         ----------
         gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient : array
             `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. `normalized` and
-            `inverse_std` are results of `batch_norm` with this scale. The last two are results of
-            shape (features,).
+            `inverse_std` are results of `batch_norm` with this scale. `scale_gradient` and
+            `shift_gradient` are results of shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -747,7 +748,8 @@ class Operations:
         Parameters
         ----------
         parts, mean, variance : array, shapes (parts, 1 + 2 features), (features,) and (features,)
-            The moments, one row per part, and the results. A part without rows has zeros.
+            The parts' moments, one line per part, and the mean and variance of all rows. The line
+            of a part without rows has zeros.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -786,7 +788,7 @@ class Operations:
         Parameters
         ----------
         x, mean, variance, scale, shift, epsilon, normalized, inverse_std, out : array, float
-            As in `batch_norm`; mean and variance have shape (features,).
+            Arguments as in `batch_norm`; mean and variance have shape (features,).
         """
         inverse_std[...] = 1 / self.xp.sqrt(variance + epsilon)
         normalized[...] = (x - mean) * inverse_std
@@ -823,7 +825,8 @@ class Operations:
         gradient, normalized, inverse_std, scale : array
             As in `batch_norm_gradient`.
         sums : array, shape (2 features,)
-            sum(g * n), then sum(g), over the rows of all parts.
+            First sum(g * n), then sum(g), over the rows of all parts (g and n as in
+            `batch_norm_gradient`).
         counts : array, shape (parts,)
             The number of rows in each part.
         """
@@ -847,7 +850,7 @@ class Operations:
         Parameters
         ----------
         x, scale, shift, epsilon, normalized, inverse_std, out : array, float
-            As in `batch_norm`, except that `inverse_std` has shape (rows, 1).
+            Arguments as in `batch_norm`, except that `inverse_std` has shape (rows, 1).
         """
         xp = self.xp
         centered = x - xp.mean(x, axis=1, keepdims=True)
@@ -906,7 +909,7 @@ class Operations:
     def one_hot(
         self, codes: Array, sizes: Sequence[int], binary_as_sign: bool, levels: Array, out: Array
     ) -> None:
-        """Set one output per category: to its "on" level if the row's code matches, else to "off".
+        """Set one output per category to "on" if the row has this category, otherwise to "off".
 
         A column of codes 0, 1, ..., size - 1 has an output for each code except 0. Code 0 and
         numbers out of range stand for a missing or unknown category.
@@ -916,10 +919,10 @@ class Operations:
         codes, sizes : array of shape (rows, columns), sequence of int
             Integers stored as floats, and the number of codes of each column.
         binary_as_sign : bool
-            Whether a column of size 3, which has two categories, has one output for both.
+            Whether a column of size 3 (two categories) has only one output, for both categories.
         levels, out : array, shapes (3, outputs) and (rows, outputs)
-            `levels` has each output's values for other categories, for its category, and for the
-            second category if two share the output.
+            The rows of `levels` are each output's values: "off" (another category), "on" (its
+            category), and the value for the second category if two categories share the output.
         """
         xp, stop = self.xp, 0
         for column, size in enumerate(sizes):
@@ -933,17 +936,17 @@ class Operations:
 
     @operation
     def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> None:
-        """Look up the table row of each code.
+        """Look up the row of an embedding table for each code.
 
         With t_c = table[sizes[0] + ... + sizes[c - 1] + codes[i, c]],
-        out[i] = [t_0 | t_1 | ...]. A code out of range counts as 0.
+        out[i] = [t_0 | t_1 | ...]. A code that is out of range is treated as 0.
 
         Parameters
         ----------
         codes, sizes : array of shape (rows, columns), sequence of int
             Integers stored as floats, and the number of codes of each column.
         table, out : array, shapes (sum of sizes, dimension) and (rows, columns * dimension)
-            The tables of all columns, stacked vertically; and the selected rows.
+            The embedding tables of all columns, stacked vertically, and the selected rows.
         """
         xp, dimension, first = self.xp, table.shape[1], 0
         for column, size in enumerate(sizes):
@@ -959,7 +962,7 @@ class Operations:
     ) -> None:
         """Set each row of the table's gradient to the sum of gradients over the row's uses.
 
-        The order of summation is always the same.
+        Sums are always in the same order, so results are bitwise identical.
 
         Parameters
         ----------
@@ -1000,7 +1003,7 @@ class Operations:
     ) -> None:
         """Compute the gradients of `scale` from the gradient of its output.
 
-        The input gradient is summed over the members if they share the rows of x::
+        If the members share the rows of x, the input gradient is a sum over the members::
 
             factors_gradient ← sum over rows of gradient * x
             input_gradient ← gradient * factors
@@ -1010,8 +1013,8 @@ class Operations:
         x, factors, gradient, factors_gradient : array
             Arguments of `scale`, and the gradients of its output and its factors.
         input_gradient : array, shape of x, or None
-            If x has a row for each member, this may be the array `gradient`. None means that x's
-            gradient is not needed.
+            The gradient of x, or None to not compute it. If x has separate rows for each member,
+            `input_gradient` may be the array `gradient`.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -1031,8 +1034,8 @@ class Operations:
         activation : Activation
             The function f.
         x, alpha, out : array
-            x and out have shape (rows, ...). Alpha has the shape of a row; it is the weight of f
-            for each feature.
+            x and out have shape (rows, ...). Alpha, the weight of f for each feature, has the shape
+            of a row.
         """
         out[...] = x + alpha * (activation.value(self.xp, x) - x)
 
@@ -1060,7 +1063,7 @@ class Operations:
 
     @operation
     def periodic(self, x: Array, frequencies: Array, phases: Array | None, out: Array) -> None:
-        """Set out[i, c] to waves of x[i, c] with the frequencies of column c.
+        """Set out[i, c] to cosines and sines of x[i, c] with the frequencies of column c.
 
         With phases, out[i, c, k] = cos(2 pi frequencies[c, k] x[i, c] + phases[c, k]).
         Without phases, out[i, c] has the cosines, then the sines, of
@@ -1072,7 +1075,8 @@ class Operations:
             Arrays of shapes (rows, columns), (columns, waves) and (columns, waves). Frequencies are
             in turns per unit of x; phases are in radians. The phases may be None.
         out : array
-            Shape (rows, columns, waves) with phases, else (rows, columns, 2 * waves).
+            The result, of shape (rows, columns, waves) with phases, else (rows, columns, 2 *
+            waves).
         """
         xp, waves = self.xp, frequencies.shape[1]
         angle = x[:, :, None] * (2 * math.pi * frequencies)
@@ -1106,8 +1110,8 @@ class Operations:
         x, frequencies, phases, gradient : array
             Arguments of `periodic`, and the gradient of its output.
         frequencies_gradient, phases_gradient, input_gradient : array
-            Gradients, with the shapes of frequencies, phases and x. The last two may be None if
-            they are not needed.
+            Gradients, with the shapes of frequencies, phases and x. `phases_gradient` and
+            `input_gradient` may be None if they are not needed.
         """
         xp, waves = self.xp, frequencies.shape[1]
         turns = 2 * math.pi
@@ -1132,8 +1136,8 @@ class Operations:
         Parameters
         ----------
         x, starts, slopes, lowest, highest, out : array
-            The shape of x is (rows, columns), that of out is (rows, columns, bins), and that of the
-            others is (columns, bins).
+            x has shape (rows, columns), out has shape (rows, columns, bins), and the other arrays
+            have shape (columns, bins).
         """
         line = slopes * (x[:, :, None] - starts)
         out[...] = self.xp.minimum(self.xp.maximum(line, lowest), highest)
@@ -1151,7 +1155,8 @@ class Operations:
     ) -> None:
         """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t].
 
-        The sum is over those t whose line in `piecewise_linear` is strictly between its limits.
+        The sum is over the bins t in which `piecewise_linear` has clipped nothing: the line is
+        strictly between the limits.
 
         Parameters
         ----------
@@ -1175,9 +1180,9 @@ class Operations:
     ) -> None:
         """Set out = a @ b for each group, where either operand may be transposed first.
 
-        Groups are the middle axis of a batch, of shape (rows, groups, ...), and the first axis of
-        weights. There are three kinds of products: a batch and weights; a batch and transposed
-        weights; and, with `transpose_a`, two batches, summed over their rows.
+        A batch has shape (rows, groups, ...), and weights have shape (groups, ...). An operand pair
+        may be a batch and weights, a batch and transposed weights, or (with `transpose_a`) two
+        batches, summed over their rows.
 
         Parameters
         ----------
@@ -1211,8 +1216,8 @@ class Operations:
         Parameters
         ----------
         x, weights, bias, activation, z, out : array, Activation
-            As in `dense`, with shapes (rows, groups, inputs), (groups, inputs, units) and (groups,
-            units). z and out have shape (rows, groups, units).
+            Arguments as in `dense`, with shapes (rows, groups, inputs), (groups, inputs, units) and
+            (groups, units). z and out have shape (rows, groups, units).
         """
         self.group_matmul(x, weights, z)
         self.activate(activation, z, bias, out)
@@ -1274,9 +1279,9 @@ class Operations:
             The network's outputs and their targets. Targets may be labels of type int64 and shape
             (rows,).
         weights, normalizer : array, shapes (rows,) and (1,)
-            Sample weights, and the sum of weights that the update divides by.
+            The rows' sample weights, and the sum of weights by which the gradient is divided.
         gradient : array, shape (rows, outputs), or None
-            The gradient; None if it is not needed.
+            The gradient, or None to not compute it.
         loss_sum : array, shape (1,)
             The running sum.
 
@@ -1301,7 +1306,7 @@ class Operations:
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
-        """Combine the summary of earlier batches with the summary of this batch.
+        """Add a batch to a metric's summary, such as a sum, of the earlier batches.
 
         Parameters
         ----------
@@ -1315,7 +1320,7 @@ class Operations:
         Raises
         ------
         ArgumentError
-            If the metric's `measure` or `combine` returns a shape that differs from its `size`.
+            If the metric's `measure` or `combine` returns an array whose shape does not fit `size`.
         """
         batch = metric.measure(self.xp, predictions, targets, weights)
         require_shape(batch, summary.shape, "metric", metric.name, "measure", A_VECTOR)
@@ -1350,7 +1355,7 @@ class Operations:
 
     @operation
     def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
-        """Run `clip` on one part of the gradients, with the norm of all gradients.
+        """Clip one part of the gradients as `clip` does, by the norm of all gradients.
 
         Parameters
         ----------
@@ -1381,7 +1386,8 @@ class Operations:
         values, gradients : array, shape (length,)
             The parameters in the penalty, and their gradients.
         weight, strength, loss_sum : array of shape (1,), float, array of shape (1,)
-            The sum of weights that the losses are divided by, a factor >= 0, and the running sum.
+            The sum of weights by which the losses are divided, a factor >= 0, and the running sum
+            of losses.
         """
         xp = self.xp
         loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
@@ -1392,7 +1398,7 @@ class Operations:
     def update(
         self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> None:
-        """Decay the values, then apply one update of the optimizer.
+        """Apply weight decay to the values, then one update of the optimizer.
 
         Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
         values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
@@ -1421,12 +1427,12 @@ class Operations:
     def counted_update(
         self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> None:
-        """Run `count_update`, then `update` with the resulting learning rate and number of updates.
+        """Run `count_update`, then `update` with the learning rate and update number that it sets.
 
         Parameters
         ----------
         counters, optimizer, trained : UpdateCounters, Optimizer, Trained
-            As in `count_update` and `update`.
+            Arguments as in `count_update` and `update`.
         """
         self.count_update(counters)
         self.update(optimizer, trained, counters.rate, counters.updates)
@@ -1437,12 +1443,12 @@ class Operations:
     def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
         """Set normalizer = weight / scale; finite = 1.
 
-        With this normalizer, `loss` computes `scale` times the gradient.
+        With this normalizer, the operation `loss` computes the gradient times `scale`.
 
         Parameters
         ----------
         weight, scale, normalizer, finite : array, shape (1,)
-            The sum of weights that the losses are divided by, the loss scale, and two results.
+            The sum of weights by which the losses are divided, the loss scale, and the two results.
             `finite` is of type int64.
         """
         normalizer[...] = weight / scale
@@ -1450,9 +1456,9 @@ class Operations:
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Divide the gradients by the scale; if elements are not finite, set them and finite to 0.
+        """Divide gradients by the scale; if any are not finite, set these and `finite` to 0.
 
-        The zeros keep the gradients' norm finite. Otherwise clipping would write NaN into the
+        The zeros keep the gradients' norm finite. Without them, clipping would write NaN into the
         padding between parameters, which no other operation overwrites.
 
         Parameters
@@ -1481,7 +1487,7 @@ class Operations:
         Parameters
         ----------
         finite, optimizer, trained, learning_rate, step : array, Optimizer, Trained, array, array
-            The result of `unscale`, and arguments of `update`.
+            The flag that `unscale` set, and the arguments of `update`.
         """
         xp, done = self.xp, finite > 0
         changed = [trained.values, *trained.slots.values()]
@@ -1505,13 +1511,15 @@ class Operations:
 
         If finite = 1, good_updates increases by 1. When good_updates reaches `interval`, the scale
         is doubled and good_updates is set to 0. If finite = 0, the scale is halved, good_updates is
-        set to 0, and updates decreases by 1. The scale stays within `smallest` and `largest`.
+        set to 0, and updates decreases by 1. The scale is never below `smallest` or above
+        `largest`.
 
         Parameters
         ----------
         finite, scale, good_updates, updates : array, shape (1,)
-            The result of `unscale`, the loss scale, the number of applied updates in a row, and the
-            number of updates including this one. All arrays except the scale are of type int64.
+            The flag that `unscale` set, the loss scale, the number of consecutive applied updates,
+            and the number of updates including this one. All arrays except the scale are of type
+            int64.
         interval, smallest, largest : int, float, float
             The number of applied updates before the scale doubles, and limits of the scale.
         """

@@ -1,10 +1,10 @@
 """Placeholders, which replace arrays while a method marked `operations_only` is recorded.
 
-A marked method is called once, before the arrays have values. Each step repeats only the operations
-that the method calls. A `Placeholder` has the shape and type of an array, can be indexed and
-reshaped, and can be passed to operations. Any other use would run only once, so it raises an error
-that names the method and the line. Placeholders work with any array library, even if it allows no
-subclasses.
+A method with this mark is called once, before the arrays have values. Each training step repeats
+only the operations that the method calls. A `Placeholder` has the shape and type of an array, can
+be indexed and reshaped, and can be passed to operations. Any other code would run only once, so its
+use of a placeholder raises an error that names the method and the line. Placeholders work with any
+array library, even if it allows no subclasses.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ __all__ += ["suspended"]
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-"""Packages that are skipped when an error names a line of code."""
+"""Packages whose lines an error does not name; it names the user's line that called them."""
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
-"""Attributes of an array that a method may read."""
+"""Attributes of an array that a marked method may read, because they are known before the
+values."""
 
 SIZES = frozenset(("ndim", "shape", "size"))
-"""NumPy functions that read no values."""
+"""NumPy functions that a marked method may call, because they read no values."""
 
 VIEWS = frozenset(
     (
@@ -72,11 +73,11 @@ REFUSED = {
     ),
     "copies an array; use assign": ("copy", "deepcopy", "reduce", "reduce_ex"),
 }
-"""Special methods that a placeholder refuses, by the action that the error describes."""
+"""For each action that an error describes, the special methods that a placeholder refuses."""
 
 
 class Note(NamedTuple):
-    """A call of an operation: comparable arguments, the line of code, and the calling method."""
+    """A call of an operation: name, comparable arguments, line of code, and calling method."""
 
     name: str
     arguments: Any
@@ -85,16 +86,16 @@ class Note(NamedTuple):
 
 
 class Guard(threading.local):
-    """State of the marked method that this thread is calling."""
+    """The state of a call of a marked method, separate for each thread."""
 
     known: dict[int, Placeholder] | None = None
     """One placeholder for each array, by the array's id; None outside of a marked method."""
     what = ""
     """The description of the marked method."""
     refusal: ArgumentError | None = None
-    """The error that was raised, which counts even if the method caught it."""
+    """The error of a refused action, which is raised again if the method caught it."""
     notes: list[Note] | None = None
-    """The operations that a method called, if gpunn calls the method twice."""
+    """The operations that a method has called, to compare two calls of the method."""
     custom = ""
     """The innermost method of a custom class."""
 
@@ -103,7 +104,7 @@ GUARD = Guard()
 
 
 class Placeholder:
-    """Represents an array by its shape and type. Equal views have equal keys."""
+    """Represents an array by its shape and type. Equal views of an array have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -125,7 +126,7 @@ class Placeholder:
         return self._view(view, "reshape", tuple(sizes))
 
     def __getitem__(self, index: Any) -> Placeholder:
-        """Return a view; indices may be slices, None, an ellipsis and some integers."""
+        """Return a view; the index may contain slices, None, an ellipsis and integers."""
         parts = index if isinstance(index, tuple) else (index,)
         for each in parts:
             simple = each is None or each is Ellipsis or isinstance(each, int | np.integer | slice)
@@ -148,7 +149,7 @@ class Placeholder:
         return f"<Placeholder of an array of shape {tuple(self.shape)}>"
 
     def __getattr__(self, name: str) -> Any:
-        """Return metadata, the transpose or a view of the array; refuse all other attributes."""
+        """Return metadata, the transpose or a method that makes views; refuse other attributes."""
         if name in METADATA:
             return getattr(self._gpunn_array, name)
         if name in ("T", "mT"):
@@ -198,7 +199,7 @@ def refuse(does: str, line: FrameSummary | None = None) -> NoReturn:
 
 
 def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
-    """Return the error for an action; `does` may end in a semicolon and a remedy."""
+    """Return the error for a refused action; `does` may add a remedy after a semicolon."""
     doing, _, remedy = does.partition("; ")
     remedy, location = remedy or "compute with operations", ""
     if line is not None:
@@ -212,7 +213,7 @@ def refusal(does: str, line: FrameSummary | None) -> ArgumentError:
 
 
 def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | None:
-    """Return the innermost line of the user's code; `frames` start at the innermost one."""
+    """Return the innermost line of the user's code; the innermost frame is first in `frames`."""
     for frame, number in frames:
         if str(frame.f_globals.get("__name__")).partition(".")[0] not in LIBRARIES:
             file = frame.f_code.co_filename
@@ -225,8 +226,8 @@ def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | No
 def guarded(what: str) -> Iterator[None]:
     """Replace arrays by placeholders while a marked method is called; errors name `what`.
 
-    Raises an ArgumentError if an action was refused, or if a function failed because it received a
-    placeholder.
+    Raises an ArgumentError if a placeholder refused an action, or if a function failed because it
+    received a placeholder.
     """
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
@@ -260,11 +261,11 @@ def suspended() -> Iterator[None]:
 
 
 def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], object]) -> Any:
-    """Call a marked method twice, and return what the second call returns.
+    """Call a marked method twice, and return the result of the second call.
 
-    Each step repeats the recorded operations. So an ArgumentError is raised if the two calls
-    differ, for example because the method draws random numbers. `rehearsal` calls a function and
-    discards its operations.
+    Each training step repeats the recorded operations. So an ArgumentError is raised if the two
+    calls differ, for example because the method draws random numbers. `rehearsal` calls a function
+    and discards its operations.
     """
     outer, GUARD.custom = (GUARD.notes, GUARD.custom), GUARD.what
     try:
@@ -312,7 +313,7 @@ def actual(value: Any) -> Any:
 
 
 def released(value: Any) -> Any:
-    """Replace placeholders by their arrays, unless a marked method receives the value."""
+    """Replace placeholders by their arrays, unless a marked method is running."""
     return actual(value) if GUARD.known is None else value
 
 
@@ -321,8 +322,8 @@ def operands(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return an operation's arguments, with placeholders replaced by their arrays.
 
-    Raises an ArgumentError if a marked method created an array itself, since no step would compute
-    that array.
+    Raises an ArgumentError if an argument is an array that a marked method created, because
+    training steps would not compute this array.
     """
     if GUARD.known is None:
         return args, kwargs
@@ -336,7 +337,7 @@ def operands(
 
 
 def described(name: str, value: Any) -> Any:
-    """Return an operation's argument in a form that is comparable with that of another call."""
+    """Return a form of an argument that can be compared with the argument of another call."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):

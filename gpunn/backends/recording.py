@@ -1,13 +1,15 @@
-"""Record operations as a trace instead of running them, so that an engine can run them faster.
+"""Record operations as a trace instead of running them, so that a backend can run them faster.
 
 A training step, a batch of an evaluation and a prediction are sequences of a backend's operations.
-Each time, they use the same arrays. `record` returns such a sequence, a *trace*, without running
-it. A backend's `lower` turns a trace into a function that runs it a given number of times. That
-function calls the operations' definitions, NumPy, a compiled program, or a CUDA graph.
+Each repetition uses the same arrays. `record` returns the sequence of a function's operations, a
+*trace*, without running them. A backend's `lower` turns a trace into a function that runs the
+operations a given number of times. This function calls the operations' definitions, NumPy, a
+compiled program, or a CUDA graph.
 
-A *lowering* turns one operation into an engine's steps. An engine's lowerings are methods of one
-class, named after the operations; `lower_operations` calls them. A lowering gets the operation's
-arguments as attributes of one object, so no engine repeats the parameters.
+An *engine* is a way to run a trace, such as compiled programs or CUDA graphs. A *lowering* turns
+one operation into an engine's steps. All lowerings of an engine are methods of one class, named
+after the operations; `lower_operations` calls them. A lowering gets the operation's arguments as
+attributes of one object, so no engine repeats the parameters.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Operation(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = {}
     definition: Callable[..., None] | None = None
-    """The operation's definition; None stands for the definition in the backend's class."""
+    """The definition to run; None stands for the operation's definition in the backend's class."""
 
 
 Trace: TypeAlias = Sequence[Operation]
@@ -44,7 +46,7 @@ Trace: TypeAlias = Sequence[Operation]
 
 
 class Arguments(SimpleNamespace):
-    """An operation's arguments, as attributes named after the parameters of its definition."""
+    """An operation's arguments as attributes, with the names of its definition's parameters."""
 
     @property
     def arrays(self) -> list[Any]:
@@ -52,12 +54,12 @@ class Arguments(SimpleNamespace):
         return [each for each in vars(self).values() if hasattr(each, "shape")]
 
     def replace(self, **changed: Any) -> Arguments:
-        """Return a copy with some arguments changed."""
+        """Return a copy of the arguments with some of them changed."""
         return Arguments(**vars(self) | changed)
 
 
 class Performer(Protocol):
-    """An object that can run its operations: a backend."""
+    """An object with operations that it can run: a backend."""
 
     def perform(self, one: Operation) -> None:
         """Run an operation immediately."""
@@ -93,7 +95,7 @@ def operation(method: F) -> F:
     Parameters
     ----------
     method : function
-        The definition. It writes into arrays that it receives, and returns nothing.
+        The definition, which writes into arrays that it receives, and returns nothing.
 
     Returns
     -------
@@ -139,7 +141,7 @@ def operation(method: F) -> F:
 def composite(method: F) -> F:
     """Declare a method an operation that consists only of other operations.
 
-    An engine without a lowering for the whole operation runs the parts.
+    A backend without a lowering for the whole operation runs these other operations.
     """
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
@@ -195,7 +197,7 @@ def current_trace() -> list[Operation] | None:
 
 
 def arrays_in(value: object) -> Iterator[Any]:
-    """Yield the arrays among an operation's arguments, including those in containers."""
+    """Yield the arrays among an operation's arguments, also from lists, tuples and dicts."""
     if hasattr(value, "shape"):
         yield value
     elif isinstance(value, Mapping):
@@ -223,8 +225,9 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> list[Operation]:
     """Return a trace whose composite operations without a lowering are replaced by their parts.
 
-    This is for an engine that inspects all operations before it lowers the first.
-    `lower_operations` expands the same operations, and also those whose lowering returns None.
+    An engine calls this function if it inspects all operations before it lowers the first one.
+    `lower_operations` replaces the same operations, and also composite operations whose lowering
+    returns None.
     """
     result: list[Operation] = []
     for one in trace:
@@ -242,9 +245,9 @@ def lower_operations(
 ) -> list[T]:
     """Return the steps that run the operations of a trace, in order.
 
-    `lowerings` has methods with the names of operations. Each takes `Arguments` and returns steps,
-    or None if it has no faster steps for these arguments. `otherwise` returns the steps of an
-    operation without a lowering.
+    `lowerings` has methods with the names of operations. Each method takes `Arguments` and returns
+    steps, or None if it has no faster steps for these arguments. `otherwise` returns the steps of
+    an operation without a lowering.
     """
     steps: list[T] = []
     for one in trace:
@@ -263,8 +266,8 @@ def lower_operations(
 class RecordingCache:
     """A cache of recorded and lowered traces.
 
-    A trace contains settings, such as a dropout rate. So a change in a part, such as a layer or the
-    loss, clears the cache. A part has changed if a field has become another object, or an unequal
+    A trace contains settings, such as a dropout rate. So a change of a part (a layer, the loss,
+    ...) clears the cache. A part has changed if a field has become another object, or a different
     number or string. Recursively, the cache compares the fields of dataclasses, the elements of
     lists and dicts, and the attributes that a method `recorded_attributes` names. The cache also
     clears itself before it would exceed `size` entries.
@@ -278,7 +281,7 @@ class RecordingCache:
         self._elements: list[tuple[Any, list[Any]]] = []
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the entry for a key; call `make` if there is none."""
+        """Return the cached value for a key; if there is none, make it by calling `make`."""
         if self._made and self._changed():
             self._made.clear()
         if key not in self._made:
@@ -307,7 +310,7 @@ class RecordingCache:
 
 
 def fields_of(part: object) -> list[tuple[object, str]]:
-    """Return a dataclass's fields, and recursively their fields, as pairs of owner and name."""
+    """Return all fields of a dataclass and of its fields' values, as pairs of owner and name."""
     result: list[tuple[object, str]] = []
     if is_dataclass(part):
         names = [field.name for field in fields(part)]

@@ -27,10 +27,10 @@ logger = logging.getLogger("gpunn")
 
 
 def choose_backend(argument: str | None = None, configured: str | None = None) -> str:
-    """Return the backend's name from the source with the highest priority.
+    """Return the backend's name from the source of highest priority that gives one.
 
-    The order is: an argument or command-line option, the variable GPUNN_BACKEND, a configuration's
-    key, and "auto".
+    In order of priority, the sources are an argument or command-line option, the environment
+    variable GPUNN_BACKEND, a configuration's key, and "auto".
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ def settle_backend(
     threads: int | None = None,
     **options: Any,
 ) -> Backend:
-    """Return the backend whose name has the highest priority, as in `choose_backend`.
+    """Return the backend that `choose_backend` names.
 
     Options and errors are those of `get_backend`. The message about an invalid name says where the
-    name was given. A configuration's name is checked even if another source has priority.
+    name was given. The name in a configuration is checked even if another source has priority.
     """
     if configured:
         _check_name(configured, "backend")
@@ -85,9 +85,10 @@ def get_backend(
     ----------
     backend : str, Backend or None
         "numpy" computes on the CPU. "cupy" computes on the current CUDA device, and "cupy:1" on
-        device number 1. "auto" selects a CUDA device if one is usable. Otherwise it selects the CPU
-        and logs a warning, once for a process and its workers. None uses the environment variable
-        GPUNN_BACKEND, or "auto". A backend is returned unchanged.
+        device number 1. "auto" selects a CUDA device if one is usable. Otherwise "auto" selects the
+        CPU and logs a warning, once for a process and its workers. With None, the environment
+        variable GPUNN_BACKEND gives the name, or else "auto". A Backend object is returned
+        unchanged.
     graph : bool
         On a CUDA device: whether to record a training step as a CUDA graph and replay it. The host
         then launches one graph instead of many kernels. Results are the same.
@@ -99,13 +100,13 @@ def get_backend(
         gradients of biases, which saves separate kernels. Results may differ in rounding.
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how to choose the algorithm for products of float32 matrices. With
-        "heuristic", cuBLAS predicts the fastest one. With "measured", gpunn times several
+        "heuristic", cuBLAS predicts the fastest algorithm. With "measured", gpunn times several
         algorithms in the first step. The two settings differ in rounding. Checkpoints store the
         chosen algorithms.
     threads : int or None
-        On the CPU: the number of threads. None uses the environment variable GPUNN_THREADS, or
-        OMP_NUM_THREADS, or one thread for each core that this process may use. Runs with the same
-        number of threads are bitwise identical.
+        On the CPU: the number of threads. With None, the environment variable GPUNN_THREADS sets
+        it, or else OMP_NUM_THREADS, or else there is one thread for each core that this process may
+        use. Runs with the same number of threads are bitwise identical.
 
     Returns
     -------
@@ -115,8 +116,8 @@ def get_backend(
     Raises
     ------
     BackendUnavailableError
-        If CuPy, the driver, a CUDA library or the device is missing. The message names what is
-        missing and a remedy. Only "auto" falls back to the CPU.
+        If CuPy, the driver, a CUDA library or the device is missing. The message names the missing
+        requirement and a remedy. Only "auto" falls back to the CPU.
     ArgumentError
         If no backend has that name, or an option is invalid.
 
@@ -142,7 +143,7 @@ def get_backend(
 
 
 def made_again(name: str, options: Mapping[str, Any]) -> Backend:
-    """Return a backend like one that was pickled. Pickled files contain this function's name.
+    """Return a backend equal to one that was pickled. Pickled files contain this function's name.
 
     Parameters
     ----------
@@ -185,7 +186,7 @@ def available_backends() -> list[str]:
 
 
 def _choose(argument: str | None, configured: str | None = None) -> tuple[str, str]:
-    """Return the name with the highest priority, and a description of its source for messages."""
+    """Return the name of highest priority, and a description of its source for messages."""
     variable = os.environ.get(VARIABLE)
     sources = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
     return next(((name, origin) for name, origin in sources if name), ("auto", "backend"))

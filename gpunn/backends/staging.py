@@ -12,7 +12,7 @@ __all__ = ["Stager"]
 
 
 class Memory(Protocol):
-    """The parts of a backend that a stager uses."""
+    """The methods of a backend that a stager uses."""
 
     @property
     def device(self) -> Any: ...
@@ -34,7 +34,7 @@ class Stager:
         self._arrays: dict[str, Array] = {}
 
     def begin(self) -> None:
-        """Begin a chunk. Operations that have already started use earlier chunks."""
+        """Begin a chunk. Operations that have already been started still read earlier chunks."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
         """Copy host values to the first rows of the array `name`, which has `capacity` rows."""

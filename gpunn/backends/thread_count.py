@@ -26,7 +26,7 @@ def usable_cores() -> int:
 
 
 def max_threads() -> int:
-    """Return the maximum number of threads; with more, most threads would only wait."""
+    """Return the maximum number of threads; most threads beyond this number would only wait."""
     return max(256, os.cpu_count() or 1)
 
 
@@ -42,12 +42,12 @@ def check_threads(name: str, threads: Any) -> int:
 
 
 def requested_threads(threads: int | None) -> int | None:
-    """Return the number of threads from an argument or variable, or None if neither is set.
+    """Return the number of threads from an argument or environment variable, or None.
 
-    The order of priority is: the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which libraries set
-    in their workers. OMP_NUM_THREADS is limited to the number of cores. If it is a list for nested
-    levels, its first number counts. As in OpenMP, an invalid OMP_NUM_THREADS is ignored with a
-    warning. Other invalid numbers raise an error.
+    The sources, in order of priority, are the argument, GPUNN_THREADS, and OMP_NUM_THREADS, which
+    libraries set in their workers. OMP_NUM_THREADS is limited to the number of cores. If
+    OMP_NUM_THREADS is a list for nested levels, its first number is used. As in OpenMP, an invalid
+    OMP_NUM_THREADS is ignored with a warning. Other invalid numbers raise an error.
     """
     if threads is not None:
         return check_threads("threads", threads)
@@ -66,5 +66,5 @@ def requested_threads(threads: int | None) -> int | None:
 
 @functools.cache
 def warn_once(value: str) -> None:
-    """Log a warning that the value of OpenMP's variable is ignored."""
+    """Log a warning that this value of OMP_NUM_THREADS is ignored."""
     logger.warning("gpunn: %s is ignored: expected an integer >= 1; got %r", OPENMP, value)

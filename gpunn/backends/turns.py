@@ -1,4 +1,4 @@
-"""A fair lock, with which the computing threads of a process take turns."""
+"""A fair lock, so that only one thread of a process computes at a time."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gpunn.forks import renewed_in_children
 __all__ = ["TURNS", "Turns"]
 
 HANDOVER = 2e-4
-"""Seconds that a waiting thread needs to wake up and begin its turn."""
+"""Time in seconds in which a waiting thread can wake up and acquire the lock."""
 
 
 class Turns:
-    """A fair, reentrant lock: other threads can acquire it between two uses by one thread.
+    """A fair, reentrant lock: a waiting thread gets the lock before its last holder again.
 
-    A thread holds the lock for a short time: for some updates, or one batch. The BLAS's thread
-    count and an engine's buffers belong to the whole process. Without the lock, threads would
-    change each other's results.
+    A thread holds the lock for a short time: for some updates, or one batch. The thread count of
+    NumPy's BLAS and the buffers of recorded steps belong to the whole process. Without the lock,
+    threads would change each other's results.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Turns:
         self._depth = 0
 
     def __enter__(self) -> None:
-        """Acquire the lock, and wait while another thread holds it."""
+        """Acquire the lock, after waiting for any thread that holds it."""
         if not self._lock.acquire(blocking=False):
             self._waiting.append(None)
             try:
@@ -39,7 +39,7 @@ class Turns:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock; if another thread waits for it, pause to let it wake up."""
+        """Release the lock; if another thread waits for it, pause so that this thread wakes up."""
         self._depth -= 1
         self._lock.release()
         if self._waiting:
@@ -47,7 +47,7 @@ class Turns:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """Let other threads take turns while this context waits for one of them.
+        """Let other threads compute within this context, in which this thread waits for them.
 
         The thread releases the lock when it enters the context, and acquires it again when it
         leaves.
@@ -67,7 +67,7 @@ class Turns:
                 self._depth = depth
 
     def renew(self) -> None:
-        """Create a new lock in a forked process, which does not have its parent's threads."""
+        """Create a new lock in a forked process, in which no other thread exists."""
         self._lock, self._waiting, self._depth = threading.RLock(), [], 0
 
 

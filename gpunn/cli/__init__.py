@@ -50,7 +50,7 @@ class Diverged(click.ClickException):
 
 
 class Refused(click.ClickException):
-    """An error that the user can fix."""
+    """An error that the user can fix, such as a wrong option."""
 
     exit_code = 2
 
@@ -58,8 +58,8 @@ class Refused(click.ClickException):
 class Commands(click.Group):
     """A group of commands that report a failure in one line on standard error.
 
-    The exit status is 2 for errors that the user can fix (usage, configuration, data, files, a
-    missing GPU), 1 if training diverged, and 130 after Ctrl-C.
+    The exit status is 2 if the user can fix the error (usage, configuration, data, files, a missing
+    GPU), 1 if training diverged, and 130 after Ctrl-C.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -151,7 +151,7 @@ To see the options of a command: gpunn COMMAND --help
 )
 @click.version_option(__version__, prog_name="gpunn")
 def main() -> None:
-    """Prepare logging and imports for a command."""
+    """Set up logging and the import of optional modules for a command."""
     refuse_several_ranks()
     # Log messages, such as the backend that "auto" selects, go to standard error without a prefix.
     handler = logging.StreamHandler()
@@ -166,7 +166,7 @@ def main() -> None:
 
 
 TOGETHER = ("train", "sweep", "doctor")
-"""Commands that can run in several ranks."""
+"""Commands that can run in several ranks (processes of distributed training)."""
 
 
 def refuse_several_ranks() -> None:

@@ -16,10 +16,10 @@ __all__ = ["FileCommand", "standard_streams"]
 
 
 class StandardStream(io.FileIO):
-    """A standard stream; a failed write raises an error unless the title is empty.
+    """A standard stream. Failed writes are ignored if the title is empty; else they raise errors.
 
-    The title names the stream in error messages. An empty title marks a stream for notices, which
-    may be lost.
+    The title names the stream in error messages. An empty title marks a stream for notices that may
+    be lost.
     """
 
     def __init__(self, number: int, title: str) -> None:
@@ -49,10 +49,10 @@ class FileCommand(click.Command):
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[None]:
-    """Ignore failed writes to standard error, but raise an error if standard output fails.
+    """Ignore failed writes to standard error, but raise errors for those to standard output.
 
-    First occupy the descriptor of a missing stream. Otherwise a file that is opened later would get
-    this descriptor, and all text that is written to the stream.
+    If a stream is missing, first occupy its file descriptor. Otherwise a file opened later would
+    get this descriptor, and receive all text written to the stream.
     """
     for number in range(3):
         try:
@@ -86,6 +86,6 @@ def guarded(stream: TextIO | None, original: TextIO | None, number: int, title: 
 
 
 def raw_of(stream: Any) -> Any:
-    """Return the raw stream below a text stream."""
+    """Return the unbuffered binary stream to which a text stream writes."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)

@@ -14,7 +14,7 @@ from gpunn.cli.text import aligned, say, shortened
 __all__ = ["inspect"]
 
 WIDEST = 51
-"""Maximum width of a cell in characters, except in the last column."""
+"""Maximum width of a printed table's cell in characters, except in the last column."""
 
 
 @click.command(short_help="Describe the columns of a table and possible problems.")

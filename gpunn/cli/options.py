@@ -36,7 +36,7 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 def check_settings(
     context: click.Context, parameter: click.Parameter, settings: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return the values of `--set`; raise an error if one is not "key=value"."""
+    """Return the values of `--set`; raise an error if a value is not "key=value"."""
     for setting in settings:
         if "=" not in setting:
             raise click.UsageError(
@@ -130,14 +130,14 @@ TABLE_OPTIONS = (
 
 
 TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
-"""Keys, in `[data]`, of the options that `table_options` adds."""
+"""The keys of `[data]` that the options added by `table_options` set."""
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options for reading a table to a command.
 
-    The command gets one argument, `reading`: the options that the user gave, by their keys in
-    `[data]`.
+    The command's function gets the argument `reading`, a dict of the options that the user gave, by
+    their keys in `[data]`.
     """
 
     @functools.wraps(command)
@@ -157,7 +157,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def column_kinds(options: Sequence[str]) -> dict[str, str]:
-    """Return a dict of column names and kinds from options "NAME=KIND"."""
+    """Return a dict from column names to kinds, from options of the form "NAME=KIND"."""
     kinds = {}
     for text in options:
         name, mark, kind = text.rpartition("=")
@@ -198,14 +198,14 @@ def load_run(
 
 
 def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -> Path | None:
-    """Return the value of an argument or of its option; raise an error if both were given."""
+    """Return a value given as an argument or as an option; raise an error if given as both."""
     if argument is not None and option is not None:
         raise click.UsageError(f"{flag}: cannot be combined with {name}; remove one of them")
     return option if argument is None else argument
 
 
 def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
-    """Set a network's threshold from `--threshold`; raise an error unless it has two classes."""
+    """Set a network's threshold from `--threshold`; raise an error if it can't have a threshold."""
     from gpunn.errors import ArgumentError
     from gpunn.thresholds import TWO_CLASSES
 

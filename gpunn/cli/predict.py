@@ -164,7 +164,7 @@ def predict(
 def load_trained(
     path: Path, best: bool, backend: str | None, allow_imports: bool
 ) -> tuple[Sequential, str | None, str | None, DataSet | None]:
-    """Return a network, the activation and name of its loss, and the data settings of its run."""
+    """Return a network, its loss's activation and name, and its run's settings for reading data."""
     if path.is_dir() or path.suffix != ".safetensors":
         model, objects, config = load_run(path, best, backend, allow_imports)
         return model, objects.loss.output_activation, objects.loss.name, config.data
@@ -180,7 +180,7 @@ def load_trained(
 def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
     """Yield the name of a stream of rows, its format (None if unknown), and the stream.
 
-    With `is_table`, the file may have any suffix.
+    If `is_table`, the file's suffix may be any.
     """
     from gpunn.errors import DataError, DataFileError
     from gpunn.storage.reading import open_file
@@ -236,8 +236,8 @@ def stream(
 class Sink:
     """Writes predictions to a file, or to standard output if the path is None.
 
-    The format `form` is "csv" or "jsonl". None means the format that the path's suffix names, or
-    else the format of the rows.
+    The format `form` is "csv" or "jsonl". With None, the path's suffix sets the format, or else the
+    format of the input rows is used.
     """
 
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:
@@ -279,7 +279,7 @@ class Sink:
         return write
 
     def commit(self) -> None:
-        """Write the output file, if there is a path."""
+        """Write the predictions to the output file, if there is a path."""
         import numpy as np
 
         from gpunn.storage.files import write_output

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["runs"]
 
 WIDEST = 32
-"""Maximum width of a cell in characters."""
+"""Maximum width of a printed table's cell in characters."""
 
 PROBLEMS = 10
 """Number of unreadable folders that are listed one by one."""
@@ -87,7 +87,7 @@ def runs(
 def lines(
     runs: Sequence[Run], best: Run | None, ranking: Ranking | None, width: int | None
 ) -> list[str]:
-    """Return a table of runs, with as many of the differing settings as fit into the width."""
+    """Return a table of runs, with as many of the settings that differ as fit into the width."""
     from gpunn.reporting.runs import settings_that_differ
     from gpunn.reporting.text import duration, setting_text
 
@@ -138,7 +138,7 @@ def lines(
 def conclusion(
     folder: Path, runs: Sequence[Run], total: int, ranking: Ranking | None, best: Run | None
 ) -> list[str]:
-    """Return how many runs there are, and which one is the best."""
+    """Return a line that states how many runs there are, and which run is the best."""
     if not total:
         return [f"{folder}: there are no runs in this folder; gpunn train adds one."]
     states = Counter(run.record.state for run in runs)
@@ -165,7 +165,7 @@ def description(
     best: Run | None,
     problems: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the runs, their ranking and the problems in JSON types."""
+    """Return the runs, their ranking and the problems of unreadable folders as JSON types."""
     from gpunn.differences import ABSENT
     from gpunn.reporting.runs import settings_that_differ
 

@@ -51,7 +51,7 @@ def table(trials: Trials) -> str:
 
 
 def conclusion(trials: Trials, folder: Path) -> str:
-    """Return which trial is the best, and commands for the next steps."""
+    """Return lines that name the best trial, and commands for the next steps."""
     states = Counter(trial.state for trial in trials.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     best = trials.best
@@ -67,5 +67,5 @@ def conclusion(trials: Trials, folder: Path) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a parameter's value as text, numbers with four digits."""
+    """Return a parameter's value as text; numbers have four significant digits."""
     return setting_text(value, "{:.4g}".format)

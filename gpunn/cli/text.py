@@ -39,7 +39,7 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
 
 
 def evaluation_text(result: Evaluation) -> str:
-    """Return the metrics as text; classes add the base rate, and two classes threshold metrics."""
+    """Return metrics as text, with the base rate for classes, and threshold metrics for two."""
     lines = [f"{metrics_text(result)} ({result.rows:,} row{'s' * (result.rows != 1)})"]
     if result.rates is not None:
         present = [float(rate) for rate in result.rates if rate > 0]
@@ -72,8 +72,8 @@ def summary_table(
 ) -> str:
     """Return a table of the final metrics: one line per split, one column per metric.
 
-    `rows` is the history, `best_epoch` the selected epoch, if any, and `test` the metrics of the
-    test split, if there is one.
+    `rows` is the history. `best_epoch` is the selected epoch or None. `test` has the metrics of the
+    test split, or is None if there is no such split.
     """
     if not rows:
         return ""
@@ -166,7 +166,7 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return for each path its shortest unique end that does not begin with a list index.
+    """Return the shortest unique end of each path; no end begins with a list index.
 
     Examples
     --------

@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 DEFAULT = "realmlp"
-"""The model for a table unless `--model` names another one."""
+"""The name of the model for a table, if `--model` is not given."""
 
 HELD_OUT = 0.2
-"""Fraction of a table's rows that is held out for testing, then of the rest for validation."""
+"""Fraction of a table's rows that is held out for testing. The same fraction of the other rows is
+held out for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
-"""Names of options that differ from their keys in `[data]`."""
+"""Options whose names differ from their keys in `[data]`, and these keys."""
 
 
 @click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")
@@ -165,7 +166,7 @@ def _train_along(experiment: Callable[[], Experiment]) -> str:
 
 
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -> str:
-    """Train, save the run, and return why training ended before its last epoch, if it did."""
+    """Train and save the run; return why training ended early, or "" if it did not."""
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
@@ -205,7 +206,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
 
 
 def _paths(config: Path, output: Path | None) -> tuple[Path, Path]:
-    """Return the configuration file and the run folder."""
+    """Return the path of the configuration file and the path of the run folder."""
     if config.is_dir():
         return config / "config.json", output or config
     name = config.absolute().parent.name if config.name == "config.json" else config.stem
@@ -219,7 +220,7 @@ def _configuration(
     reading: Mapping[str, Any],
     settings: tuple[str, ...],
 ) -> Config:
-    """Return the configuration in a file, or a new one for a table."""
+    """Return the configuration from a file, or a new configuration for a table."""
     from gpunn.config import load_config, parse_config, set_value
 
     if not targets:

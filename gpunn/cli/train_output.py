@@ -24,7 +24,7 @@ INSTEAD = "; to detect more rows of a rare class and keep the probabilities, use
 
 
 class TrainOutput(Callback):
-    """Prints a summary and a note when training begins, and with `epochs` one line per epoch."""
+    """Prints a summary and a note when training begins; if `epochs`, also a line per epoch."""
 
     def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
         self.experiment = experiment
@@ -64,7 +64,7 @@ class TrainOutput(Callback):
         yield f"target: {', '.join(data.targets)} ({kind})"
 
     def _kind_of_numbers(self) -> str:
-        """Return whether the targets are labels or numbers, and how to change that."""
+        """Return a line that states whether targets are labels or numbers, and how to change it."""
         y = self.experiment.parts.training.source_targets
         if y.ndim == 1 or y.shape[1] == 1:
             return "numbers"

@@ -1,7 +1,7 @@
 """Experiments as TOML files, read into typed objects.
 
-A configuration describes the data, the model and the training; `gpunn train` runs it. It has three
-optional keys at the top, and three tables::
+A configuration describes the data, the model and the training; `gpunn train` runs it. A
+configuration has three optional keys at the top, and three required tables::
 
     backend = "auto"
     seed = 0
@@ -25,20 +25,20 @@ optional keys at the top, and three tables::
     batch_size = 32
     metrics = ["accuracy"]
 
-Three more tables are optional. `[backend_options]` sets how a CUDA device or the CPU computes.
-`[distributed]` sets how several processes train together. `[sweep]` lists the keys that the trials
-of `gpunn sweep` vary.
+A configuration may have three optional tables. `[backend_options]` sets how a CUDA device or the
+CPU computes. `[distributed]` sets how several processes train together. `[sweep]` lists the keys
+that the trials of `gpunn sweep` vary.
 
 Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
 (`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`, `Distributed` and `Sweep`. Each
 key is an attribute of its class; docs/reference/configuration.md explains all keys. A configuration
-with a tabular model is a `Draft` until `gpunn.experiment.build` has made the model.
+with a tabular model is first a `Draft`, until `gpunn.experiment.build` has made the model.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table with the name and parameters, such as
 `{ name = "adam", learning_rate = 0.01 }`. The class, for example `gpunn.optimizers.Adam`, describes
-its parameters. A name such as `"package.module:Class"` imports a custom class. Importing runs the
-module's code, so the caller must allow it.
+its parameters. A name such as `"package.module:Class"` imports a custom class. Importing a custom
+class runs its module's code, so the caller must allow it.
 
 An unknown key, a wrong type or an impossible value raises a `ConfigError` with the key's full path.
 """
@@ -107,7 +107,7 @@ __all__ = [
 ]
 
 DATA_VARIABLE = "GPUNN_DATA"
-"""Environment variable with the folder of data sets; MNIST is in its subfolder `mnist`."""
+"""Environment variable that names the folder of data sets; its subfolder `mnist` has MNIST."""
 
 
 def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
@@ -123,7 +123,7 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     Returns
     -------
     Config
-        The checked configuration, with absolute paths; a `Draft` if it has a tabular model.
+        The checked configuration, with absolute paths. It is a `Draft` if the model is tabular.
 
     Raises
     ------
@@ -172,18 +172,19 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
         The configuration; it is changed in place.
     setting : str
         "key.key=value". A value that is not valid TOML is a string, so `training.optimizer=sgd`
-        needs no quotes. A number is an index into a list: "model.layers.1.rate=0.3". If the path
-        goes into a name, the name becomes a table: "training.optimizer.learning_rate=0.1" also
-        works with `optimizer = "adam"`. Without an optimizer, this setting changes the default
-        optimizer, or the tabular model's optimizer. If the path goes into a number that stands for
-        a schedule, the number becomes a constant schedule. A number that replaces a schedule
-        changes only its rate. Paths in `[data]` are relative to the current folder.
+        needs no quotes. A number in the path is an index into a list: "model.layers.1.rate=0.3". If
+        the path leads into a name, the name becomes a table: "training.optimizer.learning_rate=0.1"
+        also works with `optimizer = "adam"`. If the configuration names no optimizer,
+        "training.optimizer.learning_rate=0.1" changes the default optimizer, or the tabular model's
+        optimizer. If the path leads into a number that stands for a schedule, the number becomes a
+        constant schedule. If a number replaces a schedule, only the schedule's rate changes. Paths
+        in `[data]` are relative to the current folder.
 
     Raises
     ------
     ConfigError
-        If `setting` has no "=", a key does not fit the configuration, or another key would override
-        the setting.
+        If `setting` has no "=", if a key does not fit the configuration, or if another key would
+        override the setting.
 
     Examples
     --------
@@ -210,7 +211,7 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
     Returns
     -------
     Config
-        The configuration; a `Draft` if it has a tabular model.
+        The configuration, which is a `Draft` if it has a tabular model.
 
     Raises
     ------
@@ -247,17 +248,17 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
 
 
 def with_current_names(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration with `sweep.least_epochs` renamed to `sweep.min_epochs`.
+    """Return a configuration in which `sweep.least_epochs` is renamed to `sweep.min_epochs`.
 
     Parameters
     ----------
     raw : dict
-        Plain data; it is not changed.
+        A configuration as plain data, which is not changed.
 
     Returns
     -------
     dict
-        The configuration; `raw` itself if it has no key to rename.
+        The configuration; The changed copy, or `raw` itself if it has no key to rename.
 
     Examples
     --------
@@ -273,7 +274,7 @@ def with_current_names(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 STAND_INS = {"loss": "mean_squared_error", "epochs": 1}
-"""Placeholders for required keys of `[training]` that a tabular model will set."""
+"""Temporary values for required keys of `[training]` that a tabular model will set."""
 
 
 def _draft(raw: dict[str, Any]) -> Draft | None:

@@ -13,11 +13,12 @@ from gpunn.storage.reading import parsed_json, read_whole
 __all__ = ["read_config"]
 
 LARGEST = 2**18
-"""Maximum size of a configuration in bytes. Parsed TOML can need about 100 times its size."""
+"""Maximum size of a configuration in bytes. Parsed TOML can take about 100 times as much memory as
+the file's size."""
 
 DEEPEST = 32
-"""Maximum number of parts of a TOML key. The parser's memory grows with the square of this
-number."""
+"""Maximum number of dotted parts of a TOML key. The parser's memory grows with the square of the
+number of parts."""
 
 TOML_TOKEN = re.compile(
     r"""
@@ -34,12 +35,13 @@ TOML_TOKEN = re.compile(
 )
 """Matches one part of a key (quoted or not), blanks between parts, a dot, or anything else.
 
-An unclosed quote extends to the end of the text. This keeps the time linear in the text's length.
+An unclosed quote extends to the end of the text. So the time to match is proportional to the text's
+length.
 """
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Return the content of a TOML or JSON file as plain data, unchecked.
+    """Return the content of a TOML or JSON file as plain data, without checking its keys.
 
     Parameters
     ----------

@@ -24,7 +24,8 @@ DECIDED = {
     "patience": "callbacks.0.patience",
     "metric": "callbacks.0.monitor",
 }
-"""Parameters of tabular models that set defaults of `[training]`, with these defaults' paths."""
+"""The parameters of tabular models that set defaults of `[training]`, and the paths of these
+defaults."""
 
 
 def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> None:
@@ -70,7 +71,7 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
 
 
 def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: Any) -> bool:
-    """Return whether the model is tabular; raise an error if a setting would have no effect."""
+    """Return whether the model is tabular; raise an error if it would ignore a setting."""
     model, training = raw.get("model"), raw.get("training")
     name = model.get("name") if isinstance(model, dict) else None
     if not isinstance(name, str) or not isinstance(training, dict):
@@ -92,7 +93,7 @@ def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: An
 
 
 def _contains(training: dict[str, Any], path: str) -> bool:
-    """Return whether `[training]` contains the value at a path, or a whole object around it."""
+    """Return whether `[training]` contains the value at a path, or the object that has it."""
     head, *parts = path.split(".")
     value: Any = training.get(head)
     if not is_part(head, value):
@@ -120,7 +121,7 @@ def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
 
 
 def _opened(value: Any, key: str) -> Any:
-    """Return a table for a name, or for a number in place of a schedule; else the value itself."""
+    """Return a table in place of a name or a constant schedule's number; else the value itself."""
     if value is None or (key == "columns" and value == "auto"):
         return {}
     if isinstance(value, str) and key not in ("columns", "class_weight"):

@@ -14,7 +14,7 @@ OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
 """Keys of `[training]` whose values are objects with defaults from a tabular model."""
 
 MODES = frozenset(("mode", "monitor_mode"))
-"""Keys for the direction of a monitored metric."""
+"""Keys that set whether smaller or larger values of the monitored metric are better."""
 
 
 def is_part(key: str, value: object) -> bool:
@@ -23,11 +23,11 @@ def is_part(key: str, value: object) -> bool:
 
 
 def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `[training]` of a recipe (plain data), changed by a user's keys.
+    """Return `[training]` with a tabular model's defaults (recipe), changed by a user's keys.
 
-    A plain value, or an object with a name, replaces the recipe's value. A table without a name
-    replaces only the parameters that it contains. Raise a ConfigError for an index that is not in
-    the recipe's list.
+    A plain value, or an object with a name, replaces the whole value in the recipe. A table without
+    a name replaces only the parameters that it contains. A ConfigError is raised if an index is not
+    in the recipe's list.
     """
     changed = {
         key: refined_part(recipe.get(key), value, f"training.{key}")
@@ -39,7 +39,7 @@ def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def refined_part(old: Any, new: Any, path: str) -> Any:
-    """Return a part of a recipe, changed by a user's value."""
+    """Return one value of a recipe (a model's defaults), changed by a user's value."""
     if isinstance(new, Mapping) and isinstance(old, str):
         old = {"name": old}
     if isinstance(old, list) and isinstance(new, Mapping):
@@ -75,7 +75,8 @@ def reset_mode(table: dict[str, Any], earlier: object) -> None:
 def replaced(old: Any, new: Any, path: str) -> Any:
     """Return the new value; if the old value is a schedule, a new number changes only its rate.
 
-    `path` is the path of the key. Raise a ConfigError if the schedule has no rate.
+    `path` is the key's path in the configuration. A ConfigError is raised if the schedule has no
+    rate.
     """
     if type(new) not in (int, float):
         return new
@@ -96,7 +97,7 @@ def is_schedule(value: object) -> bool:
 
 
 def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
-    """Return a schedule with another rate; in a warm-up, the inner schedule gets the rate."""
+    """Return a schedule with another learning rate; in a warm-up, change its inner schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "rate" in defaults:
@@ -110,7 +111,7 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
 
 
 def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
-    """Return a schedule whose missing rate, or inner schedule, comes from an old schedule."""
+    """Return a new schedule; if its rate or inner schedule is missing, copy the old schedule's."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "schedule" in defaults:

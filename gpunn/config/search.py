@@ -1,4 +1,4 @@
-"""The values that a sweep tries: ranges and choices by the paths of keys."""
+"""The values that a sweep tries, as a range or list of choices for the path of each key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpunn.schema import typed
 __all__ = ["SearchRange", "check_grid", "search_space"]
 
 MOST_IN_GRID = 10_000
-"""Maximum number of values of a key in a grid; a larger grid would never finish."""
+"""Maximum number of values of one key in a grid search; more values would take too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class SearchRange:
     Raises
     ------
     ArgumentError
-        If `low` is not below `high`, `log` or `step` does not fit them, or two choices are equal.
+        If `low` is not below `high`, if `log` or `step` does not fit these limits, or if two
+        choices are equal.
 
     Examples
     --------
@@ -121,7 +122,7 @@ class SearchRange:
 
     @property
     def grid(self) -> Sequence[Any]:
-        """All values; empty for a continuous range."""
+        """The list of all values, which is empty for a continuous range."""
         if self.choices is not None:
             return self.choices
         assert self.low is not None
@@ -140,12 +141,12 @@ class SearchRange:
         return {label(choice): choice for choice in self.choices or ()}
 
     def plain(self) -> dict[str, Any]:
-        """Return the keys that are set, as plain data.
+        """Return the attributes that are set, as plain data for a configuration.
 
         Returns
         -------
         dict
-            The keys that are neither None nor False.
+            A dictionary of the attributes that are neither None nor False.
         """
         values = {name: getattr(self, name) for name in field_names(type(self))}
         return {key: it for key, it in values.items() if it is not None and it is not False}
@@ -163,15 +164,16 @@ KEYS = frozenset(field_names(SearchRange))
 
 
 def label(choice: Any) -> Any:
-    """Return the label of a choice in a study."""
+    """Return the label that stands for a choice in a study of Optuna."""
     return toml_text(choice) if isinstance(choice, (list, dict)) else choice
 
 
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
     """Return the ranges in the table at `path`, by the paths of their keys.
 
-    The keys of the table are paths such as "training.batch_size". From paths without quotes, TOML
-    makes nested tables. Raise an ArgumentError if there is no range, or a range is invalid.
+    The keys of the table are paths such as "training.batch_size". If a path has no quotes, TOML
+    makes nested tables of it. An ArgumentError is raised if there is no range, or if a range is
+    invalid.
     """
     space: dict[str, SearchRange] = {}
     for key, table in leaves(value):
@@ -195,7 +197,7 @@ def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
 
 
 def check_grid(space: Mapping[str, SearchRange]) -> None:
-    """Raise an ArgumentError unless each key has a finite list of values."""
+    """Raise an ArgumentError if a key does not have a finite list of values."""
     for path, each in space.items():
         if each.log:
             raise ArgumentError(
@@ -213,7 +215,7 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
 
 
 def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each range in nested tables, and any value that is not a table, with its path."""
+    """Yield the ranges, and all values that are not tables, in nested tables, with their paths."""
     for key, value in table.items():
         here = key_path(outer, key)
         if isinstance(value, dict) and value and not KEYS.intersection(value):

@@ -54,7 +54,7 @@ Seconds: TypeAlias = Annotated[float, partial(check_number, above=0)]
 
 
 SECTION = re.compile(r"Parameters\n-+\n(.*?)(\n\n|\Z)", re.DOTALL)
-"""The section of a docstring that describes a table's keys, in numpydoc's format."""
+"""Matches the section of a docstring, in numpydoc's format, that describes a table's keys."""
 
 
 def described_keys(docstring: str) -> dict[str, str]:
@@ -121,7 +121,7 @@ class DataSet(Table):
     Parameters
     ----------
     dataset : str
-        "digits", "mnist", "table", "csv", "npz" or "npy".
+        The kind of data set: "digits", "mnist", "table", "csv", "npz" or "npy".
     standardize : bool
         Whether the model's first layer centers and scales each feature by the training rows' mean
         and standard deviation.
@@ -176,8 +176,8 @@ class MNIST(DataSet):
     Parameters
     ----------
     path : str or None
-        The folder; None means the subfolder `mnist` of the folder that the environment variable
-        GPUNN_DATA names.
+        The folder; The folder; None means the subfolder `mnist` of the folder that the environment
+        variable GPUNN_DATA names.
 
     Examples
     --------
@@ -223,7 +223,7 @@ class SplitDataSet(FileDataSet):
 
     See Also
     --------
-    CSV, NPZ, TableFile : Data sets with these keys.
+    CSV, NPZ, TableFile : The kinds of data sets that have these keys.
 
     Examples
     --------
@@ -241,7 +241,7 @@ class SplitDataSet(FileDataSet):
         return split_by(self.split)
 
     def check_split(self, targets: Sequence[str]) -> None:
-        """Raise an ArgumentError if `split` names a target, or is set without any fraction.
+        """Raise an ArgumentError if `split` names a target, or if no fraction is held out.
 
         Parameters
         ----------
@@ -290,8 +290,8 @@ class CSV(SplitDataSet):
     Raises
     ------
     ArgumentError
-        If a split has both a path and a fraction. Also if `split` names the target, or is set
-        without a fraction to hold out.
+        If a split has both a path and a fraction, if `split` names the target, or if `split` is set
+        but no fraction is.
 
     Examples
     --------
@@ -334,8 +334,8 @@ class NPZ(SplitDataSet):
     Raises
     ------
     ArgumentError
-        If a split has inputs but no targets, or both arrays and a fraction. Also if `split` names
-        the targets, or is set without a fraction to hold out.
+        If a split has inputs but no targets, or both arrays and a fraction. The error is also
+        raised if `split` names the targets, or if `split` is set but no fraction is.
 
     Examples
     --------
@@ -446,7 +446,8 @@ class TableFile(SplitDataSet):
     ------
     ArgumentError
         If a split has both a path and a fraction, targets are repeated or dropped, or `standardize`
-        is set. Also if `split` names a target, or is set without a fraction to hold out.
+        is set. The error is also raised if `split` names a target, or if `split` is set but no
+        fraction is.
 
     Examples
     --------
@@ -522,12 +523,13 @@ class Model(Table):
     start_from : str or None
         A run folder or a model file whose weights are the initial weights.
     frozen : list of str
-        Labels of layers to freeze.
+        Labels of the layers whose parameters training does not change.
 
     Raises
     ------
     ArgumentError
-        If neither or both of `layers` and `name` are set, or `parameters` is set without `name`.
+        If `layers` and `name` are both missing or both set, or if `parameters` is set without
+        `name`.
 
     Examples
     --------
@@ -585,8 +587,9 @@ class Training(Table):
     callbacks : list of str and mapping
         Callbacks to run during training.
     monitor : str or None
-        The metric or loss that selects the best epoch. None means the monitor of an early stopping
-        callback, else "val_accuracy" if it is logged, else "val_loss".
+        The metric or loss that selects the best epoch. None means the `monitor` of an early
+        stopping callback. Without that callback, it means "val_accuracy" if this metric is logged,
+        otherwise "val_loss".
     monitor_mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto" uses the metric's own direction.
     checkpoint_every : int or None
@@ -595,8 +598,8 @@ class Training(Table):
     checkpoint_every_updates : int or None
         At least 1: the number of updates between additional checkpoints within an epoch.
     checkpoint_every_seconds : float
-        Positive: another checkpoint is written if the last one is older than this number of
-        seconds.
+        Positive: another checkpoint is written if the latest checkpoint is older than this number
+        of seconds.
     keep_checkpoints : int
         At least 1: how many of the latest checkpoints to keep.
     on_divergence : {"stop", "skip", "roll_back"}
@@ -633,7 +636,7 @@ class Training(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions(Table):
-    """How a CUDA device or the CPU computes; each ignores the other's keys.
+    """How a CUDA device or the CPU computes; a device ignores keys that are only for the other.
 
     Parameters
     ----------
@@ -644,9 +647,9 @@ class BackendOptions(Table):
     fused_products : bool
         On a CUDA device: whether matrix products may also compute biases, ReLU and bias gradients.
     matmul_algorithms : {"heuristic", "measured"}
-        On a CUDA device: how the algorithms of products are chosen.
+        On a CUDA device: how the algorithms of matrix products are chosen.
     threads : int or None
-        On the CPU: the number of threads, at least 1; None means one per core.
+        On the CPU: the number of threads, at least 1; None means one thread per core.
 
     See Also
     --------
@@ -746,7 +749,8 @@ class Distributed(Table):
     timeout : float
         Positive: seconds that a process waits for the others before all processes end.
     shards : int
-        At least 0: number of parts of each batch, a power of two; 0 means one part per process.
+        At least 0: the number of shards (parts) of each batch, 0 or a power of two; 0 means one
+        shard per process.
     batch_norm : {"synchronized", "local"}
         Whether batch normalization uses the rows of all processes, or only those of each shard.
 
@@ -782,7 +786,7 @@ class Config(Table):
     distributed : Distributed or None
         How several processes train together.
     sweep : Sweep or None
-        Which keys the trials of a sweep vary; a single run ignores it.
+        Which keys the trials of a sweep vary; a single run ignores this table.
     seed : int
         At least 0: the seed of initial weights, shuffles and dropout masks.
     dtype : {"float32", "float64"}
@@ -820,9 +824,9 @@ class Config(Table):
     def get_backend(
         self, argument: str | Backend | None = None, communicator: Communicator | None = None
     ) -> Backend:
-        """Return the backend with the configuration's options; an argument overrides its name.
+        """Return the configured backend with its options; an argument overrides the name.
 
-        Each of several processes on a machine gets a different CUDA device.
+        If several processes train on one machine, each process gets a different CUDA device.
 
         Parameters
         ----------
@@ -868,8 +872,9 @@ class Draft(Config):
     Parameters
     ----------
     given : mapping
-        The keys that `[training]` contains, as plain data; see `settled`. The attribute `training`
-        has placeholders for missing keys. In a run's configuration, no key is missing.
+        The keys that the user wrote in `[training]`, as plain data; see `settled`. The attribute
+        `training` has temporary values for missing keys. In a run's configuration, no key is
+        missing.
 
     Examples
     --------
@@ -889,7 +894,7 @@ class Draft(Config):
         return {key: value for key, value in super().plain().items() if key != "given"}
 
     def decides(self, key: str) -> bool:
-        """Return whether `[training]` contains the whole value of a key, not only parts of it.
+        """Return whether the user set the whole value of a key of `[training]`, not only parts.
 
         Parameters
         ----------
@@ -899,7 +904,7 @@ class Draft(Config):
         Returns
         -------
         bool
-            False if the tabular model's default is used.
+            False if the tabular model's default is used, even if the user changes parts of it.
         """
         return key in self.given and not is_part(key, self.given[key])
 
@@ -909,8 +914,9 @@ class Draft(Config):
         Parameters
         ----------
         training : mapping
-            The model's defaults, as plain data. The keys in `given` override them. For the loss,
-            the optimizer, metrics and callbacks, a table without a name changes only its own keys.
+            The model's defaults, as plain data. The keys in `given` override these defaults. For
+            the loss, the optimizer, metrics and callbacks, a table without a name changes only the
+            parameters that it contains.
 
         Returns
         -------

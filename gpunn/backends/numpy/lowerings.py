@@ -1,9 +1,10 @@
-"""Lower operations to NumPy calls, which are prepared once and repeated in each step.
+"""Translate (lower) operations to NumPy calls, prepared once and repeated in each step.
 
 NumPy runs an operation's definition (`gpunn.backends.operations`) if this module has no lowering.
 The lowerings use a faster NumPy call, or process one chunk of the arrays at a time. Intermediate
-results of a chunk stay in the processor's cache. Each method receives its operation's arguments and
-returns the functions to call, in order, or None to run the definition.
+results of a chunk stay in the processor's cache. Each method receives the arguments of the
+operation of the same name. It returns functions to call in order, or None to run the operation's
+definition.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ CHUNK = 16384
 ELEMENTWISE: frozenset[type[Optimizer]] = frozenset(
     (optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW, optimizers.Lion)
 )
-"""Optimizers that update each parameter independently. Chunks can thus be updated separately."""
+"""Optimizers that update each parameter independently, so that chunks can be updated separately."""
 
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
-"""j * GOLDEN, modulo 2^32, for each position j in a chunk."""
+"""The products j * GOLDEN, modulo 2^32, for the positions j in a chunk."""
 
 
 class NumpyLowerings:
-    """The lowerings of operations that NumPy can run faster than their definitions."""
+    """Lowerings of those operations that NumPy can compute faster than by their definitions."""
 
     def assign(self, op: Arguments) -> Calls:
         return [partial(np.copyto, op.out, op.values, casting="unsafe")]

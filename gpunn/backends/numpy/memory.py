@@ -1,6 +1,7 @@
 """Allocate arrays in memory.
 
-Large arrays use large pages. The processor then has to translate fewer addresses (TLB).
+Large arrays use large pages of memory, so that the processor has fewer pages' addresses to
+translate (TLB).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LINE = 64
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
-    """Return an array of zeros. If there are large pages, a large array begins at one.
+    """Return an array of zeros; a large array begins at a large page, if the system has them.
 
     A matrix product reads columns of matrices. With pages of 4 KiB, each element of a column can be
     on a separate page. The processor's cache of addresses can't hold that many pages.

@@ -1,9 +1,9 @@
 """Treat subnormal numbers as zero, since many processors compute with them a hundred times slower.
 
 Below 1.2e-38 in float32, and 2.2e-308 in float64, numbers lose digits one by one before they become
-zero (IEEE 754). Processor flags replace such operands ("denormals are zero") and such results
-("flush to zero") by zero. Each thread has its own flags. The C library sets them as part of the
-floating-point environment.
+zero (IEEE 754). Processor flags replace subnormal operands ("denormals are zero") and subnormal
+results ("flush to zero") by zero. Each thread has separate flags. The C library sets the flags as
+part of the floating-point environment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WORDS = 32
 
 
 class Environment(NamedTuple):
-    """The word and value of the flags, and functions that get and set the environment."""
+    """The position and value of the flags, and C functions that get and set the environment."""
 
     word: int
     flags: int
@@ -33,14 +33,15 @@ class Environment(NamedTuple):
 
 
 MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
-"""Flags of x86 for both behaviors, and the flag FZ of ARM, which sets both."""
+"""The two flags of x86 together, and the flag FZ of ARM, which has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""For each processor, the index of the environment's word with the flags, and the flags."""
+"""For each kind of processor, which word of the floating-point environment has the flags, and the
+flags."""
 
 
 class State:
-    """A thread's number of entered contexts, its earlier flags, and memory for an environment."""
+    """A thread's number of active contexts, its original flags, and memory for an environment."""
 
     __slots__ = ("before", "depth", "memory")
 
@@ -50,7 +51,7 @@ class State:
 
 
 class ThreadState(threading.local):
-    """The state of a thread, in one object, since each look-up in a `local` takes time."""
+    """The state of a thread, in one object, because each access to a `local` takes time."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -89,12 +90,12 @@ class Flushed:
 
 
 FLUSHED = Flushed()
-"""One context for all threads; its state is thread-local."""
+"""The context that all threads use; its state is separate for each thread."""
 
 
 @functools.cache
 def environment() -> Environment | None:
-    """Return access to the flags, or None if it isn't known to work."""
+    """Return access to the processor's flags, or None if setting them may not work."""
     layout = LAYOUTS.get(platform.machine())
     if layout is None or not sys.platform.startswith("linux"):
         return None
@@ -109,7 +110,7 @@ def environment() -> Environment | None:
 
 
 def works(access: Environment) -> bool:
-    """Return whether the flags can be set and restored."""
+    """Return whether setting and restoring the flags works."""
     smallest, half = np.full(64, np.finfo(np.float32).smallest_normal), np.float32(0.5)
     before = (ctypes.c_uint32 * WORDS)()
     access.get(before)

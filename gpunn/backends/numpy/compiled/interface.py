@@ -1,7 +1,7 @@
 """Constants and arguments that kernels and programs share.
 
-The kernels in `kernels/` are compiled in advance. Both sides import this module, which uses neither
-numba nor machine code.
+The kernels in `kernels/` are compiled in advance. Kernels and programs both import this module,
+which needs neither numba nor machine code.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import math
 from typing import Any, NamedTuple
 
 MAX_ARGS = 36
-"""Maximum number of an instruction's arguments."""
+"""Maximum number of arguments of an instruction (a kernel with its arguments)."""
 
 ROW_SIZE = MAX_ARGS + 2
-"""Integers in a row of a program's table: the kernel, whether a barrier follows, and arguments."""
+"""Number of integers in an instruction's row of a program's table: the kernel, whether a barrier
+follows, and the arguments."""
 
 LINE = 8
 """64-bit integers in a cache line."""
@@ -31,13 +32,14 @@ FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, 
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
-"""Indices of the arguments of an optimizer's kernel that select the parameters to update."""
+"""Indices of those arguments of an optimizer's kernel that select the parameters to update."""
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
     *("mish", "sigmoid", "tanh", "softplus"),
 )
-"""The activations with formulas in kernels, which refer to them by their indices here."""
+"""The activations that kernels can compute. A kernel's argument is an activation's index in this
+list."""
 
 BLOCK_BYTES = 128
 """Bytes in a block of numbers: two of the longest vectors, whose additions run in parallel."""
@@ -46,27 +48,28 @@ ROW_FUNCTIONS = (
     *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
     *("brier_score", "binary_accuracy"),
 )
-"""Functions of a prediction and a target that kernels sum over a row's outputs. Kernels refer to
-them by their indices here."""
+"""Functions of a prediction and a target that kernels sum over a row's outputs. A kernel's argument
+is a function's index in this list."""
 
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
-"""Rules for the class of a row, in the kernel `classify`."""
+"""The ways in which the kernel `classify` finds a row's class."""
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
-"""Kinds of means over members' outputs."""
+"""The functions whose values are averaged over an ensemble's members."""
 
 TILE_VECTORS = 2
 """Maximum number of vectors in a row of a product's tile."""
 
 ROW_VECTORS = 8
-"""Maximum number of vectors in a tile of one row. With fewer, each addition would wait."""
+"""Maximum number of vectors in a tile of one row. With fewer vectors, each addition would wait for
+an earlier one."""
 
 NUMBERS, UINT8, INT8, UINT16, INT16 = range(5)
-"""Data types of inputs to rescale: the network's, and small integers."""
+"""Data types of inputs that a kernel can rescale: the network's type and small integers."""
 
 
 class Vectors(NamedTuple):
-    """The vector registers of a kind of processor: bytes per register, and their number."""
+    """The vector registers of a kind of processor: their size in bytes, and their number."""
 
     size: int
     registers: int
@@ -75,13 +78,13 @@ class Vectors(NamedTuple):
     def tile_rows(self) -> int:
         """Maximum number of rows in a product's tile.
 
-        Registers hold the tile, a row of B, and an element of A.
+        The registers must hold the tile (a block of results), a row of B, and an element of A.
         """
         return (self.registers - TILE_VECTORS - 1) // TILE_VECTORS
 
     @property
     def panel(self) -> int:
-        """Bytes of a row of B in a tile."""
+        """Bytes of one row of a panel: the part of a row of B that a tile reads."""
         return TILE_VECTORS * self.size
 
 
@@ -89,8 +92,9 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 """Methods of a matrix product:
 
 * TILES: read A and B directly.
-* PACKED: B has been copied into panels (kernel `pack`); copy some rows of A at a time.
-* TRANSPOSED_PANELS: B.T is in memory; each thread transposes a panel of it at a time.
+* PACKED: read B from panels, into which the kernel `pack` copied it, and copy some rows of A at a
+time.
+* TRANSPOSED_PANELS: B.T is in memory; each thread transposes one panel (some columns) at a time.
 * TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; compute C.T = B.T A.T, with A.T in
   panels.
 * DOTS: C has few columns; compute each number of C as a scalar product.
@@ -100,7 +104,7 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 class ProductArgs(NamedTuple):
     """Arguments of the kernel `product`, in order.
 
-    Addresses are 0 for missing arrays. Strides are in bytes. A is (m, k), B (k, n), C (m, n).
+    Address 0 stands for a missing array. Strides are in bytes. A is (m, k), B (k, n), C (m, n).
     """
 
     method: Any  # TILES, PACKED, ...
@@ -132,12 +136,12 @@ class ProductArgs(NamedTuple):
 
 
 P = ProductArgs(*range(len(ProductArgs._fields)))
-"""The index of each argument."""
+"""For each argument of the kernel `product`, its index."""
 
 DTYPES = ("float32", "float64")
 """The data types that each kernel is compiled for."""
 
 
 def symbol(name: str, dtype: str = "") -> str:
-    """Return the symbol of a kernel for a data type, or of a function without one."""
+    """Return a function's symbol in the library; kernels have a symbol for each data type."""
     return f"gpunn_{name}_{dtype}" if dtype else f"gpunn_{name}"

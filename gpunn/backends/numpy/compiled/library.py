@@ -1,4 +1,4 @@
-"""The library with the kernels' machine code, built in advance or at its first use."""
+"""The library with the kernels' machine code, which is built in advance or at first use."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ __all__ = ["Library", "Search", "find_library", "library", "loaded_library"]
 logger = logging.getLogger("gpunn")
 
 ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
-"""The functions that Python calls, and the number of their parameters."""
+"""The library's functions that Python calls, with the number of each one's parameters."""
 
 SLOWER = "Without kernels, training takes 1.6 to 13 times as long, longest for small networks"
-"""The numbers are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
+"""These factors are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "
     "don't wait for one another"
 )
-"""Advice for busy cores, since products of NumPy's BLAS use several threads."""
+"""Advice for machines with other programs: without kernels, NumPy's BLAS uses several threads."""
 
 
 class Library:
     """A loaded library, with kernels by name, and the functions that run a team's threads.
 
-    The functions take and return integers, and release Python's lock. Raises an OSError if the
-    system can't load the library.
+    The functions have integer arguments and results. While they run, Python's lock is released.
+    Raises an OSError if the system can't load the library.
     """
 
     publish: Callable[[int], int]
@@ -94,7 +94,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """The result of a search: a library, or the problem and a target that could be built."""
+    """The result of a search: a library, or the reason why there is none and a target to build."""
 
     library: Library | None
     problem: str = ""
@@ -102,7 +102,7 @@ class Search(NamedTuple):
 
 
 def find_library() -> Search:
-    """Search for the library of the target in GPUNN_KERNELS, or else of this processor.
+    """Search for the library for the target named by GPUNN_KERNELS, or for this processor.
 
     Raises an ArgumentError if this processor can't run the target in GPUNN_KERNELS.
     """
@@ -152,7 +152,7 @@ def remedy(search: Search) -> str:
 
 
 def loaded_library() -> Library:
-    """Return this process's library, which must exist."""
+    """Return this process's library; the caller knows that there is one."""
     search = library()
     assert search is not None, "programs require kernels"
     return search

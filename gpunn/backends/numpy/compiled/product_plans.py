@@ -1,6 +1,6 @@
 """Choose how to compute each matrix product of a program, from its sizes.
 
-The limits were measured with `scripts/benchmark.py gemm` and `grid`.
+The limits in this module were measured with `scripts/benchmark.py gemm` and `grid`.
 """
 
 from __future__ import annotations
@@ -34,36 +34,38 @@ CACHED = 1 << 18
 """Bytes of a matrix that stays in a core's cache while other data passes through the cache."""
 
 SKINNY = 160
-"""Maximum rows of a batch for which copying an operand takes more time than it saves."""
+"""Maximum rows of a batch for which copying an operand costs more time than the copy saves."""
 
 NARROW = 512
-"""Maximum columns of B for which tiles need no panels, even with some more rows. Also the maximum
-terms for which a panel of a transposed B stays in the L1 cache."""
+"""Maximum columns of B for which panels save no time, even with more than SKINNY rows. It is also
+the maximum number of terms for which a panel of a transposed B stays in the L1 cache."""
 
 FEW_COLUMNS = 4
 """Maximum columns of C for which the vectors of a tile would be mostly empty."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
-"""Maximum terms, and maximum size of a gradient of weights, for which copying B into panels takes
-more time than it saves."""
+"""In gradients of weights, copying B into panels costs more time than it saves, up to FEW_TERMS
+rows of the batch or SMALL_RESULT elements of the gradient."""
 
 LARGE_RESULT = 1 << 19
-"""Minimum elements of C for which C is written row by row; this requires panels."""
+"""Minimum number of elements of C for which B is copied into panels, so that C is written row by
+row."""
 
 TERMS_SPAN = 1 << 19
 """Maximum bytes of a matrix that the terms processed together may span. With more bytes, rows at
 distances of a power of two would evict each other from the cache."""
 
 SHARED = 1 << 19
-"""Maximum bytes of a matrix that each thread may read completely. Threads do so if they divide the
-rows of the other matrix."""
+"""Maximum bytes of a matrix that each thread may read completely. Every thread reads a whole matrix
+if the threads divide the rows of the other matrix."""
 
 MIN_ROWS = 28
-"""Minimum rows per thread for dividing rows if columns could be divided: at least two tiles. This
-number affects the order of sums in gradients of biases, so it is the same for all processors."""
+"""With fewer rows per thread, threads divide columns instead of rows, if possible. This many rows
+fill at least two tiles. This number affects the order of sums in gradients of biases, so it is the
+same for all processors."""
 
 MAX_TILES = 8
-"""Maximum rows to process together, in tile heights. A larger part of A would not stay in the
+"""Maximum number of tiles whose rows are processed together. More rows of A would not stay in the
 cache."""
 
 
@@ -71,7 +73,8 @@ cache."""
 class Operand:
     """A matrix or a transposed matrix in memory: the address, and strides in bytes.
 
-    `panel` is the stride between panels. A panel has the columns that a tile reads.
+    `panel` is the stride between panels. A panel consists of the columns that one tile of a product
+    reads.
     """
 
     start: int
@@ -94,7 +97,7 @@ class ProductPlans:
     """Maximum size in bytes of an operand's panels."""
     vectors: Vectors
     gradients: list[Array] = field(default_factory=list)
-    """Results of products with a transposed A: gradients of weights."""
+    """Gradients of weights, which are the results of products with a transposed A."""
     by_columns: set[int] = field(default_factory=set)
     """Addresses of the results that the threads divide by columns instead of rows."""
     _panels: Array | None = None
@@ -111,8 +114,8 @@ class ProductPlans:
     ) -> list[Instruction]:
         """Return instructions for out = max(bias + a b, floor); a or b may be transposed.
 
-        The operands are those of `matmul`, but only one may be transposed. Only products without a
-        transposed operand may have a bias of shape (n,), and a floor, which is 0 for ReLU.
+        The operands are those of `matmul`, but only one may be transposed. A bias of shape (n,) and
+        a floor (0 for ReLU) require that no operand is transposed.
         """
         size = out.itemsize
         m, n = out.shape
@@ -206,7 +209,7 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return the instruction of a product for each group; operands are those of `group_matmul`.
+        """Return an instruction for the products of all groups, with operands as in `group_matmul`.
 
         The bias has shape (groups, n). Bias and floor are as in `encode`.
         """
@@ -266,9 +269,9 @@ class ProductPlans:
         return [Instruction("group_product", group_args, read, [out], by_rows)]
 
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
-        """Return whether threads divide the terms of a gradient of weights: the rows of a batch.
+        """Return whether threads divide the rows of a batch, which a gradient of weights sums over.
 
-        If so, no thread needs rows of other threads, but the results of all threads have to be
+        If they do, no thread needs rows of other threads, but the threads' results have to be
         summed.
         """
         if self.is_by_columns(a) or self.is_by_columns(b):
@@ -289,8 +292,8 @@ class ProductPlans:
     def _divides_columns(self, rows: int, columns: int, terms: int, size: int) -> bool:
         """Return whether threads divide the columns of a product, instead of the rows.
 
-        If threads divide rows, each one keeps its part of a batch from layer to layer, but reads
-        all of B.
+        If threads divide rows, each thread keeps its rows of a batch in its cache from layer to
+        layer, but has to read all of B.
         """
         if rows > columns or columns < self.threads * BLOCK_BYTES // size:
             return False
@@ -323,12 +326,12 @@ class ProductPlans:
         return Operand(address(array), *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
-        """Return the number of rows to process together: whole tiles that fit, but at least one."""
+        """Return how many rows to process together: the tiles that fit into `size`, or one."""
         height = self.vectors.tile_rows
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
-        """Return an instruction that copies an operand into panels, which products share."""
+        """Return an instruction that copies an operand into panels, memory of all products."""
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.panel_capacity,), "uint8")
@@ -342,7 +345,7 @@ class ProductPlans:
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
-        """Combine a product with the update that reads its result, row by row.
+        """Combine a product (a gradient) with the update that reads it, some rows at a time.
 
         The update then reads the gradients from the cache. Only the last repetition of a program
         writes the gradients to memory.

@@ -52,25 +52,27 @@ def pack(args: Sequence[float | np.ndarray | None], row: np.ndarray) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class Instruction:
-    """A kernel with its arguments, in the order of the kernel's docstring."""
+    """A kernel with its arguments, which are in the order given in the kernel's docstring."""
 
     kernel: str
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """Arrays that the kernel reads, and arrays that it writes. They must exist as long as the
-    program."""
+    """Arrays that the kernel reads, and arrays that it writes. These arrays must exist as long as
+    the program."""
     by_rows: Sequence[np.ndarray] = ()
     """The arrays whose rows the threads divide, all in the same way (`partition`). Between two
     instructions that divide an array by rows, threads need not wait for each other."""
     early: bool = False
-    """Whether to run the instruction as soon as its inputs are ready, not at its position."""
+    """Whether to run the instruction as soon as its inputs are ready, even before earlier
+    instructions."""
     fuse: Callable[[Instruction], Instruction] | None = None
-    """Returns this instruction combined with the update that reads its gradient. The update is
-    `early`, lists the gradients first in `reads`, and has the arguments of `optimizers`."""
+    """Returns this instruction combined with the update that reads its gradient. This update must
+    be `early`, list the gradients first in `reads`, and have the arguments described in
+    `kernels.optimizers`."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """Arguments in all repetitions of a program except the last, if they differ. Only the last
-    repetition has to write results that are read after the program."""
+    """The arguments for all repetitions of a program except the final one, if they differ. Only the
+    final repetition has to write results that are read after the program."""
 
     @property
     def dtype(self) -> str:
@@ -89,7 +91,7 @@ class Instruction:
         return [extent(each, self.by_rows) for each in self.writes]
 
     def waits_for(self, other: Instruction) -> bool:
-        """Return whether this must run after the other: one writes memory that both use."""
+        """Return whether this instruction must wait for another, as one writes what both use."""
         return (
             conflict(self.read_extents, other.written_extents)
             or conflict(self.written_extents, other.written_extents)
@@ -98,7 +100,7 @@ class Instruction:
 
 
 class Extent(NamedTuple):
-    """The memory of a contiguous array; and its number of rows if threads divide them, else 0."""
+    """A contiguous array's memory, and its number of rows if threads divide them, otherwise 0."""
 
     begin: int
     end: int
@@ -117,12 +119,12 @@ def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
 
 
 def conflict(some: list[Extent], others: list[Extent]) -> bool:
-    """Return whether extents share memory that is not divided by the same rows."""
+    """Return whether arrays share memory, except if threads divide their rows in the same way."""
     return any(a.meets(b) and not (a == b and a.rows) for a in some for b in others)
 
 
 class Program:
-    """Operations in order: instructions, and Python calls for operations without a kernel.
+    """A sequence of instructions, and of Python calls for operations without a kernel.
 
     `limited` returns a context in which the BLAS uses at most the requested threads.
     """
@@ -181,9 +183,10 @@ class Program:
                         step()
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` instead of `buffer`, the array that it was created for.
+        """Let the program read `argument` instead of `buffer`, with which it was recorded.
 
-        This replaces the address of `buffer` in the tables, or copies `argument` to `buffer`.
+        The method replaces the address of `buffer` in the program's tables, or copies `argument` to
+        `buffer`.
         """
         if self._input_cells is None:
             self._input_cells = [
@@ -214,9 +217,9 @@ def has_address(array: np.ndarray, instruction: Instruction) -> bool:
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, each `early` one directly after the last one that it waits for.
+    """Return the instructions, each `early` one moved to directly after its inputs are ready.
 
-    So the update of a layer's weights runs while their gradient is in the cache.
+    With this order, the update of a layer's weights runs while their gradient is in the cache.
     """
     order: list[Instruction] = []
     for instruction in instructions:
@@ -229,7 +232,7 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
-    """Combine each gradient with the update that follows it, if nothing else reads the gradient."""
+    """Combine each gradient with the update that follows, if nothing else reads the gradient."""
     result: list[Instruction] = []
     for instruction in order:
         before = result[-1] if result else None
@@ -251,8 +254,9 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
 def table_of(order: Sequence[Instruction]) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
 
-    A row has the kernel's address, 1 if a barrier follows (else 0), and the arguments. A barrier
-    follows if the next instruction must wait for any instruction since the previous barrier.
+    A row has the kernel's address, 1 if a barrier (a wait for all threads) follows or 0, and the
+    arguments. A barrier follows an instruction if the next instruction must wait for an instruction
+    since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     since_barrier: list[Instruction] = []
@@ -268,7 +272,7 @@ def table_of(order: Sequence[Instruction]) -> np.ndarray:
 
 
 def non_final_table(order: Sequence[Instruction], table: np.ndarray) -> np.ndarray:
-    """Return the table of all repetitions except the last, given the table of the last one."""
+    """Return the table for all repetitions except the final one, from the final one's table."""
     result = table.copy()
     for row, instruction in zip(result, order, strict=True):
         if instruction.non_final:

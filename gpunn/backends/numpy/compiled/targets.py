@@ -14,7 +14,8 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["OFF", "TARGETS", "VARIABLE", "Target", "requested_target", "runnable_targets"]
 
 VARIABLE = "GPUNN_KERNELS"
-"""The variable that names the target of the kernels to use; "off" disables kernels."""
+"""The environment variable that names the kernels' target (kind of processor); "off" disables
+kernels."""
 
 OFF = "off"
 
@@ -29,10 +30,10 @@ class Target(NamedTuple):
     """Names of the architecture in `platform.machine`, in lower case."""
     cpu: str
     features: str
-    """LLVM's name of the processor, and changes to LLVM's choice of features."""
+    """LLVM's name of the processor, and features to add to or remove from LLVM's list."""
     vectors: Vectors
     required: tuple[str, ...]
-    """Features that a processor needs to run the code, by NumPy's names."""
+    """Features that a processor must have to run the code, by NumPy's names."""
 
 
 V3 = ("AVX2", "FMA3", "F16C", "BMI", "BMI2", "LZCNT", "MOVBE")
@@ -54,7 +55,7 @@ multiply-add; without it, NumPy's BLAS is faster than kernels."""
 def this_machines_targets() -> list[Target]:
     """Return the targets of this machine's architecture, including those it can't run.
 
-    There are none on Windows, where kernels are untested.
+    The list is empty on Windows, where kernels are untested.
     """
     if sys.platform == "win32":
         return []
@@ -78,7 +79,7 @@ def runnable_targets() -> list[Target]:
 
 
 def requested_target() -> Target | None:
-    """Return the target in GPUNN_KERNELS, else the best, or None if kernels are off or unavailable.
+    """Return the target named by GPUNN_KERNELS or the best one; None if kernels are off or missing.
 
     Raises an ArgumentError if the target does not exist on this architecture.
     """

@@ -1,8 +1,9 @@
 """Teams of threads, which run a program together and synchronize at its barriers.
 
-A step of a small network takes about ten microseconds, as does waking a thread. So the threads stay
-in compiled code from one operation to the next, and spin on a counter in memory at a barrier.
-Before threads sleep, they spin for a while on the mailbox, which receives the next program.
+A training step of a small network takes about ten microseconds, and waking a thread takes as long.
+So threads stay in compiled code from one operation to the next. At a barrier, a thread reads a
+counter in a loop (spins) until all threads have arrived. Before threads sleep, they read the
+mailbox for a while, where the next program arrives.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Table:
 
 
 class Team:
-    """A leader (the thread that runs programs) and worker threads, which wait for programs."""
+    """Worker threads that wait for programs, and a leader, the thread that starts programs."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -64,7 +65,7 @@ class Team:
                 ) from error
 
     def run(self, table: Table, times: int) -> None:
-        """Run the program in `table` `times` times. Only one caller at a time runs a program."""
+        """Run the program in `table` `times` times, after any program of another caller."""
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:
@@ -104,7 +105,7 @@ _teams_lock = threading.Lock()
 
 
 def forget_teams() -> None:
-    """Forget all teams in a forked process, which does not have its parent's threads."""
+    """Delete all teams in a forked process, because threads do not survive a fork."""
     global _teams_lock
     _teams.clear()
     _teams_lock = threading.Lock()

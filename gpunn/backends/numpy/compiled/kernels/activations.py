@@ -1,8 +1,8 @@
 """The built-in activations and their gradients.
 
 Each activation has formulas for its value and its derivative. The derivative is a function of z or
-of a = f(z), as in `gpunn.activations`, which has the mathematics. The formulas here need the fewest
-exponentials and divisions, often one of each.
+of a = f(z), as in `gpunn.activations`, which has the mathematics. The formulas in this module need
+as few exponentials and divisions as possible, often one of each.
 
 A kernel's arguments are an activation's index in `interface.ACTIVATIONS`, and up to two parameters.
 """
@@ -37,7 +37,7 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import (
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 Formula: TypeAlias = Callable[[Number, Number, Number], Number]
-"""A function of z, or a, and two parameters."""
+"""A function of z (or of a = f(z)) and two parameters."""
 
 
 def sigmoid_and_derivative(z: Number) -> tuple[Number, Number]:
@@ -84,7 +84,7 @@ def silu_derivative(z: Number, *_: Number) -> Number:
 
 
 def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
-    """Return n and d with tanh(softplus(z)) = n / d, and two factors of its derivative.
+    """Return n and d with tanh(softplus(z)) = n / d, and two factors of the derivative.
 
     With y = 1 + e^z, tanh(log y) = (y^2 - 1) / (y^2 + 1), and its derivative is
     4 e^z y / (y^2 + 1)^2. For z > 0, numerators and denominators are multiplied by powers of e^-z.
@@ -127,7 +127,7 @@ VALUES: Mapping[str, Formula] = {
     "tanh": lambda z, *_: tanh(z),
     "softplus": softplus,
 }
-"""The values, as formulas of z."""
+"""The activations' values, as formulas of z."""
 
 DERIVATIVES: Mapping[str, Formula] = {
     "relu": lambda a, *_: where(a > 0, a.like(1), 0),
@@ -141,11 +141,11 @@ DERIVATIVES: Mapping[str, Formula] = {
     "tanh": lambda a, *_: 1 - a * a,
     "softplus": lambda a, *_: -negative_expm1(-a),
 }
-"""The derivatives, as formulas of a if the activation is `from_output`, else of z."""
+"""The activations' derivatives, as formulas of a if the activation is `from_output`, else of z."""
 
 
 def by_index(formulas: Mapping[str, Formula]) -> Any:
-    """Return a compiled function that selects a formula by its index."""
+    """Return a compiled function whose first argument is the index of the formula to compute."""
     return one_of([lambda *z, name=name: [formulas[name](*z)] for name in ACTIVATIONS], 1)
 
 
@@ -156,9 +156,9 @@ value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set z = z + bias and out = f(z), or with an alpha out = z + alpha (f(z) - z).
 
-    Each thread computes some columns, a block at a time, or some rows. Arguments: activation, z_ptr
-    (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns, multiple (see
-    `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0.
+    Each thread computes either some columns, a block at a time, or some rows. Arguments:
+    activation, z_ptr (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows,
+    columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0.
     """
     activation, z, bias, out, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha,) = floats(args, 7, 2), integers(args, 9, 1)
@@ -180,16 +180,17 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set gradient = gradient * f', and bias_gradient = its sum over the rows.
+    """Set gradient = gradient * f', and bias_gradient = the sum of gradient over the rows.
 
     With an alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. bias_gradient_ptr then
     receives alpha's gradient, the sum of gradient * (f(z) - z).
 
-    Each thread computes some columns, a block at a time, or some rows and their sum.
+    Each thread computes either some columns, a block at a time, or some rows and their sum.
     Arguments: activation, source_ptr (rows, columns), gradient_ptr (rows, columns),
-    bias_gradient_ptr (columns,), or (threads, columns) by rows, or 0. Then rows, columns, multiple
-    (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0, whether the derivative
-    is a formula of f(z). The source is z with an alpha, else the argument of the derivative.
+    bias_gradient_ptr (columns,), or (threads, columns) by rows, or 0. The next arguments are rows,
+    columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0,
+    whether the derivative is a formula of f(z). With an alpha, source_ptr is the address of z;
+    otherwise, of the derivative's argument (z or f(z)).
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)

@@ -1,8 +1,8 @@
-"""Formulas, whose Python operators emit LLVM instructions.
+"""Python functions (formulas) whose operators emit LLVM instructions.
 
-A formula is a Python function of `Number`s. It is called during compilation, and emits instructions
-for a float32, a float64, or a vector of them. So one formula serves both data types, loops that
-LLVM vectorizes, and kernels with explicit vectors.
+A formula is a Python function of `Number`s. The function is called during compilation, and emits
+instructions for a float32, a float64, or a vector of them. So the same formula can be used for both
+data types, in loops that LLVM vectorizes, and in kernels with explicit vectors.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["Number", "fma", "formula", "polynomial", "rint", "where"]
 class Number:
     """A float32 or a float64, or a vector of them.
 
-    In an operation, a Python number becomes a constant of the other operand's type. Operations are
-    never contracted or reordered, so they round as written.
+    In an operation, a Python number becomes a constant of the other operand's type. LLVM never
+    merges or reorders operations, so results are rounded as the formula is written.
     """
 
     def __init__(self, builder: ir.IRBuilder, value: Any) -> None:
@@ -36,10 +36,10 @@ class Number:
         """Whether the type is float32."""
         self.bits, self.fraction_bits = (32, 23) if self.single else (64, 52)
         self.bias = (1 << (self.bits - self.fraction_bits - 2)) - 1
-        """The offset of stored exponents."""
+        """The number that IEEE 754 adds to exponents when it stores them (bias)."""
 
     def like(self, other: Number | float) -> Number:
-        """Return a number of this one's type: `other` itself, or a constant."""
+        """Return `other`, or a constant of this number's type if `other` is a Python number."""
         if isinstance(other, Number):
             return other
         return Number(self.builder, constant(self.kind, other))
@@ -97,7 +97,7 @@ class Number:
         return self.builder.fcmp_ordered(operator, self.value, self.like(other).value)
 
     def with_sign_of(self, other: Number) -> Number:
-        """Return this number with the other's sign."""
+        """Return this number with the sign of the other number."""
         return self.call("copysign", other)
 
     def times_power_of_two(self, n: Number) -> Number:
@@ -142,10 +142,10 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Return this number, which has an integer value, plus `more`, as an integer.
+        """Return the sum of `more` and this number, whose value is integer, as an integer.
 
-        This adds a large number and reads the lowest bits, since LLVM's conversion is undefined for
-        NaN.
+        The method adds a large number and reads the lowest bits, because LLVM's conversion is
+        undefined for NaN.
         """
         magic = constant(self.kind, 1.5 * 2.0**self.fraction_bits)
         stored = self.builder.bitcast(self.builder.fadd(self.value, magic), self._integers)
@@ -192,7 +192,7 @@ def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
 
 
 def formula(function: Callable[[Number], Number]) -> Any:
-    """Let compiled Python call a formula of one number, for numbers and for blocks."""
+    """Let compiled Python functions call a formula, with a number or with a block of numbers."""
 
     @intrinsic
     def instructions(context: Any, x: Any) -> Any:

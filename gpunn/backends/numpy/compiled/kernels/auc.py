@@ -37,8 +37,9 @@ def log_odds(
 ) -> Number:
     """Return log(p / (1 - p)) for the probability p of one column.
 
-    `shifted` is its logit minus the largest logit, which is in column `best`. `others` is the sum
-    of exp(shifted) over all columns except the best. `min_sum` is a lower limit of the sum.
+    `shifted` is the column's logit minus the row's largest logit, which is in column `best`.
+    `others` is the sum of exp(shifted) over all columns except `best`. If this sum is less than
+    `min_sum`, `min_sum` replaces it.
     """
     total = where(best.equals(column), others, others + (1 - negative_exp(shifted)))
     return shifted - log(where(total < min_sum, min_sum, total))
@@ -53,13 +54,13 @@ def add_others(others: Number, shifted: Number, column: Number, best: Number) ->
 
 @lanewise
 def bin_by_class(index: Number, actual: Number, column: Number, bins: Number) -> Number:
-    """Return the index among a class's bins, which precede the bins of other rows."""
+    """Return the bin for a row's score of a class: bins for the class's rows come first."""
     return where(index < 0, index, where(actual.equals(column), index, index + bins))
 
 
 @lanewise
 def bin_by_answer(index: Number, target: Number, bins: Number) -> Number:
-    """Return the index among the bins of positive rows, which precede those of other rows."""
+    """Return the bin for a row's score of a label: bins for positive rows come first."""
     return where(index < 0, index, where(target > 0.5, index, index + bins))
 
 
@@ -67,12 +68,12 @@ def bin_by_answer(index: Number, target: Number, bins: Number) -> Number:
 def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the bin index of each label's score, or -1 for NaN.
 
-    Each column has the scores of a label, and bins as in `bin_scores`. Each thread computes some
-    rows.
+    Each column has the scores of one label. The bins are those of `bin_scores`. Each thread
+    computes some rows.
 
     Arguments: x_ptr (rows, columns), targets_ptr (rows, columns), rows, columns, bins,
-    bin_indices_ptr (columns, rows); then floats: the scale below which the grid is linear, and its
-    end.
+    bin_indices_ptr (columns, rows); then, as floats, the scale below which the grid of bins is
+    linear, and the grid's end.
     """
     x, targets, rows, columns, bins_count, bin_indices = integers(args, 0, 6)
     constants = floats(args, 6, 2)
@@ -92,13 +93,14 @@ def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the bin index of each class's score, or -1 for NaN.
 
-    A class has bins for its rows, then as many for other rows. One or two columns have the scores
-    of one class: the column, or the difference of the two. With more columns, the scores of each
-    class are its log odds. Each thread computes some rows.
+    Each class has bins for the rows of this class, then as many bins for all other rows. One or two
+    columns give scores of one class: the column, or the difference of the two columns. With more
+    columns, the scores of each class are its log odds. Each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), actual_ptr (rows,), rows, columns, bins, bin_indices_ptr
     (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride (to the next thread's).
-    Then floats: the scale below which the grid is linear, its end, and `min_sum` of `log_odds`.
+    The last arguments are floats: the scale below which the grid of bins is linear, the grid's end,
+    and `min_sum` of `log_odds`.
     """
     x, actual_ptr = integers(args, 0, 2)
     rows, columns, bins_count, bin_indices, scratch_ptr, scratch_stride = integers(args, 2, 6)

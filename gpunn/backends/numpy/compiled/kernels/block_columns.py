@@ -1,8 +1,8 @@
 """Blocks of a matrix's column: one number from each of several rows.
 
-Operations on a single short row wait for each other: a sum for its additions, a division for the
-sum. With a column in a block, a kernel processes as many rows together as the block has lanes. The
-sum over a row also has the same order for all vector sizes.
+Operations on a single short row wait for each other: each addition for the previous one, a division
+for the sum. If a block has one number of each row, a kernel processes as many rows together as the
+block has lanes (numbers). Also, the order of the sum over a row is the same for all vector sizes.
 """
 
 from __future__ import annotations

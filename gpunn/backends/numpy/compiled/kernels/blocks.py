@@ -1,9 +1,10 @@
-"""Blocks: values of a few vector registers, which kernels compute with.
+"""Blocks, the values that kernels compute with: a few vector registers of numbers.
 
 numba vectorizes a loop only if no operation depends on the previous one. In a sum, each addition
-does, since another order would round differently. A block has the same number of lanes for all
-vector sizes, and a fixed order of its sum. So results are bitwise identical on all processors. The
-end of a row needs no separate loop: lanes without a number are neither read nor written.
+depends on the previous one, because another order would round differently. A block has the same
+number of lanes (numbers) on all processors, and its sum has a fixed order. So results are bitwise
+identical on all processors. The end of a row needs no separate loop: lanes without a number are
+neither read nor written.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 ROWS = 4
-"""Rows of a matrix to process together: as many memory streams as a processor prefetches. More rows
-may evict each other from the cache."""
+"""Rows of a matrix to process together: as many memory streams as a processor prefetches. With more
+rows, one row's data could evict another row's from the cache."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types
-    """The type of blocks of numbers."""
+    """numba's type for blocks of numbers."""
 
     def __init__(self, number: types.Number, lanes: int) -> None:
         self.number, self.lanes, self.size = number, lanes, number.bitwidth // 8
@@ -48,7 +49,7 @@ BITS = [Block(types.uint32, lanes) for lanes in (SINGLE.lanes, DOUBLE.lanes)]
 
 @register_model(Block)
 class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
-    """The LLVM type of a block: a vector, which LLVM stores in several registers if needed."""
+    """LLVM's type for a block: a vector, which LLVM stores in several registers if needed."""
 
     def __init__(self, manager: Any, block: Block) -> None:
         super().__init__(manager, block, block.vector)
@@ -90,7 +91,7 @@ def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
 def if_whole(
     builder: Any, block: Block, count: Any, whole: Callable[[], Any], part: Callable[[Any], Any]
 ) -> Any:
-    """Generate `whole()` for a full block, and `part(mask)` for its first `count` lanes."""
+    """Generate code that runs `whole()` for a full block, `part(mask)` for `count` lanes."""
     is_whole = builder.icmp_signed(">=", count, I64(block.lanes))
     with builder.if_else(is_whole, likely=True) as (then, otherwise):
         with then:
@@ -152,7 +153,7 @@ def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> 
 
 @intrinsic
 def bits_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with an integer's lowest 32 bits in all lanes, as many as for `dtype`."""
+    """Return a block with an integer's lowest 32 bits in each lane, with the lanes of `dtype`."""
     block = Block(types.uint32, block_type(dtype).lanes)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -163,7 +164,7 @@ def bits_of(context: Any, dtype: Any, value: Any) -> Any:
 
 @intrinsic
 def counted_from(context: Any, dtype: Any, start: Any) -> Any:
-    """Return a block with the lowest 32 bits of `start`, `start` + 1, ..., as in `bits_of`."""
+    """Return a block with the lowest 32 bits of `start`, `start` + 1, ...; see `bits_of`."""
     block = Block(types.uint32, block_type(dtype).lanes)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -175,7 +176,7 @@ def counted_from(context: Any, dtype: Any, start: Any) -> Any:
 
 @intrinsic
 def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: Any) -> Any:
-    """Return lanes of the block `there` where `bits` >= `limit`, else of `elsewhere`."""
+    """Return a block: each lane is from `there` if `bits` >= `limit`, else from `elsewhere`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits, limit, there, elsewhere = arguments
@@ -299,7 +300,7 @@ def square_root(context: Any, block: Any) -> Any:
 
 @intrinsic
 def sum_of(context: Any, block: Any) -> Any:
-    """Return the sum of a block, which adds one half to the other until one number is left."""
+    """Return the sum of a block: add the second half to the first until one number is left."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         (total,) = arguments

@@ -38,7 +38,7 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, shared_ptr (columns,) of
     int64 (1 if two categories share an output), levels_ptr (3, outputs), out_ptr (rows, outputs).
-    Then rows, columns, outputs, row_bytes (of the outputs).
+    The last arguments are rows, columns, outputs, row_bytes (of the outputs).
     """
     codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr = integers(args, 0, 5)
     rows, columns, outputs, row_bytes = integers(args, 5, 4)

@@ -11,7 +11,7 @@ LINE = 64
 """Bytes in a cache line."""
 
 AHEAD = 4
-"""Number of rows to prefetch, since rows are at random addresses of a large data set."""
+"""Number of rows to prefetch: shuffled rows are at random addresses of a large data set."""
 
 
 @kernel
@@ -19,7 +19,7 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[i] = source[order[start + i]]; each thread copies some rows.
 
     Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
-    (rows, ...), rows, row_bytes. Source and out may have any type, but the same one.
+    (rows, ...), rows, row_bytes. Source and out may have any type, but must have the same type.
     """
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
     first = scalar(args, start_ptr)
@@ -37,7 +37,7 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set start = start + rows and passes = passes + 1, in thread 0.
+    """In thread 0, set start = start + rows and passes = passes + 1.
 
     Arguments: start_ptr (1,) of int64, rows, passes_ptr (1,) of int64.
     """

@@ -40,9 +40,9 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.dropout`; each thread computes some columns.
 
     Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of a
-    thread's columns). Then passes_ptr (1,) of int64, key, first (number of the first element),
-    rate_ptr (1,) or 0, threshold (the rate times 2^32), scale (float). The last two are used if
-    rate_ptr is 0.
+    thread's columns). The next arguments are passes_ptr (1,) of int64, key, first (number of the
+    first element), rate_ptr (1,) or 0, threshold (the rate times 2^32), scale (float). Threshold
+    and scale are used only if rate_ptr is 0.
     """
     x, out, rows, columns, multiple, passes_ptr, layer_key, first, rate_ptr, threshold = integers(
         args, 0, 10

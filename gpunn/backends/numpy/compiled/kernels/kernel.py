@@ -1,12 +1,13 @@
-"""Kernels: compiled functions with the same signature, which a program calls in order.
+"""Kernels are compiled functions with a common signature, which a program calls in order.
 
-A kernel is a function `(dtype, args, thread, threads)`. `args` points to the arguments of its
-instruction, with 64 bits each. `thread` is the thread's number among the `threads` that run the
-program. Each thread computes a slice, which depends only on sizes and these two numbers. So all
-runs are bitwise identical.
+A kernel is a function `(dtype, args, thread, threads)`. `args` points to the arguments of the
+instruction, each of 64 bits. `thread` is the number of the calling thread; `threads` threads run
+the program. Each thread computes a slice of the result. The slice depends only on sizes, `thread`
+and `threads`. So all runs are bitwise identical.
 
 The same Python function is compiled for float32 and for float64. `dtype` is a pointer to this type;
-only its type is used. For arrays of integers, `args`, a pointer to int64, takes its place.
+only its type is used. For arrays of integers, functions get `args`, a pointer to int64, instead of
+`dtype`.
 
 Conventions of the kernels' docstrings: "Arguments" are in order. `x_ptr (rows, columns)` is the
 address of a contiguous, row-major array of the network's type, unless stated otherwise. Address 0
@@ -31,7 +32,7 @@ OPTIONS = {"error_model": "numpy"}
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
     """Return a function that numba compiles, and that other compiled functions can call.
 
-    LLVM inlines small functions automatically, and others if `inline` is set.
+    LLVM inlines small functions automatically. With `inline`, it inlines a function of any size.
     """
     return numba.njit(forceinline=inline, **OPTIONS)(function)
 
@@ -55,7 +56,7 @@ def entry(function: Callable[..., Any]) -> Any:
 
 
 def registered(functions: dict[str, Any], function: Callable[..., Any]) -> Any:
-    """Add a function to a dict by its name, and return it for numba to compile."""
+    """Add a function to a dictionary by its name, and return the function for compilation."""
     name = function.__name__
     assert name not in functions, f"there are two functions {name!r}"
     functions[name] = compiled(function)
@@ -78,8 +79,8 @@ def scalar(dtype: Any, address: int) -> Any:
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements `begin` to `end - 1` of the 1-D array at an address.
 
-    LLVM vectorizes loops over a slice, because their indices count from 0. With indices that may be
-    negative, it would have to count from the end, as Python does.
+    LLVM vectorizes loops over a slice, because their indices count from 0. If indices could be
+    negative, the loop would have to count from the end, as Python does.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 
@@ -106,9 +107,9 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
 def thread_part(
     rows: int, columns: int, multiple: int, thread: int, threads: int
 ) -> tuple[int, int, int, int]:
-    """Return a thread's rows and columns of a matrix: first and last + 1 of both.
+    """Return a thread's part of a matrix: first row, last row + 1, first column, last column + 1.
 
-    Threads divide the rows if `multiple` is 0, else the columns in multiples of it.
+    If `multiple` is 0, threads divide the rows; otherwise the columns, in multiples of `multiple`.
     """
     if multiple == 0:
         first, last = partition(rows, 1, thread, threads)

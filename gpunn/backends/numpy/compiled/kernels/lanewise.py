@@ -1,4 +1,4 @@
-"""Functions of blocks, which compute formulas lane by lane."""
+"""Functions that compute a formula for each lane (number) of blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["lanewise", "one_of"]
 
 
 def lanewise(formula: Callable[..., Number]) -> Any:
-    """Return a function of blocks for a formula of `Number`s."""
+    """Return a function that applies a formula of `Number`s to blocks."""
 
     def instructions(context: Any, *blocks: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -33,7 +33,7 @@ def lanewise(formula: Callable[..., Number]) -> Any:
 
 
 def one_of(formulas: Sequence[Callable[..., Sequence[Number]]], results: int) -> Any:
-    """Return a function of an index and three blocks, which returns the results of a formula."""
+    """Return a function that applies the formula at an index of `formulas` to three blocks."""
 
     @intrinsic
     def apply(context: Any, index: Any, first: Any, second: Any, third: Any) -> Any:

@@ -67,7 +67,7 @@ def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return half of the derivative with respect to sigmoid(p), which is not used."""
+    """Return half of the derivative with respect to sigmoid(p); no kernel uses it."""
     return squared_error(sigmoid(p), t, _)
 
 
@@ -85,7 +85,8 @@ FUNCTIONS = {
 }
 
 value_and_slope = one_of([FUNCTIONS[name] for name in ROW_FUNCTIONS], 2)
-"""Evaluates the function at an index of `interface.ROW_FUNCTIONS` for blocks."""
+"""Returns value and half derivative, in blocks, of the function at an index of
+`interface.ROW_FUNCTIONS`."""
 
 
 @compiled
@@ -101,14 +102,14 @@ def normalizer_or_one(dtype: Any, address: int) -> Any:
 def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set values_i = scale sum_j f(p_ij, t_ij), and gradient = slope w_i / n f'(p_ij, t_ij).
 
-    f is a function above, w are the rows' weights, and n is the normalizer, or 1 if that is 0.
-    Each thread computes some rows.
+    f is one of `ROW_FUNCTIONS`, w are the rows' weights, and n is the normalizer, or 1 for a
+    normalizer of 0. Each thread computes some rows.
 
     Arguments: predictions_ptr p (rows, outputs), targets_ptr t (rows, outputs), weights_ptr w
-    (rows,), normalizer_ptr n (1,), rows, outputs. Then values_ptr (rows,), gradient_ptr (rows,
-    outputs) or 0, scratch_ptr (threads, together * outputs, in whole blocks), scratch_stride (to
-    the next thread's), together (rows at a time), function. Then floats: scale, slope, the
-    function's constant.
+    (rows,), normalizer_ptr n (1,), rows, outputs. The next arguments are values_ptr (rows,),
+    gradient_ptr (rows, outputs) or 0, scratch_ptr (threads, together * outputs, in whole blocks),
+    scratch_stride (to the next thread's), together (rows at a time), function. The last arguments
+    are floats: scale, slope, the function's constant.
     """
     predictions, targets, weights_ptr, normalizer_ptr, rows, outputs = integers(args, 0, 6)
     values_ptr, gradient, scratch_ptr, scratch_stride, together, function = integers(args, 6, 6)
@@ -160,14 +161,14 @@ def equals(a: Number, b: Number) -> Number:
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
-    q are the smoothed targets, w the rows' weights, and n the normalizer, or 1 if that is 0. Each
-    thread computes some rows, as many together as a block has lanes.
+    q are the smoothed targets, w the rows' weights, and n the normalizer, or 1 for a normalizer of
+    0. Each thread computes some rows, as many together as a block has lanes.
 
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
-    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. Then losses_ptr
-    (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2, classes, lanes),
-    scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0, label_smoothing (float).
-    The last one is used if the pointer is 0.
+    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. The next
+    arguments are losses_ptr (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2,
+    classes, lanes), scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0,
+    label_smoothing (float). The number label_smoothing is used only if label_smoothing_ptr is 0.
     """
     logits, labels_ptr, probabilities, weights, normalizer_ptr, rows = integers(args, 0, 6)
     classes, losses, gradient, scratch_ptr, scratch_stride, smoothing_ptr = integers(args, 6, 6)

@@ -1,8 +1,8 @@
 """Elementary functions, as formulas for float32 and float64 without branches or calls.
 
-So LLVM can vectorize them, and no result depends on the C library. Errors are in units in the last
-place of the result: the maximum over all float32, and over some millions of float64. They include
-subnormal numbers, unless the thread treats these as zero.
+So LLVM can vectorize the formulas, and no result depends on the C library. Errors are in units in
+the last place of the result (ulp): the largest error for all float32, and for some millions of
+float64. Errors for subnormal numbers are included, unless the thread treats these numbers as zero.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def without_log_2(x: Number) -> tuple[Number, Number]:
 
 
 def log_2_in_parts(x: Number) -> tuple[float, float]:
-    """Return two numbers whose sum is log 2. The first has so few bits that n times it is exact."""
+    """Return two numbers with sum log 2, the first so short that its product with n is exact."""
     if x.single:
         return 0.693359375, -2.12194440054690583e-4
     return 0.693147180369123816490, 1.90821492927058770002e-10
@@ -61,7 +61,7 @@ def within(x: Number, lower: float, upper: float) -> Number:
 
 @formula
 def exp(x: Number) -> Number:
-    """Return e^x. Error: 1.06 in float32, 1.0 in float64."""
+    """Return e^x. The largest error is 1.06 ulp in float32, 1.0 ulp in float64."""
     r, n = without_log_2(within(x, *((-104, 89) if x.single else (-746, 710))))
     return (small_expm1(r) + 1).times_power_of_two(n)
 
@@ -77,7 +77,7 @@ def negative_exp(x: Number) -> Number:
 
 @formula
 def expm1(x: Number) -> Number:
-    """Return e^x - 1. Error: 1.65 in float32, 1.8 in float64."""
+    """Return e^x - 1. The largest error is 1.65 ulp in float32, 1.8 ulp in float64."""
     r, n = without_log_2(within(x, *((-30, 89) if x.single else (-60, 710))))
     # For the largest x, 2^n overflows, but the result does not.
     largest = n > x.bias
@@ -93,9 +93,9 @@ def negative_expm1(x: Number) -> Number:
 
 @formula
 def tanh(x: Number) -> Number:
-    """Return (e^x - e^-x) / (e^x + e^-x). Error: 2.5 in float32, 2.5 in float64.
+    """Return (e^x - e^-x) / (e^x + e^-x), computed with m = e^(-2 |x|) - 1.
 
-    tanh(|x|) = -m / (m + 2), with m = e^(-2 |x|) - 1.
+    tanh(|x|) = -m / (m + 2). The largest error is 2.5 ulp in float32 and in float64.
     """
     m = negative_expm1(-2 * abs(x))
     return (m / (m + 2)).with_sign_of(x)
@@ -103,9 +103,9 @@ def tanh(x: Number) -> Number:
 
 @formula
 def sigmoid(x: Number) -> Number:
-    """Return 1 / (1 + e^-x), or 0 if that is not a normal number.
+    """Return 1 / (1 + e^-x), or 0 if the result would be subnormal.
 
-    Error: 2.41 in float32, 2.4 in float64.
+    The largest error is 2.41 ulp in float32, 2.4 ulp in float64.
     """
     e = negative_exp(-abs(x))
     return where(x < 0, e, 1) / (1 + e)
@@ -126,9 +126,9 @@ def normal_tail(z: Number) -> tuple[Number, Number]:
 
 @formula
 def normal_cdf(z: Number) -> Number:
-    """Return Phi(z), the standard normal distribution function, or 0 below normal numbers.
+    """Return Phi(z), the standard normal distribution function, or 0 if it would be subnormal.
 
-    Error: 5.6 in float32, 6.5 in float64.
+    The largest error is 5.6 ulp in float32, 6.5 ulp in float64.
     """
     _decay, tail = normal_tail(z)
     return where(z < 0, tail, 1 - tail)
@@ -137,8 +137,9 @@ def normal_cdf(z: Number) -> Number:
 def log_of_product(n: Number, f: Number) -> Number:
     """Return n log 2 + log(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2).
 
-    With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The order of
-    operations is that of fdlibm (Sun Microsystems 1993, e_log.c): f is exact, and the rest small.
+    With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The operations
+    and their order are those of fdlibm (Sun Microsystems 1993, e_log.c): f is exact, and the other
+    terms are small.
     """
     s = f / (2 + f)
     square = s * s
@@ -151,7 +152,7 @@ def log_of_product(n: Number, f: Number) -> Number:
 
 @formula
 def log(x: Number) -> Number:
-    """Return the natural logarithm. Error: 0.84 in float32, 0.8 in float64."""
+    """Return log(x). The largest error is 0.84 ulp in float32, 0.8 ulp in float64."""
     smallest = 2.0 ** (1 - x.bias)
     more = x.fraction_bits + 1
     subnormal = x < smallest
@@ -164,7 +165,7 @@ def log(x: Number) -> Number:
 
 @formula
 def log1p(x: Number) -> Number:
-    """Return log(1 + x). Error: 1.5 in float32, 1.5 in float64."""
+    """Return log(1 + x). The largest error is 1.5 ulp in float32, 1.5 ulp in float64."""
     u = 1 + x
     m, n = u.split()
     lost = where(x < 1, x - (u - 1), 1 - (u - x))
@@ -186,16 +187,16 @@ def sin_within_quarter(v: Number) -> Number:
 
 @formula
 def cos_of_turns(t: Number) -> Number:
-    """Return cos(2 pi t). Error: 2.9 in float32, 2.4 in float64.
+    """Return cos(2 pi t). The largest error is 2.9 ulp in float32, 2.4 ulp in float64.
 
-    Removing whole turns from t is exact, for any number of turns.
+    Whole turns are removed from t first, which is exact for any number of turns.
     """
     return sin_within_quarter(0.25 - abs(t - rint(t)))
 
 
 @formula
 def sin_of_turns(t: Number) -> Number:
-    """Return sin(2 pi t). Error: 2.9 in float32, 2.4 in float64."""
+    """Return sin(2 pi t). The largest error is 2.9 ulp in float32, 2.4 ulp in float64."""
     turn = t - rint(t)
     mirrored = t.like(0.5).with_sign_of(turn) - turn
     return sin_within_quarter(where(abs(turn) > 0.25, mirrored, turn))

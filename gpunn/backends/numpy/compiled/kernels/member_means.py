@@ -24,7 +24,7 @@ def log_sigmoid(x: Number) -> Number:
 
 @compiled
 def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
-    """Return log(sum of e^x) over `count` blocks from number `first` of an address on."""
+    """Return log(sum of e^x) over `count` blocks, from number `first` after an address."""
     lanes = block_size(dtype)
     top = load(dtype, address, first, lanes)
     for k in range(1, count):
@@ -39,7 +39,7 @@ def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
 def mean_over_members(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.mean_over_members`; each thread computes some rows, one per lane of a block.
 
-    Arguments: x_ptr (rows, members, outputs), rows, members, outputs, of (its index in
+    Arguments: x_ptr (rows, members, outputs), rows, members, outputs, kind (index of `of` in
     `interface.MEMBER_MEANS`), scratch_ptr (threads, members + max(members, outputs), lanes),
     scratch_stride (to the next thread's), out_ptr (rows, outputs).
     """

@@ -74,10 +74,10 @@ def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def group_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute a product for each group. A group's matrices are steps after the previous group's.
+    """Compute a matrix product for each group, whose matrices are at fixed distances (steps).
 
     Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, a_step,
-    b_step, c_step, initial_step (in bytes), whether threads divide the groups instead of each
+    b_step, c_step, initial_step (all in bytes), whether threads divide the groups instead of each
     product.
     """
     product, product_args, buffer, groups, a, b, c, initial, divided = integers(args, 0, 9)

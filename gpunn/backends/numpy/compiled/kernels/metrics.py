@@ -39,7 +39,7 @@ def above(a: Number, b: Number) -> Number:
 
 @lanewise
 def column_of_larger(best: Number, top: Number, column: Number, number: Number) -> Number:
-    """Return `column` if its number is larger than `top`, the number of column `best`, else `best`.
+    """Return the column with the larger number: `column`, or `best` with its number `top`.
 
     As in numpy.argmax, NaN is larger than any number.
     """
@@ -51,9 +51,9 @@ def column_of_larger(best: Number, top: Number, column: Number, number: Number) 
 def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the class of each row; each thread computes some rows.
 
-    The rule OF_LABELS uses the label. BY_THRESHOLD gives 1 if the number of one column, or the
-    difference of two columns, is above a threshold, else 0. BY_LARGEST gives the column of the
-    largest number, the first of equal ones.
+    With the rule OF_LABELS, the class is the label. With BY_THRESHOLD, the class is 1 if the number
+    in the only column, or the difference of two columns, is above a threshold, else 0. With
+    BY_LARGEST, the class is the first column with the largest number.
 
     Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
     (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), threshold (float).
@@ -82,7 +82,7 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = weights in rows whose two classes are equal, and 0 in other rows.
+    """Set out to the weights of correctly classified rows, and to 0 in other rows.
 
     Each thread computes some rows. Arguments: predicted_ptr (rows,), actual_ptr (rows,),
     weights_ptr (rows,), rows, out_ptr (rows,).

@@ -86,8 +86,8 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.layer_norm_gradient`, with separate sums over each thread's rows.
 
-    Each thread computes some rows, and their sums: the sums of all threads for the scale come
-    first, then the sums for the shift.
+    Each thread computes some rows and the sums over them. The sums array has all threads' sums for
+    the scale first, then those for the shift.
 
     Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
     (rows,), scale_ptr (columns,), sums_ptr (2, threads, columns), rows, columns.
@@ -125,7 +125,7 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @kernel
 def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set sums = sum over the rows of x, or with a total, of (x - total / rows)^2.
+    """Set sums to the sum of x over its rows; with a total, of (x - total / rows)^2.
 
     Each thread computes some columns, or some rows and their sums.
 
@@ -156,7 +156,7 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set mean, inverse_std and the running averages from sums; each thread computes some columns.
+    """Compute means, inverse_std and the running averages from sums over the rows.
 
     Arguments: total_ptr, squares_ptr (of deviations from the mean), running_mean_ptr,
     running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows, columns, momentum, epsilon
@@ -242,7 +242,7 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
 
 @kernel
 def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set dL/dx of `Backend.batch_norm_gradient` from the gradients of scale and shift.
+    """Compute dL/dx in `Backend.batch_norm_gradient` from the gradients of scale and shift.
 
     Each thread computes some rows or columns. Arguments: gradient_ptr (rows, columns),
     normalized_ptr (rows, columns), inverse_std_ptr, scale_ptr, scale_gradient_ptr,

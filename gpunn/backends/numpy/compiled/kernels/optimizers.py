@@ -1,10 +1,11 @@
-"""The built-in optimizers, which pass over memory only once, gradient clipping and penalties.
+"""Gradient clipping, L2 penalties, and the built-in optimizers, which read each parameter once.
 
 Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr
-(size,), which are the optimizer's slots or 0, size. Then learning_rate_ptr (1,), step_ptr (1,) of
-int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. Then floats: a factor of the
-learning rate, the weight decay (or its factor, with a weight_decay_ptr), and the optimizer's
-hyperparameters. Each thread updates a slice. `gpunn.optimizers` has the mathematics.
+(size,), which are the optimizer's slots or 0, size. The next arguments are learning_rate_ptr (1,),
+step_ptr (1,) of int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. The last
+arguments are floats: a factor of the learning rate, the weight decay (or its factor, with a
+weight_decay_ptr), and the optimizer's hyperparameters. Each thread updates a slice.
+`gpunn.optimizers` has the mathematics.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import expm1
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 HYPERPARAMETERS = 10
-"""Index of the first hyperparameter among the arguments."""
+"""Index of an optimizer's first hyperparameter among its kernel's arguments."""
 
 LANES = 32
 """A thread's slice is a multiple of this many elements, the width of a float32 panel."""
@@ -43,10 +44,10 @@ LANES = 32
 
 @partial(compiled, inline=True)
 def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
-    """Return the arguments that all optimizers use.
+    """Return what all optimizers compute with.
 
-    These are a thread's slices of values, gradients, first and second slot, the segment's learning
-    rate, and the factor 1 - learning_rate * weight_decay.
+    The results are the thread's slices of values, gradients, first and second slot, the segment's
+    learning rate, and the factor 1 - learning_rate * weight_decay.
     """
     values_ptr, gradients_ptr, first_ptr, second_ptr, size, rate_ptr = integers(args, 0, 6)
     (decay_ptr,) = integers(args, 7, 1)
@@ -73,7 +74,7 @@ def sgd(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Gradient descent with momentum. Hyperparameters: momentum, 1.0 for Nesterov's, else 0.0."""
+    """Gradient descent with momentum. Hyperparameters: momentum, and 1.0 for Nesterov's or 0.0."""
     values, g, velocity, _, rate, keep = thread_slices(dtype, args, thread, threads)
     factor, is_nesterov = floats(args, HYPERPARAMETERS, 2)
     momentum, nesterov = values.dtype.type(factor), is_nesterov != 0
@@ -98,7 +99,7 @@ def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Adam, with both bias corrections merged into the learning rate and epsilon.
+    """Adam, with its two bias corrections as factors of the learning rate and of epsilon.
 
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).

@@ -1,8 +1,8 @@
-"""Panels: a copy of a matrix in the order in which the tiles of a product read it.
+"""Panels: a copy of a matrix in the order in which a matrix product reads its elements.
 
-A tile reads all rows of a few columns of B. In a large matrix, each of these rows is on a separate
-page. In a panel they are contiguous (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix
-Multiplication", section 5).
+For a tile of the result, a product reads all rows of a few columns of B. In a large matrix, each
+row is on a separate page of memory. In a panel, these parts of rows are contiguous (Goto & van de
+Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", section 5).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROWS_AT_A_TIME = 16
 
 @kernel
 def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Copy B (rows, columns) into panels, one after the other, with PANEL bytes per row.
+    """Copy B (rows, columns) into consecutive panels, whose rows have PANEL bytes.
 
     Each thread copies some panels. Arguments: size (bytes per number), rows, columns, b_ptr,
     b_row_stride, b_column_stride (one of which is size), panels_ptr.

@@ -1,6 +1,7 @@
 """Memory access by address, atomic operations, and calls by address.
 
-Compiled Python can't express them, so each is a numba intrinsic, which emits LLVM instructions.
+Compiled Python can't express these accesses and calls, so each is a numba intrinsic, which emits
+LLVM instructions.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
 FLUSHING = MXCSR_FLUSHING if X86 else FPCR_FLUSHING
-"""This processor's flags that treat subnormal numbers as zero."""
+"""The flags of the target's processor that make it treat subnormal numbers as zero."""
 
 
 def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
-    """Return the signature and code for loading arguments of one type as a tuple."""
+    """Return an intrinsic's signature and code, which load arguments of one type as a tuple."""
     if not isinstance(first, types.IntegerLiteral) or not isinstance(count, types.IntegerLiteral):
         return None
     numbers = range(first.literal_value, first.literal_value + count.literal_value)
@@ -41,13 +42,13 @@ def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def integers(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments from index `first` on as integers; both must be constants."""
+    """Return `count` arguments (a constant) from a constant index `first` on, as integers."""
     return unpack(args, first, count, types.int64)
 
 
 @intrinsic(prefer_literal=True)
 def floats(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments from index `first` on as float64; both must be constants."""
+    """Return `count` arguments (a constant) from a constant index `first` on, as float64."""
     return unpack(args, first, count, types.float64)
 
 
@@ -87,7 +88,7 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`, ordered after all writes that preceded its write."""
+    """Return the integer at `address`; writes made before it was written are then visible."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)
@@ -137,7 +138,7 @@ def put_float_flags(builder: Any, flags: Any) -> None:
 
 @intrinsic
 def flush_subnormals(context: Any) -> Any:
-    """Treat subnormal numbers as zero in this thread, and return its earlier flags."""
+    """Make this thread treat subnormal numbers as zero, and return the flags that it had before."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         before = float_flags(builder)
@@ -149,7 +150,7 @@ def flush_subnormals(context: Any) -> Any:
 
 @intrinsic
 def set_float_flags(context: Any, flags: Any) -> Any:
-    """Restore this thread's flags of floating-point arithmetic from `flush_subnormals`."""
+    """Restore this thread's floating-point flags, which `flush_subnormals` returned."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         put_float_flags(builder, arguments[0])

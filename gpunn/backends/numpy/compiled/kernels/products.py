@@ -1,9 +1,9 @@
 """Matrix products C = A B by tiles.
 
 A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
-pays off if each element is used often. But in a training step, an operand is often a batch
-of a few dozen rows. Then tiles that read the operands directly are faster. They also add a bias and
-apply ReLU while the result is in registers.
+pays off if each element is used often. But in a training step, an operand is often a batch of a few
+dozen rows, and reading the operands directly is faster. The tiles (blocks of C in registers) also
+add a bias and apply ReLU while the result is in registers.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def thread_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]
 
 @compiled
 def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
-    """Return a thread's terms: the first one, and their number."""
+    """Return which terms of the sums over k a thread adds: the first term, and their number."""
     if w[P.by_terms]:
         first, last = partition(w[P.k], 1, thread, threads)
         return first, last - first
@@ -138,7 +138,7 @@ def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Read A and B directly; or with PACKED, B from panels and A from a copy of some rows."""
+    """Multiply A and B, read from memory, or with PACKED from panels and copies of rows."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)
@@ -168,7 +168,7 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Transpose one panel of B.T at a time, and multiply by it."""
+    """Multiply A by B: transpose one panel of B.T at a time, then use it for all rows of A."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)
@@ -188,7 +188,7 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
 
 @compiled
 def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute C.T = B.T A.T from B.T in memory and A.T in panels."""
+    """Compute C.T = B.T A.T, reading B.T from memory, and A.T from panels."""
     w = carray(args, MAX_ARGS)
     size, m, buffer = w[P.size], w[P.m], w[P.buffer] + thread * w[P.buffer_bytes]
     left, right = partition(w[P.n], PANEL // size, thread, threads)
@@ -262,7 +262,7 @@ def multiply_terms(
     left: int,
     right: int,
 ) -> None:
-    """Compute some rows and columns of C, some terms at a time; strides are in bytes."""
+    """Compute some rows and columns of C, adding a limited number of terms at a time."""
     w = carray(args, MAX_ARGS)
     (floor,) = floats(args, FLOOR, 1)
     blocks = (k + w[P.terms] - 1) // w[P.terms]
@@ -300,7 +300,8 @@ def update_rows(
 ) -> None:
     """Call an optimizer's kernel for `count` parameters from index `first` on.
 
-    This copies the arguments to the thread's buffer, and offsets the addresses there.
+    The arguments are first copied to the thread's buffer, where the addresses are changed to those
+    of parameter `first`.
     """
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
     w = vector(args, args_buffer, MAX_ARGS)

@@ -17,9 +17,9 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 @kernel
 def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Combine means, SSTs and SSEs with a batch; each thread computes some outputs.
+    """Add a batch to the means, SSTs and SSEs; each thread computes some outputs.
 
-    The summary's weight is unchanged, since all threads read it.
+    The summary's weight is not changed here, because all threads read it.
 
     Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
     weight_ptr (1,), the sum of weights, rows, outputs, summary_weight_ptr (1,), means_ptr

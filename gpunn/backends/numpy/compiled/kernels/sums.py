@@ -28,7 +28,7 @@ def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:
 
 @kernel
 def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum_i weights_i values_i, or add the sum to out, in thread 0.
+    """In thread 0, set out = sum_i weights_i values_i, or add this sum to out.
 
     Arguments: values_ptr (size,), weights_ptr (size,) or 0, size, out_ptr (1,), is_added.
     """

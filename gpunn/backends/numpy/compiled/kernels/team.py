@@ -1,9 +1,10 @@
-"""The loops of a team's threads, which run programs, and wait for each other and the next program.
+"""The loops in which a team's threads run programs, and wait for each other and for programs.
 
-A program is a sequence of stretches, which end with barriers. A stretch has one share per thread of
-the team: share i is the work of `thread` i of a kernel. A thread claims its share, runs it, and
-waits for the others. If the system has given another thread's core to other work, so that its share
-is unclaimed, a waiting thread runs that share. This does not affect results.
+A program is a sequence of stretches, each of which ends with a barrier. A stretch consists of
+shares, one for each thread of the team: share i is the work of `thread` i in each kernel. A thread
+claims its share, runs it, and waits for the other shares. If a share remains unclaimed because its
+thread lost its core to another program, a waiting thread runs that share. Which thread runs a share
+does not affect results.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ HELP_AFTER = 64
 """Number of checks of a counter between checks for unclaimed shares: about a microsecond."""
 
 YIELD_AFTER = 2_000
-"""Number of checks of a counter before a thread yields its core, which others may need."""
+"""Number of checks of a counter before a waiting thread offers its core to other threads."""
 
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Run one share of the instructions in the rows between two addresses."""
+    """Run one share (a thread's work) of the instructions between two addresses of a table."""
     for row in range(begin, end, ROW_SIZE * 8):
         call(atomic_load(row), row + 16, share, threads)
 
 
 @compiled
 def claimed(mailbox: int, share: int, stretch: int) -> bool:
-    """Claim a share of a stretch, and return whether it was unclaimed."""
+    """Try to claim a share of a stretch; return False if another thread has claimed it."""
     claims = mailbox + (CLAIMS + share * LINE) * 8
     return atomic_load(claims) == stretch and atomic_exchange_if(claims, stretch, stretch + 1)
 
@@ -58,7 +59,7 @@ def claimed(mailbox: int, share: int, stretch: int) -> bool:
 def run_stretch(
     begin: int, end: int, stretch: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a thread's share of a stretch, and return when all shares are finished."""
+    """Run a thread's share of a stretch, then wait until all shares of the stretch are finished."""
     finished, all_of_them = mailbox + FINISHED * 8, (stretch + 1) * threads
     if claimed(mailbox, thread, stretch):
         run_share(begin, end, thread, threads)
@@ -80,7 +81,7 @@ def run_stretch(
 def run(
     table: int, length: int, times: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program `times` times; all arguments except `thread` are the same for all threads.
+    """Run a program `times` times; only the argument `thread` differs between threads.
 
     `table`, `mailbox` and `sched_yield` are addresses. `sched_yield` ignores its arguments.
     """
@@ -124,7 +125,7 @@ def run_as_leader(
 
 @compiled
 def may_enter(mailbox: int) -> bool:
-    """Enter the program in the mailbox, and return whether that was possible."""
+    """Try to join the program in the mailbox, and return whether that was possible."""
     address = mailbox + ENTERED * 8
     entered = atomic_load(address)
     while entered % 2 == 1:
@@ -172,7 +173,7 @@ def start_sleeping(mailbox: int, amount: int) -> int:
 
 @entry
 def publish(mailbox: int) -> int:
-    """Let workers enter the program in the mailbox, and return how many of them sleep."""
+    """Let workers join the program in the mailbox, and return how many workers sleep."""
     atomic_exchange_if(mailbox + ENTERED * 8, 0, 1)
     atomic_add(mailbox + GENERATION * 8, 1)
     return atomic_load(mailbox + SLEEPING * 8)

@@ -1,9 +1,10 @@
 """The innermost loop of a matrix product, as LLVM instructions.
 
-A tile has a few rows and a few vectors of the result. It stays in registers while the loop adds
-products of a column of A and a row of B. See Goto & van de Geijn 2008, "Anatomy of High-Performance
-Matrix Multiplication", section 4. This module emits LLVM instructions because numba can't keep an
-array in registers. Only the vector size and the number of registers differ between processors.
+A tile is a block of the result: a few rows of a few vectors each. The tile stays in registers while
+the loop adds the product of each column of A and row of B. See Goto & van de Geijn 2008, "Anatomy
+of High-Performance Matrix Multiplication", section 4. This module emits LLVM instructions because
+numba can't keep an array in registers. The instructions for different processors differ only in the
+vector size and the number of registers.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def tile(
 
     `dtype` points to the type of the numbers. The tile has 1 to TILE_ROWS rows and 1 to
     TILE_VECTORS vectors, or up to ROW_VECTORS if it has one row. The arguments a, b, initial and c
-    are addresses. Others such as a_row and a_column are strides in bytes. `ahead` is the distance
-    in bytes from a row of B to the memory to prefetch, as wide as the tile. `terms` >= 1 is the
-    number of columns of A. The floor is 0 for ReLU, and minus infinity for none; NaN stays NaN.
-    `columns` is the number of columns in the last vector; its other lanes are neither read nor
+    are addresses. Arguments such as a_row and a_column are strides in bytes. `ahead` is the
+    distance in bytes from a row of B to the memory to prefetch, as wide as the tile. `terms` >= 1
+    is the number of columns of A. The floor is 0 for ReLU, otherwise minus infinity; NaN stays NaN.
+    `columns` is the number of columns in the last vector, whose other lanes are neither read nor
     written.
     """
 
@@ -65,11 +66,11 @@ def tile(
 
 
 TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType(), I64])
-"""The type of a tile's function: the arguments of `tile` after the first three."""
+"""The type of a tile's function, whose arguments are those of `tile` after the first three."""
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
-    """Return the table of all tiles' functions for a data type, by vectors and rows."""
+    """Return a table of a data type's tile functions, by numbers of vectors and rows."""
     name = f"gpunn_tiles_{number}"
     if name not in module.globals:
         rows = ir.ArrayType(TILE.as_pointer(), TILE_ROWS)
@@ -78,7 +79,7 @@ def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
 
 
 def define_tables(module: ir.Module) -> list[str]:
-    """Define the tables of both data types and their functions; return the tables' names."""
+    """Define the tile functions and their tables for all data types; return the tables' names."""
     tables = []
     for number in (ir.FloatType(), ir.DoubleType()):
         table = declare_table(module, number)

@@ -26,7 +26,7 @@ VECTOR_BYTES = VECTORS.size
 
 
 class Lanes:
-    """Vectors of a data type, in an LLVM module."""
+    """Emits instructions for vectors of a data type in an LLVM module."""
 
     def __init__(self, module: ir.Module, number: ir.Type) -> None:
         self.number = number

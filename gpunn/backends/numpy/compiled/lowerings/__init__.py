@@ -1,6 +1,6 @@
-"""Lower a backend's operations to instructions of a program of compiled kernels.
+"""Translate (lower) a backend's operations to instructions: compiled kernels with arguments.
 
-Each operation with a kernel has a method of the same name in one of these files.
+Each operation with compiled kernels has a method of the same name in a module of this package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Activations and their gradients."""
+"""Translate activations and their gradients to instructions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = {
 
 
 class Activations(Lowerings):
-    """Activations and their gradients."""
+    """Returns instructions for activations and their gradients."""
 
     def activate(self, op: Arguments) -> Steps:
         z, bias, out = op.z, op.bias, op.out
@@ -76,7 +76,7 @@ class Activations(Lowerings):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return rows, columns, and the unit: a thread's columns are a multiple of it."""
+    """Return rows, columns, and the number of which a thread's columns must be a multiple."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 

@@ -1,4 +1,4 @@
-"""Code that all lowerings to compiled kernels share: result types, settings and helpers."""
+"""The base class and helper functions of all lowerings to compiled kernels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gpunn.typing import Array
 __all__ = ["Lowerings", "Steps", "present", "same_kind"]
 
 Steps: TypeAlias = list[Instruction] | None
-"""The result of a lowering: instructions in order, or None if no kernel fits the arguments. For
-example, no kernel fits a custom loss, or an array that isn't contiguous."""
+"""The result of lowering an operation: instructions in order, or None if no kernel fits the
+arguments. For example, no kernel fits a custom loss, or an array that isn't contiguous."""
 
 
 def same_kind(*arrays: Array) -> bool:
@@ -30,7 +30,7 @@ def present(*arrays: Array | None) -> list[Array]:
 
 
 class Lowerings:
-    """Base class of lowerings, whose methods have the names of the operations that they lower."""
+    """Base class of lowerings: each method translates the operation of the same name."""
 
     def __init__(self, threads: int, products: ProductPlans) -> None:
         self.threads, self.products = threads, products
@@ -38,10 +38,10 @@ class Lowerings:
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
         """Return how threads divide x and out in an elementwise operation.
 
-        Threads divide x like the product that computed x, since each thread's part is then in its
-        cache. The first result has rows, columns, and the unit: a thread's columns are a multiple
-        of it. If x is divided by rows, x counts as one long row. The second result lists the arrays
-        that are divided by rows.
+        Threads divide x like the product that computed x, because each thread's part is then in its
+        cache. The first result has the numbers of rows and columns, and the number of which a
+        thread's columns must be a multiple. If threads divide the rows of x, x is treated as one
+        long row. The second result lists the arrays whose rows the threads divide.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
@@ -51,6 +51,6 @@ class Lowerings:
         return (1, x.size, max(columns, 1)), [x, out]
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
-        """Return an instruction for out = out + sum_i weights_i values_i; weights are 1 if None."""
+        """Return an instruction for out = out + sum_i weights_i values_i; weights default to 1."""
         read = [values, out] if weights is None else [values, weights, out]
         return Instruction("sum_up", [values, weights, values.size, out, 1], read, [out])

@@ -1,4 +1,4 @@
-"""Fill, add and gather arrays, and count updates and passes."""
+"""Instructions that fill, add and gather arrays, and count updates and passes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Counters"]
 
 
 class Counters(Lowerings):
-    """Fill, add and gather arrays, and count updates and passes."""
+    """Returns instructions that fill, add and gather arrays, and count updates and passes."""
 
     def fill(self, op: Arguments) -> Steps:
         out = op.out

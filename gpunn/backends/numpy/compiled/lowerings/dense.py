@@ -1,4 +1,4 @@
-"""Matrix products, and the passes of a dense layer."""
+"""Instructions for matrix products, and for forward and backward passes of dense layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Dense"]
 
 
 class Dense(Activations):
-    """Matrix products, and the passes of a dense layer."""
+    """Returns instructions for matrix products, and for passes of dense layers."""
 
     def matmul(self, op: Arguments) -> Steps:
         if not same_kind(*op.arrays) or (op.transpose_a and op.transpose_b):

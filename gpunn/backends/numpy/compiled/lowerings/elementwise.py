@@ -21,7 +21,7 @@ SMALL_INTEGERS = {
 
 
 class Elementwise(Lowerings):
-    """Dropout, rescaling and standardization."""
+    """Returns instructions for dropout, rescaling and standardization."""
 
     def dropout(self, op: Arguments) -> Steps:
         x, rate, passes, out = op.x, op.rate, op.passes, op.out

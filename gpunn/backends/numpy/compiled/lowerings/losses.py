@@ -1,4 +1,4 @@
-"""Losses and their gradients, and mean predictions of members."""
+"""Instructions for losses, their gradients, and mean predictions of ensemble members."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from gpunn.typing import Array
 __all__ = ["Function", "Losses", "are_labels", "are_numbers"]
 
 TOGETHER = 2048
-"""Numbers, from several rows, to process together. Their intermediate results stay in the cache."""
+"""Number of elements (of several rows) that are processed together, so that intermediate results
+stay in the cache."""
 
 
 class Function(NamedTuple):
     """A function f of ROW_FUNCTIONS, which is summed over a row's outputs.
 
-    `scale` is the sum's factor, and `slope` is the gradient's factor. `constant` is the parameter
-    of f, if f has one.
+    `scale` is a factor of the sum, and `slope` is a factor of the gradient. `constant` is the
+    parameter of f, if f has one.
     """
 
     name: str
@@ -42,14 +43,14 @@ NAMES: Mapping[type[losses.ElementwiseLoss], tuple[str, str]] = {
     losses.BinaryCrossEntropy: ("binary_cross_entropy", ""),
     losses.Poisson: ("poisson", "from_zero"),
 }
-"""The function that each loss sums, and the name of its parameter."""
+"""For each loss, the function that it sums over the outputs, and the name of the function's
+parameter."""
 
 
 def function_of(loss: Any, predictions: Array) -> Function | None:
     """Return the function that a loss sums over the outputs, or None if it has no kernel.
 
-    A subclass with the formulas of a built-in loss, but other factors, uses the kernel of that
-    loss.
+    A subclass that changes only the factors of a built-in loss uses the built-in loss's kernel.
     """
     kind, outputs = type(loss), predictions.shape[1]
     for built_in, (name, parameter) in NAMES.items():
@@ -73,7 +74,7 @@ def are_numbers(targets: Array, predictions: Array) -> bool:
 
 
 class Losses(Lowerings):
-    """Losses and their gradients, and mean predictions of members."""
+    """Returns instructions for losses, their gradients, and mean predictions of members."""
 
     def loss(self, op: Arguments) -> Steps:
         loss, predictions, targets, weights = op.loss, op.predictions, op.targets, op.weights
@@ -114,7 +115,8 @@ class Losses(Lowerings):
     ) -> Instruction:
         """Return an instruction that sets `values`, of shape (rows,), to sums over the outputs.
 
-        If a gradient is given, the instruction also computes it, from weights and a normalizer.
+        If an array for the gradient is given, the instruction also computes the gradient, from
+        weights and a normalizer.
         """
         rows, outputs = predictions.shape
         together = max(1, TOGETHER // outputs)
@@ -138,7 +140,7 @@ class Losses(Lowerings):
         *,
         smoothing: float | Array = 0.0,
     ) -> Instruction:
-        """Return an instruction for the softmax cross-entropy, of labels or probabilities.
+        """Return an instruction for the softmax cross-entropy with labels or probabilities.
 
         `smoothing` is a number, or an array of shape (1,) that a schedule sets.
         """
@@ -154,10 +156,10 @@ class Losses(Lowerings):
         return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:
-        """Return scratch memory: `count` blocks per thread, with the data type of `like`."""
+        """Return scratch memory for `count` blocks per thread, with the data type of `like`."""
         return np.empty((self.threads, count * lanes(like)), like.dtype)
 
 
 def lanes(array: Array) -> int:
-    """Return how many elements of an array fit in a block."""
+    """Return how many elements of an array fit in a block of BLOCK_BYTES."""
     return BLOCK_BYTES // int(array.itemsize)

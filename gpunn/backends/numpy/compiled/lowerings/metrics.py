@@ -24,7 +24,7 @@ Instructions: TypeAlias = list[Instruction]
 
 
 class Metrics(Losses):
-    """Metrics, some of which are losses without a gradient."""
+    """Returns instructions for metrics, some by kernels of losses, without a gradient."""
 
     def metric(self, op: Arguments) -> Steps:
         metric, predictions, targets = op.metric, op.predictions, op.targets
@@ -93,7 +93,7 @@ class Metrics(Losses):
     def _where_right(
         self, predicted: Array, actual: Array, weights: Array
     ) -> tuple[Array, Instructions]:
-        """Return an array for the weights of correctly classified rows, and how to compute it."""
+        """Return an array for the weights of correct rows, and the instructions that set it."""
         right, read = np.empty_like(predicted), [predicted, actual, weights]
         args = [*read, weights.size, right]
         by_rows = [*read, right]
@@ -146,7 +146,7 @@ class Metrics(Losses):
     def _true_classes(
         self, predictions: Array, targets: Array, threshold: float | None = None
     ) -> tuple[Array, Instructions]:
-        """Return an array for the true class of each row, from labels or as in `_classes`."""
+        """Return an array for each row's true class, and the instruction that computes it."""
         if targets.ndim == 2:
             return self._classes(targets, threshold)
         classes = np.empty(targets.size, predictions.dtype)
@@ -156,7 +156,7 @@ class Metrics(Losses):
 
 
 def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
-    """Return an instruction that adds weights at positions of `out`, or of equal parts of `out`."""
+    """Return an instruction that adds weights at indices of `out`, or of `out`'s equal parts."""
     columns = positions.size // weights.size
     args = [positions, weights, columns, weights.size, out, out.size // columns]
     return Instruction("add_at", args, [positions, weights, out], [out])
@@ -171,8 +171,8 @@ FUNCTIONS: dict[type[Metric], str] = {
     metrics.MeanAbsoluteError: "absolute_error",
     metrics.RootMeanSquaredError: "squared_error",
 }
-"""Metrics that are the mean over rows and outputs of a function in ROW_FUNCTIONS. Metrics that are
-also in `VALUES` use the function only with one output."""
+"""Metrics that are the mean over rows and outputs of a function in ROW_FUNCTIONS. A metric that is
+also in `VALUES` uses the function only for models with one output."""
 
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.BrierScore: Metrics._brier_score,
@@ -190,4 +190,4 @@ SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.R2: Metrics._r2,
     metrics.Recall: Metrics._confusion,
 }
-"""Metrics with another kind of summary, or with a separate kernel."""
+"""Metrics that are not a mean of values, or have a separate kernel."""

@@ -15,7 +15,7 @@ __all__ = ["Normalization"]
 
 
 class Normalization(Lowerings):
-    """Batch and layer normalization."""
+    """Returns instructions for batch and layer normalization."""
 
     def normalize(self, op: Arguments) -> Steps:
         x, mean, out, scale, shift = op.x, op.mean, op.out, op.scale, op.shift
@@ -66,7 +66,7 @@ class Normalization(Lowerings):
         ]
 
     def multiple(self, x: Array) -> int:
-        """Return 0 if threads divide the rows of x, else the unit in which they divide columns."""
+        """Return 0 if threads divide rows of x; if columns, the factor of each thread's number."""
         by_rows = 1 < self.threads <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
 
@@ -81,7 +81,7 @@ class Normalization(Lowerings):
         return [first] if multiple else [first, sum_rows(sums, out)]
 
     def parts(self, sums: Array) -> Array:
-        """Return memory for the partial sums of each thread."""
+        """Return an array for the threads' partial sums."""
         return np.empty((self.threads, sums.size), sums.dtype)
 
     def layer_norm(self, op: Arguments) -> Steps:

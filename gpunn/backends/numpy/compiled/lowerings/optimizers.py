@@ -1,4 +1,4 @@
-"""Optimizers, gradient clipping and penalties."""
+"""Instructions for optimizers, gradient clipping and penalties."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Optimizers"]
 
 
 class Optimizers(Lowerings):
-    """Optimizers, gradient clipping and penalties."""
+    """Returns instructions for optimizers, gradient clipping and penalties."""
 
     def clip(self, op: Arguments) -> Steps:
         gradients = op.gradients
@@ -81,10 +81,11 @@ class Optimizers(Lowerings):
         return instructions
 
     def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:
-        """Return the segments, split where the gradient of a layer's weights begins or ends.
+        """Return segments of parameters, split where a layer's weights begin or end.
 
-        So the update of a layer's weights can run while their gradient is in the cache. Without
-        weight decay, adjacent segments are joined if only their decay factors differ.
+        With this split, the update of a layer's weights can run while their gradient is in the
+        cache. If there is no weight decay, adjacent segments with equal learning-rate factors are
+        joined.
         """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)

@@ -1,4 +1,4 @@
-"""Layers of tabular models: categories, embeddings, members' factors, and products by groups."""
+"""Instructions for layers of tabular models: embeddings, one-hot codes, ensemble members."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Tables"]
 
 
 class Tables(Dense):
-    """Categories, embeddings of numbers, members' factors, and products by groups."""
+    """Returns instructions for categories, embeddings, members' factors, and group products."""
 
     def copy_columns(self, op: Arguments) -> Steps:
         source, out = op.source, op.out
@@ -147,6 +147,6 @@ def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
 
 
 def sizes_and_starts(sizes: Sequence[int]) -> tuple[Array, Array]:
-    """Return the sizes of vertically stacked tables, and the first row of each."""
+    """Return the numbers of rows of vertically stacked tables, and the first row of each table."""
     lengths = np.array(sizes, np.int64)
     return lengths, np.cumsum(lengths) - lengths
