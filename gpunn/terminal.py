@@ -31,7 +31,7 @@ def escaped(text: str) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a standard stream is a terminal; it may be closed, or None as in pythonw."""
+    """Return whether a standard stream, which may be closed or None, is a terminal."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed

@@ -1,9 +1,9 @@
-"""Decide between two classes by a threshold, and select the threshold by a criterion.
+"""Decide between two classes by a threshold on a probability; select thresholds by a criterion.
 
 The second class is predicted if its probability is at least the threshold. The comparison uses the
 margin, which is the logit of that probability: z_1 - z_0 for two outputs with softmax, and z for
-one output with sigmoid. So all engines and exports decide identically, without rounding
-probabilities.
+one output with sigmoid. So NumPy, CuPy and exported files decide identically, because no
+probability is rounded.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ TWO_CLASSES = (("softmax", (2,)), ("sigmoid", (1,)))
 """Output activations and output shapes of networks for two classes."""
 
 DEFAULT = 0.5
-"""The threshold with which the more probable class is predicted."""
+"""The default threshold, with which the more probable class is predicted."""
 
 MAXIMIZED = ("f1", "balanced_accuracy")
 """Criteria that are maximized."""
 
 LIMITED = {"precision": "recall", "recall": "precision"}
-"""Maps each criterion that must reach a number to the metric that is then maximized."""
+"""Maps each criterion with a required minimum, such as "precision", to the metric that is
+maximized."""
 
 
 @dataclass(frozen=True)
 class Choice:
     """A threshold on the probability of the second class, selected by a criterion.
 
-    If no threshold reaches the criterion's number, `reached` is False, and `threshold` is the
-    threshold that comes closest to reaching it.
+    If no threshold reaches the criterion's minimum, such as 0.9, `reached` is False, and
+    `threshold` is the threshold that comes closest to the minimum.
     """
 
     threshold: float
@@ -116,10 +117,10 @@ def best_threshold(
 ) -> Choice | None:
     """Return the best threshold by a criterion.
 
-    For each k between two different margins, the k rows with the largest margins are predicted as
-    the second class. TP of these k rows belong to the second class. The second class has P rows in
-    all; the other class has N rows. The threshold is in the middle between the two margins. A
-    float64 probability must separate them; above a margin of 37, all probabilities are 1. The
+    Each candidate lies between two different margins: the k rows with larger margins are predicted
+    as the second class. TP of these k rows belong to the second class. The second class has P rows
+    in all; the other class has N rows. The threshold is in the middle between the two margins, if a
+    float64 probability separates them. (Above a margin of 37, all probabilities are 1.) The
     criteria are::
 
         f1                 2 TP / (k + P)
@@ -127,9 +128,9 @@ def best_threshold(
         precision=p        the largest recall TP / P with TP / k >= p
         recall=r           the largest precision TP / k with TP / P >= r
 
-    `margin` is a result of `margins`. `truth` holds Booleans of the same shape (rows,), which are
-    True for rows of the second class. A row with weight k counts as k rows. The result is None if
-    all rows belong to one class.
+    `margin` is a result of `margins`. `truth` contains Booleans, shape (rows,), which are True for
+    rows of the second class. A row with weight k counts as k rows. The result is None if all rows
+    belong to one class.
     """
     chosen = np.flatnonzero(np.ones(len(truth)) if weights is None else weights)
     order = chosen[np.argsort(-margin[chosen], kind="stable")]

@@ -15,15 +15,16 @@ from gpunn.parameters import ParameterSpec
 __all__ = ["Source", "WeightsReport", "matched"]
 
 RENAMED = {"taken": "copied", "anew": "reinitialized"}
-"""Fields of `WeightsReport` by their deprecated names."""
+"""Maps deprecated names of fields of `WeightsReport` to the current names."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Arrays of another network, by names such as "dense_1.weights".
+    """The arrays of the network to copy from, by names such as "dense_1.weights".
 
-    `title` is the other network's name in messages. `outputs` holds the names of its classes and of
-    its targets. `adapted` is True if the layers that learn from training data have learned.
+    `title` is the other network's name in messages. `outputs` contains the names of the other
+    network's classes and targets. `adapted` is True if the layers that learn from training data
+    have learned.
     """
 
     title: str
@@ -89,10 +90,10 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may have other shapes. It is reinitialized if its shapes
-    differ, or if the names of classes or targets (`outputs`) differ. The layers after the loss are
-    then also reinitialized. `specs` describes the arrays of the receiving network, in the network's
-    order.
+    Only the last layer with parameters may have other shapes. This layer is reinitialized if its
+    shapes differ, or if the names of classes or targets (`outputs`) differ. In this case, the
+    layers after the loss are also reinitialized. `specs` describes the arrays of the receiving
+    network, in the network's order.
 
     Raise an ArgumentError if another layer has other shapes, or no layer can be copied.
     """
@@ -150,7 +151,7 @@ def difference(
     specs: Mapping[str, ParameterSpec],
     source: Source,
 ) -> str:
-    """Describe how a layer's arrays differ from the source's arrays; empty if they agree."""
+    """Return how a layer's arrays differ from the source's arrays, or "" if they agree."""
     if set(names) != set(other_names):
         return f"it has {', '.join(other_names)} in {source.title}, but {', '.join(names)} here"
     for name in names:

@@ -17,11 +17,11 @@ __all__ = ["Workspace"]
 
 
 class Workspace:
-    """Buffers for batches of up to `capacity` rows, and the settings of a pass.
+    """Buffers for passes of up to `capacity` rows, and the settings of a pass through a network.
 
     Buffers are allocated at the first request, by owner and name. Later steps, smaller batches and
-    the backward pass of the same layer get the same memory. Once each buffer has been used, a step
-    allocates nothing. A recorded step may therefore store references to the arrays.
+    the layer's backward pass get the same memory. After each buffer has been used once, a step
+    allocates nothing. So a recorded step may store references to the arrays.
 
     Attributes
     ----------
@@ -30,27 +30,27 @@ class Workspace:
     dtype : str
         The network's dtype.
     training : bool
-        True in training, False in inference; dropout and batch normalization depend on it.
+        Whether the pass is part of training; dropout and batch normalization depend on this.
     independent_members : bool
-        Whether each member has separate rows. Layers before `Members` then process members times as
-        many rows.
+        Whether each member has separate rows. If so, layers before `Members` process members times
+        as many rows.
     until_loss : bool
         Whether a pass ends at the input of the loss because predictions are not needed.
     passes : array, shape (1,), integer
-        The number of this forward pass in the training, on the device. It is part of the seed of
-        dropout masks.
+        The number of this forward pass in the training, on the device. This number is part of the
+        seed of dropout masks.
     settings : mapping of (int, str) to array of shape (1,)
-        Values of scheduled settings in this pass, on the device, by the owner's `id` and the
-        setting's name.
+        Values of scheduled settings in this pass, on the device, by (`id` of the owner, name of the
+        setting).
     collectives : Collectives or None
         Collective operations for batch normalization over the rows of all ranks together.
     passed : callable
-        Called with each layer after its backward pass.
+        A function that is called with each layer after the layer's backward pass.
     position : tuple of int
         The first row of the pass within its batch, the number of rows, and the number of the shard.
     keeps_averages : bool
         Whether batch normalization updates its running averages. If shards are normalized one by
-        one, only the first shard of a batch updates them.
+        one, only the first shard of a batch updates the averages.
     outputs : dict of object to list of array
         The outputs of inner layers in this forward pass, by the layer that contains the inner
         layers.
@@ -97,7 +97,7 @@ class Workspace:
     ) -> Array:
         """Return the first `rows` rows of the buffer `name` of `owner`; each row has this shape.
 
-        If each member has separate rows, there may be more than `capacity` rows.
+        If each member has separate rows, `rows` may be larger than `capacity`.
         """
         view = self._slices.get((owner, name, rows))
         if view is None:
@@ -109,7 +109,7 @@ class Workspace:
         return stand_in(view)
 
     def set_position(self, first: int, rows: int, shard: int) -> None:
-        """Select the batch's rows for the next pass: `rows` rows from row `first`."""
+        """Set the position of the next pass in its batch: `rows` rows from row `first`."""
         self.position = (first, max(1, rows), shard)
 
     @property
@@ -117,14 +117,15 @@ class Workspace:
         return self.position[2] == 0
 
     def first_element(self, x: Array) -> int:
-        """Return the index at which x begins in the whole batch's array."""
+        """Return the index, in the whole batch's array, of the first element of x."""
         first, rows, _ = self.position
         return first * (math.prod(x.shape) // rows) if first else 0
 
     def setting(self, owner: object, name: str) -> float | Array:
         """Return the value of a layer's setting in this pass.
 
-        It is a number or, if the setting has a schedule, an array of shape (1,) on the device.
+        The value is a number or, if the setting has a schedule, an array of shape (1,) on the
+        device.
         """
         value: float | Array = stand_in(self.settings.get((id(owner), name)))
         return getattr(owner, name) if value is None else value
@@ -132,7 +133,7 @@ class Workspace:
     def constant(
         self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
     ) -> Array:
-        """Return an array that never changes; `make` computes it on the host at first use."""
+        """Return an array that never changes, which `make` computes on the host at first use."""
         array = self._buffers.get((owner, name))
         if array is None:
             array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)

@@ -203,7 +203,7 @@ def realmlp(
 
 
 def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Dense:
-    """Return a dense layer in the parametrization "ntp", with a low learning rate for biases."""
+    """Return a dense layer with the parametrization "ntp" and a low learning rate for biases."""
     return Dense(
         units,
         activation,
@@ -215,10 +215,11 @@ def ntp_layer(units: int, activation: str | Activation, simplified: bool) -> Den
 
 
 def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
-    """Return a layer with this factor for the learning rate and the decay of all its parameters.
+    """Return a layer whose parameters have this factor of the learning rate and of the decay.
 
-    The factor of the learning rate also applies to the decay, so the decay is multiplied by it
-    twice. The authors' program, which produced their published results, does the same.
+    Since the factor of the learning rate also applies to the decay, the decay is multiplied by
+    `factor` twice. The program with which the authors of RealMLP produced their published results
+    does the same.
     """
     names = [spec.name for spec in layer.parameters((inputs,)) if spec.trainable]
     return replace(

@@ -1,4 +1,4 @@
-"""Recipes of tabular models: their layers, and how they are trained."""
+"""Recipes of tabular models: the layers of a model, and the settings for its training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Recipe:
     Parameters
     ----------
     layers : list of Layer
-        Layers of one network. Another network needs another recipe.
+        Layers of one network. Since a layer belongs to one network, another network needs another
+        recipe.
     loss : Loss
         The loss to minimize.
     optimizer : Optimizer
@@ -36,7 +37,7 @@ class Recipe:
     metric : str
         The metric that selects the best epoch; training therefore needs validation data.
     options : dict
-        Arguments of `Trainer.fit`, as `trainer.fit(X, y, validation_data=(X_val, y_val),
+        Arguments of `Trainer.fit`, to pass as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.
 
     See Also
@@ -73,8 +74,9 @@ def check_outputs(task: str, outputs: Any) -> int:
 def checked_metric(task: str, metric: str | None, outputs: int) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
-    None means accuracy for classes, and binary accuracy for labels. For regression it means the
-    root mean squared error, or R2 with several outputs, since R2 weights the outputs equally.
+    None means accuracy for classes, and binary accuracy for labels. For regression, None means the
+    root mean squared error. With several outputs, it means R2, which gives all outputs equal
+    weight.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"
@@ -120,7 +122,7 @@ def loss_of(task: str, label_smoothing: float) -> Loss:
 
 
 def batch_rows(batch_size: int | None, rows: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return the batch size. For None, `table` has it by the number of training rows."""
+    """Return `batch_size`; if it is None, look it up in `table` by the number of rows."""
     if batch_size is None:
         batch_size = min(rows, max(batch for start, batch in table if rows >= start))
     return check_integer("batch_size", batch_size)

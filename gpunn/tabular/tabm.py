@@ -38,18 +38,20 @@ KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
 """Pairs of a number of training rows, and the batch size for at least that many rows. The authors
-use 512 from 15,000 rows on; this was no better on the tables of docs/explanation/benchmarks.md."""
+of TabM use 512 from 15,000 rows on, which was no better on the tables of
+docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
     "paper": (32, None),
 }
-"""Number of members, and sizes of the hidden layers. None means the default of `tabm`."""
+"""Maps presets to the number of members and the sizes of the hidden layers. None means the default
+of `tabm`."""
 
 PATIENCE, MIN_UPDATES = 32, 256
-"""Training ends after this many epochs, and at least this many updates, without an improvement. The
-authors use 16 epochs. With 16, one of three fits on the diamonds of docs/explanation/benchmarks.md
-stopped too early."""
+"""Numbers of epochs and of updates. Training ends when both numbers are reached without an
+improvement. The authors of TabM use 16 epochs. With 16 epochs, one of three fits on the diamonds of
+docs/explanation/benchmarks.md stopped too early."""
 
 
 def tabm(
@@ -81,8 +83,9 @@ def tabm(
     """Return a TabM for a table, with the settings that its authors recommend without tuning.
 
     Each of the k members predicts from the same row, and the mean of their predictions is the
-    model's prediction. The network is h_0 = r_m * x, blocks h_l = dropout(relu(...)) with weights
-    W_l, and a last layer. Each member m has separate parameters in::
+    model's prediction. The network consists of h_0 = r_m * x, blocks h_l = dropout(relu(...)) with
+    weights W_l, and a last layer. The kinds differ in the parameters that are separate for each
+    member m::
 
         "mini":    r_m, and the last layer
         "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all
@@ -96,7 +99,7 @@ def tabm(
     Parameters
     ----------
     schema : Schema
-        Learned from the training rows, with the scaling "quantile".
+        The schema, which is learned from the training rows with the scaling "quantile".
     X : ndarray, shape (rows, schema.width)
         The training rows, as `schema.encode` returns them.
     outputs : int
@@ -108,8 +111,8 @@ def tabm(
     members : int
         Number k of members.
     hidden_layer_sizes : sequence of int or None
-        Units of each hidden layer. None means two layers of 512 units, or three without an
-        embedding of numbers.
+        Units of each hidden layer. None means two layers of 512 units, or three layers of 512 units
+        without an embedding of numbers.
     activation : str or Activation
         The function between layers.
     number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}
@@ -119,7 +122,7 @@ def tabm(
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     bins : int
-        Maximum number of bins for each number; their edges are quantiles of the training rows.
+        Maximum number of bins for each number; the bins' edges are quantiles of the training rows.
     max_one_hot : int
         Columns with more categories than this get an `Embedding` of size `embedding_size`.
     learning_rate : float
@@ -127,7 +130,7 @@ def tabm(
     dropout : float
         Fraction of a layer's outputs that are set to zero, in [0, 1).
     weight_decay : float
-        Decay of the weights; see `gpunn.optimizers.Optimizer`.
+        Weight decay of AdamW; see `gpunn.optimizers.Optimizer`.
     max_norm : float or None
         Maximum norm of the gradient; larger gradients are clipped.
     label_smoothing : float
@@ -135,13 +138,14 @@ def tabm(
     epochs : int
         Maximum number of epochs.
     patience : int or None
-        Number of epochs without an improvement after which training ends. None means 32. For a
-        small table it means more: enough epochs for 256 updates.
+        Number of epochs without an improvement after which training ends. None means 32 or, for a
+        small table, enough epochs for 256 updates.
     batch_size : int or None
-        None means 256, or 1,024 from 100,000 training rows on.
+        Rows per update. None means 256, or 1,024 from 100,000 training rows on.
     shuffle_members : bool
-        Whether each member sees the rows in a separate order, as in the paper. This is slightly
-        better on some tables, and slower: the first layers are computed for each member.
+        Whether each member sees the rows in a separate order, as in the paper. Separate orders are
+        slightly better on some tables, but slower, because the first layers are computed for each
+        member.
     metric : str or None
         As for `realmlp`.
 

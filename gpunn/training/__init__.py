@@ -1,4 +1,4 @@
-"""Train networks: single steps, epochs of steps, callbacks, checkpoints and recovery."""
+"""Train networks: steps, epochs, callbacks, checkpoints, and recovery from divergence."""
 
 import sys
 

@@ -16,7 +16,7 @@ __all__ = ["Changed", "Changes"]
 
 
 class Changed(NamedTuple):
-    """The changed fields by number, and all parameters and buffers if one of these changed."""
+    """The changed fields by number, and all parameters and buffers if any of them changed."""
 
     fields: dict[int, Any]
     vectors: list[np.ndarray] | None

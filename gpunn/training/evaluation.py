@@ -25,7 +25,7 @@ between requests.
 
 
 class Settings(Protocol):
-    """The attributes of a trainer that an evaluation uses."""
+    """Describes the attributes of a trainer that an evaluation uses."""
 
     model: Sequential
     loss: Loss
@@ -56,8 +56,8 @@ class Evaluator:
     ) -> dict[str, float]:
         """Return loss and metrics over all rows, by name.
 
-        `outputs` receives the network's outputs, batch by batch. Each rank evaluates its share of
-        the rows; while rank 0 leads, it evaluates all shares.
+        The network's outputs are appended to the list `outputs`, batch by batch. Each rank
+        evaluates its share of the rows, but in callbacks, rank 0 evaluates all shares.
         """
         batch_size = min(batch_size, subset.rows)
         batch_pass = self._prepared(settings, batch_size)

@@ -20,11 +20,11 @@ from gpunn.monitor import (
 __all__ = ["History"]
 
 SHOWN = 30
-"""The maximum number of epochs that a notebook shows: the first few and the last ones."""
+"""The maximum number of epochs that a notebook shows: the first epochs and the last epochs."""
 
 
 class History(dict[str, list[float]]):
-    """Loss, metrics and other logs of each epoch, as columns by name and as rows.
+    """Loss, metrics and other logs of each epoch: a column for each log, and a row for each epoch.
 
     This dictionary maps a log's name to its values in all epochs that have the log.
     `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack a log, use
@@ -34,14 +34,14 @@ class History(dict[str, list[float]]):
     ----------
     rows : list of dict
         One row per epoch: "epoch" (from 1), "loss", metrics, "val_loss", ..., "learning_rate" (of
-        the epoch's last update), "seconds" and "samples_per_second". Change the rows only by
+        the epoch's last update), "seconds" and "samples_per_second". To change the rows, use only
         `append` and `replace`.
     stopped : str
-        Why training ended before the last requested epoch; otherwise empty.
+        Why training ended before the last requested epoch, or "" if all epochs were done.
     rule : Best or None
-        The default rule that selects the best epoch. It is the rule of the `EarlyStopping` in the
-        last call of `fit`, if there was one. None means "val_accuracy" if it is logged, else
-        "val_loss".
+        The default rule that selects the best epoch. If the last call of `fit` had an
+        `EarlyStopping`, `rule` is the rule of that callback. None means "val_accuracy" if this
+        metric is logged, else "val_loss".
     larger_is_better : dict of str to bool or None
         Maps the name of each possible log to whether larger is better; None means unknown.
 
@@ -96,7 +96,7 @@ class History(dict[str, list[float]]):
         Raises
         ------
         MissingMetricError
-            If no epoch has the log. The error is also a KeyError.
+            If no epoch has the log. The ArgumentError is also a KeyError.
         """
         return list(super().__getitem__(name))
 
@@ -129,20 +129,20 @@ class History(dict[str, list[float]]):
         monitor : str or None
             The metric that selects the epoch; None uses `rule`.
         mode : {"auto", "min", "max"}
-            Whether smaller or larger values are better. "auto" uses `Metric.larger_is_better` for
-            metrics, and "min" for losses.
+            Whether smaller ("min") or larger ("max") values are better. "auto" uses
+            `Metric.larger_is_better` for metrics, and "min" for losses.
 
         Returns
         -------
         int
-            The epoch. If several epochs are equally good, it is the first, unless `rule.ties` is
-            "last".
+            The best epoch. If several epochs are equally good, it is the last if `rule.ties` is
+            "last", otherwise the first.
 
         Raises
         ------
         ArgumentError
             If the metric does not exist, or if `monitor` is None and there is no validation data.
-            If "auto" can't decide which values are better, or no epoch has a finite value.
+            Or if "auto" can't decide which values are better, or no epoch has a finite value.
         """
         rule = self._rule(monitor, mode)
         best = rule.find(self.rows)
@@ -180,7 +180,7 @@ class History(dict[str, list[float]]):
         -------
         list of matplotlib.axes.Axes
             The axes of a pyplot figure. A notebook shows the figure; a script calls
-            `matplotlib.pyplot.show()`. To save it, call `axes[0].figure.savefig(...)`.
+            `matplotlib.pyplot.show()`. To save the figure, call `axes[0].figure.savefig(...)`.
 
         Raises
         ------

@@ -13,11 +13,11 @@ REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIG
 
 
 class Interruption:
-    """A context that only records the first Ctrl-C or SIGTERM; a second signal acts immediately.
+    """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
-    So a signal never interrupts a step. An interrupted step could leave only some parameters
-    updated. Outside the main thread, Python allows no signal handlers, and this context does
-    nothing. Custom signal handlers stay in place.
+    So a first signal never interrupts a step, which would leave only some parameters updated.
+    Outside the main thread, Python allows no signal handlers, and this context does nothing. Custom
+    signal handlers stay in place.
     """
 
     def __init__(self) -> None:
@@ -27,15 +27,15 @@ class Interruption:
 
     @property
     def reason(self) -> str:
-        """The reason in messages and in the history."""
+        """The reason why training ended, for messages and the history."""
         return REASONS[signal.Signals(self._signal)]
 
     @property
     def exit_status(self) -> int | None:
         """The exit status of the program after SIGTERM; None after Ctrl-C.
 
-        After Ctrl-C the program continues, since its user may want to inspect the results. A
-        machine that sends SIGTERM waits for the program to end.
+        After Ctrl-C the program continues, since its user may want to inspect the results. After
+        SIGTERM the program ends, since its sender, such as a job scheduler, waits for this.
         """
         return 128 + signal.SIGTERM if self._signal == signal.SIGTERM else None
 

@@ -41,7 +41,7 @@ LOG = logging.getLogger("gpunn")
 
 
 class TrainingLoop:
-    """Runs the epochs of one call of `Trainer.fit`; its arguments are already checked."""
+    """Runs the epochs of one call of `Trainer.fit`, whose arguments were checked before."""
 
     def __init__(self, session: TrainingSession) -> None:
         self.session = session
@@ -75,7 +75,7 @@ class TrainingLoop:
         return self.trainer.history
 
     def _train_epoch(self) -> dict[str, float]:
-        """Train for an epoch or the rest of it; return the logs, or no logs if interrupted."""
+        """Train for an epoch, or the rest of an epoch; return the logs, or {} if interrupted."""
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds
@@ -126,7 +126,7 @@ class TrainingLoop:
         )
 
     def _agreed(self, updates: int) -> int:
-        """Return the minimum of `updates` over all ranks; share a received signal with them."""
+        """Return the minimum of `updates` over all ranks; send received signals to all ranks."""
         if self.ranks.alone:
             return updates
         interruption = self.session.interruption
@@ -162,7 +162,7 @@ class TrainingLoop:
         return cursor
 
     def _begin_epoch(self) -> tuple[Feed, Any]:
-        """Return the feed of the step and a progress bar, for an epoch or the rest of it."""
+        """Return the step's feed and a progress bar, for an epoch or the rest of an epoch."""
         session, trainer, progress = self.session, self.trainer, self.progress
         plan = session.plan
         with session.memory:
@@ -219,7 +219,8 @@ class TrainingLoop:
     def _may_stop_here(self) -> bool:
         """Return whether a checkpoint can be written now, between two updates.
 
-        Rolling back needs the state at the last logging step. A checkpoint does not contain it.
+        With "roll_back", a checkpoint is possible only at logging steps, because a checkpoint does
+        not contain the state at the last logging step.
         """
         return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
 
@@ -235,7 +236,7 @@ class TrainingLoop:
         )
 
     def _call_between_updates(self) -> None:
-        """Call the callbacks, unless the epoch ends now, since its end also calls them."""
+        """Call the callbacks, except at the end of an epoch, which calls them anyway."""
         if self.cursor.finished:
             return
 

@@ -17,8 +17,9 @@ __all__ = ["BufferMemory"]
 class BufferMemory:
     """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.
 
-    It raises an `ArgumentError` with the buffers' sizes and ways to reduce them. The context can be
-    entered several times. Call code that is not part of gpunn, such as a callback, outside of it.
+    The context raises an `ArgumentError` with the buffers' sizes and ways to reduce these sizes.
+    The context can be entered several times. Code that is not part of gpunn, such as a callback,
+    must be called outside the context.
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:
@@ -33,7 +34,7 @@ class BufferMemory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Explain a lack of memory, unless the error already explains it."""
+        """Raise an error that explains a lack of memory, unless `error` already explains it."""
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
         try:
@@ -45,7 +46,7 @@ class BufferMemory:
             raise ArgumentError(self._explanation(error)) from error
 
     def _explanation(self, error: MemoryError) -> str:
-        """Return a message with the sizes of the buffers and ways to reduce them."""
+        """Return a message with the sizes of the buffers and ways to reduce these sizes."""
         model, batch_size = self._model, self._batch_size
         itemsize = np.dtype(model.dtype).itemsize
         parameters = (model.parameters.count - model.parameters.frozen) * itemsize

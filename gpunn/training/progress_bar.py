@@ -50,7 +50,7 @@ def in_notebook() -> bool:
 class Display:
     """One display in the output of a notebook's cell; it needs only IPython.
 
-    It can be used as a file in which each written line replaces the previous line.
+    The display can be used as a file in which each written line replaces the previous line.
     """
 
     def __init__(self) -> None:

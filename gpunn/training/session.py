@@ -36,12 +36,12 @@ __all__ = ["FitOptions", "TrainingSession"]
 LOG = logging.getLogger("gpunn")
 
 SAMPLED = 1000
-"""The number of rows that ranks compare; comparing a whole large file would be slow."""
+"""The number of rows that ranks compare, since comparing all rows of a large file would be slow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Checked options of `Trainer.fit`, which describes them."""
+    """Options of `Trainer.fit` that have been checked; `fit` describes the options."""
 
     epochs: int
     batch_size: int
@@ -54,7 +54,7 @@ class FitOptions:
     augment: Augment | None = None
 
     def plan(self, trainer: TrainerProtocol, training: Subset | BatchStream) -> EpochPlan:
-        """Return the plan of an epoch; a batch is at most as large as the data."""
+        """Return the plan of an epoch, in which a batch has at most as many rows as the data."""
         batch_size = min(self.batch_size, training.rows)
         return EpochPlan(
             rows=training.rows,
@@ -70,8 +70,8 @@ class FitOptions:
 class TrainingSession:
     """One call of `Trainer.fit`, from the checks to the cleanup.
 
-    `callbacks` are in the order in which they are called. The step is made from the recipe when the
-    session starts to run.
+    `callbacks` are in the order in which they are called. When the session starts to run, it makes
+    the training step.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class TrainingSession:
                     )
 
     def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
-        """Call a function for each callback on rank 0; other ranks serve the requests of rank 0.
+        """Call a function for each callback on rank 0; other ranks handle requests of rank 0.
 
         If `between_updates`, the callbacks must not change the network.
         """
@@ -292,7 +292,7 @@ class TrainingSession:
         ops.copy_from_host(buffers, parameters.buffers)
 
     def _resume(self) -> CallbackStates | None:
-        """Check schedule and checkpoint; continue from the checkpoint or the trainer's state."""
+        """Check schedule and checkpoint; continue from a checkpoint or the trainer's state."""
         trainer, progress = self.trainer, self.trainer.progress
         names = trainer.log_names_of(self.validation is not None)
         trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})

@@ -37,8 +37,8 @@ T = TypeVar("T")
 class Progress:
     """The progress of training; see `Trainer` for attributes not described here.
 
-    `interrupted` is True if `stop_reason` is a signal or an error. Only then does a resumed
-    training continue; it does not continue after early stopping.
+    `interrupted` is True if `stop_reason` is a signal or an error. A resumed training continues
+    only in this case, and not after early stopping, for example.
     """
 
     epoch: int = 0
@@ -75,7 +75,7 @@ class Snapshot:
     """A copy, on the device, of the parameters and this rank's part of the optimizer's state.
 
     All ranks use the same `number` for the snapshot. The arrays have the same names as in
-    checkpoints. `trained` lists the network's trained arrays.
+    checkpoints. `trained` contains the names of the network's trained arrays.
     """
 
     number: int
@@ -86,8 +86,8 @@ class Snapshot:
 class TrainingState:
     """The state on the device, and the step that changes it.
 
-    `step` is None before training, and after a checkpoint was loaded. `trained` lists the arrays to
-    which the optimizer's state belongs, if known.
+    `step` is None before training, and after a checkpoint was loaded. `trained` contains the names
+    of the arrays to which the optimizer's state belongs, if known.
     """
 
     trained: tuple[str, ...] | None = None
@@ -113,8 +113,8 @@ class TrainingState:
     def started_step(self) -> TrainStep:
         """Return the step, or raise an ArgumentError if no step fits the network.
 
-        Before training there is no step. After layers were frozen or unfrozen, the step's arrays
-        have another layout than the network's arrays.
+        Before training there is no step. After layers were frozen or unfrozen, no step fits,
+        because its arrays have another layout than the network's arrays.
         """
         if self.step is None:
             raise ArgumentError("trainer: training has not begun; call fit first")
@@ -134,9 +134,9 @@ class TrainingState:
         """Return a step made from this recipe, with the current state of training.
 
         The last step is reused if the recipe and its parts are unchanged. A new optimizer object
-        starts with a fresh state. So does the same optimizer after layers were frozen or unfrozen:
-        averages of newly trained parameters would be zero, and Adam would treat them as small
-        gradients.
+        starts with a fresh state. After layers were frozen or unfrozen, the optimizer's state is
+        also new: averages of newly trained parameters would be zero, and Adam would treat zeros as
+        small gradients.
         """
         scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
         parameters = recipe.model.parameters
@@ -198,7 +198,7 @@ class TrainingState:
             step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
-        """Let the next training start with this state, which belongs to these trained arrays."""
+        """Let the next training start with `state`, which belongs to the arrays named `trained`."""
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
 
@@ -207,7 +207,7 @@ class TrainingState:
     def snapshot(self) -> Snapshot:
         """Return a copy, on the device, of the parameters and the optimizer's state.
 
-        Each rank keeps its part of divided arrays, under the same number.
+        Each rank keeps its part of divided arrays, under the same snapshot number.
         """
         self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
@@ -262,7 +262,7 @@ class TrainingState:
         return {name: step.to_host(name, array) for name, array in snapshot.arrays.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
-        """Return a snapshot with these arrays; raise an ArgumentError if they don't fit."""
+        """Return a snapshot with the given arrays, or raise an ArgumentError if they don't fit."""
         step, snapshot = self.started_step(), self.snapshot()  # allocates the arrays
         size = tuple(step.model.parameters.values.shape)
         for name, array in snapshot.arrays.items():

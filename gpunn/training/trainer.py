@@ -50,8 +50,8 @@ from gpunn.typing import Array, HostArray
 __all__ = ["Trainer"]
 
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
-"""The loss, and the settings that depend on it: the loss decides whether metrics use labels or
-classes.
+"""The loss, and settings that must be checked again after the loss changes: the loss decides
+whether metrics use labels or classes.
 """
 
 
@@ -61,43 +61,44 @@ class Trainer:
     Parameters
     ----------
     model : Sequential
-        The network, trained in place.
+        The network, whose parameters training changes.
     loss : Loss, str or mapping
         The loss, such as "softmax_cross_entropy", "binary_cross_entropy" (both computed from
         logits) or "mean_squared_error".
     optimizer : Optimizer, str or mapping
         The optimizer, such as `gpunn.optimizers.Adam(1e-3)` or "adam".
     metrics : sequence of Metric, str or mapping
-        Metrics to log next to the loss, such as "accuracy".
+        Metrics to log in addition to the loss, such as "accuracy".
     gradient_accumulation : int
         The number of batches whose gradients are summed for one update, at least 1. An update then
         uses gradient_accumulation * batch_size rows with the memory of batch_size.
     report_every : int
         The number of updates between two logging steps. At a logging step, the host reads the
         statistics from the device, and checks that loss, parameters, running averages and optimizer
-        state are finite. This does not change the results of training.
+        state are finite. The number of logging steps does not change the results of training.
     on_divergence : {"stop", "skip", "roll_back"}
-        What to do if something is not finite. The trainer repeats the updates since the last
-        logging step to find the first one that diverged, and runs its batch through the network
-        layer by layer. With "stop", training ends with a `DivergenceError` that names the first
-        layer with numbers that are not finite. With "skip", the trainer leaves out that update.
-        With "roll_back", the trainer restores the last logging step and leaves out all updates
-        since then. "skip" and "roll_back" log a warning. They end training after ten recoveries in
-        a row without a good logging step.
+        What to do if a loss, a parameter or other state is not finite. The trainer repeats the
+        updates since the last logging step to find the first one that diverged, and passes the
+        batch of this update through the network layer by layer. With "stop", training ends with a
+        `DivergenceError` that names the first layer with numbers that are not finite. With "skip",
+        the trainer leaves out the update that diverged. With "roll_back", the trainer restores the
+        state at the last logging step, and so leaves out all updates since then. "skip" and
+        "roll_back" log a warning. With both, training ends after ten recoveries in a row without a
+        good logging step.
     communicator : Communicator or None
         The processes that train this network together (`gpunn.distributed.communicator`).
         `batch_size` is the global batch size. All processes make the same calls; only rank 0 calls
         callbacks.
     shards : int
-        The number of parts into which each batch is divided, a power of two. Results are bitwise
-        identical for all numbers of processes that divide this number, if each process has the same
-        number of threads. 0 means one part per process.
+        The number of parts into which each batch is divided, a power of two. If all processes have
+        the same number of threads, results are bitwise identical for each number of processes that
+        divides `shards`. With 0, there is one part per process.
     batch_norm : {"synchronized", "local"}
         Whether batch normalization uses the rows of all processes together, or only the rows of
         each shard.
     validation_metrics : sequence of Metric, str or mapping
         Metrics for validation data and `evaluate` only, such as "auc"; training steps don't compute
-        them. Names that also occur in `metrics` count once.
+        them. A metric that is also in `metrics` is computed once.
 
     Attributes
     ----------
@@ -106,19 +107,19 @@ class Trainer:
     epoch, updates : int
         Epochs and updates done so far, including updates that were left out.
     first_epoch : int
-        Epochs done when this call of `fit` began; after resuming, when the interrupted call began.
+        Epochs done when this call of `fit` (or the interrupted call that it resumes) began.
     cursor : EpochCursor or None
         The position within the current epoch; None between epochs.
     recoveries : int
-        Recoveries in a row, without a good logging step in between.
+        Number of recoveries in a row, without a good logging step in between.
     callbacks : list of Callback
         The callbacks of the running call of `fit`, in the order in which they are called.
     log_names : list of str
-        The names in each epoch's row of the history, once `fit` has begun.
+        The names in each epoch's row of the history; set when `fit` begins.
     stop_reason : str
-        To end training after the current epoch, a callback sets this to a reason.
+        A callback that sets this attribute to a reason ends training after the current epoch.
     resumed : bool
-        Whether this call of `fit`, or the last one, resumes from a checkpoint (`resume_from`).
+        Whether the current or last call of `fit` resumes from a checkpoint (`resume_from`).
     policy : TrainingPolicy
         Decides on the order of rows, the learning rates, when to stop, and how to handle
         divergence.
@@ -141,7 +142,7 @@ class Trainer:
     A copied or pickled trainer continues exactly from the state of the original.
 
     To find out where training diverged, the trainer stores a copy of the parameters and the
-    optimizer's state. If memory is too small for it, "stop" works without the copy, but can't name
+    optimizer's state. If memory is too small for this copy, "stop" works without it, but can't name
     the layer.
 
     Examples
@@ -307,39 +308,40 @@ class Trainer:
             The number of passes over the data. With 0, `fit` only checks the arguments and prepares
             training. With `resume_from`, the number includes the epochs before the interruption.
         batch_size : int
-            Rows per batch; the last batch of an epoch may be smaller, unless `drop_last`. If X are
-            batches, this is their maximum number of rows.
+            Rows per batch; without `drop_last`, the last batch of an epoch may be smaller. If X
+            consists of batches, `batch_size` is their maximum number of rows.
         validation_data : tuple of (X, y) or (X, y, sample_weight), or batches
-            Data to evaluate after each epoch; its metrics have the prefix "val_". Batches, as for
-            X, may have any number of rows. The number of batches must be finite.
+            Data to evaluate after each epoch; its metrics have the prefix "val_". These batches may
+            have any number of rows. The number of batches must be finite.
         validation_split : float
             The fraction of the rows, in [0, 1), that is held out at random as validation data. If
             the targets are classes, the held-out rows keep the classes' proportions.
         sample_weight : array, shape (rows,)
-            A weight of k counts a row k times.
+            A weight for each row: a row with weight k counts as k rows.
         class_weight : mapping of int to float, or "balanced"
-            The factor by which the training loss multiplies the weights of a class's rows. A
-            missing class has the factor 1. "balanced" means rows / (classes * rows of the class).
-            Metrics and validation data have no class weights, so "loss" and "val_loss" then have
-            different scales. Class weights distort the predicted probabilities.
+            The factor by which the training loss multiplies the weights of a class's rows. A class
+            that is not in the mapping has the factor 1. "balanced" means rows / (classes * rows of
+            the class). Metrics and validation data have no class weights, so that "loss" and
+            "val_loss" have different scales. Class weights distort the predicted probabilities.
         shuffle : bool
             Whether to visit the rows in a new order in each epoch; the order depends on seed and
             epoch.
         callbacks : sequence of Callback, str or mapping
-            The callbacks, such as `["early_stopping"]`. They are called in this order at the
-            beginning and end of training and after each epoch. Callbacks that write checkpoints
-            come last.
+            The callbacks, such as `["early_stopping"]`. Callbacks are called in their order in the
+            list, at the beginning and end of training and after each epoch. Callbacks that write
+            checkpoints are called last.
         progress : bool
-            Whether to show a progress bar: on standard error if that is a terminal, or in the
-            output of a notebook's cell.
+            Whether to show a progress bar: on standard error if it is a terminal, or in the output
+            of a notebook's cell.
         stream : bool or None
-            Whether to copy the rows to the device chunk by chunk; None decides by their size. This
-            does not change results.
+            Whether to copy the rows to the device chunk by chunk; None decides by the size of the
+            data. Copying in chunks does not change results.
         resume_from : str or Path
-            A checkpoint, or a folder of checkpoints, such as a run's. From a folder, the newest
-            undamaged checkpoint is used. Repeat the interrupted call and add this argument. The
+            A checkpoint, or a folder of checkpoints, of which the newest undamaged checkpoint is
+            used. Repeat the interrupted call, with `resume_from` as an additional argument. The
             final weights and history are then bitwise identical to those of an uninterrupted call.
-            Callbacks continue with their saved state; the epoch continues with its next update.
+            Callbacks continue with their saved state, and the interrupted epoch continues with its
+            next update.
         drop_last : bool
             Whether an epoch leaves out the last rows of its order if they are too few for a whole
             update. With `shuffle`, these rows differ in each epoch.
@@ -349,15 +351,15 @@ class Trainer:
             `Members` process members times as many rows. Training metrics are averages over single
             members.
         steps_per_epoch : int or None
-            The number of batches per epoch, if X are batches. If X has a length, None means all
-            batches.
+            The number of batches per epoch, if X consists of batches. If X has a length, None means
+            all batches.
         prefetch : int
             The number of updates whose batches a thread prepares ahead; 0 uses no thread.
         augment : callable or None
             A function of (X, y, random) that changes the rows on the device before each update. X
             has the network's dtype. `random` gives random numbers that depend only on seed, epoch
             and update (`gpunn.training.BatchRandom`). The function returns X or (X, y) in the same
-            shapes. It does not change validation data.
+            shapes. Validation data is not changed.
 
         Returns
         -------
@@ -377,8 +379,8 @@ class Trainer:
         DivergenceError
             If the loss, the validation loss after an epoch, a parameter, a running average or the
             optimizer's state is not finite. The message names the epoch, the step, and the first
-            layer with numbers that are not finite. The network then has the state from before that
-            step.
+            layer with numbers that are not finite. After this error, the network has the state from
+            before the step that diverged.
         DeviceMemoryError
             If the device has too little memory; the message says how much is needed, and how to
             reduce this amount.
@@ -388,18 +390,18 @@ class Trainer:
         Warns
         -----
         GpunnWarning
-            If the last layer's activation does not suit the loss, a metric or the targets. If the
-            scale of the targets differs from the scale of an untrained network's outputs. The
-            message names the remedy.
+            If the last layer's activation does not suit the loss, a metric or the targets. Or if
+            the targets and an untrained network's outputs differ in scale. The message names the
+            remedy.
 
         Notes
         -----
-        Ctrl-C ends training after the running updates: at most one or two tenths of a second or one
-        update later. If these updates complete an epoch, validation also runs. Callbacks that write
-        checkpoints then write a checkpoint. Then `fit` logs a warning (logger "gpunn"), sets
+        Ctrl-C ends training after the running updates, at most two tenths of a second or one update
+        later. If these updates complete an epoch, the validation data is also evaluated. Callbacks
+        that write checkpoints write a checkpoint. Then `fit` logs a warning (logger "gpunn"), sets
         `history.stopped` and returns as usual. A further call with the same number of rows and
-        batch size first finishes the interrupted epoch. SIGTERM does the same, and then ends the
-        program with exit status 143 (`SystemExit`).
+        batch size first finishes the interrupted epoch. SIGTERM has the same effect as Ctrl-C, and
+        then ends the program with exit status 143 (`SystemExit`).
 
         A `Standardization` layer learns its means and standard deviations from the training rows of
         the first call.
@@ -515,9 +517,9 @@ class Trainer:
         y : array
             Targets, as for `fit`.
         batch_size : int
-            Rows per pass. This number changes results only by rounding.
+            Rows per pass. Rows per batch. The batch size changes results only by rounding.
         sample_weight : array, shape (rows,)
-            A weight of k counts a row k times.
+            A weight for each row: a row with weight k counts as k rows.
         stream : bool or None
             As for `fit`.
 
@@ -604,7 +606,7 @@ class Trainer:
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            The result of `snapshot_to_host`; other arrays are ignored.
+            The result of `snapshot_to_host`; further arrays in the mapping are ignored.
 
         Returns
         -------
@@ -619,7 +621,7 @@ class Trainer:
         return self.device_state.snapshot_from_host(arrays)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot; an interrupted epoch then starts again.
+        """Restore a snapshot; if an epoch was interrupted, the next call of `fit` starts it again.
 
         Parameters
         ----------
@@ -658,14 +660,14 @@ class Trainer:
     def is_sound(self) -> bool:
         """Return whether all losses since the last logging step and the training state are finite.
 
-        Callbacks should only write checkpoints if this is True. With `on_divergence="roll_back"` it
-        is True only at logging steps, since training can only resume from these. This method waits
-        for the device.
+        Callbacks should write checkpoints only if the result is True. With
+        `on_divergence="roll_back"`, the result is True only at logging steps, since training can
+        resume only from logging steps. `is_sound` waits for the device.
 
         Returns
         -------
         bool
-            Whether all of them are finite; always True between epochs.
+            Whether all losses and the state are finite; always True between epochs.
         """
         cursor = self.cursor
         if cursor is None or not cursor.unreported:
@@ -684,7 +686,7 @@ class Trainer:
     def state(self) -> dict[str, np.ndarray]:
         """Return the optimizer's state and the device's counters as host arrays, by name.
 
-        Within an epoch, this includes the sums over its updates so far.
+        Within an epoch, the state includes the sums over the epoch's updates so far.
 
         Returns
         -------
@@ -712,7 +714,7 @@ class Trainer:
         Returns
         -------
         int
-            The size; 0 before training and evaluation.
+            The size; it is 0 before training and evaluation.
         """
         step = self.device_state.step
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
@@ -734,8 +736,8 @@ class Trainer:
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to continue exactly from this point.
 
-        With several processes, all must call this method; rank 0 writes the file. In a callback,
-        only rank 0 calls it.
+        If there are several processes, all processes must call this method, and rank 0 writes the
+        file. In a callback, only rank 0 calls `save_checkpoint`.
 
         Parameters
         ----------
@@ -757,7 +759,7 @@ class Trainer:
     def load_checkpoint(self, path: Any) -> None:
         """Restore parameters, optimizer, counters, schedule and history from a checkpoint.
 
-        The next call of `fit` then trains further epochs, and its callbacks start without state. To
+        After this, a call of `fit` trains further epochs, and its callbacks start without state. To
         resume the call that wrote the checkpoint, use `fit(resume_from=path)`.
 
         Parameters
@@ -768,8 +770,8 @@ class Trainer:
         Raises
         ------
         ModelFileError
-            If the file is damaged, holds no training state, or does not fit the trainer's optimizer
-            or its network's layers, input shape, seed and dtype. Nothing is changed.
+            If the file is damaged, contains no training state, or does not fit the trainer's
+            optimizer, or the network's layers, input shape, seed or dtype. Nothing is changed.
         """
         with self.model.exclusion.held("load_checkpoint", training=False):
             restore_checkpoint(self, read_checkpoint(path))

@@ -22,7 +22,7 @@ __all__ = ["TrainerProtocol"]
 
 
 class TrainerProtocol(Protocol):
-    """A `gpunn.Trainer`, which describes these attributes and methods."""
+    """Attributes and methods of a `gpunn.Trainer`; the trainer describes them."""
 
     model: Sequential
     loss: Loss

@@ -22,8 +22,8 @@ class TrainingPolicy:
     validation_metrics : mapping of str to bool or None
         Maps each metric that `score` returns to whether larger is better.
     finds_causes : bool
-        Whether training looks for the cause of a divergence; this needs a copy of the training
-        state.
+        Whether training looks for the cause of a divergence, for which it stores a copy of the
+        training state.
     batch_means : bool
         Whether an epoch's loss weights each batch by its number of rows instead of the sum of its
         sample weights.
@@ -37,7 +37,7 @@ class TrainingPolicy:
         """Prepare a call of `fit`, after the step is made and before any callback is called."""
 
     def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
-        """Return the order in which the next epoch visits its rows, if they are shuffled."""
+        """Return the order in which the next epoch visits the rows, for training with `shuffle`."""
         return shuffled_order(trainer.model.seed, trainer.epoch, rows)
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
@@ -45,7 +45,7 @@ class TrainingPolicy:
         return trainer.optimizer.schedule.over_epoch(trainer.epoch, updates, duration)
 
     def score(self, outputs: np.ndarray) -> dict[str, float]:
-        """Return the `validation_metrics`, computed from the outputs for all validation rows."""
+        """Return the `validation_metrics`, by name, from the outputs for all validation rows."""
         return {}
 
     def observe(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> str:

@@ -18,10 +18,10 @@ __all__ = ["Augment", "Augmentation", "BatchRandom"]
 
 
 class BatchRandom:
-    """Random numbers for one batch, as arrays on the device.
+    """Draws random numbers for one batch, as arrays on the device.
 
-    They depend only on the network's seed, the epoch and the update's number within the epoch. So
-    they are the same on every backend and in a resumed run.
+    The numbers depend only on the network's seed, the epoch and the update's number within the
+    epoch. So the numbers are the same on every backend and in a resumed run.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class BatchRandom:
     Attributes
     ----------
     host : numpy.random.Generator
-        The generator itself, for other random numbers on the host.
+        NumPy's generator, for random numbers of other distributions on the host.
     xp : namespace
         The array-API namespace of the backend, such as `numpy` or `cupy`.
 
@@ -125,7 +125,7 @@ class BatchRandom:
 
 INTEGER = ("int", "uint")
 REAL = (*INTEGER, "float", "bool")
-"""Prefixes of the names of allowed dtypes."""
+"""Beginnings of the names of dtypes that a user's function may return."""
 
 Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 """A function of X, y and random numbers that returns X, or X and y."""
@@ -134,9 +134,9 @@ Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 class Augmentation:
     """Calls a user's function on the rows of each update, and stores the result in fixed buffers.
 
-    The function runs before the step and is not recorded in it: a recorded function would draw the
-    same random numbers in each repetition. An update has at most `capacity` rows. `epoch` is the
-    number of the current epoch, from 0.
+    The function runs before the training step and is not recorded, because a recorded function
+    would draw the same random numbers in each step. An update has at most `capacity` rows. `epoch`
+    is the number of the current epoch, from 0.
     """
 
     def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:
@@ -176,10 +176,10 @@ class Augmentation:
         return new[0], new[1]
 
     def applied(self, chunk: DeviceRows, start: int, rows: int, update: int) -> DeviceRows:
-        """Return the changed rows of a chunk, in buffers that the next call overwrites.
+        """Return changed rows of a chunk, in buffers that the next call overwrites.
 
-        They are the `rows` rows from position `start` of the chunk's order. `update` is the number
-        of the update within the epoch, from 0.
+        The method changes `rows` rows, from position `start` of the chunk's order. `update` is the
+        number of the update within the epoch, from 0.
         """
         ops, outs = self._ops, []
         with ops.computing():

@@ -20,9 +20,9 @@ class Feed:
     """Loads the rows and scheduled settings of an epoch into a step, chunk by chunk.
 
     `order` is the order of the whole epoch; None keeps the order of the data. If each member has
-    its own order, `order` has one entry per member and row. `settings` has the shape
-    (updates, 1 + settings), with the learning rates first. `rows_left` counts this process's rows
-    that are on the device and not yet used.
+    its own order, `order` has one entry per member and row. `settings` has a row for each update:
+    the learning rate, then the other settings. `rows_left` is the number of rows of this process
+    that are on the device but not yet used.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Feed:
         self._totals_from = 0
 
     def restart(self) -> None:
-        """At the next `load`, start from the cursor, since other code has moved it."""
+        """At the next `load`, start from the cursor's position, which other code has changed."""
         self.rows_left, self._chunks = 0, None
 
     def close(self) -> None:
@@ -64,10 +64,10 @@ class Feed:
         max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
-        """Load the next rows; return the rows of an update and the number of updates to do.
+        """Load the next rows; return the number of rows per update, and the number of updates.
 
-        The number of updates is between one and `max_updates`; `agreed` makes it the same on all
-        ranks.
+        The number of updates is between one and `max_updates`. The function `agreed` makes this
+        number equal on all ranks.
         """
         step = self._step
         left = cursor.plan.visited - cursor.rows_done

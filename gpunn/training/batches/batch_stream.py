@@ -23,7 +23,7 @@ from gpunn.typing import HostArray
 __all__ = ["BatchStream", "Batches", "is_batches", "refuse_iterator", "steps_of"]
 
 Batch: TypeAlias = tuple[HostArray, ...]
-"""(X, y) or (X, y, sample_weight)."""
+"""A batch: the tuple (X, y) or (X, y, sample_weight)."""
 
 Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
 """A function of the epoch's number that returns batches, or an iterable that can be restarted."""
@@ -59,17 +59,17 @@ class BatchStream:
 
     The source is a function of the epoch's number that returns an iterable of batches, or an
     iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight), with at
-    most `batch_size` rows. An epoch has `steps` batches; with None, it has all batches of the
+    most `batch_size` rows. An epoch has `steps` batches; with None, an epoch has all batches of the
     source. The batches of `ahead` updates are prepared in advance. Messages call the source
     `argument`.
 
-    Raise an ArgumentTypeError if the source is of another kind, and an ArgumentError if it can be
-    iterated only once.
+    Raise an ArgumentTypeError if the source is neither a function nor an iterable, and an
+    ArgumentError if it can be iterated only once.
 
     Attributes
     ----------
     names : Names
-        Names of the columns, once they are known.
+        Names of the columns, which are known after the first batch.
     validation_names : Names
         Column names of the validation data; the first batch must have the same names in this order.
     """
@@ -115,7 +115,7 @@ class BatchStream:
     # ----------------------------------------------------------------------------- on the host
 
     def _unchecked(self, epoch: int) -> Generator[tuple[str, Any]]:
-        """Yield the unchecked batches of an epoch, each with its name in messages."""
+        """Yield the unchecked batches of an epoch, each with a name for messages."""
         source = self._source
         if callable(self._source):
             try:
@@ -174,7 +174,7 @@ class BatchStream:
             self._check_epoch(epoch, largest)
 
     def _check_epoch(self, epoch: int, largest: float | None) -> None:
-        """Raise a DataError if all weights of an epoch are zero; those of one batch may be zero."""
+        """Raise a DataError if all weights of an epoch are zero; all weights of a batch may be."""
         if largest is not None:
             argument = f"{self._argument}: epoch {epoch + 1}: sample_weight"
             check_largest_weight(largest, argument, self._builder.model.dtype)
@@ -216,9 +216,9 @@ class BatchStream:
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
         """Yield the rows of each update of an epoch, after the first `done` updates.
 
-        An update has `together` batches. The source makes the first batches again; they are
-        skipped. The rows are copies, since the source may write the next batch into the same
-        arrays.
+        An update has `together` batches. The source makes the first batches again, but these
+        batches are skipped. The rows are copies, since the source may write the next batch into the
+        same arrays.
         """
         waiting: list[CheckedData] = []
         with closing(self._checked(epoch)) as batches:
@@ -253,7 +253,7 @@ class BatchStream:
         capacity: int | None = None,
         inspect: Callable[[CheckedData], None] | None = None,
     ) -> Iterator[DeviceRows]:
-        """Yield the rows of each update on the device; the next update overwrites them.
+        """Yield the rows of each update on the device; the next rows overwrite the previous rows.
 
         An update has at most `capacity` rows. `inspect` is called with the first rows. The other
         arguments are as for `updates`.

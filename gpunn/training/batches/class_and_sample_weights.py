@@ -22,11 +22,11 @@ def combined_weights(
     outputs: int,
     kept: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """Return sample weights times class weights, or None if there are neither.
+    """Return sample weights times class weights, or None if there are no weights at all.
 
     Pass class weights as `check_class_weight` returns them. "balanced" means the factors rows /
-    (classes * rows of the class) (King & Zeng 2001); rows are counted with their sample weights.
-    Only the training rows `kept` are counted and weighted; None means all rows.
+    (classes * rows of the class) (King & Zeng 2001). A row with weight k counts as k rows. Only the
+    training rows `kept` are counted and weighted; None means all rows.
 
     Raise a DataError if the targets are not classes, or all training rows have a weight of zero.
     """

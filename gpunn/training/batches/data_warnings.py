@@ -44,10 +44,10 @@ __all__ += ["warn_of_scale"]
 PACKAGE = str(Path(__file__).parents[1])
 
 MIN_STD, LARGEST_STD = 0.1, 100.0
-"""Between these standard deviations, a network learns targets without scaling."""
+"""Bounds of the standard deviation of targets that a network learns without scaling."""
 
 LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
-"""The largest absolute mean of targets, and its largest ratio to the standard deviation."""
+"""Largest absolute mean of targets, and largest ratio of the mean to the standard deviation."""
 
 LOWEST = {
     GELU: -0.171,
@@ -161,7 +161,7 @@ def warn_of_outputs(
 
 
 def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
-    """Return why outputs between these bounds do not suit a metric; empty if they do."""
+    """Return why outputs between these bounds do not suit a metric, or "" if they do."""
     if isinstance(metric, (LogLoss, BrierScore)):
         return "expects logits, which are any real numbers"
     if not isinstance(metric, (BinaryAccuracy, CountMetric)):
@@ -223,7 +223,7 @@ def warn_of_scale(
 ) -> None:
     """Warn if the training targets are far from the scale of an untrained network's outputs.
 
-    Call this only for untrained networks: trained ones may have learned any scale.
+    Call this only for untrained networks, since trained networks may have learned any scale.
     """
     if not isinstance(loss, REGRESSION):
         return

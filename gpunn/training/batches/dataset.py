@@ -53,7 +53,7 @@ class Names:
 class HostRows(NamedTuple):
     """Rows of one update on the host, and their dtypes on the device.
 
-    `dtype` is the dtype of the weights; `batches` is as in `DeviceRows`.
+    `dtype` is the dtype of the weights; `DeviceRows` describes `batches`.
     """
 
     X: np.ndarray
@@ -67,7 +67,7 @@ class HostRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Subset:
-    """The rows of a data set with these indices, or all rows; `names` are the column names."""
+    """The rows of a data set with the given indices, or all rows; `names` are the column names."""
 
     dataset: Dataset
     indices: np.ndarray | None = None
@@ -92,7 +92,7 @@ class Subset:
         start_from_data(model, self.dataset.X, self.indices)
 
     def host_rows(self, order: np.ndarray) -> HostRows:
-        """Return the rows with these numbers."""
+        """Return the rows with the numbers in `order`."""
         data = self.dataset
         indices = order if self.indices is None else self.indices[order]
         return HostRows(
@@ -105,7 +105,7 @@ class Subset:
         )
 
     def chunks(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
-        """Yield the rows on the device in this order, as chunks of whole batches.
+        """Yield the rows on the device in the given order, as chunks of whole batches.
 
         None keeps the order of the data.
         """
@@ -136,10 +136,10 @@ class Subset:
 
 @dataclass(frozen=True)
 class CheckedData:
-    """Host arrays that fit a network, its loss and its metrics; they need no further check.
+    """Host arrays that were checked to fit a network, its loss and its metrics.
 
-    Targets have the format that the loss expects, and weights are float64. `batches` is as in
-    `DeviceRows`.
+    Targets have the format that the loss expects, and weights are float64. `DeviceRows` describes
+    `batches`.
     """
 
     X: np.ndarray
@@ -153,7 +153,7 @@ class CheckedData:
 class HeldOut:
     """The validation rows: separate data, some rows of the training data, or none.
 
-    `data` holds separate validation data. Without it, `indices` selects the validation rows from
+    `data` contains separate validation data. Without it, `indices` selects the validation rows from
     the training data, and `kept` selects the rows to train on (None: all).
     """
 
@@ -185,8 +185,8 @@ class DatasetBuilder:
 
         Pass the data as to `Trainer.fit`; a network with a schema also accepts rows of a table.
         `names` replaces the column names of the network and the data. Messages put `prefix`, such
-        as "validation ", before "X" and "y". If the rows are only a `part` of the data, all their
-        weights may be 0.
+        as "validation ", before "X" and "y". With `part`, the rows are only a part of the data, so
+        all weights may be 0.
 
         Raise a DataError if the data does not fit the network, the loss or a metric.
         """
@@ -223,10 +223,10 @@ class DatasetBuilder:
         return CheckedData(X, targets, weights, names)
 
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:
-        """Return the validation rows for these two arguments of `Trainer.fit`.
+        """Return the validation rows for `validation_data` and `validation_split` of `Trainer.fit`.
 
-        Raise an ArgumentError if both are given. Raise a DataError if the validation data does not
-        fit, or all held-out rows have a weight of zero.
+        Raise an ArgumentError if both arguments are given. Raise a DataError if the validation data
+        does not fit, or all held-out rows have a weight of zero.
         """
         fraction = check_fraction("validation_split", validation_split)
         if validation_data is not None and fraction:
@@ -255,7 +255,7 @@ class DatasetBuilder:
         return self.check(X, y, weights, names=names, prefix="validation ")
 
     def subset(self, data: CheckedData, indices: np.ndarray | None = None) -> Subset:
-        """Return these rows of the data; None means all rows."""
+        """Return rows of the data by index; None means all rows."""
         return Subset(self._dataset(data.X, data.targets, data.weights), indices)
 
     def split(

@@ -12,11 +12,12 @@ __all__ = ["EpochCursor", "EpochPlan"]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """The contents of an epoch. A position is only valid for an epoch with the same plan.
+    """The contents of an epoch. A position is valid only for epochs with equal plans.
 
-    With `shuffle`, seed and epoch determine the order of the rows. `metric_names` are the metrics
-    that are summed. With `drop_last`, the epoch leaves out final rows that are too few for an
-    update. `members` is the number of members with separate orders; 1 if all share one order.
+    With `shuffle`, seed and epoch determine the order of the rows. `metric_names` are the names of
+    the metrics that the epoch computes. With `drop_last`, the epoch leaves out final rows that are
+    too few for an update. `members` is the number of members with separate orders; it is 1 if all
+    members share one order.
     """
 
     rows: int
@@ -29,7 +30,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update: no more than the rows fill, but at least 2 with accumulation."""
+        """Batches per update, limited to what the rows fill, but at least 2 with accumulation."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 
@@ -55,11 +56,11 @@ class EpochPlan:
 
 @dataclass
 class EpochCursor:
-    """The position within an epoch. The step's statistics hold the sums up to this position.
+    """The position within an epoch. The step's statistics contain sums up to this position.
 
-    `done` counts all updates so far, including those that were left out. `reported` is the value of
-    `done` at the last logging step; since then, `left_out` updates have diverged. `seconds`
-    includes the time before an interruption.
+    `done` is the number of all updates so far, including updates that diverged and were left out.
+    `reported` is the value of `done` at the last logging step. `left_out` is the number of updates
+    since then that diverged. `seconds` includes the time before an interruption.
     """
 
     plan: EpochPlan
@@ -95,7 +96,7 @@ class EpochCursor:
         )
 
     def report_due(self, report_every: int) -> bool:
-        """Return whether the host must read the statistics before the next update."""
+        """Return whether the position is a logging step, at which the host reads the statistics."""
         return self.unreported >= report_every or (self.finished and self.unreported > 0)
 
     def remaining(self, order: np.ndarray | None) -> np.ndarray | None:

@@ -21,7 +21,7 @@ __all__ = ["FitArguments"]
 
 @dataclass(frozen=True)
 class FitArguments:
-    """Makes data sets from arrays, and streams (prepared `prefetch` updates ahead) from batches."""
+    """Makes data sets from arrays, and streams from batches, prepared `prefetch` updates ahead."""
 
     builder: DatasetBuilder
     epoch: Callable[[], int]
@@ -42,7 +42,7 @@ class FitArguments:
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
         """Return the training data, and the validation data or None.
 
-        The arguments are those of `Trainer.fit`; `for_arrays` holds further options that need
+        The arguments are those of `Trainer.fit`; `for_arrays` contains further options that need
         arrays. Raise an ArgumentError or an ArgumentTypeError if options can't be combined, and a
         DataError if arrays don't fit the network.
         """
@@ -118,7 +118,7 @@ class FitArguments:
 
 
 def refuse_targets(X: Any) -> None:
-    """Raise an ArgumentError if X are batches, since the caller also gave targets."""
+    """If the caller gave targets, raise an ArgumentError if X consists of batches."""
     if callable(X) or isinstance(X, Iterator):
         raise ArgumentError(
             "y: can't be combined with batches, which contain their targets as tuples (X, y); "
@@ -127,7 +127,7 @@ def refuse_targets(X: Any) -> None:
 
 
 def refuse(X: Any) -> None:
-    """Raise an ArgumentError unless X are batches, since the caller gave no targets."""
+    """If the caller gave no targets, raise an ArgumentError unless X consists of batches."""
     refuse_iterator(X, "X")
     if not is_batches(X):
         raise ArgumentError(

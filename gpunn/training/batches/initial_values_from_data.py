@@ -29,7 +29,7 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
 
     Each layer gets the outputs of the layers before it, which already have their initial values.
     The weights are set first; the biases are then computed from the outputs of these weights.
-    Everything except the passes through layers is computed on the host in float64, so engines
+    Everything except the passes through layers is computed on the host in float64, so that backends
     differ only by rounding. Only the needed rows of a memory map are read. Raise a DataError that
     names the layer if a value is not finite.
     """
@@ -44,7 +44,7 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
 
 
 def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
-    """Yield the layers with initializers `FromData` in order, each with its names' prefix."""
+    """Yield each layer with an initializer `FromData`, and the prefix of its names, in order."""
 
     def within(layer: Layer, prefix: str) -> Iterator[tuple[Layer, str]]:
         names = [prefix + name for name in layer.values if "." not in name]
@@ -60,7 +60,7 @@ def layers_from_data(model: Sequential) -> Iterator[tuple[Layer, str]]:
 
 
 def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> None:
-    """Set a layer's parameters with initializers `FromData` from its inputs, weights first."""
+    """Compute a layer's parameters with initializers `FromData` from its inputs, weights first."""
     parameters, names = model.parameters, list(model.parameters)
     to_host = model.backend.to_host
     values = {

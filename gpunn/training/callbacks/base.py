@@ -16,16 +16,16 @@ __all__ = ["Callback", "check_path", "monitored_direction"]
 
 
 class Callback(Configurable):
-    """Base class of callbacks. Its methods do nothing; a subclass overrides those that it needs.
+    """Base class of callbacks. Its methods do nothing; a subclass overrides some of them.
 
     Attributes
     ----------
     saves : bool
-        Whether the callback writes checkpoints. Such callbacks are called last, so that their
-        checkpoints contain the latest state of the others.
+        Whether the callback writes checkpoints. Such callbacks are called last, so that checkpoints
+        contain the latest state of all other callbacks.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
-        training. With None, the trainer calls it about every tenth of a second.
+        training. With None, the trainer calls `on_updates_end` about every tenth of a second.
 
     Examples
     --------

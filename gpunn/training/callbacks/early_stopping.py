@@ -28,12 +28,12 @@ class EarlyStopping(Callback):
     monitor : str
         Name of a log, such as "val_loss" or "val_accuracy".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger values are better. "auto" uses `Metric.larger_is_better` for
-        metrics, and "min" for losses.
+        Whether smaller ("min") or larger ("max") values are better. "auto" uses
+        `Metric.larger_is_better` for metrics, and "min" for losses.
     patience : int
         Epochs without improvement before training ends, at least 1.
     min_delta : float
-        An improvement must be larger than this.
+        A change counts as an improvement only if it is larger than this number.
     restore_best : bool
         Whether to restore the parameters and the optimizer of the best epoch when training ends,
         for any reason.
@@ -92,7 +92,7 @@ class EarlyStopping(Callback):
 
     @property
     def rule(self) -> Best:
-        """The rule that selects the best epoch, once training has begun."""
+        """The rule that selects the best epoch; available after training has begun."""
         return Best(self.monitor, self._direction, self.min_delta, self.ties)
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:

@@ -23,28 +23,28 @@ __all__ = ["MLflow", "Tracker", "WandB"]
 LOG = logging.getLogger("gpunn")
 
 FAILED = re.compile(r"\w*(Error|Exception): ")
-"""The beginning of a trainer's `stop_reason` if training failed."""
+"""Matches the beginning of a trainer's `stop_reason` if training failed."""
 
 MAX_LENGTH, MAX_NAME_LENGTH = 500, 250
 """The maximum lengths of a setting and of its name that MLflow accepts with every store."""
 
 REFUSED = re.compile(r"[^\w.\- ]")
-"""Characters that some stores of MLflow refuse in the name of a parameter."""
+"""Matches characters that some stores of MLflow refuse in the name of a parameter."""
 
 
 class Tracker(Callback):
     """Base of callbacks that log each epoch as a run of an experiment tracker.
 
-    Each call of `fit` is a run. The run starts before the first update, so a misconfigured tracker
-    raises an error before training. After a later error, gpunn logs one warning, and training
-    continues without the tracker. A resumed training continues the same run, and logs the epochs
-    after its checkpoint again.
+    Each call of `fit` is logged as a run. The run starts before the first update, so that a
+    misconfigured tracker raises an error before training. After a later error, gpunn logs one
+    warning, and training continues without the tracker. A resumed training continues the same run,
+    and logs the epochs after its checkpoint again.
 
     Attributes
     ----------
     settings : mapping
-        The settings logged with the run. `gpunn train` sets this to the configuration; by default
-        it describes the network, the loss and the optimizer.
+        The settings logged with the run. `gpunn train` sets this attribute to the configuration; by
+        default, the attribute describes the network, the loss and the optimizer.
 
     Raises
     ------
@@ -104,7 +104,7 @@ class Tracker(Callback):
             ) from error
 
     def _try(self, function: Any, *arguments: Any) -> None:
-        """Call the tracker; if that fails, log one warning and let training continue."""
+        """Call the tracker; if the call fails, log one warning and let training continue."""
         if self._lost:
             return
         try:
@@ -190,7 +190,7 @@ class MLflow(Tracker):
     experiment : str
         Name of the experiment; if no experiment has this name, a new one is created.
     run_name : str
-        Name of the run; if empty, MLflow chooses one.
+        Name of the run; if empty, MLflow chooses a name.
     tracking_uri : str
         Where MLflow stores runs, such as "sqlite:///mlflow.db" for a file, or a server's address.
         If empty, MLflow uses the environment variable MLFLOW_TRACKING_URI or its default.
@@ -250,7 +250,7 @@ class MLflow(Tracker):
 
 
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by names that MLflow accepts, since a table's columns may have any name.
+    """Return settings under names that MLflow accepts, since a table's columns may have any name.
 
     Examples
     --------
@@ -283,7 +283,7 @@ class WandB(Tracker):
     project : str
         Name of the project; if no project has this name, a new one is created.
     run_name : str
-        Name of the run; if empty, Weights & Biases chooses one.
+        Name of the run; if empty, Weights & Biases chooses a name.
     mode : {"", "online", "offline", "disabled"}
         "offline" stores everything in a folder, which `wandb sync` uploads. If empty, Weights &
         Biases uses the environment variable WANDB_MODE or "online".

@@ -28,13 +28,12 @@ MIN_PAUSE = 0.1
 """Minimum number of seconds between two drawings."""
 
 MIN_LINES, MAX_LINES = 6, 16
-"""Bounds of the number of lines for curves; between them, curves use a third of the terminal's
-lines.
+"""Minimum and maximum number of lines for curves; between these bounds, curves use a third of the
+terminal's lines.
 """
 
 MIN_COLUMNS = 20
-"""The minimum number of columns for curves. Some emulated terminals report that they have 0
-columns.
+"""The minimum number of columns for curves. (Some emulated terminals report 0 columns.)
 """
 
 
@@ -43,8 +42,8 @@ class LivePlot(Callback):
     """Show curves of the loss and the metrics, and update them after each epoch.
 
     In a notebook, the curves are a chart in the output of the cell. On a terminal, including over
-    ssh, they use the lowest lines of the window, and all other output scrolls above them. In a
-    job's log or on a terminal without Unicode, the callback shows nothing.
+    ssh, the curves use the lowest lines of the window, and all other output scrolls above the
+    curves. In a job's log or on a terminal without Unicode, the callback shows nothing.
 
     Drawing takes at most 2 % of the time. If drawing fails, gpunn logs one warning, and training
     continues without curves.
@@ -53,7 +52,7 @@ class LivePlot(Callback):
     ----------
     metrics : sequence of str
         The curves to show, such as ["loss", "accuracy"], for training and validation rows. By
-        default, the loss and all metrics.
+        default, the loss and all metrics are shown.
 
     Raises
     ------
@@ -100,7 +99,7 @@ class LivePlot(Callback):
         self._surface = None
 
     def _try(self, function: Callable[[Surface], None]) -> None:
-        """Draw; if that fails, log a warning and let training continue."""
+        """Draw the curves; if this fails, log a warning and let training continue."""
         shown = self._surface
         if shown is None:
             return
@@ -119,7 +118,7 @@ class LivePlot(Callback):
 
 
 class Surface(Protocol):
-    """A place to draw curves."""
+    """A place where curves are drawn."""
 
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         """Replace the curves by curves of these epochs."""
@@ -163,7 +162,7 @@ class Notebook:
 
 
 class Terminal:
-    """The lowest lines of a terminal's window; other output scrolls above them."""
+    """The lowest lines of a terminal's window, below the lines in which other output scrolls."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -210,7 +209,7 @@ class Terminal:
         self._write(empty, "\x1b7", f"\x1b[1;{self._size.lines - self._lines}r", "\x1b8")
 
     def _release(self) -> None:
-        """Let all lines scroll again, and clear the lowest ones."""
+        """Let all lines scroll again, and clear the lines of the curves."""
         if self._lines:
             empty = self._placed([""] * self._lines)
             self._write("\x1b7", "\x1b[r", *empty, "\x1b8")

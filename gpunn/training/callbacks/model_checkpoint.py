@@ -28,28 +28,28 @@ class ModelCheckpoint(Callback):
         File to write. "{epoch}" stands for the number of epochs done, and "{updates}" for the
         number of updates.
     monitor : str or None
-        If set, write the file only after epochs that improve this metric. A resumed run compares
-        with the best epoch in its history if the file still exists.
+        If set, write the file only after epochs that improve this metric. If the file still exists,
+        a resumed run compares epochs with the best epoch in its history.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool
-        Whether to write a checkpoint for `Trainer.fit(resume_from=...)`. Without a `monitor`, it is
-        also written when Ctrl-C or SIGTERM ends training.
+        Whether to write a checkpoint for `Trainer.fit(resume_from=...)`. Without a `monitor`, the
+        checkpoint is also written when Ctrl-C or SIGTERM ends training.
     keep : int or None
-        How many of the newest files to keep; None keeps all files. This needs "{epoch}" or
-        "{updates}" in the path.
+        How many of the newest files to keep; None keeps all files. If set, the path must contain
+        "{epoch}" or "{updates}".
     every_updates : int or None
-        If set, also write each time this many updates are done. This needs `resumable`, and no
-        `monitor`.
+        If set, also write the file each time this many updates are done. Requires `resumable`, and
+        no `monitor`.
     every_seconds : float or None
-        If set, also write within an epoch when the last file is this many seconds old. This needs
-        `resumable`, and no `monitor`.
+        If set, also write the file within an epoch when the last file is this many seconds old.
+        Requires `resumable`, and no `monitor`.
 
     Raises
     ------
     ArgumentError
-        If `keep` is set, but the path has neither "{epoch}" nor "{updates}". If `every_updates` or
-        `every_seconds` is set without `resumable` or with a `monitor`.
+        If `keep` is set, but the path has neither "{epoch}" nor "{updates}". Or if `every_updates`
+        or `every_seconds` is set, but `resumable` is not, or a `monitor` is set.
 
     Examples
     --------

@@ -42,11 +42,11 @@ class NormLog(EpochLog):
 
     Each line is a JSON object with "epoch", "parameters" and "gradients". The last two keys
     map names of arrays, such as "dense_1.weights", to norms. A norm that is not finite is null. The
-    gradients come from the epoch's last update; they are clipped, and summed over accumulated
-    batches.
+    gradients are those of the epoch's last update, after accumulation over batches and after
+    clipping.
 
-    The callback makes one pass over the parameters per epoch, directly after the host has read the
-    epoch's metrics from the device.
+    Once per epoch, directly after the host has read the epoch's metrics, the callback reads all
+    parameters on the device.
 
     Checkpoints store the norms so far, 8 bytes each. A resumed run restores lost lines, and removes
     the lines after its checkpoint.
@@ -84,7 +84,7 @@ class NormLog(EpochLog):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return the file's content from which training continues; store its lines as rows.
+        """Return the content of the file from which training continues, and store its lines.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ def trained(trainer: TrainerProtocol) -> list[str]:
 
 
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    """Return the rows of a state that `NormLog.state` returned.
+    """Return one row per epoch from a state that `NormLog.state` returned.
 
     Raise an ArgumentError if arrays are missing, or if their shapes don't fit the network.
     """
@@ -179,7 +179,7 @@ def line_of(row: Mapping[str, Any]) -> str:
 
 
 def epoch_of(line: bytes) -> int:
-    """Return the epoch of a line of the file; 0 if the line is damaged."""
+    """Return the epoch of a line of the file; return 0 if the line is damaged."""
     try:
         epoch = parsed_json(line)["epoch"]
     except (ValueError, KeyError, TypeError):

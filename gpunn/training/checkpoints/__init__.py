@@ -1,1 +1,1 @@
-"""Checkpoints of a training: their contents, and the checks before resuming from one."""
+"""Checkpoints of a training: their contents, and checks before training resumes."""

@@ -1,7 +1,7 @@
-"""Make a checkpoint of a trainer, and read one from a file.
+"""Make a checkpoint of a trainer, and read a checkpoint from a file.
 
 A checkpoint consists of a description in JSON types, and of host arrays by name. `gpunn.storage`
-writes and reads both; this module defines their meaning.
+writes and reads files of such contents; this module defines what the contents mean.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 CALLBACKS = "callbacks."
-"""Prefix of the names of callbacks' arrays; it follows the prefix of the training state."""
+"""Prefix of the names of callbacks' arrays, which follows the prefix of the training state."""
 
 LARGEST = 2**63 - 1
-"""The largest integer in a checkpoint; a float could not represent larger ones."""
+"""The largest integer in a checkpoint; floats can't represent all larger integers."""
 
 
 def check_count(path: str, value: Any) -> int:
@@ -48,7 +48,7 @@ Count = Annotated[int, check_count]
 
 
 RECORDED_AS = {"cursor": "position", "plan": "course", "metric_names": "figures"}
-"""Maps attributes to their keys in files, if these have other names."""
+"""Maps attributes to keys in files, if a key's name differs from the attribute's name."""
 
 
 @dataclass
@@ -80,7 +80,7 @@ class TrainingRecord:
 class Checkpoint:
     """The contents of an undamaged checkpoint file.
 
-    `values` are the network's parameters. `state` holds the optimizer's state, the device's
+    `values` are the network's parameters. `state` contains the optimizer's state, the device's
     counters, and the arrays of callbacks.
     """
 
@@ -108,8 +108,8 @@ class Checkpoint:
 def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
     """Copy to the host everything that training needs to resume exactly from this point.
 
-    Call it between two updates: in a callback, or after `Trainer.fit`. Raise an ArgumentError if
-    the parameters, the buffers or the optimizer's state are not finite.
+    Call this function between two updates: in a callback, or after `Trainer.fit`. Raise an
+    ArgumentError if the parameters, the buffers or the optimizer's state are not finite.
     """
     model = trainer.model
     state = dict(trainer.state())
@@ -202,7 +202,7 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
 def check_finite(state: Mapping[str, np.ndarray]) -> None:
     """Raise an ArgumentError unless an optimizer's state is finite.
 
-    Sums over an epoch are not checked, since a metric can overflow although the loss does not.
+    Sums over an epoch may be infinite, since a metric can overflow although the loss does not.
     Arrays of callbacks are not checked either.
     """
     for name, array in sorted(state.items()):

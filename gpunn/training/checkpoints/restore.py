@@ -28,10 +28,10 @@ __all__ = ["CallbackStates", "restore_checkpoint", "resume"]
 def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
     """Restore a trainer to the state of a checkpoint.
 
-    The file does not contain the loss, the metrics, the optimizer's parameters or the data; the
-    trainer keeps its own. `resume` restores the states of callbacks. If the checkpoint does not fit
-    the trainer's optimizer or its network's layers, input shape, seed and dtype, raise a
-    ModelFileError and change nothing.
+    The trainer keeps its loss, metrics, optimizer parameters and data, which the file does not
+    contain. `resume` restores the states of callbacks. If the checkpoint does not fit the trainer's
+    optimizer, or the network's layers, input shape, seed or dtype, raise a ModelFileError and
+    change nothing.
     """
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values

@@ -33,11 +33,11 @@ STATE_TYPES = {
     "good_updates": "int64",
     "statistics.totals": "float64",
 }
-"""The dtypes of the state arrays that do not have the network's dtype."""
+"""Maps names of state arrays to their dtypes, if these differ from the network's dtype."""
 
 
 def check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
-    """If a file's network differs, raise a ModelFileError that names the first difference."""
+    """If the network in a file differs from `model`, raise a ModelFileError with a difference."""
     config = json.loads(json.dumps(model.config()))
     for key in ("layers", "input_shape", "dtype", "seed"):
         for setting, actual, expected in network_differences(
@@ -67,7 +67,7 @@ def check_state(
     cursor: EpochCursor | None,
     path: str | Path,
 ) -> None:
-    """Raise a ModelFileError unless the optimizer's state fits or, before training, is empty."""
+    """Raise a ModelFileError unless the optimizer's state fits, or is empty before training."""
     if not state and cursor is None:
         return
     size = trainer.model.parameters.values.shape
@@ -106,7 +106,7 @@ def check_state(
 
 
 def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe) -> None:
-    """Raise an ArgumentError unless this call can continue the epoch that was interrupted.
+    """Raise an ArgumentError unless this call of `fit` can continue the interrupted epoch.
 
     Log a warning if the weights of the metrics change within the epoch.
     """

@@ -22,9 +22,9 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Describe what is not finite since the last logging step; return whether it can repeat.
+    """Return what is not finite since the last logging step, and whether it can be repeated.
 
-    The description is empty if all losses and the whole state are finite. Call this directly after
+    The first value is empty if all losses and the whole state are finite. Call this directly after
     the step's statistics have been collected; `finite` is the number of updates with a finite loss.
     The second value is False if repeating the updates can't show where the fault began.
     """
@@ -45,7 +45,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
 def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
     """Return whether all losses since the last logging step and the current state are finite.
 
-    This waits for the device and changes nothing.
+    This check waits for the device and changes nothing.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         step.check_state()
@@ -78,6 +78,6 @@ def state_fault(step: TrainStep) -> str:
 
 
 def not_finite(values: np.ndarray) -> str:
-    """Return how many numbers are not finite, as "3 of 10 numbers"; empty if all are finite."""
+    """Return how many numbers are not finite, as "3 of 10 numbers", or "" if all are finite."""
     count = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
     return f"{count:,} of {np.size(values):,} numbers" if count else ""

@@ -24,8 +24,9 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
     """Return a sentence about the first numbers that are not finite in the next update.
 
     The batch passes through the network again, layer by layer, with the parameters from before the
-    update. The caller must restore the running averages and gradients that this changes. `title` is
-    the name of the update in the message. `fault` is the result of `state_fault` after the update.
+    update. The caller must restore the running averages and gradients that this pass changes.
+    `title` is the name of the update in the message. `fault` is the result of `state_fault` after
+    the update.
     """
     model = step.model
     if before := state_fault(step):
@@ -41,7 +42,7 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
 def first_non_finite(
     step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str
 ) -> str:
-    """Return the sentence for a state that is finite before the update."""
+    """Return the sentence of `diagnosis`, for a state that is finite before the update."""
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.independent_members = step.workspace.independent_members
@@ -153,7 +154,7 @@ def batches(
 def gradients(
     step: TrainStep, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield layer (none for outputs), name and values of all gradients in backward order."""
+    """Yield (label of the layer or "", name, values) of all gradients in backward order."""
     model, ops = step.model, step.ops
     yield "", "the gradients at the network's outputs", ops.to_host(gradient)
     first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))
@@ -168,7 +169,7 @@ def gradients(
 
 
 def penalty(step: TrainStep, normalizer: Array) -> float:
-    """Return the optimizer's L2 penalty on the loss of an update, times the update's weight."""
+    """Return the L2 penalty in the loss of an update, multiplied by the update's weight."""
     parameters, optimizer, ops = step.model.parameters, step.optimizer, step.ops
     if not optimizer.l2_penalty:
         return 0.0

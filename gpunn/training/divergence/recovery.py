@@ -1,4 +1,4 @@
-"""Recover from divergence: restore the last good state, and stop, skip updates or roll back."""
+"""Recover from divergence: restore the last good state, then stop or leave out updates."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CHOICES = ("stop", "skip", "roll_back")
 """The choices of `Trainer.on_divergence`."""
 
 PATIENCE = 10
-"""Training ends after this number of recoveries without a good logging step in between."""
+"""Number of recoveries, without a good logging step in between, after which training ends."""
 
 
 class GoodState:
-    """A copy, on the device, of everything that updates change, taken when all of it was finite.
+    """A copy, on the device, of everything that updates change, made when all was finite.
 
-    Its buffers are allocated once; refreshing the copy does not wait for the device.
+    The buffers of the copy are allocated once; refreshing the copy does not wait for the device.
     """
 
     def __init__(self, step: TrainStep, progress: Progress) -> None:
@@ -58,7 +58,7 @@ class GoodState:
 class Recovery:
     """Recovers when the statistics at a logging step show that training has diverged.
 
-    `good` is the state at the last logging step, or at the beginning of the epoch. The choice is
+    `good` is the state at the last logging step, or at the beginning of the epoch. `choice` is
     "stop", "skip" (leave out the update that diverged) or "roll_back" (leave out all updates since
     the last logging step).
     """
@@ -70,7 +70,7 @@ class Recovery:
 
     @classmethod
     def prepared(cls, step: TrainStep, progress: Progress, choice: str) -> Recovery | None:
-        """Return a recovery; None if its copy does not fit into memory and the choice is "stop"."""
+        """Return a recovery; None with the choice "stop" if memory is too small."""
         try:
             good = GoodState(step, progress)
         except MemoryError:
@@ -83,10 +83,10 @@ class Recovery:
     def recover(self, feed: Feed, symptom: str) -> None:
         """Restore a state from which training can continue.
 
-        Training is deterministic, so repeating the updates finds the first one that diverges.
-        Repeating the updates before that one restores the state from which it started. `symptom` is
-        the message if the fault does not occur again. Raise a DivergenceError if the choice is
-        "stop", or after too many recoveries in a row.
+        Training is deterministic, so repeating the updates finds the first update that diverges.
+        Repeating the earlier updates then restores the state from which the diverging update
+        started. If the fault does not occur again, the message begins with `symptom`. Raise a
+        DivergenceError if the choice is "stop", or after too many recoveries in a row.
         """
         progress = self.progress
         assert progress.cursor is not None
@@ -122,7 +122,7 @@ class Recovery:
         self.good.keep()
 
     def _first_diverged(self, feed: Feed, until: int) -> tuple[int, str]:
-        """Return the number of finite updates after the good state, and the next update's fault."""
+        """Return the number of finite updates after the good state, and the fault after them."""
         cursor = self.good.roll_back()
         feed.restart()
         count, fault = 0, ""

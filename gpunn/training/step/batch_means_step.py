@@ -8,14 +8,14 @@ __all__ = ["BatchMeansStep"]
 
 
 class BatchMeansStep(TrainStep):
-    """A step that weights each batch by its number of rows in the loss of an epoch.
+    """A training step that weights each batch by its number of rows in an epoch's loss.
 
     With the weights w_i and the losses l_i of the n_b rows of batch b::
 
         loss = sum_b n_b L_b / sum_b n_b
         L_b = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i
 
-    A batch whose weights are all 0 is left out. The updates are the same as with `TrainStep`.
+    A batch whose weights are all 0 is left out. The parameters are updated as by `TrainStep`.
     """
 
     def _update(self, rows: int) -> None:

@@ -5,8 +5,8 @@ Each process computes its shards of every batch, and then updates its block of t
     gradients of local shards → all to all → sum of the local block → update → all gather
 
 So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
-Shards are summed in a tree that depends only on their number. So results are bitwise identical for
-any number of processes that divides a fixed number of shards.
+The sum over shards has a fixed order, a tree that depends only on the number of shards. So for a
+fixed number of shards, results are bitwise identical for any number of processes that divides it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = ["DistributedStep"]
 
 
 class DistributedStep(TrainStep):
-    """The `TrainStep` of one rank; `rows` counts the rows of all ranks.
+    """The `TrainStep` of one rank; `rows` means rows of all ranks.
 
-    This rank updates its `block` of the parameters; `slots` and `gradients` belong to this block.
+    This rank updates only the parameters in `block`; `slots` and `gradients` are for this block.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:
@@ -75,7 +75,7 @@ class DistributedStep(TrainStep):
         self._segments = within_block(self._segments, self.block)
 
     def _overlapped_gradients(self) -> OverlappedGradients | None:
-        """Return an exchange that overlaps with the backward pass; None if that is impossible."""
+        """Return an exchange that overlaps with the backward pass, or None if it is impossible."""
         if not (self._direct and self._collectives.overlaps):
             return None
         if self._layers and self.workspace.collectives is not None:
@@ -96,7 +96,7 @@ class DistributedStep(TrainStep):
     # ----------------------------------------------------------------------- state of all ranks
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return the whole array of which this rank has a part; all ranks must call this method."""
+        """Return the whole array, of which this rank has a part. All ranks must make this call."""
         host = self.ops.to_host(array)
         if name.startswith("optimizer."):
             return self.ranks.gather_rows(host, name)
@@ -139,7 +139,7 @@ class DistributedStep(TrainStep):
     # ------------------------------------------------------------------------------ the update
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """After `load_settings`, load the sum of the sample weights of each update.
+        """Load the sum of the sample weights of each update; call this after `load_settings`.
 
         None means that all rows have weight 1.
         """
@@ -200,7 +200,7 @@ class DistributedStep(TrainStep):
         return self._exchanged()
 
     def _without_rows(self) -> None:
-        """Take part in the exchanges within a pass for which this rank has no rows."""
+        """Make the exchanges of a pass for which this rank has no rows."""
         if self.workspace.collectives is None:
             return
         for layer in self._layers:

@@ -21,7 +21,8 @@ def clip_gradients(ops: Backend, gradients: Array, max_norm: float | None) -> No
 class DistributedClipping:
     """Clips each rank's block of the gradients by the norm over all ranks.
 
-    The squared norm is a sum of one part per shard, so it does not depend on the number of ranks.
+    Each shard computes a part of the squared norm, so that the sum of the parts does not depend on
+    the number of ranks.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class DistributedClipping:
     ) -> None:
         """Clip this rank's gradients in place; None leaves them unchanged.
 
-        `pieces` are the start and the end of each local shard's part of the gradients.
+        `pieces` contains the start and the end of each local shard's part of the gradients.
         """
         if max_norm is None:
             return

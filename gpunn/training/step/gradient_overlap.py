@@ -11,12 +11,13 @@ from gpunn.typing import Array
 __all__ = ["MIN_BYTES", "OverlappedGradients", "parts_by_layer"]
 
 MIN_BYTES = 4 << 20
-"""Minimum bytes of a part, except the last one. A smaller exchange is hardly faster, since each
-exchange starts with a delay of some microseconds. PyTorch exchanges parts of 25 MB."""
+"""Minimum size in bytes of an exchanged part of the gradients; the last part may be smaller. A
+smaller part is hardly faster, since each exchange begins with a delay of some microseconds. PyTorch
+exchanges parts of 25 MB."""
 
 
 class OverlappedGradients:
-    """Starts the exchange of each part of the gradients as soon as it has been computed."""
+    """Starts the exchange of each part of the gradients as soon as the part has been computed."""
 
     def __init__(self, model: Sequential, collectives: Collectives, length: int) -> None:
         self._parts = parts_by_layer(model)
@@ -26,7 +27,7 @@ class OverlappedGradients:
 
     @property
     def useful(self) -> bool:
-        """Whether a part can be exchanged before all layers are done."""
+        """Whether a part can be exchanged before all layers have computed their gradients."""
         return len(self._parts) > 1
 
     def begin(self, out: Array) -> None:
@@ -34,7 +35,7 @@ class OverlappedGradients:
         self._remaining, self._sum.out = list(self._parts), out
 
     def passed(self, layer: object) -> None:
-        """Exchange the part that is complete once this and all later layers have gradients."""
+        """Exchange the part of the gradients that is complete after a layer's backward pass."""
         index = self._layers.get(id(layer))
         # A layer within a user's operation is called later, when nothing is recorded.
         if current_trace() is not None and self._remaining[:1] == [index]:
@@ -51,10 +52,10 @@ class OverlappedGradients:
 
 
 def parts_by_layer(model: Sequential) -> dict[int, list[Span]]:
-    """Return, by layer index, the gradients to exchange after the layer's backward pass.
+    """Map indices of layers to the gradients that are exchanged after the layer's backward pass.
 
-    The layers are in backward order. Together the parts are the whole vector; the last part is
-    exchanged at the end of the pass.
+    The layers are in backward order. All parts together make up the whole vector of gradients; the
+    last part is exchanged at the end of the pass.
     """
     parameters, parts = model.parameters, dict[int, list[Span]]()
     size = int(parameters.values.shape[0])

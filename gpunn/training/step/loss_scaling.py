@@ -1,13 +1,13 @@
 """Dynamic loss scaling for float16 products, whose range is too narrow for small gradients.
 
 A float16 can't represent numbers between 0 and 6e-8 or above 65504. So the gradient is computed
-from the loss times a scale. It is divided by the scale before use. The scale is as large as
-possible without overflow. If a gradient is not finite, its update is left out and the scale is
-halved. After 2000 good updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed
-Precision Training", sections 3.2 and 4.2). Scales are powers of two, so scaling only rounds numbers
-that become subnormal.
+from the loss times a scale, and divided by the scale before use. The scale is as large as possible
+without overflow. If a gradient is not finite, the update is left out and the scale is halved. After
+2000 good updates in a row the scale is doubled (Micikevicius et al. 2018, "Mixed Precision
+Training", sections 3.2 and 4.2). Scales are powers of two, so scaling only rounds numbers that
+become subnormal.
 
-All this happens on the device; the host never waits for the result of an update.
+The device adapts the scale; the host never waits for the result of an update.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["DynamicLossScale", "NoLossScale", "loss_scale"]
 
 
 class NoLossScale:
-    """An unscaled loss; every update is done.
+    """No loss scaling: the loss is not scaled, and no update is left out.
 
-    `state` holds arrays on the device that training changes. `hint` is further advice for when
-    training diverges.
+    `state` contains arrays on the device that training changes. `hint` is additional advice for
+    training that diverges.
     """
 
     hint = ""
@@ -38,34 +38,35 @@ class NoLossScale:
         self.state: Mapping[str, Array] = {}
 
     def normalizer(self, weight: Array) -> Array:
-        """Return the divisor of the loss for rows of this total weight, shape (1,)."""
+        """Return the divisor of the loss of rows with the total weight `weight`, shape (1,)."""
         return weight
 
     def unscale(self, gradients: Array) -> Array | None:
         """Turn gradients of the scaled loss into gradients of the loss, in place.
 
-        If they may be infinite, return an int64 array of shape (1,): 1 if all are finite, else 0.
+        If scaled gradients can be infinite, return an int64 array of shape (1,): 1 if all gradients
+        are finite, else 0.
         """
         return None
 
     def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
-        """Count an update and apply it."""
+        """Increase the count of updates, and update the parameters."""
         self.ops.counted_update(counters, optimizer, trained)
 
     def count(self, counters: UpdateCounters) -> None:
-        """Count an update on a rank that has no parameters to update."""
+        """Increase the count of updates on a rank that has no parameters to update."""
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add to `out`, of shape (1,), the number that `exhausted` needs."""
+        """Add the number that `exhausted` needs to `out`, shape (1,)."""
 
     def exhausted(self, shown: float) -> bool:
-        """Return, from the number of `show`, whether no scale gives finite gradients."""
+        """Return whether no scale gives finite gradients, given the number from `show`."""
         return False
 
 
 class DynamicLossScale(NoLossScale):
-    """A scale that adapts during training, for gradients of the type `dtype`."""
+    """A scale of the loss that adapts during training, for gradients of the type `dtype`."""
 
     INITIAL = 2.0**16
     """The initial scale, as in PyTorch's `GradScaler`. If it is too large, the first updates are
@@ -74,12 +75,12 @@ class DynamicLossScale(NoLossScale):
     INTERVAL = 2000
     """Good updates in a row before the scale is doubled."""
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
-    """The smallest scale can represent gradients of the predictions up to 1e9. The largest scale is
-    the same as in NVIDIA's Apex; without a limit, zero gradients would double the scale to
-    infinity.
+    """With the smallest scale, gradients with respect to predictions may be as large as 1e9. The
+    largest scale is the same as in NVIDIA's Apex; without a limit, zero gradients would double the
+    scale to infinity.
     """
     FAILED = SMALLEST / 2
-    """The scale after the smallest scale was also too large; it is not halved further."""
+    """Value of the scale if even the smallest scale was too large; this value is not halved."""
 
     hint = (
         ". Products in float16 overflow if activations, weights or inputs exceed 65504; "

@@ -1,8 +1,8 @@
-"""The values of scheduled settings, such as a dropout rate, in each update, on the device.
+"""Values of scheduled settings, such as a dropout rate, for each update, on the device.
 
-A recorded step looks up the values in tables, so it stays valid when a learning rate, dropout rate,
-weight decay or label smoothing changes. The learning rates have a separate table, since a step
-looks them up when it counts the update.
+A recorded step looks up the values in tables, so that the recording stays valid when a learning
+rate, dropout rate, weight decay or label smoothing changes. The learning rates have a separate
+table, because a step looks up the learning rate when it counts the update.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class ScheduledSettings:
     rate : array, shape (1,)
         The learning rate of the last update.
     now : dict of (int, str) to array, shape (1,)
-        The other settings' values in the current update, by the owner's `id` and the setting's
-        name.
+        The values of all other settings in the current update, by (`id` of the owner, name of the
+        setting).
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
@@ -92,9 +92,9 @@ class ScheduledSettings:
         }
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
-        """Return the values in each update of an epoch, shape (updates, 1 + settings).
+        """Return all settings in each update of an epoch, shape (updates, 1 + settings).
 
-        The learning rates come first.
+        The learning rates are in the first column.
         """
         more = [one.over_epoch(epoch, len(rates), duration) for one in self.settings]
         return np.stack([rates, *more], axis=1) if more else rates[:, None]
@@ -118,7 +118,7 @@ class ScheduledSettings:
             self._ops.take(self._table, self.position, self._row)
 
     def present(self, owner: T) -> T:
-        """Return the owner, or a copy in which current values replace its schedules."""
+        """Return the owner, or a copy of the owner in which current values replace schedules."""
         values = {name: value for (other, name), value in self.now.items() if other == id(owner)}
         if not values:
             return owner

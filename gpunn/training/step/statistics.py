@@ -15,7 +15,7 @@ from gpunn.metrics import Metric
 __all__ = ["Statistics", "has_metric_weight", "state_shapes", "with_metric_weight"]
 
 FIXED_ENTRIES = 5
-"""The number of entries of the vector before the metrics."""
+"""The number of entries in the vector of statistics before the entries of the metrics."""
 
 
 def state_shapes(
@@ -54,26 +54,26 @@ class Statistics:
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
     * the summaries of the metrics, and their weight sum if they have separate weights.
 
-    `collect` adds the vector to float64 totals on the host and resets the vector to zero. So
-    float32 sums stay short. This happens at fixed steps, independent of time, so two runs are
-    bitwise identical.
+    `collect` adds the vector to float64 totals on the host and resets the vector to zero, so that a
+    float32 sum never has many terms. The vector is collected at fixed steps, independent of time,
+    so that two runs are bitwise identical.
 
     If batches are divided into shards, each shard of this process has such a vector. The weight
     sum, the sum of the parameters and the loss scale are stored only in the first vector of each
-    process, and belong to the whole batch. `gather` returns the rows of all processes in order; its
-    second argument describes the rows.
+    process, and belong to the whole batch. The function `gather` returns the rows of all processes
+    in order; its second argument is a description of the rows.
 
     Attributes
     ----------
     vector : array
-        All sums since the last `collect`, on the device, one shard after the other.
+        All sums since the last `collect`, on the device, for one shard after the other.
     parameter_sum : array, shape (1,)
         The sum of the parameters, with several processes only.
     state_sum : array, shape (1,)
-        A number next to the vector. It is not finite if this process's state is not finite or the
-        sum overflows (`TrainStep.check_state`).
+        The sum of the training state, stored next to the vector. The sum is not finite if the state
+        of this process is not finite, or if the sum overflows (`TrainStep.check_state`).
     state_finite : bool
-        Whether `state_sum` of every process was finite at the last `collect`.
+        Whether `state_sum` was finite in every process at the last `collect`.
     shown_loss_scale : float
         The value of `loss_scale` at the last `collect`.
     parameters_differ : bool
@@ -103,7 +103,7 @@ class Statistics:
         self.reset()
 
     def select(self, shard: int) -> None:
-        """Point the views at this shard's vector, for the operations recorded next."""
+        """Make the views refer to this shard's vector, for the operations recorded next."""
         begin = shard * self._length
         vector = self.vector[begin : begin + self._length]
         self.loss_sum, self.weight_sum = vector[0:1], vector[1:2]
@@ -124,7 +124,7 @@ class Statistics:
         return [np.zeros(int(summary.shape[0])) for summary in self.summaries]
 
     def _combined(self, totals: list[np.ndarray], rows: np.ndarray, start: int) -> list[np.ndarray]:
-        """Add each row's summaries, which begin at `start`, to the metrics' totals."""
+        """Merge each row's summaries, which begin at the index `start`, with the totals."""
         combined = []
         for metric, total in zip(self._metrics, totals, strict=True):
             stop = start + len(total)
@@ -137,7 +137,7 @@ class Statistics:
     def collect(self) -> int:
         """Add the device's sums to the totals, and return the number of steps with a finite loss.
 
-        This waits for the device.
+        `collect` waits for the device.
         """
         rows = self._all_rows()
         self._backend.fill(self.vector, 0.0)
@@ -194,7 +194,7 @@ class Statistics:
     def peek(self) -> tuple[int, bool]:
         """Return the results of `collect` and `state_finite` without changing anything.
 
-        This waits for the device.
+        `peek` waits for the device.
         """
         rows = self._all_rows()
         steps = rows[:, 2]
@@ -216,7 +216,7 @@ class Statistics:
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def combine(self, rows: np.ndarray) -> None:
-        """Set the totals to the sums of these rows; each row has the totals of some data."""
+        """Set the totals to the sums of rows, each of which contains totals of some data."""
         loss, weight = rows[:, 0].sum(), rows[:, 1].sum()
         combined = self._combined(self._zeros(), rows, 2)
         separate = [rows[:, -1:].sum(axis=0)] if self._separate_weights else []

@@ -1,9 +1,9 @@
-"""One training step: forward, loss, backward, update. It owns its buffers and allocates nothing.
+"""One training step: forward, loss, backward, update. A step allocates its buffers only once.
 
 The next row, the learning rate, and the numbers of the update and the pass change from step to
-step. Each is a one-element array on the device, which the step itself advances. So each step is the
-same sequence of operations on the same buffers, and the backend can record it once and replay it.
-The same holds for the pass of a batch in an evaluation.
+step. Each of these numbers is a one-element array on the device, which the step itself changes. So
+each step is the same sequence of operations on the same buffers, which the backend records once and
+repeats. The pass of a batch in an evaluation works in the same way.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["BatchPass", "PassRecipe", "StepRecipe", "TrainStep"]
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecipe:
-    """The settings of a `BatchPass`.
+    """The settings from which a `BatchPass` is made.
 
     An update consists of `accumulation` batches. With `separate_metric_weights`, rows have
     different weights for the metrics and the loss. If `members` > 1, each member has separate rows,
@@ -57,7 +57,7 @@ class PassRecipe:
 
     @property
     def rows_per_update(self) -> int:
-        """The number of rows per update; the loss is averaged over their weights."""
+        """The number of rows per update, over which the loss is averaged."""
         return self.batch_size * self.accumulation
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
@@ -67,7 +67,7 @@ class PassRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecipe(PassRecipe):
-    """The settings of a `TrainStep`.
+    """The settings from which a `TrainStep` is made.
 
     If `synchronized`, batch normalization uses the rows of all ranks together. `batch_means`
     selects the loss of `BatchMeansStep`, which works with one process only.
@@ -80,9 +80,9 @@ class StepRecipe(PassRecipe):
 
 
 class BatchPass:
-    """Runs the next batch of the rows in `data` through network, loss and metrics.
+    """Computes outputs, loss and metrics for the next batch of the rows in `data`.
 
-    `recording_seconds` is the total time of recording passes so far, including compilation.
+    `recording_seconds` is the total time, so far, of recording passes, including compilation.
     """
 
     training: ClassVar[bool] = False
@@ -146,11 +146,11 @@ class BatchPass:
         self._predictions.clear()
 
     def _more_parts(self) -> list[object]:
-        """Return further objects on whose fields the recording depends."""
+        """Return other objects whose fields are fixed in the recording."""
         return []
 
     def _repeat(self, operations: Callable[[int], None], rows: int, times: int) -> None:
-        """Run the operations on the next `rows` rows `times` times, and record them if needed."""
+        """Run operations `times` times, each on the next `rows` rows; record them if needed."""
 
         def record() -> Callable[[int], None]:
             began = time.perf_counter()
@@ -164,7 +164,7 @@ class BatchPass:
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,).
 
-        If each member has separate rows, these are rows * members weights, divided by members.
+        If each member has separate rows, there are rows * members weights, each divided by members.
         """
         ops, data, count = self.ops, self.data, self.local_rows(rows) * self.members
         if not self.weighted:
@@ -188,7 +188,7 @@ class BatchPass:
         return self._loaded().weights is not None
 
     def local_rows(self, rows: int) -> int:
-        """Return how many of an update's `rows` rows belong to this process."""
+        """Return how many of the `rows` rows of an update this process has."""
         return rows
 
     def sum_weights(self, weights: Array, total: Array) -> None:
@@ -267,9 +267,9 @@ class BatchPass:
 class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
-    `slots` are the optimizer's state on the device; each slot is as long as the parameters.
-    `updates` counts the updates so far, without the updates that the loss scale left out.
-    `gradients` are the gradients that the optimizer received last.
+    `slots` contains the optimizer's state on the device, in vectors as long as the parameters.
+    `updates` is the number of updates so far, without updates that loss scaling left out.
+    `gradients` contains the gradients that the optimizer received last.
     """
 
     training = True
@@ -305,7 +305,7 @@ class TrainStep(BatchPass):
             self._recordings.clear()
 
     def update(self, rows: int, times: int = 1) -> None:
-        """Do `times` updates, each from the next `rows` rows, at most `rows_per_update`."""
+        """Do `times` updates, each from the next `rows` rows (at most `rows_per_update`)."""
         self._repeat(self._update, rows, times)
 
     def slot_length(self) -> int:
@@ -317,7 +317,7 @@ class TrainStep(BatchPass):
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Load each update's sum of sample weights, if this process does not have all rows."""
+        """Load the sum of sample weights of each update, if this process does not have all rows."""
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
         """Return an array of the state as a host array; `name` is its name in checkpoints."""
@@ -334,7 +334,7 @@ class TrainStep(BatchPass):
         return self.gradients
 
     def check_equal(self) -> None:
-        """Raise a DistributedError if the ranks' parameters differed at the last `collect`."""
+        """Raise a DistributedError if parameters differed between ranks at the last `collect`."""
 
     def _update(self, rows: int) -> None:
         self.scheduled.look_up()
@@ -343,7 +343,7 @@ class TrainStep(BatchPass):
         self._apply(gradients, total)
 
     def _apply(self, gradients: Array, total: Array) -> None:
-        """Update the parameters with these gradients of rows whose weights sum to `total`."""
+        """Update the parameters with the gradients of rows whose weights sum to `total`."""
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
         self.loss_scale.unscale(gradients)
         if self.optimizer.l2_penalty:
@@ -361,7 +361,7 @@ class TrainStep(BatchPass):
         )
 
     def _counters(self, total: Array) -> UpdateCounters:
-        """Return the counters of an update on rows of this total weight."""
+        """Return the counters of an update on rows whose weights sum to `total`."""
         scheduled, statistics = self.scheduled, self.statistics
         return UpdateCounters(
             rates=scheduled.rates,
