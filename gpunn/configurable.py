@@ -6,8 +6,9 @@ files and run folders. `resolve` builds an object from a user's value: an object
 or a name with parameters. A subclass needs no registration: its `name` is valid as soon as the
 class is defined.
 
-Built-in classes declare fields with limits by `number`, `integer` and `flag`. Custom classes may
-check their fields in `__post_init__`, with `Configurable.require_number` and similar methods.
+Built-in classes declare fields, and the limits of their values, with `number`, `integer` and
+`flag`. Custom classes may check their fields in `__post_init__`, with `Configurable.require_number`
+and similar methods.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class Configurable:
     name : str
         The name in configurations and model files. A class without a name is abstract.
     extra_attributes : frozenset of str
-        Attributes that can be set although they are not fields. Setting any other name on gpunn's
-        own dataclasses raises an error, which reveals typing mistakes.
+        Attributes that can be set although they are not fields. On gpunn's dataclasses, setting an
+        attribute with any other name raises an error, which reveals typing mistakes.
     """
 
     name: ClassVar[str] = ""
@@ -83,7 +84,7 @@ class Configurable:
     __signature__ = ConstructorSignature()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; raise an error for an unknown name on gpunn's own dataclasses."""
+        """Set an attribute; for gpunn's own dataclasses, raise an error if the name is unknown."""
         is_gpunn = type(self).__module__.startswith("gpunn.")
         fields = vars(type(self)).get("__dataclass_fields__") if is_gpunn else None
         known = fields is None or name in fields or name in self.extra_attributes
@@ -92,7 +93,7 @@ class Configurable:
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Raise an ArgumentTypeError for an unknown parameter; it suggests the nearest name."""
+        """Raise an ArgumentTypeError for an unknown parameter, which suggests the nearest name."""
         if parameters.keys() - {field.name for field in _fields(cls)}:
             accepted = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
@@ -127,7 +128,7 @@ class Configurable:
     # dataclass: a NumPy float64 would turn float32 arrays into float64, and JSON has no such types.
 
     def require_number(self, parameter: str, **limits: float) -> None:
-        """Check a parameter with `check_number` and keep it as a float.
+        """Check a parameter with `check_number`, and store it as a float.
 
         Parameters
         ----------
@@ -139,7 +140,7 @@ class Configurable:
         self._keep(parameter, check_number(parameter, getattr(self, parameter), **limits))
 
     def require_fraction(self, parameter: str) -> None:
-        """Check a parameter with `check_fraction` and keep it as a float.
+        """Check a parameter with `check_fraction`, and store it as a float.
 
         Parameters
         ----------
@@ -149,7 +150,7 @@ class Configurable:
         self._keep(parameter, check_fraction(parameter, getattr(self, parameter)))
 
     def require_integer(self, parameter: str, *, at_least: int = 1) -> None:
-        """Check a parameter with `check_integer` and keep it as an int.
+        """Check a parameter with `check_integer`, and store it as an int.
 
         Parameters
         ----------
@@ -162,7 +163,7 @@ class Configurable:
         self._keep(parameter, value)
 
     def require_flag(self, parameter: str) -> None:
-        """Check a parameter with `check_flag` and keep it as a bool.
+        """Check a parameter with `check_flag`, and store it as a bool.
 
         Parameters
         ----------
@@ -208,7 +209,7 @@ def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _check(cls: type, name: str) -> Any:
-    """Return a field's check, or None; a subclass with another default inherits the check."""
+    """Return the check of a field, or None. A subclass that changes the default inherits it."""
     declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
     checks = (field.metadata.get("check") for field in declared if field)
     return next(filter(None, checks), None)
@@ -239,7 +240,7 @@ def is_built_in(cls: type) -> bool:
 
 
 def default_parameters(name: str) -> dict[str, Any]:
-    """Return the defaults, in plain types, of the parameters of the class with this name."""
+    """Return the default parameters, in plain types, of the subclass of `base` with this name."""
     cls = known(Configurable).get(name)
     defaults = {field.name: _default(field) for field in _fields(cls)}
     return {name: _plain(it) for name, it in defaults.items() if it is not dataclasses.MISSING}
@@ -252,11 +253,11 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
-    """Return the subclass of `base` called `name`; errors begin with `argument`.
+    """Return the subclass of `base` called `name`; messages of errors begin with `argument`.
 
-    With `allow_import`, the name may be `"package.module:Class"`, which imports code; never allow
-    this for names from a model file. Raise an ArgumentError if the name is unknown, or if a custom
-    class has the name of a built-in one.
+    With `allow_import`, the name may be `"package.module:Class"`, which imports and runs code. So
+    never set `allow_import` for names from a model file. Raise an ArgumentError if the name is
+    unknown, or if a custom class has the name of a built-in one.
     """
     if allow_import and ":" in name:
         module_name, _, class_name = name.partition(":")
@@ -285,7 +286,7 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
 
 
 def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
-    """Return the error for a class that a module does not have; see `gpunn.hints`."""
+    """Return the error for a class name that a module lacks, with a hint from `gpunn.hints`."""
     text = f"module {module!r} has no attribute {name!r}"
     if not name.startswith("_"):
         classes = [cls for cls in known(base).values() if cls.__module__.startswith(module)]
@@ -294,7 +295,7 @@ def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
 
 
 def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
-    """Return `cls(**parameters)`; errors name the parameter and the nearest valid name."""
+    """Return `cls(**parameters)`; errors name a wrong parameter and the nearest valid name."""
     check_names(
         cls,
         parameters,
@@ -308,9 +309,10 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
 def check_names(
     cls: type, values: Mapping[str, Any], path: str, *, unknown: str, missing: str
 ) -> None:
-    """Raise an ArgumentError if a dataclass lacks a named field, or a required field has no value.
+    """Raise an ArgumentError if a value's name is not a field, or a required value is missing.
 
-    The message begins with the path of the values, followed by the text `unknown` or `missing`.
+    The message begins with the values' path in the configuration, then the text `unknown` or
+    `missing`.
     """
     fields = {field.name: field for field in _fields(cls) if field.init}
     for name in values:
@@ -323,7 +325,7 @@ def check_names(
 
 
 def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
-    """Return `cls(**values)`; an error's message begins with the path."""
+    """Return `cls(**values)`; an error's message begins with `path`."""
     try:
         return cls(**values)
     except (ArgumentError, ArgumentTypeError) as error:
@@ -331,7 +333,7 @@ def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
 
 
 def key_path(path: str, key: str) -> str:
-    """Return the path of a key in the table at `path`; the outermost table has the path ""."""
+    """Return the path of a key in the table at `path`, which is "" for the outermost table."""
     return f"{path}.{key}" if path else key
 
 
@@ -341,12 +343,12 @@ def field_names(cls: type) -> list[str]:
 
 
 def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:
-    """Return the object of type `base` that `value` describes; errors begin with `argument`.
+    """Return the object of type `base` that `value` describes; messages begin with `argument`.
 
     `value` is an object or a subclass of `base`, a name, or a mapping with the key "name" and
     parameters, such as `{"name": "leaky_relu", "slope": 0.1}`. With `allow_import`, a name may be
-    an import path, "package.module:Class". Raise an ArgumentError for an unknown name or parameter
-    or an invalid value, and an ArgumentTypeError for any other type.
+    an import path, "package.module:Class". An unknown name, an unknown parameter or an invalid
+    value raises an ArgumentError. A `value` of any other type raises an ArgumentTypeError.
     """
     if isinstance(value, base):
         return value
@@ -422,7 +424,7 @@ def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
 
 
 def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[int, ...]:
-    """Return a sequence of integers as a tuple, or raise an error that names the wrong item."""
+    """Return a sequence of integers as a tuple, or raise an error that names an invalid item."""
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
         raise ArgumentTypeError(f"{argument}: expected a list of integers; got {values!r}")
     return tuple(
@@ -436,7 +438,7 @@ def check_choice(
 ) -> Any:
     """Return `value` if it is one of the choices, or raise an error that names `argument`.
 
-    The message uses `noun` for a choice, by default the last part of `argument`.
+    In the message, `noun` is the word for a choice; by default, it is the last part of `argument`.
     """
     if value not in choices:
         name = noun or argument.rpartition(".")[2]

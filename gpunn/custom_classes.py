@@ -1,7 +1,7 @@
 """Record the modules of a network's custom classes in model files; import them on request.
 
-A model file contains the names of all layers, activations and initializers. For a custom class it
-also records the module, such as "mylayers:Residual".
+A model file contains the names of all layers, activations and initializers. For a custom class, the
+file also contains the module, such as "mylayers:Residual".
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = ["CustomClasses", "custom_classes", "require_classes"]
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
 """Maps a kind, such as "layer", and a class's name to the class, as "package.module:Class".
 
-A class that inherits its `name` is recorded under `NAMELESS`, since that name means the base class.
+A class that inherits its `name` is recorded under `NAMELESS`, because the inherited name means the
+base class.
 """
 
 NAMELESS = ""
@@ -41,7 +42,7 @@ def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
 
 
 def _named(value: Any) -> Iterator[Configurable]:
-    """Yield the objects in the configuration of a value."""
+    """Yield all objects that the configuration of a value contains."""
     if isinstance(value, Configurable):
         yield value
     if dataclasses.is_dataclass(value):
@@ -60,11 +61,12 @@ def _kinds() -> dict[str, type[Configurable]]:
 
 
 def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports: bool) -> None:
-    """Raise an ArgumentError unless all recorded classes are defined; import modules if allowed.
+    """Raise an ArgumentError if a recorded class is not defined; import modules if allowed.
 
-    `recorded` is a result of `custom_classes`. It may come from an untrusted file. Importing a
-    module runs the module's code. A custom class with the recorded name is accepted from any
-    module, since the class may have moved. A damaged record also raises an ArgumentError.
+    `recorded` is a result of `custom_classes`, possibly from an untrusted file. Importing a module
+    runs the module's code. A custom class with the recorded name is accepted from any module,
+    because the class may have moved to another module. If `recorded` is malformed, an ArgumentError
+    is also raised.
     """
     kinds = _kinds()
     for kind, classes in recorded.items():
@@ -83,7 +85,7 @@ def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports:
 
 
 def _find(base: type[Configurable], name: str, path: str, title: str, allow_imports: bool) -> None:
-    """Import the module of a class unless it is already imported, and check the class."""
+    """Import a class's module if it is not imported yet, and check the class."""
     match = CLASS_PATH.fullmatch(path)
     if match is None:
         raise ArgumentError(f'custom: expected "package.module:Class"; got {path!r:.80}')

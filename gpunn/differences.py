@@ -16,9 +16,9 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 
 
 def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, old, new) for each difference.
+    """Yield (path, old, new) for each difference between two values of JSON types.
 
-    If two objects have different names, only the names are compared, not the parameters.
+    If two objects have different names, their parameters are not compared.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("name") != new.get("name"):
@@ -48,7 +48,8 @@ def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[A
     """Yield (path, list of values) for each path at which the given values differ.
 
     If objects have different names, only their names and their common parameters are compared.
-    Lists of different lengths differ as a whole. `ABSENT` replaces missing values.
+    Lists of different lengths are one difference; their items are not compared. `ABSENT` replaces
+    missing values.
 
     Examples
     --------
@@ -77,7 +78,7 @@ def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[A
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) for all values that are neither dicts nor lists.
+    """Yield (path, value) for all values inside dicts and lists that are not dicts or lists.
 
     For a constant schedule, the value is its number.
 

@@ -33,12 +33,12 @@ THREAD_VARIABLES = (
 
 
 def environment(backend: Backend) -> dict[str, Any]:
-    """Return what may change a run's results, except the configuration, as JSON types."""
+    """Return facts about this machine that may change a run's results, as JSON types."""
     return {"backend": backend.describe(), **machine()}
 
 
 def machine() -> dict[str, Any]:
-    """Return versions, processor, BLAS and thread variables."""
+    """Return package versions, the processor, the BLAS, and environment variables for threads."""
     return {
         "gpunn": __version__,
         "python": platform.python_version(),
@@ -106,7 +106,7 @@ def blas() -> dict[str, Any]:
 
 
 def cpu_engine() -> dict[str, Any]:
-    """Return the number of CPU threads, and information about compiled kernels."""
+    """Return how many CPU threads gpunn uses, and whether it has compiled kernels."""
     from gpunn.backends.numpy.compiled import CompiledBackend
     from gpunn.backends.numpy.compiled.library import find_library
 
@@ -145,7 +145,7 @@ def automatic_backend() -> dict[str, str]:
 
 
 def requested_backend() -> dict[str, str]:
-    """Return the backend that GPUNN_BACKEND requests, and the problem with it, if any."""
+    """Return the backend that GPUNN_BACKEND requests, and any problem with this backend."""
     name = choose_backend()
     described = {"variable": os.environ.get(VARIABLE, ""), "backend": name, "problem": ""}
     if name != "auto":

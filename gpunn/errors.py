@@ -1,7 +1,7 @@
 """The errors and warnings of gpunn.
 
 Each error class is also a subclass of the matching built-in exception (`ValueError`, `TypeError`,
-`RuntimeError`), so callers can catch it without importing gpunn.
+`RuntimeError`), so callers can catch the errors without importing gpunn.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class KeyedError(GpunnError):
 
     @property
     def key(self) -> str:
-        """The argument or key, such as "units"; empty if the message does not begin with one."""
+        """The argument or key at the beginning of the message, such as "units", or ""."""
         match = KEY.match(str(self))
         return match[1] if match else ""
 
     @property
     def problem(self) -> str:
-        """The message without the key."""
+        """The message without the argument or key at its beginning."""
         match = KEY.match(str(self))
         return str(self)[match.end() :] if match else str(self)
 
@@ -81,7 +81,7 @@ class GpunnWarning(UserWarning):
 
 
 class DeprecatedNameWarning(GpunnWarning, FutureWarning):
-    """An old name still works; the message gives the new one."""
+    """A deprecated name still works; the message gives the new name."""
 
 
 class UnknownCategoryWarning(GpunnWarning):
@@ -121,11 +121,11 @@ class ConfigFileError(InvalidFileError, ConfigError):
 
 
 class ModelFileError(InvalidFileError):
-    """A saved model or checkpoint is damaged or does not fit the network it is loaded into."""
+    """A saved model or checkpoint is damaged, or does not fit the network that loads it."""
 
 
 class FileAccessError(GpunnError, OSError):
-    """A file cannot be opened, read or written; the message names it and says what to do.
+    """A file cannot be opened, read or written; the message names the file and a remedy.
 
     Depending on the `errno`, the error is also a `FileNotFoundError`, `IsADirectoryError`,
     `NotADirectoryError` or `PermissionError`.
@@ -143,7 +143,7 @@ class FileAccessError(GpunnError, OSError):
     def __new__(
         cls, number: int | None, reason: str, path: str | os.PathLike[str]
     ) -> FileAccessError:
-        """Return an error of the class for this number."""
+        """Return an error of the subclass for this `errno`."""
         return OSError.__new__(ACCESS_ERRORS.get(number, cls), number, reason, os.fspath(path))
 
     def __str__(self) -> str:
@@ -184,7 +184,7 @@ class BackendUnavailableError(GpunnError, RuntimeError):
     message : str
         The problem, and what to do.
     problem : str, optional
-        The problem without the remedy; by default the message.
+        The problem, without the remedy; by default, the whole message.
     """
 
     def __init__(self, message: str, problem: str | None = None) -> None:
@@ -205,7 +205,7 @@ class DeviceMemoryError(GpunnError, MemoryError):
 
 
 class DistributedError(GpunnError, RuntimeError):
-    """Processes that train together cannot start or do not agree, or a process has failed.
+    """Processes that train together cannot start, do not agree, or have failed.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ class DistributedError(GpunnError, RuntimeError):
     rank : int or None
         The failed rank, or None.
     elsewhere : bool or None
-        Whether another rank reports the reason; None means True if `rank` is given.
+        Whether another rank reports the reason of the failure; None means True if `rank` is given.
 
     Attributes
     ----------

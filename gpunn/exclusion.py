@@ -13,11 +13,12 @@ __all__ = ["Exclusion"]
 
 
 class Exclusion:
-    """Lets one thread at a time train or evaluate a network.
+    """A lock of a network, so that only one thread at a time trains or evaluates it.
 
-    While one thread evaluates, others wait. While one trains, others get an error, since training
-    may take hours. Metrics computed in between would mix the parameters of several updates. The
-    lock is reentrant, since a callback may evaluate while its thread trains.
+    While a thread evaluates the network, other threads wait. While a thread trains it, other
+    threads get an error, because training may take hours, and metrics computed meanwhile would mix
+    the parameters of several updates. The lock is reentrant, because a callback may evaluate the
+    network during training, in the same thread.
     """
 
     def __init__(self) -> None:
@@ -35,15 +36,15 @@ class Exclusion:
 
     @property
     def training(self) -> bool:
-        """Whether a thread trains the network now."""
+        """Whether a thread is training the network now."""
         return self._training
 
     @contextmanager
     def held(self, what: str, *, training: bool) -> Iterator[None]:
         """Hold the lock for the operation `what`.
 
-        If the operation is training, other threads get an error; otherwise they wait. Raise a
-        ConcurrentUseError if another thread trains the network.
+        If the operation is training, other threads that want the lock get an error; otherwise they
+        wait. Raise a ConcurrentUseError if another thread trains the network.
         """
         thread = threading.get_ident()
         with self._changed:

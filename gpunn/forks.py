@@ -1,7 +1,7 @@
 """Keep locks and imports usable in forked processes.
 
 A forked process has only the thread that forked. In the child, a lock that another thread held
-would stay locked forever. This includes the lock of a module that the other thread was importing.
+would stay locked forever. Python also locks each module while a thread imports it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from weakref import WeakSet
 __all__ = ["IMPORTING", "ForkableLock", "renewed_in_children"]
 
 PATIENCE = 10.0
-"""Maximum seconds that a fork waits for another thread's import."""
+"""Maximum seconds that a fork waits until another thread has finished an import."""
 
 
 class Renewable(Protocol):
@@ -35,14 +35,14 @@ def renewed_in_children(owner: Renewable) -> None:
 
 
 class ForkableLock:
-    """A reentrant lock that is free in a forked process, unless the forking thread holds it."""
+    """A reentrant lock; a forked process releases it if the forking thread does not hold it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         renewed_in_children(self)
 
     def __enter__(self) -> None:
-        """Acquire the lock, and wait until it is free."""
+        """Acquire the lock, after waiting until it is free."""
         self.acquire()
 
     def __exit__(self, *_: object) -> None:
@@ -64,11 +64,12 @@ class ForkableLock:
 
 
 IMPORTING = ForkableLock()
-"""Imports in functions hold this lock to keep other threads from forking during an import."""
+"""A function that imports a module holds this lock, so that no other thread forks during the
+import."""
 
 
 class Pause(threading.local):
-    """Holds `IMPORTING` while this thread forks."""
+    """Holds the lock `IMPORTING` while this thread forks."""
 
     held = False
 
@@ -77,12 +78,12 @@ class Pause(threading.local):
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:
-        """Let other threads import again."""
+        """Let other threads of the parent process import again."""
         if self.held:
             IMPORTING.release()
 
     def end_in_child(self) -> None:
-        """Release `IMPORTING`, and renew the locks that the parent's other threads held."""
+        """In the forked process, release `IMPORTING`, and replace locks that other threads held."""
         self.end()
         for owner in list(_OWNERS):
             owner.renew()

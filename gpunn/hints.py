@@ -108,7 +108,8 @@ ELSEWHERE = {
         "remove the parameter; predictions are always logits": "fromlogits",
     },
 }
-"""Names in other libraries, by kind and by gpunn's name, or by a sentence if gpunn has none.
+"""Names in other libraries, by kind and by gpunn's name, or by a sentence if gpunn has no such
+name.
 
 The other libraries' names are in lower case, with letters and digits only.
 """
@@ -117,7 +118,7 @@ NAMES = {
     kind: {name: hint for hint, names in table.items() for name in names.split()}
     for kind, table in ELSEWHERE.items()
 }
-"""The name or sentence to show, by kind and by the name in another library."""
+"""For each kind and each name in another library, the name or sentence to show."""
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:

@@ -88,8 +88,9 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values; `from_data` replaces them just before the first update. gpunn
-    calls `from_data` layer by layer, with the output of the earlier layers for the training rows.
+    `sample` draws preliminary values; `from_data` replaces these values just before the first
+    update. gpunn calls `from_data` layer by layer, with the output of the earlier layers for the
+    training rows.
 
     Examples
     --------
@@ -123,15 +124,15 @@ class FromData(Initializer):
 
 
 ROUNDING = 1e-7
-"""Relative difference below which float32 numbers are equal except for rounding."""
+"""Relative difference below which two float32 numbers may differ only by rounding."""
 
 
 @dataclass(frozen=True)
 class UnitVariance(FromData):
-    """N(0, 1), scaled so that x W has variance 1 over the training rows for each unit.
+    """Draws from N(0, 1), scaled so that each unit's x W has variance 1 over the training rows.
 
-    Each unit's weights are divided by the standard deviation of the unit's x W over the training
-    rows (RealMLP, Holzmueller et al. 2024). If x W is constant, the unit keeps its weights.
+    The weights of each unit are divided by the standard deviation of its x W over the training rows
+    (RealMLP, Holzmueller et al. 2024). If x W is constant, the unit keeps its weights.
 
     Examples
     --------
@@ -158,11 +159,12 @@ class UnitVariance(FromData):
 
 @dataclass(frozen=True)
 class Hull(FromData):
-    """Biases for which each unit's x W + b is 0 at a random point among the training rows.
+    """Biases b that make each unit's x W + b zero at a random point among the training rows.
 
-    The point is in the convex hull of the rows. For each unit, b = -sum_m lambda_m z_m, where z_m
-    is x W of `points` random rows. The weights lambda_m are drawn from an exponential distribution
-    and divided by their sum. This is "he+5" of RealMLP (Holzmueller et al. 2024; Steinwart 2019).
+    The point is in the convex hull of randomly chosen rows. For each unit, b = -sum_m lambda_m z_m,
+    where z_m is x W of `points` random rows. The weights lambda_m are drawn from an exponential
+    distribution and divided by their sum. This is "he+5" of RealMLP (Holzmueller et al. 2024;
+    Steinwart 2019).
 
     Parameters
     ----------
@@ -171,7 +173,7 @@ class Hull(FromData):
 
     Examples
     --------
-    With one point, the bias is -x W of a row:
+    If `points` is 1, the bias is -x W of one row:
 
     >>> import numpy as np
     >>> import gpunn
@@ -269,9 +271,10 @@ class TruncatedNormal(Initializer):
     ----------
     standard_deviation : float
         Standard deviation before truncation: at least 0, 0.01 by default. The drawn values have a
-        smaller one.
+        smaller standard deviation.
     limit : float
-        In standard deviations: at least 0.1, 3 by default. Values beyond the limit are drawn again.
+        The limit in standard deviations: at least 0.1, 3 by default. Values beyond the limit are
+        drawn again.
 
     Examples
     --------
@@ -297,7 +300,7 @@ class TruncatedNormal(Initializer):
 
 @dataclass(frozen=True)
 class Signs(Initializer):
-    """-1 or 1, with equal probability.
+    """Draws -1 or 1, with equal probability.
 
     Examples
     --------
@@ -323,8 +326,8 @@ class Repeated(Initializer):
     initializer : str, Initializer or mapping
         The initializer that draws the numbers.
     lengths : sequence of int
-        How often each number of a row is repeated. The sum must be the length of a row. With an
-        empty sequence, all rows are the same.
+        How often each drawn number is repeated in a row of the parameter. The sum must be the
+        length of a row. With an empty sequence, all rows are the same.
 
     Examples
     --------
@@ -410,7 +413,7 @@ class VarianceScaling(Initializer):
 
 @dataclass(frozen=True)
 class Glorot(VarianceScaling):
-    """Variance 2 / (fan_in + fan_out), for sigmoid, tanh and linear layers.
+    """Draws with variance 2 / (fan_in + fan_out), for sigmoid, tanh and linear layers.
 
     From Glorot & Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward Neural
     Networks", equation 16. The distribution is uniform by default, as in the paper.
@@ -437,7 +440,7 @@ class Glorot(VarianceScaling):
 
 @dataclass(frozen=True)
 class He(VarianceScaling):
-    """Variance 2 / fan_in, for the ReLU family.
+    """Draws with variance 2 / fan_in, for the ReLU family.
 
     From He et al. 2015, "Delving Deep into Rectifiers", equation 10.
 
@@ -461,7 +464,7 @@ class He(VarianceScaling):
 
 @dataclass(frozen=True)
 class LeCun(VarianceScaling):
-    """Variance 1 / fan_in, which SELU's constants assume.
+    """Draws with variance 1 / fan_in, which SELU's constants assume.
 
     From LeCun et al. 1998, "Efficient BackProp", section 4.6.
 
@@ -485,10 +488,10 @@ class LeCun(VarianceScaling):
 
 @dataclass(frozen=True)
 class FanIn(VarianceScaling):
-    """Variance 1 / (3 fan_in); by default uniform, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+    """Draws with variance 1 / (3 fan_in), by default from U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
-    PyTorch's `nn.Linear` draws its weights and biases this way. The variance is a third of the
-    variance of `LeCun`.
+    PyTorch's `nn.Linear` draws its weights and biases from the same uniform distribution. The
+    variance is a third of the variance of `LeCun`.
 
     Parameters
     ----------
@@ -512,9 +515,9 @@ class FanIn(VarianceScaling):
 
 @dataclass(frozen=True)
 class GlorotFanInMean(VarianceScaling):
-    """Variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)); uniform by default.
+    """Draws with variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)).
 
-    It is the geometric mean of the variances of `Glorot` and `FanIn`.
+    This variance is the geometric mean of the variances of `Glorot` and `FanIn`.
 
     Parameters
     ----------
@@ -540,7 +543,7 @@ class GlorotFanInMean(VarianceScaling):
 
 @dataclass(frozen=True)
 class GlorotOrFanIn(VarianceScaling):
-    """Variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)); uniform by default.
+    """Draws with variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)).
 
     If a layer has more than five times as many outputs as inputs, this is the variance of `FanIn`,
     otherwise that of `Glorot`. The first layer of a tabular model has few inputs; with `Glorot`,

@@ -101,15 +101,16 @@ def load_npz(
     Returns
     -------
     X : array
-        In the machine's byte order.
+        The inputs, in the machine's byte order.
     y : array or None
         The targets, in the machine's byte order, or None if the argument `y` is None.
 
     Raises
     ------
     DataFileError
-        If the file is not an NPZ file, is damaged, or lacks an array. Also if an array holds Python
-        objects, or takes more than 16 MiB and more than 200 times its compressed size.
+        If the file is not an NPZ file, is damaged, or lacks an array. The error is also raised if
+        an array holds Python objects, or takes more than 16 MiB and more than 200 times its
+        compressed size.
     OSError
         If the file can't be opened.
 

@@ -1,8 +1,8 @@
-"""Copying host arrays to the device: all rows once, or streamed in chunks.
+"""Copy host arrays to the device: either all rows once, or in chunks (streaming).
 
-Both ways produce the same batches, and therefore identical results; only the memory use differs.
-The arrays on the device are allocated once and then overwritten. A recorded step thus finds its
-rows at the same addresses, or at a few alternating addresses.
+With and without streaming, batches and therefore results are identical; only the memory use
+differs. The arrays on the device are allocated once and then overwritten. A recorded step thus
+finds its rows at the same addresses, or at a few alternating addresses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from gpunn.typing import Array
 __all__ = ["Dataset", "DeviceRows"]
 
 STREAM_BYTES = 1 << 26
-"""Bytes of a streamed chunk, which takes little memory but hides the cost of a transfer."""
+"""Bytes of a streamed chunk: small enough to save memory, and large enough that its computation
+hides the time of the next transfer."""
 
 DEVICE_FRACTION = 0.5
 """Data that would take more than this fraction of the device's free memory is streamed."""
@@ -28,11 +29,11 @@ DEVICE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Rows on the device; `order[:rows]` has the indices of the rows that are used, in order.
+    """Rows on the device; `order[:rows]` has the indices of the rows to use, in their order.
 
-    `metric_weights` are the weights for metrics, if the loss has different weights. If the user
-    supplies batches, `batches` has the number of rows of each batch. None means that all batches
-    have the requested size, except the last batch.
+    `metric_weights` are the weights for metrics, if these differ from the weights for the loss. If
+    the user supplies batches, `batches` has the number of rows of each batch. None means that all
+    batches have the requested size, except the last batch.
     """
 
     X: Array
@@ -74,7 +75,7 @@ class Dataset:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row on the device."""
+        """The bytes that one row takes on the device."""
         inputs = int(np.prod(self.X.shape[1:])) * np.dtype(self.input_dtype).itemsize
         targets = int(np.prod(self.y.shape[1:])) * np.dtype(self.target_dtype).itemsize
         weights = sum(each is not None for each in (self.weights, self.metric_weights))
@@ -89,8 +90,8 @@ class Dataset:
     def chunks(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         """Yield the rows with these indices, in this order, in chunks of whole batches.
 
-        If `order` is None, all rows are used. Only the last batch of the last chunk may have fewer
-        than `batch_size` rows. Each chunk overwrites the previous one.
+        If `order` is None, all rows are used. All batches have `batch_size` rows, except possibly
+        the last batch of the last chunk. Each chunk overwrites the previous one.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)
@@ -139,6 +140,6 @@ class Dataset:
             yield DeviceRows(X, y, weights, indices, stop - start, metric_weights)
 
     def unload(self) -> None:
-        """Free the device memory. The next use copies the rows again."""
+        """Free the device memory. The next use of this data set copies the rows again."""
         self._resident = self._stager = None
         self._order = Stager(self.backend)

@@ -15,14 +15,15 @@ __all__ = ["check_finite", "check_inputs", "check_largest_weight", "check_rows",
 __all__ += ["to_numpy"]
 
 CHECK_BYTES = 1 << 20
-"""Bytes that are checked at a time, which limits the memory for a check of a memory map."""
+"""Bytes of an array that are checked together; this number limits the memory for checking a memory
+map."""
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     """Return `array` as a NumPy array, without a copy if possible; memory maps stay memory maps.
 
     Raises a DataError if the array is on a GPU, sparse, masked or ragged, or holds Python objects.
-    Also if it is a memory map whose file was truncated.
+    The error is also raised if the array is a memory map whose file was truncated.
     """
     if isinstance(array, np.memmap):
         check_whole(array)
@@ -59,10 +60,11 @@ def check_inputs(
     dtype: str = "float32",
     order: list[int] | None = None,
 ) -> np.ndarray:
-    """Return network inputs as a host array, shape (rows, *input_shape); messages say `argument`.
+    """Return network inputs as a host array of shape (rows, *input_shape).
 
-    `order` has the indices that put columns into the network's order. Raises a DataError if the
-    shape is wrong, the numbers are not real, or a number is not finite in `dtype`.
+    `order` has the indices that put columns into the network's order. Raises a DataError, which
+    calls the inputs `argument`, if the shape is wrong, or if a number is not real or not finite in
+    `dtype`.
     """
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
@@ -107,7 +109,7 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
 
 
 def check_rows(rows: int, others: Mapping[str, np.ndarray], argument: str = "X") -> None:
-    """Raise a DataError unless every other array has this number of rows."""
+    """Raise a DataError if one of the other arrays has another number of rows."""
     for name, array in others.items():
         if array.ndim == 0 or array.shape[0] != rows:
             actual = array.shape[0] if array.ndim else "a single number"
@@ -124,9 +126,9 @@ def check_weights(
 ) -> np.ndarray:
     """Return sample weights in float64, shape (rows,), after checking them.
 
-    Weights must be finite, >= 0, and not all zero, also in `dtype`. With `part`, the rows are a
-    batch and all weights may be zero; `check_largest_weight` then checks all rows. Raises a
-    DataError with the index of the first invalid weight.
+    Weights must be finite, >= 0, and not all zero, also in `dtype`. With `part`, the rows are only
+    a batch, whose weights may all be zero; `check_largest_weight` then checks the weights of all
+    rows. Raises a DataError with the index of the first invalid weight.
     """
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):

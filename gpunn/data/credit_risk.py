@@ -17,12 +17,12 @@ def credit_risk_file() -> Path:
     123 years. The column to predict is `loan_status`: 1 for the 219 loans that were not paid back,
     else 0. The data set is in the public domain (CC0 1.0).
 
-    On the command line, `gpunn example` makes a copy.
+    On the command line, `gpunn example` makes a copy of the file.
 
     Returns
     -------
     Path
-        The file, for `gpunn.tables.read_table`, `pandas.read_csv` and other readers.
+        The path of the file, for `gpunn.tables.read_table`, `pandas.read_csv` and other readers.
 
     Examples
     --------

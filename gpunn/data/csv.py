@@ -33,8 +33,8 @@ _BLOCK_CELLS = 2**12  # these fit into the cache; larger blocks took 50 % longer
 _LOCATIONS_SHOWN = 5
 
 MAX_NAME = 256
-"""Maximum characters of a class name. An array of names takes four bytes for each character of the
-longest name, in every row."""
+"""Maximum characters of a class name. In an array of names, every name takes four bytes for each
+character of the longest name."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,9 +46,9 @@ class CSVData:
     X : float array of shape (rows, features)
         The features, in the order of `feature_names`.
     y : array of shape (rows,) or None
-        The target. Text becomes class indices (int64), where `classes[index]` is the text. If every
-        cell is an integer, the dtype is int64; other numbers are floats. None if there is no
-        target.
+        The target. For a target of text, class indices (int64); the text is `classes[index]`. If
+        every cell is an integer, the dtype is int64; other numbers are floats. Without a target,
+        `y` is None.
     feature_names : tuple of str
         Column names; without a header, the column numbers, counted from 0.
     target_name : str or None
@@ -56,7 +56,7 @@ class CSVData:
     classes : tuple of str or None
         The sorted class names of a text target, or None for other targets.
     has_header : bool
-        Whether the names come from the file's first row.
+        Whether the column names come from the file's first row.
 
     See Also
     --------
@@ -94,7 +94,8 @@ def load_csv(
 
     Empty lines are skipped, and spaces around cells are ignored. Quoting follows Python's `csv`
     module: cells may be quoted with `"`, and a quote inside is doubled. In a class name such as
-    `'=1+1`, the apostrophe is removed; it keeps spreadsheets from running the name as a formula.
+    `'=1+1`, the apostrophe is removed; such an apostrophe keeps spreadsheets from running the name
+    as a formula.
 
     Parameters
     ----------
@@ -102,11 +103,11 @@ def load_csv(
         File to read.
     target : str, int or None
         Name or number of the column to predict. Numbers count from 0, and negative numbers count
-        from the end: -1 is the last column. None if there is no target.
+        from the end: -1 is the last column. None means that there is no target.
     header : bool or "auto"
-        Whether the first row has the column names. "auto" is True if `target` or one of `features`
-        is a name. It is also True if the first row has text above a number in the second row. If
-        the names are all numbers, set `header` to True.
+        Whether the first row has the column names. By "auto", it has them if `target` or one of
+        `features` is a name, or if the first row has text above a number in the second row. If all
+        column names are numbers, set `header` to True.
     delimiter : str
         The character between cells.
     features : sequence of str and int, optional
@@ -115,8 +116,8 @@ def load_csv(
     dtype : "float32" or "float64"
         Dtype of the features and of a floating-point target.
     missing : collection of str
-        Strings that mean a missing value, besides NaN, in upper or lower case. Numbers match in any
-        spelling.
+        Strings that mean a missing value, besides NaN, in upper or lower case. If such a string is
+        a number, its other spellings match too.
 
     Returns
     -------
@@ -127,9 +128,9 @@ def load_csv(
     ------
     DataFileError
         If a value is missing, or a feature is not a finite number of the given dtype. If a row has
-        too few or too many cells or more than 16 MiB, or a class name has more than 256 characters.
-        If a column occurs twice in the header, or does not exist. If the file is empty, not in
-        UTF-8, wrongly quoted or not a regular file. The message names lines and columns.
+        too few or too many cells, a row has more than 16 MiB, or a class name has more than 256
+        characters. If a column occurs twice in the header, or does not exist. If the file is empty,
+        not in UTF-8, wrongly quoted or not a regular file. The message names lines and columns.
     ArgumentError
         If an argument is invalid.
     ArgumentTypeError
@@ -252,7 +253,7 @@ class _Reader:
         return number % width
 
     def read(self, target_is_text: bool) -> CSVData | None:
-        """Return the content of the file, or None if the target is text but was read as numbers."""
+        """Return the file's content, or None if numbers were expected and the target has text."""
         # Grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []
@@ -294,7 +295,7 @@ class _Reader:
         )
 
     def _floats(self, cells: Sequence[str]) -> np.ndarray | None:
-        """Convert all cells to finite numbers, or return None if a cell is something else."""
+        """Return all cells as finite numbers, or None if a cell is not a finite number."""
         numbers = numbers_of(cells)
         if numbers is None or np.isin(numbers, self._markers.numbers).any():
             return None
@@ -303,7 +304,7 @@ class _Reader:
         return values if np.isfinite(values).all() else None
 
     def _first_text(self, block: list[Row], indices: Sequence[int]) -> tuple[int, str, str] | None:
-        """Count missing values; return the first cell of text with its line and column, or None.
+        """Count missing values; return line, column and text of the first cell with text, or None.
 
         A number that is not finite raises a RowsError.
         """
@@ -338,7 +339,7 @@ class _Reader:
         return np.frombuffer(codes, np.int64)
 
     def _is_missing(self, line: int, name: str, cell: str) -> bool:
-        """Return whether a cell means a missing value; if it does, count the value."""
+        """Return whether a cell means a missing value, and count the missing values."""
         missing = self._markers.is_missing_number(cell.strip())
         if missing:
             self._missing += 1
@@ -347,7 +348,7 @@ class _Reader:
         return missing
 
     def _refuse_missing(self) -> None:
-        """Raise a RowsError that lists the missing values, if values are missing."""
+        """If values are missing, raise a RowsError that lists them."""
         if self._missing:
             more = ", ..." if self._missing > len(self._locations) else ""
             raise RowsError(
@@ -367,7 +368,7 @@ def _doubt(names: Sequence[str]) -> str:
 
 
 def _integers(cells: Sequence[str]) -> np.ndarray | None:
-    """Convert all cells to 64-bit integers, or return None if a cell is something else."""
+    """Return all cells as 64-bit integers, or None if a cell is not an integer of 64 bits."""
     try:
         return np.fromiter(map(int, cells), np.int64, len(cells))
     except (ValueError, OverflowError):

@@ -15,7 +15,7 @@ __all__ = ["CsvFormat", "csv_format_in"]
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFormat:
-    """The format of rows; a setting that is None or an empty list is detected.
+    """The format of rows in a text file; a setting that is None is detected from the file.
 
     A network stores the format of its training rows in its metadata, under "reading". `missing` has
     further strings that mean a missing value.

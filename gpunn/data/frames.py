@@ -18,9 +18,9 @@ __all__ = ["column_names", "difference", "non_numeric_columns", "numbers_of", "o
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the names of a data frame's columns, or None for other objects or nameless columns.
+    """Return the names of a data frame's columns, or None for other objects and unnamed columns.
 
-    Columns numbered by default, as in pandas, count as columns without names.
+    Columns that pandas numbers by default are treated as columns without names.
     """
     names = getattr(table, "column_names", None)  # pyarrow; its `columns` are arrays
     if names is None:
@@ -36,10 +36,10 @@ def column_names(table: Any) -> list[str] | None:
 
 
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
-    """Return the indices that put columns into a known order, or None if they are in that order.
+    """Return the indices that put columns into a known order; None if they already have it.
 
-    Data without names keeps its order. If the names differ, a DataError lists the missing and
-    unknown names. Its message calls the data `argument`.
+    Columns without names keep their order. If names are missing or unknown, a DataError lists them.
+    The error's message calls the data `argument`.
     """
     if names is None or known is None or names == known:
         return None
@@ -49,7 +49,7 @@ def order_of(names: list[str] | None, known: list[str] | None, argument: str) ->
 
 
 def difference(names: Sequence[str], known: Sequence[str]) -> str:
-    """Return why columns can't be put into a known order, or an empty string if they can."""
+    """Return why columns can't be put into a known order, or "" if they can."""
     present, wanted = Counter(names), Counter(known)
     twice = [name for name, count in (present | wanted).items() if count > 1]
     missing, unknown = list(wanted - present), list(present - wanted)
@@ -75,7 +75,7 @@ def numbers_of(table: Any) -> np.ndarray | None:
 
 
 def arrays_of(table: Any) -> dict[str, np.ndarray]:
-    """Return a data frame's columns by name, or an empty dict if names can't index the frame."""
+    """Return a dict of a data frame's columns by name, which is empty if the frame has no names."""
     try:
         return {name: np.asarray(table[name]) for name in column_names(table) or []}
     except Exception:  # a library whose frames can't be indexed by column name

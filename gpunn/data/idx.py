@@ -27,9 +27,9 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     then the items in row-major order, big-endian. Compression is recognized from the first bytes of
     the file, not from its name.
 
-    Memory is allocated only for bytes that exist, so a forged header can't exhaust the memory. An
-    array of more than 16 MiB may take at most 200 times its compressed size; larger arrays are
-    refused before they are read.
+    Memory is allocated only for bytes that the file has, so a forged header can't exhaust the
+    memory. An array of more than 16 MiB may take at most 200 times its compressed size; larger
+    arrays are refused before they are read.
 
     Parameters
     ----------

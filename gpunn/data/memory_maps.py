@@ -1,7 +1,8 @@
 """Rows of memory-mapped files, read without making the whole file resident in memory.
 
-Reading scattered rows through a map makes many other rows resident, since the system loads a block
-of the file around each page. Reading the rows from the file avoids this.
+If scattered rows are read through a memory map, many other rows become resident, because the system
+loads a block of the file around each page. If the rows are read from the file, only these rows take
+memory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["check_whole", "release", "rows_of"]
 def mapping_of(array: Array) -> mmap.mmap | None:
     """Return the memory map of an array, or None for ordinary memory.
 
-    A copy-on-write map ("c") counts as ordinary memory, since it may hold changes that exist
+    A copy-on-write map ("c") is treated as ordinary memory, because it may hold changes that exist
     nowhere else.
     """
     if not isinstance(array, np.memmap) or array.mode not in ("r", "r+", "w+"):
@@ -36,16 +37,16 @@ def mapping_of(array: Array) -> mmap.mmap | None:
 
 
 def release(array: Array) -> None:
-    """Let the system free the pages of a memory map that were read; a no-op for other arrays."""
+    """Let the system free the pages that were read from a memory map; ignore other arrays."""
     mapping = mapping_of(array)
     if sys.platform != "win32" and mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def check_whole(array: Array) -> None:
-    """Raise a DataFileError if the file of a memory map was truncated; a no-op for other arrays.
+    """Raise a DataFileError if a memory map's file was truncated; ignore other arrays.
 
-    Touching a page that the file no longer has would end the process (SIGBUS).
+    Reading a page that the file no longer has would end the process (SIGBUS).
     """
     mapping = mapping_of(array)
     if mapping is None or array.filename is None:
@@ -59,7 +60,7 @@ def check_whole(array: Array) -> None:
 
 
 def shortened(path: object) -> str:
-    """Return the message for a truncated file."""
+    """Return the error message for a file that was truncated."""
     return (
         f"{path}: the file was truncated after it was memory-mapped; load it again, and don't "
         "change it during use"
@@ -67,7 +68,7 @@ def shortened(path: object) -> str:
 
 
 def reopened(path: str | os.PathLike[str]) -> FileIO:
-    """Open a map's file again."""
+    """Open the file of a memory map again."""
     try:
         return FileIO(os.fspath(path))
     except OSError as error:
@@ -75,10 +76,10 @@ def reopened(path: str | os.PathLike[str]) -> FileIO:
 
 
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
-    """Return some rows of an array; rows of a memory map are copied from its file.
+    """Return the chosen rows of an array; rows of a memory map are copied from its file.
 
-    A slice must have no step. Raises a DataFileError if the file was truncated, and a
-    FileAccessError if it can't be opened again.
+    If `chosen` is a slice, it must have no step. Raises a DataFileError if the file was truncated,
+    and a FileAccessError if it can't be opened again.
     """
     mapping = mapping_of(array)
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:
@@ -113,7 +114,7 @@ def read_into(file: FileIO, view: memoryview) -> None:
 
 
 def file_offset(array: Array, mapping: mmap.mmap) -> int:
-    """Return the offset of an array in its file; `array.offset` is wrong for slices."""
+    """Return the offset of an array's data in its file; `array.offset` is wrong for slices."""
     beginning: int = np.frombuffer(mapping, np.uint8).ctypes.data
     return int(mapped_from(array) + array.ctypes.data - beginning)
 

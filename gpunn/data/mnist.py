@@ -23,7 +23,7 @@ _FILES = (
 def load_mnist(
     folder: str | os.PathLike[str],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Load MNIST, or a set in the same format such as Fashion-MNIST.
+    """Load MNIST, or a data set in the same format such as Fashion-MNIST.
 
     MNIST is from LeCun, Bottou, Bengio & Haffner 1998, "Gradient-Based Learning Applied to Document
     Recognition"; Fashion-MNIST is from Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747.

@@ -1,4 +1,4 @@
-"""An iterator whose items a thread makes in advance."""
+"""An iterator whose next items are made in advance by a thread."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ __all__ = ["Prefetch"]
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.2
-"""Seconds between wake-ups of a waiting thread, since on Windows Ctrl-C does not wake it."""
+"""Seconds after which a waiting thread wakes up to check for Ctrl-C, which does not wake it on
+Windows."""
 
 PATIENCE = 5.0
-"""Maximum seconds that `close` waits for the current item."""
+"""Maximum seconds that `close` waits until the thread has made its current item."""
 
 
 class Prefetch(Generic[T]):
     """An iterator whose items a thread makes, at most `ahead` items in advance.
 
     The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread. An
-    exception in the iterator is raised in place of the item, with its traceback. `close`, which a
-    `with` block calls at its end, ends the thread. If the iterator is a generator, the thread then
-    closes it, and its `finally` clauses run.
+    exception that the iterator raises is raised again in place of the item, with its traceback.
+    `close`, which a `with` block calls at its end, ends the thread. If the iterator is a generator,
+    the thread closes the generator, so that its `finally` clauses run.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:
@@ -60,7 +61,7 @@ class Prefetch(Generic[T]):
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        """Wait until another item may be made; return False after `close`."""
+        """Wait until the thread may make another item; return False if `close` was called."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._items) < self._ahead)
             return not self._closed

@@ -13,10 +13,10 @@ from gpunn.typing import HostArray
 __all__ = ["split_groups", "split_times"]
 
 MAX_ORDERS = 20
-"""Maximum number of orders in which groups are tried."""
+"""Maximum number of random orders of the groups that are tried."""
 
 MAX_GROUPS = 20_000
-"""Maximum number of groups tried in all orders together, unless a single order has more groups."""
+"""Maximum total number of groups in all orders that are tried; the first order is always tried."""
 
 
 def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -47,13 +47,13 @@ def split_groups(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
-    Groups are held out in random order while they fit into `ceil(fraction * rows)` rows. One more
-    group is held out if this brings the number of rows closer. With `labels`, groups that bring
-    each class closer to its `fraction` come first, and the last group with rows of a class is kept.
-    Up to 20 orders are tried. The best order has the closest number of rows; among equal orders, it
-    has the closest numbers of each class. Groups and labels are integers or strings. Raises the
-    errors of `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one
-    group.
+    In random order, each group that still fits into `ceil(fraction * rows)` rows is held out. One
+    more group is held out if this brings the number of rows closer. With `labels`, groups that
+    bring the held-out rows of each class closer to `fraction` come first. The last group with rows
+    of a class is not held out. Up to 20 random orders are tried. The best order's number of
+    held-out rows is closest to the wanted number. Among equally close orders, the numbers of each
+    class decide. Groups and labels are integers or strings. Raises the errors of
+    `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one group.
 
     Examples
     --------
@@ -81,10 +81,10 @@ def split_groups(
 
 
 class _Counts:
-    """The number of rows of each class in each group.
+    """Counts how many rows of each class are in each group.
 
     `codes` has the group of each row, and `sizes` has the number of rows of each group. Without
-    labels, no classes are counted.
+    labels, only the groups' rows are counted.
     """
 
     def __init__(self, codes: np.ndarray, sizes: np.ndarray, labels: HostArray | None) -> None:
@@ -103,7 +103,7 @@ class _Counts:
 
 
 class _Choice:
-    """A choice of groups with about `wanted` rows; groups are tried in an order."""
+    """Groups that together have about `wanted` rows, chosen by trying all groups in an order."""
 
     def __init__(self, counts: _Counts, wanted: int, order: list[int]) -> None:
         self.counts, self.wanted = counts, wanted
@@ -124,7 +124,7 @@ class _Choice:
                 self._add(best)
 
     def distance(self) -> tuple[int, float]:
-        """Return how far the numbers of rows, in total and by class, are from those wanted."""
+        """Return how far the numbers of rows, in total and per class, are from the wanted ones."""
         pairs = zip(self.of_class, self.wanted_of_class, self.counts.totals, strict=True)
         return abs(self.rows - self.wanted), sum(
             (rows - wanted) ** 2 / total for rows, wanted, total in pairs
@@ -139,7 +139,7 @@ class _Choice:
         return True
 
     def _empties_class(self, group: int) -> bool:
-        """Return whether all rows of a class would be chosen."""
+        """Return whether adding this group would choose all rows of a class."""
         return any(
             self.of_class[label] + count == self.counts.totals[label]
             for label, count in self.counts.classes[group]

@@ -1,4 +1,4 @@
-"""Opening text files as rows of cells, and reading cells as numbers."""
+"""Open text files as rows of cells, and convert cells to numbers."""
 
 from __future__ import annotations
 

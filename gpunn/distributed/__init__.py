@@ -1,6 +1,6 @@
 """Processes that train one network together.
 
-`communicator` connects the processes that a launcher started together. Pass the result to a
+`communicator` connects the processes that a launcher started together. Pass the communicator to a
 `gpunn.Trainer`, which then trains on all processes as it would on one process.
 """
 

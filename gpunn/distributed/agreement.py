@@ -1,4 +1,4 @@
-"""Messages between ranks outside of steps, so that an error on one rank ends all ranks."""
+"""Messages between ranks outside of training steps, so that an error on one rank ends all ranks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class AgreedExit(SystemExit):
 class Agreement:
     """Messages between all ranks; each message can report that a rank has failed.
 
-    A rank that fails outside of a step reports the failure instead of its next message. So no rank
-    waits for a failed rank. Within a step, other ranks wait for numbers instead of messages, so a
-    failing rank ends all processes.
+    A rank that fails outside of a training step reports the failure instead of its next message. So
+    no rank waits for a failed rank. Within a step, ranks wait for arrays instead of messages, so a
+    rank that fails there ends all processes.
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -37,7 +37,7 @@ class Agreement:
 
     @classmethod
     def over(cls, communicator: Communicator) -> Agreement:
-        """Return the agreement of a communicator; make it at the first call."""
+        """Return the Agreement of a communicator; the first call makes it."""
         if communicator.agreement is None:
             communicator.agreement = cls(communicator)
         agreement: Agreement = communicator.agreement
@@ -54,10 +54,10 @@ class Agreement:
         return self._ended
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        """Return the values of all ranks, by rank.
+        """Send this rank's value to all ranks, and return the values of all ranks, from rank 0.
 
-        `what` describes the values in messages. If a rank has failed, raise a DistributedError that
-        names the rank and the reason.
+        `what` describes the values in error messages. If a rank has failed, raise a
+        DistributedError that names the rank and the reason.
         """
         if self.alone:
             return [value]
@@ -84,12 +84,12 @@ class Agreement:
             raise DistributedError(f"rank {rank} has failed: {reason}", rank)
 
     def of_first(self, value: Any, what: str) -> Any:
-        """Return the value of rank 0 on all ranks."""
+        """Return rank 0's value, on every rank."""
         return self.gather(value if self.rank == 0 else None, what)[0]
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Return a context in which the ranks exchange numbers instead of messages."""
+        """Return a context for a training step, in which ranks exchange arrays, not messages."""
         if self.alone:
             yield
             return

@@ -1,4 +1,4 @@
-"""Collective calls as operations of a step, on arrays of any backend."""
+"""Calls that all ranks make together (collective calls) as operations of a training step."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gpunn.typing import Array
 __all__ = ["Collectives"]
 
 MAX_SINGLE_SUMS = 8
-"""The maximum number of pairs of rows that are added one by one; more pairs would make a step too
-long.
+"""The maximum number of pairs of rows that are added in separate operations; more operations would
+make a training step too long.
 """
 
 
@@ -38,11 +38,11 @@ class Collectives:
             self._direct = self.communicator.takes(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to blocks[this rank] of rank r, the block that rank r has for this rank."""
+        """Set out[r] to the block that rank r has for this rank: its blocks[this rank]."""
         self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
-        """Set out[r] to the block of rank r."""
+        """Set out[r] to the block that rank r passes as `block`."""
         self._call(self.communicator.all_gather, block, out)
 
     @property
@@ -56,7 +56,7 @@ class Collectives:
         self.ops.call(Collective(call, self._gather, self.communicator.graphs))
 
     def sum_over_ranks(self, values: Array, gathered: Array, out: Array) -> None:
-        """Set `out` to the sum of all ranks' values, in the order of ranks.
+        """Set `out` to the sum of all ranks' values, which are added in the order of ranks.
 
         `gathered`, of shape (size, length), is a buffer for the values of all ranks.
         """
@@ -66,11 +66,11 @@ class Collectives:
             self.ops.accumulate(gathered[rank], out)
 
     def sum_in_tree(self, parts: Array) -> Array:
-        """Return the sum of the rows, added in a tree that depends only on their number.
+        """Return the sum of the rows, added in an order that depends only on the number of rows.
 
         Rows 2i and 2i + 1 are added first, then pairs of these sums, and so on. If the number of
-        rows is a power of two, each half of the rows is also added in such a tree. The rows are
-        overwritten.
+        rows is a power of two, each half of the rows is thus added in the same way as the whole.
+        The rows are overwritten.
         """
         step, rows = 1, int(parts.shape[0])
         while step < rows:

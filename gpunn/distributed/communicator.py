@@ -13,7 +13,7 @@ from gpunn.backends import Backend
 __all__ = ["TIMEOUT", "Communicator", "Gather", "Parcel", "on_host"]
 
 TIMEOUT = 300.0
-"""Default number of seconds to wait for the other ranks."""
+"""Default number of seconds that a rank waits for the other ranks."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
 """A function that returns the values of all ranks, given this rank's value and its description."""
@@ -23,7 +23,7 @@ Parcel: TypeAlias = tuple[Any, int]
 
 
 class Communicator:
-    """Collective calls of `size` processes; all must make the same calls in the same order.
+    """Collective calls of `size` processes, which must all make the same calls in order.
 
     This class is for a single process; its subclasses connect several processes.
 
@@ -34,7 +34,7 @@ class Communicator:
     size : int
         Number of processes.
     local_rank, local_size : int
-        The number of this process and the number of processes, among the processes on this machine.
+        The number of this process among the processes on this machine, and their number.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Communicator:
     size : int
         Number of processes.
     local_rank, local_size : int
-        The number of this process and the number of processes, among the processes on this machine.
+        The number of this process among the processes on this machine, and their number.
     timeout : float
         Seconds to wait for the other processes before all processes end.
     agreement : Agreement or None
-        The agreement over this communicator, once `Agreement.over` has made it.
+        The `Agreement` of this communicator, or None before `Agreement.over` has made it.
     overlaps : bool
         Whether `exchange` is available, and can run during computations.
     graphs : WeakSet
@@ -90,8 +90,9 @@ class Communicator:
     def takes(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
-        If not, the caller copies the arrays to the host and back. All ranks call this method at the
-        same time, so it may also connect to a library; `gather` lets the ranks agree.
+        If they don't, the caller copies the arrays to the host and back. All ranks call this method
+        at the same time, so it may also start a library. With `gather`, the ranks agree on the
+        result.
 
         Parameters
         ----------
@@ -103,12 +104,12 @@ class Communicator:
         Returns
         -------
         bool
-            Whether the calls accept them; always True in this class.
+            Whether the collective calls accept the backend's arrays; always True in this class.
         """
         return True
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
-        """Exchange blocks: out[r] becomes the block that rank r has for this rank.
+        """Exchange blocks: set out[r] to the block that rank r has for this rank.
 
         Parameters
         ----------
@@ -120,7 +121,7 @@ class Communicator:
         out[...] = blocks
 
     def all_gather(self, block: np.ndarray, out: np.ndarray) -> None:
-        """Gather blocks: out[r] becomes the block of rank r.
+        """Gather blocks: set out[r] to the block of rank r.
 
         Parameters
         ----------
@@ -135,7 +136,8 @@ class Communicator:
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
         """Send arrays to ranks and receive arrays from ranks, all at the same time.
 
-        A rank receives arrays in the same order and sizes as another rank sends them.
+        If a rank sends several arrays to another rank, the other rank must receive them in the same
+        order, with equal sizes.
 
         Parameters
         ----------
@@ -162,14 +164,14 @@ class Communicator:
         return [message]
 
     def trouble(self) -> str:
-        """Return why calls that run on a device have failed; empty if none has failed.
+        """Return why calls that run on a device have failed, or "" if no call has failed.
 
-        Another thread may call this.
+        Any thread may call this method.
 
         Returns
         -------
         str
-            The reason; always empty in this class.
+            The reason, which is always "" in this class.
         """
         return ""
 

@@ -34,7 +34,7 @@ GRACE = 3.0
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
-    """Return the number of started processes and the launcher; 1 and "" without a launcher."""
+    """Return the number of started processes and the launcher, or 1 and "" without a launcher."""
     for name, launcher in LAUNCHERS.items():
         value = environment.get(name, "").strip()
         if value.isdecimal() and int(value) > 1:
@@ -116,7 +116,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the only communicator of MPI's world; with a single object, messages keep an order."""
+    """Return the communicator of all MPI processes; a single object keeps messages in order."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator
@@ -125,7 +125,7 @@ def of_all_processes() -> Communicator:
 
 
 def end_together(communicator: Communicator) -> None:
-    """Let an uncaught error end all processes, so that none waits for this one."""
+    """Make an uncaught error end all processes, so that no process waits for this process."""
     before = sys.excepthook
 
     def hook(
@@ -145,7 +145,8 @@ def end_together(communicator: Communicator) -> None:
 def share_of_cores(processes: int) -> None:
     """Limit this process to its share of the machine's cores.
 
-    Nothing changes if the number of threads is set, or if the launcher has assigned cores.
+    The limit stays unchanged if the user set a number of threads, or if the launcher assigned
+    cores.
     """
     if processes > 1 and not os.environ.get(VARIABLE) and not os.environ.get(OPENMP):
         cores, all_cores = usable_cores(), os.cpu_count() or 1
@@ -157,8 +158,8 @@ def local_device(backend: str, communicator: Communicator) -> str:
     """Return the name of the backend for this process, one of several on a machine.
 
     "cupy" and "auto" become the device whose number is the process's local rank, or the only device
-    that the launcher makes visible. Without a device, the name stays unchanged; `get_backend` then
-    reports what is missing.
+    that the launcher makes visible. If there is no device, the name stays unchanged, and
+    `get_backend` reports what is missing.
     """
     if backend not in ("cupy", "auto"):
         return backend

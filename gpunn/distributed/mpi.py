@@ -22,7 +22,8 @@ RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 class MPICommunicator(Communicator):
     """The processes of an MPI communicator.
 
-    It uses a copy of the communicator to keep its messages separate from the program's messages.
+    This class uses a copy of the MPI communicator, so that its messages stay separate from the
+    program's messages.
     """
 
     name = "mpi"
@@ -58,9 +59,9 @@ class MPICommunicator(Communicator):
 def started_mpi(timeout: float, what: str) -> Any:
     """Return the module `mpi4py.MPI`, once MPI has started in all processes.
 
-    MPI waits for all processes that the launcher has started. If a process ends before that, some
-    launchers do not notice it. The other processes would then wait forever. So after `timeout`
-    seconds this process prints `what` it has waited for, and ends.
+    MPI waits for all processes that the launcher has started. If a process ends before MPI has
+    started, some launchers do not notice it, and the other processes would wait forever. So after
+    `timeout` seconds, this process prints `what` it has waited for, and ends.
     """
     import mpi4py
 
@@ -82,9 +83,9 @@ def started_mpi(timeout: float, what: str) -> Any:
 
 
 def initialize(MPI: Any) -> None:
-    """Start MPI without holding Python's lock, since the watchdog's thread needs the lock.
+    """Start MPI while Python's lock (GIL) is released, because the watchdog's thread needs it.
 
-    By default, mpi4py would hold the lock.
+    By default, mpi4py would hold the lock during the start.
     """
     try:
         start = ctypes.CDLL(MPI.__file__).MPI_Init_thread

@@ -1,4 +1,4 @@
-"""The communicator of processes with one CUDA device each, by NCCL: its start, calls and end."""
+"""The communicator of processes that each use one CUDA device, and exchange arrays by NCCL."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ __all__ = ["NCCLCommunicator"]
 LOG = logging.getLogger("gpunn")
 
 PATIENCE = 3.0
-"""Seconds to wait for NCCL to abort; then all processes end without it."""
+"""Seconds to wait until NCCL has aborted its calls; then all processes end in any case."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
-"""An environment variable of NCCL. With "0", ranks capture their calls independently, so no rank
-waits if a capture fails on another rank. Otherwise ranks exchange addresses during a capture.
+"""An environment variable of NCCL. With "0", ranks capture NCCL's calls independently, so no rank
+waits if a capture fails on another rank. With other values, ranks exchange addresses during a
+capture.
 """
 
 
@@ -52,7 +53,7 @@ class NCCLCommunicator(Communicator):
     def takes(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
-        Raise an error on all ranks if NCCL is required, but can't be used on one of them.
+        If NCCL is required, but a rank can't use it, an error is raised on all ranks.
         """
         if not backend.name.startswith("cupy"):
             return self.host.takes(backend, gather)
@@ -123,8 +124,8 @@ class NCCLCommunicator(Communicator):
     def close(self) -> None:
         """Destroy the graphs that contain calls of NCCL, and then NCCL's communicator.
 
-        All ranks must call this. Ranks on one machine wait for each other without a time limit,
-        since one of them may still evaluate. This method is called when the process ends.
+        All ranks must call this method. Ranks on one machine wait for each other without a time
+        limit, because a rank may still be evaluating. This method is called when the process ends.
         """
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None
@@ -133,7 +134,7 @@ class NCCLCommunicator(Communicator):
             calls.communicator.destroy()
 
     def trouble(self) -> str:
-        """Return an error that NCCL had after a call returned; empty if NCCL had no error."""
+        """Return the error that NCCL had after a call returned, or "" if NCCL had no error."""
         calls = self._calls
         error = "" if calls is None else calls.trouble()
         return error if self._calls is calls else ""  # ignore a communicator that was closed
@@ -142,7 +143,7 @@ class NCCLCommunicator(Communicator):
         """Abort NCCL's calls, for which this process may be waiting, and end all processes.
 
         NCCL waits until no graph contains a call of the communicator; CuPy releases Python's lock
-        meanwhile. After `PATIENCE` seconds at most, all processes end.
+        (GIL) during this wait. After `PATIENCE` seconds at most, all processes end.
         """
         calls, self._calls = self._calls, None
         if calls is not None:

@@ -20,11 +20,11 @@ from gpunn.typing import Array
 __all__ = ["Move", "OverlappedSum", "Span", "cut", "moves"]
 
 Span: TypeAlias = tuple[int, int]
-"""The start and the end of a part of a vector."""
+"""The start of a part of a vector, and its end (the index after the last number)."""
 
 
 class Move(NamedTuple):
-    """A part of the vector whose sums the rank `source` computes and the rank `target` owns."""
+    """A part of a vector: rank `source` computes its sums, and rank `target` needs them."""
 
     source: int
     target: int
@@ -33,7 +33,7 @@ class Move(NamedTuple):
 
 
 def cut(span: Span, ranks: int) -> list[Span]:
-    """Return the pieces of a part, one for each rank; the last pieces may be empty."""
+    """Cut a part of a vector into one piece for each rank; the last pieces may be empty."""
     start, stop = span
     length = -(-(stop - start) // (ranks * ALIGNMENT)) * ALIGNMENT
     bounds = [min(start + rank * length, stop) for rank in range(ranks + 1)]
@@ -41,7 +41,7 @@ def cut(span: Span, ranks: int) -> list[Span]:
 
 
 def moves(span: Span, ranks: int, length: int) -> list[Move]:
-    """Return the moves of the sums from a part's pieces to the ranks' blocks of this length."""
+    """Return which sums each rank sends to which rank, whose block has `length` numbers."""
     moves = []
     for source, (start, stop) in enumerate(cut(span, ranks)):
         for target in range(ranks):
@@ -52,12 +52,13 @@ def moves(span: Span, ranks: int, length: int) -> list[Move]:
 
 
 class OverlappedSum:
-    """Sums a vector over ranks, part by part; each rank gets the sums of its block in `out`.
+    """Sums a vector over ranks, part by part; `out` receives the sums of this rank's block.
 
     Each part is cut into one piece per rank. A rank receives all ranks' numbers of its piece, adds
-    them, and sends the sums to the ranks that own them. So all ranks receive at the same time, even
-    if one rank's block contains the whole part. The sums are bitwise identical to those of a single
-    all-to-all exchange. Blocks have `length` numbers; the last one may extend beyond the vector.
+    them, and sends each sum to the rank whose block contains it. So all ranks receive at the same
+    time, even if one rank's block contains the whole part. The sums are bitwise identical to those
+    of a single all-to-all exchange. Blocks have `length` numbers; the last block may extend beyond
+    the vector.
     """
 
     out: Array
@@ -70,12 +71,12 @@ class OverlappedSum:
         self._received: dict[Span, Array] = {}
 
     def add(self, parts: Sequence[Span]) -> None:
-        """Start to sum parts that are computed; following operations do not wait for the sums."""
+        """Start to sum parts that are computed; later operations do not wait for the sums."""
         trace = record(lambda: self._sum(parts), self._ops)
         self._ops.call(Concurrent(self._lane, self._ops, trace))
 
     def join(self) -> None:
-        """Let the following operations wait for all sums."""
+        """Make the following operations wait for all sums."""
         self._ops.call(Join(self._lane))
 
     def _sum(self, parts: Sequence[Span]) -> None:

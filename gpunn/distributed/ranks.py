@@ -1,4 +1,4 @@
-"""The processes of a training: rank 0 calls the callbacks, and the other ranks serve its requests.
+"""The processes that train together: only rank 0 calls callbacks, and asks other ranks for data.
 
 Only rank 0 calls callbacks, so files are written once, and callbacks need not handle other ranks.
 If a callback needs data that is divided among ranks, such as the optimizer's state, rank 0 asks the
@@ -22,7 +22,7 @@ CALLBACKS = "callbacks of rank 0"
 
 
 class Ranks:
-    """The processes of a training, and the shards of each batch that this process has.
+    """The processes that train together, and which shards of each batch this process trains on.
 
     `shards` = 0 means one shard per process; `fixed_shards` is False then.
     """
@@ -36,7 +36,7 @@ class Ranks:
         self._leads = False
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
-        """Return the parts of a copy or a pickle, which has one process with the same shards."""
+        """Return how to copy or unpickle this object, as a single process with the same shards."""
         return Ranks, (None, self.shares.shards if self.fixed_shards else 0)
 
     @property
@@ -51,12 +51,12 @@ class Ranks:
 
     @property
     def leading(self) -> bool:
-        """Whether this is rank 0, and it runs code that the other ranks don't."""
+        """Whether this is rank 0, while it runs callbacks, which other ranks don't run."""
         return self._leads
 
     @property
     def present_shares(self) -> Shares:
-        """The current shares of this process: all shares while it leads."""
+        """The shards that this process works on now: all shards while it leads, else its own."""
         return Shares(self.shares.shards, 0, self.shares.shards) if self._leads else self.shares
 
     def lead(
@@ -65,10 +65,10 @@ class Ranks:
         services: Mapping[str, Callable[..., object]],
         result: Callable[[], Any],
     ) -> Any:
-        """Call a function on rank 0, while the other ranks serve its calls of `join`.
+        """Call a function on rank 0, while the other ranks run the services that it requests.
 
-        `services` are the functions that can be requested, by name. Then return the `result` of
-        rank 0 on all ranks.
+        `services` are the functions that rank 0 can request by calling `join` with their names.
+        When the function has ended, all ranks return the `result` of rank 0.
         """
         if self.first:
             self._leads = True
@@ -86,17 +86,18 @@ class Ranks:
             services[name](*arguments)
 
     def join(self, name: str, *arguments: Any) -> None:
-        """Start the service with this name on the other ranks, if rank 0 leads.
+        """If rank 0 leads, start the service with this name on the other ranks.
 
-        A collective call follows. If rank 0 does not lead, all ranks make this call anyway.
+        A collective call follows. If rank 0 does not lead, all ranks run the same code and make the
+        collective call anyway.
         """
         if self._leads:
             self.agreement.of_first((name, arguments), CALLBACKS)
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        """Return the values of all ranks; see `Agreement.gather`."""
+        """Return a list of all ranks' values; see `Agreement.gather`."""
         return self.agreement.gather(value, what)
 
     def gather_rows(self, rows: np.ndarray, what: str) -> np.ndarray:
-        """Return the rows of all ranks, in the order of ranks."""
+        """Return the rows of all ranks as one array, in the order of ranks."""
         return rows if self.alone else np.concatenate(self.gather(rows, what))

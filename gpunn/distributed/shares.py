@@ -1,9 +1,9 @@
 """Divide the rows of a batch and the parameters among processes, by arithmetic only.
 
 A batch of `rows` rows is cut into `shards` shards. Shard s has the rows from rows * s // shards to
-rows * (s + 1) // shards. No row is padded, dropped or repeated. Sizes differ by at most one; a
-shard of a small batch may be empty. The shards of a process are adjacent. By default there is one
-shard per process.
+rows * (s + 1) // shards. No row is padded, dropped or repeated. The sizes of shards differ by at
+most one row; a shard of a small batch may be empty. The shards of a process are adjacent. By
+default there is one shard per process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gpunn.errors import ArgumentError
 __all__ = ["Block", "Shares", "batches", "block_of", "check_shards", "share"]
 
 ALIGNMENT = 16
-"""Blocks of parameters, like single parameters, start at multiples of this many numbers."""
+"""In the vector of all parameters, each parameter array and each rank's block start at a multiple
+of this number."""
 
 
 def share(rows: int, index: int, count: int) -> tuple[int, int]:
@@ -35,7 +36,7 @@ def batches(rows: int, batch_size: int) -> Iterator[int]:
 def check_shards(shards: int, size: int) -> int:
     """Return the number of shards for `size` processes; 0 means one shard per process.
 
-    Raise an ArgumentError unless `shards` is a power of two and a multiple of `size`.
+    Raise an ArgumentError if `shards` is not a power of two, or not a multiple of `size`.
     """
     if shards == 0:
         return size
@@ -88,7 +89,7 @@ class Shares:
         return sum(stop - start for start, stop in map(self.bounds, batches(rows, batch_size)))
 
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
-        """Return the ascending positions, in an epoch's order, of the rows of this process.
+        """Return at which positions in an epoch's order this process's rows are, ascending.
 
         `rows` is the number of rows that the epoch visits, or the number of its remaining rows.
         """
@@ -99,7 +100,7 @@ class Shares:
         return np.concatenate([(starts + full).reshape(-1), last])
 
     def _within(self, rows: int, batch_size: int) -> np.ndarray:
-        """Return the positions, within one update, of the rows of this process."""
+        """Return at which positions within an update's rows this process's rows are."""
         parts, begin = [np.zeros(0, np.int64)], 0
         for batch in batches(rows, batch_size):
             start, stop = self.bounds(batch)
@@ -110,10 +111,10 @@ class Shares:
 
 @dataclass(frozen=True)
 class Block:
-    """The part of a flat vector that one process updates.
+    """The part of the vector of all parameters that one process updates.
 
-    The last blocks of this `length` may extend beyond the vector, but `start` and `stop` stay
-    within it.
+    The last blocks of `length` numbers may extend beyond the vector, but `start` and `stop` are
+    within the vector.
     """
 
     length: int
@@ -122,15 +123,15 @@ class Block:
 
     @property
     def slice(self) -> slice:
-        """The part of the vector."""
+        """The numbers `start` to `stop` - 1 of the vector."""
         return slice(self.start, self.stop)
 
 
 def block_of(size: int, rank: int, ranks: int, shards: int | None = None) -> Block:
     """Return the block of the process `rank` in a vector of `size` numbers.
 
-    It consists of the blocks of the process's shards. So results computed shard by shard do not
-    depend on the number of processes.
+    The block consists of the blocks of the process's shards, so results do not depend on the number
+    of processes.
     """
     shards = ranks if shards is None else shards
     length = -(-size // (shards * ALIGNMENT)) * ALIGNMENT * (shards // ranks)

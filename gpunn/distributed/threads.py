@@ -30,7 +30,7 @@ class World:
 class ThreadCommunicator(Communicator):
     """The communicator of one of several threads; `run_threads` makes it.
 
-    The threads compute in turns, so this class helps to check results, but saves no time.
+    Only one thread computes at a time, so this class helps to check results, but saves no time.
 
     Parameters
     ----------
@@ -106,12 +106,13 @@ def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
     Returns
     -------
     list
-        The results of the function, by rank.
+        A list of the function's results, from rank 0.
 
     Raises
     ------
     Exception
-        The first error by rank, except errors that only report another rank's failure.
+        The error of the lowest failed rank; errors that only report another rank's failure are
+        ignored.
 
     Examples
     --------

@@ -13,8 +13,8 @@ from gpunn.terminal import write_last_words
 __all__ = ["Watchdog"]
 
 CHECKS = 20
-"""The number of times that the thread checks the clock within the timeout; between these checks it
-sleeps.
+"""The number of times that the watchdog's thread checks the clock within the timeout; between the
+checks, it sleeps.
 """
 
 
@@ -23,8 +23,8 @@ class Watchdog:
 
     The process waits in a library call that no Python exception can interrupt. So, instead of
     raising an error, the thread prints what the process waited for, and ends all processes. Lower
-    ranks check earlier, so that only one of them prints. At each check, `trouble` returns a reason
-    why waiting is useless, or an empty string.
+    ranks check earlier, so that only one rank prints. At each check, `trouble` returns a reason why
+    waiting is useless, or an empty string.
     """
 
     def __init__(
@@ -43,9 +43,10 @@ class Watchdog:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Watch the operations in this context; contexts can be nested.
+        """Limit the time of the calls in this context; contexts can be nested.
 
-        If all processes are ending, the context does not return, since its results are useless.
+        If all processes are ending, this thread stays in the context, because its results are
+        useless.
         """
         before = self._since, self._what
         self._what, self._since = what, time.monotonic()

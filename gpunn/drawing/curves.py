@@ -15,17 +15,17 @@ WIDTH, HEIGHT = 340.0, 230.0
 """Size of a panel."""
 
 LEFT, TOP, RIGHT, BOTTOM = 58.0, 52.0, 14.0, 34.0
-"""Margins of a panel around its curves; the left one is wider for long tick labels."""
+"""Margins of a panel around its curves; long tick labels make the left margin wider."""
 
 DIGIT = 7.0
-"""Width of a digit of a tick label."""
+"""Width of one digit in a tick label."""
 
 ACROSS = 3
 """Number of panels per row."""
 
 
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
-    """Return curves by epoch, one panel per metric, with training and validation together.
+    """Return an image of curves by epoch: each panel has a metric in training and validation.
 
     `rows` is a history; values that are not finite are skipped. `names` are the metrics to show, by
     default the loss and all metrics of the last row.

@@ -13,10 +13,10 @@ FILL = {True: "#e6eefc", False: "#f1f3f6"}
 """Color of a layer with trained parameters, and of other layers."""
 
 MAX_LAYERS = 40
-"""Maximum number of layers in a sequence; only the ends of longer sequences are drawn."""
+"""Maximum number of layers drawn in a sequence; of a longer one, only both ends are drawn."""
 
 BRANCHES = 6
-"""Maximum number of branches side by side."""
+"""Maximum number of a layer's branches that are drawn side by side."""
 
 HEIGHT, GAP, PADDING, FOOT = 40, 30, 12, 18
 """Height of a layer, gap between layers, padding of a frame, height of a branch's last shape."""
@@ -30,7 +30,8 @@ class Block:
     """A layer in a drawing: its label, and a detail such as its activation, "relu".
 
     `shape` is the output's shape for one row; it is empty if unknown. `frozen` means that no
-    parameter of the layer is trained. A layer may have members, and branches of inner layers.
+    parameter of the layer is trained. A layer may have ensemble members, and branches that consist
+    of inner layers.
     """
 
     label: str
@@ -75,7 +76,7 @@ def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text:
 
 
 def shortened(blocks: Sequence[Block]) -> list[Block]:
-    """Return the layers, or the first and last ones if there are more than `MAX_LAYERS`."""
+    """Return the layers to draw: all, or only the first and last ones beyond `MAX_LAYERS`."""
     if len(blocks) <= MAX_LAYERS:
         return list(blocks)
     half = MAX_LAYERS // 2
@@ -86,7 +87,7 @@ def shortened(blocks: Sequence[Block]) -> list[Block]:
 
 
 def drawn_branches(block: Block) -> list[Branch]:
-    """Return the branches of a layer, or the first branches and how many others there are."""
+    """Return the branches of a layer to draw, and how many others there are."""
     if len(block.branches) <= BRANCHES:
         return list(block.branches)
     omitted = len(block.branches) - BRANCHES + 1
@@ -128,7 +129,7 @@ def block_height(block: Block) -> float:
 
 
 def sequence_height(blocks: Sequence[Block]) -> float:
-    """Return the height of layers in sequence, with an arrow before each."""
+    """Return the height of layers in sequence, with an arrow before each layer."""
     return sum(block_height(block) + GAP for block in blocks)
 
 

@@ -1,4 +1,4 @@
-"""The panels of a history's curves: one per metric, with its points and ticks."""
+"""The panels of a history: for each metric, the points of its curves and the ticks of its axes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gpunn.monitor import NOT_METRICS, VALIDATION
 __all__ = ["Panel", "panels"]
 
 POINTS = 400
-"""Maximum number of points of a curve; with more epochs, evenly spaced ones are drawn."""
+"""Maximum number of points of a curve. If there are more epochs, evenly spaced epochs are drawn."""
 
 LARGEST = 1e150
-"""Larger values are skipped, because they would flatten the rest of the curve."""
+"""Values above this limit are skipped, because they would flatten the rest of the curve."""
 
 SMALLEST = 1e-290
-"""Smaller differences count as zero."""
+"""Differences between values that are smaller than this are treated as zero."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Panel:
 
     @property
     def last(self) -> str:
-        """The last values as text."""
+        """The last value of each curve as text."""
         return ", ".join(f"{name} {value:.4g}" for name, value in self.ends.items())
 
 

@@ -1,6 +1,6 @@
 """SVG images as text.
 
-They need no package. A white background makes them readable in light and dark notebooks.
+They need no package. A white background makes the images readable in light and dark notebooks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Drawing:
         Raises
         ------
         OSError
-            If the file cannot be written. An existing file is then unchanged.
+            If the file cannot be written. If writing fails, an existing file stays unchanged.
         """
         write_output(path, self.svg.encode())
 

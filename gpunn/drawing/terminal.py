@@ -9,7 +9,7 @@ from gpunn.drawing.panels import Panel, panels
 __all__ = ["text_curves"]
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Bits of a Braille character by row and column."""
+"""The bit of each dot of a Braille character, by row and column."""
 
 BLANK = 0x2800
 
@@ -57,7 +57,7 @@ def text_curves(
 
 
 def panel_lines(panel: Panel, width: int, height: int, colors: bool) -> list[str]:
-    """Return the lines of a panel: a title, the curves with tick labels, and the epochs."""
+    """Return the lines of a metric's panel: the title, the curves with tick labels, the epochs."""
     down = max(1, height - 2)
     ticks = panel.ticks(max(2, down // 2))
     margin = max([LABEL, *(len(text) + 1 for text in ticks.values())])
@@ -108,7 +108,7 @@ def title(panel: Panel, width: int, colors: bool) -> str:
 
 
 def colored(text: str, name: str, colors: bool) -> str:
-    """Return text in the color of training or validation."""
+    """Return text in the color of the training or the validation curve."""
     return f"{COLORS[name]}{text}{PLAIN}" if colors and name else text
 
 

@@ -63,13 +63,14 @@ class Experiment:
     training : Subset
         The rows to train on, checked and ready for the device.
     validation, test : Subset or None
-        The rows of these splits, checked and ready for the device.
+        The rows of the validation and test splits, checked and ready for the device.
     callbacks : list of Callback
         The callbacks of the configuration.
     best : Best or None
         The rule that selects the best epoch, if any metric is monitored.
     start : WeightsReport or None
-        A report on the weights copied from the network in `model.start_from`, if it is set.
+        Which weights were copied from the network in `model.start_from`; None if this key is not
+        set.
 
     See Also
     --------
@@ -106,7 +107,7 @@ class Experiment:
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
     ) -> History:
-        """Train until the run has the configured number of epochs, including earlier epochs.
+        """Train until the run has the configured number of epochs, including those before a resume.
 
         Parameters
         ----------
@@ -159,7 +160,8 @@ class Experiment:
         Returns
         -------
         Evaluation or None
-            A dict of loss and metrics, with class rates as attributes; None without a test split.
+            A dict of the loss and metrics, with rates of classes as attributes, or None if there is
+            no test split.
         """
         if self.test is None:
             return None
@@ -192,7 +194,8 @@ def build(
     backend : str or Backend
         A backend, or a name that overrides the configuration's backend; see `Config.get_backend`.
     allow_imports : bool
-        Whether the configuration may import custom classes. Importing runs their modules' code.
+        Whether the configuration may import custom classes. Importing a class runs its module's
+        code.
     communicator : Communicator or None
         The processes that train together.
 
@@ -344,7 +347,7 @@ def _network(
 def _check_threshold(
     config: Config, trainer: Trainer, training: Subset, validation: Part | None
 ) -> None:
-    """Raise a ConfigError if no threshold can be chosen; warn if the positive class is common."""
+    """Raise a ConfigError if a threshold can't be chosen; warn if the positive class is common."""
     criterion, data, classes = config.training.threshold_for, config.data, trainer.model.classes
     if criterion is None:
         return
@@ -373,7 +376,7 @@ def _check_threshold(
 
 
 def _class_weight(training: Training, model: Sequential) -> dict[int, float] | str | None:
-    """Return class weights by the index of each class instead of its name."""
+    """Return class weights with the index of each class in place of its name."""
     weights = training.class_weight
     if weights is None or isinstance(weights, str):
         return weights

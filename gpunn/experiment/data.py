@@ -1,4 +1,4 @@
-"""Loads the data that a configuration or a command names, as host arrays."""
+"""Loads the data files that a configuration or a command names, as host arrays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOG = logging.getLogger("gpunn")
 
 
 def load(config: Config, loss: Loss | None = None) -> Parts:
-    """Load the data set of a configuration, without holding out any fraction.
+    """Load the data set of a configuration, before any of its rows are held out.
 
     The loss decides whether the targets of a table are classes; see `gpunn.experiment.targets`.
     """
@@ -68,13 +68,13 @@ def read_part(
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
 ) -> Part:
-    """Return labeled rows to evaluate a model on, from files that the configuration does not name.
+    """Return rows with targets from files other than the configuration's, to evaluate a model.
 
     `path` is a CSV, NPZ or NPY file, or a folder of IDX files, whose test split is read. For a
-    network trained on a table, `path` is a table in any format. If `path` is an NPY file,
-    `target_path` is the NPY file with the targets. The configuration gives the names of columns and
-    arrays. The model's metadata gives the classes. Raise a DataError if a file does not fit the
-    model.
+    network that was trained on a table, `path` is a table in any supported format. If `path` is an
+    NPY file, `target_path` is the NPY file with the targets. The configuration gives the names of
+    columns and arrays. The model's metadata gives the classes. Raise a DataError if a file does not
+    fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):
@@ -111,7 +111,7 @@ def read_part(
 
 
 def read_inputs(path: Path, data: DataSet | None) -> Rows:
-    """Return the rows of an NPY, NPZ or Parquet file, without targets, to predict them.
+    """Return the rows of an NPY, NPZ or Parquet file, without targets, for predictions.
 
     `data` is the table `[data]` of the network's run, or None if it is unknown.
     """
@@ -185,7 +185,7 @@ def _array_part(
 ) -> Part:
     """Return rows whose string targets are replaced by their indices in `classes`.
 
-    With `text`, the targets must be strings if there are classes.
+    If there are classes and `text` is True, the targets must be strings.
     """
     if is_text(y):
         if classes is None:
@@ -233,7 +233,7 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
 
 
 def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
-    """Return the keys that split rows, and the features, by default without the keys' column."""
+    """Return the keys by which rows are split, and the features, without the keys' column."""
     if data.split_by is None:
         return None, data.features
     column = data.split_by[1]
@@ -266,7 +266,7 @@ def _csv_options(data: CSV) -> dict[str, Any]:
 
 
 def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
-    """Return the columns that a network was trained on: names, or indices without a header."""
+    """Return the columns that a network was trained on: their names, or indices if unnamed."""
     features: list[str] = metadata["features"]
     return list(features) if metadata["header"] else [int(number) for number in features]
 

@@ -1,4 +1,4 @@
-"""Evaluates a trained network on a split, with decisions and the base rate for classes."""
+"""Evaluates a trained network on a split: loss, metrics, base rate, and decisions of classes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ LOG = logging.getLogger("gpunn")
 class Evaluation(dict[str, float]):
     """Loss and metrics of a split of the data, by name.
 
-    If each row has one of several classes, `classes` has the class names. `rates`, of shape
-    (classes,), has the fraction of rows in each class. For two classes, `decisions` has the
-    threshold on the probability of the second class, and the metrics at this threshold, by name.
+    If each row belongs to one of several classes, `classes` has the class names. `rates`, of shape
+    (classes,), has the fraction of rows in each class. For two classes, `decisions` is a dict with
+    the threshold for the second class's probability, and the metrics at this threshold.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Evaluation(dict[str, float]):
 
     @property
     def shown(self) -> int:
-        """The class whose rate is shown: the second of two, or the most common of several."""
+        """The class whose rate is shown: the second of two classes, or the most common of more."""
         rates = np.zeros(1) if self.rates is None else self.rates
         return 1 if len(rates) == 2 else int(rates.argmax())
 
@@ -64,14 +64,14 @@ class Evaluation(dict[str, float]):
 
 
 def has_exclusive_classes(loss: Loss, outputs: int) -> bool:
-    """Return whether each row has exactly one of several classes."""
+    """Return whether each row belongs to exactly one of several classes."""
     return loss.output_activation == "softmax" or (
         loss.output_activation == "sigmoid" and outputs == 1
     )
 
 
 def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
-    """Return the loss and metrics on checked rows, with log loss and AUC for classes of a table.
+    """Return the loss and metrics on checked rows; classes of a table add log loss and AUC.
 
     `data` is the table `[data]` of the network's run.
     """
@@ -106,10 +106,10 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 
 
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
-    """Set the network's threshold to the best one on the validation rows; see `best_threshold`.
+    """Set the network's threshold to the best threshold for the validation rows.
 
-    Only this process chooses the threshold, from the network's current weights. With `warn`, log a
-    warning if no threshold meets the criterion.
+    `best_threshold` chooses it, in this process only, with the network's current weights. With
+    `warn`, a warning is logged if no threshold meets the criterion.
     """
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)

@@ -39,11 +39,11 @@ FILES = {
 """Every file of a run, with a description."""
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
-"""Callbacks that write to a path."""
+"""The classes of callbacks that write to a path, which is an attribute of the callback."""
 
 
 def require_run(folder: Path) -> None:
-    """Raise a ConfigError unless this is a run folder."""
+    """Raise a ConfigError if a folder is not a run folder."""
     if not (folder / CONFIG).is_file():
         problem = f"it contains no {CONFIG}" if folder.is_dir() else "there is no such folder"
         problem = "this is a file" if folder.is_file() else problem
@@ -61,9 +61,9 @@ def listing(folder: Path) -> str:
 
 
 def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:
-    """Place the callbacks' files in a run folder, and return the paths of the logs.
+    """Make the callbacks write their files into a run folder; return the paths of the logs.
 
-    Raise a ConfigError if a path leads out of the folder, or to a file of the run itself.
+    Raise a ConfigError if a callback's path leads out of the folder, or to a file of the run.
     """
     logs = []
     for index, callback in enumerate(callbacks):
@@ -98,7 +98,7 @@ class Removal(Callback):
     """Removes an earlier run's logs: renames them when training begins; `settle` deletes them.
 
     If training ends without a call of `settle`, the logs get their old names again. If the process
-    is killed before that, the renamed logs stay.
+    is killed during training, the logs keep their new names.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -126,7 +126,7 @@ class Removal(Callback):
 
 
 def csv_table(names: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header; each of `names` is a column, even if it is empty."""
+    """Return a history as CSV with a header; each of `names` is a column, even without values."""
     columns = list(dict.fromkeys([*(name for row in rows for name in row), *names]))
     header = dict(zip(columns, columns, strict=True))
     return "".join([csv_line(columns, header), *(csv_line(columns, row) for row in rows)])

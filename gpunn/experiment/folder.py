@@ -64,20 +64,21 @@ NORM_STATE = "norms."
 """Prefix of the keys that hold each epoch's norms in a checkpoint."""
 
 FRACTION = 0.01
-"""Maximum fraction of the training time for checkpoints, unless `checkpoint_every` is set."""
+"""Maximum fraction of the training time that checkpoints take, if `checkpoint_every` is not set."""
 
 
 class RunFolder(Callback):
     """Saves a run in a folder, epoch by epoch; nothing is written before training begins.
 
-    Each file is written completely or not at all, except the histories, which grow by one line per
-    epoch. The files of an earlier run stay unchanged until the first checkpoint of the new training
-    is on the disk. The earlier run's final network and evaluation stay until the new run replaces
-    them. Among the callbacks, a RunFolder must be the last.
+    Each file is written completely or not at all; only the histories grow, by one line per epoch.
+    The files of an earlier run stay unchanged until the first checkpoint of the new training is on
+    the disk. The earlier run's final network and evaluation stay until the new run replaces them. A
+    RunFolder must be the last callback in the list.
 
-    After a new best epoch, the network is immediately copied to the host. This copy is written with
-    the next checkpoint, or when training ends for any reason. If the process is killed before the
-    copy is written, the run resumes from an earlier checkpoint and trains that epoch again.
+    After a new best epoch, the network is immediately copied to the host. The copy is written to
+    disk with the next checkpoint, or when training ends for any reason. If the process is killed
+    before the copy is written, the run resumes from an earlier checkpoint and trains that epoch
+    again.
 
     Until this process leaves the context or ends, no other process can train in the folder::
 
@@ -103,8 +104,8 @@ class RunFolder(Callback):
     Raises
     ------
     ConfigError
-        If the folder is not empty and both `overwrite` and `resume` are False, or if its
-        `checkpoints` is a link that leads out of the folder.
+        If the folder is not empty while `overwrite` and `resume` are False, or if the link
+        `checkpoints` in it leads out of the folder.
 
     Examples
     --------
@@ -198,19 +199,19 @@ class RunFolder(Callback):
         Parameters
         ----------
         experiment : Experiment
-            The experiment. Its callbacks will write their files in the folder.
+            The experiment. The experiment, whose callbacks will write their files in the folder.
 
         Returns
         -------
         Checkpoint or None
-            The newest undamaged checkpoint in the folder, for `Experiment.run`. None if there is no
-            run to resume.
+            The newest undamaged checkpoint in the folder, for `Experiment.run`. The result is None
+            if there is no run to resume.
 
         Raises
         ------
         ConfigError
-            If the earlier run had different data, or a different network, seed or dtype. Also if
-            another process is training in the folder.
+            If the earlier run had different data, or a different network, seed or dtype. The error
+            is also raised if another process is training in the folder.
         ModelFileError
             If all checkpoints are damaged.
         """
@@ -243,7 +244,7 @@ class RunFolder(Callback):
         return checkpoint
 
     def _restore_state(self, checkpoint: Checkpoint) -> None:
-        """Restore the norms from a checkpoint; raise a ConfigError if the run had other data."""
+        """Restore the epochs' norms from a checkpoint; raise a ConfigError if the data differs."""
         state = next((kept for _, kept in checkpoint.callback_states() if DATA in kept), {})
         check_same_data(self.path, state.get(DATA, self._data), self._data)
         self._earlier_norms = {
@@ -299,7 +300,7 @@ class RunFolder(Callback):
         self.kept_epoch = trainer.epoch
 
     def _restore_best(self, trainer: Trainer, new: Replacement) -> None:
-        """Restore the file of the best epoch from a checkpoint; log a warning if that fails."""
+        """Restore the best epoch's network file from a checkpoint; log a warning if that fails."""
         path, best = self.path / BEST, self.best_epoch
         if best is None:
             return
@@ -363,10 +364,10 @@ class RunFolder(Callback):
         self._note_written(began)
 
     def _write(self, content: CheckpointContent) -> None:
-        """Write the network of the best epoch, if it is new, and then a checkpoint.
+        """Write the network of the best epoch if there is a new one, and then a checkpoint.
 
-        The order matters: after a crash between the two writes, a resumed run selects the same
-        epoch.
+        In this order, a run that crashes between the two writes selects the same epoch after it is
+        resumed.
         """
         held, self._held = self._held, None
         if held is not None:
@@ -412,12 +413,12 @@ class RunFolder(Callback):
     ) -> None:
         """Write the file `evaluation.json`, which records how the run ended.
 
-        If training failed, the evaluation of an earlier final network stays.
+        If training failed, the file `evaluation.json` of an earlier final network stays.
 
         Parameters
         ----------
         stopped : str
-            Why training ended before its last epoch; empty after the last epoch.
+            Why training ended before its last epoch, or "" if it did not.
         metrics : mapping or None
             Metrics of the test split.
         failed : bool

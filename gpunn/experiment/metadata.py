@@ -30,7 +30,7 @@ def reading_of(data: DataSet) -> CsvFormat:
 
 
 def check_names(path: str, names: list[str]) -> list[str]:
-    """Return the names; raise an error if there are none, or if a name is repeated or too long."""
+    """Return a list of names; raise an error if it is empty, or a name is repeated or too long."""
     if not names or len(set(names)) < len(names):
         raise ArgumentError(f"{path}: expected a list of unique strings; got {names!r:.80}")
     if (longest := max(map(len, names))) > MAX_NAME and path == "classes":
@@ -40,7 +40,7 @@ def check_names(path: str, names: list[str]) -> list[str]:
 
 @dataclass(kw_only=True)
 class DataMetadata:
-    """The metadata of every kind of data: the class names and the threshold, if there are any."""
+    """The metadata of all kinds of data: any class names and any threshold."""
 
     classes: Annotated[list[str], check_names] | None = None
     threshold: Annotated[float, check_threshold] | None = None
@@ -48,7 +48,7 @@ class DataMetadata:
 
 @dataclass(kw_only=True)
 class CSVMetadata(DataMetadata):
-    """The metadata of a CSV file, with its columns: names, or indices if it had no header."""
+    """The metadata of a CSV file, with the names of its columns, or indices without a header."""
 
     header: bool
     features: Annotated[list[str], check_names]
@@ -62,7 +62,7 @@ class CSVMetadata(DataMetadata):
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
     """Raise a ModelFileError unless a model file's metadata has the form `gpunn train` writes.
 
-    For a CSV file, the metadata must have the columns. Users may add further keys.
+    For a CSV file, the metadata must have the columns. Users may add further keys to the metadata.
     """
     kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
     try:

@@ -17,7 +17,7 @@ def settle_monitors(
     logs: Collection[str],
     larger_is_better: Mapping[str, bool | None],
 ) -> None:
-    """Replace each monitor mode "auto" by "min" or "max", once the metrics are known.
+    """Replace each mode "auto" by "min" or "max", the direction of the monitored metric.
 
     `training` is the table `[training]` with all defaults; it is changed in place. `logs` has the
     names of the values logged per epoch, and `larger_is_better` is the result of
@@ -45,7 +45,7 @@ def settle_monitors(
 
 
 def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield the path, the table and the mode's key of each object that may monitor a metric."""
+    """Yield each object that may monitor a metric: its path, its table, and its mode's key."""
     for index, callback in enumerate(training["callbacks"]):
         yield f"training.callbacks[{index}]", callback, "mode"
     schedule = training["optimizer"].get("learning_rate")

@@ -28,15 +28,15 @@ FURTHER: Mapping[str, list[str]] = {
     "multilabel": ["auc"],  # their log-loss is the loss
     "regression": [],
 }
-"""Validation metrics by task, in addition to the metric that selects the best epoch."""
+"""For each task, the validation metrics besides the metric that selects the best epoch."""
 
 
 class Network(NamedTuple):
     """A tabular model.
 
-    `make` accepts a schema, encoded training rows, the number of outputs, the task, and
-    `model.parameters`. `scaling` is the model's preferred scaling of numbers. `on_cpu` has defaults
-    for `model.parameters` on a CPU.
+    The function `make` accepts a schema, encoded training rows, the number of outputs, the task,
+    and `model.parameters`. `scaling` is how the model prefers numbers to be scaled. `on_cpu` has
+    defaults for `model.parameters` on a CPU.
     """
 
     make: Callable[..., Recipe]
@@ -94,7 +94,8 @@ def settled(
 def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
     """Return the task of targets without classes: "multilabel" or "regression".
 
-    If there is a loss, it decides. Otherwise, the targets are labels if all of them are 0 or 1.
+    The loss decides, if one is given. Without a loss, the task is "multilabel" if all targets are 0
+    or 1.
     """
     y = parts.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:
@@ -122,7 +123,7 @@ def recipe_of(
 
 
 def training_of(recipe: Recipe, task: str) -> dict[str, Any]:
-    """Return the table `[training]` of a recipe, as plain data."""
+    """Return a tabular model's default training settings (recipe) as the table `[training]`."""
     metrics = [recipe.metric, "r2"] if task == "regression" else [recipe.metric]
     return {
         **recipe.options,

@@ -33,12 +33,12 @@ IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class ImportRefusedError(ConfigError):
-    """A configuration imports a class without permission."""
+    """Raised if a configuration imports a custom class, but imports are not allowed."""
 
 
 @dataclass
 class Objects:
-    """The objects that a configuration names; raises a ConfigError if one is unknown or invalid.
+    """The objects that a configuration names; unknown or invalid ones raise a ConfigError.
 
     With `allow_imports`, names such as "package.module:Class" are imported, which runs code;
     `imported` maps class names to these import paths. `layers` is empty for a tabular model, which
@@ -82,7 +82,7 @@ class Objects:
         return [self._make(base, value, f"{path}[{index}]") for index, value in enumerate(values)]
 
     def _import_classes(self, value: Any, path: str) -> Any:
-        """Import each "package.module:Class" in `value`, and replace it by the class name."""
+        """Import each "package.module:Class" in `value`; keep only class names in `value`."""
         if isinstance(value, Mapping):
             return {
                 key: self._import_classes(item, path if key == "name" else f"{path}.{key}")
@@ -155,7 +155,7 @@ def trained_network(
 
 
 def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
-    """Return the objects of a run's configuration; the run may have been built in Python.
+    """Return the objects of a run's configuration, also if the run was built in Python.
 
     For a run built in Python, the configuration has only the names of custom layers. The model file
     also has the modules of these layers. Raise a ModelFileError if a class is not defined and

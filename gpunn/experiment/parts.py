@@ -21,12 +21,12 @@ from gpunn.tables import Table
 __all__ = ["Part", "Parts", "Rows"]
 
 Rows: TypeAlias = "np.ndarray | Table"
-"""Inputs: an array, or the raw table for a network with a schema."""
+"""The inputs of a network: an array, or the raw table if the network has a schema."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a source that `indices` selects, or all rows; they are not copied.
+    """The rows of a data source that `indices` selects, or all rows, without a copy.
 
     Arrays may be memory maps.
     """
@@ -56,8 +56,8 @@ class Part:
     def fingerprint(self) -> list[int]:
         """Return the number of rows, and a checksum (CRC-32) of evenly spaced rows.
 
-        The checksum uses at most 1000 rows and 16 MiB. This is enough to detect a replaced file,
-        and fast for data larger than memory.
+        The checksum uses at most 1000 rows and 16 MiB. So many rows suffice to detect that a file
+        was replaced, and are fast to read even from data larger than memory.
         """
         checksum = 0
         for source in (self.source_inputs, self.source_targets):
@@ -83,7 +83,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """The splits of a data set, and the keys that split training rows (None for a random split).
+    """The splits of a data set, and the keys by which rows are split (None: at random).
 
     `metadata` is stored in the model, in JSON types:
 
@@ -102,12 +102,12 @@ class Parts:
 
     @property
     def by_name(self) -> dict[str, Part]:
-        """The existing splits, by the names "training", "validation" and "test"."""
+        """A dict of the splits that exist, by their names "training", "validation" and "test"."""
         named = {"training": self.training, "validation": self.validation, "test": self.test}
         return {name: part for name, part in named.items() if part is not None}
 
     def with_classes(self, loss: Loss, outputs: int) -> Parts:
-        """Return the splits with each class replaced by its index, if the targets are classes.
+        """If the targets are classes, return the splits with class indices as targets.
 
         If the loss treats the numbers of a CSV file as classes, class indices replace the numbers,
         and the classes are added to the metadata; see `gpunn.experiment.targets`. Raise a
@@ -136,7 +136,7 @@ class Parts:
 
     @property
     def sources(self) -> dict[str, Part]:
-        """The splits that are read from separate sources, not held out of the training source."""
+        """The splits with separate files or arrays, which are not held out of training rows."""
         source = self.training.source_inputs
         return {
             name: part
@@ -147,9 +147,9 @@ class Parts:
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Parts:
         """Replace classes by their indices (`with_classes`), then hold out rows (`divided`).
 
-        For a table, `outputs` is not needed, and `loss` only if the model does not choose it. The
-        schema is learned only from the training rows, so the rows are divided before the network
-        exists.
+        For a table, `outputs` may be missing, and `loss` too if the model chooses the loss. The
+        schema is learned only from the training rows, so the rows are divided before the network is
+        made.
         """
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))
@@ -173,9 +173,9 @@ class Parts:
         """Hold out rows by the configuration's fractions, in proportion to the classes.
 
         Only this method decides which rows are held out. Each command calls it once, before
-        anything is learned from the training rows. `classes` has the class of each row of the
-        training source. Raise a DataError if a class has too few rows for both splits, and a
-        ConfigError if a fraction leaves no rows.
+        anything is learned from the training rows. `classes` has the class of each row from which
+        rows may be held out. A DataError is raised if a class has too few rows for all splits. A
+        ConfigError is raised if a fraction leaves no rows.
         """
         keys = self.keys
 

@@ -17,8 +17,8 @@ from gpunn.tables.table import Cells
 __all__ = ["Answer", "answers"]
 
 BLOCK = 64
-"""Number of rows per block. Because it is fixed, only one pass is recorded, and a row's prediction
-is bitwise identical whichever rows arrive with it."""
+"""Number of rows per block. Because the number is fixed, only one forward pass is recorded. A row's
+prediction is bitwise identical for all rows that arrive together with it."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
@@ -27,8 +27,8 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
     """Return a function that returns a network's outputs for rows of cells.
 
-    The function also returns the number of rows with each unknown category, by column. The category
-    None counts the missing values of a column that had none in training. For `layout`, see
+    The function also returns the number of rows with each unknown category, by column. The key None
+    counts missing values of a column that had no missing values in training. For `layout`, see
     `gpunn.rows.predict_stream`.
     """
     schema = model.schema
@@ -65,7 +65,7 @@ def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
 
 
 class RowsOfCells(Table):
-    """A table of text cells; the kinds of its columns come from the schema, not from the cells.
+    """A table of text cells, whose columns have the kinds that the schema states.
 
     Each row has one cell for each column that the schema does not drop, in order.
     """
@@ -84,5 +84,5 @@ class RowsOfCells(Table):
         super().__init__([column.name for column in columns], len(rows), read)
 
     def place(self, name: str, row: int) -> str:
-        """Return only the column; the reader of the stream adds the line."""
+        """Return the name of a cell's column; the reader of the stream adds the line."""
         return f"column {name!r}"

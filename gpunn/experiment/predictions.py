@@ -16,13 +16,14 @@ __all__ = ["Predictions", "interpret"]
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions for some rows.
+    """The predictions for some rows: values, and probabilities if the loss has them.
 
     The content of `values`, of shape (rows,) or (rows, outputs), depends on the loss. For classes,
-    it is class names, or indices if the classes have no names. For several labels, it is 0 or 1 for
-    each output. For any other loss, it is the outputs. If `values` has several columns, `targets`
-    has their names. `probabilities` has a column for each class or label; `labels` has the names of
-    these columns. `probabilities` is None if the loss has no probabilities.
+    `values` has the class names, or indices if the classes have no names. For several labels, it
+    has 0 or 1 for each output. For any other loss, it has the network's outputs. If `values` has
+    several columns, `targets` has their names. `probabilities` has a column for each class or
+    label; `labels` has the names of these columns. `probabilities` is None if the loss has no
+    probabilities.
     """
 
     values: np.ndarray
@@ -31,7 +32,7 @@ class Predictions:
     targets: Sequence[str] | None = None
 
     def names(self, with_probabilities: bool) -> list[str]:
-        """Return the column names of the written predictions."""
+        """Return the names of the columns in a file of these predictions."""
         names = ["prediction"]
         if self.values.ndim > 1 and self.values.shape[1] > 1:
             names = [f"prediction_{name}" for name in self.targets or range(self.values.shape[1])]
@@ -61,8 +62,8 @@ def interpret(
     most probable class; "sigmoid" gives probabilities, and predicts 1 if a probability is above
     1/2. For any other loss, the outputs are the predictions. For example, `gpunn.losses.Poisson`
     predicts logarithms of rates. With a `threshold`, the second of two classes is predicted if its
-    probability is at least the threshold. Raise a DataError if the number of class names does not
-    match the outputs.
+    probability is at least the threshold. A DataError is raised if the number of class names does
+    not match the number of outputs.
     """
     count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):

@@ -32,13 +32,15 @@ NEUTRAL = {
     "metrics",
     "monitor",
 }
-"""Keys of `[training]` that change no update; `epochs` changes updates only by a schedule."""
+"""Keys of `[training]` that do not affect updates; `epochs` affects them only through a
+schedule."""
 
 GROWING = {"matmul_algorithms"}
-"""Backend facts that grow in training; checks compare the options with these names instead."""
+"""Facts about the backend that change during training. For these, the checks compare the backend's
+options of the same names."""
 
 ROUNDING = ("processor", "thread_variables")
-"""Recorded facts about the machine that change rounding, in addition to backend and BLAS."""
+"""Recorded facts about the machine, besides backend and BLAS, that may change rounding."""
 
 
 def check_resumable(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def check_same_data(
 def warn_of_changes(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any], recorded: Path
 ) -> None:
-    """Log a warning for each change that gives a resumed run different results.
+    """Log a warning for each change since the earlier run that makes results different.
 
     `earlier` is the run's earlier configuration. The file `recorded` describes the earlier backend
     and machine.
@@ -112,7 +114,7 @@ def _options(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
-    """Yield how the current backend, BLAS and processor differ from the recorded ones."""
+    """Yield each difference of the current backend, BLAS or processor from the recorded one."""
     try:
         old = read_config(recorded)
     except (ConfigError, OSError):  # only this comparison needs the file
@@ -132,7 +134,7 @@ def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any,
 def _warn_of_schedule(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any]
 ) -> None:
-    """Warn if the learning rates so far followed a schedule over another number of epochs."""
+    """Warn if the earlier epochs had other learning rates, because `epochs` has changed."""
     training = earlier.get("training")
     before = training.get("epochs") if isinstance(training, dict) else None
     planned, progress = experiment.config.training.epochs, checkpoint.progress
@@ -160,6 +162,6 @@ def _warn_of_schedule(
 
 
 def _rates(schedule: Schedule, begin: float, end: float, duration: int) -> np.ndarray:
-    """Return a schedule's learning rates between two times, which are in epochs."""
+    """Return a schedule's learning rates between two times, which are measured in epochs."""
     times = np.linspace(begin, end, 257)
     return np.broadcast_to(np.asarray(schedule.at(times, duration), dtype=np.float64), times.shape)

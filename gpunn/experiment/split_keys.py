@@ -1,4 +1,4 @@
-"""The times or groups by which `data.split` splits rows."""
+"""The column of times or groups by which the setting `data.split` splits rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["SplitKeys", "split_keys"]
 
 @dataclass(frozen=True)
 class SplitKeys:
-    """The column that rows are split by; `kind` is "time" or "group".
+    """The column by which rows are split; `kind` is "time" or "group".
 
     `values` has a number for each row: its rank in time, or its group. `cells` is the raw column.
     """
@@ -54,8 +54,8 @@ class SplitKeys:
 def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
     """Return the keys that split the rows of a table; None for a random split.
 
-    `missing` has further text that marks a missing value. Raise a ConfigError if the table lacks
-    the split's column, and a DataError if a row has no time or group.
+    `missing` has further text that marks a missing value. A ConfigError is raised if the table
+    lacks the split's column. A DataError is raised if a row has no time or group.
     """
     if data.split_by is None:
         return None

@@ -15,7 +15,8 @@ from gpunn.tables.splitting import advice_on_splits, rows_in_common
 __all__ = ["described_split", "remarks_on_split"]
 
 FAR = 0.5
-"""A remark is made above this relative deviation from the requested fraction."""
+"""If the held-out rows deviate from the requested fraction by more than this ratio, a remark is
+made."""
 
 SHOWN = 5
 """Maximum number of classes that a remark names."""
@@ -84,7 +85,8 @@ def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) ->
 def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
     """Return remarks on validation and test files that overlap the training rows.
 
-    Rows overlap if they are not later than all training rows, or if their group has training rows.
+    In a split by time, a row overlaps if it is not later than all training rows. In a split by
+    group, a row overlaps if its group has training rows.
     """
     source, keys, remarks = parts.training.source_inputs, parts.keys, []
     for name, part in parts.sources.items():

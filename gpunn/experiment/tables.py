@@ -49,16 +49,16 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
 def labeled_rows(
     path: str, data: TableFile, classes: Sequence[str] | None, loss: Loss | None
 ) -> Part:
-    """Return the rows of another file; its classes must be classes of the training rows."""
+    """Return the rows of a validation or test file; its classes must be known from training."""
     table = read_rows(path, data)
     return Part(table, TableTargets(table, data).encoded(classes, loss))
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
-    """Return the schema of the network at `path`, which gives the new network its first weights.
+    """Return the schema of the network at `path`, whose weights the new network starts with.
 
-    Raise a ConfigError if that network was not trained on a table, or if the configuration
-    contradicts its schema. Raise a DataError if the new rows lack a column.
+    A ConfigError is raised if the network at `path` was not trained on a table, or if the
+    configuration contradicts its schema. A DataError is raised if the new rows lack a column.
     """
     file = Path(path)
     file = final_model(file) if file.is_dir() else file
@@ -122,9 +122,9 @@ def learned_schema(config: Config, data: TableFile, training: Part, scaling: str
     """Return the schema of a table, learned from the training rows; log possible problems.
 
     `scaling` replaces "auto" in `data.scaling`. The kinds of columns are learned from all rows of
-    the file. They do not depend on the split, and `gpunn inspect` detects the same kinds. Raise a
-    ConfigError if `data.columns`, `data.drop` or `data.split` names a missing column, and a
-    DataError if a column does not have its declared kind.
+    the file. So the kinds do not depend on the split, and `gpunn inspect` detects the same kinds.
+    A ConfigError is raised if `data.columns`, `data.drop` or `data.split` names a missing column. A
+    DataError is raised if a column does not have its declared kind.
     """
     every = training.source_inputs
     assert isinstance(every, Table)

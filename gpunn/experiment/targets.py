@@ -43,7 +43,7 @@ SEVERAL = (
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return class names sorted: as numbers if all of them are numbers, else as strings."""
+    """Return class names in the order of numbers if all are numbers, else of strings."""
     numbers = {name: number_of(name) for name in names}
     if None in numbers.values():
         return sorted(numbers)
@@ -64,7 +64,7 @@ def finder(classes: Sequence[str]) -> Callable[[str], int]:
 def positions(labels: Sequence[str], classes: Sequence[str], title: str) -> np.ndarray:
     """Return each label's index in `classes`; raise a DataError for a label without a class.
 
-    `title` is the name of the labels in messages.
+    `title` is what error messages call the labels.
     """
     indices = list(map(finder(classes), labels))
     if -1 in indices:
@@ -102,12 +102,11 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
 
 
 def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
-    """Return the unique numbers in `y`, ascending, if they stand for classes; else None.
+    """If the numbers in `y` stand for classes, return the unique ones, ascending; else None.
 
-    Numbers stand for classes only with a cross-entropy loss, and only if the loss does not accept
-    them directly. Softmax cross-entropy accepts integers from 0 to outputs - 1; binary
-    cross-entropy on one output accepts numbers in [0, 1]. Raise a DataError if there are more
-    classes than outputs.
+    Numbers stand for classes only if the loss is a cross-entropy that does not accept them
+    directly. Softmax cross-entropy accepts integers from 0 to outputs - 1; binary cross-entropy on
+    one output accepts numbers in [0, 1]. Raise a DataError if there are more classes than outputs.
     """
     if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
         if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
@@ -147,8 +146,8 @@ def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
     """Return the sorted classes in an array of strings, and the index of each row's class.
 
     `y` has shape (rows,) or (rows, 1), with strings or UTF-8 bytes; spaces at both ends are
-    ignored. `title` is the name of `y` in messages. Raise a DataError that names the first row
-    without a class.
+    ignored. `title` is what error messages call `y`. If a row has no class, a DataError names the
+    first such row.
     """
     if y.ndim != 1 and y.shape[1:] != (1,):
         raise DataError(
@@ -167,7 +166,7 @@ def text_classes(y: np.ndarray, title: str) -> tuple[list[str], np.ndarray]:
 
 
 def name_of_class(value: bytes | str) -> str:
-    """Return a row's value as a class name, or raise a ValueError if it is not valid."""
+    """Return a row's value as a class name, or raise a ValueError if it can't be a class name."""
     try:
         text = value.decode() if isinstance(value, bytes) else str(value)
         text.encode()
@@ -197,12 +196,12 @@ class TableTargets:
     def classes(self, loss: Loss | None) -> list[str] | None:
         """Return the sorted classes of the training rows, or None if the targets are numbers.
 
-        The loss decides: cross-entropy losses need classes, all other losses numbers. Without a
-        loss, strings and Booleans are classes, and so are integers with at most `MAX_CLASSES`
-        different values. Several targets are labels if all their values are 0 and 1, else numbers;
-        see `are_labels`. The class that `data.positive` names comes second; raise a ConfigError if
-        it does not exist. Raise a DataError if there is only one class, or some values are not
-        numbers.
+        If a loss is given, it decides: with a cross-entropy, targets are classes; with any other
+        loss, numbers. Without a loss, strings and Booleans are classes, and so are integers with at
+        most `MAX_CLASSES` different values. If there are several target columns, they are labels if
+        all values are 0 and 1, else numbers; see `are_labels`. The class that `data.positive` names
+        comes second; a ConfigError is raised if there is no such class. A DataError is raised if
+        there is only one class, or if values must be numbers but are not.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive
@@ -224,8 +223,8 @@ class TableTargets:
     def encoded(self, classes: Sequence[str] | None, loss: Loss | None = None) -> np.ndarray:
         """Return the indices of classes as int64, or numbers as float64.
 
-        The shape is (rows,), or (rows, targets) for a list of targets. Raise a DataError that names
-        the first row without a number or with an unknown class.
+        The shape is (rows,), or (rows, targets) for a list of targets. A DataError names the first
+        row that has no number or an unknown class.
         """
         if classes is not None:
             return self.columns[0].codes(classes)
@@ -234,7 +233,7 @@ class TableTargets:
         return numbers[0] if isinstance(self.data.target, str) else np.column_stack(numbers)
 
     def check_variation(self, y: np.ndarray) -> None:
-        """Raise a DataError if a numeric target is constant in all rows."""
+        """Raise a DataError if a numeric target has the same value in all rows."""
         for column, numbers in zip(self.columns, y.reshape(len(y), -1).T, strict=True):
             if (numbers == numbers[0]).all():
                 raise column.constant_error(f"{numbers[0]:g}")
@@ -289,7 +288,7 @@ class TargetColumn:
         return in_order(names)
 
     def codes(self, classes: Sequence[str]) -> np.ndarray:
-        """Return the index of each row's class; the value 1.0 belongs to the class "1"."""
+        """Return the index of each row's class; for example, 1.0 is in the class "1"."""
         find = finder(classes)
         names = self.names(are_booleans(classes))
         indices = [-1 if name is None else find(name) for name in names]
@@ -312,7 +311,7 @@ class TargetColumn:
         return finite_numbers(self.table, self.name, self.markers)
 
     def names(self, booleans: bool) -> list[str | None]:
-        """Return the class name of each unique value; None for a missing value."""
+        """Return the class name of each unique value, and None for a missing value."""
         texts = class_names(self.cells.values, self.markers)
         return [boolean_text(text) if booleans and text else text for text in texts]
 
@@ -333,7 +332,7 @@ class TargetColumn:
 
 
 def are_booleans(classes: Sequence[str]) -> bool:
-    """Return whether these are the classes of a Boolean column."""
+    """Return whether class names are those of a Boolean column."""
     return set(classes) == set(BOOLEANS)
 
 
