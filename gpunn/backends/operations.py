@@ -859,6 +859,33 @@ class Operations:
         normalized[...] = centered * inverse_std
         out[...] = scale * normalized + shift
 
+    @composite
+    def layer_norm_activate(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        epsilon: float,
+        normalized: Array,
+        inverse_std: Array,
+        activation: Activation,
+        z: Array,
+        out: Array,
+    ) -> None:
+        """Normalize each row and apply a function: `layer_norm` with the result z; out = f(z).
+
+        Parameters
+        ----------
+        x, scale, shift, epsilon, normalized, inverse_std : array, float
+            As in `layer_norm`.
+        activation : Activation
+            The function f.
+        z, out : array, shape (rows, features)
+            Results, which must not share memory with each other or with another argument.
+        """
+        self.layer_norm(x, scale, shift, epsilon, normalized, inverse_std, z)
+        self.activate(activation, z, None, out)
+
     @operation
     def layer_norm_gradient(
         self,

@@ -28,7 +28,8 @@ from gpunn.errors import ArgumentError
 
 __all__ = ["Arguments", "Operation", "RecordingCache", "Trace", "arguments_of", "arrays_in"]
 __all__ += ["composite", "current_trace", "definition", "expand_composites", "is_composite"]
-__all__ += ["is_operation", "lower_operations", "method_of", "operation", "record"]
+__all__ += ["is_operation", "lower_operations", "lowered", "method_of", "operation"]
+__all__ += ["parameters_of", "record"]
 
 
 class Operation(NamedTuple):
@@ -240,6 +241,15 @@ def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> li
     return result
 
 
+def lowered(one: Operation, backend: Performer, lowerings: object) -> list[Any] | None:
+    """Return the steps of an operation's lowering; None if it has none, or none for its arguments.
+
+    `lowerings` is described at `lower_operations`.
+    """
+    lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
+    return lowering(arguments_of(backend, one)) if lowering else None
+
+
 def lower_operations(
     trace: Trace, backend: Performer, lowerings: object, otherwise: Callable[[Operation], list[T]]
 ) -> list[T]:
@@ -251,10 +261,9 @@ def lower_operations(
     """
     steps: list[T] = []
     for one in trace:
-        lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
-        lowered = lowering(arguments_of(backend, one)) if lowering else None
-        if lowered is not None:
-            steps += lowered
+        own = lowered(one, backend, lowerings)
+        if own is not None:
+            steps += own
         elif is_composite(backend, one):
             parts = record(definition(backend, one), backend)
             steps += lower_operations(parts, backend, lowerings, otherwise)

@@ -677,6 +677,12 @@ def normalizations() -> Iterator[Case]:
                 yield case(f"{name}-constant-{at}", name, terms, x=same, **kwargs, out=x)
                 nan = with_nan(numbers)
                 yield case(f"{name}-nan-{at}", name, terms, x=nan, **kwargs, out=x)
+        functions = [cls() for cls in builtin(activations.Activation)]
+        for f in functions if x == (64, 10) else [activations.GELU()]:
+            name = "layer_norm_activate"
+            kwargs = {**affine, "epsilon": 1e-2, "normalized": x, "inverse_std": (rows, 1)}
+            kwargs |= {"activation": f, "x": moved(1, *x), "z": x, "out": x}
+            yield case(f"{name}-{f.name}-{at}", name, features, **kwargs)
         sums = {"scale_gradient": of, "shift_gradient": of}
         for name, deviations, terms in (
             ("batch_norm_gradient", of, rows),

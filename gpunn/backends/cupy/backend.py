@@ -17,6 +17,7 @@ from gpunn.backends.cupy.branches import Branch, JoinedBranch
 from gpunn.backends.cupy.capture import Definition, GraphExecutor, one_by_one, say_once, synchronize
 from gpunn.backends.cupy.devices import placed, refuse_strays
 from gpunn.backends.cupy.diagnosis import cuda_version
+from gpunn.backends.cupy.fusion import fuse
 from gpunn.backends.cupy.lowerings import Calls, CupyLowerings
 from gpunn.backends.cupy.matmul import (
     NoFusedProduct,
@@ -197,6 +198,7 @@ class CupyBackend(Backend):
         if self._graph and not self._product.capturable:
             say_once(self._product.reason)
         in_graph = self._graph and self._product.capturable
+        trace = fuse(trace, self, self._lowerings)
         repeat: Callable[[int], None]
         if in_graph:
             calls = with_branch(trace, self, lambda one: self._calls([one]), self._scratch)

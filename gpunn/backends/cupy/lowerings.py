@@ -190,6 +190,7 @@ class CupyLowerings:
     batch_norm = launched(normalization.batch_norm)
     batch_norm_gradient = launched(normalization.batch_norm_gradient)
     layer_norm = prepared(normalization.layer_norm, packed)
+    layer_norm_activate = prepared(normalization.layer_norm_activate, with_formula(packed))
     layer_norm_gradient = launched(normalization.layer_norm_gradient)
 
     copy_columns = prepared(categories.copy_columns, strided())

@@ -7,17 +7,23 @@ rows are separate kernels, because several blocks may have to finish a column fi
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import cupy
 
+from gpunn.backends.cupy.kernels.activations import FORMULAS, constants_of
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import Calls, over_rows, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
+from gpunn.typing import Array
 
-__all__ = ["STANDARDIZE", "batch_norm", "batch_norm_gradient", "layer_norm", "layer_norm_gradient"]
-__all__ += ["normalize", "unstandardize"]
+__all__ = ["STANDARDIZE", "batch_norm", "batch_norm_gradient", "layer_norm", "layer_norm_activate"]
+__all__ += ["layer_norm_gradient", "normalize", "unstandardize"]
 
 ROW = r"""
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
@@ -93,27 +99,6 @@ extern "C" __global__ void gpunn_scale_and_shift_gradient(
   if (!column_sums(sums, partials, tickets) || !inside || threadIdx.y) return;
   scale_gradient[column] = sums[0];
   shift_gradient[column] = sums[1];
-}}
-"""
-
-LAYER_NORM = rf"""
-extern "C" __global__ void gpunn_layer_norm(
-    const T* __restrict__ x, const T* __restrict__ scale, const T* __restrict__ shift,
-    T* __restrict__ normalized, T* __restrict__ inverse_std, T* __restrict__ out,
-    long long rows, long long columns, T epsilon) {{
-  {ROW}
-  T sum = 0;
-  for (long long k = first; k < end; k += LANES) sum += x[k];
-  const T mean = warp_sum(sum) / columns;
-  sum = 0;
-  for (long long k = first; k < end; k += LANES) sum += (x[k] - mean) * (x[k] - mean);
-  const T inverse = 1 / sqrt(warp_sum(sum) / columns + epsilon);
-  for (long long k = first, j = threadIdx.x; k < end; k += LANES, j += LANES) {{
-    const T n = (x[k] - mean) * inverse;
-    normalized[k] = n;
-    out[k] = scale[j] * n + shift[j];
-  }}
-  if (threadIdx.x == 0) inverse_std[row] = inverse;
 }}
 """
 
@@ -219,11 +204,54 @@ def sum_gradients(op: Arguments, scratch: Scratch) -> None:
 
 def layer_norm(op: Arguments) -> Calls:
     """Normalize each row, with one warp per row; all arrays are contiguous."""
+    return normalized_rows(op, op.out, "gpunn_layer_norm")
+
+
+def layer_norm_activate(op: Arguments) -> Calls:
+    """Normalize each row and apply a function, with one warp per row; arrays are contiguous."""
+    f, formula = op.activation, FORMULAS[type(op.activation)]
+    parameters = f", T* __restrict__ out{formula.parameters}"
+    source = f"gpunn_layer_norm_{f.name}", parameters, f"T a; {formula.value} out[k] = a;"
+    return normalized_rows(op, op.z, *source, more=(op.out, *constants_of(f, op.x.dtype.type)))
+
+
+def normalized_rows(op: Arguments, z: Array, *source: str, more: Sequence[Any] = ()) -> Calls:
+    """Return the launch of a kernel of `layer_norm_source`; z is the result of the norm."""
     rows, columns = op.x.shape
-    kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=op.x.dtype)
-    arrays = op.x, op.scale, op.shift, op.normalized, op.inverse_std, op.out
-    arguments = *arrays, rows, columns, op.x.dtype.type(op.epsilon)
+    kernel = raw_kernel(source[0], layer_norm_source(*source), T=op.x.dtype)
+    arrays = op.x, op.scale, op.shift, op.normalized, op.inverse_std, z
+    arguments = *arrays, rows, columns, op.x.dtype.type(op.epsilon), *more
     return [partial(over_rows, kernel, rows, arguments)]
+
+
+@functools.cache
+def layer_norm_source(name: str, parameters: str = "", statements: str = "") -> str:
+    """Return the source of a kernel that normalizes rows.
+
+    `statements` use an element z of the result, at index k; `parameters` are additional ones.
+    """
+    return f"""{FUNCTIONS}
+extern "C" __global__ void {name}(
+    const T* __restrict__ x, const T* __restrict__ scales, const T* __restrict__ shifts,
+    T* __restrict__ normalized, T* __restrict__ inverse_std, T* __restrict__ values_z,
+    long long rows, long long columns, T epsilon{parameters}) {{
+  {ROW}
+  T sum = 0;
+  for (long long k = first; k < end; k += LANES) sum += x[k];
+  const T mean = warp_sum(sum) / columns;
+  sum = 0;
+  for (long long k = first; k < end; k += LANES) sum += (x[k] - mean) * (x[k] - mean);
+  const T inverse = 1 / sqrt(warp_sum(sum) / columns + epsilon);
+  for (long long k = first, j = threadIdx.x; k < end; k += LANES, j += LANES) {{
+    const T normal = (x[k] - mean) * inverse;
+    normalized[k] = normal;
+    const T z = scales[j] * normal + shifts[j];
+    values_z[k] = z;
+    {statements}
+  }}
+  if (threadIdx.x == 0) inverse_std[row] = inverse;
+}}
+"""
 
 
 def layer_norm_gradient(op: Arguments, scratch: Scratch) -> None:

@@ -1,0 +1,100 @@
+"""Replace two adjacent operations of a trace by a fused operation, which has a kernel for both.
+
+A kernel costs a launch, and it reads from memory what the previous kernel has written there. A
+fused operation is a composite operation of `Operations`: its definition calls the two operations.
+So without a kernel for its arguments, the two operations run.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gpunn.backends.base import Backend
+from gpunn.backends.recording import (
+    Operation,
+    Trace,
+    arguments_of,
+    arrays_in,
+    definition,
+    is_composite,
+    lowered,
+    method_of,
+    parameters_of,
+    record,
+)
+
+__all__ = ["FUSIONS", "Fusion", "fuse"]
+
+
+class Fusion(NamedTuple):
+    """A fused operation, and the array that connects its two parts.
+
+    A part's argument becomes the fused operation's argument of that name. Where both parts have
+    the name, the second part's argument is used. Arguments without a place must be None or the
+    connecting array.
+    """
+
+    name: str
+    output: str
+    """The name of the connecting array in the first part."""
+    input: str
+    """The name of the connecting array in the second part."""
+
+
+FUSIONS = {
+    ("layer_norm", "activate"): Fusion("layer_norm_activate", "out", "z"),
+}
+"""The fused operation of two adjacent operations."""
+
+
+def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
+    """Return the trace with fused operations.
+
+    First, composite operations without a kernel are replaced by their parts. A fused operation may
+    be the first part of another one.
+    """
+    result: list[Operation] = []
+    for one in expanded(trace, backend, lowerings):
+        both = fused(result[-1], one, backend) if result else None
+        if both is None:
+            result.append(one)
+        else:
+            result[-1] = both
+    return result
+
+
+def expanded(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
+    """Return the trace with the parts of the composite operations that have no kernel."""
+    result: list[Operation] = []
+    for one in trace:
+        if is_composite(backend, one) and lowered(one, backend, lowerings) is None:
+            result += expanded(record(definition(backend, one), backend), backend, lowerings)
+        else:
+            result.append(one)
+    return result
+
+
+def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
+    """Return the fused operation of two adjacent ones, or None if they must stay separate.
+
+    Apart from the connecting array, they must have no memory in common. A fused kernel may write
+    results of the second operation before it has read all arguments of the first.
+    """
+    fusion = FUSIONS.get((first.name, second.name))
+    if fusion is None or not (backend.is_builtin(first) and backend.is_builtin(second)):
+        return None
+    before, after = vars(arguments_of(backend, first)), vars(arguments_of(backend, second))
+    array = before[fusion.output]
+    if after[fusion.input] is not array:
+        return None
+    both = Operation(fusion.name, ())
+    _, names, _ = parameters_of(method_of(backend, both))
+    merged = before | after
+    left = [before[name] for name in before.keys() & after.keys()]
+    left += [merged[name] for name in merged.keys() - names]
+    if not all(value is None or value is array for value in left):
+        return None
+    others = [[each for each in arrays_in(part) if each is not array] for part in (before, after)]
+    if any(backend.overlap(own, other) for own in others[0] for other in others[1]):
+        return None
+    return both._replace(kwargs={name: merged[name] for name in names})
