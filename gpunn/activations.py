@@ -1,8 +1,8 @@
 """Activation functions and their derivatives, written as their formulas.
 
-These definitions are the reference. A backend may compute a built-in activation in a faster way;
-tests compare the results with these definitions. To define a new activation, write a subclass with
-`value` and `derivative`; see the example of `Activation`.
+The formulas in this module define the activations. A backend may compute a built-in activation in a
+faster way; tests compare the results with these definitions. To define a new activation, write a
+subclass with `value` and `derivative`; see the example of `Activation`.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ TAILS: dict[str, tuple[float, ...]] = {
         0.7552851304157515,
     ),
 }
-"""Coefficients of P in `normal_tail` by dtype, from the highest power to the lowest.
+"""For each dtype, the coefficients of the polynomial P in `normal_tail`, the highest power first.
 
-They are the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t. The series is truncated where the
-remainder is smaller than rounding errors. The variable t follows M. M. Shepherd & J. G. Laframboise
-1981, "Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf".
+The coefficients are from the Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t. The series is
+truncated where the remainder is smaller than rounding errors. The variable t follows M. M. Shepherd
+& J. G. Laframboise 1981, "Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf".
 """
 
 
@@ -86,8 +86,8 @@ def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:
     """Return e^(-z^2 / 2) and Phi(-|z|), where Phi is the standard normal distribution function.
 
     With x = |z| and t = (x - 4) / (x + 4), Phi(-x) = e^(-x^2 / 2) P(t) / (x + 4). The array-API
-    standard has no erf. The error is at most 8 units in the last place if the result is a normal
-    number.
+    standard has no erf. If a result is a normal (not subnormal) number, its error is at most 8
+    units in the last place.
     """
     x = xp.minimum(xp.abs(z), 200.0)  # e^-20000 is 0, even in extended precision
     inverse = 1 / (x + 4)
@@ -108,7 +108,7 @@ class Activation(Configurable):
     ----------
     from_output : bool
         Whether `derivative` uses only `a`, not `z`. If so, the backend overwrites z with a, which
-        saves a buffer, and passes the same array for both.
+        saves a buffer, and passes the same array for z and a.
 
     See Also
     --------
@@ -241,7 +241,7 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     slope : float
-        In [0, 1), 0.01 by default.
+        The slope for z < 0: in [0, 1), 0.01 by default.
 
     Raises
     ------
@@ -278,7 +278,7 @@ class ELU(Activation):
     Parameters
     ----------
     alpha : float
-        Positive, 1 by default. f(z) approaches -alpha for large negative z.
+        Positive, 1 by default: f(z) approaches -alpha for large negative z.
 
     Raises
     ------
@@ -339,7 +339,7 @@ class GELU(Activation):
 
     This is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
     ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. Both libraries use
-    `ExactGELU` by default. GELU differs from it by less than 0.0005.
+    `ExactGELU` by default. `ExactGELU` differs from this approximation by less than 0.0005.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""Errors for setting an attribute that has no effect, with a hint at what to do instead."""
+"""Errors for code that sets an attribute without effect; the messages say what to do instead."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ HINTS = {
         "pass it to fit",
     ),
 }
-"""Hints for attributes that exist in other libraries or in other classes."""
+"""Hints by name, for attributes that exist only in other libraries or other classes."""
 
 NEW = "the layers of a network can't be changed later; build a new gpunn.Sequential"
 
 CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
-"""Methods that change a list."""
+"""Names of the methods that change a list."""
 
 
 def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> SettingError:

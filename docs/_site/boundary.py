@@ -24,7 +24,7 @@ GRAY = "#808080"  # readable on white and on black
 
 
 def crescents(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return points of the plane and their classes, 0 or 1."""
+    """Return random points of the plane, and each point's class, 0 or 1."""
     random = np.random.default_rng(3)
     classes = np.arange(rows) % 2
     turn = np.pi * random.random(rows)

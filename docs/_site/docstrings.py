@@ -40,7 +40,7 @@ def home(module: ModuleType, name: str) -> ModuleType:
 def leave_out(
     app: Sphinx, what: str, name: str, value: Any, skipped: bool, options: Any
 ) -> bool | None:
-    """Leave out objects described on another page, and methods that scikit-learn adds."""
+    """Tell Sphinx to skip objects described on another page, and methods that scikit-learn adds."""
     if what == "module":
         module = module_of(Path(app.env.docname).name)
         return True if home(module, name) is not module else None
@@ -48,7 +48,7 @@ def leave_out(
 
 
 def leave_out_object(app: Sphinx, name: str, value: type, options: Any, bases: list[type]) -> None:
-    """Leave `object` out of the base classes."""
+    """Remove `object` from the list of base classes that a page shows."""
     bases[:] = [base for base in bases if base is not object]
 
 
@@ -64,11 +64,12 @@ def list_names(
 
 CODE = re.compile(r"(``.+?``|`[^`]+`)")
 MARKUP = re.compile(r"(?<![\w*\\])\*(?=\w)|\||(?<=\w)_(?!\w)")
-"""Signs of mathematics and Python that reStructuredText would treat as markup: *shape, |x|."""
+"""Matches characters in formulas and code, as in *shape and |x|, that reStructuredText would treat
+as markup."""
 
 
 def escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Escape signs in prose, so that pages show them as the source does."""
+    """Escape such characters in prose, so that pages show them as the source does."""
     verbatim = -1  # lines with a larger indent are code or a figure
     for i, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
@@ -82,12 +83,13 @@ def escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: l
 
 
 def typeset(prose: str) -> str:
-    """Replace dots that end no sentence, so that a summary isn't cut off there."""
+    """Replace dots that do not end a sentence, because Sphinx cuts off a summary at the first
+    dot."""
     return prose.replace("...", "…").replace(" . ", " · ")
 
 
 def in_session(before: list[str]) -> bool:
-    """Return whether the line after these belongs to a Python session."""
+    """Return whether the line that follows these lines belongs to a Python session."""
     paragraph = itertools.takewhile(str.strip, reversed(before))
     return any(line.lstrip().startswith(">>>") for line in paragraph)
 

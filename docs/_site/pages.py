@@ -85,14 +85,16 @@ SECTIONS = {
         "This documentation": "project/documentation",
     },
 }
-"""The navigation: sections and their pages, titled by task. Each page must be in it."""
+"""The navigation: sections and their pages, titled by task. Each page of docs/ must be in the
+navigation."""
 
 INCLUDED = {
     "project/changelog": "CHANGELOG.md",
     "project/contributing": "CONTRIBUTING.md",
     "project/security": "SECURITY.md",
 }
-"""Pages whose text is a file of the repository. docs/ has only a link to each."""
+"""Pages whose text is a file of the repository. In docs/, each of these pages is only a link to the
+file."""
 
 
 def navigation() -> str:
@@ -156,7 +158,7 @@ def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
 
 
 def add_learning(app: Sphinx, failed: Exception | None) -> None:
-    """Add the page docs/learning, and record its training."""
+    """Add the page docs/learning, whose figures are recorded from a training run."""
     if failed is None and app.builder.format == "html":
         folder = Path(app.outdir) / "learning"
         shutil.copytree(ROOT / "docs" / "learning", folder, dirs_exist_ok=True)

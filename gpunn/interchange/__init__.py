@@ -1,6 +1,6 @@
-"""Export to ONNX and source code; export to, and import from, scikit-learn and PyTorch.
+"""Export to ONNX and source code, and conversion from and to scikit-learn and PyTorch.
 
-Other packages are imported at first use, and PyTorch is never imported.
+The packages of other projects are imported at first use, except PyTorch, which is never imported.
 """
 
 from gpunn.interchange.onnx import save_onnx, to_onnx

@@ -1,4 +1,4 @@
-"""Merges layers that scale and shift numbers into a dense layer, for programs without these layers.
+"""Merges scaling and shifting layers into a dense layer, for programs that lack such layers.
 
 In inference, `Rescaling`, `Standardization` and `BatchNorm` are y = s * x + t, feature by feature.
 Before a dense layer: (s * x + t) W + b = x (diag(s) W) + (t W + b).
@@ -32,22 +32,22 @@ class Affine:
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
     def then(self, other: Affine) -> Affine:
-        """Return the composition, which applies this function first, then the other one."""
+        """Return the function that applies this function first, then the other function."""
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer, changed to apply this function to the inputs."""
+        """Return W and b of a dense layer, changed to include this function of its inputs."""
         scale = np.broadcast_to(self.scale, W.shape[0])
         shift = np.broadcast_to(self.shift, W.shape[0])
         return scale[:, None] * W, shift @ W + b
 
     def after(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer, changed to apply this function to the outputs."""
+        """Return W and b of a dense layer, changed to include this function of its outputs."""
         return W * self.scale, b * self.scale + self.shift
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return a layer's scale and shift in inference, or None if the layer does something else."""
+    """Return a layer's scale and shift in inference, or None if it computes something else."""
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:

@@ -1,8 +1,9 @@
 """Export to ONNX, for runtimes that predict without gpunn.
 
 The graph is for inference: it has no dropout, and uses the running averages of batch normalization.
-It accepts raw data, since it includes the layers that scale inputs (`Standardization`, `Rescaling`)
-and a schema's encoding of columns. https://onnx.ai/onnx/operators/ specifies the operators.
+The graph accepts raw data, because it includes the layers that scale inputs (`Standardization`,
+`Rescaling`) and a schema's encoding of columns. https://onnx.ai/onnx/operators/ specifies the
+operators.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from gpunn.version import __version__
 __all__ = ["save_onnx", "to_onnx"]
 
 OPSETS = {"": 18, ML: 3}
-"""Versions of the operators, from 2022, which older runtimes support."""
+"""Versions of ONNX's operators; they are from 2022, so older runtimes support them."""
 
 MAX_BYTES = 2**31 - 2**20
 """Maximum bytes of parameters in a file: a protobuf message has less than 2 GiB."""
@@ -46,43 +47,45 @@ def to_onnx(
 ) -> Any:
     """Return a network as an ONNX model.
 
-    The input "input" has shape (batch, ...): the network's input shape after any number of rows.
+    The input "input" has shape (batch, ...): any number of rows, each of the network's input shape.
     The output "output" has the results of `Sequential.predict`, up to rounding.
 
     A network with a schema has an input for each column that the schema uses, with the column's
-    name and shape (batch, 1). A category is text, spelled as in the training rows. Other inputs are
-    float64: a number, a Boolean (1 or 0), or a date and time (seconds since 1970, local time). NaN,
-    or text that is not a category, is a missing value. If `Schema.encode` would raise an error for
-    an infinite or too large number, the row's outputs are NaN, and its label is empty or -1.
+    name and shape (batch, 1). A category is a string, spelled as in the training rows. Inputs of
+    all other kinds are float64: a number, a Boolean (1 or 0), or a date and time (seconds since
+    1970, local time). NaN, and a string that is not a category, stand for a missing value. If
+    `Schema.encode` would raise an error for an infinite or too large number, the row's outputs are
+    NaN, and its label is empty or -1.
 
     Parameters
     ----------
     model : Sequential
         On any device.
     encoded : bool
-        Whether a network with a schema has one input of numbers, as `Schema.encode` returns them,
-        instead of the table's columns.
+        Whether the model of a network with a schema has a single input, the numbers that
+        `Schema.encode` returns, instead of the table's columns.
     input_dtype : str or None
-        Dtype of the input of numbers, by default the network's dtype. "uint8", "int8", "uint16" and
+        Dtype of the input "input", by default the network's dtype. "uint8", "int8", "uint16" and
         "int16" accept pixels without conversion, for networks that begin with a `Rescaling`.
     probabilities : {"softmax", "sigmoid"} or None
-        Adds the output "probabilities": softmax(output) for networks trained with softmax
+        Whether to add the output "probabilities": softmax(output) for networks trained with softmax
         cross-entropy, sigmoid(output) for binary cross-entropy.
     labels : bool
-        Adds the output "label", of shape (batch,), with the predicted classes. Classes are names
-        (text), or numbers (int64) if they have no names. The network's `output_activation` must be
-        "softmax", or "sigmoid" with one output.
+        Whether to add the output "label", of shape (batch,), with the predicted classes. Their
+        names are strings; classes without names are int64. The network's `output_activation` must
+        be "softmax", or "sigmoid" with one output.
 
     Returns
     -------
     onnx.ModelProto
-        The model, checked by onnx.checker, including shapes.
+        The model, after onnx.checker has checked it, including the shapes.
 
     Raises
     ------
     ExportError
         If a layer, an activation or a scaling is a custom class, or the file would exceed 2 GiB.
-        Also if a column has the name of something else in the graph, such as "output".
+        The error is also raised if a column has the name of something else in the graph, such as
+        "output".
     ArgumentError
         If `input_dtype`, `probabilities` or `labels` is invalid for the network.
     MissingPackageError
@@ -161,7 +164,7 @@ def save_onnx(
     ExportError, ArgumentError, MissingPackageError
         As for `to_onnx`.
     OSError
-        If the file can't be written. An existing file is then unchanged.
+        If the file can't be written. In this case, an existing file stays unchanged.
 
     Examples
     --------
@@ -183,7 +186,7 @@ def save_onnx(
 
 
 def check_size(model: Sequential) -> None:
-    """Raise an ExportError if the parameters don't fit one file."""
+    """Raise an ExportError if the parameters are too large for one file."""
     size = model.parameters.count * np.dtype(model.dtype).itemsize
     if size > MAX_BYTES:
         raise ExportError(
@@ -202,7 +205,7 @@ def check_names(graph: Graph, inputs: Iterable[str]) -> None:
 
 
 def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
-    """Return the dtype of the graph's input, or raise an ArgumentError."""
+    """Return the dtype of the input "input", or raise an ArgumentError if it is invalid."""
     if wanted is None or wanted == model.dtype:
         return model.dtype
     if wanted not in INTEGERS:

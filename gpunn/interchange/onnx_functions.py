@@ -1,7 +1,8 @@
 """The steps of a network as nodes of an ONNX graph.
 
-By default, a step's NumPy function adds the nodes when it is called with a `Value`. The tables in
-this module replace functions for which ONNX has an operator, or which `Value` does not support.
+By default, a step's NumPy function is called with `Value`s instead of arrays, and so adds nodes. If
+ONNX has an operator for a function, or `Value` does not support it, a table in this module has a
+replacement.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from gpunn.tables.onnx_nodes import Value, where
 __all__ = ["add_network"]
 
 Function: TypeAlias = Callable[..., Any]
-"""A function that accepts values, then arrays and numbers, and returns a value."""
+"""A function that accepts `Value`s, then arrays and numbers, and returns a `Value`."""
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
-    """Add steps to a graph that has their arrays; return the name of their output for `x`."""
+    """Add the steps of a network to a graph with their arrays; return the name of their output."""
     variables = {"x": Value(graph, x, graph.dtype)}
     for step in steps.steps:
         graph.label = f"{step.label}.{step.function}"
@@ -40,7 +41,7 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
 
 
 def function_of(step: Step, dtype: str) -> Function:
-    """Return the function that adds the nodes of a step."""
+    """Return the function that adds the nodes of a step to a graph."""
     name = step.function
     if name == "dense" and len(step.input_shape) == 1:
         return product
@@ -49,7 +50,7 @@ def function_of(step: Step, dtype: str) -> Function:
 
 
 def operator(name: str, **attributes: Any) -> Function:
-    """Return the function that adds one node with the same inputs."""
+    """Return the function that adds one node, whose inputs are the function's arguments."""
     return lambda x, *inputs: x.node(name, x, *inputs, **attributes)
 
 
@@ -67,7 +68,7 @@ def group_matmul(x: Value, W: np.ndarray) -> Any:
 
 
 def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
-    """Return each code's row of the table, in which the rows of each column follow one another."""
+    """Return each code's row of the table; the table has the rows of one column after another's."""
     codes = where((x >= 0) & (x < sizes), x, 0).astype("int64")
     rows = x.constant(table, x.dtype).take(codes + (np.cumsum(sizes) - sizes), axis=0)
     return flatten(rows)

@@ -13,7 +13,7 @@ __all__ = ["Graph"]
 
 
 class Graph:
-    """Nodes in the order of computation, constants, and the arrays of a network's steps."""
+    """A graph that is being built: nodes in order of computation, constants, and steps' arrays."""
 
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.onnx, self.dtype = onnx, dtype
@@ -30,7 +30,7 @@ class Graph:
     def add(
         self, operator: str, *inputs: str, name: str, domain: str = "", **attributes: Any
     ) -> str:
-        """Add a node with one output of the same name, and return the name."""
+        """Add a node with one output, to which the node gives its name, and return this name."""
         self._nodes.append(
             self.onnx.helper.make_node(
                 operator, inputs, [name], name=name, domain=domain, **attributes
@@ -45,7 +45,7 @@ class Graph:
     def constant(self, array: np.ndarray) -> str:
         """Add an array as a constant, and return its name.
 
-        An array of the steps keeps its name; for other arrays a name is generated.
+        An array of a network's steps keeps its name; other arrays get a generated name.
         """
         name = self._names.get(id(array)) or self._unused()
         self._constants[name] = array
@@ -71,11 +71,11 @@ class Graph:
         outputs: Mapping[str, tuple[str, Shape]],
         metadata: Mapping[str, str],
     ) -> Any:
-        """Return the graph as a model; the number of rows is a free dimension, called "batch".
+        """Return the graph as a model for any number of rows, a dimension called "batch".
 
         `opsets` has the versions of the operators by domain, where "" is ONNX's default domain.
-        Other domains are declared only if they are used. Each input and output has a dtype and the
-        shape of a row.
+        Domains other than the default are declared only if they are used. Each input and output has
+        a dtype and the shape of a row.
         """
         helper = self.onnx.helper
 

@@ -26,17 +26,18 @@ __all__ = ["ML", "EncodedRows", "column_inputs", "encoded_rows", "kinds_of_colum
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Names of the encoded rows in the graph."""
+    """Names of the two arrays that encode rows in the graph."""
 
     matrix: str
     """The result of `Schema.encode`, in the network's dtype."""
     accepted: str | None
-    """Booleans, shape (rows, 1): False if `Schema.encode` would raise an error, because a number is
-    infinite or too large. None if the table has neither numbers nor dates."""
+    """A Boolean array of shape (rows, 1). It is False for rows with an infinite or too large
+    number, for which `Schema.encode` would raise an error. The name is None if the table has
+    neither numbers nor dates."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
-    """Return the dtype and row shape of each input: categories are text, all others float64."""
+    """Return each input's dtype and row shape: strings for categories, otherwise float64."""
     return {
         column.name: ("object" if column.kind == "category" else "float64", (1,))
         for column in used_columns(schema)
@@ -44,7 +45,7 @@ def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:
 
 
 def kinds_of_columns(schema: Schema) -> dict[str, str]:
-    """Return the kind of each input, for the metadata of a file."""
+    """Return the kind of column of each input, for the metadata of the ONNX file."""
     return {column.name: column.kind for column in used_columns(schema)}
 
 
@@ -54,7 +55,7 @@ def used_columns(schema: Schema) -> list[Column]:
 
 
 def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
-    """Add the schema's encoding of rows."""
+    """Add nodes that encode rows as the schema does."""
     if SCALINGS[schema.scaling.name] is not type(schema.scaling):  # a subclass may differ
         raise ExportError(
             f"schema: can't export the custom scaling {type(schema.scaling).__name__} to ONNX; "

@@ -1,7 +1,7 @@
 """Import from, and export to, scikit-learn's `MLPClassifier` and `MLPRegressor`.
 
-In these estimators, W has the shape (inputs, units), as in `gpunn.layers.Dense`. Their output
-activation (softmax or logistic) is not part of a gpunn network, which outputs logits.
+In these estimators, W has the shape (inputs, units), as in `gpunn.layers.Dense`. The estimators'
+output activation (softmax or logistic) is not part of a gpunn network, which outputs logits.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NAMES: dict[type[Activation], str] = {
     Sigmoid: "logistic",
     Tanh: "tanh",
 }
-"""scikit-learn's names of its activations."""
+"""scikit-learn's name of each activation class of gpunn."""
 
 OUTPUTS = {"softmax": "softmax", "logistic": "sigmoid", "identity": "identity"}
-"""gpunn's names of scikit-learn's output activations."""
+"""gpunn's name of each output activation of scikit-learn."""
 
 TASKS = ("classes", "labels", "numbers")
 
@@ -53,10 +53,10 @@ def from_sklearn(
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        A fitted estimator. Only its attributes are read (`activation`, `coefs_`, `intercepts_`,
-        `classes_`), so scikit-learn need not be installed.
+        A fitted estimator. The estimator. Only its attributes `activation`, `coefs_`, `intercepts_`
+        and `classes_` are read, so scikit-learn need not be installed.
     backend : str, Backend or None
-        Where to put the network; see `gpunn.get_backend`.
+        The backend of the network; see `gpunn.get_backend`.
     dtype : {"float32", "float64"} or None
         Dtype of the network; by default, the dtype of the weights.
 
@@ -132,21 +132,21 @@ def to_sklearn(
     Parameters
     ----------
     model : Sequential
-        Dense layers that all have the same activation (identity, relu, sigmoid or tanh), except the
-        last layer, which has none.
+        A network of dense layers. All layers have the same activation (identity, relu, sigmoid or
+        tanh), except the last layer, which has none.
     task : {"classes", "labels", "numbers"}
         "classes" returns an `MLPClassifier` with one class per row (two classes for one output).
         "labels" returns an `MLPClassifier` with several labels per row. "numbers" returns an
         `MLPRegressor`.
     classes : sequence or None
-        The classes in the order of the outputs. scikit-learn requires ascending order. By default
-        `model.classes`, or 0, 1, 2, ....
+        The classes in the order of the outputs. scikit-learn requires ascending order. The default
+        is `model.classes`, or 0, 1, 2, ... if the network has no classes.
 
     Returns
     -------
     MLPClassifier or MLPRegressor
-        The estimator can predict. It has no results of training, such as `loss_curve_`, since
-        scikit-learn has not trained it; `fit` starts from scratch.
+        The estimator can predict. The estimator has no results of training, such as `loss_curve_`,
+        because scikit-learn has not trained it; `fit` starts from scratch.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def class_names(
 
 @dataclass
 class Block:
-    """The layer f(x W + b), where `activation` is scikit-learn's name of f."""
+    """A dense layer f(x W + b), where `activation` is scikit-learn's name of f."""
 
     W: np.ndarray
     b: np.ndarray
@@ -251,7 +251,7 @@ class Block:
 
 
 def dense_blocks(model: Sequential) -> list[Block]:
-    """Return a network as dense blocks, which include the layers that scale and shift."""
+    """Return a network as dense blocks; layers that only scale and shift are merged into them."""
     blocks: list[Block] = []
     pending = Affine()  # to be folded into the next dense layer
     for label, layer, arrays in layers_with_arrays(model):

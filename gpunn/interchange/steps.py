@@ -1,4 +1,4 @@
-"""A network as a list of simple steps on rows, for the export to ONNX and source code."""
+"""A network as a list of simple function calls (steps) on rows, for exports to ONNX and source."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ __all__ = ["ACTIVATIONS", "LAYERS", "ArrayName", "Step", "Steps", "steps_of"]
 
 @dataclass(frozen=True)
 class ArrayName:
-    """An argument of a step: one of `Steps.arrays`."""
+    """The name of an array in `Steps.arrays`, as an argument of a step."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call: output = function(*inputs, *arguments), within the layer `label`.
+    """A function call, output = function(*inputs, *arguments), which is part of the layer `label`.
 
-    The function has this name in the templates of each language, and in `onnx_functions`. Inputs
-    are variables that hold rows; arguments are numbers, and arrays by name. If the output variable
-    exists already, the step overwrites it. `input_shape` is the shape of a row of the first input.
+    `function` is the function's name in the sources that exports copy, in all languages, and in
+    `onnx_functions`. Inputs are variables that hold rows; arguments are numbers, and arrays by
+    name. If the output variable exists already, the step overwrites it. `input_shape` is the shape
+    of a row of the first input.
     """
 
     label: str
@@ -54,14 +55,15 @@ Sizes: TypeAlias = Callable[[Step], Sequence[int]]
 
 @dataclass(frozen=True)
 class Kind:
-    """Properties of a kind of step that source code needs, besides its function in each language.
+    """Properties of all steps with one function, which generated source code depends on.
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. For other steps, `c_sizes` has the arguments: counts of vectors, columns
-    or members, and sizes. `c_name` is the name in C, if it differs. `arrays` is the layout, without
-    NumPy, of arrays with several axes: "flat", "nested" lists of lists, or "transposed". In
-    "transposed", the first array has a list for each unit, and the other arrays are flat. With
-    `needs_members`, functions without NumPy accept the number of members as an argument.
+    the number of elements. For other steps, `c_sizes` returns the arguments: counts of vectors,
+    columns or members, and sizes. `c_name` is the function's name in C, if it differs from the
+    step's. `arrays` is the layout of arrays with several axes in Python without NumPy: "flat",
+    "nested" lists of lists, or "transposed". With "transposed", the step's first array has a list
+    for each unit, and its other arrays are flat. With `needs_members`, functions without NumPy
+    accept the number of members as an argument.
     """
 
     c_sizes: Sizes | None = None
@@ -71,13 +73,13 @@ class Kind:
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
-    """Return the number of code columns, and the number of numbers for each code."""
+    """Return the number of columns of codes, and the number of numbers written for each code."""
     columns, numbers = step.input_shape[0], step.output_shape[0]
     return columns, numbers // columns
 
 
 def products(step: Step) -> tuple[int, ...]:
-    """Return the number of vectors in a row that are multiplied, and the sizes of the matrix."""
+    """Return how many vectors of a row a step multiplies by a matrix, and the matrix's sizes."""
     return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
 
 
@@ -105,7 +107,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Steps:
-    """The steps of a network, in order, and the arrays that they use, in its dtype or int32.
+    """The steps of a network, and their arrays, whose dtype is the network's or int32.
 
     The first step reads the variable "x", and the last step sets it.
     """
@@ -126,7 +128,7 @@ class Steps:
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
-        """Add a step and return its output variable, which is `to`, by default the first input.
+        """Add a step, and return its output variable: `to`, or by default its first input.
 
         The output has the shape of the first input, unless `shape` is given.
         """
@@ -143,26 +145,27 @@ class Steps:
         return f"{name}_{self._count}"
 
     def values(self, name: str) -> np.ndarray:
-        """Return one of the layer's parameters or buffers."""
+        """Return a parameter or buffer of the current layer, by its name."""
         return self.parameters[f"{self.label}.{name}"]
 
     def parameter(self, name: str) -> ArrayName:
-        """Return one of the layer's parameters or buffers as an argument."""
+        """Return a parameter or buffer of the current layer as an argument of a step."""
         return self.array(name, self.values(name))
 
     def array(self, name: str, values: Any, dtype: str = "") -> ArrayName:
-        """Return other values as an argument, in the network's dtype or another."""
+        """Return values as an argument of a step, in the network's dtype or a given dtype."""
         name = f"{self.label}.{name}"
         self.arrays[name] = np.array(values, dtype or self.dtype)
         return ArrayName(name)
 
 
 Converter: TypeAlias = Callable[[Steps, Any, str], str]
-"""Accepts the steps with the layer's label, the layer, and x's variable; returns y's variable."""
+"""A function that adds a layer's steps. Its arguments are the steps so far, the layer, and the
+variable of x; it returns the variable of y."""
 
 
 def steps_of(model: Sequential) -> Steps:
-    """Return a network, for inference, as steps; a custom class raises an ExportError."""
+    """Return the steps of a network in inference; a custom class raises an ExportError."""
     steps = Steps(model.dtype, model.parameters.to_host())
     y = "x"
     steps.shapes[y] = model.input_shape
@@ -183,7 +186,7 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
 
 
 def unknown(kind: str, label: str, custom: object, known: Iterable[type]) -> str:
-    """Return the message for a class that has no converter."""
+    """Return the error message for a class that can't be converted to steps."""
     names = ", ".join(sorted(cls.__name__ for cls in known))
     return (
         f"layer {label!r}: can't export the custom {kind} {type(custom).__name__}; use one of "
@@ -202,7 +205,8 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
 
 
 ACTIVATIONS = [each for each in known(activations.Activation).values() if is_built_in(each)]
-"""Exact classes. A step has the activation's name; its arguments are fields and constants."""
+"""Exact classes. For each activation, the arguments of its step: fields and constants. The step has
+the activation's name."""
 
 CONSTANTS: dict[type[activations.Activation], tuple[str, ...]] = {
     activations.ExactGELU: ("root",),
@@ -219,7 +223,7 @@ def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
 
 
 def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
-    """f(x W + b), where W is divided by sqrt(inputs) in the parametrization "ntp"."""
+    """Add steps for f(x W + b); with "ntp", W is divided by sqrt(inputs)."""
     W = steps.values("weights")
     arrays = [steps.array("weights", W * W.dtype.type(layer.weight_factor(len(W))))]
     if layer.bias:
@@ -234,24 +238,24 @@ def activation(steps: Steps, layer: layers.Activation, x: str) -> str:
 
 
 def unchanged(steps: Steps, layer: layers.Layer, x: str) -> str:
-    """Return x itself: dropout in inference."""
+    """Return the variable of x itself, because dropout changes nothing in inference."""
     return x
 
 
 def flatten(steps: Steps, layer: layers.Layer | None, x: str) -> str:
-    """Make each row a vector."""
+    """Add a step that makes each row a vector."""
     shape = steps.shapes[x]
     return x if len(shape) == 1 else steps.add("flatten", x, shape=(math.prod(shape),))
 
 
 def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: str) -> str:
-    """Return x + alpha (f(x) - x)."""
+    """Add steps for x + alpha (f(x) - x)."""
     value = activate(steps, layer.f, x, to=steps.variable("activated"))
     return steps.add("blend", (x, value), steps.parameter("alpha"))
 
 
 def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
-    """Apply each group's layers to its columns, and concatenate the outputs."""
+    """Add steps that apply each group's layers to its columns, and concatenate the outputs."""
     outputs = []
     for group in layer.parts:
         to = steps.variable("group")
@@ -265,7 +269,7 @@ def column_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> str:
 
 
 def members(steps: Steps, layer: layers.Members, x: str) -> str:
-    """Return r_m x for each member, whether members share a row or have separate rows."""
+    """Add a step for r_m x of each member m, which accepts one row, or a row for each member."""
     shape = steps.shapes[x]
     function = "per_member" if len(shape) == 1 else "scale"
     factors = steps.parameter("factors")
@@ -273,12 +277,12 @@ def members(steps: Steps, layer: layers.Members, x: str) -> str:
 
 
 def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) -> str:
-    """Return x_g W_g + b_g of each group."""
+    """Add steps for x_g W_g + b_g of each group g."""
     return steps.add("shift", steps.add("group_matmul", x, W, shape=shape), b)
 
 
 def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
-    """f(s ((r x) W) + b) for each member; factors that the layer lacks are left out."""
+    """Add steps for f(s ((r x) W) + b) of each member, without the factors that the layer lacks."""
     names = layer.values
     W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)
@@ -296,7 +300,7 @@ def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
 
 
 def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
-    """Compare the column of each output with its category, and with its second category if any."""
+    """Add a step that compares each output's column with its category, and any second category."""
     columns, codes, second_codes = [], [], []
     for column, size in enumerate(layer.sizes):
         shared = layer.binary_as_sign and size == 3
@@ -316,14 +320,14 @@ def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
 
 
 def embedding(steps: Steps, layer: layers.Embedding, x: str) -> str:
-    """Look up each code's row of the table; a code that is out of range counts as 0."""
+    """Add a step that looks up each code's row of the table; invalid codes are treated as 0."""
     sizes = steps.array("sizes", layer.sizes, "int32")
     table = steps.parameter("table")
     return steps.add("embedding", x, sizes, table, shape=(len(layer.sizes) * layer.dimension,))
 
 
 def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) -> str:
-    """A linear function of waves of each number."""
+    """Add steps for a linear function of the cosines and sines of each number."""
     (columns,) = steps.shapes[x]
     frequencies = steps.values("frequencies")
     turns = steps.array("turns", 2 * math.pi * frequencies)
@@ -348,7 +352,7 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
 
 
 def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedding, x: str) -> str:
-    """A linear function of each number's position among the edges of bins."""
+    """Add steps for a linear function of each number's position in its bins."""
     lines = [steps.parameter(name) for name in ("starts", "slopes", "lowest")]
     lines.append(steps.parameter("highest"))
     W, b = steps.parameter("weights"), steps.parameter("biases")
@@ -368,7 +372,7 @@ def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedd
 
 
 def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
-    """Return mean + deviation x, clipped to the range of the training targets."""
+    """Add steps for mean + deviation x, clipped to the range of the training targets."""
     mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
     x = steps.add("shift", steps.add("scale", x, std), mean)
     if not layer.clip:
@@ -378,14 +382,14 @@ def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
 
 
 def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, x: str) -> str:
-    """Return the mean over members, or the logits of the mean of their probabilities."""
+    """Add a step for the members' mean, or for the logits of their mean probabilities."""
     functions = {"identity": "mean_of_members", "softmax": "mean_of_softmax"}
     function = functions.get(layer.of, "mean_of_sigmoid")
     return steps.add(function, x, shape=steps.shapes[x][1:])
 
 
 def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
-    """Return the converter of a layer with one step, whose arguments are arrays, then numbers."""
+    """Return the converter of a layer that is one step, with arrays, then numbers as arguments."""
 
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
         values = [float(getattr(layer, name)) for name in numbers]

@@ -29,7 +29,7 @@ from gpunn.storage.files import write_output
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
 GELUS = {activations.ExactGELU: "GELU()", activations.GELU: 'GELU("tanh")'}
-"""PyTorch's modules of activations that have another name there."""
+"""PyTorch's modules for activations that have another name in PyTorch."""
 
 PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.Dense: {"weight": "weights", "bias": "biases"},
@@ -41,10 +41,10 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
     },
     layers.LayerNorm: {"weight": "scale", "bias": "shift"},
 }
-"""For each layer, PyTorch's and gpunn's name of each array."""
+"""For each class of layers, the arrays' names: PyTorch's name, then gpunn's."""
 
 COUNTER = "num_batches_tracked"
-"""The buffer of PyTorch's BatchNorm1d that has no counterpart in gpunn."""
+"""The name of a buffer of PyTorch's BatchNorm1d that gpunn does not have."""
 
 
 def state_dict(model: Sequential) -> dict[str, np.ndarray]:
@@ -61,7 +61,7 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        Copies on the host, in the network's dtype.
+        Copies of the arrays on the host, in the network's dtype.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
     ExportError
         As for `state_dict`.
     OSError
-        If the file can't be written. An existing file is then unchanged.
+        If the file can't be written. In this case, an existing file stays unchanged.
 
     Examples
     --------
@@ -164,18 +164,20 @@ def load_state_dict(
     Parameters
     ----------
     model : Sequential
-        The network, which is changed in place. A state dict does not contain activations, so they
-        can't be checked: PyTorch's ``GELU()`` is "exact_gelu", and its ``GELU("tanh")`` is "gelu".
+        The network, which is changed in place. A state dict does not contain activations, so gpunn
+        can't check that these match: PyTorch's ``GELU()`` is "exact_gelu", and its ``GELU("tanh")``
+        is "gelu".
     state : mapping of str to array, or path
         Maps names such as "0.weight" to arrays or tensors; or the path of a safetensors file.
     prefix : str
-        Prefix of names before the module's index, such as "net."; other names are ignored.
+        What precedes a module's index in the names, such as "net."; names without this prefix are
+        ignored.
 
     Raises
     ------
     ArgumentError
-        If modules and layers don't match, or numbers are not finite in the network's dtype; the
-        message names them. The network is then unchanged.
+        If modules and layers don't match, or numbers are not finite in the network's dtype. The
+        message names them, and the network stays unchanged.
     ModelFileError
         If the file can't be read, or its arrays don't match the network.
 
@@ -230,7 +232,7 @@ def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[st
 
 @dataclass
 class Module:
-    """One module of a `torch.nn.Sequential`: its code, and its arrays by PyTorch's names."""
+    """A module of a `torch.nn.Sequential`: its Python code, and its arrays by PyTorch's names."""
 
     code: str
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
@@ -271,7 +273,7 @@ def modules(model: Sequential) -> list[Module]:
 def dense_modules(
     label: str, layer: layers.Dense, arrays: Mapping[str, np.ndarray], pending: Affine
 ) -> list[Module]:
-    """Return a Linear module and the module of the activation."""
+    """Return a Linear module and the activation's module for a dense layer."""
     W, b = pending.before(arrays["weights"], arrays.get("biases", np.zeros(layer.units)))
     linear = Module(f"Linear({W.shape[0]}, {W.shape[1]}", {"weight": W.T})
     if layer.bias or np.any(b):
@@ -291,7 +293,7 @@ def activation_modules(label: str, f: activations.Activation) -> list[Module]:
 
 
 def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> list[Module]:
-    """Return the modules of a layer that is not dense."""
+    """Return the PyTorch modules for a layer that is not dense."""
     if type(layer) is layers.Activation:
         return activation_modules(label, layer.f)
     if type(layer) is layers.Dropout:
@@ -318,7 +320,7 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
 
 
 def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:
-    """Return the arrays of each module, by its index, in the order of the modules."""
+    """Return the arrays of each module, by the module's index, in the order of the modules."""
     groups: dict[int, dict[str, np.ndarray]] = {}
     for name, array in state.items():
         match = re.fullmatch(rf"{re.escape(prefix)}([0-9]{{1,18}})\.(\w+)", name)
@@ -332,7 +334,7 @@ def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.nda
 
 
 def some(names: Collection[str]) -> str:
-    """Return the first few names, shortened, for a message."""
+    """Return a few of the names, shortened, for an error message."""
     shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in islice(names, 5))
     return (shown or "none") + (", …" if len(names) > 5 else "")
 

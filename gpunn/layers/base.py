@@ -2,10 +2,10 @@
 
 A layer is a function y = f(x) of a batch, together with the function's chain rule. The first axis
 of a batch is the rows (samples). `forward` computes y. `backward` gets dL/dy, returns dL/dx and
-writes dL/d(parameter) into `self.gradients`, where L is the loss of the batch. Both methods use
-operations of `workspace.backend` or plain array-API functions (`workspace.backend.xp`). A layer
-owns no arrays: its parameters are views of the network's vectors, and all other arrays are buffers
-of the workspace.
+writes dL/d(parameter) into `self.gradients`, where L is the loss of the batch. `forward` and
+`backward` use operations of `workspace.backend` or plain array-API functions
+(`workspace.backend.xp`). A layer owns no arrays: its parameters are views of the network's vectors,
+and all other arrays are buffers of the workspace.
 
 To define a new layer, write a dataclass; see the example of `Layer`.
 """
@@ -33,10 +33,10 @@ __all__ = ["Layer", "Synchronizing", "operations_only"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 FACTORS = ("learning_rate_factor", "weight_decay_factor")
-"""Fields of a layer from which the network built its parameters."""
+"""Fields of a layer that the network reads only when it builds the layer's parameters."""
 
 LEFT_OUT = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
-"""Default values: a layer's configuration leaves out fields that have them."""
+"""Fields that a layer's configuration leaves out if they have these default values."""
 
 
 OF_EVERY_LAYER = """\
@@ -46,7 +46,7 @@ label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
     As in every `Layer`.
 
 """
-"""A section for the docstring of each built-in layer, in front of the next section."""
+"""A section that every built-in layer's docstring gets, in front of the next section."""
 
 NEXT_SECTION = re.compile(r"\n( *)(?:Raises|Warns|See Also|Notes|Examples)\n *-")
 
@@ -56,8 +56,8 @@ def operations_only(method: F) -> F:
 
     gpunn calls a marked method only to record a step, with placeholders instead of arrays. All
     steps replay the recorded operations. Any other access to arrays (functions of `xp`, arithmetic)
-    raises an `ArgumentError` that names the method and the line. Unless both methods are marked,
-    gpunn calls the layer in every training step.
+    raises an `ArgumentError` that names the method and the line. If `forward` or `backward` is not
+    marked, gpunn calls the layer in every training step.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Layer(Configurable):
     learning_rate_factor : float or mapping of str to float
         Multiplies the learning rate of this layer's parameters: one number for all parameters, or a
         number for each name, such as {"biases": 0.1}. In a layer with inner layers, it also
-        multiplies the factors of these.
+        multiplies the inner layers' factors.
     weight_decay_factor : float, mapping of str to float, or None
         Multiplies the weight decay. A number applies to the parameters that decay by default; a
         mapping sets the factor of each parameter that it names, including biases. None does not
@@ -105,15 +105,15 @@ class Layer(Configurable):
         Whether training changes this layer's parameters. If not, the layer is frozen, including all
         layers within it. Frozen parameters have no gradient, update, decay, penalty or optimizer
         state, and don't count in the norm for gradient clipping. You can change `trainable` between
-        two calls of `Trainer.fit`. The change resets the optimizer's state, and earlier views of
-        parameters no longer belong to the network.
+        two calls of `Trainer.fit`. A change resets the optimizer's state, and arrays in `values`
+        that you stored before no longer belong to the network.
 
     Attributes
     ----------
     values, gradients : mapping of str to array
-        Live views of this layer's parameters and their gradients, set by the network.
+        This layer's parameters and their gradients, by name; the network sets these live views.
     key : int
-        A 32-bit number, set by the network: this layer's dropout masks are hashed from it.
+        A 32-bit number from which this layer's dropout masks are computed; the network sets it.
     takes_integers : bool
         Whether x may have an integer dtype, such as the uint8 pixels of `Rescaling`.
     adapts, adapts_to_targets : bool
@@ -186,10 +186,10 @@ class Layer(Configurable):
         self._network: Callable[[], Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, unless it would have no effect or contradict the built network.
+        """Set an attribute; raise an error if that has no effect or contradicts the built network.
 
         In a network, only `trainable` and floats, such as a dropout rate, can change. Attributes
-        that determine shapes, parameters and activations cannot.
+        that determine shapes, parameters and activations cannot change.
         """
         built_in, attributes = type(self).__module__.startswith("gpunn."), vars(self)
         if name == "trainable":
@@ -244,8 +244,8 @@ class Layer(Configurable):
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         """Declare this layer's parameters and buffers.
 
-        By default, these are the parameters of the layer's children, with names such as
-        "dense_1.weights". Each child is assumed to get this layer's input.
+        By default, a layer declares the parameters of its children, with names such as
+        "dense_1.weights", and each child is assumed to get this layer's input.
 
         Parameters
         ----------
@@ -255,7 +255,8 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            For each: name, shape, initializer, and whether it is trained and decays.
+            Name, shape and initializer of each parameter and buffer, and whether it is trained and
+            decays.
         """
         return [
             replace(spec, name=f"{label}.{spec.name}")
@@ -279,13 +280,13 @@ class Layer(Configurable):
             child.attach(within(values, label), within(gradients, label), child_key)
 
     def recorded_attributes(self) -> list[str]:
-        """Return attributes, other than fields, that a custom class's marked method may read.
+        """Return those attributes besides fields that a custom layer's marked method may read.
 
         Returns
         -------
         list of str
-            Attributes that are numbers or strings. If one of them changes, gpunn records the step
-            again.
+            Attributes that are numbers or strings. If an attribute changes, gpunn records the
+            training step again.
         """
         marked = any(hasattr(method, "operations_only") for method in (self.forward, self.backward))
         if type(self).__module__.startswith("gpunn.") or not marked:
@@ -293,7 +294,7 @@ class Layer(Configurable):
         return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for a copy; the copy belongs to no network yet."""
+        """Return the state for a copy of the layer, which belongs to no network yet."""
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
@@ -306,7 +307,7 @@ class Layer(Configurable):
         Parameters
         ----------
         X : array, shape (rows, *input shape)
-            Inputs on the host. A memory map may be larger than the memory: read it in chunks.
+            Inputs on the host. A memory map may be larger than the memory, so read it in chunks.
         indices : array of int64 or None
             The training rows; None means all rows.
         dtype : {"float32", "float64"}
@@ -315,7 +316,7 @@ class Layer(Configurable):
         Returns
         -------
         mapping of str to ndarray
-            New values by the name of the buffer; empty by default.
+            The new values of buffers, by their names; empty by default.
         """
         return {}
 
@@ -329,14 +330,14 @@ class Layer(Configurable):
         Parameters
         ----------
         y : array, shape (rows, *output shape of the network)
-            Targets on the host. A memory map may be larger than the memory: read it in chunks.
+            Targets on the host. A memory map may be larger than the memory, so read it in chunks.
         indices, dtype : as for `adapt`
             The training rows, and the network's dtype.
 
         Returns
         -------
         mapping of str to ndarray
-            New values by the name of the buffer; empty by default.
+            The new values of buffers, by their names; empty by default.
         """
         return {}
 
@@ -358,7 +359,7 @@ class Layer(Configurable):
         Raises
         ------
         ArgumentError
-            By default, since the layer does not define this output.
+            By default, because most layers do not define this output.
         """
         raise ArgumentError(
             f"{self.name}: this layer does not support initial values that depend on data; to "
@@ -378,7 +379,7 @@ class Layer(Configurable):
         Returns
         -------
         array, shape (rows, *output shape)
-            y; x itself if the layer changes nothing.
+            y, which is the array x itself if the layer changes nothing.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
@@ -392,7 +393,7 @@ class Layer(Configurable):
         x, y : array
             Input and output of `forward`.
         gradient : array
-            dL/dy. This layer may overwrite it, and return it as dL/dx.
+            dL/dy. This layer may overwrite the array, and return it as dL/dx.
         workspace : Workspace
             The workspace of the forward pass.
         wants_input_gradient : bool
@@ -423,7 +424,7 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Multiply a parameter's rates by the factors of this layer and the layers within it.
+        """Multiply a parameter's factors by those of this layer and of the layers within it.
 
         Parameters
         ----------
@@ -433,7 +434,7 @@ class Layer(Configurable):
         Returns
         -------
         ParameterSpec
-            The parameter with multiplied rates.
+            The parameter with the multiplied factors of learning rate and decay.
 
         Raises
         ------
@@ -472,7 +473,8 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, with these changes.
+            The result of `parameters`, with these factors, and with frozen layers' parameters not
+            trainable.
 
         Raises
         ------
@@ -518,7 +520,7 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    """Return all layers, at any depth, whose passes exchange numbers between ranks."""
+    """Return all layers, at any depth, that exchange numbers between ranks."""
     every = (layer for layer in family(*layers) if isinstance(layer, Synchronizing))
     return [layer for layer in every if not getattr(layer, "frozen", False)]
 
@@ -535,13 +537,13 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
 
 @runtime_checkable
 class Synchronizing(Protocol):
-    """A layer whose passes exchange numbers if several ranks share the rows of a batch.
+    """A layer that exchanges numbers between the ranks that share the rows of a batch.
 
-    It exchanges nothing if it has an attribute `frozen` with the value True.
+    The layer exchanges nothing if it has an attribute `frozen` with the value True.
     """
 
     def forward_without_rows(self, workspace: Workspace) -> None:
-        """Do the exchange of `forward` on a rank that has no rows of the batch."""
+        """Exchange the numbers of `forward` on a rank that has no rows of the batch."""
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Do the exchange of `backward` on a rank that has no rows of the batch."""
+        """Exchange the numbers of `backward` on a rank that has no rows of the batch."""

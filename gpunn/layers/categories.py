@@ -21,10 +21,10 @@ __all__ = ["Embedding", "OneHot"]
 
 @dataclass(eq=False)
 class Coded(Layer):
-    """Base of layers whose inputs are codes; `sizes` counts each column's codes, including 0.
+    """Base of layers whose inputs are codes; `sizes` has each column's number of codes with 0.
 
-    Codes are integers in the network's dtype, exact up to 2^24 in float32. They have no derivative,
-    so dL/dx = 0.
+    Codes are integers in the network's dtype, exact up to 2^24 in float32. Codes have no
+    derivative, so dL/dx = 0.
     """
 
     sizes: Sequence[int]
@@ -38,7 +38,7 @@ class Coded(Layer):
             raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
 
     def check_columns(self, input_shape: Shape) -> None:
-        """Raise an ArgumentError unless a row has as many codes as there are sizes.
+        """Raise an ArgumentError if a row does not have one code for each of the sizes.
 
         Parameters
         ----------
@@ -77,18 +77,18 @@ class OneHot(Coded):
 
     y_j = on_j if the row's code is the code of category j, otherwise off_j. For a missing or
     unknown category, all outputs are off. A column with two categories becomes one output, as in
-    RealMLP (Holzmüller et al. 2024): `on` for the first, `second` for the second, `off` for
-    neither.
+    RealMLP (Holzmüller et al. 2024): its value is `on` for the first category, `second` for the
+    second, and `off` for neither.
 
     Parameters
     ----------
     sizes : sequence of int
         Number of codes in each column, including 0.
     binary_as_sign : bool
-        Whether a column with two categories has one output.
+        Whether a column with two categories has one output instead of two.
     off, on, second : float or sequence of float
-        Values of the outputs: one number, or one for each output. They can include a scaling of
-        the outputs.
+        Values of the outputs: one number, or one for each output. These values can include a
+        scaling of the outputs.
 
     Raises
     ------
@@ -163,7 +163,7 @@ class OneHot(Coded):
 
 @dataclass(frozen=True)
 class Levels(Initializer):
-    """One row for each of `off`, `on` and `second`: one number, or one number per column."""
+    """An array with the rows `off`, `on` and `second`, which have a number for each output."""
 
     off: float | Sequence[float]
     on: float | Sequence[float]
@@ -181,11 +181,11 @@ class Embedding(Coded):
     Each column of codes has a table T. A table has a row of `dimension` numbers for each code,
     including 0 (Guo & Berkhahn 2016, "Entity Embeddings of Categorical Variables"). The output y
     concatenates the tables' rows for the codes in x. All tables, stacked vertically, are one
-    parameter. A code out of range counts as 0. The chain rule is::
+    parameter. A code that is out of range is treated as 0. The chain rule is::
 
         dL/dT_k[c] = sum over the rows of code c of dL/dy, its part for column k
 
-    The order of this sum is fixed, so repeated runs are bitwise identical on every engine.
+    The order of this sum is fixed, so repeated runs are bitwise identical on every backend.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class Embedding(Coded):
     dimension : int
         Length of the vector for each column.
     initializer : str, Initializer or mapping
-        Initial values of the tables. "auto" is N(0, 1).
+        The distribution of the tables' initial values; "auto" is N(0, 1).
 
     Raises
     ------

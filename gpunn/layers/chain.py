@@ -37,7 +37,7 @@ class Chain(Layer):
 
     See Also
     --------
-    gpunn.Sequential : A complete network of layers.
+    gpunn.Sequential : A complete network, which is also a sequence of layers.
 
     Examples
     --------

@@ -37,7 +37,7 @@ class Group:
         return self.stop - self.start
 
     def output_shape(self) -> Shape:
-        """Return the shape of the layers' output for one row."""
+        """Return the shape of a row of the output of the group's layers."""
         return (self.width,) if self.chain is None else self.chain.output_shape((self.width,))
 
     def config(self) -> dict[str, Any]:
@@ -55,8 +55,8 @@ class ColumnGroups(Layer):
     """Separate layers for ranges of columns: y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...].
 
     y concatenates the groups' outputs, each flattened to a vector, in the order of the groups.
-    Columns in no group are not used. Each group's layers compute the gradients of the group's
-    columns.
+    Columns in no group are not used. The gradients of a group's columns are computed by the group's
+    layers.
 
     Parameters
     ----------

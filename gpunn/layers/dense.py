@@ -37,8 +37,8 @@ class Dense(Layer):
 
     W has shape (inputs, units) and is the parameter "weights". b has shape (units,) and is the
     parameter "biases". The parametrization "ntp" divides x W by the square root of the number of
-    inputs (Jacot et al. 2018, "Neural Tangent Kernel"). With it, one learning rate suits layers of
-    all widths. With z = x W + b, of shape (rows, units), the chain rule is::
+    inputs (Jacot et al. 2018, "Neural Tangent Kernel"). With "ntp", one learning rate suits layers
+    of all widths. With z = x W + b, of shape (rows, units), the chain rule is::
 
         dL/dz = dL/dy * f'(z)
         dL/dW = x^T dL/dz
@@ -203,7 +203,7 @@ class Dense(Layer):
 
 
 def default_initializer(activation: Activation) -> Initializer:
-    """Return the default initializer of weights for this activation."""
+    """Return the initializer of weights that "auto" selects for this activation."""
     if isinstance(activation, SELU):
         return LeCun()
     if isinstance(activation, Identity):
@@ -219,7 +219,7 @@ class Neuron:
     Parameters
     ----------
     layer : Dense
-        The layer, in a network.
+        A dense layer that belongs to a network.
     index : int
         Index of the unit, from 0.
 
@@ -228,7 +228,7 @@ class Neuron:
     weights : array, shape (inputs, 1)
         Live view: changing an entry changes the network.
     bias : array of shape (1, 1), or None
-        Live view; None if the layer has no biases.
+        Live view; A live view of the unit's bias; None if the layer has no biases.
 
     Examples
     --------

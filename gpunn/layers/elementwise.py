@@ -20,8 +20,8 @@ __all__ = ["Activation", "Dropout", "Flatten", "Rescaling"]
 class Activation(Layer):
     """Activation as a separate layer: y = f(x), elementwise.
 
-    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` applies f in the same
-    pass as the bias.
+    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` applies f and adds the
+    bias together, which is faster.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ class Dropout(Layer):
 
         dL/dx = mask * dL/dy / (1 - rate)
 
-    The mask is a hash of (seed, layer, pass, position). So it is the same on every backend. The
-    backward pass computes it again instead of storing it. A resumed run needs no state of a random
-    generator.
+    The mask is a hash of (seed, layer, pass, position). So the mask is the same on every backend,
+    and the backward pass computes it again instead of storing it. A resumed run needs no state of a
+    random generator.
 
     Parameters
     ----------
@@ -127,15 +127,15 @@ class Dropout(Layer):
 
 @dataclass(eq=False)
 class Rescaling(Layer):
-    """Multiply by a factor and add a number: y = scale * x + offset.
+    """Multiply by a factor, and add an offset: y = scale * x + offset.
 
-    x may have any real dtype; dL/dx = scale * dL/dy. Pixels are copied to the device as uint8,
-    which takes a quarter of float32's bytes, and become floats there.
+    x may have any real dtype; dL/dx = scale * dL/dy. Pixels can be copied to the device as uint8,
+    in a quarter of float32's bytes, and become floats on the device.
 
     Parameters
     ----------
     scale : float
-        1 / 255 by default, which maps pixels to [0, 1].
+        The factor: 1 / 255 by default, which maps pixels to [0, 1].
     offset : float
         0 by default.
 

@@ -55,8 +55,8 @@ class Members(Layer):
     Raises
     ------
     ArgumentError
-        If `count` is not positive, `start` is another value, or the sum of `chunks` is not the
-        number of features.
+        If `count` is not positive, if `start` is another string, or if the sum of `chunks` is not
+        the number of features.
 
     See Also
     --------
@@ -184,8 +184,8 @@ class MemberDense(Layer):
 
     See Also
     --------
-    Members : The layer before, which gives each member its row.
-    gpunn.tabular.tabm : Complete networks of these layers.
+    Members : Usually an earlier layer, which gives each member its row. gpunn.tabular.tabm :
+    Complete networks of these layers.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Export of networks as source code that predicts without gpunn."""
+"""Export networks as source code that predicts without gpunn."""

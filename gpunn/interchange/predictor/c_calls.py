@@ -13,12 +13,12 @@ from gpunn.interchange.steps import ArrayName, Step, Steps
 __all__ = ["calls_of"]
 
 MOVES = ("flatten", "columns", "concatenate")
-"""Steps that only copy numbers."""
+"""Names of the steps that only copy numbers."""
 
 
 @dataclass
 class Value:
-    """A computed value: its size, the last step that reads it, and the number of its buffer."""
+    """A computed value: its size, the index of the last step that reads it, and its buffer."""
 
     size: int
     last_use: int
@@ -49,7 +49,7 @@ class Buffers:
 def calls_of(
     steps: Steps, names: Mapping[str, str], functions: Functions
 ) -> tuple[list[str], list[int]]:
-    """Return the lines that compute a row's output, and the sizes of the buffers.
+    """Return the C lines that compute a row's output, and the sizes of their buffers.
 
     `names` has the names of arrays in C; `functions` are the functions that the lines may call.
     """
@@ -74,7 +74,7 @@ def calls_of(
 
 
 def values_of(sequence: Sequence[Step], steps: Steps) -> tuple[list[Value], list[list[int]]]:
-    """Return the input and each step's output as values, and which values each step reads."""
+    """Return the values (the input and the steps' outputs), and which values each step reads."""
     first = sequence[0].input_shape if sequence else steps.shapes["x"]
     values = [Value(math.prod(first), -1)]
     current, reads = {"x": 0}, []

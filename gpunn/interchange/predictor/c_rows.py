@@ -53,7 +53,7 @@ class RowFunctions(Functions):
         self._scale = SCALINGS[schema.scaling.name].number.__name__
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the constants and the expression that scale `number`."""
+        """Return the C source of the constants and the expression that scale `number`."""
         constants, arguments = "", ["number"]
         for name, value in scale.items():
             if isinstance(value, list):
@@ -65,7 +65,7 @@ class RowFunctions(Functions):
 
 
 def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
-    """Return the type of a row, and the functions that encode it."""
+    """Return the C source of the struct for a row, and of the functions that encode a row."""
     described = described_schema(schema)
     columns = described["columns"]
     fields = names_in_c((column["name"] for column in columns), "column")
@@ -88,7 +88,7 @@ def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
 def type_of_rows(
     columns: Iterable[Mapping[str, Any]], fields: Mapping[str, str], prefix: str
 ) -> str:
-    """Return the type of a row."""
+    """Return the C source of the struct for a row."""
     lines = []
     for column in columns:
         field = f"{KINDS[column['kind']].field.format(prefix=prefix)}{fields[column['name']]};"

@@ -75,7 +75,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
 
 
 def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str, real: str) -> str:
-    """Return the function that computes the steps for a row."""
+    """Return the source of the C function that computes the network's steps for a row."""
     lines = [
         "/* The outputs of the network for a row. */",
         f"static inline void {prefix}_predict(const {real} *input, {real} *output) {{",
@@ -87,7 +87,7 @@ def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str, real
 
 
 def decision_sources(model: Sequential, functions: Functions) -> list[str]:
-    """Return the functions that compute probabilities and classes from outputs."""
+    """Return the source of the C functions that compute probabilities and classes from outputs."""
     count, activation = model.output_shape[0], model.output_activation
     if activation == "softmax":
         softmax, largest = functions.name("softmax"), functions.name("largest_of")
@@ -111,7 +111,7 @@ def decision_sources(model: Sequential, functions: Functions) -> list[str]:
 
 
 def of_probabilities(functions: Functions, *lines: str) -> str:
-    """Return the function that computes probabilities."""
+    """Return the source of the C function that computes probabilities."""
     prefix, real = functions.prefix, functions.real
     body = "\n".join(f"    {line}" for line in lines)
     return (
@@ -122,9 +122,9 @@ def of_probabilities(functions: Functions, *lines: str) -> str:
 
 
 def of_classes(functions: Functions, decision: str, margin: str, threshold: float | None) -> str:
-    """Return the function that returns the class, by a threshold or else by `decision`.
+    """Return the source of the C function that finds the class, by a threshold or `decision`.
 
-    `margin` is the margin between two classes; see `gpunn.thresholds`.
+    `margin` is a C expression for the margin between two classes; see `gpunn.thresholds`.
     """
     prefix, real = functions.prefix, functions.real
     if threshold is not None:
@@ -145,7 +145,7 @@ def of_classes(functions: Functions, decision: str, margin: str, threshold: floa
 
 
 def of_names(prefix: str, classes: Sequence[str]) -> str:
-    """Return the function that returns the name of a class."""
+    """Return the source of the C function that returns the name of a class."""
     names = textwrap.indent(strings_source("names", classes, "classes"), "    ")
     return (
         "/* The name of a class, in UTF-8; NULL if there is no such class. */\n"

@@ -1,4 +1,4 @@
-"""Generating C text: functions copied from a template, constants, strings."""
+"""Generate C source text: functions copied from a template, constants, strings."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ FOLDER = Path(__file__).parent
 FUNCTION = re.compile(
     r"^/\*[^\n]*(?:\n   [^\n]*)*\*/\nstatic inline .*?^}\n", re.MULTILINE | re.DOTALL
 )
-"""A comment and the function below it."""
+"""Matches a comment and the C function below the comment."""
 
 NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
 
 MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
-"""Functions of math.h, whose variants for float have other names."""
+"""Functions of math.h, which have other names for the type float."""
 
 MAX_LITERAL = 4095
 """Maximum bytes of a string literal that every C99 compiler accepts."""
 
 MAX_NAME = 120
-"""Maximum characters of a name in an identifier, since a column's name may be a sentence."""
+"""Maximum characters of a column's name in an identifier, because the name may be a sentence."""
 
 WIDTH = 100
-"""Maximum characters of a line."""
+"""Maximum characters of a line of generated C."""
 
 
 class Functions:
-    """The functions of a template file, copied with a prefix, and with the network's type.
+    """Copies functions of a template file, with a prefix and the network's type.
 
-    Only the template's text is changed. Generated code requests the functions that it calls, so a
-    user's text is never searched for names.
+    Only the template's text is changed. Generated code requests each function that it calls, so
+    names are never searched for in users' text.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
@@ -107,7 +107,7 @@ def constant(value: float, size: int) -> str:
 
 
 def number_source(value: float, real: str) -> str:
-    """Return an argument: an integer, or a number of the network's type."""
+    """Return an argument of a C call: an integer, or a number of the network's type."""
     return str(value) if isinstance(value, int) else f"({real}){value!r}"
 
 
@@ -125,7 +125,8 @@ def strings_source(name: str, texts: Sequence[str], label: str) -> str:
     Raises
     ------
     ExportError
-        If a string contains the character NUL, which ends a C string; the message names `label`.
+        If a string contains the character NUL, which would end a C string. The message names
+        `label`.
     """
     before, entries = "", []
     for index, text in enumerate(texts):
@@ -166,7 +167,7 @@ def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
 
 
 def wrapped(line: str, indent: int) -> str:
-    """Return a line of C, or several if it is long."""
+    """Return a line of C, which is broken into several lines if it is too long."""
     return textwrap.fill(
         line, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )

@@ -1,4 +1,4 @@
-"""The description of a network that a predictor needs besides its steps, in JSON types."""
+"""Describe what a predictor needs to know about a network, besides its steps, as JSON types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["check_outputs", "described", "layout_of"]
 
 
 def check_outputs(model: Sequential) -> None:
-    """Raise an ExportError if a row of outputs is not a vector."""
+    """Raise an ExportError if the network's output for a row is not a vector."""
     if len(model.output_shape) != 1:
         raise ExportError(
             f"model: C and Python exports need vectors as outputs; got shape {model.output_shape}"
@@ -45,12 +45,13 @@ def described(model: Sequential) -> dict[str, Any]:
 def layout_of(model: Sequential) -> dict[str, Any]:
     """Return the layout of rows for a network; see `gpunn.rows.predict_stream`.
 
-    If the user chose the format of the training rows, the metadata have it under "reading".
+    If the user chose the format of the training rows, the network's metadata have this format under
+    "reading".
 
     Raises
     ------
     DataError
-        If the metadata are damaged.
+        If the network's metadata are malformed.
     """
     reading, features = csv_format_in(model.metadata), model.metadata.get("features")
     layout: dict[str, Any] = {

@@ -37,25 +37,26 @@ LIBRARY = (
     *("difflib", "io", "itertools", "json", "math", "operator", "os", "pathlib", "re"),
     *("signal", "stat", "statistics", "struct", "sys", "unicodedata", "zlib"),
 )
-"""Modules of the standard library that templates use."""
+"""Modules of the standard library that copied code uses."""
 
 TYPES = {
     "collections.abc": ("Callable", "Iterable", "Iterator", "Sequence"),
     "typing": ("Any", "BinaryIO", "NoReturn", "Self"),
 }
-"""Types of the standard library that templates name."""
+"""Types of the standard library that copied code names."""
 
 COLUMNS = (
     *(numeric, *(sys.modules[type(kind).__module__] for kind in KINDS.values())),
     *(base, *(sys.modules[scaling.__module__] for scaling in SCALINGS.values())),
 )
-"""Modules with the functions that encode columns."""
+"""Modules with the functions that encode a table's columns."""
 
 READING = (cells, lines, csv_rows, predict_stream, predictions)
-"""Modules that read rows and write predictions, each after the modules whose constants it uses."""
+"""Modules that read rows and write predictions. Each module follows those whose constants it
+uses."""
 
 WIDTH = 100
-"""Maximum characters of a line."""
+"""Maximum characters of a line of generated Python."""
 
 HEAD = '''\
 #!/usr/bin/env python3
@@ -114,7 +115,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
 
 
 def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the names of the functions that encode a schema's columns, by name of the table."""
+    """Return the names of the functions that encode a schema's columns, by table of functions."""
     kinds, scaling = {column["kind"] for column in schema["columns"]}, schema["scaling"]
     return {
         "ENCODERS": {name: kind.cell.__name__ for name, kind in KINDS.items() if name in kinds},
@@ -123,13 +124,13 @@ def functions_of_columns(schema: Mapping[str, Any]) -> dict[str, dict[str, str]]
 
 
 def table_source(name: str, functions: Mapping[str, str]) -> str:
-    """Return the definition of a table of functions."""
+    """Return the source of a table (dict) of functions."""
     lines = (f'    "{key}": {function},\n' for key, function in functions.items())
     return f"{name} = {{\n{''.join(lines)}}}"
 
 
 def make_pure(steps: Steps) -> None:
-    """Convert arrays to the layouts that the functions without NumPy expect."""
+    """Convert arrays to the lists that the functions without NumPy accept."""
     done = set()
     for step in steps.steps:
         for index, argument in enumerate(step.arguments):
@@ -151,7 +152,7 @@ def make_pure(steps: Steps) -> None:
 
 
 def network_source(steps: Steps, model: Sequential, kind: str) -> str:
-    """Return the function that computes the steps."""
+    """Return the source of the function that computes a network's steps."""
     lines = [
         f"def network(x: {kind}) -> {kind}:",
         f'    """Return the {model.output_shape[0]:,} outputs of the network."""',
@@ -161,7 +162,7 @@ def network_source(steps: Steps, model: Sequential, kind: str) -> str:
 
 
 def call_source(step: Step) -> str:
-    """Return the line of a step, or several if it is long."""
+    """Return the source line of a step, broken into several lines if it is too long."""
     arguments = [
         *step.inputs,
         *(
@@ -179,7 +180,7 @@ def call_source(step: Step) -> str:
 
 
 def data_source(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the source of the names and numbers, which differ between networks."""
+    """Return the source of the constants (names and numbers) of a network."""
     text = json.dumps(description, indent=1, allow_nan=False).replace("'", "\\u0027")
     lines = [f"MODEL = json.loads(r'''\n{text}\n''')", "", "ARRAYS = decoded(", "    {"]
     for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Export of a network as source code, in one file that predicts without gpunn."""
+"""Export a network as a source file that predicts without gpunn."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     path : path-like
         File to write.
     pure : bool
-        Whether the file needs only Python's standard library, and not NumPy. It then computes in
-        float64, with parameters in the network's dtype, and is much slower.
+        Whether the file needs only Python's standard library, and not NumPy. Such a file computes
+        in float64, with parameters in the network's dtype, and is much slower.
 
     Raises
     ------
@@ -59,9 +59,10 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     The header includes only math.h, and allocates no memory: parameters are constants, and computed
     values are on the stack. `PREFIX_predict(input, output)` accepts a row of numbers in the
     network's dtype, and computes the result of `Sequential.predict`, up to rounding. For classes,
-    there are `PREFIX_probabilities`, `PREFIX_class` and, if classes have names,
+    the header also has `PREFIX_probabilities`, `PREFIX_class` and, if classes have names,
     `PREFIX_class_name`. For a network with a schema, `PREFIX_encode(row, input)` encodes a struct
-    as a row of numbers. It returns 0 if `Schema.encode` would refuse the row, otherwise 1.
+    as a row of numbers. `PREFIX_encode` returns 0 if `Schema.encode` would refuse the row,
+    otherwise 1.
 
     Parameters
     ----------
@@ -70,13 +71,14 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     path : path-like
         File to write.
     prefix : str
-        The prefix of every name in the header.
+        A prefix that every name in the header gets.
 
     Raises
     ------
     ExportError
-        If a layer or an activation is a custom class, or a row of outputs is not a vector. Also if
-        a parameter is not finite, or the name of a class or category contains the character NUL.
+        If a layer or an activation is a custom class, or a row of outputs is not a vector. The
+        error is also raised if a parameter is not finite, or if the name of a class or category
+        contains the character NUL.
     ArgumentError
         If the prefix is not an identifier.
     OSError

@@ -1,4 +1,4 @@
-"""Copies definitions from the source of modules, together with the definitions that they use."""
+"""Copies definitions from the source of modules, with all other definitions that they use."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Definition:
 
 
 class Template:
-    """The source of modules, definition by definition.
+    """The source of modules, split into top-level functions, classes and constants.
 
-    Top-level functions, classes and constants can be copied one by one. A definition whose
-    docstring begins with `STAND_IN` is skipped: another module, or the predictor, defines the name.
+    These definitions can be copied one by one. A definition whose docstring begins with `STAND_IN`
+    is skipped, because another module or the predictor defines the same name.
     """
 
     def __init__(self, *modules: ModuleType) -> None:
@@ -39,11 +39,11 @@ class Template:
             self._definitions[each.name] = each
 
     def __contains__(self, name: str) -> bool:
-        """Return whether there is a definition of this name."""
+        """Return whether the modules have a definition of this name."""
         return name in self._definitions
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
-        """Return the source of definitions and of all that they use, in the modules' order."""
+        """Return the source of definitions and of all definitions that they use, in order."""
         used: set[str] = set()
         waiting = list(wanted)
         while waiting:
@@ -56,7 +56,7 @@ class Template:
 
 @functools.cache
 def definitions_of(module: ModuleType) -> list[Definition]:
-    """Return a module's top-level definitions, without stand-ins."""
+    """Return a module's top-level definitions, without those marked by `STAND_IN`."""
     source = inspect.getsource(module)
     lines = source.splitlines()
     definitions = []
@@ -79,13 +79,13 @@ def definitions_of(module: ModuleType) -> list[Definition]:
 
 
 def constant_of(node: ast.stmt) -> str:
-    """Return the name of the constant that a statement defines, or an empty string."""
+    """Return the name of the constant that a statement defines, or "" if it defines none."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return targets[0].id if isinstance(targets[0], ast.Name) else ""
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Return the names that code reads, without the code's local names."""
+    """Return the names that a piece of code reads, except its local names."""
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     local = {each.id for each in names if isinstance(each.ctx, ast.Store)}
     for each in ast.walk(node):
@@ -97,13 +97,13 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def imports_of(parts: Collection[str], modules: Collection[str]) -> list[str]:
-    """Return the modules that parts of code use."""
+    """Return which of the known modules the pieces of code use."""
     used = set().union(*map(objects_in, parts))
     return [name for name in modules if name.split(" as ")[-1] in used]
 
 
 @functools.lru_cache(1024)  # most parts are definitions of templates
 def objects_in(code: str) -> set[str]:
-    """Return the names whose attributes code reads."""
+    """Return the names whose attributes a piece of code reads."""
     nodes = (each for each in ast.walk(ast.parse(code)) if isinstance(each, ast.Attribute))
     return {each.value.id for each in nodes if isinstance(each.value, ast.Name)}
