@@ -40,8 +40,8 @@ def load_model(
     Returns
     -------
     Sequential
-        The network; a `NeuralNetwork` if the file contains one. A custom subclass is loaded as its
-        base class `Sequential` or `NeuralNetwork`.
+        The network, which is a `NeuralNetwork` if the file contains such a network. A custom
+        subclass is loaded as its base class `Sequential` or `NeuralNetwork`.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Loss functions and their gradients, written as formulas.
 
 A loss computes one number l_i for each row (sample), and the gradient of l_i with respect to the
-row's predictions. Weighting and averaging are the same for every loss, so the backend does them.
-The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
+row's predictions. The backend weights and averages the rows' losses, in the same way for every
+loss. The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
 
 In the formulas, p are the predictions and t the targets. Rows have the index i, outputs the index
 j. The formulas in this module are the reference. A backend may compute a built-in loss in a faster
@@ -44,9 +44,9 @@ class Loss(Configurable):
     Attributes
     ----------
     output_activation : {"identity", "softmax", "sigmoid", "exponential"}
-        The function that maps the network's outputs to the scale of the targets. This function is
-        part of the loss, not of the network. With "softmax" and "sigmoid" the outputs are logits,
-        and `Sequential.predict_proba` returns probabilities.
+        The function that maps the network's outputs to the scale of the targets. The output
+        activation is part of the loss, not of the network. With "softmax" and "sigmoid" the outputs
+        are logits, and `Sequential.predict_proba` returns probabilities.
 
     See Also
     --------
@@ -110,7 +110,7 @@ class Loss(Configurable):
         Returns
         -------
         Loss
-            This loss by default.
+            The loss for evaluation; by default, the unchanged loss.
         """
         return self
 
@@ -426,7 +426,7 @@ class Huber(ElementwiseLoss):
 
 
 def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
-    """Return rows of zeros with a one at each label, shape (rows, classes)."""
+    """Return one-hot rows of shape (rows, classes): 1 at the label, else 0."""
     columns = xp.arange(classes, dtype=labels.dtype, device=device(labels))
     return xp.astype(labels[:, None] == columns[None, :], dtype)
 
@@ -453,7 +453,7 @@ class SoftmaxCrossEntropy(Loss):
 
     See Also
     --------
-    BinaryCrossEntropy : For targets that are yes or no.
+    BinaryCrossEntropy : Cross-entropy for targets that are yes or no.
 
     Notes
     -----
@@ -578,14 +578,14 @@ class SoftmaxCrossEntropy(Loss):
 class BinaryCrossEntropy(ElementwiseLoss):
     """Cross-entropy of yes or no, from logits p: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij.
 
-    The term for each output equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)). It is
-    computed as softplus(p) - t p, which can't overflow. See Bishop 2006, "Pattern Recognition and
-    Machine Learning", equation 4.90. Targets t are in [0, 1]. The gradient is (s_ij
+    The term for each output equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)). The
+    loss is computed as softplus(p) - t p, which can't overflow. See Bishop 2006, "Pattern
+    Recognition and Machine Learning", equation 4.90. Targets t are in [0, 1]. The gradient is (s_ij
     - t_ij) / outputs. Several outputs are independent labels (multilabel classification).
 
     See Also
     --------
-    SoftmaxCrossEntropy : For targets that are one of several classes.
+    SoftmaxCrossEntropy : Cross-entropy for targets that are one of several classes.
 
     Examples
     --------
@@ -619,7 +619,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
 class Poisson(ElementwiseLoss):
     """Poisson loss for counts: l_i = mean_j exp(p_ij) - t_ij p_ij, where p = log(rate).
 
-    This is the Poisson negative log-likelihood without log(t!), which does not depend on p
+    The loss is the Poisson negative log-likelihood without log(t!), which does not depend on p
     (McCullagh & Nelder 1989, "Generalized Linear Models", chapter 6). The gradient is (exp(p_ij) -
     t_ij) / outputs.
 
@@ -663,8 +663,8 @@ class Poisson(ElementwiseLoss):
 class Quantile(ElementwiseLoss):
     """Quantile loss: l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p.
 
-    The q-quantile of the targets minimizes this loss. This is the pinball loss of Koenker & Bassett
-    1978, "Regression Quantiles". At d = 0, the gradient is defined as 0.
+    The q-quantile of the targets minimizes this loss. The quantile loss is the pinball loss of
+    Koenker & Bassett 1978, "Regression Quantiles". At d = 0, the gradient is defined as 0.
 
     Parameters
     ----------

@@ -100,7 +100,7 @@ class Described:
         """The function that maps outputs to the scale of the targets; see `gpunn.losses.Loss`.
 
         The value is "softmax", "sigmoid", "exponential" or "identity", or None if unknown.
-        `Trainer.fit` copies it from the loss.
+        `Trainer.fit` copies the value from the loss.
         """
         name = self.metadata.get("output_activation")
         return name if name in OUTPUT_ACTIVATIONS else None

@@ -101,7 +101,7 @@ FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
 
 
 class Sequential(Described):
-    """Layers applied one after the other.
+    """A network whose layers are applied one after the other.
 
     Parameters
     ----------
@@ -117,13 +117,13 @@ class Sequential(Described):
         Dtype of parameters and activations.
     values : mapping of str to array or None
         Initial values of all parameters and buffers, by names such as "dense_1.weights". With None,
-        they are drawn at random.
+        the values are drawn at random.
 
     Attributes
     ----------
     layers : tuple of Layer
-        The layers. They can't be changed. Other settings that determine parameters and shapes can't
-        be changed either.
+        The layers. The layers can't be changed. Other settings that determine parameters and shapes
+        can't be changed either.
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
@@ -405,7 +405,7 @@ class Sequential(Described):
         -------
         WeightsReport
             The layers that were copied, the layers that keep their values (with reasons), and the
-            layers that were not used. `str` formats it as lines.
+            layers that were not used. `str` formats this report as lines.
 
         Raises
         ------
@@ -713,8 +713,8 @@ class Sequential(Described):
     def input_dtype(self, dtype: np.dtype) -> str:
         """Return the dtype in which rows with the given dtype are copied to the device.
 
-        Integers of up to 16 bits stay integers if the first layer accepts integers, as `Flatten`
-        does. `Rescaling` layers before it are ignored. This copies fewer bytes.
+        To copy fewer bytes, integers of up to 16 bits stay integers if the first layer that is not
+        a `Flatten` accepts integers, as `Rescaling` does.
 
         Parameters
         ----------
@@ -733,7 +733,7 @@ class Sequential(Described):
     def adapt(self, X: HostArray, y: HostArray | None = None) -> None:
         """Set the values that layers learn from data (`Standardization`, `TargetScaling`).
 
-        The first call of `Trainer.fit` does this with its training rows.
+        The first call of `Trainer.fit` calls `adapt` with its training rows.
 
         Parameters
         ----------
@@ -775,7 +775,7 @@ class Sequential(Described):
         indices : ndarray of int64 or None
             The rows to learn from; None means all rows.
         y : array or None
-            The targets, if a layer learns from them.
+            The targets; only layers that learn from targets need them.
 
         Returns
         -------
@@ -1075,7 +1075,7 @@ def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> N
 
 
 def layers_by_name(labels: Sequence[str], layers: Sequence[Layer]) -> dict[str, Layer]:
-    """Return all layers, including inner ones, by names such as "column_groups_1.group_2"."""
+    """Return all layers, also inner layers, by names such as "column_groups_1.group_2"."""
     named: dict[str, Layer] = {}
     for label, layer in zip(labels, layers, strict=True):
         named[label] = layer
@@ -1120,7 +1120,7 @@ def schema_of(description: Description) -> Schema | None:
 
         return Schema.from_json(description.schema, description.schema_arrays)
     if description.schema_arrays:
-        raise ArgumentError("schema: the file has arrays of a schema, but no description of it")
+        raise ArgumentError("schema: the file has arrays of a schema, but no description")
     return None
 
 

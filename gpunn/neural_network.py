@@ -24,7 +24,8 @@ __all__ = ["NeuralNetwork"]
 class NeuralNetwork(Sequential):
     """Layers of ReLU neurons, trained by mini-batch gradient descent on the squared error.
 
-    Weights start as N(0, 0.01^2) and biases as 0. Every layer applies ReLU, including the last one.
+    Weights start as N(0, 0.01^2) and biases as 0. Every layer applies ReLU, including the last
+    layer.
 
     Parameters
     ----------

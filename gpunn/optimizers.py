@@ -1,10 +1,10 @@
 """Optimizers, which update the flat vector of all parameters by the flat gradient g.
 
 In each update, an optimizer gets vectors, never layers, and keeps no reference to these vectors. So
-it does not depend on the network's architecture, and a copied model continues to train correctly.
-The formulas in this module are the reference. A backend may compute a built-in optimizer in one
-fused pass; tests compare the results with the formulas. To define a new optimizer, write a subclass
-with `slots` and `update`.
+an optimizer does not depend on the network's architecture, and a copied model continues to train
+correctly. The formulas in this module are the reference. A backend may compute a built-in optimizer
+in one fused pass; tests compare the results with the formulas. To define a new optimizer, write a
+subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
@@ -51,10 +51,10 @@ class Optimizer(Configurable):
         If set, gradients are clipped to this global norm: g <- g * min(1, max_norm / ||g||). See
         Pascanu et al. 2013, "On the Difficulty of Training Recurrent Neural Networks", algorithm 1.
     l2_penalty : float
-        Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses. This adds
-        l2_penalty * W / sum_i w_i to the gradient, with the sample weights w_i of the update's
-        rows. In scikit-learn's networks, this parameter is called `alpha`. The log "loss" includes
-        the penalty; "val_loss" and `Trainer.evaluate` do not.
+        Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses. So l2_penalty * W /
+        sum_i w_i is added to the gradient, with the sample weights w_i of the update's rows. In
+        scikit-learn's networks, this parameter is called `alpha`. The log "loss" includes the
+        penalty; "val_loss" and `Trainer.evaluate` do not.
 
     Attributes
     ----------

@@ -53,7 +53,7 @@ class ParameterSpec:
         The initializer of the array's values.
     decay : bool or float
         Whether weight decay applies to the array by default. A number multiplies the decay;
-        `Optimizer.decay_all` does not change this factor.
+        `Optimizer.decay_all` does not change the factor.
     trainable : bool
         False for a buffer, such as a running mean, which is saved but has no gradient.
     rate : float
@@ -90,15 +90,15 @@ class Parameters:
         Trainable parameters and their gradients. Parameters with weight decay come first;
         parameters with the same factors are adjacent.
     buffers : array, shape (buffer size,)
-        Arrays that are saved but not trained, with the same layout. Arrays that are never trained,
-        such as running means, come before frozen parameters.
+        Arrays that are saved but not trained, in a layout like that of `values`. Arrays that are
+        never trained, such as running means, come before frozen parameters.
     running : array
         The beginning of `buffers`, which has no frozen parameters.
     decayed : int
         Number of values with weight decay: the optimizer decays `values[:decayed]`, or all values
         with `decay_all`.
     count : int
-        The number of parameters, including frozen ones, without padding.
+        The number of parameters, including frozen parameters, without padding.
     frozen : int
         The number of frozen parameters.
     trained : tuple of str

@@ -3,8 +3,8 @@
 This module does not use the generators of the backends' libraries, since each library's generators
 return different numbers. Initial weights and permutations are drawn on the host and copied to the
 device. So a CPU and a GPU start from the same weights and visit the rows in the same order. Dropout
-masks are too large to copy: `gpunn.backends.hashing` computes them with an integer hash that is the
-same on every device.
+masks are too large to copy: `gpunn.backends.hashing` computes the masks with an integer hash that
+is the same on every device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """Return the random generator of `(seed, purpose, *counters)`.
 
     Different tuples give statistically independent streams (`numpy.random.SeedSequence`). So
-    drawing more numbers for one purpose does not change the numbers of another.
+    drawing more numbers for one purpose does not change the numbers of another purpose.
 
     Parameters
     ----------

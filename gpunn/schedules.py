@@ -1,9 +1,10 @@
 """Schedules: the learning rate, or another setting, as a function of time in epochs.
 
 Time includes fractions of epochs, so a schedule has the same meaning for every batch size. The time
-of update u, counted from 0, is its middle, (u + 1/2) / updates_per_epoch. So no update falls on the
-boundary of two epochs. A warm-up does not start with a rate of 0, and a cosine does not end with 0.
-`Schedule.time_of_update` can change this. To define a new schedule, write a subclass with `at`.
+of update u, counted from 0, is the middle of the update, (u + 1/2) / updates_per_epoch. So no
+update falls on the boundary of two epochs. Because of the half, a warm-up does not start with a
+rate of 0, and a cosine does not end with 0. `Schedule.time_of_update` can replace the 1/2. To
+define a new schedule, write a subclass with `at`.
 
 A schedule can also control an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`, and
 the `label_smoothing` of a loss. For such a setting, read "rate" in the descriptions below as the
@@ -120,7 +121,7 @@ class Schedule(Configurable):
         """
 
     def state(self) -> dict[str, float]:
-        """Return the state that `observe` changes; checkpoints store it.
+        """Return the state that `observe` changes and checkpoints store.
 
         Returns
         -------
@@ -367,7 +368,7 @@ def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CosineLog(Schedule):
-    """Cosine cycles, each twice as long as the one before (Holzmueller et al. 2024, RealMLP).
+    """Cosine cycles, each twice as long as the cycle before (Holzmueller et al. 2024, RealMLP).
 
     The rate is rate * (1 - cos(2 pi log2(1 + (2^cycles - 1) * t))) / 2, with t = time / duration.
     The rate is 0 at t = (2^k - 1) / (2^cycles - 1), k = 0, 1, ..., cycles. Between two zeros, the
@@ -380,8 +381,8 @@ class CosineLog(Schedule):
     cycles : int
         Number of cycles. The default, 4, gives the schedule coslog_4 of the paper.
     time_of_update : float
-        Moment of an update at which the rate is computed, in [0, 1]. With 0, as in RealMLP, it is
-        the beginning, and t is the fraction of updates before this update.
+        Moment of an update at which the rate is computed, in [0, 1]. With 0, as in RealMLP, the
+        rate is computed at the beginning, where t is the fraction of updates before this update.
 
     Examples
     --------

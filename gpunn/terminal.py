@@ -13,7 +13,7 @@ __all__ = ["escaped", "is_terminal", "write_last_words"]
 def escaped(text: str) -> str:
     r"""Return text with control characters replaced by visible escape sequences.
 
-    This includes line ends, and marks that change the direction of writing.
+    Line ends, and marks that change the direction of writing, are also replaced.
 
     Examples
     --------

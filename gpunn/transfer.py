@@ -90,8 +90,8 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Only the last layer with parameters may have other shapes. This layer is reinitialized if its
-    shapes differ, or if the names of classes or targets (`outputs`) differ. In this case, the
+    Only the last layer with parameters may have other shapes. The last layer is reinitialized if
+    its shapes differ, or if the names of classes or targets (`outputs`) differ. In this case, the
     layers after the loss are also reinitialized. `specs` describes the arrays of the receiving
     network, in the network's order.
 
@@ -153,7 +153,9 @@ def difference(
 ) -> str:
     """Return how a layer's arrays differ from the source's arrays, or "" if they agree."""
     if set(names) != set(other_names):
-        return f"it has {', '.join(other_names)} in {source.title}, but {', '.join(names)} here"
+        return (
+            f"the layer has {', '.join(other_names)} in {source.title}, but {', '.join(names)} here"
+        )
     for name in names:
         shape, other = specs[f"{label}.{name}"].shape, source.arrays[f"{label}.{name}"].shape
         if shape != other:

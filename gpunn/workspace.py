@@ -30,15 +30,16 @@ class Workspace:
     dtype : str
         The network's dtype.
     training : bool
-        Whether the pass is part of training; dropout and batch normalization depend on this.
+        Whether the pass is part of training; dropout and batch normalization depend on this
+        attribute.
     independent_members : bool
-        Whether each member has separate rows. If so, layers before `Members` process members times
-        as many rows.
+        Whether each member has separate rows. With separate rows, layers before `Members` process
+        members times as many rows.
     until_loss : bool
         Whether a pass ends at the input of the loss because predictions are not needed.
     passes : array, shape (1,), integer
-        The number of this forward pass in the training, on the device. This number is part of the
-        seed of dropout masks.
+        The number of this forward pass in the training, on the device. The number of the pass is
+        part of the seed of dropout masks.
     settings : mapping of (int, str) to array of shape (1,)
         Values of scheduled settings in this pass, on the device, by (`id` of the owner, name of the
         setting).

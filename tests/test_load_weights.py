@@ -130,11 +130,12 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
     [
         (
             [Dense(8, bias=False), Dense(3)],
-            "'dense_1': it has weights, biases in the other network, but weights here",
+            "'dense_1': the layer has weights, biases in the other network, but weights here",
         ),
         (
             [BatchNorm(label="dense_1"), Dense(3, label="dense_2")],
-            "'dense_1': it has weights, biases in the other network, but scale, shift, running",
+            "'dense_1': the layer has weights, biases in the other network, but scale, shift, "
+            "running",
         ),
         (
             [Dense(8, label="a"), Dense(3, label="b")],

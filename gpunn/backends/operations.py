@@ -168,9 +168,9 @@ class Operations:
             if not is_operation(override):
                 owner = next(each for each in cls.__mro__ if name in vars(each))
                 raise ArgumentTypeError(
-                    f"{owner.__name__}.{name}: overrides an operation; decorate it with "
-                    "@gpunn.backends.operation. Otherwise it would run only once, while a step is "
-                    "recorded"
+                    f"{owner.__name__}.{name}: overrides an operation; decorate the "
+                    "method with @gpunn.backends.operation. Without the decorator, the method "
+                    "would run only once, while a step is recorded"
                 )
             cls._overridden = True
 

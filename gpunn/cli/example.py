@@ -36,4 +36,4 @@ def example(path: Path) -> None:
         raise FileAccessError(
             error.errno, "there is no such folder; create it first", path.parent
         ) from error
-    say(f"{path}: 988 rows, 12 columns; loan_status is the one to predict")
+    say(f"{path}: 988 rows, 12 columns; loan_status is the column to predict")

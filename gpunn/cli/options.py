@@ -54,7 +54,7 @@ backend_option = click.option(
 run_argument = click.argument("run_dir", type=click.Path(path_type=Path))
 
 best_option = click.option(
-    "--best", is_flag=True, help="Use the network of the best epoch, not of the last."
+    "--best", is_flag=True, help="Use the network of the best epoch, not of the last epoch."
 )
 
 
@@ -123,8 +123,8 @@ TABLE_OPTIONS = (
     click.option(
         "--header/--no-header",
         default=None,
-        help="Whether the first row contains column names. By default it does, unless all its "
-        "cells are numbers. Without a header, columns are numbered from 0.",
+        help="Whether the first row contains column names. By default, the first row is a header "
+        "if not all its cells are numbers. Without a header, columns are numbered from 0.",
     ),
 )
 

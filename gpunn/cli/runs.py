@@ -33,7 +33,7 @@ PROBLEMS = 10
     "--where",
     metavar="CONDITION",
     multiple=True,
-    help="List only runs for which this is true, such as optimizer.name=adam, state=finished or "
+    help="List only runs that meet a condition, such as optimizer.name=adam, state=finished or "
     "'val_accuracy>=0.9'. Can be repeated.",
 )
 @click.option(

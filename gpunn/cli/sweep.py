@@ -41,8 +41,8 @@ __all__ = ["sweep"]
 @click.option(
     "--reclaim",
     is_flag=True,
-    help="First mark unfinished trials of other processes as lost. Only use this if no other "
-    "process is running.",
+    help="First mark unfinished trials of other processes as lost. Use this option only if "
+    "no other process is running.",
 )
 @imports_option
 @click.option("--quiet", is_flag=True, help="Print only the final table, warnings and errors.")

@@ -178,7 +178,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     shown: list[Callback] = [] if quiet else [output]
     if live and surface() is None:
-        notice = "--live: standard error is not a terminal that can show curves, so none are shown"
+        notice = "--live: standard error is not a terminal that can show curves"
         say(notice, err=True)
     elif live and not any(isinstance(each, LivePlot) for each in experiment.callbacks):
         shown.append(LivePlot())

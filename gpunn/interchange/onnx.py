@@ -120,8 +120,8 @@ def to_onnx(
     else:
         if input_dtype is not None:
             raise ArgumentError(
-                "input_dtype: a network with a schema has the table's columns as inputs; leave it "
-                "out, or set encoded=True (--encoded)"
+                "input_dtype: a network with a schema has the table's columns as inputs; "
+                "leave input_dtype out, or set encoded=True (--encoded)"
             )
         inputs, rows = column_inputs(model.schema), encoded_rows(graph, model.schema)
         y, accepted = rows.matrix, rows.accepted

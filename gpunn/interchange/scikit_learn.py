@@ -92,7 +92,7 @@ def from_sklearn(
             f"estimator: expected an MLPClassifier or MLPRegressor; got {type(estimator).__name__}"
         )
     if not hasattr(estimator, "coefs_"):
-        raise ArgumentError("estimator: it is not fitted yet; call its method fit")
+        raise ArgumentError("estimator: not fitted yet; call its method fit")
     known = {name: cls for cls, name in NAMES.items()}
     if activation not in known:
         raise ArgumentError(
@@ -273,7 +273,7 @@ def dense_blocks(model: Sequential) -> list[Block]:
                 f"layer {label!r}: scikit-learn's networks can't have {layer!r} at this position"
             )
     if not blocks:
-        raise ExportError("model: it has no dense layer")
+        raise ExportError("model: has no dense layer")
     *hidden, last = [block.activation for block in blocks]
     if not pending.is_identity or last != "identity":
         raise ExportError(

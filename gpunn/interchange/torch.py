@@ -217,7 +217,7 @@ def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[st
     ]
     if len(groups) != len(targets):
         raise ArgumentError(
-            f"state: it has {len(groups)} modules with parameters ({some(groups)}); "
+            f"state: has {len(groups)} modules with parameters ({some(groups)}); "
             f"the network has {len(targets)} layers with parameters "
             f"({', '.join(label for label, _ in targets) or 'none'})"
         )

@@ -60,7 +60,7 @@ class Members(Layer):
 
     See Also
     --------
-    MemberDense : The layers after it.
+    MemberDense : The layers that follow `Members`.
 
     Notes
     -----
@@ -157,8 +157,8 @@ class MemberDense(Layer):
     "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025): r and s
     start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. TabM and
     TabM-mini use "separate" for the output layer. TabM-packed, whose members share nothing, uses
-    "separate" for all layers. The chain rule is the same as in `Dense`; for the factors r and s,
-    see `Members`.
+    "separate" for all layers. For the chain rule, see `Dense` and, for the factors r and s,
+    `Members`.
 
     Parameters
     ----------
@@ -184,8 +184,8 @@ class MemberDense(Layer):
 
     See Also
     --------
-    Members : Usually an earlier layer, which gives each member its row. gpunn.tabular.tabm :
-    Complete networks of these layers.
+    Members : Usually an earlier layer, which gives each member its row.
+    gpunn.tabular.tabm : Builds complete networks with members.
 
     Examples
     --------

@@ -26,11 +26,11 @@ class BatchNorm(Layer):
 
         y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
-    Training uses the batch's mean and biased variance. It also updates running averages of the mean
-    and the variance: running <- momentum * running + (1 - momentum) * batch. Inference uses the
-    running averages (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do
-    not affect the averages. The running variance averages biased variances, as in Keras; PyTorch's
-    variances are rows / (rows - 1) times as large.
+    Training uses the batch's mean and biased variance. Training also updates running averages of
+    the mean and the variance: running <- momentum * running + (1 - momentum) * batch. Inference
+    uses the running averages (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample
+    weights do not affect the averages. The running variance averages biased variances, as in Keras;
+    PyTorch's variances are rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -42,8 +42,8 @@ class BatchNorm(Layer):
     mean and variance depend on x.
 
     Training needs at least two rows in a batch: with one row, y = shift for any x, and dL/dx = 0.
-    So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. It warns if only
-    the last batch of an epoch has one row.
+    So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. If only the last
+    batch of an epoch has one row, training logs a warning.
 
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
     A frozen layer uses the running averages without updating them; dL/dx = scale * dL/dy /
@@ -68,11 +68,11 @@ class BatchNorm(Layer):
 
     See Also
     --------
-    LayerNorm : Normalizes by statistics of each row, identically in training and inference.
+    LayerNorm : Normalizes each row, by statistics of the row's features.
 
     Examples
     --------
-    A new layer's running averages are 0 and 1, so in inference it hardly changes x:
+    Since a new layer's running averages are 0 and 1, the layer hardly changes x in inference:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.BatchNorm()], 2, backend="numpy")
@@ -255,7 +255,7 @@ class LayerNorm(Layer):
 
     See Also
     --------
-    BatchNorm : Normalizes by statistics of each feature over the batch.
+    BatchNorm : Normalizes each feature by statistics over the rows of the batch.
 
     Examples
     --------
@@ -319,7 +319,7 @@ class Standardization(Layer):
     Raises
     ------
     DataError
-        From `adapt`, if a mean or deviation overflows or underflows the dtype.
+        Raised by `adapt` if a mean or deviation overflows or underflows the dtype.
 
     See Also
     --------

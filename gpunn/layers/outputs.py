@@ -1,8 +1,8 @@
 """Layers after the loss, which turn the inputs of the loss into predictions.
 
 Layers after the loss are a network's last layers. The loss is computed from the input of these
-layers, so no gradient passes through them. Predictions, metrics, files and exports use their
-output.
+layers, so that no gradient passes through layers after the loss. Predictions, metrics, files and
+exports use their output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COARSE = 0.01
 """Maximum distance of neighboring float32 numbers, in standard deviations of the targets."""
 
 FAR = 1e38
-"""Absolute value of the bounds before training. It is beyond all sensible float32 numbers."""
+"""Absolute value of the bounds before training, larger than all sensible float32 numbers."""
 
 
 class OutputLayer(Layer):
@@ -101,11 +101,11 @@ class OutputLayer(Layer):
 class TargetScaling(OutputLayer):
     """Convert outputs to the targets' unit, as the last layer: y = mean + deviation * x.
 
-    Use it for regression. The first `Trainer.fit` computes mean, standard deviation, minimum and
-    maximum of each column of the training targets, and the model stores them. The network trains on
-    standardized targets: the loss compares x with (t - mean) / deviation. Predictions and metrics
-    are in the targets' unit; the logs "loss" and "val_loss" are for standardized targets.
-    Predictions are clipped to the range of the training targets.
+    Use this layer for regression. The first `Trainer.fit` computes mean, standard deviation,
+    minimum and maximum of each column of the training targets, and the model stores them. The
+    network trains on standardized targets: the loss compares x with (t - mean) / deviation.
+    Predictions and metrics are in the targets' unit; the logs "loss" and "val_loss" are for
+    standardized targets. Predictions are clipped to the range of the training targets.
 
     Parameters
     ----------
@@ -118,12 +118,12 @@ class TargetScaling(OutputLayer):
     ArgumentError
         If rows are not vectors, or the loss's output activation is not "identity".
     DataError
-        From `adapt_to_targets`, if a mean or deviation overflows or underflows the dtype.
+        Raised by `adapt_to_targets` if a mean or deviation overflows or underflows the dtype.
 
     Warns
     -----
     GpunnWarning
-        From `adapt_to_targets`, if targets are so far from 0 that many of them become equal in
+        Issued by `adapt_to_targets` if targets are so far from 0 that many of them become equal in
         float32.
 
     See Also

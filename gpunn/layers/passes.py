@@ -204,7 +204,7 @@ def require_operations(
 
 
 def forward_by_operations(owner: object, workspace: Workspace) -> bool:
-    """Return whether `forward` may be called once, to record it, instead of in each step."""
+    """Return whether `forward` may be called only once, for recording, instead of in each step."""
     if workspace.training:
         return by_operations(owner, "forward", "backward")
     return by_operations(owner, "forward")

@@ -60,7 +60,7 @@ class Metric(Configurable):
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         """Raise a DataError if this metric does not support the targets.
 
-        By default it supports all targets.
+        By default, all targets are supported.
 
         Parameters
         ----------

@@ -36,7 +36,7 @@ class CountMetric(LabelMetric):
 
     larger_is_better = True
     leaves_out: ClassVar[bool] = True
-    """Whether "macro" leaves out classes that never occur. It is False for labels, as in
+    """Whether "macro" leaves out classes that never occur. The attribute is False for labels, as in
     scikit-learn."""
 
     def __post_init__(self) -> None:
@@ -195,9 +195,9 @@ class F1(CountMetric):
     Parameters
     ----------
     average : {"binary", "macro", "micro"}
-        The value "binary" gives the metric of class 1 ("yes"), for one or two outputs. With "macro"
-        it is the mean of the classes' metrics. With "micro", TP, FP and FN are first summed over
-        the classes.
+        The value "binary" gives the metric of class 1 ("yes"), for one or two outputs. The value
+        "macro" gives the mean of the classes' metrics. With the value "micro", TP, FP and FN are
+        first summed over the classes.
     threshold : float
         With one or two outputs, class 1 is predicted if its logit is larger than the threshold.
         With two outputs, the logit is the outputs' difference. With more outputs, the class of the

@@ -36,7 +36,8 @@ class AUC(LabelMetric):
     The area is the probability that a row of the class has a higher score than a row of another
     class; ties count one half (Hanley & McNeil 1982). With one output, the score is the logit; with
     two outputs, the score is the difference of the logits. With more outputs, the result is the
-    mean of the areas of each class against the rest. The score of class j is then its log odds, p_j
+    mean of the areas of each class against all other classes. The score of class j is then its log
+    odds, p_j
     - log sum_(k != j) exp(p_k), with logits p.
 
     With binary cross-entropy, several outputs are labels. The result is then the mean of the
@@ -68,8 +69,9 @@ class AUC(LabelMetric):
         |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
 
     P_b and N_b are the weights of the class's rows and of the other rows in bin b; P and N are
-    their sums. `error_bound` returns this bound. With the default bins and overlapping scores of
-    ordinary size, the bound is about 0.001, and the actual error is a hundredth of the bound.
+    their sums. `error_bound` returns the bound of the error. With the default bins and overlapping
+    scores of ordinary size, the bound is about 0.001, and the actual error is a hundredth of the
+    bound.
 
     The mean leaves out a class or label with no rows or with all rows, since its area is undefined.
     If no class is left, the result is NaN, which never counts as an improvement. Rows whose score

@@ -42,7 +42,8 @@ WIDTH, HEIGHT = 5.2, 2.9
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 LARGEST_DRAWN = 1e150
-"""Larger numbers are in tables but not in drawings, because they would flatten the scale."""
+"""Numbers above this are in tables but not in drawings, because such numbers would flatten the
+scale."""
 
 POINTS = 2000
 """Maximum number of points of a line or scatter plot, and of rows of a table."""

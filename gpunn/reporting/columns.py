@@ -203,7 +203,7 @@ def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
     names, values = list(findings.importance), list(findings.importance.values())
     rise = f"rise of the {findings.measure}"
     note = (
-        f"The rise of the {findings.measure} if a column's cells are shuffled among "
+        f"How much the {findings.measure} rises if a column's cells are shuffled among "
         f"{findings.rows:,} {findings.part} rows; mean of {PERMUTATIONS} shuffles. Columns with "
         "the same information replace each other, so each of them seems less important."
     )

@@ -88,8 +88,8 @@ def norm_charts(record: Record, key: str) -> list[Chart]:
         return []
     charts = []
     for kind, title, note in (
-        ("parameters", "Norms of the weights", "At the end of each epoch, by layer."),
-        ("gradients", "Norms of the gradients", "At each epoch's last update, by layer."),
+        ("parameters", "Norms of the weights", "Norms at the end of each epoch, by layer."),
+        ("gradients", "Norms of the gradients", "Norms at each epoch's last update, by layer."),
     ):
         series = by_layer(record.norms, kind)
         shown = [series[index] for index in evenly(len(series), LAYERS)]

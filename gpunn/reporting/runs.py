@@ -85,8 +85,8 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
     """Read the runs in a folder and its subfolders, such as sweeps; return them sorted by name.
 
     Hidden folders and folders more than four levels down are skipped. Links are followed, but each
-    folder is read once. Also return a message for each unreadable folder and damaged run. Raise a
-    ConfigError if there is no such folder.
+    folder is read once. The function also returns a message for each unreadable folder and damaged
+    run. Raise a ConfigError if there is no such folder.
     """
     if not folder.is_dir():
         raise ConfigError(

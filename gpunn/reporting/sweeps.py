@@ -100,7 +100,7 @@ def overview(sweep: Trials) -> Table:
 
 
 def state_text(trial: Trial) -> str:
-    """Return a trial's state or progress, and why it ended before its last epoch, if it did."""
+    """Return a trial's state or progress, and, if it ended before its last epoch, why."""
     if trial.state == COMPLETE:
         return trial.state
     if trial.state == "pruned":

@@ -15,7 +15,7 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 
 def number_text(value: Any, name: str = "") -> str:
-    r"""Return a number as text: accuracies in percent, others with four digits.
+    r"""Return a number as text: accuracies in percent, other numbers with four digits.
 
     Examples
     --------

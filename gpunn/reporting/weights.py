@@ -26,7 +26,7 @@ class WeightImages:
 
 
 def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightImages | None:
-    """Return images of the first dense layer's weights; None if they are missing or too large.
+    """Return images of the first dense layer's weights, or None if these are missing or too large.
 
     If rows are images, each unit's weights are an image of the same shape. Otherwise all weights
     are one image, with a row for each input and a column for each unit.

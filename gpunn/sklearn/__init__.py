@@ -2,7 +2,7 @@
 
 >>> from gpunn.sklearn import MLPClassifier, MLPRegressor
 
-This import replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. The other
+This import replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. The following
 estimators accept raw tables with text, dates and missing values: `RealMLPClassifier`,
 `RealMLPRegressor`, `TabMClassifier`, `TabMRegressor`.
 """

@@ -1,4 +1,4 @@
-"""Let gpunn train scikit-learn's perceptrons; `uninstall` undoes this completely.
+"""Let gpunn train scikit-learn's perceptrons; `uninstall` undoes the replacement completely.
 
 Only one method of scikit-learn's classes is replaced: `_fit`, which `fit` and `partial_fit` call.
 The replacement trains an estimator of gpunn with the same parameters, the twin, and copies the
@@ -61,8 +61,8 @@ UNUSED = (
 class Acceleration:
     """The result of `install`, which is a context manager that calls `uninstall` at its end.
 
-    For "gpunn" and "scikit-learn", `fits` counts the calls of `fit` and `partial_fit` in this
-    process.
+    The counter `fits` has the number of calls of `fit` and `partial_fit` in this process, for
+    "gpunn" and "scikit-learn".
     """
 
     def __init__(self, backend: str | None) -> None:
@@ -160,8 +160,8 @@ def install(backend: str | None = None) -> Acceleration:
     Returns
     -------
     Acceleration
-        A context manager that calls `uninstall` at its end. For "gpunn" and "scikit-learn", its
-        attribute `fits` counts the calls of `fit` and `partial_fit` in this process.
+        A context manager that calls `uninstall` at its end. The manager's attribute `fits` counts
+        the calls of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
 
     Raises
     ------

@@ -195,8 +195,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             Sample weights: a row with weight k counts as k rows.
         X_val, y_val, sample_weight_val : array-like or None
             Validation rows; their loss and score are computed at the end of each epoch. With
-            `early_stopping`, they are used instead of holding out the fraction
-            `validation_fraction` of the training rows.
+            `early_stopping`, these rows replace the fraction `validation_fraction` of the training
+            rows that would be held out.
         groups : array-like, shape (rows,), or None
             The group of each row, such as a patient. With `early_stopping`, whole groups are held
             out: no group is in both training and validation.

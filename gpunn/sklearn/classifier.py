@@ -130,8 +130,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     classes_ : ndarray
         Sorted classes.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer. These are host arrays even after training on a GPU. If you
-        change the arrays, predictions change.
+        Weights and biases of each layer. The arrays are on the host even after training on a GPU.
+        If you change the arrays, predictions change.
     normalization_ : dict of str to ndarray
         Parameters and buffers of normalization layers; empty if there are none.
     loss_, best_loss_ : float
@@ -160,7 +160,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     See Also
     --------
     MLPRegressor : For numeric targets.
-    RealMLPClassifier : For tables with text, dates and missing values.
+    RealMLPClassifier : Classifies tables with text, dates and missing values.
 
     Examples
     --------

@@ -95,7 +95,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     embedding_sigma : float, default=0.1
         Standard deviation of the initial frequencies of periodic embeddings.
     max_one_hot : int, default=8
-        If a column has more categories, an embedding replaces one-hot encoding.
+        Maximum number of categories for one-hot encoding; columns with more categories get an
+        embedding.
     category_size : int, default=8
         Length of a category's embedding vector.
     learning_rate_init : float or "auto", default="auto"
@@ -225,7 +226,7 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
 
     See Also
     --------
-    RealMLPClassifier : For classes; describes each parameter.
+    RealMLPClassifier : Predicts classes; describes each parameter.
 
     Examples
     --------

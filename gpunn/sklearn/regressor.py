@@ -97,8 +97,8 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
 
     See Also
     --------
-    MLPClassifier : For classes; describes each parameter.
-    RealMLPRegressor : For tables with text, dates and missing values.
+    MLPClassifier : Predicts classes; describes each parameter.
+    RealMLPRegressor : Predicts numbers from tables with text, dates and missing values.
 
     Examples
     --------

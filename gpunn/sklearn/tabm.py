@@ -89,7 +89,7 @@ class TabMEstimator(TabularEstimator, TabMParameters):
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMClassifier(TabularClassifier, TabMEstimator):
-    """TabM classifier for tables with text, dates and missing values: many networks in one.
+    """TabM classifier for tables with text, dates and missing values: an ensemble in one network.
 
     TabM is an ensemble whose members share most parameters and are trained together (Gorishniy et
     al. 2025, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling"). The
@@ -101,9 +101,9 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         The parameters that members do not share. "mini": factors of the inputs, and the last layer.
         "full": factors and biases in all layers. "packed": all parameters.
     preset : {"auto", "cpu", "paper"}, default="auto"
-        Preset for `members` and `hidden_layer_sizes`, which is used if they are "auto". The preset
-        "paper", for GPUs, has 32 members and layers of 512 units. The preset "cpu" has 8 members
-        and three layers of 192 units. By default, the backend determines the preset.
+        Preset that sets `members` and `hidden_layer_sizes` if these are "auto". The preset "paper",
+        for GPUs, has 32 members and layers of 512 units. The preset "cpu" has 8 members and three
+        layers of 192 units. By default, the backend determines the preset.
     members : int or "auto", default="auto"
         Number of members; see `preset`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -117,7 +117,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     bins : int, default=48
         Maximum number of bins for a numeric column.
     max_one_hot : int, default=64
-        If a column has more categories, an embedding replaces one-hot encoding.
+        Maximum number of categories for one-hot encoding; columns with more categories get an
+        embedding.
     learning_rate_init : float, default=0.002
         Constant learning rate of AdamW.
     dropout : float, default=0.1
@@ -176,7 +177,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMRegressor(TabularRegressor, TabMEstimator):
-    """TabM regressor for tables with text, dates and missing values: many networks in one.
+    """TabM regressor for tables with text, dates and missing values: an ensemble in one network.
 
     See `TabMClassifier` for the method. Targets are standardized for training. The prediction is
     the mean of the members' predictions.
@@ -211,7 +212,7 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
 
     See Also
     --------
-    TabMClassifier : For classes; describes each parameter.
+    TabMClassifier : Predicts classes; describes each parameter.
 
     Examples
     --------

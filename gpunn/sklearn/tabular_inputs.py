@@ -37,7 +37,8 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
     """Convert rows to a table, and check their columns by scikit-learn's rules.
 
     With `first`, set the estimator's `n_features_in_` and, if columns have names,
-    `feature_names_in_`. Otherwise the columns must be the same as in `fit`, in the same order.
+    `feature_names_in_`. Without `first`, the columns must be the same as in `fit`, in the same
+    order.
     """
     X = to_host(X)
     if is_array(X):
@@ -209,7 +210,7 @@ def check_finite_targets(y: np.ndarray, argument: str) -> None:
 
 
 def check_one_type(cells: Coded, argument: str) -> None:
-    """Raise a DataError if some classes are strings and others are not."""
+    """Raise a DataError if some classes are strings and other classes are not."""
     are_text = [isinstance(value, str) for value in cells.values]
     if len(set(are_text)) == 2:
         other, text = are_text.index(False), are_text.index(True)

@@ -45,7 +45,7 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint.
 
     `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
-    largest numbers in its name; if numbers are equal, it has the latest time. If a run has written
+    largest numbers in its name or, if numbers are equal, the latest time. If a run has written
     checkpoints, files with other names are ignored. The function `read` reads one checkpoint, or
     raises a ModelFileError if the checkpoint is damaged. Raise a ModelFileError with all problems
     if every checkpoint is damaged.

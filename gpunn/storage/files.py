@@ -200,7 +200,7 @@ def append(path: str | Path, text: str) -> None:
 
 
 class FolderLock:
-    """An exclusive lock on a folder, held until it is released or the process ends.
+    """An exclusive lock on a folder, which ends with `release` or with the process.
 
     The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. On
     Windows, or a file system without locks, the lock has no effect. A forked process does not hold

@@ -120,7 +120,7 @@ def read_model(
     if format_version != FORMAT:
         raise ModelFileError(
             f"{path}: the file has format {format_version!r}, but gpunn {__version__} reads format "
-            f"{FORMAT}. Install the gpunn that wrote it: {description.get('versions')}"
+            f"{FORMAT}. Install the version that wrote the file: {description.get('versions')}"
         )
     try:
         converted = typed(Description, description, ignore_unknown=True)

@@ -80,7 +80,7 @@ class Source:
         return config, config.sweep
 
     def config(self, settings: Sequence[str]) -> Config:
-        """Return the configuration of a trial, as for an ordinary run.
+        """Return the configuration of a trial, which is like that of an ordinary run.
 
         Parameters
         ----------

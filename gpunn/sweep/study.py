@@ -40,7 +40,7 @@ CONFIGURATION = "configuration"
 """Name of the study's attribute that contains the configuration of the sweep."""
 
 BEGUN, ENDED = "begun", "ended"
-"""Names of two attributes of a trial: one for its process and values, one for how it ended."""
+"""Names of a trial's attributes: the first has its process and values, the second how it ended."""
 
 COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 """Tables and keys of a configuration that must be the same in all processes of a sweep."""

@@ -114,7 +114,7 @@ class Trial:
         Returns
         -------
         dict
-            The attributes in JSON types.
+            A dictionary of the attributes, in JSON types.
         """
         return dict(vars(self))
 

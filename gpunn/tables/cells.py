@@ -192,8 +192,8 @@ def is_date_like(text: str) -> bool:
 def is_plain_date(value: Any) -> bool:
     """Return whether a value looks like 2026-05-31, possibly followed by 14:30 or 14:30:59.
 
-    NumPy reads these values with the same results as Python, in a tenth of the time, or refuses
-    them.
+    For such values, NumPy gives the same results as Python in a tenth of the time, or raises an
+    error.
     """
     return (
         isinstance(value, str)

@@ -49,8 +49,8 @@ def read_table(
     path : path-like
         UTF-8 text with a delimiter between cells, such as CSV or TSV. The file may be compressed
         with gzip, and cells are quoted as in `gpunn.data.load_csv`. A name that ends in ".parquet"
-        means a Parquet file, which requires the package pyarrow; the other arguments then have no
-        effect.
+        means a Parquet file, which requires the package pyarrow; other arguments have no effect on
+        Parquet files.
     delimiter : str or None
         The character between cells. The character between cells. None detects a comma, semicolon,
         tab or "|".
@@ -197,7 +197,7 @@ class Reader:
         """Return doubts about how cells were read, by column.
 
         If three digits follow every mark in a column, the mark may be a decimal mark or a thousands
-        separator. Marks in other columns may show which one it is.
+        separator. Marks in other columns may show which of the two it is.
         """
         sure = self.decimal == "," or any(
             column.mark == "," and not column.ambiguous for column in columns.values()

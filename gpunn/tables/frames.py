@@ -138,7 +138,7 @@ def length(rows: Any, location: str) -> int:
         return len(rows)
     except TypeError:
         raise DataError(
-            f"{location}: expected rows with a length; got {rows!r:.80}; collect or convert it"
+            f"{location}: expected rows with a length; got {rows!r:.80}; use a list"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """Filling in missing values: a number becomes the median of the training rows.
 
-`gpunn.tables.encoders.numeric` inserts the median in exported Python and C, and
-`gpunn.interchange.onnx_rows` inserts it in ONNX. `gpunn.tables.encoders.category` gives a missing
+In exported Python and C, `gpunn.tables.encoders.numeric` inserts the median; in ONNX,
+`gpunn.interchange.onnx_rows` inserts the median. `gpunn.tables.encoders.category` gives a missing
 category the code 0.
 """
 

@@ -39,7 +39,7 @@ LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 SHOWN = 3
 
 MAX_SPELLED = 1e12
-"""Numbers larger than this are shown with an exponent."""
+"""Largest number that is shown without an exponent."""
 
 FAR = 15
 """A number is reported if its distance from the median is more than this many interquartile
@@ -163,7 +163,7 @@ def spelled(number: float) -> str:
 def class_names(values: Sequence[object], markers: Markers) -> list[str | None]:
     """Return the class name of each value of a target, or None if the value is missing.
 
-    A name does not include the apostrophe that keeps a spreadsheet from running it as a formula.
+    An apostrophe that keeps a spreadsheet from running a name as a formula is not part of the name.
     """
     plain = [text_of_cell(value) if isinstance(value, str) else value for value in values]
     return category_names(plain, markers)
@@ -202,7 +202,7 @@ def described_target(
         location = row_name(table, int(present.argmin()))
         problems.append(
             f"{name}: the target has no value in {plural(int((~present).sum()), 'row')}, the first "
-            f"in {location}: fill them in, or remove those rows"
+            f"in {location}: fill in these targets, or remove the rows"
         )
     if len(counts) < 2:
         problems.append(
@@ -210,8 +210,8 @@ def described_target(
         )
     if is_one_of_several and kind == "category" and numbers is None:
         problems.append(
-            f"{name}: with several targets, each must hold numbers, or labels 0 and 1; this one "
-            "is text"
+            f"{name}: with several targets, each must hold numbers, or labels 0 and 1; this "
+            "target is text"
         )
     is_classes = numbers is None or (
         not is_one_of_several

@@ -165,7 +165,7 @@ def where(condition: Value, yes: Any, no: Any) -> Any:
 
 
 def concatenate(values: Sequence[Value], axis: int = 1) -> Any:
-    """Return columns of one type side by side."""
+    """Return a matrix of columns that have one dtype."""
     return values[0] if len(values) == 1 else values[0].node("Concat", *values, axis=axis)
 
 

@@ -13,7 +13,7 @@ from gpunn.tables.table import Coded, Table, row_name
 __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
 
 FEW = 20
-"""With fewer rows than this, no column is reported as an identifier."""
+"""Minimum number of rows of a table whose columns are reported as identifiers."""
 
 ROUNDED = "numbers so large that they are rounded; if they are codes, make the column a category"
 

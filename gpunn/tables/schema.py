@@ -62,8 +62,8 @@ class Schema:
     columns : sequence of Column
         All columns of the training rows, in their order, including dropped columns.
     scaling : Scaling
-        The scaling of numbers. Its arrays have the order of the scaled columns, which come first in
-        the matrix.
+        The scaling of numbers. The scaling's arrays have the order of the scaled columns, which
+        come first in the matrix.
     missing_values : sequence of str
         Further strings that mean a missing value, in addition to "", "NA", "NaN" and similar
         strings.

@@ -139,8 +139,8 @@ def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.nda
 def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: Markers) -> int:
     """Return how many rows of `others` would be on the same side of a split as the table.
 
-    In a split by time, these are rows that are not later than all rows of the table. In a split by
-    group, these are rows whose group is also in the table.
+    In a split by time, the function counts rows that are not later than all rows of the table. In a
+    split by group, it counts rows whose group is also in the table.
     """
     if kind == "time":
         latest = times_of(table, name, markers).max()

@@ -37,7 +37,7 @@ class Coded:
         return taken
 
     def first_row(self, value: int) -> int:
-        """Return the first row of the value with this code."""
+        """Return the number of the first row that has the value with this code."""
         return int((self.codes == value).argmax())
 
     def compact(self) -> Coded:

@@ -102,9 +102,10 @@ def realmlp(
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     max_one_hot : int
-        Columns with more categories than this get an `Embedding`.
+        Maximum number of categories for one-hot encoding; columns with more categories get an
+        `Embedding`.
     category_size : int
-        Size of this embedding.
+        Size of the embedding of a category.
     learning_rate : float or None
         Maximum learning rate. The highest learning rate. None means 0.04 for classes and labels.
         For regression, None means 0.2, or 0.07 if `simplified`.
@@ -228,7 +229,7 @@ def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
 
 
 def scaled_one_hot(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer whose outputs have the scaling "robust", like number columns."""
+    """Return a one-hot layer whose outputs are scaled like number columns, by "robust"."""
     layer = OneHot(sizes)
     unscaled: list[np.ndarray] = []  # the possible values of each output: off, on, second
     columns: list[np.ndarray] = []

@@ -124,7 +124,8 @@ def tabm(
     bins : int
         Maximum number of bins for each number; the bins' edges are quantiles of the training rows.
     max_one_hot : int
-        Columns with more categories than this get an `Embedding` of size `embedding_size`.
+        Maximum number of categories for one-hot encoding; columns with more categories get an
+        `Embedding` of size `embedding_size`.
     learning_rate : float
         Constant learning rate of AdamW.
     dropout : float

@@ -28,7 +28,7 @@ class History(dict[str, list[float]]):
 
     This dictionary maps a log's name to its values in all epochs that have the log.
     `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack a log, use
-    `pandas.DataFrame(history.rows)`.
+    `pandas.DataFrame(history.rows)` instead.
 
     Attributes
     ----------

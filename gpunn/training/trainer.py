@@ -78,15 +78,15 @@ class Trainer:
         state are finite. The number of logging steps does not change the results of training.
     on_divergence : {"stop", "skip", "roll_back"}
         What to do if a loss, a parameter or other state is not finite. The trainer repeats the
-        updates since the last logging step to find the first one that diverged, and passes the
-        batch of this update through the network layer by layer. With "stop", training ends with a
+        updates since the last logging step to find the first update that diverged, and passes the
+        batch of that update through the network layer by layer. With "stop", training ends with a
         `DivergenceError` that names the first layer with numbers that are not finite. With "skip",
         the trainer leaves out the update that diverged. With "roll_back", the trainer restores the
         state at the last logging step, and so leaves out all updates since then. "skip" and
         "roll_back" log a warning. With both, training ends after ten recoveries in a row without a
         good logging step.
     communicator : Communicator or None
-        The processes that train this network together (`gpunn.distributed.communicator`).
+        Connects the processes that train this network together (`gpunn.distributed.communicator`).
         `batch_size` is the global batch size. All processes make the same calls; only rank 0 calls
         callbacks.
     shards : int
@@ -311,8 +311,8 @@ class Trainer:
             Rows per batch; without `drop_last`, the last batch of an epoch may be smaller. If X
             consists of batches, `batch_size` is their maximum number of rows.
         validation_data : tuple of (X, y) or (X, y, sample_weight), or batches
-            Data to evaluate after each epoch; its metrics have the prefix "val_". These batches may
-            have any number of rows. The number of batches must be finite.
+            Data to evaluate after each epoch; its metrics have the prefix "val_". Validation data
+            may consist of batches with any number of rows. The number of batches must be finite.
         validation_split : float
             The fraction of the rows, in [0, 1), that is held out at random as validation data. If
             the targets are classes, the held-out rows keep the classes' proportions.
@@ -398,10 +398,10 @@ class Trainer:
         -----
         Ctrl-C ends training after the running updates, at most two tenths of a second or one update
         later. If these updates complete an epoch, the validation data is also evaluated. Callbacks
-        that write checkpoints write a checkpoint. Then `fit` logs a warning (logger "gpunn"), sets
-        `history.stopped` and returns as usual. A further call with the same number of rows and
-        batch size first finishes the interrupted epoch. SIGTERM has the same effect as Ctrl-C, and
-        then ends the program with exit status 143 (`SystemExit`).
+        that write checkpoints write a checkpoint. At the end, `fit` logs a warning (logger
+        "gpunn"), sets `history.stopped` and returns as usual. A further call with the same number
+        of rows and batch size first finishes the interrupted epoch. SIGTERM has the same effect as
+        Ctrl-C, and then ends the program with exit status 143 (`SystemExit`).
 
         A `Standardization` layer learns its means and standard deviations from the training rows of
         the first call.

@@ -5,7 +5,7 @@ from gpunn.data import credit_risk_file
 
 def test_a_copy_in_the_current_folder(gpunn):
     said = gpunn("example").stdout
-    assert said == "credit_risk.csv: 988 rows, 12 columns; loan_status is the one to predict\n"
+    assert said == "credit_risk.csv: 988 rows, 12 columns; loan_status is the column to predict\n"
     assert Path("credit_risk.csv").read_bytes() == credit_risk_file().read_bytes()
 
 

@@ -38,8 +38,8 @@ def test_what_is_in_a_table(gpunn):
         "Target 'city': 2 classes: 'Oslo' (2 rows), 'Rome' (1 row)\n"
         "\n"
         "What looks wrong:\n"
-        "  city: the target has no value in 1 row, the first in line 5: fill them in, or remove "
-        "those rows\n"
+        "  city: the target has no value in 1 row, the first in line 5: fill in these targets, or "
+        "remove the rows\n"
         "  city: 1 class of the target, such as 'Rome', has only one row, which can't be in "
         "both the training and the held-out rows\n"
     )
@@ -110,7 +110,7 @@ def test_numbers_far_from_all_others(gpunn):
     Path("ages.csv").write_text("age\n" + cells)
     assert gpunn("inspect", "ages.csv").stdout.endswith(
         "What looks wrong:\n"
-        "  age: every row has a different integer: if it is an identifier, drop it\n"
+        "  age: every row has a different integer: if the column is an identifier, drop it\n"
         "  age: the smallest, -500 (line 43), is 26 interquartile ranges from the median\n"
         "  age: the largest, 999 (line 42), is 47 interquartile ranges from the median\n"
     )

@@ -199,8 +199,8 @@ def test_inspect_takes_several_targets(gpunn, table):
     assert "Target 'rent': numbers, 5" in result.stdout
     assert "Target 'grade': numbers, 4 to 6, median 5" in result.stdout
     assert (
-        "city: with several targets, each must hold numbers, or labels 0 and 1; this one is text"
-        in result.stdout
+        "city: with several targets, each must hold numbers, or labels 0 and 1; this target is "
+        "text" in result.stdout
     )
     assert "4 categories" not in result.stdout
     for name in ("rent", "grade", "city"):

@@ -164,7 +164,7 @@ def test_round_trip(y):
         ([Dense(4, "relu"), Dense(2, "relu")], "end in a dense layer without an activation"),
         ([Dense(4, "relu"), Dense(2), Activation("tanh"), BatchNorm()], "end in a dense layer"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': scikit-learn's networks can't h"),
-        ([BatchNorm()], "model: it has no dense layer"),
+        ([BatchNorm()], "model: has no dense layer"),
     ],
 )
 def test_unsupported_layers(layers, problem):

@@ -172,7 +172,7 @@ def state(**changes):
     ("state", "problem"),
     [
         ({}, "expected names such as '0.weight'"),
-        ({"0.weight": X.T[:2, :6]}, "it has 1 modules with parameters (0); the network has 2"),
+        ({"0.weight": X.T[:2, :6]}, "has 1 modules with parameters (0); the network has 2"),
         (
             state(**{"0_bias": None}),
             "module 0 has ['weight']; layer 'dense_1' (Dense) expects ['bias', 'weight']",
@@ -195,7 +195,7 @@ def state(**changes):
         ),
         (
             {f"{number}.weight": np.ones((4, 6)) for number in range(10**4)},
-            "it has 10000 modules with parameters (0, 1, 2, 3, 4, …); the network has 2",
+            "has 10000 modules with parameters (0, 1, 2, 3, 4, …); the network has 2",
         ),
     ],
     ids=["empty", "count", "bias", "shape", "nan", "too large", "no number", "many"],

@@ -345,14 +345,14 @@ MEND = (
         (
             list(range(20)),
             False,
-            "every row has a different integer: if it is an identifier, drop it",
+            "every row has a different integer: if the column is an identifier, drop it",
         ),
         ([number + 0.5 for number in range(20)], False, ""),
         ([f"user{number // 2}" for number in range(60)], False, ""),
         (
             [f"user{number // 2}" for number in range(61)],
             False,
-            "31 categories in 61 rows: if it is an identifier, drop it",
+            "31 categories in 61 rows: if the column is an identifier, drop it",
         ),
         (
             ["1", "2", "x", "3", "2"],
@@ -373,7 +373,7 @@ MEND = (
         (
             [f"user{number % 1001}" for number in range(3003)],
             False,
-            "1,001 categories in 3,003 rows: if it is an identifier, drop it",
+            "1,001 categories in 3,003 rows: if the column is an identifier, drop it",
         ),
         (
             [1, "x", 2],
@@ -517,7 +517,7 @@ def test_kinds_depend_only_on_the_rows():
         ([*map(str, range(30)), "x"], "category", False, True, "not 'x' (row 30)"),
         (["true", "false", "true", "x"], "category", False, False, ""),
         (NAMES, "category", True, False, "dropped: every row has a different value"),
-        ([*NAMES, "user3"], "category", False, False, "30 categories in 30 rows: if it is"),
+        ([*NAMES, "user3"], "category", False, False, "30 categories in 30 rows: if the column is"),
     ],
     ids=str,
 )
@@ -570,7 +570,7 @@ def test_a_chosen_kind_keeps_an_identifier():
             {"a": ["1", "x"]},
             {"columns": {"a": "number"}},
             DataError,
-            "row 1, column 'a': expected a number; got 'x'. Correct it",
+            "row 1, column 'a': expected a number; got 'x'. Correct the cell",
         ),
         (
             {"a": ["x", "2026-01-01"]},

@@ -223,10 +223,10 @@ def test_a_resumed_run_is_bitwise_identical(path):
     resumed.fit(X, Y, epochs=4, resume_from=path, **OPTIONS)
     assert_same_weights(whole, resumed)
     there = r"layers\[0\].trainable: the file's network has "
-    with pytest.raises(ModelFileError, match=f"{there}False, the trainer's True"):
+    with pytest.raises(ModelFileError, match=f"{there}False, the trainer's network has True"):
         trainer(network()).load_checkpoint(path)
     trainer(network()).save_checkpoint(path)
-    with pytest.raises(ModelFileError, match=f"{there}True, the trainer's False"):
+    with pytest.raises(ModelFileError, match=f"{there}True, the trainer's network has False"):
         resumed.load_checkpoint(path)
 
 

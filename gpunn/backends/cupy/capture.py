@@ -165,7 +165,7 @@ class GraphExecutor:
     def _record_unrolled(self) -> None:
         graph, refusal = None, ""
         if self._memory.used:
-            refusal = "it would need its temporary memory once for each repetition"
+            refusal = "the graph would need its temporary memory once for each update"
         else:
             try:
                 graph = self._captured(UNROLLED)

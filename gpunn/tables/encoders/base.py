@@ -137,7 +137,7 @@ def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why:
         more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
         raise DataError(
             f"{table.place(name, int(missing.argmax()))}: the {what} is missing here{more}{why}; "
-            "fill it in, or remove these rows"
+            "fill in missing values, or remove these rows"
         )
 
 
@@ -157,6 +157,6 @@ def wrong_cell(
     further = f" (and {plural(more, 'more wrong cell')})" if more else ""
     value = cells.values[cells.codes[row]]
     advice = advice or (
-        "Correct it, or leave the cell empty. To train with such cells, make the column a category"
+        "Correct the cell, or leave it empty. To train with such cells, make the column a category"
     )
     return DataError(f"{table.place(name, row)}: {expected}; got {value!r:.80}{further}. {advice}")

@@ -64,7 +64,7 @@ class Category(Encoder):
             remarks.drop_because("every row has a different value, like an identifier")
         elif not is_other and (count > MANY_CATEGORIES or (count >= FEW and count > present / 2)):
             remarks.add(
-                f"{count:,} categories in {present:,} rows: if it is an identifier, drop it"
+                f"{count:,} categories in {present:,} rows: if the column is an identifier, drop it"
             )
         dropped = remarks.drop(constant)
         if not dropped:  # doubts quote cells; a model's file must hold no cells of dropped columns

@@ -44,8 +44,8 @@ def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
     if infinite.any():
         row = int(infinite.argmax())
         raise DataError(
-            f"{table.place(name, row)}: expected a finite number; got {numbers[row]}. Correct it, "
-            "or leave the cell empty"
+            f"{table.place(name, row)}: expected a finite number; got {numbers[row]}. Correct "
+            "the cell, or leave it empty"
         )
     return numbers
 
@@ -76,7 +76,9 @@ class Number(Numeric):
         if not (constant or rows.chosen):
             remarks.add(rows.every.doubts.get(rows.name, "") or remark_on_size(cells))
         if is_identifier(present):
-            remarks.add("every row has a different integer: if it is an identifier, drop it")
+            remarks.add(
+                "every row has a different integer: if the column is an identifier, drop it"
+            )
         return constant and may_be_rounded(cells, present)
 
     def parts(self, column: Column) -> Sequence[str]:

@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["EDGE", "central", "normal_quantiles", "tail"]
 
 EDGE = 0.425
-"""Probabilities farther than this from 1/2 are in a tail."""
+"""Distance from 1/2 beyond which a probability is in a tail."""
 
 # Coefficients of numerators and denominators, the highest power first.
 CENTRAL = (
@@ -62,9 +62,9 @@ TAIL = (
 def normal_quantiles(p: np.ndarray) -> np.ndarray:
     """Return Phi^-1(p), where Phi is the standard normal distribution function.
 
-    It uses rational functions of (p - 1/2)^2 and, in the tails, of sqrt(-log p). For p from 1e-11
-    to 1 - 1e-11, the relative error is about 1e-16 (M. J. Wichura, "Algorithm AS 241: the
-    percentage points of the normal distribution", Applied Statistics 37(3), 1988).
+    The result is computed by rational functions of (p - 1/2)^2 and, in the tails, of sqrt(-log p).
+    For p from 1e-11 to 1 - 1e-11, the relative error is about 1e-16 (M. J. Wichura, "Algorithm AS
+    241: the percentage points of the normal distribution", Applied Statistics 37(3), 1988).
     """
     q = p - 0.5
     z: np.ndarray = central(q)

@@ -76,9 +76,9 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 class QuantileScaling(Scaling):
     """z = Phi^-1(p), where p is the rank of x in [0, 1], and Phi the normal distribution function.
 
-    Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. Their number m is
-    rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. |z| is at most
-    5.199.
+    Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. The number m of
+    quantiles is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear.
+    |z| is at most 5.199.
     """
 
     name = "quantile"

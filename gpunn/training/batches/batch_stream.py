@@ -255,8 +255,8 @@ class BatchStream:
     ) -> Iterator[DeviceRows]:
         """Yield the rows of each update on the device; the next rows overwrite the previous rows.
 
-        An update has at most `capacity` rows. `inspect` is called with the first rows. The other
-        arguments are as for `updates`.
+        An update has at most `capacity` rows. The function `inspect` is called with the first rows.
+        All other arguments are as for `updates`.
         """
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()

@@ -153,8 +153,8 @@ class CheckedData:
 class HeldOut:
     """The validation rows: separate data, some rows of the training data, or none.
 
-    `data` contains separate validation data. Without it, `indices` selects the validation rows from
-    the training data, and `kept` selects the rows to train on (None: all).
+    `data` contains separate validation data. Without `data`, `indices` selects the validation rows
+    from the training data, and `kept` selects the rows to train on (None: all).
     """
 
     data: CheckedData | None = None

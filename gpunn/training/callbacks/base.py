@@ -21,8 +21,8 @@ class Callback(Configurable):
     Attributes
     ----------
     saves : bool
-        Whether the callback writes checkpoints. Such callbacks are called last, so that checkpoints
-        contain the latest state of all other callbacks.
+        Whether the callback writes checkpoints. Callbacks that write checkpoints are called last,
+        so that checkpoints contain the latest state of all other callbacks.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
         training. With None, the trainer calls `on_updates_end` about every tenth of a second.
@@ -60,7 +60,7 @@ class Callback(Configurable):
     def on_updates_end(self, trainer: Any) -> None:
         """Run within an epoch, between two updates.
 
-        This method must not change the network or the data.
+        `on_updates_end` must not change the network or the data.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Callback(Configurable):
         return {}
 
     def restore(self, state: Mapping[str, Any], trainer: Any) -> None:
-        """Restore the state that `state` returned; a resumed run calls this after `on_train_begin`.
+        """Restore the state that `state` returned; in a resumed run, this follows `on_train_begin`.
 
         Parameters
         ----------

@@ -146,8 +146,8 @@ class TensorBoard(Callback):
     """Write each epoch's logs as event files for TensorBoard; needs the extra `tensorboard`.
 
     Each metric has the tags "NAME/training" and "NAME/validation"; the learning rate and the speed
-    have tags "run/...". `tensorboard --logdir FOLDER` shows them. A resumed run marks the events
-    after its checkpoint as void.
+    have tags "run/...". `tensorboard --logdir FOLDER` shows the logs. A resumed run marks the
+    events after its checkpoint as void.
 
     Parameters
     ----------

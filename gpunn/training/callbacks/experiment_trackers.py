@@ -276,7 +276,7 @@ class WandB(Tracker):
 
     Loss, metrics, learning rate and times are logged by epoch, and the settings become the run's
     config. Each training starts a new run, even if another run is active. A run that was resumed
-    offline has two folders with the same id; `wandb sync` joins them.
+    offline has two folders with the same id; `wandb sync` joins the two folders.
 
     Parameters
     ----------

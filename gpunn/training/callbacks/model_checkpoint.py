@@ -87,8 +87,8 @@ class ModelCheckpoint(Callback):
             self.require_number("every_seconds", above=0)
         if self._within_epochs and (not self.resumable or self.monitor is not None):
             raise ArgumentError(
-                "every_updates and every_seconds: need resumable=True and no monitor, since a file "
-                "written within an epoch only serves to resume from"
+                "every_updates and every_seconds: require resumable=True and no monitor, since a "
+                "file written within an epoch is only for resuming"
             )
         check_mode(self.mode)
         self._written_at, self._due = 0.0, False

@@ -1,4 +1,4 @@
-"""Check that a checkpoint fits the trainer and the call of `fit` that resume from it."""
+"""Check that a checkpoint fits the trainer and the resuming call of `fit`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check_same_network(model: Sequential, description: Description, path: str | 
             actual, expected = (default if x is None else x for x in (actual, expected))
             raise ModelFileError(
                 f"{path}: does not fit the trainer: {setting}: the file's network has {actual!r}, "
-                f"the trainer's {expected!r}"
+                f"the trainer's network has {expected!r}"
             )
     try:
         schema = schema_of(description)
@@ -57,7 +57,7 @@ def check_same_network(model: Sequential, description: Description, path: str | 
         raise ModelFileError(
             f"{path}: does not fit the trainer: the file's network has "
             f"{'no schema' if schema is None else 'another schema'}. Give the trainer's network "
-            "the same: model.schema = gpunn.load_model(path).schema"
+            "the same schema: model.schema = gpunn.load_model(path).schema"
         )
 
 
@@ -136,7 +136,7 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
 def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
     """Raise an ArgumentError unless the data has the checkpoint's columns in the same order.
 
-    The data is checked before the checkpoint's network is loaded, so columns are not reordered.
+    Columns in another order are not reordered: the check is made before the checkpoint is loaded.
     """
     about = checkpoint.description
     outputs = (len(names.targets or ()),)

@@ -22,7 +22,7 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return what is not finite since the last logging step, and whether it can be repeated.
+    """Return what is not finite since the last logging step, and whether repeating explains it.
 
     The first value is empty if all losses and the whole state are finite. Call this directly after
     the step's statistics have been collected; `finite` is the number of updates with a finite loss.
@@ -59,7 +59,8 @@ def state_fault(step: TrainStep) -> str:
     """Name the first array of the training state that is not finite; "" if all are finite.
 
     An example is "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". If
-    the arrays are finite, the sum of the parameters is also checked. All ranks call this.
+    the arrays are finite, the sum of the parameters is also checked. All ranks must call this
+    function.
     """
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():

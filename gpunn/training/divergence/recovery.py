@@ -122,7 +122,7 @@ class Recovery:
         self.good.keep()
 
     def _first_diverged(self, feed: Feed, until: int) -> tuple[int, str]:
-        """Return the number of finite updates after the good state, and the fault after them."""
+        """Return how many updates after the good state are finite, and the next update's fault."""
         cursor = self.good.roll_back()
         feed.restart()
         count, fault = 0, ""

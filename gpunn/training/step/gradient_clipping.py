@@ -13,7 +13,7 @@ __all__ = ["DistributedClipping", "clip_gradients"]
 
 
 def clip_gradients(ops: Backend, gradients: Array, max_norm: float | None) -> None:
-    """Clip the gradients in place; None leaves them unchanged."""
+    """Clip the gradients in place; None leaves the gradients unchanged."""
     if max_norm is not None:
         ops.clip(gradients, max_norm)
 
@@ -35,7 +35,7 @@ class DistributedClipping:
     def clip(
         self, gradients: Array, pieces: Sequence[tuple[int, int]], max_norm: float | None
     ) -> None:
-        """Clip this rank's gradients in place; None leaves them unchanged.
+        """Clip this rank's gradients in place; None leaves the gradients unchanged.
 
         `pieces` contains the start and the end of each local shard's part of the gradients.
         """

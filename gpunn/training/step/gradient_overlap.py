@@ -12,8 +12,8 @@ __all__ = ["MIN_BYTES", "OverlappedGradients", "parts_by_layer"]
 
 MIN_BYTES = 4 << 20
 """Minimum size in bytes of an exchanged part of the gradients; the last part may be smaller. A
-smaller part is hardly faster, since each exchange begins with a delay of some microseconds. PyTorch
-exchanges parts of 25 MB."""
+smaller part is hardly faster, since each exchange begins with a delay of some microseconds. By
+default, PyTorch exchanges parts (buckets) of 25 MB."""
 
 
 class OverlappedGradients:

@@ -69,8 +69,8 @@ class DynamicLossScale(NoLossScale):
     """A scale of the loss that adapts during training, for gradients of the type `dtype`."""
 
     INITIAL = 2.0**16
-    """The initial scale, as in PyTorch's `GradScaler`. If it is too large, the first updates are
-    left out.
+    """The initial scale, as in PyTorch's `GradScaler`. If the initial scale is too large, the first
+    updates are left out.
     """
     INTERVAL = 2000
     """Good updates in a row before the scale is doubled."""

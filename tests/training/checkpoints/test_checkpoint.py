@@ -67,7 +67,7 @@ def snapshot(trainer):
         ({}, {"training": {}}, r"training\.epoch: this key is needed"),
         ({"first.biases": np.full(5, np.inf, np.float32)}, {}, "contains NaN or infinity"),
         ({"first.biases": np.zeros(5)}, {}, "'first.biases' has dtype float64"),
-        ({}, {"seed": 9}, "seed: the file's network has 9, the trainer's 3"),
+        ({}, {"seed": 9}, "seed: the file's network has 9, the trainer's network has 3"),
         ({}, {"dtype": "float64"}, "has dtype float32; expected float64"),
         ({}, {"input_shape": [2, 2]}, r"input_shape\[0\]: the file's network has 2"),
         (
