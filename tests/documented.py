@@ -7,6 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 GPU_TESTING = TESTS.parent / "docs" / "project" / "gpu_testing.md"
+GPU_EXPLAINED = TESTS.parent / "docs" / "explanation" / "gpu.md"
 KERNELS = TESTS / "kernels" / "README.md"
 
 

@@ -16,6 +16,7 @@ import cupy
 import cupy.cuda.nccl
 import emulated_cuda
 import numpy as np
+from gpu.launches import unhurried
 from worlds import CASES, decaying, deep, history, on_devices, trained, values
 
 from gpunn.backends import get_backend
@@ -66,8 +67,8 @@ def parity():
 
 def unrolled():
     """Launch graphs of several updates."""
-    capture.UNROLLED, capture.UNROLL_AFTER = 2, 4
-    train("unrolled", epochs=4, report_every=4, batch_size=8)
+    with unhurried(2):
+        train("unrolled", batch_size=8, **CASES["batch norm"])
 
 
 def overlapped():

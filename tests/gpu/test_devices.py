@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from calls import Calls
 from parity.runs import INPUTS, LABELS, Run, assert_same_bits, every_layer
 
 from gpunn import Sequential, activations, layers, metrics, optimizers
@@ -83,6 +84,22 @@ def test_networks_on_two_devices_take_turns():
             RUN.fit(trainer, epochs=1)
     for trainer in trainers:
         assert_same_bits(trainer.model.parameters.to_host(), alone.model.parameters.to_host())
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_callback_may_make_another_device_current(graph):
+    """All work between two updates then begins on the wrong device."""
+    import cupy
+
+    def leave(*_):
+        cupy.cuda.Device(0).use()
+
+    def trained(**functions):
+        trainer = RUN.make(get_backend("cupy:1", graph=graph), "float32")
+        RUN.fit(trainer, callbacks=[Calls(every_updates=1, **functions)])
+        return trainer.model.parameters.to_host()
+
+    assert_same_bits(trained(on_updates_end=leave, on_epoch_end=leave), trained())
 
 
 def operations(here, there):

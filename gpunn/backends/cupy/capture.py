@@ -12,6 +12,8 @@ import functools
 import gc
 import logging
 import threading
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
@@ -89,6 +91,7 @@ class GraphExecutor:
         self._collectives = [each for each in in_sequence(calls) if isinstance(each, Collective)]
 
     def _operations(self) -> None:
+        self._memory.begin_repetition()
         for call in self._calls:
             call()
 
@@ -164,13 +167,10 @@ class GraphExecutor:
 
     def _record_unrolled(self) -> None:
         graph, refusal = None, ""
-        if self._memory.used:
-            refusal = "the graph would need its temporary memory once for each update"
-        else:
-            try:
-                graph = self._captured(UNROLLED)
-            except Exception as error:  # such as too little memory; the small graph still works
-                refusal = reason(error)
+        try:
+            graph = self._captured(UNROLLED)
+        except Exception as error:  # such as too little memory; the small graph still works
+            refusal = reason(error)
         refusal = self._first_refusal(refusal, "a graph of several updates")
         if refusal:
             logger.debug("gpunn: no graph of %d steps: %s", UNROLLED, refusal)
@@ -273,27 +273,37 @@ def synchronize() -> None:
     between_captures(cupy.cuda.runtime.deviceSynchronize)
 
 
+class Owner:
+    """An object that exists as long as any array uses a block of private memory."""
+
+
 class PrivateMemory:
-    """An allocator that keeps all its memory for one graph.
+    """An allocator that keeps all its memory for the graphs of one executor.
 
     Each launch of a graph writes to its temporary arrays' memory, even after Python has deleted
-    these arrays.
+    these arrays. Repetitions run in order, so a repetition may use the memory of arrays that
+    earlier repetitions have deleted.
     """
 
     def __init__(self) -> None:
         self._pool = cupy.cuda.MemoryPool()
-        self._kept: list[Any] = []
+        self._kept: dict[Any, tuple[int, weakref.ref[Owner]]] = {}
+        self._free: defaultdict[int, list[Any]] = defaultdict(list)
 
-    @property
-    def used(self) -> bool:
-        """Whether the allocator has allocated any memory."""
-        return bool(self._kept)
+    def begin_repetition(self) -> None:
+        """Free the memory of deleted arrays for a repetition."""
+        self._free.clear()
+        for block, (size, owner) in self._kept.items():
+            if owner() is None:
+                self._free[size].append(block)
 
     def __call__(self, size: int) -> Any:
-        """Return `size` bytes of memory."""
-        memory = self._pool.malloc(size)
-        self._kept.append(memory)
-        return memory
+        """Return `size` bytes of memory that no array and no other call of a repetition uses."""
+        free, owner = self._free[size], Owner()
+        block = free.pop(0) if free else self._pool.malloc(size)
+        self._kept[block] = size, weakref.ref(owner)
+        memory = cupy.cuda.UnownedMemory(block.ptr, size, owner, block.device_id)
+        return cupy.cuda.MemoryPointer(memory, 0)
 
 
 def reason(error: Exception) -> str:

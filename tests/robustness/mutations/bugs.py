@@ -238,7 +238,11 @@ BUGS = (
         '            check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n'
         "            self.stream = stream\n"),
     Bug("a stale temporary: a graph's memory is freed", 5, f"{CUPY}/capture.py", (GRAPH,),
-        "        self._kept.append(memory)\n", ""),
+        "        self._kept[block] = size, weakref.ref(owner)\n",
+        "        return block\n"),
+    Bug("a stale temporary: a graph's memory is reused while an array is in it", 5,
+        f"{CUPY}/capture.py", (GRAPH, "-k", "keeps_an_array"),
+        "            if owner() is None:\n", "            if True:\n"),
     Bug("a stale temporary: a graph uses scratch memory that others replace", 5,
         f"{CUPY}/capture.py", (SCRATCH,),
         "with self._scratch.using(self._buffers):", "if True:"),
