@@ -4,10 +4,10 @@ A loss computes one number l_i for each row (sample), and the gradient of l_i wi
 row's predictions. The backend weights and averages the rows' losses, in the same way for every
 loss. The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
 
-In the formulas, p are the predictions and t the targets. Rows have the index i, outputs the index
-j. The formulas in this module are the reference. A backend may compute a built-in loss in a faster
-way; tests compare the results with the formulas. To define a new loss, write a subclass with
-`values` and `gradients`.
+In the formulas, p stands for the predictions and t for the targets. Rows have the index i, outputs
+the index j. The formulas in this module are the reference. A backend may compute a built-in loss in
+a faster way; tests compare the results with the formulas. To define a new loss, write a subclass
+with `values` and `gradients`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Loss(Configurable):
     ----------
     output_activation : {"identity", "softmax", "sigmoid", "exponential"}
         The function that maps the network's outputs to the scale of the targets. The output
-        activation is part of the loss, not of the network. With "softmax" and "sigmoid" the outputs
-        are logits, and `Sequential.predict_proba` returns probabilities.
+        activation is part of the loss, not of the network. With "softmax" and "sigmoid", the
+        network's outputs are logits, and `Sequential.predict_proba` returns probabilities.
 
     See Also
     --------
@@ -71,7 +71,7 @@ class Loss(Configurable):
     output_activation: ClassVar[str] = "identity"
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return the loss of each row, shape (rows,).
+        """Return the loss l_i of each row, shape (rows,).
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class Loss(Configurable):
         Parameters
         ----------
         y : ndarray
-            The user's targets: one entry or row for each sample.
+            The user's targets, with an entry or a row for each sample.
         outputs : int
             Number of the network's outputs.
 
@@ -441,10 +441,10 @@ class SoftmaxCrossEntropy(Loss):
     Parameters
     ----------
     label_smoothing : float or Schedule
-        In [0, 1): targets become (1 - label_smoothing) * t + label_smoothing / classes (Szegedy et
-        al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7). With a
-        schedule, evaluation uses no smoothing, which makes the losses of different epochs
-        comparable.
+        A number in [0, 1). Targets become (1 - label_smoothing) * t + label_smoothing / classes
+        (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section
+        7). With a schedule, evaluation uses no smoothing, which makes the losses of different
+        epochs comparable.
 
     Raises
     ------
@@ -580,8 +580,8 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
     The term for each output equals -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)). The
     loss is computed as softplus(p) - t p, which can't overflow. See Bishop 2006, "Pattern
-    Recognition and Machine Learning", equation 4.90. Targets t are in [0, 1]. The gradient is (s_ij
-    - t_ij) / outputs. Several outputs are independent labels (multilabel classification).
+    Recognition and Machine Learning", equation 4.90. Targets t are in [0, 1]. The gradient is
+    (s_ij - t_ij) / outputs. Several outputs are independent labels (multilabel classification).
 
     See Also
     --------

@@ -75,7 +75,7 @@ def check_mode(mode: str) -> None:
 
 
 def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
-    """Return "min" or "max" for a log; "auto" uses `larger_is_better`, the result of `directions`.
+    """Return "min" or "max" for a log; "auto" uses `larger_is_better` (see `directions`).
 
     Raise an ArgumentError if "auto" can't decide, or if the mode does not exist.
     """
@@ -100,9 +100,9 @@ def default_monitor(names: Collection[str]) -> str | None:
 class Best:
     """Selects the best epoch by the metric `monitor`, in the direction "min" or "max".
 
-    An epoch is better if its metric improves by more than `min_delta`. `ties` selects the "first"
-    or the "last" of equally good epochs. With "last", an improvement by exactly `min_delta` also
-    counts, and so does an equal finite value if `min_delta` is 0.
+    An epoch is better if its metric improves by more than `min_delta`. The attribute `ties` selects
+    the "first" or the "last" of equally good epochs. With "last", an improvement by exactly
+    `min_delta` also counts, and so does an equal finite value if `min_delta` is 0.
     """
 
     monitor: str
@@ -132,7 +132,7 @@ class Best:
 
 @dataclass
 class BestSoFar:
-    """The best value so far, and the number of epochs since then.
+    """Keeps the best value so far, and the number of epochs since the best epoch.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ LAYERS_SHOWN = 12
 """Maximum number of layers in a list of shapes."""
 
 OUTERMOST = {"after_loss": "comes after the loss", "adapts": "learns from the network's inputs"}
-"""Attributes that mark layers which can't be inside another layer, with the reasons."""
+"""Maps attributes of layers that can't be inside another layer to the reasons."""
 
 OUTPUT_NAMES = ("classes", "targets")
 """Keys of a network's metadata that name its outputs."""
@@ -90,7 +90,7 @@ REBUILT = frozenset(
         "exclusion",
     )
 )
-"""Attributes that a copy of a network does not copy, but builds again."""
+"""Attributes that are not copied with a network, but built again."""
 
 FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
     "input_shape",
@@ -390,10 +390,10 @@ class Sequential(Described):
         Shapes must be equal, except for the last layer. If the last layer has another shape, other
         classes or other targets, that layer keeps its present values. In this case, the layers
         after the loss also keep their values. Layers that the other network does not have also keep
-        their values; to exclude a layer, give it another label. Values that layers such as
-        `Standardization` learned from the old data are also copied, and the first `Trainer.fit`
-        does not change them. The names of the inputs are copied too; columns of later data frames
-        are reordered by these names.
+        their values; to exclude a layer from copying, give the layer another label. Values that
+        layers such as `Standardization` learned from the old data are also copied, and the first
+        `Trainer.fit` does not change them. The names of the inputs are copied too; columns of later
+        data frames are reordered by these names.
 
         Parameters
         ----------
@@ -463,7 +463,7 @@ class Sequential(Described):
     def _check_same_inputs(
         self, title: str, metadata: Mapping[str, Any], schema: Schema | None
     ) -> None:
-        """Raise an ArgumentError unless the inputs of another network are the same columns."""
+        """Raise an ArgumentError unless another network has the same input columns."""
         names = feature_names_in(metadata, self.input_shape)
         if self._schema is None and schema is None:
             if names is not None and self.feature_names not in (None, names):
@@ -680,7 +680,8 @@ class Sequential(Described):
         Returns
         -------
         array, shape (rows, schema.width)
-            The inputs in the network's dtype. Without a schema, the result is `X`, unchecked.
+            The inputs in the network's dtype. Without a schema, the result is `X`, which is not
+            checked.
 
         Raises
         ------
@@ -711,7 +712,7 @@ class Sequential(Described):
         return self._inference
 
     def input_dtype(self, dtype: np.dtype) -> str:
-        """Return the dtype in which rows with the given dtype are copied to the device.
+        """Return the dtype of rows on the device, given the dtype of the rows on the host.
 
         To copy fewer bytes, integers of up to 16 bits stay integers if the first layer that is not
         a `Flatten` accepts integers, as `Rescaling` does.
@@ -1125,7 +1126,7 @@ def schema_of(description: Description) -> Schema | None:
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """Return a list of a row's shapes, for the last layers only.
+    """Return a list of a row's shapes after the last few layers.
 
     If `shapes` is shorter than `labels`, the next layer is listed with the shape "?".
     """

@@ -45,7 +45,7 @@ class NeuralNetwork(Sequential):
 
     See Also
     --------
-    Sequential : A network of any layers, for a `Trainer`.
+    Sequential : A network of any layers, which a `Trainer` trains.
 
     Examples
     --------

@@ -42,8 +42,8 @@ class Optimizer(Configurable):
         The learning rate, at least 0: a constant, or a function of the epoch. By default 0.01;
         subclasses have other defaults.
     weight_decay : float or Schedule
-        At least 0, by default 0. In addition to the step along the gradient, each update multiplies
-        the parameters by 1 - learning_rate * weight_decay.
+        Strength of the decay; at least 0, by default 0. In addition to the step along the gradient,
+        each update multiplies the parameters by 1 - learning_rate * weight_decay.
     decay_all : bool
         Whether biases, scales and shifts also decay. If a layer has a `weight_decay_factor`, that
         factor still applies.
@@ -120,8 +120,8 @@ class Optimizer(Configurable):
         xp : module
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
-            All parameters and their gradients, or the parameters that share one learning-rate
-            factor.
+            All parameters and their gradients, or parameters with the same factor of the learning
+            rate.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)
@@ -430,7 +430,7 @@ class Lion(Optimizer):
 
 
 def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:
-    """Return 1 - beta^t. Subtraction would lose four digits in float32 at t = 1."""
+    """Return 1 - beta^t. A plain subtraction would lose four digits in float32 at t = 1."""
     return -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t)
 
 

@@ -113,7 +113,7 @@ class Parameters:
         seed: int,
         values: Mapping[str, HostArray] | None = None,
     ) -> None:
-        """Lay out and initialize arrays; `specs` has their full names in the network's order.
+        """Lay out and initialize arrays; the keys of `specs` are full names.
 
         Each parameter is drawn in float64 from the stream (seed, "weights", the parameter's
         position), and then rounded. So float32 and float64 networks start from the same values.
@@ -186,7 +186,7 @@ class Parameters:
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return the vector "values" or "gradients" and zeros; None if there are too few zeros."""
+        """Return "values" or "gradients", followed by zeros; None if there are too few zeros."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -344,7 +344,7 @@ def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:
     """Return the names in groups; the parameters of a group have the same factors.
 
-    Groups with weight decay come first, then groups that only `Optimizer.decay_all` decays, then
+    The order is: groups with weight decay, groups that decay only with `Optimizer.decay_all`,
     groups that never decay.
     """
     groups: dict[tuple[float | bool, ...], list[str]] = {}

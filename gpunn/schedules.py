@@ -148,7 +148,7 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
     value : float, str, mapping or Schedule
         A constant of at least 0, a schedule's name, or its name and parameters.
     argument : str
-        The argument's name in error messages.
+        The name by which error messages call the value.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def as_setting(
     value : float, str, mapping or Schedule
         A number, a schedule's name, or its name and parameters.
     argument : str
-        The argument's name in error messages.
+        The name by which error messages call the value.
     check : function
         The function that checks a number; its parameters are `argument`, `value` and the limits.
     **limits : float
@@ -411,8 +411,8 @@ class CosineLog(Schedule):
 class FlatCosine(Schedule):
     """Constant rate, then cosine decay to 0 (flat_cos in RealMLP, Holzmueller et al. 2024).
 
-    With t = time / duration, the schedule returns `rate` for t <= flat, and then rate * (1 + cos(pi
-    * (t - flat) / (1 - flat))) / 2.
+    With t = time / duration, the rate is `rate` for t <= flat. Afterwards, the rate is rate * (1 +
+    cos(pi * u)) / 2 with u = (t - flat) / (1 - flat).
 
     Parameters
     ----------
@@ -507,7 +507,7 @@ class OneCycle(Schedule):
     rate : float
         The highest rate, at least 0; 0.01 by default.
     rise : float
-        In (0, 1): the fraction of the training in which the rate increases.
+        Fraction of the training in which the rate increases, in (0, 1).
     start_factor : float
         Divisor of the initial rate, which is rate / start_factor; at least 1.
     final_factor : float
@@ -564,7 +564,7 @@ class ReduceOnPlateau(Schedule):
     Raises
     ------
     ArgumentError
-        From `check`, before training, if the logs do not include `monitor`. The error is also
+        Raised by `check` before training if the logs do not include `monitor`. The error is also
         raised if `mode` is "auto" and the metric does not define whether larger is better.
 
     Examples

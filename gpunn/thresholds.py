@@ -117,11 +117,11 @@ def best_threshold(
 ) -> Choice | None:
     """Return the best threshold by a criterion.
 
-    Each candidate lies between two different margins: the k rows with larger margins are predicted
-    as the second class. TP of these k rows belong to the second class. The second class has P rows
-    in all; the other class has N rows. The threshold is in the middle between the two margins, if a
-    float64 probability separates them. (Above a margin of 37, all probabilities are 1.) The
-    criteria are::
+    Each candidate for the threshold lies between two different margins: the k rows with larger
+    margins are predicted as the second class. TP of these k rows belong to the second class. The
+    second class has P rows in all; the other class has N rows. The threshold is in the middle
+    between the two margins, if a float64 probability separates them. (Above a margin of 37, all
+    probabilities are 1.) The criteria are::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2

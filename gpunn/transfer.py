@@ -167,7 +167,7 @@ def renamed(
     others: tuple[list[str] | None, list[str] | None],
     outputs: tuple[list[str] | None, list[str] | None],
 ) -> str:
-    """Return "classes" or "targets" if their names differ; otherwise ""."""
+    """Return "classes" or "targets" if the names of classes or targets differ, otherwise ""."""
     for kind, other, names in zip(("classes", "targets"), others, outputs, strict=True):
         if other is not None and names is not None and other != names:
             return kind

@@ -19,9 +19,9 @@ __all__ = ["Workspace"]
 class Workspace:
     """Buffers for passes of up to `capacity` rows, and the settings of a pass through a network.
 
-    Buffers are allocated at the first request, by owner and name. Later steps, smaller batches and
-    the layer's backward pass get the same memory. After each buffer has been used once, a step
-    allocates nothing. So a recorded step may store references to the arrays.
+    Each buffer has an owner and a name, and is allocated when it is first requested. Later steps,
+    smaller batches and the layer's backward pass get the same memory. After each buffer has been
+    used once, a step allocates nothing. So a recorded step may store references to the arrays.
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ class Members(Layer):
         are always 1.
     chunks : sequence of int
         Lengths of consecutive chunks of features. All features of a chunk, such as the numbers of
-        one embedding, have the same initial factor. By default each feature is a chunk.
+        one embedding, have the same initial factor. By default, each feature is a separate chunk.
 
     Raises
     ------
@@ -148,16 +148,16 @@ class Members(Layer):
 class MemberDense(Layer):
     """Fully connected layer of members, for rows of shape (members, inputs).
 
-    The layer has three forms. All members share a matrix W without the index m::
+    The layer has three forms. In these formulas, all members share a matrix W without the index m::
 
         adapters:  y_m = f(s_m * ((r_m * x_m) W) + b_m)
         neither:   y_m = f(x_m W + b)
         separate:  y_m = f(x_m W_m + b_m)
 
-    "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025): r and s
-    start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. TabM and
-    TabM-mini use "separate" for the output layer. TabM-packed, whose members share nothing, uses
-    "separate" for all layers. For the chain rule, see `Dense` and, for the factors r and s,
+    The form "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025):
+    r and s start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. TabM
+    and TabM-mini use "separate" for the output layer. TabM-packed, whose members share nothing,
+    uses "separate" for all layers. For the chain rule, see `Dense` and, for the factors r and s,
     `Members`.
 
     Parameters
@@ -171,8 +171,8 @@ class MemberDense(Layer):
     separate : bool
         Whether each member has its own W and b, and no adapters.
     input_adapter : bool
-        Whether the adapters include r. Set this to False in the first layer after `Members`, which
-        already multiplies by factors.
+        Whether the adapters include the factors r of the inputs. Set this to False in the first
+        layer after `Members`, which already multiplies by factors.
     initializer, bias_initializer : str, Initializer or mapping
         Initial values of W and b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`.

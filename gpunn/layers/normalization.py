@@ -30,7 +30,7 @@ class BatchNorm(Layer):
     the mean and the variance: running <- momentum * running + (1 - momentum) * batch. Inference
     uses the running averages (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample
     weights do not affect the averages. The running variance averages biased variances, as in Keras;
-    PyTorch's variances are rows / (rows - 1) times as large.
+    in PyTorch, the running variances are rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -49,14 +49,14 @@ class BatchNorm(Layer):
     A frozen layer uses the running averages without updating them; dL/dx = scale * dL/dy /
     sqrt(running variance + epsilon). With the batch's statistics, later layers would train on other
     features than in inference. If the averages were updated, a few new rows would replace the
-    averages of the old data. PyTorch continues to update the averages of a frozen layer unless its
-    module is in evaluation mode.
+    averages of the old data. PyTorch continues to update the averages of a frozen layer unless the
+    layer's module is in evaluation mode.
 
     Parameters
     ----------
     momentum : float
-        In [0, 1), 0.9 by default: the weight of the old average, as in Keras. PyTorch's `momentum`
-        is 1 minus this value.
+        Weight of the old average, as in Keras; in [0, 1), by default 0.9. PyTorch's `momentum` is 1
+        minus this value.
     epsilon : float
         Positive. Small number added to the variance, so that the division is finite for a constant
         feature.
@@ -310,9 +310,9 @@ class Standardization(Layer):
     """Center and scale features by statistics of the training data: y = (x - mean) / std.
 
     Each feature has its mean and its std = sqrt(mean((x - mean)^2)). The first `Trainer.fit`
-    computes mean and std from its training rows (`Sequential.adapt`). The model stores them as the
-    buffers "mean" and "deviation", so a saved model accepts raw data. A constant feature gets std =
-    1, so that its standardized values are 0 instead of NaN.
+    computes mean and std from its training rows (`Sequential.adapt`). The model stores mean and std
+    as the buffers "mean" and "deviation", so that a saved model accepts raw data. A constant
+    feature gets std = 1, so that its standardized values are 0 instead of NaN.
 
     The chain rule is dL/dx = dL/dy / std.
 

@@ -64,7 +64,7 @@ def within(chain: Chain, shape: Shape, frozen: bool) -> list[Block]:
 
 
 def described(layer: Layer, label: str) -> str:
-    """Describe a layer in a few words that its label does not contain."""
+    """Return a few words about a layer, without the words in its label."""
     name = "" if label.startswith(layer.name) else layer.name
     activation: Any = getattr(layer, "activation", None)
     if isinstance(activation, Configurable):

@@ -2,7 +2,7 @@
 
 Layers after the loss are a network's last layers. The loss is computed from the input of these
 layers, so that no gradient passes through layers after the loss. Predictions, metrics, files and
-exports use their output.
+exports use the output of the layers after the loss.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class OutputLayer(Layer):
     after_loss = True
 
     def takes(self, output_activation: str) -> bool:
-        """Return whether the layer supports losses with this output activation.
+        """Return whether the layer supports losses with the given output activation.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class MeanOverMembers(OutputLayer):
 
     See Also
     --------
-    Members : The layer that makes the axis of members.
+    Members : Makes the axis of members.
 
     Examples
     --------

@@ -42,11 +42,11 @@ def run_backward(
 ) -> Array:
     """Set the gradients of all layers by the chain rule, from the last layer to the first.
 
-    Layer k gets dL/d(its output), sets dL/d(its parameters), and returns dL/d(its input), which is
-    dL/d(output of layer k - 1). The function returns dL/dx if `wants_input_gradient`. Otherwise the
-    pass ends at the first layer with trainable parameters, since earlier layers use no gradient.
-    `outputs` is the result of `run_forward`. The array `gradient` contains dL/d(last output), and
-    is overwritten.
+    Each layer gets the gradient of the loss L with respect to its output, sets the gradients of its
+    parameters, and returns the gradient with respect to its input. The function returns dL/dx if
+    `wants_input_gradient`. Otherwise the pass ends at the first layer with trainable parameters,
+    since earlier layers use no gradient. `outputs` is the result of `run_forward`. The array
+    `gradient` contains dL/d(last output), and is overwritten.
     """
     first = 0 if wants_input_gradient else first_trained(layers)
     for index in range(len(layers) - 1, first - 1, -1):

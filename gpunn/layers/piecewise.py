@@ -208,7 +208,7 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 
 @dataclass(frozen=True)
 class Line(Initializer):
-    """Initial values of one buffer: slopes, starts, lowest or highest values of the components.
+    """Initial values of one buffer, which contains the slopes, starts, or bounds of components.
 
     Component t is slope * (x - start), clipped to [lowest, highest]. A column with fewer bins than
     others has components that are always 0.

@@ -15,7 +15,7 @@ __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
 
 
 class OneClassMetric(ClassMetric):
-    """Base of metrics that refuse multilabel targets: a row of 0 and 1 must have exactly one 1."""
+    """Base of metrics for one class per row: a row of targets 0 and 1 must have exactly one 1."""
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         super().check_targets(targets, outputs)
@@ -89,7 +89,8 @@ class BinaryAccuracy(ValueMetric):
     Parameters
     ----------
     threshold : float
-        Above the threshold, class 1 ("yes") is predicted. For logits, 0 means the probability 1/2.
+        Above the threshold, class 1 ("yes") is predicted. The threshold 0 for logits means a
+        probability of 1/2.
 
     Examples
     --------

@@ -15,7 +15,7 @@ __all__ = ["ClassMetric", "LabelMetric", "Metric", "ValueMetric", "true_class", 
 
 
 class Metric(Configurable):
-    """Base of all metrics: one number for the predictions on a data set, using sample weights.
+    """Base of all metrics, which compute a number from predictions, targets and sample weights.
 
     Attributes
     ----------

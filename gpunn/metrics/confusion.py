@@ -23,8 +23,9 @@ class CountMetric(LabelMetric):
     """Base of ratios of the weighted counts TP, FP and FN; `F1` describes the parameters.
 
     Names and results are the same as in scikit-learn. "macro" leaves out a class that occurs
-    neither in the targets nor in the predictions. The summary holds three sums of weights for each
-    class: TP, the rows predicted to be of the class (TP + FP), and the rows of the class (TP + FN).
+    neither in the targets nor in the predictions. The summary contains three sums of weights for
+    each class: TP, the rows predicted to be of the class (TP + FP), and the rows of the class (TP +
+    FN).
 
     With binary cross-entropy, several outputs are labels, and each label has its own logit. "macro"
     leaves out no label.
@@ -112,7 +113,7 @@ class CountMetric(LabelMetric):
 
 
 def two_columns(xp: Namespace, yes: Array) -> Array:
-    """Return an array with the columns 1 - yes and yes."""
+    """Return a matrix with two columns, 1 - yes and yes."""
     return xp.stack((1 - yes, yes), axis=1)
 
 
@@ -200,8 +201,8 @@ class F1(CountMetric):
         first summed over the classes.
     threshold : float
         With one or two outputs, class 1 is predicted if its logit is larger than the threshold.
-        With two outputs, the logit is the outputs' difference. With more outputs, the class of the
-        largest output is predicted.
+        With two outputs, the logit of class 1 is the difference of the outputs. With more outputs,
+        the class of the largest output is predicted.
     zero_division : float
         In [0, 1]: the result if the ratio's denominator is 0.
 

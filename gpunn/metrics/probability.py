@@ -47,8 +47,8 @@ class BrierScore(LabelMetric):
 
     See Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With one or two
     outputs, a row's error is (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1
-    ("yes"). With more outputs, a row's error is sum_j (p_ij - t_ij)^2 over the classes, from 0 to
-    2. With binary cross-entropy, several outputs are labels, and the score is the mean of (p_ij -
+    ("yes"). With more outputs, a row's error is sum_j (p_ij - t_ij)^2 over the classes, at most 2.
+    With binary cross-entropy, several outputs are labels, and the score is the mean of (p_ij -
     t_ij)^2 over the labels.
 
     Examples

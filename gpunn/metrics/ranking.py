@@ -17,7 +17,7 @@ from gpunn.typing import Array, Namespace
 __all__ = ["AUC"]
 
 SMALLEST_SCALE = 0.01
-"""The grid of scores is linear below this value, and logarithmic above it."""
+"""Score below which the grid of scores is linear; above it, the grid is logarithmic."""
 
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
 """End of the grid: a score of 10,000."""
@@ -36,9 +36,8 @@ class AUC(LabelMetric):
     The area is the probability that a row of the class has a higher score than a row of another
     class; ties count one half (Hanley & McNeil 1982). With one output, the score is the logit; with
     two outputs, the score is the difference of the logits. With more outputs, the result is the
-    mean of the areas of each class against all other classes. The score of class j is then its log
-    odds, p_j
-    - log sum_(k != j) exp(p_k), with logits p.
+    mean of the areas of each class against all other classes. In this case, the score of class j is
+    the log odds of class j: with logits p, this is p_j - log sum_(k != j) exp(p_k).
 
     With binary cross-entropy, several outputs are labels. The result is then the mean of the
     labels' areas, whose scores are the labels' logits, as in scikit-learn's
@@ -47,8 +46,8 @@ class AUC(LabelMetric):
     Parameters
     ----------
     bins : int
-        Number of bins for the scores, rounded up to a square number. The summary has two counts for
-        each bin and class.
+        Number of bins for the scores, rounded up to a square number. The summary contains two
+        counts for each bin and class.
 
     Raises
     ------

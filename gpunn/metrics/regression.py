@@ -66,9 +66,8 @@ class R2(ValueMetric):
     -----
     For each output, the summary contains the mean of the targets, their total sum of squares SST,
     and the sum of squared errors SSE. The means and SSTs of two batches are merged by the formula
-    of Chan, Golub & LeVeque (1983) without cancellation. The layout is (weight, means, SSTs, SSEs),
-    of length 1 + 3
-    * outputs.
+    of Chan, Golub & LeVeque (1983) without cancellation. The layout is (weight, means, SSTs, SSEs);
+    the length is 3 * outputs + 1.
 
     Examples
     --------

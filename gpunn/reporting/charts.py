@@ -46,7 +46,7 @@ LARGEST_DRAWN = 1e150
 scale."""
 
 POINTS = 2000
-"""Maximum number of points of a line or scatter plot, and of rows of a table."""
+"""Maximum number of points of a plot, and maximum number of rows of a table."""
 
 LABELS = 24
 """Maximum number of labeled categories on an axis."""
@@ -123,8 +123,8 @@ class Chart:
 class Axis:
     """The x axis.
 
-    `categories` are the labels of x = 0, 1, ...; they are empty if x is numeric. `whole` means that
-    x is an integer. With infinite `limits`, the axis ends at the outermost points.
+    `categories` contains the labels of x = 0, 1, ..., or nothing if x is numeric. `whole` means
+    that x is an integer. With infinite `limits`, the axis ends at the outermost points.
     """
 
     categories: Sequence[str] = ()
@@ -194,8 +194,8 @@ def unit_square(
 ) -> Chart:
     """Return curves with x and y from 0 to 1; the table has at most `listed` points per curve.
 
-    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). `counts`
-    has the number of rows of each point; if it is set, points are drawn as dots.
+    `labels` are the labels of both axes, and `diagonal` adds a line from (0, 0) to (1, 1). If
+    `counts` (the number of rows of each point) is set, points are drawn as dots.
     """
     kept = [thinned(line, ()) for line in series]
 
@@ -257,7 +257,7 @@ def mark(axes: Any, x: float, y: float, text: str, color: str, gid: str) -> None
 
 
 def sentence(line: Line, x_label: str) -> str:
-    """Describe a series in words."""
+    """Return a description of a line in a chart."""
     pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if np.isfinite(y)]
     if not pairs:
         return f"{line.name}: no finite values."
@@ -453,7 +453,7 @@ def heat_map(
 ) -> Chart:
     """Return a confusion matrix: true classes as rows, predicted classes as columns.
 
-    The intensity of a cell is its fraction of the row; errors have a separate scale.
+    The intensity of a cell's color is the cell's fraction of its row; errors have a separate scale.
     """
     size = len(names)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -504,7 +504,7 @@ def heat_map(
 
 
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
-    """Return the drawing that `draw` makes on a pair of axes, as SVG for the inside of a page.
+    """Return the drawing that the function `draw` makes on axes, as SVG for the inside of a page.
 
     The key is inserted into the SVG without escaping, so it must be a plain word.
     """
@@ -526,7 +526,7 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
 def page_ready(svg: str, key: str) -> str:
     """Return Matplotlib's SVG for the inside of a page, in the page's colors.
 
-    Ids get the chart's key as a prefix, because all charts share one page.
+    Ids of SVG elements get the chart's key as a prefix, because all charts are on one page.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -542,7 +542,7 @@ def page_ready(svg: str, key: str) -> str:
 
 
 def ticks(axes: Any, logarithmic: bool) -> None:
-    """Put x ticks at integers, and write y ticks without powers of ten."""
+    """Put the ticks of the x axis at integers, and label the y axis without powers of ten."""
     ticker = require("matplotlib.ticker", "a report", install_command("report"))
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
@@ -561,7 +561,7 @@ def ticks(axes: Any, logarithmic: bool) -> None:
 
 
 def evenly(count: int, limit: int) -> np.ndarray:
-    """Return at most `limit` evenly spaced numbers, the first 0 and the last count - 1."""
+    """Return at most `limit` evenly spaced integers from 0 to count - 1, including both ends."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int))
 
 

@@ -23,7 +23,7 @@ from gpunn.thresholds import decide
 __all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns", "means"]
 
 MAX_ROWS = 4096
-"""Maximum number of rows to shuffle."""
+"""Maximum number of rows whose cells are shuffled."""
 
 PERMUTATIONS = 3
 

@@ -14,7 +14,7 @@ from gpunn.reporting.records import NormRow, Record
 __all__ = ["comparison", "learning_curves", "norm_charts", "speed_charts"]
 
 RESERVED = ("calibration", "confusion", "importance", "roc", *TIMINGS)
-"""Names that other charts of a run already have."""
+"""Names of charts that a report of a run already has."""
 
 LAYERS = 48
 """Maximum number of layers whose norms are drawn: twice the number of distinct line styles."""

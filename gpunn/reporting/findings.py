@@ -40,7 +40,7 @@ class Classes:
 
     @property
     def scores(self) -> list[Scores]:
-        """Probabilities of each class; of two classes, only the second."""
+        """Probabilities of each class or, with two classes, only of the second class."""
         if self.probabilities is None:
             return []
         every = [
@@ -98,10 +98,10 @@ class Numbers:
 class Findings:
     """The predictions of a network on one split of its data: "test", "validation" or "training".
 
-    `rows` has the number of rows of each split. If rows are images, `X` has the images and `pixels`
-    their shape, (height, width) or (height, width, colors). `baseline` consists of the name of a
-    constant prediction, and the loss and metrics of this prediction. For a table, `columns` has the
-    importance of the columns, and `table` has the rows with line numbers.
+    `rows` maps each split to its number of rows. If rows are images, `X` has the images and
+    `pixels` their shape, (height, width) or (height, width, colors). `baseline` consists of the
+    name of a constant prediction, and the loss and metrics of this prediction. For a table,
+    `columns` has the importance of the columns, and `table` has the rows with line numbers.
     """
 
     part: str

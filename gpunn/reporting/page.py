@@ -246,7 +246,7 @@ def view(
 def examined(
     run: Run, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential | None, Findings | None]:
-    """Return the network and its predictions; None in place of what is missing."""
+    """Return the network and its predictions; None if its files are missing."""
     record = run.record
     if record.model_file is None:
         run.problems.append("The folder contains no network.")

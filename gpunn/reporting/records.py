@@ -211,7 +211,7 @@ def read_run(path: Path) -> Record:
     """Read a run folder.
 
     Raise a ConfigError if the path is not a run folder, and a DataFileError that names a damaged
-    file. Norms and networks are read only on access.
+    file. The record reads norms and networks only when they are accessed.
     """
     require_run(path)
     ending = path / EVALUATION

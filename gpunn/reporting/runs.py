@@ -82,11 +82,11 @@ class Run:
 
 
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """Read the runs in a folder and its subfolders, such as sweeps; return them sorted by name.
+    """Read the runs in a folder and its subfolders, such as sweeps; return the runs sorted by name.
 
-    Hidden folders and folders more than four levels down are skipped. Links are followed, but each
-    folder is read once. The function also returns a message for each unreadable folder and damaged
-    run. Raise a ConfigError if there is no such folder.
+    Hidden folders, and folders more than four levels below the folder, are skipped. Links are
+    followed, but each folder is read once. The function also returns a message for each unreadable
+    folder and damaged run. Raise a ConfigError if there is no such folder.
     """
     if not folder.is_dir():
         raise ConfigError(
@@ -130,7 +130,7 @@ def rank_runs(runs: Sequence[Run]) -> Ranking | None:
 
 
 def settings_that_differ(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Return the path and each run's value of the settings that differ between runs."""
+    """Return the settings that differ between runs: for each path, the value of each run."""
     return list(varying([constants_as_numbers(run.record.description) for run in runs]))
 
 
@@ -263,8 +263,8 @@ def ordered(
 ) -> list[Run]:
     """Return runs sorted by a column, metric or setting, by default best first.
 
-    If larger is better for a metric, the largest value comes first. Runs without a value come last
-    in either direction. Raise an ArgumentError if no run has the key.
+    If larger is better for a metric, the largest value comes first. Runs without a value always
+    come last. Raise an ArgumentError if no run has the key.
     """
     if key is None:
         if ranking is None:

@@ -196,7 +196,7 @@ def importance(sweep: Trials, shares: dict[str, float]) -> Chart:
 
 
 def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
-    """Return the axis for a parameter, from its range or, if that is unknown, from its values."""
+    """Return the axis for a parameter's range or, if the range is unknown, for its values."""
     if space is not None and space.choices is None:
         low, high = (float(each) for each in space.extremes)
         return Axis(logarithmic=space.log, whole=space.whole, limits=(low, high))
@@ -237,7 +237,7 @@ def parameter_chart(sweep: Trials, path: str, number: int) -> Chart:
 
 
 def described(best: Trial | None, path: str | None = None) -> str:
-    """Return a sentence about the best trial's point."""
+    """Return a sentence about the point of the best trial in a chart."""
     if best is None:
         return "No trial is complete."
     value = "" if path is None else f", with {text(best.parameters.get(path))}"

@@ -142,7 +142,7 @@ def check_trainable(estimator: Any) -> None:
 
 
 INSTALLED: list[Acceleration] = []
-"""The active installation, if any."""
+"""A list with the active installation, or an empty list."""
 
 
 def install(backend: str | None = None) -> Acceleration:
@@ -160,8 +160,9 @@ def install(backend: str | None = None) -> Acceleration:
     Returns
     -------
     Acceleration
-        A context manager that calls `uninstall` at its end. The manager's attribute `fits` counts
-        the calls of `fit` and `partial_fit` in this process, for "gpunn" and "scikit-learn".
+        A context manager that calls `uninstall` at the end of its block. The manager's attribute
+        `fits` counts the calls of `fit` and `partial_fit` in this process, for "gpunn" and
+        "scikit-learn".
 
     Raises
     ------
@@ -246,7 +247,7 @@ def uninstall() -> None:
 def reduced(estimator: Any) -> tuple[Any, ...]:
     """Pickle an estimator for another process, which then also calls `install`.
 
-    Pickles in files are the same as scikit-learn's, since files are not pickled with this function.
+    Pickles in files are the same as scikit-learn's, since this function is not used for files.
     """
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None

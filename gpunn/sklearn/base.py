@@ -165,7 +165,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return None
 
     def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
-        """Return the sample weights times the class weights of `rows` (None: all rows)."""
+        """Return sample weights times class weights, for `rows` (None: all rows)."""
         return data.weights
 
     # ---------------------------------------------------------------------------------- fitting
@@ -224,7 +224,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
-        """Return dense or sparse inputs, and targets, of shape (rows,) if there is one per row."""
+        """Return inputs, dense or sparse, and targets, shape (rows,) for one target per row."""
         for array in (X, y):
             check_whole(array)
         X, y = validate_data(
@@ -492,7 +492,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------------------- predicting
 
     def _outputs(self, X: Any, method: str) -> np.ndarray:
-        """Return the network's outputs for the user's inputs; errors name `method`."""
+        """Return the network's outputs for the user's inputs; errors mention `method`."""
         check_is_fitted(self)
         check_same_library(self, X, method)
         check_whole(X)

@@ -16,7 +16,7 @@ __all__ = ["DefinedMetric", "Describing", "TrainingProgress"]
 class Describing(Callback):
     """When training begins, call `describe`, so that saved networks accept raw rows.
 
-    `describe` sets the network's schema and the names of its classes.
+    The function `describe` sets the network's schema and class names.
     """
 
     extra_attributes = frozenset(("describe",))
@@ -48,8 +48,8 @@ class DefinedMetric(Callback):
 class TrainingProgress(Callback):
     """Show a progress bar over all epochs, with the remaining time.
 
-    `rows` is the number of rows per epoch. The remaining time is correct if no later epoch is
-    better, so that the callback `stopping` ends training.
+    `rows` is the number of rows per epoch. For the remaining time, no later epoch is assumed to be
+    better, so that `stopping` ends training.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

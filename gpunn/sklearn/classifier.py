@@ -38,8 +38,8 @@ __all__ = ["MLPClassifier"]
 class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     """Multi-layer perceptron classifier with scikit-learn's interface, on a CPU or a GPU.
 
-    This is a drop-in replacement for `sklearn.neural_network.MLPClassifier`. Parameters up to
-    `max_fun` and all attributes have the same names, defaults and meaning. With the same
+    The class is a drop-in replacement for `sklearn.neural_network.MLPClassifier`. Parameters up to
+    `max_fun` and all attributes have scikit-learn's names, defaults and meaning. With the same
     `random_state`, the two classes start from the same weights, visit rows in the same order and
     hold out the same rows.
 
@@ -98,8 +98,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
         GPUNN_BACKEND, or "auto".
     dtype : {"float32", "float64"} or None, default=None
-        Type of the network's numbers. None uses the dtype of `X` if it is float32 or float64,
-        otherwise float64.
+        Dtype of the network's parameters and activations. None uses the dtype of `X` if it is
+        float32 or float64, otherwise float64.
     dropout : float, default=0.0
         Probability that training drops an output of a hidden layer.
     batch_norm, layer_norm : bool, default=False
@@ -111,15 +111,16 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     schedule : str, Schedule, mapping or None, default=None
         Replaces `learning_rate`: for example, `gpunn.schedules.Cosine(0.003)`.
     max_norm : float or None, default=None
-        Clip the gradient to this global norm.
+        Maximum global norm, to which gradients are clipped.
     callbacks : list of str, Callback or mapping, default=()
         Callbacks, which get each epoch's logs (see `history_`).
     progress : bool, default=False
         Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
         cell.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        Factors of the sample weights by class. Class weights distort the predicted probabilities.
-        To choose a threshold instead, use scikit-learn's `TunedThresholdClassifierCV`.
+        For each class, the factor of the sample weights. Class weights distort the predicted
+        probabilities. To choose a threshold instead, use scikit-learn's
+        `TunedThresholdClassifierCV`.
     loss : {"log_loss"}, Loss or mapping, default="log_loss"
         The training loss. A loss of gpunn must expect logits, which are the network's outputs.
     label_smoothing : float, default=0.0
@@ -146,7 +147,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     n_iter_, t_, n_layers_, n_outputs_ : int
         Numbers of epochs, rows seen, layers (including the input layer) and outputs.
     out_activation_ : {"softmax", "logistic"}
-        Function from outputs to probabilities.
+        Name of the function that converts outputs to probabilities.
     history_ : gpunn.History
         Logs of each epoch, such as "loss", "learning_rate" and "seconds". With validation rows, the
         logs include "val_loss" and "val_score".

@@ -27,7 +27,7 @@ class LearningRate(Schedule):
 
 
 class Convergence:
-    """The progress of training, and the decision whether to continue.
+    """Stores the progress of training, and decides whether training continues.
 
     The criterion is the training loss or, with early stopping, the validation score. An epoch that
     does not improve the criterion by `tol` is a bad epoch. After more than `patience` bad epochs in

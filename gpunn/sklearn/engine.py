@@ -16,7 +16,7 @@ from gpunn.training.trainer import Trainer
 __all__ = ["Engine"]
 
 PREDICT_ROWS = 1024
-"""Rows in one batch of a prediction."""
+"""Number of rows that are predicted at a time."""
 
 
 class Engine:
@@ -111,6 +111,6 @@ class Engine:
         return {"seed": self.seed, "left": self._saved_state()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Restore the state; the network is built at its first use."""
+        """Restore a state; the network is built when it is first used."""
         self.__init__(state["seed"])  # type: ignore[misc]
         self._saved = dict(state["left"])

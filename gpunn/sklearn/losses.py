@@ -31,8 +31,8 @@ class HalfMeanSquaredError(MeanSquaredError):
 class HalfPoissonDeviance(Poisson):
     """Half the Poisson deviance, sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij.
 
-    The loss l_i is the Poisson loss summed over the outputs, with 0 log(0) = 0. Terms that do not
-    depend on p are included to make its minimum 0.
+    The loss l_i is a Poisson loss that is summed over the outputs, with 0 log(0) = 0. Terms that do
+    not depend on p are included, so that the minimum of the loss is 0.
     """
 
     from_zero = True

@@ -145,7 +145,7 @@ def parameter(default: Any, *allowed: Constraint) -> Any:
 
 
 class Hidden:
-    """A descriptor that hides an inherited attribute of a class."""
+    """A descriptor that hides an attribute that a class inherits."""
 
     def __get__(self, instance: object, owner: type) -> Any:
         raise AttributeError

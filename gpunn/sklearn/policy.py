@@ -40,7 +40,7 @@ class EstimatorPolicy(TrainingPolicy):
         score: Score | None,
         weighted: bool,
     ) -> None:
-        """Set the objects that one call of `fit` needs, and whether rows have weights."""
+        """Set the objects that this call of `fit` uses, and whether rows have weights."""
         self.batch_means = weighted
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None

@@ -34,7 +34,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class RealMLPParameters:
-    """Parameters of both estimators, before the parameters that all tabular estimators share."""
+    """Parameters of both RealMLP estimators, before those of all tabular estimators."""
 
     hidden_layer_sizes: Any = parameter((256, 256, 256), *SIZES)
     _: KW_ONLY
@@ -77,7 +77,7 @@ class RealMLPEstimator(TabularEstimator, RealMLPParameters):
 class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     """RealMLP classifier for tables with text, dates and missing values; needs no tuning.
 
-    RealMLP is a multi-layer perceptron whose default settings its authors tuned on many tables
+    RealMLP is a multi-layer perceptron with default settings that the authors tuned on many tables
     (Holzmüller et al. 2024, "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
     Data"). RealMLP uses embeddings of numbers and categories, robust scaling, initial weights from
     data, and a learning rate with four cosine cycles; see `gpunn.tabular.realmlp`.
@@ -100,8 +100,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     category_size : int, default=8
         Length of a category's embedding vector.
     learning_rate_init : float or "auto", default="auto"
-        The highest learning rate. "auto" is 0.04 for classes, 0.2 for regression, and 0.07 with
-        `simplified`.
+        The highest learning rate. "auto" is 0.04 for classes and 0.2 for regression (0.07 with
+        `simplified`).
     dropout : float, default=0.15
         The highest dropout rate, in [0, 1).
     weight_decay : float, default=0.02

@@ -37,7 +37,7 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class TabMParameters:
-    """Parameters of both estimators, before the parameters that all tabular estimators share."""
+    """Parameters of both TabM estimators, before those of all tabular estimators."""
 
     kind: str = parameter("mini", among("mini", "full", "packed"))
     _: KW_ONLY
@@ -126,7 +126,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     weight_decay : float, default=0.0003
         Weight decay; see `gpunn.optimizers.Optimizer`.
     max_norm : float or None, default=1.0
-        Clip the gradient to this global norm.
+        Maximum global norm, to which gradients are clipped.
     epochs : int, default=1000
         Maximum number of epochs.
     patience : int or "auto", default="auto"
@@ -185,7 +185,7 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     Parameters
     ----------
     kind, preset, members : as for `TabMClassifier`
-        Number of members, and the parameters that they share: "mini", "auto" and "auto" by default.
+        Number of members, and which parameters members share: "mini", "auto" and "auto" by default.
     hidden_layer_sizes, activation : as for `TabMClassifier`
         Hidden layers: "auto" and "relu" by default.
     number_embedding, embedding_size, bins : as for `TabMClassifier`

@@ -137,7 +137,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     _scaling: ClassVar[str]
     """Name of the schema's scaling of numbers."""
     _multilabel = False
-    """Whether the classifier predicts several labels."""
+    """Whether the classifier predicts several labels per row."""
 
     @property
     @abstractmethod
@@ -290,7 +290,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _markers(self) -> Markers:
-        """Return the strings that mark missing targets, as in `X`, but without numbers."""
+        """Return the strings that mark missing targets, which are those of `X` except numbers."""
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
 
@@ -424,12 +424,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         path : str or Path
             A file that `save` wrote.
         backend : str, Backend or None
-            Where to compute, as for the parameter `backend`.
+            Where to compute; as the estimators' parameter `backend`.
 
         Returns
         -------
         Self
-            An estimator of this class.
+            The estimator, which is of the same class.
 
         Raises
         ------
@@ -462,7 +462,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return state
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn which inputs are accepted."""
+        """Return scikit-learn's tags, with the inputs that the estimator accepts."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
@@ -627,7 +627,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return probabilities(self._network_outputs(X).astype(np.float64), kind)
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn which targets are accepted."""
+        """Return scikit-learn's tags, with the targets that the classifier accepts."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
@@ -664,7 +664,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         return outputs[:, 0] if self._outputs == 1 else outputs
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn which targets are accepted."""
+        """Return scikit-learn's tags, with the targets that the regressor accepts."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

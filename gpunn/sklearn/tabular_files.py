@@ -20,7 +20,7 @@ from gpunn.schema import typed
 __all__ = ["EstimatorRecord", "plain_classes", "plain_parameters", "read_estimator"]
 
 KEY = "estimator"
-"""Name of the record in the network's metadata."""
+"""Key of the estimator's description in the network's metadata."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def plain_classes(classes: np.ndarray) -> list[Any]:
 def read_estimator(
     path: str | Path, kind: str, backend: str | Backend | None
 ) -> tuple[Sequential, EstimatorRecord]:
-    """Read the network and the record from a file of an estimator of class `kind`."""
+    """Read the network and the estimator's description from a file of the class `kind`."""
     network = load_model(path, backend)
     if KEY not in network.metadata or network.schema is None:
         raise ModelFileError(

@@ -104,7 +104,7 @@ def has_several(y: Any) -> bool:
 
 
 def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Check the indicator matrix of several labels; return int64, shape (rows, labels)."""
+    """Check an indicator matrix of labels; return int64, shape (rows, labels)."""
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
@@ -127,7 +127,7 @@ def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
 def without_missing(y: Any) -> Any:
     """Convert a pandas column of a nullable type without missing values to a NumPy array.
 
-    scikit-learn would convert integers and Booleans to floats.
+    Without this, scikit-learn would convert integers and Booleans to floats.
     """
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
@@ -136,7 +136,7 @@ def without_missing(y: Any) -> Any:
 
 
 def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Check finite targets; return float64 of shape (rows,), or (rows, outputs) for several."""
+    """Check finite targets; return float64, shape (rows,) or, for several, (rows, outputs)."""
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y)

@@ -88,7 +88,7 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class CheckpointFolder:
-    """The last `keep` checkpoints of a training run, each named by its number of updates.
+    """The last `keep` checkpoints of a training run; their names are numbers of updates.
 
     A new checkpoint is on the disk before an old checkpoint is removed. Checkpoints are never
     modified, and files with other names are not touched.

@@ -41,7 +41,8 @@ POSIX = os.name == "posix"
 """Whether the system can open folders and rename open files; Windows allows neither."""
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
-"""Pattern for the temporary files of killed writers; {} is a pattern for the file's name."""
+"""Pattern for the temporary files of killed writers; {} is replaced by a pattern for the file's
+name."""
 
 TRIES = 5
 """Number of attempts to lock a folder, which `is_locked` in another process may lock for a
@@ -141,7 +142,7 @@ class Replacement:
             raise FileAccessError(error.errno, reason(error, path, size), path) from error
 
     def commit(self) -> None:
-        """Rename all files in the order of `add`; raise the errors of `write_atomically`."""
+        """Rename all files, in the order of `add` calls; raise the errors of `write_atomically`."""
         while self._added:
             temporary, path, size, file = self._added[0]
             try:
@@ -202,10 +203,10 @@ def append(path: str | Path, text: str) -> None:
 class FolderLock:
     """An exclusive lock on a folder, which ends with `release` or with the process.
 
-    The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. On
-    Windows, or a file system without locks, the lock has no effect. A forked process does not hold
-    the lock. Raise a BlockingIOError if another process, or another `FolderLock` in this process,
-    has locked the folder.
+    The lock is on the folder itself (`flock`), so that a killed process leaves no lock. On Windows,
+    or a file system without locks, the lock has no effect. A forked process does not hold the lock.
+    Raise a BlockingIOError if another process, or another `FolderLock` in this process, has locked
+    the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -224,7 +225,7 @@ class FolderLock:
         raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(folder))
 
     def renew(self) -> None:
-        """Close the inherited descriptor in a forked process; the parent keeps the lock."""
+        """Close the descriptor that a forked process inherits; its parent keeps the lock."""
         self.release()
 
 

@@ -1,8 +1,8 @@
-"""Model files: a description in JSON, and arrays by name; no code, no pickle.
+"""Model files, which contain a description in JSON and named arrays, but no code or pickles.
 
-A file is written atomically, with a checksum that is verified when it is read. Arrays are host
-arrays on every backend, so a model trained on a GPU loads on a machine without a GPU. `gpunn.load`
-builds a network from a description and arrays.
+A file is written atomically, with a checksum that is verified when it is read. Files contain host
+arrays for every backend, so that a model trained on a GPU loads on a machine without a GPU.
+`gpunn.load` builds a network from a description and arrays.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Description:
 
 @dataclass(frozen=True)
 class ModelContent:
-    """The content of a model file, copied to the host; `write` can be called repeatedly."""
+    """The content of a model file, copied to the host; `write` is repeatable."""
 
     arrays: Mapping[str, np.ndarray]
     text: str

@@ -16,13 +16,13 @@ NUMBERS = ("epoch", "updates")
 
 
 class NumberedFiles:
-    """The files of a template, a path with the placeholders "{epoch}" and "{updates}"."""
+    """Files whose paths match a template with the placeholders "{epoch}" and "{updates}"."""
 
     def __init__(self, template: str | Path) -> None:
         self.template = str(template)
 
     def path(self, epoch: int, updates: int) -> Path:
-        """Return the path of the file with these numbers."""
+        """Return the path of the file with the given numbers of epochs and updates."""
         return Path(filled(self.template, {"epoch": str(epoch), "updates": str(updates)}))
 
     def remove_oldest(self, newest: Path, keep: int) -> None:

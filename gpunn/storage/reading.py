@@ -89,7 +89,7 @@ def _kind(path: str) -> str | None:
 def read_whole(
     path: str | os.PathLike[str], invalid: type[InvalidFileError], limit: int, what: str
 ) -> bytes:
-    """Return the content of a file of at most `limit` bytes; `what` names it in messages.
+    """Return the content of a file of at most `limit` bytes; `what` is its name in messages.
 
     Raise the errors of `open_file`, and an error of the class `invalid` if the file is larger.
     """

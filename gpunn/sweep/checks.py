@@ -49,7 +49,7 @@ def _built(source: Source, values: Mapping[str, Any]) -> Experiment:
 
 
 def _rule(experiment: Experiment, sweep: Sweep) -> Best:
-    """Return the validation metric that compares trials."""
+    """Return the name of the validation metric that compares trials."""
     validated = experiment.parts.validation is not None
     if not validated or experiment.best is None:
         raise ConfigError(

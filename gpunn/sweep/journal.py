@@ -32,7 +32,7 @@ def optuna() -> Any:
 
 
 def open_journal(path: Path) -> Any:
-    """Return Optuna's storage of a study in a file, which is created if needed.
+    """Return Optuna's storage of a study in a file; create the file if it does not exist.
 
     Raise a DataFileError if the file is not a regular file, or has a line over 16 MiB.
     """

@@ -26,7 +26,7 @@ class Source:
     path : Path
         The file of the configuration.
     settings : tuple of str
-        Changes for all trials, in the form of `--set`.
+        Settings that override the configuration for all trials, in the form of `--set`.
     backend : str or None
         The backend; if given, it overrides the configuration's backend.
     allow_imports : bool
@@ -85,7 +85,7 @@ class Source:
         Parameters
         ----------
         settings : sequence of str
-            The changes of the trial.
+            The settings of the trial, which override the configuration.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class Source:
         return replace(load_config(self.path, [*self.settings, *settings]), sweep=None)
 
     def check(self, settings: Sequence[str]) -> None:
-        """Raise a ConfigError if a trial's settings are invalid; the data is not loaded.
+        """Raise a ConfigError if a trial's settings are invalid, without loading the data.
 
         Parameters
         ----------

@@ -102,7 +102,7 @@ class Study:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let one process at a time use the study; raise a DataFileError if its file is damaged."""
+        """Let one process at a time use the study. Raise a DataFileError for a damaged file."""
         with turn(self.folder):
             try:
                 yield
@@ -165,8 +165,8 @@ class Study:
     def _sampler(self, number: int) -> Any:
         """Return the sampler that chooses the values of a trial.
 
-        Each trial has a new sampler, so that its values depend only on its number and the earlier
-        trials, not on interruptions.
+        Each trial has a new sampler, so that values depend only on the trial's number and the
+        earlier trials, not on interruptions.
         """
         samplers = optuna().samplers
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
@@ -266,7 +266,7 @@ class Study:
         )
 
     def _described(self, trial: Any) -> Trial:
-        """Return an Optuna trial as a `Trial`; an unfinished trial has its progress so far."""
+        """Return an Optuna trial as a `Trial`; an unfinished trial has the progress so far."""
         if trial.number in self._finished:
             return self._finished[trial.number]
         state = "running" if trial.state == optuna().trial.TrialState.RUNNING else "lost"

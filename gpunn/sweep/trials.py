@@ -29,8 +29,8 @@ FOLDER = re.compile(r"trial-[0-9]{4,9}")
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
-"""States of trials that count toward the number of trials. Trials that are "interrupted" or "lost"
-are replaced by new trials."""
+"""States of trials that count toward the total number of trials of a sweep. Trials that are
+"interrupted" or "lost" are replaced by new trials."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
 """Limits of a parameter's value: depth of nested tables, and size of numbers."""
@@ -196,7 +196,7 @@ def read_trials(folder: Path) -> Trials:
     Returns
     -------
     Trials
-        The trials at the time when a process last wrote the file.
+        The trials, as they were when a process last wrote the file.
 
     Raises
     ------

@@ -92,7 +92,7 @@ def run_worker(
     Returns
     -------
     Trials
-        All trials at the end of this process's work.
+        All trials at the time when this process ends its work.
 
     Raises
     ------

@@ -35,7 +35,8 @@ EXACT_INTEGERS = 2.0**53
 """The smallest number above which float64 can't represent every integer."""
 
 MAX_DIGITS = 300
-"""Maximum number of digits of a number in text; with more digits, it may be infinite in float64."""
+"""Maximum number of digits of a number in text; numbers with more digits may be infinite in
+float64."""
 
 
 def coded(cells: Cells) -> Coded:
@@ -145,7 +146,7 @@ def is_exact_integer(value: float) -> bool:
 def remark_on_rounding(values: Iterable[Any]) -> str:
     """Return a remark on the first integer that float64 rounds, or an empty string.
 
-    Values are numbers, or strings that spell numbers.
+    Values are numbers, also as text.
     """
     for value in values:
         text = str(value).strip()

@@ -84,7 +84,8 @@ class EncodedCategory:
     Parameters
     ----------
     name : str
-        Name of the table's column, with apostrophes added if the name would occur twice.
+        Name of the table's column, followed by apostrophes if another column of the matrix has that
+        name.
     size : int
         Number of codes: one for each known category, and the code 0 for all other cells.
 

@@ -12,7 +12,7 @@ MISSING = "missing"
 
 
 class Group(IntEnum):
-    """The kinds of features, in the matrix's order; the first two are scaled."""
+    """The kinds of features, in the order of the matrix; the first two kinds are scaled."""
 
     NUMBER = 0
     PART = 1
@@ -35,7 +35,7 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """Name of the matrix's column."""
+        """Name of this column in the matrix."""
         return f"{self.column} ({self.aspect})" if self.aspect else self.column
 
 

@@ -28,9 +28,9 @@ from gpunn.tables.table import Cells, Coded, Table, check_column_names
 __all__ = ["read_table", "table_in_file"]
 
 BLOCK_CELLS = 2**11
-"""Number of cells that are Python objects at the same time. So few cells fit into the processor's
-cache, and are freed before Python's garbage collector counts them as old. With 2^16 cells, reading
-took twice as long."""
+"""Number of cells that are Python objects at the same time. This number of cells fits into the
+processor's cache, and cells are freed before Python's garbage collector counts them as old. With
+2^16 cells, reading took twice as long."""
 
 
 def read_table(
@@ -42,7 +42,7 @@ def read_table(
     text: Sequence[str] = (),
     missing_values: Sequence[str] = (),
 ) -> Table:
-    r"""Read a table from a file; its columns may hold numbers or text.
+    r"""Read a table from a file; columns may contain numbers or text.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def read_table(
         columns without points.
     header : bool or "auto"
         Whether the first row has the column names. "auto" means False if all cells of the first row
-        are numbers, otherwise True. A column without a name is called by its number, counted from
-        0, such as "Unnamed: 0". Without a header, the names are the column numbers.
+        are numbers, otherwise True. A column without a name gets a name with its number, counted
+        from 0, such as "Unnamed: 0". Without a header, the names are the column numbers.
     text : sequence of str
         Columns whose cells stay text even if the text is a number; "+7" then differs from "7".
         Columns with a code such as "007" always stay text.
@@ -162,7 +162,7 @@ def first_number(names: Sequence[str]) -> str | None:
 
 
 class Reader:
-    """Reads a text file once, or twice if text follows numbers in a column."""
+    """Reads a text file once, or twice if a column has text after numbers."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class Reader:
     def _pass(
         self, text: Sequence[str], only: Sequence[str] | None = None
     ) -> tuple[np.ndarray, dict[str, CellReader]]:
-        """Read the file; return the line numbers of its rows, and columns by name."""
+        """Read the file; return the line number of each row, and the columns by name."""
         lines = array("q")
         with open_rows(self.path, self.delimiter) as (delimiter, rows):
             first = next(rows, None)
@@ -339,7 +339,7 @@ class CellReader:
         return np.fromiter(map(parsed.__getitem__, cells), np.float64, len(cells))
 
     def _is_consistent(self, mark: str, cells: Iterable[str]) -> bool:
-        """Record the decimal mark of cells, and return whether the column has no other mark."""
+        """Record the decimal mark of cells; return False if the column also has another mark."""
         if not (self._commas and mark):
             return True
         if self.mark not in ("", mark):

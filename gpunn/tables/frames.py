@@ -133,7 +133,7 @@ def of_frame(
 
 
 def length(rows: Any, location: str) -> int:
-    """Return the number of rows, or raise a DataError if they have no length."""
+    """Return the number of rows, or raise a DataError if the rows have no length."""
     try:
         return len(rows)
     except TypeError:
@@ -231,7 +231,7 @@ def is_plain_number(value: Any) -> bool:
 
 
 def categories_of(column: Any) -> Coded | None:
-    """Return a column in dictionary encoding if its library stores it like this, else None."""
+    """Return a column in dictionary encoding if its library stores this encoding, else None."""
     if hasattr(column, "dictionary_encode"):  # pyarrow's
         kind = str(column.type)
         if not kind.startswith(("string", "large_string", "dictionary")):

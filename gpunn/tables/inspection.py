@@ -104,7 +104,7 @@ def inspect(
 
 
 def values_of(table: Table, column: Column, markers: Markers) -> str:
-    """Return the extremes of numbers or dates, or the most frequent categories."""
+    """Return the smallest and largest numbers or dates, or the most frequent categories."""
     if column.kind == "number":
         return extremes(finite_numbers(table, column.name, markers))
     if column.kind == "datetime":
@@ -142,12 +142,12 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
 
 
 def ratio_of(distance: float, unit: float) -> float:
-    """Return a rounded distance in units; the result is at most the largest float."""
+    """Return a rounded distance in multiples of a unit, at most the largest float."""
     return float(round(min(float(distance) / float(unit), sys.float_info.max)))
 
 
 def extremes(numbers: np.ndarray) -> str:
-    """Return the extremes and the median of numbers."""
+    """Return the minimum, maximum and median of numbers."""
     present = numbers[~np.isnan(numbers)]
     if not len(present):
         return ""

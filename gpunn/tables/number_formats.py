@@ -50,5 +50,5 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def with_sign(texts: Sequence[str]) -> str | None:
-    """If all strings are numbers with a currency or percent sign, return the first."""
+    """If all strings are numbers with a currency or percent sign, return the first of them."""
     return texts[0] if texts and all(map(SIGNED.fullmatch, texts)) else None

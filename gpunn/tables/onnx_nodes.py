@@ -47,7 +47,7 @@ COMPOSED: dict[np.ufunc, Callable[[Any], Any]] = {
     np.expm1: lambda x: np.exp(x) - 1,
     np.log1p: lambda x: np.log(x + 1),
 }
-"""NumPy functions that are composed of several operators."""
+"""NumPy functions that consist of several ONNX operators."""
 
 TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np.less_equal))
 """Functions that return Booleans."""
@@ -101,7 +101,7 @@ class Value(NDArrayOperatorsMixin):
         return FUNCTIONS[function](*arguments, **options)
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """Return some columns; if the key ends with None, add a last axis instead."""
+        """Return the columns that `key` selects, or add a last axis if `key` ends with None."""
         *others, last = key
         if last is None:
             return self.node("Unsqueeze", self, self.constant([len(others)], "int64"))

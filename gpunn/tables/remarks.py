@@ -36,7 +36,7 @@ def is_marker(value: object, markers: Markers) -> bool:
 def remarks_on_categories(
     table: Table, name: str, cells: Coded, texts: Sequence[str | None], markers: Markers
 ) -> tuple[list[str], bool]:
-    """Return remarks on a text column, and whether most values are numbers or dates.
+    """Return remarks on a text column, and whether most of its values are numbers or dates.
 
     `texts` has the category name of each value, or None for a value that means a missing value.
     """

@@ -82,7 +82,7 @@ class Schema:
 
     See Also
     --------
-    gpunn.Sequential : Accepts tables if its attribute `schema` is set.
+    gpunn.Sequential : Accepts tables if the attribute `schema` is set.
 
     Examples
     --------
@@ -255,7 +255,7 @@ class Schema:
         dtype : {"float32", "float64"}
             Dtype of the matrix. Codes and numbers are computed in float64.
         title : str
-            Name of the rows in messages, unless they are from a file.
+            Name of the rows in messages, for rows that are not from a file.
 
         Returns
         -------
@@ -265,7 +265,7 @@ class Schema:
         Raises
         ------
         DataError
-            If a column is missing, a cell is not the expected number or date, or a number is
+            If a column is missing, a cell is not a number or date as expected, or a number is
             infinite. The message names the cell's location, or the most similar column name.
 
         Warns
@@ -283,7 +283,7 @@ class Schema:
     def encode_and_find(
         self, frame: Any, dtype: str = "float32"
     ) -> tuple[np.ndarray, UnseenValues]:
-        """Return the matrix that `encode` returns, and the values that it warns about.
+        """Return the matrix that `encode` returns, and the values that `encode` warns about.
 
         Parameters
         ----------
@@ -355,7 +355,7 @@ class Schema:
         Returns
         -------
         dict of str to dict of str to int
-            For each column, its unknown categories, and the number of rows with each of them.
+            Maps each column to its unknown categories, with the number of rows of each.
 
         Raises
         ------
@@ -526,7 +526,7 @@ class Schema:
 
 
 ON_REQUEST = "left out, as was asked for"
-"""This text is stored in model files, as `Column.reported`, so it must not change."""
+"""Model files contain this text as `Column.reported`, so the text must not change."""
 
 
 def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:

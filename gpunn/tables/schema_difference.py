@@ -14,7 +14,7 @@ __all__ = ["schema_difference"]
 def schema_difference(schema: Schema, other: Schema) -> str:
     """Return a difference between two schemas' encodings, or an empty string if there is none.
 
-    An example is "column 'age' is a category there, and a number here".
+    An example is "column 'age' is a category there, and a number here": "there" means `other`.
     """
     here, there = used(schema), used(other)
     for name in [*here, *there]:

@@ -44,7 +44,7 @@ reported."""
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 IDENTIFIERS = frozenset(("id", "ids", "pid", "uid", "uuid", "guid"))
-"""First or last words in the names of identifiers."""
+"""Words with which names of identifiers begin or end."""
 
 OWNERS = re.compile(
     "(account|client|customer|device|driver|employee|family|group|hospital|household|machine|member"
@@ -55,7 +55,7 @@ OWNERS = re.compile(
 words."""
 
 TIMES = frozenset(("date", "datetime", "timestamp"))
-"""Last words in the names of columns whose numbers are times, such as 20260531."""
+"""Words with which names of columns end if their numbers are times, such as 20260531."""
 
 UNSURE = ", so the row can't be assigned to a split"
 
@@ -140,7 +140,7 @@ def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: M
     """Return how many rows of `others` would be on the same side of a split as the table.
 
     In a split by time, the function counts rows that are not later than all rows of the table. In a
-    split by group, it counts rows whose group is also in the table.
+    split by group, the function counts rows whose group is also in the table.
     """
     if kind == "time":
         latest = times_of(table, name, markers).max()
@@ -212,7 +212,7 @@ def has_integers(table: Table, name: str) -> bool:
 
 
 def shared_values(table: Table, name: str, markers: Markers) -> int:
-    """If many rows share identifiers, return the number of distinct identifiers, else 0."""
+    """Return the number of distinct identifiers, or 0 if few rows share identifiers."""
     cells = coded(table.column(name))
     if isinstance(table.column(name), np.ndarray) and not has_integers(table, name):
         return 0

@@ -31,7 +31,7 @@ class Coded:
         return len(self.codes)
 
     def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
-        """Return an entry for each row, from the entry of each value and that of missing cells."""
+        """Return an entry for each row, given entries for values, and one for missing cells."""
         table = np.append(entries, np.array([missing], entries.dtype))
         taken: np.ndarray = table[self.codes]
         return taken
@@ -58,7 +58,7 @@ Cells: TypeAlias = "np.ndarray | Coded"
 
 
 class Table:
-    """Named columns of equal length, each read at its first use.
+    """Named columns of equal length, each of which is read when it is first used.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class Table:
         return f"{self.title}: {row_name(self, row)}, column {name!r}"
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return a table of some rows, which messages call by their numbers in this table.
+        """Return a table of some rows; in messages, rows keep their numbers from this table.
 
         Parameters
         ----------

@@ -17,7 +17,8 @@ __all__ = ["UnseenValues"]
 class UnseenValues:
     """Unknown categories in an encoded table, and missing values in columns that had none before.
 
-    `unknown` counts rows by column and category, `missing` counts rows without a value by column.
+    The dictionary `unknown` counts rows by column and category; `missing` counts rows without a
+    value by column.
     """
 
     def __init__(self) -> None:

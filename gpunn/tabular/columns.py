@@ -98,7 +98,7 @@ def check_encoded(schema: Schema, X: np.ndarray) -> None:
 def embedding_of_numbers(
     kind: str, X: np.ndarray, size: int, sigma: float = 0.1, bins: int = 48
 ) -> Layer:
-    """Return the layer that maps each number to `size` numbers; "pbld" includes the number itself.
+    """Return the layer that maps each number to `size` numbers, with "pbld" including the number.
 
     `sigma` is the standard deviation of the initial frequencies of periodic embeddings. `bins` is
     the maximum number of bins of piecewise linear embeddings. Edges of bins are quantiles of X, the

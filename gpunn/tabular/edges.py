@@ -57,7 +57,7 @@ def tree_edges(
     min_samples_leaf: int = 1,
     min_impurity_decrease: float = 0.0,
 ) -> list[float]:
-    """Return the bin edges that separate different targets, computed by a decision tree.
+    """Return bin edges that separate different targets; a decision tree computes them.
 
     The tree is fitted only on this column, and has at most `bins` leaves. The tree's thresholds are
     the inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
@@ -75,11 +75,11 @@ def tree_edges(
     bins : int
         Maximum number of bins, at least two.
     min_samples_leaf : int
-        Minimum number of training rows in each bin. With a larger minimum, edges depend less on
-        single rows.
+        Minimum number of training rows in each bin. The larger this minimum, the less edges depend
+        on single rows.
     min_impurity_decrease : float
         Minimum decrease, by each edge, of the variance of the targets or the Gini impurity of the
-        classes. The decrease is weighted by the fraction of rows that the edge divides.
+        classes. Each decrease is multiplied by the fraction of the rows that the edge divides.
 
     Returns
     -------

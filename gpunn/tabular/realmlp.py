@@ -63,7 +63,7 @@ def realmlp(
     batch_size: int | None = 256,
     metric: str | None = None,
 ) -> Recipe:
-    """Return a RealMLP for a table, with the settings that its authors tuned on many tables.
+    """Return a RealMLP for a table, with settings that RealMLP's authors tuned on many tables.
 
     In these formulas, x is the output of the layers for columns, layer l has d_l inputs, and h_0 =
     s * x::
@@ -74,10 +74,10 @@ def realmlp(
     Numbers get a `PeriodicEmbedding` of the kind "pbld". Columns with few categories are one-hot
     encoded, columns with many categories get an `Embedding`. Initial weights and biases are
     computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate rises and falls
-    four times (`CosineLog`). The rate is 6 times as high for s, and a tenth as high for biases,
-    alpha and embeddings of numbers. Dropout and weight decay decrease to 0 in the second half of
-    the training (`FlatCosine`). The parameters of the best epoch are restored; the last of several
-    equal epochs counts as the best.
+    four times (`CosineLog`). The learning rate is 6 times as high for s, and a tenth as high for
+    biases, alpha and embeddings of numbers. Dropout and weight decay decrease to 0 in the second
+    half of the training (`FlatCosine`). The parameters of the best epoch are restored; the last of
+    several equal epochs counts as the best.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ TASKS = ("classification", "multilabel", "regression")
 class Recipe:
     """A tabular model and its settings for training.
 
-    The layers accept rows as `schema.encode` returns them.
+    The layers accept rows that `schema.encode` returned.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def checked_metric(task: str, metric: str | None, outputs: int) -> str:
     """Return the metric that selects the best epoch, or raise an error if it does not fit the task.
 
     None means accuracy for classes, and binary accuracy for labels. For regression, None means the
-    root mean squared error. With several outputs, it means R2, which gives all outputs equal
-    weight.
+    root mean squared error. For regression with several outputs, None means R2, which gives all
+    outputs equal weight.
     """
     if metric is None:
         error = "root_mean_squared_error" if outputs == 1 else "r2"
@@ -122,7 +122,7 @@ def loss_of(task: str, label_smoothing: float) -> Loss:
 
 
 def batch_rows(batch_size: int | None, rows: int, table: Sequence[tuple[int, int]]) -> int:
-    """Return `batch_size`; if it is None, look it up in `table` by the number of rows."""
+    """Return the batch size; if it is None, look it up in `batch_size` by the number of rows."""
     if batch_size is None:
         batch_size = min(rows, max(batch for start, batch in table if rows >= start))
     return check_integer("batch_size", batch_size)

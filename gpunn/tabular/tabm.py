@@ -49,8 +49,8 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
 of `tabm`."""
 
 PATIENCE, MIN_UPDATES = 32, 256
-"""Numbers of epochs and of updates. Training ends when both numbers are reached without an
-improvement. The authors of TabM use 16 epochs. With 16 epochs, one of three fits on the diamonds of
+"""Numbers of epochs and of updates without improvement. Training ends when both numbers are
+reached. The authors of TabM use 16 epochs. With 16 epochs, one of three fits on the diamonds of
 docs/explanation/benchmarks.md stopped too early."""
 
 
@@ -80,7 +80,7 @@ def tabm(
     shuffle_members: bool = False,
     metric: str | None = None,
 ) -> Recipe:
-    """Return a TabM for a table, with the settings that its authors recommend without tuning.
+    """Return a TabM for a table, with settings that TabM's authors recommend without tuning.
 
     Each of the k members predicts from the same row, and the mean of their predictions is the
     model's prediction. The network consists of h_0 = r_m * x, blocks h_l = dropout(relu(...)) with

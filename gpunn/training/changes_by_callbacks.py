@@ -16,7 +16,7 @@ __all__ = ["Changed", "Changes"]
 
 
 class Changed(NamedTuple):
-    """The changed fields by number, and all parameters and buffers if any of them changed."""
+    """Changed fields by number, and all parameters and buffers if one of these has changed."""
 
     fields: dict[int, Any]
     vectors: list[np.ndarray] | None

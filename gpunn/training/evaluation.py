@@ -20,7 +20,7 @@ __all__ = ["Evaluator"]
 
 BATCHES_PER_REQUEST = 16
 """The number of batches that an evaluation requests from the backend at a time. Ctrl-C takes effect
-between requests.
+between two requests.
 """
 
 

@@ -24,7 +24,7 @@ SHOWN = 30
 
 
 class History(dict[str, list[float]]):
-    """Loss, metrics and other logs of each epoch: a column for each log, and a row for each epoch.
+    """Logs of each epoch, such as loss and metrics: columns of logs, and rows of epochs.
 
     This dictionary maps a log's name to its values in all epochs that have the log.
     `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack a log, use
@@ -91,7 +91,7 @@ class History(dict[str, list[float]]):
             self.append(row)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return a log's values in all epochs that have it, as a new list.
+        """Return, as a new list, a log's values in all epochs that have this log.
 
         Raises
         ------

@@ -15,9 +15,9 @@ REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIG
 class Interruption:
     """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
-    So a first signal never interrupts a step, which would leave only some parameters updated.
-    Outside the main thread, Python allows no signal handlers, and this context does nothing. Custom
-    signal handlers stay in place.
+    So a first signal never interrupts a training step, after which only some parameters would be
+    updated. Outside the main thread, Python allows no signal handlers, and this context does
+    nothing. Custom signal handlers stay in place.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,8 @@ class Interruption:
         """The exit status of the program after SIGTERM; None after Ctrl-C.
 
         After Ctrl-C the program continues, since its user may want to inspect the results. After
-        SIGTERM the program ends, since its sender, such as a job scheduler, waits for this.
+        SIGTERM the program ends, since the sender of the signal, such as a job scheduler, waits for
+        its end.
         """
         return 128 + signal.SIGTERM if self._signal == signal.SIGTERM else None
 

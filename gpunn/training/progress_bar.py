@@ -48,7 +48,7 @@ def in_notebook() -> bool:
 
 
 class Display:
-    """One display in the output of a notebook's cell; it needs only IPython.
+    """A display in the output of a notebook's cell, which requires only IPython.
 
     The display can be used as a file in which each written line replaces the previous line.
     """

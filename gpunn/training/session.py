@@ -70,8 +70,8 @@ class FitOptions:
 class TrainingSession:
     """One call of `Trainer.fit`, from the checks to the cleanup.
 
-    `callbacks` are in the order in which they are called. When the session starts to run, it makes
-    the training step.
+    The list `callbacks` has the order in which callbacks are called. When the session starts to
+    run, it makes the training step.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class TrainingSession:
                 trainer.history.stopped = progress.stop_reason
 
     def _register_cleanup(self, ending: ExitStack) -> None:
-        """Register the operations of the cleanup, in reverse order."""
+        """Register the functions of the cleanup, which run in reverse order."""
         trainer, backend = self.trainer, self.trainer.model.backend
         ending.enter_context(backend.device_errors())  # the cleanup may also fail
         ending.callback(setattr, trainer, "callbacks", [])
@@ -331,7 +331,7 @@ class TrainingSession:
         )
 
     def _prepare(self) -> dict[str, np.ndarray] | None:
-        """Make the step; return the values that layers learn from the inputs, or None."""
+        """Make the training step; return the values that layers learn from inputs, or None."""
         trainer, model, names = self.trainer, self.trainer.model, self.training.names
         learned = None
         if not model.adapted:

@@ -35,10 +35,10 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """The progress of training; see `Trainer` for attributes not described here.
+    """The progress of training; `Trainer` describes most attributes.
 
-    `interrupted` is True if `stop_reason` is a signal or an error. A resumed training continues
-    only in this case, and not after early stopping, for example.
+    `interrupted` is True if `stop_reason` is a signal or an error. Only in this case does a resumed
+    training continue; after early stopping, for example, it does not.
     """
 
     epoch: int = 0
@@ -131,7 +131,7 @@ class TrainingState:
         return self.step is not None and self.trained != self.step.model.parameters.trained
 
     def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
-        """Return a step made from this recipe, with the current state of training.
+        """Return a training step made from a recipe, with the current state of training.
 
         The last step is reused if the recipe and its parts are unchanged. A new optimizer object
         starts with a fresh state. After layers were frozen or unfrozen, the optimizer's state is
@@ -226,7 +226,7 @@ class TrainingState:
         return snapshot
 
     def restore(self, snapshot: Snapshot | int) -> None:
-        """Restore a snapshot of this trainer or, with one process, of an equal trainer.
+        """Restore a snapshot of this trainer. With one process, it may be of an equal trainer.
 
         Raise an ArgumentError if other layers were trained when the snapshot was taken.
         """
@@ -303,7 +303,7 @@ class TrainingState:
 
 
 def new_step(recipe: StepRecipe) -> TrainStep:
-    """Return a new step of the class that the recipe needs."""
+    """Return a new training step, of the class that the recipe requires."""
     ranks = recipe.ranks
     if ranks is None or ranks.shares.whole:
         return (BatchMeansStep if recipe.batch_means else TrainStep)(recipe)

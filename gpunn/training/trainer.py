@@ -83,12 +83,12 @@ class Trainer:
         `DivergenceError` that names the first layer with numbers that are not finite. With "skip",
         the trainer leaves out the update that diverged. With "roll_back", the trainer restores the
         state at the last logging step, and so leaves out all updates since then. "skip" and
-        "roll_back" log a warning. With both, training ends after ten recoveries in a row without a
-        good logging step.
+        "roll_back" log a warning. With "skip" and "roll_back", training ends after ten recoveries
+        in a row without a good logging step.
     communicator : Communicator or None
         Connects the processes that train this network together (`gpunn.distributed.communicator`).
-        `batch_size` is the global batch size. All processes make the same calls; only rank 0 calls
-        callbacks.
+        `batch_size` is the global batch size. All processes must make the same calls; only rank 0
+        calls callbacks.
     shards : int
         The number of parts into which each batch is divided, a power of two. If all processes have
         the same number of threads, results are bitwise identical for each number of processes that
@@ -119,7 +119,8 @@ class Trainer:
     stop_reason : str
         A callback that sets this attribute to a reason ends training after the current epoch.
     resumed : bool
-        Whether the current or last call of `fit` resumes from a checkpoint (`resume_from`).
+        Whether the current call of `fit` (or else the last call) resumes from a checkpoint
+        (`resume_from`).
     policy : TrainingPolicy
         Decides on the order of rows, the learning rates, when to stop, and how to handle
         divergence.
@@ -142,8 +143,8 @@ class Trainer:
     A copied or pickled trainer continues exactly from the state of the original.
 
     To find out where training diverged, the trainer stores a copy of the parameters and the
-    optimizer's state. If memory is too small for this copy, "stop" works without it, but can't name
-    the layer.
+    optimizer's state. If memory is too small for this copy, "stop" works without the copy, but
+    can't name the layer.
 
     Examples
     --------
@@ -168,7 +169,7 @@ class Trainer:
     """
 
     _made = False
-    """Whether all attributes exist; setting a new attribute is then a mistake."""
+    """Whether all attributes exist, so that setting a new attribute would be a mistake."""
 
     epoch = ProgressAttribute[int]("epoch")
     updates = ProgressAttribute[int]("updates")
@@ -339,12 +340,12 @@ class Trainer:
         resume_from : str or Path
             A checkpoint, or a folder of checkpoints, of which the newest undamaged checkpoint is
             used. Repeat the interrupted call, with `resume_from` as an additional argument. The
-            final weights and history are then bitwise identical to those of an uninterrupted call.
+            final weights and history are bitwise identical to those of an uninterrupted call.
             Callbacks continue with their saved state, and the interrupted epoch continues with its
             next update.
         drop_last : bool
             Whether an epoch leaves out the last rows of its order if they are too few for a whole
-            update. With `shuffle`, these rows differ in each epoch.
+            update. With `shuffle`, the rows left out differ in each epoch.
         shuffle_members : bool
             Whether each member of a network with `gpunn.layers.Members` visits the rows in a
             separate order. A batch then has different rows for each member, and layers before
@@ -759,8 +760,8 @@ class Trainer:
     def load_checkpoint(self, path: Any) -> None:
         """Restore parameters, optimizer, counters, schedule and history from a checkpoint.
 
-        After this, a call of `fit` trains further epochs, and its callbacks start without state. To
-        resume the call that wrote the checkpoint, use `fit(resume_from=path)`.
+        After `load_checkpoint`, a call of `fit` trains further epochs, and callbacks start without
+        state. To resume the call that wrote the checkpoint, use `fit(resume_from=path)`.
 
         Parameters
         ----------

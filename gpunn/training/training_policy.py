@@ -15,15 +15,15 @@ __all__ = ["TrainingPolicy"]
 
 
 class TrainingPolicy:
-    """The decisions of `Trainer`; set `Trainer.policy` to a subclass's instance to change them.
+    """The decisions of a `Trainer`; to change some, set `Trainer.policy` to a subclass's instance.
 
     Attributes
     ----------
     validation_metrics : mapping of str to bool or None
         Maps each metric that `score` returns to whether larger is better.
     finds_causes : bool
-        Whether training looks for the cause of a divergence, for which it stores a copy of the
-        training state.
+        Whether training looks for the cause of a divergence, which requires a copy of the training
+        state.
     batch_means : bool
         Whether an epoch's loss weights each batch by its number of rows instead of the sum of its
         sample weights.

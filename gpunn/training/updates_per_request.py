@@ -12,8 +12,8 @@ class UpdatesPerRequest:
     """Adapts the number of updates in a request, so that a request takes about `seconds`.
 
     The host shows progress and notices Ctrl-C only between two requests. The number of updates
-    doubles if a request takes less than half of `seconds`, and halves if it takes longer than
-    `seconds`.
+    doubles if a request takes less than half of `seconds`, and halves if a request takes longer
+    than `seconds`.
 
     The host can request work faster than a device does the work, so the host calls `wait` at the
     end of a request. The host does not wait after a shorter request, which ends at a logging step

@@ -28,7 +28,7 @@ KINDS: dict[Kind, Encoder] = {
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column; text of which every cell is a number (or a date) has that kind.
+    """Return the kind of a column, which for text depends on what all its cells can be read as.
 
     Digits after a leading zero are a code, and a column that contains a code is a category.
     """

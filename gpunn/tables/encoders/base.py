@@ -24,7 +24,7 @@ __all__ = ["CSource", "Encoded", "Encoder", "GraphRows", "Rows", "check_complete
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A column to learn from a table of training rows.
+    """A column that an encoder learns from a table of training rows.
 
     `every` is a table of all rows, including held-out rows. All rows decide whether a column
     contains numbers or is an identifier, so that the split has no influence. `chosen` is True if
@@ -52,7 +52,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    Encoders add a Boolean for each cell to `fits`: whether it is missing, or small enough to
+    Encoders add a Boolean for each cell to `fits`: whether the cell is missing, or small enough to
     encode.
     """
 
@@ -149,7 +149,7 @@ def wrong_cell(
     expected: str,
     advice: str = "",
 ) -> DataError:
-    """Return the error for the first cell that is not of the expected kind."""
+    """Return an error that describes the first cell of another kind than expected."""
     cells = coded(cells)
     rows = np.isin(cells.codes, others)
     row = int(rows.argmax())

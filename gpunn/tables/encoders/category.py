@@ -21,7 +21,7 @@ from gpunn.tables.unseen_values import UnseenValues
 __all__ = ["ML", "Category"]
 
 ML = "ai.onnx.ml"
-"""The domain of ONNX's operators for machine learning on tables."""
+"""Name of ONNX's set of operators (domain) for machine learning on tables."""
 
 MANY_CATEGORIES = 1000
 

@@ -77,7 +77,7 @@ class Scaling(ABC):
     @staticmethod
     @abstractmethod
     def number(number: float, scale: dict[str, Any]) -> float:
-        """Return a scaled number; `scale` maps the name of each array to the column's entry.
+        """Return a scaled number; `scale` maps names of arrays to the column's entries.
 
         This function is plain Python, because exports copy its source. In C, `c_rows.h` has a
         function of the same name. The arguments of the C function are the number, then the entries.
@@ -123,7 +123,7 @@ def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:
 
 
 def bounded_product(x: Numbers, center: Any, factor: Any) -> Numbers:
-    """Return (x - center) factor, clipped at `LARGEST`, in a new array."""
+    """Return (x - center) * factor, clipped at `LARGEST`, in a new array."""
     with np.errstate(over="ignore"):
         z = x - center
         z *= factor

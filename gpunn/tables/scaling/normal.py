@@ -74,13 +74,13 @@ def normal_quantiles(p: np.ndarray) -> np.ndarray:
 
 
 def central(q: Any) -> Any:
-    """Return Phi^-1(q + 1/2) for |q| up to `EDGE`, of an array or an ONNX `Value`."""
+    """Return Phi^-1(q + 1/2) for |q| up to `EDGE`; q is an array or an ONNX `Value`."""
     r = 0.180625 - q * q
     return q * polynomial(CENTRAL[0], r) / polynomial(CENTRAL[1], r)
 
 
 def tail(p: Any) -> Any:
-    """Return |Phi^-1(p)| for p in a tail, of an array or an ONNX `Value`."""
+    """Return |Phi^-1(p)| for p in a tail; p is an array or an ONNX `Value`."""
     r = np.sqrt(-np.log(np.minimum(p, 1 - p))) - 1.6
     return polynomial(TAIL[0], r) / polynomial(TAIL[1], r)
 

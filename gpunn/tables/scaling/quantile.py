@@ -78,7 +78,7 @@ class QuantileScaling(Scaling):
 
     Quantiles of the column, with noise added, are computed at 0, 1/(m-1), ..., 1. The number m of
     quantiles is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear.
-    |z| is at most 5.199.
+    The absolute value of z is at most 5.199.
     """
 
     name = "quantile"
@@ -122,7 +122,7 @@ class QuantileScaling(Scaling):
 
 
 class Search:
-    """The positions of an ONNX graph's numbers among ascending points of their columns.
+    """Computes, in an ONNX graph, the positions of numbers among ascending points of a column.
 
     The points are divided into blocks of about sqrt(count) points. A number is compared with the
     first point of each block, then with the points of one block, which takes about 2 sqrt(count)

@@ -96,7 +96,7 @@ class BatchRandom:
         Parameters
         ----------
         low, high : int
-            The smallest integer, and the largest plus one.
+            The smallest integer, and the largest integer plus one.
         shape : tuple of int or int
             As for `uniform`.
 

@@ -17,7 +17,7 @@ __all__ = ["BatchFeed", "Feed"]
 
 
 class Feed:
-    """Loads the rows and scheduled settings of an epoch into a step, chunk by chunk.
+    """Loads the rows and scheduled settings of an epoch into a training step, chunk by chunk.
 
     `order` is the order of the whole epoch; None keeps the order of the data. If each member has
     its own order, `order` has one entry per member and row. `settings` has a row for each update:
@@ -147,7 +147,7 @@ class BatchFeed(Feed):
         max_updates: int,
         agreed: Callable[[int], int] = lambda updates: updates,
     ) -> tuple[int, int]:
-        """Load the rows of the next update; return their number, and 1 update."""
+        """Load the rows of the next update; return the number of rows, and 1 for one update."""
         if self._chunks is None:
             self._chunks = self._stream.chunks_of(
                 self._epoch,

@@ -33,7 +33,7 @@ UNBOUNDED = 2**62
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether data given without targets are batches, rather than arrays."""
+    """Return whether data without targets consists of batches, and not of an array."""
     if callable(data):
         return True
     if isinstance(data, list):
@@ -60,8 +60,8 @@ class BatchStream:
     The source is a function of the epoch's number that returns an iterable of batches, or an
     iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight), with at
     most `batch_size` rows. An epoch has `steps` batches; with None, an epoch has all batches of the
-    source. The batches of `ahead` updates are prepared in advance. Messages call the source
-    `argument`.
+    source. The batches of `ahead` updates are prepared in advance. In messages, the source is
+    called `argument`.
 
     Raise an ArgumentTypeError if the source is neither a function nor an iterable, and an
     ArgumentError if it can be iterated only once.
@@ -71,7 +71,8 @@ class BatchStream:
     names : Names
         Names of the columns, which are known after the first batch.
     validation_names : Names
-        Column names of the validation data; the first batch must have the same names in this order.
+        Column names of the validation data; the first training batch must have the same names in
+        the same order.
     """
 
     indices = None
@@ -174,7 +175,7 @@ class BatchStream:
             self._check_epoch(epoch, largest)
 
     def _check_epoch(self, epoch: int, largest: float | None) -> None:
-        """Raise a DataError if all weights of an epoch are zero; all weights of a batch may be."""
+        """Raise a DataError if all sample weights of an epoch are zero."""
         if largest is not None:
             argument = f"{self._argument}: epoch {epoch + 1}: sample_weight"
             check_largest_weight(largest, argument, self._builder.model.dtype)

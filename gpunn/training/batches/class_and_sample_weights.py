@@ -26,7 +26,7 @@ def combined_weights(
 
     Pass class weights as `check_class_weight` returns them. "balanced" means the factors rows /
     (classes * rows of the class) (King & Zeng 2001). A row with weight k counts as k rows. Only the
-    training rows `kept` are counted and weighted; None means all rows.
+    rows with the indices `kept` are counted and weighted; None means all rows.
 
     Raise a DataError if the targets are not classes, or all training rows have a weight of zero.
     """
@@ -54,8 +54,8 @@ def combined_weights(
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
     """Check class weights for a network with this number of outputs, and return them.
 
-    Raise an ArgumentTypeError unless they are a mapping, "balanced" or None. Raise an ArgumentError
-    if a class does not exist, or if a weight is negative or not finite.
+    Raise an ArgumentTypeError unless class weights are a mapping, "balanced" or None. Raise an
+    ArgumentError if a class does not exist, or if a weight is negative or not finite.
     """
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight

@@ -93,8 +93,8 @@ def check_classes(model: Sequential, loss: Loss) -> None:
 def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) -> None:
     """Raise an ArgumentError if a layer normalizes over batches or shards of a single row.
 
-    The layer's output would then be the same for all rows, and no gradient would pass through it.
-    Warn if only the last batch of an epoch has a single row.
+    In this case, the layer's output would be the same for all rows, and no gradient would pass
+    through the layer. Warn if only the last batch of an epoch has a single row.
     """
     label = normalizing(model)
     if label is None or plan.members > 1:
@@ -196,7 +196,7 @@ def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
 
 
 def range_of(f: Activation) -> tuple[float, float]:
-    """Return the bounds of an activation's values; infinite bounds if its class is not listed."""
+    """Return the bounds of an activation's values, which are infinite for unlisted classes."""
     if type(f) is Sigmoid:
         return 0.0, 1.0
     if type(f) is Tanh:

@@ -1,4 +1,4 @@
-"""Data for training and evaluation: checked inputs, targets and weights, and parts of them."""
+"""Data for training and evaluation: checked inputs, targets and weights, and subsets of rows."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Subset:
 
     @property
     def separate_metric_weights(self) -> bool:
-        """Whether metrics use other weights than the loss."""
+        """Whether metrics use weights that differ from those of the loss."""
         return self.dataset.metric_weights is not None
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
@@ -114,7 +114,7 @@ class Subset:
         return self.dataset.chunks(order, batch_size)
 
     def weights(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return the loss weights in this order, as float64 numbers rounded as on the device."""
+        """Return loss weights in the given order, as float64 numbers rounded as on the device."""
         weights = self.dataset.weights
         if weights is None:
             return None

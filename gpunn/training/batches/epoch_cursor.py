@@ -60,7 +60,7 @@ class EpochCursor:
 
     `done` is the number of all updates so far, including updates that diverged and were left out.
     `reported` is the value of `done` at the last logging step. `left_out` is the number of updates
-    since then that diverged. `seconds` includes the time before an interruption.
+    since then that diverged. The time `seconds` includes the time before an interruption.
     """
 
     plan: EpochPlan

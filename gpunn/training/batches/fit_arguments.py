@@ -92,7 +92,7 @@ class FitArguments:
         return stream, streamed
 
     def evaluated(self, X: Any, y: Any, sample_weight: Any) -> Subset | BatchStream:
-        """Return the data to evaluate on, for the arguments of `Trainer.evaluate`."""
+        """Return the data on which to evaluate, given the arguments of `Trainer.evaluate`."""
         if y is not None:
             refuse_targets(X)
             return self.builder.subset(self.builder.check(X, y, sample_weight))

@@ -27,11 +27,11 @@ BATCH = 1024
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
     """Set the parameters whose initializers depend on training data (`initializers.FromData`).
 
-    Each layer gets the outputs of the layers before it, which already have their initial values.
-    The weights are set first; the biases are then computed from the outputs of these weights.
-    Everything except the passes through layers is computed on the host in float64, so that backends
-    differ only by rounding. Only the needed rows of a memory map are read. Raise a DataError that
-    names the layer if a value is not finite.
+    Each layer gets the outputs of earlier layers, which already have initial values. The weights
+    are set first; the biases are then computed from the outputs of these weights. Everything except
+    the passes through layers is computed on the host in float64, so that backends differ only by
+    rounding. Only the needed rows of a memory map are read. Raise a DataError that names the layer
+    if a value is not finite.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]
@@ -83,7 +83,7 @@ def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> 
 
 
 def inputs_of(model: Sequential, layer: Layer, X: np.ndarray) -> np.ndarray:
-    """Return the inputs of a layer of the network for these rows, as float64."""
+    """Return the inputs of a layer of the network for the rows X, as float64."""
     ops, dtype = model.backend, model.input_dtype(X.dtype)
     workspace = Workspace(ops, model.dtype, min(BATCH, len(X)))
     workspace.until_loss = True

@@ -16,7 +16,7 @@ __all__ = ["Callback", "check_path", "monitored_direction"]
 
 
 class Callback(Configurable):
-    """Base class of callbacks. Its methods do nothing; a subclass overrides some of them.
+    """Base class of callbacks. The methods do nothing; subclasses override some of them.
 
     Attributes
     ----------

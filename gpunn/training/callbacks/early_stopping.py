@@ -92,7 +92,7 @@ class EarlyStopping(Callback):
 
     @property
     def rule(self) -> Best:
-        """The rule that selects the best epoch; available after training has begun."""
+        """The rule that selects the best epoch; it is available after training has begun."""
         return Best(self.monitor, self._direction, self.min_delta, self.ties)
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:

@@ -225,7 +225,7 @@ def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
 
 
 def csv_header(path: Path) -> list[str]:
-    """Return the first row of a CSV file; empty if the file or the row does not exist."""
+    """Return the first row of a CSV file, or an empty list if there is no such file or row."""
     if not path.exists():
         return []
     with open_rows(str(path), ",") as (_, rows):

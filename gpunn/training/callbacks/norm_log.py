@@ -38,7 +38,7 @@ def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
 
 @dataclass(eq=False)
 class NormLog(EpochLog):
-    """Append the norms of every trained array and of its gradient to a file, after each epoch.
+    """After each epoch, append the norms of trained arrays and of their gradients to a file.
 
     Each line is a JSON object with "epoch", "parameters" and "gradients". The last two keys
     map names of arrays, such as "dense_1.weights", to norms. A norm that is not finite is null. The
@@ -91,7 +91,7 @@ class NormLog(EpochLog):
         trainer : Trainer
             The trainer that calls this method.
         state : mapping
-            The result of `state`; if it is empty, the lines of the file are used.
+            The result of `state`; if the result is empty, the lines of the file are used.
 
         Returns
         -------
@@ -148,7 +148,7 @@ def trained(trainer: TrainerProtocol) -> list[str]:
 
 
 def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    """Return one row per epoch from a state that `NormLog.state` returned.
+    """Return one row of norms per epoch, from a state that `NormLog.state` returned.
 
     Raise an ArgumentError if arrays are missing, or if their shapes don't fit the network.
     """
@@ -174,7 +174,7 @@ def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
 
 
 def line_of(row: Mapping[str, Any]) -> str:
-    """Return the line of an epoch."""
+    """Return the line of the file for an epoch."""
     return json.dumps(row) + "\n"
 
 

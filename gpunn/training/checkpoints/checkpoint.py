@@ -202,8 +202,8 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
 def check_finite(state: Mapping[str, np.ndarray]) -> None:
     """Raise an ArgumentError unless an optimizer's state is finite.
 
-    Sums over an epoch may be infinite, since a metric can overflow although the loss does not.
-    Arrays of callbacks are not checked either.
+    A sum over an epoch may be infinite, since a metric can overflow although the loss does not.
+    Sums over an epoch and arrays of callbacks are not checked.
     """
     for name, array in sorted(state.items()):
         if name.startswith((CALLBACKS, "statistics.")):

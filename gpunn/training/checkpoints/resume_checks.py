@@ -37,7 +37,7 @@ STATE_TYPES = {
 
 
 def check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
-    """If the network in a file differs from `model`, raise a ModelFileError with a difference."""
+    """If a file's network differs from `model`, raise a ModelFileError that names a difference."""
     config = json.loads(json.dumps(model.config()))
     for key in ("layers", "input_shape", "dtype", "seed"):
         for setting, actual, expected in network_differences(

@@ -70,7 +70,7 @@ class Recovery:
 
     @classmethod
     def prepared(cls, step: TrainStep, progress: Progress, choice: str) -> Recovery | None:
-        """Return a recovery; None with the choice "stop" if memory is too small."""
+        """Return a recovery; None if memory is too small and the choice is "stop"."""
         try:
             good = GoodState(step, progress)
         except MemoryError:

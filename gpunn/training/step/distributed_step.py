@@ -33,7 +33,7 @@ __all__ = ["DistributedStep"]
 
 
 class DistributedStep(TrainStep):
-    """The `TrainStep` of one rank; `rows` means rows of all ranks.
+    """The `TrainStep` of one rank; `rows` always means rows of all ranks.
 
     This rank updates only the parameters in `block`; `slots` and `gradients` are for this block.
     """
@@ -275,7 +275,7 @@ class DistributedStep(TrainStep):
 
 
 def within_block(segments: list[Segment], block: Block) -> list[Segment]:
-    """Return the parts of segments within a block, counted from the block's start."""
+    """Return the parts of segments that are in a block, with positions from the block's start."""
     parts = []
     for segment in segments:
         start, stop = max(segment.start, block.start), min(segment.stop, block.stop)

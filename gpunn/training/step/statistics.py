@@ -1,4 +1,4 @@
-"""Sums of loss and metrics over batches, on the device; the host reads them at logging steps."""
+"""Sums of loss and metrics over batches, on the device, which the host reads at logging steps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 class Statistics:
     """Loss and metrics over an epoch.
 
-    The device holds one vector, and views of its entries:
+    On the device, there is one vector of sums, with views of these entries:
 
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
     * the summaries of the metrics, and their weight sum if they have separate weights.
@@ -58,7 +58,7 @@ class Statistics:
     float32 sum never has many terms. The vector is collected at fixed steps, independent of time,
     so that two runs are bitwise identical.
 
-    If batches are divided into shards, each shard of this process has such a vector. The weight
+    If batches are divided into shards, each shard of this process has a separate vector. The weight
     sum, the sum of the parameters and the loss scale are stored only in the first vector of each
     process, and belong to the whole batch. The function `gather` returns the rows of all processes
     in order; its second argument is a description of the rows.
@@ -165,7 +165,7 @@ class Statistics:
         return rows.astype(np.float64)
 
     def without_copies(self, vector: np.ndarray) -> np.ndarray:
-        """Return the vectors of all shards; only the first keeps the entries of the whole batch.
+        """Return the vectors of all shards; only the first vector keeps entries of the whole batch.
 
         The result does not depend on the number of processes.
         """
