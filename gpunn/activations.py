@@ -337,9 +337,9 @@ class SELU(Activation):
 class GELU(Activation):
     """Gaussian error linear unit: z/2 * (1 + tanh(sqrt(2/pi) * (z + 0.044715 z^3))).
 
-    This is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
-    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. Both libraries use
-    `ExactGELU` by default. `ExactGELU` differs from this approximation by less than 0.0005.
+    The formula is the tanh approximation of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units":
+    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras. By default, PyTorch and
+    Keras use `ExactGELU`. `ExactGELU` differs from this approximation by less than 0.0005.
 
     See Also
     --------

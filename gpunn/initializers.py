@@ -163,8 +163,8 @@ class Hull(FromData):
 
     The point is in the convex hull of randomly chosen rows. For each unit, b = -sum_m lambda_m z_m,
     where z_m is x W of `points` random rows. The weights lambda_m are drawn from an exponential
-    distribution and divided by their sum. This is "he+5" of RealMLP (Holzmueller et al. 2024;
-    Steinwart 2019).
+    distribution and divided by their sum. RealMLP calls this initializer "he+5" (Holzmueller et al.
+    2024; Steinwart 2019).
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Backend(Operations):
     xp : namespace
         An array-API namespace whose arrays can be changed in place.
     device : object
-        A device of that namespace; None selects its default.
+        A device of that namespace, or None for the namespace's default device.
     name : str
         The backend's name, as in `gpunn.get_backend`.
 
@@ -170,7 +170,7 @@ class Backend(Operations):
         Parameters
         ----------
         array, dtype : array, str or None
-            The host array, and the name of the result's data type; None keeps the host array's
+            The host array, and the name of the result's data type, or None to keep the host array's
             type.
 
         Returns
@@ -238,7 +238,7 @@ class Backend(Operations):
         out[...] = array
 
     def overlap(self, first: Array, second: Array) -> bool:
-        """Return whether two arrays may share memory; True if unknown.
+        """Return whether two arrays may share memory, which is True if unknown.
 
         Parameters
         ----------
@@ -261,7 +261,7 @@ class Backend(Operations):
         Returns
         -------
         int or None
-            Free memory in bytes; None in the base class.
+            Free memory in bytes, which is None in the base class.
         """
         return None
 

@@ -25,7 +25,7 @@ class Collective:
     """Returns a list of all ranks' values, from rank 0. Every rank must call this function with its
     value and a word that describes the value."""
     graphs: WeakSet[Any]
-    """The CUDA graphs that contain the exchange. They must be destroyed before the connection
+    """The CUDA graphs that contain the exchange. The graphs must be destroyed before the connection
     between the ranks."""
 
     def __call__(self) -> None:
@@ -44,8 +44,8 @@ class Lane:
 class Concurrent:
     """A call in a training step that starts a lane: operations concurrent with later ones.
 
-    The lane's operations start after the step's earlier operations have finished. They finish
-    before the step's operations after the lane's `Join` start.
+    The lane's operations start after the step's earlier operations have finished. The step's
+    operations after the lane's `Join` start when the lane's operations have finished.
     """
 
     lane: Lane

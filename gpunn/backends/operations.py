@@ -74,7 +74,7 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 class UpdateCounters(NamedTuple):
-    """One-element arrays (except `rates`) that count updates and have the learning rate of each.
+    """Arrays that count updates and have their learning rates: one-element, except `rates`.
 
     `rates` are the learning rates of several updates, `position` is the index of the next rate, and
     `rate` is the learning rate of this update. `updates` counts updates. `weight` is the sum of
@@ -101,7 +101,7 @@ class Segment(NamedTuple):
     rate: float = 1.0
     """Factor of the learning rate."""
     decay: float = 0.0
-    """Factor of the weight decay, which the factor `rate` multiplies too; 0 means no decay."""
+    """Factor of the weight decay (0 means no decay); the decay is also multiplied by `rate`."""
 
 
 class Trained(NamedTuple):
@@ -803,7 +803,7 @@ class Operations:
         Parameters
         ----------
         gradient, normalized, scale_gradient, shift_gradient : array
-            As in `batch_norm_gradient`; `gradient` is not changed.
+            Arguments of `batch_norm_gradient`, except that `gradient` is not changed.
         """
         scale_gradient[...] = self.xp.sum(gradient * normalized, axis=0)
         shift_gradient[...] = self.xp.sum(gradient, axis=0)
@@ -1217,7 +1217,8 @@ class Operations:
             With `transpose_b`, b has shape (groups, n, k). With `transpose_a`, the shapes are
             (rows, groups, m), (rows, groups, n) and (groups, m, n).
         transpose_a, transpose_b : bool
-            Whether to transpose a, and whether to transpose b. Only one may be True.
+            Whether to transpose a, and whether to transpose b. `transpose_a` and `transpose_b` must
+            not both be True.
         """
         xp = self.xp
         if transpose_a:
@@ -1429,12 +1430,13 @@ class Operations:
 
         Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
         values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
-        updates them with the learning rate r * learning_rate.
+        updates the segment with the learning rate r * learning_rate.
 
         Parameters
         ----------
         optimizer : Optimizer
-            The optimizer. Its `weight_decay` may be an array of shape (1,), which a schedule sets.
+            The optimizer. The optimizer's `weight_decay` may be an array of shape (1,), which a
+            schedule sets.
         trained : Trained
             Values and slots, which are changed in place, and gradients.
         learning_rate, step : array, array of int64, shape (1,)

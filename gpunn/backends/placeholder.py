@@ -89,7 +89,7 @@ class Guard(threading.local):
     """The state of a call of a marked method, separate for each thread."""
 
     known: dict[int, Placeholder] | None = None
-    """One placeholder for each array, by the array's id; None outside of a marked method."""
+    """The placeholders of arrays, by the array's id, or None while no marked method is called."""
     what = ""
     """The description of the marked method."""
     refusal: ArgumentError | None = None
@@ -169,7 +169,7 @@ class Placeholder:
         refuse(f"calls the function {ufunc.__name__}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """Refuse any other NumPy function, unless it returns a view or a size."""
+        """Refuse a NumPy function, except a function that returns a view or a size."""
         if function.__name__ in SIZES:
             return function(*actual(args), **kwargs)
         if function.__name__ in VIEWS and args and args[0] is self:

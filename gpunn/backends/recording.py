@@ -39,7 +39,7 @@ class Operation(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = {}
     definition: Callable[..., None] | None = None
-    """The definition to run; None stands for the operation's definition in the backend's class."""
+    """The definition to run, or None for the operation's definition in the backend's class."""
 
 
 Trace: TypeAlias = Sequence[Operation]
@@ -242,7 +242,7 @@ def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> li
 
 
 def lowered(one: Operation, backend: Performer, lowerings: object) -> list[Any] | None:
-    """Return the steps of an operation's lowering; None if it has none, or none for its arguments.
+    """Return the steps of an operation's lowering, or None if no lowering accepts its arguments.
 
     `lowerings` is described at `lower_operations`.
     """

@@ -29,10 +29,11 @@ A configuration may have three optional tables. `[backend_options]` sets how a C
 CPU computes. `[distributed]` sets how several processes train together. `[sweep]` lists the keys
 that the trials of `gpunn sweep` vary.
 
-Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
-(`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`, `Distributed` and `Sweep`. Each
-key is an attribute of its class; docs/reference/configuration.md explains all keys. A configuration
-with a tabular model is first a `Draft`, until `gpunn.experiment.build` has made the model.
+Each table of the file becomes an object of a class: `Config` (the top), `Digits`, `MNIST`, `CSV`,
+`TableFile`, `NPZ` and `NPY` (`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`,
+`Distributed` and `Sweep`. Each key is an attribute of its class; docs/reference/configuration.md
+explains all keys. A configuration with a tabular model is first a `Draft`, until
+`gpunn.experiment.build` has made the model.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table with the name and parameters, such as
@@ -123,7 +124,8 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     Returns
     -------
     Config
-        The checked configuration, with absolute paths. It is a `Draft` if the model is tabular.
+        The checked configuration, with absolute paths. The configuration is a `Draft` if the model
+        is tabular.
 
     Raises
     ------
@@ -258,7 +260,7 @@ def with_current_names(raw: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The configuration; The changed copy, or `raw` itself if it has no key to rename.
+        A changed copy, or `raw` itself if it has no key to rename.
 
     Examples
     --------

@@ -29,7 +29,7 @@ class SearchRange:
     Parameters
     ----------
     low, high : int, float or None
-        The smallest and the largest number; None with `choices`.
+        The smallest and the largest number, or None with `choices`.
     log : bool
         Whether numbers are drawn evenly on a logarithmic scale.
     step : int, float or None

@@ -176,8 +176,8 @@ class MNIST(DataSet):
     Parameters
     ----------
     path : str or None
-        The folder; The folder; None means the subfolder `mnist` of the folder that the environment
-        variable GPUNN_DATA names.
+        The folder, or None for the subfolder `mnist` of the folder that the environment variable
+        GPUNN_DATA names.
 
     Examples
     --------
@@ -237,7 +237,7 @@ class SplitDataSet(FileDataSet):
 
     @property
     def split_by(self) -> tuple[str, str] | None:
-        """The kind of split, "time" or "group", and its column; None for a random split."""
+        """The kind of split, "time" or "group", and its column, or None for a random split."""
         return split_by(self.split)
 
     def check_split(self, targets: Sequence[str]) -> None:
@@ -280,7 +280,7 @@ class CSV(SplitDataSet):
     delimiter : str
         The field delimiter.
     features : list of str and int, or None
-        Columns to use as inputs; None means all columns except the target.
+        Columns to use as inputs, or None for all columns except the target.
     missing : list of str or None
         Strings that mark missing values; rows with missing values are refused. None means the
         defaults of `gpunn.data.load_csv`.
@@ -436,9 +436,9 @@ class TableFile(SplitDataSet):
     header : bool or "auto"
         Whether the first row contains column names.
     delimiter : str or None
-        The field delimiter; None to detect it.
+        The field delimiter, or None to detect it.
     decimal : {".", ","} or None
-        The decimal separator; None to detect it.
+        The decimal separator, or None to detect it.
     validation_path, test_path : str or None
         Files with the same columns, used as validation and test splits instead of the fractions.
 
@@ -649,7 +649,7 @@ class BackendOptions(Table):
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how the algorithms of matrix products are chosen.
     threads : int or None
-        On the CPU: the number of threads, at least 1; None means one thread per core.
+        On the CPU: the number of threads, at least 1, or None for one thread per core.
 
     See Also
     --------
@@ -680,7 +680,7 @@ class Sweep(Table):
     trials : int
         At least 1: the number of trials in total, over all processes.
     metric : str or None
-        The validation metric that compares trials; None means the metric that selects a run's best
+        The validation metric that compares trials, or None for the metric that selects a run's best
         epoch.
     metric_mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto" uses the metric's own direction.
@@ -749,8 +749,7 @@ class Distributed(Table):
     timeout : float
         Positive: seconds that a process waits for the others before all processes end.
     shards : int
-        At least 0: the number of shards (parts) of each batch, 0 or a power of two; 0 means one
-        shard per process.
+        The number of shards (parts) of each batch: a power of two, or 0 for one shard per process.
     batch_norm : {"synchronized", "local"}
         Whether batch normalization uses the rows of all processes, or only those of each shard.
 

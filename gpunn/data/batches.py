@@ -32,8 +32,8 @@ class DeviceRows:
     """Rows on the device; `order[:rows]` has the indices of the rows to use, in their order.
 
     `metric_weights` are the weights for metrics, if these differ from the weights for the loss. If
-    the user supplies batches, `batches` has the number of rows of each batch. None means that all
-    batches have the requested size, except the last batch.
+    the user supplies batches, `batches` has the number of rows of each batch. If `batches` is None,
+    all batches have the requested size, except the last batch.
     """
 
     X: Array

@@ -48,11 +48,11 @@ def split_groups(
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
     In random order, each group that still fits into `ceil(fraction * rows)` rows is held out. One
-    more group is held out if this brings the number of rows closer. With `labels`, groups that
-    bring the held-out rows of each class closer to `fraction` come first. The last group with rows
-    of a class is not held out. Up to 20 random orders are tried. The best order's number of
-    held-out rows is closest to the wanted number. Among equally close orders, the numbers of each
-    class decide. Groups and labels are integers or strings. Raises the errors of
+    more group is held out if the number of held-out rows is then closer to the wanted number. With
+    `labels`, groups that bring the held-out rows of each class closer to `fraction` come first. The
+    last group with rows of a class is not held out. Up to 20 random orders are tried. The best
+    order's number of held-out rows is closest to the wanted number. Among equally close orders, the
+    numbers of each class decide. Groups and labels are integers or strings. Raises the errors of
     `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one group.
 
     Examples
@@ -131,7 +131,7 @@ class _Choice:
         )
 
     def _added(self, group: int, *, stratified: bool) -> bool:
-        """Add a group if it fits, and return whether it fits."""
+        """Choose a group of rows if it fits into the wanted numbers, and return whether it fits."""
         fits = self.rows + self.counts.sizes[group] <= self.wanted
         if not fits or self._empties_class(group) or (stratified and self._gain(group) < 0):
             return False

@@ -102,8 +102,8 @@ class Agreement:
     def failing_together(self) -> Iterator[None]:
         """Return a context in which an error on this rank makes all ranks fail.
 
-        These contexts can be nested. After all ranks have left the outermost context, they can work
-        together again.
+        Contexts of this kind can be nested. After all ranks have left the outermost context, they
+        can work together again.
         """
         outermost, self._inside = not self._inside, True
         try:

@@ -24,7 +24,7 @@ CALLBACKS = "callbacks of rank 0"
 class Ranks:
     """The processes that train together, and which shards of each batch this process trains on.
 
-    `shards` = 0 means one shard per process; `fixed_shards` is False then.
+    With `shards` = 0, there is one shard per process, and `fixed_shards` is False.
     """
 
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:

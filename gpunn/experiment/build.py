@@ -69,7 +69,7 @@ class Experiment:
     best : Best or None
         The rule that selects the best epoch, if any metric is monitored.
     start : WeightsReport or None
-        Which weights were copied from the network in `model.start_from`; None if this key is not
+        Which weights were copied from the network in `model.start_from`, or None if this key is not
         set.
 
     See Also

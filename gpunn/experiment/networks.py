@@ -94,8 +94,8 @@ def settled(
 def task_of_numbers(parts: Parts, loss: Loss | None) -> str:
     """Return the task of targets without classes: "multilabel" or "regression".
 
-    The loss decides, if one is given. Without a loss, the task is "multilabel" if all targets are 0
-    or 1.
+    If a loss is given, it determines the task. Without a loss, the task is "multilabel" if all
+    targets are 0 or 1.
     """
     y = parts.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:

@@ -52,7 +52,7 @@ class SplitKeys:
 
 
 def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
-    """Return the keys that split the rows of a table; None for a random split.
+    """Return the keys by which a table's rows are split, or None for a random split.
 
     `missing` has further text that marks a missing value. A ConfigError is raised if the table
     lacks the split's column. A DataError is raised if a row has no time or group.

@@ -71,9 +71,9 @@ def to_onnx(
         Whether to add the output "probabilities": softmax(output) for networks trained with softmax
         cross-entropy, sigmoid(output) for binary cross-entropy.
     labels : bool
-        Whether to add the output "label", of shape (batch,), with the predicted classes. Their
-        names are strings; classes without names are int64. The network's `output_activation` must
-        be "softmax", or "sigmoid" with one output.
+        Whether to add the output "label", of shape (batch,), with the predicted classes. Classes
+        with names are strings, and classes without names are int64. The network's
+        `output_activation` must be "softmax", or "sigmoid" with one output.
 
     Returns
     -------

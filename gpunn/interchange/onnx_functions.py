@@ -63,7 +63,7 @@ softplus = operator("Softplus")
 
 
 def group_matmul(x: Value, W: np.ndarray) -> Any:
-    """Return x_g W_g for each group g, the first axis of a row."""
+    """Return x_g W_g for each group g; groups are the first axis of a row."""
     return (x[:, :, None] @ W).squeezed(2)
 
 

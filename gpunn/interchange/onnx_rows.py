@@ -31,7 +31,7 @@ class EncodedRows:
     matrix: str
     """The result of `Schema.encode`, in the network's dtype."""
     accepted: str | None
-    """A Boolean array of shape (rows, 1). It is False for rows with an infinite or too large
+    """A Boolean array of shape (rows, 1). The array is False for rows with an infinite or too large
     number, for which `Schema.encode` would raise an error. The name is None if the table has
     neither numbers nor dates."""
 

@@ -160,8 +160,8 @@ class Steps:
 
 
 Converter: TypeAlias = Callable[[Steps, Any, str], str]
-"""A function that adds a layer's steps. Its arguments are the steps so far, the layer, and the
-variable of x; it returns the variable of y."""
+"""A function that adds a layer's steps. The function's arguments are the steps so far, the layer,
+and the variable of x; its result is the variable of y."""
 
 
 def steps_of(model: Sequential) -> Steps:

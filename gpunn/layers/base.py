@@ -98,15 +98,15 @@ class Layer(Configurable):
         multiplies the inner layers' factors.
     weight_decay_factor : float, mapping of str to float, or None
         Multiplies the weight decay. A number applies to the parameters that decay by default; a
-        mapping sets the factor of each parameter that it names, including biases. None does not
-        change the decay. The learning-rate factor also affects the decay: an update multiplies
+        mapping sets the factor of each parameter that it names, including biases. With None, the
+        decay is unchanged. The learning-rate factor also affects the decay: an update multiplies
         parameters by 1 - rate factor * learning_rate * decay factor * weight_decay.
     trainable : bool
-        Whether training changes this layer's parameters. If not, the layer is frozen, including all
-        layers within it. Frozen parameters have no gradient, update, decay, penalty or optimizer
-        state, and don't count in the norm for gradient clipping. You can change `trainable` between
-        two calls of `Trainer.fit`. A change resets the optimizer's state, and arrays in `values`
-        that you stored before no longer belong to the network.
+        Whether training changes this layer's parameters. If it is False, the layer is frozen,
+        including all layers within it. Frozen parameters have no gradient, update, decay, penalty
+        or optimizer state, and don't count in the norm for gradient clipping. You can change
+        `trainable` between two calls of `Trainer.fit`. A change resets the optimizer's state, and
+        arrays in `values` that you stored before no longer belong to the network.
 
     Attributes
     ----------
@@ -309,7 +309,7 @@ class Layer(Configurable):
         X : array, shape (rows, *input shape)
             Inputs on the host. A memory map may be larger than the memory, so read it in chunks.
         indices : array of int64 or None
-            The training rows; None means all rows.
+            The training rows, or None for all rows.
         dtype : {"float32", "float64"}
             The network's dtype. The values must be representable in it.
 
@@ -397,7 +397,8 @@ class Layer(Configurable):
         workspace : Workspace
             The workspace of the forward pass.
         wants_input_gradient : bool
-            Whether dL/dx is needed: False if no layer before this one has trainable parameters.
+            Whether dL/dx is needed: Whether dL/dx is needed. It is False if no earlier layer has
+            trainable parameters.
 
         Returns
         -------

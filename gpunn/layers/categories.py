@@ -203,7 +203,7 @@ class Embedding(Coded):
 
     See Also
     --------
-    OneHot : One output for each category, without learned parameters.
+    OneHot : Encodes categories without learned parameters: one output for each category.
 
     Examples
     --------

@@ -62,7 +62,7 @@ class Dense(Layer):
         activation, as in most last layers. For other activations it is `GlorotOrFanIn`.
     bias_initializer : str, Initializer or mapping
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
-        `nn.Linear`; zeros for SELU; N(0, 1) with "ntp".
+        `nn.Linear`, but zeros for SELU, and N(0, 1) with "ntp".
     parametrization : {"standard", "ntp"}
         "ntp" divides x W by the square root of the number of inputs.
 
@@ -214,7 +214,7 @@ def default_initializer(activation: Activation) -> Initializer:
 
 
 class Neuron:
-    """One neuron of a layer: a = f(w . x + b).
+    """One neuron of a dense layer: a = f(w . x + b).
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ class Neuron:
     weights : array, shape (inputs, 1)
         Live view: changing an entry changes the network.
     bias : array of shape (1, 1), or None
-        Live view; A live view of the unit's bias; None if the layer has no biases.
+        A live view of the unit's bias, or None if the layer has no biases.
 
     Examples
     --------

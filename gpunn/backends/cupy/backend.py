@@ -46,7 +46,7 @@ class CupyBackend(Backend):
     Parameters
     ----------
     device : int or None
-        Number of the device; Number of the CUDA device; None selects the current device.
+        Number of the CUDA device, or None for the current device.
     graph : bool
         Whether to record a training step as a CUDA graph and replay it; results do not change.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}

@@ -72,8 +72,8 @@ class GraphExecutor:
     call that needs other processes.
 
     If several repetitions are requested often, a second, unrolled graph is captured, which contains
-    several repetitions in a row. It uses the same memory as the first graph, since all changing
-    values are on the device.
+    several repetitions in a row. The unrolled graph uses the same memory as the first graph,
+    because all changing values are on the device.
 
     Each call must submit the same work on the same arrays every time. The executor has private
     buffers in `scratch`, to which no other code writes between launches.

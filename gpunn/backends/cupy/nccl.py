@@ -45,7 +45,7 @@ class Calls:
         self.exchange(list(zip(blocks, ranks, strict=True)), list(zip(out, ranks, strict=True)))
 
     def all_gather(self, block: Array, out: Array) -> None:
-        """Set out[r] to the block of rank r; `block` may be out[this rank]."""
+        """Set out[r] to the block of rank r. The argument `block` may be out[this rank]."""
         source, target = self._pointer(block), self._pointer(out)
         kind = self._type(block, out)
         self.communicator.allGather(source, target, block.size, kind, stream_now())

@@ -33,8 +33,8 @@ class Scratch(threading.local):
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
 
-        A ticket counts the finished thread blocks of a group. With it, `last_block` in
-        `kernels.raw` recognizes the last block, which adds the partial sums of all. The kernel
+        A ticket counts the finished thread blocks of a group. With the ticket, `last_block` in
+        `kernels.raw` recognizes the last block, which adds all blocks' partial sums. The kernel
         resets the ticket to 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), zeros=True)

@@ -36,7 +36,7 @@ READ_ONLY = {
     "scale_gradient": ("x", "factors", "gradient"),
 }
 """The operations that may run concurrently with the lane, with the names of arguments that they
-read but do not change. Any other operation waits for the lane."""
+read but do not change. Operations that are not listed here wait for the lane."""
 
 
 class WeightGradient:

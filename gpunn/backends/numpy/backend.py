@@ -106,5 +106,5 @@ def flushed_turn() -> Iterator[None]:
 
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
-    """Return a data type's name from a cache; NumPy takes as long for it as for an operation."""
+    """Return a data type's name from a cache, because NumPy's own look-up takes long."""
     return dtype.name

@@ -37,7 +37,7 @@ class Formula:
 
     @property
     def parameters(self) -> str:
-        """The constants, as the last parameters of a kernel."""
+        """The source of a kernel's last parameters, which receive the constants."""
         return "".join(f", T {name}" for name in self.constants)
 
 

@@ -228,7 +228,7 @@ def normalized_rows(op: Arguments, z: Array, *source: str, more: Sequence[Any] =
 def layer_norm_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that normalizes rows.
 
-    `statements` use an element z of the result, at index k; `parameters` are additional ones.
+    `statements` use an element z of the result, at index k. The kernel has additional `parameters`.
     """
     return f"""{FUNCTIONS}
 extern "C" __global__ void {name}(

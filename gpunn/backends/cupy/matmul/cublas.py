@@ -221,7 +221,7 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """Matrix products by cublasGemmEx, also in CUDA graphs; `reason` describes the choice."""
+    """Matrix products by cublasGemmEx, also in CUDA graphs, with the `reason` for this choice."""
 
     capturable = True
 

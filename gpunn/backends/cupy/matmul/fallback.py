@@ -1,4 +1,4 @@
-"""Products by `cupy.matmul`, which work with every CuPy, but not in a CUDA graph."""
+"""Products by `cupy.matmul`, which work with every version of CuPy, but not in CUDA graphs."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Measured:
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
-        """Restore stored algorithms; NVIDIA allows it with an equal version of cuBLASLt."""
+        """Restore stored algorithms, which NVIDIA allows with an equal version of cuBLASLt."""
         if not stored:
             return
         algorithms = dict(stored)

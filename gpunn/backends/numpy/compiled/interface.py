@@ -20,7 +20,8 @@ LINE = 8
 """64-bit integers in a cache line."""
 
 FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, LINE)
-"""Offsets in a team's mailbox, in 64-bit integers. Each entry has its own cache line:
+"""Offsets in a team's mailbox, in 64-bit integers. Each entry of the mailbox has a separate cache
+line:
 
 * FINISHED: the number of finished shares, over all stretches.
 * DONE: the number of workers that have finished the program.

@@ -32,7 +32,8 @@ ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader
 """The library's functions that Python calls, with the number of each one's parameters."""
 
 SLOWER = "Without kernels, training takes 1.6 to 13 times as long, longest for small networks"
-"""These factors are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
+"""The factors in this message are from docs/explanation/benchmarks.md, "Without compiled
+kernels"."""
 
 ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "

@@ -37,8 +37,8 @@ SKINNY = 160
 """Maximum rows of a batch for which copying an operand costs more time than the copy saves."""
 
 NARROW = 512
-"""Maximum columns of B for which panels save no time, even with more than SKINNY rows. It is also
-the maximum number of terms for which a panel of a transposed B stays in the L1 cache."""
+"""Maximum columns of B for which panels save no time, even with more than SKINNY rows. A panel of a
+transposed B also stays in the L1 cache up to this number of terms."""
 
 FEW_COLUMNS = 4
 """Maximum columns of C for which the vectors of a tile would be mostly empty."""
@@ -60,8 +60,8 @@ SHARED = 1 << 19
 if the threads divide the rows of the other matrix."""
 
 MIN_ROWS = 28
-"""With fewer rows per thread, threads divide columns instead of rows, if possible. This many rows
-fill at least two tiles. This number affects the order of sums in gradients of biases, so it is the
+"""With fewer rows per thread, threads divide columns instead of rows, if possible. MIN_ROWS rows
+fill at least two tiles. The number affects the order of sums in gradients of biases, so it is the
 same for all processors."""
 
 MAX_TILES = 8

@@ -67,8 +67,8 @@ class Instruction:
     """Whether to run the instruction as soon as its inputs are ready, even before earlier
     instructions."""
     fuse: Callable[[Instruction], Instruction] | None = None
-    """Returns this instruction combined with the update that reads its gradient. This update must
-    be `early`, list the gradients first in `reads`, and have the arguments described in
+    """Returns this instruction combined with the update that reads its gradient. The update must be
+    `early`, list the gradients first in `reads`, and have the arguments described in
     `kernels.optimizers`."""
     non_final: Sequence[float | np.ndarray | None] = ()
     """The arguments for all repetitions of a program except the final one, if they differ. Only the
@@ -209,7 +209,8 @@ class Program:
 def has_address(array: np.ndarray, instruction: Instruction) -> bool:
     """Return whether an instruction that reads an array has the array's address as an argument.
 
-    If not, the argument may be the address of a part of the array, or of a table of addresses.
+    An instruction without the array's address may have the address of a part of the array, or of a
+    table of addresses.
     """
     memory = extent(array, ())
     reads = any(memory.meets(each) for each in instruction.read_extents)

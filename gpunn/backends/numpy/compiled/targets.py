@@ -79,7 +79,7 @@ def runnable_targets() -> list[Target]:
 
 
 def requested_target() -> Target | None:
-    """Return the target named by GPUNN_KERNELS or the best one; None if kernels are off or missing.
+    """Return the target named by GPUNN_KERNELS or the best one, or None without kernels.
 
     Raises an ArgumentError if the target does not exist on this architecture.
     """

@@ -53,7 +53,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
-        """Mark the library of functions as finalized; `emit` does the work."""
+        """Mark the library of functions as finalized, which is the work of `emit`."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:

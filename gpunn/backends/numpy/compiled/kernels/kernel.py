@@ -47,7 +47,8 @@ def kernel(function: Callable[..., None]) -> Any:
 
 
 ENTRIES: dict[str, Any] = {}
-"""Functions that Python calls, by name. Their arguments and results are integers."""
+"""Functions that Python calls, by name. The arguments and results of these functions are
+integers."""
 
 
 def entry(function: Callable[..., Any]) -> Any:

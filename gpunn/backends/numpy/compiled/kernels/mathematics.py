@@ -68,7 +68,7 @@ def exp(x: Number) -> Number:
 
 @formula
 def negative_exp(x: Number) -> Number:
-    """Return e^x for x <= 0, faster than `exp`; 0 if the result is not a normal number."""
+    """Return e^x for x <= 0, or 0 if it would be subnormal; faster than `exp`."""
     # For this n, all bits of the power are 0.
     r, n = without_log_2(at_least(-x.bias * math.log(2), x))
     power = n.power_of_two()

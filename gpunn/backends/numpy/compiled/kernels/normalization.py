@@ -125,7 +125,7 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @kernel
 def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set sums to the sum of x over its rows; with a total, of (x - total / rows)^2.
+    """Sum over the rows: x, or (x - total / rows)^2 if there is a total.
 
     Each thread computes some columns, or some rows and their sums.
 

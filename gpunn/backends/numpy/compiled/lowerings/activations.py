@@ -81,7 +81,7 @@ def divided_columns(z: Array) -> tuple[int, int, int]:
 
 
 def kernel_arguments(f: Any) -> tuple[float, ...] | None:
-    """Return a built-in activation's index in `ACTIVATIONS` and two parameters; None for others."""
+    """Return a built-in activation's index in `ACTIVATIONS` and parameters; else None."""
     if type(f) not in NAMES:
         return None
     number = ACTIVATIONS.index(NAMES[type(f)])
