@@ -1,4 +1,4 @@
-"""Errors for code that sets an attribute without effect; the messages say what to do instead."""
+"""Errors for setting an attribute that has no effect; the messages say what to do instead."""
 
 from __future__ import annotations
 

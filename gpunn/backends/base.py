@@ -37,7 +37,7 @@ class Backend(Operations):
     Attributes
     ----------
     xp : namespace
-        The array-API namespace. Any code may use its functions.
+        The array-API namespace. Any code may use the functions of this namespace.
     options : dict
         Arguments of `gpunn.get_backend` that, with the backend's name, return an equal backend.
 
@@ -162,7 +162,7 @@ class Backend(Operations):
         return self.xp.zeros(shape, dtype=self.dtype(dtype), device=self.device)
 
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
-        """Return a host array on the device, converted to `dtype` if given.
+        """Copy a host array to the device, converted to `dtype` if given, and return the copy.
 
         If the device is the host and no conversion is needed, the result may share the memory of
         `array`.
@@ -248,7 +248,7 @@ class Backend(Operations):
         Returns
         -------
         bool
-            True in the base class.
+            Whether they may share memory, which is True in the base class.
         """
         return True
 
@@ -316,9 +316,10 @@ class Backend(Operations):
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Record operations, and return a function that runs them a given number of times.
 
-        `operations` is called once, immediately; the operations in it are recorded, not run. `run`
-        may call only operations of this backend; the operation `call` accepts any function. Other
-        computations run once, during the recording, and are not repeated.
+        `operations` is called once, immediately; the operations in it are recorded, not run.
+        `operations` may call only operations of this backend; the operation `call` accepts any
+        function. Computations that are not operations run once, during the recording, and are not
+        repeated.
 
         Parameters
         ----------
@@ -393,21 +394,21 @@ class Backend(Operations):
     def computing(self) -> AbstractContextManager[None]:
         """Return a context for running operations that are not recorded.
 
-        In this context, threads take turns. The device may treat subnormal numbers as zero, as in
-        recorded operations.
+        In this context, only one thread computes at a time. The device may treat subnormal numbers
+        as zero, as in recorded operations.
 
         Returns
         -------
         context manager
-            A context, which each computing thread enters.
+            A context, which each thread must enter to compute.
         """
         return TURNS
 
     def needs_loss_scale(self, dtype: str) -> bool:
         """Return whether small gradients can underflow in products of this data type.
 
-        If they can, gradients are computed from a scaled loss (Micikevicius et al. 2018, "Mixed
-        Precision Training", section 3.2).
+        If gradients can underflow, they are computed from a scaled loss (Micikevicius et al. 2018,
+        "Mixed Precision Training", section 3.2).
 
         Parameters
         ----------
@@ -417,6 +418,6 @@ class Backend(Operations):
         Returns
         -------
         bool
-            False in the base class.
+            Whether they can underflow, which is False in the base class.
         """
         return False

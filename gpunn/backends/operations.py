@@ -122,7 +122,7 @@ class Trained(NamedTuple):
         return Trained(self.values[part], self.gradients[part], slots, [])
 
     def runs(self) -> list[Segment]:
-        """Return the segments; adjacent ones with equal learning-rate factors are joined."""
+        """Return the segments, after joining adjacent segments with equal learning-rate factors."""
         joined: list[Segment] = []
         for one in self.segments:
             if joined and joined[-1].rate == one.rate:
@@ -133,12 +133,12 @@ class Trained(NamedTuple):
 
 
 def scaled(learning_rate: Array, factor: float) -> Array:
-    """Return a learning rate times a factor; for the factor 1, return the array itself."""
+    """Return the learning rate times a factor; for the factor 1, return the same array."""
     return learning_rate if factor == 1 else learning_rate * factor
 
 
 def is_zero(setting: float | Array) -> bool:
-    """Return whether a setting is the number 0. An array is never counted as 0."""
+    """Return whether a setting is the number 0. An array counts as not 0, whatever its value."""
     return isinstance(setting, float) and setting == 0
 
 
@@ -152,7 +152,7 @@ class Operations:
     xp : namespace
         The array-API namespace.
     device : object
-        A device of that namespace.
+        A device of the namespace `xp`.
     """
 
     xp: Namespace
@@ -440,7 +440,7 @@ class Operations:
         gradient: Array,
         bias_gradient: Array | None,
     ) -> None:
-        """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows.
+        """Set gradient = gradient * f'(z), and bias_gradient to the sum of gradient over the rows.
 
         Parameters
         ----------
@@ -727,7 +727,7 @@ class Operations:
         Parameters
         ----------
         x, out : array, shapes (rows, features) and (1 + 2 features,)
-            A batch of at least one row, and its moments.
+            A batch of at least one row, and the array that receives its moments.
         """
         xp, features = self.xp, x.shape[1]
         mean = xp.mean(x, axis=0)
@@ -761,12 +761,12 @@ class Operations:
 
     @operation
     def running_average(self, current: Array, momentum: float, out: Array) -> None:
-        """Set out = momentum * out + (1 - momentum) * current.
+        """Update a running average: out = momentum * out + (1 - momentum) * current.
 
         Parameters
         ----------
         current, momentum, out : array, float, array of the shape of current
-            The new value, the weight of the old average (in [0, 1]), and the average.
+            The new value, the weight of the previous average (in [0, 1]), and the running average.
         """
         out[...] = momentum * out + (1 - momentum) * current
 
@@ -881,7 +881,7 @@ class Operations:
         activation : Activation
             The function f.
         z, out : array, shape (rows, features)
-            Results, which must not share memory with each other or with another argument.
+            Results. Their arrays must not share memory with each other or with another argument.
         """
         self.layer_norm(x, scale, shift, epsilon, normalized, inverse_std, z)
         self.activate(activation, z, None, out)
@@ -928,7 +928,7 @@ class Operations:
         Parameters
         ----------
         source, first, out, out_first, columns : array, int, array, int, int
-            Two matrices with equal numbers of rows. Other columns of `out` are unchanged.
+            Two matrices with equal numbers of rows. The other columns of `out` are not changed.
         """
         out[:, out_first : out_first + columns] = source[:, first : first + columns]
 
@@ -1334,7 +1334,7 @@ class Operations:
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
-        """Add a batch to a metric's summary, such as a sum, of the earlier batches.
+        """Add a batch to a metric's summary (such as a sum) of all earlier batches.
 
         Parameters
         ----------
@@ -1389,7 +1389,7 @@ class Operations:
         ----------
         gradients, squares, max_norm : array, array, float
             A part of the gradients, the sums of squares of all parts, and a positive maximum norm.
-            The norm is sqrt(sum of `squares`), summed in order.
+            The norm is sqrt(sum of `squares`), which are added in order.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):
@@ -1414,8 +1414,8 @@ class Operations:
         values, gradients : array, shape (length,)
             The parameters in the penalty, and their gradients.
         weight, strength, loss_sum : array of shape (1,), float, array of shape (1,)
-            The sum of weights by which the losses are divided, a factor >= 0, and the running sum
-            of losses.
+            The sum of weights by which losses are divided, the penalty's factor (>= 0), and the
+            running sum of losses.
         """
         xp = self.xp
         loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
@@ -1477,7 +1477,7 @@ class Operations:
         Parameters
         ----------
         weight, scale, normalizer, finite : array, shape (1,)
-            The sum of weights by which the losses are divided, the loss scale, and the two results.
+            The sum of weights by which losses are divided, the loss scale, and the two results.
             `finite` is of type int64.
         """
         normalizer[...] = weight / scale
@@ -1487,8 +1487,8 @@ class Operations:
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
         """Divide gradients by the scale; if any are not finite, set these and `finite` to 0.
 
-        The zeros keep the gradients' norm finite. Without them, clipping would write NaN into the
-        padding between parameters, which no other operation overwrites.
+        The zeros keep the gradients' norm finite. Without the zeros, clipping would write NaN into
+        the padding between parameters, which no other operation overwrites.
 
         Parameters
         ----------
@@ -1550,7 +1550,8 @@ class Operations:
             and the number of updates including this one. All arrays except the scale are of type
             int64.
         interval, smallest, largest : int, float, float
-            The number of applied updates before the scale doubles, and limits of the scale.
+            The number of consecutive applied updates after which the scale doubles, and the limits
+            of the scale.
         """
         xp = self.xp
         good = finite * (good_updates + 1)

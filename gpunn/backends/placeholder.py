@@ -33,7 +33,7 @@ __all__ += ["suspended"]
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-"""Packages whose lines an error does not name; it names the user's line that called them."""
+"""Packages in which an error does not name a line, but the user's line that called the package."""
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
 """Attributes of an array that a marked method may read, because they are known before the
@@ -97,14 +97,14 @@ class Guard(threading.local):
     notes: list[Note] | None = None
     """The operations that a method has called, to compare two calls of the method."""
     custom = ""
-    """The innermost method of a custom class."""
+    """A description of the innermost custom method that is running."""
 
 
 GUARD = Guard()
 
 
 class Placeholder:
-    """Represents an array by its shape and type. Equal views of an array have equal keys."""
+    """Stands for an array by its shape and type. Equal views of an array have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 

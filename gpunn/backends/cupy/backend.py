@@ -37,7 +37,7 @@ __all__ = ["CupyBackend"]
 
 PINNED_BYTES = 4 << 20
 """Maximum bytes of an array that is copied to the device through page-locked memory. CuPy keeps
-that memory until the end of `fit`. Copies of larger arrays wait for the device."""
+that memory until the end of `fit`. To copy a larger array, the host waits for the device."""
 
 
 class CupyBackend(Backend):
@@ -177,7 +177,7 @@ class CupyBackend(Backend):
 
     @placed
     def free_memory(self) -> int | None:
-        """Return the free bytes on the device, including those that CuPy keeps for reuse."""
+        """Return the free bytes on the device, including memory that CuPy keeps for reuse."""
         return memory.free_bytes()
 
     def device_errors(self) -> AbstractContextManager[None]:

@@ -63,13 +63,13 @@ class GraphExecutor:
     """A sequence of launches, which runs launch by launch at first, later as a captured graph.
 
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. If a
-    capture fails, only the stretches between definitions are captured, because a definition may be
-    the user's code and may wait for the device. All other calls are then launched one by one, and a
-    warning is logged once, with the reason.
+    capture fails, only the stretches between calls of operations' definitions are captured, because
+    a definition may be the user's code and may wait for the device. All other calls are then
+    launched one by one, and a warning is logged once, with the reason.
 
     If a call needs other processes (`Collective`), either all processes have a graph or none has
-    one. So the processes exchange the outcome of each attempt. A captured stretch never contains a
-    call that needs other processes.
+    one. So after each attempt to capture, the processes tell each other whether it succeeded. A
+    captured stretch never contains a call that needs other processes.
 
     If several repetitions are requested often, a second, unrolled graph is captured, which contains
     several repetitions in a row. The unrolled graph uses the same memory as the first graph,
@@ -129,7 +129,7 @@ class GraphExecutor:
             self._warm = True
 
     def _record(self) -> None:
-        """Capture the operations on all ranks, or on no rank."""
+        """Capture the operations as a graph on all ranks, or on no rank."""
         graph, refusal = None, ""
         try:
             graph = self._captured(1)

@@ -4,7 +4,7 @@
 conditions on the arrays, and the function in `kernels` that launches the kernel. If a lowering
 returns None, the operation's definition runs on the device. A lowering returns None for custom
 activations, losses, metrics and optimizers, for arrays of mixed types, and if a raw kernel would
-receive strided arrays. Matrix products go to cuBLAS. No call waits for the device. Once scratch
+receive strided arrays. cuBLAS computes matrix products. No call waits for the device. Once scratch
 memory has its final size, no call allocates memory.
 """
 
@@ -163,10 +163,10 @@ class CupyLowerings:
     Parameters
     ----------
     product : callable
-        Sets out = a @ b, with a or b transposed first if requested.
+        Function that sets out = a @ b, with a or b transposed first if requested.
     fused_product : callable
-        Sets out to the same product, followed by an epilogue such as a bias; returns False if it
-        refuses the arguments.
+        Function that sets out to the product a @ b followed by an epilogue, such as adding a bias.
+        It returns False if it refuses the arguments.
     scratch : Scratch
     """
 
@@ -297,7 +297,7 @@ def product_of(function: Callable[..., None], op: Arguments) -> Calls:
 
 
 def fused_or_separate(fused: Callable[[], bool], separate: Calls) -> None:
-    """Call the fused product or, if cuBLASLt refuses it, the separate calls."""
+    """Call the fused product; if cuBLASLt refuses it, make the separate calls instead."""
     if not fused():
         for call in separate:
             call()

@@ -10,10 +10,10 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["ALGORITHMS", "PRECISIONS", "CudaOptions"]
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-"""Precisions of the multiplications in products of float32 matrices."""
+"""The allowed values of `precision`, for the multiplications in products of float32 matrices."""
 
 ALGORITHMS = ("heuristic", "measured")
-"""Ways to choose the algorithm of a product of float32 matrices."""
+"""The allowed values of `algorithms`: how the algorithm of a product is chosen."""
 
 
 @dataclass(frozen=True)

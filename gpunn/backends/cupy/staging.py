@@ -1,4 +1,4 @@
-"""Transfer data from page-locked memory on a separate stream, while kernels run."""
+"""Transfer data from page-locked memory to the device while kernels run on another stream."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class PinnedStager(Stager):
 
     A transfer runs in parallel with kernels only from page-locked ("pinned") memory (NVIDIA, CUDA
     C++ Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are first
-    converted into pinned memory. CUDA events keep the order: a transfer waits for the kernels that
-    still read its buffer, and kernels wait for the transfer of their data. Before the host
-    overwrites pinned memory, it waits for transfers that still read the memory. The host also waits
-    before it frees memory, because CuPy's pools ignore this stream and would reuse the memory
-    immediately.
+    copied to pinned memory, and converted there. CUDA events keep the order: a transfer waits for
+    the kernels that still read its buffer, and kernels wait for the transfer of their data. Before
+    the host overwrites pinned memory, it waits for transfers that still read the memory. The host
+    also waits before it frees memory, because CuPy's pools ignore this stream and would reuse the
+    memory immediately.
     """
 
     def __init__(self, backend: Memory) -> None:

@@ -1,9 +1,9 @@
 """Compute gradients of weights on a second branch of a training step's graph.
 
 In a backward pass, the products dL/dW and dL/dx of a layer are independent, and only the update
-needs dL/dW. So `with_branch` moves the products dL/dW into a lane, a concurrent branch. The rest of
-the pass waits for the lane only before an operation that may conflict with it. Such an operation
-uses arrays that the lane writes, or changes arrays that the lane reads.
+needs dL/dW. So `with_branch` moves the products dL/dW into a lane, a concurrent branch. Later
+operations of the pass wait for the lane only if they may conflict with its operations. An operation
+conflicts if it uses arrays that the lane writes, or changes arrays that the lane reads.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class NumpyBackend(Backend):
         return repeat
 
     def bound(self, trace: Trace) -> Calls:
-        """Return the calls that run the operations of a trace, in order."""
+        """Return a list of calls that run the operations of a trace if they are made in order."""
         return lower_operations(trace, self, LOWERINGS, lambda one: [definition(self, one)])
 
     def limited(self) -> AbstractContextManager[None]:

@@ -1,7 +1,7 @@
 """Activations of z + bias, and their gradients, including the gradient of the bias.
 
-Each activation has two statements: `value` sets a from z, and `derivative` sets d from z and a. The
-mathematics is in `gpunn.activations`.
+Each activation has two CUDA statements: `value` sets a from z, and `derivative` sets d from z and
+a. The mathematics is in `gpunn.activations`.
 """
 
 from __future__ import annotations

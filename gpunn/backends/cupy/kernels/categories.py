@@ -1,6 +1,7 @@
 """Category codes: one-hot outputs and embeddings.
 
-For each output, or each row of an embedding table, an int64 array on the device stores its column.
+An int64 array on the device stores the column of codes that each output, or each row of an
+embedding table, belongs to.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def count_bins(op: Arguments, scratch: Scratch) -> None:
 def add_at_indices(
     op: Arguments, name: str, source: str, parts: int, numbers: list[Any], scratch: Scratch
 ) -> None:
-    """Find each row's index (or -1) in each part of the summary, and add the row's weight there."""
+    """Find each row's index in each part of the summary, or -1, and add the row's weight there."""
     (rows, columns), dtype, size = op.predictions.shape, op.predictions.dtype, op.summary.size
     indices = scratch("indices", parts * rows, np.dtype(np.int64))
     find = raw_kernel(name, source, T=dtype, Target=op.targets.dtype)

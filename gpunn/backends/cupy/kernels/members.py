@@ -53,7 +53,7 @@ extern "C" __global__ void gpunn_factors_gradient(
 
 
 def scale_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `scale`; that of x may replace the output's. Arrays are contiguous."""
+    """Set the gradients of `scale`; x's may overwrite the output's. Arrays are contiguous."""
     x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     kernel = raw_kernel("gpunn_factors_gradient", FACTORS_GRADIENT, T=x.dtype)
@@ -75,7 +75,7 @@ def parametric(op: Arguments) -> Calls:
 
 
 def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of `parametric`; that of x replaces the output's. Arrays are contiguous."""
+    """Set the gradients of `parametric`; x's overwrites the output's gradient."""
     f, dtype = op.activation, op.gradient.dtype
     kernel = raw_kernel(*parametric_gradient_source(f.name, FORMULAS[type(f)]), T=dtype)
     arrays = op.x, op.alpha, op.gradient, op.alpha_gradient
@@ -85,7 +85,7 @@ def parametric_gradient(op: Arguments, scratch: Scratch) -> None:
 
 @functools.cache
 def parametric_gradient_source(name: str, formula: Formula) -> tuple[str, str]:
-    """Return a raw kernel's name and source."""
+    """Return the name and source of the kernel for a parametric activation's gradients."""
     return gradient_source(
         f"gpunn_parametric_{name}_gradient",
         f"const T* x, const T* shares, T* gradient, T* sums{formula.parameters}",

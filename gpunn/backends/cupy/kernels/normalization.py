@@ -1,7 +1,7 @@
 """Batch and layer normalization, with their gradients.
 
-A warp sums a row over its columns. In a sum over rows, several threads share a column. Sums over
-rows are separate kernels, because several blocks may have to finish a column first.
+A warp sums a row over its columns. In a sum over rows, several threads share a column. The kernels
+of sums over rows compute nothing else, because several blocks may share a column.
 `gpunn.backends.operations` defines formulas and shapes.
 """
 
@@ -161,7 +161,7 @@ SCALED_NORMALIZE = cupy.ElementwiseKernel(
 
 
 def normalize(op: Arguments) -> Calls:
-    """Normalize with given mean and variance; scale and shift if given."""
+    """Normalize with a given mean and variance, then scale and shift if these are given."""
     moments = op.x, op.mean, op.variance, op.epsilon
     if op.scale is None or op.shift is None:
         return [partial(NORMALIZE, *moments, op.out)]

@@ -120,7 +120,7 @@ PIECEWISE_GRADIENT = cupy.ElementwiseKernel(
 
 
 def periodic(op: Arguments) -> Calls:
-    """Compute waves of x; all arrays are contiguous."""
+    """Compute cosines and sines of x (waves); all arrays are contiguous."""
     columns, waves = op.frequencies.shape
     if op.phases is None:
         return [partial(WAVES, op.x, op.frequencies, columns, waves, op.out)]

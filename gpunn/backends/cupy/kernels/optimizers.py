@@ -5,9 +5,9 @@ counts the update. The second kernel runs after another kernel has counted the u
 reads a flag that tells whether to update.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
-bias corrections of Adam. Meanwhile the other threads wait for memory, so this computation delays
-nothing. A separate kernel could compute these numbers once for all blocks, but its launch would
-take longer.
+bias corrections of Adam. Meanwhile the block's parameters arrive from memory, so this computation
+delays nothing. A separate kernel could compute these numbers once for all blocks, but its launch
+would take longer.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Rule:
 
     `statements` update `value` and the slots of one parameter. The statements use the parameter's
     gradient `g`, the learning rate `rate`, the constants, and the numbers in `once`. The numbers in
-    `once` are the same for all parameters. Each has a name, and an expression of the constants,
-    `rate`, and the number `t` of the update (from 1).
+    `once` are the same for all parameters. Each of these numbers has a name, and an expression of
+    the constants, `rate`, and the number `t` of the update (from 1).
     """
 
     name: str
@@ -115,7 +115,7 @@ def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
 
 
 def logarithm(beta: float) -> float:
-    """Return log(beta), or -infinity for 0, so that -expm1(t log(beta)) is 1 - beta^t = 1."""
+    """Return log(beta), or -infinity for beta = 0, so that 1 - beta^t = -expm1(t log(beta))."""
     return math.log(beta) if beta else -math.inf
 
 
@@ -170,7 +170,7 @@ class MergedSegment(NamedTuple):
 
 
 def merged_segments(trained: Trained) -> list[MergedSegment]:
-    """Return a segment per launch: parameters of one rate, those with weight decay first."""
+    """Return segments, one per launch: parameters of one rate, the decayed parameters first."""
     merged: list[MergedSegment] = []
     for start, stop, rate, decay in trained.segments or [Segment(0, 0)]:
         last = merged[-1] if merged else None
@@ -209,9 +209,9 @@ def launch(
 
 @dataclass(frozen=True)
 class Variant:
-    """Where a kernel finds the learning rate and the update's number, and its extra statements.
+    """The source code by which a kernel finds the learning rate and the update's number.
 
-    `rate` and `t` are expressions in the kernel's parameters. All threads run `first` before the
+    `rate` and `t` are expressions of the kernel's parameters. All threads run `first` before the
     update and `last` after it.
     """
 

@@ -1,4 +1,4 @@
-"""Raw kernels: their compilation, their grids, and the functions that they share."""
+"""Compile and launch raw kernels; the CUDA functions that all raw kernels can call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["C_TYPES", "LANES", "NULL", "Calls", "over_rows", "raw_kernel"]
 
 Calls: TypeAlias = list[Callable[[], Any]]
-"""Calls that run an operation, in order."""
+"""A list of calls that run an operation if they are made in order."""
 
 C_TYPES = {
     np.dtype(np.float32): "float",

@@ -83,7 +83,7 @@ extern "C" __global__ void gpunn_next_batch(
 
 
 def take(op: Arguments) -> Calls:
-    """Look up an entry of a vector, or a row of a matrix."""
+    """Copy the entry of a vector, or the row of a matrix, that an index on the device selects."""
     return [partial(TAKE, op.table, op.index, op.out.size, op.out)]
 
 

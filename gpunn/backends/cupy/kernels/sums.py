@@ -98,7 +98,7 @@ def clip(op: Arguments, scratch: Scratch) -> None:
 
 
 def l2_penalty(op: Arguments, scratch: Scratch) -> None:
-    """Add a penalty and its gradient; all arrays are contiguous."""
+    """Add an L2 penalty to the loss, and its gradient to the gradients."""
     size, strength = op.values.size, op.values.dtype.type(op.strength)
     arguments = op.values, op.gradients, op.weight, strength, op.loss_sum, size
     over_vector("gpunn_l2_penalty", L2_PENALTY, arguments, size, scratch)
@@ -107,7 +107,7 @@ def l2_penalty(op: Arguments, scratch: Scratch) -> None:
 def over_vector(
     name: str, source: str, arguments: tuple[Any, ...], size: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that sums `size` elements, unless `size` is 0."""
+    """Launch a kernel that sums `size` elements; for a `size` of 0, do nothing."""
     dtype, blocks = arguments[0].dtype, blocks_for(size)
     if blocks:
         partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)

@@ -27,8 +27,8 @@ __all__ = [
 
 
 Product: TypeAlias = CublasProduct | CupyProduct
-"""A function that computes a matrix product; its `capturable` is whether CUDA graphs may contain
-it."""
+"""A function that computes a matrix product. Its attribute `capturable` states whether CUDA graphs
+may contain the product."""
 
 
 class NoFusedProduct:
@@ -76,7 +76,7 @@ class SelectedProduct:
 def choose_fused_product(
     wanted: bool, precision: str, scratch: Scratch, algorithms: str = "heuristic"
 ) -> FusedProduct:
-    """Return cuBLASLt's products, or `NoFusedProduct` if they are unwanted or unavailable.
+    """Return cuBLASLt's fused products, or `NoFusedProduct` if unwanted or unavailable.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def choose_fused_product(
 
 
 def choose_product(precision: str, scratch: Scratch) -> Product:
-    """Return products by a separate cuBLAS handle, or CuPy's if cuBLAS can't be opened.
+    """Return products by gpunn's cuBLAS handle, or by CuPy if cuBLAS can't be opened.
 
     Raises
     ------

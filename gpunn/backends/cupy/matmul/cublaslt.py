@@ -177,12 +177,12 @@ class Plan:
     handle : ctypes.c_void_p
         Handle of cuBLASLt for the current device.
     compute, epilogue : int
-        Compute type, and operation on the result.
+        The type in which products are computed, and the number of the operation on the result.
     transposed : tuple of bool
         Whether A and B are transposed.
     matrices : tuple of arrays
-        A, B, C and D, row-major. Later products may use other matrices with equal shapes and
-        alignments.
+        The row-major matrices that cuBLASLt calls A, B, C and D, for their shapes and alignments.
+        Later products may use other matrices with equal shapes and alignments.
     vector : int
         Address of the epilogue's vector, or 0. The vectors of later products need the same
         alignment.
@@ -218,7 +218,7 @@ class Plan:
             self._add(matrix)
 
     def _describe(self, attribute: int, value: Any) -> None:
-        """Set an attribute of the operation."""
+        """Set an attribute of the description."""
         status = self._library.cublasLtMatmulDescSetAttribute(
             self._operation, attribute, ctypes.byref(value), ctypes.sizeof(value)
         )

@@ -33,7 +33,7 @@ logger = logging.getLogger("gpunn")
 
 
 class Plans(threading.local):
-    """A thread's plans (`cublaslt.Plan`), or cuBLASLt's reason for refusing a kind of product.
+    """A thread's plan for each kind of product, or cuBLASLt's reason for refusing this kind.
 
     A network needs few plans: one for each layer and number of rows. Each thread has its own plans,
     because a product writes its vector's address into the plan.

@@ -75,7 +75,7 @@ class Measured:
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
         """Return the algorithm chosen for this kind of product; choose it at the first request.
 
-        `run` computes the product on the current stream with an algorithm.
+        The function `run` computes the product with a given algorithm on the current stream.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class Measured:
         )
 
     def stored(self) -> dict[str, str]:
-        """Return the algorithms as hexadecimal digits, with their library and device."""
+        """Return all chosen algorithms as hexadecimal digits, and the library and device."""
         return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
 
     def restore(self, stored: Mapping[str, str]) -> None:
@@ -130,7 +130,7 @@ Selection: TypeAlias = Heuristic | Measured
 
 
 def decoded(text: str) -> Algorithm | None:
-    """Return the algorithm from hexadecimal digits, or None if the digits are invalid."""
+    """Return the algorithm that hexadecimal digits encode, or None if the digits are invalid."""
     try:
         return Algorithm.from_buffer_copy(bytes.fromhex(text))
     except ValueError:

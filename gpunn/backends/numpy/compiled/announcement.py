@@ -31,7 +31,7 @@ def say(line: str) -> None:
     """Show a line in a terminal or notebook, above any progress bar.
 
     Without a terminal or notebook, log the line to "gpunn.compilation" at level INFO. The command
-    `gpunn` writes that log to standard error.
+    `gpunn` writes lines of "gpunn.compilation" to standard error.
     """
     if shown := stream():
         with IMPORTING:
@@ -46,7 +46,7 @@ def say(line: str) -> None:
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show when a build begins, and how long it took; yield a function that shows progress.
 
-    The function's arguments are the number of finished object files and the number of all.
+    The arguments of this function are the number of finished object files and the total number.
     """
     with IMPORTING:
         from tqdm import tqdm

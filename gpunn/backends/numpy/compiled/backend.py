@@ -86,7 +86,7 @@ def microseconds(trace: Trace) -> float:
 
 
 def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
-    """Yield the arrays among arguments, including those in tuples."""
+    """Yield the arrays among arguments, including arrays in tuples."""
     for one in args:
         if isinstance(one, np.ndarray):
             yield one

@@ -3,9 +3,9 @@
 Each library has a manifest in the same folder, with the target, and the checksums of the library
 and its sources. A library that is incomplete, damaged or built from other sources is never loaded.
 
-Loading a library runs its code, so gpunn loads none whose file or folder another
-user can change. A library in the package's folder may also belong to root, or to the owner of the
-package's modules.
+Loading a library runs its code. So gpunn loads no library whose file or folder another user can
+change. The owner of a library must be this user; in the package's folder, root and the owner of the
+package's modules are also accepted.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def user_cache() -> Path:
 def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
     """Return the library for a target in a folder, and its manifest.
 
-    Raises a FileNotFoundError if there is no library, and an InvalidFileError with the reason if
-    the library must not be loaded.
+    A FileNotFoundError is raised if there is no library. An InvalidFileError states why a library
+    must not be loaded.
     """
     path = folder / f"{target.name}.json"
     content = read_whole(path, InvalidFileError, LARGEST_MANIFEST, "a library's manifest")
@@ -139,7 +139,7 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 def is_private(status: os.stat_result) -> bool:
     """Return whether a file's group has only the owner as member, as on systems with umask 002.
 
-    root's group does not count as private, since some containers add all their users to it.
+    root's group is not treated as private, because some containers add all users to this group.
     """
     try:
         with IMPORTING:
@@ -174,9 +174,9 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older ones, and return the library's path.
 
-    The library's file name contains its checksum. So no process combines a manifest with another
-    build's library, even if several build concurrently. A library that a process has loaded is
-    never changed.
+    The library's file name contains its checksum. So even if several processes build concurrently,
+    no manifest is combined with the library of another build. A library that a process has loaded
+    is never changed.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"

@@ -23,13 +23,14 @@ FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, 
 """Offsets in a team's mailbox, in 64-bit integers. Each entry of the mailbox has a separate cache
 line:
 
-* FINISHED: the number of finished shares, over all stretches.
+* FINISHED: the number of finished shares (the parts of threads) in all stretches of the program.
 * DONE: the number of workers that have finished the program.
 * ENTERED: twice the number of workers that have entered the program, plus 1 while they may enter.
 * GENERATION: the number of the newest program.
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.
-* CLAIMS: from here on, for each share, a line with the number of stretches that it was claimed for.
+* CLAIMS: from here on, one cache line for each share, with the number of stretches in which a
+thread claimed it.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
@@ -137,7 +138,7 @@ class ProductArgs(NamedTuple):
 
 
 P = ProductArgs(*range(len(ProductArgs._fields)))
-"""For each argument of the kernel `product`, its index."""
+"""The index of each argument of the kernel `product`."""
 
 DTYPES = ("float32", "float64")
 """The data types that each kernel is compiled for."""

@@ -29,7 +29,7 @@ __all__ = ["Library", "Search", "find_library", "library", "loaded_library"]
 logger = logging.getLogger("gpunn")
 
 ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
-"""The library's functions that Python calls, with the number of each one's parameters."""
+"""The names of the library's functions that Python calls, and their numbers of parameters."""
 
 SLOWER = "Without kernels, training takes 1.6 to 13 times as long, longest for small networks"
 """The factors in this message are from docs/explanation/benchmarks.md, "Without compiled
@@ -45,8 +45,8 @@ ONE_THREAD = (
 class Library:
     """A loaded library, with kernels by name, and the functions that run a team's threads.
 
-    The functions have integer arguments and results. While they run, Python's lock is released.
-    Raises an OSError if the system can't load the library.
+    The functions have integer arguments and results. While such a function runs, Python's lock
+    (GIL) is released. An OSError is raised if the system can't load the library.
     """
 
     publish: Callable[[int], int]
@@ -95,7 +95,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """The result of a search: a library, or the reason why there is none and a target to build."""
+    """The result of a search: a library; or the reason for having none, and a target to build."""
 
     library: Library | None
     problem: str = ""
@@ -132,7 +132,8 @@ def find_library() -> Search:
 def library() -> Library | None:
     """Return this process's library, and build it first if it is missing and numba is installed.
 
-    If there is no library, log a warning and return None. Raises the errors of `find_library`.
+    If there is no library, log a warning and return None. The errors of `find_library` are also
+    raised here.
     """
     search = find_library()
     if search.library is None and search.target and has_numba():

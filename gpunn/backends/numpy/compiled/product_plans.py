@@ -34,14 +34,14 @@ CACHED = 1 << 18
 """Bytes of a matrix that stays in a core's cache while other data passes through the cache."""
 
 SKINNY = 160
-"""Maximum rows of a batch for which copying an operand costs more time than the copy saves."""
+"""In batches of up to this many rows, copying an operand costs more time than the copy saves."""
 
 NARROW = 512
-"""Maximum columns of B for which panels save no time, even with more than SKINNY rows. A panel of a
-transposed B also stays in the L1 cache up to this number of terms."""
+"""If B has at most this many columns, panels save no time, even in somewhat larger batches. Up to
+this many terms, a panel of a transposed B stays in the L1 cache."""
 
 FEW_COLUMNS = 4
-"""Maximum columns of C for which the vectors of a tile would be mostly empty."""
+"""If C has at most this many columns, the vectors of a tile would be mostly empty."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 """In gradients of weights, copying B into panels costs more time than it saves, up to FEW_TERMS
@@ -56,13 +56,13 @@ TERMS_SPAN = 1 << 19
 distances of a power of two would evict each other from the cache."""
 
 SHARED = 1 << 19
-"""Maximum bytes of a matrix that each thread may read completely. Every thread reads a whole matrix
-if the threads divide the rows of the other matrix."""
+"""Maximum bytes of a matrix that each thread may read completely. If the threads divide the rows of
+one matrix, each thread reads the other matrix completely."""
 
 MIN_ROWS = 28
-"""With fewer rows per thread, threads divide columns instead of rows, if possible. MIN_ROWS rows
-fill at least two tiles. The number affects the order of sums in gradients of biases, so it is the
-same for all processors."""
+"""If a thread would have fewer rows than this, the threads divide columns instead of rows, if
+possible. MIN_ROWS rows fill at least two tiles. The number affects the order of sums in gradients
+of biases, so it is the same for all processors."""
 
 MAX_TILES = 8
 """Maximum number of tiles whose rows are processed together. More rows of A would not stay in the
@@ -99,7 +99,7 @@ class ProductPlans:
     gradients: list[Array] = field(default_factory=list)
     """Gradients of weights, which are the results of products with a transposed A."""
     by_columns: set[int] = field(default_factory=set)
-    """Addresses of the results that the threads divide by columns instead of rows."""
+    """Addresses of the arrays that the threads divide by columns instead of rows."""
     _panels: Array | None = None
 
     def encode(
@@ -211,7 +211,7 @@ class ProductPlans:
     ) -> list[Instruction]:
         """Return an instruction for the products of all groups, with operands as in `group_matmul`.
 
-        The bias has shape (groups, n). Bias and floor are as in `encode`.
+        The bias has shape (groups, n). Bias and floor have the meanings that they have in `encode`.
         """
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
@@ -326,12 +326,12 @@ class ProductPlans:
         return Operand(address(array), *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
-        """Return how many rows to process together: the tiles that fit into `size`, or one."""
+        """Return how many rows to process together: those of all tiles that fit into `size`."""
         height = self.vectors.tile_rows
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
-        """Return an instruction that copies an operand into panels, memory of all products."""
+        """Return an instruction that copies an operand into panels in memory for all products."""
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.panel_capacity,), "uint8")
@@ -347,8 +347,8 @@ class ProductPlans:
     ) -> Instruction:
         """Combine a product (a gradient) with the update that reads it, some rows at a time.
 
-        The update then reads the gradients from the cache. Only the last repetition of a program
-        writes the gradients to memory.
+        So the update reads the gradients from the cache instead of memory. Only the last repetition
+        of a program writes the gradients to memory.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)

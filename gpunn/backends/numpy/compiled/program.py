@@ -61,8 +61,8 @@ class Instruction:
     """Arrays that the kernel reads, and arrays that it writes. These arrays must exist as long as
     the program."""
     by_rows: Sequence[np.ndarray] = ()
-    """The arrays whose rows the threads divide, all in the same way (`partition`). Between two
-    instructions that divide an array by rows, threads need not wait for each other."""
+    """The arrays whose rows the threads divide, always in the same way (`partition`). If two
+    instructions divide an array by rows, threads need not wait for each other between them."""
     early: bool = False
     """Whether to run the instruction as soon as its inputs are ready, even before earlier
     instructions."""
@@ -91,7 +91,7 @@ class Instruction:
         return [extent(each, self.by_rows) for each in self.writes]
 
     def waits_for(self, other: Instruction) -> bool:
-        """Return whether this instruction must wait for another, as one writes what both use."""
+        """Return whether this and another instruction conflict: one writes memory that both use."""
         return (
             conflict(self.read_extents, other.written_extents)
             or conflict(self.written_extents, other.written_extents)
@@ -183,7 +183,7 @@ class Program:
                         step()
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program read `argument` instead of `buffer`, with which it was recorded.
+        """Let the program read `argument` instead of `buffer`, the array that was recorded.
 
         The method replaces the address of `buffer` in the program's tables, or copies `argument` to
         `buffer`.

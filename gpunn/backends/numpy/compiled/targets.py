@@ -27,7 +27,7 @@ class Target(NamedTuple):
 
     name: str
     machines: tuple[str, ...]
-    """Names of the architecture in `platform.machine`, in lower case."""
+    """Names that `platform.machine` may return for the architecture, in lower case."""
     cpu: str
     features: str
     """LLVM's name of the processor, and features to add to or remove from LLVM's list."""
@@ -53,7 +53,7 @@ multiply-add; without it, NumPy's BLAS is faster than kernels."""
 
 
 def this_machines_targets() -> list[Target]:
-    """Return the targets of this machine's architecture, including those it can't run.
+    """Return the targets of this machine's architecture, including targets that it can't run.
 
     The list is empty on Windows, where kernels are untested.
     """

@@ -116,7 +116,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def team(threads: int) -> Team:
-    """Return this process's team with a number of threads."""
+    """Return this process's team that has the given number of threads."""
     with _teams_lock:
         if threads not in _teams:
             _teams[threads] = Team(threads)

@@ -32,11 +32,12 @@ MAX_WORKERS = 8
 def build(
     target: Target, folder: Path | None = None, only: Collection[str] = (), force: bool = False
 ) -> Path:
-    """Return the library for a target. Build it if it is missing or `force` is set.
+    """Return a target's library; build it first if it is missing or `force` is True.
 
     The default folder is in the package, or in the user's cache if the package is not writable.
-    `only` names the kernels to include; empty means all. Raises a BuildError if an object file
-    can't be built, and an InvalidFileError or OSError if no folder can store the library.
+    `only` names the kernels to include; an empty `only` includes all kernels. A BuildError is
+    raised if an object file can't be built. An InvalidFileError or OSError is raised if no folder
+    can store the library.
     """
     folder = files.writable_folder() if folder is None else folder
     lock = wait_for(folder)

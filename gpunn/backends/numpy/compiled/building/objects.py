@@ -29,8 +29,9 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 __all__ = ["parts"]
 
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
-"""The first version of glibc that supports an architecture. A library that uses this version's
-functions runs on any system with Python, even if its glibc is older than this machine's."""
+"""The first version of glibc that supports an architecture. A library that uses the functions of
+this version runs on any system with Python, even if the system's glibc is older than this
+machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
 """Functions of the C library that LLVM calls instead of emitting instructions. Kernels call no
@@ -60,7 +61,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         return 0
 
     def called(self) -> Iterator[TranslatedFunctions]:
-        """Yield the libraries of all functions called by these, directly or indirectly."""
+        """Yield the libraries of all functions that this library's functions (indirectly) call."""
         seen = {self}
         left = [self]
         while left:
@@ -106,7 +107,8 @@ class Translator(JITCPUCodegen):  # type: ignore[misc]
 class UncountedReferences(NRTContext):  # type: ignore[misc]
     """numba's reference counting, disabled.
 
-    All arrays in kernels are views of memory that Python allocated.
+    Kernels need no memory management, because all their arrays are views of memory that Python
+    allocated.
     """
 
     def incref(self, builder: Any, kind: Any, value: Any) -> None:
@@ -133,7 +135,7 @@ def bind_to_first_glibc(module: Any) -> None:
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
     """Return a dictionary of functions that each build an object file; the slowest ones come first.
 
-    `only` names the kernels to build; empty means all.
+    `only` names the kernels to build; an empty `only` means all kernels.
     """
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS

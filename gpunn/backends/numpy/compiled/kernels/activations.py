@@ -154,7 +154,7 @@ value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 
 @kernel
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set z = z + bias and out = f(z), or with an alpha out = z + alpha (f(z) - z).
+    """Set z = z + bias, and out = f(z); for an array alpha, out = z + alpha (f(z) - z).
 
     Each thread computes either some columns, a block at a time, or some rows. Arguments:
     activation, z_ptr (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows,
@@ -182,15 +182,15 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * f', and bias_gradient = the sum of gradient over the rows.
 
-    With an alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. bias_gradient_ptr then
-    receives alpha's gradient, the sum of gradient * (f(z) - z).
+    If there is an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. Then
+    bias_gradient_ptr receives alpha's gradient, the sum of gradient * (f(z) - z).
 
     Each thread computes either some columns, a block at a time, or some rows and their sum.
     Arguments: activation, source_ptr (rows, columns), gradient_ptr (rows, columns),
     bias_gradient_ptr (columns,), or (threads, columns) by rows, or 0. The next arguments are rows,
     columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0,
-    whether the derivative is a formula of f(z). With an alpha, source_ptr is the address of z;
-    otherwise, of the derivative's argument (z or f(z)).
+    whether the derivative is a formula of f(z). If there is an alpha, source_ptr is the address of
+    z, otherwise of the derivative's argument, z or f(z).
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)

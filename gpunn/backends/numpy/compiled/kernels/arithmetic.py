@@ -1,8 +1,8 @@
 """Python functions (formulas) whose operators emit LLVM instructions.
 
-A formula is a Python function of `Number`s. The function is called during compilation, and emits
-instructions for a float32, a float64, or a vector of them. So the same formula can be used for both
-data types, in loops that LLVM vectorizes, and in kernels with explicit vectors.
+A formula is a Python function of `Number`s. A formula is called during compilation, and emits
+instructions for a float32, a float64, or a vector of such numbers. So the same formula can be used
+for both data types, in loops that LLVM vectorizes, and in kernels with explicit vectors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Number", "fma", "formula", "polynomial", "rint", "where"]
 
 
 class Number:
-    """A float32 or a float64, or a vector of them.
+    """A value in a formula: a float32, a float64, or a vector of such numbers.
 
     In an operation, a Python number becomes a constant of the other operand's type. LLVM never
     merges or reorders operations, so results are rounded as the formula is written.
@@ -159,7 +159,7 @@ class Number:
 
 
 def constant(kind: ir.Type, number: float) -> Any:
-    """Return a constant of a number or vector type."""
+    """Return a constant whose type is a number or a vector."""
     if isinstance(kind, ir.VectorType):
         return ir.Constant(kind, [kind.element(number)] * kind.count)
     return kind(number)
@@ -171,7 +171,7 @@ def fma(a: Number, b: Number | float, c: Number | float) -> Number:
 
 
 def rint(x: Number) -> Number:
-    """Return the nearest integer, with ties to even."""
+    """Return the nearest integer; halves are rounded to the even integer."""
     return x.call("rint")
 
 

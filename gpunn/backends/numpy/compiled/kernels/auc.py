@@ -38,8 +38,8 @@ def log_odds(
     """Return log(p / (1 - p)) for the probability p of one column.
 
     `shifted` is the column's logit minus the row's largest logit, which is in column `best`.
-    `others` is the sum of exp(shifted) over all columns except `best`. If this sum is less than
-    `min_sum`, `min_sum` replaces it.
+    `others` is the sum of exp(shifted) over all columns except `best`. If the sum of all other
+    columns is less than `min_sum`, `min_sum` is used instead.
     """
     total = where(best.equals(column), others, others + (1 - negative_exp(shifted)))
     return shifted - log(where(total < min_sum, min_sum, total))
@@ -68,8 +68,8 @@ def bin_by_answer(index: Number, target: Number, bins: Number) -> Number:
 def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the bin index of each label's score, or -1 for NaN.
 
-    Each column has the scores of one label. The bins are those of `bin_scores`. Each thread
-    computes some rows.
+    Each column has the scores of one label. Scores are divided into bins as in `bin_scores`. Each
+    thread computes some rows.
 
     Arguments: x_ptr (rows, columns), targets_ptr (rows, columns), rows, columns, bins,
     bin_indices_ptr (columns, rows); then, as floats, the scale below which the grid of bins is

@@ -84,7 +84,7 @@ def block_type(dtype: Any) -> Block:
 
 
 def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
-    """Return the numbers `first`, `first` + 1, ..., one per lane."""
+    """Return a block of the numbers `first`, `first` + 1, ..., one in each lane."""
     return ir.VectorType(I32, lanes)([I32(first + lane) for lane in range(lanes)])
 
 
@@ -153,7 +153,7 @@ def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> 
 
 @intrinsic
 def bits_of(context: Any, dtype: Any, value: Any) -> Any:
-    """Return a block with an integer's lowest 32 bits in each lane, with the lanes of `dtype`."""
+    """Return a block with an integer's lowest 32 bits in all lanes, as many as `dtype` has."""
     block = Block(types.uint32, block_type(dtype).lanes)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -19,7 +19,7 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[i] = source[order[start + i]]; each thread copies some rows.
 
     Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
-    (rows, ...), rows, row_bytes. Source and out may have any type, but must have the same type.
+    (rows, ...), rows, row_bytes. Source and out must have the same type, which may be any type.
     """
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
     first = scalar(args, start_ptr)

@@ -5,9 +5,9 @@ instruction, each of 64 bits. `thread` is the number of the calling thread; `thr
 the program. Each thread computes a slice of the result. The slice depends only on sizes, `thread`
 and `threads`. So all runs are bitwise identical.
 
-The same Python function is compiled for float32 and for float64. `dtype` is a pointer to this type;
-only its type is used. For arrays of integers, functions get `args`, a pointer to int64, instead of
-`dtype`.
+The same Python function is compiled for float32 and for float64. The argument `dtype` is a pointer
+to float32 or float64. Only the pointer's type is used. For arrays of integers, functions get
+`args`, a pointer to int64, instead of `dtype`.
 
 Conventions of the kernels' docstrings: "Arguments" are in order. `x_ptr (rows, columns)` is the
 address of a contiguous, row-major array of the network's type, unless stated otherwise. Address 0
@@ -32,7 +32,7 @@ OPTIONS = {"error_model": "numpy"}
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
     """Return a function that numba compiles, and that other compiled functions can call.
 
-    LLVM inlines small functions automatically. With `inline`, it inlines a function of any size.
+    LLVM inlines small functions automatically. With `inline`, LLVM inlines a function of any size.
     """
     return numba.njit(forceinline=inline, **OPTIONS)(function)
 

@@ -33,7 +33,7 @@ Pair: TypeAlias = tuple[Number, Number]
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return half of the derivative, since losses scale it by different factors."""
+    """Return (p - t)^2 and half of its derivative; losses have further factors."""
     d = p - t
     return d * d, d
 
@@ -67,7 +67,7 @@ def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return half of the derivative with respect to sigmoid(p); no kernel uses it."""
+    """Return the value, and half of its derivative by sigmoid(p), which no kernel uses."""
     return squared_error(sigmoid(p), t, _)
 
 

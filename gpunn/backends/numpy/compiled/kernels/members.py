@@ -38,7 +38,7 @@ def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and input_gradient.
+    """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and the input's gradient if requested.
 
     input_gradient[i] = sum_m gradient[i, m] factors[m].
 

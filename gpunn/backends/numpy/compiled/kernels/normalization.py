@@ -125,7 +125,7 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @kernel
 def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Sum over the rows: x, or (x - total / rows)^2 if there is a total.
+    """Sum x over the rows, or (x - total / rows)^2 if there is a total.
 
     Each thread computes some columns, or some rows and their sums.
 
@@ -156,7 +156,7 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute means, inverse_std and the running averages from sums over the rows.
+    """Compute mean, inverse_std and the running averages of each column from sums over the rows.
 
     Arguments: total_ptr, squares_ptr (of deviations from the mean), running_mean_ptr,
     running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows, columns, momentum, epsilon

@@ -24,7 +24,7 @@ TURNS = 1 / (2 * math.pi)
 
 @compiled
 def turns_at(dtype: Any, number: Any, frequencies: int, phases: int, at: int, left: int) -> Any:
-    """Return the angles, in turns, of the waves from number `at` on; all lanes of x are equal."""
+    """Return angles in turns: a number, in all lanes, times the frequencies from number `at` on."""
     frequency = load(dtype, frequencies, at, left)
     if phases == 0:
         return number * frequency

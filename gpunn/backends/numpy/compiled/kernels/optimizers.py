@@ -39,12 +39,12 @@ HYPERPARAMETERS = 10
 """Index of an optimizer's first hyperparameter among its kernel's arguments."""
 
 LANES = 32
-"""A thread's slice is a multiple of this many elements, the width of a float32 panel."""
+"""The size of a thread's slice is a multiple of this number, the width of a float32 panel."""
 
 
 @partial(compiled, inline=True)
 def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
-    """Return what all optimizers compute with.
+    """Return the arrays and numbers with which all optimizers compute.
 
     The results are the thread's slices of values, gradients, first and second slot, the segment's
     learning rate, and the factor 1 - learning_rate * weight_decay.
@@ -74,7 +74,7 @@ def sgd(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Gradient descent with momentum. Hyperparameters: momentum, and 1.0 for Nesterov's or 0.0."""
+    """Gradient descent with momentum. Hyperparameters: momentum, and 1.0 (Nesterov's) or 0.0."""
     values, g, velocity, _, rate, keep = thread_slices(dtype, args, thread, threads)
     factor, is_nesterov = floats(args, HYPERPARAMETERS, 2)
     momentum, nesterov = values.dtype.type(factor), is_nesterov != 0

@@ -76,7 +76,7 @@ def atomic_add(context: Any, address: Any, amount: Any) -> Any:
 
 @intrinsic
 def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> Any:
-    """Set the integer at `address` to `new` if it is `expected`, and return whether it was."""
+    """If the integer at `address` is `expected`, set it to `new`; return whether it was set."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)
@@ -88,7 +88,7 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`; writes made before it was written are then visible."""
+    """Return the integer at `address`; what its writer wrote before it is then visible."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)

@@ -1,9 +1,9 @@
 """Matrix products C = A B by tiles.
 
 A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
-pays off if each element is used often. But in a training step, an operand is often a batch of a few
-dozen rows, and reading the operands directly is faster. The tiles (blocks of C in registers) also
-add a bias and apply ReLU while the result is in registers.
+saves time if each element is used often. But in a training step, an operand is often a batch of a
+few dozen rows, and reading the operands directly is faster. The tiles (blocks of C in registers)
+also add a bias and apply ReLU while the result is in registers.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def multiply_tiles(
     left: int,
     right: int,
 ) -> None:
-    """Compute some rows of C. The first column, `left`, begins a panel. Strides are in bytes."""
+    """Compute some rows of C, from column `left`, where a panel begins. Strides are in bytes."""
     lanes = VECTOR_BYTES // size
     panel = PANEL // size
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
@@ -138,7 +138,7 @@ def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Multiply A and B, read from memory, or with PACKED from panels and copies of rows."""
+    """Multiply A by B, reading them from memory, or for PACKED from a copy and panels."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)

@@ -105,7 +105,7 @@ def run(
 def run_as_leader(
     table: int, length: int, times: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program as thread 0, and wait for the workers that have entered it."""
+    """Run a program as thread 0, and wait for the workers that have joined it."""
     flags = flush_subnormals()
     run(table, length, times, 0, threads, mailbox, sched_yield)
     set_float_flags(flags)

@@ -1,8 +1,8 @@
 """The innermost loop of a matrix product, as LLVM instructions.
 
 A tile is a block of the result: a few rows of a few vectors each. The tile stays in registers while
-the loop adds the product of each column of A and row of B. See Goto & van de Geijn 2008, "Anatomy
-of High-Performance Matrix Multiplication", section 4. This module emits LLVM instructions because
+the loop adds, for each k, column k of A times row k of B. See Goto & van de Geijn 2008, "Anatomy of
+High-Performance Matrix Multiplication", section 4. This module emits LLVM instructions because
 numba can't keep an array in registers. The instructions for different processors differ only in the
 vector size and the number of registers.
 """
@@ -45,7 +45,7 @@ def tile(
 ) -> Any:
     """Set C = max(initial + A B, floor) for one tile; all matrices are row-major.
 
-    `dtype` points to the type of the numbers. The tile has 1 to TILE_ROWS rows and 1 to
+    `dtype` is a pointer to the matrices' data type. The tile has 1 to TILE_ROWS rows and 1 to
     TILE_VECTORS vectors, or up to ROW_VECTORS if it has one row. The arguments a, b, initial and c
     are addresses. Arguments such as a_row and a_column are strides in bytes. `ahead` is the
     distance in bytes from a row of B to the memory to prefetch, as wide as the tile. `terms` >= 1

@@ -30,7 +30,8 @@ NAMES = {
     activations.Tanh: "tanh",
     activations.Softplus: "softplus",
 }
-"""The name in `ACTIVATIONS` of each activation class. The identity is a leaky ReLU of slope 1."""
+"""For each activation class, its name in `ACTIVATIONS`. The identity is computed as a leaky ReLU of
+slope 1."""
 
 
 class Activations(Lowerings):
@@ -76,7 +77,7 @@ class Activations(Lowerings):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return rows, columns, and the number of which a thread's columns must be a multiple."""
+    """Return rows, columns, and a unit: a thread's number of columns is a multiple of it."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 

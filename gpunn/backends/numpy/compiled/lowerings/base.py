@@ -39,9 +39,9 @@ class Lowerings:
         """Return how threads divide x and out in an elementwise operation.
 
         Threads divide x like the product that computed x, because each thread's part is then in its
-        cache. The first result has the numbers of rows and columns, and the number of which a
-        thread's columns must be a multiple. If threads divide the rows of x, x is treated as one
-        long row. The second result lists the arrays whose rows the threads divide.
+        cache. The first result has the numbers of rows and columns, and a unit: each thread's
+        number of columns is a multiple of the unit. If threads divide the rows of x, x is treated
+        as one long row. The second result lists the arrays that the threads divide by rows.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)

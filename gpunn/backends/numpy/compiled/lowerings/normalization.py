@@ -66,7 +66,7 @@ class Normalization(Lowerings):
         ]
 
     def multiple(self, x: Array) -> int:
-        """Return 0 if threads divide rows of x; if columns, the factor of each thread's number."""
+        """Return 0 if threads divide the rows of x, else a unit of each thread's columns."""
         by_rows = 1 < self.threads <= x.shape[0] and not self.products.is_by_columns(x)
         return 0 if by_rows else BLOCK_BYTES // int(x.itemsize)
 

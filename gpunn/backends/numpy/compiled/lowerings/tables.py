@@ -135,10 +135,10 @@ class Tables(Dense):
 
 
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
-    """Return rows, members and features for the kernels of members' factors.
+    """Return the numbers of rows, members and features that kernels of members' factors receive.
 
-    The kernels require that all members share the rows of x. If each member has separate rows, this
-    function treats the features of all members as those of one member.
+    The kernels require that all members share the rows of x. If each member has separate rows, the
+    features of all members are treated as the features of a single member.
     """
     rows, members = x.shape[:2]
     if members == 1:
