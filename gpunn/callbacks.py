@@ -1,4 +1,4 @@
-"""Gives `gpunn.training.callbacks`, which defines the callbacks, a shorter name."""
+"""The callbacks, under a shorter name than that of `gpunn.training.callbacks`."""
 
 from gpunn.training.callbacks import (
     Callback,

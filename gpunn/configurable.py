@@ -75,8 +75,8 @@ class Configurable:
     name : str
         The name in configurations and model files. A class without a name is abstract.
     extra_attributes : frozenset of str
-        Attributes that can be set although they are not fields. On gpunn's dataclasses, setting an
-        attribute with any other name raises an error, which reveals typing mistakes.
+        Names of attributes that can be set although they are not fields. On gpunn's dataclasses,
+        setting an attribute with any other name raises an error, which reveals typing mistakes.
     """
 
     name: ClassVar[str] = ""
@@ -93,7 +93,7 @@ class Configurable:
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Raise an ArgumentTypeError for an unknown parameter, which suggests the nearest name."""
+        """Raise an ArgumentTypeError for an unknown parameter, and suggest the nearest name."""
         if parameters.keys() - {field.name for field in _fields(cls)}:
             accepted = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
@@ -135,7 +135,7 @@ class Configurable:
         parameter : str
             The parameter's name.
         **limits : float
-            Limits for `check_number`: at_least, above, at_most or below.
+            The limits at_least, above, at_most or below, for `check_number`.
         """
         self._keep(parameter, check_number(parameter, getattr(self, parameter), **limits))
 
@@ -209,7 +209,7 @@ def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _check(cls: type, name: str) -> Any:
-    """Return the check of a field, or None. A subclass that changes the default inherits it."""
+    """Return a field's check, or None. A subclass that changes the default inherits the check."""
     declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
     checks = (field.metadata.get("check") for field in declared if field)
     return next(filter(None, checks), None)
@@ -309,7 +309,7 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
 def check_names(
     cls: type, values: Mapping[str, Any], path: str, *, unknown: str, missing: str
 ) -> None:
-    """Raise an ArgumentError if a value's name is not a field, or a required value is missing.
+    """Raise an ArgumentError if values have an unknown name, or lack a required field.
 
     The message begins with the values' path in the configuration, then the text `unknown` or
     `missing`.

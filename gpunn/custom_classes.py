@@ -1,4 +1,4 @@
-"""Record the modules of a network's custom classes in model files; import them on request.
+"""Record the modules of a network's custom classes in model files, and import these on request.
 
 A model file contains the names of all layers, activations and initializers. For a custom class, the
 file also contains the module, such as "mylayers:Residual".
@@ -19,7 +19,7 @@ from gpunn.errors import ArgumentError, suggest
 __all__ = ["CustomClasses", "custom_classes", "require_classes"]
 
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
-"""Maps a kind, such as "layer", and a class's name to the class, as "package.module:Class".
+"""Maps a kind, such as "layer", and the name of a class to the class's "package.module:Class".
 
 A class that inherits its `name` is recorded under `NAMELESS`, because the inherited name means the
 base class.
@@ -31,7 +31,7 @@ CLASS_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.<>]*)")
 
 
 def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
-    """Return the custom classes among these objects and the objects in their fields."""
+    """Return the custom classes of these objects, and of all objects in their fields."""
     classes: CustomClasses = {}
     for each in _named(objects):
         cls = type(each)

@@ -118,7 +118,8 @@ class Placeholder:
         return type(self._gpunn_array)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
-        """Return a view of another shape; raise a ValueError or AttributeError if none exists."""
+        """Return a view of another shape; raise a ValueError or AttributeError if it needs a
+        copy."""
         if order != "C" or copy:
             refuse("copies an array; use assign")
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
@@ -252,7 +253,7 @@ def guarded(what: str) -> Iterator[None]:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Use arrays instead of placeholders while a marked method calls gpunn's code."""
+    """Use arrays instead of placeholders while gpunn's code, called by a marked method, runs."""
     known, GUARD.known = GUARD.known, None
     try:
         yield
@@ -364,7 +365,7 @@ def described_use(value: Any) -> Any:
 
 
 def used_by(function: Any) -> list[Any]:
-    """Return the values in the defaults and closure of a function that each step calls."""
+    """Return the values in defaults and closure of a function that each training step calls."""
     if isinstance(function, partial):
         return [function.func, *function.args, *function.keywords.items()]
     cells = [contents(cell) for cell in function.__closure__ or ()]

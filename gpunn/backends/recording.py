@@ -1,15 +1,15 @@
 """Record operations as a trace instead of running them, so that a backend can run them faster.
 
 A training step, a batch of an evaluation and a prediction are sequences of a backend's operations.
-Each repetition uses the same arrays. `record` returns the sequence of a function's operations, a
-*trace*, without running them. A backend's `lower` turns a trace into a function that runs the
-operations a given number of times. This function calls the operations' definitions, NumPy, a
-compiled program, or a CUDA graph.
+Each repetition of the sequence uses the same arrays. `record` returns the sequence of a function's
+operations, a *trace*, without running them. A backend's `lower` turns a trace into a function that
+runs the operations a given number of times. The function calls the operations' definitions, NumPy,
+a compiled program, or a CUDA graph.
 
 An *engine* is a way to run a trace, such as compiled programs or CUDA graphs. A *lowering* turns
 one operation into an engine's steps. All lowerings of an engine are methods of one class, named
 after the operations; `lower_operations` calls them. A lowering gets the operation's arguments as
-attributes of one object, so no engine repeats the parameters.
+attributes of one object, so lowerings need not declare the parameters.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ RECORDER = Recorder()
 def operation(method: F) -> F:
     """Declare a backend's method an operation, defined by the method's body.
 
-    While this thread records a trace, each call is added to the trace. Otherwise `Backend.perform`
-    runs the operation.
+    While this thread records a trace, each call of the method is added to the trace. If the thread
+    records none, `Backend.perform` runs the operation.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def is_composite(backend: Performer, one: Operation) -> bool:
 
 
 def method_of(backend: Performer, one: Operation) -> Callable[..., None]:
-    """Return an operation's definition, as a function of the backend and the arguments."""
+    """Return an operation's definition, a function of the backend and the operation's arguments."""
     method: Callable[..., None] = getattr(type(backend), one.name).definition
     return one.definition or method
 
@@ -226,7 +226,7 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(trace: Trace, backend: Performer, lowerings: object) -> list[Operation]:
     """Return a trace whose composite operations without a lowering are replaced by their parts.
 
-    An engine calls this function if it inspects all operations before it lowers the first one.
+    This function is for engines that inspect all operations before they lower the first one.
     `lower_operations` replaces the same operations, and also composite operations whose lowering
     returns None.
     """
@@ -275,11 +275,11 @@ def lower_operations(
 class RecordingCache:
     """A cache of recorded and lowered traces.
 
-    A trace contains settings, such as a dropout rate. So a change of a part (a layer, the loss,
-    ...) clears the cache. A part has changed if a field has become another object, or a different
-    number or string. Recursively, the cache compares the fields of dataclasses, the elements of
-    lists and dicts, and the attributes that a method `recorded_attributes` names. The cache also
-    clears itself before it would exceed `size` entries.
+    A trace contains settings, such as a dropout rate. So the cache is cleared if a part (a layer,
+    the loss, ...) has changed. A part has changed if a field has become another object, or a
+    different number or string. Recursively, the cache compares the fields of dataclasses, the
+    elements of lists and dicts, and the attributes that a method `recorded_attributes` names. The
+    cache is also cleared before it would have more than `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

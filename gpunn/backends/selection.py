@@ -27,7 +27,7 @@ logger = logging.getLogger("gpunn")
 
 
 def choose_backend(argument: str | None = None, configured: str | None = None) -> str:
-    """Return the backend's name from the source of highest priority that gives one.
+    """Return the backend's name from the first source, in order of priority, that gives a name.
 
     In order of priority, the sources are an argument or command-line option, the environment
     variable GPUNN_BACKEND, a configuration's key, and "auto".
@@ -62,8 +62,9 @@ def settle_backend(
 ) -> Backend:
     """Return the backend that `choose_backend` names.
 
-    Options and errors are those of `get_backend`. The message about an invalid name says where the
-    name was given. The name in a configuration is checked even if another source has priority.
+    The options and the errors are the same as for `get_backend`. If the name is invalid, the
+    message also states where it was given. The name in a configuration is checked even if another
+    source has priority.
     """
     if configured:
         _check_name(configured, "backend")
@@ -90,23 +91,24 @@ def get_backend(
         variable GPUNN_BACKEND gives the name, or else "auto". A Backend object is returned
         unchanged.
     graph : bool
-        On a CUDA device: whether to record a training step as a CUDA graph and replay it. The host
-        then launches one graph instead of many kernels. Results are the same.
+        On a CUDA device: whether to record a training step as a CUDA graph and replay it. With a
+        graph, the host launches one graph instead of many kernels. Results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         On a CUDA device: the precision in which products of float32 matrices may be computed. Lower
         precision is faster on tensor cores. Matrices, sums and parameters stay float32.
     fused_products : bool
         On a CUDA device: whether products of float32 matrices may include biases, ReLU and
-        gradients of biases, which saves separate kernels. Results may differ in rounding.
+        gradients of biases, which saves separate kernels. With and without fused products, results
+        may differ in rounding.
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how to choose the algorithm for products of float32 matrices. With
         "heuristic", cuBLAS predicts the fastest algorithm. With "measured", gpunn times several
-        algorithms in the first step. The two settings differ in rounding. Checkpoints store the
-        chosen algorithms.
+        algorithms in the first step. Results with "heuristic" and "measured" differ in rounding.
+        Checkpoints store the algorithms that were chosen by timing.
     threads : int or None
-        On the CPU: the number of threads. With None, the environment variable GPUNN_THREADS sets
-        it, or else OMP_NUM_THREADS, or else there is one thread for each core that this process may
-        use. Runs with the same number of threads are bitwise identical.
+        On the CPU: the number of threads. With None, the environment variable GPUNN_THREADS or else
+        OMP_NUM_THREADS sets the number. If neither is set, each core that this process may use gets
+        one thread. Runs with the same number of threads are bitwise identical.
 
     Returns
     -------
@@ -119,7 +121,7 @@ def get_backend(
         If CuPy, the driver, a CUDA library or the device is missing. The message names the missing
         requirement and a remedy. Only "auto" falls back to the CPU.
     ArgumentError
-        If no backend has that name, or an option is invalid.
+        If no backend has the name, or if an option is invalid.
 
     Examples
     --------
@@ -167,7 +169,7 @@ def available_backends() -> list[str]:
     Returns
     -------
     list of str
-        "numpy", and "cupy:0", "cupy:1" and so on for CUDA devices.
+        The name "numpy", and the names "cupy:0", "cupy:1" and so on of CUDA devices.
 
     See Also
     --------
@@ -186,7 +188,7 @@ def available_backends() -> list[str]:
 
 
 def _choose(argument: str | None, configured: str | None = None) -> tuple[str, str]:
-    """Return the name of highest priority, and a description of its source for messages."""
+    """Return the first name in order of priority, and a description of its source for messages."""
     variable = os.environ.get(VARIABLE)
     sources = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
     return next(((name, origin) for name, origin in sources if name), ("auto", "backend"))

@@ -16,11 +16,11 @@ HANDOVER = 2e-4
 
 
 class Turns:
-    """A fair, reentrant lock: a waiting thread gets the lock before its last holder again.
+    """A reentrant lock that is fair: a thread can't get it twice while another thread waits.
 
-    A thread holds the lock for a short time: for some updates, or one batch. The thread count of
-    NumPy's BLAS and the buffers of recorded steps belong to the whole process. Without the lock,
-    threads would change each other's results.
+    A thread holds the lock only for a short time: for some updates, or for one batch. The thread
+    count of NumPy's BLAS and the buffers of recorded steps belong to the whole process. Without the
+    lock, threads would change each other's results.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Turns:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock; if another thread waits for it, pause so that this thread wakes up."""
+        """Release the lock, and pause if another thread waits, to let the other acquire it."""
         self._depth -= 1
         self._lock.release()
         if self._waiting:
@@ -47,7 +47,7 @@ class Turns:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """Let other threads compute within this context, in which this thread waits for them.
+        """Let other threads compute within this context, in which this thread waits for a result.
 
         The thread releases the lock when it enters the context, and acquires it again when it
         leaves.

@@ -16,7 +16,7 @@ __all__ = ["FileCommand", "standard_streams"]
 
 
 class StandardStream(io.FileIO):
-    """A standard stream. Failed writes are ignored if the title is empty; else they raise errors.
+    """A standard stream. If a write fails, an error is raised, or ignored for an empty title.
 
     The title names the stream in error messages. An empty title marks a stream for notices that may
     be lost.
@@ -51,8 +51,8 @@ class FileCommand(click.Command):
 def standard_streams() -> Iterator[None]:
     """Ignore failed writes to standard error, but raise errors for those to standard output.
 
-    If a stream is missing, first occupy its file descriptor. Otherwise a file opened later would
-    get this descriptor, and receive all text written to the stream.
+    If a stream is missing, first occupy its file descriptor. If the descriptor stayed free, a file
+    opened later could get it, and receive all text written to the stream.
     """
     for number in range(3):
         try:

@@ -39,7 +39,7 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
 
 
 def evaluation_text(result: Evaluation) -> str:
-    """Return metrics as text, with the base rate for classes, and threshold metrics for two."""
+    """Return metrics as text; classes add the base rate, two classes also threshold metrics."""
     lines = [f"{metrics_text(result)} ({result.rows:,} row{'s' * (result.rows != 1)})"]
     if result.rates is not None:
         present = [float(rate) for rate in result.rates if rate > 0]

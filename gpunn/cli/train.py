@@ -36,8 +36,8 @@ DEFAULT = "realmlp"
 """The name of the model for a table, if `--model` is not given."""
 
 HELD_OUT = 0.2
-"""Fraction of a table's rows that is held out for testing. The same fraction of the other rows is
-held out for validation."""
+"""Fraction of a table's rows that is held out for testing. The same fraction of the remaining rows
+is held out for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
 """Options whose names differ from their keys in `[data]`, and these keys."""

@@ -37,9 +37,9 @@ explains all keys. A configuration with a tabular model is first a `Draft`, unti
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table with the name and parameters, such as
-`{ name = "adam", learning_rate = 0.01 }`. The class, for example `gpunn.optimizers.Adam`, describes
-its parameters. A name such as `"package.module:Class"` imports a custom class. Importing a custom
-class runs its module's code, so the caller must allow it.
+`{ name = "adam", learning_rate = 0.01 }`. The class with this name, for example
+`gpunn.optimizers.Adam`, describes the parameters. A name such as `"package.module:Class"` imports a
+custom class. Importing a custom class runs its module's code, so the caller must allow it.
 
 An unknown key, a wrong type or an impossible value raises a `ConfigError` with the key's full path.
 """
@@ -130,8 +130,8 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     Raises
     ------
     ConfigError
-        If the file or a setting has an unknown key, a wrong type or an impossible value. Without
-        settings, the error is a `ConfigFileError`.
+        If the file or a setting has an unknown key, a wrong type or an impossible value. If there
+        are no `settings`, the error is a `ConfigFileError`.
     ConfigFileError
         If the file is not valid TOML or JSON.
     OSError
@@ -171,16 +171,16 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
     Parameters
     ----------
     raw : dict
-        The configuration; it is changed in place.
+        The unchecked configuration, which is changed in place.
     setting : str
         "key.key=value". A value that is not valid TOML is a string, so `training.optimizer=sgd`
-        needs no quotes. A number in the path is an index into a list: "model.layers.1.rate=0.3". If
-        the path leads into a name, the name becomes a table: "training.optimizer.learning_rate=0.1"
-        also works with `optimizer = "adam"`. If the configuration names no optimizer,
-        "training.optimizer.learning_rate=0.1" changes the default optimizer, or the tabular model's
-        optimizer. If the path leads into a number that stands for a schedule, the number becomes a
-        constant schedule. If a number replaces a schedule, only the schedule's rate changes. Paths
-        in `[data]` are relative to the current folder.
+        needs no quotes. A number in a path is the index of an item of a list, as in
+        "model.layers.1.rate=0.3". If the path leads into a name, the name becomes a table:
+        "training.optimizer.learning_rate=0.1" also works with `optimizer = "adam"`. If the
+        configuration names no optimizer, "training.optimizer.learning_rate=0.1" changes the default
+        optimizer, or the tabular model's optimizer. If the path leads into a number that stands for
+        a schedule, the number becomes a constant schedule. If a number replaces a schedule, only
+        the schedule's rate changes. Paths in `[data]` are relative to the current folder.
 
     Raises
     ------

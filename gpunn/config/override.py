@@ -93,7 +93,7 @@ def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: An
 
 
 def _contains(training: dict[str, Any], path: str) -> bool:
-    """Return whether `[training]` contains the value at a path, or the object that has it."""
+    """Return whether `[training]` contains the value at a path, or an object around the value."""
     head, *parts = path.split(".")
     value: Any = training.get(head)
     if not is_part(head, value):

@@ -33,7 +33,7 @@ class SearchRange:
     log : bool
         Whether numbers are drawn evenly on a logarithmic scale.
     step : int, float or None
-        Distance between the numbers, counted from `low`.
+        The distance between consecutive numbers; the first number is `low`.
     choices : list or None
         Values of any TOML type, including tables.
 
@@ -117,7 +117,7 @@ class SearchRange:
 
     @property
     def extremes(self) -> list[Any]:
-        """The smallest and the largest number, or all choices."""
+        """A tuple of the smallest and the largest number, or a list of all choices."""
         return [self.low, self.high] if self.choices is None else list(self.choices)
 
     @property
@@ -171,9 +171,9 @@ def label(choice: Any) -> Any:
 def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
     """Return the ranges in the table at `path`, by the paths of their keys.
 
-    The keys of the table are paths such as "training.batch_size". If a path has no quotes, TOML
-    makes nested tables of it. An ArgumentError is raised if there is no range, or if a range is
-    invalid.
+    The keys of the table are paths such as "training.batch_size". If a path is written without
+    quotes, TOML reads it as nested tables. An ArgumentError is raised if there is no range, or if a
+    range is invalid.
     """
     space: dict[str, SearchRange] = {}
     for key, table in leaves(value):

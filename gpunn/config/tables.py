@@ -202,8 +202,8 @@ class FileDataSet(DataSet):
     path : str
         The file.
     test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test split, before the
-        validation rows.
+        In [0, 1): the fraction of the rows that is held out as the test split, before validation
+        rows are held out.
     """
 
     path: str
@@ -217,9 +217,10 @@ class SplitDataSet(FileDataSet):
     Parameters
     ----------
     split : str or None
-        How rows are held out. The value "time=COLUMN" holds out the latest rows by this column; the
-        test split is later than the validation split. The value "group=COLUMN" holds out whole
-        groups: the rows with the same value in this column. "random" and None draw rows at random.
+        How the rows to hold out are chosen. The value "time=COLUMN" holds out the latest rows by
+        this column; the test split is later than the validation split. The value "group=COLUMN"
+        holds out whole groups: the rows with the same value in this column. "random" and None draw
+        rows at random.
 
     See Also
     --------
@@ -272,7 +273,7 @@ class CSV(SplitDataSet):
     ----------
     split : str or None
         "time=COLUMN" holds out the latest rows, and "group=COLUMN" holds out whole groups. The
-        column is not an input unless `features` names it.
+        column is an input only if `features` names it.
     target : int or str
         Name or index of the column to predict; indices count from 0, negative ones from the end.
     header : bool or "auto"
@@ -322,8 +323,8 @@ class NPZ(SplitDataSet):
     Parameters
     ----------
     split : str or None
-        "time=ARRAY" holds out the latest rows by an array of the file, and "group=ARRAY" holds out
-        whole groups.
+        The value "time=ARRAY" holds out the latest rows, by the times in an array of the file.
+        "group=ARRAY" holds out whole groups.
     X, y : str
         Names of the arrays of training inputs and targets.
     X_validation, y_validation : str or None
@@ -414,14 +415,14 @@ class TableFile(SplitDataSet):
     Parameters
     ----------
     standardize : bool
-        Must be False; use `scaling` instead.
+        Must be False for tables; use `scaling` instead.
     split : str or None
         "time=COLUMN" holds out the latest rows, and "group=COLUMN" holds out whole groups. The
-        column of groups is not an input unless `columns` names it.
+        column of groups is an input only if `columns` names it.
     target : str or list of str
         Name of the column to predict, or names of several columns of numbers or labels.
     positive : str or None
-        The positive one of two classes, for precision, recall and the threshold. None means the
+        Which of two classes is positive, for precision, recall and the threshold. None means the
         second class in sorted order.
     drop : list of str
         Columns to leave out.
@@ -521,7 +522,7 @@ class Model(Table):
         Parameters of the tabular model, such as {"members": 8}; see `gpunn.tabular.realmlp` and
         `gpunn.tabular.tabm`.
     start_from : str or None
-        A run folder or a model file whose weights are the initial weights.
+        A run folder or a model file, from which the initial weights are copied.
     frozen : list of str
         Labels of the layers whose parameters training does not change.
 
@@ -588,13 +589,13 @@ class Training(Table):
         Callbacks to run during training.
     monitor : str or None
         The metric or loss that selects the best epoch. None means the `monitor` of an early
-        stopping callback. Without that callback, it means "val_accuracy" if this metric is logged,
-        otherwise "val_loss".
+        stopping callback. Without such a callback, None means "val_accuracy" if this metric is
+        logged, otherwise "val_loss".
     monitor_mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto" uses the metric's own direction.
     checkpoint_every : int or None
-        At least 1: the number of epochs between checkpoints. None chooses a number that keeps the
-        time for checkpoints below 1 % of the training time.
+        At least 1: the number of epochs between checkpoints. With None, gpunn chooses a number for
+        which checkpoints take less than 1 % of the training time.
     checkpoint_every_updates : int or None
         At least 1: the number of updates between additional checkpoints within an epoch.
     checkpoint_every_seconds : float
@@ -747,7 +748,7 @@ class Distributed(Table):
     communicator : {"auto", "none", "mpi", "nccl"}
         See `gpunn.distributed.communicator`.
     timeout : float
-        Positive: seconds that a process waits for the others before all processes end.
+        Positive: the seconds that a process waits for other processes before all processes end.
     shards : int
         The number of shards (parts) of each batch: a power of two, or 0 for one shard per process.
     batch_norm : {"synchronized", "local"}
@@ -842,7 +843,7 @@ class Config(Table):
         Raises
         ------
         BackendUnavailableError, ArgumentError
-            Under the same conditions as `gpunn.get_backend`.
+            Under the same conditions as in `gpunn.get_backend`.
         """
         if isinstance(argument, Backend):
             return argument
@@ -858,7 +859,8 @@ class Config(Table):
         Returns
         -------
         Communicator
-            A world of one process, unless a launcher has started several processes together.
+            The processes that a launcher has started together; without a launcher, only this
+            process.
         """
         settings = self.distributed or Distributed()
         return communicator(settings.communicator, settings.timeout)
@@ -872,8 +874,8 @@ class Draft(Config):
     ----------
     given : mapping
         The keys that the user wrote in `[training]`, as plain data; see `settled`. The attribute
-        `training` has temporary values for missing keys. In a run's configuration, no key is
-        missing.
+        `training` has temporary values for missing keys. The configuration that a run stores has
+        all keys.
 
     Examples
     --------

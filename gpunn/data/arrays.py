@@ -43,13 +43,13 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
     path : path-like
         File written by `numpy.save`.
     map_above : int
-        An array of more bytes than this (256 MiB by default) is memory-mapped, so that the
+        The size in bytes (256 MiB by default) above which an array is memory-mapped, so that the
         operating system reads only the rows that are used.
 
     Returns
     -------
     array
-        The array, in the machine's byte order unless it is memory-mapped.
+        The array. If it is not memory-mapped, it is in the machine's byte order.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Copy host arrays to the device: either all rows once, or in chunks (streaming).
 
 With and without streaming, batches and therefore results are identical; only the memory use
-differs. The arrays on the device are allocated once and then overwritten. A recorded step thus
-finds its rows at the same addresses, or at a few alternating addresses.
+differs. The arrays on the device are allocated once and then overwritten. So a recorded training
+step finds its rows always at the same addresses, or at a few alternating addresses.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class DeviceRows:
 class Dataset:
     """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` has two dtypes on the device: for inputs, and for real targets and weights. If `stream`
-    is None, memory maps and data that are too large for the device are streamed. `metric_weights`
-    are the weights for metrics, if the loss has different weights.
+    `dtypes` are the dtypes on the device of inputs, and of real targets and weights. If `stream` is
+    None, memory maps and data that are too large for the device are streamed. `metric_weights` are
+    the weights for metrics, if the loss has different weights.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Dataset:
         return free is not None and self.rows * self.row_bytes > DEVICE_FRACTION * free
 
     def chunks(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
-        """Yield the rows with these indices, in this order, in chunks of whole batches.
+        """Yield the rows that `order` lists, in this order, in chunks of whole batches.
 
         If `order` is None, all rows are used. All batches have `batch_size` rows, except possibly
-        the last batch of the last chunk. Each chunk overwrites the previous one.
+        the last batch of the last chunk. Each chunk overwrites the previous chunk.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)

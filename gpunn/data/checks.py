@@ -20,7 +20,7 @@ map."""
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
-    """Return `array` as a NumPy array, without a copy if possible; memory maps stay memory maps.
+    """Return `array` as a NumPy array, if possible without a copy; memory maps stay memory maps.
 
     Raises a DataError if the array is on a GPU, sparse, masked or ragged, or holds Python objects.
     The error is also raised if the array is a memory map whose file was truncated.
@@ -126,9 +126,10 @@ def check_weights(
 ) -> np.ndarray:
     """Return sample weights in float64, shape (rows,), after checking them.
 
-    Weights must be finite, >= 0, and not all zero, also in `dtype`. With `part`, the rows are only
-    a batch, whose weights may all be zero; `check_largest_weight` then checks the weights of all
-    rows. Raises a DataError with the index of the first invalid weight.
+    Weights must be finite and >= 0, and at least one must not be zero, also after conversion to
+    `dtype`. With `part`, the rows are only a batch, whose weights may all be zero;
+    `check_largest_weight` then checks the weights of all rows. Raises a DataError with the index of
+    the first invalid weight.
     """
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):

@@ -50,7 +50,7 @@ class CSVData:
         every cell is an integer, the dtype is int64; other numbers are floats. Without a target,
         `y` is None.
     feature_names : tuple of str
-        Column names; without a header, the column numbers, counted from 0.
+        The names of the feature columns; without a header, their numbers, counted from 0.
     target_name : str or None
         Name of the target column.
     classes : tuple of str or None
@@ -105,14 +105,14 @@ def load_csv(
         Name or number of the column to predict. Numbers count from 0, and negative numbers count
         from the end: -1 is the last column. None means that there is no target.
     header : bool or "auto"
-        Whether the first row has the column names. By "auto", it has them if `target` or one of
-        `features` is a name, or if the first row has text above a number in the second row. If all
-        column names are numbers, set `header` to True.
+        Whether the first row has the column names. With "auto", gpunn assumes column names if
+        `target` or one of `features` is a name, or if the first row has text above a number in the
+        second row. If all column names are numbers, set `header` to True.
     delimiter : str
         The character between cells.
     features : sequence of str and int, optional
-        Names or numbers of the feature columns, in this order. By default, all columns except the
-        target.
+        Names or numbers of the feature columns, in the order of the features. By default, all
+        columns except the target.
     dtype : "float32" or "float64"
         Dtype of the features and of a floating-point target.
     missing : collection of str
@@ -175,7 +175,7 @@ def load_csv(
 
 
 class _Reader:
-    """Reads the rows of an open file as arrays, and counts and locates missing values."""
+    """Reads the rows of an open file as arrays; counts missing values, and records their places."""
 
     def __init__(self, path: str, rows: Iterator[Row], dtype: np.dtype, markers: Markers) -> None:
         self._path, self._rows, self._dtype, self._markers = path, rows, dtype, markers
@@ -306,7 +306,7 @@ class _Reader:
     def _first_text(self, block: list[Row], indices: Sequence[int]) -> tuple[int, str, str] | None:
         """Count missing values; return line, column and text of the first cell with text, or None.
 
-        A number that is not finite raises a RowsError.
+        A RowsError is raised if a number is not finite.
         """
         for line, row in block:
             for name, cell in ((self._names[index], row[index]) for index in indices):
@@ -339,7 +339,7 @@ class _Reader:
         return np.frombuffer(codes, np.int64)
 
     def _is_missing(self, line: int, name: str, cell: str) -> bool:
-        """Return whether a cell means a missing value, and count the missing values."""
+        """Return whether a cell means a missing value; count such cells."""
         missing = self._markers.is_missing_number(cell.strip())
         if missing:
             self._missing += 1

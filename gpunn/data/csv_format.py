@@ -31,7 +31,7 @@ class CsvFormat:
             raise ArgumentError(f"delimiter: {problem}")
 
     def metadata(self) -> dict[str, Any]:
-        """Return the metadata of a network: the settings that were chosen, if any."""
+        """Return metadata for a network: the settings that the user chose, if there are any."""
         chosen = {name: value for name, value in asdict(self).items() if value not in (None, [])}
         return {"reading": chosen} if chosen else {}
 

@@ -18,7 +18,7 @@ __all__ = ["column_names", "difference", "non_numeric_columns", "numbers_of", "o
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the names of a data frame's columns, or None for other objects and unnamed columns.
+    """Return the names of a data frame's columns; None if it has none or is no data frame.
 
     Columns that pandas numbers by default are treated as columns without names.
     """
@@ -66,8 +66,8 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
 def numbers_of(table: Any) -> np.ndarray | None:
     """Return a data frame's columns as a matrix if every column holds real numbers, else None.
 
-    Converting the frame itself does not work: pandas makes Python objects of columns without a
-    common dtype, such as numbers with Boolean (one-hot) columns.
+    The frame itself can't be converted: pandas makes Python objects of columns without a common
+    dtype, for example of numbers and Boolean (one-hot) columns.
     """
     columns = [*arrays_of(table).values()]
     real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
@@ -83,7 +83,7 @@ def arrays_of(table: Any) -> dict[str, np.ndarray]:
 
 
 def non_numeric_columns(table: Any) -> list[str]:
-    """Return the names of a data frame's columns without numbers, with an example for each."""
+    """Return the names of a data frame's columns that hold no numbers, with an example for each."""
     descriptions = []
     for name, column in arrays_of(table).items():
         if column.ndim != 1 or column.dtype.kind in "buif":
