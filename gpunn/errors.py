@@ -77,7 +77,7 @@ class KeyedError(GpunnError):
 
 
 class GpunnWarning(UserWarning):
-    """Something works but is probably a mistake; the message says what to do instead."""
+    """What the code does works, but is probably a mistake; the message says what to do instead."""
 
 
 class DeprecatedNameWarning(GpunnWarning, FutureWarning):
@@ -222,7 +222,7 @@ class DistributedError(GpunnError, RuntimeError):
     rank : int or None
         The rank that has failed.
     elsewhere : bool
-        Whether another rank reports the reason.
+        Whether another rank reports the reason of the failure.
     """
 
     def __init__(

@@ -15,10 +15,10 @@ __all__ = ["Exclusion"]
 class Exclusion:
     """A lock of a network, so that only one thread at a time trains or evaluates it.
 
-    While a thread evaluates the network, other threads wait. While a thread trains it, other
-    threads get an error, because training may take hours, and metrics computed meanwhile would mix
-    the parameters of several updates. The lock is reentrant, because a callback may evaluate the
-    network during training, in the same thread.
+    While a thread evaluates the network, other threads wait. While a thread trains the network,
+    other threads get an error, because training may take hours. Metrics computed meanwhile would
+    mix the parameters of several updates. The lock is reentrant, because a callback may evaluate
+    the network during training, in the same thread.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Exclusion:
         renewed_in_children(self)
 
     def renew(self) -> None:
-        """Release the lock in a forked process, unless the thread that forked holds it."""
+        """Release the lock in a forked process if the thread that forked does not hold it."""
         self._changed = threading.Condition()
         if self._thread != threading.get_ident():
             self._thread, self._depth, self._training = None, 0, False

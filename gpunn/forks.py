@@ -1,7 +1,8 @@
 """Keep locks and imports usable in forked processes.
 
 A forked process has only the thread that forked. In the child, a lock that another thread held
-would stay locked forever. Python also locks each module while a thread imports it.
+would stay locked forever. The lock that Python holds while a thread imports a module is such a
+lock.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Pause(threading.local):
     held = False
 
     def begin(self) -> None:
-        """Wait at most `PATIENCE` seconds for imports, since they may wait for this thread."""
+        """Wait up to `PATIENCE` seconds for other imports, which may wait for this thread."""
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:

@@ -241,7 +241,7 @@ class Normal(Initializer):
     Parameters
     ----------
     standard_deviation : float
-        At least 0, 0.01 by default.
+        The standard deviation: at least 0, 0.01 by default.
     mean : float
         0 by default.
 
@@ -327,7 +327,7 @@ class Repeated(Initializer):
         The initializer that draws the numbers.
     lengths : sequence of int
         How often each drawn number is repeated in a row of the parameter. The sum must be the
-        length of a row. With an empty sequence, all rows are the same.
+        length of a row. If the sequence is empty, all rows of the parameter are the same.
 
     Examples
     --------
@@ -363,7 +363,7 @@ class Uniform(Initializer):
     Parameters
     ----------
     limit : float
-        At least 0, 0.05 by default.
+        The limit of drawn values: at least 0, 0.05 by default.
 
     Examples
     --------
@@ -389,7 +389,7 @@ class VarianceScaling(Initializer):
     uniform: bool = flag(False)
 
     def variance(self, fan_in: int, fan_out: int) -> float:
-        """Return the variance of one weight.
+        """Return the variance with which each weight is drawn.
 
         Parameters
         ----------

@@ -118,8 +118,7 @@ class Placeholder:
         return type(self._gpunn_array)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
-        """Return a view of another shape; raise a ValueError or AttributeError if it needs a
-        copy."""
+        """Return a view of another shape, or raise a ValueError or AttributeError."""
         if order != "C" or copy:
             refuse("copies an array; use assign")
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape

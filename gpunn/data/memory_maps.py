@@ -1,8 +1,8 @@
 """Rows of memory-mapped files, read without making the whole file resident in memory.
 
 If scattered rows are read through a memory map, many other rows become resident, because the system
-loads a block of the file around each page. If the rows are read from the file, only these rows take
-memory.
+loads a block of the file around each page. If rows are read from the file instead, only these rows
+take memory.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def reopened(path: str | os.PathLike[str]) -> FileIO:
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     """Return the chosen rows of an array; rows of a memory map are copied from its file.
 
-    If `chosen` is a slice, it must have no step. Raises a DataFileError if the file was truncated,
-    and a FileAccessError if it can't be opened again.
+    If `chosen` is a slice, it must have no step. A DataFileError is raised if the file was
+    truncated. A FileAccessError is raised if the file can't be opened again.
     """
     mapping = mapping_of(array)
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:

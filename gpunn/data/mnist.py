@@ -30,7 +30,8 @@ def load_mnist(
 
     Nothing is downloaded. `folder` must hold `train-images-idx3-ubyte`,
     `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each
-    uncompressed, or compressed with gzip and named `.gz`. The uncompressed file takes precedence.
+    uncompressed, or compressed with gzip and named `.gz`. If a file exists in both forms, the
+    uncompressed file is read.
 
     Parameters
     ----------
@@ -40,16 +41,17 @@ def load_mnist(
     Returns
     -------
     X : uint8 array of shape (rows, height * width)
-        Training images, flattened row by row; for MNIST (60000, 784) with values 0 to 255.
+        Training images, flattened row by row. For MNIST, the shape is (60000, 784), with values
+        from 0 to 255.
     y : int64 array of shape (rows,)
         Training labels.
     X_test, y_test : arrays
-        The test images and labels, in the same format; for MNIST 10000 rows.
+        The test images and labels, in the same format. For MNIST, there are 10000 rows.
 
     Raises
     ------
     DataFileError
-        If a file is missing, damaged or of another kind, or the files do not belong together.
+        If a file is missing, damaged or in another format, or if the files do not belong together.
 
     Examples
     --------

@@ -20,12 +20,12 @@ PATIENCE = 5.0
 
 
 class Prefetch(Generic[T]):
-    """An iterator whose items a thread makes, at most `ahead` items in advance.
+    """An iterator whose items are made by a thread, at most `ahead` items in advance.
 
     The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread. An
     exception that the iterator raises is raised again in place of the item, with its traceback.
-    `close`, which a `with` block calls at its end, ends the thread. If the iterator is a generator,
-    the thread closes the generator, so that its `finally` clauses run.
+    The method `close` ends the thread; a `with` block calls it at its end. If the iterator is a
+    generator, the thread closes the generator, so that its `finally` clauses run.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:
@@ -101,7 +101,7 @@ class Prefetch(Generic[T]):
             close(self._iterator)
 
     def __enter__(self) -> Self:
-        """Return this iterator; the end of the block closes it."""
+        """Return this iterator, which is closed at the end of the `with` block."""
         return self
 
     def __exit__(self, *exception: object) -> None:

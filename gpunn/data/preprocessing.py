@@ -31,9 +31,9 @@ def column_statistics(
     """Return each column's mean and standard deviation, to standardize X: `(X - mean) / std`.
 
     The results are those of `mean_and_std`, but the deviation of a constant column is **1**:
-    standardization then makes the column 0. The logger "gpunn" warns about such columns. X is a
+    standardization then makes the column 0. The logger "gpunn" warns about constant columns. X is a
     matrix of Booleans, integers or floats, with at least one row; only the rows `indices` are used.
-    Messages call X `name`. Raises a DataError for any other X, or if a column holds NaN or
+    Messages call X `name`. A DataError is raised for any other X, or if a column holds NaN or
     infinity. The error is also raised if a column's values are too large, or differ too little, to
     be squared in float64.
     """
@@ -78,8 +78,8 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    The standard deviation is that of a population, `sqrt(sum_i (x_i - mean)^2 / rows)`. If numbers
-    are not finite, or are too large to be squared, the deviation is infinite or NaN.
+    The standard deviation is that of a population, `sqrt(sum_i (x_i - mean)^2 / rows)`. For numbers
+    that are not finite, or too large to be squared, the standard deviation is infinite or NaN.
 
     The rows are visited in chunks, by default of 8 MiB in float64, so a memory-mapped array is
     never loaded completely. Each chunk's count, mean and sum of squared deviations `M` are merged
@@ -89,8 +89,8 @@ def mean_and_std(
         mean = mean_a + delta * n_b / (n_a + n_b)
         M = M_a + M_b + delta ^ 2 * n_a * n_b / (n_a + n_b)
 
-    First of all, the first row is subtracted from all rows, so `M` of a constant column is exactly
-    zero.
+    Before this computation, the first row is subtracted from all rows, so that `M` of a constant
+    column is exactly zero.
 
     References
     ----------
@@ -122,8 +122,8 @@ def chunks_of(
 ) -> Iterator[np.ndarray]:
     """Yield the rows of an array, which may be a memory map, `chunk_rows` at a time.
 
-    By default, a chunk has as many rows as have about a million numbers, and at least one row.
-    `indices` selects the rows.
+    By default, a chunk has about a million numbers, but never less than one row. `indices` selects
+    the rows.
     """
     rows = len(X) if indices is None else len(indices)
     step = chunk_rows or max(1, _CHUNK_ITEMS // max(1, math.prod(X.shape[1:])))
@@ -142,7 +142,7 @@ def split_rows(
     row), the split is stratified: `fraction` of each class is held out. The numbers of held-out
     rows of the classes are rounded so that they add up to the total; the numbers with the largest
     remainders are rounded up. Raises an ArgumentError if no row would be kept or held out, or if an
-    argument is invalid. Raises a DataError if a class has only one row, which can't be both kept
+    argument is invalid. A DataError is raised if a class has only one row, which can't be both kept
     and held out.
 
     Examples
@@ -168,7 +168,7 @@ def split_rows(
 
 
 def held_rows(rows: int, fraction: float) -> int:
-    """Return the number of held-out rows, rounded up; raise an ArgumentError for none or all."""
+    """Return the number of rows to hold out, rounded up; raise an ArgumentError if none or all."""
     fraction = check_number("fraction", fraction, above=0, below=1)
     # The inner rounding removes the rounding error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))

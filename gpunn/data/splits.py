@@ -23,8 +23,9 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
     """Split rows into earlier rows, which are kept, and the latest rows, which are held out.
 
     Rows with the same time stay together, so the number of held-out rows is as close to
-    `ceil(fraction * rows)` as possible. Times are numbers or dates, none of them missing. Raises
-    the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if all times are equal.
+    `ceil(fraction * rows)` as possible. Times are numbers or dates, and no time may be missing.
+    Raises the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if all times are
+    equal.
 
     Examples
     --------
@@ -52,8 +53,9 @@ def split_groups(
     `labels`, groups that bring the held-out rows of each class closer to `fraction` come first. The
     last group with rows of a class is not held out. Up to 20 random orders are tried. The best
     order's number of held-out rows is closest to the wanted number. Among equally close orders, the
-    numbers of each class decide. Groups and labels are integers or strings. Raises the errors of
-    `gpunn.data.preprocessing.split_rows`, and a DataError if all rows belong to one group.
+    order with the best number of held-out rows of each class is used. Groups and labels are
+    integers or strings. Raises the errors of `gpunn.data.preprocessing.split_rows`, and a DataError
+    if all rows belong to one group.
 
     Examples
     --------
@@ -146,7 +148,7 @@ class _Choice:
         )
 
     def _gain(self, group: int) -> float:
-        """Return how much closer a group brings the classes to the wanted numbers."""
+        """Return how much closer to the wanted numbers of rows the classes are with a group."""
         gain = 0.0
         for label, count in self.counts.classes[group]:
             missing = self.wanted_of_class[label] - self.of_class[label]

@@ -19,7 +19,7 @@ __all__ = ["numbers_of", "open_rows"]
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
     """Open a text file, and yield its delimiter (detected if None) and its nonempty rows.
 
-    A problem with the file raises a DataFileError, even while rows are read.
+    If there is a problem with the file, a DataFileError is raised, also later while rows are read.
     """
     with open_file(path, DataFileError) as file:
         try:

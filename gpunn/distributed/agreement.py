@@ -18,7 +18,7 @@ class AgreedExit(SystemExit):
 
 
 class Agreement:
-    """Messages between all ranks; each message can report that a rank has failed.
+    """Exchanges messages between all ranks; instead of a message, a rank can report its failure.
 
     A rank that fails outside of a training step reports the failure instead of its next message. So
     no rank waits for a failed rank. Within a step, ranks wait for arrays instead of messages, so a
@@ -56,8 +56,8 @@ class Agreement:
     def gather(self, value: Any, what: str) -> list[Any]:
         """Send this rank's value to all ranks, and return the values of all ranks, from rank 0.
 
-        `what` describes the values in error messages. If a rank has failed, raise a
-        DistributedError that names the rank and the reason.
+        `what` describes the values in error messages. If a rank has failed, a DistributedError is
+        raised that names the rank and the reason.
         """
         if self.alone:
             return [value]
@@ -102,8 +102,8 @@ class Agreement:
     def failing_together(self) -> Iterator[None]:
         """Return a context in which an error on this rank makes all ranks fail.
 
-        Contexts of this kind can be nested. After all ranks have left the outermost context, they
-        can work together again.
+        Contexts of this kind can be nested. After all ranks have left the outermost context, the
+        ranks can work together again.
         """
         outermost, self._inside = not self._inside, True
         try:

@@ -26,8 +26,8 @@ make a training step too long.
 class Collectives:
     """Turns the communicator's collective calls into operations of a backend.
 
-    If the communicator does not accept the backend's arrays, each call copies them to the host and
-    back. All ranks must make the calls at the same time.
+    If the communicator does not accept the backend's arrays, each call copies the arrays to the
+    host and back. All ranks must make the calls at the same time.
     """
 
     def __init__(self, backend: Backend, agreement: Agreement) -> None:

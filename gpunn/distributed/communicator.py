@@ -16,10 +16,11 @@ TIMEOUT = 300.0
 """Default number of seconds that a rank waits for the other ranks."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
-"""A function that returns the values of all ranks, given this rank's value and its description."""
+"""A function that returns all ranks' values; its arguments are this rank's value and a word that
+describes the value."""
 
 Parcel: TypeAlias = tuple[Any, int]
-"""An array, and the rank that receives or sends it."""
+"""A pair of an array and the rank that receives or sends the array."""
 
 
 class Communicator:
@@ -53,7 +54,7 @@ class Communicator:
     overlaps : bool
         Whether `exchange` is available, and can run during computations.
     graphs : WeakSet
-        CUDA graphs that contain calls of this communicator; they must be destroyed before it ends.
+        CUDA graphs that contain calls of this communicator, and must be destroyed before it ends.
 
     See Also
     --------
@@ -91,8 +92,8 @@ class Communicator:
         """Return whether the collective calls accept arrays of this backend directly.
 
         If they don't, the caller copies the arrays to the host and back. All ranks call this method
-        at the same time, so it may also start a library. With `gather`, the ranks agree on the
-        result.
+        at the same time, so it may also start a library. The ranks agree on the result through
+        `gather`.
 
         Parameters
         ----------
@@ -134,7 +135,7 @@ class Communicator:
             out[0] = block
 
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
-        """Send arrays to ranks and receive arrays from ranks, all at the same time.
+        """Send arrays to other ranks and receive arrays from other ranks, at the same time.
 
         If a rank sends several arrays to another rank, the other rank must receive them in the same
         order, with equal sizes.
@@ -149,12 +150,12 @@ class Communicator:
         raise NotImplementedError
 
     def gather(self, message: Any) -> list[Any]:
-        """Return the messages of all ranks, in their order.
+        """Return a list of all ranks' messages, from rank 0.
 
         Parameters
         ----------
         message : object
-            Any object that can be pickled.
+            This rank's message: any object that can be pickled.
 
         Returns
         -------

@@ -30,7 +30,7 @@ LAUNCHERS = {
 """Environment variables that launchers set to the number of processes that they started."""
 
 GRACE = 3.0
-"""Seconds for a failed rank to print its error before another rank ends all processes."""
+"""Seconds that a failed rank has to print its error before another rank ends all processes."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
@@ -59,7 +59,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     Returns
     -------
     Communicator
-        The communicator, with `timeout` set.
+        The communicator, with the given `timeout`.
 
     Raises
     ------

@@ -26,9 +26,9 @@ PATIENCE = 3.0
 """Seconds to wait until NCCL has aborted its calls; then all processes end in any case."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
-"""An environment variable of NCCL. With "0", ranks capture NCCL's calls independently, so no rank
-waits if a capture fails on another rank. With other values, ranks exchange addresses during a
-capture.
+"""The name of an environment variable of NCCL. With "0", ranks capture NCCL's calls independently,
+so no rank waits if a capture fails on another rank. With other values, ranks exchange addresses
+during a capture.
 """
 
 

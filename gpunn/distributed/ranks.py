@@ -56,7 +56,7 @@ class Ranks:
 
     @property
     def present_shares(self) -> Shares:
-        """The shards that this process works on now: all shards while it leads, else its own."""
+        """The shards that this process works on now: all shards while it leads, else its shards."""
         return Shares(self.shares.shards, 0, self.shares.shards) if self._leads else self.shares
 
     def lead(

@@ -54,7 +54,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards of each batch that one process has: `count` of `shards`, starting at `first`."""
+    """The shards of each batch that one process has: `count` of the `shards`, from `first` on."""
 
     shards: int = 1
     first: int = 0
@@ -89,7 +89,7 @@ class Shares:
         return sum(stop - start for start, stop in map(self.bounds, batches(rows, batch_size)))
 
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
-        """Return at which positions in an epoch's order this process's rows are, ascending.
+        """Return the positions of this process's rows in an epoch's order, ascending.
 
         `rows` is the number of rows that the epoch visits, or the number of its remaining rows.
         """
@@ -100,7 +100,7 @@ class Shares:
         return np.concatenate([(starts + full).reshape(-1), last])
 
     def _within(self, rows: int, batch_size: int) -> np.ndarray:
-        """Return at which positions within an update's rows this process's rows are."""
+        """Return the positions of this process's rows among the rows of an update."""
         parts, begin = [np.zeros(0, np.int64)], 0
         for batch in batches(rows, batch_size):
             start, stop = self.bounds(batch)

@@ -43,7 +43,7 @@ class ThreadCommunicator(Communicator):
 
     See Also
     --------
-    run_threads : Starts the threads, and calls a function in each.
+    run_threads : Starts the threads, and calls a function in each thread.
 
     Examples
     --------

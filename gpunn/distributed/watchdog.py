@@ -23,8 +23,8 @@ class Watchdog:
 
     The process waits in a library call that no Python exception can interrupt. So, instead of
     raising an error, the thread prints what the process waited for, and ends all processes. Lower
-    ranks check earlier, so that only one rank prints. At each check, `trouble` returns a reason why
-    waiting is useless, or an empty string.
+    ranks check earlier, so that only one rank prints. At each check, the watchdog calls `trouble`,
+    which returns a reason why waiting is useless, or "".
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Watchdog:
     def waiting(self, what: str) -> Iterator[None]:
         """Limit the time of the calls in this context; contexts can be nested.
 
-        If all processes are ending, this thread stays in the context, because its results are
+        If all processes are ending, the program does not leave the context, because the results are
         useless.
         """
         before = self._since, self._what

@@ -10,7 +10,7 @@ from gpunn.drawing.svg import INK, MUTED, PAGE, Canvas, Drawing
 __all__ = ["MAX_LAYERS", "Block", "Branch", "network_drawing"]
 
 FILL = {True: "#e6eefc", False: "#f1f3f6"}
-"""Color of a layer with trained parameters, and of other layers."""
+"""The color of layers with trained parameters, and the color of all other layers."""
 
 MAX_LAYERS = 40
 """Maximum number of layers drawn in a sequence; of a longer one, only both ends are drawn."""
@@ -76,7 +76,7 @@ def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text:
 
 
 def shortened(blocks: Sequence[Block]) -> list[Block]:
-    """Return the layers to draw: all, or only the first and last ones beyond `MAX_LAYERS`."""
+    """Return the layers to draw: all, or the first and the last ones of more than `MAX_LAYERS`."""
     if len(blocks) <= MAX_LAYERS:
         return list(blocks)
     half = MAX_LAYERS // 2

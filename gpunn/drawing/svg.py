@@ -26,7 +26,7 @@ class Drawing:
     svg : str
         The image as SVG.
     text : str
-        The content in words and numbers; `str` and `repr` return it.
+        A description of the image in words and numbers, which `str` and `repr` return.
     """
 
     svg: str
@@ -51,7 +51,7 @@ class Drawing:
 
 
 class Canvas:
-    """Collects the elements of an SVG image."""
+    """Draws an SVG image by collecting its elements."""
 
     def __init__(self) -> None:
         self._elements: list[str] = []

@@ -47,7 +47,7 @@ def load(config: Config, loss: Loss | None = None) -> Parts:
 def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
     """Log a warning for each feature of a CSV file that is constant in the training rows.
 
-    Call this function only before training: an evaluation would log the same warnings again.
+    Only training calls this function, because an evaluation would log the same warnings again.
     """
     X = parts.training.source_inputs
     if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
@@ -73,8 +73,8 @@ def read_part(
     `path` is a CSV, NPZ or NPY file, or a folder of IDX files, whose test split is read. For a
     network that was trained on a table, `path` is a table in any supported format. If `path` is an
     NPY file, `target_path` is the NPY file with the targets. The configuration gives the names of
-    columns and arrays. The model's metadata gives the classes. Raise a DataError if a file does not
-    fit the model.
+    columns and arrays. The model's metadata gives the classes. A DataError is raised if a file does
+    not fit the model.
     """
     data = config.data
     if isinstance(data, TableFile):

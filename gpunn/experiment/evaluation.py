@@ -108,8 +108,8 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
     """Set the network's threshold to the best threshold for the validation rows.
 
-    `best_threshold` chooses it, in this process only, with the network's current weights. With
-    `warn`, a warning is logged if no threshold meets the criterion.
+    The function `best_threshold` chooses the threshold, in this process only, with the network's
+    current weights. With `warn`, a warning is logged if no threshold meets the criterion.
     """
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)

@@ -36,7 +36,7 @@ FILES = {
     FINAL: "the trained network",
     EVALUATION: "how training ended, and the loss and metrics on the test split",
 }
-"""Every file of a run, with a description."""
+"""For every file of a run, a description."""
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
 """The classes of callbacks that write to a path, which is an attribute of the callback."""

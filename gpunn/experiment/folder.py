@@ -72,8 +72,8 @@ class RunFolder(Callback):
 
     Each file is written completely or not at all; only the histories grow, by one line per epoch.
     The files of an earlier run stay unchanged until the first checkpoint of the new training is on
-    the disk. The earlier run's final network and evaluation stay until the new run replaces them. A
-    RunFolder must be the last callback in the list.
+    the disk. The final network and the evaluation of the earlier run stay until the new run
+    replaces these files. A RunFolder must be the last callback in the list.
 
     After a new best epoch, the network is immediately copied to the host. The copy is written to
     disk with the next checkpoint, or when training ends for any reason. If the process is killed
@@ -396,7 +396,7 @@ class RunFolder(Callback):
     def save_model(self) -> None:
         """Write the trained network, and remove the evaluation of the earlier network.
 
-        If `training.threshold_for` is set, choose the threshold first.
+        If `training.threshold_for` is set, the threshold is chosen first.
         """
         self.experiment.choose_threshold()
         path, model = self.path / FINAL, self.experiment.trainer.model

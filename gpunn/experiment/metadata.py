@@ -60,7 +60,7 @@ class CSVMetadata(DataMetadata):
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
-    """Raise a ModelFileError unless a model file's metadata has the form `gpunn train` writes.
+    """Raise a ModelFileError if a model file's metadata does not have `gpunn train`'s form.
 
     For a CSV file, the metadata must have the columns. Users may add further keys to the metadata.
     """

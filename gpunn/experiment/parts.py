@@ -76,7 +76,7 @@ class Part:
         return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Part:
-        """Return the rows with these indices in this split."""
+        """Return those rows of this split that have these indices."""
         indices = rows if self.indices is None else self.indices[rows]
         return Part(self.source_inputs, self.source_targets, indices)
 
@@ -110,8 +110,8 @@ class Parts:
         """If the targets are classes, return the splits with class indices as targets.
 
         If the loss treats the numbers of a CSV file as classes, class indices replace the numbers,
-        and the classes are added to the metadata; see `gpunn.experiment.targets`. Raise a
-        ConfigError if the loss or the number of outputs does not fit the classes. Raise a DataError
+        and the classes are added to the metadata; see `gpunn.experiment.targets`. A ConfigError is
+        raised if the loss or the number of outputs does not fit the classes. A DataError is raised
         if a split has classes that the training rows do not have.
         """
         if "classes" in self.metadata:
@@ -136,7 +136,7 @@ class Parts:
 
     @property
     def sources(self) -> dict[str, Part]:
-        """The splits with separate files or arrays, which are not held out of training rows."""
+        """The splits read from separate files or arrays, instead of held out of training rows."""
         source = self.training.source_inputs
         return {
             name: part

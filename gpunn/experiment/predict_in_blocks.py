@@ -18,18 +18,18 @@ __all__ = ["Answer", "answers"]
 
 BLOCK = 64
 """Number of rows per block. Because the number is fixed, only one forward pass is recorded. A row's
-prediction is bitwise identical for all rows that arrive together with it."""
+prediction is bitwise identical, whatever other rows arrive together with it."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 
 
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
-    """Return a function that returns a network's outputs for rows of cells.
+    """Return a function that computes a network's outputs for rows of cells.
 
-    The function also returns the number of rows with each unknown category, by column. The key None
-    counts missing values of a column that had no missing values in training. For `layout`, see
-    `gpunn.rows.predict_stream`.
+    For each column, the function also returns the number of rows with each unknown category. The
+    key None counts missing values of a column that had no missing values in training. For `layout`,
+    see `gpunn.rows.predict_stream`.
     """
     schema = model.schema
 

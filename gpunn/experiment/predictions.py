@@ -19,11 +19,11 @@ class Predictions:
     """The predictions for some rows: values, and probabilities if the loss has them.
 
     The content of `values`, of shape (rows,) or (rows, outputs), depends on the loss. For classes,
-    `values` has the class names, or indices if the classes have no names. For several labels, it
-    has 0 or 1 for each output. For any other loss, it has the network's outputs. If `values` has
-    several columns, `targets` has their names. `probabilities` has a column for each class or
-    label; `labels` has the names of these columns. `probabilities` is None if the loss has no
-    probabilities.
+    `values` has the class names, or indices if the classes have no names. For several labels,
+    `values` has 0 or 1 for each output. For any other loss, `values` has the network's outputs. If
+    `values` has several columns, `targets` has their names. `probabilities` has a column for each
+    class or label; `labels` has the names of these columns. `probabilities` is None if the loss has
+    no probabilities.
     """
 
     values: np.ndarray

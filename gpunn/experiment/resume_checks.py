@@ -32,12 +32,11 @@ NEUTRAL = {
     "metrics",
     "monitor",
 }
-"""Keys of `[training]` that do not affect updates; `epochs` affects them only through a
-schedule."""
+"""Keys of `[training]` that do not affect updates, except that `epochs` affects schedules."""
 
 GROWING = {"matmul_algorithms"}
-"""Facts about the backend that change during training. For these, the checks compare the backend's
-options of the same names."""
+"""Facts about the backend that change during training. Instead of these facts, the checks compare
+the backend's options with the same names."""
 
 ROUNDING = ("processor", "thread_variables")
 """Recorded facts about the machine, besides backend and BLAS, that may change rounding."""

@@ -22,7 +22,8 @@ __all__ = ["SplitKeys", "split_keys"]
 class SplitKeys:
     """The column by which rows are split; `kind` is "time" or "group".
 
-    `values` has a number for each row: its rank in time, or its group. `cells` is the raw column.
+    `values` has a number for each row: its rank in time, or its group. `cells` has the raw cells of
+    the column.
     """
 
     kind: str
@@ -54,7 +55,7 @@ class SplitKeys:
 def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
     """Return the keys by which a table's rows are split, or None for a random split.
 
-    `missing` has further text that marks a missing value. A ConfigError is raised if the table
+    `missing` has further strings that mark a missing value. A ConfigError is raised if the table
     lacks the split's column. A DataError is raised if a row has no time or group.
     """
     if data.split_by is None:

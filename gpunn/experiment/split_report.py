@@ -15,8 +15,8 @@ from gpunn.tables.splitting import advice_on_splits, rows_in_common
 __all__ = ["described_split", "remarks_on_split"]
 
 FAR = 0.5
-"""If the held-out rows deviate from the requested fraction by more than this ratio, a remark is
-made."""
+"""The relative deviation of the held-out rows' fraction from the requested fraction above which a
+remark is made."""
 
 SHOWN = 5
 """Maximum number of classes that a remark names."""

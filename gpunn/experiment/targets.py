@@ -43,7 +43,7 @@ SEVERAL = (
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return class names in the order of numbers if all are numbers, else of strings."""
+    """Return class names, sorted as numbers if all names are numbers, else as strings."""
     numbers = {name: number_of(name) for name in names}
     if None in numbers.values():
         return sorted(numbers)
@@ -196,12 +196,12 @@ class TableTargets:
     def classes(self, loss: Loss | None) -> list[str] | None:
         """Return the sorted classes of the training rows, or None if the targets are numbers.
 
-        If a loss is given, it decides: with a cross-entropy, targets are classes; with any other
-        loss, numbers. Without a loss, strings and Booleans are classes, and so are integers with at
-        most `MAX_CLASSES` different values. If there are several target columns, they are labels if
-        all values are 0 and 1, else numbers; see `are_labels`. The class that `data.positive` names
-        comes second; a ConfigError is raised if there is no such class. A DataError is raised if
-        there is only one class, or if values must be numbers but are not.
+        If a loss is given, targets are classes for a cross-entropy, and numbers for any other loss.
+        Without a loss, strings and Booleans are classes, and so are integers with at most
+        `MAX_CLASSES` different values. Several target columns are labels if all values are 0 and 1,
+        else numbers; see `are_labels`. The class that `data.positive` names comes second; a
+        ConfigError is raised if there is no such class. A DataError is raised if there is only one
+        class, or if values must be numbers but are not.
         """
         classes = self.columns[0].classes(loss) if len(self.columns) == 1 else None
         positive = self.data.positive
@@ -240,7 +240,7 @@ class TableTargets:
 
 
 class TargetColumn:
-    """A target column. Each unique value is parsed once."""
+    """A target column. Each unique value of a column is parsed only once."""
 
     def __init__(self, table: Table, name: str, markers: Markers) -> None:
         if name not in table:

@@ -1,6 +1,6 @@
 """Export to ONNX and source code, and conversion from and to scikit-learn and PyTorch.
 
-The packages of other projects are imported at first use, except PyTorch, which is never imported.
+The packages onnx and scikit-learn are imported at their first use. PyTorch is never imported.
 """
 
 from gpunn.interchange.onnx import save_onnx, to_onnx

@@ -47,7 +47,7 @@ class Affine:
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return a layer's scale and shift in inference, or None if it computes something else."""
+    """Return a layer's scale and shift in inference, or None if the layer does more than that."""
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:
@@ -76,7 +76,8 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
     """Yield the label of each layer, the layer, and its arrays on the host, in float64.
 
-    The weights of a dense layer are the factors of x, with the factor of its parametrization.
+    A dense layer's weights include the factor of its parametrization, so that they are the factors
+    of x.
     """
     every = model.parameters.to_host()
     for label, layer in layers_of(model):

@@ -195,7 +195,7 @@ def check_size(model: Sequential) -> None:
 
 
 def check_names(graph: Graph, inputs: Iterable[str]) -> None:
-    """Raise an ExportError if a column has the name of a value in the graph."""
+    """Raise an ExportError if a column of the table has the name of a value in the graph."""
     taken = sorted(graph.names.intersection(inputs))
     if taken:
         raise ExportError(

@@ -95,7 +95,7 @@ def mean_of_sigmoid(x: Value) -> Any:
 
 
 def shifted_waves(x: Value, turns: np.ndarray, phases: np.ndarray) -> Any:
-    """Return the cosines of turns x + phases, as sines with phases that are pi / 2 larger."""
+    """Return the cosines of turns x + phases, computed as sines with phases larger by pi / 2."""
     return np.sin(x[:, :, None] * turns + (phases + math.pi / 2))
 
 

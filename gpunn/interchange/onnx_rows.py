@@ -29,9 +29,9 @@ class EncodedRows:
     """Names of the two arrays that encode rows in the graph."""
 
     matrix: str
-    """The result of `Schema.encode`, in the network's dtype."""
+    """The name of the array that `Schema.encode` would return, in the network's dtype."""
     accepted: str | None
-    """A Boolean array of shape (rows, 1). The array is False for rows with an infinite or too large
+    """A Boolean array of shape (rows, 1). It is False for rows with an infinite or too large
     number, for which `Schema.encode` would raise an error. The name is None if the table has
     neither numbers nor dates."""
 

@@ -146,7 +146,7 @@ def to_sklearn(
     -------
     MLPClassifier or MLPRegressor
         The estimator can predict. The estimator has no results of training, such as `loss_curve_`,
-        because scikit-learn has not trained it; `fit` starts from scratch.
+        because scikit-learn has not trained it. Its `fit` starts from scratch.
 
     Raises
     ------

@@ -58,12 +58,12 @@ class Kind:
     """Properties of all steps with one function, which generated source code depends on.
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. For other steps, `c_sizes` returns the arguments: counts of vectors,
-    columns or members, and sizes. `c_name` is the function's name in C, if it differs from the
-    step's. `arrays` is the layout of arrays with several axes in Python without NumPy: "flat",
-    "nested" lists of lists, or "transposed". With "transposed", the step's first array has a list
-    for each unit, and its other arrays are flat. With `needs_members`, functions without NumPy
-    accept the number of members as an argument.
+    the number of elements. For steps that are not elementwise, `c_sizes` returns the arguments:
+    counts of vectors, columns or members, and sizes. `c_name` is the function's name in C, if it
+    differs from the step's. `arrays` is the layout of arrays with several axes in Python without
+    NumPy: "flat", "nested" lists of lists, or "transposed". With "transposed", the step's first
+    array has a list for each unit, and its other arrays are flat. With `needs_members`, functions
+    without NumPy accept the number of members as an argument.
     """
 
     c_sizes: Sizes | None = None
@@ -128,7 +128,7 @@ class Steps:
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
-        """Add a step, and return its output variable: `to`, or by default its first input.
+        """Add a step, and return its output variable: the argument `to`, or its first input.
 
         The output has the shape of the first input, unless `shape` is given.
         """
@@ -205,8 +205,8 @@ def activate(steps: Steps, f: activations.Activation, z: str, to: str | None = N
 
 
 ACTIVATIONS = [each for each in known(activations.Activation).values() if is_built_in(each)]
-"""Exact classes. For each activation, the arguments of its step: fields and constants. The step has
-the activation's name."""
+"""Exact classes. For each activation, the arguments (fields and constants) of the step with the
+activation's name."""
 
 CONSTANTS: dict[type[activations.Activation], tuple[str, ...]] = {
     activations.ExactGELU: ("root",),

@@ -29,7 +29,7 @@ from gpunn.storage.files import write_output
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
 GELUS = {activations.ExactGELU: "GELU()", activations.GELU: 'GELU("tanh")'}
-"""PyTorch's modules for activations that have another name in PyTorch."""
+"""For activations with another name in PyTorch, the module's code in PyTorch."""
 
 PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.Dense: {"weight": "weights", "bias": "biases"},
@@ -129,7 +129,7 @@ def torch_code(model: Sequential) -> str:
     Returns
     -------
     str
-        An expression of several lines.
+        A Python expression of several lines.
 
     Raises
     ------
@@ -168,7 +168,8 @@ def load_state_dict(
         can't check that these match: PyTorch's ``GELU()`` is "exact_gelu", and its ``GELU("tanh")``
         is "gelu".
     state : mapping of str to array, or path
-        Maps names such as "0.weight" to arrays or tensors; or the path of a safetensors file.
+        A mapping from names such as "0.weight" to arrays or tensors, or the path of a safetensors
+        file.
     prefix : str
         What precedes a module's index in the names, such as "net."; names without this prefix are
         ignored.

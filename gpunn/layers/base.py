@@ -311,7 +311,7 @@ class Layer(Configurable):
         indices : array of int64 or None
             The training rows, or None for all rows.
         dtype : {"float32", "float64"}
-            The network's dtype. The values must be representable in it.
+            The network's dtype. The network's dtype must be able to represent the values.
 
         Returns
         -------
@@ -354,7 +354,7 @@ class Layer(Configurable):
         Returns
         -------
         ndarray of float64, shape (rows, *units)
-            For example, x W of `Dense`.
+            The output before biases, for example x W of `Dense`.
 
         Raises
         ------
@@ -397,8 +397,8 @@ class Layer(Configurable):
         workspace : Workspace
             The workspace of the forward pass.
         wants_input_gradient : bool
-            Whether dL/dx is needed: Whether dL/dx is needed. It is False if no earlier layer has
-            trainable parameters.
+            Whether dL/dx is needed: Whether dL/dx is needed. This argument is False if no earlier
+            layer has trainable parameters.
 
         Returns
         -------
@@ -474,8 +474,8 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, with these factors, and with frozen layers' parameters not
-            trainable.
+            The result of `parameters`, with these factors. Parameters of frozen layers are not
+            trainable there.
 
         Raises
         ------
@@ -488,7 +488,7 @@ class Layer(Configurable):
 
 
 def checked_factor(argument: str, value: Any) -> Any:
-    """Return a factor as a float, a mapping of factors as a dict, and None as None."""
+    """Return a factor as a float, a mapping of factors as a dict, or None unchanged."""
     if value is None and argument == "weight_decay_factor":
         return None
     if isinstance(value, Mapping):

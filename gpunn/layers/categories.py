@@ -21,7 +21,7 @@ __all__ = ["Embedding", "OneHot"]
 
 @dataclass(eq=False)
 class Coded(Layer):
-    """Base of layers whose inputs are codes; `sizes` has each column's number of codes with 0.
+    """Base of layers whose inputs are codes. Each column c has the codes 0 to sizes[c] - 1.
 
     Codes are integers in the network's dtype, exact up to 2^24 in float32. Codes have no
     derivative, so dL/dx = 0.

@@ -57,9 +57,10 @@ class Dense(Layer):
     bias : bool
         Whether the layer adds b.
     initializer : str, Initializer or mapping
-        Initial values of W. "auto" is N(0, 1) with "ntp". Otherwise it is `GlorotFanInMean` for
-        ReLU and leaky ReLU, `LeCun` for SELU (Klambauer et al. 2017), and `FanIn` without an
-        activation, as in most last layers. For other activations it is `GlorotOrFanIn`.
+        Initial values of W. "auto" is N(0, 1) with "ntp". Without "ntp", "auto" is
+        `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU (Klambauer et al. 2017), and
+        `FanIn` without an activation, as in most last layers. For all other activations, "auto" is
+        `GlorotOrFanIn`.
     bias_initializer : str, Initializer or mapping
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`, but zeros for SELU, and N(0, 1) with "ntp".
@@ -141,7 +142,7 @@ class Dense(Layer):
         return [Neuron(self, index) for index in range(self.units)]
 
     def weight_factor(self, inputs: int) -> float:
-        """Return the factor of x W.
+        """Return the factor by which x W is multiplied.
 
         Parameters
         ----------
@@ -160,7 +161,7 @@ class Dense(Layer):
         return self.weight_factor(x.shape[1]) * product
 
     def _factored_weights(self, workspace: Workspace) -> Array:
-        """Return the matrix that multiplies x: W, or the buffer of W / sqrt(inputs)."""
+        """Return the matrix that multiplies x, which is W or the buffer of W / sqrt(inputs)."""
         W = self.values["weights"]
         ntp = self.parametrization == "ntp"
         return workspace.fixed(self, "factored weights", W.shape) if ntp else W
@@ -226,7 +227,7 @@ class Neuron:
     Attributes
     ----------
     weights : array, shape (inputs, 1)
-        Live view: changing an entry changes the network.
+        A live view of the unit's weights: changing an entry changes the network.
     bias : array of shape (1, 1), or None
         A live view of the unit's bias, or None if the layer has no biases.
 

@@ -67,8 +67,8 @@ class Activation(Layer):
 class Dropout(Layer):
     """Dropout: y = mask * x / (1 - rate) in training, and y = x in inference.
 
-    The mask consists of 0 and 1. Each entry is 0 with probability `rate`. The factor 1 / (1 -
-    rate), "inverted dropout", keeps the mean (Srivastava et al. 2014). The chain rule is::
+    The mask consists of 0 and 1. Each entry of the mask is 0 with probability `rate`. The factor 1
+    / (1 - rate), "inverted dropout", keeps the mean (Srivastava et al. 2014). The chain rule is::
 
         dL/dx = mask * dL/dy / (1 - rate)
 

@@ -49,8 +49,8 @@ WIDTH = 100
 class Functions:
     """Copies functions of a template file, with a prefix and the network's type.
 
-    Only the template's text is changed. Generated code requests each function that it calls, so
-    names are never searched for in users' text.
+    The prefix and the type are inserted only into the template's text. Generated code requests each
+    function that it calls, so names are never searched for in users' text.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:

@@ -34,7 +34,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     ExportError
         If a layer or an activation is a custom class, or a row of outputs is not a vector.
     OSError
-        If the file can't be written. An existing file is then unchanged.
+        If the file can't be written. In this case, an existing file stays unchanged.
 
     See Also
     --------
@@ -82,7 +82,7 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     ArgumentError
         If the prefix is not an identifier.
     OSError
-        If the file can't be written. An existing file is then unchanged.
+        If the file can't be written. In this case, an existing file stays unchanged.
 
     See Also
     --------
