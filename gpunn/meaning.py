@@ -137,8 +137,8 @@ class Described:
             known, shape = self.output_activation, self.output_shape
             if shape not in SHAPES_OF_TWO or (known and (known, shape) not in TWO_CLASSES):
                 raise ArgumentError(
-                    "threshold: only for a network with two classes; this one has outputs of shape "
-                    f"{shape}" + (f" and the output activation {known!r}" if known else "")
+                    "threshold: only for a network with two classes; this network has outputs of "
+                    f"shape {shape}" + (f" and the output activation {known!r}" if known else "")
                 )
             if not 0 <= value <= 1:
                 raise ArgumentError(f"threshold: expected a number from 0 to 1; got {value!r}")

@@ -269,8 +269,9 @@ class Sequential(Described):
                 )
             if self.input_shape != (schema.width,):
                 raise ArgumentError(
-                    f"schema: it encodes a row as {schema.width} numbers, but this network has "
-                    f"input_shape={self.input_shape}; make it with input_shape={schema.width}"
+                    f"schema: encodes a row as {schema.width} numbers, but this network has "
+                    f"input_shape={self.input_shape}; make the network with "
+                    f"input_shape={schema.width}"
                 )
             self.feature_names = schema.names
         elif self._schema is not None:
@@ -481,7 +482,7 @@ class Sequential(Described):
         if problem := schema_difference(self._schema, schema):
             raise ArgumentError(
                 f"schema: {title} has another schema: {problem}. Make this network "
-                "with the schema of the other: gpunn.load_model(...).schema"
+                "with that schema: gpunn.load_model(...).schema"
             )
 
     # ------------------------------------------------------------------------------- passes
@@ -800,7 +801,7 @@ class Sequential(Described):
                 learned = layer.adapt(X.reshape(-1, *shape), indices, self.dtype)
             elif layer.adapts_to_targets:
                 if y is None:
-                    raise ArgumentError(f"layer {label!r}: learns from the targets; give them as y")
+                    raise ArgumentError(f"layer {label!r}: learns from targets; give y")
                 learned = layer.adapt_to_targets(y, indices, self.dtype)
             check_learned(label, learned, self.dtype)
             values |= {f"{label}.{name}": value for name, value in learned.items()}
@@ -1153,8 +1154,8 @@ def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str
     label, _, parameter = largest.rpartition(".")
     return (
         f"layer {label!r}: out of memory for the network's {sum(sizes.values()):,} parameters "
-        f"({error}). Most of them, {sizes[largest]:,}, are in this layer's {parameter} of shape "
-        f"{specs[largest].shape}. Choose fewer units"
+        f"({error}). Most parameters, {sizes[largest]:,}, are in this layer's {parameter} of "
+        f"shape {specs[largest].shape}. Choose fewer units"
     )
 
 

@@ -108,7 +108,7 @@ def matched(
             why = difference(label, names, other[label], specs, source)
         if label == last or label in after_loss:
             if last in reinitialized and label in after_loss:
-                why = f"it belongs to {last}"
+                why = f"the layer belongs to {last}"
             elif not why and renamed(source.outputs, outputs):
                 why = f"{source.title} has other {renamed(source.outputs, outputs)}"
         elif why and label in other:

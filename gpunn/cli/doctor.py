@@ -49,7 +49,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
         for pool in blas.get("pools", [])
     ]
     if not pools:
-        pools = [("threads", "unknown; install threadpoolctl to see them")]
+        pools = [("threads", "unknown; to see the threads, install threadpoolctl")]
     yield from _section(
         "NumPy's BLAS",
         [

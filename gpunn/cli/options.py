@@ -61,7 +61,7 @@ best_option = click.option(
 threshold_option = click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Predict the second of two classes if its probability is at least this.  [default: the "
+    help="Minimum probability at which the second of two classes is predicted.  [default: the "
     "model's threshold, or 0.5]",
 )
 
@@ -69,7 +69,7 @@ imports_option = click.option(
     "--allow-imports",
     is_flag=True,
     help="Allow importing custom classes: those that the configuration names as "
-    '"package.module:Class", and custom layers that a model file names. This runs their code.',
+    '"package.module:Class", and custom layers that a model file names. Importing runs code.',
 )
 
 
@@ -115,8 +115,8 @@ TABLE_OPTIONS = (
         "--split",
         metavar="KIND=COLUMN",
         help="How to hold out validation and test rows: time=COLUMN holds out the latest rows, "
-        "group=COLUMN whole groups of rows with equal values in the column.  [default: random "
-        "rows]",
+        "group=COLUMN holds out whole groups of rows with equal values in the column.  "
+        "[default: random rows]",
     ),
     DELIMITER_OPTION,
     DECIMAL_OPTION,

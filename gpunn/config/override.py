@@ -79,7 +79,7 @@ def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: An
     if keys == ["model", "name"] and value != name and {"loss", "optimizer"} <= training.keys():
         raise ConfigError(
             f"--set {setting}: [training] contains the settings of the model {name!r}; remove "
-            "these, or train on the table again with --target and --model"
+            "these settings, or train on the table again with --target and --model"
         )
     if keys[:2] == ["model", "parameters"]:
         for parameter in keys[2:3] or (value if isinstance(value, dict) else ()):

@@ -352,8 +352,8 @@ class _Reader:
         if self._missing:
             more = ", ..." if self._missing > len(self._locations) else ""
             raise RowsError(
-                f"{self._missing} missing values: {', '.join(self._locations)}{more}; fill them "
-                "in, or remove those rows or columns"
+                f"{self._missing} missing values: {', '.join(self._locations)}{more}; fill in "
+                "these values, or remove their rows or columns"
             )
 
 

@@ -62,7 +62,7 @@ class Agreement:
         if self.alone:
             return [value]
         if self._ended:
-            raise DistributedError(f"{what}: a rank has failed, and the others do not answer")
+            raise DistributedError(f"{what}: a rank has failed, and the other ranks do not answer")
         with self.watchdog.waiting(what):
             messages = self.communicator.gather((None, what, value))
         self._check(messages)

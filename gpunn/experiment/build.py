@@ -354,8 +354,8 @@ def _check_threshold(
     outputs = trainer.model.output_shape[0]
     if outputs > 2 or not has_exclusive_classes(trainer.loss, outputs):
         raise ConfigError(
-            "training.threshold_for: only a network with two classes has a threshold; this one has "
-            f"{outputs} outputs and the loss {trainer.loss.name!r}. Remove the key"
+            "training.threshold_for: only a network with two classes has a threshold; this "
+            f"network has {outputs} outputs and the loss {trainer.loss.name!r}. Remove the key"
         )
     if validation is None:
         raise ConfigError(

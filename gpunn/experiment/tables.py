@@ -65,7 +65,8 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
     schema = schema_of(read_model(file)[0])
     if schema is None:
         raise ConfigError(
-            f"model.start_from: the network of {path} was not trained on a table; choose another"
+            f"model.start_from: the network of {path} was not trained on a table; choose another "
+            "network"
         )
     kinds = {column.name: column.kind for column in schema.columns if not column.dropped}
     for key, names in (("target", data.targets), ("drop", data.drop)):

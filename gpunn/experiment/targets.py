@@ -34,8 +34,8 @@ __all__ = [
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
 
 SEVERAL = (
-    "train a separate network for it: several targets must be numbers, or labels that are 0 and 1 "
-    "or true and false"
+    "train a separate network for this target: several targets must be numbers, or labels that are "
+    "0 and 1 or true and false"
 )
 
 
@@ -210,8 +210,8 @@ class TableTargets:
         if classes is None or len(classes) != 2:
             actual = "numbers" if classes is None else f"{len(classes)} classes"
             raise ConfigError(
-                f"data.positive: only for a target with two classes; this one has {actual}. "
-                "Remove the key"
+                f"data.positive: only for a target with two classes; this target has "
+                f"{actual}. Remove the key"
             )
         index = finder(classes)(boolean_text(positive) if are_booleans(classes) else positive)
         if index < 0:
@@ -320,7 +320,7 @@ class TargetColumn:
         _, others = numbers_of(self.read, self.markers)
         if others:
             expected = f"the target must be a number{f', {why}' if why else ''}"
-            advice = f"Correct it, or {advice}"
+            advice = f"Correct the cell, or {advice}"
             raise wrong_cell(self.table, self.name, self.cells, others, expected, advice)
 
     def constant_error(self, value: str) -> DataError:

@@ -190,7 +190,7 @@ def check_size(model: Sequential) -> None:
     size = model.parameters.count * np.dtype(model.dtype).itemsize
     if size > MAX_BYTES:
         raise ExportError(
-            f"model: its parameters take {size:,} bytes; an ONNX file holds less than 2 GiB"
+            f"model: the parameters take {size:,} bytes; an ONNX file holds less than 2 GiB"
         )
 
 

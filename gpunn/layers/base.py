@@ -531,7 +531,7 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
     if len(input_shape) != 1:
         raise ArgumentError(
             f"{layer.name}: expected rows that are vectors, shape (features,); got rows of shape "
-            f"{input_shape}. Insert gpunn.layers.Flatten() before it"
+            f"{input_shape}. Insert gpunn.layers.Flatten() before this layer"
         )
     return input_shape[0]
 

@@ -226,7 +226,7 @@ class MemberDense(Layer):
         if len(input_shape) != 2:
             raise ArgumentError(
                 "member_dense: expected rows of shape (members, features); got rows of shape "
-                f"{input_shape}. Insert gpunn.layers.Members(...) before it"
+                f"{input_shape}. Insert gpunn.layers.Members(...) before this layer"
             )
         return (input_shape[0], self.units)
 

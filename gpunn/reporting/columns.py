@@ -205,7 +205,7 @@ def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
     note = (
         f"How much the {findings.measure} rises if a column's cells are shuffled among "
         f"{findings.rows:,} {findings.part} rows; mean of {PERMUTATIONS} shuffles. Columns with "
-        "the same information replace each other, so each of them seems less important."
+        "the same information replace each other, so each such column seems less important."
     )
     if len(names) > MAX_BARS:
         note += f" The chart shows the {MAX_BARS} most important of {len(names):,} columns."

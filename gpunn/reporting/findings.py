@@ -117,8 +117,8 @@ class Findings:
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     """Predict the test rows, or the validation or training rows if there are no test rows.
 
-    Raise a DataError if the data is damaged or no longer fits the network, and an OSError if a file
-    cannot be opened.
+    Raise a DataError if the data is damaged or no longer fits the network. Raise an OSError if a
+    file cannot be opened.
     """
     outputs = model.output_shape[0]
     parts = load(config, objects.loss).split(config.data, objects.loss, outputs)

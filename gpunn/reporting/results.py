@@ -168,8 +168,8 @@ def by_class(outcome: Classes) -> Table:
         "By class",
         ("class", "rows", "precision", "recall", "F1"),
         rows,
-        "Precision: fraction of the rows predicted as the class that belong to it. Recall: "
-        "fraction of the rows of the class that are predicted as it.",
+        "Precision: of the rows that are predicted as the class, the fraction that belong to the "
+        "class. Recall: of the rows of the class, the fraction that are predicted as the class.",
     )
 
 

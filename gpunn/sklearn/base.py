@@ -389,7 +389,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         finite = map(np.isfinite, network.parameters.to_host().values())
         if policy.fault and all(map(np.all, finite)):  # otherwise `fit` raises an error
             warnings.warn(
-                f"Training continued after it diverged, as in scikit-learn: {policy.fault}",
+                f"Training diverged and continued, as in scikit-learn: {policy.fault}",
                 GpunnWarning,
                 stacklevel=4,
             )

@@ -70,7 +70,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         Limits for epochs without improvement and for evaluations by "lbfgs": 10 and 15000 by
         default.
     backend, dtype : as for `MLPClassifier`
-        Device and type of the computation: None by default.
+        Backend and dtype: None by default.
     dropout, batch_norm, layer_norm : as for `MLPClassifier`
         Dropout and normalization in the hidden layers: 0.0, False and False by default.
     optimizer, schedule, max_norm : as for `MLPClassifier`

@@ -107,7 +107,8 @@ def read_model(
     """Return a model file's description, the network's arrays, and arrays that only training needs.
 
     Only a checkpoint has arrays that only training needs. Raise a ModelFileError if the file is
-    damaged, is not a model file, or has another format, and an OSError if it cannot be read.
+    damaged, is not a model file, or has another format. Raise an OSError if the file cannot be
+    read.
     """
     metadata, arrays = read_safetensors(path, verify=True)
     try:

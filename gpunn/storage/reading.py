@@ -69,8 +69,8 @@ def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> 
             return cast(BinaryIO, file)
         file.close()
     raise invalid(
-        f"{path}: expected a regular file, got {kind}; save its content in a file, and give that "
-        "file"
+        f"{path}: expected a regular file, got {kind}; save the content in a file, and give the "
+        "path of that file"
     )
 
 

@@ -26,8 +26,8 @@ COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
     """Return a communicator with the local rank and local size that the launcher gave this process.
 
-    Apart from these numbers, the communicator is a world of one process, because the processes do
-    not communicate.
+    The processes of a sweep do not communicate, so that the communicator contains only this
+    process.
     """
     for rank, size in LAUNCHERS:
         matches = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]

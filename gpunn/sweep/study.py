@@ -73,8 +73,8 @@ class Study:
     """The study in a sweep folder; any number of processes may have it open.
 
     `rule` is the metric that compares trials. Raises a ConfigError if the folder is not a sweep
-    folder or its sweep has another configuration, and a DataFileError if the study's file is
-    damaged.
+    folder, or if the sweep in it has another configuration. Raises a DataFileError if the study's
+    file is damaged.
     """
 
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:

@@ -85,7 +85,7 @@ def run_worker(
     reclaim : bool
         Whether to first mark unfinished trials of other processes as lost.
     events : Events or None
-        An object whose methods are called when trials begin and end.
+        An object whose methods the worker calls when trials begin and end.
     progress : bool
         Whether to show progress bars.
 

@@ -155,7 +155,7 @@ def remark_on_rounding(values: Iterable[Any]) -> str:
             if number != rounded:
                 return (
                     f"{text} was read as {rounded}, since numbers of 2^53 and more are rounded; if "
-                    "these are codes, make the column a category"
+                    "the column contains codes, make it a category"
                 )
     return ""
 

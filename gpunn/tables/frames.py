@@ -90,7 +90,7 @@ def names_of(columns: Any, title: str) -> list[str]:
         except UnicodeEncodeError:
             raise DataError(
                 f"{title}: UTF-8 can't encode the name of column {position}, counted from 0: "
-                f"{name!r:.80}; rename it"
+                f"{name!r:.80}; rename the column"
             ) from None
     return names
 

@@ -15,7 +15,7 @@ __all__ = ["FEW", "Remarks", "is_marker", "remarks_on_categories"]
 FEW = 20
 """Minimum number of rows of a table whose columns are reported as identifiers."""
 
-ROUNDED = "numbers so large that they are rounded; if they are codes, make the column a category"
+ROUNDED = "numbers so large that they are rounded; if it contains codes, make the column a category"
 
 ADVICE = (
     "correct these cells, leave them empty, or declare them missing values (missing_values, "

@@ -244,7 +244,7 @@ def check_column_names(names: Sequence[str], title: str) -> None:
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         if not name.strip():
-            raise DataError(f"{title}: column {position}, counted from 0, has no name; give it one")
+            raise DataError(f"{title}: column {position}, counted from 0, has no name; add a name")
         if name in positions:
             raise DataError(
                 f"{title}: columns {positions[name]} and {position}, counted from 0, are both "

@@ -62,8 +62,8 @@ class UnseenValues:
                 f"column {name!r} ({plural(count, 'row')})" for name, count in self.missing.items()
             )
             warnings.warn(
-                f"{table.title}: missing values in columns that had none in training become the "
-                f"median (code 0 for a category): {listed}",
+                f"{table.title}: values are missing in columns without missing values in training; "
+                f"the median (code 0 for a category) is used: {listed}",
                 GpunnWarning,
                 stacklevel=3,
             )

@@ -148,8 +148,8 @@ class History(dict[str, list[float]]):
         best = rule.find(self.rows)
         if best is None:
             raise ArgumentError(
-                f"monitor: {rule.monitor!r} can't select the best epoch, since it is not finite in "
-                f"any of {len(self.rows)} epochs"
+                f"monitor: {rule.monitor!r} can't select the best epoch, since the values of all "
+                f"{len(self.rows)} epochs are not finite"
             )
         return int(best["epoch"])
 
@@ -161,7 +161,7 @@ class History(dict[str, list[float]]):
         name = default_monitor(self) if monitor is None else monitor
         if name is None:
             raise ArgumentError(
-                "monitor: there is no validation data to select the best epoch by; name a metric, "
+                "monitor: without validation data, no metric selects the best epoch; name one, "
                 f"such as 'loss' ({suggest('', self)})"
             )
         monitored(dict.fromkeys(self, 0.0), name)

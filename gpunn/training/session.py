@@ -94,7 +94,7 @@ class TrainingSession:
         if options.augment is not None and divided:
             raise ArgumentError(
                 "augment: can't be combined with several processes or shards, since each would "
-                "draw the same random numbers for other rows; leave it out"
+                "draw the same random numbers for different rows; leave augment out"
             )
         if options.shuffle_members and not options.shuffle:
             raise ArgumentError(

@@ -121,7 +121,8 @@ class TrainingState:
         if self._outdated:
             raise ArgumentError(
                 "trainer: layers were frozen or unfrozen since the last call of fit, so the "
-                "optimizer's state no longer fits. Restore trainable of these layers, or call fit"
+                "optimizer's state no longer fits. Set trainable of these layers as before, or "
+                "call fit"
             )
         return self.step
 

@@ -70,7 +70,7 @@ def test_a_wrong_variable_is_told_and_no_failure(gpunn, no_gpu, monkeypatch, var
 
 def test_without_threadpoolctl(gpunn, no_gpu, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "install threadpoolctl to see them" in gpunn("doctor").stdout
+    assert "to see the threads, install threadpoolctl" in gpunn("doctor").stdout
 
 
 def test_a_usable_device(gpunn, monkeypatch):

@@ -297,7 +297,10 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=since", "the target 'since' contains dates; choose a column"),
         ("--target=city", "line 3, column 'city': the target is missing here, and in 9 other"),
         ("--target=left --target=rent", "line 2, column 'left': the target must be a num"),
-        ("--target=rent --target=left", "or train a separate network for it: several targ"),
+        (
+            "--target=rent --target=left",
+            "or train a separate network for this target: several targ",
+        ),
         (
             "--target=left --set=training.loss=huber",
             "line 2, column 'left': the target must be a number, because of the loss 'huber'; got",

@@ -185,7 +185,7 @@ def test_missing_values_are_counted_and_located(load):
     assert ("7 missing values: line 3 column 'a', line 4 column 'b', line 5 column 'b', ") in str(
         raised.value
     )
-    assert ", ...; fill them in" in str(raised.value)
+    assert ", ...; fill in these values" in str(raised.value)
     assert str(raised.value).count(" column '") == 5
 
 

@@ -118,7 +118,7 @@ def test_integers_that_are_rounded(path):
     read = read_table(path)
     assert Schema.fit(read).problems == [
         "a: 9007199254740993 was read as 9007199254740992, since numbers of 2^53 and more are "
-        "rounded; if these are codes, make the column a category"
+        "rounded; if the column contains codes, make it a category"
     ]
 
 

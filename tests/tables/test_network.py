@@ -192,5 +192,5 @@ def test_invalid_schemas():
         model.schema = {"columns": []}
     model.schema = None
     assert model.feature_names is None
-    with pytest.raises(ArgumentError, match=r"as 1 numbers, .*\(3,\); make it with"):
+    with pytest.raises(ArgumentError, match=r"as 1 numbers, .*\(3,\); make the network with"):
         model.schema = Schema.fit({"x": [1, 2]})

@@ -157,8 +157,8 @@ def test_unknown_categories_are_counted():
         ),
         (
             GpunnWarning,
-            "X: missing values in columns that had none in training become the median (code 0 for "
-            "a category): column 'member' (1 row)",
+            "X: values are missing in columns without missing values in training; the median (code "
+            "0 for a category) is used: column 'member' (1 row)",
         ),
     ]
     assert matrix[:, -2:].T.tolist() == [[0, 2, 0, 0], [0, 0, 2, 1]]
@@ -175,7 +175,7 @@ def test_categories_that_no_row_has_are_not_unknown():
 
 def test_values_that_are_missing_for_the_first_time():
     schema = Schema.fit({"n": [1, 2, 4], "d": pd.to_datetime(["2026-01-01", "2026-02-01", None])})
-    with pytest.warns(GpunnWarning, match=r"become the median.*column 'n' \(2 rows\)$"):
+    with pytest.warns(GpunnWarning, match=r"the median.*is used: column 'n' \(2 rows\)$"):
         matrix = schema.encode({"n": [None, 1, "NA"], "d": [None] * 3})
     assert matrix[:, 0].tolist() == [0, schema.encode({"n": [1], "d": [None]})[0, 0], 0]
 
@@ -311,7 +311,9 @@ def test_missing_values():
 NAMES = [f"user{number}" for number in range(30)]
 SAME = "the same in every row"
 IDENTIFIER = "dropped: every row has a different value, like an identifier"
-TOO_LARGE = "numbers so large that they are rounded; if they are codes, make the column a category"
+TOO_LARGE = (
+    "numbers so large that they are rounded; if it contains codes, make the column a category"
+)
 
 
 MEND = (
@@ -460,8 +462,8 @@ def test_reports(cells, dropped, reported):
 
 LARGE = 2**53 + 1
 ROUNDING = (
-    f"{LARGE} was read as {LARGE - 1}, since numbers of 2^53 and more are rounded; if these are "
-    "codes, make the column a category"
+    f"{LARGE} was read as {LARGE - 1}, since numbers of 2^53 and more are rounded; if the column "
+    "contains codes, make it a category"
 )
 
 

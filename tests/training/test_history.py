@@ -109,11 +109,11 @@ def test_the_best_epoch():
 def test_no_best_epoch():
     with pytest.raises(ArgumentError, match="no epoch has been trained yet"):
         _ = History().best_epoch
-    with pytest.raises(ArgumentError, match=r"there is no validation data.*name a metric"):
+    with pytest.raises(ArgumentError, match=r"without validation data.*name one"):
         _ = with_figures(loss=[1.0]).best_epoch
     with pytest.raises(ArgumentError, match="did you mean 'val_accuracy'"):
         with_figures(val_loss=[1.0], val_accuracy=[0.5]).best_epoch_by("val_acc")
-    with pytest.raises(ArgumentError, match="not finite in any of 1 epochs"):
+    with pytest.raises(ArgumentError, match="values of all 1 epochs are not finite"):
         _ = with_figures(val_loss=[math.nan]).best_epoch
     with pytest.raises(ArgumentError, match="a larger or a smaller 'mine' is better"):
         with_figures(mine=[1.0]).best_epoch_by("mine")

@@ -196,7 +196,7 @@ class Graph:
         """Launch the graph."""
         if self._graph is None:
             raise DistributedError(
-                "communicator: it is closed, so this trainer cannot continue; create a new "
+                "communicator: closed, so that this trainer cannot continue; create a new "
                 "communicator and a new trainer"
             )
         self._graph.launch()

@@ -63,8 +63,8 @@ class BatchStream:
     source. The batches of `ahead` updates are prepared in advance. In messages, the source is
     called `argument`.
 
-    Raise an ArgumentTypeError if the source is neither a function nor an iterable, and an
-    ArgumentError if it can be iterated only once.
+    Raise an ArgumentTypeError if the source is neither a function nor an iterable. Raise an
+    ArgumentError if the source can be iterated only once.
 
     Attributes
     ----------
@@ -92,7 +92,8 @@ class BatchStream:
         if not callable(source) and not isinstance(source, Iterable):
             raise ArgumentTypeError(
                 f"{argument}: expected an iterable of batches (X, y) or (X, y, sample_weight), or "
-                f"a function of the epoch that returns one; got {type(source).__name__}"
+                "a function of the epoch that returns such an iterable; got "
+                f"{type(source).__name__}"
             )
         builder.check_network()
         self._builder, self._source, self._epoch = builder, source, epoch
@@ -309,8 +310,8 @@ class BatchStream:
             if layer.adapts or layer.adapts_to_targets
         )
         raise ArgumentError(
-            f"layer {label!r}: learns from all training rows, but batches give only a few at a "
-            "time. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
+            f"layer {label!r}: learns from all training rows, but a batch has only a few "
+            "rows. First call trainer.fit(X, y, epochs=0) with arrays of some rows"
         )
 
     def start(self, model: Sequential) -> None:

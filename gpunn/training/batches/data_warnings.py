@@ -104,7 +104,7 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
         few = "each batch" if shards == 1 else f"a shard of each batch ({shards} shards)"
         raise ArgumentError(
             f"batch_size: layer {label!r} normalizes over the rows of a batch, but {few} has one "
-            "row. Its output would be the same for all rows, and earlier layers would not learn. "
+            "row. So outputs would be the same for all rows, and earlier layers would not learn. "
             f"Give batch_size={2 * shards} or more{' and more rows' if rows == 1 else ''}, or "
             "replace the layer by 'layer_norm'"
         )
@@ -245,9 +245,9 @@ def warn_of_scale(
     warn(
         f"y: the targets{of_output} have a mean of {mean[output]:.4g} and a standard deviation of "
         f"{std[output]:.4g}{more}. A network starts with outputs of about 0 ± 1, so it learns such "
-        "targets slowly, badly or not at all. Standardize them: add gpunn.layers.TargetScaling() "
-        "as the last layer, or train on (y - mean) / deviation and use predictions * deviation + "
-        "mean"
+        "targets slowly, badly or not at all. Standardize targets: add "
+        "gpunn.layers.TargetScaling() as the last layer, or train on (y - mean) / deviation and "
+        "use predictions * deviation + mean"
     )
 
 

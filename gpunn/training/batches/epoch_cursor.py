@@ -100,7 +100,7 @@ class EpochCursor:
         return self.unreported >= report_every or (self.finished and self.unreported > 0)
 
     def remaining(self, order: np.ndarray | None) -> np.ndarray | None:
-        """Return the rest of an epoch's order; None means all rows in the order of the data."""
+        """Return the order of an epoch's remaining rows; None means the data's order."""
         done, visited = self.rows_done, self.plan.visited
         if not done and visited == self.plan.rows:
             return order

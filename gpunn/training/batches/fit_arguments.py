@@ -80,8 +80,8 @@ class FitArguments:
         steps = steps_of(X) if steps_per_epoch is None else steps_per_epoch
         if steps is None:
             raise ArgumentError(
-                "steps_per_epoch: missing. Give the number of batches per epoch; it is unknown for "
-                "a function or an iterable without a length"
+                "steps_per_epoch: missing. Give the number of batches per epoch, which is unknown "
+                "for a function or an iterable without a length"
             )
         steps = check_integer("steps_per_epoch", steps)
         stream = self._stream(X, "X", steps=steps, batch_size=batch_size)

@@ -109,7 +109,7 @@ class LivePlot(Callback):
         except Exception as error:
             self._surface = None
             LOG.warning(
-                "live_plot: drawing curves failed (%s: %s); training continues without them",
+                "live_plot: drawing curves failed (%s: %s); training continues without curves",
                 type(error).__name__,
                 error,
             )
@@ -121,7 +121,7 @@ class Surface(Protocol):
     """A place where curves are drawn."""
 
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-        """Replace the curves by curves of these epochs."""
+        """Draw the curves of the given epochs, in place of earlier curves."""
 
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         """Draw the final curves, which stay."""

@@ -80,7 +80,9 @@ class ModelCheckpoint(Callback):
         if self.keep is not None:
             self.require_integer("keep")
             if "{" not in str(self.path):
-                raise ArgumentError("keep: put {epoch} or {updates} into the path, or leave it out")
+                raise ArgumentError(
+                    "keep: requires {epoch} or {updates} in the path, or leave keep out"
+                )
         if self.every_updates is not None:
             self.require_integer("every_updates")
         if self.every_seconds is not None:

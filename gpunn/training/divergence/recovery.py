@@ -97,8 +97,8 @@ class Recovery:
         feed.restart()
         if cursor.done == until:
             raise DivergenceError(
-                f"{symptom}. Repeating the updates did not reproduce this, so its origin is "
-                f"unknown. {hints(self.step)}"
+                f"{symptom}. Repeating the updates did not reproduce the divergence, so its origin "
+                f"is unknown. {hints(self.step)}"
             )
         step_number = cursor.done + 1
         cause = diagnosis(

@@ -95,7 +95,7 @@ def test_statistics_are_those_of_the_training_rows_of_the_first_fit():
 def test_adapting_needs_targets():
     model = gpunn.Sequential([Dense(1), TargetScaling()], FEATURES, "numpy")
     assert not model.adapted
-    with pytest.raises(ArgumentError, match="'target_scaling_1': learns from the targets; give"):
+    with pytest.raises(ArgumentError, match="'target_scaling_1': learns from targets; give"):
         model.adapt(X)
     model.adapt(X, Y[:, 0])
     assert model.adapted
