@@ -337,7 +337,7 @@ def operands(
 
 
 def described(name: str, value: Any) -> Any:
-    """Return a form of an argument that can be compared with the argument of another call."""
+    """Return an argument in a form in which the arguments of two calls can be compared."""
     if isinstance(value, Placeholder):
         return value._gpunn_key
     if isinstance(value, list | tuple):

@@ -40,7 +40,7 @@ HELD_OUT = 0.2
 is held out for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
-"""Options whose names differ from their keys in `[data]`, and these keys."""
+"""Maps options to their keys in `[data]`, if the names differ."""
 
 
 @click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")

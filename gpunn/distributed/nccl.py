@@ -23,7 +23,7 @@ __all__ = ["NCCLCommunicator"]
 LOG = logging.getLogger("gpunn")
 
 PATIENCE = 3.0
-"""Seconds to wait until NCCL has aborted its calls; then all processes end in any case."""
+"""Maximum seconds to wait until NCCL has aborted its calls, before all processes end."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
 """The name of an environment variable of NCCL. With "0", ranks capture NCCL's calls independently,

@@ -49,7 +49,7 @@ class Evaluation(dict[str, float]):
 
     @property
     def shown(self) -> int:
-        """The class whose rate is shown: the second of two classes, or the most common of more."""
+        """The class whose rate is shown: the second of two classes, or the most common class."""
         rates = np.zeros(1) if self.rates is None else self.rates
         return 1 if len(rates) == 2 else int(rates.argmax())
 

@@ -31,9 +31,8 @@ class EncodedRows:
     matrix: str
     """The name of the array that `Schema.encode` would return, in the network's dtype."""
     accepted: str | None
-    """A Boolean array of shape (rows, 1). It is False for rows with an infinite or too large
-    number, for which `Schema.encode` would raise an error. The name is None if the table has
-    neither numbers nor dates."""
+    """The name of a Boolean array, False in rows for which `Schema.encode` would raise an error (an
+    infinite or too large number), or None for a table without numbers and dates."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:

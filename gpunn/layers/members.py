@@ -184,8 +184,8 @@ class MemberDense(Layer):
 
     See Also
     --------
-    Members : The layer that gives each member its row, usually the first one. gpunn.tabular.tabm :
-    Builds complete networks with members.
+    Members : Usually an earlier layer, which gives each member its row.
+    gpunn.tabular.tabm : Builds complete networks with members.
 
     Examples
     --------

@@ -52,8 +52,8 @@ COLUMNS = (
 """Modules with the functions that encode a table's columns."""
 
 READING = (cells, lines, csv_rows, predict_stream, predictions)
-"""Modules that read rows and write predictions. Each module follows those whose constants it
-uses."""
+"""Modules that read rows and write predictions. Modules whose constants are used by others come
+first."""
 
 WIDTH = 100
 """Maximum characters of a line of generated Python."""

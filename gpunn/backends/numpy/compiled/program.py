@@ -185,8 +185,8 @@ class Program:
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
         """Let the program read `argument` instead of `buffer`, the array that was recorded.
 
-        The method replaces the address of `buffer` in the program's tables, or copies `argument` to
-        `buffer`.
+        The method replaces the address of `buffer` in the program's tables, or, if that is not
+        possible, copies `argument` to `buffer`.
         """
         if self._input_cells is None:
             self._input_cells = [
