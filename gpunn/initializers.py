@@ -102,7 +102,7 @@ class FromData(Initializer):
     def from_data(
         self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
     ) -> np.ndarray:
-        """Return a parameter's new values.
+        """Return a parameter's initial values, computed from data.
 
         Parameters
         ----------

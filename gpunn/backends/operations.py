@@ -279,7 +279,7 @@ class Operations:
 
     @operation
     def accumulate(self, values: Array, out: Array) -> None:
-        """Set out = out + values.
+        """Add an array to another: out = out + values.
 
         Parameters
         ----------

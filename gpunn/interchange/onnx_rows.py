@@ -31,8 +31,8 @@ class EncodedRows:
     matrix: str
     """The name of the array that `Schema.encode` would return, in the network's dtype."""
     accepted: str | None
-    """The name of a Boolean array, False in rows for which `Schema.encode` would raise an error (an
-    infinite or too large number), or None for a table without numbers and dates."""
+    """The name of a Boolean array, False in rows with a number that `Schema.encode` would refuse,
+    or None for a table without numbers and dates."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:

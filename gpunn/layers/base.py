@@ -474,8 +474,8 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, with these factors. Parameters of frozen layers are not
-            trainable there.
+            The result of `parameters`, with the factors of this layer and the layers within it.
+            Parameters of frozen layers are not trainable there.
 
         Raises
         ------

@@ -56,7 +56,7 @@ class Template:
 
 @functools.cache
 def definitions_of(module: ModuleType) -> list[Definition]:
-    """Return a module's top-level definitions, without those marked by `STAND_IN`."""
+    """Return a module's top-level definitions, except definitions marked by `STAND_IN`."""
     source = inspect.getsource(module)
     lines = source.splitlines()
     definitions = []
